@@ -1,0 +1,231 @@
+//! One entry of a captured tree: what the vault keeps of a file, a folder or a symbolic link.
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// A path inside a captured tree: names joined with `/`, never absolute, never with `.` or `..`.
+///
+/// Names are bytes on Linux and need not be UTF-8.
+/// Paths sort name by name, so that a folder's content follows the folder at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TreePath(#[serde(with = "path_bytes")] Vec<u8>);
+
+/// A path that cannot stand in a captured tree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("path {path:?} cannot stand in a snapshot: {why}")]
+pub struct BadTreePath {
+    /// The path, lossily as text.
+    pub path: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl TreePath {
+    /// The root of the tree itself.
+    pub const ROOT: Self = Self(Vec::new());
+
+    /// Checks and returns a path. The empty path is the root of the tree.
+    pub fn new(bytes: &[u8]) -> Result<Self, BadTreePath> {
+        let bad = |why| BadTreePath { path: String::from_utf8_lossy(bytes).into_owned(), why };
+        if bytes.is_empty() {
+            return Ok(Self::ROOT);
+        }
+        if bytes.contains(&0) {
+            return Err(bad("it contains a zero byte"));
+        }
+        for name in bytes.split(|byte| *byte == b'/') {
+            match name {
+                b"" => return Err(bad("it is absolute or has an empty name in it")),
+                b"." | b".." => return Err(bad("it has a relative name in it")),
+                name if name.len() > 255 => return Err(bad("a name is longer than 255 bytes")),
+                _ => {}
+            }
+        }
+        Ok(Self(bytes.to_vec()))
+    }
+
+    /// Returns the bytes, names joined with `/`.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns whether this is the root of the tree.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the path as people see it.
+    pub fn display(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+impl Ord for TreePath {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.split(|byte| *byte == b'/').cmp(other.0.split(|byte| *byte == b'/'))
+    }
+}
+
+impl PartialOrd for TreePath {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+mod path_bytes {
+    //! Reading a path checks it again: what stands in a snapshot is not trusted.
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        super::text_or_bytes::serialize(bytes, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let bytes = super::text_or_bytes::deserialize(deserializer)?;
+        super::TreePath::new(&bytes).map(|path| path.0).map_err(serde::de::Error::custom)
+    }
+}
+
+mod text_or_bytes {
+    //! Names on Linux are bytes: written as a string where they are UTF-8, else as bytes.
+    use std::fmt;
+
+    use serde::de::{SeqAccess, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.serialize_bytes(bytes),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        deserializer.deserialize_any(TextOrBytes)
+    }
+
+    struct TextOrBytes;
+
+    impl<'de> Visitor<'de> for TextOrBytes {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string or bytes")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Vec<u8>, E> {
+            Ok(text.as_bytes().to_vec())
+        }
+
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+
+        /// JSON has no bytes: there they are a list of numbers.
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+            let mut bytes = Vec::new();
+            while let Some(byte) = seq.next_element()? {
+                bytes.push(byte);
+            }
+            Ok(bytes)
+        }
+    }
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A regular file of `size` bytes.
+    File {
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// A folder.
+    Dir,
+    /// A symbolic link.
+    Symlink {
+        /// Where it points, byte for byte; it is never followed.
+        #[serde(with = "text_or_bytes")]
+        target: Vec<u8>,
+    },
+}
+
+/// One entry of a tree, without its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Where it stands, relative to the root of the tree.
+    pub path: TreePath,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: EntryKind,
+    /// Permission bits (`st_mode & 0o7777`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time, seconds since 1970.
+    pub mtime_s: i64,
+    /// Modification time, nanoseconds of the second.
+    pub mtime_ns: u32,
+    /// Change time in nanoseconds since 1970, to notice a file that changed since the last capture.
+    pub ctime_ns: i64,
+    /// Inode number, for the same purpose.
+    pub inode: u64,
+}
+
+/// A thing that can be captured: its entries in the order of their paths, and the content of its files.
+///
+/// Sources implement it, the vault reads it; neither knows the other.
+pub trait TreeSource: Send {
+    /// Returns the next entry, each path greater than the one before, a folder before its content; none at
+    /// the end. The root of the tree, where it is a folder, is the entry with the empty path and comes first;
+    /// a tree of one file has one entry, named as the file is.
+    fn next_entry(&mut self) -> Result<Option<Entry>, Failure>;
+
+    /// Opens the content of a file whose entry was the last one returned.
+    fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_of_a_folder_follows_the_folder() {
+        let mut paths = ["a-b", "a/z", "", "a", "a/b/c", "a/b"].map(|p| TreePath::new(p.as_bytes()).unwrap());
+        paths.sort();
+        assert_eq!(paths.map(|p| p.display()), ["", "a", "a/b", "a/b/c", "a/z", "a-b"]);
+    }
+
+    #[test]
+    fn a_path_that_would_leave_the_tree_is_refused() {
+        for bad in ["/etc/passwd", "a/../../b", "..", "a//b", "./a", "a/", "a\0b"] {
+            assert!(TreePath::new(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        assert!(TreePath::new(b"a/b c/\xff").is_ok());
+        assert!(rmp_serde::from_slice::<TreePath>(&rmp_serde::to_vec("../x").unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_entry_with_a_name_that_is_not_utf8_survives_messagepack() {
+        let entry = Entry {
+            path: TreePath::new(b"a/\xff\xfe").unwrap(),
+            kind: EntryKind::Symlink { target: b"\xff/..".to_vec() },
+            mode: 0o777,
+            uid: 1,
+            gid: 2,
+            mtime_s: -5,
+            mtime_ns: 9,
+            ctime_ns: 3,
+            inode: 4,
+        };
+        let packed = rmp_serde::to_vec_named(&entry).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Entry>(&packed).unwrap(), entry);
+    }
+}

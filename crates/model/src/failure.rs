@@ -1,0 +1,59 @@
+//! Why a step failed: a stable code to decide by, a sentence to read, and what to do next.
+
+use serde::{Deserialize, Serialize};
+
+/// A step's failure, as it is journaled and shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// A stable, lower-case code (`data_lost`, `source_unreadable`, `timeout` …); retry policies name it.
+    pub code: String,
+    /// What went wrong, as a lower-case fragment that fits "failed to …: {message}".
+    pub message: String,
+    /// What the reader can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether trying again may help, as far as the action knows.
+    pub retryable: bool,
+}
+
+impl Failure {
+    /// Returns a failure that another attempt cannot mend.
+    pub fn permanent(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), hint: None, retryable: false }
+    }
+
+    /// Returns a failure that may pass by itself.
+    pub fn transient(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), hint: None, retryable: true }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Codes with a meaning outside the action that reports them.
+pub mod code {
+    /// Data is gone from every copy; the command ends with exit code 5.
+    pub const DATA_LOST: &str = "data_lost";
+    /// An attempt took longer than its `timeout`.
+    pub const TIMEOUT: &str = "timeout";
+    /// The run was cancelled.
+    pub const CANCELLED: &str = "cancelled";
+    /// The action itself broke (a panic, or an impossible state): a defect of Rekindle.
+    pub const INTERNAL: &str = "internal";
+    /// An expression in `with:` or `run_if:` could not be evaluated.
+    pub const EXPRESSION: &str = "expression";
+    /// A file, database or command of the protected system could not be read.
+    pub const SOURCE_UNREADABLE: &str = "source_unreadable";
+    /// A tier could not be reached or written.
+    pub const TIER_UNAVAILABLE: &str = "tier_unavailable";
+    /// The disk is full.
+    pub const DISK_FULL: &str = "disk_full";
+    /// A recovered component did not meet what is expected of it.
+    pub const INVALID: &str = "invalid";
+}

@@ -1,0 +1,209 @@
+//! Names of runs, steps, snapshots, recovery sets and blobs.
+//!
+//! Runs, snapshots and sets are UUIDv7, so that their order is the order of their creation on one machine.
+//! Steps have stable names (`restore[context_cache]`), never indices into a graph: a journal outlives the
+//! code that lays graphs out.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::time::Stamp;
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// Returns a new id whose leading 48 bits are the UTC milliseconds of `now`.
+            pub fn new(now: &Stamp) -> Self {
+                let millis = now.utc.timestamp_millis().max(0);
+                let seconds = u64::try_from(millis / 1000).unwrap_or(0);
+                let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
+                Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
+            }
+
+            /// Returns the 16 bytes of the id, in the order that sorts by creation time.
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// One execution of a workflow.
+    RunId
+}
+uuid_id! {
+    /// One component's content at one instant.
+    SnapshotId
+}
+uuid_id! {
+    /// One recovery set: each component's newest verified snapshot at one instant.
+    SetId
+}
+
+/// The stable name of a step: its template's id, and the keys of its loop in brackets.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(String);
+
+impl StepId {
+    /// Returns the name of a step that stands alone.
+    pub fn plain(template: &str) -> Self {
+        Self(template.to_owned())
+    }
+
+    /// Returns the name of one iteration, `template[key]` or `template[key,key]`.
+    pub fn looped<K: AsRef<str>>(template: &str, keys: &[K]) -> Self {
+        if keys.is_empty() {
+            return Self::plain(template);
+        }
+        let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
+        Self(format!("{template}[{}]", keys.join(",")))
+    }
+
+    /// Returns the template's id: what stands before the bracket.
+    pub fn template(&self) -> &str {
+        self.0.split('[').next().unwrap_or(&self.0)
+    }
+
+    /// Returns the loop keys, empty for a step that stands alone.
+    pub fn keys(&self) -> Vec<&str> {
+        match self.0.split_once('[') {
+            Some((_, rest)) => rest.trim_end_matches(']').split(',').collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Returns the whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for StepId {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A 32-byte BLAKE3 hash, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash32(pub [u8; 32]);
+
+impl Hash32 {
+    /// The hash that stands before the first record of a chain.
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// Returns the first 12 hexadecimal digits, enough to tell two apart on a screen.
+    pub fn short(&self) -> String {
+        self.to_string().chars().take(12).collect()
+    }
+}
+
+impl fmt::Display for Hash32 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash32 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text is not 64 hexadecimal digits.
+#[derive(Debug, thiserror::Error)]
+#[error("expected 64 hexadecimal digits, found {0:?}")]
+pub struct BadHash(String);
+
+impl FromStr for Hash32 {
+    type Err = BadHash;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || BadHash(text.to_owned());
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return Err(bad());
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| bad())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| bad())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for Hash32 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash32 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_looped_step_names_its_template_and_keys() {
+        let id = StepId::looped("store", &["context_cache", "hot"]);
+        assert_eq!(id.as_str(), "store[context_cache,hot]");
+        assert_eq!(id.template(), "store");
+        assert_eq!(id.keys(), ["context_cache", "hot"]);
+        assert!(StepId::plain("locate").keys().is_empty());
+    }
+
+    #[test]
+    fn a_hash_survives_its_text() {
+        let hash = Hash32([0xa5; 32]);
+        assert_eq!(hash.to_string().parse::<Hash32>().unwrap(), hash);
+        assert!("zz".parse::<Hash32>().is_err());
+        assert!("é".repeat(32).parse::<Hash32>().is_err());
+    }
+}

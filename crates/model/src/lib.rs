@@ -1,0 +1,24 @@
+//! The nouns and pure rules of Rekindle. No I/O happens here, except that [`time::SystemClock`] reads
+//! the clocks of the machine.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`id`] | names of runs, steps, snapshots, recovery sets and blobs |
+//! | [`time`] | stamps, and the [`time::Clock`] that every `now` comes from |
+//! | [`event`] | the journal's vocabulary: what can happen to a run |
+//! | [`step`] | the one transition table: [`step::StepRecord::apply`] |
+//! | [`run`] | the one fold: [`run::RunState::fold`] |
+//! | [`failure`] | why a step failed, with a code and what to do next |
+//! | [`entry`] | one entry of a captured tree |
+//! | [`system`] | what is protected: components, tiers, objectives, scenarios |
+//! | [`expect`] | a target such as `<= 100`, and whether a measured number meets it |
+
+pub mod entry;
+pub mod event;
+pub mod expect;
+pub mod failure;
+pub mod id;
+pub mod run;
+pub mod step;
+pub mod system;
+pub mod time;

@@ -1,0 +1,219 @@
+//! The one fold: a run's state is what its records say, one after another.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::event::{Event, Outcome, Payload, Record, Worker};
+use crate::id::{Hash32, RunId, StepId};
+use crate::step::{IllegalTransition, StepRecord};
+use crate::time::Stamp;
+
+/// A run, folded from its records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    /// The run.
+    pub id: RunId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The blob with the workflow's YAML.
+    pub definition: Hash32,
+    /// The blob with the system's YAML.
+    pub system: Option<Hash32>,
+    /// What expands the definition into the plan again.
+    pub inputs: Payload,
+    /// Who or what asked for it.
+    pub trigger: String,
+    /// When the disaster struck, for a recovery.
+    pub disaster_at: Option<DateTime<Utc>>,
+    /// Whether a person told `disaster_at`.
+    pub disaster_at_told: bool,
+    /// When it was created.
+    pub created: Stamp,
+    /// When the newest record was appended.
+    pub updated: Stamp,
+    /// The newest record's number.
+    pub seq: u64,
+    /// The epoch that may append.
+    pub epoch: u64,
+    /// Every adoption, oldest first.
+    pub adoptions: Vec<Adoption>,
+    /// Each step that any event has named; a step that is not here is pending.
+    pub steps: BTreeMap<StepId, StepRecord>,
+    /// Who asked for it to be cancelled.
+    pub cancel: Option<String>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Figures of the whole run, once it is over.
+    pub summary: Value,
+}
+
+/// One process that took the run over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The epoch that it began.
+    pub epoch: u64,
+    /// The process.
+    pub worker: Worker,
+    /// Why.
+    pub why: String,
+    /// When.
+    pub at: Stamp,
+}
+
+/// A record does not fit the history before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("run {run}, record {seq}: {fault}")]
+pub struct IllegalHistory {
+    /// The run.
+    pub run: RunId,
+    /// The record's number.
+    pub seq: u64,
+    /// What does not fit.
+    pub fault: HistoryFault,
+}
+
+/// What can be wrong with a history.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryFault {
+    /// The history does not begin with `run_created`, or has it twice.
+    #[error("{0} cannot be there: a history begins with run_created, once")]
+    Creation(&'static str),
+    /// A record is missing or doubled.
+    #[error("expected record {expected}")]
+    Gap {
+        /// The number that should follow.
+        expected: u64,
+    },
+    /// Something happened after the end.
+    #[error("{0} after run_finished")]
+    AfterEnd(&'static str),
+    /// A record of a fenced epoch, or an adoption that does not raise it by one.
+    #[error("epoch {found}, expected {expected}")]
+    Epoch {
+        /// The epoch found.
+        found: u64,
+        /// The epoch that may append.
+        expected: u64,
+    },
+    /// A record of another run.
+    #[error("it belongs to run {0}")]
+    OtherRun(RunId),
+    /// A step's event does not fit the step's state.
+    #[error("step {step}: {source}")]
+    Step {
+        /// The step.
+        step: StepId,
+        /// What does not fit.
+        source: IllegalTransition,
+    },
+}
+
+impl RunState {
+    /// Folds a whole history.
+    pub fn from_records(records: &[Record]) -> Result<Self, IllegalHistory> {
+        let [first, rest @ ..] = records else {
+            return Err(IllegalHistory {
+                run: RunId(uuid::Uuid::nil()),
+                seq: 0,
+                fault: HistoryFault::Creation("the end of the history"),
+            });
+        };
+        let mut state = Self::created(first)?;
+        rest.iter().try_for_each(|record| state.fold(record))?;
+        Ok(state)
+    }
+
+    /// Returns the state after a run's first record.
+    pub fn created(record: &Record) -> Result<Self, IllegalHistory> {
+        let illegal = |fault| IllegalHistory { run: record.run, seq: record.seq, fault };
+        if record.seq != 1 {
+            return Err(illegal(HistoryFault::Gap { expected: 1 }));
+        }
+        if record.epoch != 1 {
+            return Err(illegal(HistoryFault::Epoch { found: record.epoch, expected: 1 }));
+        }
+        let Event::RunCreated { workflow, definition, system, inputs, trigger, disaster_at, disaster_at_told } =
+            &record.event
+        else {
+            return Err(illegal(HistoryFault::Creation(record.event.name())));
+        };
+        Ok(Self {
+            id: record.run,
+            workflow: workflow.clone(),
+            definition: *definition,
+            system: *system,
+            inputs: inputs.clone(),
+            trigger: trigger.clone(),
+            disaster_at: *disaster_at,
+            disaster_at_told: *disaster_at_told,
+            created: record.time,
+            updated: record.time,
+            seq: 1,
+            epoch: 1,
+            adoptions: Vec::new(),
+            steps: BTreeMap::new(),
+            cancel: None,
+            outcome: None,
+            summary: Value::Null,
+        })
+    }
+
+    /// Applies the next record. On an error the state is unchanged.
+    pub fn fold(&mut self, record: &Record) -> Result<(), IllegalHistory> {
+        let illegal = |fault| IllegalHistory { run: record.run, seq: record.seq, fault };
+        if record.run != self.id {
+            return Err(illegal(HistoryFault::OtherRun(record.run)));
+        }
+        if record.seq != self.seq + 1 {
+            return Err(illegal(HistoryFault::Gap { expected: self.seq + 1 }));
+        }
+        if self.outcome.is_some() {
+            return Err(illegal(HistoryFault::AfterEnd(record.event.name())));
+        }
+        let adopts = matches!(record.event, Event::RunAdopted { .. });
+        let expected = self.epoch + u64::from(adopts);
+        if record.epoch != expected {
+            return Err(illegal(HistoryFault::Epoch { found: record.epoch, expected }));
+        }
+        match &record.event {
+            Event::RunCreated { .. } => return Err(illegal(HistoryFault::Creation(record.event.name()))),
+            Event::RunAdopted { epoch, worker, why } => {
+                if *epoch != expected {
+                    return Err(illegal(HistoryFault::Epoch { found: *epoch, expected }));
+                }
+                let adoption =
+                    Adoption { epoch: *epoch, worker: worker.clone(), why: why.clone(), at: record.time };
+                self.epoch = *epoch;
+                self.adoptions.push(adoption);
+            }
+            Event::CancelRequested { by, .. } => self.cancel = Some(by.clone()),
+            Event::RunFinished { outcome, summary } => {
+                self.outcome = Some(*outcome);
+                self.summary = summary.clone();
+            }
+            Event::StepStarted { step, .. }
+            | Event::StepCheckpoint { step, .. }
+            | Event::StepReconciled { step, .. }
+            | Event::StepSucceeded { step, .. }
+            | Event::StepFailed { step, .. }
+            | Event::StepSkipped { step, .. }
+            | Event::StepInvalidated { step, .. } => {
+                let mut next = self.steps.get(step).cloned().unwrap_or_default();
+                next.apply(&record.event, &record.time)
+                    .map_err(|source| illegal(HistoryFault::Step { step: step.clone(), source }))?;
+                self.steps.insert(step.clone(), next);
+            }
+        }
+        self.seq = record.seq;
+        self.updated = record.time;
+        Ok(())
+    }
+
+    /// Returns a step's record; one that no event has named is pending.
+    pub fn step(&self, step: &StepId) -> StepRecord {
+        self.steps.get(step).cloned().unwrap_or_default()
+    }
+}

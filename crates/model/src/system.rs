@@ -1,0 +1,371 @@
+//! What is protected: components, tiers, objectives, scenarios. The shape of `system.yaml`, once it has been
+//! read and judged by `rekindle-plan`. No number of any system is in Rust code; all of them arrive here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::expect::Expect;
+
+/// A system under protection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct System {
+    /// Its name.
+    pub system: String,
+    /// What it is, for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The folder that holds the system's data, relative to the file.
+    #[serde(default = "System::default_root")]
+    pub root: String,
+    /// The recoverable parts, by name.
+    pub components: BTreeMap<String, Component>,
+    /// What RPOs are stated for, by name.
+    #[serde(default)]
+    pub data_classes: BTreeMap<String, DataClass>,
+    /// How long an outage may last, by level.
+    #[serde(default)]
+    pub impact_levels: BTreeMap<String, ImpactLevel>,
+    /// Objectives of the whole system.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// The places that keep backups, by name.
+    pub tiers: BTreeMap<String, TierSpec>,
+    /// Targets of measured numbers, by group and name.
+    #[serde(default)]
+    pub targets: BTreeMap<String, BTreeMap<String, Target>>,
+    /// Formulas that decide (`recovery_ready`, `system_operational` …), printed with their inputs.
+    #[serde(default)]
+    pub rules: BTreeMap<String, String>,
+    /// Checks across components, after a recovery.
+    #[serde(default)]
+    pub integrity: Vec<Probe>,
+    /// Disasters that are drilled and recovered from, by name.
+    #[serde(default)]
+    pub scenarios: BTreeMap<String, Scenario>,
+}
+
+impl System {
+    fn default_root() -> String {
+        ".".to_owned()
+    }
+
+    /// Returns the component of that name or alias, with its own name.
+    pub fn component(&self, name: &str) -> Option<(&str, &Component)> {
+        self.components
+            .iter()
+            .find(|(own, component)| *own == name || component.aliases.iter().any(|alias| alias == name))
+            .map(|(own, component)| (own.as_str(), component))
+    }
+
+    /// Returns the names of all components, lowest priority number first, then by name.
+    pub fn components_by_priority(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.components.keys().map(String::as_str).collect();
+        names.sort_by_key(|name| (self.components[*name].priority, *name));
+        names
+    }
+
+    /// Returns a component's recovery time objective: its own, or the default of the system.
+    pub fn rto(&self, component: &Component) -> Option<Duration> {
+        component.rto.or(self.objectives.default_rto).map(|period| period.0)
+    }
+}
+
+/// One recoverable part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    /// What it is, for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Other names it is known by.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Its place in a recovery; 1 comes first.
+    #[serde(default = "Component::default_priority")]
+    pub priority: u32,
+    /// The name of its impact level.
+    #[serde(default)]
+    pub impact: Option<String>,
+    /// How soon after a disaster it must be valid again.
+    #[serde(default)]
+    pub rto: Option<Period>,
+    /// The data classes that it carries.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Components that must be recovered and valid before its recovery begins.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// Components whose data its validation reads.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    /// Where its data comes from; none for a service without data of its own.
+    #[serde(default)]
+    pub source: Option<Source>,
+    /// Its own steps between restore and validation, in order.
+    #[serde(default)]
+    pub recovery: Vec<RecoveryStep>,
+    /// How it is judged after its recovery.
+    #[serde(default)]
+    pub validate: Vec<Probe>,
+}
+
+impl Component {
+    fn default_priority() -> u32 {
+        100
+    }
+}
+
+/// Where a component's data comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// Files and folders.
+    Files {
+        /// A folder or file below the system's root; the root itself by default.
+        #[serde(default = "Source::default_path")]
+        path: String,
+        /// Globs of what to take, relative to `path`; everything by default.
+        #[serde(default)]
+        include: Vec<String>,
+        /// Globs of what to leave out.
+        #[serde(default)]
+        exclude: Vec<String>,
+    },
+    /// A live SQLite database.
+    Sqlite {
+        /// The database file below the system's root.
+        path: String,
+    },
+}
+
+impl Source {
+    fn default_path() -> String {
+        ".".to_owned()
+    }
+
+    /// Returns the path below the system's root.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Files { path, .. } | Self::Sqlite { path } => path,
+        }
+    }
+}
+
+/// A step of a component's own recovery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecoveryStep {
+    /// Its id within the component.
+    pub id: String,
+    /// The action.
+    pub uses: String,
+    /// The action's parameters.
+    #[serde(default)]
+    pub with: Value,
+    /// How long one attempt may take.
+    #[serde(default)]
+    pub timeout: Option<Period>,
+}
+
+/// A measurement of the living system, and what is expected of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Its name; the kind of probe by default.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The kind: `command`.
+    pub probe: String,
+    /// The program and its arguments, for `command`; it prints one JSON object of numbers.
+    #[serde(default)]
+    pub run: Vec<String>,
+    /// How long it may take.
+    #[serde(default)]
+    pub timeout: Option<Period>,
+    /// What each measured number must be; a number that the probe does not print is *no data*.
+    #[serde(default)]
+    pub expect: BTreeMap<String, Expect>,
+}
+
+/// What an RPO is stated for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataClass {
+    /// How much of it may be lost.
+    pub rpo: Period,
+    /// What it is, for people.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// How long an outage of components of one level may last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImpactLevel {
+    /// The limit.
+    pub max_downtime: Period,
+    /// What such an outage means, for people.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// Objectives of the whole system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objectives {
+    /// The RTO of a component that states none.
+    #[serde(default)]
+    pub default_rto: Option<Period>,
+    /// How soon after a disaster the whole system must be back.
+    #[serde(default)]
+    pub complete_system_recovery: Option<Period>,
+}
+
+/// A place that keeps backups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierSpec {
+    /// Its one location.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Its locations, where it has several; each holds everything.
+    #[serde(default)]
+    pub urls: Vec<String>,
+    /// How often a recovery set is due here.
+    #[serde(default)]
+    pub every: Option<Period>,
+    /// How long a recovery set is kept here.
+    #[serde(default)]
+    pub retain: Option<Period>,
+    /// The class of storage, for people and for reports.
+    #[serde(default)]
+    pub storage_class: Option<String>,
+    /// Where it is, for people and for reports.
+    #[serde(default)]
+    pub location: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+impl TierSpec {
+    /// Returns all locations, in the order in which they are written.
+    pub fn locations(&self) -> Vec<&str> {
+        self.url.iter().chain(&self.urls).map(String::as_str).collect()
+    }
+}
+
+/// The target of a measured number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Target {
+    /// A comparison: `"<= 100"`.
+    Expect(Expect),
+    /// A comparison, and the component whose probe measures it under a name of its own.
+    Measured {
+        /// The comparison.
+        expect: Expect,
+        /// The component.
+        #[serde(default)]
+        component: Option<String>,
+        /// The number's name in the probe's output.
+        #[serde(default)]
+        measure: Option<String>,
+        /// What it means, for people.
+        #[serde(default)]
+        description: Option<String>,
+    },
+}
+
+impl Target {
+    /// Returns the comparison.
+    pub fn expect(&self) -> &Expect {
+        match self {
+            Self::Expect(expect) | Self::Measured { expect, .. } => expect,
+        }
+    }
+}
+
+/// A disaster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What happens, for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The components that it hits.
+    pub affects: Affects,
+    /// How soon they must be back.
+    #[serde(default)]
+    pub rto: Option<Period>,
+    /// How much of their data may be lost.
+    #[serde(default)]
+    pub rpo: Option<Period>,
+    /// How a drill brings it about: parameters of `rekindle factoria damage`.
+    #[serde(default)]
+    pub damage: Value,
+}
+
+/// The components that a disaster hits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Affects {
+    /// The word `all`.
+    All(All),
+    /// These.
+    These(Vec<String>),
+}
+
+/// The word `all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum All {
+    /// `all`
+    #[serde(rename = "all")]
+    All,
+}
+
+/// A length of time, written as humantime has it: `15m`, `2h 30m`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period(pub Duration);
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&humantime::format_duration(self.0), f)
+    }
+}
+
+impl fmt::Debug for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text is not a length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a length of time such as \"90s\", \"15m\" or \"2h 30m\", found {0:?}")]
+pub struct BadPeriod(String);
+
+impl FromStr for Period {
+    type Err = BadPeriod;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_duration(text).map(Self).map_err(|_| BadPeriod(text.to_owned()))
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}

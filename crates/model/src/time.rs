@@ -1,0 +1,119 @@
+//! Stamps and clocks. `now` is passed in everywhere; only [`SystemClock`] reads the machine.
+//!
+//! A stamp carries wall time for people and CLOCK_BOOTTIME for durations. Two stamps of one boot give an
+//! exact duration even when the wall clock jumped in between; across boots only wall time is left, and
+//! [`Stamp::since`] says so.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One instant, on the wall and since boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Wall time.
+    pub utc: DateTime<Utc>,
+    /// Nanoseconds of CLOCK_BOOTTIME, which goes on while the machine is suspended.
+    pub boot_ns: u64,
+    /// The boot that `boot_ns` counts from (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: Uuid,
+}
+
+/// Time between two stamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed {
+    /// How long it was; zero where the later stamp shows an earlier wall time.
+    pub duration: Duration,
+    /// Whether it rests on wall time across a reboot, so that a changed clock would falsify it.
+    pub clock_uncertain: bool,
+}
+
+impl Stamp {
+    /// Returns the time from `earlier` to this stamp: by CLOCK_BOOTTIME within one boot, else by wall time.
+    pub fn since(&self, earlier: &Stamp) -> Elapsed {
+        if self.boot_id == earlier.boot_id {
+            let nanos = self.boot_ns.saturating_sub(earlier.boot_ns);
+            return Elapsed { duration: Duration::from_nanos(nanos), clock_uncertain: false };
+        }
+        let duration = (self.utc - earlier.utc).to_std().unwrap_or(Duration::ZERO);
+        Elapsed { duration, clock_uncertain: true }
+    }
+}
+
+/// Where `now` comes from.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Returns the present instant.
+    fn now(&self) -> Stamp;
+}
+
+/// The machine's own clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+    fn now(&self) -> Stamp {
+        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
+        let nanos = u64::try_from(boot.tv_nsec).unwrap_or(0);
+        Stamp { utc: Utc::now(), boot_ns: seconds * 1_000_000_000 + nanos, boot_id: boot_id() }
+    }
+}
+
+/// Returns this boot's id, read once; a machine that has none gets an id of this process, so that stamps
+/// of two processes there are never taken for one boot.
+pub fn boot_id() -> Uuid {
+    static BOOT_ID: OnceLock<Uuid> = OnceLock::new();
+    *BOOT_ID.get_or_init(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()
+            .and_then(|text| Uuid::parse_str(text.trim()).ok())
+            .unwrap_or_else(Uuid::new_v4)
+    })
+}
+
+/// A clock that stands still until it is told to go on, for tests of timers and retention.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Mutex<Stamp>>);
+
+impl ManualClock {
+    /// Returns a clock that shows `utc` in a boot of its own.
+    pub fn at(utc: DateTime<Utc>) -> Self {
+        Self(Arc::new(Mutex::new(Stamp { utc, boot_ns: 0, boot_id: Uuid::nil() })))
+    }
+
+    /// Moves both clocks on.
+    pub fn advance(&self, by: Duration) {
+        let mut stamp = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        stamp.utc += by;
+        stamp.boot_ns += u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Stamp {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_jumps_back_does_not_change_a_duration_within_one_boot() {
+        let start = SystemClock.now();
+        let later = Stamp { utc: start.utc - Duration::from_secs(86_400), boot_ns: start.boot_ns + 5_000, ..start };
+        assert_eq!(later.since(&start), Elapsed { duration: Duration::from_nanos(5_000), clock_uncertain: false });
+    }
+
+    #[test]
+    fn across_boots_a_duration_is_uncertain_and_never_negative() {
+        let start = SystemClock.now();
+        let other = Stamp { utc: start.utc - Duration::from_secs(9), boot_ns: 0, boot_id: Uuid::nil() };
+        assert_eq!(other.since(&start), Elapsed { duration: Duration::ZERO, clock_uncertain: true });
+    }
+}
