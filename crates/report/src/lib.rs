@@ -1,1 +1,26 @@
-//! (being built)
+//! Read-only projections of the journal: what happened, what an interruption cost, how a recovery met its
+//! objectives, and whether the system can come back at all.
+//!
+//! Nothing here can write: every projection is a pure function of an [`Evidence`], which is a run's records
+//! and the blobs that they refer to. Whoever calls reads the journal and prints.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`evidence`] | what does the journal prove about this run? |
+//! | [`steps`] | what did each step do, and how long did it take? |
+//! | [`rework`] | what was cut off, and how much did not have to be done again? |
+//! | [`recovery`] | were RTO and RPO met, component by component? |
+//! | [`backup`] | what did a backup store, and where is it verified? |
+//! | [`status`] | can we come back, how long will it take, how much will we lose, where is the proof? |
+//! | [`text`] | all of it for people |
+
+pub mod backup;
+pub mod evidence;
+pub mod recovery;
+pub mod rework;
+mod seconds;
+pub mod status;
+pub mod steps;
+pub mod text;
+
+pub use evidence::{Evidence, blobs_of};

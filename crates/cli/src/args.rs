@@ -1,0 +1,132 @@
+//! The command line: global options and the list of commands. Each command's own arguments stand in its file.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands as c;
+
+/// Brings a system back after a disaster, and proves in advance that it can.
+///
+/// Without a command: can we come back, how long will it take, how much will we lose, where is the proof?
+#[derive(Debug, Parser)]
+#[command(name = "rekindle", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do; status without one.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 the run failed, or did nothing · 2 usage or invalid file · \
+3 done in part · 4 interrupted, resumable · 5 data lost or integrity broken · 6 held by another";
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Global {
+    /// The folder with .rekindle and system.yaml [default: found upward from here]
+    #[arg(short, long, global = true, env = "REKINDLE_WORKSPACE", value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
+    /// The system file [default: system.yaml in the workspace]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub system: Option<PathBuf>,
+    /// Print JSON on stdout, and narration as JSON lines on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but results, warnings and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Log to stderr what happens inside; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Demo(c::demo::Args),
+    Init(c::init::Args),
+    Backup(c::backup::Args),
+    Recover(c::recover::Args),
+    Verify(c::verify::Args),
+    Resume(c::resume::Args),
+    Run(c::run::Args),
+    Runs(c::runs::Args),
+    Show(c::show::Args),
+    History(c::history::Args),
+    Graph(c::graph::Args),
+    Lint(c::lint::Args),
+    Plan(c::plan::Args),
+    Snapshots(c::snapshots::Args),
+    Sets(c::sets::Args),
+    Restore(c::restore::Args),
+    /// The key that opens the backups
+    #[command(subcommand)]
+    Key(c::key::Command),
+    Factoria(c::factoria::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_command_line_parses() {
+        for line in [
+            "rekindle",
+            "rekindle --json",
+            "rekindle demo --size 5MB --keep /tmp/x",
+            "rekindle init here --kit kit.txt --passphrase-file p",
+            "rekindle backup --component a --component b --tier hot",
+            "rekindle recover --scenario s --to out --from latest --tier hot --disaster-at 2026-11-23T10:00:00Z --strict",
+            "rekindle recover --in-place --yes --dry-run",
+            "rekindle verify --tier hot --level read --sample 10%",
+            "rekindle resume",
+            "rekindle resume --all",
+            "rekindle resume 0199 --json",
+            "rekindle run flow.yaml -p a=1 -p b=two",
+            "rekindle runs --status failed --workflow recover --since 7d",
+            "rekindle show latest",
+            "rekindle history latest --json",
+            "rekindle graph recover.yaml --format dot",
+            "rekindle lint a.yaml b.yaml",
+            "rekindle plan recover",
+            "rekindle -w dir snapshots",
+            "rekindle sets -s other.yaml",
+            "rekindle restore 0199 --to out --include *.md",
+            "rekindle key export --kit kit.txt",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn a_contradictory_command_line_is_refused() {
+        for (line, kind) in [
+            ("rekindle recover --to x --in-place", ErrorKind::ArgumentConflict),
+            ("rekindle restore 0199", ErrorKind::MissingRequiredArgument),
+            ("rekindle resume 0199 --all", ErrorKind::ArgumentConflict),
+            ("rekindle graph latest --format svg", ErrorKind::InvalidValue),
+            ("rekindle lint", ErrorKind::MissingRequiredArgument),
+            ("rekindle run f.yaml -p novalue", ErrorKind::ValueValidation),
+            ("rekindle verify --sample 120%", ErrorKind::ValueValidation),
+            ("rekindle recver", ErrorKind::InvalidSubcommand),
+            ("rekindle init --passphrase secret", ErrorKind::UnknownArgument),
+        ] {
+            assert_eq!(parse(line).map(|_| ()).map_err(|error| error.kind()), Err(kind), "{line}");
+        }
+    }
+}

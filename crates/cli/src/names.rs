@@ -1,0 +1,57 @@
+//! Names that people mistype: the known ones are listed, and the nearest is proposed.
+
+use crate::error::CliError;
+
+/// Returns the nearest of `known` to `word`, where one is near enough to be meant.
+///
+/// Nearness is the edit distance with transpositions, at most a third of the word's length and never more
+/// than 4: "did you mean" must not guess wildly.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).clamp(1, 4);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Returns the error for a name that is not among `known`; `what` is "component", "scenario", "tier" …
+pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> CliError {
+    let known: Vec<&str> = known.into_iter().collect();
+    let mut hint = match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}? "),
+        None => String::new(),
+    };
+    match known.as_slice() {
+        [] => hint.push_str(&format!("there is no {what} yet")),
+        known => hint.push_str(&format!("known: {}", known.join(", "))),
+    }
+    CliError::usage(format!("there is no {what} {word:?}")).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised_and_a_different_word_is_not() {
+        let known = ["context_cache", "security_systems", "user_data"];
+        for (word, expect) in [
+            ("contxt_cache", Some("context_cache")),
+            ("securty_systmes", Some("security_systems")),
+            ("usre_data", Some("user_data")),
+            ("monitoring", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(word, known), expect, "{word}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let error = unknown("component", "usr_data", ["context_cache", "user_data"]);
+        assert_eq!(error.to_string(), "there is no component \"usr_data\"");
+        assert_eq!(error.hint(), Some("did you mean \"user_data\"? known: context_cache, user_data"));
+    }
+}

@@ -1,0 +1,148 @@
+//! The one place that prints. Data goes to stdout, narration to stderr; what is data and what it looks like
+//! is decided here and nowhere else.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::CliError;
+
+/// How a command speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Printer {
+    /// For people.
+    Text {
+        /// Whether stdout may carry colours.
+        color: bool,
+        /// Whether stderr is a terminal, so that bars can move on it.
+        live: bool,
+        /// Whether narration is left out (`--quiet`).
+        quiet: bool,
+    },
+    /// For programs: JSON on stdout, narration as JSON lines on stderr.
+    Json,
+}
+
+impl Printer {
+    /// Decides by the flags, NO_COLOR and what stdout and stderr are.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        if json {
+            return Self::Json;
+        }
+        let allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self::Text {
+            color: allowed && !dumb && std::io::stdout().is_terminal(),
+            live: !dumb && std::io::stderr().is_terminal(),
+            quiet,
+        }
+    }
+
+    /// Returns whether programs read the output.
+    pub fn is_json(self) -> bool {
+        self == Self::Json
+    }
+
+    /// Returns whether text may carry colours.
+    pub fn color(self) -> bool {
+        matches!(self, Self::Text { color: true, .. })
+    }
+
+    /// Returns whether progress bars can move.
+    pub fn live(self) -> bool {
+        matches!(self, Self::Text { live: true, quiet: false, .. })
+    }
+
+    /// Prints a command's result: `text` for people, `data` for programs.
+    pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
+        match self {
+            Self::Json => {
+                let line = serde_json::to_string_pretty(data)
+                    .map_err(|error| CliError::new(crate::Exit::Failed, "internal", error.to_string()))?;
+                self.out(&line)
+            }
+            Self::Text { .. } => self.out(text().trim_end()),
+        }
+    }
+
+    /// Prints one of many results; for programs each is one line.
+    pub fn line<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
+        match self {
+            Self::Json => {
+                let line = serde_json::to_string(data)
+                    .map_err(|error| CliError::new(crate::Exit::Failed, "internal", error.to_string()))?;
+                self.out(&line)
+            }
+            Self::Text { .. } => self.out(&text()),
+        }
+    }
+
+    /// Tells what is going on.
+    pub fn say(self, text: impl AsRef<str>) {
+        match self {
+            Self::Text { quiet: true, .. } => {}
+            Self::Text { .. } => err(text.as_ref()),
+            Self::Json => self.note("note", &serde_json::json!({ "message": text.as_ref() })),
+        }
+    }
+
+    /// Tells programs what is going on: one JSON object on a line of stderr, with its kind under `note`.
+    /// People see nothing.
+    pub fn note(self, kind: &str, body: &Value) {
+        if let Self::Json = self {
+            let mut line = serde_json::json!({ "note": kind });
+            if let (Some(line), Some(body)) = (line.as_object_mut(), body.as_object()) {
+                line.extend(body.clone());
+            }
+            err(&line.to_string());
+        }
+    }
+
+    /// Warns; also when quiet.
+    pub fn warn(self, text: impl AsRef<str>) {
+        match self {
+            Self::Text { color: true, .. } => err(&format!("\u{1b}[1;33mwarning:\u{1b}[0m {}", text.as_ref())),
+            Self::Text { .. } => err(&format!("warning: {}", text.as_ref())),
+            Self::Json => self.note("warning", &serde_json::json!({ "message": text.as_ref() })),
+        }
+    }
+
+    /// Shows why a command failed. Programs get the error on stdout, so that it is never empty.
+    pub fn error(self, error: &CliError) {
+        match self {
+            Self::Json => {
+                let body = serde_json::json!({ "error": {
+                    "code": error.code(), "message": error.to_string(), "hint": error.hint(),
+                    "details": error.details(), "exit": error.exit().code(),
+                }});
+                let _ = self.out(&body.to_string());
+            }
+            Self::Text { color, .. } => {
+                if let Some(details) = error.details() {
+                    err(details.trim_end());
+                }
+                let (red, cyan, plain) =
+                    if color { ("\u{1b}[1;31m", "\u{1b}[1;36m", "\u{1b}[0m") } else { ("", "", "") };
+                err(&format!("{red}error:{plain} {error}"));
+                if let Some(hint) = error.hint() {
+                    err(&format!("{cyan}hint:{plain} {hint}"));
+                }
+            }
+        }
+    }
+
+    /// Writes one text to stdout. A reader that has gone away (`| head`) ends the output, not the command.
+    fn out(self, text: &str) -> Result<(), CliError> {
+        let mut stdout = std::io::stdout().lock();
+        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(|error| CliError::io("write to stdout", &error)),
+        }
+    }
+}
+
+/// Writes one line to stderr; there is nobody left to tell when that fails.
+fn err(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,115 @@
+//! What a backup stored: each component, each tier, and whether the stored copies were read back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rekindle_plan::Plan;
+use rekindle_model::event::Outcome;
+use rekindle_model::step::StepState;
+use serde::Serialize;
+
+use crate::evidence::Evidence;
+use crate::rework::bytes;
+
+/// A backup run, summed up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BackupTable {
+    /// The recovery set that it sealed.
+    pub set: Option<String>,
+    /// Whether that set is good enough to recover from, by the system's own rule; none before it is sealed.
+    pub recovery_ready: Option<bool>,
+    /// The rule, as it was applied.
+    pub rule: Option<String>,
+    /// The components, most urgent first as the plan has them.
+    pub components: Vec<BackupRow>,
+    /// From the run's creation to its end.
+    #[serde(with = "crate::seconds")]
+    pub duration: Option<Duration>,
+    /// How the run ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// One component of a backup.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BackupRow {
+    /// Its name.
+    pub component: String,
+    /// The snapshot, where it was captured.
+    pub snapshot: Option<String>,
+    /// Bytes of the source.
+    pub bytes: Option<u64>,
+    /// Bytes of it that no earlier snapshot held.
+    pub bytes_new: Option<u64>,
+    /// Files of the source.
+    pub files: Option<u64>,
+    /// Each due tier: whether its stored copy was verified; none where it was not stored.
+    pub tiers: BTreeMap<String, Option<bool>>,
+    /// The first thing that went wrong.
+    pub error: Option<String>,
+}
+
+impl BackupRow {
+    /// Returns whether the component is captured, stored in every due tier and verified in each.
+    pub fn whole(&self) -> bool {
+        self.snapshot.is_some() && !self.tiers.is_empty() && self.tiers.values().all(|tier| *tier == Some(true))
+    }
+}
+
+/// Returns what a backup stored.
+pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
+    let mut components: Vec<BackupRow> = Vec::new();
+    for step in &plan.steps {
+        let Some(name) = step.each.get("component") else { continue };
+        let index = components.iter().position(|row| row.component == *name).unwrap_or_else(|| {
+            components.push(BackupRow {
+                component: name.clone(),
+                snapshot: None,
+                bytes: None,
+                bytes_new: None,
+                files: None,
+                tiers: BTreeMap::new(),
+                error: None,
+            });
+            components.len() - 1
+        });
+        let Some(row) = components.get_mut(index) else { continue };
+        let output = evidence.output(&step.id);
+        let record = evidence.state.step(&step.id);
+        match (step.uses.as_str(), step.each.get("tier")) {
+            ("snapshot", _) => {
+                row.snapshot = output["snapshot"].as_str().map(str::to_owned);
+                row.bytes = output["bytes"].as_u64();
+                row.files = output["files"].as_u64();
+                if let StepState::Succeeded { measures, .. } = &record.state {
+                    row.bytes_new = measures.get("bytes_new").map(|value| bytes(*value));
+                }
+            }
+            ("store", Some(tier)) => {
+                row.tiers.entry(tier.clone()).or_insert(None);
+            }
+            ("verify", Some(tier)) => {
+                let verified = match record.state {
+                    StepState::Succeeded { .. } => output["verified"].as_bool(),
+                    StepState::Failed { .. } => Some(false),
+                    _ => None,
+                };
+                row.tiers.insert(tier.clone(), verified);
+            }
+            _ => {}
+        }
+        if let StepState::Failed { error } = &record.state {
+            row.error.get_or_insert_with(|| format!("{}: {error}", step.id));
+        }
+    }
+    let sealed = plan.steps.iter().find(|step| step.uses == "seal-set").map(|step| evidence.output(&step.id));
+    let text = |key: &str| sealed.and_then(|output| output[key].as_str()).map(str::to_owned);
+    let state = &evidence.state;
+    BackupTable {
+        set: text("set"),
+        recovery_ready: sealed.and_then(|output| output["recovery_ready"].as_bool()),
+        rule: text("rule"),
+        components,
+        duration: state.outcome.map(|_| state.updated.since(&state.created).duration),
+        outcome: state.outcome,
+    }
+}

@@ -1,0 +1,86 @@
+//! What every projection is made from: a run's records, and the blobs that they refer to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekindle_model::event::{Event, Payload, Record};
+use rekindle_model::id::{Hash32, StepId};
+use rekindle_model::run::{IllegalHistory, RunState};
+use rekindle_model::step::StepState;
+use serde_json::Value;
+
+/// A run as the journal proves it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// The fold of the records.
+    pub state: RunState,
+    /// The records themselves, oldest first.
+    pub records: Vec<Record>,
+    /// What expanded the definition into the plan: parameters and loop keys.
+    pub inputs: Value,
+    /// What each succeeded step produced.
+    pub outputs: BTreeMap<StepId, Value>,
+    /// Blobs that the records refer to and that were read.
+    blobs: BTreeMap<Hash32, Value>,
+}
+
+/// Returns the blobs that [`Evidence::new`] needs in order to see everything.
+pub fn blobs_of(records: &[Record]) -> BTreeSet<Hash32> {
+    let payloads = records.iter().filter_map(|record| match &record.event {
+        Event::RunCreated { inputs, .. } => Some(inputs),
+        Event::StepSucceeded { output, .. } => Some(output),
+        Event::StepCheckpoint { progress, .. } => Some(progress),
+        _ => None,
+    });
+    payloads
+        .filter_map(|payload| match payload {
+            Payload::Blob(hash) => Some(*hash),
+            Payload::Inline(_) => None,
+        })
+        .collect()
+}
+
+impl Evidence {
+    /// Folds the records; a blob that is not among `blobs` counts as no data, never as an empty value of
+    /// its own.
+    pub fn new(records: Vec<Record>, blobs: BTreeMap<Hash32, Value>) -> Result<Self, IllegalHistory> {
+        let state = RunState::from_records(&records)?;
+        let mut evidence = Self { state, records, inputs: Value::Null, outputs: BTreeMap::new(), blobs };
+        evidence.inputs = evidence.resolve(&evidence.state.inputs);
+        evidence.outputs = evidence
+            .state
+            .steps
+            .iter()
+            .filter_map(|(step, record)| match &record.state {
+                StepState::Succeeded { output, .. } => Some((step.clone(), evidence.resolve(output))),
+                _ => None,
+            })
+            .collect();
+        Ok(evidence)
+    }
+
+    /// Returns a payload's value, null where its blob was not read.
+    pub fn resolve(&self, payload: &Payload) -> Value {
+        match payload {
+            Payload::Inline(value) => value.clone(),
+            Payload::Blob(hash) => self.blobs.get(hash).cloned().unwrap_or(Value::Null),
+        }
+    }
+
+    /// Returns a step's output, null where it has none.
+    pub fn output(&self, step: &StepId) -> &Value {
+        self.outputs.get(step).unwrap_or(&Value::Null)
+    }
+
+    /// Returns a parameter of the run, null where it has none of that name.
+    pub fn param(&self, name: &str) -> &Value {
+        &self.inputs["params"][name]
+    }
+
+    /// Returns whether a step failed because data is gone from every copy.
+    pub fn data_lost(&self) -> bool {
+        self.state.steps.values().any(|record| match &record.state {
+            StepState::Failed { error } => error.code == rekindle_model::failure::code::DATA_LOST,
+            _ => false,
+        })
+    }
+}

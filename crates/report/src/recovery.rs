@@ -1,0 +1,264 @@
+//! How a recovery met its objectives: RTO of each component, RPO of each data class, the whole system.
+//!
+//! ```text
+//!   consistency point        disaster_at              run created        last validation succeeded
+//!   ───────┼──────────────────────┼──────────────────────────┼─────────────────────────┼──────►
+//!          └──── RPO (wall) ──────┘                          └──── CLOCK_BOOTTIME ─────┘
+//!                                 └───────────────────── RTO ──────────────────────────┘
+//! ```
+//! Every figure comes from journaled records. What was not measured is *no data*, never met and never valid.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rekindle_model::event::{Outcome, SkipReason};
+use rekindle_model::id::StepId;
+use rekindle_model::step::StepState;
+use rekindle_model::system::System;
+use rekindle_model::time::Stamp;
+use rekindle_plan::{Plan, PlanStep};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::evidence::Evidence;
+
+/// A recovery, judged.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RecoveryTable {
+    /// The scenario, where one was named.
+    pub scenario: Option<String>,
+    /// The recovery set that was restored.
+    pub set: Option<String>,
+    /// When the disaster struck.
+    pub disaster_at: DateTime<Utc>,
+    /// Whether a person told that instant; else it is assumed to be the run's start.
+    pub disaster_at_told: bool,
+    /// The components, most urgent first.
+    pub components: Vec<ComponentRow>,
+    /// The scenario's RTO, else the complete system's where all of it was recovered.
+    pub system_rto: Objective,
+    /// The scenario's RPO against the oldest of what was restored.
+    pub scenario_rpo: Objective,
+    /// Whether the checks across components hold; none where nothing was measured.
+    pub operational: Option<bool>,
+    /// How the run ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// One component of a recovery.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ComponentRow {
+    /// Its name.
+    pub component: String,
+    /// Whether its data was restored; none where it has no data of its own.
+    pub restored: Option<bool>,
+    /// Whether what was restored is what it should be.
+    pub valid: Validity,
+    /// Its RTO and the time it took.
+    pub rto: Objective,
+    /// Each of its data classes' RPO and the loss.
+    pub rpo: Vec<ClassRow>,
+    /// Bytes restored.
+    pub bytes: Option<u64>,
+    /// Why it did not come through.
+    pub error: Option<String>,
+}
+
+/// One data class of a component.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassRow {
+    /// The class.
+    pub class: String,
+    /// Its RPO and the time that was lost.
+    pub rpo: Objective,
+}
+
+/// An objective that is stated in time, and what was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Objective {
+    /// What was promised, in seconds.
+    #[serde(with = "crate::seconds")]
+    pub target: Option<Duration>,
+    /// What was measured, in seconds; none is *no data*.
+    #[serde(with = "crate::seconds")]
+    pub actual: Option<Duration>,
+    /// Whether the figure rests on a clock that may have changed in between.
+    pub clock_uncertain: bool,
+}
+
+impl Objective {
+    /// Returns whether the objective was met; none where it is not stated or was not measured.
+    pub fn met(&self) -> Option<bool> {
+        Some(self.actual? <= self.target?)
+    }
+}
+
+/// What the probes said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Validity {
+    /// All that was expected was measured and holds.
+    Yes,
+    /// Something does not hold.
+    No,
+    /// Nothing was measured.
+    NoData,
+}
+
+impl RecoveryTable {
+    /// Returns every objective that was missed, in words.
+    pub fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        let mut judge = |what: String, objective: &Objective| {
+            if objective.met() == Some(false) {
+                missed.push(what);
+            }
+        };
+        for row in &self.components {
+            judge(format!("RTO of {}", row.component), &row.rto);
+            row.rpo.iter().for_each(|class| judge(format!("RPO of {} ({})", class.class, row.component), &class.rpo));
+        }
+        judge("RTO of the whole".to_owned(), &self.system_rto);
+        judge("RPO of the scenario".to_owned(), &self.scenario_rpo);
+        missed
+    }
+}
+
+/// Returns how a recovery met the objectives of the system that it is pinned to.
+pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> RecoveryTable {
+    let state = &evidence.state;
+    let disaster_at = state.disaster_at.unwrap_or(state.created.utc);
+    let mut names: Vec<&str> = Vec::new();
+    for name in plan.steps.iter().filter_map(|step| step.each.get("component")) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort_by_key(|name| (system.components.get(*name).map_or(u32::MAX, |c| c.priority), *name));
+    let components: Vec<ComponentRow> = names
+        .iter()
+        .map(|name| {
+            let steps = plan.steps.iter().filter(|step| step.each.get("component").is_some_and(|own| own == name));
+            component_row(evidence, system, name, disaster_at, &steps.collect::<Vec<_>>())
+        })
+        .collect();
+    let scenario = evidence.param("scenario").as_str().filter(|name| !name.is_empty()).map(str::to_owned);
+    let declared = scenario.as_ref().and_then(|name| system.scenarios.get(name));
+    let all = system.components.keys().all(|name| names.contains(&name.as_str()));
+    let target = match declared {
+        Some(scenario) => scenario.rto.map(|period| period.0),
+        None => system.objectives.complete_system_recovery.filter(|_| all).map(|period| period.0),
+    };
+    let slowest = components.iter().map(|row| row.rto.actual).collect::<Option<Vec<_>>>();
+    let system_rto = Objective {
+        target,
+        actual: slowest.and_then(|all| all.into_iter().max()),
+        clock_uncertain: components.iter().any(|row| row.rto.clock_uncertain),
+    };
+    let losses = components.iter().flat_map(|row| &row.rpo).filter_map(|class| class.rpo.actual);
+    let scenario_rpo = Objective {
+        target: declared.and_then(|scenario| scenario.rpo).map(|period| period.0),
+        actual: losses.max(),
+        clock_uncertain: components.iter().flat_map(|row| &row.rpo).any(|class| class.rpo.clock_uncertain),
+    };
+    let first = |uses: &str| plan.steps.iter().find(|step| step.uses == uses).map(|step| evidence.output(&step.id));
+    RecoveryTable {
+        scenario,
+        set: first("locate-set").and_then(|output| output["set"].as_str()).map(str::to_owned),
+        disaster_at,
+        disaster_at_told: state.disaster_at_told,
+        components,
+        system_rto,
+        scenario_rpo,
+        operational: first("system-integrity").and_then(|output| output["operational"].as_bool()),
+        outcome: state.outcome,
+    }
+}
+
+fn component_row(
+    evidence: &Evidence,
+    system: &System,
+    name: &str,
+    disaster_at: DateTime<Utc>,
+    steps: &[&PlanStep],
+) -> ComponentRow {
+    let component = system.components.get(name);
+    let of = |uses: &'static str| steps.iter().filter(move |step| step.uses == uses);
+    let restore = of("restore").next();
+    let consistency_point = restore
+        .map(|step| evidence.output(&step.id))
+        .and_then(|output| output["consistency_point"].as_str())
+        .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
+        .map(|instant| instant.to_utc());
+    let validations: Vec<&StepId> = of("validate").map(|step| &step.id).collect();
+    let valid = validity(evidence, &validations);
+    let whole = steps.iter().all(|step| matches!(evidence.state.step(&step.id).state, StepState::Succeeded { .. }));
+    // Nothing is "back" before its last validation succeeded; a component without probes is back when the
+    // step that found so has ended, and its validity says that nothing was measured.
+    let back = if whole { last_end(evidence, &validations) } else { None };
+    let (actual, clock_uncertain) = match back {
+        Some(back) => since_disaster(&evidence.state.created, &back, disaster_at),
+        None => (None, false),
+    };
+    let restored = component
+        .and_then(|component| component.source.as_ref())
+        .and(restore)
+        .map(|step| matches!(evidence.state.step(&step.id).state, StepState::Succeeded { .. }));
+    ComponentRow {
+        component: name.to_owned(),
+        restored,
+        valid,
+        rto: Objective { target: component.and_then(|component| system.rto(component)), actual, clock_uncertain },
+        rpo: component
+            .map_or(&[][..], |component| &component.classes)
+            .iter()
+            .map(|class| ClassRow {
+                class: class.clone(),
+                rpo: Objective {
+                    target: system.data_classes.get(class).map(|class| class.rpo.0),
+                    actual: consistency_point.map(|point| (disaster_at - point).to_std().unwrap_or(Duration::ZERO)),
+                    // A capture from after the disaster is a clock that differs, or a wrong `--disaster-at`.
+                    clock_uncertain: consistency_point.is_some_and(|point| point > disaster_at),
+                },
+            })
+            .collect(),
+        bytes: restore.and_then(|step| evidence.output(&step.id)["bytes"].as_u64()),
+        error: steps.iter().find_map(|step| first_error(evidence, &step.id)),
+    }
+}
+
+fn validity(evidence: &Evidence, validations: &[&StepId]) -> Validity {
+    let mut measured = false;
+    for step in validations {
+        match evidence.state.step(step).state {
+            StepState::Succeeded { .. } => match evidence.output(step)["valid"] {
+                Value::Bool(true) => measured = true,
+                Value::Bool(false) => return Validity::No,
+                _ => return Validity::NoData,
+            },
+            StepState::Failed { .. } => return Validity::No,
+            _ => return Validity::NoData,
+        }
+    }
+    if measured { Validity::Yes } else { Validity::NoData }
+}
+
+fn last_end(evidence: &Evidence, validations: &[&StepId]) -> Option<Stamp> {
+    validations.iter().filter_map(|step| evidence.state.step(step).ended).max_by_key(|stamp| (stamp.utc, stamp.boot_ns))
+}
+
+/// The part before the run exists only on the wall; the part after it is exact within one boot.
+fn since_disaster(created: &Stamp, back: &Stamp, disaster_at: DateTime<Utc>) -> (Option<Duration>, bool) {
+    let run = back.since(created);
+    let before = (created.utc - disaster_at).to_std();
+    (Some(run.duration + before.unwrap_or(Duration::ZERO)), run.clock_uncertain || before.is_err())
+}
+
+fn first_error(evidence: &Evidence, step: &StepId) -> Option<String> {
+    match evidence.state.step(step).state {
+        StepState::Failed { error } => Some(format!("{step}: {error}")),
+        StepState::Skipped { why: SkipReason::Needs { failed } } => Some(format!("{step} skipped: {failed} failed")),
+        StepState::Skipped { why: SkipReason::Cancelled } => Some(format!("{step} skipped: the run was cancelled")),
+        _ => None,
+    }
+}

@@ -1,0 +1,210 @@
+//! The four answers: can we come back, how long will it take, how much will we lose, where is the proof?
+//!
+//! Each answer names the run that proves it. Without such a run the answer is *no data*.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rekindle_model::id::RunId;
+use rekindle_model::system::System;
+use serde::Serialize;
+
+use crate::backup::BackupTable;
+use crate::recovery::{RecoveryTable, Validity};
+
+/// A run's table with its run.
+#[derive(Clone, Debug)]
+pub struct Proven<T> {
+    /// The run that proves it.
+    pub run: RunId,
+    /// When that run ended.
+    pub at: DateTime<Utc>,
+    /// What it proves.
+    pub table: T,
+}
+
+/// What the answers are drawn from.
+#[derive(Clone, Debug)]
+pub struct Findings<'a> {
+    /// The system as its file has it now.
+    pub system: &'a System,
+    /// Finished backups, newest first.
+    pub backups: &'a [Proven<BackupTable>],
+    /// Finished recoveries, newest first.
+    pub recoveries: &'a [Proven<RecoveryTable>],
+    /// Runs without an end.
+    pub interrupted: Vec<RunId>,
+    /// The present instant, which losses are counted to.
+    pub now: DateTime<Utc>,
+}
+
+/// The four answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// The system's name.
+    pub system: String,
+    /// Can we come back?
+    pub come_back: Answer,
+    /// How long will it take?
+    pub how_long: Answer,
+    /// How much will we lose?
+    pub how_much: Answer,
+    /// Where is the proof?
+    pub proof: Answer,
+    /// Runs that were interrupted.
+    pub interrupted: Vec<RunId>,
+    /// What to do next, most urgent first.
+    pub next: Vec<String>,
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    /// Good, bad, or not known.
+    pub verdict: Verdict,
+    /// In a sentence.
+    pub text: String,
+    /// The run that proves it.
+    pub run: Option<RunId>,
+    /// The figure, in seconds, where the answer is one.
+    #[serde(with = "crate::seconds")]
+    pub figure: Option<Duration>,
+}
+
+/// How an answer sounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// Not as it should be.
+    Bad,
+    /// Nothing was measured.
+    NoData,
+}
+
+/// Answers from evidence.
+pub fn status(findings: &Findings<'_>) -> Status {
+    let ready = findings.backups.iter().find(|backup| backup.table.recovery_ready == Some(true));
+    let proven = findings.recoveries.first();
+    let mut next: Vec<String> = findings.interrupted.iter().map(|run| format!("rekindle resume {run}")).collect();
+    if ready.is_none() {
+        next.push("rekindle backup".to_owned());
+    }
+    if ready.is_some() && proven.is_none() {
+        next.push("rekindle recover --to DIR   (a recovery that was never tried is a hope)".to_owned());
+    }
+    Status {
+        system: findings.system.system.clone(),
+        come_back: come_back(findings, ready, proven),
+        how_long: how_long(findings, proven),
+        how_much: how_much(findings, ready),
+        proof: proof(proven),
+        interrupted: findings.interrupted.clone(),
+        next,
+    }
+}
+
+fn come_back(
+    findings: &Findings<'_>,
+    ready: Option<&Proven<BackupTable>>,
+    proven: Option<&Proven<RecoveryTable>>,
+) -> Answer {
+    let Some(backup) = ready else {
+        return match findings.backups.first() {
+            Some(failed) => Answer {
+                verdict: Verdict::Bad,
+                text: "no: no recovery set is recovery-ready".to_owned(),
+                run: Some(failed.run),
+                figure: None,
+            },
+            None => no_data("nothing has been backed up here yet"),
+        };
+    };
+    let set = backup.table.set.as_deref().unwrap_or("?");
+    let age = ago(findings.now, backup.at);
+    let tried = match proven {
+        Some(_) => "",
+        None => "; a recovery from it was never tried",
+    };
+    Answer {
+        verdict: Verdict::Good,
+        text: format!("yes: set {} is recovery-ready and verified in every tier, {age}{tried}", short(set)),
+        run: Some(backup.run),
+        figure: None,
+    }
+}
+
+fn how_long(findings: &Findings<'_>, proven: Option<&Proven<RecoveryTable>>) -> Answer {
+    let Some(recovery) = proven else { return no_data("no recovery has been measured yet") };
+    let rto = &recovery.table.system_rto;
+    let Some(actual) = rto.actual else {
+        return no_data("the last recovery brought back no component whole, or did not end");
+    };
+    let target = rto.target.or(findings.system.objectives.complete_system_recovery.map(|period| period.0));
+    let against = target.map(|target| format!(", target {}", crate::text::duration(target))).unwrap_or_default();
+    Answer {
+        verdict: match target {
+            Some(target) if actual > target => Verdict::Bad,
+            _ => Verdict::Good,
+        },
+        text: format!(
+            "{} the last time, for {} components{against}",
+            crate::text::duration(actual),
+            recovery.table.components.len()
+        ),
+        run: Some(recovery.run),
+        figure: Some(actual),
+    }
+}
+
+/// A disaster now would cost what was written since the newest set; classes with a tighter RPO are named.
+fn how_much(findings: &Findings<'_>, ready: Option<&Proven<BackupTable>>) -> Answer {
+    let Some(backup) = ready else { return no_data("without a recovery-ready set, everything") };
+    let loss = (findings.now - backup.at).to_std().unwrap_or(Duration::ZERO);
+    let classes = &findings.system.data_classes;
+    let missed: Vec<&str> =
+        classes.iter().filter(|(_, class)| class.rpo.0 < loss).map(|(name, _)| name.as_str()).collect();
+    let judged = match (classes.len(), missed.len()) {
+        (0, _) => String::new(),
+        (all, 0) => format!("; within the RPO of all {all} data classes"),
+        (all, late) => format!("; beyond the RPO of {late} of {all} data classes ({})", missed.join(", ")),
+    };
+    Answer {
+        verdict: if missed.is_empty() { Verdict::Good } else { Verdict::Bad },
+        text: format!("what was written in the last {}{judged}", crate::text::duration(loss)),
+        run: Some(backup.run),
+        figure: Some(loss),
+    }
+}
+
+fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
+    let Some(recovery) = proven else { return no_data("nowhere yet: nothing was ever restored") };
+    let table = &recovery.table;
+    let count = |validity| table.components.iter().filter(|row| row.valid == validity).count();
+    let (valid, invalid, unmeasured) = (count(Validity::Yes), count(Validity::No), count(Validity::NoData));
+    Answer {
+        verdict: if invalid > 0 { Verdict::Bad } else { Verdict::Good },
+        text: format!(
+            "recovery of {}: {valid} components valid, {invalid} not, {unmeasured} without data",
+            recovery.at.format("%Y-%m-%d %H:%M UTC")
+        ),
+        run: Some(recovery.run),
+        figure: None,
+    }
+}
+
+fn no_data(why: &str) -> Answer {
+    Answer { verdict: Verdict::NoData, text: format!("no data: {why}"), run: None, figure: None }
+}
+
+fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
+    match (now - then).to_std() {
+        Ok(age) => format!("{} old", crate::text::duration(age)),
+        Err(_) => "made by a clock that is ahead of this one".to_owned(),
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
