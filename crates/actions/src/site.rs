@@ -1,0 +1,210 @@
+//! Where a run's steps act: the system as the run was pinned to it, the folders, the key, the tiers.
+//!
+//! A [`Site`] belongs to one run. Its system is the one that the run's journal names, not whatever
+//! `system.yaml` says today. Tiers are opened when a step first needs them and kept open; one that does not
+//! answer fails the step that asked, and is tried again by the next.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rekindle_model::failure::Failure;
+use rekindle_model::system::{Component, Source, System};
+use rekindle_model::time::Clock;
+use rekindle_vault::key::Keyring;
+use rekindle_vault::{Spool, Tier};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::failures;
+
+/// What a [`Site`] is made of; the caller has read and checked all of it.
+#[derive(Clone)]
+pub struct SiteParts {
+    /// The system that the run is pinned to.
+    pub system: Arc<System>,
+    /// Its YAML, byte for byte; it is kept in every recovery set.
+    pub system_yaml: Vec<u8>,
+    /// The folder that `root` and local tier URLs are relative to: where `system.yaml` stands.
+    pub system_dir: PathBuf,
+    /// The workspace (`.rekindle`): it holds the spool and the staging folders.
+    pub workspace_dir: PathBuf,
+    /// The repository's keys.
+    pub keyring: Arc<Keyring>,
+    /// The keyring as it is written into tiers, wrapped in the `age` format.
+    pub wrapped_key: Vec<u8>,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The running program, for `${{ rekindle }}` in probes and commands.
+    pub executable: PathBuf,
+    /// The folder that a recovery writes into; none for a run that recovers nothing.
+    pub target_root: Option<PathBuf>,
+}
+
+/// Where a run's steps act.
+pub struct Site {
+    parts: SiteParts,
+    spool: OnceCell<Arc<Spool>>,
+    /// One cell per tier, so that one tier's slow opening holds up only those who ask for it.
+    tiers: BTreeMap<String, OnceCell<Arc<Tier>>>,
+}
+
+impl Site {
+    /// Returns the site; nothing is opened or created yet.
+    pub fn new(parts: SiteParts) -> Self {
+        let tiers = parts.system.tiers.keys().map(|name| (name.clone(), OnceCell::new())).collect();
+        Self { parts, spool: OnceCell::new(), tiers }
+    }
+
+    /// Returns the system.
+    pub fn system(&self) -> &Arc<System> {
+        &self.parts.system
+    }
+
+    /// Returns the system's YAML, byte for byte.
+    pub fn system_yaml(&self) -> &[u8] {
+        &self.parts.system_yaml
+    }
+
+    /// Returns the folder where `system.yaml` stands.
+    pub fn system_dir(&self) -> &Path {
+        &self.parts.system_dir
+    }
+
+    /// Returns the folder that holds the living system's data.
+    pub fn data_root(&self) -> PathBuf {
+        tidy(&self.parts.system_dir.join(&self.parts.system.root))
+    }
+
+    /// Returns the workspace's folder.
+    pub fn workspace_dir(&self) -> &Path {
+        &self.parts.workspace_dir
+    }
+
+    /// Returns the clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.parts.clock
+    }
+
+    /// Returns the folder that a recovery writes into.
+    pub fn target_root(&self) -> Option<&Path> {
+        self.parts.target_root.as_deref()
+    }
+
+    /// Returns the folder for what `purpose` of `run` puts aside before it is captured or put in place.
+    pub(crate) fn staging_dir(&self, run: &str, purpose: &str) -> PathBuf {
+        self.parts.workspace_dir.join("staging").join(run).join(purpose)
+    }
+
+    /// Returns what no files source may ever take: the workspace and every tier on this machine.
+    pub fn never_captured(&self) -> Vec<PathBuf> {
+        let mut paths = vec![tidy(&self.parts.workspace_dir)];
+        for tier in self.parts.system.tiers.values() {
+            paths.extend(tier.locations().into_iter().filter_map(|url| self.local_path(url)));
+        }
+        paths
+    }
+
+    /// Returns the folder that a `file://` URL names; a relative one is below [`Site::system_dir`].
+    fn local_path(&self, url: &str) -> Option<PathBuf> {
+        let path = match url.strip_prefix("file://") {
+            Some(path) => path,
+            None if url.contains("://") => return None,
+            None => url,
+        };
+        Some(tidy(&self.parts.system_dir.join(path)))
+    }
+
+    /// Returns the values that expressions see in every step of the run, beside what the engine adds
+    /// (`params`, `steps`, `each`, `component`, `run`): `system`, `rekindle`, and `target` where there is one.
+    pub fn scope(&self) -> Value {
+        let mut scope = json!({
+            "system": &*self.parts.system,
+            "rekindle": self.parts.executable.to_string_lossy(),
+        });
+        if let Some(root) = &self.parts.target_root {
+            scope["target"] = json!({ "root": root.to_string_lossy() });
+        }
+        scope
+    }
+
+    /// Returns the component of that name or alias.
+    pub(crate) fn component(&self, name: &str) -> Result<(&str, &Component), Failure> {
+        self.parts.system.component(name).ok_or_else(|| {
+            let known = self.parts.system.components_by_priority().join(", ");
+            Failure::permanent("unknown_component", format!("the system has no component {name:?}"))
+                .with_hint(format!("it has {known}"))
+        })
+    }
+
+    /// Returns the tiers' names, the fastest first: by how often a set is due, then by name.
+    ///
+    /// A system's tiers have no order of their own, and the tier that is written most often is the near one.
+    pub fn tiers_hot_first(&self) -> Vec<String> {
+        let mut names: Vec<&String> = self.tiers.keys().collect();
+        let every = |name: &String| self.parts.system.tiers.get(name).and_then(|tier| tier.every);
+        names.sort_by_key(|name| (every(name).is_none(), every(name), (*name).clone()));
+        names.into_iter().cloned().collect()
+    }
+
+    /// Returns the tier, opened; a new place becomes a tier only where `mode` says so.
+    pub(crate) async fn tier(&self, name: &str, mode: TierMode) -> Result<Arc<Tier>, Failure> {
+        let (Some(cell), Some(spec)) = (self.tiers.get(name), self.parts.system.tiers.get(name)) else {
+            let known = self.tiers_hot_first().join(", ");
+            return Err(Failure::permanent("unknown_tier", format!("the system has no tier {name:?}"))
+                .with_hint(format!("it has {known}")));
+        };
+        let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
+        let open = || async {
+            Tier::open(
+                name,
+                &urls,
+                &self.parts.system_dir,
+                Arc::clone(&self.parts.keyring),
+                &self.parts.wrapped_key,
+                mode,
+            )
+            .await
+            .map(Arc::new)
+            .map_err(|error| failures::tier(name, &error))
+        };
+        cell.get_or_try_init(open).await.cloned()
+    }
+
+    /// Returns the workspace's spool.
+    pub(crate) async fn spool(&self) -> Result<Arc<Spool>, Failure> {
+        let dir = self.parts.workspace_dir.join("spool");
+        let open = || async {
+            Spool::open(&dir, Arc::clone(&self.parts.keyring))
+                .await
+                .map(Arc::new)
+                .map_err(|error| failures::vault(&error))
+        };
+        self.spool.get_or_try_init(open).await.cloned()
+    }
+
+    /// Returns where a component's data stands below `root`; none for a component without data.
+    pub(crate) fn place(root: &Path, component: &Component) -> Option<PathBuf> {
+        component.source.as_ref().map(Source::path).map(|path| tidy(&root.join(path)))
+    }
+}
+
+pub use rekindle_vault::TierMode;
+
+/// Returns the path without `.` in it and with `..` taken literally, so that two spellings compare equal.
+///
+/// Symbolic links are left alone: nothing needs to exist yet.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    use std::path::Component as Part;
+    let mut tidied = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Part::CurDir => {}
+            Part::ParentDir if tidied.file_name().is_some() => {
+                tidied.pop();
+            }
+            other => tidied.push(other),
+        }
+    }
+    tidied
+}
