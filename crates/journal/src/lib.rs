@@ -1,1 +1,35 @@
-//! (being built)
+//! The durable, ordered record of every transition of every run.
+//!
+//! A [`Journal`] appends events to runs by compare-and-swap and reads them back checked. [`SledJournal`]
+//! keeps them in sled and makes them durable by a write-ahead log of its own; [`MemoryJournal`] has the same
+//! semantics without a disk. `FORMAT.md` beside this crate gives every byte on disk.
+//!
+//! ```text
+//! append ─► queue ─► writer thread:  admit (CAS, fold) ─► log frame, fdatasync ─► sled batch ─► acknowledge
+//! read   ─► sled, checked (seq, CRC, chain) ─► what fails is taken from the log ─► else quarantined
+//! open   ─► lock ─► scan the log ─► sled (or rebuild it) ─► apply frames that sled has not seen
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`api`] | the trait, what is appended, how runs are listed |
+//! | [`error`] | what can go wrong, and what to do next |
+//! | [`codec`] | a record's bytes |
+//! | `admit` | the one place that decides whether an append fits a run |
+//! | `frame`, `log` | the write-ahead log |
+//! | `store` | sled: opened under watch, set aside when it cannot be |
+//! | `writer` | the thread that commits |
+//! | `open`, `disk` | [`SledJournal`] |
+//! | `blobs`, `lock` | large values; one owner of a workspace |
+//! | [`memory`] | [`MemoryJournal`] |
+//! | [`contract`] | what every backend must do |
+
+mod admit;
+pub mod api;
+pub mod codec;
+pub mod error;
+pub mod memory;
+
+pub use api::{Append, Journal, RunFilter, RunSummary};
+pub use error::{JournalError, OpenError};
+pub use memory::MemoryJournal;

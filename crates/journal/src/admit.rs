@@ -1,0 +1,152 @@
+//! The one place that decides whether an append fits a run. Pure: both backends go through it.
+
+use std::sync::Arc;
+
+use rekindle_model::event::{Event, JournalHead, Record};
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::run::{HistoryFault, IllegalHistory, RunState};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Append, RunSummary};
+use crate::codec::{self, Key};
+use crate::error::JournalError;
+
+/// The end of one run's chain. Persisted as the value of the run's entry in sled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunHead {
+    /// The run as it is listed.
+    pub(crate) summary: RunSummary,
+    /// The hash of its newest record.
+    pub(crate) hash: Hash32,
+}
+
+impl RunHead {
+    /// Returns the head after a run's next record, or none where the run does not begin with `RunCreated`.
+    pub(crate) fn after(before: Option<&Self>, record: &Record, hash: Hash32) -> Option<Self> {
+        let mut summary = match (before, &record.event) {
+            (Some(before), _) => before.summary.clone(),
+            (None, Event::RunCreated { workflow, trigger, .. }) => RunSummary {
+                run: record.run,
+                workflow: workflow.clone(),
+                trigger: trigger.clone(),
+                created: record.time,
+                updated: record.time,
+                seq: 0,
+                epoch: record.epoch,
+                outcome: None,
+            },
+            (None, _) => return None,
+        };
+        summary.seq = record.seq;
+        summary.epoch = record.epoch;
+        summary.updated = record.time;
+        if let Event::RunFinished { outcome, .. } = record.event {
+            summary.outcome = Some(outcome);
+        }
+        Some(Self { summary, hash })
+    }
+}
+
+/// An append that fits: what is to be written, and where the run stands then.
+pub(crate) struct Admitted {
+    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) entries: Vec<(Key, Vec<u8>)>,
+    pub(crate) head: RunHead,
+}
+
+/// Checks an append against the run's head and folds it into the run's state.
+///
+/// `state` must be the fold of the run up to `head`. Where a later event of the append is refused, the state
+/// holds some of the earlier ones: it is set to none, and whoever needs it folds the run again.
+pub(crate) fn admit(
+    head: Option<&RunHead>,
+    state: &mut Option<RunState>,
+    append: Append,
+    journal: JournalHead,
+) -> Result<Admitted, JournalError> {
+    let run = append.run;
+    check_position(head, &append)?;
+    let mut before = head.cloned();
+    let mut records = Vec::with_capacity(append.events.len());
+    let mut entries = Vec::with_capacity(append.events.len());
+    for (seq, event) in (append.expected_seq + 1..).zip(append.events) {
+        let anchors = matches!(event, Event::RunCreated { .. } | Event::RunFinished { .. });
+        let prev = before.as_ref().map_or(Hash32::ZERO, |head| head.hash);
+        let record =
+            Record { run, seq, epoch: append.epoch, time: append.now, prev, head: anchors.then_some(journal), event };
+        let value = codec::encode(&record)?;
+        let Some(after) = RunHead::after(before.as_ref(), &record, codec::hash(&value)) else {
+            let fault = HistoryFault::Creation(record.event.name());
+            return Err(IllegalHistory { run, seq, fault }.into());
+        };
+        before = Some(after);
+        entries.push((codec::key(run, seq), value));
+        records.push(Arc::new(record));
+    }
+    let head = before.ok_or(JournalError::Empty(run))?;
+    if let Err(illegal) = records.iter().try_for_each(|record| fold(state, record)) {
+        *state = None;
+        return Err(illegal.into());
+    }
+    Ok(Admitted { records, entries, head })
+}
+
+fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), JournalError> {
+    let run = append.run;
+    let Some(first) = append.events.first() else {
+        return Err(JournalError::Empty(run));
+    };
+    let (found_seq, found_epoch) = head.map_or((0, 0), |head| (head.summary.seq, head.summary.epoch));
+    if head.is_none() && append.expected_seq != 0 {
+        return Err(JournalError::UnknownRun(run));
+    }
+    let begins_epoch = head.is_none() || matches!(first, Event::RunAdopted { .. });
+    let epoch = found_epoch + u64::from(begins_epoch);
+    if append.expected_seq != found_seq || append.epoch != epoch {
+        return Err(JournalError::Conflict { run, found_seq, found_epoch });
+    }
+    Ok(())
+}
+
+fn fold(state: &mut Option<RunState>, record: &Record) -> Result<(), IllegalHistory> {
+    match state {
+        Some(state) => state.fold(record),
+        None => {
+            *state = Some(RunState::created(record)?);
+            Ok(())
+        }
+    }
+}
+
+/// Checks that records follow each other and decodes them.
+///
+/// # Errors
+/// The first record that is damaged, missing, or not linked to the one before it.
+pub(crate) fn check_chain(run: RunId, values: &[Vec<u8>]) -> Result<Vec<Record>, JournalError> {
+    let mut prev = Hash32::ZERO;
+    (1..)
+        .zip(values)
+        .map(|(seq, value)| {
+            let record = codec::decode(&codec::key(run, seq), value)?;
+            if record.prev != prev {
+                return Err(JournalError::Corrupt { run, seq, why: "it does not follow the record before it".into() });
+            }
+            prev = codec::hash(value);
+            Ok(record)
+        })
+        .collect()
+}
+
+/// Returns the journal's head after a commit.
+pub(crate) fn advance<'a>(head: JournalHead, values: impl Iterator<Item = &'a [u8]>) -> JournalHead {
+    let commit = head.commit + 1;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&head.hash.0).update(&commit.to_be_bytes());
+    for value in values {
+        hasher.update(&codec::hash(value).0);
+    }
+    JournalHead { commit, hash: Hash32(*hasher.finalize().as_bytes()) }
+}
+
+/// The head of a journal without commits.
+pub(crate) const EMPTY: JournalHead = JournalHead { commit: 0, hash: Hash32::ZERO };

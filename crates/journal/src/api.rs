@@ -1,0 +1,109 @@
+//! The journal as its callers see it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rekindle_model::event::{Event, Outcome, Record};
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::time::Stamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use crate::error::JournalError;
+
+/// Events to be appended to one run: all of them or none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Append {
+    /// The run.
+    pub run: RunId,
+    /// The number of the run's newest record as the caller knows it; 0 for a new run.
+    pub expected_seq: u64,
+    /// The caller's epoch: 1 for a new run, the new epoch where the first event is `RunAdopted`, else the
+    /// run's present one.
+    pub epoch: u64,
+    /// What happened, in order; at least one event.
+    pub events: Vec<Event>,
+    /// When.
+    pub now: Stamp,
+}
+
+/// A durable, ordered record of runs.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Appends events to a run and returns their records. They are durable when it returns.
+    ///
+    /// Dropping the future does not take an append back.
+    ///
+    /// # Errors
+    /// [`JournalError::Conflict`] when the run has gone on; [`JournalError::Illegal`] when the events do not
+    /// fit its history; [`JournalError::TooLarge`] when one does not fit into a record. In these cases
+    /// nothing was written. After [`JournalError::Poisoned`], `DiskFull` or `Io` it is unknown whether this
+    /// append is durable: open the journal again and read the run.
+    async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError>;
+
+    /// Returns a run's whole history, oldest first, without a gap, each record checked.
+    ///
+    /// # Errors
+    /// [`JournalError::UnknownRun`], or [`JournalError::Quarantined`] when no intact copy of a record exists.
+    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError>;
+
+    /// Returns the runs that pass the filter, newest first.
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError>;
+
+    /// Returns a receiver of every record that becomes durable from now on, in the order of commits. A
+    /// receiver that lags is told how many it has missed.
+    fn subscribe(&self) -> broadcast::Receiver<Arc<Record>>;
+
+    /// Stores bytes by their BLAKE3 hash. They are durable when it returns.
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash32, JournalError>;
+
+    /// Returns a blob's bytes, checked against its hash.
+    async fn blob(&self, hash: Hash32) -> Result<Vec<u8>, JournalError>;
+}
+
+/// Which runs to list. The default lists all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Only runs of this workflow.
+    pub workflow: Option<String>,
+    /// Only runs that are over (`true`) or only those that are not (`false`).
+    pub finished: Option<bool>,
+    /// Only runs that ended so.
+    pub outcome: Option<Outcome>,
+    /// Only runs created at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+impl RunFilter {
+    /// Returns whether a run passes; the limit is the lister's.
+    pub fn accepts(&self, run: &RunSummary) -> bool {
+        self.workflow.as_ref().is_none_or(|workflow| *workflow == run.workflow)
+            && self.finished.is_none_or(|finished| finished == run.outcome.is_some())
+            && self.outcome.is_none_or(|outcome| run.outcome == Some(outcome))
+            && self.since.is_none_or(|since| run.created.utc >= since)
+    }
+}
+
+/// A run in a list. Persisted beside the records and made again from them when it is lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The run.
+    pub run: RunId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// Who or what asked for it.
+    pub trigger: String,
+    /// When it was created.
+    pub created: Stamp,
+    /// When its newest record was appended.
+    pub updated: Stamp,
+    /// The number of its newest record.
+    pub seq: u64,
+    /// The epoch that may append to it.
+    pub epoch: u64,
+    /// How it ended; none while it has not.
+    pub outcome: Option<Outcome>,
+}

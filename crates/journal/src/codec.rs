@@ -1,0 +1,156 @@
+//! A record's bytes: the key orders it, the value carries it, the CRC covers both.
+//!
+//! ```text
+//! key    run id (16) ‖ seq (8, big-endian)
+//! value  version (1) ‖ flags (1) ‖ epoch (8) ‖ UTC seconds (8, signed) ‖ UTC nanoseconds (4)
+//!        ‖ boottime ns (8) ‖ boot id (16) ‖ prev (32)
+//!        ‖ [flag 1: head commit (8) ‖ head hash (32)]
+//!        ‖ event (MessagePack, named fields) ‖ CRC32C (4) of key and all of the value before it
+//! ```
+//! Integers are big-endian. `prev` is the BLAKE3 of the whole value of the run's record before it.
+
+use chrono::DateTime;
+use rekindle_model::event::{Event, JournalHead, Record};
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::time::Stamp;
+use uuid::Uuid;
+
+use crate::error::JournalError;
+
+/// The most bytes that a record's value may have. Larger values go to blobs.
+pub const MAX_RECORD: usize = 4096;
+
+/// The format of a record's value.
+pub const RECORD_FORMAT: u8 = 1;
+
+/// The length of a key in bytes.
+pub const KEY_LEN: usize = 24;
+
+/// A record's key.
+pub type Key = [u8; KEY_LEN];
+
+const FLAG_HEAD: u8 = 1;
+const FIXED_LEN: usize = 1 + 1 + 8 + 8 + 4 + 8 + 16 + 32;
+const CRC_LEN: usize = 4;
+
+/// Returns the key of a run's record.
+pub fn key(run: RunId, seq: u64) -> Key {
+    let mut key = [0; KEY_LEN];
+    key[..16].copy_from_slice(run.as_bytes());
+    key[16..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// Returns the run and the number that a key names.
+pub fn parse_key(key: &Key) -> (RunId, u64) {
+    let mut input = Input(key);
+    let run = RunId(Uuid::from_bytes(input.array().unwrap_or_default()));
+    (run, input.u64().unwrap_or_default())
+}
+
+/// Returns the hash by which the run's next record refers to this value.
+pub fn hash(value: &[u8]) -> Hash32 {
+    Hash32(*blake3::hash(value).as_bytes())
+}
+
+/// Encodes a record's value, and reads it back to be sure that it can be.
+///
+/// # Errors
+/// [`JournalError::TooLarge`] and [`JournalError::Unencodable`].
+pub fn encode(record: &Record) -> Result<Vec<u8>, JournalError> {
+    let unencodable =
+        |why: String| JournalError::Unencodable { run: record.run, event: record.event.name(), why };
+    let mut value = Vec::with_capacity(256);
+    value.extend([RECORD_FORMAT, if record.head.is_some() { FLAG_HEAD } else { 0 }]);
+    value.extend(record.epoch.to_be_bytes());
+    value.extend(record.time.utc.timestamp().to_be_bytes());
+    value.extend(record.time.utc.timestamp_subsec_nanos().to_be_bytes());
+    value.extend(record.time.boot_ns.to_be_bytes());
+    value.extend(record.time.boot_id.as_bytes());
+    value.extend(record.prev.0);
+    if let Some(head) = &record.head {
+        value.extend(head.commit.to_be_bytes());
+        value.extend(head.hash.0);
+    }
+    rmp_serde::encode::write_named(&mut value, &record.event).map_err(|error| unencodable(error.to_string()))?;
+    let crc = crc(&key(record.run, record.seq), &value);
+    value.extend(crc.to_be_bytes());
+    if value.len() > MAX_RECORD {
+        let (run, event) = (record.run, record.event.name());
+        return Err(JournalError::TooLarge { run, event, bytes: value.len(), limit: MAX_RECORD });
+    }
+    // A value that nests too deep is written without complaint and refused when it is read.
+    decode(&key(record.run, record.seq), &value).map_err(|error| unencodable(error.to_string()))?;
+    Ok(value)
+}
+
+/// Decodes a record, checked against its CRC.
+///
+/// # Errors
+/// [`JournalError::Corrupt`], or [`JournalError::NewerFormat`] for an intact record of a newer version.
+pub fn decode(at: &Key, value: &[u8]) -> Result<Record, JournalError> {
+    let (run, seq) = parse_key(at);
+    let corrupt = |why: &str| JournalError::Corrupt { run, seq, why: why.to_owned() };
+    if !is_intact(at, value) {
+        return Err(corrupt("its checksum does not match"));
+    }
+    let mut input = Input(&value[..value.len() - CRC_LEN]);
+    let found = input.u8().ok_or_else(|| corrupt("it is empty"))?;
+    if found > RECORD_FORMAT {
+        return Err(JournalError::NewerFormat { run, seq, found, supported: RECORD_FORMAT });
+    }
+    let fields = (|| {
+        let flags = input.u8()?;
+        let epoch = input.u64()?;
+        let utc = DateTime::from_timestamp(i64::from_be_bytes(input.array()?), input.u32()?)?;
+        let boot_ns = input.u64()?;
+        let boot_id = Uuid::from_bytes(input.array()?);
+        let prev = Hash32(input.array()?);
+        let head = match flags & FLAG_HEAD {
+            0 => None,
+            _ => Some(JournalHead { commit: input.u64()?, hash: Hash32(input.array()?) }),
+        };
+        Some((epoch, Stamp { utc, boot_ns, boot_id }, prev, head))
+    })();
+    let (epoch, time, prev, head) = fields.ok_or_else(|| corrupt("it is cut short"))?;
+    let event: Event = rmp_serde::from_slice(input.0)
+        .map_err(|error| corrupt(&format!("its event cannot be read ({error}); a newer Rekindle may")))?;
+    Ok(Record { run, seq, epoch, time, prev, head, event })
+}
+
+/// Returns whether a value is what was written under that key.
+pub fn is_intact(at: &Key, value: &[u8]) -> bool {
+    value.len() >= FIXED_LEN + CRC_LEN
+        && value.split_last_chunk::<CRC_LEN>().is_some_and(|(body, sum)| crc(at, body).to_be_bytes() == *sum)
+}
+
+fn crc(key: &Key, body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), body)
+}
+
+/// Bytes that are read from the front; every read may find too few.
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Input<'a> {
+    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+}

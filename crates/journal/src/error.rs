@@ -1,0 +1,175 @@
+//! What can go wrong, and what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::run::IllegalHistory;
+
+/// An operation of an open journal failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The run has gone on since the caller read it, or somebody else has adopted it.
+    #[error(
+        "run {run} is at record {found_seq} of epoch {found_epoch}, not where the append expected it; \
+         read it again"
+    )]
+    Conflict {
+        /// The run.
+        run: RunId,
+        /// The number of its newest record; 0 when there is no such run.
+        found_seq: u64,
+        /// Its epoch; 0 when there is no such run.
+        found_epoch: u64,
+    },
+    /// The events do not fit the run's history.
+    #[error("append an event that does not fit: {0}")]
+    Illegal(#[from] IllegalHistory),
+    /// An append without events.
+    #[error("append nothing to run {0}; give at least one event")]
+    Empty(RunId),
+    /// A record would be larger than [`crate::codec::MAX_RECORD`].
+    #[error("write event {event} of run {run}: {bytes} bytes, at most {limit}; put its value into a blob")]
+    TooLarge {
+        /// The run.
+        run: RunId,
+        /// The event's name.
+        event: &'static str,
+        /// The size that the record would have, in bytes.
+        bytes: usize,
+        /// The most that a record may have, in bytes.
+        limit: usize,
+    },
+    /// An event that could not be read back after it was written.
+    #[error("encode event {event} of run {run}: {why}")]
+    Unencodable {
+        /// The run.
+        run: RunId,
+        /// The event's name.
+        event: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// No run of that id.
+    #[error("find run {0}; `rekindle runs` lists the runs of this workspace")]
+    UnknownRun(RunId),
+    /// No intact copy of one of the run's records exists. Other runs go on.
+    #[error("read run {run}: {why}; it is quarantined, other runs are not affected")]
+    Quarantined {
+        /// The run.
+        run: RunId,
+        /// What was found.
+        why: String,
+    },
+    /// A record is damaged.
+    #[error("read run {run}, record {seq}: {why}")]
+    Corrupt {
+        /// The run.
+        run: RunId,
+        /// The record's number.
+        seq: u64,
+        /// What was found.
+        why: String,
+    },
+    /// A record was written by a newer Rekindle.
+    #[error(
+        "read run {run}, record {seq}: format {found}, this version reads up to {supported}; use a newer Rekindle"
+    )]
+    NewerFormat {
+        /// The run.
+        run: RunId,
+        /// The record's number.
+        seq: u64,
+        /// The format found.
+        found: u8,
+        /// The newest format that this version reads.
+        supported: u8,
+    },
+    /// An earlier error has ended this journal; nothing was or will be acknowledged since.
+    #[error("use the journal after it failed ({why}); clear the cause and open it again")]
+    Poisoned {
+        /// The first error.
+        why: String,
+    },
+    /// No space is left. The journal is poisoned.
+    #[error("write {}: no space left on the device; free some and run `rekindle resume`", path.display())]
+    DiskFull {
+        /// What was being written.
+        path: PathBuf,
+    },
+    /// The operating system refused. A failed write poisons the journal.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// sled refused.
+    #[error("use the journal's index: {0}; open the journal again, it is rebuilt from the log")]
+    Index(String),
+    /// No blob of that hash.
+    #[error("find blob {0}")]
+    UnknownBlob(Hash32),
+    /// A blob's bytes are not what its name says.
+    #[error("read blob {expected}: its bytes hash to {found}; restore it from a copy of the workspace")]
+    BlobCorrupt {
+        /// The hash asked for.
+        expected: Hash32,
+        /// The hash of the bytes found.
+        found: Hash32,
+    },
+}
+
+impl JournalError {
+    /// Returns a typed error for a failed system call; a full disk or quota has a variant of its own.
+    pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path: path.to_owned() },
+            _ => Self::Io { what, path: path.to_owned(), source: Arc::new(source) },
+        }
+    }
+}
+
+/// A journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process owns the workspace.
+    #[error("open {}: held by {}; wait until it ends", path.display(), holder(*pid))]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// The owner's process id, where the lock file tells it.
+        pid: Option<u32>,
+    },
+    /// The log was written by a newer Rekindle. Nothing was changed.
+    #[error("open {}: log format {found}, this version reads up to {supported}; use a newer Rekindle", path.display())]
+    NewerFormat {
+        /// The segment.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The newest format that this version reads.
+        supported: u32,
+    },
+    /// sled could not be opened even in an empty folder.
+    #[error("open the journal's index in {}: {why}", path.display())]
+    Index {
+        /// sled's folder.
+        path: PathBuf,
+        /// What it said.
+        why: String,
+    },
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
