@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rekindle_plan::Plan;
+use chrono::{DateTime, Utc};
 use rekindle_model::event::Outcome;
 use rekindle_model::step::StepState;
+use rekindle_plan::Plan;
 use serde::Serialize;
 
 use crate::evidence::Evidence;
@@ -20,6 +21,8 @@ pub struct BackupTable {
     pub recovery_ready: Option<bool>,
     /// The rule, as it was applied.
     pub rule: Option<String>,
+    /// The oldest instant that one of its components would be back at.
+    pub oldest_point: Option<DateTime<Utc>>,
     /// The components, most urgent first as the plan has them.
     pub components: Vec<BackupRow>,
     /// From the run's creation to its end.
@@ -103,11 +106,17 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
     }
     let sealed = plan.steps.iter().find(|step| step.uses == "seal-set").map(|step| evidence.output(&step.id));
     let text = |key: &str| sealed.and_then(|output| output[key].as_str()).map(str::to_owned);
+    let points = sealed.and_then(|output| output["components"].as_object()).into_iter().flatten();
+    let oldest_point = points
+        .filter_map(|(_, member)| DateTime::parse_from_rfc3339(member["consistency_point"].as_str()?).ok())
+        .map(|point| point.to_utc())
+        .min();
     let state = &evidence.state;
     BackupTable {
         set: text("set"),
         recovery_ready: sealed.and_then(|output| output["recovery_ready"].as_bool()),
         rule: text("rule"),
+        oldest_point,
         components,
         duration: state.outcome.map(|_| state.updated.since(&state.created).duration),
         outcome: state.outcome,

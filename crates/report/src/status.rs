@@ -161,7 +161,8 @@ fn how_long(findings: &Findings<'_>, proven: Option<&Proven<RecoveryTable>>) -> 
 /// A disaster now would cost what was written since the newest set; classes with a tighter RPO are named.
 fn how_much(findings: &Findings<'_>, ready: Option<&Proven<BackupTable>>) -> Answer {
     let Some(backup) = ready else { return no_data("without a recovery-ready set, everything") };
-    let loss = (findings.now - backup.at).to_std().unwrap_or(Duration::ZERO);
+    let since = backup.table.oldest_point.unwrap_or(backup.at);
+    let loss = (findings.now - since).to_std().unwrap_or(Duration::ZERO);
     let classes = &findings.system.data_classes;
     let missed: Vec<&str> =
         classes.iter().filter(|(_, class)| class.rpo.0 < loss).map(|(name, _)| name.as_str()).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rekindle_model::event::{Measures, SkipReason};
+use rekindle_model::event::{Measures, Outcome, SkipReason};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::StepId;
 use rekindle_model::step::{StepRecord, StepState};
@@ -88,5 +88,15 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         measures,
         error,
         skipped,
+    }
+}
+
+/// Returns an outcome as people see it.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Partial => "done in part",
+        Outcome::Failed => "failed",
+        Outcome::Cancelled => "cancelled",
     }
 }

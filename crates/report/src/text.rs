@@ -1,0 +1,335 @@
+//! Projections for people: tables and sentences, without a terminal's colours unless asked for.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use rekindle_model::event::Verdict as Found;
+use rekindle_plan::Plan;
+
+use crate::backup::BackupTable;
+use crate::evidence::Evidence;
+use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
+use crate::rework::{CutOff, Rework, rework};
+use crate::status::{Answer, Status, Verdict};
+use crate::steps::timeline;
+
+/// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        1..60 => format!("{:.1} s", (duration.as_secs_f64() * 10.0).floor() / 10.0),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// Returns bytes in decimal units, as disks are sold and `--size` is read.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match UNITS.iter().find(|(size, _)| bytes >= *size) {
+        Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// Returns everything that `rekindle show` says about a run.
+pub fn run(evidence: &Evidence, plan: Option<&Plan>) -> String {
+    let state = &evidence.state;
+    let mut text = String::new();
+    let outcome = match state.outcome {
+        Some(outcome) => crate::steps::outcome(outcome),
+        None => "not finished",
+    };
+    let took = state.updated.since(&state.created);
+    let _ = writeln!(text, "run {} · {} · {outcome}", state.id, state.workflow);
+    let _ = writeln!(
+        text,
+        "began {} · {} in all{} · asked for by {} · {} records · {} {}",
+        state.created.utc.format("%Y-%m-%d %H:%M:%S UTC"),
+        duration(took.duration),
+        uncertain(took.clock_uncertain),
+        state.trigger,
+        state.seq,
+        state.adoptions.len().max(1),
+        if state.adoptions.len() > 1 { "processes" } else { "process" },
+    );
+    if let Some(by) = &state.cancel {
+        let _ = writeln!(text, "cancelled by {by}");
+    }
+    let _ = writeln!(text, "\n{}", steps(evidence, plan));
+    let cost = rework(evidence);
+    if !cost.interruptions.is_empty() || !cost.cut_off.is_empty() {
+        let _ = writeln!(text, "{}", interruptions(&cost));
+    }
+    text
+}
+
+/// Returns the table of steps.
+pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
+    let mut table = plain();
+    table.set_header(["step", "state", "attempts", "took", "written", "kept"]);
+    let rows = timeline(evidence, plan);
+    for row in &rows {
+        let measure = |name: &str| row.measures.get(name).map_or(String::new(), |v| bytes(crate::rework::bytes(*v)));
+        let attempts = match (row.attempts, row.reconciled, row.failures) {
+            (0, _, _) => String::new(),
+            (n, 0, 0) => n.to_string(),
+            (n, 0, failed) => format!("{n} ({failed} failed)"),
+            (n, cut, 0) => format!("{n} ({cut} cut off)"),
+            (n, cut, failed) => format!("{n} ({cut} cut off, {failed} failed)"),
+        };
+        table.add_row([
+            Cell::new(&row.step),
+            Cell::new(row.state),
+            Cell::new(attempts),
+            right(row.duration.map(duration).unwrap_or_default() + uncertain(row.clock_uncertain)),
+            right(measure("bytes_written")),
+            right(measure("bytes_kept")),
+        ]);
+    }
+    let mut text = table.trim_fmt();
+    text.push('\n');
+    for row in &rows {
+        if let Some(error) = &row.error {
+            let _ = writeln!(text, "{} failed: {error} [{}]", row.step, error.code);
+            if let Some(hint) = &error.hint {
+                let _ = writeln!(text, "  {hint}");
+            }
+        }
+    }
+    // Many steps are skipped for one reason: it is said once.
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (why, step) in rows.iter().filter_map(|row| Some((row.skipped.as_deref()?, row.step.as_str()))) {
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, steps)) => steps.push(step),
+            None => reasons.push((why, vec![step])),
+        }
+    }
+    for (why, steps) in reasons {
+        let _ = writeln!(text, "skipped because {why}: {}", steps.join(", "));
+    }
+    text
+}
+
+/// Returns what was interrupted, how each step went on, and the bytes that were not done again.
+pub fn interruptions(cost: &Rework) -> String {
+    let mut text = String::new();
+    for (n, interruption) in cost.interruptions.iter().enumerate() {
+        let gap = interruption.resumed.since(&interruption.last_sign_of_life);
+        let _ = writeln!(
+            text,
+            "interruption {}: last sign of life at record {}; process {} on {} took over {} later{} as epoch {}: {}",
+            n + 1,
+            interruption.after_seq,
+            interruption.worker.pid,
+            interruption.worker.host,
+            duration(gap.duration),
+            uncertain(gap.clock_uncertain),
+            interruption.epoch,
+            interruption.why,
+        );
+    }
+    for cut in &cost.cut_off {
+        let _ = writeln!(text, "  {}", cut_off(cut));
+        if !cut.evidence.is_null() {
+            let _ = writeln!(text, "    found: {}", cut.evidence);
+        }
+    }
+    let _ = writeln!(
+        text,
+        "{} steps ran once, {} were cut off; {} finished before the last interruption and did not run again",
+        cost.ran_once.len(),
+        cost.cut_off.len(),
+        cost.kept,
+    );
+    if cost.bytes_not_redone + cost.bytes_after_resume > 0 {
+        let _ = writeln!(
+            text,
+            "bytes not redone: {} · written after the resume by the steps that were cut off: {}",
+            bytes(cost.bytes_not_redone),
+            bytes(cost.bytes_after_resume),
+        );
+    }
+    text
+}
+
+fn cut_off(cut: &CutOff) -> String {
+    let how = match cut.verdict {
+        Found::Adopt => "adopted: its work was whole",
+        Found::Continue => "continued",
+        Found::Redo => "redone from the start",
+    };
+    let from = match (cut.verdict, cut.checkpoints) {
+        (Found::Continue, 0) => " without a checkpoint".to_owned(),
+        (Found::Continue, 1) => " from its checkpoint".to_owned(),
+        (Found::Continue, n) => format!(" from the last of its {n} checkpoints"),
+        _ => String::new(),
+    };
+    let kept = match (cut.bytes_kept, cut.bytes_total) {
+        (Some(kept), Some(total)) if total > 0 => {
+            format!(", {} of {} not redone", bytes(kept), bytes(total))
+        }
+        (Some(kept), _) => format!(", {} not redone", bytes(kept)),
+        _ => String::new(),
+    };
+    format!("{} attempt {} was cut off and {how}{from}{kept}", cut.step, cut.attempt)
+}
+
+/// Returns a recovery's table of components.
+pub fn recovery(found: &RecoveryTable) -> String {
+    let mut table = plain();
+    table.set_header(["component", "restored", "valid", "RTO", "target", "RPO", "target", "bytes"]);
+    for row in &found.components {
+        let (rpo, rpo_target) = worst_class(row);
+        table.add_row([
+            Cell::new(&row.component),
+            Cell::new(match row.restored {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "no data",
+            }),
+            Cell::new(match row.valid {
+                Validity::Yes => "yes",
+                Validity::No => "no",
+                Validity::NoData => "no data",
+            }),
+            right(actual(&row.rto)),
+            right(target(&row.rto)),
+            right(rpo),
+            right(rpo_target),
+            right(row.bytes.map(bytes).unwrap_or_default()),
+        ]);
+    }
+    let mut text = table.trim_fmt();
+    let told = if found.disaster_at_told { "told" } else { "assumed: the run's start" };
+    let _ = writeln!(text, "\n\ndisaster at {} ({told})", found.disaster_at.format("%Y-%m-%d %H:%M:%S UTC"));
+    let what = found.scenario.as_deref().map_or("complete recovery".to_owned(), |s| format!("scenario {s}"));
+    let _ = writeln!(text, "{what}: RTO {}, target {}", actual(&found.system_rto), target(&found.system_rto));
+    if found.scenario_rpo.target.is_some() {
+        let _ = writeln!(text, "{what}: RPO {}, target {}", actual(&found.scenario_rpo), target(&found.scenario_rpo));
+    }
+    let _ = writeln!(
+        text,
+        "checks across components: {}",
+        match found.operational {
+            Some(true) => "hold",
+            Some(false) => "do not hold",
+            None => "no data",
+        }
+    );
+    for (component, error) in found.components.iter().filter_map(|row| Some((&row.component, row.error.as_ref()?))) {
+        let _ = writeln!(text, "{component}: {error}");
+    }
+    text
+}
+
+/// The class that is nearest to its limit, or farthest beyond it, speaks for the component.
+fn worst_class(row: &ComponentRow) -> (String, String) {
+    let pressure = |objective: &Objective| match (objective.actual, objective.target) {
+        (Some(actual), Some(target)) => actual.as_secs_f64() / target.as_secs_f64().max(f64::MIN_POSITIVE),
+        _ => 0.0,
+    };
+    let worst = row.rpo.iter().max_by(|a, b| pressure(&a.rpo).total_cmp(&pressure(&b.rpo)));
+    worst.map_or((String::new(), String::new()), |class| (actual(&class.rpo), target(&class.rpo)))
+}
+
+fn actual(objective: &Objective) -> String {
+    let Some(actual) = objective.actual else { return "no data".to_owned() };
+    let missed = if objective.met() == Some(false) { " missed" } else { "" };
+    format!("{}{}{missed}", duration(actual), uncertain(objective.clock_uncertain))
+}
+
+fn target(objective: &Objective) -> String {
+    objective.target.map_or("none".to_owned(), duration)
+}
+
+/// Returns a backup's table of components and tiers.
+pub fn backup(found: &BackupTable) -> String {
+    let mut tiers: Vec<&str> = found.components.iter().flat_map(|row| row.tiers.keys().map(String::as_str)).collect();
+    tiers.sort_unstable();
+    tiers.dedup();
+    let mut table = plain();
+    table.set_header(["component", "bytes", "new", "files"].into_iter().chain(tiers.iter().copied()));
+    for row in &found.components {
+        let figures = [row.bytes.map(bytes), row.bytes_new.map(bytes), row.files.map(|files| files.to_string())];
+        let stored = tiers.iter().map(|tier| match row.tiers.get(*tier) {
+            Some(Some(true)) => "verified",
+            Some(Some(false)) => "FAULTY",
+            Some(None) => "not verified",
+            None => "",
+        });
+        let cells = figures.into_iter().map(|figure| right(figure.unwrap_or_else(|| "no data".to_owned())));
+        table.add_row(std::iter::once(Cell::new(&row.component)).chain(cells).chain(stored.map(Cell::new)));
+    }
+    let mut text = table.trim_fmt();
+    text.push_str("\n\n");
+    for error in found.components.iter().filter_map(|row| row.error.as_ref()) {
+        let _ = writeln!(text, "{error}");
+    }
+    let whole = found.components.iter().filter(|row| row.whole()).count();
+    let _ = write!(text, "{whole} of {} components stored and verified", found.components.len());
+    if let Some(took) = found.duration {
+        let _ = write!(text, " in {}", duration(took));
+    }
+    text.push('\n');
+    if let Some(set) = &found.set {
+        let ready = match found.recovery_ready {
+            Some(true) => "recovery-ready",
+            Some(false) => "NOT recovery-ready",
+            None => "not judged",
+        };
+        let rule = found.rule.as_ref().map(|rule| format!(" ({rule})")).unwrap_or_default();
+        let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
+    }
+    text
+}
+
+/// Returns the four answers.
+pub fn status(status: &Status) -> String {
+    let mut text = format!("{}\n\n", status.system);
+    for (question, answer) in [
+        ("Can we come back?", &status.come_back),
+        ("How long will it take?", &status.how_long),
+        ("How much will we lose?", &status.how_much),
+        ("Where is the proof?", &status.proof),
+    ] {
+        text.push_str(&answered(question, answer));
+    }
+    for run in &status.interrupted {
+        let _ = writeln!(text, "\ninterrupted: run {run}");
+    }
+    if !status.next.is_empty() {
+        text.push_str("\nnext:\n");
+        status.next.iter().for_each(|command| {
+            let _ = writeln!(text, "  {command}");
+        });
+    }
+    text
+}
+
+fn answered(question: &str, answer: &Answer) -> String {
+    let mark = match answer.verdict {
+        Verdict::Good => "✓",
+        Verdict::Bad => "✗",
+        Verdict::NoData => "?",
+    };
+    let run = answer.run.map(|run| format!("  [run {run}]")).unwrap_or_default();
+    format!("{mark} {question:<24}{}{run}\n", answer.text)
+}
+
+fn uncertain(uncertain: bool) -> &'static str {
+    if uncertain { " (clock uncertain)" } else { "" }
+}
+
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
