@@ -1,0 +1,86 @@
+//! Run ids as people type them: a unique prefix, or `latest`.
+
+use rekindle_journal::{Journal, JournalError, RunFilter, RunSummary};
+use rekindle_model::id::RunId;
+
+use crate::error::CliError;
+
+/// How many runs an error lists at most.
+const LISTED: usize = 10;
+
+/// Returns the run that `word` means.
+pub(crate) async fn run(journal: &dyn Journal, word: &str) -> Result<RunId, CliError> {
+    let runs = journal.runs(&RunFilter::default()).await.map_err(|error: JournalError| CliError::from(error))?;
+    pick(&runs, word)
+}
+
+/// Returns the one run whose id begins with `word`, dashes left out, or the newest for `latest`.
+fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, CliError> {
+    if word == "latest" {
+        return runs.first().map(|run| run.run).ok_or_else(|| {
+            CliError::usage("there is no run yet").with_hint("`rekindle backup` makes the first one")
+        });
+    }
+    let plain = |text: &str| text.replace('-', "").to_lowercase();
+    let prefix = plain(word);
+    let found: Vec<&RunSummary> =
+        runs.iter().filter(|run| !prefix.is_empty() && plain(&run.run.to_string()).starts_with(&prefix)).collect();
+    match found.as_slice() {
+        [one] => Ok(one.run),
+        [] => Err(CliError::usage(format!("there is no run {word:?}")).with_hint(known(runs.iter()))),
+        several => Err(CliError::usage(format!("{word:?} begins {} runs", several.len()))
+            .with_hint(known(several.iter().copied()))),
+    }
+}
+
+fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> String {
+    let mut lines: Vec<String> = runs
+        .take(LISTED)
+        .map(|run| format!("{} ({}, {})", run.run, run.workflow, crate::moment::show(run.created.utc)))
+        .collect();
+    match lines.len() {
+        0 => "there is no run yet; `rekindle backup` makes the first one".to_owned(),
+        _ => {
+            lines.insert(0, "known, newest first:".to_owned());
+            lines.join("\n  ")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_model::time::{Clock, SystemClock};
+
+    use super::*;
+
+    fn summary(id: &str) -> RunSummary {
+        let now = SystemClock.now();
+        RunSummary {
+            run: id.parse().unwrap(),
+            workflow: "backup".to_owned(),
+            trigger: "test".to_owned(),
+            created: now,
+            updated: now,
+            seq: 1,
+            epoch: 1,
+            outcome: None,
+        }
+    }
+
+    #[test]
+    fn a_unique_prefix_or_latest_names_a_run() {
+        let runs = [
+            summary("0199aaaa-0000-7000-8000-000000000003"),
+            summary("0199aaaa-0000-7000-8000-000000000002"),
+            summary("0199bbbb-0000-7000-8000-000000000001"),
+        ];
+        assert_eq!(pick(&runs, "latest").unwrap(), runs[0].run);
+        assert_eq!(pick(&runs, "0199B").unwrap(), runs[2].run);
+        assert_eq!(pick(&runs, "0199aaaa00007000800000000000000 2".replace(' ', "").as_str()).unwrap(), runs[1].run);
+        assert!(pick(&runs, "0199aaaa").unwrap_err().to_string().contains("begins 2 runs"));
+        assert!(pick(&runs, "").is_err());
+        let unknown = pick(&runs, "ffff").unwrap_err();
+        assert!(unknown.hint().unwrap().contains("0199bbbb-0000-7000-8000-000000000001"));
+        assert_eq!(pick(&[], "latest").unwrap_err().exit(), crate::Exit::Usage);
+    }
+}

@@ -1,0 +1,50 @@
+//! Questions to the person at the terminal. Without a terminal nothing is asked: the caller says what to
+//! give instead.
+
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use crate::error::CliError;
+
+/// Asks for yes or no; none where there is no terminal to ask at.
+pub(crate) fn confirm(question: &str) -> Result<Option<bool>, CliError> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut terminal = open()?;
+    write!(terminal, "{question} [y/N] ").map_err(|error| CliError::io("ask at the terminal", &error))?;
+    Ok(Some(matches!(read(&terminal)?.trim(), "y" | "Y" | "yes")))
+}
+
+/// Asks for a secret without showing it.
+pub(crate) fn secret(question: &str) -> Result<String, CliError> {
+    let mut terminal = open()?;
+    let shown = tcgetattr(&terminal).map_err(|error| CliError::io("read the terminal's settings", &error.into()))?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    write!(terminal, "{question}: ").map_err(|error| CliError::io("ask at the terminal", &error))?;
+    tcsetattr(&terminal, OptionalActions::Flush, &hidden)
+        .map_err(|error| CliError::io("hide what is typed", &error.into()))?;
+    let answer = read(&terminal);
+    // The terminal is as it was, whatever was typed.
+    let restored = tcsetattr(&terminal, OptionalActions::Flush, &shown);
+    let _ = writeln!(terminal);
+    restored.map_err(|error| CliError::io("restore the terminal's settings", &error.into()))?;
+    Ok(answer?.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn open() -> Result<std::fs::File, CliError> {
+    std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|error| {
+        CliError::usage(format!("there is no terminal to ask for the passphrase at: {error}"))
+            .with_hint("set REKINDLE_PASSPHRASE, or give --passphrase-file FILE")
+    })
+}
+
+fn read(terminal: &std::fs::File) -> Result<String, CliError> {
+    let mut line = String::new();
+    BufReader::new(terminal)
+        .read_line(&mut line)
+        .map_err(|error| CliError::io("read from the terminal", &error))?;
+    Ok(line)
+}
