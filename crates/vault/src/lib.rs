@@ -1,1 +1,3 @@
-//! (being built)
+//! The content-addressed, encrypted repository that a tier holds (being built).
+
+pub mod restore;

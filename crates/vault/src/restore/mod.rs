@@ -1,0 +1,1 @@
+//! Restoring a snapshot into a root folder.
