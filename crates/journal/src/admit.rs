@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use rekindle_model::event::{Event, JournalHead, Record};
-use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::id::{Hash32, RunId, StepId};
 use rekindle_model::run::{HistoryFault, IllegalHistory, RunState};
+use rekindle_model::step::StepRecord;
+use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::api::{Append, RunSummary};
 use crate::codec::{self, Key};
@@ -56,8 +59,8 @@ pub(crate) struct Admitted {
 
 /// Checks an append against the run's head and folds it into the run's state.
 ///
-/// `state` must be the fold of the run up to `head`. Where a later event of the append is refused, the state
-/// holds some of the earlier ones: it is set to none, and whoever needs it folds the run again.
+/// `state` must be the fold of the run up to `head`; none for a new run and for one that is over. On an error
+/// it is unchanged.
 pub(crate) fn admit(
     head: Option<&RunHead>,
     state: &mut Option<RunState>,
@@ -84,14 +87,16 @@ pub(crate) fn admit(
         records.push(Arc::new(record));
     }
     let head = before.ok_or(JournalError::Empty(run))?;
+    let undo = Undo::of(state.as_ref(), &records);
     if let Err(illegal) = records.iter().try_for_each(|record| fold(state, record)) {
-        *state = None;
+        undo.apply(state);
         return Err(illegal.into());
     }
     Ok(Admitted { records, entries, head })
 }
 
-fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), JournalError> {
+/// Checks an append's (seq, epoch) against the run's head, and that the run is not over.
+pub(crate) fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), JournalError> {
     let run = append.run;
     let Some(first) = append.events.first() else {
         return Err(JournalError::Empty(run));
@@ -105,7 +110,65 @@ fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), Journal
     if append.expected_seq != found_seq || append.epoch != epoch {
         return Err(JournalError::Conflict { run, found_seq, found_epoch });
     }
+    if head.is_some_and(|head| head.summary.outcome.is_some()) {
+        let fault = HistoryFault::AfterEnd(first.name());
+        return Err(IllegalHistory { run, seq: found_seq + 1, fault }.into());
+    }
     Ok(())
+}
+
+/// What an append may change in a run's state: it costs the steps that it names, not the whole run.
+struct Undo {
+    /// None where there was no state.
+    run: Option<Fields>,
+    steps: Vec<(StepId, Option<StepRecord>)>,
+}
+
+struct Fields {
+    updated: Stamp,
+    seq: u64,
+    epoch: u64,
+    adoptions: usize,
+    cancel: Option<String>,
+}
+
+impl Undo {
+    fn of(state: Option<&RunState>, records: &[Arc<Record>]) -> Self {
+        let steps = records.iter().filter_map(|record| record.event.step()).map(|step| {
+            let before = state.and_then(|state| state.steps.get(step)).cloned();
+            (step.clone(), before)
+        });
+        let steps = steps.collect();
+        let run = state.map(|state| Fields {
+            updated: state.updated,
+            seq: state.seq,
+            epoch: state.epoch,
+            adoptions: state.adoptions.len(),
+            cancel: state.cancel.clone(),
+        });
+        Self { run, steps }
+    }
+
+    fn apply(self, state: &mut Option<RunState>) {
+        let (Some(before), Some(state)) = (self.run, state.as_mut()) else {
+            *state = None;
+            return;
+        };
+        state.updated = before.updated;
+        state.seq = before.seq;
+        state.epoch = before.epoch;
+        state.adoptions.truncate(before.adoptions);
+        state.cancel = before.cancel;
+        // Nothing fits after the end, so before it there was none.
+        state.outcome = None;
+        state.summary = Value::Null;
+        for (step, record) in self.steps {
+            match record {
+                Some(record) => state.steps.insert(step, record),
+                None => state.steps.remove(&step),
+            };
+        }
+    }
 }
 
 fn fold(state: &mut Option<RunState>, record: &Record) -> Result<(), IllegalHistory> {
@@ -122,11 +185,12 @@ fn fold(state: &mut Option<RunState>, record: &Record) -> Result<(), IllegalHist
 ///
 /// # Errors
 /// The first record that is damaged, missing, or not linked to the one before it.
-pub(crate) fn check_chain(run: RunId, values: &[Vec<u8>]) -> Result<Vec<Record>, JournalError> {
+pub(crate) fn check_chain<V: AsRef<[u8]>>(run: RunId, values: &[V]) -> Result<Vec<Record>, JournalError> {
     let mut prev = Hash32::ZERO;
     (1..)
         .zip(values)
         .map(|(seq, value)| {
+            let value = value.as_ref();
             let record = codec::decode(&codec::key(run, seq), value)?;
             if record.prev != prev {
                 return Err(JournalError::Corrupt { run, seq, why: "it does not follow the record before it".into() });

@@ -26,10 +26,21 @@
 
 mod admit;
 pub mod api;
+mod blobs;
 pub mod codec;
+pub mod contract;
+mod disk;
 pub mod error;
+mod frame;
+mod lock;
+mod log;
 pub mod memory;
+mod open;
+mod store;
+mod writer;
 
 pub use api::{Append, Journal, RunFilter, RunSummary};
+pub use disk::{SledJournal, Stats};
 pub use error::{JournalError, OpenError};
 pub use memory::MemoryJournal;
+pub use open::{Damage, OpenOptions, OpenReport};

@@ -1,0 +1,228 @@
+//! The journal on disk, once it is open.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use async_trait::async_trait;
+use rekindle_model::event::{JournalHead, Record};
+use rekindle_model::id::{Hash32, RunId};
+use tokio::sync::{broadcast, oneshot};
+
+use crate::admit::{self, RunHead};
+use crate::api::{Append, Journal, RunFilter, RunSummary};
+use crate::blobs::Blobs;
+use crate::codec;
+use crate::error::JournalError;
+use crate::lock::Lock;
+use crate::log::{self, Log};
+use crate::store::{RunEntry, Store};
+use crate::writer::{Request, Writer};
+
+/// The journal of a workspace: sled, made durable by a write-ahead log. See [`crate`] for the way of an append.
+///
+/// Dropping it waits, as [`SledJournal::close`] does, until what is queued is committed.
+#[derive(Debug)]
+pub struct SledJournal {
+    shared: Arc<Shared>,
+    queue: Option<mpsc::Sender<Request>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What the writer and the readers have in common. The lock is the last to go.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) blobs: Blobs,
+    pub(crate) head: Mutex<JournalHead>,
+    pub(crate) records: broadcast::Sender<Arc<Record>>,
+    pub(crate) counters: Counters,
+    /// The error that ended this journal.
+    pub(crate) poison: OnceLock<String>,
+    #[expect(dead_code, reason = "held until everything else is dropped")]
+    pub(crate) lock: Lock,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) appends: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) largest_group: AtomicU64,
+}
+
+/// What the writer has done since the journal was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Commits, each with one sync.
+    pub commits: u64,
+    /// Appends acknowledged.
+    pub appends: u64,
+    /// Records in them.
+    pub records: u64,
+    /// The most appends that shared one commit.
+    pub largest_group: u64,
+}
+
+impl SledJournal {
+    pub(crate) fn start(shared: Shared, log: Log) -> Result<Self, JournalError> {
+        let shared = Arc::new(shared);
+        let (queue, requests) = mpsc::channel();
+        let writer = Writer::new(Arc::clone(&shared), log);
+        let writer = thread::Builder::new()
+            .name("journal-writer".into())
+            .spawn(move || writer.run(&requests))
+            .map_err(|error| JournalError::io("start the writer of", &shared.log_dir, error))?;
+        Ok(Self { shared, queue: Some(queue), writer: Some(writer) })
+    }
+
+    /// Commits what is queued, closes sled and gives the lock up.
+    pub async fn close(self) {
+        // A panic of the writer has been told to whoever waited for it.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+
+    /// Returns the last commit.
+    pub fn head(&self) -> JournalHead {
+        *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what the writer has done since the journal was opened.
+    pub fn stats(&self) -> Stats {
+        let Counters { commits, appends, records, largest_group } = &self.shared.counters;
+        let [commits, appends, records, largest_group] =
+            [commits, appends, records, largest_group].map(|counter| counter.load(Ordering::Relaxed));
+        Stats { commits, appends, records, largest_group }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+        done.unwrap_or_else(|error| Err(JournalError::Index(error.to_string())))
+    }
+}
+
+impl Drop for SledJournal {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer has been told to whoever waited for it.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for SledJournal {
+    async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.queue.as_ref().is_some_and(|queue| queue.send(Request { append, reply }).is_ok());
+        let ended = || self.shared.poison(&JournalError::Index("the writer has ended unexpectedly".into()));
+        if !sent {
+            return Err(ended());
+        }
+        answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+        self.blocking(move |shared| shared.read(run)).await
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
+        let filter = filter.clone();
+        self.blocking(move |shared| {
+            let mut runs = Vec::new();
+            for run in shared.store.runs() {
+                if filter.limit.is_some_and(|limit| runs.len() >= limit) {
+                    break;
+                }
+                runs.extend(run?.1.head().map(|head| head.summary.clone()).filter(|run| filter.accepts(run)));
+            }
+            Ok(runs)
+        })
+        .await
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.shared.records.subscribe()
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash32, JournalError> {
+        self.blocking(move |shared| {
+            shared.check_poison()?;
+            shared.blobs.put(&bytes)
+        })
+        .await
+    }
+
+    async fn blob(&self, hash: Hash32) -> Result<Vec<u8>, JournalError> {
+        self.blocking(move |shared| shared.blobs.get(hash)).await
+    }
+}
+
+impl Shared {
+    /// Ends the journal, and returns the error that everybody gets from now on.
+    pub(crate) fn poison(&self, error: &JournalError) -> JournalError {
+        JournalError::Poisoned { why: self.poison.get_or_init(|| error.to_string()).clone() }
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<(), JournalError> {
+        self.poison.get().map_or(Ok(()), |why| Err(JournalError::Poisoned { why: why.clone() }))
+    }
+
+    /// Reads a run from sled, checked; what fails there is taken from the log and put back.
+    pub(crate) fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+        let head = match self.store.run(run)? {
+            None => return Err(JournalError::UnknownRun(run)),
+            Some(RunEntry::Broken { why, .. }) => return Err(JournalError::Quarantined { run, why }),
+            Some(RunEntry::Whole(head)) => head,
+        };
+        let mut values = self.store.values(run, head.summary.seq).unwrap_or_default();
+        match assemble(&head, &values) {
+            Err(JournalError::Corrupt { .. }) => {}
+            done => return done,
+        }
+        let logged = log::values_of(&self.log_dir, run)?;
+        let mut repaired = Vec::new();
+        for (seq, value) in logged.into_iter().filter(|(seq, _)| *seq <= head.summary.seq) {
+            if values.get(&seq) != Some(&value) {
+                repaired.push((codec::key(run, seq), value.clone()));
+                values.insert(seq, value);
+            }
+        }
+        let records = assemble(&head, &values).map_err(|error| match error {
+            JournalError::Corrupt { seq, why, .. } => {
+                JournalError::Quarantined { run, why: format!("record {seq}: {why}, in sled and in the log") }
+            }
+            other => other,
+        })?;
+        tracing::warn!(%run, records = repaired.len(), "records were damaged in sled and repaired from the log");
+        self.store.put_back(&repaired)?;
+        Ok(records)
+    }
+}
+
+/// Puts a run together and checks each record, the chain, and that it ends where the run's head says.
+pub(crate) fn assemble(
+    head: &RunHead,
+    values: &std::collections::HashMap<u64, Vec<u8>>,
+) -> Result<Vec<Record>, JournalError> {
+    let run = head.summary.run;
+    let corrupt = |seq, why: &str| JournalError::Corrupt { run, seq, why: why.to_owned() };
+    let last = head.summary.seq;
+    let chain: Result<Vec<&[u8]>, _> = (1..=last)
+        .map(|seq| values.get(&seq).map(Vec::as_slice).ok_or_else(|| corrupt(seq, "it is missing")))
+        .collect();
+    let chain = chain?;
+    let records = admit::check_chain(run, &chain)?;
+    if chain.last().map(|value| codec::hash(value)) != Some(head.hash) {
+        return Err(corrupt(last, "it is not the run's newest record"));
+    }
+    Ok(records)
+}

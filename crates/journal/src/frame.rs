@@ -1,0 +1,225 @@
+//! The bytes of a log segment: a header, then one frame per commit.
+//!
+//! ```text
+//! segment  magic "RKJLOG\r\n" (8) ‖ version (4) ‖ number (8) ‖ head before it: commit (8), hash (32) ‖ CRC (4)
+//! frame    magic "RKFR" (4) ‖ body length (4) ‖ records (4) ‖ head after it: commit (8), hash (32)
+//!          ‖ body CRC (4) ‖ header CRC (4) ‖ body
+//! body     per record: key (24) ‖ value length (4) ‖ value
+//! ```
+//! Integers are big-endian, checksums CRC32C. A frame is written with one call and synced before the next, so
+//! a crash can leave at most the last one torn: cut short, or with blocks that never reached the disk and
+//! read as zeros. Whatever else does not check is damage, and is named.
+
+use rekindle_model::event::JournalHead;
+use rekindle_model::id::Hash32;
+
+use crate::codec::{self, Input, KEY_LEN, Key};
+
+/// The newest log format that this version reads, and the one it writes.
+pub(crate) const LOG_FORMAT: u32 = 1;
+/// The length of a segment's header in bytes.
+pub(crate) const SEGMENT_HEADER: usize = 64;
+/// The length of a frame's header in bytes.
+pub(crate) const FRAME_HEADER: usize = 60;
+
+const SEGMENT_MAGIC: &[u8; 8] = b"RKJLOG\r\n";
+const FRAME_MAGIC: &[u8; 4] = b"RKFR";
+/// What a device writes whole or not at all; the smallest in use.
+const SECTOR: usize = 512;
+
+/// What a segment says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) version: u32,
+    pub(crate) number: u64,
+    /// The journal's head before the segment's first frame.
+    pub(crate) base: JournalHead,
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER);
+        bytes.extend(SEGMENT_MAGIC);
+        bytes.extend(self.version.to_be_bytes());
+        bytes.extend(self.number.to_be_bytes());
+        bytes.extend(self.base.commit.to_be_bytes());
+        bytes.extend(self.base.hash.0);
+        bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
+        bytes
+    }
+
+    /// Returns none for a header that is cut short or does not check.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..SEGMENT_HEADER)?;
+        let mut input = Input(checked(bytes)?);
+        (input.take(8)? == SEGMENT_MAGIC).then_some(())?;
+        let version = input.u32()?;
+        let number = input.u64()?;
+        Some(Self { version, number, base: head(&mut input)? })
+    }
+}
+
+/// One record as the log holds it.
+pub(crate) type Entry<'a> = (Key, &'a [u8]);
+
+/// What stands in a segment after its header, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// A commit.
+    Frame { offset: usize, end: usize, head: JournalHead, entries: Vec<Entry<'a>> },
+    /// Bytes that do not check: the records among them that check one by one, and the keys of those that do
+    /// not (which may themselves be damaged). `head` is known where only the body is hurt.
+    Damage { offset: usize, head: Option<JournalHead>, salvaged: Vec<Entry<'a>>, hurt: Vec<Key> },
+    /// A write that a crash cut off. Nothing follows it, and nobody was told that it is durable.
+    Torn { offset: usize },
+}
+
+/// Encodes one commit.
+pub(crate) fn encode<'a>(head: JournalHead, entries: impl Iterator<Item = Entry<'a>>) -> Vec<u8> {
+    let mut bytes = vec![0; FRAME_HEADER];
+    let mut records: u32 = 0;
+    for (key, value) in entries {
+        bytes.extend(key);
+        // A value has at most MAX_RECORD bytes, a frame at most a few MiB.
+        bytes.extend(u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend(value);
+        records += 1;
+    }
+    let body = &bytes[FRAME_HEADER..];
+    let mut header = Vec::with_capacity(FRAME_HEADER);
+    header.extend(FRAME_MAGIC);
+    header.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    header.extend(records.to_be_bytes());
+    header.extend(head.commit.to_be_bytes());
+    header.extend(head.hash.0);
+    header.extend(crc32c::crc32c(body).to_be_bytes());
+    header.extend(crc32c::crc32c(&header).to_be_bytes());
+    bytes[..FRAME_HEADER].copy_from_slice(&header);
+    bytes
+}
+
+/// Splits a segment into what it holds. `last` says whether a crash may have cut it off.
+pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut offset = SEGMENT_HEADER.min(bytes.len());
+    while offset < bytes.len() {
+        let rest = &bytes[offset..];
+        let header = FrameHeader::parse(rest);
+        let end = header.as_ref().map(|header| offset + FRAME_HEADER + header.body_len);
+        if let (Some(header), Some(end)) = (&header, end)
+            && let Some(body) = bytes.get(offset + FRAME_HEADER..end)
+            && let Some(entries) = header.entries(body)
+        {
+            pieces.push(Piece::Frame { offset, end, head: header.head, entries });
+            offset = end;
+            continue;
+        }
+        let (salvaged, hurt, walked) = salvage(bytes, (offset + FRAME_HEADER).min(bytes.len()), end);
+        let next = match end {
+            Some(end) if end <= bytes.len() => end,
+            Some(_) => bytes.len(),
+            None => find_frame(bytes, walked.max(offset + 1)),
+        };
+        let cut_short = rest.len() < FRAME_HEADER || end.is_some_and(|end| end > bytes.len());
+        if last && next == bytes.len() && (cut_short || lacks_a_sector(bytes, offset)) {
+            pieces.push(Piece::Torn { offset });
+        } else {
+            pieces.push(Piece::Damage { offset, head: header.map(|header| header.head), salvaged, hurt });
+        }
+        offset = next;
+    }
+    pieces
+}
+
+struct FrameHeader {
+    body_len: usize,
+    records: usize,
+    head: JournalHead,
+    body_crc: u32,
+}
+
+impl FrameHeader {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut input = Input(checked(bytes.get(..FRAME_HEADER)?)?);
+        (input.take(4)? == FRAME_MAGIC).then_some(())?;
+        let body_len = usize::try_from(input.u32()?).ok()?;
+        let records = usize::try_from(input.u32()?).ok()?;
+        Some(Self { body_len, records, head: head(&mut input)?, body_crc: input.u32()? })
+    }
+
+    /// Returns the body's records, or none where any of it does not check.
+    fn entries<'a>(&self, body: &'a [u8]) -> Option<Vec<Entry<'a>>> {
+        (crc32c::crc32c(body) == self.body_crc).then_some(())?;
+        let mut input = Input(body);
+        let mut entries = Vec::new();
+        while !input.0.is_empty() {
+            entries.push(entry(&mut input)?);
+        }
+        (entries.len() == self.records).then_some(entries)
+    }
+}
+
+fn entry<'a>(input: &mut Input<'a>) -> Option<Entry<'a>> {
+    let key: Key = input.array()?;
+    let len = usize::try_from(input.u32()?).ok()?;
+    Some((key, input.take(len)?))
+}
+
+/// Walks the records of a damaged body one by one, as far as their lengths lead. Returns those that check,
+/// the keys of those that do not, and where the last one that checks ends.
+fn salvage(bytes: &[u8], start: usize, end: Option<usize>) -> (Vec<Entry<'_>>, Vec<Key>, usize) {
+    let end = end.unwrap_or(bytes.len()).min(bytes.len());
+    let mut input = Input(bytes.get(start..end).unwrap_or_default());
+    let (mut salvaged, mut hurt, mut walked) = (Vec::new(), Vec::new(), start);
+    while input.0.len() > KEY_LEN {
+        let before = input.0;
+        match entry(&mut input) {
+            Some((key, value)) if codec::is_intact(&key, value) => {
+                salvaged.push((key, value));
+                walked = end - input.0.len();
+            }
+            Some((key, value)) if value.len() <= codec::MAX_RECORD => hurt.push(key),
+            _ => {
+                hurt.extend(Input(before).array::<KEY_LEN>());
+                break;
+            }
+        }
+    }
+    (salvaged, hurt, walked)
+}
+
+fn find_frame(bytes: &[u8], from: usize) -> usize {
+    (from..bytes.len())
+        .find(|&at| bytes[at..].starts_with(FRAME_MAGIC) && FrameHeader::parse(&bytes[at..]).is_some())
+        .unwrap_or(bytes.len())
+}
+
+/// Returns whether a part of the bytes from `offset` on, as devices write them, reads as zeros: a power cut
+/// let the file grow but not its content. A whole frame shows none: it begins with its magic, its values end
+/// with a checksum, and they have no 512 zeros in between.
+fn lacks_a_sector(bytes: &[u8], offset: usize) -> bool {
+    let mut at = offset;
+    while at < bytes.len() {
+        let end = ((at / SECTOR + 1) * SECTOR).min(bytes.len());
+        // Fewer than four bytes could be a coincidence.
+        let long_enough = end - at >= 4;
+        if long_enough && (at == offset || end == bytes.len() || end - at == SECTOR) {
+            let part = &bytes[at..end];
+            if part.iter().all(|byte| *byte == 0) {
+                return true;
+            }
+        }
+        at = end;
+    }
+    false
+}
+
+/// Returns the bytes before a trailing CRC that checks.
+fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let (body, crc) = bytes.split_last_chunk::<4>()?;
+    (crc32c::crc32c(body).to_be_bytes() == *crc).then_some(body)
+}
+
+fn head(input: &mut Input<'_>) -> Option<JournalHead> {
+    Some(JournalHead { commit: input.u64()?, hash: Hash32(input.array()?) })
+}

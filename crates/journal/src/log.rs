@@ -1,0 +1,271 @@
+//! The write-ahead log: segments `log/<number>`, appended to by one writer, scanned when the journal opens.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rekindle_model::event::JournalHead;
+use rekindle_model::id::RunId;
+
+use crate::admit;
+use crate::blobs::sync_dir;
+use crate::codec::{self, Key};
+use crate::error::{JournalError, OpenError};
+use crate::frame::{self, Entry, LOG_FORMAT, Piece, SEGMENT_HEADER, SegmentHeader};
+use crate::open::Damage;
+
+/// The log, open for appending.
+#[derive(Debug)]
+pub(crate) struct Log {
+    dir: PathBuf,
+    segment_bytes: u64,
+    head: JournalHead,
+    number: u64,
+    /// None until the first append after an open that must not go on in the last segment.
+    open: Option<Segment>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    file: File,
+    path: PathBuf,
+    len: u64,
+}
+
+/// What a scan has found out besides the records.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    /// The head after the last frame.
+    pub(crate) head: JournalHead,
+    /// Each damaged place.
+    pub(crate) damage: Vec<Damage>,
+    /// How many segments there are.
+    pub(crate) segments: usize,
+    tail: Option<Tail>,
+}
+
+/// The last segment, and where it stops being whole.
+#[derive(Debug)]
+struct Tail {
+    number: u64,
+    path: PathBuf,
+    /// Where the next frame goes; none where the segment must not be gone on with.
+    end: Option<u64>,
+    /// The last whole frame.
+    last_frame: Option<(u64, u64)>,
+    file_len: u64,
+}
+
+/// What a scan hands over, in the order of the log.
+pub(crate) struct Commit<'a> {
+    /// The head after it; none for what was salvaged from a frame whose header is damaged.
+    pub(crate) head: Option<JournalHead>,
+    /// Its records.
+    pub(crate) entries: Vec<Entry<'a>>,
+    /// The keys of records that are damaged, as far as they can be read.
+    pub(crate) hurt: Vec<Key>,
+}
+
+/// Reads the whole log without changing anything.
+///
+/// # Errors
+/// [`OpenError::NewerFormat`] before anything of that segment is handed over, and what `visit` returns.
+pub(crate) fn scan(
+    dir: &Path,
+    mut visit: impl FnMut(Commit<'_>) -> Result<(), JournalError>,
+) -> Result<Scanned, OpenError> {
+    let segments = segments(dir)?;
+    let mut scanned = Scanned { head: admit::EMPTY, damage: Vec::new(), segments: segments.len(), tail: None };
+    for (at, (number, path)) in segments.iter().enumerate() {
+        let last = at + 1 == segments.len();
+        let bytes = fs::read(path).map_err(|error| JournalError::io("read", path, error))?;
+        let mut damage = |offset: usize, what: String| {
+            scanned.damage.push(Damage { segment: path.clone(), offset: offset as u64, what });
+        };
+        if at > 0 && segments[at - 1].0 + 1 != *number {
+            damage(0, format!("segments {} to {} are missing", segments[at - 1].0 + 1, number - 1));
+        }
+        let header = SegmentHeader::parse(&bytes);
+        // A crash while the segment was created leaves a header cut short, or one of zeros, and nothing else.
+        let unborn = last && bytes.len() <= SEGMENT_HEADER && (bytes.len() < SEGMENT_HEADER || is_zero(&bytes));
+        match header {
+            Some(SegmentHeader { version: found, .. }) if found > LOG_FORMAT => {
+                return Err(OpenError::NewerFormat { path: path.clone(), found, supported: LOG_FORMAT });
+            }
+            Some(header) if header.number != *number => {
+                damage(0, format!("it says that it is segment {}", header.number));
+            }
+            Some(header) => {
+                let first = at == 0 && header.base.commit > 0;
+                if first || (at > 0 && header.base != scanned.head) {
+                    damage(0, format!("it follows commit {}, found {}", header.base.commit, scanned.head.commit));
+                }
+                scanned.head = header.base;
+            }
+            None if unborn => {}
+            None => damage(0, "its header does not check".to_owned()),
+        }
+        let mut tail = Tail {
+            number: *number,
+            path: path.clone(),
+            end: header.map(|_| SEGMENT_HEADER as u64),
+            last_frame: None,
+            file_len: bytes.len() as u64,
+        };
+        for piece in frame::scan(&bytes, last) {
+            match piece {
+                Piece::Frame { offset, end, head, entries } => {
+                    let values = entries.iter().map(|(_, value)| *value);
+                    if admit::advance(scanned.head, values) != head {
+                        let before = scanned.head.commit;
+                        damage(offset, format!("commit {} does not follow commit {before}", head.commit));
+                    }
+                    scanned.head = head;
+                    tail.last_frame = Some((offset as u64, end as u64));
+                    tail.end = tail.end.map(|_| end as u64);
+                    visit(Commit { head: Some(head), entries, hurt: Vec::new() })?;
+                }
+                Piece::Damage { offset, head, salvaged, hurt } => {
+                    damage(offset, "a frame does not check".to_owned());
+                    if let Some(head) = head {
+                        scanned.head = head;
+                    }
+                    tail.end = None;
+                    visit(Commit { head, entries: salvaged, hurt })?;
+                }
+                Piece::Torn { .. } => {}
+            }
+        }
+        scanned.tail = Some(tail);
+    }
+    Ok(scanned)
+}
+
+/// Returns every intact value that the log holds of one run, by number.
+pub(crate) fn values_of(dir: &Path, run: RunId) -> Result<HashMap<u64, Vec<u8>>, JournalError> {
+    let mut values = HashMap::new();
+    let scanned = scan(dir, |commit| {
+        for (key, value) in commit.entries {
+            let (of, seq) = codec::parse_key(&key);
+            if of == run && codec::is_intact(&key, value) {
+                values.insert(seq, value.to_vec());
+            }
+        }
+        Ok(())
+    });
+    match scanned {
+        Ok(_) => Ok(values),
+        Err(OpenError::Journal(error)) => Err(error),
+        Err(other) => Err(JournalError::Quarantined { run, why: other.to_string() }),
+    }
+}
+
+impl Log {
+    /// Opens the log for appending after a scan: cuts off a torn tail and writes the last frame once more.
+    /// Returns how many bytes were cut off.
+    ///
+    /// `head` is where the journal stands; where that is not the log's own end, a new segment says so.
+    pub(crate) fn open(
+        dir: &Path,
+        segment_bytes: u64,
+        scanned: &Scanned,
+        head: JournalHead,
+    ) -> Result<(Self, u64), JournalError> {
+        let mut log = Self { dir: dir.to_owned(), segment_bytes, head, number: 0, open: None };
+        let Some(tail) = &scanned.tail else {
+            return Ok((log, 0));
+        };
+        log.number = tail.number;
+        let io = |what| move |error| JournalError::io(what, &tail.path, error);
+        let Some(end) = tail.end else {
+            if tail.file_len <= SEGMENT_HEADER as u64 && tail.last_frame.is_none() {
+                // A segment that was never born: its number is free.
+                fs::remove_file(&tail.path).map_err(io("remove"))?;
+                sync_dir(dir)?;
+                log.number = tail.number.saturating_sub(1);
+                return Ok((log, tail.file_len));
+            }
+            return Ok((log, 0));
+        };
+        let file = OpenOptions::new().read(true).write(true).open(&tail.path).map_err(io("open"))?;
+        if end < tail.file_len {
+            file.set_len(end).map_err(io("truncate"))?;
+        }
+        // A failed sync may have left the last frame in memory only, marked as written. Written again, it is
+        // synced for sure before anything is built on it.
+        if let Some((from, to)) = tail.last_frame {
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
+            file.read_exact_at(&mut bytes, from).map_err(io("read"))?;
+            file.write_all_at(&bytes, from).map_err(io("write"))?;
+        }
+        file.sync_all().map_err(io("sync"))?;
+        sync_dir(dir)?;
+        if head == scanned.head {
+            log.open = Some(Segment { file, path: tail.path.clone(), len: end });
+        }
+        Ok((log, tail.file_len - end))
+    }
+
+    /// Returns the head after the last commit.
+    pub(crate) fn head(&self) -> JournalHead {
+        self.head
+    }
+
+    /// Writes one commit and makes it durable. After an error the log must not be used any more.
+    pub(crate) fn append(&mut self, entries: &[(Key, Vec<u8>)]) -> Result<JournalHead, JournalError> {
+        let values = || entries.iter().map(|(_, value)| value.as_slice());
+        let head = admit::advance(self.head, values());
+        let bytes = frame::encode(head, entries.iter().map(|(key, value)| (*key, value.as_slice())));
+        let segment = match &mut self.open {
+            Some(segment) if segment.len < self.segment_bytes => segment,
+            _ => {
+                let next = self.create_segment()?;
+                self.open.insert(next)
+            }
+        };
+        let written = segment.file.write_all_at(&bytes, segment.len).and_then(|()| segment.file.sync_data());
+        if let Err(error) = written {
+            // Nobody was told that it is durable; as far as the disk lets us, it was never there.
+            let _ = segment.file.set_len(segment.len).and_then(|()| segment.file.sync_data());
+            return Err(JournalError::io("write", &segment.path, error));
+        }
+        segment.len += bytes.len() as u64;
+        self.head = head;
+        Ok(head)
+    }
+
+    fn create_segment(&mut self) -> Result<Segment, JournalError> {
+        let number = self.number + 1;
+        let path = self.dir.join(format!("{number:010}"));
+        let header = SegmentHeader { version: LOG_FORMAT, number, base: self.head }.encode();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .and_then(|file| file.write_all_at(&header, 0).and_then(|()| file.sync_all()).map(|()| file))
+            .map_err(|error| JournalError::io("create", &path, error))?;
+        sync_dir(&self.dir)?;
+        self.number = number;
+        Ok(Segment { file, path, len: header.len() as u64 })
+    }
+}
+
+fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
+    let io = |error: io::Error| JournalError::io("list", dir, error);
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            segments.push((number, entry.path()));
+        }
+    }
+    segments.sort();
+    Ok(segments)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}

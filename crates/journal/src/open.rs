@@ -1,0 +1,357 @@
+//! Opening a workspace's journal: whatever state a crash, or a disk, has left it in.
+//!
+//! 1. The lock is taken.
+//! 2. The log is read, without changing anything; a newer format ends it here.
+//! 3. sled is opened. When that fails it is set aside and begun anew.
+//! 4. What the log has lost, and sled still has, is logged again.
+//! 5. Commits that sled has not seen are applied to it. When it then knows less of any run than the log does,
+//!    it has lost something on its own: it is set aside and made again from the whole log.
+//! 6. The torn tail is cut off, and the writer starts.
+//!
+//! Each step can be cut off and done again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use rekindle_model::event::JournalHead;
+use rekindle_model::id::RunId;
+use tokio::sync::broadcast;
+
+use crate::admit::{self, RunHead};
+use crate::blobs::{Blobs, make_dir};
+use crate::codec::{self, Key};
+use crate::disk::{Counters, Shared, SledJournal};
+use crate::error::{JournalError, OpenError};
+use crate::lock::Lock;
+use crate::log::{self, Commit, Log, Scanned};
+use crate::memory::SUBSCRIBER_BACKLOG;
+use crate::store::{self, RunEntry, Store};
+
+/// How a journal is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// sled's cache in bytes. Its own default, 1 GiB, is more than a journal needs.
+    pub cache_bytes: u64,
+    /// How long sled may take to open before it is set aside and rebuilt.
+    pub sled_timeout: Duration,
+    /// The size in bytes from which on a log segment is followed by a new one.
+    pub segment_bytes: u64,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, sled_timeout: Duration::from_secs(30), segment_bytes: 32 << 20 }
+    }
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// The journal's last commit.
+    pub commit: u64,
+    /// How many runs it holds.
+    pub runs: usize,
+    /// How many log segments there were.
+    pub segments: usize,
+    /// Commits that sled had not seen and that were applied to it from the log.
+    pub replayed: u64,
+    /// Bytes of an unacknowledged write that were cut off the log.
+    pub torn_bytes: u64,
+    /// Damage in the log.
+    pub damage: Vec<Damage>,
+    /// Records that the log had lost and that were logged again from sled.
+    pub relogged: u64,
+    /// Why sled was rebuilt, in order.
+    pub rebuilt: Vec<String>,
+    /// Where sled's old folders are now.
+    pub set_aside: Vec<PathBuf>,
+    /// Runs of which a record is lost, and why each must not be gone on with.
+    pub quarantined: Vec<(RunId, String)>,
+}
+
+/// A place in the log that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment.
+    pub segment: PathBuf,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What was found.
+    pub what: String,
+}
+
+impl SledJournal {
+    /// Opens the journal in a workspace's folder, which is made where there is none.
+    ///
+    /// # Errors
+    /// [`OpenError::Held`] when another process owns it. Damage is no error: the report names it.
+    pub async fn open(dir: &Path, options: OpenOptions) -> Result<(Self, OpenReport), OpenError> {
+        let dir = dir.to_owned();
+        let opened = tokio::task::spawn_blocking(move || open(&dir, &options)).await;
+        opened.unwrap_or_else(|error| Err(JournalError::Index(error.to_string()).into()))
+    }
+}
+
+fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), OpenError> {
+    make_dir(dir)?;
+    let lock = Lock::take(&dir.join("lock"))?;
+    let log_dir = dir.join("log");
+    make_dir(&log_dir)?;
+    let blobs = Blobs::open(&dir.join("blobs"))?;
+
+    let mut report = OpenReport::default();
+    let mut tops: HashMap<RunId, u64> = HashMap::new();
+    let scanned = log::scan(&log_dir, |commit| {
+        for (key, _) in &commit.entries {
+            let (run, seq) = codec::parse_key(key);
+            let top = tops.entry(run).or_default();
+            *top = seq.max(*top);
+        }
+        Ok(())
+    })?;
+    report.damage.clone_from(&scanned.damage);
+    report.segments = scanned.segments;
+
+    let sled = Sled { dir: dir.join("journal"), options };
+    let mut store = match sled.open() {
+        Ok(store) => store,
+        Err(why) => sled.begin_anew(why, &mut report)?,
+    };
+    let applied = store.head()?;
+    let ahead = applied.commit > scanned.head.commit;
+    let head = if ahead { applied } else { scanned.head };
+    let (mut log, torn) = Log::open(&log_dir, options.segment_bytes, &scanned, head)?;
+    report.torn_bytes = torn;
+    if ahead || !scanned.damage.is_empty() {
+        relog(&log_dir, &store, &mut log, &mut report)?;
+    }
+    if let Err(why) = catch_up(&log_dir, &store, applied, &log, &tops, &mut report) {
+        drop(store);
+        store = sled.begin_anew(why, &mut report)?;
+        replay(&log_dir, &store, admit::EMPTY, log.head(), &mut report)?;
+    }
+    for run in store.runs() {
+        let (run, entry) = run?;
+        report.runs += 1;
+        if let RunEntry::Broken { why, .. } = entry {
+            report.quarantined.push((run, why));
+        }
+    }
+    report.commit = log.head().commit;
+    let shared = Shared {
+        store,
+        log_dir,
+        blobs,
+        head: Mutex::new(log.head()),
+        records: broadcast::Sender::new(SUBSCRIBER_BACKLOG),
+        counters: Counters::default(),
+        poison: OnceLock::new(),
+        lock,
+    };
+    Ok((SledJournal::start(shared, log)?, report))
+}
+
+struct Sled<'a> {
+    dir: PathBuf,
+    options: &'a OpenOptions,
+}
+
+impl Sled<'_> {
+    fn open(&self) -> Result<Store, String> {
+        Store::open(&self.dir, self.options.cache_bytes, self.options.sled_timeout)
+    }
+
+    fn begin_anew(&self, why: String, report: &mut OpenReport) -> Result<Store, OpenError> {
+        tracing::warn!(%why, "sled is set aside and rebuilt from the log");
+        report.rebuilt.push(why);
+        report.set_aside.extend(store::set_aside(&self.dir)?);
+        self.open().map_err(|why| OpenError::Index { path: self.dir.clone(), why })
+    }
+}
+
+/// Logs again each intact record that sled has and the log does not.
+fn relog(log_dir: &Path, store: &Store, log: &mut Log, report: &mut OpenReport) -> Result<(), OpenError> {
+    /// How many records go into one frame.
+    const GROUP: usize = 1024;
+    let mut logged: HashSet<Key> = HashSet::new();
+    log::scan(log_dir, |commit| {
+        logged.extend(commit.entries.iter().map(|(key, _)| *key));
+        Ok(())
+    })?;
+    let mut missing = Vec::new();
+    for record in store.records() {
+        // What sled cannot read any more it cannot give back.
+        let Ok((key, value)) = record else { break };
+        if codec::is_intact(&key, &value) && !logged.contains(&key) {
+            missing.push((key, value));
+        }
+    }
+    for group in missing.chunks(GROUP) {
+        log.append(group)?;
+    }
+    report.relogged = missing.len() as u64;
+    Ok(())
+}
+
+/// Brings sled to the log's end. An error says why sled cannot be relied on.
+fn catch_up(
+    log_dir: &Path,
+    store: &Store,
+    applied: JournalHead,
+    log: &Log,
+    tops: &HashMap<RunId, u64>,
+    report: &mut OpenReport,
+) -> Result<(), String> {
+    if applied != log.head() {
+        replay(log_dir, store, applied, log.head(), report).map_err(|error| error.to_string())?;
+    }
+    let mut known = HashMap::new();
+    for run in store.runs() {
+        let (run, entry) = run.map_err(|error| error.to_string())?;
+        known.insert(run, entry.top());
+    }
+    match tops.iter().find(|(run, top)| known.get(run).is_none_or(|known| known < top)) {
+        None => Ok(()),
+        Some((run, top)) => Err(format!("it has lost the end of run {run}, which the log has up to record {top}")),
+    }
+}
+
+/// Applies every commit after `from` to sled. Applying one twice changes nothing.
+fn replay(
+    log_dir: &Path,
+    store: &Store,
+    from: JournalHead,
+    to: JournalHead,
+    report: &mut OpenReport,
+) -> Result<(), OpenError> {
+    /// How many records are applied to sled at once.
+    const GROUP: usize = 1024;
+    let mut runs: HashMap<RunId, Progress> = HashMap::new();
+    let mut lost: BTreeMap<RunId, u64> = BTreeMap::new();
+    let mut group: Vec<(Key, Vec<u8>)> = Vec::new();
+    let mut commits = 0;
+    let apply = |group: &mut Vec<(Key, Vec<u8>)>| {
+        let records = group.iter().map(|(key, value)| (key, value.as_slice()));
+        // The commit number goes in with the runs, at the end: cut off before, all of this is done again.
+        let applied = store.apply(from, records, std::iter::empty());
+        group.clear();
+        applied
+    };
+    log::scan(log_dir, |Commit { head, entries, hurt }| {
+        if head.is_some_and(|head| head.commit <= from.commit) {
+            return Ok(());
+        }
+        commits += 1;
+        for key in &hurt {
+            let (run, seq) = codec::parse_key(key);
+            let newest = lost.entry(run).or_default();
+            *newest = seq.max(*newest);
+        }
+        for (key, value) in entries {
+            let (run, seq) = codec::parse_key(&key);
+            let progress = match runs.entry(run) {
+                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::hash_map::Entry::Vacant(new) => new.insert(Progress::of(store.run(run)?)),
+            };
+            progress.step(&key, seq, value);
+            group.push((key, value.to_vec()));
+        }
+        if group.len() >= GROUP { apply(&mut group) } else { Ok(()) }
+    })?;
+    apply(&mut group)?;
+    report.replayed = commits;
+
+    for (run, seq) in lost {
+        // A damaged key names a run that never was.
+        let known = runs.contains_key(&run) || store.run(run)?.is_some();
+        if known {
+            let progress = match runs.remove(&run) {
+                Some(progress) => progress,
+                None => Progress::of(store.run(run)?),
+            };
+            runs.insert(run, progress.with_lost(seq));
+        }
+    }
+    let mut entries = Vec::with_capacity(runs.len());
+    for (run, progress) in &runs {
+        entries.push((*run, progress.entry(*run, store)?));
+    }
+    store.apply(to, std::iter::empty(), entries.iter().map(|(run, entry)| (*run, entry)))?;
+    Ok(())
+}
+
+/// Where a run stands while it is replayed.
+struct Progress {
+    head: Option<RunHead>,
+    /// The highest number seen.
+    top: u64,
+    /// Whether records came out of order, or not all of them: then the run is put together at the end.
+    uneven: bool,
+}
+
+impl Progress {
+    fn of(entry: Option<RunEntry>) -> Self {
+        let uneven = matches!(entry, Some(RunEntry::Broken { .. }));
+        let top = entry.as_ref().map_or(0, RunEntry::top);
+        Self { head: entry.and_then(|entry| entry.head().cloned()), top, uneven }
+    }
+
+    fn step(&mut self, key: &Key, seq: u64, value: &[u8]) {
+        let follows = seq == self.top + 1;
+        // What sled has seen already comes again when the commit number was lost.
+        let repeated = seq <= self.top;
+        self.top = self.top.max(seq);
+        if repeated || self.uneven {
+            return;
+        }
+        let record = codec::decode(key, value).ok().filter(|record| {
+            follows && record.prev == self.head.as_ref().map(|head| head.hash).unwrap_or(rekindle_model::id::Hash32::ZERO)
+        });
+        match record.and_then(|record| RunHead::after(self.head.as_ref(), &record, codec::hash(value))) {
+            Some(head) => self.head = Some(head),
+            None => self.uneven = true,
+        }
+    }
+
+    /// Takes note of a damaged record: unless a copy of it turns up, the run is not what it was.
+    fn with_lost(self, seq: u64) -> Self {
+        /// A number that is further away than this is itself damaged.
+        const PLAUSIBLE: u64 = 1 << 16;
+        match seq > self.top && seq - self.top <= PLAUSIBLE {
+            true => Self { top: seq, uneven: true, ..self },
+            false => self,
+        }
+    }
+
+    fn entry(&self, run: RunId, store: &Store) -> Result<RunEntry, JournalError> {
+        if let (false, Some(head)) = (self.uneven, &self.head) {
+            return Ok(RunEntry::Whole(head.clone()));
+        }
+        let values = store.values(run, self.top)?;
+        let mut head: Option<RunHead> = None;
+        for seq in 1..=self.top {
+            let key = codec::key(run, seq);
+            let value = values.get(&seq);
+            let next = value.and_then(|value| {
+                let record = codec::decode(&key, value).ok()?;
+                let prev = head.as_ref().map_or(rekindle_model::id::Hash32::ZERO, |head| head.hash);
+                (record.prev == prev).then(|| RunHead::after(head.as_ref(), &record, codec::hash(value)))?
+            });
+            let Some(next) = next else {
+                let why = match value.map(|value| codec::decode(&key, value)) {
+                    None => format!("record {seq} is lost, in sled and in the log"),
+                    Some(Err(error)) => error.to_string(),
+                    Some(Ok(_)) => format!("record {seq} does not follow the record before it"),
+                };
+                return Ok(RunEntry::Broken { top: self.top, why, head });
+            };
+            head = Some(next);
+        }
+        match head {
+            Some(head) => Ok(RunEntry::Whole(head)),
+            None => Ok(RunEntry::Broken { top: self.top, why: "all of it is lost".into(), head: None }),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! sled: the journal in the order in which it is read. Everything in it can be made again from the log.
+//!
+//! ```text
+//! "c"                     version (1) ‖ commit (8) ‖ head hash (32) ‖ CRC32C (4): the last commit applied
+//! "e" ‖ run ‖ seq         the record's value, as in the log
+//! "r" ‖ run               where the run stands (MessagePack) ‖ CRC32C (4) of key and value
+//! ```
+//! One commit is one batch in one tree, so sled shows all of it or nothing.
+
+use std::collections::HashMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rekindle_model::event::JournalHead;
+use rekindle_model::id::{Hash32, RunId};
+use serde::{Deserialize, Serialize};
+use sled::Batch;
+use uuid::Uuid;
+
+use crate::admit::{self, RunHead};
+use crate::blobs::sync_dir;
+use crate::codec::{self, Input, Key};
+use crate::error::JournalError;
+
+const STORE_FORMAT: u8 = 1;
+const COMMIT: &[u8] = b"c";
+const RECORD: u8 = b'e';
+const RUN: u8 = b'r';
+/// How long closing waits for sled, which can hang after an I/O error. Nothing depends on its flush.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries to get sled's own lock, which its threads may hold a moment longer than its owner.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// Where a run stands, as sled keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum RunEntry {
+    /// The end of its chain.
+    Whole(RunHead),
+    /// A record is lost: what is left of the run, and why it must not be gone on with.
+    Broken {
+        /// The highest number of a record that is left.
+        top: u64,
+        /// What was found.
+        why: String,
+        /// Where its whole part ends.
+        head: Option<RunHead>,
+    },
+}
+
+impl RunEntry {
+    pub(crate) fn head(&self) -> Option<&RunHead> {
+        match self {
+            Self::Whole(head) => Some(head),
+            Self::Broken { head, .. } => head.as_ref(),
+        }
+    }
+
+    /// Returns the number of the newest record that the entry knows of.
+    pub(crate) fn top(&self) -> u64 {
+        match self {
+            Self::Whole(head) => head.summary.seq,
+            Self::Broken { top, .. } => *top,
+        }
+    }
+}
+
+/// An open sled.
+#[derive(Debug)]
+pub(crate) struct Store(Option<sled::Db>);
+
+impl Store {
+    /// Opens sled under watch: an error, a panic or a hang is told, never passed on.
+    pub(crate) fn open(dir: &Path, cache_bytes: u64, timeout: Duration) -> Result<Self, String> {
+        // An unfinished snapshot makes every later open fail; sled only ever reads finished ones.
+        if let Some(name) = unfinished_snapshot(dir) {
+            return Err(format!("{name} is left over from a crash"));
+        }
+        let (send, receive) = mpsc::sync_channel(1);
+        let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(Some(500));
+        let tries = timeout.as_millis() / LOCK_RETRY.as_millis();
+        let watched = move || {
+            let opened = catch_unwind(AssertUnwindSafe(|| open_retrying(&config, tries)))
+                .unwrap_or_else(|_| Err("it panicked while opening".to_owned()));
+            if let Err(mpsc::SendError(Ok(late))) = send.send(opened) {
+                // Its folder has been set aside. Closing it could write by path into the new one.
+                std::mem::forget(late);
+            }
+        };
+        thread::Builder::new()
+            .name("journal-sled-open".into())
+            .spawn(watched)
+            .map_err(|error| error.to_string())?;
+        let db = receive.recv_timeout(timeout).map_err(|_| format!("it did not open within {timeout:?}"))??;
+        let store = Self(Some(db));
+        store.head().map_err(|error| error.to_string())?;
+        Ok(store)
+    }
+
+    /// Returns the last commit that was applied.
+    pub(crate) fn head(&self) -> Result<JournalHead, JournalError> {
+        let Some(value) = self.db()?.get(COMMIT).map_err(index)? else {
+            return Ok(admit::EMPTY);
+        };
+        let parse = || {
+            let mut input = Input(unseal(COMMIT, &value)?);
+            (input.u8()? == STORE_FORMAT).then_some(())?;
+            Some(JournalHead { commit: input.u64()?, hash: Hash32(input.array()?) })
+        };
+        parse().ok_or_else(|| JournalError::Index("its commit number does not check".into()))
+    }
+
+    /// Applies commits up to `head`: records, where their runs stand, and the commit number, in one batch.
+    pub(crate) fn apply<'a>(
+        &self,
+        head: JournalHead,
+        records: impl Iterator<Item = (&'a Key, &'a [u8])>,
+        runs: impl Iterator<Item = (RunId, &'a RunEntry)>,
+    ) -> Result<(), JournalError> {
+        let mut batch = Batch::default();
+        for (key, value) in records {
+            batch.insert(record_key(key), value);
+        }
+        for (run, entry) in runs {
+            let key = run_key(run);
+            let packed =
+                rmp_serde::to_vec_named(entry).map_err(|error| JournalError::Index(error.to_string()))?;
+            batch.insert(key.as_slice(), seal(&key, packed));
+        }
+        let mut commit = vec![STORE_FORMAT];
+        commit.extend(head.commit.to_be_bytes());
+        commit.extend(head.hash.0);
+        batch.insert(COMMIT, seal(COMMIT, commit));
+        self.db()?.apply_batch(batch).map_err(index)
+    }
+
+    /// Puts back values that were repaired. They are what they were, so nothing else changes.
+    pub(crate) fn put_back(&self, records: &[(Key, Vec<u8>)]) -> Result<(), JournalError> {
+        let mut batch = Batch::default();
+        for (key, value) in records {
+            batch.insert(record_key(key), value.as_slice());
+        }
+        self.db()?.apply_batch(batch).map_err(index)
+    }
+
+    /// Returns where a run stands.
+    pub(crate) fn run(&self, run: RunId) -> Result<Option<RunEntry>, JournalError> {
+        let key = run_key(run);
+        let value = self.db()?.get(&key).map_err(index)?;
+        value.map(|value| parse_run(&key, &value)).transpose()
+    }
+
+    /// Returns where every run stands, newest first.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Result<(RunId, RunEntry), JournalError>> {
+        let db = self.0.clone();
+        db.into_iter().flat_map(|db| db.scan_prefix([RUN]).rev()).map(|item| {
+            let (key, value) = item.map_err(index)?;
+            let id = key.get(1..).and_then(|id| Uuid::from_slice(id).ok());
+            let id = id.ok_or_else(|| JournalError::Index("a run's key is damaged".into()))?;
+            Ok((RunId(id), parse_run(&key, &value)?))
+        })
+    }
+
+    /// Returns the values of a run's records from 1 to `last`, unchecked, by number; what is missing is left out.
+    pub(crate) fn values(&self, run: RunId, last: u64) -> Result<HashMap<u64, Vec<u8>>, JournalError> {
+        let range = record_key(&codec::key(run, 1))..=record_key(&codec::key(run, last));
+        let items = self.db()?.range(range).filter_map(|item| match item {
+            Ok((key, value)) => parse_record_key(&key).map(|key| Ok((codec::parse_key(&key).1, value.to_vec()))),
+            Err(error) => Some(Err(index(error))),
+        });
+        items.collect()
+    }
+
+    /// Returns every record that sled holds, unchecked.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Result<(Key, Vec<u8>), JournalError>> {
+        let db = self.0.clone();
+        db.into_iter().flat_map(|db| db.scan_prefix([RECORD])).filter_map(|item| match item {
+            Ok((key, value)) => parse_record_key(&key).map(|key| Ok((key, value.to_vec()))),
+            Err(error) => Some(Err(index(error))),
+        })
+    }
+
+    fn db(&self) -> Result<&sled::Db, JournalError> {
+        self.0.as_ref().ok_or_else(|| JournalError::Index("it is closed".into()))
+    }
+}
+
+/// Waits until sled has stopped its threads and let go of its lock, so that it can be opened again at once.
+impl Drop for Store {
+    fn drop(&mut self) {
+        let Some(db) = self.0.take() else { return };
+        let (send, receive) = mpsc::sync_channel(1);
+        let close = move || {
+            drop(db);
+            // Whoever waited may have given up.
+            let _ = send.send(());
+        };
+        if thread::Builder::new().name("journal-sled-close".into()).spawn(close).is_ok()
+            && receive.recv_timeout(CLOSE_TIMEOUT).is_err()
+        {
+            tracing::warn!("sled did not close in time; nothing is lost, the log holds every record");
+        }
+    }
+}
+
+/// Renames sled's folder aside, and returns its new name; none where there is no folder.
+pub(crate) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let free = (1_u32..).map(|n| dir.with_extension(format!("broken-{n}"))).find(|path| !path.exists());
+    let Some(aside) = free else { return Ok(None) };
+    fs::rename(dir, &aside).map_err(|error| JournalError::io("rename", dir, error))?;
+    if let Some(parent) = dir.parent() {
+        sync_dir(parent)?;
+    }
+    Ok(Some(aside))
+}
+
+fn open_retrying(config: &sled::Config, tries: u128) -> Result<sled::Db, String> {
+    for _ in 0..tries {
+        match config.open() {
+            // sled has no type for this. Our own lock is held, so its owner is on its way out.
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
+                thread::sleep(LOCK_RETRY);
+            }
+            other => return other.map_err(|error| error.to_string()),
+        }
+    }
+    Err("its lock is held".to_owned())
+}
+
+fn unfinished_snapshot(dir: &Path) -> Option<String> {
+    let names = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.into_iter().find(|name| name.starts_with("snap.") && name.ends_with(".generating"))
+}
+
+fn record_key(key: &Key) -> Vec<u8> {
+    [&[RECORD], key.as_slice()].concat()
+}
+
+fn parse_record_key(key: &[u8]) -> Option<Key> {
+    key.get(1..)?.try_into().ok()
+}
+
+fn run_key(run: RunId) -> Vec<u8> {
+    [&[RUN], run.as_bytes().as_slice()].concat()
+}
+
+fn parse_run(key: &[u8], value: &[u8]) -> Result<RunEntry, JournalError> {
+    let damaged = || JournalError::Index("where a run stands does not check".into());
+    rmp_serde::from_slice(unseal(key, value).ok_or_else(damaged)?).map_err(|_| damaged())
+}
+
+fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(key), &value);
+    value.extend(crc.to_be_bytes());
+    value
+}
+
+fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    let (body, crc) = value.split_last_chunk::<4>()?;
+    (crc32c::crc32c_append(crc32c::crc32c(key), body).to_be_bytes() == *crc).then_some(body)
+}
+
+fn index(error: sled::Error) -> JournalError {
+    JournalError::Index(error.to_string())
+}

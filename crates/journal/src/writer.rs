@@ -1,0 +1,154 @@
+//! The thread that commits: it takes what is queued, writes it as one frame with one sync, applies it to
+//! sled as one batch, and only then tells everybody.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, PoisonError};
+
+use rekindle_model::event::Record;
+use rekindle_model::id::RunId;
+use rekindle_model::run::RunState;
+use tokio::sync::oneshot;
+
+use crate::admit::{self, Admitted, RunHead};
+use crate::api::Append;
+use crate::codec::Key;
+use crate::disk::Shared;
+use crate::error::JournalError;
+use crate::log::Log;
+use crate::store::RunEntry;
+
+/// One commit takes at most so many appends, so that a frame stays at a few MiB.
+const MAX_GROUP: usize = 1024;
+/// A commit that has this many bytes takes no further append.
+const MAX_FRAME_BYTES: usize = 4 << 20;
+
+/// An append on its way, and whom to tell.
+pub(crate) struct Request {
+    pub(crate) append: Append,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Record>, JournalError>>,
+}
+
+/// The writer's own view of the runs that it has touched.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    log: Log,
+    runs: HashMap<RunId, Run>,
+}
+
+struct Run {
+    head: RunHead,
+    /// The fold up to `head`; none until the first append of this process, and once the run is over.
+    state: Option<RunState>,
+}
+
+struct Pending {
+    reply: oneshot::Sender<Result<Vec<Record>, JournalError>>,
+    records: Vec<Arc<Record>>,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, log: Log) -> Self {
+        Self { shared, log, runs: HashMap::new() }
+    }
+
+    /// Commits until every sender is gone.
+    pub(crate) fn run(mut self, queue: &Receiver<Request>) {
+        while let Ok(first) = queue.recv() {
+            self.commit(first, queue);
+        }
+    }
+
+    fn commit(&mut self, first: Request, queue: &Receiver<Request>) {
+        let mut pending = Vec::new();
+        let mut entries: Vec<(Key, Vec<u8>)> = Vec::new();
+        let mut touched = HashMap::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(request) = next {
+            let run = request.append.run;
+            match self.admit(request.append) {
+                Ok(admitted) => {
+                    bytes += admitted.entries.iter().map(|(_, value)| value.len()).sum::<usize>();
+                    entries.extend(admitted.entries);
+                    touched.insert(run, RunEntry::Whole(admitted.head));
+                    pending.push(Pending { reply: request.reply, records: admitted.records });
+                }
+                Err(error) => tell(request.reply, Err(error)),
+            }
+            let full = pending.len() >= MAX_GROUP || bytes >= MAX_FRAME_BYTES;
+            next = if full { None } else { queue.try_recv().ok() };
+        }
+        if pending.is_empty() {
+            return;
+        }
+        match self.write(&entries, &touched) {
+            Ok(()) => self.acknowledge(pending, entries.len()),
+            Err(error) => {
+                // What was admitted is neither known to be durable nor known not to be: nothing may build on it.
+                self.shared.poison(&error);
+                pending.into_iter().for_each(|pending| tell(pending.reply, Err(error.clone())));
+            }
+        }
+    }
+
+    /// Decides on one append, on top of what this commit has admitted already.
+    fn admit(&mut self, append: Append) -> Result<Admitted, JournalError> {
+        self.shared.check_poison()?;
+        let id = append.run;
+        if !self.runs.contains_key(&id) {
+            match self.shared.store.run(id)? {
+                None => {}
+                Some(RunEntry::Whole(head)) => drop(self.runs.insert(id, Run { head, state: None })),
+                Some(RunEntry::Broken { why, .. }) => return Err(JournalError::Quarantined { run: id, why }),
+            }
+        }
+        let Some(run) = self.runs.get_mut(&id) else {
+            let mut state = None;
+            let admitted = admit::admit(None, &mut state, append, self.log.head())?;
+            self.runs.insert(id, Run { head: admitted.head.clone(), state });
+            return Ok(admitted);
+        };
+        admit::check_position(Some(&run.head), &append)?;
+        if run.state.is_none() {
+            // sled has all of the run's records: whatever this process has admitted to it left a fold behind,
+            // unless the run is over, and then nothing more gets here.
+            run.state = Some(RunState::from_records(&self.shared.read(id)?)?);
+        }
+        let admitted = admit::admit(Some(&run.head), &mut run.state, append, self.log.head())?;
+        run.head = admitted.head.clone();
+        if run.head.summary.outcome.is_some() {
+            run.state = None;
+        }
+        Ok(admitted)
+    }
+
+    fn write(&mut self, entries: &[(Key, Vec<u8>)], runs: &HashMap<RunId, RunEntry>) -> Result<(), JournalError> {
+        let head = self.log.append(entries)?;
+        let records = entries.iter().map(|(key, value)| (key, value.as_slice()));
+        self.shared.store.apply(head, records, runs.iter().map(|(run, entry)| (*run, entry)))?;
+        *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
+        Ok(())
+    }
+
+    fn acknowledge(&self, pending: Vec<Pending>, records: usize) {
+        let counters = &self.shared.counters;
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+        counters.appends.fetch_add(pending.len() as u64, Ordering::Relaxed);
+        counters.records.fetch_add(records as u64, Ordering::Relaxed);
+        counters.largest_group.fetch_max(pending.len() as u64, Ordering::Relaxed);
+        for Pending { reply, records } in pending {
+            for record in &records {
+                // Nobody may be listening.
+                let _ = self.shared.records.send(Arc::clone(record));
+            }
+            tell(reply, Ok(records.iter().map(|record| Record::clone(record)).collect()));
+        }
+    }
+}
+
+/// The caller may have stopped waiting; what is durable stays so.
+fn tell(reply: oneshot::Sender<Result<Vec<Record>, JournalError>>, result: Result<Vec<Record>, JournalError>) {
+    let _ = reply.send(result);
+}
