@@ -1,0 +1,80 @@
+//! `command`: runs a program, a step of a component's own recovery for instance.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::event::Measures;
+use rekindle_model::failure::Failure;
+use rekindle_model::system::Period;
+use rekindle_plan::Problem;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::params::{self, Field, Kind};
+use crate::probe::word;
+use crate::process::{self, Program};
+use crate::site::Site;
+
+/// See the module's documentation.
+pub(crate) struct RunCommand(pub(crate) Arc<Site>);
+
+const FIELDS: &[Field] = &[
+    Field::required("run", Kind::Words),
+    Field::optional("env", Kind::Texts),
+    Field::optional("cwd", Kind::Text),
+    Field::optional("timeout", Kind::Period),
+];
+
+/// How much of a program's text is kept as the step's output, in characters.
+const TEXT_CHARS: usize = 4096;
+
+#[derive(Deserialize)]
+struct Params {
+    run: Vec<Value>,
+    #[serde(default)]
+    env: BTreeMap<String, Value>,
+    /// Relative to the folder of `system.yaml`, which is also the default.
+    cwd: Option<PathBuf>,
+    timeout: Option<Period>,
+}
+
+#[async_trait]
+impl Action for RunCommand {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, FIELDS)
+    }
+
+    async fn reconcile(&self, cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        let why = "a program that was cut off may have done any part of its work; it runs again";
+        Ok(Reconciled::Redo { evidence: json!({ "why": why, "run": cx.with.get("run") }) })
+    }
+
+    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let params: Params = params::read(&cx.with)?;
+        let words: Vec<String> = params.run.iter().map(word).collect();
+        let env = params.env.iter().map(|(name, value)| (name.clone(), word(value))).collect();
+        let cwd = self.0.system_dir().join(params.cwd.unwrap_or_default());
+        let timeout = params.timeout.map(|period| period.0);
+        let ended = process::run(&Program { words: &words, cwd: &cwd, env: &env, timeout }, &cx.stop).await?;
+        if !ended.status.success() {
+            let program = words.first().map_or("", String::as_str);
+            return Err(Failure::transient("command_failed", format!("{program}: {}", ended.account()))
+                .with_hint(format!("run it by hand: {}", words.join(" "))));
+        }
+        Ok(Output { value: output(&ended.stdout), measures: Measures::new() })
+    }
+}
+
+/// Returns a JSON object as it is, anything else as text.
+fn output(stdout: &str) -> Value {
+    match serde_json::from_str(stdout.trim()) {
+        Ok(value @ Value::Object(_)) => value,
+        _ => {
+            let text: String = stdout.trim_end().chars().take(TEXT_CHARS).collect();
+            json!({ "truncated": text.len() < stdout.trim_end().len(), "text": text })
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How measured numbers are judged: met, missed, or no data. Pure.
+
+use std::collections::BTreeMap;
+
+use rekindle_model::expect::Expect;
+use rekindle_model::system::Probe;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The numbers that a probe has measured, by name.
+pub(crate) type Numbers = BTreeMap<String, f64>;
+
+/// One expectation, and what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Check {
+    /// The probe's name.
+    pub(crate) probe: String,
+    /// The number's name.
+    pub(crate) measure: String,
+    /// What it must be.
+    pub(crate) expect: Expect,
+    /// What it is; none is *no data*.
+    pub(crate) actual: Option<f64>,
+    /// Whether it is met; none without data.
+    pub(crate) ok: Option<bool>,
+}
+
+impl Check {
+    /// Says what was expected and what was found, for people.
+    pub(crate) fn sentence(&self) -> String {
+        match self.actual {
+            Some(actual) => format!("{}.{} is {actual}, expected {}", self.probe, self.measure, self.expect),
+            None => format!("{}.{} was not measured", self.probe, self.measure),
+        }
+    }
+}
+
+/// Returns the probe's name: its own, or its kind.
+pub(crate) fn name(probe: &Probe) -> &str {
+    probe.name.as_deref().unwrap_or(&probe.probe)
+}
+
+/// Judges each expectation of a probe.
+pub(crate) fn judge(probe: &Probe, numbers: &Numbers) -> Vec<Check> {
+    let check = |(measure, expect): (&String, &Expect)| {
+        let actual = numbers.get(measure).copied().filter(|number| number.is_finite());
+        Check {
+            probe: name(probe).to_owned(),
+            measure: measure.clone(),
+            expect: *expect,
+            actual,
+            ok: actual.map(|actual| expect.is_met_by(actual)),
+        }
+    };
+    probe.expect.iter().map(check).collect()
+}
+
+/// Returns whether all checks are met: false once one is missed, none where one lacks data or there is none.
+pub(crate) fn verdict(checks: &[Check]) -> Option<bool> {
+    if checks.iter().any(|check| check.ok == Some(false)) {
+        return Some(false);
+    }
+    (!checks.is_empty() && checks.iter().all(|check| check.ok == Some(true))).then_some(true)
+}
+
+/// Says which checks are missed, joined for one line.
+pub(crate) fn missed(checks: &[Check]) -> String {
+    let missed: Vec<String> =
+        checks.iter().filter(|check| check.ok == Some(false)).map(Check::sentence).collect();
+    missed.join("; ")
+}
+
+/// Takes the numbers out of what a probe printed: `true` and `false` count as 1 and 0, texts are no numbers.
+pub(crate) fn numbers(stdout: &str) -> Result<Numbers, String> {
+    let value: Value = serde_json::from_str(stdout.trim())
+        .map_err(|error| format!("it printed no JSON object of numbers: {error}"))?;
+    let Value::Object(fields) = value else {
+        return Err("it printed JSON, but not one object of numbers".to_owned());
+    };
+    let number = |(name, value): (String, Value)| {
+        let number = match value {
+            Value::Bool(flag) => Some(f64::from(u8::from(flag))),
+            value => value.as_f64(),
+        };
+        number.map(|number| (name, number))
+    };
+    Ok(fields.into_iter().filter_map(number).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probe(expect: &[(&str, &str)]) -> Probe {
+        let expect = expect.iter().map(|(name, text)| ((*name).to_owned(), text.parse().unwrap())).collect();
+        Probe { name: None, probe: "command".into(), run: vec![], timeout: None, expect }
+    }
+
+    #[test]
+    fn a_number_that_was_not_printed_is_no_data_and_never_valid() {
+        let printed = numbers(r#"{"a": 1, "b": true, "note": "fine"}"#).unwrap();
+        for (expect, valid) in [
+            (vec![("a", "== 1"), ("b", "true")], Some(true)),
+            (vec![("a", "== 1"), ("c", "> 0")], None),
+            (vec![("a", "> 1"), ("c", "> 0")], Some(false)),
+            (vec![("note", "== 1")], None),
+            (vec![], None),
+        ] {
+            assert_eq!(verdict(&judge(&probe(&expect), &printed)), valid, "{expect:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missed_is_said_with_both_numbers() {
+        let checks = judge(&probe(&[("a", ">= 2")]), &numbers("{\"a\": 1.5}").unwrap());
+        assert_eq!(missed(&checks), "command.a is 1.5, expected >= 2");
+    }
+
+    #[test]
+    fn output_that_is_no_object_is_refused() {
+        assert!(numbers("ok").is_err());
+        assert!(numbers("[1]").is_err());
+    }
+}

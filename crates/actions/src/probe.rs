@@ -1,0 +1,86 @@
+//! Probes: how the numbers about a living system are measured.
+
+use std::path::{Path, PathBuf};
+
+use rekindle_engine::StepContext;
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::system::{Component, Probe};
+use serde_json::{Value, json};
+
+use crate::judge::{self, Check, Numbers};
+use crate::process::{self, Program};
+use crate::site::Site;
+
+/// Runs probes in one step.
+pub(crate) struct Prober<'a> {
+    cx: &'a StepContext,
+    scope: Value,
+    cwd: PathBuf,
+}
+
+impl<'a> Prober<'a> {
+    /// Returns a prober of what stands at `root`: the recovery's target unless told, and the living system in
+    /// a run that recovers nothing.
+    pub(crate) fn new(
+        site: &Site,
+        cx: &'a StepContext,
+        root: Option<PathBuf>,
+        component: Option<(&str, &Component)>,
+    ) -> Self {
+        let root =
+            root.or_else(|| site.target_root().map(Path::to_path_buf)).unwrap_or_else(|| site.data_root());
+        let mut scope = site.scope();
+        scope["target"] = json!({ "root": root.to_string_lossy() });
+        scope["run"] = json!({ "id": cx.run.to_string(), "disaster_at": cx.disaster_at });
+        scope["each"] = json!(cx.step.each);
+        if let Some((name, component)) = component {
+            scope["component"] = json!(component);
+            scope["component"]["name"] = json!(name);
+        }
+        Self { cx, scope, cwd: site.system_dir().to_path_buf() }
+    }
+
+    /// Measures the probe's numbers.
+    pub(crate) async fn measure(&self, probe: &Probe) -> Result<Numbers, Failure> {
+        match probe.probe.as_str() {
+            "command" => self.command(probe).await,
+            other => Err(Failure::permanent("unknown_probe", format!("there is no probe {other:?}"))
+                .with_hint("the only probe is command")),
+        }
+    }
+
+    async fn command(&self, probe: &Probe) -> Result<Numbers, Failure> {
+        let name = judge::name(probe);
+        let words = rekindle_plan::expr::render(&json!(probe.run), &self.scope)
+            .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
+        let words: Vec<String> = words.as_array().into_iter().flatten().map(word).collect();
+        let timeout = probe.timeout.map(|period| period.0);
+        let program = Program { words: &words, cwd: &self.cwd, env: &Default::default(), timeout };
+        let ended = process::run(&program, &self.cx.stop).await.map_err(|mut failure| {
+            failure.message = format!("probe {name}: {}", failure.message);
+            failure
+        })?;
+        let failed = |why: String| {
+            Failure::transient("probe_failed", format!("probe {name}: {why}"))
+                .with_hint(format!("run it by hand: {}", words.join(" ")))
+        };
+        if !ended.status.success() {
+            return Err(failed(ended.account()));
+        }
+        judge::numbers(&ended.stdout).map_err(failed)
+    }
+}
+
+/// Returns a rendered argument as the text that a program gets.
+pub(crate) fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The failure of what was measured and is not as expected.
+pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
+    Failure::permanent(code::INVALID, format!("{what} is not valid: {}", judge::missed(checks)))
+        .with_hint("the numbers are in the step's last checkpoint: `rekindle history`")
+}

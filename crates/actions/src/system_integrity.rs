@@ -1,0 +1,92 @@
+//! `system-integrity`: judges the recovered system as a whole, by the checks under `integrity:` and by how
+//! its components fared, and applies the rule `system_operational`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::event::Measures;
+use rekindle_model::failure::Failure;
+use rekindle_plan::Problem;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::judge;
+use crate::params::{self, Field, Kind};
+use crate::probe::{self, Prober};
+use crate::rule;
+use crate::site::Site;
+use crate::views::{self, Fared};
+
+/// See the module's documentation.
+pub(crate) struct SystemIntegrity(pub(crate) Arc<Site>);
+
+const FIELDS: &[Field] = &[Field::optional("root", Kind::Text)];
+
+/// What a system that states no rule of its own must be: whole, with every component back.
+const DEFAULT_RULE: &str = "integrity.operational and recovery.success_rate == 1";
+
+#[derive(Deserialize)]
+struct Params {
+    root: Option<PathBuf>,
+}
+
+#[async_trait]
+impl Action for SystemIntegrity {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, FIELDS)
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        Ok(Reconciled::Redo { evidence: json!({ "why": "a measurement that was cut off proves nothing" }) })
+    }
+
+    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let Params { root } = params::read(&cx.with)?;
+        let system = self.0.system();
+        let prober = Prober::new(&self.0, cx, root, None);
+        let mut checks = Vec::new();
+        let mut measures = Measures::new();
+        let mut unmeasured = serde_json::Map::new();
+        for probe in &system.integrity {
+            // One probe that cannot measure leaves its own checks without data, and says why.
+            let numbers = match prober.measure(probe).await {
+                Ok(numbers) => numbers,
+                Err(failure) if failure.code == "probe_failed" || failure.code == "timeout" => {
+                    unmeasured.insert(judge::name(probe).to_owned(), json!(failure.message));
+                    judge::Numbers::new()
+                }
+                Err(failure) => return Err(failure),
+            };
+            checks.extend(judge::judge(probe, &numbers));
+            measures.extend(numbers);
+        }
+        let operational = judge::verdict(&checks);
+        let fared = views::fared(&cx.steps, system.components.keys());
+        let success_rate = views::success_rate(&fared);
+        let inputs = json!({
+            "integrity": { "operational": operational },
+            "recovery": { "success_rate": success_rate },
+        });
+        let best = json!({ "integrity": { "operational": true }, "recovery": { "success_rate": 1.0 } });
+        let ruled = rule::evaluate(system, "system_operational", DEFAULT_RULE, &inputs, &best)?;
+        let value = json!({
+            "operational": operational,
+            "success_rate": success_rate,
+            "system_operational": ruled.holds,
+            "rule": ruled.account,
+            "checks": checks,
+            "unmeasured": unmeasured,
+            "failed": views::those(&fared, Fared::Badly),
+            "no_data": views::those(&fared, Fared::NoData),
+        });
+        if operational == Some(false) {
+            // A failure carries a sentence only: the numbers behind it are kept in the journal first.
+            cx.checkpoint(value).await?;
+            return Err(probe::missed("the system as a whole", &checks));
+        }
+        measures.extend(success_rate.map(|rate| ("success_rate".to_owned(), rate)));
+        Ok(Output { value, measures })
+    }
+}

@@ -1,0 +1,64 @@
+//! `validate`: runs a component's probes against what was restored and judges the numbers.
+//!
+//! A component without probes, or with a number that was not measured, is *no data*, never valid.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::event::Measures;
+use rekindle_model::failure::Failure;
+use rekindle_plan::Problem;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::judge::{self, Check};
+use crate::params::{self, Field, Kind};
+use crate::probe::{self, Prober};
+use crate::site::Site;
+use crate::views;
+
+/// See the module's documentation.
+pub(crate) struct Validate(pub(crate) Arc<Site>);
+
+const FIELDS: &[Field] = &[Field::optional("component", Kind::Text), Field::optional("root", Kind::Text)];
+
+#[derive(Deserialize)]
+struct Params {
+    component: Option<String>,
+    root: Option<PathBuf>,
+}
+
+#[async_trait]
+impl Action for Validate {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, FIELDS)
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        Ok(Reconciled::Redo { evidence: json!({ "why": "a measurement that was cut off proves nothing" }) })
+    }
+
+    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let Params { component, root } = params::read(&cx.with)?;
+        let (name, component) = self.0.component(&views::looped(cx, "component", component)?)?;
+        let prober = Prober::new(&self.0, cx, root, Some((name, component)));
+
+        let mut checks: Vec<Check> = Vec::new();
+        let mut measures = Measures::new();
+        for probe in &component.validate {
+            let numbers = prober.measure(probe).await?;
+            checks.extend(judge::judge(probe, &numbers));
+            measures.extend(numbers);
+        }
+        let valid = judge::verdict(&checks);
+        let value = json!({ "component": name, "valid": valid, "checks": checks });
+        if valid == Some(false) {
+            // A failure carries a sentence only: the numbers behind it are kept in the journal first.
+            cx.checkpoint(value).await?;
+            return Err(probe::missed(name, &checks));
+        }
+        Ok(Output { value, measures })
+    }
+}

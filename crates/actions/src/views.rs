@@ -1,0 +1,156 @@
+//! What the run's earlier steps have produced, found by what an output says rather than by a step's name: a
+//! workflow may call its steps what it likes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekindle_engine::{StepContext, StepView};
+use rekindle_model::event::SkipReason;
+use rekindle_model::failure::Failure;
+use rekindle_model::id::{SetId, SnapshotId, StepId};
+use rekindle_model::step::StepState;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::params::BAD_PARAMETER;
+
+/// The finished steps of the run.
+pub(crate) type Views = BTreeMap<StepId, StepView>;
+
+/// The code of a step that lacks what an earlier step should have produced.
+pub(crate) const NOTHING_TO_WORK_ON: &str = "nothing_to_work_on";
+
+/// What `snapshot` has said of one component.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Captured {
+    pub(crate) component: String,
+    /// None for a component without data.
+    pub(crate) snapshot: Option<SnapshotId>,
+}
+
+/// What `verify` has said of one copy.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Verified {
+    pub(crate) component: String,
+    pub(crate) tier: String,
+    pub(crate) snapshot: Option<SnapshotId>,
+    pub(crate) verified: bool,
+}
+
+/// What `store` has said of one copy.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Stored {
+    pub(crate) component: String,
+    pub(crate) tier: String,
+    pub(crate) snapshot: Option<SnapshotId>,
+    /// Only `store` says it; it tells its output from that of `verify`.
+    #[expect(dead_code, reason = "its presence is what matters")]
+    objects_stored: u64,
+}
+
+/// What `locate-set` has found.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Located {
+    pub(crate) set: SetId,
+    pub(crate) tier_order: Vec<String>,
+    pub(crate) components: BTreeMap<String, LocatedMember>,
+    pub(crate) without_data: Vec<String>,
+}
+
+/// One component of the set that was found.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct LocatedMember {
+    pub(crate) snapshot: SnapshotId,
+    pub(crate) consistency_point: chrono::DateTime<chrono::Utc>,
+}
+
+/// Returns every output of the wanted shape.
+pub(crate) fn outputs<T: serde::de::DeserializeOwned>(views: &Views) -> Vec<T> {
+    views.values().filter(|view| succeeded(view)).filter_map(|view| T::deserialize(&view.output).ok()).collect()
+}
+
+/// Returns what the snapshot step of `component` has said; the digest tells it from a copy's output.
+pub(crate) fn captured(views: &Views) -> Vec<Captured> {
+    views
+        .values()
+        .filter(|view| succeeded(view) && view.output.get("content_digest").is_some())
+        .filter_map(|view| Captured::deserialize(&view.output).ok())
+        .collect()
+}
+
+/// Returns the snapshot that the run took of `component`; none where the component has no data.
+pub(crate) fn snapshot_of(views: &Views, component: &str) -> Result<Option<SnapshotId>, Failure> {
+    captured(views).into_iter().find(|captured| captured.component == component).map(|captured| captured.snapshot).ok_or_else(
+        || {
+            Failure::permanent(NOTHING_TO_WORK_ON, format!("no earlier step of this run took a snapshot of {component}"))
+                .with_hint("let the step need a step that uses snapshot, or name a snapshot")
+        },
+    )
+}
+
+/// Returns what the run's `locate-set` has found.
+pub(crate) fn located(views: &Views) -> Option<Located> {
+    outputs(views).into_iter().next()
+}
+
+/// Returns the loop value under `key`, unless a parameter names another.
+pub(crate) fn looped(cx: &StepContext, key: &str, given: Option<String>) -> Result<String, Failure> {
+    given.or_else(|| cx.step.each.get(key).cloned()).ok_or_else(|| {
+        Failure::permanent(BAD_PARAMETER, format!("the step does not say which {key} it is about"))
+            .with_hint(format!("add `for_each: {key}` or the parameter {key:?}"))
+    })
+}
+
+/// How one component has fared in the run so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fared {
+    /// Every step of it succeeded, and its probes found it valid where it has any.
+    Well,
+    /// A step of it failed, or was skipped because another had failed.
+    Badly,
+    /// Its steps succeeded, but what would prove it valid was not measured.
+    NoData,
+}
+
+/// Returns how each of `components` has fared, as far as steps that name it have ended.
+pub(crate) fn fared<'a>(views: &Views, components: impl Iterator<Item = &'a String>) -> BTreeMap<String, Fared> {
+    let mut all = BTreeMap::new();
+    for component in components {
+        let own: Vec<&StepView> =
+            views.iter().filter(|(id, _)| id.keys().contains(&component.as_str())).map(|(_, view)| view).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let unproven = own.iter().any(|view| view.output.get("valid").is_some_and(Value::is_null));
+        let fared = match () {
+            () if own.iter().any(|view| fell_through(view)) => Fared::Badly,
+            () if unproven => Fared::NoData,
+            () => Fared::Well,
+        };
+        all.insert(component.clone(), fared);
+    }
+    all
+}
+
+/// Returns the share of components that fared well among those that are decided; none where none is.
+#[expect(clippy::cast_precision_loss, reason = "a system has far fewer than 2^52 components")]
+pub(crate) fn success_rate(fared: &BTreeMap<String, Fared>) -> Option<f64> {
+    let count = |wanted| fared.values().filter(|fared| **fared == wanted).count();
+    let (well, badly) = (count(Fared::Well), count(Fared::Badly));
+    (well + badly > 0).then(|| well as f64 / (well + badly) as f64)
+}
+
+/// Returns the names of those that fared so.
+pub(crate) fn those(fared: &BTreeMap<String, Fared>, wanted: Fared) -> BTreeSet<&str> {
+    fared.iter().filter(|(_, fared)| **fared == wanted).map(|(name, _)| name.as_str()).collect()
+}
+
+fn succeeded(view: &StepView) -> bool {
+    matches!(view.state.state, StepState::Succeeded { .. })
+}
+
+fn fell_through(view: &StepView) -> bool {
+    matches!(
+        view.state.state,
+        StepState::Failed { .. } | StepState::Skipped { why: SkipReason::Needs { .. } | SkipReason::Cancelled }
+    )
+}
