@@ -1,0 +1,84 @@
+//! `rekindle backup`
+
+use rekindle_model::system::System;
+use rekindle_plan::{Inputs, builtin};
+use serde_json::Map;
+
+use crate::App;
+use crate::commands::run::loops;
+use crate::drive::{self, Request};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::pinned::{self, Pinned};
+use crate::session::Session;
+use crate::{keys, names};
+
+/// Capture every component, store it in every tier, verify the stored copies, seal a recovery set
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this component, by name or alias; the set inherits the others
+    #[arg(long = "component", value_name = "NAME")]
+    components: Vec<String>,
+    /// Only this tier
+    #[arg(long = "tier", value_name = "NAME")]
+    tiers: Vec<String>,
+}
+
+/// Backs up.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let session = Session::open_here(app).await?;
+    let exit = backup(app, args, &session).await;
+    session.close().await;
+    exit
+}
+
+async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
+    let (system, _) = pinned::system(app, &session.workspace)?;
+    let mut loops = loops(&system);
+    // A component without data of its own has nothing to capture.
+    let with_data = |name: &String| system.components.get(name).is_some_and(|c| c.source.is_some());
+    let captured: Vec<String> = match args.components.as_slice() {
+        [] => loops.remove("component").unwrap_or_default().into_iter().filter(with_data).collect(),
+        named => components(&system, named)?,
+    };
+    if let Some(empty) = captured.iter().find(|name| !with_data(name)) {
+        return Err(CliError::usage(format!("component {empty:?} has no source: there is nothing to back up")));
+    }
+    loops.insert("component".to_owned(), captured);
+    if !args.tiers.is_empty() {
+        loops.insert("tier".to_owned(), tiers(&system, &args.tiers)?);
+    }
+    if keys::pinned(&session.workspace)?.kit_exported.is_none() {
+        app.printer.warn(
+            "the recovery kit was never exported: if this machine is lost, so are its backups (rekindle key export --kit FILE)",
+        );
+    }
+    for run in session.interrupted().await? {
+        app.printer.warn(format!("run {} ({}) is interrupted: rekindle resume {}", run.run, run.workflow, run.run));
+    }
+    let inputs = Inputs { params: Map::new(), loops };
+    let ready = Pinned::new(app, &session.workspace, "backup", builtin::BACKUP, inputs)?.ready(app, session)?;
+    drive::begin(app, session, ready, Request { trigger: "rekindle backup".to_owned(), disaster_at: None }).await
+}
+
+/// Returns the components of those names or aliases, by priority, none twice.
+pub(crate) fn components(system: &System, named: &[String]) -> Result<Vec<String>, CliError> {
+    let mut own = Vec::new();
+    for name in named {
+        match system.component(name) {
+            Some((component, _)) => own.push(component),
+            None => return Err(names::unknown("component", name, system.components_by_priority())),
+        }
+    }
+    let chosen = system.components_by_priority().into_iter().filter(|name| own.contains(name));
+    Ok(chosen.map(str::to_owned).collect())
+}
+
+/// Returns the tiers of those names, none twice.
+pub(crate) fn tiers(system: &System, named: &[String]) -> Result<Vec<String>, CliError> {
+    let known = || system.tiers.keys().map(String::as_str);
+    match named.iter().find(|name| !system.tiers.contains_key(*name)) {
+        Some(name) => Err(names::unknown("tier", name, known())),
+        None => Ok(system.tiers.keys().filter(|tier| named.contains(tier)).cloned().collect()),
+    }
+}

@@ -1,0 +1,206 @@
+//! `rekindle recover`
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use rekindle_model::system::{Affects, System};
+use rekindle_plan::{Inputs, builtin, graph};
+use serde_json::{Map, Value, json};
+
+use crate::App;
+use crate::commands::backup::{components, tiers};
+use crate::commands::run::{absolute, loops};
+use crate::drive::{self, Request};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::pinned::{self, Pinned};
+use crate::session::Session;
+use crate::{moment, names, prompt};
+
+/// Bring components back in priority order, and prove that they meet their targets
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What the scenario affects, against its own objectives
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
+    /// Only this component, by name or alias
+    #[arg(long = "component", value_name = "NAME")]
+    components: Vec<String>,
+    /// Recover into this folder instead of the system's own
+    #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
+    to: Option<PathBuf>,
+    /// Recover into the system's own folder, moving what stands there to <root>.before-<run>/
+    #[arg(long)]
+    in_place: bool,
+    /// From this recovery set, from the newest before a time, or from the newest
+    #[arg(long, value_name = "SET|TIME|latest", default_value = "latest")]
+    from: String,
+    /// From this tier [default: the fastest that has it]
+    #[arg(long, value_name = "NAME")]
+    tier: Option<String>,
+    /// When the disaster struck: an instant with its offset, or "2h ago" [default: now, and labelled assumed]
+    #[arg(long, value_name = "TIME")]
+    disaster_at: Option<String>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Count a missed objective as a partial failure (exit 3)
+    #[arg(long)]
+    strict: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Recovers.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let session = Session::open_here(app).await?;
+    let exit = recover(app, args, &session).await;
+    session.close().await;
+    exit
+}
+
+async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
+    let (system, _) = pinned::system(app, &session.workspace)?;
+    let now = app.clock.now().utc;
+    let disaster_at = args.disaster_at.as_deref().map(|text| moment::parse(text, now)).transpose()?;
+    if disaster_at.is_some_and(|instant| instant > now) {
+        return Err(CliError::usage("the disaster cannot be in the future"));
+    }
+    let affected = affected(&system, args)?;
+    let own_root = pinned::data_root(&session.workspace.system_dir(), &system);
+    let root = match &args.to {
+        Some(to) => PathBuf::from(absolute(&to.to_string_lossy())?),
+        None => own_root.clone(),
+    };
+    let occupied = occupied(&system, &affected, &root);
+    // A folder that was named is asked for; the living system's own is only by --in-place.
+    let own = args.to.is_none() || root == own_root;
+    if own && !args.in_place && !occupied.is_empty() {
+        return Err(refusal(args, &root, &occupied));
+    }
+    let params = Map::from_iter([
+        ("from".to_owned(), Value::from(from(&args.from, now))),
+        ("tier".to_owned(), Value::from(tier(&system, args)?)),
+        ("to".to_owned(), Value::from(root.to_string_lossy().into_owned())),
+        ("in_place".to_owned(), Value::from(args.in_place)),
+        ("scenario".to_owned(), Value::from(args.scenario.clone().unwrap_or_default())),
+        ("strict".to_owned(), Value::from(args.strict)),
+    ]);
+    let mut loops = loops(&system);
+    loops.insert("component".to_owned(), affected);
+    let pinned = Pinned::new(app, &session.workspace, "recover", builtin::RECOVER, Inputs { params, loops })?;
+    if args.dry_run {
+        return dry_run(app, &pinned, &root, &occupied);
+    }
+    let ready = pinned.ready(app, session)?;
+    if args.in_place && !args.yes && !occupied.is_empty() {
+        let question = format!(
+            "recover {} in place? What stands there moves to {}.before-<run>/",
+            root.display(),
+            root.display()
+        );
+        match prompt::confirm(&question)? {
+            Some(true) => {}
+            Some(false) => return Err(CliError::new(Exit::Failed, "declined", "nothing was done")),
+            None => {
+                return Err(CliError::usage("a recovery in place needs a yes").with_hint("there is no terminal: add --yes"));
+            }
+        }
+    }
+    let trigger = "rekindle recover".to_owned();
+    drive::begin(app, session, ready, Request { trigger, disaster_at }).await
+}
+
+fn affected(system: &System, args: &Args) -> Result<Vec<String>, CliError> {
+    let of_scenario = match &args.scenario {
+        Some(name) => {
+            let known = || system.scenarios.keys().map(String::as_str);
+            let scenario = system.scenarios.get(name).ok_or_else(|| names::unknown("scenario", name, known()))?;
+            match &scenario.affects {
+                Affects::All(_) => None,
+                Affects::These(these) => Some(components(system, these)?),
+            }
+        }
+        None => None,
+    };
+    let all = || system.components_by_priority().into_iter().map(str::to_owned).collect();
+    let mut affected: Vec<String> = of_scenario.unwrap_or_else(all);
+    if !args.components.is_empty() {
+        let named = components(system, &args.components)?;
+        if let Some(other) = named.iter().find(|name| !affected.contains(name)) {
+            let scenario = args.scenario.as_deref().unwrap_or_default();
+            return Err(CliError::usage(format!("scenario {scenario:?} does not affect component {other:?}"))
+                .with_hint(format!("it affects {}", affected.join(", "))));
+        }
+        affected = named;
+    }
+    Ok(affected)
+}
+
+/// Returns the targets that are neither absent nor empty.
+fn occupied(system: &System, affected: &[String], root: &Path) -> Vec<PathBuf> {
+    let targets = affected
+        .iter()
+        .filter_map(|name| system.components.get(name)?.source.as_ref())
+        .map(|source| root.join(source.path()).components().collect::<PathBuf>());
+    let mut occupied: Vec<PathBuf> = targets.filter(|path| !is_absent_or_empty(path)).collect();
+    occupied.dedup();
+    occupied
+}
+
+fn is_absent_or_empty(path: &Path) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()),
+        Ok(_) => false,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+fn refusal(args: &Args, root: &Path, occupied: &[PathBuf]) -> CliError {
+    let mut chosen = String::new();
+    if let Some(scenario) = &args.scenario {
+        chosen.push_str(&format!(" --scenario {scenario}"));
+    }
+    for component in &args.components {
+        chosen.push_str(&format!(" --component {component}"));
+    }
+    if args.from != "latest" {
+        chosen.push_str(&format!(" --from {:?}", args.from));
+    }
+    let first: Vec<String> = occupied.iter().take(3).map(|path| path.display().to_string()).collect();
+    let more = if occupied.len() > 3 { format!(" and {} more", occupied.len() - 3) } else { String::new() };
+    CliError::new(Exit::Usage, "targets_not_empty", format!("the targets are not empty: {}{more}", first.join(", ")))
+        .with_hint(format!(
+            "choose one; nothing was touched\n  rekindle recover{chosen} --to DIR       leaves them alone\n  \
+             rekindle recover{chosen} --in-place     moves them to {}.before-<run>/",
+            root.display()
+        ))
+}
+
+/// A time is journaled as the instant that it means now; anything else names a set.
+fn from(text: &str, now: DateTime<Utc>) -> String {
+    moment::parse(text, now).map_or_else(|_| text.to_owned(), |instant| instant.to_rfc3339())
+}
+
+fn tier(system: &System, args: &Args) -> Result<String, CliError> {
+    match &args.tier {
+        Some(tier) => Ok(tiers(system, std::slice::from_ref(tier))?.concat()),
+        None => Ok(String::new()),
+    }
+}
+
+fn dry_run(app: &App, pinned: &Pinned, root: &Path, occupied: &[PathBuf]) -> Result<Exit, CliError> {
+    let plan = pinned.plan()?;
+    let body = json!({ "plan": plan, "root": root, "moved_aside": occupied });
+    app.printer.data(&body, || {
+        let mut said = format!("would recover into {}\n", root.display());
+        for path in occupied {
+            said.push_str(&format!("would move aside {}\n", path.display()));
+        }
+        said.push('\n');
+        said.push_str(&graph::text(&plan));
+        said
+    })?;
+    Ok(Exit::Done)
+}

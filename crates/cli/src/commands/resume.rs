@@ -1,0 +1,56 @@
+//! `rekindle resume`
+
+use crate::App;
+use crate::drive;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::session::Session;
+
+/// Continue an interrupted run exactly where it stopped
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run: a unique beginning of its id, or latest [default: the one that is interrupted]
+    run: Option<String>,
+    /// Every interrupted run, the oldest first
+    #[arg(long, conflicts_with = "run")]
+    all: bool,
+}
+
+/// Resumes.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let session = Session::open_here(app).await?;
+    let exit = resume(app, args, &session).await;
+    session.close().await;
+    exit
+}
+
+async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
+    if let Some(word) = &args.run {
+        return drive::go_on(app, session, session.run(word).await?).await;
+    }
+    let mut interrupted = session.interrupted().await?;
+    interrupted.reverse();
+    match interrupted.as_slice() {
+        [] => {
+            app.printer.data(&serde_json::json!({ "resumed": [] }), || "no run is interrupted".to_owned())?;
+            Ok(Exit::Done)
+        }
+        [one] => drive::go_on(app, session, one.run).await,
+        several if !args.all => {
+            let list: Vec<String> = several.iter().map(|run| format!("{} ({})", run.run, run.workflow)).collect();
+            Err(CliError::usage(format!("{} runs are interrupted", several.len()))
+                .with_hint(format!("name one, or --all:\n  {}", list.join("\n  "))))
+        }
+        several => {
+            let mut worst = Exit::Done;
+            for run in several {
+                let exit = drive::go_on(app, session, run.run).await?;
+                if exit == Exit::Interrupted {
+                    return Ok(exit);
+                }
+                worst = worst.max(exit);
+            }
+            Ok(worst)
+        }
+    }
+}

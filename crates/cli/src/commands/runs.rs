@@ -1,0 +1,71 @@
+//! `rekindle runs`
+
+use rekindle_journal::RunFilter;
+use rekindle_model::event::Outcome;
+use rekindle_report::{steps, text};
+use serde_json::json;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::moment;
+use crate::session::Session;
+
+/// List the runs of this workspace, newest first
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only runs that ended so, or have not ended
+    #[arg(long, value_enum)]
+    status: Option<Status>,
+    /// Only runs of this workflow
+    #[arg(long, value_name = "NAME")]
+    workflow: Option<String>,
+    /// Only runs created since then: 7d, "2h ago", or an instant with its offset
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Status {
+    Succeeded,
+    Partial,
+    Failed,
+    Cancelled,
+    /// Not ended: interrupted, and resumable
+    Interrupted,
+}
+
+/// Lists the runs.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let since = args.since.as_deref().map(|text| moment::since(text, app.clock.now().utc)).transpose()?;
+    let outcome = args.status.and_then(|status| match status {
+        Status::Succeeded => Some(Outcome::Succeeded),
+        Status::Partial => Some(Outcome::Partial),
+        Status::Failed => Some(Outcome::Failed),
+        Status::Cancelled => Some(Outcome::Cancelled),
+        Status::Interrupted => None,
+    });
+    let finished = args.status.map(|status| !matches!(status, Status::Interrupted));
+    let session = Session::open_here(app).await?;
+    let filter = RunFilter { workflow: args.workflow.clone(), finished, outcome, since, limit: None };
+    let runs = session.journal.runs(&filter).await?;
+    session.close().await;
+    if runs.is_empty() {
+        app.printer.say("no runs");
+    }
+    for run in &runs {
+        let ended = run.outcome.map_or("interrupted", steps::outcome);
+        let took = run.updated.since(&run.created);
+        let body = json!({
+            "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "created": run.created.utc,
+            "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome,
+            "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
+        });
+        app.printer.line(&body, || {
+            let began = moment::show(run.created.utc);
+            let took = text::duration(took.duration);
+            format!("{}  {:<10} {:<12} {began}  {took:>8}  {} records", run.run, run.workflow, ended, run.seq)
+        })?;
+    }
+    Ok(Exit::Done)
+}

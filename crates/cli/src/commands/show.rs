@@ -1,0 +1,57 @@
+//! `rekindle show`
+
+use rekindle_report::backup::backup_table;
+use rekindle_report::recovery::recovery_table;
+use rekindle_report::rework::rework;
+use rekindle_report::steps::timeline;
+use rekindle_report::text;
+use serde_json::json;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::pinned::Pinned;
+use crate::session::Session;
+
+/// Show what a run did: its steps, what was interrupted and how it went on, its objectives
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run: a unique beginning of its id, or latest
+    #[arg(default_value = "latest")]
+    run: String,
+}
+
+/// Shows a run.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let session = Session::open_here(app).await?;
+    let run = session.run(&args.run).await?;
+    let evidence = session.evidence(run).await?;
+    let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
+    session.close().await;
+    let plan = pinned.plan()?;
+    let mut body = json!({
+        "run": run, "workflow": evidence.state.workflow, "trigger": evidence.state.trigger,
+        "created": evidence.state.created.utc, "updated": evidence.state.updated.utc,
+        "outcome": evidence.state.outcome, "records": evidence.state.seq, "epoch": evidence.state.epoch,
+        "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
+    });
+    let mut said = text::run(&evidence, Some(&plan));
+    match evidence.state.workflow.as_str() {
+        "backup" => {
+            let table = backup_table(&evidence, &plan);
+            said.push_str(&format!("\n{}", text::backup(&table)));
+            body["backup"] = json!(table);
+        }
+        "recover" => {
+            let table = recovery_table(&evidence, &plan, &pinned.system);
+            said.push_str(&format!("\n{}", text::recovery(&table)));
+            body["recovery"] = json!(table);
+        }
+        _ => {}
+    }
+    if evidence.state.outcome.is_none() {
+        said.push_str(&format!("\nnot finished: rekindle resume {run}\n"));
+    }
+    app.printer.data(&body, || said)?;
+    Ok(Exit::Done)
+}

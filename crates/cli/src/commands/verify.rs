@@ -1,0 +1,73 @@
+//! `rekindle verify`
+
+use rekindle_plan::{Inputs, builtin};
+use serde_json::{Map, Value};
+
+use crate::App;
+use crate::commands::backup::tiers;
+use crate::commands::run::loops;
+use crate::drive::{self, Request};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::pinned::{self, Pinned};
+use crate::session::Session;
+
+/// Prove from the stored copies that the newest backups can be read
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this tier
+    #[arg(long = "tier", value_name = "NAME")]
+    tiers: Vec<String>,
+    /// How deep: that all objects exist, or that every byte can be read
+    #[arg(long, value_enum, default_value = "read")]
+    level: Level,
+    /// Read only this share of the chunks
+    #[arg(long, value_name = "10%", value_parser = share, default_value = "100%")]
+    sample: String,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Level {
+    /// All objects are there, with the right size
+    Exists,
+    /// Every chunk is read, decrypted and hashed again
+    Read,
+}
+
+/// Verifies.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let session = Session::open_here(app).await?;
+    let exit = verify(app, args, &session).await;
+    session.close().await;
+    exit
+}
+
+async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
+    let (system, _) = pinned::system(app, &session.workspace)?;
+    let mut loops = loops(&system);
+    if let Some(components) = loops.get_mut("component") {
+        components.retain(|name| system.components.get(name).is_some_and(|c| c.source.is_some()));
+    }
+    if !args.tiers.is_empty() {
+        loops.insert("tier".to_owned(), tiers(&system, &args.tiers)?);
+    }
+    let level = match args.level {
+        Level::Exists => "exists",
+        Level::Read => "read",
+    };
+    let params = Map::from_iter([
+        ("level".to_owned(), Value::from(level)),
+        ("sample".to_owned(), Value::from(args.sample.clone())),
+    ]);
+    let inputs = Inputs { params, loops };
+    let ready = Pinned::new(app, &session.workspace, "verify", builtin::VERIFY, inputs)?.ready(app, session)?;
+    drive::begin(app, session, ready, Request { trigger: "rekindle verify".to_owned(), disaster_at: None }).await
+}
+
+fn share(text: &str) -> Result<String, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match percent {
+        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(text.to_owned()),
+        _ => Err("expected a share such as 10%, above 0% and at most 100%".to_owned()),
+    }
+}

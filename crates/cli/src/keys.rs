@@ -1,0 +1,263 @@
+//! Where the keys are, and how a workspace's keyring is opened.
+//!
+//! ```text
+//! ~/.config/rekindle/identity.txt   the secret that opens keyrings; 0600; never in a workspace or a tier
+//! .rekindle/keyring.age             the keyring, wrapped to that identity or to a passphrase
+//! .rekindle/key.json                what is pinned: fingerprint, repository, how it is opened, kit exported?
+//! ```
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use rekindle_vault::key::{Identity, Keyring, Unlock};
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::prompt;
+use crate::workspace::Workspace;
+
+/// Overrides the folder of the identity.
+pub const CONFIG_DIR_VAR: &str = "REKINDLE_CONFIG_DIR";
+/// Holds a passphrase, for machines without a terminal.
+pub const PASSPHRASE_VAR: &str = "REKINDLE_PASSPHRASE";
+
+/// What a workspace remembers of its key; none of it is secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// The keyring's fingerprint: a keyring that differs is refused.
+    pub fingerprint: String,
+    /// The repository that the keyring belongs to.
+    pub repository: String,
+    /// How it is opened.
+    pub unlock: UnlockBy,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// When the recovery kit was handed out, if ever.
+    #[serde(default)]
+    pub kit_exported: Option<DateTime<Utc>>,
+}
+
+/// How a keyring is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnlockBy {
+    /// By the identity in the config folder.
+    Identity,
+    /// By a passphrase.
+    Passphrase,
+}
+
+/// A workspace's key, opened.
+pub struct OpenKey {
+    /// The keyring.
+    pub keyring: Arc<Keyring>,
+    /// The keyring as it is written into tiers.
+    pub wrapped: Vec<u8>,
+    /// What the workspace has pinned.
+    pub pinned: Pinned,
+}
+
+/// Returns the folder of the identity: REKINDLE_CONFIG_DIR, else `rekindle` in XDG_CONFIG_HOME or ~/.config.
+pub(crate) fn config_dir() -> Result<PathBuf, CliError> {
+    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    var(CONFIG_DIR_VAR)
+        .or_else(|| var("XDG_CONFIG_HOME").map(|dir| dir.join("rekindle")))
+        .or_else(|| var("HOME").map(|home| home.join(".config/rekindle")))
+        .ok_or_else(|| {
+            CliError::usage("there is no place for the key: HOME is not set")
+                .with_hint(format!("set {CONFIG_DIR_VAR} to a folder outside the system and its tiers"))
+        })
+}
+
+/// Returns the identity in `config_dir`, making one where there is none.
+pub(crate) fn identity(config_dir: &Path) -> Result<Identity, CliError> {
+    let path = identity_file(config_dir);
+    if path.exists() {
+        return read_identity(config_dir);
+    }
+    let identity = Identity::generate();
+    write_secret(&path, identity_text(&identity).as_bytes())?;
+    Ok(identity)
+}
+
+fn read_identity(config_dir: &Path) -> Result<Identity, CliError> {
+    let path = identity_file(config_dir);
+    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            CliError::new(Exit::Usage, "no_identity", format!("there is no identity at {}", path.display()))
+                .with_hint(format!("copy it from the recovery kit, or name its folder with {CONFIG_DIR_VAR}"))
+        }
+        _ => CliError::io(format_args!("read {}", path.display()), &error),
+    })?;
+    let secret = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    Identity::parse(secret.unwrap_or_default())
+        .map_err(|error| CliError::from(error).with_hint(format!("{} should hold one age identity", path.display())))
+}
+
+fn identity_file(config_dir: &Path) -> PathBuf {
+    config_dir.join("identity.txt")
+}
+
+fn identity_text(identity: &Identity) -> String {
+    format!("# Rekindle: this opens your backups. Keep a copy where a disaster does not reach it.\n{}\n", identity.to_string())
+}
+
+/// Makes the keyring of a workspace that has none and returns it; keeps and returns the one that it has.
+pub(crate) fn establish(
+    workspace: &Workspace,
+    passphrase: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(Pinned, bool), CliError> {
+    if pinned_file(workspace).exists() {
+        return Ok((pinned(workspace)?, false));
+    }
+    let keyring = Keyring::generate();
+    let (wrapped, unlock) = match passphrase {
+        Some(passphrase) => (keyring.wrap_with_passphrase(passphrase), UnlockBy::Passphrase),
+        None => (keyring.wrap_to(&[identity(&config_dir()?)?.recipient()]), UnlockBy::Identity),
+    };
+    let pinned = Pinned {
+        fingerprint: keyring.fingerprint(),
+        repository: keyring.repository().to_string(),
+        unlock,
+        created: now,
+        kit_exported: None,
+    };
+    // The keyring before what pins it: a crash in between leaves a workspace that begins again.
+    write_secret(&wrapped_file(workspace), &wrapped.map_err(CliError::from)?)?;
+    pin(workspace, &pinned)?;
+    Ok((pinned, true))
+}
+
+/// Opens the workspace's keyring and checks it against what is pinned.
+pub(crate) fn open(workspace: &Workspace) -> Result<OpenKey, CliError> {
+    let pinned = pinned(workspace)?;
+    let path = wrapped_file(workspace);
+    let wrapped =
+        std::fs::read(&path).map_err(|error| CliError::io(format_args!("read {}", path.display()), &error))?;
+    let unlock = match pinned.unlock {
+        UnlockBy::Identity => Unlock::Identity(read_identity(&config_dir()?)?),
+        UnlockBy::Passphrase => Unlock::Passphrase(passphrase(None)?),
+    };
+    let keyring = Keyring::unwrap(&wrapped, &unlock)?;
+    if keyring.fingerprint() != pinned.fingerprint {
+        return Err(CliError::new(
+            Exit::DataLost,
+            "key_mismatch",
+            format!("{} is not the keyring that this workspace has pinned", path.display()),
+        )
+        .with_hint("somebody has replaced it; put back the one of the recovery kit or of a tier"));
+    }
+    Ok(OpenKey { keyring: Arc::new(keyring), wrapped, pinned })
+}
+
+/// Returns what the workspace has pinned.
+pub(crate) fn pinned(workspace: &Workspace) -> Result<Pinned, CliError> {
+    let path = pinned_file(workspace);
+    let text = std::fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            CliError::new(Exit::Usage, "no_key", format!("{} has no key yet", workspace.dir.display()))
+                .with_hint(format!("run `rekindle init {}`; it keeps what exists", workspace.dir.display()))
+        }
+        _ => CliError::io(format_args!("read {}", path.display()), &error),
+    })?;
+    serde_json::from_slice(&text).map_err(|error| {
+        CliError::new(Exit::DataLost, "bad_key_file", format!("{} is damaged: {error}", path.display()))
+            .with_hint("put it back from a copy of the workspace")
+    })
+}
+
+/// Notes that the recovery kit was handed out.
+pub(crate) fn kit_was_exported(workspace: &Workspace, now: DateTime<Utc>) -> Result<(), CliError> {
+    let mut pinned = pinned(workspace)?;
+    pinned.kit_exported = Some(now);
+    pin(workspace, &pinned)
+}
+
+/// Returns the recovery kit: all that is needed, beside a tier, to come back on a bare machine.
+pub(crate) fn kit(workspace: &Workspace, tiers: &[String]) -> Result<String, CliError> {
+    let pinned = pinned(workspace)?;
+    let secret = match pinned.unlock {
+        UnlockBy::Identity => identity_text(&read_identity(&config_dir()?)?),
+        UnlockBy::Passphrase => "# Opened by your passphrase, which is not written down here.\n".to_owned(),
+    };
+    let tiers = tiers.iter().map(|url| format!("#   {url}\n")).collect::<String>();
+    Ok(format!(
+        "# Rekindle recovery kit · {}\n# Whoever holds this and a tier can read every backup: print it, lock it away.\n\
+         # repository   {}\n# fingerprint  {}\n# tiers\n{tiers}\
+         # To use it: save this file as ~/.config/rekindle/identity.txt (mode 0600).\n{secret}",
+        crate::moment::show(pinned.created),
+        pinned.repository,
+        pinned.fingerprint,
+    ))
+}
+
+/// Hands out the kit, to `file` or as text, and notes that it was.
+pub(crate) fn hand_out(
+    workspace: &Workspace,
+    tiers: &[String],
+    file: Option<&Path>,
+    now: DateTime<Utc>,
+) -> Result<String, CliError> {
+    let kit = kit(workspace, tiers)?;
+    if let Some(file) = file {
+        if file.exists() {
+            return Err(CliError::usage(format!("{} exists", file.display())).with_hint("name a new file for the kit"));
+        }
+        write_secret(file, kit.as_bytes())?;
+    }
+    kit_was_exported(workspace, now)?;
+    Ok(kit)
+}
+
+/// Returns the passphrase: from `file`, else REKINDLE_PASSPHRASE, else asked for at the terminal. Never argv.
+pub(crate) fn passphrase(file: Option<&Path>) -> Result<String, CliError> {
+    let passphrase = match (file, std::env::var(PASSPHRASE_VAR)) {
+        (Some(file), _) => std::fs::read_to_string(file)
+            .map_err(|error| CliError::io(format_args!("read {}", file.display()), &error))?
+            .trim_end_matches(['\n', '\r'])
+            .to_owned(),
+        (None, Ok(passphrase)) if !passphrase.is_empty() => passphrase,
+        (None, _) => prompt::secret("passphrase")?,
+    };
+    if passphrase.is_empty() {
+        return Err(CliError::usage("the passphrase is empty"));
+    }
+    Ok(passphrase)
+}
+
+fn wrapped_file(workspace: &Workspace) -> PathBuf {
+    workspace.state.join("keyring.age")
+}
+
+fn pinned_file(workspace: &Workspace) -> PathBuf {
+    workspace.state.join("key.json")
+}
+
+fn pin(workspace: &Workspace, pinned: &Pinned) -> Result<(), CliError> {
+    let text = serde_json::to_vec_pretty(pinned)
+        .map_err(|error| CliError::new(Exit::Failed, "internal", error.to_string()))?;
+    write_secret(&pinned_file(workspace), &text)
+}
+
+/// Writes a file that only its owner may read: beside, fsynced, renamed, the folder fsynced.
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let beside = parent.join(name);
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)?;
+        std::fs::File::open(parent)?.sync_all()
+    };
+    write().map_err(|error| CliError::io(format_args!("write {}", path.display()), &error))
+}

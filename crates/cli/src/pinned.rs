@@ -1,0 +1,189 @@
+//! What a run is pinned to: the definition's bytes, the system's bytes, its inputs, and the plan that
+//! follows from them. A resumed run is put together here from the journal exactly as a new one was.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rekindle_actions::{Site, SiteParts};
+use rekindle_engine::Registry;
+use rekindle_journal::Journal;
+use rekindle_model::run::RunState;
+use rekindle_model::system::System;
+use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, builtin, expand, load_system, load_workflow};
+use serde_json::Value;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::keys;
+use crate::session::Session;
+use crate::workspace::Workspace;
+
+/// A run's definition, system and inputs, before anything is opened for it.
+pub struct Pinned {
+    /// The workflow.
+    pub workflow: Workflow,
+    /// Its YAML.
+    pub definition: Vec<u8>,
+    /// The system.
+    pub system: Arc<System>,
+    /// Its YAML.
+    pub system_yaml: Vec<u8>,
+    /// Parameters and loops.
+    pub inputs: Inputs,
+}
+
+/// A run, ready to be driven.
+pub struct Ready {
+    /// What it is pinned to.
+    pub pinned: Pinned,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Where its steps act.
+    pub site: Arc<Site>,
+    /// The actions, with the hooks around them.
+    pub registry: Registry,
+}
+
+impl Pinned {
+    /// Returns a new run's parts: a workflow's YAML, and the workspace's system as its file is now.
+    pub fn new(app: &App, workspace: &Workspace, name: &str, yaml: &str, inputs: Inputs) -> Result<Self, CliError> {
+        let (system, system_yaml) = system(app, workspace)?;
+        Ok(Self {
+            workflow: load_workflow(name, yaml)?,
+            definition: yaml.as_bytes().to_vec(),
+            system: Arc::new(system),
+            system_yaml,
+            inputs,
+        })
+    }
+
+    /// Returns an existing run's parts, as its journal has them.
+    pub async fn read(journal: &dyn Journal, state: &RunState, inputs: &Value) -> Result<Self, CliError> {
+        let definition = journal.blob(state.definition).await?;
+        let Some(hash) = state.system else {
+            return Err(CliError::new(Exit::Failed, "no_system", format!("run {} was made without a system", state.id)));
+        };
+        let system_yaml = journal.blob(hash).await?;
+        let inputs = serde_json::from_value(inputs.clone()).map_err(|error| {
+            CliError::new(Exit::DataLost, "corrupt_inputs", format!("the inputs of run {} cannot be read: {error}", state.id))
+        })?;
+        Ok(Self {
+            workflow: load_workflow(&state.workflow, &String::from_utf8_lossy(&definition))?,
+            definition,
+            system: Arc::new(load_system("system.yaml", &String::from_utf8_lossy(&system_yaml))?.value),
+            system_yaml,
+            inputs,
+        })
+    }
+
+    /// Returns a text parameter of the run, none where it is empty.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.inputs.params.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// Returns the plan without opening a key or a tier, for commands that only show it.
+    pub fn plan(&self) -> Result<Plan, CliError> {
+        Ok(expand(&self.workflow, Some(&self.system), &self.inputs, &AnyAction(self.names()))?)
+    }
+
+    /// Opens what the run needs, and returns it ready to be driven.
+    pub fn ready(self, app: &App, session: &Session) -> Result<Ready, CliError> {
+        let key = keys::open(&session.workspace)?;
+        let system_dir = session.workspace.system_dir();
+        let target_root = match (self.param("to"), self.workflow.params.contains_key("to")) {
+            (Some(to), _) => Some(PathBuf::from(to)),
+            // A recovery that was given no folder goes to the system's own; `recover` has checked that it may.
+            (None, true) => Some(data_root(&system_dir, &self.system)),
+            (None, false) => None,
+        };
+        let executable = std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
+        let site = Arc::new(Site::new(SiteParts {
+            system: Arc::clone(&self.system),
+            system_yaml: self.system_yaml.clone(),
+            system_dir,
+            workspace_dir: session.workspace.state.clone(),
+            keyring: key.keyring,
+            wrapped_key: key.wrapped,
+            clock: Arc::clone(&app.clock),
+            executable,
+            target_root,
+        }));
+        let registry = (app.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
+        let plan = Arc::new(expand(&self.workflow, Some(&self.system), &self.inputs, &registry)?);
+        Ok(Ready { pinned: self, plan, site, registry })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let own = self.workflow.steps.iter().map(|step| step.uses.clone());
+        let recovery = self.system.components.values().flat_map(|c| c.recovery.iter().map(|step| step.uses.clone()));
+        own.chain(recovery).collect()
+    }
+}
+
+/// Returns the folder of the living system.
+pub(crate) fn data_root(system_dir: &Path, system: &System) -> PathBuf {
+    let root = system_dir.join(&system.root);
+    root.components().collect()
+}
+
+/// Reads the workspace's system file; its warnings are told.
+pub(crate) fn system(app: &App, workspace: &Workspace) -> Result<(System, Vec<u8>), CliError> {
+    let path = &workspace.system_file;
+    let text = read_text(path)?;
+    let loaded = load_system(&path.display().to_string(), &text)?;
+    if !loaded.warnings.0.is_empty() {
+        tracing::warn!("{}", loaded.warnings);
+    }
+    let _ = app;
+    Ok((loaded.value, text.into_bytes()))
+}
+
+/// Reads a YAML file that a person named.
+pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
+    /// More than any system or workflow needs; a larger file is not one.
+    const LIMIT: u64 = 16 << 20;
+    let size = std::fs::metadata(path).map(|meta| meta.len()).map_err(|error| unreadable(path, &error))?;
+    if size > LIMIT {
+        return Err(CliError::new(
+            Exit::Usage,
+            "invalid_file",
+            format!("{} is {size} bytes long; at most {LIMIT} are read", path.display()),
+        ));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        CliError::new(Exit::Usage, "invalid_file", format!("{} is not UTF-8: {}", path.display(), error.utf8_error()))
+    })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::usage(format!("cannot read {}: {error}", path.display()))
+}
+
+/// Returns a workflow's YAML: a built-in name, or a file.
+pub(crate) fn workflow_text(word: &str) -> Result<(String, String), CliError> {
+    if let Some((name, yaml)) = builtin::WORKFLOWS.iter().find(|(name, _)| *name == word) {
+        return Ok(((*name).to_owned(), (*yaml).to_owned()));
+    }
+    let path = Path::new(word);
+    if !path.exists() {
+        let known = builtin::WORKFLOWS.iter().map(|(name, _)| *name);
+        return Err(crate::names::unknown("workflow or file", word, known));
+    }
+    Ok((word.to_owned(), read_text(path)?))
+}
+
+/// A catalog that takes any action's parameters as they are: a pinned plan was checked when it was made, and
+/// showing it needs neither key nor tier.
+struct AnyAction(Vec<String>);
+
+impl Catalog for AnyAction {
+    fn names(&self) -> Vec<String> {
+        self.0.clone()
+    }
+
+    fn check(&self, _uses: &str, _with: &Value) -> Vec<Problem> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,99 @@
+//! An open workspace: the journal under its lock, until the command ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rekindle_journal::{Journal, OpenError, OpenOptions, RunFilter, RunSummary, SledJournal};
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_report::{Evidence, blobs_of};
+use serde_json::Value;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::lookup;
+use crate::workspace::Workspace;
+
+/// How long a command waits for the workspace's owner to end before it gives up (design: 5 s).
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks again.
+const KNOCK: Duration = Duration::from_millis(100);
+
+/// An open workspace.
+pub struct Session {
+    /// Where it stands.
+    pub workspace: Workspace,
+    /// The journal, with the hooks around it.
+    pub journal: Arc<dyn Journal>,
+    disk: SledJournal,
+}
+
+impl Session {
+    /// Opens the workspace, waiting up to 5 s for another process to let go of it.
+    pub async fn open(app: &App, workspace: Workspace) -> Result<Self, CliError> {
+        let begun = app.clock.now();
+        let mut told = false;
+        let (disk, report) = loop {
+            match SledJournal::open(&workspace.state, OpenOptions::default()).await {
+                Ok(opened) => break opened,
+                Err(OpenError::Held { .. }) if app.clock.now().since(&begun).duration < PATIENCE => {
+                    if !told {
+                        app.printer.say("waiting for another process to let go of this workspace");
+                        told = true;
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(KNOCK) => {}
+                        () = app.signals.stop().cancelled() => {
+                            return Err(CliError::new(Exit::Held, "held", "interrupted while waiting for the workspace"));
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        tracing::debug!(?report, "journal opened");
+        for damage in &report.damage {
+            app.printer.warn(damage.to_string());
+        }
+        let journal = (app.hooks.journal)(Arc::new(disk.clone()));
+        Ok(Self { workspace, journal, disk })
+    }
+
+    /// Opens the workspace that the global options name.
+    pub async fn open_here(app: &App) -> Result<Self, CliError> {
+        let workspace = Workspace::find_here(&app.global)?;
+        Self::open(app, workspace).await
+    }
+
+    /// Closes the journal; what was acknowledged is durable either way.
+    pub async fn close(self) {
+        drop(self.journal);
+        self.disk.close().await;
+    }
+
+    /// Returns the run that `word` means.
+    pub async fn run(&self, word: &str) -> Result<RunId, CliError> {
+        lookup::run(&*self.journal, word).await
+    }
+
+    /// Returns the runs without an end, newest first.
+    pub async fn interrupted(&self) -> Result<Vec<RunSummary>, CliError> {
+        let filter = RunFilter { finished: Some(false), ..RunFilter::default() };
+        Ok(self.journal.runs(&filter).await?)
+    }
+
+    /// Reads all that the journal proves about a run.
+    pub async fn evidence(&self, run: RunId) -> Result<Evidence, CliError> {
+        let records = self.journal.read(run).await?;
+        let mut blobs: BTreeMap<Hash32, Value> = BTreeMap::new();
+        for hash in blobs_of(&records) {
+            let bytes = self.journal.blob(hash).await?;
+            let value = serde_json::from_slice(&bytes).map_err(|error| {
+                CliError::new(Exit::DataLost, "corrupt_blob", format!("blob {hash} of run {run} is no JSON: {error}"))
+            })?;
+            blobs.insert(hash, value);
+        }
+        Ok(Evidence::new(records, blobs)?)
+    }
+}
