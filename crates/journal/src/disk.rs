@@ -1,5 +1,6 @@
 //! The journal on disk, once it is open.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -183,6 +184,7 @@ impl Shared {
             Some(RunEntry::Broken { why, .. }) => return Err(JournalError::Quarantined { run, why }),
             Some(RunEntry::Whole(head)) => head,
         };
+        // What sled cannot read is missing, and is looked for in the log.
         let mut values = self.store.values(run, head.summary.seq).unwrap_or_default();
         match assemble(&head, &values) {
             Err(JournalError::Corrupt { .. }) => {}
@@ -203,7 +205,9 @@ impl Shared {
             other => other,
         })?;
         tracing::warn!(%run, records = repaired.len(), "records were damaged in sled and repaired from the log");
-        self.store.put_back(&repaired)?;
+        if let Err(error) = self.store.put_back(&repaired) {
+            tracing::warn!(%run, %error, "the repaired records could not be put back; the log still has them");
+        }
         Ok(records)
     }
 }
@@ -211,7 +215,7 @@ impl Shared {
 /// Puts a run together and checks each record, the chain, and that it ends where the run's head says.
 pub(crate) fn assemble(
     head: &RunHead,
-    values: &std::collections::HashMap<u64, Vec<u8>>,
+    values: &HashMap<u64, Vec<u8>>,
 ) -> Result<Vec<Record>, JournalError> {
     let run = head.summary.run;
     let corrupt = |seq, why: &str| JournalError::Corrupt { run, seq, why: why.to_owned() };

@@ -120,8 +120,10 @@ pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
             Some(_) => bytes.len(),
             None => find_frame(bytes, walked.max(offset + 1)),
         };
+        // With every record whole, only the header is hurt: that is damage, however many zeros there are.
+        let all_there = end.is_none() && hurt.is_empty() && !salvaged.is_empty();
         let cut_short = rest.len() < FRAME_HEADER || end.is_some_and(|end| end > bytes.len());
-        if last && next == bytes.len() && (cut_short || lacks_a_sector(bytes, offset)) {
+        if last && next == bytes.len() && (cut_short || (!all_there && lacks_a_sector(bytes, offset))) {
             pieces.push(Piece::Torn { offset });
         } else {
             pieces.push(Piece::Damage { offset, head: header.map(|header| header.head), salvaged, hurt });
@@ -195,8 +197,8 @@ fn find_frame(bytes: &[u8], from: usize) -> usize {
 }
 
 /// Returns whether a part of the bytes from `offset` on, as devices write them, reads as zeros: a power cut
-/// let the file grow but not its content. A whole frame shows none: it begins with its magic, its values end
-/// with a checksum, and they have no 512 zeros in between.
+/// let the file grow but not its content. A whole frame begins with its magic and ends with a checksum; only
+/// a value with 512 zeros in one place could look like that, and then sled still has the commit.
 fn lacks_a_sector(bytes: &[u8], offset: usize) -> bool {
     let mut at = offset;
     while at < bytes.len() {

@@ -19,7 +19,7 @@
 //! | `frame`, `log` | the write-ahead log |
 //! | `store` | sled: opened under watch, set aside when it cannot be |
 //! | `writer` | the thread that commits |
-//! | `open`, `disk` | [`SledJournal`] |
+//! | `open`, `replay`, `disk` | [`SledJournal`] |
 //! | `blobs`, `lock` | large values; one owner of a workspace |
 //! | [`memory`] | [`MemoryJournal`] |
 //! | [`contract`] | what every backend must do |
@@ -36,6 +36,7 @@ mod lock;
 mod log;
 pub mod memory;
 mod open;
+mod replay;
 mod store;
 mod writer;
 

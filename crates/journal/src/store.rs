@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::{Hash32, RunId};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sled::Batch;
 use uuid::Uuid;
@@ -75,15 +76,12 @@ pub(crate) struct Store(Option<sled::Db>);
 impl Store {
     /// Opens sled under watch: an error, a panic or a hang is told, never passed on.
     pub(crate) fn open(dir: &Path, cache_bytes: u64, timeout: Duration) -> Result<Self, String> {
-        // An unfinished snapshot makes every later open fail; sled only ever reads finished ones.
-        if let Some(name) = unfinished_snapshot(dir) {
-            return Err(format!("{name} is left over from a crash"));
-        }
         let (send, receive) = mpsc::sync_channel(1);
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(Some(500));
         let tries = timeout.as_millis() / LOCK_RETRY.as_millis();
+        let folder = dir.to_owned();
         let watched = move || {
-            let opened = catch_unwind(AssertUnwindSafe(|| open_retrying(&config, tries)))
+            let opened = catch_unwind(AssertUnwindSafe(|| open_retrying(&folder, &config, tries)))
                 .unwrap_or_else(|_| Err("it panicked while opening".to_owned()));
             if let Err(mpsc::SendError(Ok(late))) = send.send(opened) {
                 // Its folder has been set aside. Closing it could write by path into the new one.
@@ -220,17 +218,26 @@ pub(crate) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
     Ok(Some(aside))
 }
 
-fn open_retrying(config: &sled::Config, tries: u128) -> Result<sled::Db, String> {
+fn open_retrying(dir: &Path, config: &sled::Config, tries: u128) -> Result<sled::Db, String> {
     for _ in 0..tries {
-        match config.open() {
-            // sled has no type for this. Our own lock is held, so its owner is on its way out.
-            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
-                thread::sleep(LOCK_RETRY);
-            }
-            other => return other.map_err(|error| error.to_string()),
+        if !lock_is_free(dir) {
+            // Our own lock is held, so the one who holds this one is on its way out.
+            thread::sleep(LOCK_RETRY);
+            continue;
         }
+        // An unfinished snapshot makes this and every later open fail.
+        if let Some(name) = unfinished_snapshot(dir) {
+            return Err(format!("{name} is left over from a crash"));
+        }
+        return config.open().map_err(|error| error.to_string());
     }
     Err("its lock is held".to_owned())
+}
+
+/// sled's lock, on its `db` file, has no error type of its own; so it is tried before.
+fn lock_is_free(dir: &Path) -> bool {
+    let Ok(file) = fs::File::open(dir.join("db")) else { return true };
+    !matches!(flock(&file, FlockOperation::NonBlockingLockExclusive), Err(rustix::io::Errno::WOULDBLOCK))
 }
 
 fn unfinished_snapshot(dir: &Path) -> Option<String> {
