@@ -1,1 +1,35 @@
-//! (being built)
+//! The La Factoria context system: a real system to protect, to measure and to damage.
+//!
+//! La Factoria makes educational material. Its state is a tree of Markdown, JSON, model files, logs and two
+//! SQLite databases, laid out as [`layout`] says. This library makes such a system of any size from a seed,
+//! measures how whole one is, and destroys parts of one on purpose:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`mod@generate`] | writes a system; the same seed and size give the same bytes, modes and times |
+//! | [`mod@probe`] | measures a system on disk; every number is counted there and then |
+//! | [`mod@damage`] | deletes or corrupts components, only below a root that carries the marker |
+//! | [`layout`] | folders, files and shares of size that the other modules agree on |
+//! | [`manifest`] | digests that travel inside each component, so that a restored copy can be judged alone |
+//! | [`frameworks`] | the educational frameworks as data, and the names no copy may lack |
+//! | [`audit`] | the format of the hash-chained audit log |
+//! | [`text`] | seeded prose, varied enough that it compresses like real text |
+//! | [`command`] | `rekindle factoria …`: arguments, and results as JSON; printing is the caller's |
+
+pub mod audit;
+pub mod command;
+pub mod damage;
+pub mod error;
+pub mod frameworks;
+pub mod generate;
+pub mod layout;
+pub mod manifest;
+pub mod probe;
+pub mod size;
+pub mod text;
+
+pub use command::{FactoriaCommand, run};
+pub use damage::{DamageOptions, Damaged, How, damage};
+pub use error::FactoriaError;
+pub use generate::{GenerateOptions, Generated, generate};
+pub use probe::{ProbeKind, probe};

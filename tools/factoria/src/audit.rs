@@ -1,0 +1,197 @@
+//! The audit log: one JSON object a line, append-only, numbered without gaps, each line chained to the one before.
+//!
+//! ```text
+//! {"seq":17,"at":"2026-01-05T00:01:12Z","actor":"…","action":"…","object":"…","note":"…","hash":"<64 hex>"}
+//! ```
+//! `hash` is BLAKE3 over the previous line's hash (64 hex digits; zeros before the first) and the line up to
+//! and without `,"hash":`. A line left out, added, changed or moved breaks the chain where it happened. That the
+//! end was not cut off is shown by the checkpoint, a file of its own: a number and the hash the line must carry.
+
+use std::io::{self, BufRead};
+
+use serde::{Deserialize, Serialize};
+
+/// The hash before the first line.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const HASH_FIELD: &str = ",\"hash\":\"";
+
+/// Where the log stood when the checkpoint was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The sequence number of the newest line.
+    pub seq: u64,
+    /// Its hash, in hex.
+    pub hash: String,
+}
+
+/// What a log was found to hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Lines that end in a line feed.
+    pub lines: u64,
+    /// Lines that follow the one before in number and in chain, and carry their own hash.
+    pub sound: u64,
+    /// The highest sequence number that any line claims.
+    pub last_seq: u64,
+    /// Whether something stands after the last line feed: a write that was under way, or one cut off.
+    pub torn_tail: bool,
+    /// Whether the checkpoint's line is there with the checkpoint's hash; false without a checkpoint.
+    pub anchored: bool,
+}
+
+impl Audit {
+    /// Returns the share of sound lines among those that must be there: all up to the highest number seen,
+    /// and all up to the checkpoint. Never above what the lines found allow.
+    pub fn gapless(&self, checkpoint: Option<&Checkpoint>) -> f64 {
+        let expected = self
+            .lines
+            .max(self.last_seq)
+            .max(checkpoint.map_or(0, |checkpoint| checkpoint.seq));
+        if expected == 0 || checkpoint.is_none() {
+            return 0.0;
+        }
+        // A chain rewritten from the genesis is sound in itself; only the checkpoint's hash shows it.
+        let sound = if self.anchored {
+            self.sound
+        } else {
+            self.sound.min(expected - 1)
+        };
+        sound as f64 / expected as f64
+    }
+}
+
+/// Completes the line in `out` that began at `start` with its hash, and returns the hash for the next line.
+pub fn seal(out: &mut Vec<u8>, start: usize, previous: &str) -> String {
+    let hash = chained(previous, &out[start..]);
+    out.extend_from_slice(HASH_FIELD.as_bytes());
+    out.extend_from_slice(hash.as_bytes());
+    out.extend_from_slice(b"\"}\n");
+    hash
+}
+
+/// Reads a log line by line and judges its chain.
+pub fn read(mut log: impl BufRead, checkpoint: Option<&Checkpoint>) -> io::Result<Audit> {
+    let mut audit = Audit::default();
+    let mut previous = GENESIS.to_owned();
+    let mut expected = 1_u64;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if log.read_until(b'\n', &mut line)? == 0 {
+            return Ok(audit);
+        }
+        if line.pop() != Some(b'\n') {
+            audit.torn_tail = true;
+            return Ok(audit);
+        }
+        audit.lines += 1;
+        let Some((seq, body, hash)) = split(&line) else {
+            continue;
+        };
+        if chained(&previous, body) == hash && seq == expected {
+            audit.sound += 1;
+        }
+        audit.anchored |= checkpoint.is_some_and(|anchor| anchor.seq == seq && anchor.hash == hash);
+        // Go on from what the line claims: one gap is one unsound line, not a log that is lost from there on.
+        audit.last_seq = audit.last_seq.max(seq);
+        expected = seq.saturating_add(1);
+        previous.clear();
+        previous.push_str(hash);
+    }
+}
+
+fn chained(previous: &str, body: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(previous.as_bytes());
+    hasher.update(body);
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Returns number, hashed body and hash of a line.
+fn split(line: &[u8]) -> Option<(u64, &[u8], &str)> {
+    let text = std::str::from_utf8(line).ok()?;
+    let at = text.rfind(HASH_FIELD)?;
+    let hash = text[at + HASH_FIELD.len()..].strip_suffix("\"}")?;
+    let number = text.strip_prefix("{\"seq\":")?;
+    let digits = number.find(|c: char| !c.is_ascii_digit())?;
+    let seq = number[..digits].parse().ok()?;
+    (hash.len() == GENESIS.len()).then_some((seq, &line[..at], hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(lines: u64) -> (Vec<u8>, Checkpoint) {
+        let mut out = Vec::new();
+        let mut hash = GENESIS.to_owned();
+        for seq in 1..=lines {
+            let start = out.len();
+            out.extend_from_slice(format!("{{\"seq\":{seq},\"at\":\"then\",\"note\":\"n{seq}\"").as_bytes());
+            hash = seal(&mut out, start, &hash);
+        }
+        (out, Checkpoint { seq: lines, hash })
+    }
+
+    fn gapless(log: &[u8], checkpoint: &Checkpoint) -> f64 {
+        read(log, Some(checkpoint)).unwrap().gapless(Some(checkpoint))
+    }
+
+    #[test]
+    fn a_whole_log_is_gapless_also_when_it_has_grown_since_the_checkpoint() {
+        let (whole, end) = log(20);
+        assert_eq!(gapless(&whole, &end), 1.0);
+        let (grown, _) = log(25);
+        assert_eq!(gapless(&grown, &end), 1.0);
+        assert_eq!(read(&grown[..], None).unwrap().last_seq, 25);
+    }
+
+    #[test]
+    fn any_line_dropped_changed_or_swapped_shows() {
+        let (whole, end) = log(20);
+        let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+        for index in 0..lines.len() {
+            let mut dropped = lines.clone();
+            dropped.remove(index);
+            assert!(gapless(&dropped.concat(), &end) < 1.0, "dropped {index}");
+            let mut changed = whole.clone();
+            let at = lines[..index].concat().len() + 12;
+            changed[at] ^= 1;
+            assert!(gapless(&changed, &end) < 1.0, "changed {index}");
+            if index > 0 {
+                let mut swapped = lines.clone();
+                swapped.swap(index, index - 1);
+                assert!(gapless(&swapped.concat(), &end) < 1.0, "swapped {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_rewritten_from_the_start_is_shown_by_the_checkpoint() {
+        let (_, end) = log(20);
+        let mut forged = Vec::new();
+        let mut hash = GENESIS.to_owned();
+        for seq in 1..=20 {
+            let start = forged.len();
+            forged.extend_from_slice(format!("{{\"seq\":{seq},\"note\":\"forged\"").as_bytes());
+            hash = seal(&mut forged, start, &hash);
+        }
+        assert!(gapless(&forged, &end) < 1.0);
+    }
+
+    #[test]
+    fn a_torn_tail_beyond_the_checkpoint_is_told_and_not_counted() {
+        let (mut log, end) = log(5);
+        log.extend_from_slice(b"{\"seq\":6,\"at\":");
+        let audit = read(&log[..], Some(&end)).unwrap();
+        assert!(audit.torn_tail);
+        assert_eq!(audit.gapless(Some(&end)), 1.0);
+    }
+
+    #[test]
+    fn without_a_checkpoint_or_lines_nothing_is_proven() {
+        let (whole, end) = log(3);
+        assert_eq!(read(&whole[..], None).unwrap().gapless(None), 0.0);
+        assert_eq!(gapless(b"", &end), 0.0);
+    }
+}

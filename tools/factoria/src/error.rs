@@ -1,0 +1,102 @@
+//! What can go wrong while a system is made, measured or damaged, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why an operation on a La Factoria system was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum FactoriaError {
+    /// A file or folder could not be read or written.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb that fits before a path.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The root to probe is absent, is not a folder, or may not be read.
+    #[error("cannot read the system at {}: {source}; give the folder that holds education, security, db …", root.display())]
+    UnreadableRoot {
+        /// The folder that was given.
+        root: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A system is only generated into a new or empty folder.
+    #[error("{} is not empty; give a new folder, nothing is overwritten", root.display())]
+    RootNotEmpty {
+        /// The folder that was given.
+        root: PathBuf,
+    },
+    /// The frameworks alone need more than the size asked for.
+    #[error("a size of {size} bytes is too small; the smallest system is {minimum} bytes")]
+    TooSmall {
+        /// Bytes asked for.
+        size: u64,
+        /// The smallest size, in bytes.
+        minimum: u64,
+    },
+    /// Damage is refused where the marker is missing or not ours.
+    #[error("{} carries no La Factoria marker ({}): {why}; nothing was touched", root.display(), crate::layout::MARKER)]
+    NotFactoria {
+        /// The folder that was given.
+        root: PathBuf,
+        /// What is wrong with the marker.
+        why: String,
+    },
+    /// A component path does not stand in the layout.
+    #[error("{} is no part of a La Factoria system; known parts: {known}", path.display())]
+    UnknownComponent {
+        /// The path that was given.
+        path: PathBuf,
+        /// The parts there are, joined with commas.
+        known: String,
+    },
+    /// A part of the layout that does not exist in this system.
+    #[error("{} does not exist, so it cannot be damaged; it may be damaged already", path.display())]
+    Absent {
+        /// The full path.
+        path: PathBuf,
+    },
+    /// A database could not be written while a system was generated.
+    #[error("cannot write the database {}: {source}", path.display())]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+    /// A document could not be turned into JSON, or built-in data is malformed: a defect of this library.
+    #[error("cannot encode or decode {what}: {source}")]
+    Json {
+        /// Which document.
+        what: String,
+        /// The reason.
+        source: serde_json::Error,
+    },
+}
+
+impl FactoriaError {
+    /// Returns a conversion of an I/O error, for `map_err`.
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    /// Returns a conversion of a database error, for `map_err`.
+    pub(crate) fn database(path: &Path) -> impl Fn(rusqlite::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Database {
+            path: path.clone(),
+            source,
+        }
+    }
+
+    /// Returns a conversion of a JSON error, for `map_err`.
+    pub(crate) fn json(what: &str) -> impl FnOnce(serde_json::Error) -> Self + use<> {
+        let what = what.to_owned();
+        move |source| Self::Json { what, source }
+    }
+}

@@ -1,0 +1,153 @@
+//! The educational frameworks as data, and the names no copy of them may lack.
+//!
+//! The documents under `data/` are what `generate` writes into a system. The constants are what a probe demands
+//! of a system's own copy, whatever its manifest says: a copy that lost an item together with its entry in the
+//! manifest is still found wanting.
+
+use serde_json::{Map, Value};
+
+use crate::error::FactoriaError;
+
+/// The 8 content types.
+pub const CONTENT_TYPES: [&str; 8] = [
+    "master_content_outline",
+    "podcast_script",
+    "study_guide",
+    "one_pager_summary",
+    "detailed_reading_material",
+    "faq_collection",
+    "flashcards",
+    "reading_guide_questions",
+];
+
+/// Bloom's levels, the lowest first.
+pub const BLOOM_LEVELS: [&str; 6] = ["remember", "understand", "apply", "analyze", "evaluate", "create"];
+
+/// Readers, the youngest first.
+pub const AGE_BANDS: [&str; 6] = [
+    "early_elementary",
+    "elementary",
+    "middle_school",
+    "high_school",
+    "college",
+    "adult",
+];
+
+/// Subjects of the educational standards; each has a set per age band.
+pub const SUBJECTS: [&str; 8] = [
+    "arts",
+    "civics",
+    "computing",
+    "health",
+    "history",
+    "language",
+    "mathematics",
+    "science",
+];
+
+/// Quality thresholds of the La Factoria specification, by what they judge.
+pub const QUALITY_THRESHOLDS: [(&str, f64); 3] = [
+    ("overall_quality", 0.70),
+    ("educational_value", 0.75),
+    ("factual_accuracy", 0.85),
+];
+
+/// The documents of learning science, each with the parts it must have.
+pub const LEARNING_SCIENCE: [(&str, &[&str]); 4] = [
+    (
+        "blooms_taxonomy",
+        &[
+            "cognitive_levels",
+            "levels",
+            "level_mappings",
+            "content_type_alignments",
+        ],
+    ),
+    (
+        "cognitive_load",
+        &[
+            "intrinsic_load_calculations",
+            "extraneous_load_optimizations",
+            "germane_load_enhancements",
+            "working_memory_considerations",
+        ],
+    ),
+    (
+        "spaced_repetition",
+        &[
+            "interval_algorithms",
+            "retention_curves",
+            "difficulty_adjustments",
+        ],
+    ),
+    (
+        "multiple_modalities",
+        &[
+            "visual_learning_patterns",
+            "auditory_learning_patterns",
+            "kinesthetic_learning_patterns",
+        ],
+    ),
+];
+
+/// The code of a set of standards: `science.middle_school`.
+pub fn standard_code(subject: &str, band: &str) -> String {
+    format!("{subject}.{band}")
+}
+
+const DOCUMENTS: [(&str, &str); 8] = [
+    ("blooms_taxonomy", include_str!("../data/blooms_taxonomy.json")),
+    ("cognitive_load", include_str!("../data/cognitive_load.json")),
+    (
+        "spaced_repetition",
+        include_str!("../data/spaced_repetition.json"),
+    ),
+    (
+        "multiple_modalities",
+        include_str!("../data/multiple_modalities.json"),
+    ),
+    (
+        "quality_assessment",
+        include_str!("../data/quality_assessment.json"),
+    ),
+    ("content_patterns", include_str!("../data/content_patterns.json")),
+    (
+        "age_appropriateness",
+        include_str!("../data/age_appropriateness.json"),
+    ),
+    (
+        "blooms_integration",
+        include_str!("../data/blooms_integration.json"),
+    ),
+];
+
+/// Returns a built-in document, as an object by its keys; empty for a name that is none.
+pub fn built_in(name: &str) -> Result<Map<String, Value>, FactoriaError> {
+    let text = DOCUMENTS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or("{}", |(_, text)| text);
+    serde_json::from_str(text).map_err(FactoriaError::json(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_document_is_there_and_has_the_names_it_must_have() {
+        for (name, parts) in LEARNING_SCIENCE {
+            let document = built_in(name).unwrap();
+            assert!(parts.iter().all(|part| document.contains_key(*part)), "{name}");
+        }
+        for (name, keys) in [
+            ("content_patterns", &CONTENT_TYPES[..]),
+            ("blooms_integration", &CONTENT_TYPES[..]),
+            ("age_appropriateness", &AGE_BANDS[..]),
+        ] {
+            let document = built_in(name).unwrap();
+            assert!(keys.iter().all(|key| document.contains_key(*key)), "{name}");
+            assert_eq!(document.len(), keys.len(), "{name}");
+        }
+    }
+}
