@@ -1,1 +1,34 @@
-//! (being built)
+//! From YAML to a validated plan, or to diagnostics that name every fault with its line and column.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`diagnostic`] | faults, their places, and how they are shown |
+//! | `yaml`, `read` | a tree in which every node knows its place, within budgets; typed readers that collect faults |
+//! | [`system`] | `system.yaml` to [`rekindle_model::system::System`], cross-references judged |
+//! | [`workflow`] | a workflow file to [`Workflow`] |
+//! | [`plan`] | what a run is created with, and the plan that it follows |
+//! | [`expand`](mod@expand) | loops, needs and priorities: a workflow to a [`Plan`] |
+//! | [`expr`] | `${{ }}` expressions |
+//! | [`graph`] | a plan for people's eyes |
+//! | [`judge`] | whether the objectives of a system can be kept, with the arithmetic |
+//! | [`builtin`] | the workflows and the system that ship |
+
+pub mod builtin;
+mod cycle;
+pub mod diagnostic;
+pub mod expand;
+pub mod expr;
+pub mod graph;
+pub mod judge;
+mod overlap;
+pub mod plan;
+mod read;
+pub mod system;
+pub mod workflow;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Problem, Severity};
+pub use expand::expand;
+pub use plan::{Backoff, Catalog, Inputs, Plan, PlanStep, Retry, RunIf};
+pub use system::{Loaded, load_system};
+pub use workflow::{ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow};

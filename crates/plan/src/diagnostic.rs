@@ -1,0 +1,265 @@
+//! What is wrong with a file, and where: every fault is found in one pass and shown with its line and a caret.
+//!
+//! ```text
+//! system.yaml:7:5: error: unknown key `priorty`
+//!   7 |     priorty: 1
+//!     |     ^^^^^^^
+//!     = help: did you mean `priority`?
+//! ```
+
+use std::fmt;
+
+use crate::yaml::Span;
+
+/// The longest part of a source line that is shown, in characters: two terminal widths.
+const SHOWN_CHARS: usize = 160;
+/// How many diagnostics are written out; the rest is counted.
+const SHOWN_DIAGNOSTICS: usize = 50;
+/// How many known names a help line lists.
+const SHOWN_NAMES: usize = 24;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file can be used, and promises something that it may not keep.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// One fault and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file's name, as given to the loader.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub col: usize,
+    /// How many characters the caret underlines.
+    pub width: usize,
+    /// What is wrong.
+    pub message: String,
+    /// The source line; empty where there is none.
+    pub source: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            severity,
+            file,
+            line,
+            col,
+            ..
+        } = self;
+        write!(
+            f,
+            "{}:{line}:{col}: {severity}: {}",
+            printable(file),
+            printable(&self.message)
+        )?;
+        let gutter = line.to_string().len() + 2;
+        if !self.source.trim().is_empty() {
+            // A line may be megabytes long: only what stands around the fault is shown.
+            let skipped = if *col > SHOWN_CHARS {
+                col - SHOWN_CHARS / 2
+            } else {
+                0
+            };
+            let shown: String = self.source.chars().skip(skipped).take(SHOWN_CHARS).collect();
+            let before = col.saturating_sub(1).saturating_sub(skipped);
+            let width = self.width.clamp(1, SHOWN_CHARS.saturating_sub(before).max(1));
+            write!(f, "\n{line:>gutter$} | {}", printable(&shown))?;
+            write!(
+                f,
+                "\n{:>gutter$} | {}{}",
+                "",
+                " ".repeat(before),
+                "^".repeat(width)
+            )?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n{:>gutter$} = help: {}", "", printable(help))?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps a file from steering the terminal that shows its faults.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c == '\t' {
+                ' '
+            } else if c.is_control() {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// All that is wrong with a file, in the order of its lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Returns whether there is an error among them.
+    pub fn has_errors(&self) -> bool {
+        self.0
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.0.iter().take(SHOWN_DIAGNOSTICS).enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{diagnostic}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN_DIAGNOSTICS) {
+            0 => Ok(()),
+            more => write!(f, "\n… and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// What an action finds wrong with its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The way to the fault inside `with`: keys, and indices in lists.
+    pub at: Vec<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// A file's name and lines, for the diagnostics about it.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceText {
+    pub(crate) name: String,
+    lines: Vec<String>,
+}
+
+impl SourceText {
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            lines: text.lines().map(str::to_owned).collect(),
+        }
+    }
+
+    pub(crate) fn diagnostic(
+        &self,
+        severity: Severity,
+        span: Span,
+        message: String,
+        help: Option<String>,
+    ) -> Diagnostic {
+        let source = span
+            .line
+            .checked_sub(1)
+            .and_then(|line| self.lines.get(line))
+            .cloned()
+            .unwrap_or_default();
+        let rest = source
+            .chars()
+            .count()
+            .saturating_sub(span.col.saturating_sub(1))
+            .max(1);
+        let width = span.width.clamp(1, rest);
+        Diagnostic {
+            severity,
+            file: self.name.clone(),
+            line: span.line,
+            col: span.col,
+            width,
+            message,
+            source,
+            help,
+        }
+    }
+}
+
+/// Collects diagnostics while a file is read.
+pub(crate) struct Sink<'s> {
+    source: &'s SourceText,
+    found: Vec<Diagnostic>,
+}
+
+impl<'s> Sink<'s> {
+    pub(crate) fn new(source: &'s SourceText) -> Self {
+        Self {
+            source,
+            found: Vec::new(),
+        }
+    }
+
+    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>, help: Option<String>) {
+        self.found.push(
+            self.source
+                .diagnostic(Severity::Error, span, message.into(), help),
+        );
+    }
+
+    pub(crate) fn warn(&mut self, span: Span, message: impl Into<String>, help: Option<String>) {
+        self.found.push(
+            self.source
+                .diagnostic(Severity::Warning, span, message.into(), help),
+        );
+    }
+
+    pub(crate) fn finish(mut self) -> Diagnostics {
+        self.found.sort_by(|a, b| {
+            (a.line, a.col, a.severity, &a.message).cmp(&(b.line, b.col, b.severity, &b.message))
+        });
+        self.found.dedup();
+        Diagnostics(self.found)
+    }
+}
+
+/// Returns "did you mean `x`?" where a known name is near, else "expected one of `a`, `b`".
+pub(crate) fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
+    // Comparing costs the product of both lengths, and a hostile name may be as long as the file.
+    if found.len() <= 128 {
+        let near = known
+            .iter()
+            .map(|name| (strsim::damerau_levenshtein(found, name.as_ref()), name.as_ref()))
+            .filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1))
+            .min();
+        if let Some((_, name)) = near {
+            return Some(format!("did you mean `{name}`?"));
+        }
+    }
+    if known.is_empty() {
+        return None;
+    }
+    let mut list: Vec<String> = known
+        .iter()
+        .take(SHOWN_NAMES)
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect();
+    if known.len() > SHOWN_NAMES {
+        list.push(format!("… ({} in all)", known.len()));
+    }
+    Some(format!("expected one of {}", list.join(", ")))
+}

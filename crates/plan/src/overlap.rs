@@ -1,0 +1,61 @@
+//! Two components may not claim the same file: a recovery would restore it twice, to two instants.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use rekindle_model::system::Source;
+
+/// Returns a path's parts below the root, or why it is not below it.
+pub(crate) fn parts(path: &str) -> Result<Vec<&str>, &'static str> {
+    if path.starts_with('/') {
+        return Err("is absolute; write it relative to the system's `root`");
+    }
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    match parts.contains(&"..") {
+        true => Err("leaves the system's `root`"),
+        false => Ok(parts),
+    }
+}
+
+/// Returns why two sources claim the same file, as far as their paths and globs can tell.
+///
+/// Claims by `include` globs of one folder are told apart only where a glob is common to both: which files
+/// match is known at the capture.
+pub(crate) fn clash(a: &Source, b: &Source) -> Option<String> {
+    let (a_parts, b_parts) = (parts(a.path()).ok()?, parts(b.path()).ok()?);
+    let (outer, inner, below) = match (
+        b_parts.strip_prefix(a_parts.as_slice()),
+        a_parts.strip_prefix(b_parts.as_slice()),
+    ) {
+        (Some(below), _) => (a, b, below),
+        (None, Some(below)) => (b, a, below),
+        (None, None) => return None,
+    };
+    let Source::Files { include, exclude, .. } = outer else {
+        return Some(format!("`{}`", inner.path()));
+    };
+    if below.is_empty() {
+        return match inner {
+            Source::Files { include: theirs, .. } if !include.is_empty() && !theirs.is_empty() => include
+                .iter()
+                .find(|glob| theirs.contains(glob))
+                .map(|glob| format!("`{glob}` below `{}`", inner.path())),
+            _ => Some(format!("`{}`", inner.path())),
+        };
+    }
+    let inside = below.join("/");
+    let hits = |globs: &[String]| {
+        set(globs).is_some_and(|set| set.is_match(&inside) || set.is_match(format!("{inside}/x")))
+    };
+    let taken = (include.is_empty() || hits(include)) && !hits(exclude);
+    taken.then(|| format!("`{}`, which lies below `{}`", inner.path(), outer.path()))
+}
+
+fn set(globs: &[String]) -> Option<GlobSet> {
+    let mut builder = GlobSetBuilder::new();
+    for glob in globs {
+        builder.add(Glob::new(glob).ok()?);
+    }
+    builder.build().ok()
+}

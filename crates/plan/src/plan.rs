@@ -1,0 +1,137 @@
+//! A plan: every step of a run, known before the first one starts, in an order in which they can run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rekindle_model::id::StepId;
+use rekindle_model::system::Period;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::diagnostic::Problem;
+
+/// The actions that steps may use.
+pub trait Catalog {
+    /// Returns the names of all actions.
+    fn names(&self) -> Vec<String>;
+    /// Returns what is wrong with an action's parameters, which may hold unrendered `${{ }}`.
+    fn check(&self, uses: &str, with: &Value) -> Vec<Problem>;
+}
+
+/// What a run is created with; journaled, so that a resumed run expands to the same plan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The workflow's parameters. Text is read as the parameter's type, so a command line's words will do.
+    #[serde(default)]
+    pub params: Map<String, Value>,
+    /// What each loop key goes through, in order: `component` to names of components, `tier` to names of tiers.
+    #[serde(default)]
+    pub loops: BTreeMap<String, Vec<String>>,
+}
+
+/// A workflow, validated and expanded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The workflow's name.
+    pub workflow: String,
+    /// What it does, for people.
+    pub description: Option<String>,
+    /// Parameters, with defaults applied and types checked.
+    pub params: Map<String, Value>,
+    /// How many steps may run at once, at least 1.
+    pub max_parallel: usize,
+    /// The steps, each after all that it needs; among those that could stand next, the most urgent first.
+    pub steps: Vec<PlanStep>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanStep {
+    /// Its stable name: `restore[context_cache]`.
+    pub id: StepId,
+    /// The id of the step in the workflow file; `recovery` for a component's own recovery steps.
+    pub template: String,
+    /// Loop key to value; a recovery step has `component` and `step`.
+    pub each: BTreeMap<String, String>,
+    /// The action.
+    pub uses: String,
+    /// The action's parameters, unrendered.
+    pub with: Value,
+    /// The steps that end before it starts, in plan order, none twice.
+    pub needs: Vec<StepId>,
+    /// On which outcome of its needs it runs.
+    pub run_if: RunIf,
+    /// How often and when it is tried again.
+    pub retry: Retry,
+    /// How long one attempt may take.
+    #[serde(serialize_with = "period")]
+    pub timeout: Option<Duration>,
+    /// The most urgent priority among itself and what depends on it; lower runs sooner.
+    pub priority: i64,
+}
+
+fn period<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(Period).serialize(serializer)
+}
+
+/// On which outcome of its needs a step runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunIf {
+    /// All of them succeeded.
+    #[default]
+    Success,
+    /// At least one of them failed.
+    Failure,
+    /// They have ended, however.
+    Always,
+    /// They have ended and this expression holds.
+    Expr(String),
+}
+
+/// How often and when a failed step is tried again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// How many attempts in all, at least 1.
+    pub max_attempts: u32,
+    /// How long to wait between them.
+    pub backoff: Backoff,
+    /// Failure codes after which no attempt follows.
+    pub non_retryable: Vec<String>,
+}
+
+impl Default for Retry {
+    /// One attempt.
+    fn default() -> Self {
+        Self {
+            max_attempts: 1,
+            backoff: Backoff::default(),
+            non_retryable: Vec::new(),
+        }
+    }
+}
+
+/// How long to wait between attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Before the second attempt.
+    pub initial: Period,
+    /// What each further wait is multiplied by, at least 1.
+    pub factor: f64,
+    /// The longest wait.
+    pub max: Period,
+    /// The share of the wait by which it varies at random either way, 0 to 1.
+    pub jitter: f64,
+}
+
+impl Default for Backoff {
+    /// One second, doubling up to a minute, ±20 %: short for a busy file, kind to a service that is down.
+    fn default() -> Self {
+        Self {
+            initial: Period(Duration::from_secs(1)),
+            factor: 2.0,
+            max: Period(Duration::from_secs(60)),
+            jitter: 0.2,
+        }
+    }
+}

@@ -1,0 +1,573 @@
+//! `system.yaml` to [`System`]: every key, number, glob, expression and cross-reference is judged in one pass.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+use rekindle_model::expect::Expect;
+use rekindle_model::system::{
+    Affects, All, Component, DataClass, ImpactLevel, Objectives, Period, Probe, RecoveryStep, Scenario,
+    Source, System, Target, TierSpec,
+};
+use serde_json::Value;
+
+use crate::cycle;
+use crate::diagnostic::{Diagnostics, Severity, Sink, SourceText, suggest};
+use crate::expr;
+use crate::judge;
+use crate::overlap;
+use crate::plan::Catalog;
+use crate::read::{self, Fields};
+use crate::workflow::Origin;
+use crate::yaml::{self, Key, Kind, Node, Span};
+
+/// A value, the text it was read from, and what to mind about it.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// The value.
+    pub value: T,
+    /// What is no error and still worth a look.
+    pub warnings: Diagnostics,
+    /// The text as it was read: what a run is pinned to.
+    pub text: String,
+    origin: Origin,
+}
+
+impl Loaded<System> {
+    /// Returns what the objectives promise and may not keep, with the arithmetic, each at its place in the file.
+    /// Paths are relative to `base_dir`, the folder of the file.
+    pub fn judge(&self, base_dir: &Path) -> Diagnostics {
+        let mut sink = Sink::new(&self.origin.source);
+        for finding in judge::objectives(&self.value, base_dir) {
+            sink.warn(
+                self.origin.root.locate(&finding.at),
+                finding.message,
+                finding.help,
+            );
+        }
+        sink.finish()
+    }
+
+    /// Returns what is wrong with the actions of components' own recovery steps.
+    pub fn check_actions(&self, catalog: &dyn Catalog) -> Diagnostics {
+        let names = catalog.names();
+        let mut sink = Sink::new(&self.origin.source);
+        for (name, component) in &self.value.components {
+            for (at, step) in component.recovery.iter().enumerate() {
+                let at = at.to_string();
+                let path = ["components", name, "recovery", &at];
+                if !names.contains(&step.uses) {
+                    let span = self.origin.root.locate(&[&path[..], &["uses"]].concat());
+                    sink.error(
+                        span,
+                        format!("unknown action `{}`", step.uses),
+                        suggest(&step.uses, &names),
+                    );
+                    continue;
+                }
+                for problem in catalog.check(&step.uses, &step.with) {
+                    let inside: Vec<&str> = problem.at.iter().map(String::as_str).collect();
+                    let span = self.origin.root.locate(&[&path[..], &["with"], &inside].concat());
+                    sink.error(span, problem.message, problem.help);
+                }
+            }
+        }
+        sink.finish()
+    }
+}
+
+/// Reads a system; `name` is the file's, for diagnostics.
+///
+/// # Errors
+/// All faults of the file at once, each with its place.
+pub fn load_system(name: &str, text: &str) -> Result<Loaded<System>, Diagnostics> {
+    let source = SourceText::new(name, text);
+    let mut sink = Sink::new(&source);
+    let root = yaml::read(text, &mut sink);
+    let system = root.as_ref().and_then(|root| {
+        let system = system(root, &mut sink)?;
+        check(&system, root, &mut sink);
+        Some(system)
+    });
+    let found = sink.finish();
+    match (root, system) {
+        (Some(root), Some(value))
+            if !found
+                .0
+                .iter()
+                .any(|diagnostic| diagnostic.severity == Severity::Error) =>
+        {
+            Ok(Loaded {
+                value,
+                warnings: found,
+                text: text.to_owned(),
+                origin: Origin { source, root },
+            })
+        }
+        _ => Err(found),
+    }
+}
+
+fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
+    let known = [
+        "system",
+        "description",
+        "root",
+        "components",
+        "data_classes",
+        "impact_levels",
+        "objectives",
+        "tiers",
+        "targets",
+        "rules",
+        "integrity",
+        "scenarios",
+    ];
+    let fields = Fields::open(root, "a system", &known, sink)?;
+    let name = fields
+        .require("system", sink)
+        .and_then(|node| read::text(node, sink));
+    fields.require("components", sink);
+    let system = System {
+        system: name.unwrap_or_default(),
+        description: fields.text("description", sink),
+        root: fields.text("root", sink).unwrap_or_else(|| ".".to_owned()),
+        components: fields.named("components", sink, component),
+        data_classes: fields.named("data_classes", sink, |node, name, sink| {
+            let fields = Fields::open(
+                node,
+                &format!("data class `{name}`"),
+                &["rpo", "description"],
+                sink,
+            )?;
+            let description = fields.text("description", sink);
+            Some(DataClass {
+                rpo: fields
+                    .require("rpo", sink)
+                    .and_then(|node| read::parse(node, sink))?,
+                description,
+            })
+        }),
+        impact_levels: fields.named("impact_levels", sink, |node, name, sink| {
+            let fields = Fields::open(
+                node,
+                &format!("impact level `{name}`"),
+                &["max_downtime", "description"],
+                sink,
+            )?;
+            let description = fields.text("description", sink);
+            let max_downtime = fields
+                .require("max_downtime", sink)
+                .and_then(|node| read::parse(node, sink))?;
+            Some(ImpactLevel {
+                max_downtime,
+                description,
+            })
+        }),
+        objectives: fields
+            .get("objectives")
+            .and_then(|node| objectives(node, sink))
+            .unwrap_or_default(),
+        tiers: fields.named("tiers", sink, tier),
+        targets: fields.named("targets", sink, |node, name, sink| targets(node, name, sink)),
+        rules: fields.named("rules", sink, |node, _, sink| {
+            let rule = read::text(node, sink)?;
+            if let Err(error) = expr::check(&rule) {
+                sink.error(node.span, error.to_string(), None);
+            }
+            Some(rule)
+        }),
+        integrity: fields.list("integrity", sink, probe),
+        scenarios: fields.named("scenarios", sink, scenario),
+    };
+    Some(system)
+}
+
+fn component(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<Component> {
+    let known = [
+        "description",
+        "aliases",
+        "priority",
+        "impact",
+        "rto",
+        "classes",
+        "after",
+        "reads",
+        "source",
+        "recovery",
+        "validate",
+    ];
+    let fields = Fields::open(node, &format!("component `{name}`"), &known, sink)?;
+    Some(Component {
+        description: fields.text("description", sink),
+        aliases: fields.texts("aliases", sink),
+        priority: fields.integer("priority", 0, sink).unwrap_or(100),
+        impact: fields.text("impact", sink),
+        rto: fields.parse("rto", sink),
+        classes: fields.texts("classes", sink),
+        after: fields.texts("after", sink),
+        reads: fields.texts("reads", sink),
+        source: fields.get("source").and_then(|node| source(node, sink)),
+        recovery: fields.list("recovery", sink, recovery_step),
+        validate: fields.list("validate", sink, probe),
+    })
+}
+
+fn source(node: &Node, sink: &mut Sink<'_>) -> Option<Source> {
+    let kind = node.child("type").and_then(|node| read::text(node, sink));
+    let known: &[&str] = match kind.as_deref() {
+        Some("sqlite") => &["type", "path"],
+        _ => &["type", "path", "include", "exclude"],
+    };
+    let fields = Fields::open(node, "a source", known, sink)?;
+    let type_node = fields.require("type", sink)?;
+    let path = fields.text("path", sink);
+    if let (Some(node), Some(Err(why))) = (fields.get("path"), path.as_deref().map(overlap::parts)) {
+        sink.error(node.span, format!("the path {why}"), None);
+    }
+    match kind?.as_str() {
+        "files" => {
+            let (include, exclude) = (fields.texts("include", sink), fields.texts("exclude", sink));
+            for key in ["include", "exclude"] {
+                check_globs(fields.get(key), sink);
+            }
+            Some(Source::Files {
+                path: path.unwrap_or_else(|| ".".to_owned()),
+                include,
+                exclude,
+            })
+        }
+        "sqlite" => {
+            fields.require("path", sink);
+            Some(Source::Sqlite { path: path? })
+        }
+        other => {
+            sink.error(
+                type_node.span,
+                format!("unknown type of source `{other}`"),
+                suggest(other, &["files", "sqlite"]),
+            );
+            None
+        }
+    }
+}
+
+fn check_globs(node: Option<&Node>, sink: &mut Sink<'_>) {
+    for item in node.map(read::items).unwrap_or_default() {
+        if let Kind::Scalar { raw, .. } = &item.kind
+            && let Err(error) = globset::Glob::new(raw)
+        {
+            sink.error(item.span, format!("not a glob: {}", error.kind()), None);
+        }
+    }
+}
+
+fn recovery_step(node: &Node, sink: &mut Sink<'_>) -> Option<RecoveryStep> {
+    let fields = Fields::open(node, "a recovery step", &["id", "uses", "with", "timeout"], sink)?;
+    let id = fields.require("id", sink).and_then(|node| {
+        let id = read::text(node, sink)?;
+        read::check_name(
+            &Key {
+                span: node.span,
+                text: id.clone(),
+            },
+            sink,
+        );
+        Some(id)
+    });
+    let uses = fields
+        .require("uses", sink)
+        .and_then(|node| read::text(node, sink));
+    let with = fields.get("with").map_or(Value::Null, |node| {
+        read::check_expressions(node, sink);
+        node.value()
+    });
+    let timeout = fields.parse("timeout", sink);
+    Some(RecoveryStep {
+        id: id?,
+        uses: uses?,
+        with,
+        timeout,
+    })
+}
+
+fn probe(node: &Node, sink: &mut Sink<'_>) -> Option<Probe> {
+    let fields = Fields::open(
+        node,
+        "a probe",
+        &["name", "probe", "run", "timeout", "expect"],
+        sink,
+    )?;
+    let kind_node = fields.require("probe", sink)?;
+    let kind = read::text(kind_node, sink)?;
+    if kind != "command" {
+        sink.error(
+            kind_node.span,
+            format!("unknown probe `{kind}`"),
+            suggest(&kind, &["command"]),
+        );
+    } else if fields
+        .get("run")
+        .is_none_or(|node| matches!(&node.kind, Kind::List(items) if items.is_empty()))
+    {
+        sink.error(
+            node.span,
+            "a `command` probe lacks `run`",
+            Some("name the program and its arguments".to_owned()),
+        );
+    }
+    if let Some(run) = fields.get("run") {
+        read::check_expressions(run, sink);
+    }
+    Some(Probe {
+        name: fields.text("name", sink),
+        probe: kind,
+        run: fields.texts("run", sink),
+        timeout: fields.parse("timeout", sink),
+        expect: fields.named("expect", sink, |node, _, sink| read::parse::<Expect>(node, sink)),
+    })
+}
+
+fn objectives(node: &Node, sink: &mut Sink<'_>) -> Option<Objectives> {
+    let fields = Fields::open(
+        node,
+        "`objectives`",
+        &["default_rto", "complete_system_recovery"],
+        sink,
+    )?;
+    Some(Objectives {
+        default_rto: fields.parse("default_rto", sink),
+        complete_system_recovery: fields.parse("complete_system_recovery", sink),
+    })
+}
+
+fn tier(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<TierSpec> {
+    let known = [
+        "url",
+        "urls",
+        "every",
+        "retain",
+        "storage_class",
+        "location",
+        "description",
+    ];
+    let fields = Fields::open(node, &format!("tier `{name}`"), &known, sink)?;
+    for item in [fields.get("url"), fields.get("urls")]
+        .into_iter()
+        .flatten()
+        .flat_map(read::items)
+    {
+        if let Kind::Scalar { raw, .. } = &item.kind
+            && !raw.contains("://")
+        {
+            let help = format!("write `file://{raw}` for a folder");
+            sink.error(item.span, format!("`{raw}` is not a URL"), Some(help));
+        }
+    }
+    match (fields.get("url"), fields.get("urls")) {
+        (None, None) => sink.error(node.span, format!("tier `{name}` lacks `url` or `urls`"), None),
+        (Some(_), Some(urls)) => sink.error(
+            urls.span,
+            format!("tier `{name}` has both `url` and `urls`"),
+            Some("keep `urls`".to_owned()),
+        ),
+        _ => {}
+    }
+    Some(TierSpec {
+        url: fields.text("url", sink),
+        urls: fields.texts("urls", sink),
+        every: fields.parse("every", sink),
+        retain: fields.parse("retain", sink),
+        storage_class: fields.text("storage_class", sink),
+        location: fields.text("location", sink),
+        description: fields.text("description", sink),
+    })
+}
+
+fn targets(node: &Node, group: &str, sink: &mut Sink<'_>) -> Option<BTreeMap<String, Target>> {
+    let mut found = BTreeMap::new();
+    for (key, node) in read::entries(node, &format!("targets `{group}`"), sink)? {
+        read::check_name(key, sink);
+        let target = match &node.kind {
+            Kind::Map(_) => measured(node, &key.text, sink),
+            _ => read::parse(node, sink).map(Target::Expect),
+        };
+        found.extend(target.map(|target| (key.text.clone(), target)));
+    }
+    Some(found)
+}
+
+fn measured(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<Target> {
+    let fields = Fields::open(
+        node,
+        &format!("target `{name}`"),
+        &["expect", "component", "measure", "description"],
+        sink,
+    )?;
+    let (component, measure) = (fields.text("component", sink), fields.text("measure", sink));
+    let description = fields.text("description", sink);
+    let expect = fields
+        .require("expect", sink)
+        .and_then(|node| read::parse(node, sink))?;
+    Some(Target::Measured {
+        expect,
+        component,
+        measure,
+        description,
+    })
+}
+
+fn scenario(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<Scenario> {
+    let fields = Fields::open(
+        node,
+        &format!("scenario `{name}`"),
+        &["description", "affects", "rto", "rpo", "damage"],
+        sink,
+    )?;
+    let affects = fields.require("affects", sink).map(|node| match &node.kind {
+        Kind::Scalar { raw, .. } if raw == "all" => Affects::All(All::All),
+        _ => Affects::These(read::texts(node, sink)),
+    });
+    Some(Scenario {
+        description: fields.text("description", sink),
+        affects: affects?,
+        rto: fields.parse::<Period>("rto", sink),
+        rpo: fields.parse::<Period>("rpo", sink),
+        damage: fields.get("damage").map_or(Value::Null, Node::value),
+    })
+}
+
+/// Judges what one part of the file says about another.
+fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
+    let at = |path: &[&str]| path.iter().try_fold(root, |node, step| node.child(step));
+    let mut names: Vec<&str> = system.components.keys().map(String::as_str).collect();
+    let mut owners: HashMap<&str, &str> = names.iter().map(|name| (*name, *name)).collect();
+    for (name, component) in &system.components {
+        let aliases = at(&["components", name, "aliases"])
+            .map(read::items)
+            .unwrap_or_default();
+        for (alias, node) in component.aliases.iter().zip(aliases) {
+            if let Some(owner) = owners.insert(alias, name) {
+                sink.error(
+                    node.span,
+                    format!("`{alias}` is already a name of component `{owner}`"),
+                    None,
+                );
+            }
+            names.push(alias);
+        }
+    }
+    let levels: Vec<&str> = system.impact_levels.keys().map(String::as_str).collect();
+    let classes: Vec<&str> = system.data_classes.keys().map(String::as_str).collect();
+    for (name, component) in &system.components {
+        let field = |key: &str| at(&["components", name, key]);
+        read::check_known(field("after"), "component", &names, sink);
+        read::check_known(field("reads"), "component", &names, sink);
+        read::check_known(
+            field("impact").filter(|node| !node.is_null()),
+            "impact level",
+            &levels,
+            sink,
+        );
+        read::check_known(field("classes"), "data class", &classes, sink);
+        let mut seen = Vec::new();
+        for (step, node) in component
+            .recovery
+            .iter()
+            .zip(field("recovery").map(read::items).unwrap_or_default())
+        {
+            if seen.contains(&&step.id) {
+                sink.error(
+                    node.locate(&["id"]),
+                    format!("the recovery step `{}` is there twice", step.id),
+                    None,
+                );
+            }
+            seen.push(&step.id);
+        }
+    }
+    for (name, scenario) in &system.scenarios {
+        if matches!(scenario.affects, Affects::These(_)) {
+            read::check_known(at(&["scenarios", name, "affects"]), "component", &names, sink);
+        }
+    }
+    for (group, targets) in &system.targets {
+        for name in targets.keys() {
+            read::check_known(
+                at(&["targets", group, name, "component"]),
+                "component",
+                &names,
+                sink,
+            );
+        }
+    }
+    check_claims(system, root, sink);
+    check_order(system, &owners, root, sink);
+}
+
+fn check_claims(system: &System, root: &Node, sink: &mut Sink<'_>) {
+    let claims: Vec<(&str, &Source)> = system
+        .components
+        .iter()
+        .filter_map(|(name, component)| Some((name.as_str(), component.source.as_ref()?)))
+        .collect();
+    for (at, (name, source)) in claims.iter().enumerate() {
+        for (other, theirs) in &claims[..at] {
+            if let Some(what) = overlap::clash(theirs, source) {
+                let span = root.locate(&["components", name, "source", "path"]);
+                let help = format!(
+                    "give the file to one of them, or `exclude` it from the other's source (line {})",
+                    root.locate(&["components", other, "source"]).line
+                );
+                sink.error(
+                    span,
+                    format!("components `{other}` and `{name}` both claim {what}"),
+                    Some(help),
+                );
+            }
+        }
+    }
+}
+
+/// Reports orders of recovery that wait for themselves. A component begins after the validation of those it comes
+/// `after`; its validation waits for the restore of those it `reads`.
+fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink: &mut Sink<'_>) {
+    let mut graph: DiGraph<&str, ()> = DiGraph::new();
+    let mut index = HashMap::new();
+    for name in system.components.keys() {
+        let (restore, validate) = (graph.add_node(name), graph.add_node(name));
+        graph.update_edge(validate, restore, ());
+        index.insert(name.as_str(), (restore, validate));
+    }
+    let node_of = |name: &str| owners.get(name).and_then(|own| index.get(own)).copied();
+    for (name, component) in &system.components {
+        let Some((restore, validate)) = node_of(name) else {
+            continue;
+        };
+        for (_, theirs) in component.after.iter().filter_map(|other| node_of(other)) {
+            graph.update_edge(restore, theirs, ());
+        }
+        for (theirs, _) in component.reads.iter().filter_map(|other| node_of(other)) {
+            graph.update_edge(validate, theirs, ());
+        }
+    }
+    if let Some(cycle) = cycle::find(&graph) {
+        let name = |node: &NodeIndex| graph[*node];
+        let first = cycle.first().map_or("", name);
+        let path = match cycle.iter().all(|node| name(node) == first) {
+            true => format!("{first} → {first}"),
+            false => cycle::path(cycle.iter().map(name)),
+        };
+        let key = if root.locate(&["components", first, "after"]) == root.locate(&["components", first]) {
+            "reads"
+        } else {
+            "after"
+        };
+        let span: Span = root.locate(&["components", first, key]);
+        sink.error(
+            span,
+            format!("these components wait for each other: {path}"),
+            Some("take one `after` or `reads` away".to_owned()),
+        );
+    }
+}

@@ -1,0 +1,415 @@
+//! YAML as a tree in which every node knows its place. Bounded before it is built: a file is refused when its
+//! text, its depth, or what its aliases would expand to passes a budget, so that no file costs more than a second.
+
+use std::collections::{HashMap, HashSet};
+
+use granit_parser::{Event, Parser, ScalarStyle};
+use serde_json::{Map, Number, Value};
+
+use crate::diagnostic::Sink;
+
+/// The largest text that is read, in bytes. A system with a thousand components is near 1 MB.
+const MAX_TEXT_BYTES: usize = 4 << 20;
+/// The deepest nesting; the deepest of our own files has 7 levels.
+const MAX_DEPTH: usize = 64;
+/// How many nodes a tree may have once aliases are expanded.
+const MAX_NODES: usize = 400_000;
+/// How many bytes of text a tree may hold once aliases are expanded.
+const MAX_EXPANDED_BYTES: usize = 16 << 20;
+
+/// A place in a file: line and column from 1, width in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) line: usize,
+    pub(crate) col: usize,
+    pub(crate) width: usize,
+}
+
+impl Span {
+    /// The beginning of the file.
+    pub(crate) const START: Self = Self {
+        line: 1,
+        col: 1,
+        width: 1,
+    };
+}
+
+impl From<granit_parser::Span> for Span {
+    fn from(span: granit_parser::Span) -> Self {
+        let width = match span.start.line() == span.end.line() {
+            true => span.end.col().saturating_sub(span.start.col()),
+            false => usize::MAX,
+        };
+        Self {
+            line: span.start.line().max(1),
+            col: span.start.col() + 1,
+            width: width.max(1),
+        }
+    }
+}
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) kind: Kind,
+}
+
+/// What a node holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// A null, boolean, number or string, and its text as written.
+    Scalar {
+        value: Value,
+        raw: String,
+    },
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key and its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) span: Span,
+    pub(crate) text: String,
+}
+
+impl Node {
+    /// Returns what kind of value this is, for messages.
+    pub(crate) fn describe(&self) -> &'static str {
+        match &self.kind {
+            Kind::Scalar {
+                value: Value::Null, ..
+            } => "nothing",
+            Kind::Scalar {
+                value: Value::Bool(_),
+                ..
+            } => "a boolean",
+            Kind::Scalar {
+                value: Value::Number(_),
+                ..
+            } => "a number",
+            Kind::Scalar { .. } => "a string",
+            Kind::List(_) => "a list",
+            Kind::Map(_) => "a map",
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(
+            &self.kind,
+            Kind::Scalar {
+                value: Value::Null,
+                ..
+            }
+        )
+    }
+
+    /// Returns the plain value, without places.
+    pub(crate) fn value(&self) -> Value {
+        match &self.kind {
+            Kind::Scalar { value, .. } => value.clone(),
+            Kind::List(items) => Value::Array(items.iter().map(Self::value).collect()),
+            Kind::Map(entries) => Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, node)| (key.text.clone(), node.value()))
+                    .collect::<Map<_, _>>(),
+            ),
+        }
+    }
+
+    /// Returns the child under a key or list index.
+    pub(crate) fn child(&self, step: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Scalar { .. } => None,
+            Kind::List(items) => items.get(step.parse::<usize>().ok()?),
+            Kind::Map(entries) => entries
+                .iter()
+                .find(|(key, _)| key.text == step)
+                .map(|(_, node)| node),
+        }
+    }
+
+    /// Returns the place of the deepest node on the way that exists.
+    pub(crate) fn locate<S: AsRef<str>>(&self, path: &[S]) -> Span {
+        let mut node = self;
+        for step in path {
+            match node.child(step.as_ref()) {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        node.span
+    }
+}
+
+/// Reads one document. Faults go to the sink; without a tree there is at least one.
+pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Option<Node> {
+    if text.len() > MAX_TEXT_BYTES {
+        let message = format!(
+            "the file has {} bytes, more than the {MAX_TEXT_BYTES} that are read",
+            text.len()
+        );
+        sink.error(
+            Span::START,
+            message,
+            Some("split it into several files".to_owned()),
+        );
+        return None;
+    }
+    let mut builder = Builder::default();
+    for event in Parser::new_from_str(text) {
+        let (event, span) = match event {
+            Ok((event, span)) => (event, Span::from(span)),
+            Err(error) => {
+                let at = Span {
+                    line: error.marker().line().max(1),
+                    col: error.marker().col() + 1,
+                    width: 1,
+                };
+                sink.error(at, format!("not valid YAML: {}", error.info()), None);
+                return None;
+            }
+        };
+        if let Err((message, help)) = builder.take(event, span, sink) {
+            sink.error(span, message, help);
+            return None;
+        }
+    }
+    if builder.root.is_none() {
+        sink.error(Span::START, "the file is empty", None);
+    }
+    builder.root
+}
+
+type Refusal = (String, Option<String>);
+
+/// A list or map whose end has not come yet.
+enum Open {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<(Key, Node)>,
+        seen: HashSet<String>,
+        key: Option<Key>,
+    },
+}
+
+struct Frame {
+    span: Span,
+    anchor: usize,
+    nodes_before: usize,
+    bytes_before: usize,
+    open: Open,
+}
+
+/// A node that aliases may name, and what each costs.
+struct Anchored {
+    node: Node,
+    nodes: usize,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Builder {
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, Anchored>,
+    root: Option<Node>,
+    documents: usize,
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, span: Span, sink: &mut Sink<'_>) -> Result<(), Refusal> {
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err((
+                        "the file has a second document".to_owned(),
+                        Some("keep one document a file".to_owned()),
+                    ));
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                if tag.is_some() {
+                    sink.error(
+                        span,
+                        "tags are not read here",
+                        Some("quote the value instead to make it a string".to_owned()),
+                    );
+                }
+                let before = (self.nodes, self.bytes);
+                self.spend(1, text.len())?;
+                let value = match style {
+                    ScalarStyle::Plain => plain(&text),
+                    _ => Value::String(text.to_string()),
+                };
+                self.place(
+                    Node {
+                        span,
+                        kind: Kind::Scalar {
+                            value,
+                            raw: text.into_owned(),
+                        },
+                    },
+                    anchor,
+                    before,
+                    sink,
+                );
+            }
+            Event::SequenceStart(_, anchor, _) => self.push(span, anchor, Open::List(Vec::new()))?,
+            Event::MappingStart(_, anchor, _) => {
+                self.push(
+                    span,
+                    anchor,
+                    Open::Map {
+                        entries: Vec::new(),
+                        seen: HashSet::new(),
+                        key: None,
+                    },
+                )?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(frame) = self.stack.pop() {
+                    let kind = match frame.open {
+                        Open::List(items) => Kind::List(items),
+                        Open::Map { entries, .. } => Kind::Map(entries),
+                    };
+                    let before = (frame.nodes_before, frame.bytes_before);
+                    self.place(
+                        Node {
+                            span: frame.span,
+                            kind,
+                        },
+                        frame.anchor,
+                        before,
+                        sink,
+                    );
+                }
+            }
+            Event::Alias(anchor) => {
+                let Some(anchored) = self.anchors.get(&anchor) else {
+                    return Err(("the alias stands inside of what it names".to_owned(), None));
+                };
+                let (nodes, bytes) = (anchored.nodes, anchored.bytes);
+                // Spent before it is copied: the copy is what would hurt.
+                let before = (self.nodes, self.bytes);
+                self.spend(nodes, bytes)?;
+                if let Some(anchored) = self.anchors.get(&anchor) {
+                    let mut node = anchored.node.clone();
+                    node.span = span;
+                    self.place(node, 0, before, sink);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, nodes: usize, bytes: usize) -> Result<(), Refusal> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        self.bytes = self.bytes.saturating_add(bytes);
+        let help =
+            Some("aliases count with all that they stand for; write less, or fewer of them".to_owned());
+        if self.nodes > MAX_NODES {
+            return Err((format!("the file has more than {MAX_NODES} values"), help));
+        }
+        if self.bytes > MAX_EXPANDED_BYTES {
+            return Err((
+                format!("the file expands to more than {MAX_EXPANDED_BYTES} bytes"),
+                help,
+            ));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, span: Span, anchor: usize, open: Open) -> Result<(), Refusal> {
+        if self.stack.len() >= MAX_DEPTH {
+            return Err((format!("nested deeper than {MAX_DEPTH} levels"), None));
+        }
+        let (nodes_before, bytes_before) = (self.nodes, self.bytes);
+        self.spend(1, 0)?;
+        // A block collection has no width of its own; its first character shows where it begins.
+        self.stack.push(Frame {
+            span: Span { width: 1, ..span },
+            anchor,
+            nodes_before,
+            bytes_before,
+            open,
+        });
+        Ok(())
+    }
+
+    fn place(&mut self, node: Node, anchor: usize, before: (usize, usize), sink: &mut Sink<'_>) {
+        if anchor != 0 {
+            let (nodes, bytes) = (self.nodes - before.0, self.bytes - before.1);
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    node: node.clone(),
+                    nodes,
+                    bytes,
+                },
+            );
+        }
+        match self.stack.last_mut().map(|frame| &mut frame.open) {
+            None => self.root = Some(node),
+            Some(Open::List(items)) => items.push(node),
+            Some(Open::Map { entries, seen, key }) => match key.take() {
+                Some(key) => {
+                    if seen.insert(key.text.clone()) {
+                        entries.push((key, node));
+                    } else {
+                        sink.error(
+                            key.span,
+                            format!("the key `{}` is there twice", key.text),
+                            Some("keep one of them".to_owned()),
+                        );
+                    }
+                }
+                None => match node.kind {
+                    Kind::Scalar { raw, .. } => {
+                        *key = Some(Key {
+                            span: node.span,
+                            text: raw,
+                        })
+                    }
+                    _ => {
+                        sink.error(node.span, "a key must be plain text", None);
+                        *key = Some(Key {
+                            span: node.span,
+                            text: String::new(),
+                        });
+                    }
+                },
+            },
+        }
+    }
+}
+
+/// Reads a plain scalar as YAML 1.2's core schema does.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    let starts_like_a_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
+    if starts_like_a_number {
+        let unsigned = text.strip_prefix('+').unwrap_or(text);
+        if let Ok(number) = unsigned.parse::<i64>() {
+            return Value::Number(number.into());
+        }
+        let float = unsigned
+            .parse::<f64>()
+            .ok()
+            .filter(|_| !text.contains(char::is_alphabetic) || text.contains(['e', 'E']));
+        if let Some(number) = float.and_then(Number::from_f64) {
+            return Value::Number(number);
+        }
+    }
+    Value::String(text.to_owned())
+}
