@@ -1,1 +1,13 @@
-//! (being built)
+//! How a live thing is captured and put back.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`files`] | a folder or a file, walked in order without following links |
+//! | [`sqlite`] | a live SQLite database: captured by online backup, put back past its old `-wal` |
+//!
+//! Sources know nothing of the vault: both meet in [`rekindle_model::entry::TreeSource`].
+
+pub mod files;
+pub mod sqlite;
+
+mod unreadable;

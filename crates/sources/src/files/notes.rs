@@ -1,0 +1,82 @@
+//! What a walk left out, or could only capture with a caveat. Never silent: each note is also a warning.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rekindle_model::entry::TreePath;
+use serde::Serialize;
+
+/// Notes kept one by one; more are only counted, so that a folder of a million sockets costs no memory.
+const KEPT: usize = 1000;
+
+/// Why an entry is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteKind {
+    /// A socket, FIFO or device: left out.
+    Special,
+    /// Gone between being listed and being opened: left out.
+    Vanished,
+    /// Written while it was read: captured as far as its entry says.
+    Changed,
+    /// Belongs to the workspace or to a tier: left out.
+    Own,
+}
+
+/// One noted entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// Where it stands in the tree.
+    pub path: TreePath,
+    /// Why it is noted.
+    pub kind: NoteKind,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    first: Vec<Note>,
+    total: u64,
+}
+
+/// The notes of one walk, still readable after the source was handed over.
+#[derive(Clone, Debug, Default)]
+pub struct Notes(Arc<Mutex<Kept>>);
+
+impl Notes {
+    /// Returns how many entries were noted.
+    pub fn total(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
+    /// Returns the notes, at most the first 1000.
+    pub fn first(&self) -> Vec<Note> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .first
+            .clone()
+    }
+
+    pub(super) fn add(&self, path: &TreePath, kind: NoteKind) {
+        match kind {
+            NoteKind::Own => tracing::info!(path = path.display(), "left out: it belongs to Rekindle"),
+            NoteKind::Special => {
+                tracing::warn!(
+                    path = path.display(),
+                    "left out: a socket, FIFO or device has no content"
+                );
+            }
+            NoteKind::Vanished => {
+                tracing::warn!(path = path.display(), "left out: it vanished during capture")
+            }
+            NoteKind::Changed => tracing::warn!(path = path.display(), "it changed while it was captured"),
+        }
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.total += 1;
+        if kept.first.len() < KEPT {
+            kept.first.push(Note {
+                path: path.clone(),
+                kind,
+            });
+        }
+    }
+}

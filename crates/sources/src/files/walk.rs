@@ -1,0 +1,466 @@
+//! The sorted walk.
+
+use std::collections::VecDeque;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource};
+use rekindle_model::failure::Failure;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::globs::Globs;
+use super::notes::{NoteKind, Notes};
+use super::read::Promised;
+use crate::unreadable::{changed, unreadable};
+
+/// Folders kept open along the path to where the walk is; deeper trees reopen their upper folders, so that
+/// depth is not bounded by the number of open files a process may have (commonly 1024).
+const OPEN_FOLDERS: usize = 128;
+
+/// How often a name is looked at again that changes its kind between two system calls.
+const LOOKS: usize = 3;
+
+/// One folder on the way down.
+struct Level {
+    path: TreePath,
+    folder: Option<OwnedFd>,
+    /// Device and inode, to know the folder again when it is reopened.
+    identity: (u64, u64),
+    /// Names not yet visited, in reverse.
+    names: Vec<CString>,
+    /// Whether an include glob took the whole folder.
+    taken: bool,
+    /// The folder's own entry while nothing below it was asked for yet.
+    pending: Option<Entry>,
+}
+
+/// What must never be captured: the workspace and the tiers.
+struct Never {
+    identities: Vec<(u64, u64)>,
+    paths: Vec<PathBuf>,
+}
+
+/// A folder or a file as a tree to capture. See the [module](super).
+pub struct FilesSource {
+    root: PathBuf,
+    /// Whether the root is a file, which is then the only entry.
+    single: bool,
+    globs: Globs,
+    never: Never,
+    levels: Vec<Level>,
+    ready: VecDeque<(Entry, Option<(File, Stat)>)>,
+    opened: Option<(TreePath, File, Stat)>,
+    notes: Notes,
+}
+
+impl FilesSource {
+    /// Opens a tree. `root` may itself be a symbolic link, since a person named it; nothing below is
+    /// followed. `never` are paths that are left out wherever they stand, also those that do not exist yet.
+    pub fn open(
+        root: &Path,
+        include: &[String],
+        exclude: &[String],
+        never: &[PathBuf],
+    ) -> Result<Self, Failure> {
+        let canonical = root
+            .canonicalize()
+            .map_err(|why| unreadable("read", root, &why))?;
+        let mut source = Self {
+            globs: Globs::new(include, exclude)?,
+            never: Never::new(never)?,
+            levels: Vec::new(),
+            ready: VecDeque::new(),
+            opened: None,
+            notes: Notes::default(),
+            root: canonical,
+            single: false,
+        };
+        let inside = |never: &PathBuf| source.root.starts_with(never);
+        if source.never.paths.iter().any(inside) {
+            let message = format!("{} belongs to the workspace or to a tier", source.root.display());
+            return Err(Failure::permanent("source_is_own", message)
+                .with_hint("point the source's `path` at what is to be protected"));
+        }
+        source.begin()?;
+        Ok(source)
+    }
+
+    /// Returns the notes of this walk; they can be read after the source was handed over.
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
+    /// Opens the root: a folder becomes the first level, a file the only entry.
+    fn begin(&mut self) -> Result<(), Failure> {
+        let opened = rustix::fs::open(&self.root, OFlags::RDONLY | SAFELY, Mode::empty())
+            .and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)));
+        let (stat, fd) = opened.map_err(|why| unreadable("open", &self.root, &why.into()))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let entry = entry(TreePath::ROOT, EntryKind::Dir, &stat);
+                self.ready.push_back((entry, None));
+                self.descend(TreePath::ROOT, fd, &stat, self.globs.include_all(), None)
+            }
+            FileType::RegularFile => {
+                self.single = true;
+                let name = self.root.file_name().unwrap_or_default().as_bytes();
+                let path = tree_path(name, &self.root)?;
+                let entry = entry(path, EntryKind::File { size: size(&stat) }, &stat);
+                self.ready.push_back((entry, Some((File::from(fd), stat))));
+                Ok(())
+            }
+            _ => Err(unreadable(
+                "read",
+                &self.root,
+                &io::Error::other("it is neither a folder nor a file"),
+            )),
+        }
+    }
+
+    /// Lists a folder and makes it the deepest level.
+    fn descend(
+        &mut self,
+        path: TreePath,
+        folder: OwnedFd,
+        stat: &Stat,
+        taken: bool,
+        pending: Option<Entry>,
+    ) -> Result<(), Failure> {
+        let listed =
+            list(folder.as_fd()).map_err(|why| unreadable("list", &self.shown(&path), &why.into()))?;
+        let identity = identity(stat);
+        self.levels.push(Level {
+            path,
+            folder: Some(folder),
+            identity,
+            names: listed,
+            taken,
+            pending,
+        });
+        if let Some(upper) = self
+            .levels
+            .len()
+            .checked_sub(OPEN_FOLDERS + 1)
+            .and_then(|i| self.levels.get_mut(i))
+        {
+            upper.folder = None;
+        }
+        Ok(())
+    }
+
+    /// Visits names until an entry is ready; returns whether one is.
+    fn advance(&mut self) -> Result<bool, Failure> {
+        while self.ready.is_empty() {
+            let Some(level) = self.levels.last_mut() else {
+                return Ok(false);
+            };
+            let Some(name) = level.names.pop() else {
+                self.levels.pop();
+                self.reopen()?;
+                continue;
+            };
+            self.visit(&name)?;
+        }
+        Ok(true)
+    }
+
+    /// Makes sure that the deepest level is open again after the one below it ended.
+    fn reopen(&mut self) -> Result<(), Failure> {
+        let Some(level) = self.levels.last() else {
+            return Ok(());
+        };
+        if level.folder.is_some() || level.names.is_empty() {
+            return Ok(());
+        }
+        let shown = self.shown(&level.path);
+        let opened = open_below(&self.root, &level.path)
+            .and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)))
+            .map_err(|why| unreadable("open", &shown, &why.into()))?;
+        if identity(&opened.0) != level.identity {
+            return Err(changed(&shown, "was replaced"));
+        }
+        if let Some(level) = self.levels.last_mut() {
+            level.folder = Some(opened.1);
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, name: &CString) -> Result<(), Failure> {
+        let Some(level) = self.levels.last() else {
+            return Ok(());
+        };
+        let mut bytes = level.path.as_bytes().to_vec();
+        if !level.path.is_root() {
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(name.as_bytes());
+        let shown = self.root.join(OsStr::from_bytes(&bytes));
+        let path = tree_path(&bytes, &shown)?;
+        if self.globs.excludes(&path) {
+            return Ok(());
+        }
+        let taken = level.taken || self.globs.includes(&path);
+        let Some(folder) = &level.folder else {
+            return Err(unreadable(
+                "list",
+                &shown,
+                &io::Error::other("its folder is not open"),
+            ));
+        };
+        let found =
+            look(folder.as_fd(), name, taken).map_err(|why| unreadable("read", &shown, &why.into()))?;
+        let Some(found) = found else {
+            self.notes.add(&path, NoteKind::Vanished);
+            return Ok(());
+        };
+        let stat = found.stat();
+        if self.never.holds(identity(stat), &shown) {
+            self.notes.add(&path, NoteKind::Own);
+            return Ok(());
+        }
+        match found {
+            Found::Folder(stat, fd) => {
+                let own = entry(path.clone(), EntryKind::Dir, &stat);
+                if taken {
+                    self.release();
+                    self.ready.push_back((own, None));
+                    self.descend(path, fd, &stat, taken, None)?;
+                } else {
+                    self.descend(path, fd, &stat, taken, Some(own))?;
+                }
+            }
+            Found::File(stat, file) if taken => {
+                self.release();
+                let kind = EntryKind::File { size: size(&stat) };
+                self.ready
+                    .push_back((entry(path, kind, &stat), Some((file, stat))));
+            }
+            Found::Link(stat, target) if taken => {
+                self.release();
+                self.ready
+                    .push_back((entry(path, EntryKind::Symlink { target }, &stat), None));
+            }
+            Found::Special(_) if taken => self.notes.add(&path, NoteKind::Special),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Hands out the folders on the way to something that was asked for.
+    fn release(&mut self) {
+        for level in &mut self.levels {
+            if let Some(entry) = level.pending.take() {
+                self.ready.push_back((entry, None));
+            }
+        }
+    }
+
+    fn shown(&self, path: &TreePath) -> PathBuf {
+        if path.is_root() {
+            self.root.clone()
+        } else {
+            self.root.join(OsStr::from_bytes(path.as_bytes()))
+        }
+    }
+}
+
+impl TreeSource for FilesSource {
+    fn next_entry(&mut self) -> Result<Option<Entry>, Failure> {
+        self.opened = None;
+        if !self.advance()? {
+            return Ok(None);
+        }
+        let Some((entry, content)) = self.ready.pop_front() else {
+            return Ok(None);
+        };
+        self.opened = content.map(|(file, stat)| (entry.path.clone(), file, stat));
+        Ok(Some(entry))
+    }
+
+    fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure> {
+        let shown = if self.single {
+            self.root.clone()
+        } else {
+            self.shown(&entry.path)
+        };
+        match (self.opened.take(), &entry.kind) {
+            (Some((path, file, taken)), EntryKind::File { size }) if path == entry.path => {
+                Ok(Box::new(Promised {
+                    file,
+                    left: *size,
+                    taken,
+                    path,
+                    shown,
+                    notes: self.notes.clone(),
+                    ended: false,
+                }))
+            }
+            _ => Err(Failure::permanent(
+                rekindle_model::failure::code::INTERNAL,
+                format!("{} was opened out of turn", shown.display()),
+            )),
+        }
+    }
+}
+
+impl Never {
+    fn new(paths: &[PathBuf]) -> Result<Self, Failure> {
+        let mut never = Self {
+            identities: Vec::new(),
+            paths: Vec::new(),
+        };
+        for path in paths {
+            never
+                .paths
+                .push(resolved(path).map_err(|why| unreadable("resolve", path, &why))?);
+            match rustix::fs::stat(path) {
+                Ok(stat) => never.identities.push(identity(&stat)),
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(why) => return Err(unreadable("read", path, &why.into())),
+            }
+        }
+        Ok(never)
+    }
+
+    fn holds(&self, identity: (u64, u64), shown: &Path) -> bool {
+        self.identities.contains(&identity) || self.paths.iter().any(|path| path == shown)
+    }
+}
+
+/// Returns the canonical form of a path of which the last parts may not exist yet.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Ok(path) => Ok(path),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => {
+                let parent = if parent.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    parent
+                };
+                Ok(resolved(parent)?.join(name))
+            }
+            _ => Err(why),
+        },
+        Err(why) => Err(why),
+    }
+}
+
+/// Flags of every open: never through a link at the end, never waiting for the other side of a FIFO.
+const SAFELY: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
+
+enum Found {
+    Folder(Stat, OwnedFd),
+    File(Stat, File),
+    Link(Stat, Vec<u8>),
+    Special(Stat),
+}
+
+impl Found {
+    fn stat(&self) -> &Stat {
+        match self {
+            Self::Folder(stat, _) | Self::File(stat, _) | Self::Link(stat, _) | Self::Special(stat) => stat,
+        }
+    }
+}
+
+/// Looks at a name and opens what it is; none if it vanished. A file that nobody asked for is not opened.
+fn look(folder: std::os::fd::BorrowedFd<'_>, name: &CString, taken: bool) -> Result<Option<Found>, Errno> {
+    for _ in 0..LOOKS {
+        let seen = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(why) => return Err(why),
+        };
+        let kind = FileType::from_raw_mode(seen.st_mode);
+        let flags = match kind {
+            FileType::Symlink => match rustix::fs::readlinkat(folder, name, Vec::new()) {
+                Ok(target) => return Ok(Some(Found::Link(seen, target.into_bytes()))),
+                Err(Errno::INVAL) => continue,
+                Err(Errno::NOENT) => return Ok(None),
+                Err(why) => return Err(why),
+            },
+            FileType::Directory => OFlags::RDONLY | OFlags::DIRECTORY | SAFELY,
+            FileType::RegularFile if taken => OFlags::RDONLY | SAFELY,
+            _ => return Ok(Some(Found::Special(seen))),
+        };
+        let fd = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            // It became a link or something else in between: look again.
+            Err(Errno::LOOP | Errno::NOTDIR) => continue,
+            Err(why) => return Err(why),
+        };
+        let stat = rustix::fs::fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != kind {
+            continue;
+        }
+        return Ok(Some(match kind {
+            FileType::Directory => Found::Folder(stat, fd),
+            _ => Found::File(stat, File::from(fd)),
+        }));
+    }
+    Err(Errno::AGAIN)
+}
+
+/// Opens a folder by its path below the root, name by name and never through a link.
+fn open_below(root: &Path, path: &TreePath) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | SAFELY;
+    let mut folder = rustix::fs::open(root, flags, Mode::empty())?;
+    for name in path
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
+        folder = rustix::fs::openat(&folder, name, flags, Mode::empty())?;
+    }
+    Ok(folder)
+}
+
+/// Returns a folder's names in reverse order, so that the next one is popped off the end.
+fn list(folder: std::os::fd::BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let name = entry?.file_name().to_owned();
+        if name.as_bytes() != b"." && name.as_bytes() != b".." {
+            names.push(name);
+        }
+    }
+    names.sort_unstable_by(|a, b| b.as_bytes().cmp(a.as_bytes()));
+    Ok(names)
+}
+
+fn tree_path(bytes: &[u8], shown: &Path) -> Result<TreePath, Failure> {
+    TreePath::new(bytes).map_err(|why| unreadable("name", shown, &io::Error::other(why)))
+}
+
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// Returns the entry of what was looked at.
+pub(crate) fn entry(path: TreePath, kind: EntryKind, stat: &Stat) -> Entry {
+    Entry {
+        path,
+        kind,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime_s: stat.st_mtime,
+        mtime_ns: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        ctime_ns: stat
+            .st_ctime
+            .saturating_mul(1_000_000_000)
+            .saturating_add(i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+        inode: stat.st_ino,
+    }
+}

@@ -1,0 +1,180 @@
+//! Copying a live database.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rekindle_model::failure::{Failure, code};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::Stat;
+
+use super::{SIDECARS, beside, check, folder_of, sync_folder};
+use crate::unreadable::unreadable;
+
+/// Pages per step: 4 MiB at the usual page size, a few milliseconds of holding a lock.
+const PAGES_PER_STEP: i32 = 1024;
+
+/// Pause after each step on a database in rollback mode, so that its writers get a turn.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// How often a writer may make the copy start over before it is made in one go, holding the writers up.
+const RESTARTS: u32 = 5;
+
+/// Pause while another process holds the database, and how often: 30 s together.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+const BUSY_TIMES: u32 = 1500;
+
+/// A copy of a live database, whole, durable and checked.
+#[derive(Debug)]
+pub struct SqliteCapture {
+    /// The copy.
+    pub path: PathBuf,
+    /// Its pages.
+    pub pages: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Where the original stands.
+    pub original: PathBuf,
+    /// What the original looked like when the capture began.
+    pub(super) stat: Stat,
+}
+
+/// Copies a database that others may be writing to into `staging`, which is replaced.
+///
+/// In WAL mode one read transaction pins the state that is copied and nobody waits. In rollback mode the
+/// copy goes in steps and starts over when a writer comes between, at most five times; then writers
+/// wait while it is made in one go. The database is opened for reading only: nothing of it is changed, no
+/// checkpoint is made. The copy is fsynced and has passed `integrity_check` when this returns.
+///
+/// It blocks; call it where blocking is allowed. The consistency point is not earlier than the call.
+pub fn capture(database: &Path, staging: &Path) -> Result<SqliteCapture, Failure> {
+    let stat = rustix::fs::stat(database).map_err(|why| unreadable("read", database, &why.into()))?;
+    clear(staging)?;
+    let failed = |why: rusqlite::Error| refused(database, &why);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let from = Connection::open_with_flags(database, flags).map_err(failed)?;
+    from.busy_timeout(BUSY_PAUSE * BUSY_TIMES).map_err(failed)?;
+    let mut to = Connection::open(staging).map_err(|why| not_staged(staging, &why))?;
+    let pages = copy(&from, &mut to).map_err(failed)?;
+    to.close().map_err(|(_, why)| not_staged(staging, &why))?;
+    drop(from);
+
+    check::integrity(staging)?;
+    let durable = File::open(staging).and_then(|file| {
+        file.sync_all()?;
+        sync_folder(folder_of(staging))?;
+        file.metadata()
+    });
+    let bytes = durable
+        .map_err(|why| staging_failure(staging, &why.to_string(), &why))?
+        .len();
+    Ok(SqliteCapture {
+        path: staging.to_owned(),
+        pages,
+        bytes,
+        original: database.to_owned(),
+        stat,
+    })
+}
+
+fn copy(from: &Connection, to: &mut Connection) -> Result<u64, rusqlite::Error> {
+    let mode: String = from.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let pinned = mode.eq_ignore_ascii_case("wal");
+    if pinned {
+        // The transaction begins with its first read, and ends with the connection.
+        from.execute_batch("BEGIN")?;
+        from.query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+    }
+    let backup = Backup::new(from, to)?;
+    let (mut restarts, mut busy, mut remaining) = (0, 0, i32::MAX);
+    loop {
+        let pages = if restarts < RESTARTS { PAGES_PER_STEP } else { -1 };
+        match backup.step(pages)? {
+            StepResult::Done => break,
+            StepResult::More => {
+                let left = backup.progress().remaining;
+                restarts += u32::from(left > remaining);
+                remaining = left;
+                if !pinned {
+                    std::thread::sleep(PAUSE);
+                }
+            }
+            result if busy >= BUSY_TIMES => return Err(still_held(result)),
+            _ => {
+                busy += 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+        }
+    }
+    Ok(u64::try_from(backup.progress().pagecount).unwrap_or(0))
+}
+
+fn still_held(result: StepResult) -> rusqlite::Error {
+    let code = match result {
+        StepResult::Locked => rusqlite::ffi::SQLITE_LOCKED,
+        _ => rusqlite::ffi::SQLITE_BUSY,
+    };
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+}
+
+/// Removes what an earlier attempt left at the staging path.
+fn clear(staging: &Path) -> Result<(), Failure> {
+    for path in std::iter::once(staging.to_owned()).chain(SIDECARS.map(|suffix| beside(staging, suffix))) {
+        match std::fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
+            Err(why) => return Err(staging_failure(&path, &why.to_string(), &why)),
+        }
+    }
+    Ok(())
+}
+
+fn refused(database: &Path, why: &rusqlite::Error) -> Failure {
+    use rusqlite::ErrorCode as Code;
+    let message = format!("could not copy the database {}: {why}", database.display());
+    let hint = match why.sqlite_error_code() {
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            "another process holds it locked; end that transaction, or try again"
+        }
+        Some(Code::NotADatabase) => {
+            "check the source's `path` in system.yaml; an encrypted database cannot be read"
+        }
+        Some(Code::CannotOpen | Code::ReadOnly) => {
+            "check its permissions; after a crash, open it once with its own application, which repairs it"
+        }
+        Some(Code::DiskFull) => {
+            return Failure::transient(code::DISK_FULL, message).with_hint("free some space");
+        }
+        _ => "check the disk and the database with `PRAGMA integrity_check`",
+    };
+    match why.sqlite_error_code() {
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            Failure::transient(code::SOURCE_UNREADABLE, message)
+        }
+        _ => Failure::permanent(code::SOURCE_UNREADABLE, message),
+    }
+    .with_hint(hint)
+}
+
+fn not_staged(staging: &Path, why: &rusqlite::Error) -> Failure {
+    let full = why.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+    let kind = if full {
+        std::io::ErrorKind::StorageFull
+    } else {
+        std::io::ErrorKind::Other
+    };
+    staging_failure(staging, &why.to_string(), &std::io::Error::from(kind))
+}
+
+fn staging_failure(staging: &Path, said: &str, why: &std::io::Error) -> Failure {
+    let message = format!("could not write the copy {}: {said}", staging.display());
+    match why.kind() {
+        std::io::ErrorKind::StorageFull => {
+            Failure::transient(code::DISK_FULL, message).with_hint("free some space")
+        }
+        _ => Failure::transient("staging_unwritable", message).with_hint("check the workspace's folder"),
+    }
+}

@@ -1,0 +1,40 @@
+//! A SQLite database: captured while others write to it, and put back past what its predecessor left.
+//!
+//! [`capture`](fn@capture) copies a live database with SQLite's online backup into a staging file.
+//! [`SqliteSource`] gives that file to the vault under the original's name, mode, owner and time.
+//! [`put_back`](fn@put_back) brings a restored file to its place. A `-wal` or `-journal` that stands beside a
+//! database belongs to the bytes it was written for: SQLite would replay it into whatever file has the name.
+//! So the old file and all that goes with it is out of the way, durably, before the new one gets the name.
+
+mod aside;
+mod capture;
+mod check;
+mod put_back;
+mod source;
+
+pub use capture::{SqliteCapture, capture};
+pub use put_back::{PutBack, PutBackStage, put_back};
+pub use source::SqliteSource;
+
+/// What SQLite may keep beside a database, by suffix.
+const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Returns the path with `suffix` added to its last name.
+fn beside(path: &std::path::Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes a folder's names durable.
+fn sync_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Returns the folder a path stands in; the working folder for a bare name.
+fn folder_of(path: &std::path::Path) -> &std::path::Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => std::path::Path::new("."),
+    }
+}

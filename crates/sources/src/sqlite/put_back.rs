@@ -1,0 +1,206 @@
+//! Bringing a restored database to its place.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rekindle_model::failure::{Failure, code};
+
+use super::aside::{Aside, same};
+use super::{SIDECARS, beside, check, folder_of, sync_folder};
+
+/// Suffix of the sibling that becomes the database; one that a kill left behind is made anew.
+const SIBLING: &str = ".rekindle-new";
+
+/// What [`put_back`] has just done. A kill after any of them costs nothing: the next call ends the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutBackStage {
+    /// The sibling holds the bytes, mode, owner and time of the staged file.
+    Copied,
+    /// The sibling passed `integrity_check`.
+    Checked,
+    /// The sibling is durable.
+    Synced,
+    /// The old database is aside, if there was one.
+    DatabaseAside,
+    /// The old `-wal` is aside, if there was one.
+    WalAside,
+    /// The old `-shm` is aside, if there was one.
+    ShmAside,
+    /// The old `-journal` is aside, if there was one.
+    JournalAside,
+    /// The moves are durable on both sides.
+    AsideSynced,
+    /// The sibling has the database's name.
+    Renamed,
+    /// The name is durable.
+    FolderSynced,
+}
+
+impl PutBackStage {
+    /// All of them, in order.
+    pub const ALL: [Self; 10] = [
+        Self::Copied,
+        Self::Checked,
+        Self::Synced,
+        Self::DatabaseAside,
+        Self::WalAside,
+        Self::ShmAside,
+        Self::JournalAside,
+        Self::AsideSynced,
+        Self::Renamed,
+        Self::FolderSynced,
+    ];
+}
+
+/// What [`put_back`] found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutBack {
+    /// Length of the database in bytes.
+    pub bytes: u64,
+    /// Whether the bytes stood there already; then only sidecars were moved.
+    pub already: bool,
+    /// What was moved aside by this call, under its new names.
+    pub displaced: Vec<PathBuf>,
+}
+
+/// Brings the database in `staged` to `target`; what stands there goes to the folder `aside` and stays whole.
+///
+/// `staged` is read, never changed: it must still be there when a killed call is repeated. `at` is told
+/// each stage after it is done. Nobody may have `target` open. It blocks.
+///
+/// Between [`PutBackStage::DatabaseAside`] and [`PutBackStage::Renamed`] no file has the name; who opened it in that moment
+/// would make an empty database, which a repeated call moves aside like any other.
+pub fn put_back(
+    staged: &Path,
+    target: &Path,
+    aside: &Path,
+    at: &mut dyn FnMut(PutBackStage),
+) -> Result<PutBack, Failure> {
+    let name = target
+        .file_name()
+        .ok_or_else(|| unusable(target, "it has no file name"))?;
+    if target.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(unusable(
+            target,
+            "what stands there is not a file; a link must be named by what it points to",
+        ));
+    }
+    let failed = |action: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |why: io::Error| refused(action, &path, &why)
+    };
+    let folder = folder_of(target);
+    fs::create_dir_all(folder).map_err(failed("make the folder", folder))?;
+    let bytes = fs::metadata(staged).map_err(failed("read", staged))?.len();
+    let mut done = PutBack {
+        bytes,
+        ..PutBack::default()
+    };
+    done.already = target.is_file() && same(staged, target).map_err(failed("read", target))?;
+
+    let sibling = beside(target, SIBLING);
+    if done.already {
+        // A kill after the rename, or a database that never differed: its bytes need checking all the same.
+        remove_if_there(&sibling).map_err(failed("remove", &sibling))?;
+        check::integrity(target)?;
+        dress(staged, target).map_err(failed("write", target))?;
+    } else {
+        make_sibling(staged, &sibling).map_err(failed("write", &sibling))?;
+        at(PutBackStage::Copied);
+        check::integrity(&sibling)?;
+        at(PutBackStage::Checked);
+        File::open(&sibling)
+            .and_then(|file| file.sync_all())
+            .map_err(failed("sync", &sibling))?;
+        at(PutBackStage::Synced);
+    }
+
+    let place = Aside::open(aside, name).map_err(failed("make the folder", aside))?;
+    if !done.already {
+        done.displaced.extend(
+            place
+                .take_database(target)
+                .map_err(failed("move aside", target))?,
+        );
+        at(PutBackStage::DatabaseAside);
+    }
+    let stages = [
+        PutBackStage::WalAside,
+        PutBackStage::ShmAside,
+        PutBackStage::JournalAside,
+    ];
+    for (suffix, stage) in SIDECARS.into_iter().zip(stages) {
+        let sidecar = beside(target, suffix);
+        done.displaced.extend(
+            place
+                .take_sidecar(&sidecar, suffix)
+                .map_err(failed("move aside", &sidecar))?,
+        );
+        at(stage);
+    }
+    // Else a power cut could keep the rename below and forget the moves: new bytes beside the old -wal.
+    place.sync().map_err(failed("sync", aside))?;
+    sync_folder(folder).map_err(failed("sync", folder))?;
+    at(PutBackStage::AsideSynced);
+
+    if !done.already {
+        fs::rename(&sibling, target).map_err(failed("rename", &sibling))?;
+        at(PutBackStage::Renamed);
+    }
+    sync_folder(folder).map_err(failed("sync", folder))?;
+    at(PutBackStage::FolderSynced);
+    Ok(done)
+}
+
+fn make_sibling(staged: &Path, sibling: &Path) -> io::Result<()> {
+    // What a kill left, and what SQLite may have left beside it.
+    remove_if_there(sibling)?;
+    for suffix in SIDECARS {
+        remove_if_there(&beside(sibling, suffix))?;
+    }
+    let mut from = File::open(staged)?;
+    let mut to = File::options().write(true).create_new(true).open(sibling)?;
+    io::copy(&mut from, &mut to)?;
+    dress(staged, sibling)
+}
+
+/// Gives a file the owner, mode and time of another. The owner needs privilege, and is left without it.
+fn dress(like: &Path, path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(like)?;
+    if let Err(why) = std::os::unix::fs::chown(path, Some(metadata.uid()), Some(metadata.gid())) {
+        tracing::warn!(path = %path.display(), %why, "the owner of the database could not be set");
+    }
+    // By path, and durable by the sync of the file after this: a mode such as 0444 would refuse opening it.
+    let file = File::open(path)?;
+    file.set_modified(metadata.modified()?)?;
+    file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;
+    file.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn unusable(target: &Path, why: &str) -> Failure {
+    Failure::permanent(
+        "obstructed",
+        format!("no database can be put at {}: {why}", target.display()),
+    )
+    .with_hint("name the path of the database file itself")
+}
+
+fn refused(action: &str, path: &Path, why: &io::Error) -> Failure {
+    let message = format!("could not {action} {}: {why}", path.display());
+    match why.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failure::transient(code::DISK_FULL, message).with_hint("free some space and resume")
+        }
+        _ => Failure::transient("target_unwritable", message)
+            .with_hint("check the folder, its owner and its mode"),
+    }
+}

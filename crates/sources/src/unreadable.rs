@@ -1,0 +1,35 @@
+//! The failures of sources: one code, the path, and what to do.
+
+use std::io;
+use std::path::Path;
+
+use rekindle_model::failure::{Failure, code};
+
+/// Code of a failure caused by a file that changed or vanished while it was read; trying again may help.
+pub(crate) const SOURCE_CHANGED: &str = "source_changed";
+
+/// Returns the failure for something that could not be `action`-ed: `read`, `list`, ….
+pub(crate) fn unreadable(action: &str, path: &Path, why: &io::Error) -> Failure {
+    let message = format!("could not {action} {}: {why}", path.display());
+    let hint = match why.kind() {
+        io::ErrorKind::NotFound => "check the source's `path` in system.yaml",
+        io::ErrorKind::PermissionDenied => "run as a user who may read it, or leave it out with `exclude`",
+        _ => "check the disk and the file, or leave it out with `exclude`",
+    };
+    let failure = match why.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+            Failure::permanent(code::SOURCE_UNREADABLE, message)
+        }
+        _ => Failure::transient(code::SOURCE_UNREADABLE, message),
+    };
+    failure.with_hint(hint)
+}
+
+/// Returns the failure for a file that is not what it was a moment ago.
+pub(crate) fn changed(path: &Path, how: &str) -> Failure {
+    Failure::transient(
+        SOURCE_CHANGED,
+        format!("{} {how} while it was captured", path.display()),
+    )
+    .with_hint("capture it when it is quiet, or dump it first with a `command` source")
+}

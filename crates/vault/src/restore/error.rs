@@ -1,0 +1,97 @@
+//! Why a restore stops.
+
+use std::io;
+
+use rekindle_model::failure::{Failure, code};
+
+use super::request::RestoreCheckpoint;
+use super::store::ContentError;
+
+/// A restore that stopped. What a checkpoint covers stays; the same request with it goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// It was asked to stop.
+    #[error("stopped on request; resume it to go on from its last checkpoint")]
+    Interrupted {
+        /// How far it got.
+        checkpoint: Box<RestoreCheckpoint>,
+    },
+    /// The file system is full, or the quota is used up.
+    #[error("no space left to write {path}; free some and resume")]
+    DiskFull {
+        /// What was being written.
+        path: String,
+    },
+    /// The snapshot's entries do not form a tree: it is damaged, or made to write elsewhere.
+    #[error("the snapshot is refused at {path}: {why}")]
+    Hostile {
+        /// The entry.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Something stands where an entry belongs and cannot be replaced without losing more than the entry.
+    #[error("{path} is in the way: {why}; move it away and resume")]
+    Obstructed {
+        /// What stands there.
+        path: String,
+        /// Why it is not replaced.
+        why: &'static str,
+    },
+    /// A glob of `include` cannot be read.
+    #[error("glob {glob:?} cannot be read: {why}")]
+    Glob {
+        /// The glob.
+        glob: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The list of entries, or for now a chunk, cannot be read.
+    #[error("the snapshot cannot be read: {0}")]
+    Content(#[from] ContentError),
+    /// A checkpoint could not be recorded.
+    #[error("a checkpoint could not be recorded: {0}")]
+    Checkpoint(Failure),
+    /// The file system refused.
+    #[error("could not {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A task of the restore broke.
+    #[error("a task of the restore broke: {0}; this is a defect of Rekindle")]
+    Broken(String),
+}
+
+impl RestoreError {
+    /// Returns the error of a system call, a full disk told apart.
+    pub(super) fn io(action: &'static str, path: &str, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path: path.to_owned() },
+            _ => Self::Io { action, path: path.to_owned(), source },
+        }
+    }
+}
+
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
+        let message = error.to_string();
+        match error {
+            RestoreError::Interrupted { .. } => Self::transient("interrupted", message),
+            RestoreError::DiskFull { .. } => Self::transient(code::DISK_FULL, message),
+            RestoreError::Hostile { .. } => Self::permanent("hostile_snapshot", message),
+            RestoreError::Obstructed { .. } => Self::permanent("obstructed", message),
+            RestoreError::Glob { .. } => Self::permanent("bad_glob", message),
+            RestoreError::Content(ContentError::Lost(_)) => Self::permanent(code::DATA_LOST, message),
+            RestoreError::Content(ContentError::Unavailable(_)) => Self::transient(code::TIER_UNAVAILABLE, message),
+            RestoreError::Checkpoint(failure) => failure,
+            RestoreError::Io { .. } => Self::transient("target_unwritable", message),
+            RestoreError::Broken(_) => Self::permanent(code::INTERNAL, message),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a restore is asked for, how far it got, and what came of it.
+
+use std::path::PathBuf;
+
+use rekindle_model::entry::TreePath;
+use rekindle_model::id::SnapshotId;
+use serde::{Deserialize, Serialize};
+
+/// How much is restored between two checkpoints: what a kill costs at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Bytes of content; a window may exceed it by less than one chunk.
+    pub bytes: u64,
+    /// Entries, whose records are held in memory together.
+    pub entries: usize,
+}
+
+impl Default for Window {
+    /// 64 MiB is about a third of a second of a fast disk, so that two `syncfs` per window do not dominate;
+    /// 4096 records of small files are about 1 MiB of memory.
+    fn default() -> Self {
+        Self { bytes: 64 << 20, entries: 4096 }
+    }
+}
+
+/// What is to be restored, and where to.
+#[derive(Clone, Debug)]
+pub struct RestoreRequest {
+    /// The snapshot; names of partial files derive from it.
+    pub snapshot: SnapshotId,
+    /// The folder that becomes the root of the tree; created if it is missing.
+    pub root: PathBuf,
+    /// Globs of what to restore; all if empty. One without `/` matches a name at any depth, one with `/` a
+    /// path from the root of the tree; a folder that matches is restored with its content.
+    pub include: Vec<String>,
+    /// How far an earlier attempt with the same snapshot, root and globs got.
+    pub checkpoint: Option<RestoreCheckpoint>,
+    /// How much is restored between two checkpoints.
+    pub window: Window,
+}
+
+/// A place in the entry stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// Entries of the stream that are complete, included or not.
+    pub entries: u64,
+    /// Bytes of the next entry that stand in its partial file; 0 unless it is a file larger than a window.
+    pub offset: u64,
+}
+
+/// How far a restore got: all before `position` is durable on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreCheckpoint {
+    /// The place in the stream.
+    pub position: Position,
+    /// Files complete.
+    pub files: u64,
+    /// Folders made.
+    pub dirs: u64,
+    /// Symbolic links made.
+    pub symlinks: u64,
+    /// Bytes of content that stand on disk, those of the partial file too.
+    pub bytes_done: u64,
+    /// Entries whose owner could not be set.
+    pub owners_unset: u64,
+    /// Files lost so far; grows with each, since none may be forgotten.
+    pub lost: Vec<LostFile>,
+}
+
+/// A file of which some content is in no tier. Nothing stands at its path that was not there before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostFile {
+    /// Where it would stand.
+    pub path: TreePath,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What is missing of it.
+    pub why: String,
+}
+
+/// What a restore did. `bytes_written + bytes_kept` + the sizes of `lost` = `bytes_total`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Files that stand complete.
+    pub files: u64,
+    /// Folders that stand.
+    pub dirs: u64,
+    /// Symbolic links that stand.
+    pub symlinks: u64,
+    /// Bytes of content in the included part of the snapshot.
+    pub bytes_total: u64,
+    /// Bytes of content that this call wrote; stretches of zeros left as holes count.
+    pub bytes_written: u64,
+    /// Bytes of content that stood already: before the checkpoint, or found right.
+    pub bytes_kept: u64,
+    /// Entries whose owner could not be set, for want of privilege.
+    pub owners_unset: u64,
+    /// Files that no tier could give.
+    pub lost: Vec<LostFile>,
+}
+
+/// How far the running call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoreProgress {
+    /// Bytes of content done, kept ones included.
+    pub bytes_done: u64,
+    /// Entries of the stream passed.
+    pub entries_done: u64,
+}
