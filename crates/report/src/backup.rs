@@ -54,7 +54,9 @@ pub struct BackupRow {
 impl BackupRow {
     /// Returns whether the component is captured, stored in every due tier and verified in each.
     pub fn whole(&self) -> bool {
-        self.snapshot.is_some() && !self.tiers.is_empty() && self.tiers.values().all(|tier| *tier == Some(true))
+        self.snapshot.is_some()
+            && !self.tiers.is_empty()
+            && self.tiers.values().all(|tier| *tier == Some(true))
     }
 }
 
@@ -62,20 +64,27 @@ impl BackupRow {
 pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
     let mut components: Vec<BackupRow> = Vec::new();
     for step in &plan.steps {
-        let Some(name) = step.each.get("component") else { continue };
-        let index = components.iter().position(|row| row.component == *name).unwrap_or_else(|| {
-            components.push(BackupRow {
-                component: name.clone(),
-                snapshot: None,
-                bytes: None,
-                bytes_new: None,
-                files: None,
-                tiers: BTreeMap::new(),
-                error: None,
+        let Some(name) = step.each.get("component") else {
+            continue;
+        };
+        let index = components
+            .iter()
+            .position(|row| row.component == *name)
+            .unwrap_or_else(|| {
+                components.push(BackupRow {
+                    component: name.clone(),
+                    snapshot: None,
+                    bytes: None,
+                    bytes_new: None,
+                    files: None,
+                    tiers: BTreeMap::new(),
+                    error: None,
+                });
+                components.len() - 1
             });
-            components.len() - 1
-        });
-        let Some(row) = components.get_mut(index) else { continue };
+        let Some(row) = components.get_mut(index) else {
+            continue;
+        };
         let output = evidence.output(&step.id);
         let record = evidence.state.step(&step.id);
         match (step.uses.as_str(), step.each.get("tier")) {
@@ -104,9 +113,16 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
             row.error.get_or_insert_with(|| format!("{}: {error}", step.id));
         }
     }
-    let sealed = plan.steps.iter().find(|step| step.uses == "seal-set").map(|step| evidence.output(&step.id));
+    let sealed = plan
+        .steps
+        .iter()
+        .find(|step| step.uses == "seal-set")
+        .map(|step| evidence.output(&step.id));
     let text = |key: &str| sealed.and_then(|output| output[key].as_str()).map(str::to_owned);
-    let points = sealed.and_then(|output| output["components"].as_object()).into_iter().flatten();
+    let points = sealed
+        .and_then(|output| output["components"].as_object())
+        .into_iter()
+        .flatten();
     let oldest_point = points
         .filter_map(|(_, member)| DateTime::parse_from_rfc3339(member["consistency_point"].as_str()?).ok())
         .map(|point| point.to_utc())
@@ -118,7 +134,9 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
         rule: text("rule"),
         oldest_point,
         components,
-        duration: state.outcome.map(|_| state.updated.since(&state.created).duration),
+        duration: state
+            .outcome
+            .map(|_| state.updated.since(&state.created).duration),
         outcome: state.outcome,
     }
 }

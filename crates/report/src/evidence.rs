@@ -44,7 +44,13 @@ impl Evidence {
     /// its own.
     pub fn new(records: Vec<Record>, blobs: BTreeMap<Hash32, Value>) -> Result<Self, IllegalHistory> {
         let state = RunState::from_records(&records)?;
-        let mut evidence = Self { state, records, inputs: Value::Null, outputs: BTreeMap::new(), blobs };
+        let mut evidence = Self {
+            state,
+            records,
+            inputs: Value::Null,
+            outputs: BTreeMap::new(),
+            blobs,
+        };
         evidence.inputs = evidence.resolve(&evidence.state.inputs);
         evidence.outputs = evidence
             .state

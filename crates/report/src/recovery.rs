@@ -116,7 +116,9 @@ impl RecoveryTable {
         };
         for row in &self.components {
             judge(format!("RTO of {}", row.component), &row.rto);
-            row.rpo.iter().for_each(|class| judge(format!("RPO of {} ({})", class.class, row.component), &class.rpo));
+            row.rpo
+                .iter()
+                .for_each(|class| judge(format!("RPO of {} ({})", class.class, row.component), &class.rpo));
         }
         judge("RTO of the whole".to_owned(), &self.system_rto);
         judge("RPO of the scenario".to_owned(), &self.scenario_rpo);
@@ -134,37 +136,72 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
             names.push(name);
         }
     }
-    names.sort_by_key(|name| (system.components.get(*name).map_or(u32::MAX, |c| c.priority), *name));
+    names.sort_by_key(|name| {
+        (
+            system.components.get(*name).map_or(u32::MAX, |c| c.priority),
+            *name,
+        )
+    });
     let components: Vec<ComponentRow> = names
         .iter()
         .map(|name| {
-            let steps = plan.steps.iter().filter(|step| step.each.get("component").is_some_and(|own| own == name));
+            let steps = plan
+                .steps
+                .iter()
+                .filter(|step| step.each.get("component").is_some_and(|own| own == name));
             component_row(evidence, system, name, disaster_at, &steps.collect::<Vec<_>>())
         })
         .collect();
-    let scenario = evidence.param("scenario").as_str().filter(|name| !name.is_empty()).map(str::to_owned);
+    let scenario = evidence
+        .param("scenario")
+        .as_str()
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned);
     let declared = scenario.as_ref().and_then(|name| system.scenarios.get(name));
-    let all = system.components.keys().all(|name| names.contains(&name.as_str()));
+    let all = system
+        .components
+        .keys()
+        .all(|name| names.contains(&name.as_str()));
     let target = match declared {
         Some(scenario) => scenario.rto.map(|period| period.0),
-        None => system.objectives.complete_system_recovery.filter(|_| all).map(|period| period.0),
+        None => system
+            .objectives
+            .complete_system_recovery
+            .filter(|_| all)
+            .map(|period| period.0),
     };
-    let slowest = components.iter().map(|row| row.rto.actual).collect::<Option<Vec<_>>>();
+    let slowest = components
+        .iter()
+        .map(|row| row.rto.actual)
+        .collect::<Option<Vec<_>>>();
     let system_rto = Objective {
         target,
         actual: slowest.and_then(|all| all.into_iter().max()),
         clock_uncertain: components.iter().any(|row| row.rto.clock_uncertain),
     };
-    let losses = components.iter().flat_map(|row| &row.rpo).filter_map(|class| class.rpo.actual);
+    let losses = components
+        .iter()
+        .flat_map(|row| &row.rpo)
+        .filter_map(|class| class.rpo.actual);
     let scenario_rpo = Objective {
         target: declared.and_then(|scenario| scenario.rpo).map(|period| period.0),
         actual: losses.max(),
-        clock_uncertain: components.iter().flat_map(|row| &row.rpo).any(|class| class.rpo.clock_uncertain),
+        clock_uncertain: components
+            .iter()
+            .flat_map(|row| &row.rpo)
+            .any(|class| class.rpo.clock_uncertain),
     };
-    let first = |uses: &str| plan.steps.iter().find(|step| step.uses == uses).map(|step| evidence.output(&step.id));
+    let first = |uses: &str| {
+        plan.steps
+            .iter()
+            .find(|step| step.uses == uses)
+            .map(|step| evidence.output(&step.id))
+    };
     RecoveryTable {
         scenario,
-        set: first("locate-set").and_then(|output| output["set"].as_str()).map(str::to_owned),
+        set: first("locate-set")
+            .and_then(|output| output["set"].as_str())
+            .map(str::to_owned),
         disaster_at,
         disaster_at_told: state.disaster_at_told,
         components,
@@ -192,10 +229,16 @@ fn component_row(
         .map(|instant| instant.to_utc());
     let validations: Vec<&StepId> = of("validate").map(|step| &step.id).collect();
     let valid = validity(evidence, &validations);
-    let whole = steps.iter().all(|step| matches!(evidence.state.step(&step.id).state, StepState::Succeeded { .. }));
+    let whole = steps
+        .iter()
+        .all(|step| matches!(evidence.state.step(&step.id).state, StepState::Succeeded { .. }));
     // Nothing is "back" before its last validation succeeded; a component without probes is back when the
     // step that found so has ended, and its validity says that nothing was measured.
-    let back = if whole { last_end(evidence, &validations) } else { None };
+    let back = if whole {
+        last_end(evidence, &validations)
+    } else {
+        None
+    };
     let (actual, clock_uncertain) = match back {
         Some(back) => since_disaster(&evidence.state.created, &back, disaster_at),
         None => (None, false),
@@ -208,7 +251,11 @@ fn component_row(
         component: name.to_owned(),
         restored,
         valid,
-        rto: Objective { target: component.and_then(|component| system.rto(component)), actual, clock_uncertain },
+        rto: Objective {
+            target: component.and_then(|component| system.rto(component)),
+            actual,
+            clock_uncertain,
+        },
         rpo: component
             .map_or(&[][..], |component| &component.classes)
             .iter()
@@ -216,7 +263,8 @@ fn component_row(
                 class: class.clone(),
                 rpo: Objective {
                     target: system.data_classes.get(class).map(|class| class.rpo.0),
-                    actual: consistency_point.map(|point| (disaster_at - point).to_std().unwrap_or(Duration::ZERO)),
+                    actual: consistency_point
+                        .map(|point| (disaster_at - point).to_std().unwrap_or(Duration::ZERO)),
                     // A capture from after the disaster is a clock that differs, or a wrong `--disaster-at`.
                     clock_uncertain: consistency_point.is_some_and(|point| point > disaster_at),
                 },
@@ -244,21 +292,31 @@ fn validity(evidence: &Evidence, validations: &[&StepId]) -> Validity {
 }
 
 fn last_end(evidence: &Evidence, validations: &[&StepId]) -> Option<Stamp> {
-    validations.iter().filter_map(|step| evidence.state.step(step).ended).max_by_key(|stamp| (stamp.utc, stamp.boot_ns))
+    validations
+        .iter()
+        .filter_map(|step| evidence.state.step(step).ended)
+        .max_by_key(|stamp| (stamp.utc, stamp.boot_ns))
 }
 
 /// The part before the run exists only on the wall; the part after it is exact within one boot.
 fn since_disaster(created: &Stamp, back: &Stamp, disaster_at: DateTime<Utc>) -> (Option<Duration>, bool) {
     let run = back.since(created);
     let before = (created.utc - disaster_at).to_std();
-    (Some(run.duration + before.unwrap_or(Duration::ZERO)), run.clock_uncertain || before.is_err())
+    (
+        Some(run.duration + before.unwrap_or(Duration::ZERO)),
+        run.clock_uncertain || before.is_err(),
+    )
 }
 
 fn first_error(evidence: &Evidence, step: &StepId) -> Option<String> {
     match evidence.state.step(step).state {
         StepState::Failed { error } => Some(format!("{step}: {error}")),
-        StepState::Skipped { why: SkipReason::Needs { failed } } => Some(format!("{step} skipped: {failed} failed")),
-        StepState::Skipped { why: SkipReason::Cancelled } => Some(format!("{step} skipped: the run was cancelled")),
+        StepState::Skipped {
+            why: SkipReason::Needs { failed },
+        } => Some(format!("{step} skipped: {failed} failed")),
+        StepState::Skipped {
+            why: SkipReason::Cancelled,
+        } => Some(format!("{step} skipped: the run was cancelled")),
         _ => None,
     }
 }

@@ -101,7 +101,12 @@ pub fn rework(evidence: &Evidence) -> Rework {
                 let count = checkpoints.get(step).map_or(0, |(count, _)| *count);
                 checkpoints.insert(step, (count + 1, evidence.resolve(progress)));
             }
-            Event::StepReconciled { step, attempt, verdict, evidence: found } => {
+            Event::StepReconciled {
+                step,
+                attempt,
+                verdict,
+                evidence: found,
+            } => {
                 // A crash between the verdict and what follows from it asks again: the newest answer counts.
                 cut_off.retain(|cut| !(cut.step == *step && cut.attempt == *attempt));
                 let (count, checkpoint) = checkpoints.get(step).cloned().unwrap_or((0, Value::Null));
@@ -130,8 +135,11 @@ pub fn rework(evidence: &Evidence) -> Rework {
         }
     }
     let steps = &evidence.state.steps;
-    let succeeded = |record: &rekindle_model::step::StepRecord| matches!(record.state, StepState::Succeeded { .. });
-    let newest_cut = interruptions.last().map_or(0, |interruption: &Interruption| interruption.after_seq);
+    let succeeded =
+        |record: &rekindle_model::step::StepRecord| matches!(record.state, StepState::Succeeded { .. });
+    let newest_cut = interruptions
+        .last()
+        .map_or(0, |interruption: &Interruption| interruption.after_seq);
     let final_before: usize = evidence
         .records
         .iter()
@@ -150,7 +158,11 @@ pub fn rework(evidence: &Evidence) -> Rework {
             .filter(|(_, record)| record.attempts == 1 && record.reconciled == 0 && succeeded(record))
             .map(|(step, _)| step.clone())
             .collect(),
-        retried: steps.iter().filter(|(_, r)| r.failures > 0 && r.attempts > 1).map(|(s, _)| s.clone()).collect(),
+        retried: steps
+            .iter()
+            .filter(|(_, r)| r.failures > 0 && r.attempts > 1)
+            .map(|(s, _)| s.clone())
+            .collect(),
         kept: final_before,
         bytes_not_redone: finished.values().filter_map(|cut| cut.bytes_kept).sum(),
         bytes_after_resume: finished.values().filter_map(|cut| cut.bytes_written).sum(),
@@ -161,11 +173,16 @@ pub fn rework(evidence: &Evidence) -> Rework {
 
 fn started_after(evidence: &Evidence, step: &StepId, seq: u64) -> bool {
     evidence.records.iter().any(|record| {
-        record.seq > seq && matches!(&record.event, Event::StepStarted { step: started, .. } if started == step)
+        record.seq > seq
+            && matches!(&record.event, Event::StepStarted { step: started, .. } if started == step)
     })
 }
 
 /// A measure counts bytes in a float; what is not a count is none.
 pub(crate) fn bytes(value: f64) -> u64 {
-    if value.is_finite() && value > 0.0 { value.round() as u64 } else { 0 }
+    if value.is_finite() && value > 0.0 {
+        value.round() as u64
+    } else {
+        0
+    }
 }

@@ -85,9 +85,16 @@ pub enum Verdict {
 
 /// Answers from evidence.
 pub fn status(findings: &Findings<'_>) -> Status {
-    let ready = findings.backups.iter().find(|backup| backup.table.recovery_ready == Some(true));
+    let ready = findings
+        .backups
+        .iter()
+        .find(|backup| backup.table.recovery_ready == Some(true));
     let proven = findings.recoveries.first();
-    let mut next: Vec<String> = findings.interrupted.iter().map(|run| format!("rekindle resume {run}")).collect();
+    let mut next: Vec<String> = findings
+        .interrupted
+        .iter()
+        .map(|run| format!("rekindle resume {run}"))
+        .collect();
     if ready.is_none() {
         next.push("rekindle backup".to_owned());
     }
@@ -129,20 +136,31 @@ fn come_back(
     };
     Answer {
         verdict: Verdict::Good,
-        text: format!("yes: set {} is recovery-ready and verified in every tier, {age}{tried}", short(set)),
+        text: format!(
+            "yes: set {} is recovery-ready and verified in every tier, {age}{tried}",
+            short(set)
+        ),
         run: Some(backup.run),
         figure: None,
     }
 }
 
 fn how_long(findings: &Findings<'_>, proven: Option<&Proven<RecoveryTable>>) -> Answer {
-    let Some(recovery) = proven else { return no_data("no recovery has been measured yet") };
+    let Some(recovery) = proven else {
+        return no_data("no recovery has been measured yet");
+    };
     let rto = &recovery.table.system_rto;
     let Some(actual) = rto.actual else {
         return no_data("the last recovery brought back no component whole, or did not end");
     };
-    let target = rto.target.or(findings.system.objectives.complete_system_recovery.map(|period| period.0));
-    let against = target.map(|target| format!(", target {}", crate::text::duration(target))).unwrap_or_default();
+    let target = rto.target.or(findings
+        .system
+        .objectives
+        .complete_system_recovery
+        .map(|period| period.0));
+    let against = target
+        .map(|target| format!(", target {}", crate::text::duration(target)))
+        .unwrap_or_default();
     Answer {
         verdict: match target {
             Some(target) if actual > target => Verdict::Bad,
@@ -160,29 +178,52 @@ fn how_long(findings: &Findings<'_>, proven: Option<&Proven<RecoveryTable>>) -> 
 
 /// A disaster now would cost what was written since the newest set; classes with a tighter RPO are named.
 fn how_much(findings: &Findings<'_>, ready: Option<&Proven<BackupTable>>) -> Answer {
-    let Some(backup) = ready else { return no_data("without a recovery-ready set, everything") };
+    let Some(backup) = ready else {
+        return no_data("without a recovery-ready set, everything");
+    };
     let since = backup.table.oldest_point.unwrap_or(backup.at);
     let loss = (findings.now - since).to_std().unwrap_or(Duration::ZERO);
     let classes = &findings.system.data_classes;
-    let missed: Vec<&str> =
-        classes.iter().filter(|(_, class)| class.rpo.0 < loss).map(|(name, _)| name.as_str()).collect();
+    let missed: Vec<&str> = classes
+        .iter()
+        .filter(|(_, class)| class.rpo.0 < loss)
+        .map(|(name, _)| name.as_str())
+        .collect();
     let judged = match (classes.len(), missed.len()) {
         (0, _) => String::new(),
         (all, 0) => format!("; within the RPO of all {all} data classes"),
-        (all, late) => format!("; beyond the RPO of {late} of {all} data classes ({})", missed.join(", ")),
+        (all, late) => format!(
+            "; beyond the RPO of {late} of {all} data classes ({})",
+            missed.join(", ")
+        ),
     };
     Answer {
-        verdict: if missed.is_empty() { Verdict::Good } else { Verdict::Bad },
-        text: format!("what was written in the last {}{judged}", crate::text::duration(loss)),
+        verdict: if missed.is_empty() {
+            Verdict::Good
+        } else {
+            Verdict::Bad
+        },
+        text: format!(
+            "what was written in the last {}{judged}",
+            crate::text::duration(loss)
+        ),
         run: Some(backup.run),
         figure: Some(loss),
     }
 }
 
 fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
-    let Some(recovery) = proven else { return no_data("nowhere yet: nothing was ever restored") };
+    let Some(recovery) = proven else {
+        return no_data("nowhere yet: nothing was ever restored");
+    };
     let table = &recovery.table;
-    let count = |validity| table.components.iter().filter(|row| row.valid == validity).count();
+    let count = |validity| {
+        table
+            .components
+            .iter()
+            .filter(|row| row.valid == validity)
+            .count()
+    };
     let (valid, invalid, unmeasured) = (count(Validity::Yes), count(Validity::No), count(Validity::NoData));
     Answer {
         verdict: if invalid > 0 { Verdict::Bad } else { Verdict::Good },
@@ -196,7 +237,12 @@ fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
 }
 
 fn no_data(why: &str) -> Answer {
-    Answer { verdict: Verdict::NoData, text: format!("no data: {why}"), run: None, figure: None }
+    Answer {
+        verdict: Verdict::NoData,
+        text: format!("no data: {why}"),
+        run: None,
+        figure: None,
+    }
 }
 
 fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> String {

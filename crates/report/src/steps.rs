@@ -49,27 +49,48 @@ pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
         Some(plan) => plan
             .steps
             .iter()
-            .map(|step| row(evidence, &step.id, Some(step.uses.clone()), &evidence.state.step(&step.id)))
+            .map(|step| {
+                row(
+                    evidence,
+                    &step.id,
+                    Some(step.uses.clone()),
+                    &evidence.state.step(&step.id),
+                )
+            })
             .collect(),
         None => {
             let mut steps: Vec<_> = evidence.state.steps.iter().collect();
             steps.sort_by_key(|(id, record)| (record.first_started.map(|stamp| stamp.utc), (*id).clone()));
-            steps.into_iter().map(|(id, record)| row(evidence, id, None, record)).collect()
+            steps
+                .into_iter()
+                .map(|(id, record)| row(evidence, id, None, record))
+                .collect()
         }
     }
 }
 
 fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRecord) -> StepRow {
-    let elapsed = record.first_started.zip(record.ended).map(|(start, end)| end.since(&start));
+    let elapsed = record
+        .first_started
+        .zip(record.ended)
+        .map(|(start, end)| end.since(&start));
     let (error, measures) = match &record.state {
-        StepState::Failed { error } | StepState::Backoff { error, .. } => (Some(error.clone()), Measures::new()),
+        StepState::Failed { error } | StepState::Backoff { error, .. } => {
+            (Some(error.clone()), Measures::new())
+        }
         StepState::Succeeded { measures, .. } => (None, measures.clone()),
         _ => (None, Measures::new()),
     };
     let skipped = match &record.state {
-        StepState::Skipped { why: SkipReason::Needs { failed } } => Some(format!("{failed} failed")),
-        StepState::Skipped { why: SkipReason::Condition { run_if } } => Some(format!("run_if: {run_if} did not hold")),
-        StepState::Skipped { why: SkipReason::Cancelled } => Some("the run was cancelled".to_owned()),
+        StepState::Skipped {
+            why: SkipReason::Needs { failed },
+        } => Some(format!("{failed} failed")),
+        StepState::Skipped {
+            why: SkipReason::Condition { run_if },
+        } => Some(format!("run_if: {run_if} did not hold")),
+        StepState::Skipped {
+            why: SkipReason::Cancelled,
+        } => Some("the run was cancelled".to_owned()),
         _ => None,
     };
     StepRow {

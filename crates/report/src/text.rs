@@ -54,7 +54,11 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>) -> String {
         state.trigger,
         state.seq,
         state.adoptions.len().max(1),
-        if state.adoptions.len() > 1 { "processes" } else { "process" },
+        if state.adoptions.len() > 1 {
+            "processes"
+        } else {
+            "process"
+        },
     );
     if let Some(by) = &state.cancel {
         let _ = writeln!(text, "cancelled by {by}");
@@ -73,7 +77,11 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
     table.set_header(["step", "state", "attempts", "took", "written", "kept"]);
     let rows = timeline(evidence, plan);
     for row in &rows {
-        let measure = |name: &str| row.measures.get(name).map_or(String::new(), |v| bytes(crate::rework::bytes(*v)));
+        let measure = |name: &str| {
+            row.measures
+                .get(name)
+                .map_or(String::new(), |v| bytes(crate::rework::bytes(*v)))
+        };
         let attempts = match (row.attempts, row.reconciled, row.failures) {
             (0, _, _) => String::new(),
             (n, 0, 0) => n.to_string(),
@@ -102,7 +110,10 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
     }
     // Many steps are skipped for one reason: it is said once.
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (why, step) in rows.iter().filter_map(|row| Some((row.skipped.as_deref()?, row.step.as_str()))) {
+    for (why, step) in rows
+        .iter()
+        .filter_map(|row| Some((row.skipped.as_deref()?, row.step.as_str())))
+    {
         match reasons.iter_mut().find(|(known, _)| *known == why) {
             Some((_, steps)) => steps.push(step),
             None => reasons.push((why, vec![step])),
@@ -175,13 +186,25 @@ fn cut_off(cut: &CutOff) -> String {
         (Some(kept), _) => format!(", {} not redone", bytes(kept)),
         _ => String::new(),
     };
-    format!("{} attempt {} was cut off and {how}{from}{kept}", cut.step, cut.attempt)
+    format!(
+        "{} attempt {} was cut off and {how}{from}{kept}",
+        cut.step, cut.attempt
+    )
 }
 
 /// Returns a recovery's table of components.
 pub fn recovery(found: &RecoveryTable) -> String {
     let mut table = plain();
-    table.set_header(["component", "restored", "valid", "RTO", "target", "RPO", "target", "bytes"]);
+    table.set_header([
+        "component",
+        "restored",
+        "valid",
+        "RTO",
+        "target",
+        "RPO",
+        "target",
+        "bytes",
+    ]);
     for row in &found.components {
         let (rpo, rpo_target) = worst_class(row);
         table.add_row([
@@ -204,12 +227,33 @@ pub fn recovery(found: &RecoveryTable) -> String {
         ]);
     }
     let mut text = table.trim_fmt();
-    let told = if found.disaster_at_told { "told" } else { "assumed: the run's start" };
-    let _ = writeln!(text, "\n\ndisaster at {} ({told})", found.disaster_at.format("%Y-%m-%d %H:%M:%S UTC"));
-    let what = found.scenario.as_deref().map_or("complete recovery".to_owned(), |s| format!("scenario {s}"));
-    let _ = writeln!(text, "{what}: RTO {}, target {}", actual(&found.system_rto), target(&found.system_rto));
+    let told = if found.disaster_at_told {
+        "told"
+    } else {
+        "assumed: the run's start"
+    };
+    let _ = writeln!(
+        text,
+        "\n\ndisaster at {} ({told})",
+        found.disaster_at.format("%Y-%m-%d %H:%M:%S UTC")
+    );
+    let what = found
+        .scenario
+        .as_deref()
+        .map_or("complete recovery".to_owned(), |s| format!("scenario {s}"));
+    let _ = writeln!(
+        text,
+        "{what}: RTO {}, target {}",
+        actual(&found.system_rto),
+        target(&found.system_rto)
+    );
     if found.scenario_rpo.target.is_some() {
-        let _ = writeln!(text, "{what}: RPO {}, target {}", actual(&found.scenario_rpo), target(&found.scenario_rpo));
+        let _ = writeln!(
+            text,
+            "{what}: RPO {}, target {}",
+            actual(&found.scenario_rpo),
+            target(&found.scenario_rpo)
+        );
     }
     let _ = writeln!(
         text,
@@ -220,7 +264,11 @@ pub fn recovery(found: &RecoveryTable) -> String {
             None => "no data",
         }
     );
-    for (component, error) in found.components.iter().filter_map(|row| Some((&row.component, row.error.as_ref()?))) {
+    for (component, error) in found
+        .components
+        .iter()
+        .filter_map(|row| Some((&row.component, row.error.as_ref()?)))
+    {
         let _ = writeln!(text, "{component}: {error}");
     }
     text
@@ -232,14 +280,29 @@ fn worst_class(row: &ComponentRow) -> (String, String) {
         (Some(actual), Some(target)) => actual.as_secs_f64() / target.as_secs_f64().max(f64::MIN_POSITIVE),
         _ => 0.0,
     };
-    let worst = row.rpo.iter().max_by(|a, b| pressure(&a.rpo).total_cmp(&pressure(&b.rpo)));
-    worst.map_or((String::new(), String::new()), |class| (actual(&class.rpo), target(&class.rpo)))
+    let worst = row
+        .rpo
+        .iter()
+        .max_by(|a, b| pressure(&a.rpo).total_cmp(&pressure(&b.rpo)));
+    worst.map_or((String::new(), String::new()), |class| {
+        (actual(&class.rpo), target(&class.rpo))
+    })
 }
 
 fn actual(objective: &Objective) -> String {
-    let Some(actual) = objective.actual else { return "no data".to_owned() };
-    let missed = if objective.met() == Some(false) { " missed" } else { "" };
-    format!("{}{}{missed}", duration(actual), uncertain(objective.clock_uncertain))
+    let Some(actual) = objective.actual else {
+        return "no data".to_owned();
+    };
+    let missed = if objective.met() == Some(false) {
+        " missed"
+    } else {
+        ""
+    };
+    format!(
+        "{}{}{missed}",
+        duration(actual),
+        uncertain(objective.clock_uncertain)
+    )
 }
 
 fn target(objective: &Objective) -> String {
@@ -248,21 +311,39 @@ fn target(objective: &Objective) -> String {
 
 /// Returns a backup's table of components and tiers.
 pub fn backup(found: &BackupTable) -> String {
-    let mut tiers: Vec<&str> = found.components.iter().flat_map(|row| row.tiers.keys().map(String::as_str)).collect();
+    let mut tiers: Vec<&str> = found
+        .components
+        .iter()
+        .flat_map(|row| row.tiers.keys().map(String::as_str))
+        .collect();
     tiers.sort_unstable();
     tiers.dedup();
     let mut table = plain();
-    table.set_header(["component", "bytes", "new", "files"].into_iter().chain(tiers.iter().copied()));
+    table.set_header(
+        ["component", "bytes", "new", "files"]
+            .into_iter()
+            .chain(tiers.iter().copied()),
+    );
     for row in &found.components {
-        let figures = [row.bytes.map(bytes), row.bytes_new.map(bytes), row.files.map(|files| files.to_string())];
+        let figures = [
+            row.bytes.map(bytes),
+            row.bytes_new.map(bytes),
+            row.files.map(|files| files.to_string()),
+        ];
         let stored = tiers.iter().map(|tier| match row.tiers.get(*tier) {
             Some(Some(true)) => "verified",
             Some(Some(false)) => "FAULTY",
             Some(None) => "not verified",
             None => "",
         });
-        let cells = figures.into_iter().map(|figure| right(figure.unwrap_or_else(|| "no data".to_owned())));
-        table.add_row(std::iter::once(Cell::new(&row.component)).chain(cells).chain(stored.map(Cell::new)));
+        let cells = figures
+            .into_iter()
+            .map(|figure| right(figure.unwrap_or_else(|| "no data".to_owned())));
+        table.add_row(
+            std::iter::once(Cell::new(&row.component))
+                .chain(cells)
+                .chain(stored.map(Cell::new)),
+        );
     }
     let mut text = table.trim_fmt();
     text.push_str("\n\n");
@@ -270,7 +351,11 @@ pub fn backup(found: &BackupTable) -> String {
         let _ = writeln!(text, "{error}");
     }
     let whole = found.components.iter().filter(|row| row.whole()).count();
-    let _ = write!(text, "{whole} of {} components stored and verified", found.components.len());
+    let _ = write!(
+        text,
+        "{whole} of {} components stored and verified",
+        found.components.len()
+    );
     if let Some(took) = found.duration {
         let _ = write!(text, " in {}", duration(took));
     }
@@ -281,7 +366,11 @@ pub fn backup(found: &BackupTable) -> String {
             Some(false) => "NOT recovery-ready",
             None => "not judged",
         };
-        let rule = found.rule.as_ref().map(|rule| format!(" ({rule})")).unwrap_or_default();
+        let rule = found
+            .rule
+            .as_ref()
+            .map(|rule| format!(" ({rule})"))
+            .unwrap_or_default();
         let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
     }
     text
@@ -326,7 +415,9 @@ fn uncertain(uncertain: bool) -> &'static str {
 
 fn plain() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 

@@ -1,0 +1,503 @@
+//! The story of one recovery, told from constructed records: two components, killed in the middle of the
+//! second restore, resumed; and of a backup whose second tier is faulty. The snapshots are what people read.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::DateTime;
+use rekindle_model::event::{Event, Measures, Outcome, Payload, Record, SkipReason, Verdict, Worker};
+use rekindle_model::failure::Failure;
+use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::system::System;
+use rekindle_model::time::{Clock, ManualClock, Stamp};
+use rekindle_plan::{Catalog, Inputs, Plan, Problem, builtin, expand, load_system, load_workflow};
+use rekindle_report::Evidence;
+use rekindle_report::backup::backup_table;
+use rekindle_report::recovery::{Validity, recovery_table};
+use rekindle_report::rework::rework;
+use rekindle_report::status::{Findings, Proven, status};
+use rekindle_report::{steps, text};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const SYSTEM: &str = "\
+system: shop
+components:
+  orders: {priority: 1, rto: 10m, classes: [orders], source: {type: files, path: orders}}
+  images: {priority: 2, rto: 30s, classes: [images], source: {type: files, path: images}}
+  front: {priority: 3}
+data_classes: {orders: {rpo: 1m}, images: {rpo: 1h}}
+objectives: {default_rto: 1h, complete_system_recovery: 2h}
+tiers:
+  far: {url: \"file://./far\"}
+  near: {url: \"file://./near\"}
+";
+
+struct AnyAction;
+
+impl Catalog for AnyAction {
+    fn names(&self) -> Vec<String> {
+        [
+            "snapshot",
+            "store",
+            "verify",
+            "seal-set",
+            "locate-set",
+            "restore",
+            "validate",
+            "system-integrity",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+    fn check(&self, _: &str, _: &Value) -> Vec<Problem> {
+        Vec::new()
+    }
+}
+
+fn system() -> System {
+    load_system("system.yaml", SYSTEM).unwrap().value
+}
+
+fn inputs(components: &[&str]) -> Inputs {
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    Inputs {
+        params: serde_json::Map::new(),
+        loops: [
+            ("component".to_owned(), list(components)),
+            ("tier".to_owned(), list(&["far", "near"])),
+        ]
+        .into(),
+    }
+}
+
+fn plan(yaml: &str, components: &[&str]) -> Plan {
+    expand(
+        &load_workflow("w.yaml", yaml).unwrap(),
+        Some(&system()),
+        &inputs(components),
+        &AnyAction,
+    )
+    .unwrap()
+}
+
+/// Writes records as a journal would: gap-free, each at its own time.
+struct Pen {
+    clock: ManualClock,
+    boot: Uuid,
+    epoch: u64,
+    records: Vec<Record>,
+}
+
+impl Pen {
+    fn new(workflow: &str, components: &[&str], disaster: Option<i64>) -> Self {
+        let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let mut pen = Self {
+            clock,
+            boot: Uuid::nil(),
+            epoch: 1,
+            records: Vec::new(),
+        };
+        pen.write(
+            0,
+            Event::RunCreated {
+                workflow: workflow.to_owned(),
+                definition: Hash32::ZERO,
+                system: Some(Hash32::ZERO),
+                inputs: Payload::Inline(serde_json::to_value(inputs(components)).unwrap()),
+                trigger: format!("rekindle {workflow}"),
+                disaster_at: disaster.and_then(|at| DateTime::from_timestamp(at, 0)),
+                disaster_at_told: disaster.is_some(),
+            },
+        );
+        pen.adopt(0, "created");
+        pen
+    }
+
+    /// Appends an event `after` milliseconds.
+    fn write(&mut self, after: u64, event: Event) {
+        self.clock.advance(Duration::from_millis(after));
+        let time = Stamp {
+            boot_id: self.boot,
+            ..self.clock.now()
+        };
+        let run = RunId(Uuid::from_u128(0x0199_aaaa_0000_7000_8000_0000_0000_0001));
+        let seq = self.records.len() as u64 + 1;
+        self.records.push(Record {
+            run,
+            seq,
+            epoch: self.epoch,
+            time,
+            prev: Hash32::ZERO,
+            head: None,
+            event,
+        });
+    }
+
+    fn adopt(&mut self, after: u64, why: &str) {
+        self.epoch += 1;
+        let worker = Worker {
+            host: "alpha".to_owned(),
+            pid: 40 + self.epoch as u32,
+            version: "0.1.0".to_owned(),
+        };
+        self.write(
+            after,
+            Event::RunAdopted {
+                epoch: self.epoch,
+                worker,
+                why: why.to_owned(),
+            },
+        );
+    }
+
+    fn start(&mut self, step: &str, attempt: u32) {
+        self.write(
+            0,
+            Event::StepStarted {
+                step: step.into(),
+                attempt,
+            },
+        );
+    }
+
+    fn succeed(&mut self, after: u64, step: &str, attempt: u32, output: Value, measures: &[(&str, f64)]) {
+        let measures: Measures = measures
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect();
+        self.write(
+            after,
+            Event::StepSucceeded {
+                step: step.into(),
+                attempt,
+                output: Payload::Inline(output),
+                measures,
+            },
+        );
+    }
+
+    fn fail(&mut self, after: u64, step: &str, attempt: u32, error: Failure) {
+        let measures = Measures::new();
+        self.write(
+            after,
+            Event::StepFailed {
+                step: step.into(),
+                attempt,
+                error,
+                retry_at: None,
+                measures,
+            },
+        );
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        self.write(
+            0,
+            Event::RunFinished {
+                outcome,
+                summary: Value::Null,
+            },
+        );
+    }
+
+    fn evidence(self) -> Evidence {
+        Evidence::new(self.records, BTreeMap::new()).unwrap()
+    }
+}
+
+const RECOVERED: [&str; 3] = ["orders", "images", "front"];
+
+/// Killed 20 s after the start, resumed 40 s later; disaster 10 s before the run.
+fn killed_and_resumed(reboot: bool) -> Evidence {
+    let mut pen = Pen::new("recover", &RECOVERED, Some(1_799_999_990));
+    let restored = |point: &str, bytes: u64| json!({"consistency_point": point, "bytes": bytes, "files": 3});
+    pen.start("locate", 1);
+    pen.succeed(
+        500,
+        "locate",
+        1,
+        json!({"set": "0199bbbb-0000-7000-8000-000000000009"}),
+        &[],
+    );
+    pen.start("restore[orders]", 1);
+    pen.start("restore[images]", 1);
+    let orders = restored("2027-01-15T07:59:00Z", 4_000_000);
+    pen.succeed(
+        3_000,
+        "restore[orders]",
+        1,
+        orders,
+        &[("bytes_written", 4e6), ("bytes_total", 4e6)],
+    );
+    pen.start("validate[orders]", 1);
+    pen.succeed(
+        700,
+        "validate[orders]",
+        1,
+        json!({"valid": true, "checks": []}),
+        &[],
+    );
+    for progress in [10, 20] {
+        let progress = Payload::Inline(json!({ "window": progress }));
+        pen.write(
+            8_000,
+            Event::StepCheckpoint {
+                step: "restore[images]".into(),
+                attempt: 1,
+                progress,
+            },
+        );
+    }
+    if reboot {
+        pen.boot = Uuid::from_u128(7);
+    }
+    pen.adopt(40_000, "resumed by hand");
+    pen.write(
+        10,
+        Event::StepReconciled {
+            step: "restore[images]".into(),
+            attempt: 1,
+            verdict: Verdict::Continue,
+            evidence: json!({"files_whole": 61, "files_expected": 90}),
+        },
+    );
+    pen.start("restore[images]", 2);
+    let measures = [("bytes_written", 3e6), ("bytes_kept", 7e6), ("bytes_total", 1e7)];
+    pen.succeed(
+        5_000,
+        "restore[images]",
+        2,
+        restored("2027-01-15T07:50:00Z", 10_000_000),
+        &measures,
+    );
+    pen.start("validate[images]", 1);
+    pen.succeed(
+        1_000,
+        "validate[images]",
+        1,
+        json!({"valid": true, "checks": []}),
+        &[],
+    );
+    pen.start("restore[front]", 1);
+    pen.succeed(1, "restore[front]", 1, json!({"bytes": 0}), &[]);
+    pen.start("validate[front]", 1);
+    pen.succeed(1, "validate[front]", 1, json!({"valid": null, "checks": []}), &[]);
+    pen.start("integrity", 1);
+    pen.succeed(1, "integrity", 1, json!({"operational": null}), &[]);
+    pen.finish(Outcome::Succeeded);
+    pen.evidence()
+}
+
+fn backed_up() -> Evidence {
+    let mut pen = Pen::new("backup", &["orders", "images"], None);
+    for component in ["orders", "images"] {
+        let id = StepId::looped("snapshot", &[component]);
+        pen.start(id.as_str(), 1);
+        let output = json!({"snapshot": "s", "bytes": 5_000_000, "files": 12});
+        pen.succeed(
+            1_500,
+            id.as_str(),
+            1,
+            output,
+            &[("bytes_new", 1.25e6), ("bytes_read", 5e6)],
+        );
+        for tier in ["far", "near"] {
+            let store = StepId::looped("store", &[component, tier]);
+            let verify = StepId::looped("verify", &[component, tier]);
+            pen.start(store.as_str(), 1);
+            if (component, tier) == ("images", "far") {
+                pen.fail(
+                    10,
+                    store.as_str(),
+                    1,
+                    Failure::permanent("tier_unavailable", "tier \"far\" does not answer")
+                        .with_hint("check its URL"),
+                );
+                let why = SkipReason::Needs { failed: store };
+                pen.write(0, Event::StepSkipped { step: verify, why });
+                continue;
+            }
+            pen.succeed(
+                100,
+                store.as_str(),
+                1,
+                json!({"tier": tier}),
+                &[("bytes_written", 1.3e6)],
+            );
+            pen.start(verify.as_str(), 1);
+            pen.succeed(
+                100,
+                verify.as_str(),
+                1,
+                json!({"tier": tier, "verified": true}),
+                &[],
+            );
+        }
+    }
+    pen.start("seal", 1);
+    let sealed = json!({"set": "0199cccc-0000-7000-8000-000000000001", "recovery_ready": false,
+        "rule": "success_rate 0.50 >= 0.95", "components": {"orders": {"consistency_point": "2027-01-15T08:00:00Z"}}});
+    pen.succeed(5, "seal", 1, sealed, &[]);
+    pen.finish(Outcome::Partial);
+    pen.evidence()
+}
+
+#[test]
+fn show_makes_obvious_what_was_continued_after_a_kill() {
+    let evidence = killed_and_resumed(false);
+    insta::assert_snapshot!(text::run(&evidence, Some(&plan(builtin::RECOVER, &RECOVERED))));
+}
+
+#[test]
+fn a_recovery_is_judged_component_by_component() {
+    let evidence = killed_and_resumed(false);
+    let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());
+    insta::assert_snapshot!(text::recovery(&table));
+    // 10 s before the run, then 0.5 + 3 + 0.7 s: the interruption does not touch what was valid before it.
+    assert_eq!(
+        table.components[0].rto.actual,
+        Some(Duration::from_millis(14_200))
+    );
+    // 10 + 0.5 + 3 + 0.7 + 16 + 40 + 0.01 + 5 + 1 s, against 30 s: interruptions count.
+    assert_eq!(
+        table.components[1].rto.actual,
+        Some(Duration::from_millis(76_210))
+    );
+    assert_eq!(table.components[1].rto.met(), Some(false));
+    assert_eq!(table.components[2].valid, Validity::NoData);
+    assert_eq!(table.missed(), ["RTO of images"]);
+}
+
+#[test]
+fn a_figure_that_spans_a_reboot_says_so() {
+    let evidence = killed_and_resumed(true);
+    let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());
+    let uncertain: Vec<bool> = table
+        .components
+        .iter()
+        .map(|row| row.rto.clock_uncertain)
+        .collect();
+    assert_eq!(
+        uncertain,
+        [false, true, true],
+        "only what was valid before the reboot is certain"
+    );
+    assert!(table.system_rto.clock_uncertain);
+}
+
+#[test]
+fn rework_counts_what_was_not_done_again() {
+    let cost = rework(&killed_and_resumed(false));
+    assert_eq!(
+        cost.interruptions.len(),
+        1,
+        "the adoption that began the run interrupts nothing"
+    );
+    assert_eq!(cost.kept, 3, "locate, restore[orders] and validate[orders]");
+    assert_eq!(
+        (cost.bytes_not_redone, cost.bytes_after_resume),
+        (7_000_000, 3_000_000)
+    );
+    assert_eq!(cost.cut_off.len(), 1);
+    assert_eq!(
+        (cost.cut_off[0].verdict, cost.cut_off[0].checkpoints),
+        (Verdict::Continue, 2)
+    );
+    assert!(!cost.ran_once.contains(&"restore[images]".into()));
+    assert_eq!(cost.ran_once.len(), 7);
+}
+
+#[test]
+fn a_component_that_did_not_end_has_no_rto() {
+    let mut evidence = killed_and_resumed(false);
+    evidence.records.truncate(12);
+    let evidence = Evidence::new(evidence.records, BTreeMap::new()).unwrap();
+    let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());
+    assert_eq!(table.components[1].rto.actual, None);
+    assert_eq!(table.components[1].valid, Validity::NoData);
+    assert_eq!(table.system_rto.actual, None);
+}
+
+#[test]
+fn a_backup_shows_each_tier_of_each_component() {
+    let table = backup_table(&backed_up(), &plan(builtin::BACKUP, &["orders", "images"]));
+    insta::assert_snapshot!(text::backup(&table));
+    assert!(table.components[0].whole() && !table.components[1].whole());
+}
+
+#[test]
+fn show_tells_each_failure_once_and_what_was_skipped_for_it() {
+    let evidence = backed_up();
+    insta::assert_snapshot!(text::steps(
+        &evidence,
+        Some(&plan(builtin::BACKUP, &["orders", "images"]))
+    ));
+    let rows = steps::timeline(&evidence, None);
+    assert_eq!(
+        rows.len(),
+        11,
+        "without a plan, the steps that an event has named"
+    );
+}
+
+#[test]
+fn the_four_answers_name_the_run_that_proves_them() {
+    let plan_of = |yaml, components: &[&str]| plan(yaml, components);
+    let system = system();
+    let recovered = killed_and_resumed(false);
+    let at = recovered.state.updated.utc;
+    let mut ready = backup_table(&backed_up(), &plan_of(builtin::BACKUP, &["orders", "images"]));
+    ready.recovery_ready = Some(true);
+    let backups = [Proven {
+        run: recovered.state.id,
+        at,
+        table: ready,
+    }];
+    let recoveries = [Proven {
+        run: recovered.state.id,
+        at,
+        table: recovery_table(&recovered, &plan_of(builtin::RECOVER, &RECOVERED), &system),
+    }];
+    let now = at + Duration::from_secs(600);
+    let findings = Findings {
+        system: &system,
+        backups: &backups,
+        recoveries: &recoveries,
+        interrupted: vec![recovered.state.id],
+        now,
+    };
+    insta::assert_snapshot!("proven", text::status(&status(&findings)));
+    let nothing = Findings {
+        system: &system,
+        backups: &[],
+        recoveries: &[],
+        interrupted: Vec::new(),
+        now,
+    };
+    insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing)));
+}
+
+#[test]
+fn durations_and_bytes_are_short() {
+    for (millis, expect) in [
+        (0, "0 ms"),
+        (830, "830 ms"),
+        (12_490, "12.4 s"),
+        (59_999, "59.9 s"),
+        (200_000, "3m 20s"),
+        (7_500_000, "2h 05m"),
+        (273_600_000, "3d 4h"),
+    ] {
+        assert_eq!(text::duration(Duration::from_millis(millis)), expect);
+    }
+    for (bytes, expect) in [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_500, "1.5 kB"),
+        (40_000_000, "40.0 MB"),
+        (2_340_000_000, "2.3 GB"),
+    ] {
+        assert_eq!(text::bytes(bytes), expect);
+    }
+}
