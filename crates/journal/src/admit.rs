@@ -28,7 +28,12 @@ impl RunHead {
     pub(crate) fn after(before: Option<&Self>, record: &Record, hash: Hash32) -> Option<Self> {
         let mut summary = match (before, &record.event) {
             (Some(before), _) => before.summary.clone(),
-            (None, Event::RunCreated { workflow, trigger, .. }) => RunSummary {
+            (
+                None,
+                Event::RunCreated {
+                    workflow, trigger, ..
+                },
+            ) => RunSummary {
                 run: record.run,
                 workflow: workflow.clone(),
                 trigger: trigger.clone(),
@@ -75,8 +80,15 @@ pub(crate) fn admit(
     for (seq, event) in (append.expected_seq + 1..).zip(append.events) {
         let anchors = matches!(event, Event::RunCreated { .. } | Event::RunFinished { .. });
         let prev = before.as_ref().map_or(Hash32::ZERO, |head| head.hash);
-        let record =
-            Record { run, seq, epoch: append.epoch, time: append.now, prev, head: anchors.then_some(journal), event };
+        let record = Record {
+            run,
+            seq,
+            epoch: append.epoch,
+            time: append.now,
+            prev,
+            head: anchors.then_some(journal),
+            event,
+        };
         let value = codec::encode(&record)?;
         let Some(after) = RunHead::after(before.as_ref(), &record, codec::hash(&value)) else {
             let fault = HistoryFault::Creation(record.event.name());
@@ -92,7 +104,11 @@ pub(crate) fn admit(
         undo.apply(state);
         return Err(illegal.into());
     }
-    Ok(Admitted { records, entries, head })
+    Ok(Admitted {
+        records,
+        entries,
+        head,
+    })
 }
 
 /// Checks an append's (seq, epoch) against the run's head, and that the run is not over.
@@ -108,11 +124,20 @@ pub(crate) fn check_position(head: Option<&RunHead>, append: &Append) -> Result<
     let begins_epoch = head.is_none() || matches!(first, Event::RunAdopted { .. });
     let epoch = found_epoch + u64::from(begins_epoch);
     if append.expected_seq != found_seq || append.epoch != epoch {
-        return Err(JournalError::Conflict { run, found_seq, found_epoch });
+        return Err(JournalError::Conflict {
+            run,
+            found_seq,
+            found_epoch,
+        });
     }
     if head.is_some_and(|head| head.summary.outcome.is_some()) {
         let fault = HistoryFault::AfterEnd(first.name());
-        return Err(IllegalHistory { run, seq: found_seq + 1, fault }.into());
+        return Err(IllegalHistory {
+            run,
+            seq: found_seq + 1,
+            fault,
+        }
+        .into());
     }
     Ok(())
 }
@@ -134,10 +159,13 @@ struct Fields {
 
 impl Undo {
     fn of(state: Option<&RunState>, records: &[Arc<Record>]) -> Self {
-        let steps = records.iter().filter_map(|record| record.event.step()).map(|step| {
-            let before = state.and_then(|state| state.steps.get(step)).cloned();
-            (step.clone(), before)
-        });
+        let steps = records
+            .iter()
+            .filter_map(|record| record.event.step())
+            .map(|step| {
+                let before = state.and_then(|state| state.steps.get(step)).cloned();
+                (step.clone(), before)
+            });
         let steps = steps.collect();
         let run = state.map(|state| Fields {
             updated: state.updated,
@@ -193,7 +221,11 @@ pub(crate) fn check_chain<V: AsRef<[u8]>>(run: RunId, values: &[V]) -> Result<Ve
             let value = value.as_ref();
             let record = codec::decode(&codec::key(run, seq), value)?;
             if record.prev != prev {
-                return Err(JournalError::Corrupt { run, seq, why: "it does not follow the record before it".into() });
+                return Err(JournalError::Corrupt {
+                    run,
+                    seq,
+                    why: "it does not follow the record before it".into(),
+                });
             }
             prev = codec::hash(value);
             Ok(record)
@@ -209,8 +241,14 @@ pub(crate) fn advance<'a>(head: JournalHead, values: impl Iterator<Item = &'a [u
     for value in values {
         hasher.update(&codec::hash(value).0);
     }
-    JournalHead { commit, hash: Hash32(*hasher.finalize().as_bytes()) }
+    JournalHead {
+        commit,
+        hash: Hash32(*hasher.finalize().as_bytes()),
+    }
 }
 
 /// The head of a journal without commits.
-pub(crate) const EMPTY: JournalHead = JournalHead { commit: 0, hash: Hash32::ZERO };
+pub(crate) const EMPTY: JournalHead = JournalHead {
+    commit: 0,
+    hash: Hash32::ZERO,
+};

@@ -80,8 +80,12 @@ pub struct RunFilter {
 impl RunFilter {
     /// Returns whether a run passes; the limit is the lister's.
     pub fn accepts(&self, run: &RunSummary) -> bool {
-        self.workflow.as_ref().is_none_or(|workflow| *workflow == run.workflow)
-            && self.finished.is_none_or(|finished| finished == run.outcome.is_some())
+        self.workflow
+            .as_ref()
+            .is_none_or(|workflow| *workflow == run.workflow)
+            && self
+                .finished
+                .is_none_or(|finished| finished == run.outcome.is_some())
             && self.outcome.is_none_or(|outcome| run.outcome == Some(outcome))
             && self.since.is_none_or(|since| run.created.utc >= since)
     }

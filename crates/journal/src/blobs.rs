@@ -35,7 +35,10 @@ impl Blobs {
                     .map_err(|error| JournalError::io("remove", &entry.path(), error))?;
             }
         }
-        Ok(Self { dir: dir.to_owned(), written: AtomicU64::new(0) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            written: AtomicU64::new(0),
+        })
     }
 
     /// Stores bytes durably and returns their name.
@@ -91,5 +94,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), JournalError> {
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| JournalError::io("sync", dir, error))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|error| JournalError::io("sync", dir, error))
 }

@@ -58,8 +58,11 @@ pub fn hash(value: &[u8]) -> Hash32 {
 /// # Errors
 /// [`JournalError::TooLarge`] and [`JournalError::Unencodable`].
 pub fn encode(record: &Record) -> Result<Vec<u8>, JournalError> {
-    let unencodable =
-        |why: String| JournalError::Unencodable { run: record.run, event: record.event.name(), why };
+    let unencodable = |why: String| JournalError::Unencodable {
+        run: record.run,
+        event: record.event.name(),
+        why,
+    };
     let mut value = Vec::with_capacity(256);
     value.extend([RECORD_FORMAT, if record.head.is_some() { FLAG_HEAD } else { 0 }]);
     value.extend(record.epoch.to_be_bytes());
@@ -72,12 +75,18 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, JournalError> {
         value.extend(head.commit.to_be_bytes());
         value.extend(head.hash.0);
     }
-    rmp_serde::encode::write_named(&mut value, &record.event).map_err(|error| unencodable(error.to_string()))?;
+    rmp_serde::encode::write_named(&mut value, &record.event)
+        .map_err(|error| unencodable(error.to_string()))?;
     let crc = crc(&key(record.run, record.seq), &value);
     value.extend(crc.to_be_bytes());
     if value.len() > MAX_RECORD {
         let (run, event) = (record.run, record.event.name());
-        return Err(JournalError::TooLarge { run, event, bytes: value.len(), limit: MAX_RECORD });
+        return Err(JournalError::TooLarge {
+            run,
+            event,
+            bytes: value.len(),
+            limit: MAX_RECORD,
+        });
     }
     // A value that nests too deep is written without complaint and refused when it is read.
     decode(&key(record.run, record.seq), &value).map_err(|error| unencodable(error.to_string()))?;
@@ -90,14 +99,23 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, JournalError> {
 /// [`JournalError::Corrupt`], or [`JournalError::NewerFormat`] for an intact record of a newer version.
 pub fn decode(at: &Key, value: &[u8]) -> Result<Record, JournalError> {
     let (run, seq) = parse_key(at);
-    let corrupt = |why: &str| JournalError::Corrupt { run, seq, why: why.to_owned() };
+    let corrupt = |why: &str| JournalError::Corrupt {
+        run,
+        seq,
+        why: why.to_owned(),
+    };
     if !is_intact(at, value) {
         return Err(corrupt("its checksum does not match"));
     }
     let mut input = Input(&value[..value.len() - CRC_LEN]);
     let found = input.u8().ok_or_else(|| corrupt("it is empty"))?;
     if found > RECORD_FORMAT {
-        return Err(JournalError::NewerFormat { run, seq, found, supported: RECORD_FORMAT });
+        return Err(JournalError::NewerFormat {
+            run,
+            seq,
+            found,
+            supported: RECORD_FORMAT,
+        });
     }
     let fields = (|| {
         let flags = input.u8()?;
@@ -108,20 +126,45 @@ pub fn decode(at: &Key, value: &[u8]) -> Result<Record, JournalError> {
         let prev = Hash32(input.array()?);
         let head = match flags & FLAG_HEAD {
             0 => None,
-            _ => Some(JournalHead { commit: input.u64()?, hash: Hash32(input.array()?) }),
+            _ => Some(JournalHead {
+                commit: input.u64()?,
+                hash: Hash32(input.array()?),
+            }),
         };
-        Some((epoch, Stamp { utc, boot_ns, boot_id }, prev, head))
+        Some((
+            epoch,
+            Stamp {
+                utc,
+                boot_ns,
+                boot_id,
+            },
+            prev,
+            head,
+        ))
     })();
     let (epoch, time, prev, head) = fields.ok_or_else(|| corrupt("it is cut short"))?;
-    let event: Event = rmp_serde::from_slice(input.0)
-        .map_err(|error| corrupt(&format!("its event cannot be read ({error}); a newer Rekindle may")))?;
-    Ok(Record { run, seq, epoch, time, prev, head, event })
+    let event: Event = rmp_serde::from_slice(input.0).map_err(|error| {
+        corrupt(&format!(
+            "its event cannot be read ({error}); a newer Rekindle may"
+        ))
+    })?;
+    Ok(Record {
+        run,
+        seq,
+        epoch,
+        time,
+        prev,
+        head,
+        event,
+    })
 }
 
 /// Returns whether a value is what was written under that key.
 pub fn is_intact(at: &Key, value: &[u8]) -> bool {
     value.len() >= FIXED_LEN + CRC_LEN
-        && value.split_last_chunk::<CRC_LEN>().is_some_and(|(body, sum)| crc(at, body).to_be_bytes() == *sum)
+        && value
+            .split_last_chunk::<CRC_LEN>()
+            .is_some_and(|(body, sum)| crc(at, body).to_be_bytes() == *sum)
 }
 
 fn crc(key: &Key, body: &[u8]) -> u32 {
@@ -152,5 +195,77 @@ impl<'a> Input<'a> {
 
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{created, stamp};
+
+    fn record() -> Record {
+        let head = Some(JournalHead {
+            commit: 9,
+            hash: Hash32([3; 32]),
+        });
+        let run = RunId(Uuid::from_u128(77));
+        Record {
+            run,
+            seq: 1,
+            epoch: 1,
+            time: stamp(3),
+            prev: Hash32::ZERO,
+            head,
+            event: created("w"),
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_bytes() {
+        let record = record();
+        let value = encode(&record).unwrap();
+        assert_eq!(decode(&key(record.run, record.seq), &value).unwrap(), record);
+        // The layout is persisted: this fails when it changes.
+        assert_eq!(value[..10], [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn each_flipped_bit_of_a_key_or_value_is_corrupt() {
+        let record = record();
+        let (key, value) = (key(record.run, record.seq), encode(&record).unwrap());
+        for bit in 0..(KEY_LEN + value.len()) * 8 {
+            let (mut key, mut value) = (key, value.clone());
+            match bit / 8 {
+                at if at < KEY_LEN => key[at] ^= 1 << (bit % 8),
+                at => value[at - KEY_LEN] ^= 1 << (bit % 8),
+            }
+            let error = decode(&key, &value).unwrap_err();
+            assert!(
+                matches!(error, JournalError::Corrupt { .. }),
+                "bit {bit}: {error}"
+            );
+        }
+        for len in 0..value.len() {
+            assert!(decode(&key, &value[..len]).is_err(), "cut to {len}");
+        }
+    }
+
+    #[test]
+    fn an_intact_record_of_a_newer_version_is_named_as_such() {
+        let record = record();
+        let key = key(record.run, record.seq);
+        let mut value = encode(&record).unwrap();
+        value[0] = 2;
+        let body = value.len() - CRC_LEN;
+        let sum = crc(&key, &value[..body]).to_be_bytes();
+        value[body..].copy_from_slice(&sum);
+        assert!(matches!(
+            decode(&key, &value),
+            Err(JournalError::NewerFormat {
+                found: 2,
+                supported: 1,
+                ..
+            })
+        ));
     }
 }

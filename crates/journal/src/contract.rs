@@ -38,8 +38,14 @@ where
 
 /// Returns a stamp, `seconds` after some instant.
 pub fn stamp(seconds: u64) -> Stamp {
-    let utc = i64::try_from(1_800_000_000 + seconds).ok().and_then(|at| DateTime::from_timestamp(at, 7));
-    Stamp { utc: utc.unwrap_or_default(), boot_ns: seconds * 1_000_000_000, boot_id: Uuid::from_u128(5) }
+    let utc = i64::try_from(1_800_000_000 + seconds)
+        .ok()
+        .and_then(|at| DateTime::from_timestamp(at, 7));
+    Stamp {
+        utc: utc.unwrap_or_default(),
+        boot_ns: seconds * 1_000_000_000,
+        boot_id: Uuid::from_u128(5),
+    }
 }
 
 /// Returns the event that begins a run of `workflow`.
@@ -57,34 +63,63 @@ pub fn created(workflow: &str) -> Event {
 
 /// Returns the event that begins attempt `attempt` of step `step`.
 pub fn started(step: &str, attempt: u32) -> Event {
-    Event::StepStarted { step: StepId::from(step), attempt }
+    Event::StepStarted {
+        step: StepId::from(step),
+        attempt,
+    }
 }
 
 /// Returns a checkpoint of attempt 1 of step `step`.
 pub fn checkpoint(step: &str, progress: Value) -> Event {
-    Event::StepCheckpoint { step: StepId::from(step), attempt: 1, progress: Payload::Inline(progress) }
+    Event::StepCheckpoint {
+        step: StepId::from(step),
+        attempt: 1,
+        progress: Payload::Inline(progress),
+    }
 }
 
 /// Returns the success of attempt 1 of step `step`.
 pub fn succeeded(step: &str) -> Event {
     let measures = Measures::from([("bytes_read".to_owned(), 12.5)]);
     let output = Payload::Inline(json!({"ok": true, "n": -3, "x": 0.25, "list": [null, "ü"]}));
-    Event::StepSucceeded { step: StepId::from(step), attempt: 1, output, measures }
+    Event::StepSucceeded {
+        step: StepId::from(step),
+        attempt: 1,
+        output,
+        measures,
+    }
 }
 
 /// Returns the end of a run.
 pub fn finished(outcome: Outcome) -> Event {
-    Event::RunFinished { outcome, summary: json!({"steps": 2}) }
+    Event::RunFinished {
+        outcome,
+        summary: json!({"steps": 2}),
+    }
 }
 
 /// Returns an append to `run` by the holder of `epoch`.
 pub fn append_to(run: RunId, expected_seq: u64, epoch: u64, events: Vec<Event>) -> Append {
-    Append { run, expected_seq, epoch, events, now: stamp(expected_seq) }
+    Append {
+        run,
+        expected_seq,
+        epoch,
+        events,
+        now: stamp(expected_seq),
+    }
 }
 
 fn adopted(epoch: u64) -> Event {
-    let worker = Worker { host: "h".into(), pid: 7, version: "0".into() };
-    Event::RunAdopted { epoch, worker, why: "its owner died".into() }
+    let worker = Worker {
+        host: "h".into(),
+        pid: 7,
+        version: "0".into(),
+    };
+    Event::RunAdopted {
+        epoch,
+        worker,
+        why: "its owner died".into(),
+    }
 }
 
 fn ok<T, E: Display>(result: Result<T, E>) -> T {
@@ -103,30 +138,64 @@ fn err<T: Debug, E>(result: Result<T, E>) -> E {
 
 async fn what_is_appended_is_read(journal: &impl Journal) {
     let run = RunId::new(&stamp(0));
-    let mut expected = ok(journal.append(append_to(run, 0, 1, vec![created("backup"), started("a", 1)])).await);
-    expected.extend(ok(journal.append(append_to(run, 2, 1, vec![checkpoint("a", json!({"done": 3}))])).await));
+    let mut expected = ok(journal
+        .append(append_to(run, 0, 1, vec![created("backup"), started("a", 1)]))
+        .await);
+    expected.extend(ok(journal
+        .append(append_to(run, 2, 1, vec![checkpoint("a", json!({"done": 3}))]))
+        .await));
     let last = vec![succeeded("a"), finished(Outcome::Succeeded)];
     expected.extend(ok(journal.append(append_to(run, 3, 1, last)).await));
-    assert_eq!(ok(journal.read(run).await), expected, "read differs from what append returned");
-    assert_eq!(ok(RunState::from_records(&expected)).outcome, Some(Outcome::Succeeded));
+    assert_eq!(
+        ok(journal.read(run).await),
+        expected,
+        "read differs from what append returned"
+    );
+    assert_eq!(
+        ok(RunState::from_records(&expected)).outcome,
+        Some(Outcome::Succeeded)
+    );
     let unknown = RunId::new(&stamp(9));
     assert!(matches!(err(journal.read(unknown).await), JournalError::UnknownRun(run) if run == unknown));
 }
 
 async fn records_are_numbered_chained_and_anchored(journal: &impl Journal) {
     let (one, two) = (RunId::new(&stamp(0)), RunId::new(&stamp(1)));
-    ok(journal.append(append_to(one, 0, 1, vec![created("a"), started("s", 1)])).await);
+    ok(journal
+        .append(append_to(one, 0, 1, vec![created("a"), started("s", 1)]))
+        .await);
     ok(journal.append(append_to(two, 0, 1, vec![created("b")])).await);
-    ok(journal.append(append_to(one, 2, 1, vec![succeeded("s"), finished(Outcome::Succeeded)])).await);
+    ok(journal
+        .append(append_to(
+            one,
+            2,
+            1,
+            vec![succeeded("s"), finished(Outcome::Succeeded)],
+        ))
+        .await);
     let records = ok(journal.read(one).await);
-    assert!(records.iter().map(|record| record.seq).eq(1..=4), "numbers have gaps");
+    assert!(
+        records.iter().map(|record| record.seq).eq(1..=4),
+        "numbers have gaps"
+    );
     let mut prev = Hash32::ZERO;
     for record in &records {
-        assert_eq!(record.prev, prev, "record {} does not follow the one before it", record.seq);
+        assert_eq!(
+            record.prev, prev,
+            "record {} does not follow the one before it",
+            record.seq
+        );
         prev = codec::hash(&ok(codec::encode(record)));
     }
-    let commits: Vec<_> = records.iter().map(|record| record.head.map(|head| head.commit)).collect();
-    assert_eq!(commits, [Some(0), None, None, Some(2)], "the journal's head is not on the first and last record");
+    let commits: Vec<_> = records
+        .iter()
+        .map(|record| record.head.map(|head| head.commit))
+        .collect();
+    assert_eq!(
+        commits,
+        [Some(0), None, None, Some(2)],
+        "the journal's head is not on the first and last record"
+    );
     let other = ok(journal.read(two).await);
     assert_eq!(other[0].head.map(|head| head.commit), Some(1));
     assert_ne!(other[0].head.map(|head| head.hash), Some(Hash32::ZERO));
@@ -134,45 +203,94 @@ async fn records_are_numbered_chained_and_anchored(journal: &impl Journal) {
 
 async fn a_stale_position_is_a_conflict(journal: &impl Journal) {
     let run = RunId::new(&stamp(0));
-    ok(journal.append(append_to(run, 0, 1, vec![created("a"), started("s", 1)])).await);
+    ok(journal
+        .append(append_to(run, 0, 1, vec![created("a"), started("s", 1)]))
+        .await);
     for (seq, epoch) in [(0, 1), (1, 1), (3, 1), (2, 0), (2, 2)] {
-        let error = err(journal.append(append_to(run, seq, epoch, vec![succeeded("s")])).await);
-        let conflict = matches!(error, JournalError::Conflict { found_seq: 2, found_epoch: 1, .. });
+        let error = err(journal
+            .append(append_to(run, seq, epoch, vec![succeeded("s")]))
+            .await);
+        let conflict = matches!(
+            error,
+            JournalError::Conflict {
+                found_seq: 2,
+                found_epoch: 1,
+                ..
+            }
+        );
         assert!(conflict, "position ({seq}, {epoch}): {error}");
     }
-    let unknown = err(journal.append(append_to(RunId::new(&stamp(1)), 3, 1, vec![started("s", 1)])).await);
+    let unknown = err(journal
+        .append(append_to(RunId::new(&stamp(1)), 3, 1, vec![started("s", 1)]))
+        .await);
     assert!(matches!(unknown, JournalError::UnknownRun(_)), "{unknown}");
-    let early = err(journal.append(append_to(RunId::new(&stamp(2)), 0, 2, vec![created("a")])).await);
-    assert!(matches!(early, JournalError::Conflict { found_seq: 0, found_epoch: 0, .. }), "{early}");
+    let early = err(journal
+        .append(append_to(RunId::new(&stamp(2)), 0, 2, vec![created("a")]))
+        .await);
+    assert!(
+        matches!(
+            early,
+            JournalError::Conflict {
+                found_seq: 0,
+                found_epoch: 0,
+                ..
+            }
+        ),
+        "{early}"
+    );
     assert_eq!(ok(journal.read(run).await).len(), 2);
 }
 
 async fn an_adoption_fences_the_epoch_before_it(journal: &impl Journal) {
     let run = RunId::new(&stamp(0));
-    ok(journal.append(append_to(run, 0, 1, vec![created("a"), started("s", 1)])).await);
+    ok(journal
+        .append(append_to(run, 0, 1, vec![created("a"), started("s", 1)]))
+        .await);
     for (epoch, event) in [(1, 1), (3, 3)] {
-        let skipped = err(journal.append(append_to(run, 2, epoch, vec![adopted(event)])).await);
+        let skipped = err(journal
+            .append(append_to(run, 2, epoch, vec![adopted(event)]))
+            .await);
         assert!(matches!(skipped, JournalError::Conflict { .. }), "{skipped}");
     }
     let lying = err(journal.append(append_to(run, 2, 2, vec![adopted(3)])).await);
     assert!(matches!(lying, JournalError::Illegal(_)), "{lying}");
-    ok(journal.append(append_to(run, 2, 2, vec![adopted(2), checkpoint("s", json!(1))])).await);
+    ok(journal
+        .append(append_to(run, 2, 2, vec![adopted(2), checkpoint("s", json!(1))]))
+        .await);
     let fenced = err(journal.append(append_to(run, 4, 1, vec![succeeded("s")])).await);
-    assert!(matches!(fenced, JournalError::Conflict { found_epoch: 2, .. }), "{fenced}");
+    assert!(
+        matches!(fenced, JournalError::Conflict { found_epoch: 2, .. }),
+        "{fenced}"
+    );
     ok(journal.append(append_to(run, 4, 2, vec![succeeded("s")])).await);
-    let epochs: Vec<_> = ok(journal.read(run).await).iter().map(|record| record.epoch).collect();
+    let epochs: Vec<_> = ok(journal.read(run).await)
+        .iter()
+        .map(|record| record.epoch)
+        .collect();
     assert_eq!(epochs, [1, 1, 2, 2, 2]);
 }
 
 async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
     let run = RunId::new(&stamp(0));
     let illegal = |error: JournalError| assert!(matches!(error, JournalError::Illegal(_)), "{error}");
-    illegal(err(journal.append(append_to(run, 0, 1, vec![started("s", 1)])).await));
-    illegal(err(journal.append(append_to(run, 0, 1, vec![created("a"), succeeded("s")])).await));
-    assert!(matches!(err(journal.read(run).await), JournalError::UnknownRun(_)), "half of a new run was kept");
-    ok(journal.append(append_to(run, 0, 1, vec![created("a"), started("s", 1)])).await);
+    illegal(err(journal
+        .append(append_to(run, 0, 1, vec![started("s", 1)]))
+        .await));
+    illegal(err(journal
+        .append(append_to(run, 0, 1, vec![created("a"), succeeded("s")]))
+        .await));
+    assert!(
+        matches!(err(journal.read(run).await), JournalError::UnknownRun(_)),
+        "half of a new run was kept"
+    );
+    ok(journal
+        .append(append_to(run, 0, 1, vec![created("a"), started("s", 1)]))
+        .await);
     // Each goes wrong at its last event; what came before must leave no trace in the fold either.
-    let cancel = Event::CancelRequested { by: "p".into(), why: None };
+    let cancel = Event::CancelRequested {
+        by: "p".into(),
+        why: None,
+    };
     for events in [
         vec![succeeded("s"), started("t", 1), started("t", 1)],
         vec![cancel, started("s", 2)],
@@ -180,12 +298,20 @@ async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
     ] {
         illegal(err(journal.append(append_to(run, 2, 1, events)).await));
     }
-    illegal(err(journal.append(append_to(run, 2, 2, vec![adopted(2), started("s", 1)])).await));
+    illegal(err(journal
+        .append(append_to(run, 2, 2, vec![adopted(2), started("s", 1)]))
+        .await));
     let nothing = err(journal.append(append_to(run, 2, 1, Vec::new())).await);
     assert!(matches!(nothing, JournalError::Empty(_)), "{nothing}");
-    ok(journal.append(append_to(run, 2, 1, vec![succeeded("s"), started("t", 1)])).await);
-    ok(journal.append(append_to(run, 4, 1, vec![finished(Outcome::Failed)])).await);
-    illegal(err(journal.append(append_to(run, 5, 1, vec![succeeded("t")])).await));
+    ok(journal
+        .append(append_to(run, 2, 1, vec![succeeded("s"), started("t", 1)]))
+        .await);
+    ok(journal
+        .append(append_to(run, 4, 1, vec![finished(Outcome::Failed)]))
+        .await);
+    illegal(err(journal
+        .append(append_to(run, 5, 1, vec![succeeded("t")]))
+        .await));
     illegal(err(journal.append(append_to(run, 5, 2, vec![adopted(2)])).await));
     let records = ok(journal.read(run).await);
     assert_eq!(ok(RunState::from_records(&records)).cancel, None);
@@ -194,15 +320,29 @@ async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
 
 async fn an_event_that_does_not_fit_a_record_is_refused(journal: &impl Journal) {
     let run = RunId::new(&stamp(0));
-    ok(journal.append(append_to(run, 0, 1, vec![created("a"), started("s", 1)])).await);
+    ok(journal
+        .append(append_to(run, 0, 1, vec![created("a"), started("s", 1)]))
+        .await);
     let large = "x".repeat(codec::MAX_RECORD);
-    let error = err(journal.append(append_to(run, 2, 1, vec![checkpoint("s", json!(large))])).await);
-    let named = matches!(error, JournalError::TooLarge { event: "step_checkpoint", bytes, .. } if bytes > 4096);
+    let error = err(journal
+        .append(append_to(run, 2, 1, vec![checkpoint("s", json!(large))]))
+        .await);
+    let named =
+        matches!(error, JournalError::TooLarge { event: "step_checkpoint", bytes, .. } if bytes > 4096);
     assert!(named, "{error}");
     let deep = (0..1500).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
-    let error = err(journal.append(append_to(run, 2, 1, vec![checkpoint("s", deep)])).await);
+    let error = err(journal
+        .append(append_to(run, 2, 1, vec![checkpoint("s", deep)]))
+        .await);
     assert!(matches!(error, JournalError::Unencodable { .. }), "{error}");
-    ok(journal.append(append_to(run, 2, 1, vec![checkpoint("s", json!("x".repeat(3000)))])).await);
+    ok(journal
+        .append(append_to(
+            run,
+            2,
+            1,
+            vec![checkpoint("s", json!("x".repeat(3000)))],
+        ))
+        .await);
     assert_eq!(ok(journal.read(run).await).len(), 3);
 }
 
@@ -211,36 +351,101 @@ async fn runs_are_listed_newest_first_and_filtered(journal: &impl Journal) {
     for at in 0..6 {
         let run = RunId::new(&stamp(at));
         let workflow = if at % 2 == 0 { "backup" } else { "recover" };
-        let append = Append { now: stamp(at), ..append_to(run, 0, 1, vec![created(workflow)]) };
+        let append = Append {
+            now: stamp(at),
+            ..append_to(run, 0, 1, vec![created(workflow)])
+        };
         ok(journal.append(append).await);
         runs.push(run);
     }
-    ok(journal.append(append_to(runs[1], 1, 1, vec![finished(Outcome::Partial)])).await);
+    ok(journal
+        .append(append_to(runs[1], 1, 1, vec![finished(Outcome::Partial)]))
+        .await);
     runs.reverse();
     let list = async |filter: RunFilter| -> Vec<RunId> {
-        ok(journal.runs(&filter).await).iter().map(|summary| summary.run).collect()
+        ok(journal.runs(&filter).await)
+            .iter()
+            .map(|summary| summary.run)
+            .collect()
     };
     assert_eq!(list(RunFilter::default()).await, runs);
     let all = RunFilter::default;
-    assert_eq!(list(RunFilter { limit: Some(2), ..all() }).await, runs[..2]);
-    assert_eq!(list(RunFilter { finished: Some(true), ..all() }).await, [runs[4]]);
-    assert_eq!(list(RunFilter { outcome: Some(Outcome::Partial), ..all() }).await, [runs[4]]);
-    assert_eq!(list(RunFilter { finished: Some(false), ..all() }).await.len(), 5);
-    assert_eq!(list(RunFilter { since: Some(stamp(4).utc), ..all() }).await, runs[..2]);
-    let backups = RunFilter { workflow: Some("backup".into()), limit: Some(2), ..all() };
+    assert_eq!(
+        list(RunFilter {
+            limit: Some(2),
+            ..all()
+        })
+        .await,
+        runs[..2]
+    );
+    assert_eq!(
+        list(RunFilter {
+            finished: Some(true),
+            ..all()
+        })
+        .await,
+        [runs[4]]
+    );
+    assert_eq!(
+        list(RunFilter {
+            outcome: Some(Outcome::Partial),
+            ..all()
+        })
+        .await,
+        [runs[4]]
+    );
+    assert_eq!(
+        list(RunFilter {
+            finished: Some(false),
+            ..all()
+        })
+        .await
+        .len(),
+        5
+    );
+    assert_eq!(
+        list(RunFilter {
+            since: Some(stamp(4).utc),
+            ..all()
+        })
+        .await,
+        runs[..2]
+    );
+    let backups = RunFilter {
+        workflow: Some("backup".into()),
+        limit: Some(2),
+        ..all()
+    };
     assert_eq!(list(backups).await, [runs[1], runs[3]]);
-    let summary = &ok(journal.runs(&RunFilter { finished: Some(true), ..all() }).await)[0];
-    assert_eq!((summary.seq, summary.epoch, summary.trigger.as_str()), (2, 1, "contract"));
-    assert_eq!((summary.created, summary.workflow.as_str()), (stamp(4 - 3), "recover"));
+    let summary = &ok(journal
+        .runs(&RunFilter {
+            finished: Some(true),
+            ..all()
+        })
+        .await)[0];
+    assert_eq!(
+        (summary.seq, summary.epoch, summary.trigger.as_str()),
+        (2, 1, "contract")
+    );
+    assert_eq!(
+        (summary.created, summary.workflow.as_str()),
+        (stamp(4 - 3), "recover")
+    );
 }
 
 async fn subscribers_see_every_record_in_order(journal: &impl Journal) {
     let mut receiver = journal.subscribe();
     let run = RunId::new(&stamp(0));
-    let mut sent = ok(journal.append(append_to(run, 0, 1, vec![created("a"), started("s", 1)])).await);
+    let mut sent = ok(journal
+        .append(append_to(run, 0, 1, vec![created("a"), started("s", 1)]))
+        .await);
     err(journal.append(append_to(run, 0, 1, vec![created("a")])).await);
-    sent.extend(ok(journal.append(append_to(run, 2, 1, vec![succeeded("s")])).await));
-    let seen: Vec<Record> = std::iter::from_fn(|| receiver.try_recv().ok()).map(|record| (*record).clone()).collect();
+    sent.extend(ok(journal
+        .append(append_to(run, 2, 1, vec![succeeded("s")]))
+        .await));
+    let seen: Vec<Record> = std::iter::from_fn(|| receiver.try_recv().ok())
+        .map(|record| (*record).clone())
+        .collect();
     assert_eq!(seen, sent);
 }
 
@@ -248,16 +453,25 @@ async fn blobs_are_kept_by_their_hash(journal: &impl Journal) {
     for bytes in [Vec::new(), vec![7; 200_000]] {
         let hash = ok(journal.put_blob(bytes.clone()).await);
         assert_eq!(hash, codec::hash(&bytes));
-        assert_eq!(ok(journal.put_blob(bytes.clone()).await), hash, "storing twice is one blob");
+        assert_eq!(
+            ok(journal.put_blob(bytes.clone()).await),
+            hash,
+            "storing twice is one blob"
+        );
         assert_eq!(ok(journal.blob(hash).await), bytes);
     }
     let unknown = err(journal.blob(Hash32::ZERO).await);
-    assert!(matches!(unknown, JournalError::UnknownBlob(Hash32::ZERO)), "{unknown}");
+    assert!(
+        matches!(unknown, JournalError::UnknownBlob(Hash32::ZERO)),
+        "{unknown}"
+    );
 }
 
 async fn of_concurrent_appends_at_one_position_one_wins<J: Journal + 'static>(journal: Arc<J>) {
     let run = RunId::new(&stamp(0));
-    ok(journal.append(append_to(run, 0, 1, vec![created("a"), started("s", 1)])).await);
+    ok(journal
+        .append(append_to(run, 0, 1, vec![created("a"), started("s", 1)]))
+        .await);
     let tasks: Vec<_> = (0..32)
         .map(|n| {
             let journal = Arc::clone(&journal);

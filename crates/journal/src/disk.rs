@@ -77,7 +77,11 @@ impl SledJournal {
             .name("journal-writer".into())
             .spawn(move || writer.run(&requests))
             .map_err(|error| JournalError::io("start the writer of", &shared.log_dir, error))?;
-        Ok(Self { shared, queue: Some(queue), writer: Some(writer) })
+        Ok(Self {
+            shared,
+            queue: Some(queue),
+            writer: Some(writer),
+        })
     }
 
     /// Commits what is queued, closes sled and gives the lock up.
@@ -93,10 +97,20 @@ impl SledJournal {
 
     /// Returns what the writer has done since the journal was opened.
     pub fn stats(&self) -> Stats {
-        let Counters { commits, appends, records, largest_group } = &self.shared.counters;
+        let Counters {
+            commits,
+            appends,
+            records,
+            largest_group,
+        } = &self.shared.counters;
         let [commits, appends, records, largest_group] =
             [commits, appends, records, largest_group].map(|counter| counter.load(Ordering::Relaxed));
-        Stats { commits, appends, records, largest_group }
+        Stats {
+            commits,
+            appends,
+            records,
+            largest_group,
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -123,8 +137,14 @@ impl Drop for SledJournal {
 impl Journal for SledJournal {
     async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.queue.as_ref().is_some_and(|queue| queue.send(Request { append, reply }).is_ok());
-        let ended = || self.shared.poison(&JournalError::Index("the writer has ended unexpectedly".into()));
+        let sent = self
+            .queue
+            .as_ref()
+            .is_some_and(|queue| queue.send(Request { append, reply }).is_ok());
+        let ended = || {
+            self.shared
+                .poison(&JournalError::Index("the writer has ended unexpectedly".into()))
+        };
         if !sent {
             return Err(ended());
         }
@@ -143,7 +163,12 @@ impl Journal for SledJournal {
                 if filter.limit.is_some_and(|limit| runs.len() >= limit) {
                     break;
                 }
-                runs.extend(run?.1.head().map(|head| head.summary.clone()).filter(|run| filter.accepts(run)));
+                runs.extend(
+                    run?.1
+                        .head()
+                        .map(|head| head.summary.clone())
+                        .filter(|run| filter.accepts(run)),
+                );
             }
             Ok(runs)
         })
@@ -170,11 +195,15 @@ impl Journal for SledJournal {
 impl Shared {
     /// Ends the journal, and returns the error that everybody gets from now on.
     pub(crate) fn poison(&self, error: &JournalError) -> JournalError {
-        JournalError::Poisoned { why: self.poison.get_or_init(|| error.to_string()).clone() }
+        JournalError::Poisoned {
+            why: self.poison.get_or_init(|| error.to_string()).clone(),
+        }
     }
 
     pub(crate) fn check_poison(&self) -> Result<(), JournalError> {
-        self.poison.get().map_or(Ok(()), |why| Err(JournalError::Poisoned { why: why.clone() }))
+        self.poison
+            .get()
+            .map_or(Ok(()), |why| Err(JournalError::Poisoned { why: why.clone() }))
     }
 
     /// Reads a run from sled, checked; what fails there is taken from the log and put back.
@@ -199,9 +228,10 @@ impl Shared {
             }
         }
         let records = assemble(&head, &values).map_err(|error| match error {
-            JournalError::Corrupt { seq, why, .. } => {
-                JournalError::Quarantined { run, why: format!("record {seq}: {why}, in sled and in the log") }
-            }
+            JournalError::Corrupt { seq, why, .. } => JournalError::Quarantined {
+                run,
+                why: format!("record {seq}: {why}, in sled and in the log"),
+            },
             other => other,
         })?;
         tracing::warn!(%run, records = repaired.len(), "records were damaged in sled and repaired from the log");
@@ -213,15 +243,21 @@ impl Shared {
 }
 
 /// Puts a run together and checks each record, the chain, and that it ends where the run's head says.
-pub(crate) fn assemble(
-    head: &RunHead,
-    values: &HashMap<u64, Vec<u8>>,
-) -> Result<Vec<Record>, JournalError> {
+pub(crate) fn assemble(head: &RunHead, values: &HashMap<u64, Vec<u8>>) -> Result<Vec<Record>, JournalError> {
     let run = head.summary.run;
-    let corrupt = |seq, why: &str| JournalError::Corrupt { run, seq, why: why.to_owned() };
+    let corrupt = |seq, why: &str| JournalError::Corrupt {
+        run,
+        seq,
+        why: why.to_owned(),
+    };
     let last = head.summary.seq;
     let chain: Result<Vec<&[u8]>, _> = (1..=last)
-        .map(|seq| values.get(&seq).map(Vec::as_slice).ok_or_else(|| corrupt(seq, "it is missing")))
+        .map(|seq| {
+            values
+                .get(&seq)
+                .map(Vec::as_slice)
+                .ok_or_else(|| corrupt(seq, "it is missing"))
+        })
         .collect();
     let chain = chain?;
     let records = admit::check_chain(run, &chain)?;

@@ -129,8 +129,14 @@ impl JournalError {
     /// Returns a typed error for a failed system call; a full disk or quota has a variant of its own.
     pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path: path.to_owned() },
-            _ => Self::Io { what, path: path.to_owned(), source: Arc::new(source) },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
+                path: path.to_owned(),
+            },
+            _ => Self::Io {
+                what,
+                path: path.to_owned(),
+                source: Arc::new(source),
+            },
         }
     }
 }

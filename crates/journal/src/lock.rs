@@ -18,15 +18,23 @@ impl Lock {
     /// Takes the lock, or says who holds it.
     pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
         let io = |error| JournalError::io("open the lock", path, error);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
                 // The owner may be just writing it; then its id is not told.
                 let _ = file.read_to_string(&mut text);
-                return Err(OpenError::Held { path: path.to_owned(), pid: text.trim().parse().ok() });
+                return Err(OpenError::Held {
+                    path: path.to_owned(),
+                    pid: text.trim().parse().ok(),
+                });
             }
             Err(error) => return Err(JournalError::io("lock", path, error.into()).into()),
         }

@@ -77,22 +77,43 @@ pub(crate) fn scan(
     mut visit: impl FnMut(Commit<'_>) -> Result<(), JournalError>,
 ) -> Result<Scanned, OpenError> {
     let segments = segments(dir)?;
-    let mut scanned = Scanned { head: admit::EMPTY, damage: Vec::new(), segments: segments.len(), tail: None };
+    let mut scanned = Scanned {
+        head: admit::EMPTY,
+        damage: Vec::new(),
+        segments: segments.len(),
+        tail: None,
+    };
     for (at, (number, path)) in segments.iter().enumerate() {
         let last = at + 1 == segments.len();
         let bytes = fs::read(path).map_err(|error| JournalError::io("read", path, error))?;
         let mut damage = |offset: usize, what: String| {
-            scanned.damage.push(Damage { segment: path.clone(), offset: offset as u64, what });
+            scanned.damage.push(Damage {
+                segment: path.clone(),
+                offset: offset as u64,
+                what,
+            });
         };
         if at > 0 && segments[at - 1].0 + 1 != *number {
-            damage(0, format!("segments {} to {} are missing", segments[at - 1].0 + 1, number - 1));
+            damage(
+                0,
+                format!(
+                    "segments {} to {} are missing",
+                    segments[at - 1].0 + 1,
+                    number - 1
+                ),
+            );
         }
         let header = SegmentHeader::parse(&bytes);
         // A crash while the segment was created leaves a header cut short, or one of zeros, and nothing else.
-        let unborn = last && bytes.len() <= SEGMENT_HEADER && (bytes.len() < SEGMENT_HEADER || is_zero(&bytes));
+        let unborn =
+            last && bytes.len() <= SEGMENT_HEADER && (bytes.len() < SEGMENT_HEADER || is_zero(&bytes));
         match header {
             Some(SegmentHeader { version: found, .. }) if found > LOG_FORMAT => {
-                return Err(OpenError::NewerFormat { path: path.clone(), found, supported: LOG_FORMAT });
+                return Err(OpenError::NewerFormat {
+                    path: path.clone(),
+                    found,
+                    supported: LOG_FORMAT,
+                });
             }
             Some(header) if header.number != *number => {
                 damage(0, format!("it says that it is segment {}", header.number));
@@ -100,7 +121,13 @@ pub(crate) fn scan(
             Some(header) => {
                 let first = at == 0 && header.base.commit > 0;
                 if first || (at > 0 && header.base != scanned.head) {
-                    damage(0, format!("it follows commit {}, found {}", header.base.commit, scanned.head.commit));
+                    damage(
+                        0,
+                        format!(
+                            "it follows commit {}, found {}",
+                            header.base.commit, scanned.head.commit
+                        ),
+                    );
                 }
                 scanned.head = header.base;
             }
@@ -116,24 +143,45 @@ pub(crate) fn scan(
         };
         for piece in frame::scan(&bytes, last) {
             match piece {
-                Piece::Frame { offset, end, head, entries } => {
+                Piece::Frame {
+                    offset,
+                    end,
+                    head,
+                    entries,
+                } => {
                     let values = entries.iter().map(|(_, value)| *value);
                     if admit::advance(scanned.head, values) != head {
                         let before = scanned.head.commit;
-                        damage(offset, format!("commit {} does not follow commit {before}", head.commit));
+                        damage(
+                            offset,
+                            format!("commit {} does not follow commit {before}", head.commit),
+                        );
                     }
                     scanned.head = head;
                     tail.last_frame = Some((offset as u64, end as u64));
                     tail.end = tail.end.map(|_| end as u64);
-                    visit(Commit { head: Some(head), entries, hurt: Vec::new() })?;
+                    visit(Commit {
+                        head: Some(head),
+                        entries,
+                        hurt: Vec::new(),
+                    })?;
                 }
-                Piece::Damage { offset, head, salvaged, hurt } => {
+                Piece::Damage {
+                    offset,
+                    head,
+                    salvaged,
+                    hurt,
+                } => {
                     damage(offset, "a frame does not check".to_owned());
                     if let Some(head) = head {
                         scanned.head = head;
                     }
                     tail.end = None;
-                    visit(Commit { head, entries: salvaged, hurt })?;
+                    visit(Commit {
+                        head,
+                        entries: salvaged,
+                        hurt,
+                    })?;
                 }
                 Piece::Torn { .. } => {}
             }
@@ -158,7 +206,10 @@ pub(crate) fn values_of(dir: &Path, run: RunId) -> Result<HashMap<u64, Vec<u8>>,
     match scanned {
         Ok(_) => Ok(values),
         Err(OpenError::Journal(error)) => Err(error),
-        Err(other) => Err(JournalError::Quarantined { run, why: other.to_string() }),
+        Err(other) => Err(JournalError::Quarantined {
+            run,
+            why: other.to_string(),
+        }),
     }
 }
 
@@ -173,7 +224,13 @@ impl Log {
         scanned: &Scanned,
         head: JournalHead,
     ) -> Result<(Self, u64), JournalError> {
-        let mut log = Self { dir: dir.to_owned(), segment_bytes, head, number: 0, open: None };
+        let mut log = Self {
+            dir: dir.to_owned(),
+            segment_bytes,
+            head,
+            number: 0,
+            open: None,
+        };
         let Some(tail) = &scanned.tail else {
             return Ok((log, 0));
         };
@@ -189,7 +246,11 @@ impl Log {
             }
             return Ok((log, 0));
         };
-        let file = OpenOptions::new().read(true).write(true).open(&tail.path).map_err(io("open"))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&tail.path)
+            .map_err(io("open"))?;
         if end < tail.file_len {
             file.set_len(end).map_err(io("truncate"))?;
         }
@@ -203,7 +264,11 @@ impl Log {
         file.sync_all().map_err(io("sync"))?;
         sync_dir(dir)?;
         if head == scanned.head {
-            log.open = Some(Segment { file, path: tail.path.clone(), len: end });
+            log.open = Some(Segment {
+                file,
+                path: tail.path.clone(),
+                len: end,
+            });
         }
         Ok((log, tail.file_len - end))
     }
@@ -225,10 +290,16 @@ impl Log {
                 self.open.insert(next)
             }
         };
-        let written = segment.file.write_all_at(&bytes, segment.len).and_then(|()| segment.file.sync_data());
+        let written = segment
+            .file
+            .write_all_at(&bytes, segment.len)
+            .and_then(|()| segment.file.sync_data());
         if let Err(error) = written {
             // Nobody was told that it is durable; as far as the disk lets us, it was never there.
-            let _ = segment.file.set_len(segment.len).and_then(|()| segment.file.sync_data());
+            let _ = segment
+                .file
+                .set_len(segment.len)
+                .and_then(|()| segment.file.sync_data());
             return Err(JournalError::io("write", &segment.path, error));
         }
         segment.len += bytes.len() as u64;
@@ -239,17 +310,30 @@ impl Log {
     fn create_segment(&mut self) -> Result<Segment, JournalError> {
         let number = self.number + 1;
         let path = self.dir.join(format!("{number:010}"));
-        let header = SegmentHeader { version: LOG_FORMAT, number, base: self.head }.encode();
+        let header = SegmentHeader {
+            version: LOG_FORMAT,
+            number,
+            base: self.head,
+        }
+        .encode();
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .open(&path)
-            .and_then(|file| file.write_all_at(&header, 0).and_then(|()| file.sync_all()).map(|()| file))
+            .and_then(|file| {
+                file.write_all_at(&header, 0)
+                    .and_then(|()| file.sync_all())
+                    .map(|()| file)
+            })
             .map_err(|error| JournalError::io("create", &path, error))?;
         sync_dir(&self.dir)?;
         self.number = number;
-        Ok(Segment { file, path, len: header.len() as u64 })
+        Ok(Segment {
+            file,
+            path,
+            len: header.len() as u64,
+        })
     }
 }
 

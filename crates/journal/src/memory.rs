@@ -41,8 +41,15 @@ struct Run {
 impl MemoryJournal {
     /// Returns an empty journal.
     pub fn new() -> Self {
-        let inner = Inner { head: admit::EMPTY, runs: BTreeMap::new(), blobs: HashMap::new() };
-        Self { inner: Arc::new(Mutex::new(inner)), records: broadcast::Sender::new(SUBSCRIBER_BACKLOG) }
+        let inner = Inner {
+            head: admit::EMPTY,
+            runs: BTreeMap::new(),
+            blobs: HashMap::new(),
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            records: broadcast::Sender::new(SUBSCRIBER_BACKLOG),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -71,7 +78,10 @@ impl Journal for MemoryJournal {
             run.state = state.take();
         }
         let admitted = admitted?;
-        inner.head = admit::advance(journal, admitted.entries.iter().map(|(_, value)| value.as_slice()));
+        inner.head = admit::advance(
+            journal,
+            admitted.entries.iter().map(|(_, value)| value.as_slice()),
+        );
         let values = admitted.entries.into_iter().map(|(_, value)| value);
         match inner.runs.get_mut(&id) {
             Some(run) => {
@@ -79,14 +89,25 @@ impl Journal for MemoryJournal {
                 run.values.extend(values);
             }
             None => {
-                inner.runs.insert(id, Run { head: admitted.head, state, values: values.collect() });
+                inner.runs.insert(
+                    id,
+                    Run {
+                        head: admitted.head,
+                        state,
+                        values: values.collect(),
+                    },
+                );
             }
         }
         for record in &admitted.records {
             // Nobody may be listening.
             let _ = self.records.send(Arc::clone(record));
         }
-        Ok(admitted.records.iter().map(|record| Record::clone(record)).collect())
+        Ok(admitted
+            .records
+            .iter()
+            .map(|record| Record::clone(record))
+            .collect())
     }
 
     async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
@@ -113,6 +134,10 @@ impl Journal for MemoryJournal {
     }
 
     async fn blob(&self, hash: Hash32) -> Result<Vec<u8>, JournalError> {
-        self.lock().blobs.get(&hash).cloned().ok_or(JournalError::UnknownBlob(hash))
+        self.lock()
+            .blobs
+            .get(&hash)
+            .cloned()
+            .ok_or(JournalError::UnknownBlob(hash))
     }
 }

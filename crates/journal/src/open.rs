@@ -42,7 +42,11 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, sled_timeout: Duration::from_secs(30), segment_bytes: 32 << 20 }
+        Self {
+            cache_bytes: 64 << 20,
+            sled_timeout: Duration::from_secs(30),
+            segment_bytes: 32 << 20,
+        }
     }
 }
 
@@ -114,7 +118,10 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
     report.damage.clone_from(&scanned.damage);
     report.segments = scanned.segments;
 
-    let sled = Sled { dir: dir.join("journal"), options };
+    let sled = Sled {
+        dir: dir.join("journal"),
+        options,
+    };
     let mut store = match sled.open() {
         Ok(store) => store,
         Err(why) => sled.begin_anew(why, &mut report)?,
@@ -167,7 +174,10 @@ impl Sled<'_> {
         tracing::warn!(%why, "sled is set aside and rebuilt from the log");
         report.rebuilt.push(why);
         report.set_aside.extend(store::set_aside(&self.dir)?);
-        self.open().map_err(|why| OpenError::Index { path: self.dir.clone(), why })
+        self.open().map_err(|why| OpenError::Index {
+            path: self.dir.clone(),
+            why,
+        })
     }
 }
 

@@ -31,9 +31,14 @@ pub(crate) fn catch_up(
         let (run, entry) = run.map_err(|error| error.to_string())?;
         known.insert(run, entry.top());
     }
-    match tops.iter().find(|(run, top)| known.get(run).is_none_or(|known| known < top)) {
+    match tops
+        .iter()
+        .find(|(run, top)| known.get(run).is_none_or(|known| known < top))
+    {
         None => Ok(()),
-        Some((run, top)) => Err(format!("it has lost the end of run {run}, which the log has up to record {top}")),
+        Some((run, top)) => Err(format!(
+            "it has lost the end of run {run}, which the log has up to record {top}"
+        )),
     }
 }
 
@@ -81,7 +86,11 @@ pub(crate) fn replay(
             progress.step(&key, seq, value);
             group.push((key, value.to_vec()));
         }
-        if group.len() >= GROUP { apply(&mut group) } else { Ok(()) }
+        if group.len() >= GROUP {
+            apply(&mut group)
+        } else {
+            Ok(())
+        }
     })?;
     apply(&mut group)?;
     report.replayed = commits;
@@ -101,7 +110,11 @@ pub(crate) fn replay(
     for (run, progress) in &runs {
         entries.push((*run, progress.entry(*run, store)?));
     }
-    store.apply(to, std::iter::empty(), entries.iter().map(|(run, entry)| (*run, entry)))?;
+    store.apply(
+        to,
+        std::iter::empty(),
+        entries.iter().map(|(run, entry)| (*run, entry)),
+    )?;
     Ok(())
 }
 
@@ -118,7 +131,11 @@ impl Progress {
     fn of(entry: Option<RunEntry>) -> Self {
         let uneven = matches!(entry, Some(RunEntry::Broken { .. }));
         let top = entry.as_ref().map_or(0, RunEntry::top);
-        Self { head: entry.and_then(|entry| entry.head().cloned()), top, uneven }
+        Self {
+            head: entry.and_then(|entry| entry.head().cloned()),
+            top,
+            uneven,
+        }
     }
 
     fn step(&mut self, key: &Key, seq: u64, value: &[u8]) {
@@ -144,7 +161,11 @@ impl Progress {
         /// A number that is further away than this is itself damaged.
         const PLAUSIBLE: u64 = 1 << 16;
         match seq > self.top && seq - self.top <= PLAUSIBLE {
-            true => Self { top: seq, uneven: true, ..self },
+            true => Self {
+                top: seq,
+                uneven: true,
+                ..self
+            },
             false => self,
         }
     }
@@ -169,13 +190,21 @@ impl Progress {
                     Some(Err(error)) => error.to_string(),
                     Some(Ok(_)) => format!("record {seq} does not follow the record before it"),
                 };
-                return Ok(RunEntry::Broken { top: self.top, why, head });
+                return Ok(RunEntry::Broken {
+                    top: self.top,
+                    why,
+                    head,
+                });
             };
             head = Some(next);
         }
         match head {
             Some(head) => Ok(RunEntry::Whole(head)),
-            None => Ok(RunEntry::Broken { top: self.top, why: "all of it is lost".into(), head: None }),
+            None => Ok(RunEntry::Broken {
+                top: self.top,
+                why: "all of it is lost".into(),
+                head: None,
+            }),
         }
     }
 }

@@ -77,7 +77,10 @@ impl Store {
     /// Opens sled under watch: an error, a panic or a hang is told, never passed on.
     pub(crate) fn open(dir: &Path, cache_bytes: u64, timeout: Duration) -> Result<Self, String> {
         let (send, receive) = mpsc::sync_channel(1);
-        let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(Some(500));
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(Some(500));
         let tries = timeout.as_millis() / LOCK_RETRY.as_millis();
         let folder = dir.to_owned();
         let watched = move || {
@@ -92,7 +95,9 @@ impl Store {
             .name("journal-sled-open".into())
             .spawn(watched)
             .map_err(|error| error.to_string())?;
-        let db = receive.recv_timeout(timeout).map_err(|_| format!("it did not open within {timeout:?}"))??;
+        let db = receive
+            .recv_timeout(timeout)
+            .map_err(|_| format!("it did not open within {timeout:?}"))??;
         let store = Self(Some(db));
         store.head().map_err(|error| error.to_string())?;
         Ok(store)
@@ -106,7 +111,10 @@ impl Store {
         let parse = || {
             let mut input = Input(unseal(COMMIT, &value)?);
             (input.u8()? == STORE_FORMAT).then_some(())?;
-            Some(JournalHead { commit: input.u64()?, hash: Hash32(input.array()?) })
+            Some(JournalHead {
+                commit: input.u64()?,
+                hash: Hash32(input.array()?),
+            })
         };
         parse().ok_or_else(|| JournalError::Index("its commit number does not check".into()))
     }
@@ -154,19 +162,23 @@ impl Store {
     /// Returns where every run stands, newest first.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Result<(RunId, RunEntry), JournalError>> {
         let db = self.0.clone();
-        db.into_iter().flat_map(|db| db.scan_prefix([RUN]).rev()).map(|item| {
-            let (key, value) = item.map_err(index)?;
-            let id = key.get(1..).and_then(|id| Uuid::from_slice(id).ok());
-            let id = id.ok_or_else(|| JournalError::Index("a run's key is damaged".into()))?;
-            Ok((RunId(id), parse_run(&key, &value)?))
-        })
+        db.into_iter()
+            .flat_map(|db| db.scan_prefix([RUN]).rev())
+            .map(|item| {
+                let (key, value) = item.map_err(index)?;
+                let id = key.get(1..).and_then(|id| Uuid::from_slice(id).ok());
+                let id = id.ok_or_else(|| JournalError::Index("a run's key is damaged".into()))?;
+                Ok((RunId(id), parse_run(&key, &value)?))
+            })
     }
 
     /// Returns the values of a run's records from 1 to `last`, unchecked, by number; what is missing is left out.
     pub(crate) fn values(&self, run: RunId, last: u64) -> Result<HashMap<u64, Vec<u8>>, JournalError> {
         let range = record_key(&codec::key(run, 1))..=record_key(&codec::key(run, last));
         let items = self.db()?.range(range).filter_map(|item| match item {
-            Ok((key, value)) => parse_record_key(&key).map(|key| Ok((codec::parse_key(&key).1, value.to_vec()))),
+            Ok((key, value)) => {
+                parse_record_key(&key).map(|key| Ok((codec::parse_key(&key).1, value.to_vec())))
+            }
             Err(error) => Some(Err(index(error))),
         });
         items.collect()
@@ -175,14 +187,18 @@ impl Store {
     /// Returns every record that sled holds, unchecked.
     pub(crate) fn records(&self) -> impl Iterator<Item = Result<(Key, Vec<u8>), JournalError>> {
         let db = self.0.clone();
-        db.into_iter().flat_map(|db| db.scan_prefix([RECORD])).filter_map(|item| match item {
-            Ok((key, value)) => parse_record_key(&key).map(|key| Ok((key, value.to_vec()))),
-            Err(error) => Some(Err(index(error))),
-        })
+        db.into_iter()
+            .flat_map(|db| db.scan_prefix([RECORD]))
+            .filter_map(|item| match item {
+                Ok((key, value)) => parse_record_key(&key).map(|key| Ok((key, value.to_vec()))),
+                Err(error) => Some(Err(index(error))),
+            })
     }
 
     fn db(&self) -> Result<&sled::Db, JournalError> {
-        self.0.as_ref().ok_or_else(|| JournalError::Index("it is closed".into()))
+        self.0
+            .as_ref()
+            .ok_or_else(|| JournalError::Index("it is closed".into()))
     }
 }
 
@@ -196,7 +212,10 @@ impl Drop for Store {
             // Whoever waited may have given up.
             let _ = send.send(());
         };
-        if thread::Builder::new().name("journal-sled-close".into()).spawn(close).is_ok()
+        if thread::Builder::new()
+            .name("journal-sled-close".into())
+            .spawn(close)
+            .is_ok()
             && receive.recv_timeout(CLOSE_TIMEOUT).is_err()
         {
             tracing::warn!("sled did not close in time; nothing is lost, the log holds every record");
@@ -209,7 +228,9 @@ pub(crate) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
     if !dir.exists() {
         return Ok(None);
     }
-    let free = (1_u32..).map(|n| dir.with_extension(format!("broken-{n}"))).find(|path| !path.exists());
+    let free = (1_u32..)
+        .map(|n| dir.with_extension(format!("broken-{n}")))
+        .find(|path| !path.exists());
     let Some(aside) = free else { return Ok(None) };
     fs::rename(dir, &aside).map_err(|error| JournalError::io("rename", dir, error))?;
     if let Some(parent) = dir.parent() {
@@ -236,13 +257,23 @@ fn open_retrying(dir: &Path, config: &sled::Config, tries: u128) -> Result<sled:
 
 /// sled's lock, on its `db` file, has no error type of its own; so it is tried before.
 fn lock_is_free(dir: &Path) -> bool {
-    let Ok(file) = fs::File::open(dir.join("db")) else { return true };
-    !matches!(flock(&file, FlockOperation::NonBlockingLockExclusive), Err(rustix::io::Errno::WOULDBLOCK))
+    let Ok(file) = fs::File::open(dir.join("db")) else {
+        return true;
+    };
+    !matches!(
+        flock(&file, FlockOperation::NonBlockingLockExclusive),
+        Err(rustix::io::Errno::WOULDBLOCK)
+    )
 }
 
 fn unfinished_snapshot(dir: &Path) -> Option<String> {
-    let names = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.into_iter().find(|name| name.starts_with("snap.") && name.ends_with(".generating"))
+    let names = fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names
+        .into_iter()
+        .find(|name| name.starts_with("snap.") && name.ends_with(".generating"))
 }
 
 fn record_key(key: &Key) -> Vec<u8> {

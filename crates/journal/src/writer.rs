@@ -50,7 +50,11 @@ struct Pending {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, log: Log) -> Self {
-        Self { shared, log, runs: HashMap::new() }
+        Self {
+            shared,
+            log,
+            runs: HashMap::new(),
+        }
     }
 
     /// Commits until every sender is gone.
@@ -70,10 +74,17 @@ impl Writer {
             let run = request.append.run;
             match self.admit(request.append) {
                 Ok(admitted) => {
-                    bytes += admitted.entries.iter().map(|(_, value)| value.len()).sum::<usize>();
+                    bytes += admitted
+                        .entries
+                        .iter()
+                        .map(|(_, value)| value.len())
+                        .sum::<usize>();
                     entries.extend(admitted.entries);
                     touched.insert(run, RunEntry::Whole(admitted.head));
-                    pending.push(Pending { reply: request.reply, records: admitted.records });
+                    pending.push(Pending {
+                        reply: request.reply,
+                        records: admitted.records,
+                    });
                 }
                 Err(error) => tell(request.reply, Err(error)),
             }
@@ -88,7 +99,9 @@ impl Writer {
             Err(error) => {
                 // What was admitted is neither known to be durable nor known not to be: nothing may build on it.
                 self.shared.poison(&error);
-                pending.into_iter().for_each(|pending| tell(pending.reply, Err(error.clone())));
+                pending
+                    .into_iter()
+                    .for_each(|pending| tell(pending.reply, Err(error.clone())));
             }
         }
     }
@@ -107,7 +120,13 @@ impl Writer {
         let Some(run) = self.runs.get_mut(&id) else {
             let mut state = None;
             let admitted = admit::admit(None, &mut state, append, self.log.head())?;
-            self.runs.insert(id, Run { head: admitted.head.clone(), state });
+            self.runs.insert(
+                id,
+                Run {
+                    head: admitted.head.clone(),
+                    state,
+                },
+            );
             return Ok(admitted);
         };
         admit::check_position(Some(&run.head), &append)?;
@@ -124,10 +143,16 @@ impl Writer {
         Ok(admitted)
     }
 
-    fn write(&mut self, entries: &[(Key, Vec<u8>)], runs: &HashMap<RunId, RunEntry>) -> Result<(), JournalError> {
+    fn write(
+        &mut self,
+        entries: &[(Key, Vec<u8>)],
+        runs: &HashMap<RunId, RunEntry>,
+    ) -> Result<(), JournalError> {
         let head = self.log.append(entries)?;
         let records = entries.iter().map(|(key, value)| (key, value.as_slice()));
-        self.shared.store.apply(head, records, runs.iter().map(|(run, entry)| (*run, entry)))?;
+        self.shared
+            .store
+            .apply(head, records, runs.iter().map(|(run, entry)| (*run, entry)))?;
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(())
     }
@@ -135,20 +160,30 @@ impl Writer {
     fn acknowledge(&self, pending: Vec<Pending>, records: usize) {
         let counters = &self.shared.counters;
         counters.commits.fetch_add(1, Ordering::Relaxed);
-        counters.appends.fetch_add(pending.len() as u64, Ordering::Relaxed);
+        counters
+            .appends
+            .fetch_add(pending.len() as u64, Ordering::Relaxed);
         counters.records.fetch_add(records as u64, Ordering::Relaxed);
-        counters.largest_group.fetch_max(pending.len() as u64, Ordering::Relaxed);
+        counters
+            .largest_group
+            .fetch_max(pending.len() as u64, Ordering::Relaxed);
         for Pending { reply, records } in pending {
             for record in &records {
                 // Nobody may be listening.
                 let _ = self.shared.records.send(Arc::clone(record));
             }
-            tell(reply, Ok(records.iter().map(|record| Record::clone(record)).collect()));
+            tell(
+                reply,
+                Ok(records.iter().map(|record| Record::clone(record)).collect()),
+            );
         }
     }
 }
 
 /// The caller may have stopped waiting; what is durable stays so.
-fn tell(reply: oneshot::Sender<Result<Vec<Record>, JournalError>>, result: Result<Vec<Record>, JournalError>) {
+fn tell(
+    reply: oneshot::Sender<Result<Vec<Record>, JournalError>>,
+    result: Result<Vec<Record>, JournalError>,
+) {
     let _ = reply.send(result);
 }

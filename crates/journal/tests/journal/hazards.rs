@@ -1,0 +1,343 @@
+//! What sled 0.34.7 can be left in by a crash or a disk costs a rebuild, never a record; and what else can
+//! be wrong with a workspace when it is opened.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{by_run, expect, fill, len, open, read_all, segments};
+use rekindle_journal::contract::{append_to, created, finished, stamp};
+use rekindle_journal::{Journal, JournalError, OpenError, OpenOptions, RunFilter, SledJournal};
+use rekindle_model::event::Outcome;
+use rekindle_model::id::RunId;
+
+/// Fills a journal, hurts its sled, and expects every record back. Returns whether sled was set aside.
+async fn hurt(case: &str, hurt: impl Fn(&Path)) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let acknowledged = by_run(&fill(dir.path(), 3, 40, OpenOptions::default()).await);
+    hurt(&dir.path().join("journal"));
+    let (journal, report) = open(dir.path()).await;
+    assert_eq!(report.damage, [], "{case}");
+    expect(&journal, &acknowledged, case).await;
+    journal.close().await;
+    let (_, again) = open(dir.path()).await;
+    assert_eq!(again.rebuilt, Vec::<String>::new(), "{case}: rebuilt twice");
+    assert_eq!(
+        report.set_aside.iter().filter(|path| path.exists()).count(),
+        report.set_aside.len(),
+        "{case}"
+    );
+    !report.set_aside.is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_conf_costs_a_rebuild() {
+    assert!(
+        hurt("garbage", |sled| fs::write(sled.join("conf"), b"\xff\x00garbage")
+            .unwrap())
+        .await
+    );
+    // sled takes an empty one for a new one.
+    hurt("empty", |sled| fs::write(sled.join("conf"), b"").unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_snapshot_costs_a_rebuild() {
+    assert!(
+        hurt("empty", |sled| fs::write(
+            sled.join("snap.0000000000000000.generating"),
+            b""
+        )
+        .unwrap())
+        .await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_folder_costs_a_replay() {
+    hurt("deleted", |sled| fs::remove_dir_all(sled).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_snapshot_costs_no_record() {
+    hurt("snapshots", |sled| {
+        for entry in fs::read_dir(sled).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.file_name().unwrap().to_string_lossy().starts_with("snap.") {
+                fs::write(entry, b"\x01\x02\x03").unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_a_file_costs_a_rebuild() {
+    assert!(
+        hurt("file", |sled| {
+            fs::remove_dir_all(sled).unwrap();
+            fs::write(sled, b"not a folder").unwrap();
+        })
+        .await
+    );
+}
+
+/// Cut and overwritten at several places: sled goes back in time, refuses, or panics; the records stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_or_overwritten_db_file_costs_no_record() {
+    for share in [0, 1, 2, 3, 5, 7] {
+        hurt(&format!("cut to {share}/8"), |sled| {
+            let db = sled.join("db");
+            fs::OpenOptions::new()
+                .write(true)
+                .open(&db)
+                .unwrap()
+                .set_len(len(&db) * share / 8)
+                .unwrap();
+        })
+        .await;
+        hurt(&format!("zeros at {share}/8"), |sled| {
+            let db = sled.join("db");
+            let mut bytes = fs::read(&db).unwrap();
+            let at = bytes.len() * share as usize / 8;
+            let end = bytes.len().min(at + 3000);
+            bytes[at..end].fill(0);
+            fs::write(&db, bytes).unwrap();
+        })
+        .await;
+        hurt(&format!("flips from {share}"), |sled| {
+            let db = sled.join("db");
+            let mut bytes = fs::read(&db).unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+            bytes
+                .iter_mut()
+                .take(used)
+                .skip(share as usize * 11)
+                .step_by(97)
+                .for_each(|byte| *byte ^= 4);
+            fs::write(&db, bytes).unwrap();
+        })
+        .await;
+    }
+}
+
+/// First creation, cut off after each of its steps, as files show it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_creation_cut_off_anywhere_can_be_gone_on_with() {
+    let header = {
+        let whole = tempfile::tempdir().unwrap();
+        fill(whole.path(), 1, 1, OpenOptions::default()).await;
+        fs::read(&segments(whole.path())[0]).unwrap()[..64].to_vec()
+    };
+    type Make<'a> = &'a dyn Fn(&Path);
+    let cases: &[(&str, Make<'_>)] = &[
+        ("no folder", &|_| {}),
+        ("a folder", &|dir| fs::create_dir(dir).unwrap()),
+        ("a lock", &|dir| {
+            fs::create_dir(dir).unwrap();
+            fs::write(dir.join("lock"), b"").unwrap();
+        }),
+        ("a log", &|dir| fs::create_dir_all(dir.join("log")).unwrap()),
+        ("an empty sled", &|dir| {
+            fs::create_dir_all(dir.join("journal")).unwrap()
+        }),
+        ("an empty conf", &|dir| {
+            fs::create_dir_all(dir.join("journal")).unwrap();
+            fs::write(dir.join("journal/conf"), b"").unwrap();
+            fs::write(dir.join("journal/db"), b"").unwrap();
+        }),
+    ];
+    let temp = tempfile::tempdir().unwrap();
+    for (n, (case, make)) in cases.iter().enumerate() {
+        let dir = temp.path().join(n.to_string());
+        make(&dir);
+        usable(&dir, case).await;
+    }
+    for cut in [0, 1, 8, 63, 64] {
+        let dir = temp.path().join(format!("header-{cut}"));
+        fs::create_dir_all(dir.join("log")).unwrap();
+        fs::write(dir.join("log/0000000001"), &header[..cut]).unwrap();
+        usable(&dir, &format!("{cut} bytes of a segment's header")).await;
+    }
+    let dir = temp.path().join("zeros");
+    fs::create_dir_all(dir.join("log")).unwrap();
+    fs::write(dir.join("log/0000000001"), [0; 64]).unwrap();
+    usable(&dir, "a segment's header of zeros").await;
+}
+
+async fn usable(dir: &Path, case: &str) {
+    let run = RunId::new(&stamp(0));
+    let (journal, report) = open(dir).await;
+    assert_eq!((report.commit, report.damage.len()), (0, 0), "{case}");
+    let records = journal
+        .append(append_to(run, 0, 1, vec![created("a")]))
+        .await
+        .unwrap();
+    journal.close().await;
+    let (journal, report) = open(dir).await;
+    assert_eq!((report.commit, report.damage.len()), (1, 0), "{case}");
+    assert_eq!(journal.read(run).await.unwrap(), records, "{case}");
+}
+
+/// A power cut can leave blocks of the last write as zeros. Nobody was told of it, so it is cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_frame_with_blocks_of_zeros_is_torn_and_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let filled = fill(dir.path(), 1, 6, OpenOptions::default()).await;
+    let path = segments(dir.path())[0].clone();
+    let ends: Vec<u64> = filled.iter().map(|(_, lens)| lens[0]).collect();
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    let mut torn = bytes.clone();
+    torn[ends[4] as usize..].fill(0);
+    torn.extend([0; 5000]);
+    fs::write(&path, torn).unwrap();
+    let (journal, report) = open(dir.path()).await;
+    assert_eq!(
+        (report.damage.len(), report.torn_bytes),
+        (0, bytes.len() as u64 + 5000 - ends[4])
+    );
+    expect(&journal, &by_run(&filled[..5]), "zeros").await;
+}
+
+/// Dropped or closed, the same process can open the journal again at once, and sled needs no rebuild.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_journal_can_be_opened_again_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunId::new(&stamp(0));
+    for turn in 0..30_u64 {
+        let (journal, report) = open(dir.path()).await;
+        assert_eq!(
+            (report.rebuilt.len(), report.damage.len(), report.torn_bytes),
+            (0, 0, 0),
+            "turn {turn}"
+        );
+        let seq = if turn == 0 { 0 } else { turn + 1 };
+        assert_eq!(
+            journal.append(crate::support::next(run, seq)).await.unwrap()[0].seq,
+            seq + 1
+        );
+        match turn % 2 {
+            0 => journal.close().await,
+            _ => drop(journal),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_owner_is_told_who_holds_the_workspace() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_journal, _) = open(dir.path()).await;
+    let error = SledJournal::open(dir.path(), OpenOptions::default())
+        .await
+        .unwrap_err();
+    let own = std::process::id();
+    assert!(
+        matches!(error, OpenError::Held { pid: Some(pid), .. } if pid == own),
+        "{error}"
+    );
+    assert!(error.to_string().contains(&own.to_string()), "{error}");
+}
+
+/// The log's folder is taken away, so that the next segment cannot be made: that append fails, nothing is
+/// acknowledged from there on, and what was acknowledged before is there again once the cause is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_write_poisons_the_journal_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = OpenOptions {
+        segment_bytes: 1,
+        ..OpenOptions::default()
+    };
+    let (journal, _) = crate::support::open_with(dir.path(), options).await;
+    let run = RunId::new(&stamp(0));
+    let mut acknowledged = journal.append(crate::support::next(run, 0)).await.unwrap();
+    acknowledged.extend(journal.append(crate::support::next(run, 2)).await.unwrap());
+    let (log, away) = (dir.path().join("log"), dir.path().join("away"));
+    fs::rename(&log, &away).unwrap();
+    let error = journal.append(crate::support::next(run, 3)).await.unwrap_err();
+    assert!(matches!(error, JournalError::Io { .. }), "{error}");
+    fs::rename(&away, &log).unwrap();
+    for other in [run, RunId::new(&stamp(1))] {
+        let error = journal.append(crate::support::next(other, 0)).await.unwrap_err();
+        assert!(matches!(error, JournalError::Poisoned { .. }), "{error}");
+    }
+    let error = journal.put_blob(vec![1]).await.unwrap_err();
+    assert!(matches!(error, JournalError::Poisoned { .. }), "{error}");
+    journal.close().await;
+    let (journal, report) = open(dir.path()).await;
+    assert_eq!((report.commit, report.damage.len()), (2, 0));
+    expect(&journal, &[(run, acknowledged)].into(), "after the failure").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_blob_is_named_and_an_unfinished_one_is_cleared_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path()).await;
+    let hash = journal.put_blob(b"definition".to_vec()).await.unwrap();
+    let path = dir.path().join("blobs").join(hash.to_string());
+    fs::write(&path, b"definitiom").unwrap();
+    let error = journal.blob(hash).await.unwrap_err();
+    assert!(
+        matches!(error, JournalError::BlobCorrupt { expected, .. } if expected == hash),
+        "{error}"
+    );
+    assert_eq!(journal.put_blob(b"definition".to_vec()).await.unwrap(), hash);
+    assert_eq!(journal.blob(hash).await.unwrap(), b"definition");
+    journal.close().await;
+    let unfinished = dir.path().join("blobs/tmp-half");
+    fs::write(&unfinished, b"def").unwrap();
+    drop(open(dir.path()).await);
+    assert!(!unfinished.exists());
+}
+
+/// Several tasks at once share syncs, and each run is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_of_128_tasks_share_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path()).await;
+    let journal = std::sync::Arc::new(journal);
+    let tasks: Vec<_> = (0..128)
+        .map(|at| {
+            let journal = std::sync::Arc::clone(&journal);
+            tokio::spawn(async move {
+                let run = RunId::new(&stamp(at));
+                let mut records = Vec::new();
+                for _ in 0..8 {
+                    records.extend(
+                        journal
+                            .append(crate::support::next(run, records.len() as u64))
+                            .await
+                            .unwrap(),
+                    );
+                }
+                let last = append_to(run, records.len() as u64, 1, vec![finished(Outcome::Cancelled)]);
+                records.extend(journal.append(last).await.unwrap());
+                (run, records)
+            })
+        })
+        .collect();
+    let mut acknowledged = crate::support::Acknowledged::new();
+    for task in tasks {
+        acknowledged.extend([task.await.unwrap()]);
+    }
+    let stats = journal.stats();
+    assert_eq!((stats.appends, stats.records), (128 * 9, 128 * 10));
+    assert!(
+        stats.largest_group > 1 && stats.commits < stats.appends,
+        "{stats:?}"
+    );
+    assert_eq!(
+        journal
+            .runs(&RunFilter {
+                finished: Some(true),
+                ..Default::default()
+            })
+            .await
+            .unwrap()
+            .len(),
+        128
+    );
+    drop(journal);
+    let (journal, _) = open(dir.path()).await;
+    for (run, records) in read_all(&journal).await {
+        assert_eq!(records.unwrap(), acknowledged[&run]);
+    }
+}

@@ -1,0 +1,9 @@
+//! The journal's claims, tested from outside: the contract, damage, sled's hazards, SIGKILL.
+
+#![expect(clippy::unwrap_used, reason = "this binary is tests, their helpers included")]
+
+mod contract;
+mod damage;
+mod hazards;
+mod kill;
+mod support;
