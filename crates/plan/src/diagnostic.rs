@@ -228,6 +228,15 @@ impl<'s> Sink<'s> {
         );
     }
 
+    /// Like [`suggest`], as long as its cost is bounded: what is not shown needs no help.
+    pub(crate) fn suggest<'k>(&self, found: &str, known: impl FnOnce() -> Vec<&'k str>) -> Option<String> {
+        if self.found.len() < SHOWN_DIAGNOSTICS * 4 {
+            suggest(found, &known())
+        } else {
+            None
+        }
+    }
+
     pub(crate) fn finish(mut self) -> Diagnostics {
         self.found.sort_by(|a, b| {
             (a.line, a.col, a.severity, &a.message).cmp(&(b.line, b.col, b.severity, &b.message))
@@ -244,12 +253,26 @@ pub(crate) fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String>
         let near = known
             .iter()
             .map(|name| (strsim::damerau_levenshtein(found, name.as_ref()), name.as_ref()))
-            .filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1))
+            .filter(|(distance, name)| {
+                let length = name.chars().count();
+                *distance < length && *distance <= (length / 3).max(1)
+            })
             .min();
         if let Some((_, name)) = near {
             return Some(format!("did you mean `{name}`?"));
         }
     }
+    one_of(known)
+}
+
+/// Returns "did you mean `x`?" where a known name is near, and all that are known: for names that a user gives
+/// without a file before their eyes.
+pub(crate) fn suggest_from_all<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
+    let (near, all) = (suggest(found, known)?, one_of(known)?);
+    Some(if near == all { all } else { format!("{near} {all}") })
+}
+
+fn one_of<S: AsRef<str>>(known: &[S]) -> Option<String> {
     if known.is_empty() {
         return None;
     }

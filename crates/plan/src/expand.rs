@@ -11,7 +11,7 @@
 //! Components that are not in the run gate nothing. A backup is not held up by `after`: that orders recoveries.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -20,10 +20,10 @@ use rekindle_model::system::{Component, System};
 use serde_json::{Map, Value};
 
 use crate::cycle;
-use crate::diagnostic::{Diagnostic, Diagnostics, suggest};
+use crate::diagnostic::{Diagnostic, Diagnostics, suggest, suggest_from_all};
 use crate::plan::{Catalog, Inputs, Plan, PlanStep, Retry, RunIf};
 use crate::read::is_name;
-use crate::workflow::{RECOVERY, Workflow};
+use crate::workflow::{RECOVERY, StepTemplate, Workflow};
 
 /// The most steps of a plan.
 const MAX_STEPS: usize = 1_000_000;
@@ -48,6 +48,7 @@ pub fn expand(
     check_loops(workflow, system, inputs, &mut faults);
     check_actions(workflow, system, inputs, catalog, &mut faults);
     if !faults.is_empty() {
+        faults.sort_by_key(|fault| (fault.line, fault.col));
         return Err(Diagnostics(faults));
     }
     let mut draft = Draft::new(workflow, system, inputs);
@@ -78,7 +79,7 @@ fn params(workflow: &Workflow, inputs: &Inputs, faults: &mut Vec<Diagnostic>) ->
         .keys()
         .filter(|name| !workflow.params.contains_key(*name))
     {
-        let help = suggest(name, &known).or_else(|| Some("it takes none".to_owned()));
+        let help = suggest_from_all(name, &known).or_else(|| Some("it takes none".to_owned()));
         fault(
             format!("workflow `{}` has no parameter `{name}`", workflow.name),
             help,
@@ -118,7 +119,7 @@ fn check_loops(workflow: &Workflow, system: Option<&System>, inputs: &Inputs, fa
             .filter(|key| !inputs.loops.contains_key(*key))
         {
             let at = at.to_string();
-            let help = suggest(key, &keys).or_else(|| Some("this run has no loops".to_owned()));
+            let help = suggest_from_all(key, &keys).or_else(|| Some("this run has no loops".to_owned()));
             faults.push(workflow.origin.error(
                 &["steps", &at, "for_each"],
                 format!("unknown loop key `{key}`"),
@@ -137,7 +138,7 @@ fn check_loops(workflow: &Workflow, system: Option<&System>, inputs: &Inputs, fa
                 faults.push(workflow.origin.error(
                     &["steps"],
                     format!("unknown {key} `{value}`"),
-                    suggest(value, known),
+                    suggest_from_all(value, known),
                 ));
             } else if !is_name(value) {
                 faults.push(workflow.origin.error(
@@ -225,7 +226,7 @@ fn recovering<'s>(
         .filter_map(|name| components?.get_key_value(name))
         .map(|(name, component)| (name.as_str(), component))
         .collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     found.retain(|(name, _)| seen.insert(*name));
     found
 }
@@ -322,7 +323,7 @@ impl<'w> Draft<'w> {
         let mut found: Vec<Vec<&str>> = vec![Vec::new()];
         for key in keys {
             let mut values: Vec<&str> = Vec::new();
-            let mut seen = std::collections::HashSet::new();
+            let mut seen = HashSet::new();
             values.extend(
                 self.inputs
                     .loops
@@ -464,13 +465,15 @@ impl<'w> Draft<'w> {
             return Ok(());
         }
         let steps = &self.workflow.steps;
-        let looped = |id: &String| steps.iter().any(|step| step.id == *id && step.over_components());
-        let firsts = self.by_component(|at| !steps[at].needs.iter().any(looped));
-        let lasts = self.by_component(|at| {
-            !steps
-                .iter()
-                .any(|step| step.over_components() && step.needs.contains(&steps[at].id))
-        });
+        let looped: Vec<&StepTemplate> = steps.iter().filter(|step| step.over_components()).collect();
+        let ids: HashSet<&str> = looped.iter().map(|step| step.id.as_str()).collect();
+        let needed: HashSet<&str> = looped
+            .iter()
+            .flat_map(|step| &step.needs)
+            .map(String::as_str)
+            .collect();
+        let firsts = self.by_component(|at| !steps[at].needs.iter().any(|need| ids.contains(need.as_str())));
+        let lasts = self.by_component(|at| !needed.contains(steps[at].id.as_str()));
         for (name, component) in ordered {
             for other in component
                 .after

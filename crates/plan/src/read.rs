@@ -1,12 +1,12 @@
 //! Typed readers over the tree: each takes what it knows, reports what it does not, and goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::diagnostic::{Sink, suggest};
+use crate::diagnostic::Sink;
 use crate::expr;
 use crate::yaml::{Key, Kind, Node};
 
@@ -28,7 +28,7 @@ impl<'n> Fields<'n> {
             sink.error(
                 key.span,
                 format!("unknown key `{}` in {what}", key.text),
-                suggest(&key.text, known),
+                sink.suggest(&key.text, || known.to_vec()),
             );
         }
         Some(Self {
@@ -250,12 +250,14 @@ pub(crate) fn check_expressions(node: &Node, sink: &mut Sink<'_>) {
 }
 
 /// Reports every name below a node that is not among `known`.
-pub(crate) fn check_known(node: Option<&Node>, what: &str, known: &[&str], sink: &mut Sink<'_>) {
+pub(crate) fn check_known(node: Option<&Node>, what: &str, known: &BTreeSet<&str>, sink: &mut Sink<'_>) {
     for item in node.map(items).unwrap_or_default() {
         if let Kind::Scalar { raw, .. } = &item.kind
-            && !known.contains(&raw.as_str())
+            && !known.contains(raw.as_str())
         {
-            let help = suggest(raw, known).or_else(|| Some(format!("no {what} is declared")));
+            let help = sink
+                .suggest(raw, || known.iter().copied().collect::<Vec<_>>())
+                .or_else(|| Some(format!("no {what} is declared")));
             sink.error(item.span, format!("unknown {what} `{raw}`"), help);
         }
     }

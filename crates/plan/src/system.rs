@@ -1,6 +1,6 @@
 //! `system.yaml` to [`System`]: every key, number, glob, expression and cross-reference is judged in one pass.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -108,6 +108,9 @@ pub fn load_system(name: &str, text: &str) -> Result<Loaded<System>, Diagnostics
     }
 }
 
+/// The most components of a system.
+const MAX_COMPONENTS: usize = 10_000;
+
 fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
     let known = [
         "system",
@@ -128,6 +131,16 @@ fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
         .require("system", sink)
         .and_then(|node| read::text(node, sink));
     fields.require("components", sink);
+    if let Some(Kind::Map(entries)) = fields.get("components").map(|node| &node.kind)
+        && let Some((key, _)) = entries.get(MAX_COMPONENTS)
+    {
+        sink.error(
+            key.span,
+            format!("more than {MAX_COMPONENTS} components"),
+            Some("split the system".to_owned()),
+        );
+        return None;
+    }
     let system = System {
         system: name.unwrap_or_default(),
         description: fields.text("description", sink),
@@ -169,7 +182,7 @@ fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
             .and_then(|node| objectives(node, sink))
             .unwrap_or_default(),
         tiers: fields.named("tiers", sink, tier),
-        targets: fields.named("targets", sink, |node, name, sink| targets(node, name, sink)),
+        targets: fields.named("targets", sink, targets),
         rules: fields.named("rules", sink, |node, _, sink| {
             let rule = read::text(node, sink)?;
             if let Err(error) = expr::check(&rule) {
@@ -440,12 +453,23 @@ fn scenario(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<Scenario> {
 /// Judges what one part of the file says about another.
 fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
     let at = |path: &[&str]| path.iter().try_fold(root, |node, step| node.child(step));
-    let mut names: Vec<&str> = system.components.keys().map(String::as_str).collect();
+    let nodes: HashMap<&str, &Node> = match at(&["components"]).map(|node| &node.kind) {
+        Some(Kind::Map(entries)) => entries
+            .iter()
+            .map(|(key, node)| (key.text.as_str(), node))
+            .collect(),
+        _ => HashMap::new(),
+    };
+    let field = |name: &str, key: &str| {
+        nodes
+            .get(name)
+            .and_then(|node| node.child(key))
+            .filter(|node| !node.is_null())
+    };
+    let mut names: BTreeSet<&str> = system.components.keys().map(String::as_str).collect();
     let mut owners: HashMap<&str, &str> = names.iter().map(|name| (*name, *name)).collect();
     for (name, component) in &system.components {
-        let aliases = at(&["components", name, "aliases"])
-            .map(read::items)
-            .unwrap_or_default();
+        let aliases = field(name, "aliases").map(read::items).unwrap_or_default();
         for (alias, node) in component.aliases.iter().zip(aliases) {
             if let Some(owner) = owners.insert(alias, name) {
                 sink.error(
@@ -454,36 +478,26 @@ fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
                     None,
                 );
             }
-            names.push(alias);
+            names.insert(alias);
         }
     }
-    let levels: Vec<&str> = system.impact_levels.keys().map(String::as_str).collect();
-    let classes: Vec<&str> = system.data_classes.keys().map(String::as_str).collect();
+    let levels = system.impact_levels.keys().map(String::as_str).collect();
+    let classes = system.data_classes.keys().map(String::as_str).collect();
     for (name, component) in &system.components {
-        let field = |key: &str| at(&["components", name, key]);
-        read::check_known(field("after"), "component", &names, sink);
-        read::check_known(field("reads"), "component", &names, sink);
-        read::check_known(
-            field("impact").filter(|node| !node.is_null()),
-            "impact level",
-            &levels,
-            sink,
-        );
-        read::check_known(field("classes"), "data class", &classes, sink);
-        let mut seen = Vec::new();
-        for (step, node) in component
-            .recovery
-            .iter()
-            .zip(field("recovery").map(read::items).unwrap_or_default())
-        {
-            if seen.contains(&&step.id) {
+        read::check_known(field(name, "after"), "component", &names, sink);
+        read::check_known(field(name, "reads"), "component", &names, sink);
+        read::check_known(field(name, "impact"), "impact level", &levels, sink);
+        read::check_known(field(name, "classes"), "data class", &classes, sink);
+        let mut seen = HashSet::new();
+        let steps = field(name, "recovery").map(read::items).unwrap_or_default();
+        for (step, node) in component.recovery.iter().zip(steps) {
+            if !seen.insert(&step.id) {
                 sink.error(
                     node.locate(&["id"]),
                     format!("the recovery step `{}` is there twice", step.id),
                     None,
                 );
             }
-            seen.push(&step.id);
         }
     }
     for (name, scenario) in &system.scenarios {
@@ -501,31 +515,63 @@ fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
             );
         }
     }
-    check_claims(system, root, sink);
+    check_claims(system, &nodes, sink);
     check_order(system, &owners, root, sink);
 }
 
-fn check_claims(system: &System, root: &Node, sink: &mut Sink<'_>) {
-    let claims: Vec<(&str, &Source)> = system
+/// How many pairs of sources are compared; a thousand components that all lie in one folder need half of it.
+const MAX_COMPARED: usize = 1_000_000;
+
+/// Reports sources that claim the same file. Sorted by path, a source can clash only with those above it that
+/// begin its path, so that components side by side are never compared.
+fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'_>) {
+    let place = |name: &str, path: &[&str]| nodes.get(name).map_or(Span::START, |node| node.locate(path));
+    let mut claims: Vec<(Vec<&str>, &str, &Source)> = system
         .components
         .iter()
-        .filter_map(|(name, component)| Some((name.as_str(), component.source.as_ref()?)))
+        .filter_map(|(name, component)| {
+            let source = component.source.as_ref()?;
+            Some((overlap::parts(source.path()).ok()?, name.as_str(), source))
+        })
         .collect();
-    for (at, (name, source)) in claims.iter().enumerate() {
-        for (other, theirs) in &claims[..at] {
+    claims.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+    let mut above: Vec<usize> = Vec::new();
+    let mut compared = 0;
+    for at in 0..claims.len() {
+        let (parts, name, source) = &claims[at];
+        while above
+            .last()
+            .is_some_and(|last| !parts.starts_with(&claims[*last].0))
+        {
+            above.pop();
+        }
+        for other in &above {
+            compared += 1;
+            if compared > MAX_COMPARED {
+                let message = "too many sources lie inside each other to be told apart";
+                sink.error(
+                    place(name, &["source"]),
+                    message,
+                    Some("give components folders of their own".to_owned()),
+                );
+                return;
+            }
+            let (_, other, theirs) = &claims[*other];
             if let Some(what) = overlap::clash(theirs, source) {
-                let span = root.locate(&["components", name, "source", "path"]);
+                let span = place(name, &["source", "path"]);
+                let line = place(other, &["source"]).line;
                 let help = format!(
-                    "give the file to one of them, or `exclude` it from the other's source (line {})",
-                    root.locate(&["components", other, "source"]).line
+                    "give the file to one of them, or `exclude` it from the other's source (line {line})"
                 );
                 sink.error(
                     span,
                     format!("components `{other}` and `{name}` both claim {what}"),
                     Some(help),
                 );
+                break;
             }
         }
+        above.push(at);
     }
 }
 
@@ -536,7 +582,7 @@ fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink:
     let mut index = HashMap::new();
     for name in system.components.keys() {
         let (restore, validate) = (graph.add_node(name), graph.add_node(name));
-        graph.update_edge(validate, restore, ());
+        graph.add_edge(validate, restore, ());
         index.insert(name.as_str(), (restore, validate));
     }
     let node_of = |name: &str| owners.get(name).and_then(|own| index.get(own)).copied();
@@ -545,10 +591,10 @@ fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink:
             continue;
         };
         for (_, theirs) in component.after.iter().filter_map(|other| node_of(other)) {
-            graph.update_edge(restore, theirs, ());
+            graph.add_edge(restore, theirs, ());
         }
         for (theirs, _) in component.reads.iter().filter_map(|other| node_of(other)) {
-            graph.update_edge(validate, theirs, ());
+            graph.add_edge(validate, theirs, ());
         }
     }
     if let Some(cycle) = cycle::find(&graph) {

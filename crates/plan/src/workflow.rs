@@ -1,6 +1,6 @@
 //! A workflow file: parameters and step templates, before any loop is expanded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -261,6 +261,9 @@ fn param(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<ParamSpec> {
     })
 }
 
+/// The most keys that one step loops over.
+const MAX_LOOP_KEYS: usize = 8;
+
 fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
     let known = [
         "id",
@@ -293,7 +296,11 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         }
     }
     fields.text("description", sink);
-    let for_each = fields.texts("for_each", sink);
+    let mut for_each = fields.texts("for_each", sink);
+    if let (true, Some(node)) = (for_each.len() > MAX_LOOP_KEYS, fields.get("for_each")) {
+        sink.error(node.span, format!("more than {MAX_LOOP_KEYS} loop keys"), None);
+        for_each.truncate(MAX_LOOP_KEYS);
+    }
     for (at, key) in for_each.iter().enumerate() {
         if let (true, Some(node)) = (for_each[..at].contains(key), fields.get("for_each")) {
             sink.error(node.span, format!("the loop key `{key}` is there twice"), None);
@@ -405,7 +412,7 @@ fn check_steps(steps: &[StepTemplate], places: &[&Node], sink: &mut Sink<'_>) {
             );
         }
     }
-    let ids: Vec<&str> = by_id.keys().copied().collect();
+    let ids: BTreeSet<&str> = by_id.keys().copied().collect();
     let mut graph: DiGraph<&str, ()> = DiGraph::new();
     for step in steps {
         graph.add_node(&step.id);
@@ -414,7 +421,7 @@ fn check_steps(steps: &[StepTemplate], places: &[&Node], sink: &mut Sink<'_>) {
         let mut unknown = false;
         for need in &step.needs {
             match by_id.get(need.as_str()) {
-                Some(needed) => drop(graph.update_edge(NodeIndex::new(at), NodeIndex::new(*needed), ())),
+                Some(needed) => drop(graph.add_edge(NodeIndex::new(at), NodeIndex::new(*needed), ())),
                 None => unknown = true,
             }
         }
@@ -435,7 +442,7 @@ fn check_steps(steps: &[StepTemplate], places: &[&Node], sink: &mut Sink<'_>) {
         );
     }
     if let (true, None) = (steps.is_empty(), places.first()) {
-        sink.warn(Span::START, "the workflow has no steps", None);
+        sink.error(Span::START, "the workflow has no steps", None);
     }
 }
 

@@ -1,0 +1,34 @@
+//! A catalog of the actions that ship, for tests of this crate.
+
+use rekindle_plan::{Catalog, Problem};
+use serde_json::Value;
+
+/// Knows the names of the actions and checks one thing: `level` of `verify` must not be `deep`.
+pub(crate) struct Names;
+
+impl Catalog for Names {
+    fn names(&self) -> Vec<String> {
+        let names = [
+            "snapshot",
+            "store",
+            "verify",
+            "seal-set",
+            "locate-set",
+            "restore",
+            "validate",
+            "system-integrity",
+            "command",
+        ];
+        names.map(str::to_owned).to_vec()
+    }
+
+    fn check(&self, uses: &str, with: &Value) -> Vec<Problem> {
+        let deep = uses == "verify" && with.get("level").and_then(Value::as_str) == Some("deep");
+        let problem = || Problem {
+            at: vec!["level".to_owned()],
+            message: "unknown level `deep`".to_owned(),
+            help: None,
+        };
+        deep.then(problem).into_iter().collect()
+    }
+}

@@ -1,0 +1,220 @@
+//! Every fault of a file is shown at once, each at its place; no file costs more than a second.
+
+use std::fmt::Write as _;
+
+use rekindle_model::time::{Clock, SystemClock};
+use rekindle_plan::{Diagnostics, load_system, load_workflow};
+
+fn faults_of_system(text: &str) -> Diagnostics {
+    load_system("system.yaml", text).err().unwrap_or_default()
+}
+
+#[test]
+fn a_system_with_nine_different_faults_shows_all_nine() {
+    let text = r#"system: shop
+components:
+  orders:
+    priorty: 1
+    impact: critcal
+    rto: soon
+    after: [stok]
+    source: {type: sqlite, path: db/orders.sqlite}
+    validate:
+      - {probe: command, run: ["${{ rekindle", probe], expect: {rows: "about 5"}}
+  stock:
+    source: {type: files, path: db}
+    source: {type: files}
+impact_levels:
+  critical: {max_downtime: 15m}
+tiers:
+  hot: {url: ./tiers/hot}
+"#;
+    insta::assert_snapshot!(faults_of_system(text));
+}
+
+#[test]
+fn a_workflow_with_five_different_faults_shows_all_five() {
+    let text = "workflow: recover
+max_parallel: 0
+steps:
+  - id: restore
+    for_each: component
+    needs: [locat]
+    uses: restore
+    timeout: 5 parsecs
+  - id: locate
+    uses: locate-set
+    run_if: allways
+    with: {from: \"${{ params. }}\"}
+";
+    insta::assert_snapshot!(load_workflow("recover.yaml", text).unwrap_err());
+}
+
+#[test]
+fn a_cycle_is_shown_as_its_path() {
+    let step = |id: &str, need: &str| format!("  - {{id: {id}, uses: command, needs: [{need}]}}\n");
+    let text = format!(
+        "workflow: w\nsteps:\n{}{}{}",
+        step("a", "b"),
+        step("b", "c"),
+        step("c", "a")
+    );
+    let found = load_workflow("w.yaml", &text).unwrap_err().to_string();
+    assert!(
+        found.contains("w.yaml:3:35: error: these steps wait for each other: a → b → c → a"),
+        "{found}"
+    );
+    let found = load_workflow("w.yaml", &format!("workflow: w\nsteps:\n{}", step("a", "a")))
+        .unwrap_err()
+        .to_string();
+    assert!(found.contains("each other: a → a"), "{found}");
+}
+
+#[test]
+fn components_that_wait_for_each_other_are_shown_as_a_path() {
+    let text = "system: s\ncomponents:\n  a: {after: [b]}\n  b: {reads: [a]}\ntiers: {}\n";
+    let found = faults_of_system(text).to_string();
+    assert!(
+        found.contains("these components wait for each other: a → b → a"),
+        "{found}"
+    );
+    assert_eq!(
+        faults_of_system("system: s\ncomponents:\n  a: {reads: [b]}\n  b: {reads: [a]}\n"),
+        Diagnostics::default()
+    );
+}
+
+#[test]
+fn two_components_may_not_claim_one_file() {
+    let two = |a: &str, b: &str| {
+        format!("system: s\ncomponents:\n  a: {{source: {{type: files, {a}}}}}\n  b: {{source: {{{b}}}}}\n")
+    };
+    for (a, b, clash) in [
+        ("path: db", "type: sqlite, path: db/x.sqlite", true),
+        ("path: ./db/", "type: files, path: db", true),
+        ("path: .", "type: files, path: db", true),
+        ("path: db", "type: files, path: dbx", false),
+        (
+            "path: db, exclude: ['*.sqlite']",
+            "type: sqlite, path: db/x.sqlite",
+            false,
+        ),
+        (
+            "path: ., include: ['performance/**']",
+            "type: files, path: db",
+            false,
+        ),
+        ("path: ., include: ['db/**']", "type: files, path: db", true),
+        (
+            "path: db, include: [a]",
+            "type: files, path: db, include: [b]",
+            false,
+        ),
+        (
+            "path: db, include: [a]",
+            "type: files, path: db, include: [a]",
+            true,
+        ),
+    ] {
+        let found = faults_of_system(&two(a, b)).to_string();
+        assert_eq!(found.contains("both claim"), clash, "{a} / {b}: {found}");
+    }
+    for path in ["/etc", "../x", "a/../../x"] {
+        assert!(
+            faults_of_system(&two("path: a", &format!("type: files, path: {path}"))).has_errors(),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn hostile_yaml_is_refused_within_a_second() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..30 {
+        let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+        writeln!(bomb, "a{level}: &a{level} [{aliases}]").unwrap();
+    }
+    let long = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(1 << 20),
+        vec!["*a"; 10_000].join(", ")
+    );
+    let keys: String = (0..100_000).map(|n| format!("k{n}: v\n")).collect();
+    let unknown: String = (0..9_000)
+        .map(|n| format!("  c{n}: {{after: [d{n}], source: {{type: files}}}}\n"))
+        .collect();
+    let claims: String = (0..9_000)
+        .map(|n| format!("  c{n}: {{source: {{type: files, include: [g{n}]}}}}\n"))
+        .collect();
+    let keys_of_a_loop = format!("[{}]", vec!["k"; 300_000].join(", "));
+    let hostile = [
+        ("a bomb of aliases", bomb, "more than 400000 values"),
+        ("a bomb of text", long, "expands to more than"),
+        ("an alias in itself", "a: &a [*a]\n".to_owned(), "error"),
+        ("deep flow lists", "[".repeat(1_000_000), "error"),
+        (
+            "deep closed lists",
+            format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+            "error",
+        ),
+        (
+            "deep block lists",
+            format!("{}x", "- ".repeat(100_000)),
+            "nested deeper than 64",
+        ),
+        (
+            "deep maps",
+            (0..1000).map(|n| format!("{}k:\n", " ".repeat(n))).collect(),
+            "nested deeper than 64",
+        ),
+        ("a huge file", "#".repeat(64 << 20), "more than the 4194304"),
+        (
+            "one endless line",
+            format!("system: {}", "x".repeat(4_000_000)),
+            "lacks `components`",
+        ),
+        ("many unknown keys", keys, "and 99952 more"),
+        (
+            "thousands of unknown names",
+            format!("system: s\ncomponents:\n{unknown}"),
+            "more",
+        ),
+        (
+            "thousands of claims to one folder",
+            format!("system: s\ncomponents:\n{claims}"),
+            "too many sources",
+        ),
+        (
+            "a step over many keys",
+            format!("steps:\n  - for_each: {keys_of_a_loop}\n"),
+            "unknown key",
+        ),
+        (
+            "a key as long as the file",
+            format!("{}: 1", "k".repeat(1000)),
+            "unknown key",
+        ),
+        ("not text", "\u{0}\u{1}\u{1b}[2J".to_owned(), "error"),
+        ("nothing", String::new(), "the file is empty"),
+        ("two documents", "a: 1\n---\nb: 2\n".to_owned(), "second document"),
+    ];
+    for (what, text, why) in hostile {
+        let clock = SystemClock;
+        let begun = clock.now();
+        let found = faults_of_system(&text).to_string();
+        let took = clock.now().since(&begun).duration;
+        assert!(
+            found.contains(why),
+            "{what}: {}",
+            found.chars().take(500).collect::<String>()
+        );
+        assert!(
+            found.len() < 100_000,
+            "{what}: {} bytes of diagnostics",
+            found.len()
+        );
+        assert!(!found.contains('\u{1b}'), "{what} reaches the terminal");
+        assert!(took.as_secs_f64() < 1.0, "{what} took {took:?}");
+        assert!(load_workflow("w.yaml", &text).is_err(), "{what}");
+    }
+}

@@ -1,0 +1,233 @@
+//! Loops, needs, orders of components and priorities, as tables of what waits for what.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the test that called them"
+)]
+
+mod common;
+
+use common::Names;
+use rekindle_model::time::{Clock, SystemClock};
+use rekindle_plan::{Inputs, Plan, builtin, expand, graph, load_system, load_workflow};
+use serde_json::json;
+
+fn plan(workflow: &str, system: &str, inputs: &Inputs) -> Plan {
+    let system = load_system("system.yaml", system)
+        .map_err(|found| found.to_string())
+        .unwrap()
+        .value;
+    let workflow = load_workflow("w.yaml", workflow)
+        .map_err(|found| found.to_string())
+        .unwrap();
+    expand(&workflow, Some(&system), inputs, &Names)
+        .map_err(|found| found.to_string())
+        .unwrap()
+}
+
+fn needs(plan: &Plan, id: &str) -> Vec<String> {
+    let step = plan
+        .steps
+        .iter()
+        .find(|step| step.id.as_str() == id)
+        .unwrap_or_else(|| panic!("no step {id}"));
+    let mut needs: Vec<String> = step.needs.iter().map(ToString::to_string).collect();
+    needs.sort();
+    needs
+}
+
+/// Returns inputs with these loops and no parameters.
+fn loops(loops: &[(&str, &[&str])]) -> Inputs {
+    let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+    Inputs {
+        loops: loops
+            .iter()
+            .map(|(key, values)| ((*key).to_owned(), owned(values)))
+            .collect(),
+        ..Inputs::default()
+    }
+}
+
+const SYSTEM: &str = "system: s
+components:
+  a: {priority: 3, recovery: [{id: one, uses: command}, {id: two, uses: command}]}
+  b: {priority: 1, after: [a]}
+  c: {priority: 2, reads: [a, d]}
+  d: {priority: 9}
+tiers: {hot: {url: 'file://hot'}, cold: {url: 'file://cold'}}
+";
+
+#[test]
+fn instances_that_share_a_loop_key_pair_up_and_others_wait_for_all() {
+    let plan = plan(
+        builtin::BACKUP,
+        SYSTEM,
+        &loops(&[("component", &["a", "b"]), ("tier", &["hot", "cold"])]),
+    );
+    assert_eq!(plan.steps.len(), 2 + 4 + 4 + 1);
+    for (id, expect) in [
+        ("snapshot[b]", vec![]),
+        ("store[a,hot]", vec!["snapshot[a]"]),
+        ("verify[b,cold]", vec!["store[b,cold]"]),
+    ] {
+        assert_eq!(needs(&plan, id), expect, "{id}");
+    }
+    assert_eq!(needs(&plan, "seal").len(), 10);
+}
+
+#[test]
+fn recovery_steps_reads_and_after_order_a_recovery() {
+    let plan = plan(
+        builtin::RECOVER,
+        SYSTEM,
+        &loops(&[("component", &["a", "b", "c"])]),
+    );
+    for (id, expect) in [
+        ("recovery[a,one]", vec!["restore[a]"]),
+        ("recovery[a,two]", vec!["recovery[a,one]"]),
+        ("validate[a]", vec!["recovery[a,two]", "restore[a]"]),
+        ("restore[b]", vec!["locate", "validate[a]"]),
+        // d is not in this run and gates nothing.
+        ("validate[c]", vec!["restore[a]", "restore[c]"]),
+        ("integrity", vec!["validate[a]", "validate[b]", "validate[c]"]),
+    ] {
+        assert_eq!(needs(&plan, id), expect, "{id}");
+    }
+    insta::assert_snapshot!(graph::text(&plan));
+}
+
+#[test]
+fn a_step_is_as_urgent_as_the_most_urgent_that_waits_for_it() {
+    let plan = plan(
+        builtin::RECOVER,
+        SYSTEM,
+        &loops(&[("component", &["a", "b", "c", "d"])]),
+    );
+    let priority = |id: &str| {
+        plan.steps
+            .iter()
+            .find(|step| step.id.as_str() == id)
+            .unwrap()
+            .priority
+    };
+    // b (1) comes after a (3), c (2) reads d (9).
+    let expect = [
+        ("locate", 1),
+        ("restore[a]", 1),
+        ("validate[a]", 1),
+        ("restore[d]", 2),
+        ("validate[d]", 9),
+    ];
+    for (id, expect) in expect {
+        assert_eq!(priority(id), expect, "{id}");
+    }
+    let place = |id: &str| plan.steps.iter().position(|step| step.id.as_str() == id).unwrap();
+    for step in &plan.steps {
+        assert!(
+            step.needs
+                .iter()
+                .all(|need| place(need.as_str()) < place(step.id.as_str())),
+            "{}",
+            step.id
+        );
+    }
+}
+
+#[test]
+fn an_order_of_recovery_does_not_hold_up_a_backup() {
+    let plan = plan(
+        builtin::BACKUP,
+        SYSTEM,
+        &loops(&[("component", &["a", "b"]), ("tier", &["hot"])]),
+    );
+    assert!(needs(&plan, "snapshot[b]").is_empty());
+}
+
+#[test]
+fn an_empty_loop_makes_no_steps_and_holds_nobody_up() {
+    let plan = plan(builtin::RECOVER, SYSTEM, &loops(&[("component", &[])]));
+    assert_eq!(
+        plan.steps.iter().map(|step| step.id.as_str()).collect::<Vec<_>>(),
+        ["locate", "integrity"]
+    );
+    assert!(needs(&plan, "integrity").is_empty());
+}
+
+#[test]
+fn wrong_parameters_loops_and_actions_are_all_named_at_once() {
+    let text = "workflow: w
+params:
+  share: {type: number, default: 1}
+  where: {type: string}
+steps:
+  - {id: one, uses: restor}
+  - {id: two, uses: verify, for_each: [component, teir], with: {level: deep}}
+";
+    let workflow = load_workflow("w.yaml", text).unwrap();
+    let system = load_system("system.yaml", SYSTEM).unwrap().value;
+    let mut inputs = loops(&[("component", &["a", "x"]), ("tier", &["hot"])]);
+    inputs.params.insert("share".to_owned(), json!("much"));
+    inputs.params.insert("sahre".to_owned(), json!(1));
+    insta::assert_snapshot!(expand(&workflow, Some(&system), &inputs, &Names).unwrap_err());
+}
+
+#[test]
+fn words_of_a_command_line_become_typed_parameters() {
+    let text = "workflow: w
+params:
+  n: {type: integer, default: 1}
+  x: {type: number, default: 0.5}
+  on: {type: boolean, default: false}
+  of: {type: list, default: all}
+  wait: {type: duration, default: 90s}
+steps: [{id: one, uses: command}]
+";
+    let workflow = load_workflow("w.yaml", text)
+        .map_err(|found| found.to_string())
+        .unwrap();
+    let mut inputs = Inputs::default();
+    let plan = expand(&workflow, None, &inputs, &Names).unwrap();
+    assert_eq!(
+        json!(plan.params),
+        json!({"n": 1, "x": 0.5, "on": false, "of": "all", "wait": "1m 30s"})
+    );
+    for (name, word) in [("n", "7"), ("x", "2"), ("on", "true"), ("of", "a, b")] {
+        inputs.params.insert(name.to_owned(), json!(word));
+    }
+    let plan = expand(&workflow, None, &inputs, &Names).unwrap();
+    assert_eq!(
+        json!(plan.params),
+        json!({"n": 7, "x": 2.0, "on": true, "of": ["a", "b"], "wait": "1m 30s"})
+    );
+}
+
+#[test]
+fn a_plan_of_a_hundred_thousand_steps_is_laid_out_in_seconds() {
+    let names: Vec<String> = (0..25_000).map(|n| format!("c{n}")).collect();
+    let text = "workflow: w
+steps:
+  - {id: locate, uses: locate-set}
+  - {id: restore, for_each: component, needs: [locate], uses: restore}
+  - {id: check, for_each: component, needs: [restore], uses: command}
+  - {id: more, for_each: component, needs: [check], uses: command}
+  - {id: validate, for_each: component, needs: [more, restore], uses: validate}
+  - {id: integrity, needs: [validate], run_if: always, uses: system-integrity}
+";
+    let workflow = load_workflow("w.yaml", text).unwrap();
+    let inputs = Inputs {
+        loops: [("component".to_owned(), names)].into(),
+        ..Inputs::default()
+    };
+    let clock = SystemClock;
+    let begun = clock.now();
+    let plan = expand(&workflow, None, &inputs, &Names).unwrap();
+    let took = clock.now().since(&begun).duration;
+    assert_eq!(plan.steps.len(), 100_002);
+    // Linear work takes about 0.3 s here; comparing each step with each would take minutes.
+    assert!(took.as_secs_f64() < 10.0, "{took:?}");
+    assert_eq!(
+        plan,
+        expand(&workflow, None, &inputs, &Names).unwrap(),
+        "the same inputs give the same plan"
+    );
+}
