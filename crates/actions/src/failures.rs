@@ -1,9 +1,12 @@
 //! What goes wrong below, said once for all actions: a stable code, and what to do next.
 
 use rekindle_model::failure::{Failure, code};
+use rekindle_vault::{TierError, VaultError};
+
+use crate::params::BAD_PARAMETER;
 
 /// The code of a step that was asked to stop and did; its next attempt continues.
-pub(crate) const INTERRUPTED: &str = "interrupted";
+pub(crate) use rekindle_engine::INTERRUPTED;
 
 /// A stop was asked for.
 pub(crate) fn interrupted() -> Failure {
@@ -24,4 +27,25 @@ pub(crate) fn io(what: &str, error: &std::io::Error) -> Failure {
             .with_hint("the file system is mounted read-only; remount it, then resume the run"),
         _ => Failure::transient("io", message),
     }
+}
+
+/// A tier could not be opened.
+pub(crate) fn tier(error: &TierError) -> Failure {
+    let message = error.to_string();
+    match error {
+        TierError::Unreachable { .. } => Failure::transient(code::TIER_UNAVAILABLE, message)
+            .with_hint("see that the tier's location is mounted and writable, then resume the run"),
+        TierError::NewerFormat { .. } => Failure::permanent("newer_format", message),
+        TierError::Damaged { .. } => Failure::permanent("integrity", message),
+        TierError::Foreign { .. } | TierError::KeyMismatch { .. } => Failure::permanent("foreign_vault", message),
+        TierError::BadUrl { .. } | TierError::NoLocation { .. } => Failure::permanent(BAD_PARAMETER, message),
+        TierError::NotAVault { .. } | TierError::NotEmpty { .. } => {
+            Failure::permanent(code::TIER_UNAVAILABLE, message)
+        }
+    }
+}
+
+/// Reading from or writing to the vault failed.
+pub(crate) fn vault(error: VaultError) -> Failure {
+    error.into_failure()
 }

@@ -15,7 +15,28 @@
 //!
 //! [`Site`] is the place all of them share; [`registry`] hands them to the engine.
 
+mod choose;
+mod command;
+mod compose;
+mod copy;
+mod failures;
+mod judge;
+mod locate_set;
+mod params;
+mod probe;
+mod process;
+mod put_back;
+mod restore;
+mod rule;
+mod seal_set;
+mod shape;
 mod site;
+mod snapshot;
+mod store;
+mod system_integrity;
+mod validate;
+mod verify;
+mod views;
 
 use std::sync::Arc;
 
@@ -25,6 +46,14 @@ pub use site::{Site, SiteParts};
 
 /// Returns every action, acting at `site`.
 pub fn registry(site: Arc<Site>) -> Registry {
-    let _ = site;
-    Registry::default()
+    Registry::new()
+        .with("snapshot", snapshot::TakeSnapshot(Arc::clone(&site)))
+        .with("store", store::Store(Arc::clone(&site)))
+        .with("verify", verify::Verify(Arc::clone(&site)))
+        .with("seal-set", seal_set::SealSet(Arc::clone(&site)))
+        .with("locate-set", locate_set::LocateSet(Arc::clone(&site)))
+        .with("restore", restore::Restore(Arc::clone(&site)))
+        .with("validate", validate::Validate(Arc::clone(&site)))
+        .with("system-integrity", system_integrity::SystemIntegrity(Arc::clone(&site)))
+        .with("command", command::RunCommand(site))
 }

@@ -12,7 +12,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::system::{Component, Source, System};
 use rekindle_model::time::Clock;
 use rekindle_vault::key::Keyring;
-use rekindle_vault::{Spool, Tier};
+use rekindle_vault::{Spool, Tier, TierMode};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -166,9 +166,21 @@ impl Site {
             )
             .await
             .map(Arc::new)
-            .map_err(|error| failures::tier(name, &error))
+            .map_err(|error| failures::tier(&error))
         };
         cell.get_or_try_init(open).await.cloned()
+    }
+
+    /// Returns those of the tiers that are vaults and answer, in the given order; the others are logged.
+    pub(crate) async fn tiers_that_answer(&self, names: &[String]) -> Vec<Arc<Tier>> {
+        let mut tiers = Vec::new();
+        for name in names {
+            match self.tier(name, TierMode::Existing).await {
+                Ok(tier) => tiers.push(tier),
+                Err(failure) => tracing::warn!(tier = name, %failure, "a tier is left out"),
+            }
+        }
+        tiers
     }
 
     /// Returns the workspace's spool.
@@ -178,7 +190,7 @@ impl Site {
             Spool::open(&dir, Arc::clone(&self.parts.keyring))
                 .await
                 .map(Arc::new)
-                .map_err(|error| failures::vault(&error))
+                .map_err(failures::vault)
         };
         self.spool.get_or_try_init(open).await.cloned()
     }
@@ -188,8 +200,6 @@ impl Site {
         component.source.as_ref().map(Source::path).map(|path| tidy(&root.join(path)))
     }
 }
-
-pub use rekindle_vault::TierMode;
 
 /// Returns the path without `.` in it and with `..` taken literally, so that two spellings compare equal.
 ///

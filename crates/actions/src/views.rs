@@ -9,6 +9,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::id::{SetId, SnapshotId, StepId};
 use rekindle_model::step::StepState;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::params::BAD_PARAMETER;
@@ -25,6 +26,9 @@ pub(crate) struct Captured {
     pub(crate) component: String,
     /// None for a component without data.
     pub(crate) snapshot: Option<SnapshotId>,
+    /// Only `snapshot` says it; it tells its output from those about copies.
+    #[expect(dead_code, reason = "its presence is what matters")]
+    captured_by: String,
 }
 
 /// What `verify` has said of one copy.
@@ -64,27 +68,42 @@ pub(crate) struct LocatedMember {
 }
 
 /// Returns every output of the wanted shape.
-pub(crate) fn outputs<T: serde::de::DeserializeOwned>(views: &Views) -> Vec<T> {
+fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
     views.values().filter(|view| succeeded(view)).filter_map(|view| T::deserialize(&view.output).ok()).collect()
 }
 
-/// Returns what the snapshot step of `component` has said; the digest tells it from a copy's output.
-pub(crate) fn captured(views: &Views) -> Vec<Captured> {
-    views
-        .values()
-        .filter(|view| succeeded(view) && view.output.get("content_digest").is_some())
-        .filter_map(|view| Captured::deserialize(&view.output).ok())
-        .collect()
+/// Returns what the run's snapshot of `component` has said.
+pub(crate) fn captured(views: &Views, component: &str) -> Option<Captured> {
+    outputs::<Captured>(views).into_iter().find(|captured| captured.component == component)
 }
 
-/// Returns the snapshot that the run took of `component`; none where the component has no data.
-pub(crate) fn snapshot_of(views: &Views, component: &str) -> Result<Option<SnapshotId>, Failure> {
-    captured(views).into_iter().find(|captured| captured.component == component).map(|captured| captured.snapshot).ok_or_else(
-        || {
-            Failure::permanent(NOTHING_TO_WORK_ON, format!("no earlier step of this run took a snapshot of {component}"))
-                .with_hint("let the step need a step that uses snapshot, or name a snapshot")
-        },
-    )
+/// Returns each component that the run has captured, with its snapshot and the tiers in which the copy was
+/// read back and found whole; at least one.
+pub(crate) fn verified_copies(views: &Views) -> BTreeMap<String, (SnapshotId, Vec<String>)> {
+    let verified: Vec<Verified> = outputs(views);
+    let mut copies = BTreeMap::new();
+    for captured in outputs::<Captured>(views) {
+        let Some(snapshot) = captured.snapshot else { continue };
+        let whole = |copy: &&Verified| {
+            copy.verified && copy.component == captured.component && copy.snapshot == Some(snapshot)
+        };
+        let tiers: Vec<String> = verified.iter().filter(whole).map(|copy| copy.tier.clone()).collect();
+        if !tiers.is_empty() {
+            copies.insert(captured.component, (snapshot, tiers));
+        }
+    }
+    copies
+}
+
+/// Returns whether each copy that the run has stored was read back and found whole.
+pub(crate) fn all_stored_are_verified(views: &Views) -> bool {
+    let verified: Vec<Verified> = outputs(views);
+    outputs::<Stored>(views).iter().filter(|stored| stored.snapshot.is_some()).all(|stored| {
+        verified.iter().any(|copy| {
+            copy.verified
+                && (&copy.component, &copy.tier, copy.snapshot) == (&stored.component, &stored.tier, stored.snapshot)
+        })
+    })
 }
 
 /// Returns what the run's `locate-set` has found.

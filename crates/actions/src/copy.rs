@@ -1,0 +1,111 @@
+//! One stored copy: a component's snapshot in one tier. What `store` and `verify` are both about.
+
+use rekindle_engine::{StepContext, Unit};
+use rekindle_model::failure::Failure;
+use rekindle_model::id::SnapshotId;
+use rekindle_vault::{ProgressSink, Snapshot, Tier, TierMode, VaultError};
+use serde::Deserialize;
+
+use crate::failures;
+use crate::params::{self, BAD_PARAMETER, Field, Kind};
+use crate::site::Site;
+use crate::views;
+
+/// Parameters that name the copy; the loop and the run's own snapshot, unless told.
+pub(crate) const FIELDS: &[Field] = &[
+    Field::optional("component", Kind::Text),
+    Field::optional("tier", Kind::Text),
+    Field::optional("snapshot", Kind::Text),
+];
+
+#[derive(Deserialize)]
+struct Params {
+    component: Option<String>,
+    tier: Option<String>,
+    snapshot: Option<String>,
+}
+
+/// A component's snapshot in one tier.
+pub(crate) struct Copy {
+    pub(crate) component: String,
+    pub(crate) tier: String,
+    /// None for a component without data.
+    pub(crate) snapshot: Option<SnapshotId>,
+}
+
+impl Copy {
+    /// Returns the copy that a step is about: the snapshot it names, else the one that this run took, else
+    /// the newest that the tier holds of the component.
+    pub(crate) async fn read(site: &Site, cx: &StepContext) -> Result<Self, Failure> {
+        let params: Params = params::read(&cx.with)?;
+        let (component, spec) = site.component(&views::looped(cx, "component", params.component)?)?;
+        let tier = views::looped(cx, "tier", params.tier)?;
+        let component = component.to_owned();
+        if let Some(text) = params.snapshot.filter(|text| !text.is_empty()) {
+            let snapshot = text.parse().map_err(|_| {
+                Failure::permanent(BAD_PARAMETER, format!("{text:?} is not the id of a snapshot"))
+                    .with_hint("`rekindle snapshots` lists them")
+            })?;
+            return Ok(Self { component, tier, snapshot: Some(snapshot) });
+        }
+        if let Some(captured) = views::captured(&cx.steps, &component) {
+            return Ok(Self { component, tier, snapshot: captured.snapshot });
+        }
+        if spec.source.is_none() {
+            return Ok(Self { component, tier, snapshot: None });
+        }
+        let opened = site.tier(&tier, TierMode::Existing).await?;
+        let newest = newest_of(&opened, &component).await?;
+        match newest {
+            Some(newest) => Ok(Self { component, tier, snapshot: Some(newest.id) }),
+            None => Err(Failure::permanent(
+                views::NOTHING_TO_WORK_ON,
+                format!("tier {tier} holds no snapshot of {component}"),
+            )
+            .with_hint("back it up first: `rekindle backup`")),
+        }
+    }
+}
+
+/// Returns the newest snapshot of the component that the tier holds.
+pub(crate) async fn newest_of(tier: &Tier, component: &str) -> Result<Option<Snapshot>, Failure> {
+    // Newest first: the first of that component is the one.
+    for id in tier.snapshots().await.map_err(failures::vault)? {
+        let snapshot = tier.snapshot(id).await.map_err(failures::vault)?;
+        if snapshot.component == component {
+            return Ok(Some(snapshot));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns whether the tier holds the snapshot; one that cannot be asked is an error, not a "no".
+pub(crate) async fn holds(tier: &Tier, snapshot: SnapshotId) -> Result<bool, Failure> {
+    match tier.snapshot(snapshot).await {
+        Ok(_) => Ok(true),
+        Err(VaultError::UnknownSnapshot(_)) => Ok(false),
+        Err(error) => Err(failures::vault(error)),
+    }
+}
+
+/// Says why a copy that a step has left in its tier is no longer there; a tier that does not answer says
+/// nothing about it.
+pub(crate) async fn gone(site: &Site, output: &serde_json::Value) -> Option<String> {
+    let tier = output.get("tier")?.as_str()?;
+    let snapshot: SnapshotId = output.get("snapshot")?.as_str()?.parse().ok()?;
+    let opened = site.tier(tier, TierMode::Existing).await.ok()?;
+    let held = holds(&opened, snapshot).await.ok()?;
+    (!held).then(|| format!("tier {tier} no longer holds snapshot {snapshot}"))
+}
+
+/// Returns a count as the number that measures are made of.
+#[expect(clippy::cast_precision_loss, reason = "a count of bytes beyond 2^53 loses its last digits only")]
+pub(crate) fn number(count: u64) -> f64 {
+    count as f64
+}
+
+/// Returns a sink that shows a step's bytes on its progress bar.
+pub(crate) fn progress(cx: &StepContext) -> ProgressSink {
+    let cx = cx.clone();
+    ProgressSink::new(move |done, total| cx.progress(done, total, Unit::Bytes))
+}

@@ -1,0 +1,45 @@
+//! The last part of restoring a database: from its staging folder to its place.
+
+use std::path::{Path, PathBuf};
+
+use rekindle_model::failure::Failure;
+use rekindle_model::id::RunId;
+use rekindle_sources::sqlite;
+
+use crate::snapshot::blocking;
+
+/// What SQLite keeps beside a database and would replay into the next one of that name.
+const SIDECARS: [&str; 2] = ["-wal", "-journal"];
+
+/// Puts the database that was restored into `staging` to `place`; what it displaces goes to `aside`.
+pub(crate) async fn put_back(staging: &Path, place: &Path, aside: &Path) -> Result<(), Failure> {
+    let staged = staging.join(place.file_name().unwrap_or_default());
+    let (place, aside) = (place.to_path_buf(), aside.to_path_buf());
+    blocking(move || {
+        let told = |stage| tracing::debug!(?stage, "putting a database back");
+        let put = sqlite::put_back(&staged, &place, &aside, &mut { told })?;
+        for displaced in &put.displaced {
+            tracing::info!(path = %displaced.display(), "displaced by a restored database");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Returns whether a file stands beside the database that would be replayed into it.
+pub(crate) fn sidecar_stands_beside(place: &Path) -> bool {
+    SIDECARS.iter().any(|suffix| {
+        let mut name = place.as_os_str().to_owned();
+        name.push(suffix);
+        Path::new(&name).exists()
+    })
+}
+
+/// Returns the folder for what a database displaces: `<target>.before-<run>`, with the folders below the
+/// target repeated in it.
+pub(crate) fn aside_folder(target: &Path, folder: &Path, run: RunId) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(format!(".before-{run}"));
+    let below = folder.strip_prefix(target).unwrap_or(Path::new(""));
+    PathBuf::from(name).join(below)
+}

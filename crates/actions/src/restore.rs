@@ -1,0 +1,277 @@
+//! `restore`: puts one component back below the recovery's root.
+//!
+//! Files go straight to their place, in windows with a checkpoint after each. A database is restored into a
+//! staging folder beside its place and then put back past what its predecessor left behind.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::event::Measures;
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::SnapshotId;
+use rekindle_model::system::{Component, Source};
+use rekindle_plan::Problem;
+use rekindle_vault::restore::{self, RestoreCheckpoint, RestoreReport, RestoreRequest, Window};
+use rekindle_vault::{Snapshot, SnapshotReader, Tier};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::copy::{self, number};
+use crate::failures;
+use crate::params::{self, Field, Kind};
+use crate::put_back;
+use crate::shape::Shape;
+use crate::site::Site;
+use crate::views;
+
+/// See the module's documentation.
+pub(crate) struct Restore(pub(crate) Arc<Site>);
+
+const FIELDS: &[Field] = &[
+    Field::optional("component", Kind::Text),
+    Field::optional("root", Kind::Text),
+    Field::optional("snapshot", Kind::Text),
+    Field::optional("tiers", Kind::Names),
+];
+
+/// How many lost files a failure's sentence names; the step's last checkpoint has all of them.
+const LOST_NAMED: usize = 50;
+
+#[derive(Deserialize)]
+struct Params {
+    component: Option<String>,
+    root: Option<PathBuf>,
+    snapshot: Option<String>,
+    #[serde(default)]
+    tiers: params::Names,
+}
+
+/// How far an attempt got; of use only to one that restores the same snapshot.
+#[derive(Serialize, Deserialize)]
+struct Progress {
+    snapshot: SnapshotId,
+    root: PathBuf,
+    restored: RestoreCheckpoint,
+}
+
+/// What is to be put back, and where.
+struct Job {
+    name: String,
+    snapshot: Snapshot,
+    tiers: Vec<Arc<Tier>>,
+    /// Where the component's data shall stand.
+    place: PathBuf,
+    /// The folder that becomes the root of the tree when it stands there.
+    root: PathBuf,
+    /// Where the tree is restored to first; the root itself for files.
+    into: PathBuf,
+    /// Where what a database displaces goes; none for files.
+    aside: Option<PathBuf>,
+}
+
+#[async_trait]
+impl Action for Restore {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, FIELDS)
+    }
+
+    async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        let Some(job) = self.job(cx).await? else {
+            return Ok(Reconciled::Redo { evidence: json!({ "why": "the component has no data" }) });
+        };
+        let found = restore::inspect(&job.tiers, job.snapshot.id, &job.root).await?;
+        let whole = found.is_whole() && !(job.aside.is_some() && put_back::sidecar_stands_beside(&job.place));
+        let evidence = json!({
+            "snapshot": job.snapshot.id,
+            "root": job.root,
+            "whole": whole,
+            "files_right": found.files_right,
+            "files": job.snapshot.files,
+            "bytes_right": found.bytes_right,
+            "bytes": job.snapshot.bytes,
+        });
+        if whole {
+            self.tidy_up(&job).await;
+            let report = RestoreReport {
+                files: job.snapshot.files,
+                dirs: job.snapshot.dirs,
+                symlinks: job.snapshot.symlinks,
+                bytes_total: job.snapshot.bytes,
+                bytes_kept: job.snapshot.bytes,
+                ..RestoreReport::default()
+            };
+            return Ok(Reconciled::Adopt { output: output(&job, &report), evidence });
+        }
+        Ok(match usable(checkpoint, &job) {
+            Some(_) => Reconciled::Continue { evidence },
+            None => Reconciled::Redo { evidence },
+        })
+    }
+
+    async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
+        let Some(place) = output.get("place").and_then(Value::as_str) else { return Ok(None) };
+        Ok((!Path::new(place).exists()).then(|| format!("{place} is gone")))
+    }
+
+    async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let Some(job) = self.job(cx).await? else {
+            let value = json!({ "nothing_to_restore": true, "bytes": 0, "files": 0 });
+            return Ok(Output { value, measures: Measures::new() });
+        };
+        make_folder(&job.into).await?;
+        let request = RestoreRequest {
+            snapshot: job.snapshot.id,
+            root: job.into.clone(),
+            include: Vec::new(),
+            checkpoint: usable(checkpoint.as_ref(), &job),
+            window: Window::default(),
+        };
+        let record = |restored: RestoreCheckpoint| {
+            let progress = Progress { snapshot: job.snapshot.id, root: job.into.clone(), restored };
+            async move {
+                // A window takes a fraction of a second: not each is worth a sync, but the last one before a
+                // stop is.
+                if cx.checkpoint_due() || cx.stop.is_cancelled() {
+                    cx.checkpoint(json!(progress)).await?;
+                }
+                Ok(())
+            }
+        };
+        let report = restore::restore(&job.tiers, request, &copy::progress(cx), record, &cx.stop).await?;
+        if !report.lost.is_empty() {
+            return Err(lost(&job, &report));
+        }
+        if let Some(aside) = &job.aside {
+            put_back::put_back(&job.into, &job.place, aside).await?;
+        }
+        self.tidy_up(&job).await;
+        Ok(output(&job, &report))
+    }
+}
+
+impl Restore {
+    /// Returns what is to be put back; none for a component without data.
+    async fn job(&self, cx: &StepContext) -> Result<Option<Job>, Failure> {
+        let params: Params = params::read(&cx.with)?;
+        let (name, component) = self.0.component(&views::looped(cx, "component", params.component)?)?;
+        if component.source.is_none() {
+            return Ok(None);
+        }
+        let located = views::located(&cx.steps);
+        let snapshot = match &params.snapshot {
+            Some(text) => text.parse().map_err(|_| {
+                Failure::permanent(params::BAD_PARAMETER, format!("{text:?} is not the id of a snapshot"))
+                    .with_hint("`rekindle snapshots` lists them")
+            })?,
+            None => located_member(located.as_ref(), name)?,
+        };
+        let order = match (params.tiers, located) {
+            (params::Names::These(tiers), _) => tiers,
+            (params::Names::All, Some(located)) => located.tier_order,
+            (params::Names::All, None) => self.0.tiers_hot_first(),
+        };
+        let tiers = self.0.tiers_that_answer(&order).await;
+        if tiers.is_empty() {
+            return Err(Failure::transient(code::TIER_UNAVAILABLE, format!("none of {} answers", order.join(", ")))
+                .with_hint("bring a tier back, then resume the run"));
+        }
+        let reader = SnapshotReader::open(&tiers, snapshot).await.map_err(failures::vault)?;
+        let snapshot = reader.snapshot().clone();
+        let root = params.root.or_else(|| self.0.target_root().map(Path::to_path_buf)).ok_or_else(|| {
+            // The living system is never a default target.
+            Failure::permanent(params::BAD_PARAMETER, "the step does not say where to restore to")
+                .with_hint("give it `root:`, or recover with --to or --in-place")
+        })?;
+        self.place_job(cx, name, component, snapshot, tiers, &root).map(Some)
+    }
+
+    fn place_job(
+        &self,
+        cx: &StepContext,
+        name: &str,
+        component: &Component,
+        snapshot: Snapshot,
+        tiers: Vec<Arc<Tier>>,
+        target: &Path,
+    ) -> Result<Job, Failure> {
+        let target = crate::site::tidy(&self.0.system_dir().join(target));
+        let place = Site::place(&target, component).unwrap_or_else(|| target.clone());
+        let root = Shape::named_in(&snapshot.metadata)?.root(&place);
+        let is_database = matches!(component.source, Some(Source::Sqlite { .. }));
+        let (into, aside) = if is_database {
+            // Beside its place, so that the last move is a rename on one file system.
+            let staging = root.join(format!(".rekindle-{}-{name}", cx.run));
+            (staging, Some(put_back::aside_folder(&target, &root, cx.run)))
+        } else {
+            (root.clone(), None)
+        };
+        Ok(Job { name: name.to_owned(), snapshot, tiers, place, root, into, aside })
+    }
+
+    /// Removes what only the way to the goal needed.
+    async fn tidy_up(&self, job: &Job) {
+        if job.into != job.root {
+            crate::snapshot::discard(&job.into).await;
+        }
+    }
+}
+
+fn located_member(located: Option<&views::Located>, name: &str) -> Result<SnapshotId, Failure> {
+    let Some(located) = located else {
+        return Err(Failure::permanent(views::NOTHING_TO_WORK_ON, "no earlier step of this run located a recovery set")
+            .with_hint("let the step need a step that uses locate-set, or name a snapshot"));
+    };
+    located.components.get(name).map(|member| member.snapshot).ok_or_else(|| {
+        Failure::permanent("not_in_set", format!("recovery set {} holds nothing of {name}", located.set))
+            .with_hint("choose a set that does with --from; `rekindle sets` lists them")
+    })
+}
+
+/// Returns the checkpoint as far as it is about the same snapshot at the same place.
+fn usable(checkpoint: Option<&Value>, job: &Job) -> Option<RestoreCheckpoint> {
+    let progress = Progress::deserialize(checkpoint?).ok()?;
+    let same = progress.snapshot == job.snapshot.id && progress.root == job.into;
+    // Without its folder a checkpoint covers nothing.
+    (same && job.into.exists()).then_some(progress.restored)
+}
+
+async fn make_folder(folder: &Path) -> Result<(), Failure> {
+    tokio::fs::create_dir_all(folder).await.map_err(|error| failures::io(&folder.display().to_string(), &error))
+}
+
+fn lost(job: &Job, report: &RestoreReport) -> Failure {
+    let names: Vec<String> = report.lost.iter().take(LOST_NAMED).map(|file| file.path.display()).collect();
+    let more = report.lost.len().saturating_sub(names.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Failure::permanent(
+        code::DATA_LOST,
+        format!("{} of {} files of {} are in no tier: {}{more}", report.lost.len(), job.snapshot.files, job.name, names.join(", ")),
+    )
+    .with_hint("the other files are restored; an older set may hold these: `rekindle sets`, then --from SET")
+}
+
+fn output(job: &Job, report: &RestoreReport) -> Output {
+    let value = json!({
+        "component_restored": job.name,
+        "root": job.root,
+        "place": job.place,
+        "files": report.files,
+        "dirs": report.dirs,
+        "symlinks": report.symlinks,
+        "bytes": report.bytes_total,
+        "bytes_written": report.bytes_written,
+        "bytes_kept": report.bytes_kept,
+        "owners_unset": report.owners_unset,
+        "snapshot": job.snapshot.id,
+        "consistency_point": job.snapshot.consistency_point.utc,
+        "content_digest": job.snapshot.content_digest,
+    });
+    let measures = [
+        ("bytes_total", report.bytes_total),
+        ("bytes_written", report.bytes_written),
+        ("bytes_kept", report.bytes_kept),
+    ];
+    Output { value, measures: Measures::from(measures.map(|(name, count)| (name.to_owned(), number(count)))) }
+}

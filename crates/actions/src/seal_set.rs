@@ -1,0 +1,302 @@
+//! `seal-set`: seals the recovery set of a run, and lets the spool go of what every due tier holds.
+//!
+//! A component that failed in this run, or was not part of it, is inherited from the set before, with its
+//! age; one that has never been stored is missing, and a set that lacks a component is never recovery-ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::event::Measures;
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::{SetId, SnapshotId};
+use rekindle_model::time::Stamp;
+use rekindle_plan::Problem;
+use rekindle_vault::{RecoverySet, Tier, VaultError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::compose::{self, Composed, Found};
+use crate::failures;
+use crate::params;
+use crate::rule;
+use crate::site::Site;
+use crate::views;
+
+/// See the module's documentation.
+pub(crate) struct SealSet(pub(crate) Arc<Site>);
+
+/// What a system that states no rule of its own asks of a set: everything attempted, stored and verified.
+const DEFAULT_RULE: &str = "backup.success_rate == 1 and integrity.all_verified";
+
+/// The set's name is chosen once, so that a set stored before a crash is recognised after it.
+#[derive(Serialize, Deserialize)]
+struct Progress {
+    set: SetId,
+    created: Stamp,
+    /// The tiers that the set goes to; empty until it is composed.
+    tiers: Vec<String>,
+}
+
+#[async_trait]
+impl Action for SealSet {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, &[])
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        let Some(progress) = checkpoint.and_then(|value| Progress::deserialize(value).ok()) else {
+            return Ok(Reconciled::Redo { evidence: json!({ "why": "no set was begun" }) });
+        };
+        let mut stored_in = Vec::new();
+        let mut set = None;
+        for tier in self.0.tiers_that_answer(&progress.tiers).await {
+            if let Some(found) = set_in(&tier, progress.set).await? {
+                stored_in.push(tier.name().to_owned());
+                set = Some(found);
+            }
+        }
+        let evidence = json!({ "set": progress.set, "stored_in": stored_in, "due_in": progress.tiers });
+        match set {
+            Some(set) if stored_in.len() == progress.tiers.len() => {
+                Ok(Reconciled::Adopt { output: output(&set, &stored_in), evidence })
+            }
+            _ => Ok(Reconciled::Continue { evidence }),
+        }
+    }
+
+    async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let begun = checkpoint.and_then(|value| Progress::deserialize(value).ok());
+        let mut progress = match begun {
+            Some(begun) => begun,
+            None => {
+                let now = self.0.clock().now();
+                let progress = Progress { set: SetId::new(&now), created: now, tiers: Vec::new() };
+                cx.checkpoint(json!(progress)).await?;
+                progress
+            }
+        };
+        let tiers = self.0.tiers_that_answer(&self.0.tiers_hot_first()).await;
+        let set = match already_sealed(&tiers, progress.set).await? {
+            Some(set) => set,
+            None => self.compose(cx, &progress, &tiers).await?,
+        };
+        let names: Vec<String> = tiers.iter().map(|tier| tier.name().to_owned()).collect();
+        progress.tiers = compose::common_tiers(&set.members, &names);
+        if progress.tiers.is_empty() {
+            return Err(no_common_tier(&set));
+        }
+        cx.checkpoint(json!(progress)).await?;
+        let due = tiers.iter().filter(|tier| progress.tiers.iter().any(|name| name == tier.name()));
+        for tier in due {
+            tier.put_set(&set).await.map_err(failures::vault)?;
+        }
+        self.clean_spool(cx).await?;
+        Ok(output(&set, &progress.tiers))
+    }
+
+    async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
+        set_gone(&self.0, output, "stored_in").await
+    }
+}
+
+/// Says whether the set that an output names is gone from all the tiers that it lists under `key`; while one
+/// of them does not answer, that is not known.
+pub(crate) async fn set_gone(site: &Site, output: &Value, key: &str) -> Result<Option<String>, Failure> {
+    let Some(set) = output.get("set").and_then(Value::as_str).and_then(|text| text.parse().ok()) else {
+        return Ok(None);
+    };
+    let named: Vec<String> = Vec::deserialize(&output[key]).unwrap_or_default();
+    let tiers = site.tiers_that_answer(&named).await;
+    for tier in &tiers {
+        if set_in(tier, set).await?.is_some() {
+            return Ok(None);
+        }
+    }
+    let all_answered = tiers.len() == named.len();
+    Ok(all_answered.then(|| format!("recovery set {set} is in none of its tiers")))
+}
+
+impl SealSet {
+    /// Composes the set from what the run's steps have done and from the set before.
+    async fn compose(
+        &self,
+        cx: &StepContext,
+        progress: &Progress,
+        tiers: &[Arc<Tier>],
+    ) -> Result<RecoverySet, Failure> {
+        let system = self.0.system();
+        let wanted: Vec<&str> = system
+            .components
+            .iter()
+            .filter(|(_, component)| component.source.is_some())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let fresh = found_in_run(cx, tiers).await?;
+        let before = newest_set(tiers).await?;
+        let held = held_by(tiers, before.as_ref()).await?;
+        let Composed { members, missing } = compose::compose(&wanted, fresh, before.as_ref(), &held);
+        if members.is_empty() {
+            return Err(Failure::permanent("nothing_to_seal", "no component has a verified copy in any tier")
+                .with_hint("see why its steps failed: `rekindle show latest`"));
+        }
+        let skew_ms = compose::skew_ms(&members);
+        let fared = views::fared(&cx.steps, wanted.iter().copied());
+        let attempted = fared.keys().cloned().collect();
+        let success_rate = compose::success_rate(&attempted, &members);
+        let complete_rate = views::success_rate(&fared);
+        let all_verified = views::all_stored_are_verified(&cx.steps);
+        let inputs = json!({
+            "backup": {
+                "success_rate": success_rate,
+                "complete_rate": complete_rate,
+                "attempted": attempted.len(),
+                "inherited": members.values().filter(|member| member.inherited).count(),
+                "missing": missing.len(),
+                "skew_ms": skew_ms,
+            },
+            "integrity": { "all_verified": all_verified },
+        });
+        let best = json!({ "backup": { "success_rate": 1.0, "complete_rate": 1.0 } });
+        let ruled = rule::evaluate(system, "recovery_ready", DEFAULT_RULE, &inputs, &best)?;
+        let summary = json!({
+            "run": cx.run,
+            "success_rate": success_rate,
+            "complete_rate": complete_rate,
+            "all_verified": all_verified,
+            "rule": ruled.account,
+        });
+        Ok(RecoverySet {
+            id: progress.set,
+            created: progress.created,
+            system: system.system.clone(),
+            recovery_ready: ruled.holds == Some(true) && missing.is_empty(),
+            members,
+            missing,
+            skew_ms,
+            summary,
+            system_definition: self.0.system_yaml().to_vec(),
+            predecessor: before.map(|set| set.id),
+        })
+    }
+
+    /// Removes from the spool what no due tier lacks any more: the snapshots of each component whose copies
+    /// were all stored and verified, older ones too, which a newer one has made superfluous.
+    async fn clean_spool(&self, cx: &StepContext, fared: &BTreeMap<String, Fared>) -> Result<(), Failure> {
+        let spool = self.0.spool().await?;
+        let well = views::those(fared, Fared::Well);
+        for (component, (newest, _)) in views::verified_copies(&cx.steps) {
+            if !well.contains(component.as_str()) {
+                continue;
+            }
+            for id in spool.snapshots().await.map_err(failures::vault)? {
+                let there = spool.snapshot(id).await.map_err(failures::vault)?;
+                if there.is_some_and(|there| there.component == component && there.id <= newest) {
+                    spool.remove(id).await.map_err(failures::vault)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns what this run has captured and verified, with the tiers that hold it.
+async fn found_in_run(cx: &StepContext, tiers: &[Arc<Tier>]) -> Result<BTreeMap<String, Found>, Failure> {
+    let mut found = BTreeMap::new();
+    for (component, (snapshot, verified_in)) in views::verified_copies(&cx.steps) {
+        // A tier that has stopped answering since takes part in nothing that is sealed now.
+        let Some(tier) = tiers.iter().find(|tier| verified_in.iter().any(|name| name == tier.name())) else {
+            continue;
+        };
+        let snapshot = tier.snapshot(snapshot).await.map_err(failures::vault)?;
+        found.insert(component, Found { snapshot, tiers: verified_in });
+    }
+    Ok(found)
+}
+
+/// Returns which tiers hold each member of the set before.
+async fn held_by(
+    tiers: &[Arc<Tier>],
+    before: Option<&RecoverySet>,
+) -> Result<BTreeMap<SnapshotId, Vec<String>>, Failure> {
+    let mut held: BTreeMap<SnapshotId, Vec<String>> = BTreeMap::new();
+    for tier in tiers {
+        let there: BTreeSet<SnapshotId> = tier.snapshots().await.map_err(failures::vault)?.into_iter().collect();
+        for member in before.iter().flat_map(|set| set.members.values()) {
+            // Only a copy that was verified counts, and the set names those.
+            if there.contains(&member.snapshot) && member.tiers.iter().any(|name| name == tier.name()) {
+                held.entry(member.snapshot).or_default().push(tier.name().to_owned());
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Returns the set of that name as a tier holds it: it was composed before a crash, and is the one to go on
+/// with.
+async fn already_sealed(tiers: &[Arc<Tier>], id: SetId) -> Result<Option<RecoverySet>, Failure> {
+    for tier in tiers {
+        if let Some(set) = set_in(tier, id).await? {
+            return Ok(Some(set));
+        }
+    }
+    Ok(None)
+}
+
+async fn set_in(tier: &Tier, id: SetId) -> Result<Option<RecoverySet>, Failure> {
+    match tier.set(id).await {
+        Ok(set) => Ok(Some(set)),
+        Err(VaultError::UnknownSet(_)) => Ok(None),
+        Err(error) => Err(failures::vault(error)),
+    }
+}
+
+async fn newest_set(tiers: &[Arc<Tier>]) -> Result<Option<RecoverySet>, Failure> {
+    let mut newest: Option<RecoverySet> = None;
+    for tier in tiers {
+        let first = tier.sets().await.map_err(failures::vault)?.into_iter().next();
+        if let Some(id) = first.filter(|id| newest.as_ref().is_none_or(|newest| *id > newest.id)) {
+            newest = Some(tier.set(id).await.map_err(failures::vault)?);
+        }
+    }
+    Ok(newest)
+}
+
+fn no_common_tier(set: &RecoverySet) -> Failure {
+    let held: Vec<String> =
+        set.members.iter().map(|(name, member)| format!("{name} in {}", member.tiers.join(", "))).collect();
+    Failure::transient(code::TIER_UNAVAILABLE, "no tier that answers holds every member of the set")
+        .with_hint(format!("bring the tiers back and run the backup again; stored so far: {}", held.join("; ")))
+}
+
+fn output(set: &RecoverySet, stored_in: &[String]) -> Output {
+    let components: serde_json::Map<String, Value> = set
+        .members
+        .iter()
+        .map(|(name, member)| {
+            let value = json!({
+                "snapshot": member.snapshot,
+                "consistency_point": member.consistency_point.utc,
+                "inherited": member.inherited,
+                "age_s": set.created.since(&member.consistency_point).duration.as_secs(),
+                "bytes": member.bytes,
+                "tiers": member.tiers,
+            });
+            (name.clone(), value)
+        })
+        .collect();
+    let value = json!({
+        "set": set.id,
+        "recovery_ready": set.recovery_ready,
+        "success_rate": set.summary["success_rate"],
+        "all_verified": set.summary["all_verified"],
+        "components": components,
+        "missing": set.missing,
+        "skew_ms": set.skew_ms,
+        "rule": set.summary["rule"],
+        "stored_in": stored_in,
+    });
+    let measures = Measures::from([("skew_ms".to_owned(), crate::copy::number(set.skew_ms))]);
+    Output { value, measures }
+}

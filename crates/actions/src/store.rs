@@ -1,0 +1,80 @@
+//! `store`: brings one tier what it lacks of a snapshot, from the spool or from another tier.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::event::Measures;
+use rekindle_model::failure::Failure;
+use rekindle_model::id::SnapshotId;
+use rekindle_plan::Problem;
+use rekindle_vault::{Tier, TierMode};
+use serde_json::{Value, json};
+
+use crate::copy::{self, Copy};
+use crate::failures;
+use crate::params;
+use crate::site::Site;
+
+/// See the module's documentation.
+pub(crate) struct Store(pub(crate) Arc<Site>);
+
+#[async_trait]
+impl Action for Store {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, copy::FIELDS)
+    }
+
+    async fn reconcile(&self, cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        let copy = Copy::read(&self.0, cx).await?;
+        let Some(snapshot) = copy.snapshot else { return Ok(adopt_nothing(&copy)) };
+        let tier = self.0.tier(&copy.tier, TierMode::Create).await?;
+        let evidence = json!({ "snapshot": snapshot, "tier": copy.tier });
+        if !copy::holds(&tier, snapshot).await? {
+            // What was copied before the cut is found again by its name: a next attempt copies the rest.
+            return Ok(Reconciled::Continue { evidence });
+        }
+        // A snapshot is visible only once all of it is stored. How much of it this run copied is not known
+        // any more, so what is there is reported as present.
+        let present = copy::examine(&tier, snapshot, &cx.stop).await?;
+        match present.faults.is_empty() {
+            true => Ok(Reconciled::Adopt {
+                output: output(&copy, 0, 0, present.bytes),
+                evidence: json!({ "snapshot": snapshot, "tier": copy.tier, "objects": present.objects }),
+            }),
+            false => Ok(Reconciled::Continue { evidence }),
+        }
+    }
+
+    async fn recheck(&self, cx: &StepContext, _output: &Value) -> Result<Option<String>, Failure> {
+        copy::gone(&self.0, cx).await
+    }
+
+    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let copy = Copy::read(&self.0, cx).await?;
+        let Some(snapshot) = copy.snapshot else { return Ok(output(&copy, 0, 0, 0)) };
+        let spool = self.0.spool().await?;
+        let tier = self.0.tier(&copy.tier, TierMode::Create).await?;
+        let others = self.0.tiers_that_answer(Some(&copy.tier)).await;
+        let report = rekindle_vault::store(&spool, &tier, snapshot, &others, &copy::progress(cx), &cx.stop)
+            .await
+            .map_err(failures::vault)?;
+        Ok(output(&copy, report.bytes_copied, report.objects_copied, report.bytes_present))
+    }
+}
+
+fn adopt_nothing(copy: &Copy) -> Reconciled {
+    Reconciled::Adopt { output: output(copy, 0, 0, 0), evidence: json!({ "why": "the component has no data" }) }
+}
+
+fn output(copy: &Copy, bytes_stored: u64, objects_stored: u64, bytes_present: u64) -> Output {
+    let value = json!({
+        "component": copy.component,
+        "snapshot": copy.snapshot,
+        "tier": copy.tier,
+        "bytes_stored": bytes_stored,
+        "objects_stored": objects_stored,
+        "bytes_present": bytes_present,
+    });
+    Output { value, measures: Measures::from([("bytes_written".to_owned(), copy::number(bytes_stored))]) }
+}

@@ -1,0 +1,115 @@
+//! `verify`: reads back what a tier has stored. The stored copies are what is verified, never bytes in memory.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::event::Measures;
+use rekindle_model::failure::{Failure, code};
+use rekindle_plan::Problem;
+use rekindle_vault::{TierMode, VerifyLevel, VerifyReport};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::copy::{self, Copy, number};
+use crate::failures;
+use crate::params::{self, Field, Kind, Share};
+use crate::site::Site;
+
+/// See the module's documentation.
+pub(crate) struct Verify(pub(crate) Arc<Site>);
+
+const FIELDS: &[Field] = &[
+    Field::optional("component", Kind::Text),
+    Field::optional("tier", Kind::Text),
+    Field::optional("snapshot", Kind::Text),
+    Field::optional("level", Kind::Word(&["exists", "read"])),
+    Field::optional("sample", Kind::Share),
+];
+
+/// How many faults are kept in the journal; the first few name the trouble, and the count has them all.
+const FAULTS_KEPT: usize = 20;
+
+#[derive(Deserialize)]
+struct Params {
+    #[serde(default)]
+    level: Level,
+    /// The share of the content that `read` reads; all of it unless told.
+    sample: Option<Share>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    /// Every object is there, with the length that it should have.
+    Exists,
+    /// Content is decrypted, decompressed and hashed again.
+    #[default]
+    Read,
+}
+
+#[async_trait]
+impl Action for Verify {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, FIELDS)
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        Ok(Reconciled::Redo { evidence: json!({ "why": "a verification that was cut off proves nothing" }) })
+    }
+
+    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let Params { level, sample } = params::read(&cx.with)?;
+        let copy = Copy::read(&self.0, cx).await?;
+        let Some(snapshot) = copy.snapshot else {
+            return Ok(output(&copy, level, sample, &VerifyReport::default()));
+        };
+        let tier = self.0.tier(&copy.tier, TierMode::Existing).await?;
+        let depth = match level {
+            Level::Exists => VerifyLevel::Exists,
+            Level::Read => VerifyLevel::Read { share: sample.map_or(1.0, |share| share.0) },
+        };
+        let report = rekindle_vault::verify(&tier, snapshot, depth, &copy::progress(cx), &cx.stop)
+            .await
+            .map_err(failures::vault)?;
+        let output = output(&copy, level, sample, &report);
+        if report.faults.is_empty() {
+            return Ok(output);
+        }
+        // A failure carries a sentence only: what was found is kept in the journal first.
+        cx.checkpoint(output.value).await?;
+        Err(damaged(&copy, &report))
+    }
+}
+
+fn damaged(copy: &Copy, report: &VerifyReport) -> Failure {
+    let named: Vec<String> = report.faults.iter().take(FAULTS_KEPT).map(ToString::to_string).collect();
+    let more = report.faults.len().saturating_sub(named.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Failure::permanent(
+        code::DATA_LOST,
+        format!("the copy of {} in tier {} is damaged: {}{more}", copy.component, copy.tier, named.join("; ")),
+    )
+    .with_hint("back up again: what is damaged in one tier is not relied on; other tiers may hold it whole")
+}
+
+fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyReport) -> Output {
+    let faults: Vec<String> = report.faults.iter().take(FAULTS_KEPT).map(ToString::to_string).collect();
+    let value = json!({
+        "component": copy.component,
+        "snapshot": copy.snapshot,
+        "tier": copy.tier,
+        "level": level,
+        "sample": sample.map(|share| share.0),
+        // Nothing was read for a component without data, so nothing was verified either.
+        "verified": copy.snapshot.is_some() && report.faults.is_empty(),
+        "objects": report.objects,
+        "chunks": report.chunks,
+        "bytes": report.bytes,
+        "faults": faults,
+        "faults_total": report.faults.len(),
+    });
+    let measures =
+        [("bytes_read", report.bytes), ("chunks", report.chunks)].map(|(name, n)| (name.to_owned(), number(n)));
+    Output { value, measures: Measures::from(measures) }
+}
