@@ -1,0 +1,150 @@
+//! What an action sees of its run, and how it reports back while it works.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rekindle_journal::Journal;
+use rekindle_model::event::Payload;
+use rekindle_model::failure::Failure;
+use rekindle_model::id::{RunId, StepId};
+use rekindle_model::step::StepRecord;
+use rekindle_model::time::{Clock, Stamp};
+use rekindle_plan::PlanStep;
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::payload;
+use crate::progress::{Progress, Unit};
+
+/// The code of an attempt that ended because it was asked to stop.
+pub const INTERRUPTED: &str = "interrupted";
+
+/// The code of a checkpoint that came from an attempt which is over.
+pub const STALE: &str = "stale_attempt";
+
+/// How far apart checkpoints are: a record costs a sync of the disk, and a second of work is cheap to redo.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// One attempt of a step. Clones are the same attempt.
+#[derive(Clone)]
+pub struct StepContext {
+    /// The run.
+    pub run: RunId,
+    /// The step as planned; its `with` is not rendered.
+    pub step: Arc<PlanStep>,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// The parameters, rendered.
+    pub with: Value,
+    /// When the disaster struck, for a recovery.
+    pub disaster_at: Option<DateTime<Utc>>,
+    /// Whether a person told `disaster_at`, rather than it being assumed.
+    pub disaster_at_told: bool,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Says when to end early, be it for a graceful stop, a cancellation or a timeout: record a checkpoint where that
+    /// helps, and return a failure with the code [`INTERRUPTED`]. Whoever ignores it is dropped after a grace period.
+    pub stop: CancellationToken,
+    /// The steps of the run that had ended when this one began, whether or not it needs them.
+    pub steps: Arc<BTreeMap<StepId, StepView>>,
+    pub(crate) link: Link,
+}
+
+/// A step that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepView {
+    /// How it ended, and what led to it.
+    pub state: StepRecord,
+    /// What it produced, wherever the journal keeps it; null unless it succeeded.
+    pub output: Value,
+}
+
+impl StepContext {
+    /// Records progress from which a next attempt may continue. It is durable on return.
+    ///
+    /// Each call costs a sync of the disk: ask [`StepContext::checkpoint_due`] first, except before a stop.
+    ///
+    /// # Errors
+    /// [`STALE`] when the attempt is over, [`INTERRUPTED`] when this process no longer drives the run. Either way
+    /// the action should end.
+    pub async fn checkpoint(&self, progress: Value) -> Result<(), Failure> {
+        let gone = || {
+            Failure::transient(INTERRUPTED, "this process no longer drives the run")
+                .with_hint("`rekindle resume` goes on from the last checkpoint")
+        };
+        let progress = payload::store(&*self.link.journal, progress, payload::INLINE)
+            .await
+            .map_err(|_| gone())?;
+        let (done, answer) = oneshot::channel();
+        let asked = Asked {
+            step: self.step.id.clone(),
+            attempt: self.attempt,
+            progress,
+            done,
+        };
+        self.link.checkpoints.send(asked).await.map_err(|_| gone())?;
+        match answer.await {
+            Ok(true) => {
+                *self.link.last.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+                Ok(())
+            }
+            Ok(false) => {
+                let message = format!(
+                    "attempt {} of {} is over; it records nothing more",
+                    self.attempt, self.step.id
+                );
+                Err(Failure::permanent(STALE, message))
+            }
+            Err(_) => Err(gone()),
+        }
+    }
+
+    /// Returns whether a second has passed since the last checkpoint, or since the attempt began.
+    pub fn checkpoint_due(&self) -> bool {
+        let last = *self.link.last.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clock.now().since(&last).duration >= CHECKPOINT_EVERY
+    }
+
+    /// Says how far the attempt is, for progress bars. Costs next to nothing and is not journaled.
+    pub fn progress(&self, done: u64, total: Option<u64>, unit: Unit) {
+        let told = Progress {
+            run: self.run,
+            step: self.step.id.clone(),
+            done,
+            total,
+            unit,
+        };
+        // Nobody may be listening.
+        let _ = self.link.progress.send(told);
+    }
+}
+
+impl fmt::Debug for StepContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run {}, {}, attempt {}", self.run, self.step.id, self.attempt)
+    }
+}
+
+/// An attempt's way back to the driver of its run.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) checkpoints: mpsc::Sender<Asked>,
+    pub(crate) progress: broadcast::Sender<Progress>,
+    /// When the attempt began or last recorded a checkpoint.
+    pub(crate) last: Arc<Mutex<Stamp>>,
+}
+
+/// A checkpoint to be journaled.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) step: StepId,
+    pub(crate) attempt: u32,
+    pub(crate) progress: Payload,
+    /// Told true once it is durable, false when the attempt is over.
+    pub(crate) done: oneshot::Sender<bool>,
+}

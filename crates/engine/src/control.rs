@@ -1,0 +1,32 @@
+//! How a run is ended early, and how driving it can end.
+
+use rekindle_model::run::RunState;
+use tokio_util::sync::CancellationToken;
+
+/// How a caller ends a run early.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    /// Stops gracefully: running steps record a checkpoint and end, nothing counts as failed, and the run can be
+    /// resumed. [`Ended::Interrupted`].
+    pub stop: CancellationToken,
+    /// Cancels the run: running steps are stopped and count as failed, the others are skipped, and the run is over.
+    pub cancel: CancellationToken,
+}
+
+/// How driving a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// The run is over; its outcome is in the state.
+    Finished(RunState),
+    /// It was stopped and can be resumed.
+    Interrupted(RunState),
+}
+
+impl Ended {
+    /// Returns where the run stands.
+    pub fn state(&self) -> &RunState {
+        match self {
+            Self::Finished(state) | Self::Interrupted(state) => state,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The engine: creates runs, takes them over, drives them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rekindle_journal::{Append, Journal};
+use rekindle_model::event::{Event, Record, Worker};
+use rekindle_model::id::RunId;
+use rekindle_model::run::RunState;
+use rekindle_model::time::Clock;
+use rekindle_plan::{Inputs, Plan};
+use serde_json::Value;
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::control::{Control, Ended};
+use crate::driver;
+use crate::error::EngineError;
+use crate::payload;
+use crate::progress::{BACKLOG, Progress};
+use crate::registry::Registry;
+
+/// How many steps of all runs of a process may be at work at once, unless told otherwise. Steps wait for disks and
+/// networks more than they compute; a plan's own `max_parallel` is what usually decides.
+const DEFAULT_SLOTS: usize = 16;
+/// How long an action may take to end after it was asked to, unless told otherwise: enough to sync a window of a
+/// restore, and less than the 90 s after which service managers kill.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// What a run is created with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRun {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The workflow's YAML, which the run is pinned to.
+    pub definition: Vec<u8>,
+    /// The system's YAML, which the run is pinned to, where it has a system.
+    pub system: Option<Vec<u8>>,
+    /// What expands the definition into the plan.
+    pub inputs: Inputs,
+    /// Who or what asks for the run.
+    pub trigger: String,
+    /// When the disaster struck, for a recovery.
+    pub disaster_at: Option<DateTime<Utc>>,
+    /// Whether a person told `disaster_at`.
+    pub disaster_at_told: bool,
+}
+
+/// Creates, adopts and drives the runs of one journal. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What every run of an engine shares.
+pub(crate) struct Shared {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) registry: Registry,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) worker: Worker,
+    pub(crate) progress: broadcast::Sender<Progress>,
+    /// One permit for each step that may be at work.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) grace: Duration,
+    /// The runs that this process holds.
+    held: Mutex<BTreeMap<RunId, Held>>,
+}
+
+/// How this process holds a run.
+struct Held {
+    /// The epoch that it may append under.
+    epoch: u64,
+    /// Whether somebody drives it now.
+    driven: bool,
+}
+
+impl Engine {
+    /// Returns an engine that acts as `worker`.
+    pub fn new(journal: Arc<dyn Journal>, registry: Registry, clock: Arc<dyn Clock>, worker: Worker) -> Self {
+        let shared = Shared {
+            journal,
+            registry,
+            clock,
+            worker,
+            progress: broadcast::Sender::new(BACKLOG),
+            slots: Arc::new(Semaphore::new(DEFAULT_SLOTS)),
+            grace: DEFAULT_GRACE,
+            held: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Returns a fresh engine like this one, under other limits: how many steps of all runs may be at work at once
+    /// (at least one), and how long an action may take to end after it was asked to.
+    #[must_use]
+    pub fn with_limits(self, slots: usize, grace: Duration) -> Self {
+        let old = &self.shared;
+        let shared = Shared {
+            journal: Arc::clone(&old.journal),
+            registry: old.registry.clone(),
+            clock: Arc::clone(&old.clock),
+            worker: old.worker.clone(),
+            progress: old.progress.clone(),
+            slots: Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS))),
+            grace,
+            held: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Creates a run and pins it to its definition. It is durable on return, and this engine holds it.
+    ///
+    /// # Errors
+    /// [`EngineError::Journal`].
+    pub async fn create(&self, new: NewRun) -> Result<RunId, EngineError> {
+        let Shared { journal, clock, .. } = &*self.shared;
+        let definition = journal.put_blob(new.definition).await?;
+        let system = match new.system {
+            Some(bytes) => Some(journal.put_blob(bytes).await?),
+            None => None,
+        };
+        let inputs =
+            serde_json::to_value(&new.inputs).map_err(|error| EngineError::Inputs(error.to_string()))?;
+        let inputs = payload::store(&**journal, inputs, payload::INLINE).await?;
+        let now = clock.now();
+        let run = RunId::new(&now);
+        let event = Event::RunCreated {
+            workflow: new.workflow,
+            definition,
+            system,
+            inputs,
+            trigger: payload::fit_sentence(&new.trigger),
+            disaster_at: new.disaster_at,
+            disaster_at_told: new.disaster_at_told,
+        };
+        journal
+            .append(Append {
+                run,
+                expected_seq: 0,
+                epoch: 1,
+                events: vec![event],
+                now,
+            })
+            .await?;
+        self.shared.hold(run, 1);
+        Ok(run)
+    }
+
+    /// Takes a run over, raising its epoch: whoever held it before is refused from here on.
+    ///
+    /// # Errors
+    /// [`EngineError::Over`] when there is nothing left to drive, [`EngineError::Fenced`] when another process took
+    /// it over at the same time.
+    pub async fn adopt(&self, run: RunId, why: &str) -> Result<RunState, EngineError> {
+        let mut state = self.load(run).await?;
+        if let Some(outcome) = state.outcome {
+            return Err(EngineError::Over { run, outcome });
+        }
+        let epoch = state.epoch + 1;
+        let worker = self.shared.worker.clone();
+        let event = Event::RunAdopted {
+            epoch,
+            worker,
+            why: payload::fit_sentence(why),
+        };
+        let now = self.shared.clock.now();
+        let append = Append {
+            run,
+            expected_seq: state.seq,
+            epoch,
+            events: vec![event],
+            now,
+        };
+        for record in self.shared.journal.append(append).await? {
+            state.fold(&record)?;
+        }
+        self.shared.hold(run, epoch);
+        Ok(state)
+    }
+
+    /// Drives a run that this engine has created or adopted, until it is over or stopped.
+    ///
+    /// `plan` is the expansion of the definition that the run is pinned to. `scope` is what expressions see beside
+    /// what the engine adds (`params`, `steps`, `each`, `component`, `run`): `target`, `system`, `rekindle`.
+    ///
+    /// Dropping the future is as safe as a kill: adopt the run again to go on.
+    ///
+    /// # Errors
+    /// [`EngineError::Fenced`] when another process has adopted the run, [`EngineError::Journal`] when the journal
+    /// failed; all actions have been stopped then. [`EngineError::NotAdopted`], [`EngineError::AlreadyDriven`],
+    /// [`EngineError::OtherPlan`] and [`EngineError::Value`] before anything was done.
+    pub async fn drive(
+        &self,
+        run: RunId,
+        plan: Arc<Plan>,
+        scope: Value,
+        control: &Control,
+    ) -> Result<Ended, EngineError> {
+        let driving = self.shared.begin_driving(run)?;
+        let records = self.read(run).await?;
+        driver::drive(
+            Arc::clone(&self.shared),
+            &records,
+            driving.epoch,
+            plan,
+            scope,
+            control,
+        )
+        .await
+    }
+
+    /// Returns where a run stands.
+    ///
+    /// # Errors
+    /// [`EngineError::Journal`] when there is no such run, or when its history is damaged.
+    pub async fn load(&self, run: RunId) -> Result<RunState, EngineError> {
+        Ok(RunState::from_records(&self.read(run).await?)?)
+    }
+
+    /// Returns a receiver of how far running steps are, from now on.
+    pub fn progress(&self) -> broadcast::Receiver<Progress> {
+        self.shared.progress.subscribe()
+    }
+
+    async fn read(&self, run: RunId) -> Result<Vec<Record>, EngineError> {
+        Ok(self.shared.journal.read(run).await?)
+    }
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<RunId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, run: RunId, epoch: u64) {
+        let mut held = self.held();
+        let driven = held.get(&run).is_some_and(|held| held.driven);
+        held.insert(run, Held { epoch, driven });
+    }
+
+    fn begin_driving(self: &Arc<Self>, run: RunId) -> Result<Driving, EngineError> {
+        let mut held = self.held();
+        let found = held.get_mut(&run).ok_or(EngineError::NotAdopted { run })?;
+        if found.driven {
+            return Err(EngineError::AlreadyDriven { run });
+        }
+        found.driven = true;
+        Ok(Driving {
+            shared: Arc::clone(self),
+            run,
+            epoch: found.epoch,
+        })
+    }
+}
+
+/// That a run is being driven, until this is dropped.
+struct Driving {
+    shared: Arc<Shared>,
+    run: RunId,
+    epoch: u64,
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        if let Some(held) = self.shared.held().get_mut(&self.run) {
+            held.driven = false;
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Values on their way into the journal: small ones inside the record, large ones as blobs, free text within bounds,
+//! so that no action can make a record that the journal must refuse.
+
+use rekindle_journal::{Journal, JournalError};
+use rekindle_model::event::{Measures, Payload};
+use rekindle_model::failure::Failure;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The largest value that stays inside a record, in encoded bytes: half of the journal's 4 KiB.
+pub(crate) const INLINE: usize = 2048;
+/// What an output and the measures beside it may have together, in encoded bytes; a record has 4 KiB, its frame and
+/// a long step name take the rest.
+const RECORD_ROOM: usize = 3200;
+/// The longest message of a failure, in bytes. A message may list thousands of files.
+const MESSAGE: usize = 1536;
+/// The longest hint, sentence or condition, in bytes.
+const SENTENCE: usize = 512;
+/// The largest evidence, in encoded bytes.
+const EVIDENCE: usize = 1024;
+
+/// Returns how long a value is in a record, in bytes. MessagePack may be longer than JSON: 0.5 takes nine bytes.
+fn encoded(value: &impl Serialize) -> usize {
+    rmp_serde::to_vec_named(value).map_or(usize::MAX, |bytes| bytes.len())
+}
+
+/// Returns the value as a record carries it, stored as a blob where it is longer than `limit` bytes.
+pub(crate) async fn store(
+    journal: &dyn Journal,
+    value: Value,
+    limit: usize,
+) -> Result<Payload, JournalError> {
+    if encoded(&value) <= limit {
+        return Ok(Payload::Inline(value));
+    }
+    journal
+        .put_blob(value.to_string().into_bytes())
+        .await
+        .map(Payload::Blob)
+}
+
+/// Returns the value, wherever it is kept.
+pub(crate) async fn load(journal: &dyn Journal, payload: &Payload) -> Result<Value, LoadError> {
+    match payload {
+        Payload::Inline(value) => Ok(value.clone()),
+        Payload::Blob(hash) => {
+            let bytes = journal.blob(*hash).await?;
+            serde_json::from_slice(&bytes).map_err(|error| LoadError::NotJson(error.to_string()))
+        }
+    }
+}
+
+/// A value could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("{0}")]
+    NotJson(String),
+}
+
+/// Returns what a record can carry of a success: the measures, and how long its output may be to stay inside.
+///
+/// Measures beyond a record's room are left out and counted in `measures_left_out`.
+pub(crate) fn fit_measures(measures: Measures) -> (Measures, usize) {
+    let mut kept = Measures::new();
+    let (mut size, mut left_out) = (0, 0_u32);
+    for (name, number) in measures {
+        // A name, its length, and a float of nine bytes.
+        let cost = name.len() + 14;
+        if size + cost > RECORD_ROOM - SENTENCE {
+            left_out += 1;
+            continue;
+        }
+        size += cost;
+        kept.insert(name, number);
+    }
+    if left_out > 0 {
+        kept.insert("measures_left_out".to_owned(), f64::from(left_out));
+    }
+    (kept, RECORD_ROOM.saturating_sub(size).min(INLINE))
+}
+
+/// Returns the failure as a record can carry it.
+pub(crate) fn fit_failure(mut failure: Failure) -> Failure {
+    failure.code = fit(&failure.code, 64);
+    failure.message = fit(&failure.message, MESSAGE);
+    failure.hint = failure.hint.map(|hint| fit(&hint, SENTENCE));
+    failure
+}
+
+/// Returns the sentence as a record can carry it.
+pub(crate) fn fit_sentence(text: &str) -> String {
+    fit(text, SENTENCE)
+}
+
+/// Returns the evidence as a record can carry it: one that is too large keeps its beginning and tells its size.
+pub(crate) fn fit_evidence(evidence: Value) -> Value {
+    let size = encoded(&evidence);
+    if size <= EVIDENCE {
+        return evidence;
+    }
+    json!({ "truncated": true, "bytes": size, "beginning": fit(&evidence.to_string(), EVIDENCE - 128) })
+}
+
+fn fit(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let note = format!(" … ({} bytes in all)", text.len());
+    let end = text.floor_char_boundary(limit.saturating_sub(note.len()));
+    format!("{}{note}", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_journal::MemoryJournal;
+
+    #[tokio::test]
+    async fn a_value_comes_back_the_same_from_a_record_and_from_a_blob() {
+        let journal = MemoryJournal::new();
+        let floats = Value::from(vec![0.5; 300]);
+        assert!(
+            floats.to_string().len() < INLINE,
+            "short as JSON, long as MessagePack"
+        );
+        for (value, in_blob) in [
+            (json!({"a": 1}), false),
+            (floats, true),
+            (Value::from("x".repeat(3000)), true),
+        ] {
+            let payload = store(&journal, value.clone(), INLINE).await.unwrap();
+            assert_eq!(matches!(payload, Payload::Blob(_)), in_blob);
+            assert_eq!(load(&journal, &payload).await.unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_keeps_its_beginning_and_tells_its_size() {
+        let failure = fit_failure(Failure::permanent("x", "é".repeat(5000)));
+        assert!(failure.message.len() <= MESSAGE && failure.message.ends_with("(10000 bytes in all)"));
+        let evidence = fit_evidence(json!({ "files": vec!["a/long/name"; 1000] }));
+        assert_eq!(evidence["truncated"], true);
+        assert!(encoded(&evidence) <= EVIDENCE);
+    }
+
+    #[test]
+    fn measures_that_do_not_fit_are_counted() {
+        let many: Measures = (0..500).map(|n| (format!("number_{n}_ms"), 0.1)).collect();
+        let (kept, _) = fit_measures(many);
+        let left_out = 500 - (kept.len() - 1);
+        assert_eq!(kept["measures_left_out"], left_out as f64);
+        assert!(encoded(&kept) < RECORD_ROOM);
+        let few = Measures::from([("bytes".to_owned(), 1.0)]);
+        assert_eq!(fit_measures(few.clone()), (few, INLINE));
+    }
+}

@@ -1,0 +1,69 @@
+//! The actions that a process knows, by name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use rekindle_plan::{Catalog, Problem};
+use serde_json::Value;
+
+use crate::action::Action;
+
+/// Actions by the name that a step `uses:`. Clones share the actions.
+#[derive(Clone, Default)]
+pub struct Registry {
+    actions: BTreeMap<String, Arc<dyn Action>>,
+}
+
+impl Registry {
+    /// Returns a registry without actions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an action; one of the same name is replaced.
+    #[must_use]
+    pub fn with(mut self, name: &str, action: impl Action + 'static) -> Self {
+        self.insert(name, Arc::new(action));
+        self
+    }
+
+    /// Adds an action that is shared; one of the same name is replaced.
+    pub fn insert(&mut self, name: &str, action: Arc<dyn Action>) {
+        self.actions.insert(name.to_owned(), action);
+    }
+
+    /// Returns the action of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Action>> {
+        self.actions.get(name)
+    }
+
+    /// Returns the registry with every action replaced by what `decorate` makes of it.
+    #[must_use]
+    pub fn map(self, mut decorate: impl FnMut(&str, Arc<dyn Action>) -> Arc<dyn Action>) -> Self {
+        let decorated = self.actions.into_iter().map(|(name, action)| {
+            let action = decorate(&name, action);
+            (name, action)
+        });
+        Self {
+            actions: decorated.collect(),
+        }
+    }
+}
+
+impl Catalog for Registry {
+    fn names(&self) -> Vec<String> {
+        self.actions.keys().cloned().collect()
+    }
+
+    /// Returns what the action finds wrong; a name that is not known is the planner's to report.
+    fn check(&self, uses: &str, with: &Value) -> Vec<Problem> {
+        self.get(uses).map_or_else(Vec::new, |action| action.check(with))
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.actions.keys()).finish()
+    }
+}
