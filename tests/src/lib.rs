@@ -1,1 +1,14 @@
-//! (being built)
+//! What the end-to-end tests share: a system in a temporary folder, the product with kill points planted, and
+//! judges that do not ask the engine.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
+//! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
+//! | [`tree`] | a hash of a tree: paths, types, modes, times, contents |
+//! | [`effects`] | the effect log, which the engine never reads, held against the journal's history |
+
+pub mod effects;
+pub mod faults;
+pub mod sandbox;
+pub mod tree;

@@ -1,0 +1,135 @@
+//! A La Factoria system with its workspace and tiers in a temporary folder, to run the product in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::faults::{COUNT, EFFECTS, KILL, Place};
+use crate::tree;
+
+/// A folder with `data/`, `system.yaml`, `.rekindle/`, `tiers/` and `config/` in it.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Removed when the sandbox is dropped.
+    dir: tempfile::TempDir,
+    binary: PathBuf,
+}
+
+impl Sandbox {
+    /// Makes a system of about `bytes` bytes, with `system_yaml` above it, and a key. Nothing is backed up yet.
+    pub fn new(binary: &str, system_yaml: &str, bytes: u64) -> Self {
+        let sandbox = Self::empty(binary, system_yaml);
+        rekindle_factoria::generate(&rekindle_factoria::GenerateOptions {
+            root: sandbox.data(),
+            seed: 7,
+            size_bytes: bytes,
+        })
+        .expect("generate a system");
+        sandbox.ok(&["init", "--kit", "kit.txt"]);
+        sandbox
+    }
+
+    /// Makes a folder with a system.yaml and nothing else.
+    pub fn empty(binary: &str, system_yaml: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("rekindle-test-").tempdir().expect("make a folder");
+        fs::write(dir.path().join("system.yaml"), system_yaml).expect("write system.yaml");
+        Self { dir, binary: PathBuf::from(binary) }
+    }
+
+    /// Returns a copy of everything, in a folder of its own. The paths in it are relative, so it is independent.
+    pub fn fork(&self) -> Self {
+        let dir = tempfile::Builder::new().prefix("rekindle-test-").tempdir().expect("make a folder");
+        tree::copy(&self.path(".").join("."), dir.path()).expect("copy a sandbox");
+        Self { dir, binary: self.binary.clone() }
+    }
+
+    /// Returns a path inside.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.dir.path().join(inside)
+    }
+
+    /// Returns the system's own folder.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Returns the effect log's path.
+    pub fn effects(&self) -> PathBuf {
+        self.path("effects.log")
+    }
+
+    /// Returns a command line of the product in this folder, touching nothing outside of it.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_remove("REKINDLE_WORKSPACE")
+            .env("REKINDLE_CONFIG_DIR", self.path("config"))
+            .env("NO_COLOR", "1")
+            .env(EFFECTS, self.effects())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command line to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("start the product")
+    }
+
+    /// Runs a command line that must exit with 0, and returns what it printed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?} ended with {}:\n{}", output.status, said(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a command line and returns its exit code and what it said on stderr.
+    pub fn code(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Counts how often each kind of place is passed by a command line that must exit with 0.
+    pub fn count(&self, args: &[&str]) -> impl Fn(Place) -> u64 + use<> {
+        let file = self.path("places.log");
+        let output = self.command(args).env(COUNT, &file).output().expect("start the product");
+        assert!(output.status.success(), "{args:?} ended with {}:\n{}", output.status, said(&output));
+        let places = fs::read_to_string(file).expect("read the counted places");
+        move |place| places.lines().filter(|line| *line == place.name()).count() as u64
+    }
+
+    /// Runs a command line that dies at the `number`-th place of a kind; returns whether it got there.
+    pub fn killed(&self, args: &[&str], place: Place, number: u64) -> bool {
+        let kill = format!("{}:{number}", place.name());
+        let output = self.command(args).env(KILL, kill).output().expect("start the product");
+        use std::os::unix::process::ExitStatusExt;
+        output.status.signal() == Some(9)
+    }
+
+    /// Returns the newest run's history, one JSON object per record; empty where there is no run.
+    pub fn history(&self) -> Vec<Value> {
+        let output = self.run(&["history", "latest", "--json"]);
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
+            .collect()
+    }
+}
+
+/// Returns all that a command said.
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The built-in La Factoria system, its tiers beside the data and its probes run by `binary`.
+pub fn la_factoria() -> &'static str {
+    rekindle_plan::builtin::LA_FACTORIA
+}
+
+/// Returns the path of the system's tiers, as the built-in system has them.
+pub fn tiers(sandbox: &Sandbox) -> PathBuf {
+    Path::new(&sandbox.path("tiers")).to_owned()
+}

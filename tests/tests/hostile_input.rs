@@ -1,0 +1,177 @@
+//! Bad input gets a typed error that says what to do, the right exit code, and nothing is lost.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use rekindle_tests::sandbox::{Sandbox, la_factoria};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+
+const SMALL: &str = "\
+system: small
+root: ./data
+components:
+  notes: {source: {type: files, path: notes}}
+  ledger: {source: {type: sqlite, path: ledger.sqlite}}
+tiers:
+  near: {url: \"file://./tiers/near\"}
+  far: {url: \"file://./tiers/far\"}
+";
+
+fn small() -> Sandbox {
+    let sandbox = Sandbox::empty(BINARY, SMALL);
+    fs::create_dir_all(sandbox.path("data/notes/empty")).expect("make folders");
+    fs::write(sandbox.path("data/notes/a.md"), "hello").expect("write a note");
+    let ledger = rusqlite::Connection::open(sandbox.path("data/ledger.sqlite")).expect("make a database");
+    ledger.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1);").expect("fill it");
+    drop(ledger);
+    sandbox.ok(&["init", "--kit", "kit.txt"]);
+    sandbox
+}
+
+#[test]
+fn a_file_with_five_faults_shows_all_five_with_their_places() {
+    let sandbox = Sandbox::empty(BINARY, SMALL);
+    let faulty = "\
+workflow: faulty
+max_parallel: many
+steps:
+  - id: one
+    uses: snapshoot
+  - id: two
+    needs: [won]
+    uses: command
+    timeout: 5 parsecs
+  - id: three
+    usess: command
+";
+    fs::write(sandbox.path("faulty.yaml"), faulty).expect("write a workflow");
+    let output = sandbox.run(&["lint", "faulty.yaml"]);
+    let said = rekindle_tests::sandbox::said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for place in ["faulty.yaml:2:", "faulty.yaml:5:", "faulty.yaml:7:", "faulty.yaml:9:", "faulty.yaml:11:"] {
+        assert!(said.contains(place), "{place} is missing in:\n{said}");
+    }
+    assert!(said.contains("snapshot") && said.contains("uses"), "no suggestion in:\n{said}");
+}
+
+#[test]
+fn unknown_names_list_the_known_ones() {
+    let sandbox = small();
+    for (args, known) in [
+        (&["backup", "--component", "nots"][..], "notes"),
+        (&["backup", "--tier", "nere"], "near"),
+        (&["show", "ffff"], ""),
+        (&["recover", "--scenario", "flood"], ""),
+    ] {
+        let (code, said) = sandbox.code(args);
+        assert_eq!(code, 2, "{args:?}: {said}");
+        assert!(said.contains(known), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_recovery_onto_data_is_refused_with_both_commands_and_touches_nothing() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    let before = rekindle_tests::tree::read(&sandbox.data()).expect("read the data");
+    let (code, said) = sandbox.code(&["recover"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--to DIR") && said.contains("--in-place"), "{said}");
+    assert_eq!(rekindle_tests::tree::read(&sandbox.data()).expect("read the data"), before);
+}
+
+#[test]
+fn a_component_that_cannot_be_read_fails_loudly_and_alone() {
+    let sandbox = small();
+    fs::rename(sandbox.path("data/notes"), sandbox.path("elsewhere")).expect("take the notes away");
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("notes"), "{said}");
+    let sets = sandbox.ok(&["sets", "--json"]);
+    assert!(sets.contains("ledger"), "the other component is not in the set: {sets}");
+    assert!(!sets.contains("\"recovery_ready\":true"), "a set without a component is not ready: {sets}");
+}
+
+#[test]
+fn a_key_of_another_vault_is_refused() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    fs::remove_dir_all(sandbox.path(".rekindle")).expect("lose the workspace");
+    fs::remove_dir_all(sandbox.path("config")).expect("lose the key");
+    sandbox.ok(&["init", "--kit", "other-kit.txt"]);
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_ne!(code, 0, "{said}");
+    assert!(said.contains("near"), "the tier is not named: {said}");
+}
+
+#[test]
+fn a_wrong_passphrase_says_so() {
+    let sandbox = Sandbox::empty(BINARY, SMALL);
+    fs::create_dir_all(sandbox.path("data/notes")).expect("make a folder");
+    fs::write(sandbox.path("right"), "correct horse").expect("write a passphrase");
+    sandbox.ok(&["init", "--passphrase-file", "right"]);
+    let output = sandbox.command(&["backup"]).env("REKINDLE_PASSPHRASE", "battery staple").output().expect("start");
+    let said = rekindle_tests::sandbox::said(&output);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("passphrase"), "{said}");
+    assert!(!said.contains("battery staple"), "the passphrase is printed: {said}");
+}
+
+#[test]
+fn a_second_process_waits_and_then_exits_with_6_while_the_first_goes_on() {
+    let sandbox = small();
+    let slow = "\
+workflow: slow
+steps:
+  - id: wait
+    uses: command
+    with: {run: [sh, -c, \"read line < gate\"]}
+";
+    fs::write(sandbox.path("slow.yaml"), slow).expect("write a workflow");
+    let gate = std::process::Command::new("mkfifo").arg(sandbox.path("gate")).status().expect("make a gate");
+    assert!(gate.success());
+    let mut first = sandbox
+        .command(&["run", "slow.yaml", "--json"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("start the first");
+    let mut lines = BufReader::new(first.stderr.take().expect("its stderr")).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("step_started"))), "the first never began");
+    let (code, said) = sandbox.code(&["runs"]);
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains(&first.id().to_string()), "the holder is not named: {said}");
+    fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
+    lines.for_each(drop);
+    assert!(first.wait().expect("the first ends").success());
+}
+
+#[test]
+fn hostile_yaml_is_refused_within_a_second() {
+    let sandbox = Sandbox::empty(BINARY, SMALL);
+    let bomb: String = std::iter::once("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned())
+        .chain((1..20).map(|n| {
+            let all = vec![format!("*a{}", n - 1); 10].join(", ");
+            format!("a{n}: &a{n} [{all}]\n")
+        }))
+        .collect();
+    let deep = "[".repeat(200_000);
+    let wide = format!("workflow: w\nsteps:\n{}", "  - {id: s, uses: command}\n".repeat(2_000_000));
+    for (name, text) in [("bomb.yaml", bomb), ("deep.yaml", deep), ("wide.yaml", wide)] {
+        fs::write(sandbox.path(name), text).expect("write a file");
+        let output = std::process::Command::new("timeout")
+            .args(["5", BINARY, "lint", name])
+            .current_dir(sandbox.path("."))
+            .output()
+            .expect("start");
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", rekindle_tests::sandbox::said(&output));
+    }
+}
+
+#[test]
+fn the_shipped_system_lints_without_an_error() {
+    let sandbox = Sandbox::empty(BINARY, la_factoria());
+    sandbox.ok(&["lint", "system.yaml"]);
+}
