@@ -15,6 +15,8 @@ use crate::yaml::Span;
 const SHOWN_CHARS: usize = 160;
 /// How many diagnostics are written out; the rest is counted.
 const SHOWN_DIAGNOSTICS: usize = 50;
+/// How many names are compared for all help lines of a file; each comparison costs about a microsecond.
+const MAX_COMPARISONS: usize = 50_000;
 /// How many known names a help line lists.
 const SHOWN_NAMES: usize = 24;
 
@@ -204,6 +206,8 @@ impl SourceText {
 pub(crate) struct Sink<'s> {
     source: &'s SourceText,
     found: Vec<Diagnostic>,
+    /// How many more names may be compared in search of the one that was meant.
+    comparisons: usize,
 }
 
 impl<'s> Sink<'s> {
@@ -211,6 +215,7 @@ impl<'s> Sink<'s> {
         Self {
             source,
             found: Vec::new(),
+            comparisons: MAX_COMPARISONS,
         }
     }
 
@@ -228,13 +233,18 @@ impl<'s> Sink<'s> {
         );
     }
 
-    /// Like [`suggest`], as long as its cost is bounded: what is not shown needs no help.
-    pub(crate) fn suggest<'k>(&self, found: &str, known: impl FnOnce() -> Vec<&'k str>) -> Option<String> {
-        if self.found.len() < SHOWN_DIAGNOSTICS * 4 {
-            suggest(found, &known())
-        } else {
-            None
+    /// Like [`suggest`], while the budget of comparisons lasts.
+    pub(crate) fn suggest<'k>(
+        &mut self,
+        found: &str,
+        known: impl FnOnce() -> Vec<&'k str>,
+    ) -> Option<String> {
+        if self.comparisons == 0 {
+            return None;
         }
+        let known = known();
+        self.comparisons = self.comparisons.saturating_sub(known.len());
+        suggest(found, &known)
     }
 
     pub(crate) fn finish(mut self) -> Diagnostics {

@@ -25,11 +25,8 @@ impl<'n> Fields<'n> {
             .iter()
             .filter(|(key, _)| !known.contains(&key.text.as_str()))
         {
-            sink.error(
-                key.span,
-                format!("unknown key `{}` in {what}", key.text),
-                sink.suggest(&key.text, || known.to_vec()),
-            );
+            let help = sink.suggest(&key.text, || known.to_vec());
+            sink.error(key.span, format!("unknown key `{}` in {what}", key.text), help);
         }
         Some(Self {
             node,

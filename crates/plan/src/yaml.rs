@@ -13,7 +13,7 @@ const MAX_TEXT_BYTES: usize = 4 << 20;
 /// The deepest nesting; the deepest of our own files has 7 levels.
 const MAX_DEPTH: usize = 64;
 /// How many nodes a tree may have once aliases are expanded.
-const MAX_NODES: usize = 400_000;
+const MAX_NODES: usize = 250_000;
 /// How many bytes of text a tree may hold once aliases are expanded.
 const MAX_EXPANDED_BYTES: usize = 16 << 20;
 

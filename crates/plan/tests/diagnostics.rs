@@ -1,9 +1,10 @@
 //! Every fault of a file is shown at once, each at its place; no file costs more than a second.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use rekindle_model::time::{Clock, SystemClock};
 use rekindle_plan::{Diagnostics, load_system, load_workflow};
+use rustix::time::{ClockId, clock_gettime};
 
 fn faults_of_system(text: &str) -> Diagnostics {
     load_system("system.yaml", text).err().unwrap_or_default()
@@ -127,6 +128,16 @@ fn two_components_may_not_claim_one_file() {
     }
 }
 
+/// The seconds that this thread has computed: what a file costs, however busy the machine is.
+fn computed_seconds() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
+    .as_secs_f64()
+}
+
 #[test]
 fn hostile_yaml_is_refused_within_a_second() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
@@ -146,9 +157,9 @@ fn hostile_yaml_is_refused_within_a_second() {
     let claims: String = (0..9_000)
         .map(|n| format!("  c{n}: {{source: {{type: files, include: [g{n}]}}}}\n"))
         .collect();
-    let keys_of_a_loop = format!("[{}]", vec!["k"; 300_000].join(", "));
+    let keys_of_a_loop = format!("[{}]", vec!["k"; 200_000].join(", "));
     let hostile = [
-        ("a bomb of aliases", bomb, "more than 400000 values"),
+        ("a bomb of aliases", bomb, "more than 250000 values"),
         ("a bomb of text", long, "expands to more than"),
         ("an alias in itself", "a: &a [*a]\n".to_owned(), "error"),
         ("deep flow lists", "[".repeat(1_000_000), "error"),
@@ -199,10 +210,10 @@ fn hostile_yaml_is_refused_within_a_second() {
         ("two documents", "a: 1\n---\nb: 2\n".to_owned(), "second document"),
     ];
     for (what, text, why) in hostile {
-        let clock = SystemClock;
-        let begun = clock.now();
+        let begun = computed_seconds();
         let found = faults_of_system(&text).to_string();
-        let took = clock.now().since(&begun).duration;
+        let as_workflow = load_workflow("w.yaml", &text);
+        let took = computed_seconds() - begun;
         assert!(
             found.contains(why),
             "{what}: {}",
@@ -214,7 +225,7 @@ fn hostile_yaml_is_refused_within_a_second() {
             found.len()
         );
         assert!(!found.contains('\u{1b}'), "{what} reaches the terminal");
-        assert!(took.as_secs_f64() < 1.0, "{what} took {took:?}");
-        assert!(load_workflow("w.yaml", &text).is_err(), "{what}");
+        assert!(took < 1.0, "{what} took {took} s");
+        assert!(as_workflow.is_err(), "{what}");
     }
 }
