@@ -65,7 +65,9 @@ pub enum Command {
     /// The key that opens the backups
     #[command(subcommand)]
     Key(c::key::Command),
-    Factoria(c::factoria::Args),
+    /// A whole La Factoria context system, to try Rekindle on
+    #[command(subcommand)]
+    Factoria(rekindle_factoria::FactoriaCommand),
 }
 
 #[cfg(test)]
@@ -107,6 +109,7 @@ mod tests {
             "rekindle -w dir snapshots",
             "rekindle sets -s other.yaml",
             "rekindle restore 0199 --to out --include *.md",
+            "rekindle factoria probe security --root d --json",
             "rekindle key export --kit kit.txt",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
@@ -126,7 +129,11 @@ mod tests {
             ("rekindle recver", ErrorKind::InvalidSubcommand),
             ("rekindle init --passphrase secret", ErrorKind::UnknownArgument),
         ] {
-            assert_eq!(parse(line).map(|_| ()).map_err(|error| error.kind()), Err(kind), "{line}");
+            assert_eq!(
+                parse(line).map(|_| ()).map_err(|error| error.kind()),
+                Err(kind),
+                "{line}"
+            );
         }
     }
 }

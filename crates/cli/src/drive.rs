@@ -46,7 +46,10 @@ pub async fn begin(app: &App, session: &Session, ready: Ready, request: Request)
         })
         .await?;
     app.printer.say(format!("run {run}: {}", ready.plan.workflow));
-    app.printer.note("run", &json!({ "run": run, "workflow": ready.plan.workflow, "steps": ready.plan.steps.len() }));
+    app.printer.note(
+        "run",
+        &json!({ "run": run, "workflow": ready.plan.workflow, "steps": ready.plan.steps.len() }),
+    );
     drive(app, session, &engine, run, ready).await
 }
 
@@ -54,8 +57,13 @@ pub async fn begin(app: &App, session: &Session, ready: Ready, request: Request)
 pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, CliError> {
     let evidence = session.evidence(run).await?;
     if let Some(outcome) = evidence.state.outcome {
-        return Err(CliError::usage(format!("run {run} is over: {}", rekindle_report::steps::outcome(outcome)))
-            .with_hint(format!("`rekindle show {run}` tells how; a new run begins afresh")));
+        return Err(CliError::usage(format!(
+            "run {run} is over: {}",
+            rekindle_report::steps::outcome(outcome)
+        ))
+        .with_hint(format!(
+            "`rekindle show {run}` tells how; a new run begins afresh"
+        )));
     }
     let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
     let ready = pinned.ready(app, session)?;
@@ -67,12 +75,20 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
         state.workflow,
         ready.plan.steps.len()
     ));
-    app.printer.note("resume", &json!({ "run": run, "workflow": state.workflow, "epoch": state.epoch, "done": done }));
+    app.printer.note(
+        "resume",
+        &json!({ "run": run, "workflow": state.workflow, "epoch": state.epoch, "done": done }),
+    );
     drive(app, session, &engine, run, ready).await
 }
 
 fn engine(app: &App, session: &Session, ready: &Ready) -> Engine {
-    Engine::new(Arc::clone(&session.journal), ready.registry.clone(), Arc::clone(&app.clock), worker())
+    Engine::new(
+        Arc::clone(&session.journal),
+        ready.registry.clone(),
+        Arc::clone(&app.clock),
+        worker(),
+    )
 }
 
 /// Returns this process, as the journal names it.
@@ -84,11 +100,22 @@ pub(crate) fn worker() -> Worker {
     }
 }
 
-async fn drive(app: &App, session: &Session, engine: &Engine, run: RunId, ready: Ready) -> Result<Exit, CliError> {
+async fn drive(
+    app: &App,
+    session: &Session,
+    engine: &Engine,
+    run: RunId,
+    ready: Ready,
+) -> Result<Exit, CliError> {
     crate::displace::displace(app, session, &ready, run).await?;
     let live = Live::begin(app.printer, run, session.journal.subscribe(), engine.progress());
-    let control = Control { stop: app.signals.stop().clone(), cancel: CancellationToken::new() };
-    let ended = engine.drive(run, Arc::clone(&ready.plan), ready.site.scope(), &control).await;
+    let control = Control {
+        stop: app.signals.stop().clone(),
+        cancel: CancellationToken::new(),
+    };
+    let ended = engine
+        .drive(run, Arc::clone(&ready.plan), ready.site.scope(), &control)
+        .await;
     live.end().await;
     match ended? {
         Ended::Finished(state) => finished(app, session, &ready, &state).await,
@@ -106,7 +133,8 @@ async fn drive(app: &App, session: &Session, engine: &Engine, run: RunId, ready:
 async fn finished(app: &App, session: &Session, ready: &Ready, state: &RunState) -> Result<Exit, CliError> {
     let evidence = session.evidence(state.id).await?;
     let cost = rework(&evidence);
-    let mut body = json!({ "run": state.id, "workflow": state.workflow, "outcome": state.outcome, "rework": cost });
+    let mut body =
+        json!({ "run": state.id, "workflow": state.workflow, "outcome": state.outcome, "rework": cost });
     let mut said = String::new();
     let mut missed = Vec::new();
     match state.workflow.as_str() {
@@ -131,16 +159,23 @@ async fn finished(app: &App, session: &Session, ready: &Ready, state: &RunState)
         said.push('\n');
         said.push_str(&text::interruptions(&cost));
     }
-    let mut exit = state.outcome.map_or(Exit::Failed, |outcome| Exit::of_run(outcome, evidence.data_lost()));
+    let mut exit = state.outcome.map_or(Exit::Failed, |outcome| {
+        Exit::of_run(outcome, evidence.data_lost())
+    });
     let strict = ready.plan.params.get("strict").and_then(Value::as_bool) == Some(true);
     if exit == Exit::Done && strict && !missed.is_empty() {
         exit = Exit::Partial;
     }
     body["exit"] = json!(exit.code());
     app.printer.data(&body, || said)?;
-    missed.iter().for_each(|what| app.printer.warn(format!("missed: {what}")));
+    missed
+        .iter()
+        .for_each(|what| app.printer.warn(format!("missed: {what}")));
     if exit != Exit::Done {
-        app.printer.say(format!("`rekindle show {}` tells what happened to each step", state.id));
+        app.printer.say(format!(
+            "`rekindle show {}` tells what happened to each step",
+            state.id
+        ));
     }
     Ok(exit)
 }

@@ -61,7 +61,11 @@ mod tests {
             (Outcome::Partial, true, 5),
             (Outcome::Failed, true, 5),
         ] {
-            assert_eq!(Exit::of_run(outcome, lost).code(), code, "{outcome:?} lost={lost}");
+            assert_eq!(
+                Exit::of_run(outcome, lost).code(),
+                code,
+                "{outcome:?} lost={lost}"
+            );
         }
     }
 }

@@ -20,7 +20,10 @@ pub struct Hooks {
 impl Default for Hooks {
     /// Hooks that change nothing.
     fn default() -> Self {
-        Self { journal: Arc::new(|journal| journal), registry: Arc::new(|registry| registry) }
+        Self {
+            journal: Arc::new(|journal| journal),
+            registry: Arc::new(|registry| registry),
+        }
     }
 }
 

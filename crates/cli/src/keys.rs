@@ -63,13 +63,18 @@ pub struct OpenKey {
 
 /// Returns the folder of the identity: REKINDLE_CONFIG_DIR, else `rekindle` in XDG_CONFIG_HOME or ~/.config.
 pub(crate) fn config_dir() -> Result<PathBuf, CliError> {
-    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let var = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     var(CONFIG_DIR_VAR)
         .or_else(|| var("XDG_CONFIG_HOME").map(|dir| dir.join("rekindle")))
         .or_else(|| var("HOME").map(|home| home.join(".config/rekindle")))
         .ok_or_else(|| {
-            CliError::usage("there is no place for the key: HOME is not set")
-                .with_hint(format!("set {CONFIG_DIR_VAR} to a folder outside the system and its tiers"))
+            CliError::usage("there is no place for the key: HOME is not set").with_hint(format!(
+                "set {CONFIG_DIR_VAR} to a folder outside the system and its tiers"
+            ))
         })
 }
 
@@ -87,15 +92,23 @@ pub(crate) fn identity(config_dir: &Path) -> Result<Identity, CliError> {
 fn read_identity(config_dir: &Path) -> Result<Identity, CliError> {
     let path = identity_file(config_dir);
     let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            CliError::new(Exit::Usage, "no_identity", format!("there is no identity at {}", path.display()))
-                .with_hint(format!("copy it from the recovery kit, or name its folder with {CONFIG_DIR_VAR}"))
-        }
+        std::io::ErrorKind::NotFound => CliError::new(
+            Exit::Usage,
+            "no_identity",
+            format!("there is no identity at {}", path.display()),
+        )
+        .with_hint(format!(
+            "copy it from the recovery kit, or name its folder with {CONFIG_DIR_VAR}"
+        )),
         _ => CliError::io(format_args!("read {}", path.display()), &error),
     })?;
-    let secret = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    Identity::parse(secret.unwrap_or_default())
-        .map_err(|error| CliError::from(error).with_hint(format!("{} should hold one age identity", path.display())))
+    let secret = text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with('#'));
+    Identity::parse(secret.unwrap_or_default()).map_err(|error| {
+        CliError::from(error).with_hint(format!("{} should hold one age identity", path.display()))
+    })
 }
 
 fn identity_file(config_dir: &Path) -> PathBuf {
@@ -103,7 +116,10 @@ fn identity_file(config_dir: &Path) -> PathBuf {
 }
 
 fn identity_text(identity: &Identity) -> String {
-    format!("# Rekindle: this opens your backups. Keep a copy where a disaster does not reach it.\n{}\n", identity.to_string())
+    format!(
+        "# Rekindle: this opens your backups. Keep a copy where a disaster does not reach it.\n{}\n",
+        identity.to_string()
+    )
 }
 
 /// Makes the keyring of a workspace that has none and returns it; keeps and returns the one that it has.
@@ -118,7 +134,10 @@ pub(crate) fn establish(
     let keyring = Keyring::generate();
     let (wrapped, unlock) = match passphrase {
         Some(passphrase) => (keyring.wrap_with_passphrase(passphrase), UnlockBy::Passphrase),
-        None => (keyring.wrap_to(&[identity(&config_dir()?)?.recipient()]), UnlockBy::Identity),
+        None => (
+            keyring.wrap_to(&[identity(&config_dir()?)?.recipient()]),
+            UnlockBy::Identity,
+        ),
     };
     let pinned = Pinned {
         fingerprint: keyring.fingerprint(),
@@ -137,8 +156,8 @@ pub(crate) fn establish(
 pub(crate) fn open(workspace: &Workspace) -> Result<OpenKey, CliError> {
     let pinned = pinned(workspace)?;
     let path = wrapped_file(workspace);
-    let wrapped =
-        std::fs::read(&path).map_err(|error| CliError::io(format_args!("read {}", path.display()), &error))?;
+    let wrapped = std::fs::read(&path)
+        .map_err(|error| CliError::io(format_args!("read {}", path.display()), &error))?;
     let unlock = match pinned.unlock {
         UnlockBy::Identity => Unlock::Identity(read_identity(&config_dir()?)?),
         UnlockBy::Passphrase => Unlock::Passphrase(passphrase(None)?),
@@ -148,26 +167,42 @@ pub(crate) fn open(workspace: &Workspace) -> Result<OpenKey, CliError> {
         return Err(CliError::new(
             Exit::DataLost,
             "key_mismatch",
-            format!("{} is not the keyring that this workspace has pinned", path.display()),
+            format!(
+                "{} is not the keyring that this workspace has pinned",
+                path.display()
+            ),
         )
         .with_hint("somebody has replaced it; put back the one of the recovery kit or of a tier"));
     }
-    Ok(OpenKey { keyring: Arc::new(keyring), wrapped, pinned })
+    Ok(OpenKey {
+        keyring: Arc::new(keyring),
+        wrapped,
+        pinned,
+    })
 }
 
 /// Returns what the workspace has pinned.
 pub(crate) fn pinned(workspace: &Workspace) -> Result<Pinned, CliError> {
     let path = pinned_file(workspace);
     let text = std::fs::read(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            CliError::new(Exit::Usage, "no_key", format!("{} has no key yet", workspace.dir.display()))
-                .with_hint(format!("run `rekindle init {}`; it keeps what exists", workspace.dir.display()))
-        }
+        std::io::ErrorKind::NotFound => CliError::new(
+            Exit::Usage,
+            "no_key",
+            format!("{} has no key yet", workspace.dir.display()),
+        )
+        .with_hint(format!(
+            "run `rekindle init {}`; it keeps what exists",
+            workspace.dir.display()
+        )),
         _ => CliError::io(format_args!("read {}", path.display()), &error),
     })?;
     serde_json::from_slice(&text).map_err(|error| {
-        CliError::new(Exit::DataLost, "bad_key_file", format!("{} is damaged: {error}", path.display()))
-            .with_hint("put it back from a copy of the workspace")
+        CliError::new(
+            Exit::DataLost,
+            "bad_key_file",
+            format!("{} is damaged: {error}", path.display()),
+        )
+        .with_hint("put it back from a copy of the workspace")
     })
 }
 
@@ -206,7 +241,8 @@ pub(crate) fn hand_out(
     let kit = kit(workspace, tiers)?;
     if let Some(file) = file {
         if file.exists() {
-            return Err(CliError::usage(format!("{} exists", file.display())).with_hint("name a new file for the kit"));
+            return Err(CliError::usage(format!("{} exists", file.display()))
+                .with_hint("name a new file for the kit"));
         }
         write_secret(file, kit.as_bytes())?;
     }
@@ -246,13 +282,24 @@ fn pin(workspace: &Workspace, pinned: &Pinned) -> Result<(), CliError> {
 
 /// Writes a file that only its owner may read: beside, fsynced, renamed, the folder fsynced.
 fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let beside = parent.join(name);
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
         file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         file.write_all(bytes)?;
         file.sync_all()?;

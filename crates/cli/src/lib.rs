@@ -10,12 +10,15 @@
 //! | [`session`] | an open workspace |
 //! | [`pinned`] | what a run is pinned to, and the plan that follows from it |
 //! | [`drive`] | one run from here to its end, or to a graceful stop |
+//! | `displace` | a recovery in place: what stands at the targets moves aside first |
 //! | [`live`] | what a run shows while it works |
 //! | [`signals`] | Ctrl-C once and twice |
+//! | `tiers` | the tiers, opened for reading |
 //! | [`names`], [`moment`], [`lookup`] | names, instants and run ids as people type them |
 
 pub mod args;
 pub mod commands;
+mod displace;
 pub mod drive;
 pub mod error;
 pub mod exit;
@@ -30,6 +33,7 @@ pub mod printer;
 pub mod prompt;
 pub mod session;
 pub mod signals;
+mod tiers;
 pub mod workspace;
 
 use std::ffi::OsString;
@@ -70,7 +74,11 @@ where
     let cli = match args::Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
             // Help that cannot be written has no reader.
             let _ = error.print();
             return exit.into();
@@ -117,5 +125,8 @@ fn trace(verbose: u8) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     // Tests run several commands in one process: the first one's subscriber stays.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }

@@ -11,8 +11,8 @@ use rekindle_model::event::{Event, Record};
 use rekindle_model::id::{RunId, StepId};
 use rekindle_report::text;
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::printer::Printer;
@@ -82,13 +82,18 @@ struct Display {
 
 impl Display {
     fn new(printer: Printer) -> Self {
-        Self { printer, bars: MultiProgress::new(), running: HashMap::new() }
+        Self {
+            printer,
+            bars: MultiProgress::new(),
+            running: HashMap::new(),
+        }
     }
 
     fn happened(&mut self, event: &Event) {
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
             if !matches!(event, Event::StepCheckpoint { .. }) {
-                self.printer.note("step", &json!({ "step": step, "event": event.name() }));
+                self.printer
+                    .note("step", &json!({ "step": step, "event": event.name() }));
             }
             return;
         }
@@ -104,13 +109,26 @@ impl Display {
             }
             Event::StepSucceeded { step, measures, .. } => {
                 self.ended(step);
-                let written = measures.get("bytes_written").or_else(|| measures.get("bytes_read"));
-                let bytes = written.filter(|bytes| **bytes >= 0.0).map(|bytes| format!(" ({})", text::bytes(*bytes as u64)));
+                let written = measures
+                    .get("bytes_written")
+                    .or_else(|| measures.get("bytes_read"));
+                let bytes = written
+                    .filter(|bytes| **bytes >= 0.0)
+                    .map(|bytes| format!(" ({})", text::bytes(*bytes as u64)));
                 self.line(format!("{step}: done{}", bytes.unwrap_or_default()));
             }
-            Event::StepFailed { step, error, retry_at, .. } => {
+            Event::StepFailed {
+                step,
+                error,
+                retry_at,
+                ..
+            } => {
                 self.ended(step);
-                let again = if retry_at.is_some() { "; will try again" } else { "" };
+                let again = if retry_at.is_some() {
+                    "; will try again"
+                } else {
+                    ""
+                };
                 self.line(format!("{step}: failed: {error}{again}"));
             }
             Event::StepSkipped { step, .. } => self.line(format!("{step}: skipped")),
@@ -128,7 +146,11 @@ impl Display {
             return;
         }
         let bar = self.bars.add(ProgressBar::new_spinner().with_style(spinner()));
-        let again = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
+        let again = if attempt > 1 {
+            format!(" (attempt {attempt})")
+        } else {
+            String::new()
+        };
         bar.set_prefix(format!("{step}{again}"));
         bar.enable_steady_tick(TICK);
         self.running.insert(step.clone(), bar);
@@ -144,7 +166,9 @@ impl Display {
             self.printer.note("progress", &body);
             return;
         }
-        let Some(bar) = self.running.get(&told.step) else { return };
+        let Some(bar) = self.running.get(&told.step) else {
+            return;
+        };
         if let Some(total) = told.total
             && bar.length() != Some(total)
         {

@@ -10,7 +10,10 @@ const LISTED: usize = 10;
 
 /// Returns the run that `word` means.
 pub(crate) async fn run(journal: &dyn Journal, word: &str) -> Result<RunId, CliError> {
-    let runs = journal.runs(&RunFilter::default()).await.map_err(|error: JournalError| CliError::from(error))?;
+    let runs = journal
+        .runs(&RunFilter::default())
+        .await
+        .map_err(|error: JournalError| CliError::from(error))?;
     pick(&runs, word)
 }
 
@@ -23,8 +26,10 @@ fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, CliError> {
     }
     let plain = |text: &str| text.replace('-', "").to_lowercase();
     let prefix = plain(word);
-    let found: Vec<&RunSummary> =
-        runs.iter().filter(|run| !prefix.is_empty() && plain(&run.run.to_string()).starts_with(&prefix)).collect();
+    let found: Vec<&RunSummary> = runs
+        .iter()
+        .filter(|run| !prefix.is_empty() && plain(&run.run.to_string()).starts_with(&prefix))
+        .collect();
     match found.as_slice() {
         [one] => Ok(one.run),
         [] => Err(CliError::usage(format!("there is no run {word:?}")).with_hint(known(runs.iter()))),
@@ -36,7 +41,14 @@ fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, CliError> {
 fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> String {
     let mut lines: Vec<String> = runs
         .take(LISTED)
-        .map(|run| format!("{} ({}, {})", run.run, run.workflow, crate::moment::show(run.created.utc)))
+        .map(|run| {
+            format!(
+                "{} ({}, {})",
+                run.run,
+                run.workflow,
+                crate::moment::show(run.created.utc)
+            )
+        })
         .collect();
     match lines.len() {
         0 => "there is no run yet; `rekindle backup` makes the first one".to_owned(),
@@ -76,11 +88,28 @@ mod tests {
         ];
         assert_eq!(pick(&runs, "latest").unwrap(), runs[0].run);
         assert_eq!(pick(&runs, "0199B").unwrap(), runs[2].run);
-        assert_eq!(pick(&runs, "0199aaaa00007000800000000000000 2".replace(' ', "").as_str()).unwrap(), runs[1].run);
-        assert!(pick(&runs, "0199aaaa").unwrap_err().to_string().contains("begins 2 runs"));
+        assert_eq!(
+            pick(
+                &runs,
+                "0199aaaa00007000800000000000000 2".replace(' ', "").as_str()
+            )
+            .unwrap(),
+            runs[1].run
+        );
+        assert!(
+            pick(&runs, "0199aaaa")
+                .unwrap_err()
+                .to_string()
+                .contains("begins 2 runs")
+        );
         assert!(pick(&runs, "").is_err());
         let unknown = pick(&runs, "ffff").unwrap_err();
-        assert!(unknown.hint().unwrap().contains("0199bbbb-0000-7000-8000-000000000001"));
+        assert!(
+            unknown
+                .hint()
+                .unwrap()
+                .contains("0199bbbb-0000-7000-8000-000000000001")
+        );
         assert_eq!(pick(&[], "latest").unwrap_err().exit(), crate::Exit::Usage);
     }
 }

@@ -13,7 +13,9 @@ pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Cli
     if let Some(period) = text.strip_suffix("ago") {
         return ago(period, now).ok_or_else(|| bad(text));
     }
-    DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc()).map_err(|_| bad(text))
+    DateTime::parse_from_rfc3339(text)
+        .map(|instant| instant.to_utc())
+        .map_err(|_| bad(text))
 }
 
 /// Reads a period such as `7d` and returns the instant that long before `now`.

@@ -52,6 +52,9 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let error = unknown("component", "usr_data", ["context_cache", "user_data"]);
         assert_eq!(error.to_string(), "there is no component \"usr_data\"");
-        assert_eq!(error.hint(), Some("did you mean \"user_data\"? known: context_cache, user_data"));
+        assert_eq!(
+            error.hint(),
+            Some("did you mean \"user_data\"? known: context_cache, user_data")
+        );
     }
 }

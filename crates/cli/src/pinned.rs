@@ -47,7 +47,13 @@ pub struct Ready {
 
 impl Pinned {
     /// Returns a new run's parts: a workflow's YAML, and the workspace's system as its file is now.
-    pub fn new(app: &App, workspace: &Workspace, name: &str, yaml: &str, inputs: Inputs) -> Result<Self, CliError> {
+    pub fn new(
+        app: &App,
+        workspace: &Workspace,
+        name: &str,
+        yaml: &str,
+        inputs: Inputs,
+    ) -> Result<Self, CliError> {
         let (system, system_yaml) = system(app, workspace)?;
         Ok(Self {
             workflow: load_workflow(name, yaml)?,
@@ -62,11 +68,19 @@ impl Pinned {
     pub async fn read(journal: &dyn Journal, state: &RunState, inputs: &Value) -> Result<Self, CliError> {
         let definition = journal.blob(state.definition).await?;
         let Some(hash) = state.system else {
-            return Err(CliError::new(Exit::Failed, "no_system", format!("run {} was made without a system", state.id)));
+            return Err(CliError::new(
+                Exit::Failed,
+                "no_system",
+                format!("run {} was made without a system", state.id),
+            ));
         };
         let system_yaml = journal.blob(hash).await?;
         let inputs = serde_json::from_value(inputs.clone()).map_err(|error| {
-            CliError::new(Exit::DataLost, "corrupt_inputs", format!("the inputs of run {} cannot be read: {error}", state.id))
+            CliError::new(
+                Exit::DataLost,
+                "corrupt_inputs",
+                format!("the inputs of run {} cannot be read: {error}", state.id),
+            )
         })?;
         Ok(Self {
             workflow: load_workflow(&state.workflow, &String::from_utf8_lossy(&definition))?,
@@ -79,12 +93,21 @@ impl Pinned {
 
     /// Returns a text parameter of the run, none where it is empty.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.inputs.params.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+        self.inputs
+            .params
+            .get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
     }
 
     /// Returns the plan without opening a key or a tier, for commands that only show it.
     pub fn plan(&self) -> Result<Plan, CliError> {
-        Ok(expand(&self.workflow, Some(&self.system), &self.inputs, &AnyAction(self.names()))?)
+        Ok(expand(
+            &self.workflow,
+            Some(&self.system),
+            &self.inputs,
+            &AnyAction(self.names()),
+        )?)
     }
 
     /// Opens what the run needs, and returns it ready to be driven.
@@ -97,7 +120,8 @@ impl Pinned {
             (None, true) => Some(data_root(&system_dir, &self.system)),
             (None, false) => None,
         };
-        let executable = std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
+        let executable =
+            std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
         let site = Arc::new(Site::new(SiteParts {
             system: Arc::clone(&self.system),
             system_yaml: self.system_yaml.clone(),
@@ -110,13 +134,27 @@ impl Pinned {
             target_root,
         }));
         let registry = (app.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
-        let plan = Arc::new(expand(&self.workflow, Some(&self.system), &self.inputs, &registry)?);
-        Ok(Ready { pinned: self, plan, site, registry })
+        let plan = Arc::new(expand(
+            &self.workflow,
+            Some(&self.system),
+            &self.inputs,
+            &registry,
+        )?);
+        Ok(Ready {
+            pinned: self,
+            plan,
+            site,
+            registry,
+        })
     }
 
     fn names(&self) -> Vec<String> {
         let own = self.workflow.steps.iter().map(|step| step.uses.clone());
-        let recovery = self.system.components.values().flat_map(|c| c.recovery.iter().map(|step| step.uses.clone()));
+        let recovery = self
+            .system
+            .components
+            .values()
+            .flat_map(|c| c.recovery.iter().map(|step| step.uses.clone()));
         own.chain(recovery).collect()
     }
 }
@@ -143,17 +181,26 @@ pub(crate) fn system(app: &App, workspace: &Workspace) -> Result<(System, Vec<u8
 pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
     /// More than any system or workflow needs; a larger file is not one.
     const LIMIT: u64 = 16 << 20;
-    let size = std::fs::metadata(path).map(|meta| meta.len()).map_err(|error| unreadable(path, &error))?;
+    let size = std::fs::metadata(path)
+        .map(|meta| meta.len())
+        .map_err(|error| unreadable(path, &error))?;
     if size > LIMIT {
         return Err(CliError::new(
             Exit::Usage,
             "invalid_file",
-            format!("{} is {size} bytes long; at most {LIMIT} are read", path.display()),
+            format!(
+                "{} is {size} bytes long; at most {LIMIT} are read",
+                path.display()
+            ),
         ));
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
     String::from_utf8(bytes).map_err(|error| {
-        CliError::new(Exit::Usage, "invalid_file", format!("{} is not UTF-8: {}", path.display(), error.utf8_error()))
+        CliError::new(
+            Exit::Usage,
+            "invalid_file",
+            format!("{} is not UTF-8: {}", path.display(), error.utf8_error()),
+        )
     })
 }
 

@@ -51,7 +51,14 @@ impl Printer {
 
     /// Returns whether progress bars can move.
     pub fn live(self) -> bool {
-        matches!(self, Self::Text { live: true, quiet: false, .. })
+        matches!(
+            self,
+            Self::Text {
+                live: true,
+                quiet: false,
+                ..
+            }
+        )
     }
 
     /// Prints a command's result: `text` for people, `data` for programs.
@@ -102,7 +109,9 @@ impl Printer {
     /// Warns; also when quiet.
     pub fn warn(self, text: impl AsRef<str>) {
         match self {
-            Self::Text { color: true, .. } => err(&format!("\u{1b}[1;33mwarning:\u{1b}[0m {}", text.as_ref())),
+            Self::Text { color: true, .. } => {
+                err(&format!("\u{1b}[1;33mwarning:\u{1b}[0m {}", text.as_ref()))
+            }
             Self::Text { .. } => err(&format!("warning: {}", text.as_ref())),
             Self::Json => self.note("warning", &serde_json::json!({ "message": text.as_ref() })),
         }
@@ -122,8 +131,11 @@ impl Printer {
                 if let Some(details) = error.details() {
                     err(details.trim_end());
                 }
-                let (red, cyan, plain) =
-                    if color { ("\u{1b}[1;31m", "\u{1b}[1;36m", "\u{1b}[0m") } else { ("", "", "") };
+                let (red, cyan, plain) = if color {
+                    ("\u{1b}[1;31m", "\u{1b}[1;36m", "\u{1b}[0m")
+                } else {
+                    ("", "", "")
+                };
                 err(&format!("{red}error:{plain} {error}"));
                 if let Some(hint) = error.hint() {
                     err(&format!("{cyan}hint:{plain} {hint}"));

@@ -20,7 +20,8 @@ pub(crate) fn confirm(question: &str) -> Result<Option<bool>, CliError> {
 /// Asks for a secret without showing it.
 pub(crate) fn secret(question: &str) -> Result<String, CliError> {
     let mut terminal = open()?;
-    let shown = tcgetattr(&terminal).map_err(|error| CliError::io("read the terminal's settings", &error.into()))?;
+    let shown =
+        tcgetattr(&terminal).map_err(|error| CliError::io("read the terminal's settings", &error.into()))?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     write!(terminal, "{question}: ").map_err(|error| CliError::io("ask at the terminal", &error))?;
@@ -35,10 +36,16 @@ pub(crate) fn secret(question: &str) -> Result<String, CliError> {
 }
 
 fn open() -> Result<std::fs::File, CliError> {
-    std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|error| {
-        CliError::usage(format!("there is no terminal to ask for the passphrase at: {error}"))
+    std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .map_err(|error| {
+            CliError::usage(format!(
+                "there is no terminal to ask for the passphrase at: {error}"
+            ))
             .with_hint("set REKINDLE_PASSPHRASE, or give --passphrase-file FILE")
-    })
+        })
 }
 
 fn read(terminal: &std::fs::File) -> Result<String, CliError> {

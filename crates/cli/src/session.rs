@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekindle_journal::{Journal, OpenError, OpenOptions, RunFilter, RunSummary, SledJournal};
+use rekindle_journal::{Journal, OpenError, OpenOptions, OpenReport, RunFilter, RunSummary, SledJournal};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_report::{Evidence, blobs_of};
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub struct Session {
     pub workspace: Workspace,
     /// The journal, with the hooks around it.
     pub journal: Arc<dyn Journal>,
-    disk: SledJournal,
+    disk: Arc<SledJournal>,
 }
 
 impl Session {
@@ -39,7 +39,8 @@ impl Session {
                 Ok(opened) => break opened,
                 Err(OpenError::Held { .. }) if app.clock.now().since(&begun).duration < PATIENCE => {
                     if !told {
-                        app.printer.say("waiting for another process to let go of this workspace");
+                        app.printer
+                            .say("waiting for another process to let go of this workspace");
                         told = true;
                     }
                     tokio::select! {
@@ -53,11 +54,14 @@ impl Session {
             }
         };
         tracing::debug!(?report, "journal opened");
-        for damage in &report.damage {
-            app.printer.warn(damage.to_string());
-        }
-        let journal = (app.hooks.journal)(Arc::new(disk.clone()));
-        Ok(Self { workspace, journal, disk })
+        warn_of_damage(app, &report);
+        let disk = Arc::new(disk);
+        let journal = (app.hooks.journal)(Arc::clone(&disk) as Arc<dyn Journal>);
+        Ok(Self {
+            workspace,
+            journal,
+            disk,
+        })
     }
 
     /// Opens the workspace that the global options name.
@@ -69,7 +73,10 @@ impl Session {
     /// Closes the journal; what was acknowledged is durable either way.
     pub async fn close(self) {
         drop(self.journal);
-        self.disk.close().await;
+        match Arc::into_inner(self.disk) {
+            Some(disk) => disk.close().await,
+            None => tracing::debug!("the journal is still in use; it closes with the process"),
+        }
     }
 
     /// Returns the run that `word` means.
@@ -79,7 +86,10 @@ impl Session {
 
     /// Returns the runs without an end, newest first.
     pub async fn interrupted(&self) -> Result<Vec<RunSummary>, CliError> {
-        let filter = RunFilter { finished: Some(false), ..RunFilter::default() };
+        let filter = RunFilter {
+            finished: Some(false),
+            ..RunFilter::default()
+        };
         Ok(self.journal.runs(&filter).await?)
     }
 
@@ -90,10 +100,31 @@ impl Session {
         for hash in blobs_of(&records) {
             let bytes = self.journal.blob(hash).await?;
             let value = serde_json::from_slice(&bytes).map_err(|error| {
-                CliError::new(Exit::DataLost, "corrupt_blob", format!("blob {hash} of run {run} is no JSON: {error}"))
+                CliError::new(
+                    Exit::DataLost,
+                    "corrupt_blob",
+                    format!("blob {hash} of run {run} is no JSON: {error}"),
+                )
             })?;
             blobs.insert(hash, value);
         }
         Ok(Evidence::new(records, blobs)?)
+    }
+}
+
+/// What opening has repaired, and what it could not, is told: nothing is skipped silently.
+fn warn_of_damage(app: &App, report: &OpenReport) {
+    for damage in &report.damage {
+        let place = format!("{} at byte {}", damage.segment.display(), damage.offset);
+        app.printer
+            .warn(format!("the journal's log is damaged: {place}: {}", damage.what));
+    }
+    for why in &report.rebuilt {
+        app.printer
+            .warn(format!("the journal's index was rebuilt from the log: {why}"));
+    }
+    for (run, why) in &report.quarantined {
+        app.printer
+            .warn(format!("run {run} is quarantined, the others go on: {why}"));
     }
 }

@@ -19,7 +19,9 @@ impl Signals {
     pub fn listen(printer: Printer) -> Self {
         let stop = CancellationToken::new();
         let listener = stop.clone();
-        if let (Ok(interrupt), Ok(terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        if let (Ok(interrupt), Ok(terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        {
             tokio::spawn(async move { wait(printer, listener, interrupt, terminate).await });
         }
         Self { stop }
@@ -31,7 +33,10 @@ impl Signals {
     }
 }
 
-#[expect(clippy::exit, reason = "the second signal ends the process at once, whatever still runs")]
+#[expect(
+    clippy::exit,
+    reason = "the second signal ends the process at once, whatever still runs"
+)]
 async fn wait(printer: Printer, stop: CancellationToken, mut interrupt: Signal, mut terminate: Signal) {
     let mut next = async || {
         tokio::select! {

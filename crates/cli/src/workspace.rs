@@ -24,7 +24,11 @@ pub struct Workspace {
 impl Workspace {
     /// Returns the workspace at `dir`, whatever stands there.
     pub fn at(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), state: dir.join(STATE_DIR), system_file: dir.join(SYSTEM_FILE) }
+        Self {
+            dir: dir.to_owned(),
+            state: dir.join(STATE_DIR),
+            system_file: dir.join(SYSTEM_FILE),
+        }
     }
 
     /// Finds the workspace: `--workspace`, else the folder of `--system`, else upward from `here` as git does.
@@ -66,13 +70,16 @@ impl Workspace {
 
     /// Finds the workspace from the current folder.
     pub fn find_here(global: &Global) -> Result<Self, CliError> {
-        let here = std::env::current_dir().map_err(|error| CliError::io("find the current folder", &error))?;
+        let here =
+            std::env::current_dir().map_err(|error| CliError::io("find the current folder", &error))?;
         Self::find(global, &here)
     }
 
     /// Returns the folder that `root` and local tiers are relative to.
     pub fn system_dir(&self) -> PathBuf {
-        self.system_file.parent().map_or_else(|| self.dir.clone(), Path::to_owned)
+        self.system_file
+            .parent()
+            .map_or_else(|| self.dir.clone(), Path::to_owned)
     }
 
     fn exists(&self) -> bool {
@@ -80,8 +87,11 @@ impl Workspace {
     }
 
     fn none(dir: &Path, place: &str) -> CliError {
-        CliError::usage(format!("no workspace: neither {STATE_DIR} nor {SYSTEM_FILE} is {place} ({})", dir.display()))
-            .with_hint("`rekindle init` makes one here; -w DIR names another; `rekindle demo` needs none")
+        CliError::usage(format!(
+            "no workspace: neither {STATE_DIR} nor {SYSTEM_FILE} is {place} ({})",
+            dir.display()
+        ))
+        .with_hint("`rekindle init` makes one here; -w DIR names another; `rekindle demo` needs none")
     }
 }
 
@@ -90,7 +100,11 @@ mod tests {
     use super::*;
 
     fn global(workspace: Option<&str>, system: Option<&str>) -> Global {
-        Global { workspace: workspace.map(PathBuf::from), system: system.map(PathBuf::from), ..Global::default() }
+        Global {
+            workspace: workspace.map(PathBuf::from),
+            system: system.map(PathBuf::from),
+            ..Global::default()
+        }
     }
 
     #[test]
@@ -103,16 +117,25 @@ mod tests {
         std::fs::create_dir_all(root.join("other/.rekindle")).unwrap();
 
         let found = Workspace::find(&global(None, None), &deep).unwrap();
-        assert_eq!((found.dir, found.state), (root.join("a"), root.join("a/.rekindle")));
+        assert_eq!(
+            (found.dir, found.state),
+            (root.join("a"), root.join("a/.rekindle"))
+        );
 
         let other = Workspace::find(&global(Some("../../../other"), None), &deep).unwrap();
         assert_eq!(other.dir, root.join("other"));
 
         let by_file = Workspace::find(&global(None, Some("x/my.yaml")), &root).unwrap();
-        assert_eq!((by_file.dir, by_file.system_file), (root.join("x"), root.join("x/my.yaml")));
+        assert_eq!(
+            (by_file.dir, by_file.system_file),
+            (root.join("x"), root.join("x/my.yaml"))
+        );
 
         let both = Workspace::find(&global(Some("other"), Some("a/system.yaml")), &root).unwrap();
-        assert_eq!((both.dir, both.system_file), (root.join("other"), root.join("a/system.yaml")));
+        assert_eq!(
+            (both.dir, both.system_file),
+            (root.join("other"), root.join("a/system.yaml"))
+        );
     }
 
     #[test]

@@ -81,9 +81,8 @@ pub fn rework(evidence: &Evidence) -> Rework {
     let mut previous: Option<&rekindle_model::event::Record> = None;
     for record in &evidence.records {
         match &record.event {
-            // The adoption that begins a run's very work interrupts nothing.
             Event::RunAdopted { epoch, worker, why } => {
-                if let Some(last) = previous.filter(|last| !matches!(last.event, Event::RunCreated { .. })) {
+                if let Some(last) = previous {
                     interruptions.push(Interruption {
                         after_seq: last.seq,
                         last_sign_of_life: last.time,

@@ -38,11 +38,18 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
     // A component without data of its own has nothing to capture.
     let with_data = |name: &String| system.components.get(name).is_some_and(|c| c.source.is_some());
     let captured: Vec<String> = match args.components.as_slice() {
-        [] => loops.remove("component").unwrap_or_default().into_iter().filter(with_data).collect(),
+        [] => loops
+            .remove("component")
+            .unwrap_or_default()
+            .into_iter()
+            .filter(with_data)
+            .collect(),
         named => components(&system, named)?,
     };
     if let Some(empty) = captured.iter().find(|name| !with_data(name)) {
-        return Err(CliError::usage(format!("component {empty:?} has no source: there is nothing to back up")));
+        return Err(CliError::usage(format!(
+            "component {empty:?} has no source: there is nothing to back up"
+        )));
     }
     loops.insert("component".to_owned(), captured);
     if !args.tiers.is_empty() {
@@ -54,11 +61,27 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         );
     }
     for run in session.interrupted().await? {
-        app.printer.warn(format!("run {} ({}) is interrupted: rekindle resume {}", run.run, run.workflow, run.run));
+        app.printer.warn(format!(
+            "run {} ({}) is interrupted: rekindle resume {}",
+            run.run, run.workflow, run.run
+        ));
     }
-    let inputs = Inputs { params: Map::new(), loops };
-    let ready = Pinned::new(app, &session.workspace, "backup", builtin::BACKUP, inputs)?.ready(app, session)?;
-    drive::begin(app, session, ready, Request { trigger: "rekindle backup".to_owned(), disaster_at: None }).await
+    let inputs = Inputs {
+        params: Map::new(),
+        loops,
+    };
+    let ready =
+        Pinned::new(app, &session.workspace, "backup", builtin::BACKUP, inputs)?.ready(app, session)?;
+    drive::begin(
+        app,
+        session,
+        ready,
+        Request {
+            trigger: "rekindle backup".to_owned(),
+            disaster_at: None,
+        },
+    )
+    .await
 }
 
 /// Returns the components of those names or aliases, by priority, none twice.
@@ -70,7 +93,10 @@ pub(crate) fn components(system: &System, named: &[String]) -> Result<Vec<String
             None => return Err(names::unknown("component", name, system.components_by_priority())),
         }
     }
-    let chosen = system.components_by_priority().into_iter().filter(|name| own.contains(name));
+    let chosen = system
+        .components_by_priority()
+        .into_iter()
+        .filter(|name| own.contains(name));
     Ok(chosen.map(str::to_owned).collect())
 }
 
@@ -79,6 +105,11 @@ pub(crate) fn tiers(system: &System, named: &[String]) -> Result<Vec<String>, Cl
     let known = || system.tiers.keys().map(String::as_str);
     match named.iter().find(|name| !system.tiers.contains_key(*name)) {
         Some(name) => Err(names::unknown("tier", name, known())),
-        None => Ok(system.tiers.keys().filter(|tier| named.contains(tier)).cloned().collect()),
+        None => Ok(system
+            .tiers
+            .keys()
+            .filter(|tier| named.contains(tier))
+            .cloned()
+            .collect()),
     }
 }

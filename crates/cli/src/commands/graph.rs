@@ -45,7 +45,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         Format::Text => graph::text_with(&plan, &labels),
         Format::Dot => graph::dot_with(&plan, &labels),
     };
-    app.printer.data(&json!({ "plan": plan, "states": labels, "drawing": drawn }), || drawn.clone())?;
+    app.printer.data(
+        &json!({ "plan": plan, "states": labels, "drawing": drawn }),
+        || drawn.clone(),
+    )?;
     Ok(Exit::Done)
 }
 
@@ -56,6 +59,11 @@ async fn of_run(app: &App, word: &str) -> Result<(Plan, BTreeMap<StepId, String>
     let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
     session.close().await;
     let plan = pinned.plan()?;
-    let labels = plan.steps.iter().map(|step| (step.id.clone(), evidence.state.step(&step.id).state.name().to_owned()));
+    let labels = plan.steps.iter().map(|step| {
+        (
+            step.id.clone(),
+            evidence.state.step(&step.id).state.name().to_owned(),
+        )
+    });
     Ok((plan.clone(), labels.collect()))
 }

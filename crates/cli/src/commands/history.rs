@@ -29,28 +29,57 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 
 fn line(record: &Record) -> String {
     let what = match &record.event {
-        Event::RunCreated { workflow, trigger, .. } => format!("{workflow}, asked for by {trigger}"),
+        Event::RunCreated {
+            workflow, trigger, ..
+        } => format!("{workflow}, asked for by {trigger}"),
         Event::RunAdopted { epoch, worker, why } => {
-            format!("epoch {epoch} by process {} on {}: {why}", worker.pid, worker.host)
+            format!(
+                "epoch {epoch} by process {} on {}: {why}",
+                worker.pid, worker.host
+            )
         }
         Event::StepStarted { step, attempt } => format!("{step} attempt {attempt}"),
         Event::StepCheckpoint { step, attempt, .. } => format!("{step} attempt {attempt}"),
-        Event::StepReconciled { step, attempt, verdict, evidence } => {
+        Event::StepReconciled {
+            step,
+            attempt,
+            verdict,
+            evidence,
+        } => {
             let verdict = serde_json::to_value(verdict).unwrap_or_default();
-            format!("{step} attempt {attempt}: {} {evidence}", verdict.as_str().unwrap_or("?"))
+            format!(
+                "{step} attempt {attempt}: {} {evidence}",
+                verdict.as_str().unwrap_or("?")
+            )
         }
         Event::StepSucceeded { step, attempt, .. } => format!("{step} attempt {attempt}"),
-        Event::StepFailed { step, attempt, error, retry_at, .. } => {
-            let again = retry_at.map(|at| format!(", again at {}", crate::moment::show(at))).unwrap_or_default();
+        Event::StepFailed {
+            step,
+            attempt,
+            error,
+            retry_at,
+            ..
+        } => {
+            let again = retry_at
+                .map(|at| format!(", again at {}", crate::moment::show(at)))
+                .unwrap_or_default();
             format!("{step} attempt {attempt}: {error} [{}]{again}", error.code)
         }
         Event::StepSkipped { step, why } => {
             format!("{step}: {}", serde_json::to_string(why).unwrap_or_default())
         }
         Event::StepInvalidated { step, why } => format!("{step}: {why}"),
-        Event::CancelRequested { by, why } => format!("by {by}{}", why.as_ref().map(|w| format!(": {w}")).unwrap_or_default()),
+        Event::CancelRequested { by, why } => format!(
+            "by {by}{}",
+            why.as_ref().map(|w| format!(": {w}")).unwrap_or_default()
+        ),
         Event::RunFinished { outcome, .. } => rekindle_report::steps::outcome(*outcome).to_owned(),
     };
     let time = record.time.utc.format("%H:%M:%S%.3f");
-    format!("{:>5}  {time}  e{}  {:<16} {what}", record.seq, record.epoch, record.event.name())
+    format!(
+        "{:>5}  {time}  e{}  {:<16} {what}",
+        record.seq,
+        record.epoch,
+        record.event.name()
+    )
 }

@@ -34,8 +34,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         (Some(dir), _) | (None, Some(dir)) => here.join(dir),
         (None, None) => here,
     };
-    std::fs::create_dir_all(&dir).map_err(|error| CliError::io(format_args!("make {}", dir.display()), &error))?;
-    let dir = dir.canonicalize().map_err(|error| CliError::io(format_args!("find {}", dir.display()), &error))?;
+    std::fs::create_dir_all(&dir)
+        .map_err(|error| CliError::io(format_args!("make {}", dir.display()), &error))?;
+    let dir = dir
+        .canonicalize()
+        .map_err(|error| CliError::io(format_args!("find {}", dir.display()), &error))?;
     let mut workspace = Workspace::at(&dir);
     if let Some(file) = &app.global.system {
         workspace.system_file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
@@ -84,8 +87,19 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 /// Returns the tiers of a system file that can be read; a kit without them is still a kit.
 pub(crate) fn tier_urls(workspace: &Workspace) -> Vec<String> {
     let text = std::fs::read_to_string(&workspace.system_file).unwrap_or_default();
-    let Ok(loaded) = load_system("system.yaml", &text) else { return Vec::new() };
-    loaded.value.tiers.iter().flat_map(|(name, tier)| tier.locations().into_iter().map(move |url| format!("{name}: {url}"))).collect()
+    let Ok(loaded) = load_system("system.yaml", &text) else {
+        return Vec::new();
+    };
+    loaded
+        .value
+        .tiers
+        .iter()
+        .flat_map(|(name, tier)| {
+            tier.locations()
+                .into_iter()
+                .map(move |url| format!("{name}: {url}"))
+        })
+        .collect()
 }
 
 /// Six lines to start with; the folder's own content is the first component.
@@ -113,7 +127,10 @@ fn first_system(dir: &Path) -> String {
 fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
     use std::io::Write;
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };

@@ -48,12 +48,19 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 fn check(app: &App, file: &Path) -> Result<Diagnostics, CliError> {
     let text = pinned::read_text(file)?;
     let name = file.display().to_string();
-    if is_workflow(&text) { check_workflow(app, &name, &text) } else { Ok(check_system(app, file, &name, &text)) }
+    if is_workflow(&text) {
+        check_workflow(app, &name, &text)
+    } else {
+        Ok(check_system(app, file, &name, &text))
+    }
 }
 
 /// Both kinds of file name themselves by their first key of all.
 fn is_workflow(text: &str) -> bool {
-    let has = |key: &str| text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let has = |key: &str| {
+        text.lines()
+            .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
+    };
     has("workflow") || (has("steps") && !has("components"))
 }
 
@@ -63,11 +70,16 @@ fn check_workflow(app: &App, name: &str, text: &str) -> Result<Diagnostics, CliE
         Err(faults) => return Ok(faults),
     };
     let system = system_in_force(app)?;
-    let inputs = Inputs { params: placeholders(&workflow), loops: loops(&system) };
-    Ok(match expand(&workflow, Some(&system), &inputs, &catalog(app, &system)) {
-        Ok(_) => Diagnostics(Vec::new()),
-        Err(faults) => faults,
-    })
+    let inputs = Inputs {
+        params: placeholders(&workflow),
+        loops: loops(&system),
+    };
+    Ok(
+        match expand(&workflow, Some(&system), &inputs, &catalog(app, &system)) {
+            Ok(_) => Diagnostics(Vec::new()),
+            Err(faults) => faults,
+        },
+    )
 }
 
 fn check_system(app: &App, file: &Path, name: &str, text: &str) -> Diagnostics {
@@ -75,7 +87,10 @@ fn check_system(app: &App, file: &Path, name: &str, text: &str) -> Diagnostics {
         Ok(loaded) => loaded,
         Err(faults) => return faults,
     };
-    let base = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let base = file
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut found = loaded.warnings.0.clone();
     found.extend(loaded.check_actions(&catalog(app, &loaded.value)).0);
     found.extend(loaded.judge(base).0);

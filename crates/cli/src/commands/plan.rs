@@ -1,6 +1,6 @@
 //! `rekindle plan`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle_actions::{Site, SiteParts};
@@ -33,7 +33,12 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 fn text(plan: &Plan) -> String {
-    let mut said = format!("{}: {} steps, {} at once\n", plan.workflow, plan.steps.len(), plan.max_parallel);
+    let mut said = format!(
+        "{}: {} steps, {} at once\n",
+        plan.workflow,
+        plan.steps.len(),
+        plan.max_parallel
+    );
     for (n, step) in plan.steps.iter().enumerate() {
         let needs: Vec<&str> = step.needs.iter().map(|need| need.as_str()).collect();
         let after = match needs.as_slice() {
@@ -47,7 +52,12 @@ fn text(plan: &Plan) -> String {
             RunIf::Always => "  whatever they did".to_owned(),
             RunIf::Expr(condition) => format!("  if {condition}"),
         };
-        said.push_str(&format!("{:>4}  {:<40} {}{after}{condition}\n", n + 1, step.id.as_str(), step.uses));
+        said.push_str(&format!(
+            "{:>4}  {:<40} {}{after}{condition}\n",
+            n + 1,
+            step.id.as_str(),
+            step.uses
+        ));
     }
     said
 }
@@ -63,9 +73,17 @@ pub(crate) fn plan_of(app: &App, word: &str) -> Result<Plan, CliError> {
     if workflow.name != "recover"
         && let Some(components) = loops.get_mut("component")
     {
-        components.retain(|name| system.components.get(name).is_some_and(|component| component.source.is_some()));
+        components.retain(|name| {
+            system
+                .components
+                .get(name)
+                .is_some_and(|component| component.source.is_some())
+        });
     }
-    let inputs = Inputs { params: placeholders(&workflow), loops };
+    let inputs = Inputs {
+        params: placeholders(&workflow),
+        loops,
+    };
     Ok(expand(&workflow, Some(&system), &inputs, &catalog(app, &system))?)
 }
 
@@ -81,19 +99,24 @@ pub(crate) fn system_in_force(app: &App) -> Result<System, CliError> {
     }
 }
 
-/// Returns the actions for checking parameters only: nothing is opened, so a key that opens nothing will do.
+/// Returns the actions for checking parameters only.
 pub(crate) fn catalog(app: &App, system: &System) -> Registry {
-    rekindle_actions::registry(Arc::new(Site::new(SiteParts {
+    rekindle_actions::registry(Arc::new(site(app, &Workspace::at(Path::new(".")), system)))
+}
+
+/// Returns a site where nothing is opened, so that a key which opens nothing will do.
+pub(crate) fn site(app: &App, workspace: &Workspace, system: &System) -> Site {
+    Site::new(SiteParts {
         system: Arc::new(system.clone()),
         system_yaml: Vec::new(),
-        system_dir: PathBuf::from("."),
-        workspace_dir: PathBuf::from("."),
+        system_dir: workspace.system_dir(),
+        workspace_dir: workspace.state.clone(),
         keyring: Arc::new(Keyring::generate()),
         wrapped_key: Vec::new(),
         clock: Arc::clone(&app.clock),
         executable: PathBuf::from("rekindle"),
         target_root: None,
-    })))
+    })
 }
 
 /// Returns a value for each parameter that has no default: what is judged is the file, not a command line.

@@ -9,13 +9,14 @@ use serde_json::{Map, Value, json};
 
 use crate::App;
 use crate::commands::backup::{components, tiers};
+use crate::commands::plan;
 use crate::commands::run::{absolute, loops};
 use crate::drive::{self, Request};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::{self, Pinned};
 use crate::session::Session;
-use crate::{moment, names, prompt};
+use crate::{displace, moment, names, prompt};
 
 /// Bring components back in priority order, and prove that they meet their targets
 #[derive(Debug, clap::Args)]
@@ -63,7 +64,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
     let (system, _) = pinned::system(app, &session.workspace)?;
     let now = app.clock.now().utc;
-    let disaster_at = args.disaster_at.as_deref().map(|text| moment::parse(text, now)).transpose()?;
+    let disaster_at = args
+        .disaster_at
+        .as_deref()
+        .map(|text| moment::parse(text, now))
+        .transpose()?;
     if disaster_at.is_some_and(|instant| instant > now) {
         return Err(CliError::usage("the disaster cannot be in the future"));
     }
@@ -73,7 +78,8 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         Some(to) => PathBuf::from(absolute(&to.to_string_lossy())?),
         None => own_root.clone(),
     };
-    let occupied = occupied(&system, &affected, &root);
+    let never = plan::site(app, &session.workspace, &system).never_captured();
+    let occupied = occupied(&system, &affected, &root, &never)?;
     // A folder that was named is asked for; the living system's own is only by --in-place.
     let own = args.to.is_none() || root == own_root;
     if own && !args.in_place && !occupied.is_empty() {
@@ -84,12 +90,21 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         ("tier".to_owned(), Value::from(tier(&system, args)?)),
         ("to".to_owned(), Value::from(root.to_string_lossy().into_owned())),
         ("in_place".to_owned(), Value::from(args.in_place)),
-        ("scenario".to_owned(), Value::from(args.scenario.clone().unwrap_or_default())),
+        (
+            "scenario".to_owned(),
+            Value::from(args.scenario.clone().unwrap_or_default()),
+        ),
         ("strict".to_owned(), Value::from(args.strict)),
     ]);
     let mut loops = loops(&system);
     loops.insert("component".to_owned(), affected);
-    let pinned = Pinned::new(app, &session.workspace, "recover", builtin::RECOVER, Inputs { params, loops })?;
+    let pinned = Pinned::new(
+        app,
+        &session.workspace,
+        "recover",
+        builtin::RECOVER,
+        Inputs { params, loops },
+    )?;
     if args.dry_run {
         return dry_run(app, &pinned, &root, &occupied);
     }
@@ -104,7 +119,8 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
             Some(true) => {}
             Some(false) => return Err(CliError::new(Exit::Failed, "declined", "nothing was done")),
             None => {
-                return Err(CliError::usage("a recovery in place needs a yes").with_hint("there is no terminal: add --yes"));
+                return Err(CliError::usage("a recovery in place needs a yes")
+                    .with_hint("there is no terminal: add --yes"));
             }
         }
     }
@@ -116,7 +132,10 @@ fn affected(system: &System, args: &Args) -> Result<Vec<String>, CliError> {
     let of_scenario = match &args.scenario {
         Some(name) => {
             let known = || system.scenarios.keys().map(String::as_str);
-            let scenario = system.scenarios.get(name).ok_or_else(|| names::unknown("scenario", name, known()))?;
+            let scenario = system
+                .scenarios
+                .get(name)
+                .ok_or_else(|| names::unknown("scenario", name, known()))?;
             match &scenario.affects {
                 Affects::All(_) => None,
                 Affects::These(these) => Some(components(system, these)?),
@@ -124,37 +143,46 @@ fn affected(system: &System, args: &Args) -> Result<Vec<String>, CliError> {
         }
         None => None,
     };
-    let all = || system.components_by_priority().into_iter().map(str::to_owned).collect();
+    let all = || {
+        system
+            .components_by_priority()
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    };
     let mut affected: Vec<String> = of_scenario.unwrap_or_else(all);
     if !args.components.is_empty() {
         let named = components(system, &args.components)?;
         if let Some(other) = named.iter().find(|name| !affected.contains(name)) {
             let scenario = args.scenario.as_deref().unwrap_or_default();
-            return Err(CliError::usage(format!("scenario {scenario:?} does not affect component {other:?}"))
-                .with_hint(format!("it affects {}", affected.join(", "))));
+            return Err(CliError::usage(format!(
+                "scenario {scenario:?} does not affect component {other:?}"
+            ))
+            .with_hint(format!("it affects {}", affected.join(", "))));
         }
         affected = named;
     }
     Ok(affected)
 }
 
-/// Returns the targets that are neither absent nor empty.
-fn occupied(system: &System, affected: &[String], root: &Path) -> Vec<PathBuf> {
-    let targets = affected
+/// Returns the first thing that stands at each target which is neither absent nor empty.
+///
+/// A component that claims part of a folder by globs is occupied only by what it claims.
+fn occupied(
+    system: &System,
+    affected: &[String],
+    root: &Path,
+    never: &[PathBuf],
+) -> Result<Vec<PathBuf>, CliError> {
+    let mut occupied = Vec::new();
+    for source in affected
         .iter()
         .filter_map(|name| system.components.get(name)?.source.as_ref())
-        .map(|source| root.join(source.path()).components().collect::<PathBuf>());
-    let mut occupied: Vec<PathBuf> = targets.filter(|path| !is_absent_or_empty(path)).collect();
-    occupied.dedup();
-    occupied
-}
-
-fn is_absent_or_empty(path: &Path) -> bool {
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()),
-        Ok(_) => false,
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    {
+        let standing = displace::standing(root, source, never)?;
+        occupied.extend(standing.files.first().map(|path| root.join(path)));
     }
+    Ok(occupied)
 }
 
 fn refusal(args: &Args, root: &Path, occupied: &[PathBuf]) -> CliError {
@@ -168,14 +196,26 @@ fn refusal(args: &Args, root: &Path, occupied: &[PathBuf]) -> CliError {
     if args.from != "latest" {
         chosen.push_str(&format!(" --from {:?}", args.from));
     }
-    let first: Vec<String> = occupied.iter().take(3).map(|path| path.display().to_string()).collect();
-    let more = if occupied.len() > 3 { format!(" and {} more", occupied.len() - 3) } else { String::new() };
-    CliError::new(Exit::Usage, "targets_not_empty", format!("the targets are not empty: {}{more}", first.join(", ")))
-        .with_hint(format!(
-            "choose one; nothing was touched\n  rekindle recover{chosen} --to DIR       leaves them alone\n  \
+    let first: Vec<String> = occupied
+        .iter()
+        .take(3)
+        .map(|path| path.display().to_string())
+        .collect();
+    let more = if occupied.len() > 3 {
+        format!(" and {} more", occupied.len() - 3)
+    } else {
+        String::new()
+    };
+    CliError::new(
+        Exit::Usage,
+        "targets_not_empty",
+        format!("the targets are not empty: {}{more}", first.join(", ")),
+    )
+    .with_hint(format!(
+        "choose one; nothing was touched\n  rekindle recover{chosen} --to DIR       leaves them alone\n  \
              rekindle recover{chosen} --in-place     moves them to {}.before-<run>/",
-            root.display()
-        ))
+        root.display()
+    ))
 }
 
 /// A time is journaled as the instant that it means now; anything else names a set.

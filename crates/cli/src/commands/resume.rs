@@ -32,12 +32,17 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
     interrupted.reverse();
     match interrupted.as_slice() {
         [] => {
-            app.printer.data(&serde_json::json!({ "resumed": [] }), || "no run is interrupted".to_owned())?;
+            app.printer.data(&serde_json::json!({ "resumed": [] }), || {
+                "no run is interrupted".to_owned()
+            })?;
             Ok(Exit::Done)
         }
         [one] => drive::go_on(app, session, one.run).await,
         several if !args.all => {
-            let list: Vec<String> = several.iter().map(|run| format!("{} ({})", run.run, run.workflow)).collect();
+            let list: Vec<String> = several
+                .iter()
+                .map(|run| format!("{} ({})", run.run, run.workflow))
+                .collect();
             Err(CliError::usage(format!("{} runs are interrupted", several.len()))
                 .with_hint(format!("name one, or --all:\n  {}", list.join("\n  "))))
         }

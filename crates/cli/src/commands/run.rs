@@ -29,14 +29,26 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let session = Session::open_here(app).await?;
     let exit = async {
         let (system, _) = pinned::system(app, &session.workspace)?;
-        let mut inputs = Inputs { params: params(&args.params)?, loops: loops(&system) };
+        let mut inputs = Inputs {
+            params: params(&args.params)?,
+            loops: loops(&system),
+        };
         if let Some(Value::String(to)) = inputs.params.get_mut("to") {
             *to = absolute(to)?;
         }
         let name = args.file.display().to_string();
         let ready = Pinned::new(app, &session.workspace, &name, &yaml, inputs)?.ready(app, &session)?;
         let trigger = format!("rekindle run {name}");
-        drive::begin(app, &session, ready, Request { trigger, disaster_at: None }).await
+        drive::begin(
+            app,
+            &session,
+            ready,
+            Request {
+                trigger,
+                disaster_at: None,
+            },
+        )
+        .await
     }
     .await;
     session.close().await;
@@ -45,7 +57,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 
 /// Returns the loops over everything the system has: components by priority, tiers by name.
 pub(crate) fn loops(system: &rekindle_model::system::System) -> BTreeMap<String, Vec<String>> {
-    let components = system.components_by_priority().into_iter().map(str::to_owned).collect();
+    let components = system
+        .components_by_priority()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let tiers = system.tiers.keys().cloned().collect();
     BTreeMap::from([("component".to_owned(), components), ("tier".to_owned(), tiers)])
 }

@@ -37,7 +37,11 @@ enum Status {
 
 /// Lists the runs.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let since = args.since.as_deref().map(|text| moment::since(text, app.clock.now().utc)).transpose()?;
+    let since = args
+        .since
+        .as_deref()
+        .map(|text| moment::since(text, app.clock.now().utc))
+        .transpose()?;
     let outcome = args.status.and_then(|status| match status {
         Status::Succeeded => Some(Outcome::Succeeded),
         Status::Partial => Some(Outcome::Partial),
@@ -47,7 +51,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     });
     let finished = args.status.map(|status| !matches!(status, Status::Interrupted));
     let session = Session::open_here(app).await?;
-    let filter = RunFilter { workflow: args.workflow.clone(), finished, outcome, since, limit: None };
+    let filter = RunFilter {
+        workflow: args.workflow.clone(),
+        finished,
+        outcome,
+        since,
+        limit: None,
+    };
     let runs = session.journal.runs(&filter).await?;
     session.close().await;
     if runs.is_empty() {
@@ -64,7 +74,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         app.printer.line(&body, || {
             let began = moment::show(run.created.utc);
             let took = text::duration(took.duration);
-            format!("{}  {:<10} {:<12} {began}  {took:>8}  {} records", run.run, run.workflow, ended, run.seq)
+            format!(
+                "{}  {:<10} {:<12} {began}  {took:>8}  {} records",
+                run.run, run.workflow, ended, run.seq
+            )
         })?;
     }
     Ok(Exit::Done)

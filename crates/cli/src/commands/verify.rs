@@ -60,12 +60,24 @@ async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         ("sample".to_owned(), Value::from(args.sample.clone())),
     ]);
     let inputs = Inputs { params, loops };
-    let ready = Pinned::new(app, &session.workspace, "verify", builtin::VERIFY, inputs)?.ready(app, session)?;
-    drive::begin(app, session, ready, Request { trigger: "rekindle verify".to_owned(), disaster_at: None }).await
+    let ready =
+        Pinned::new(app, &session.workspace, "verify", builtin::VERIFY, inputs)?.ready(app, session)?;
+    drive::begin(
+        app,
+        session,
+        ready,
+        Request {
+            trigger: "rekindle verify".to_owned(),
+            disaster_at: None,
+        },
+    )
+    .await
 }
 
 fn share(text: &str) -> Result<String, String> {
-    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let percent = text
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok());
     match percent {
         Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(text.to_owned()),
         _ => Err("expected a share such as 10%, above 0% and at most 100%".to_owned()),

@@ -1,0 +1,217 @@
+//! The demo's commands, each a process of its own, as a person would start them.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::keys::{CONFIG_DIR_VAR, PASSPHRASE_VAR};
+
+/// Starts this program's commands in one workspace, with a key folder of its own.
+pub(super) struct Stage {
+    program: PathBuf,
+    dir: PathBuf,
+    config_dir: PathBuf,
+}
+
+/// A command that runs.
+pub(super) struct Running {
+    child: Child,
+    notes: Lines<BufReader<ChildStderr>>,
+}
+
+/// How a recovery process ended.
+pub(super) enum End {
+    /// It was killed when it had restored about so many bytes, as its own progress told.
+    Killed {
+        /// Bytes, by the last progress of each step.
+        restored: u64,
+    },
+    /// It ended before it was killed.
+    ByItself(ExitStatus),
+}
+
+impl Stage {
+    /// Returns a stage for the workspace at `dir`.
+    pub(super) fn new(dir: &Path, config_dir: &Path) -> Result<Self, CliError> {
+        let program = std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
+        Ok(Self {
+            program,
+            dir: dir.to_owned(),
+            config_dir: config_dir.to_owned(),
+        })
+    }
+
+    /// Runs one command to its end and returns its JSON; any other exit than 0 is an error.
+    pub(super) async fn done(&self, app: &App, args: &[&str]) -> Result<Value, CliError> {
+        let mut running = self.start(args)?;
+        let mut stdout = String::new();
+        let mut pipe = running.child.stdout.take();
+        let read = async {
+            match &mut pipe {
+                Some(pipe) => pipe.read_to_string(&mut stdout).await,
+                None => Ok(0),
+            }
+        };
+        let notes = async {
+            let mut warnings = Vec::new();
+            while let Ok(Some(line)) = running.notes.next_line().await {
+                let note: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+                if note.is_null() || note["note"] == "warning" {
+                    warnings.push(note["message"].as_str().unwrap_or(&line).to_owned());
+                }
+            }
+            warnings
+        };
+        let (read, warnings) = tokio::join!(read, notes);
+        read.map_err(|error| CliError::io("read a command's output", &error))?;
+        let status = running
+            .child
+            .wait()
+            .await
+            .map_err(|error| CliError::io("wait for a command", &error))?;
+        if status.success() {
+            return serde_json::from_str(&stdout).map_err(|error| {
+                CliError::new(
+                    Exit::Failed,
+                    "demo",
+                    format!("`{}` printed no JSON: {error}", args.join(" ")),
+                )
+            });
+        }
+        if app.signals.stop().is_cancelled() {
+            return Err(CliError::new(
+                Exit::Interrupted,
+                "interrupted",
+                "the demo was interrupted",
+            ));
+        }
+        let said = if warnings.is_empty() {
+            stdout
+        } else {
+            format!("{}\n{stdout}", warnings.join("\n"))
+        };
+        Err(CliError::new(
+            Exit::Failed,
+            "demo",
+            format!("`rekindle {}` ended with {status}", args.join(" ")),
+        )
+        .with_details(said))
+    }
+
+    /// Starts a command that is killed without warning once it tells that `threshold` bytes are restored and a
+    /// step is in flight.
+    pub(super) async fn killed_at(&self, args: &[&str], threshold: u64) -> Result<End, CliError> {
+        let mut running = self.start(args)?;
+        let mut restored = Restored::default();
+        while let Ok(Some(line)) = running.notes.next_line().await {
+            restored.note(&serde_json::from_str(&line).unwrap_or(Value::Null));
+            if restored.bytes() >= threshold && restored.in_flight() {
+                break;
+            }
+        }
+        // SIGKILL; a process that has ended by itself is told from one that was killed by its status.
+        let _ = running.child.start_kill();
+        let status = running
+            .child
+            .wait()
+            .await
+            .map_err(|error| CliError::io("wait for the recovery", &error))?;
+        match std::os::unix::process::ExitStatusExt::signal(&status) {
+            Some(_) => Ok(End::Killed {
+                restored: restored.bytes(),
+            }),
+            None => Ok(End::ByItself(status)),
+        }
+    }
+
+    fn start(&self, args: &[&str]) -> Result<Running, CliError> {
+        let failed =
+            |error: std::io::Error| CliError::io(format_args!("start {}", self.program.display()), &error);
+        let mut child = Command::new(&self.program)
+            .arg("--json")
+            .arg("-w")
+            .arg(&self.dir)
+            .args(args)
+            .env(CONFIG_DIR_VAR, &self.config_dir)
+            .env_remove("REKINDLE_WORKSPACE")
+            .env_remove(PASSPHRASE_VAR)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let stderr = child
+            .stderr
+            .take()
+            .ok_or_else(|| failed(std::io::Error::other("no stderr")))?;
+        Ok(Running {
+            child,
+            notes: BufReader::new(stderr).lines(),
+        })
+    }
+}
+
+/// What a recovery has told of its restores.
+#[derive(Default)]
+struct Restored(std::collections::BTreeMap<String, (u64, Option<u64>)>);
+
+impl Restored {
+    fn note(&mut self, note: &Value) {
+        let Some(step) = note["step"].as_str().filter(|step| step.starts_with("restore[")) else {
+            return;
+        };
+        match note["note"].as_str() {
+            Some("progress") if note["unit"] == "bytes" => {
+                let done = note["done"].as_u64().unwrap_or(0);
+                self.0.insert(step.to_owned(), (done, note["total"].as_u64()));
+            }
+            Some("step") if note["event"] == "step_succeeded" => {
+                if let Some((done, total)) = self.0.get_mut(step) {
+                    *done = total.unwrap_or(*done);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.values().map(|(done, _)| done).sum()
+    }
+
+    /// Whether some restore has begun and is not through: that is the moment to pull the plug.
+    fn in_flight(&self) -> bool {
+        self.0
+            .values()
+            .any(|(done, total)| *done > 0 && total.is_none_or(|total| *done < total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_restores_count_and_a_finished_one_is_not_in_flight() {
+        let mut restored = Restored::default();
+        for note in [
+            json!({"note": "progress", "step": "validate[a]", "done": 9, "total": 10, "unit": "bytes"}),
+            json!({"note": "progress", "step": "restore[a]", "done": 5, "total": 10, "unit": "bytes"}),
+            json!({"note": "progress", "step": "restore[b]", "done": 3, "total": 3, "unit": "items"}),
+            json!(null),
+        ] {
+            restored.note(&note);
+        }
+        assert_eq!((restored.bytes(), restored.in_flight()), (5, true));
+        restored.note(&json!({"note": "step", "step": "restore[a]", "event": "step_succeeded"}));
+        assert_eq!((restored.bytes(), restored.in_flight()), (10, false));
+    }
+}

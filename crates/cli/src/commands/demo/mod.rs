@@ -1,0 +1,73 @@
+//! `rekindle demo`: the whole story, on real files and real databases, by real processes.
+//!
+//! 1. A La Factoria system is generated.   2. `rekindle backup`.   3. Its data is deleted.
+//! 4. `rekindle recover` is killed by SIGKILL half-way.   5. `rekindle resume`.
+//! 6. Every byte is compared with what was backed up.
+//!
+//! Each command is a process of its own; nothing is known here that their output and the journal do not tell.
+
+mod child;
+mod compare;
+mod database;
+mod story;
+
+use std::path::{Path, PathBuf};
+
+use rekindle_factoria::{GenerateOptions, generate};
+use rekindle_plan::builtin;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// Watch it happen: make a system, back it up, destroy it, recover it, killed half-way and resumed
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Leave everything in this new or empty folder; every other command works there
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// How much data to make: 5MB, 1.5GiB …
+    #[arg(long, value_name = "SIZE", default_value = "40MB", value_parser = rekindle_factoria::size::parse)]
+    size: u64,
+}
+
+/// Tells the story.
+pub(crate) async fn run(app: &App, args: Args) -> Result<Exit, CliError> {
+    match &args.keep {
+        Some(dir) => {
+            std::fs::create_dir_all(dir)
+                .map_err(|error| CliError::io(format_args!("make {}", dir.display()), &error))?;
+            let mut entries = std::fs::read_dir(dir)
+                .map_err(|error| CliError::io(format_args!("read {}", dir.display()), &error))?;
+            if entries.next().is_some() {
+                return Err(CliError::usage(format!("{} is not empty", dir.display()))
+                    .with_hint("the demo deletes the data that it has made: name a new folder"));
+            }
+            let dir = dir
+                .canonicalize()
+                .map_err(|error| CliError::io(format_args!("find {}", dir.display()), &error))?;
+            story::tell(app, &dir, args.size, true).await
+        }
+        None => {
+            let temp = tempfile::Builder::new()
+                .prefix("rekindle-demo-")
+                .tempdir()
+                .map_err(|error| CliError::io("make a temporary folder", &error))?;
+            let dir = temp.path().to_owned();
+            story::tell(app, &dir, args.size, false).await
+        }
+    }
+}
+
+/// Makes the system and its system.yaml.
+fn make_system(dir: &Path, size_bytes: u64) -> Result<rekindle_factoria::Generated, CliError> {
+    let made = generate(&GenerateOptions {
+        root: dir.join("data"),
+        seed: 1,
+        size_bytes,
+    })?;
+    let file = dir.join(crate::workspace::SYSTEM_FILE);
+    std::fs::write(&file, builtin::LA_FACTORIA)
+        .map_err(|error| CliError::io(format_args!("write {}", file.display()), &error))?;
+    Ok(made)
+}

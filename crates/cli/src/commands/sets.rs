@@ -1,0 +1,66 @@
+//! `rekindle sets`
+
+use serde_json::json;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::moment;
+use crate::tiers::Tiers;
+
+/// List recovery sets, newest first: what `recover` can come back from
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this tier
+    #[arg(long = "tier", value_name = "NAME")]
+    tiers: Vec<String>,
+}
+
+/// Lists the sets.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let tiers = Tiers::open(app, &args.tiers).await?;
+    let mut exit = tiers.exit();
+    for (name, tier) in tiers.reachable() {
+        let found = match tier.sets().await {
+            Ok(found) => found,
+            Err(error) => {
+                app.printer.warn(format!("tier {name}: {error}"));
+                exit = Exit::Partial;
+                continue;
+            }
+        };
+        for id in found {
+            let set = match tier.set(id).await {
+                Ok(set) => set,
+                Err(error) => {
+                    app.printer.warn(format!("tier {name}: set {id}: {error}"));
+                    exit = Exit::DataLost;
+                    continue;
+                }
+            };
+            let inherited = set.members.values().filter(|member| member.inherited).count();
+            let body = json!({
+                "tier": name, "set": set.id, "created": set.created.utc, "system": set.system,
+                "recovery_ready": set.recovery_ready, "components": set.members.len(), "inherited": inherited,
+                "missing": set.missing, "skew_ms": set.skew_ms,
+            });
+            app.printer.line(&body, || {
+                let ready = if set.recovery_ready { "ready" } else { "NOT ready" };
+                let missing = if set.missing.is_empty() {
+                    String::new()
+                } else {
+                    format!(", lacks {}", set.missing.join(", "))
+                };
+                format!(
+                    "{:<8} {}  {}  {ready:<9}  {} components, {inherited} inherited, skew {} ms{missing}",
+                    name,
+                    set.id,
+                    moment::show(set.created.utc),
+                    set.members.len(),
+                    set.skew_ms
+                )
+            })?;
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,72 @@
+//! `rekindle snapshots`
+
+use rekindle_report::text;
+use serde_json::json;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::moment;
+use crate::tiers::Tiers;
+
+/// List what each tier holds: one component's content at one instant
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this tier
+    #[arg(long = "tier", value_name = "NAME")]
+    tiers: Vec<String>,
+    /// Only this component, by name or alias
+    #[arg(long, value_name = "NAME")]
+    component: Option<String>,
+}
+
+/// Lists the snapshots.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let tiers = Tiers::open(app, &args.tiers).await?;
+    let component = args
+        .component
+        .as_deref()
+        .map(|name| tiers.component(name))
+        .transpose()?;
+    let mut exit = tiers.exit();
+    for (name, tier) in tiers.reachable() {
+        let found = match tier.snapshots().await {
+            Ok(found) => found,
+            Err(error) => {
+                app.printer.warn(format!("tier {name}: {error}"));
+                exit = Exit::Partial;
+                continue;
+            }
+        };
+        for id in found {
+            let snapshot = match tier.snapshot(id).await {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    app.printer.warn(format!("tier {name}: snapshot {id}: {error}"));
+                    exit = Exit::DataLost;
+                    continue;
+                }
+            };
+            if component.as_ref().is_some_and(|own| *own != snapshot.component) {
+                continue;
+            }
+            let body = json!({
+                "tier": name, "snapshot": snapshot.id, "component": snapshot.component,
+                "consistency_point": snapshot.consistency_point.utc, "files": snapshot.files, "bytes": snapshot.bytes,
+                "content_digest": snapshot.content_digest,
+            });
+            app.printer.line(&body, || {
+                format!(
+                    "{:<8} {}  {}  {:<28} {:>6} files  {:>9}",
+                    name,
+                    snapshot.id,
+                    moment::show(snapshot.consistency_point.utc),
+                    snapshot.component,
+                    snapshot.files,
+                    text::bytes(snapshot.bytes)
+                )
+            })?;
+        }
+    }
+    Ok(exit)
+}
