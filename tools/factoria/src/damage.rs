@@ -171,7 +171,8 @@ fn remove(path: &Path, is_folder: bool, damaged: &mut Damaged) -> Result<(), Fac
 
 fn corrupt(root: &Path, target: &Path, seed: u64, damaged: &mut Damaged) -> Result<(), FactoriaError> {
     let mut files = Vec::new();
-    for entry in WalkDir::new(target).sort_by_file_name() {
+    // The walk would follow a link given as its start: what that leads to is not ours to touch.
+    for entry in WalkDir::new(target).follow_root_links(false).sort_by_file_name() {
         let entry = entry.map_err(|error| walk_error(target, error))?;
         let is_file = entry.file_type().is_file();
         if is_file && entry.metadata().map_err(|error| walk_error(target, error))?.len() > 0 {

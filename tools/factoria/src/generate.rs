@@ -131,14 +131,13 @@ pub fn generate(options: &GenerateOptions) -> Result<Generated, FactoriaError> {
 
 fn make_empty(root: &Path) -> Result<(), FactoriaError> {
     match fs::read_dir(root) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
                 return Err(FactoriaError::RootNotEmpty {
                     root: root.to_owned(),
                 });
             }
-            None => {}
-        },
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(root).map_err(FactoriaError::io("create", root))?;
         }

@@ -2,10 +2,10 @@
 //!
 //! | kind | what it measures |
 //! |---|---|
-//! | [`security`] | policies, permissions, keys, and the audit log's chain |
-//! | [`education`] | each part of the educational frameworks, and the share of all checks passed |
-//! | [`content`] | the databases: integrity, digests, references, and whether content can be generated |
-//! | [`files`] | files against the manifests that were restored with them |
+//! | `security` | policies, permissions, keys, and the audit log's chain |
+//! | `education` | each part of the educational frameworks, and the share of all checks passed |
+//! | `content` | the databases: integrity, digests, references, and whether content can be generated |
+//! | `files` | files against the manifests that were restored with them |
 //!
 //! Shares are between 0 and 1. What is missing or broken makes a number low; only a root that cannot be read
 //! is an error, since then nothing was measured at all. A probe writes nothing below the root.

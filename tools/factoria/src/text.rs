@@ -1,7 +1,7 @@
 //! Seeded randomness, and prose that compresses like real prose.
 //!
 //! A backup of text that repeats itself would show marvellous ratios that nobody gets with real data. So each
-//! text is drawn from a vocabulary of several thousand words ([`words`]), sentence by sentence, from its own
+//! text is drawn from a vocabulary of several thousand words ([`vocabulary`]), sentence by sentence, from its own
 //! stream of random numbers: no two texts share a passage, and zstd gets about the factor it gets on prose.
 
 mod words;

@@ -32,6 +32,8 @@ const SCHEMA: &str = "
 /// Writes the database until the folder's share is used up, and returns the number of items.
 pub(super) fn write(writer: &mut Writer, users: u64) -> Result<u64, FactoriaError> {
     let budget = writer.left();
+    // Texts of up to 10 kB, and shorter ones where only a few would fit.
+    let spread = (budget / 32).min(8_000);
     let mut prose = writer.prose("items");
     let mut database = Database::create(writer, "content.sqlite", SCHEMA)?;
     let failed = FactoriaError::database(&database.path);
@@ -41,7 +43,7 @@ pub(super) fn write(writer: &mut Writer, users: u64) -> Result<u64, FactoriaErro
     while items < 16 || database.bytes().map_err(&failed)? < budget {
         for kind in 0..CONTENT_TYPES.len() {
             items += 1;
-            item(&mut database, &mut prose, items, kind, users).map_err(&failed)?;
+            item(&mut database, &mut prose, items, kind, users, spread).map_err(&failed)?;
         }
     }
     database.close(writer, "content.sqlite", 0o640)?;
@@ -73,12 +75,13 @@ fn item(
     id: u64,
     kind: usize,
     users: u64,
+    spread: u64,
 ) -> rusqlite::Result<()> {
     let user = |prose: &mut Prose| (FIRST_USER + prose.rng().below(users)) as i64;
     let audience = *prose.rng().pick(&AGE_BANDS);
     let subject = *prose.rng().pick(&SUBJECTS);
     let version = 1 + prose.rng().below(PROMPT_VERSIONS);
-    let length = 2_000 + prose.rng().below(8_000);
+    let length = 2_000 + prose.rng().below(spread);
     let mut body = Vec::new();
     fill::markdown(prose, &mut body, length);
     let body = String::from_utf8_lossy(&body);

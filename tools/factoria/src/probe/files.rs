@@ -56,6 +56,7 @@ impl Count {
             None
         };
         for entry in WalkDir::new(root.join(relative))
+            .follow_root_links(false)
             .into_iter()
             .filter_map(Result::ok)
         {

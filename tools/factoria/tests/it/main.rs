@@ -1,0 +1,7 @@
+//! The claims of this library, tried on generated systems.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod common;
+mod damage;
+mod generate;
+mod probe;
