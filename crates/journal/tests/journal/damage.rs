@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::support::{Acknowledged, by_run, copy, expect, fill, len, open, open_with, read_all, segments};
 use proptest::prelude::*;
-use rekindle_journal::{Journal, JournalError, OpenError, OpenOptions, SledJournal};
+use rekindle_journal::contract::stamp;
+use rekindle_journal::{Journal, JournalError, OpenError, OpenOptions, SledJournal, codec};
+use rekindle_model::id::RunId;
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -170,6 +172,87 @@ async fn a_run_that_has_lost_a_record_is_quarantined_and_others_go_on() {
         assert_eq!(journal.read(whole).await.unwrap(), acknowledged[&whole]);
         journal.close().await;
     }
+}
+
+/// Returns the key under which sled holds a record.
+fn sled_key(run: RunId, seq: u64) -> Vec<u8> {
+    [b"e".as_slice(), &codec::key(run, seq)].concat()
+}
+
+/// Records changed, dropped, or exchanged for others that check, under sled's own checksums.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_fails_in_sled_is_taken_from_the_log_and_put_back() {
+    type Hurt<'a> = &'a dyn Fn(&sled::Db, RunId);
+    let cases: &[(&str, Hurt<'_>)] = &[
+        ("changed", &|db, run| {
+            let mut value = db.get(sled_key(run, 3)).unwrap().unwrap().to_vec();
+            value[90] ^= 1;
+            db.insert(sled_key(run, 3), value).unwrap();
+        }),
+        ("first dropped", &|db, run| {
+            drop(db.remove(sled_key(run, 1)).unwrap())
+        }),
+        ("last dropped", &|db, run| {
+            drop(db.remove(sled_key(run, 9)).unwrap())
+        }),
+        ("all dropped", &|db, run| {
+            (1..=9).for_each(|seq| drop(db.remove(sled_key(run, seq)).unwrap()))
+        }),
+        ("exchanged", &|db, run| {
+            let mut other =
+                codec::decode(&codec::key(run, 4), &db.get(sled_key(run, 4)).unwrap().unwrap()).unwrap();
+            other.time = stamp(99);
+            db.insert(sled_key(run, 4), codec::encode(&other).unwrap())
+                .unwrap();
+        }),
+    ];
+    for (case, hurt) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let acknowledged = by_run(&fill(dir.path(), 1, 8, OpenOptions::default()).await);
+        let run = *acknowledged.keys().next().unwrap();
+        let db = sled::open(dir.path().join("journal")).unwrap();
+        hurt(&db, run);
+        drop(db);
+        let (journal, report) = open(dir.path()).await;
+        assert_eq!(report.rebuilt, Vec::<String>::new(), "{case}");
+        assert_eq!(journal.read(run).await.unwrap(), acknowledged[&run], "{case}");
+        // Put back: the log is not needed for it any more.
+        fs::rename(dir.path().join("log"), dir.path().join("away")).unwrap();
+        fs::create_dir(dir.path().join("log")).unwrap();
+        assert_eq!(
+            journal.read(run).await.unwrap(),
+            acknowledged[&run],
+            "{case}, put back"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_fails_in_sled_and_in_the_log_quarantines_its_run_when_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let filled = fill(dir.path(), 2, 8, OpenOptions::default()).await;
+    let acknowledged = by_run(&filled);
+    let (hurt, whole) = (filled[4].0[0].run, filled[5].0[0].run);
+    let db = sled::open(dir.path().join("journal")).unwrap();
+    db.remove(sled_key(hurt, filled[4].0[0].seq)).unwrap();
+    drop(db);
+    let path = &segments(dir.path())[0];
+    let mut bytes = fs::read(path).unwrap();
+    bytes[filled[4].1[0] as usize - 1] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+    let (journal, report) = open(dir.path()).await;
+    assert_eq!(report.damage.len(), 1);
+    let error = journal.read(hurt).await.unwrap_err();
+    assert!(
+        matches!(&error, JournalError::Quarantined { run, .. } if *run == hurt),
+        "{error}"
+    );
+    let error = journal
+        .append(crate::support::next(hurt, acknowledged[&hurt].len() as u64))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, JournalError::Quarantined { .. }), "{error}");
+    assert_eq!(journal.read(whole).await.unwrap(), acknowledged[&whole]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
