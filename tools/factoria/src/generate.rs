@@ -1,6 +1,6 @@
 //! Writes a La Factoria system of any size from a seed.
 //!
-//! Each folder of the [`layout`] has its own module and its own share of the size. What a folder must hold
+//! Each folder of the [`layout`](crate::layout) has its own module and its own share of the size. What a folder must hold
 //! (frameworks, policies, configuration) is written first, and what makes it large after, until its share is
 //! used up. Names, contents, modes and modification times follow from seed and size alone.
 
