@@ -1,3 +1,61 @@
-//! The content-addressed, encrypted repository that a tier holds (being built).
+//! The content-addressed, encrypted repository that a tier holds. FORMAT.md describes its bytes.
+//!
+//! [`capture()`] reads a tree once into the [`Spool`], leaving out what every due tier holds already;
+//! [`store()`] brings one [`Tier`] what it lacks; [`verify()`] reads a tier's stored copies back;
+//! [`SnapshotReader`] reads a snapshot from whichever tier has it whole, and [`restore`] writes it out.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`key`] | the keyring and how it is wrapped |
+//! | [`object`] | names of stored objects |
+//! | [`mod@store`] | the seam to storage: whole objects, durable when written |
+//! | `seal`, `pack`, `index`, `document` | the bytes of objects |
+//! | [`snapshot`], [`set`] | what documents say |
+//! | `location`, [`tier`], [`spool`] | places that hold objects |
+//! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | what is done with them |
+//!
+//! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
+//! before a set: whoever sees a document can read all of it. An interrupted call is simply made again.
+//!
+//! **Seams** that are left open: further [`store::Store`]s (S3), journal slots (`journal/` beside `packs/`),
+//! healing ([`verify::Fault`] names object and chunk), prune (documents are listed, packs are immutable),
+//! rotation (every object names its key generation), hard links and extended attributes (an entry record is a
+//! map; readers pass over fields they do not know).
 
+pub mod capture;
+mod chunker;
+pub mod clean;
+mod codec;
+pub mod copy;
+mod document;
+pub mod error;
+mod index;
+pub mod key;
+mod location;
+pub mod object;
+mod pack;
+pub mod progress;
+pub mod reader;
 pub mod restore;
+mod seal;
+pub mod set;
+pub mod snapshot;
+pub mod spool;
+pub mod store;
+pub mod tier;
+pub mod verify;
+
+pub use capture::{CaptureRequest, capture};
+pub use clean::{CleanReport, clean};
+pub use copy::{StoreReport, store};
+pub use error::{ObjectFault, TierError, VaultError};
+pub use object::{ChunkId, ChunkRef, ObjectName};
+pub use progress::ProgressSink;
+pub use reader::{EntryStream, SnapshotReader};
+pub use set::{Member, RecoverySet};
+pub use snapshot::{ContentDigest, EntryRecord, Snapshot};
+pub use spool::Spool;
+pub use tier::{Tier, TierMode};
+/// How a caller asks for a graceful stop; checked between chunks and between objects.
+pub use tokio_util::sync::CancellationToken;
+pub use verify::{Fault, VerifyLevel, VerifyReport, verify};

@@ -1,0 +1,229 @@
+//! Why the vault could not do its work: two enums, one for opening a tier and one for everything done with it.
+
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::SnapshotId;
+
+use crate::object::ObjectName;
+use crate::store::StoreError;
+
+/// What is wrong with one stored object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum ObjectFault {
+    /// It is not there.
+    #[error("is missing")]
+    Missing,
+    /// It is shorter than its own format says.
+    #[error("is truncated: {have} bytes, at least {need} are needed")]
+    Truncated {
+        /// Bytes that are there.
+        have: u64,
+        /// Bytes that the format needs.
+        need: u64,
+    },
+    /// Its stored bytes do not hash to its name.
+    #[error("is damaged: its bytes do not match its name")]
+    NameMismatch,
+    /// It does not begin with the magic of its kind.
+    #[error("is damaged: it does not begin as its kind does")]
+    BadMagic,
+    /// Its seal does not open: a byte changed, or it stands where another belongs.
+    #[error("is damaged: the seal of {what} does not open")]
+    SealBroken {
+        /// Which part of the object.
+        what: String,
+    },
+    /// It opens, but what is inside does not make sense.
+    #[error("is damaged: {why}")]
+    Malformed {
+        /// What does not fit.
+        why: String,
+    },
+    /// It was written in a format that this program does not know.
+    #[error("has format version {found}, this program reads up to {known}; update rekindle")]
+    NewerFormat {
+        /// The version in the object.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// It is sealed under a key generation that the keyring does not hold.
+    #[error("is sealed under key generation {0}, which this keyring does not hold")]
+    UnknownGeneration(u32),
+}
+
+/// A tier could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum TierError {
+    /// A location is not a URL that can be used.
+    #[error("tier {tier}: {url} is not a usable location: {why}")]
+    BadUrl {
+        /// The tier's name.
+        tier: String,
+        /// The location as it was given.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A tier without a location.
+    #[error("tier {tier} has no location; give it a `url`")]
+    NoLocation {
+        /// The tier's name.
+        tier: String,
+    },
+    /// There is no vault at the location.
+    #[error("tier {tier}: there is no vault at {url}; check the location, or run `rekindle init`")]
+    NotAVault {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+    },
+    /// The location holds other things, and a vault is not created among them.
+    #[error("tier {tier}: {url} is not empty and holds no vault ({found}); choose an empty folder")]
+    NotEmpty {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+        /// The first thing found there.
+        found: String,
+    },
+    /// The location holds the vault of another repository.
+    #[error("tier {tier}: {url} belongs to repository {found}, not to {expected}; point the tier elsewhere")]
+    Foreign {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+        /// The repository that the location names.
+        found: uuid::Uuid,
+        /// The repository of the keyring.
+        expected: uuid::Uuid,
+    },
+    /// The location's key is not the pinned one.
+    #[error("tier {tier}: the key at {url} is not the pinned one ({why}); do not use it before you know why")]
+    KeyMismatch {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+        /// What differs.
+        why: String,
+    },
+    /// The location was written by a newer program.
+    #[error("tier {tier}: {url} has format version {found}, this program reads up to {known}; update rekindle")]
+    NewerFormat {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+        /// The version that the location names.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// The location's marker cannot be read as one.
+    #[error("tier {tier}: `format` at {url} {fault}")]
+    Damaged {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+        /// What is wrong with it.
+        fault: ObjectFault,
+    },
+    /// The location cannot be reached.
+    #[error("tier {tier}: {source}")]
+    Unreachable {
+        /// The tier's name.
+        tier: String,
+        /// What the storage said.
+        source: StoreError,
+    },
+}
+
+/// Reading from or writing to the vault failed.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The disk under a location is full; nothing is lost, and the same call goes on once there is room.
+    #[error("{0}")]
+    DiskFull(StoreError),
+    /// Storage did not do what was asked.
+    #[error("{0}")]
+    Store(StoreError),
+    /// A stored object is missing or damaged.
+    #[error("{object} in {location} {fault}")]
+    Object {
+        /// Where it is stored.
+        location: String,
+        /// Which object.
+        object: ObjectName,
+        /// What is wrong with it.
+        fault: ObjectFault,
+    },
+    /// No location holds the snapshot.
+    #[error("snapshot {0} is in none of the given locations; `rekindle snapshots` lists what there is")]
+    UnknownSnapshot(SnapshotId),
+    /// No location holds the recovery set.
+    #[error("recovery set {0} is in none of the given locations; `rekindle sets` lists what there is")]
+    UnknownSet(rekindle_model::id::SetId),
+    /// A chunk cannot be had from any location.
+    #[error("chunk {chunk} is lost: {}", .attempts.join("; "))]
+    ChunkLost {
+        /// The chunk's id.
+        chunk: crate::object::ChunkId,
+        /// What each location answered.
+        attempts: Vec<String>,
+    },
+    /// The source could not be read.
+    #[error(transparent)]
+    Source(#[from] Failure),
+    /// The source does not keep the order that a snapshot needs.
+    #[error("the source returned {found:?} after {after:?}, which is not the order of paths")]
+    Unordered {
+        /// The path that came first.
+        after: String,
+        /// The path that followed.
+        found: String,
+    },
+    /// A location of the tier was down when the tier was opened.
+    #[error("tier {tier}: {url} could not be reached: {why}")]
+    LocationDown {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+        /// What it answered.
+        why: String,
+    },
+    /// The caller asked to stop; the same call goes on later.
+    #[error("interrupted")]
+    Interrupted,
+    /// A defect of Rekindle.
+    #[error("the vault broke its own rules: {0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for VaultError {
+    fn from(error: StoreError) -> Self {
+        if error.is_disk_full() { Self::DiskFull(error) } else { Self::Store(error) }
+    }
+}
+
+impl VaultError {
+    /// Returns this error as the failure of a step.
+    pub fn into_failure(self) -> Failure {
+        let message = self.to_string();
+        match self {
+            Self::Source(failure) => failure,
+            Self::DiskFull(_) => Failure::transient(code::DISK_FULL, message)
+                .with_hint("make room, then resume; what is stored already is kept"),
+            Self::Store(_) | Self::LocationDown { .. } => Failure::transient(code::TIER_UNAVAILABLE, message),
+            Self::Object { .. } | Self::ChunkLost { .. } => Failure::permanent(code::DATA_LOST, message),
+            Self::Interrupted => Failure::transient("interrupted", message),
+            Self::UnknownSnapshot(_) | Self::UnknownSet(_) => Failure::permanent("unknown", message),
+            Self::Unordered { .. } | Self::Internal(_) => Failure::permanent(code::INTERNAL, message),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One place that holds objects of one repository: a location of a tier, or the spool.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rekindle_model::id::Hash32;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+
+use crate::document;
+use crate::error::{ObjectFault, VaultError};
+use crate::index::{self, Found, Index, PackListing};
+use crate::key::Keyring;
+use crate::object::{ChunkId, ObjectName};
+use crate::pack::{self, FOOTER_LEN, HEADER_LEN};
+use crate::store::{Store, StoreError};
+
+/// A place with its storage, and what its indexes said when they were last read.
+#[derive(Debug)]
+pub(crate) struct Location {
+    /// What people call it: the URL, or the spool's folder.
+    pub(crate) url: String,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keyring: Arc<Keyring>,
+    /// Whether packs that no index lists are read too. So it is in the spool, where a capture that was
+    /// killed leaves whole packs without an index; in a tier only where an index is damaged.
+    adopts: bool,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    lists: HashSet<Hash32>,
+    index: Arc<Index>,
+    faults: Vec<(ObjectName, ObjectFault)>,
+}
+
+impl Location {
+    pub(crate) fn new(url: String, store: Arc<dyn Store>, keyring: Arc<Keyring>, adopts: bool) -> Self {
+        Self { url, store, keyring, adopts, known: Mutex::default() }
+    }
+
+    /// Returns the index as it is now. Lists that were read before are not read again.
+    pub(crate) async fn index(&self) -> Result<Arc<Index>, VaultError> {
+        Ok(self.index_and_faults().await?.0)
+    }
+
+    /// Returns the index and the damaged lists that it had to do without.
+    pub(crate) async fn index_and_faults(&self) -> Result<IndexAndFaults, VaultError> {
+        let mut known = self.known.lock().await;
+        let names = self.names("index").await?;
+        let lists: HashSet<Hash32> = names
+            .iter()
+            .filter_map(|(name, _)| if let ObjectName::Index(id) = name { Some(*id) } else { None })
+            .collect();
+        // A list that is gone means a cleanup: begin anew, so that nothing is found that is not there.
+        if !known.lists.is_subset(&lists) {
+            *known = Known::default();
+        }
+        let unread: Vec<Hash32> = lists.difference(&known.lists).copied().collect();
+        known.faults.clear();
+        for id in unread {
+            let name = ObjectName::Index(id);
+            match self.list_of(id).await? {
+                Ok(listings) => {
+                    let index = Arc::make_mut(&mut known.index);
+                    listings.into_iter().for_each(|listing| index.add(listing));
+                    known.lists.insert(id);
+                }
+                Err(fault) => known.faults.push((name, fault)),
+            }
+        }
+        if self.adopts || !known.faults.is_empty() {
+            for (name, len) in self.names("packs").await? {
+                let ObjectName::Pack(id) = name else { continue };
+                if known.index.holds_pack(&id) {
+                    continue;
+                }
+                match self.listing(id, len).await {
+                    Ok(listing) => Arc::make_mut(&mut known.index).add(listing),
+                    Err(VaultError::Object { fault, .. }) => known.faults.push((name, fault)),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok((Arc::clone(&known.index), known.faults.clone()))
+    }
+
+    /// Returns what is really there: the index, without packs that are missing or cut short.
+    pub(crate) async fn holdings(&self) -> Result<Holdings, VaultError> {
+        let index = self.index().await?;
+        let lengths: HashMap<Hash32, u64> = self
+            .names("packs")
+            .await?
+            .into_iter()
+            .filter_map(|(name, len)| if let ObjectName::Pack(id) = name { Some((id, len)) } else { None })
+            .collect();
+        Ok(Holdings { index, lengths })
+    }
+
+    async fn list_of(&self, id: Hash32) -> Result<Result<Vec<PackListing>, ObjectFault>, VaultError> {
+        match self.store.get(&ObjectName::Index(id).path()).await {
+            Ok(bytes) => Ok(index::open(&self.keyring, id, &bytes)),
+            Err(StoreError::NotFound { .. }) => Ok(Err(ObjectFault::Missing)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads a pack's own header and table.
+    pub(crate) async fn listing(&self, id: Hash32, len: u64) -> Result<PackListing, VaultError> {
+        let name = ObjectName::Pack(id);
+        let path = name.path();
+        let fault = |fault| self.fault(name, fault);
+        let read = async |offset, len| self.store.get_range(&path, offset, len).await.map_err(|e| self.read_error(name, e));
+        let header = read(0, HEADER_LEN as u64).await?;
+        let info = pack::read_header(id, len, &header).map_err(fault)?;
+        let footer = read(len.saturating_sub(FOOTER_LEN as u64), FOOTER_LEN as u64).await?;
+        let (offset, table_len) = pack::table_range(len, &footer).map_err(fault)?;
+        let table = read(offset, table_len).await?;
+        let slots = pack::open_table(&self.keyring, &info, &table).map_err(fault)?;
+        Ok(PackListing { info, slots })
+    }
+
+    /// Reads and opens one chunk.
+    pub(crate) async fn chunk(&self, found: Found<'_>) -> Result<Vec<u8>, VaultError> {
+        let name = ObjectName::Pack(found.pack.id);
+        let (offset, len) = (u64::from(found.slot.offset), u64::from(found.slot.sealed_len));
+        let sealed = self.store.get_range(&name.path(), offset, len).await;
+        let sealed = sealed.map_err(|error| self.read_error(name, error))?;
+        let (keyring, pack, slot, ordinal) =
+            (Arc::clone(&self.keyring), found.pack.clone(), found.slot, found.ordinal);
+        blocking(move || pack::open_chunk(&keyring, &pack, ordinal, &slot, &sealed))
+            .await?
+            .map_err(|fault| self.fault(name, fault))
+    }
+
+    /// Returns the objects in a folder with their lengths; what is no object of ours is passed over.
+    pub(crate) async fn names(&self, folder: &str) -> Result<Vec<(ObjectName, u64)>, VaultError> {
+        let listed = self.store.list(folder).await?;
+        Ok(listed.into_iter().filter_map(|(path, len)| Some((ObjectName::from_path(&path)?, len))).collect())
+    }
+
+    /// Returns an object's stored bytes, none where it is not there.
+    pub(crate) async fn bytes(&self, name: ObjectName) -> Result<Option<Bytes>, VaultError> {
+        match self.store.get(&name.path()).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns a document, none where it is not there.
+    pub(crate) async fn document<T: DeserializeOwned>(&self, name: ObjectName) -> Result<Option<T>, VaultError> {
+        match self.bytes(name).await? {
+            Some(bytes) => self.open_document(name, &bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens a document's stored bytes.
+    pub(crate) fn open_document<T: DeserializeOwned>(&self, name: ObjectName, bytes: &[u8]) -> Result<T, VaultError> {
+        let kind = document::Kind::of(&name).ok_or_else(|| VaultError::Internal(format!("{name} is no document")))?;
+        document::open(&self.keyring, kind, bytes).map_err(|fault| self.fault(name, fault))
+    }
+
+    /// Seals a document and writes it.
+    pub(crate) async fn put_document<T: Serialize>(&self, name: ObjectName, document: &T) -> Result<(), VaultError> {
+        let kind = document::Kind::of(&name).ok_or_else(|| VaultError::Internal(format!("{name} is no document")))?;
+        let bytes = document::seal(&self.keyring, kind, document).map_err(|fault| self.fault(name, fault))?;
+        Ok(self.store.put(&name.path(), bytes).await?)
+    }
+
+    /// Seals an index of packs that are durable already, and writes it.
+    pub(crate) async fn put_index(&self, listings: &[PackListing]) -> Result<u64, VaultError> {
+        let (id, bytes) = index::seal(&self.keyring, listings);
+        let len = bytes.len() as u64;
+        self.store.put(&ObjectName::Index(id).path(), bytes).await?;
+        Ok(len)
+    }
+
+    pub(crate) fn fault(&self, object: ObjectName, fault: ObjectFault) -> VaultError {
+        VaultError::Object { location: self.url.clone(), object, fault }
+    }
+
+    fn read_error(&self, name: ObjectName, error: StoreError) -> VaultError {
+        match error {
+            StoreError::NotFound { .. } => self.fault(name, ObjectFault::Missing),
+            error => error.into(),
+        }
+    }
+}
+
+/// What a location holds, as its indexes and its list of packs say together.
+#[derive(Debug, Default)]
+pub(crate) struct Holdings {
+    pub(crate) index: Arc<Index>,
+    /// Stored length of each pack, bytes.
+    pub(crate) lengths: HashMap<Hash32, u64>,
+}
+
+impl Holdings {
+    /// Returns where a chunk stands, in a pack that is there in full length.
+    pub(crate) fn find(&self, id: &ChunkId) -> Option<Found<'_>> {
+        self.index.find(id).filter(|found| self.lengths.get(&found.pack.id) == Some(&found.pack.len))
+    }
+
+    pub(crate) fn holds(&self, id: &ChunkId) -> bool {
+        self.find(id).is_some()
+    }
+}
+
+pub(crate) type IndexAndFaults = (Arc<Index>, Vec<(ObjectName, ObjectFault)>);
+
+/// Runs work that keeps a core busy off the asynchronous threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, VaultError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| VaultError::Internal(error.to_string()))
+}

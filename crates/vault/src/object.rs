@@ -1,0 +1,133 @@
+//! What a location holds: the kinds of objects, their names, and where each stands.
+
+use std::fmt;
+
+use rekindle_model::id::{Hash32, SetId, SnapshotId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The newest format of sealed objects that this program reads, and the one it writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The marker that says what a location is; plain text, so that anyone can tell.
+pub const FORMAT_MARKER: &str = "format";
+
+/// The keyring, wrapped with `age`.
+pub const WRAPPED_KEY: &str = "key.age";
+
+/// The id of a chunk: keyed BLAKE3 of its plain bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChunkId(pub [u8; 32]);
+
+impl fmt::Display for ChunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Hash32(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for ChunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Hexadecimal in documents that people read (JSON), 32 bytes in the entry stream (MessagePack).
+impl Serialize for ChunkId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_bytes(&self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ChunkId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return Hash32::deserialize(deserializer).map(|hash| Self(hash.0));
+        }
+        let bytes: serde_bytes::ByteArray<32> = Deserialize::deserialize(deserializer)?;
+        Ok(Self(bytes.into_array()))
+    }
+}
+
+/// A chunk as a file's content refers to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ChunkRef {
+    /// The chunk's id.
+    pub id: ChunkId,
+    /// Its plain length in bytes.
+    pub len: u32,
+}
+
+/// The name of one stored object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectName {
+    /// Sealed chunks, named by the BLAKE3 of the stored bytes.
+    Pack(Hash32),
+    /// A list chunk → pack, named by the BLAKE3 of the stored bytes.
+    Index(Hash32),
+    /// A snapshot's document.
+    Snapshot(SnapshotId),
+    /// A recovery set's document.
+    Set(SetId),
+}
+
+impl ObjectName {
+    /// Returns where the object stands, relative to its location. Packs fan out over 256 folders.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Pack(hash) => {
+                let name = hash.to_string();
+                format!("packs/{}/{name}", name.get(..2).unwrap_or_default())
+            }
+            Self::Index(hash) => format!("index/{hash}"),
+            Self::Snapshot(id) => format!("snapshots/{id}"),
+            Self::Set(id) => format!("sets/{id}"),
+        }
+    }
+
+    /// Returns the name that a path stands for, none for what is not an object (a stray file).
+    pub fn from_path(path: &str) -> Option<Self> {
+        let (folder, name) = path.rsplit_once('/')?;
+        let found = match folder.split('/').next()? {
+            "packs" => Self::Pack(name.parse().ok()?),
+            "index" => Self::Index(name.parse().ok()?),
+            "snapshots" => Self::Snapshot(name.parse().ok()?),
+            "sets" => Self::Set(name.parse().ok()?),
+            _ => return None,
+        };
+        (found.path() == path).then_some(found)
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pack(hash) => write!(f, "pack {hash}"),
+            Self::Index(hash) => write!(f, "index {hash}"),
+            Self::Snapshot(id) => write!(f, "snapshot {id}"),
+            Self::Set(id) => write!(f, "recovery set {id}"),
+        }
+    }
+}
+
+impl Serialize for ObjectName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_its_object_and_a_stray_file_names_none() {
+        let pack = ObjectName::Pack(Hash32([0xab; 32]));
+        assert_eq!(ObjectName::from_path(&pack.path()), Some(pack));
+        for stray in ["packs/00/".to_owned() + &"ab".repeat(32), "lost+found/x".to_owned(), "format".to_owned()] {
+            assert_eq!(ObjectName::from_path(&stray), None, "{stray}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! How far a call has come, told to whoever wants to know.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Takes bytes done so far, and of how many where that is known. Called often, from any thread: be quick.
+#[derive(Clone, Default)]
+pub struct ProgressSink(Option<Arc<dyn Fn(u64, Option<u64>) + Send + Sync>>);
+
+impl ProgressSink {
+    /// Returns a sink that calls `tell(done, total)`.
+    pub fn new(tell: impl Fn(u64, Option<u64>) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+
+    /// Returns a sink that nobody listens to.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Tells the listener.
+    pub fn report(&self, done: u64, total: Option<u64>) {
+        if let Some(tell) = &self.0 {
+            tell(done, total);
+        }
+    }
+}
+
+impl fmt::Debug for ProgressSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProgressSink")
+    }
+}

@@ -1,0 +1,191 @@
+//! Reading a snapshot: its document, its entries in order, and any chunk, from whichever tier has it whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rekindle_model::entry::TreePath;
+use rekindle_model::id::{Hash32, SnapshotId};
+
+use crate::error::{ObjectFault, VaultError};
+use crate::index::Index;
+use crate::location::Location;
+use crate::object::{ChunkRef, ObjectName};
+use crate::snapshot::{EntryRecord, Snapshot, read_record};
+use crate::tier::{Tier, first_document};
+
+/// A snapshot that is open for reading.
+///
+/// Cheap to clone; reading through clones at the same time is fine. It holds the indexes of its tiers
+/// (about 70 bytes for each chunk that they know) and nothing of the content.
+#[derive(Clone, Debug)]
+pub struct SnapshotReader {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    snapshot: Snapshot,
+    sources: Vec<(Arc<Location>, Arc<Index>)>,
+    /// Locations whose index could not be read, and why.
+    down: Vec<String>,
+}
+
+/// Where a chunk stands in the first location that has it, to read in the order of packs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChunkPlace {
+    /// Which of the reader's locations.
+    pub location: usize,
+    /// The pack.
+    pub pack: Hash32,
+    /// Offset in the pack, bytes.
+    pub offset: u32,
+}
+
+impl SnapshotReader {
+    /// Opens a snapshot. Tiers are tried in their order, and a tier's locations in theirs: for the document,
+    /// and again for each chunk. A tier that cannot be read is passed over as long as another one serves.
+    pub async fn open(tiers: &[Arc<Tier>], id: SnapshotId) -> Result<Self, VaultError> {
+        let locations = tiers.iter().flat_map(|tier| tier.locations().to_vec()).collect();
+        Self::open_at(locations, id).await
+    }
+
+    pub(crate) async fn open_at(locations: Vec<Arc<Location>>, id: SnapshotId) -> Result<Self, VaultError> {
+        let found = first_document(&locations, ObjectName::Snapshot(id)).await?;
+        let snapshot: Snapshot = found.ok_or(VaultError::UnknownSnapshot(id))?;
+        Ok(Self::of(locations, snapshot).await)
+    }
+
+    /// Opens a snapshot whose document is at hand.
+    pub(crate) async fn of(locations: Vec<Arc<Location>>, snapshot: Snapshot) -> Self {
+        let mut sources = Vec::new();
+        let mut down = Vec::new();
+        for location in locations {
+            match location.index().await {
+                Ok(index) => sources.push((location, index)),
+                Err(error) => down.push(format!("{}: {error}", location.url)),
+            }
+        }
+        Self { inner: Arc::new(Inner { snapshot, sources, down }) }
+    }
+
+    /// Returns the snapshot's document.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.inner.snapshot
+    }
+
+    /// Returns the entries from the first on.
+    pub fn entries(&self) -> EntryStream {
+        self.entries_at(0)
+    }
+
+    /// Returns the entries from a [position](EntryStream::position) on, which may be kept in a checkpoint.
+    pub fn entries_at(&self, position: u64) -> EntryStream {
+        let mut before = 0;
+        let mut chunk = 0;
+        for tree in &self.inner.snapshot.tree {
+            if before + u64::from(tree.len) > position {
+                break;
+            }
+            before += u64::from(tree.len);
+            chunk += 1;
+        }
+        let skip = usize::try_from(position - before).unwrap_or(usize::MAX);
+        EntryStream { reader: self.clone(), chunk, skip, buffer: Vec::new(), at: 0, position, last: None }
+    }
+
+    /// Returns a chunk's plain bytes, checked against its id and length, from the first location that has it
+    /// whole. [`VaultError::ChunkLost`] says what each location answered.
+    pub async fn chunk(&self, chunk: &ChunkRef) -> Result<Vec<u8>, VaultError> {
+        let mut attempts = self.inner.down.clone();
+        for (location, index) in &self.inner.sources {
+            let Some(found) = index.find(&chunk.id) else {
+                attempts.push(format!("{} does not hold it", location.url));
+                continue;
+            };
+            match location.chunk(found).await {
+                Ok(plain) if plain.len() == chunk.len as usize => return Ok(plain),
+                Ok(plain) => attempts.push(format!("{}: it has {} bytes instead of {}", location.url, plain.len(), chunk.len)),
+                Err(error) => {
+                    tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be read, trying the next location");
+                    attempts.push(error.to_string());
+                }
+            }
+        }
+        Err(VaultError::ChunkLost { chunk: chunk.id, attempts })
+    }
+
+    /// Returns where a chunk would be read first, none where no location lists it.
+    pub fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace> {
+        self.inner.sources.iter().enumerate().find_map(|(location, (_, index))| {
+            let found = index.find(&chunk.id)?;
+            Some(ChunkPlace { location, pack: found.pack.id, offset: found.slot.offset })
+        })
+    }
+
+    /// Returns the URLs of the locations that are read, by [`ChunkPlace::location`].
+    pub fn urls(&self) -> BTreeMap<usize, &str> {
+        self.inner.sources.iter().map(|(location, _)| location.url.as_str()).enumerate().collect()
+    }
+}
+
+/// The entries of a snapshot, in the order of their paths.
+///
+/// Holds one chunk of the stream (4 MiB at most) and one record at a time.
+#[derive(Debug)]
+pub struct EntryStream {
+    reader: SnapshotReader,
+    /// The next chunk of the stream to fetch.
+    chunk: usize,
+    /// Bytes of that chunk which lie before the position that was asked for.
+    skip: usize,
+    buffer: Vec<u8>,
+    at: usize,
+    position: u64,
+    last: Option<TreePath>,
+}
+
+impl EntryStream {
+    /// Returns the next record, none at the end. The order of paths was checked: no path comes twice, and
+    /// none leaves the tree.
+    pub async fn next(&mut self) -> Result<Option<EntryRecord>, VaultError> {
+        loop {
+            let rest = self.buffer.get(self.at..).unwrap_or_default();
+            if let Some((record, len)) = read_record(rest).map_err(|why| self.malformed(why))? {
+                self.at += len;
+                self.position += len as u64;
+                if self.last.as_ref().is_some_and(|last| *last >= record.entry.path) {
+                    let why = format!("{} stands out of order", record.entry.path.display());
+                    return Err(self.malformed(why));
+                }
+                self.last = Some(record.entry.path.clone());
+                return Ok(Some(record));
+            }
+            let Some(chunk) = self.reader.snapshot().tree.get(self.chunk).copied() else {
+                return match rest.len() {
+                    0 => Ok(None),
+                    _ => Err(self.malformed("its entries end in the middle of a record".to_owned())),
+                };
+            };
+            let bytes = self.reader.chunk(&chunk).await?;
+            self.chunk += 1;
+            self.buffer.drain(..self.at);
+            self.at = 0;
+            self.buffer.extend_from_slice(bytes.get(self.skip..).unwrap_or_default());
+            self.skip = 0;
+        }
+    }
+
+    /// Returns where the next record begins, in bytes of the stream, for [`SnapshotReader::entries_at`].
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn malformed(&self, why: String) -> VaultError {
+        let snapshot = self.reader.snapshot().id;
+        VaultError::Object {
+            location: self.reader.urls().into_values().collect::<Vec<_>>().join(", "),
+            object: ObjectName::Snapshot(snapshot),
+            fault: ObjectFault::Malformed { why },
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Recovery sets: each component's newest snapshot at one instant, as one sealed document.
+
+use std::collections::BTreeMap;
+
+use rekindle_model::id::{Hash32, SetId, SnapshotId};
+use rekindle_model::time::Stamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a system is recovered from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecoverySet {
+    /// Its name.
+    pub id: SetId,
+    /// When it was sealed.
+    pub created: Stamp,
+    /// The system's name.
+    pub system: String,
+    /// The components that have a snapshot.
+    pub members: BTreeMap<String, Member>,
+    /// The components that should have one and have none.
+    pub missing: Vec<String>,
+    /// Whether the system's rule for a set that one may recover from held.
+    pub recovery_ready: bool,
+    /// Time between the oldest and the newest consistency point, in milliseconds.
+    pub skew_ms: u64,
+    /// What the rule was decided by, for people and reports.
+    pub summary: Value,
+    /// The system definition as it was, so that a bare machine needs nothing else. In JSON it is text.
+    #[serde(with = "text")]
+    pub system_definition: Vec<u8>,
+    /// The set before this one, so that a tier that lost its newest sets is noticed.
+    pub predecessor: Option<SetId>,
+}
+
+/// One component of a recovery set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The snapshot to recover from.
+    pub snapshot: SnapshotId,
+    /// The instant whose content it is.
+    pub consistency_point: Stamp,
+    /// Whether it is older than the run that sealed the set.
+    pub inherited: bool,
+    /// Whether it was read back and found whole.
+    pub verified: bool,
+    /// Bytes of all its files.
+    pub bytes: u64,
+    /// Its number of files.
+    pub files: u64,
+    /// What its content hashes to.
+    pub content_digest: Hash32,
+    /// The tiers that hold it.
+    pub tiers: Vec<String>,
+}
+
+mod text {
+    //! A definition is UTF-8; should it not be, its bytes are a list of numbers.
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum TextOrBytes {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.collect_seq(bytes),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Ok(match TextOrBytes::deserialize(deserializer)? {
+            TextOrBytes::Text(text) => text.into_bytes(),
+            TextOrBytes::Bytes(bytes) => bytes,
+        })
+    }
+}

@@ -1,0 +1,382 @@
+//! A tier: one or several locations, each of which holds everything that is stored in the tier.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rekindle_model::id::{Hash32, SetId, SnapshotId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{ObjectFault, TierError, VaultError};
+use crate::key::Keyring;
+use crate::location::Location;
+use crate::object::{FORMAT_MARKER, FORMAT_VERSION, ObjectName, WRAPPED_KEY};
+use crate::set::RecoverySet;
+use crate::snapshot::Snapshot;
+use crate::store::{LocalStore, Store, StoreError};
+
+/// Whether a location may become part of the tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierMode {
+    /// Makes a vault where a location is empty or does not exist; takes one that is there already.
+    Create,
+    /// Takes only a vault that is there.
+    Existing,
+}
+
+/// A tier that is open.
+#[derive(Debug)]
+pub struct Tier {
+    name: String,
+    locations: Vec<Arc<Location>>,
+    /// URL and reason of each location that could not be reached.
+    down: Vec<(String, String)>,
+}
+
+/// The marker at a location's top, in plain JSON.
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    format: String,
+    version: u32,
+    repository: Uuid,
+    key_fingerprint: String,
+    /// BLAKE3 of the wrapped keyring beside it.
+    wrapped_key: Hash32,
+    /// Shows that a holder of the keyring wrote the lines above.
+    proof: Hash32,
+}
+
+const MARKER_FORMAT: &str = "rekindle-vault";
+
+impl Tier {
+    /// Opens a tier at its URLs. `file://./tiers/hot` is relative to `base`.
+    ///
+    /// A location that cannot be reached is left out as long as another one can ([`Tier::down`] names it):
+    /// reading then goes on with the rest, and [`crate::store()`] fails with what is missing.
+    pub async fn open(
+        name: &str,
+        urls: &[String],
+        base: &Path,
+        keyring: Arc<Keyring>,
+        wrapped_key: &[u8],
+        mode: TierMode,
+    ) -> Result<Self, TierError> {
+        let mut stores = Vec::new();
+        let mut down = Vec::new();
+        let mut first = None;
+        for url in urls {
+            match open_store(name, url, base, mode) {
+                Ok(store) => stores.push((url.clone(), store)),
+                Err(error @ (TierError::Unreachable { .. } | TierError::NotAVault { .. })) if urls.len() > 1 => {
+                    down.push((url.clone(), error.to_string()));
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let (true, Some(error)) = (stores.is_empty(), first) {
+            return Err(error);
+        }
+        let mut tier = Self::open_stores(name, stores, keyring, wrapped_key, mode).await?;
+        tier.down.append(&mut down);
+        Ok(tier)
+    }
+
+    /// Opens a tier on storage that is made already: the way in for other kinds of [`Store`].
+    pub async fn open_stores(
+        name: &str,
+        stores: Vec<(String, Arc<dyn Store>)>,
+        keyring: Arc<Keyring>,
+        wrapped_key: &[u8],
+        mode: TierMode,
+    ) -> Result<Self, TierError> {
+        let several = stores.len() > 1;
+        let mut tier = Self { name: name.to_owned(), locations: Vec::new(), down: Vec::new() };
+        let mut first = None;
+        for (url, store) in stores {
+            match check_location(name, &url, store.as_ref(), &keyring, wrapped_key, mode).await {
+                Ok(()) => {
+                    let location = Location::new(url, store, Arc::clone(&keyring), false);
+                    tier.locations.push(Arc::new(location));
+                }
+                Err(error @ TierError::Unreachable { .. }) if several => {
+                    tier.down.push((url, error.to_string()));
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match (tier.locations.is_empty(), first) {
+            (false, _) => Ok(tier),
+            (true, Some(error)) => Err(error),
+            (true, None) => Err(TierError::NoLocation { tier: name.to_owned() }),
+        }
+    }
+
+    /// Reads the wrapped keyring that a location holds, for a host that has nothing else yet.
+    pub async fn read_wrapped_key(url: &str, base: &Path) -> Result<Vec<u8>, TierError> {
+        let store = open_store("", url, base, TierMode::Existing)?;
+        match store.get(WRAPPED_KEY).await {
+            Ok(bytes) => Ok(bytes.to_vec()),
+            Err(StoreError::NotFound { .. }) => {
+                Err(TierError::NotAVault { tier: String::new(), url: url.to_owned() })
+            }
+            Err(source) => Err(TierError::Unreachable { tier: String::new(), source }),
+        }
+    }
+
+    /// Returns the tier's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the URLs of the locations that are open.
+    pub fn urls(&self) -> Vec<&str> {
+        self.locations.iter().map(|location| location.url.as_str()).collect()
+    }
+
+    /// Returns URL and reason of each location that could not be reached.
+    pub fn down(&self) -> &[(String, String)] {
+        &self.down
+    }
+
+    pub(crate) fn locations(&self) -> &[Arc<Location>] {
+        &self.locations
+    }
+
+    /// Returns the first location that is down as an error.
+    pub(crate) fn all_up(&self) -> Result<(), VaultError> {
+        match self.down.first() {
+            None => Ok(()),
+            Some((url, why)) => {
+                Err(VaultError::LocationDown { tier: self.name.clone(), url: url.clone(), why: why.clone() })
+            }
+        }
+    }
+
+    /// Returns the snapshots that the tier holds, newest first.
+    pub async fn snapshots(&self) -> Result<Vec<SnapshotId>, VaultError> {
+        let names = self.document_names("snapshots").await?;
+        let ids = names.iter().filter_map(|name| if let ObjectName::Snapshot(id) = name { Some(*id) } else { None });
+        Ok(ids.collect())
+    }
+
+    /// Returns a snapshot's document, from the first location that has it whole.
+    pub async fn snapshot(&self, id: SnapshotId) -> Result<Snapshot, VaultError> {
+        let found = self.document(ObjectName::Snapshot(id)).await?;
+        found.ok_or(VaultError::UnknownSnapshot(id))
+    }
+
+    /// Returns the recovery sets that the tier holds, newest first.
+    pub async fn sets(&self) -> Result<Vec<SetId>, VaultError> {
+        let names = self.document_names("sets").await?;
+        Ok(names.iter().filter_map(|name| if let ObjectName::Set(id) = name { Some(*id) } else { None }).collect())
+    }
+
+    /// Returns a recovery set, from the first location that has it whole.
+    pub async fn set(&self, id: SetId) -> Result<RecoverySet, VaultError> {
+        let found = self.document(ObjectName::Set(id)).await?;
+        found.ok_or(VaultError::UnknownSet(id))
+    }
+
+    /// Writes a recovery set to every location; the same set again changes nothing.
+    pub async fn put_set(&self, set: &RecoverySet) -> Result<(), VaultError> {
+        let name = ObjectName::Set(set.id);
+        for location in &self.locations {
+            let there = location.document::<RecoverySet>(name).await;
+            if !matches!(there, Ok(Some(there)) if there == *set) {
+                location.put_document(name, set).await?;
+            }
+        }
+        self.all_up()
+    }
+
+    /// Returns the documents of any location, newest first.
+    async fn document_names(&self, folder: &str) -> Result<Vec<ObjectName>, VaultError> {
+        let mut found = std::collections::BTreeSet::new();
+        let mut failed = None;
+        for location in &self.locations {
+            match location.names(folder).await {
+                Ok(names) => found.extend(names.into_iter().map(|(name, _)| name)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if found.is_empty() => Err(error),
+            _ => Ok(found.into_iter().rev().collect()),
+        }
+    }
+
+    async fn document<T: serde::de::DeserializeOwned>(&self, name: ObjectName) -> Result<Option<T>, VaultError> {
+        first_document(&self.locations, name).await
+    }
+}
+
+/// Returns a document from the first location that has it whole; the first error where none has.
+pub(crate) async fn first_document<T: serde::de::DeserializeOwned>(
+    locations: &[Arc<Location>],
+    name: ObjectName,
+) -> Result<Option<T>, VaultError> {
+    let mut failed = None;
+    for location in locations {
+        match location.document(name).await {
+            Ok(Some(document)) => return Ok(Some(document)),
+            Ok(None) => {}
+            Err(error) => {
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+fn open_store(tier: &str, url: &str, base: &Path, mode: TierMode) -> Result<Arc<dyn Store>, TierError> {
+    let folder = local_folder(tier, url, base)?;
+    let unreachable = |error: std::io::Error| TierError::Unreachable {
+        tier: tier.to_owned(),
+        source: StoreError::Failed {
+            action: "open",
+            location: url.to_owned(),
+            path: "the folder".to_owned(),
+            why: error.to_string(),
+        },
+    };
+    if mode == TierMode::Create {
+        std::fs::create_dir_all(&folder).map_err(unreachable)?;
+    }
+    match std::fs::metadata(&folder) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => {
+            return Err(TierError::BadUrl {
+                tier: tier.to_owned(),
+                url: url.to_owned(),
+                why: "it is not a folder".to_owned(),
+            });
+        }
+        Err(error) => return Err(unreachable(error)),
+    }
+    let store = LocalStore::open(&folder).map_err(|source| TierError::Unreachable { tier: tier.to_owned(), source })?;
+    Ok(Arc::new(store))
+}
+
+/// Returns the folder of a `file://` URL. Two slashes and a path that does not begin with a slash are relative
+/// to `base`, as in `file://./tiers/hot`.
+fn local_folder(tier: &str, url: &str, base: &Path) -> Result<PathBuf, TierError> {
+    let bad = |why: &str| TierError::BadUrl { tier: tier.to_owned(), url: url.to_owned(), why: why.to_owned() };
+    let Some(path) = url.strip_prefix("file://") else {
+        return Err(bad("only file:// locations can be used so far"));
+    };
+    if path.is_empty() {
+        return Err(bad("it names no folder"));
+    }
+    if path.starts_with('/') {
+        let url = url::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
+        return url.to_file_path().map_err(|()| bad("it names no folder of this machine"));
+    }
+    if path != "." && path != ".." && !path.starts_with("./") && !path.starts_with("../") {
+        return Err(bad("write file:///folder, or file://./folder for one beside the system's file"));
+    }
+    Ok(base.join(path.strip_prefix("./").unwrap_or(path)))
+}
+
+/// Checks what a location is, and makes it a vault where `mode` says so.
+async fn check_location(
+    tier: &str,
+    url: &str,
+    store: &dyn Store,
+    keyring: &Keyring,
+    wrapped_key: &[u8],
+    mode: TierMode,
+) -> Result<(), TierError> {
+    let unreachable = |source| TierError::Unreachable { tier: tier.to_owned(), source };
+    let names = || (tier.to_owned(), url.to_owned());
+    let marker = match store.get(FORMAT_MARKER).await {
+        Ok(bytes) => Some(bytes),
+        Err(StoreError::NotFound { .. }) => None,
+        Err(error) => return Err(unreachable(error)),
+    };
+    if let Some(marker) = marker {
+        let stored_key = match store.get(WRAPPED_KEY).await {
+            Ok(bytes) => Some(bytes),
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(unreachable(error)),
+        };
+        return check_marker(tier, url, &marker, stored_key.as_deref(), keyring);
+    }
+    if mode == TierMode::Existing {
+        let (tier, url) = names();
+        return Err(TierError::NotAVault { tier, url });
+    }
+    // The key alone is what a creation leaves that was killed before it wrote the marker.
+    let listed = store.list("").await.map_err(unreachable)?;
+    if let Some((found, _)) = listed.into_iter().find(|(path, _)| path != WRAPPED_KEY) {
+        let (tier, url) = names();
+        return Err(TierError::NotEmpty { tier, url, found });
+    }
+    store.put(WRAPPED_KEY, Bytes::copy_from_slice(wrapped_key)).await.map_err(unreachable)?;
+    let mut marker = Marker {
+        format: MARKER_FORMAT.to_owned(),
+        version: FORMAT_VERSION,
+        repository: keyring.repository(),
+        key_fingerprint: keyring.fingerprint(),
+        wrapped_key: Hash32(*blake3::hash(wrapped_key).as_bytes()),
+        proof: Hash32::ZERO,
+    };
+    marker.proof = keyring.prove(&marker_message(&marker));
+    let text = serde_json::to_vec_pretty(&marker).unwrap_or_default();
+    store.put(FORMAT_MARKER, text.into()).await.map_err(unreachable)
+}
+
+fn check_marker(
+    tier: &str,
+    url: &str,
+    bytes: &[u8],
+    stored_key: Option<&[u8]>,
+    keyring: &Keyring,
+) -> Result<(), TierError> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        version: u32,
+    }
+    let (tier, url) = (tier.to_owned(), url.to_owned());
+    let malformed = |why: String| TierError::Damaged {
+        tier: tier.clone(),
+        url: url.clone(),
+        fault: ObjectFault::Malformed { why },
+    };
+    let mismatch =
+        |why: &str| TierError::KeyMismatch { tier: tier.clone(), url: url.clone(), why: why.to_owned() };
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+    if head.format != MARKER_FORMAT {
+        return Err(malformed(format!("it is of {:?}", head.format)));
+    }
+    if head.version > FORMAT_VERSION {
+        return Err(TierError::NewerFormat { tier, url, found: head.version, known: FORMAT_VERSION });
+    }
+    let marker: Marker = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+    if marker.repository != keyring.repository() {
+        return Err(TierError::Foreign { tier, url, found: marker.repository, expected: keyring.repository() });
+    }
+    if marker.key_fingerprint != keyring.fingerprint() {
+        return Err(mismatch(&format!("its fingerprint is {}", marker.key_fingerprint)));
+    }
+    if keyring.prove(&marker_message(&marker)) != marker.proof {
+        return Err(mismatch("its marker was not written by a holder of this key"));
+    }
+    match stored_key {
+        Some(stored) if blake3::hash(stored).as_bytes() == &marker.wrapped_key.0 => Ok(()),
+        Some(_) => Err(mismatch("its key file is not the one that it was made with")),
+        None => Err(mismatch("its key file is missing")),
+    }
+}
+
+/// What the proof covers: version 4 LE, repository 16, fingerprint as text, BLAKE3 of the key file 32.
+fn marker_message(marker: &Marker) -> Vec<u8> {
+    let mut message = marker.version.to_le_bytes().to_vec();
+    message.extend_from_slice(marker.repository.as_bytes());
+    message.extend_from_slice(marker.key_fingerprint.as_bytes());
+    message.extend_from_slice(&marker.wrapped_key.0);
+    message
+}

@@ -1,0 +1,299 @@
+//! Verifying: is a snapshot whole in a tier? Judged by the stored copies, at each of the tier's locations.
+//!
+//! Memory: one pack (at most 36 MiB), 56 bytes for each chunk of the snapshot, and one location's index.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use rekindle_model::id::{Hash32, SnapshotId};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{ObjectFault, VaultError};
+use crate::index::Index;
+use crate::location::{Location, blocking};
+use crate::object::{ChunkId, ChunkRef, ObjectName};
+use crate::pack::{self, PackInfo, Slot};
+use crate::progress::ProgressSink;
+use crate::reader::SnapshotReader;
+use crate::snapshot::Snapshot;
+use crate::tier::Tier;
+
+/// How deep to look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum VerifyLevel {
+    /// Every pack that the snapshot needs is there in full length, and its document and entries open.
+    Exists,
+    /// Packs are read back: their bytes match their name, and each chunk that the snapshot needs is decrypted,
+    /// decompressed and hashed again.
+    Read {
+        /// The share of the packs to read, above 0 and up to 1; a snapshot's sample is always the same one.
+        share: f64,
+    },
+}
+
+/// What was looked at and what is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// Packs, indexes and documents that were looked at.
+    pub objects: u64,
+    /// Chunks that were opened and hashed, those of the entry stream included.
+    pub chunks: u64,
+    /// Stored bytes of the packs that were looked at.
+    pub bytes: u64,
+    /// What is wrong; empty for a whole snapshot.
+    pub faults: Vec<Fault>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The location.
+    pub location: String,
+    /// The stored object.
+    pub object: ObjectName,
+    /// What is wrong with it.
+    pub fault: ObjectFault,
+    /// The snapshot's chunks that cannot be had from it.
+    pub chunks: Vec<ChunkId>,
+    /// The files that need them; empty where the entries themselves cannot be read.
+    pub files: Vec<String>,
+}
+
+/// How many files a fault names when it is shown; [`Fault::files`] has all of them.
+const FILES_SHOWN: usize = 5;
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} {}", self.object, self.location, self.fault)?;
+        if !self.files.is_empty() {
+            let shown: Vec<&str> = self.files.iter().take(FILES_SHOWN).map(String::as_str).collect();
+            write!(f, ", needed by {}", shown.join(", "))?;
+        }
+        match self.files.len().saturating_sub(FILES_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Looks at a snapshot in every location of a tier.
+///
+/// Damage is a fault in the report; only a tier that cannot be asked at all is an error. No other tier is
+/// consulted.
+pub async fn verify(
+    tier: &Tier,
+    snapshot: SnapshotId,
+    level: VerifyLevel,
+    progress: &ProgressSink,
+    stop: &CancellationToken,
+) -> Result<VerifyReport, VaultError> {
+    tier.all_up()?;
+    let mut report = VerifyReport::default();
+    for location in tier.locations() {
+        let mut task = Task { location, id: snapshot, level, progress, stop, report: &mut report };
+        task.run().await?;
+    }
+    Ok(report)
+}
+
+/// One location being looked at.
+struct Task<'a> {
+    location: &'a Arc<Location>,
+    id: SnapshotId,
+    level: VerifyLevel,
+    progress: &'a ProgressSink,
+    stop: &'a CancellationToken,
+    report: &'a mut VerifyReport,
+}
+
+/// The chunks that the snapshot needs, by pack.
+type Needed = BTreeMap<Hash32, (PackInfo, Vec<(u32, Slot)>)>;
+
+impl Task<'_> {
+    async fn run(&mut self) -> Result<(), VaultError> {
+        let (index, damaged) = self.location.index_and_faults().await?;
+        self.report.objects += damaged.len() as u64;
+        for (object, fault) in damaged {
+            self.fault(object, fault, Vec::new());
+        }
+        let name = ObjectName::Snapshot(self.id);
+        self.report.objects += 1;
+        let document = match self.location.document::<Snapshot>(name).await {
+            Ok(Some(document)) => document,
+            Ok(None) => return Ok(self.fault(name, ObjectFault::Missing, Vec::new())),
+            Err(VaultError::Object { fault, .. }) => return Ok(self.fault(name, fault, Vec::new())),
+            Err(error) => return Err(error),
+        };
+        let reader = SnapshotReader::of(vec![Arc::clone(self.location)], document).await;
+        let mut needed = Needed::new();
+        let mut lost = HashSet::new();
+        let mut seen = HashSet::new();
+        for chunk in &reader.snapshot().tree {
+            need(chunk, &index, &mut seen, &mut needed, &mut lost);
+        }
+        let mut entries = reader.entries();
+        loop {
+            match entries.next().await {
+                Ok(Some(record)) => {
+                    record.chunks.iter().for_each(|chunk| need(chunk, &index, &mut seen, &mut needed, &mut lost));
+                }
+                Ok(None) => break,
+                // The packs of the entry stream are looked at below and named there.
+                Err(VaultError::ChunkLost { chunk, .. }) => {
+                    let why = format!("its entries cannot be read on from chunk {chunk}");
+                    self.fault(name, ObjectFault::Malformed { why }, vec![chunk]);
+                    break;
+                }
+                Err(VaultError::Object { fault, .. }) => {
+                    self.fault(name, fault, Vec::new());
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            self.check_stop()?;
+        }
+        drop(seen);
+        if !lost.is_empty() {
+            let why = format!("{} of its chunks are in no index", lost.len());
+            self.fault(name, ObjectFault::Malformed { why }, lost.into_iter().collect());
+        }
+        self.look_at_packs(needed).await?;
+        self.name_files(&reader).await
+    }
+
+    async fn look_at_packs(&mut self, needed: Needed) -> Result<(), VaultError> {
+        let total = self.report.bytes + needed.values().map(|(info, _)| info.len).sum::<u64>();
+        for (id, (info, slots)) in needed {
+            self.check_stop()?;
+            let name = ObjectName::Pack(id);
+            self.report.objects += 1;
+            let all = || slots.iter().map(|(_, slot)| slot.id).collect::<Vec<_>>();
+            if self.is_read(id) {
+                match self.location.bytes(name).await? {
+                    None => self.fault(name, ObjectFault::Missing, all()),
+                    Some(bytes) => {
+                        self.report.chunks += slots.len() as u64;
+                        let keyring = Arc::clone(&self.location.keyring);
+                        let len = info.len;
+                        let bad = blocking(move || check_pack(&keyring, &info, &slots, &bytes)).await?;
+                        self.report.bytes += len;
+                        if let Some((fault, chunks)) = bad {
+                            self.fault(name, fault, chunks);
+                        }
+                    }
+                }
+            } else {
+                match self.location.store.len(&name.path()).await? {
+                    None => self.fault(name, ObjectFault::Missing, all()),
+                    Some(have) if have < info.len => {
+                        self.fault(name, ObjectFault::Truncated { have, need: info.len }, all());
+                    }
+                    Some(have) if have > info.len => {
+                        let why = format!("it has {have} bytes instead of {}", info.len);
+                        self.fault(name, ObjectFault::Malformed { why }, all());
+                    }
+                    Some(_) => {}
+                }
+                self.report.bytes += info.len;
+            }
+            self.progress.report(self.report.bytes, Some(total));
+        }
+        Ok(())
+    }
+
+    /// Returns whether a pack is in the sample: decided by its name and the snapshot's, so that snapshots
+    /// that share packs sample different ones.
+    fn is_read(&self, pack: Hash32) -> bool {
+        let VerifyLevel::Read { share } = self.level else { return false };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.id.as_bytes()).update(&pack.0);
+        let draw = hasher.finalize().as_bytes().first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        share >= 1.0 || f64::from(draw) < share * f64::from(u32::MAX)
+    }
+
+    /// Goes through the entries once more, only where something is wrong, to name the files.
+    async fn name_files(&mut self, reader: &SnapshotReader) -> Result<(), VaultError> {
+        let url = &self.location.url;
+        let mut faults: Vec<(HashSet<ChunkId>, BTreeSet<String>, &mut Fault)> = self
+            .report
+            .faults
+            .iter_mut()
+            .filter(|fault| fault.location == *url && !fault.chunks.is_empty())
+            .map(|fault| (fault.chunks.iter().copied().collect(), BTreeSet::new(), fault))
+            .collect();
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let mut entries = reader.entries();
+        // Where the entries break off, what was seen so far is named; the break itself is a fault already.
+        while let Ok(Some(record)) = entries.next().await {
+            for (chunks, files, _) in &mut faults {
+                if record.chunks.iter().any(|chunk| chunks.contains(&chunk.id)) {
+                    files.insert(record.entry.path.display());
+                }
+            }
+        }
+        for (_, files, fault) in faults {
+            fault.files = files.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, object: ObjectName, fault: ObjectFault, chunks: Vec<ChunkId>) {
+        let location = self.location.url.clone();
+        self.report.faults.push(Fault { location, object, fault, chunks, files: Vec::new() });
+    }
+
+    fn check_stop(&self) -> Result<(), VaultError> {
+        if self.stop.is_cancelled() { Err(VaultError::Interrupted) } else { Ok(()) }
+    }
+}
+
+fn need(
+    chunk: &ChunkRef,
+    index: &Index,
+    seen: &mut HashSet<ChunkId>,
+    needed: &mut Needed,
+    lost: &mut HashSet<ChunkId>,
+) {
+    if !seen.insert(chunk.id) {
+        return;
+    }
+    match index.find(&chunk.id) {
+        Some(found) => {
+            let (_, slots) = needed.entry(found.pack.id).or_insert_with(|| (found.pack.clone(), Vec::new()));
+            slots.push((found.ordinal, found.slot));
+        }
+        None => {
+            lost.insert(chunk.id);
+        }
+    }
+}
+
+/// Checks a pack's bytes against its name, and opens the chunks that are needed. A pack that is damaged
+/// elsewhere loses no chunk, and is a fault all the same.
+fn check_pack(
+    keyring: &crate::key::Keyring,
+    info: &PackInfo,
+    slots: &[(u32, Slot)],
+    bytes: &[u8],
+) -> Option<(ObjectFault, Vec<ChunkId>)> {
+    let mut worst = None;
+    let mut bad = Vec::new();
+    for (ordinal, slot) in slots {
+        let from = slot.offset as usize;
+        let sealed = bytes.get(from..bytes.len().min(from + slot.sealed_len as usize)).unwrap_or_default();
+        if let Err(fault) = pack::open_chunk(keyring, info, *ordinal, slot, sealed) {
+            worst.get_or_insert(fault);
+            bad.push(slot.id);
+        }
+    }
+    if (bytes.len() as u64) < info.len {
+        worst = Some(ObjectFault::Truncated { have: bytes.len() as u64, need: info.len });
+    } else if worst.is_none() && *blake3::hash(bytes).as_bytes() != info.id.0 {
+        worst = Some(ObjectFault::NameMismatch);
+    }
+    worst.map(|fault| (fault, bad))
+}
