@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rekindle_journal::Journal;
+use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::Payload;
-use rekindle_model::failure::Failure;
+use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::{Clock, Stamp};
@@ -76,9 +76,15 @@ impl StepContext {
             Failure::transient(INTERRUPTED, "this process no longer drives the run")
                 .with_hint("`rekindle resume` goes on from the last checkpoint")
         };
-        let progress = payload::store(&*self.link.journal, progress, payload::INLINE)
-            .await
-            .map_err(|_| gone())?;
+        let stored = payload::store(&*self.link.journal, progress, payload::INLINE).await;
+        let progress = stored.map_err(|error| {
+            let code = if matches!(error, JournalError::DiskFull { .. }) {
+                code::DISK_FULL
+            } else {
+                "journal"
+            };
+            Failure::transient(code, format!("record a checkpoint: {error}"))
+        })?;
         let (done, answer) = oneshot::channel();
         let asked = Asked {
             step: self.step.id.clone(),

@@ -1,10 +1,49 @@
-//! The engine decides with a pure machine, then does with tokio.
+//! The engine decides what happens next in a run, journals it, and then does it.
+//!
+//! It decides with a pure machine (a run's history and something that happened → effects, which are data) and does
+//! with tokio. An [`Action`] is what a step does; a [`Registry`] knows the actions by name; an [`Engine`] creates
+//! runs, takes over those that another process left, and drives them.
+//!
+//! # The life of a step
+//!
+//! 1. **Pending.** A step waits until all that it needs has ended. Then its `run_if` says whether it runs
+//!    (`success`: all of them succeeded; `failure`: one failed, or was skipped because one did; `always`; an
+//!    expression). One that does not is journaled as skipped, with the reason.
+//! 2. **Started.** Among the steps that could start, those with the lowest priority number go first, as far as the
+//!    plan's `max_parallel` and the process's slots allow. `StepStarted` is durable before the action is called, and
+//!    stands in the same append as the outcome that unlocked it. Its `with` is rendered first; an expression that
+//!    fails is the failure of that attempt (`expression`), and the action is never called.
+//! 3. **At work.** The action has a [`StepContext`]: parameters, the outputs of what has ended, a `stop`. It may
+//!    record checkpoints; a checkpoint is durable when [`StepContext::checkpoint`] returns.
+//! 4. **Ended.** A success is journaled together with the starts that it unlocks, and never runs again. A failure is
+//!    journaled with `retry_at` where the retry policy grants another attempt (retryable, its code not excluded,
+//!    attempts left); the next attempt gets the last checkpoint. A panic is the failure `internal`; an attempt that
+//!    takes longer than its `timeout` is told to end, and is the failure `timeout`.
+//! 5. **Cut off.** A kill, a power cut or a graceful stop leaves a step started without an outcome. That uses up no
+//!    attempt. When the run is adopted and driven again, the step is *reconciled* before anything else happens to it:
+//!    the action looks at the world, and its verdict is journaled with its evidence: adopt (it succeeded after all),
+//!    continue (a new attempt from the checkpoint) or redo (a new attempt from nothing).
+//! 6. **Invalidated.** When a run is driven again, every succeeded step that unfinished ones rest on, at whatever
+//!    distance, is *rechecked* first. One whose artefact is gone is invalidated with the reason, and so is everything
+//!    final that came after it; they run again, and nothing else does.
+//!
+//! A run is over when all steps have ended: succeeded when none failed; partial when some did, but all steps of some
+//! component (`each["component"]`) came through; failed; or cancelled.
+//!
+//! # Ending early
+//!
+//! [`Control::stop`] asks what is at work to end: attempts record a checkpoint and return [`INTERRUPTED`], which is
+//! not journaled, so that they count as cut off. [`Control::cancel`] asks the same, journals the attempts as failed
+//! (`cancelled`), skips the rest and finishes the run. An action that does not end within a grace period is dropped.
+//! When the journal refuses an append, everything is dropped at once.
+
 mod action;
 mod context;
 mod control;
 mod driver;
 mod engine;
 mod error;
+mod machine;
 mod payload;
 mod progress;
 mod registry;

@@ -1,24 +1,365 @@
-//! The driver of one run: appends first, then performs.
+//! The driver of one run: waits for what happens, lets the machine decide, appends, and only then performs.
+//!
+//! ```text
+//!  control ─┐                       ┌─ Append ──► journal ──► fold
+//!  tasks ───┼─► Input ─► machine ─► │  (durable before anything below)
+//!  timer ───┤                       ├─ StartStep, Reconcile, Recheck ──► a task each, with its slot
+//!  asked ───┘                       └─ CancelStep, ArmTimer, Finish, Interrupt
+//! ```
+//! When an append fails, nothing of the decision is performed: every task is dropped at once, and the error says
+//! whether another process has taken the run over or the journal is lost.
 
+mod work;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rekindle_model::event::Record;
+use rekindle_journal::Append;
+use rekindle_model::event::{Event, Record};
+use rekindle_model::id::StepId;
 use rekindle_model::run::RunState;
+use rekindle_model::step::StepState;
 use rekindle_plan::Plan;
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::{self, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::context::Asked;
 use crate::control::{Control, Ended};
 use crate::engine::Shared;
 use crate::error::EngineError;
+use crate::machine::{Effect, Input, Machine};
+use crate::payload;
+use work::{Job, Report, Task};
 
-/// Drives a run; the machine that decides is not in yet, so the run is handed back as it stands.
+/// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
+/// timeouts do not.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How many checkpoints may wait to be journaled; each attempt waits for its own.
+const CHECKPOINT_QUEUE: usize = 64;
+
+/// Drives a run with this history until it is over or stopped.
 pub(crate) async fn drive(
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
     records: &[Record],
-    _epoch: u64,
-    _plan: Arc<Plan>,
-    _ambient: Value,
-    _control: &Control,
+    epoch: u64,
+    plan: Arc<Plan>,
+    ambient: Value,
+    control: &Control,
 ) -> Result<Ended, EngineError> {
-    Ok(Ended::Interrupted(RunState::from_records(records)?))
+    let state = RunState::from_records(records)?;
+    if state.outcome.is_some() {
+        return Ok(Ended::Finished(state));
+    }
+    if state.epoch != epoch {
+        return Err(EngineError::Fenced { run: state.id });
+    }
+    let values = outputs(&shared, &state).await?;
+    let max_parallel = plan.max_parallel.max(1);
+    let machine = Machine::new(plan, records, ambient, values)?;
+    let (asking, asked) = mpsc::channel(CHECKPOINT_QUEUE);
+    let all = CancellationToken::new();
+    let mut driver = Driver {
+        shared,
+        machine,
+        epoch,
+        max_parallel,
+        tasks: JoinSet::new(),
+        jobs: HashMap::new(),
+        at_work: BTreeMap::new(),
+        asking,
+        _ends_all: all.clone().drop_guard(),
+        all,
+        alarm: None,
+        ended: None,
+    };
+    let ended = driver.run(asked, control).await;
+    if ended.is_err() {
+        driver.drop_everything().await;
+    }
+    ended
+}
+
+/// Returns the outputs of a run's succeeded steps, wherever they are kept.
+async fn outputs(shared: &Shared, state: &RunState) -> Result<BTreeMap<StepId, Value>, EngineError> {
+    let mut values = BTreeMap::new();
+    for (step, record) in &state.steps {
+        if let StepState::Succeeded { output, .. } = &record.state {
+            let value =
+                payload::load(&*shared.journal, output)
+                    .await
+                    .map_err(|error| EngineError::Value {
+                        run: state.id,
+                        step: step.clone(),
+                        why: error.to_string(),
+                    })?;
+            values.insert(step.clone(), value);
+        }
+    }
+    Ok(values)
+}
+
+/// One run while it is driven.
+struct Driver {
+    shared: Arc<Shared>,
+    machine: Machine,
+    /// The epoch that this process may append under.
+    epoch: u64,
+    max_parallel: usize,
+    /// One for each step at work.
+    tasks: JoinSet<Report>,
+    /// What each task is about, for the one that panics.
+    jobs: HashMap<task::Id, Job>,
+    at_work: BTreeMap<StepId, AtWork>,
+    asking: mpsc::Sender<Asked>,
+    /// The parent of every step's `stop`.
+    all: CancellationToken,
+    /// Tells everything to end when the driver goes, also what runs on threads that cannot be dropped.
+    _ends_all: DropGuard,
+    alarm: Option<Instant>,
+    ended: Option<Ended>,
+}
+
+/// A step at work.
+struct AtWork {
+    stop: CancellationToken,
+    /// Its share of the process's slots.
+    slot: OwnedSemaphorePermit,
+}
+
+impl Driver {
+    async fn run(
+        &mut self,
+        mut asked: mpsc::Receiver<Asked>,
+        control: &Control,
+    ) -> Result<Ended, EngineError> {
+        // What was asked for before it begins holds from the beginning.
+        let (mut stopped, mut cancelled) = (control.stop.is_cancelled(), control.cancel.is_cancelled());
+        if cancelled {
+            self.decide(self.cancel(), Vec::new()).await?;
+        } else if stopped {
+            self.decide(Input::Stop, Vec::new()).await?;
+        } else {
+            self.decide(Input::Begin, Vec::new()).await?;
+        }
+        loop {
+            if let Some(ended) = self.ended.take() {
+                return Ok(ended);
+            }
+            let alarm = self.alarm;
+            let slots = Arc::clone(&self.shared.slots);
+            tokio::select! {
+                biased;
+                () = control.cancel.cancelled(), if !cancelled => {
+                    cancelled = true;
+                    self.decide(self.cancel(), Vec::new()).await?;
+                }
+                () = control.stop.cancelled(), if !stopped => {
+                    stopped = true;
+                    self.decide(Input::Stop, Vec::new()).await?;
+                }
+                Some(asked) = asked.recv() => self.checkpoint(asked).await?,
+                Some(done) = self.tasks.join_next_with_id() => self.done(done).await?,
+                Ok(slot) = slots.acquire_owned(), if self.machine.starved() => {
+                    self.decide(Input::Wake, vec![slot]).await?;
+                }
+                () = tokio::time::sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
+                    self.decide(Input::Wake, Vec::new()).await?;
+                }
+            }
+        }
+    }
+
+    fn cancel(&self) -> Input {
+        let worker = &self.shared.worker;
+        Input::Cancel {
+            by: format!("process {} on {}", worker.pid, worker.host),
+        }
+    }
+
+    /// Lets the machine decide, journals the decision and performs it. `slots` are those that have just become free.
+    /// Returns whether anything was journaled.
+    async fn decide(
+        &mut self,
+        input: Input,
+        mut slots: Vec<OwnedSemaphorePermit>,
+    ) -> Result<bool, EngineError> {
+        let wanted = self.max_parallel.saturating_sub(self.at_work.len());
+        while slots.len() < wanted {
+            let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() else {
+                break;
+            };
+            slots.push(slot);
+        }
+        let now = self.shared.clock.now();
+        let effects = self.machine.decide(input, &now, slots.len());
+        self.alarm = None;
+        let mut journaled = false;
+        for effect in effects {
+            if let Effect::Append(events) = effect {
+                self.append(events, now).await?;
+                journaled = true;
+            } else {
+                self.perform(effect, &mut slots);
+            }
+        }
+        Ok(journaled)
+    }
+
+    async fn append(
+        &mut self,
+        events: Vec<Event>,
+        now: rekindle_model::time::Stamp,
+    ) -> Result<(), EngineError> {
+        let state = self.machine.state();
+        let append = Append {
+            run: state.id,
+            expected_seq: state.seq,
+            epoch: self.epoch,
+            events,
+            now,
+        };
+        let records = self.shared.journal.append(append).await?;
+        for record in &records {
+            tracing::debug!(run = %record.run, seq = record.seq, event = record.event.name(),
+                step = record.event.step().map(StepId::as_str), "journaled");
+        }
+        Ok(self.machine.fold(&records)?)
+    }
+
+    fn perform(&mut self, effect: Effect, slots: &mut Vec<OwnedSemaphorePermit>) {
+        match effect {
+            Effect::StartStep {
+                step,
+                attempt,
+                with,
+                checkpoint,
+            } => {
+                self.spawn(
+                    Job {
+                        step,
+                        attempt,
+                        task: Task::Run { checkpoint },
+                    },
+                    with,
+                    slots,
+                );
+            }
+            Effect::Reconcile {
+                step,
+                attempt,
+                with,
+                checkpoint,
+            } => {
+                self.spawn(
+                    Job {
+                        step,
+                        attempt,
+                        task: Task::Reconcile { checkpoint },
+                    },
+                    with,
+                    slots,
+                );
+            }
+            Effect::Recheck {
+                step,
+                attempt,
+                with,
+                output,
+            } => {
+                self.spawn(
+                    Job {
+                        step,
+                        attempt,
+                        task: Task::Recheck { output },
+                    },
+                    with,
+                    slots,
+                );
+            }
+            Effect::CancelStep { step } => {
+                if let Some(at_work) = self.at_work.get(&step) {
+                    at_work.stop.cancel();
+                }
+            }
+            Effect::ArmTimer { after, .. } => self.alarm = Some(Instant::now() + after.min(LONGEST_SLEEP)),
+            Effect::Finish => self.ended = Some(Ended::Finished(self.machine.state().clone())),
+            Effect::Interrupt => self.ended = Some(Ended::Interrupted(self.machine.state().clone())),
+            // `decide` takes the append out before it performs the rest.
+            Effect::Append(_) => {}
+        }
+    }
+
+    fn spawn(&mut self, job: Job, with: Value, slots: &mut Vec<OwnedSemaphorePermit>) {
+        let (Some(slot), Some(planned)) = (slots.pop(), self.machine.planned(&job.step).cloned()) else {
+            // The machine takes up no more than it was given room for, and nothing that is not planned.
+            tracing::error!(step = %job.step, "taken up without a slot");
+            return;
+        };
+        let stop = self.all.child_token();
+        let cx = work::context(
+            &self.shared,
+            &self.machine,
+            planned,
+            &job,
+            with,
+            stop.clone(),
+            self.asking.clone(),
+        );
+        self.at_work.insert(job.step.clone(), AtWork { stop, slot });
+        let task = self
+            .tasks
+            .spawn(work::perform(Arc::clone(&self.shared), cx, job.task.clone()));
+        self.jobs.insert(task.id(), job);
+    }
+
+    /// A task has ended, one way or another.
+    async fn done(&mut self, done: Result<(task::Id, Report), JoinError>) -> Result<(), EngineError> {
+        let id = match &done {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(job) = self.jobs.remove(&id) else {
+            return Ok(());
+        };
+        let slot = self.at_work.remove(&job.step).map(|at_work| at_work.slot);
+        let input = match done {
+            Ok((_, report)) => report?,
+            Err(error) => work::broken(job, error),
+        };
+        self.decide(input, slot.into_iter().collect()).await?;
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self, asked: Asked) -> Result<(), EngineError> {
+        let Asked {
+            step,
+            attempt,
+            progress,
+            done,
+        } = asked;
+        let granted = self
+            .decide(
+                Input::Checkpoint {
+                    step,
+                    attempt,
+                    progress,
+                },
+                Vec::new(),
+            )
+            .await?;
+        // The attempt may have been dropped while it waited.
+        let _ = done.send(granted);
+        Ok(())
+    }
+
+    /// Stops acting on the run: tells everything to end and drops it.
+    async fn drop_everything(&mut self) {
+        self.all.cancel();
+        // One that does not return to the scheduler cannot be dropped, and must not hold the error back.
+        let _ = tokio::time::timeout(self.shared.grace, self.tasks.shutdown()).await;
+    }
 }

@@ -1,0 +1,239 @@
+//! What one task does for one step: an attempt, a reconciliation or a recheck.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rekindle_journal::JournalError;
+use rekindle_model::event::Payload;
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::StepId;
+use rekindle_plan::PlanStep;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+
+use crate::action::{Action, Output, Reconciled};
+use crate::context::{Asked, Link, StepContext};
+use crate::engine::Shared;
+use crate::machine::{Ending, Found, Input, Machine};
+use crate::payload::{self, LoadError};
+
+/// What a task is about.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) step: StepId,
+    pub(super) attempt: u32,
+    pub(super) task: Task,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Task {
+    Run { checkpoint: Option<Payload> },
+    Reconcile { checkpoint: Option<Payload> },
+    Recheck { output: Value },
+}
+
+/// What a task has to say: what happened, or that the journal could not keep it.
+pub(super) type Report = Result<Input, JournalError>;
+
+/// Returns what the action sees.
+pub(super) fn context(
+    shared: &Shared,
+    machine: &Machine,
+    step: PlanStep,
+    job: &Job,
+    with: Value,
+    stop: CancellationToken,
+    checkpoints: mpsc::Sender<Asked>,
+) -> StepContext {
+    let state = machine.state();
+    StepContext {
+        run: state.id,
+        step: Arc::new(step),
+        attempt: job.attempt,
+        with,
+        disaster_at: state.disaster_at,
+        disaster_at_told: state.disaster_at_told,
+        clock: Arc::clone(&shared.clock),
+        stop,
+        steps: Arc::clone(machine.views()),
+        link: Link {
+            journal: Arc::clone(&shared.journal),
+            checkpoints,
+            progress: shared.progress.clone(),
+            last: Arc::new(Mutex::new(shared.clock.now())),
+        },
+    }
+}
+
+/// Does the work and says how it ended.
+pub(super) async fn perform(shared: Arc<Shared>, cx: StepContext, task: Task) -> Report {
+    let (step, attempt) = (cx.step.id.clone(), cx.attempt);
+    match task {
+        Task::Run { checkpoint } => {
+            let ending = run(&shared, &cx, checkpoint).await?;
+            Ok(Input::Ended {
+                step,
+                attempt,
+                ending,
+            })
+        }
+        Task::Reconcile { checkpoint } => {
+            let found = reconcile(&shared, &cx, checkpoint).await?;
+            Ok(Input::Reconciled { step, found })
+        }
+        Task::Recheck { output } => {
+            let gone = recheck(&shared, &cx, &output).await;
+            Ok(Input::Rechecked { step, gone })
+        }
+    }
+}
+
+/// Returns what a task that panicked means for its step.
+pub(super) fn broken(job: Job, error: JoinError) -> Input {
+    let Job { step, attempt, task } = job;
+    let why = match error.try_into_panic() {
+        Ok(panic) => {
+            let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!(
+                "the action of {step} panicked: {}",
+                text.as_deref().unwrap_or("it left no message")
+            )
+        }
+        Err(error) => format!("the action of {step} was lost: {error}"),
+    };
+    let failure = Failure::permanent(code::INTERNAL, why)
+        .with_hint("this is a defect of Rekindle; please report it with the output of `rekindle history`");
+    match task {
+        Task::Run { .. } => Input::Ended {
+            step,
+            attempt,
+            ending: Ending::Failed(failure),
+        },
+        Task::Reconcile { .. } => Input::Reconciled {
+            step,
+            found: Found::Failed(failure),
+        },
+        Task::Recheck { .. } => {
+            tracing::warn!(%step, why = failure.message, "could not be rechecked");
+            Input::Rechecked { step, gone: None }
+        }
+    }
+}
+
+async fn run(shared: &Shared, cx: &StepContext, checkpoint: Option<Payload>) -> Result<Ending, JournalError> {
+    let (action, checkpoint) = match prepare(shared, cx, checkpoint).await {
+        Ok(prepared) => prepared,
+        Err(failure) => return Ok(Ending::Failed(failure)),
+    };
+    match until_dropped(&cx.stop, shared.grace, action.run(cx, checkpoint)).await {
+        None => Ok(Ending::Dropped),
+        Some(Err(failure)) => Ok(Ending::Failed(failure)),
+        Some(Ok(Output { value, measures })) => {
+            let (measures, limit) = payload::fit_measures(measures);
+            let output = payload::store(&*shared.journal, value.clone(), limit).await?;
+            Ok(Ending::Succeeded {
+                output,
+                value,
+                measures,
+            })
+        }
+    }
+}
+
+async fn reconcile(
+    shared: &Shared,
+    cx: &StepContext,
+    checkpoint: Option<Payload>,
+) -> Result<Found, JournalError> {
+    let (action, checkpoint) = match prepare(shared, cx, checkpoint).await {
+        Ok(prepared) => prepared,
+        Err(failure) => return Ok(Found::Failed(failure)),
+    };
+    match until_dropped(&cx.stop, shared.grace, action.reconcile(cx, checkpoint.as_ref())).await {
+        None => Ok(Found::Dropped),
+        Some(Err(failure)) => Ok(Found::Failed(failure)),
+        Some(Ok(Reconciled::Continue { evidence })) => Ok(Found::Continue { evidence }),
+        Some(Ok(Reconciled::Redo { evidence })) => Ok(Found::Redo { evidence }),
+        Some(Ok(Reconciled::Adopt {
+            output: Output { value, measures },
+            evidence,
+        })) => {
+            let (measures, limit) = payload::fit_measures(measures);
+            let output = payload::store(&*shared.journal, value.clone(), limit).await?;
+            Ok(Found::Adopt {
+                output,
+                value,
+                measures,
+                evidence,
+            })
+        }
+    }
+}
+
+/// Returns why the artefact is gone, where it is. What cannot be told counts as there: whoever relies on it will see.
+async fn recheck(shared: &Shared, cx: &StepContext, output: &Value) -> Option<String> {
+    let action = known(shared, &cx.step).ok()?;
+    match until_dropped(&cx.stop, shared.grace, action.recheck(cx, output)).await? {
+        Ok(gone) => gone,
+        Err(failure) => {
+            tracing::warn!(run = %cx.run, step = %cx.step.id, %failure, "could not be rechecked");
+            None
+        }
+    }
+}
+
+async fn prepare(
+    shared: &Shared,
+    cx: &StepContext,
+    checkpoint: Option<Payload>,
+) -> Result<(Arc<dyn Action>, Option<Value>), Failure> {
+    let action = known(shared, &cx.step)?;
+    let checkpoint = match checkpoint {
+        None => None,
+        Some(payload) => Some(
+            payload::load(&*shared.journal, &payload)
+                .await
+                .map_err(unreadable)?,
+        ),
+    };
+    Ok((action, checkpoint))
+}
+
+fn unreadable(error: LoadError) -> Failure {
+    Failure::permanent(
+        "checkpoint_unreadable",
+        format!("read the step's last checkpoint: {error}"),
+    )
+    .with_hint("restore the workspace's blobs from a copy")
+}
+
+fn known(shared: &Shared, step: &PlanStep) -> Result<Arc<dyn Action>, Failure> {
+    shared.registry.get(&step.uses).map(Arc::clone).ok_or_else(|| {
+        Failure::permanent(
+            "unknown_action",
+            format!("{} uses {:?}, which this Rekindle has not", step.id, step.uses),
+        )
+        .with_hint("go on with the version that the run began with")
+    })
+}
+
+/// Returns what the work returns, or none when it went on past the grace period after it was told to end: it is
+/// dropped then.
+async fn until_dropped<T>(
+    stop: &CancellationToken,
+    grace: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = overdue => None,
+    }
+}

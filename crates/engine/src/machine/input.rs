@@ -1,0 +1,107 @@
+//! What can happen to a run while it is driven, and what can follow from it.
+
+use std::time::Duration;
+
+use rekindle_model::event::{Event, Measures, Payload};
+use rekindle_model::failure::Failure;
+use rekindle_model::id::StepId;
+use serde_json::Value;
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Input {
+    /// Driving begins, for a new run as for a resumed one.
+    Begin,
+    /// An attempt ended.
+    Ended {
+        step: StepId,
+        attempt: u32,
+        ending: Ending,
+    },
+    /// An attempt asks for a checkpoint. It is granted where an append follows.
+    Checkpoint {
+        step: StepId,
+        attempt: u32,
+        progress: Payload,
+    },
+    /// A cut-off attempt was looked into.
+    Reconciled { step: StepId, found: Found },
+    /// A succeeded step's artefact was looked for.
+    Rechecked { step: StepId, gone: Option<String> },
+    /// The time of the last [`Effect::ArmTimer`] has come, or a slot has become free.
+    Wake,
+    /// The run is to end gracefully, to be resumed.
+    Stop,
+    /// The run is to be cancelled.
+    Cancel { by: String },
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Ending {
+    Succeeded {
+        output: Payload,
+        value: Value,
+        measures: Measures,
+    },
+    Failed(Failure),
+    /// It was told to end, did not, and was dropped.
+    Dropped,
+}
+
+/// What was found of an attempt that had been cut off.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Found {
+    Adopt {
+        output: Payload,
+        value: Value,
+        measures: Measures,
+        evidence: Value,
+    },
+    Continue {
+        evidence: Value,
+    },
+    Redo {
+        evidence: Value,
+    },
+    /// It could not be told.
+    Failed(Failure),
+    /// It was told to end, did not, and was dropped.
+    Dropped,
+}
+
+/// Something is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Journal these events, all or none, before anything else.
+    Append(Vec<Event>),
+    /// Begin an attempt.
+    StartStep {
+        step: StepId,
+        attempt: u32,
+        with: Value,
+        checkpoint: Option<Payload>,
+    },
+    /// Look into an attempt that was cut off.
+    Reconcile {
+        step: StepId,
+        attempt: u32,
+        with: Value,
+        checkpoint: Option<Payload>,
+    },
+    /// Look whether a succeeded step's artefact is still there.
+    Recheck {
+        step: StepId,
+        attempt: u32,
+        with: Value,
+        output: Value,
+    },
+    /// Tell whatever is at work on the step to end; its end is reported as usual.
+    CancelStep { step: StepId },
+    /// Wake up after this time, because of this step. Replaces every earlier timer.
+    ArmTimer { step: StepId, after: Duration },
+    /// The run is over.
+    Finish,
+    /// Nothing is at work any more, and the run can be resumed.
+    Interrupt,
+}

@@ -1,0 +1,316 @@
+//! What happens next in a run: decided here, without I/O and without a clock.
+//!
+//! [`Machine::decide`] takes what happened and returns effects, which are data. At most one of them is an
+//! [`Effect::Append`], and it comes first: the driver journals it, gives the records back to [`Machine::fold`], and
+//! only then performs the others. So a success and the starts that it unlocks are one append, and nothing is
+//! performed that is not journaled.
+//!
+//! A machine is made from a run's records, be the run new or resumed; whatever it keeps beside the fold of the
+//! records concerns only work that this process has at hand, and ends with it.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | `input` | nothing: what can happen, and what can follow |
+//! | `judge` | whether a step runs, waits or is skipped, by its needs and `run_if` |
+//! | `settle` | what starts now, what is skipped, whether the run is over |
+//! | `respond` | what follows from an attempt's end, a reconciliation, a recheck, a stop |
+//! | `retry` | whether and when a failed attempt is followed by another |
+//! | `scope` | what expressions see |
+//! | `outcome` | how the run ended, and its figures |
+
+mod input;
+mod judge;
+mod outcome;
+mod respond;
+mod retry;
+mod scope;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rekindle_model::event::{Event, Measures, Payload, Record};
+use rekindle_model::id::StepId;
+use rekindle_model::run::{IllegalHistory, RunState};
+use rekindle_model::step::{StepRecord, StepState};
+use rekindle_model::time::Stamp;
+use rekindle_plan::{Plan, PlanStep};
+use serde_json::Value;
+
+use crate::context::StepView;
+use crate::error::EngineError;
+
+pub(crate) use input::{Effect, Ending, Found, Input};
+use scope::Scope;
+
+/// One run, as far as it is decided.
+pub(crate) struct Machine {
+    plan: Arc<Plan>,
+    /// Each step's place in the plan.
+    places: HashMap<StepId, usize>,
+    /// For each step, the places of what it needs.
+    needs: Vec<Vec<usize>>,
+    /// For each step, the places of what needs it.
+    dependents: Vec<Vec<usize>>,
+    state: RunState,
+    /// What a step is that no event has named.
+    untouched: StepRecord,
+    scope: Scope,
+    /// The steps that have ended.
+    views: Arc<BTreeMap<StepId, StepView>>,
+    /// When each step that waits for its next attempt failed last: where its wait began.
+    failed_at: HashMap<usize, Stamp>,
+    phase: Phase,
+    /// What this process works on.
+    held: BTreeMap<usize, Held>,
+    /// Steps whose artefacts are to be rechecked before anything starts.
+    to_recheck: BTreeSet<usize>,
+    /// Steps whose reconciliation failed, until it is tried again.
+    reconcile_later: HashMap<usize, Later>,
+    /// Whether a step could start, were there a free slot in the process.
+    starved: bool,
+}
+
+/// Where the run is heading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Going,
+    /// Nothing starts any more; the run will be resumed.
+    Stopping,
+    /// Nothing starts any more; the run will be over.
+    Cancelling,
+}
+
+/// A step that this process works on.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    work: Work,
+    since: Stamp,
+    /// Why it was told to end, where it was.
+    stop: Option<StopWhy>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Attempt,
+    Reconcile,
+    Recheck,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StopWhy {
+    Timeout,
+    Stop,
+    Cancel,
+}
+
+/// A reconciliation that is to be tried again.
+#[derive(Clone, Copy, Debug)]
+struct Later {
+    failures: u32,
+    since: Stamp,
+    wait: Duration,
+}
+
+/// A decision in the making: events, and the steps as they will be once these are journaled.
+struct Draft {
+    now: Stamp,
+    /// How many steps may be taken up beside those at hand.
+    room: usize,
+    touched: BTreeMap<usize, StepRecord>,
+    events: Vec<Event>,
+    effects: Vec<Effect>,
+}
+
+impl Machine {
+    /// Returns the machine of a run with this history. `values` are the outputs of its succeeded steps.
+    ///
+    /// # Errors
+    /// A history that does not fold, or that names a step which the plan lacks.
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        records: &[Record],
+        ambient: Value,
+        mut values: BTreeMap<StepId, Value>,
+    ) -> Result<Self, EngineError> {
+        let state = RunState::from_records(records)?;
+        let places: HashMap<StepId, usize> = plan
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(place, step)| (step.id.clone(), place))
+            .collect();
+        if let Some(step) = state.steps.keys().find(|step| !places.contains_key(*step)) {
+            return Err(EngineError::OtherPlan {
+                run: state.id,
+                step: step.clone(),
+            });
+        }
+        let mut needs = Vec::with_capacity(plan.steps.len());
+        let mut dependents = vec![Vec::new(); plan.steps.len()];
+        for (place, step) in plan.steps.iter().enumerate() {
+            let found: Vec<usize> = step
+                .needs
+                .iter()
+                .filter_map(|need| places.get(need).copied())
+                .collect();
+            found.iter().for_each(|&need| dependents[need].push(place));
+            needs.push(found);
+        }
+        let mut scope = Scope::new(&plan, &state, ambient);
+        let mut views = BTreeMap::new();
+        for (id, record) in state.steps.iter().filter(|(_, record)| record.state.is_final()) {
+            let output = values.remove(id).unwrap_or_default();
+            if let (StepState::Succeeded { .. }, Some(step)) = (&record.state, plan.steps.get(places[id])) {
+                scope.add(step, &output);
+            }
+            views.insert(
+                id.clone(),
+                StepView {
+                    state: record.clone(),
+                    output,
+                },
+            );
+        }
+        let mut failed_at = HashMap::new();
+        for record in records {
+            if let Event::StepFailed { step, .. } = &record.event {
+                failed_at.insert(places[step], record.time);
+            }
+        }
+        Ok(Self {
+            plan,
+            places,
+            needs,
+            dependents,
+            state,
+            untouched: StepRecord::default(),
+            scope,
+            views: Arc::new(views),
+            failed_at,
+            phase: Phase::Going,
+            held: BTreeMap::new(),
+            to_recheck: BTreeSet::new(),
+            reconcile_later: HashMap::new(),
+            starved: false,
+        })
+    }
+
+    /// Returns what follows from `input`. `room` is how many steps may be taken up beside those at hand, as far as
+    /// the whole process is concerned.
+    ///
+    /// What is to be appended must be journaled at `now` and folded before the next input.
+    pub(crate) fn decide(&mut self, input: Input, now: &Stamp, room: usize) -> Vec<Effect> {
+        let mut draft = Draft {
+            now: *now,
+            room,
+            touched: BTreeMap::new(),
+            events: Vec::new(),
+            effects: Vec::new(),
+        };
+        self.respond(&mut draft, input);
+        self.expire(&mut draft);
+        self.settle(&mut draft);
+        let mut effects = Vec::with_capacity(draft.effects.len() + 1);
+        if !draft.events.is_empty() {
+            effects.push(Effect::Append(draft.events));
+        }
+        effects.extend(draft.effects);
+        effects
+    }
+
+    /// Applies records that were appended.
+    ///
+    /// # Errors
+    /// Records that do not fit; nothing that this machine decided is refused.
+    pub(crate) fn fold(&mut self, records: &[Record]) -> Result<(), IllegalHistory> {
+        records.iter().try_for_each(|record| self.state.fold(record))
+    }
+
+    /// Returns the run as it is journaled.
+    pub(crate) fn state(&self) -> &RunState {
+        &self.state
+    }
+
+    /// Returns the steps that have ended.
+    pub(crate) fn views(&self) -> &Arc<BTreeMap<StepId, StepView>> {
+        &self.views
+    }
+
+    /// Returns a step as planned.
+    pub(crate) fn planned(&self, step: &StepId) -> Option<&PlanStep> {
+        self.places
+            .get(step)
+            .and_then(|&place| self.plan.steps.get(place))
+    }
+
+    /// Returns whether a step could start, were there a free slot in the process.
+    pub(crate) fn starved(&self) -> bool {
+        self.starved
+    }
+
+    fn step(&self, place: usize) -> &PlanStep {
+        &self.plan.steps[place]
+    }
+
+    /// Returns a step's record as it will be once the draft is journaled.
+    fn record<'a>(&'a self, draft: &'a Draft, place: usize) -> &'a StepRecord {
+        draft
+            .touched
+            .get(&place)
+            .or_else(|| self.state.steps.get(&self.step(place).id))
+            .unwrap_or(&self.untouched)
+    }
+
+    /// Adds a step's event to the draft. `value` is the output of a success.
+    fn push(&mut self, draft: &mut Draft, place: usize, event: Event, value: Value) {
+        let mut record = self.record(draft, place).clone();
+        let applied = record.apply(&event, &draft.now);
+        // The journal refuses what does not fit, so that a mistake here ends the run instead of bending its history.
+        debug_assert_eq!(applied, Ok(()), "{}", self.step(place).id);
+        let id = &self.plan.steps[place].id;
+        match &event {
+            Event::StepFailed { .. } => drop(self.failed_at.insert(place, draft.now)),
+            Event::StepSucceeded { .. } => self.scope.add(&self.plan.steps[place], &value),
+            Event::StepInvalidated { .. } => {
+                self.scope.remove(&self.plan.steps[place]);
+                Arc::make_mut(&mut self.views).remove(id);
+            }
+            _ => {}
+        }
+        if record.state.is_final() {
+            let view = StepView {
+                state: record.clone(),
+                output: value,
+            };
+            Arc::make_mut(&mut self.views).insert(id.clone(), view);
+        }
+        draft.touched.insert(place, record);
+        draft.events.push(event);
+    }
+
+    fn succeed(
+        &mut self,
+        draft: &mut Draft,
+        place: usize,
+        output: Payload,
+        value: Value,
+        measures: Measures,
+    ) {
+        let (step, attempt) = (self.step(place).id.clone(), self.record(draft, place).attempts);
+        self.push(
+            draft,
+            place,
+            Event::StepSucceeded {
+                step,
+                attempt,
+                output,
+                measures,
+            },
+            value,
+        );
+    }
+}

@@ -1,0 +1,282 @@
+//! What follows from an attempt's end, a reconciliation, a recheck, a stop, before everything settles again.
+
+use rekindle_model::event::{Event, Verdict};
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::step::StepState;
+use serde_json::Value;
+
+use super::settle::cancelled;
+use super::{Draft, Effect, Ending, Found, Held, Input, Later, Machine, Phase, StopWhy, Work, retry};
+use crate::context::INTERRUPTED;
+use crate::payload;
+
+impl Machine {
+    pub(super) fn respond(&mut self, draft: &mut Draft, input: Input) {
+        match input {
+            Input::Begin if self.state.cancel.is_some() => self.phase = Phase::Cancelling,
+            Input::Begin if self.phase == Phase::Going => self.to_recheck = self.relied_on(draft),
+            Input::Begin => {}
+            Input::Ended {
+                step,
+                attempt,
+                ending,
+            } => {
+                if let Some((place, held)) = self.release(draft, &step, Some(attempt), Work::Attempt) {
+                    self.ended(draft, place, held, ending);
+                }
+            }
+            Input::Checkpoint {
+                step,
+                attempt,
+                progress,
+            } => {
+                if self.lives(&step, attempt) {
+                    let place = self.places[&step];
+                    self.push(
+                        draft,
+                        place,
+                        Event::StepCheckpoint {
+                            step,
+                            attempt,
+                            progress,
+                        },
+                        Value::Null,
+                    );
+                }
+            }
+            Input::Reconciled { step, found } => {
+                if let Some((place, held)) = self.release(draft, &step, None, Work::Reconcile) {
+                    self.reconciled(draft, place, held, found);
+                }
+            }
+            Input::Rechecked { step, gone } => {
+                if let Some((place, _)) = self.release(draft, &step, None, Work::Recheck)
+                    && let Some(why) = gone
+                {
+                    self.invalidate(draft, place, &why);
+                }
+            }
+            Input::Wake => {}
+            Input::Stop if self.phase == Phase::Going => self.turn(draft, Phase::Stopping, StopWhy::Stop),
+            Input::Stop => {}
+            Input::Cancel { by } => {
+                if self.state.cancel.is_none() {
+                    draft.events.push(Event::CancelRequested {
+                        by: payload::fit_sentence(&by),
+                        why: None,
+                    });
+                }
+                self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
+            }
+        }
+    }
+
+    /// Returns whether this is an attempt that is at work.
+    fn lives(&self, step: &rekindle_model::id::StepId, attempt: u32) -> bool {
+        let Some(place) = self.places.get(step) else {
+            return false;
+        };
+        self.held
+            .get(place)
+            .is_some_and(|held| held.work == Work::Attempt)
+            && self
+                .state
+                .steps
+                .get(step)
+                .is_some_and(|record| record.attempts == attempt)
+    }
+
+    /// Takes a step out of this process's hands, where what is reported is what is at work.
+    fn release(
+        &mut self,
+        draft: &Draft,
+        step: &rekindle_model::id::StepId,
+        attempt: Option<u32>,
+        work: Work,
+    ) -> Option<(usize, Held)> {
+        let place = *self.places.get(step)?;
+        let held = *self.held.get(&place)?;
+        let current = attempt.is_none_or(|attempt| attempt == self.record(draft, place).attempts);
+        if held.work != work || !current {
+            return None;
+        }
+        self.held.remove(&place);
+        Some((place, held))
+    }
+
+    fn ended(&mut self, draft: &mut Draft, place: usize, held: Held, ending: Ending) {
+        let failure = match ending {
+            Ending::Succeeded {
+                output,
+                value,
+                measures,
+            } => {
+                return self.succeed(draft, place, output, value, measures);
+            }
+            Ending::Failed(failure) => Some(failure),
+            Ending::Dropped => None,
+        };
+        match held.stop {
+            Some(StopWhy::Cancel) => self.fail(draft, place, cancelled(failure.as_ref())),
+            Some(StopWhy::Timeout) => {
+                let timeout = self.timeout(place);
+                self.fail(draft, place, timeout);
+            }
+            Some(StopWhy::Stop) | None => match failure {
+                // It was cut off as by a crash, only more gently.
+                None => {}
+                Some(failure) if held.stop.is_some() && failure.code == INTERRUPTED => {}
+                Some(failure) => self.fail(draft, place, failure),
+            },
+        }
+    }
+
+    /// Journals that an attempt failed, and when the next is due, where there is one.
+    fn fail(&mut self, draft: &mut Draft, place: usize, error: Failure) {
+        let record = self.record(draft, place);
+        let (attempt, failures) = (record.attempts, record.failures + 1);
+        let step = self.step(place);
+        let wait = match self.phase {
+            Phase::Cancelling => None,
+            _ => retry::wait(&step.retry, &error, failures, self.state.id, &step.id),
+        };
+        let retry_at = wait.map(|wait| retry::ends_at(&draft.now, wait));
+        let error = payload::fit_failure(error);
+        let step = step.id.clone();
+        let event = Event::StepFailed {
+            step,
+            attempt,
+            error,
+            retry_at,
+            measures: Default::default(),
+        };
+        self.push(draft, place, event, Value::Null);
+    }
+
+    fn timeout(&self, place: usize) -> Failure {
+        let allowed = self.step(place).timeout.unwrap_or_default();
+        Failure::transient(
+            code::TIMEOUT,
+            format!("the attempt took longer than its timeout of {allowed:?}"),
+        )
+        .with_hint("raise the step's `timeout`; what it had recorded as done is kept for the next attempt")
+    }
+
+    fn reconciled(&mut self, draft: &mut Draft, place: usize, held: Held, found: Found) {
+        let (step, attempt) = (self.step(place).id.clone(), self.record(draft, place).attempts);
+        let failure = match found {
+            Found::Adopt {
+                output,
+                value,
+                measures,
+                evidence,
+            } => {
+                self.reconcile_later.remove(&place);
+                let evidence = payload::fit_evidence(evidence);
+                let event = Event::StepReconciled {
+                    step,
+                    attempt,
+                    verdict: Verdict::Adopt,
+                    evidence,
+                };
+                self.push(draft, place, event, Value::Null);
+                return self.succeed(draft, place, output, value, measures);
+            }
+            Found::Continue { evidence } => return self.go_on(draft, place, Verdict::Continue, evidence),
+            Found::Redo { evidence } => return self.go_on(draft, place, Verdict::Redo, evidence),
+            Found::Failed(failure) => failure,
+            Found::Dropped => Failure::transient(INTERRUPTED, "it was stopped"),
+        };
+        let failure = match held.stop {
+            // The state stays as it is: a cancellation ends it as everything settles, a resume looks again.
+            Some(StopWhy::Cancel) => return,
+            Some(StopWhy::Stop) if failure.code == INTERRUPTED => return,
+            Some(StopWhy::Timeout) => self.timeout(place),
+            _ => failure,
+        };
+        // Looking is tried again like an attempt is, but no attempt is used up by it.
+        let failures = self.reconcile_later.get(&place).map_or(0, |later| later.failures) + 1;
+        let planned = self.step(place);
+        match retry::wait(&planned.retry, &failure, failures, self.state.id, &planned.id) {
+            Some(wait) => {
+                self.reconcile_later.insert(
+                    place,
+                    Later {
+                        failures,
+                        since: draft.now,
+                        wait,
+                    },
+                );
+            }
+            None => {
+                self.reconcile_later.remove(&place);
+                self.fail_for_good(draft, place, failure);
+            }
+        }
+    }
+
+    /// Journals the verdict, and begins the next attempt in the same append where the run goes on.
+    fn go_on(&mut self, draft: &mut Draft, place: usize, verdict: Verdict, evidence: Value) {
+        self.reconcile_later.remove(&place);
+        let (step, attempt) = (self.step(place).id.clone(), self.record(draft, place).attempts);
+        let evidence = payload::fit_evidence(evidence);
+        self.push(
+            draft,
+            place,
+            Event::StepReconciled {
+                step,
+                attempt,
+                verdict,
+                evidence,
+            },
+            Value::Null,
+        );
+        if self.phase == Phase::Going && draft.room > 0 {
+            self.start(draft, place);
+        }
+    }
+
+    /// Makes a step and everything final that came after it pending again.
+    fn invalidate(&mut self, draft: &mut Draft, place: usize, why: &str) {
+        if !matches!(self.record(draft, place).state, StepState::Succeeded { .. }) {
+            return;
+        }
+        let gone = self.step(place).id.clone();
+        let mut reached = vec![false; self.plan.steps.len()];
+        reached[place] = true;
+        for at in place..self.plan.steps.len() {
+            if !reached[at] {
+                continue;
+            }
+            // A plan lists each step after its needs, so one pass reaches every dependent.
+            self.dependents[at]
+                .iter()
+                .for_each(|&dependent| reached[dependent] = true);
+            if !self.record(draft, at).state.is_final() {
+                continue;
+            }
+            let step = self.step(at).id.clone();
+            let why = match at == place {
+                true => payload::fit_sentence(why),
+                false => payload::fit_sentence(&format!("{gone}, which it rests on, is gone: {why}")),
+            };
+            self.push(draft, at, Event::StepInvalidated { step, why }, Value::Null);
+        }
+    }
+
+    /// Turns the run towards its end and tells everything at work to end.
+    fn turn(&mut self, draft: &mut Draft, phase: Phase, why: StopWhy) {
+        self.phase = phase;
+        self.to_recheck.clear();
+        for (&place, held) in &mut self.held {
+            if held.stop.is_none() {
+                draft.effects.push(Effect::CancelStep {
+                    step: self.plan.steps[place].id.clone(),
+                });
+            }
+            if held.stop.is_none() || why == StopWhy::Cancel {
+                held.stop = Some(why);
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! What starts now, what is skipped, which timer is next, whether the run is over: asked after every input.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rekindle_model::event::{Event, SkipReason, Verdict};
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::step::StepState;
+use rekindle_plan::expr;
+use serde_json::{Value, json};
+
+use super::judge::Judgement;
+use super::{Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
+use crate::payload;
+
+impl Machine {
+    /// Brings everything forward that can go forward.
+    pub(super) fn settle(&mut self, draft: &mut Draft) {
+        if self.state.outcome.is_some() {
+            draft.effects.push(Effect::Finish);
+            return;
+        }
+        self.starved = false;
+        self.take_rechecks(draft);
+        if !self.rechecking() {
+            // A step that fails as it starts lets its dependents be skipped, and may free what others wait for.
+            while self.skip(draft) && self.take_steps(draft) {}
+        }
+        self.end(draft);
+        self.arm(draft);
+    }
+
+    /// Tells work to end that has taken longer than its step allows.
+    pub(super) fn expire(&mut self, draft: &mut Draft) {
+        for (&place, held) in &mut self.held {
+            let Some(timeout) = self.plan.steps[place].timeout else {
+                continue;
+            };
+            if held.stop.is_none() && draft.now.since(&held.since).duration >= timeout {
+                held.stop = Some(StopWhy::Timeout);
+                draft.effects.push(Effect::CancelStep {
+                    step: self.plan.steps[place].id.clone(),
+                });
+            }
+        }
+    }
+
+    /// Journals that a step fails for good, without that its attempt begins to act. A start is journaled first where
+    /// the step has none without an outcome.
+    pub(super) fn fail_for_good(&mut self, draft: &mut Draft, place: usize, error: Failure) {
+        let id = self.step(place).id.clone();
+        if self.record(draft, place).state
+            == (StepState::Reconciled {
+                verdict: Verdict::Adopt,
+            })
+        {
+            let attempt = self.record(draft, place).attempts;
+            let evidence = json!({ "why": "what was found before could not be looked at again" });
+            let event = Event::StepReconciled {
+                step: id.clone(),
+                attempt,
+                verdict: Verdict::Redo,
+                evidence,
+            };
+            self.push(draft, place, event, Value::Null);
+        }
+        if self.record(draft, place).state != StepState::Running {
+            let attempt = self.record(draft, place).attempts + 1;
+            self.push(
+                draft,
+                place,
+                Event::StepStarted {
+                    step: id.clone(),
+                    attempt,
+                },
+                Value::Null,
+            );
+        }
+        let attempt = self.record(draft, place).attempts;
+        let error = payload::fit_failure(error);
+        let event = Event::StepFailed {
+            step: id,
+            attempt,
+            error,
+            retry_at: None,
+            measures: Default::default(),
+        };
+        self.push(draft, place, event, Value::Null);
+    }
+
+    /// Begins a step's next attempt. Returns whether it did; else the step has failed by its expressions.
+    pub(super) fn start(&mut self, draft: &mut Draft, place: usize) -> bool {
+        let step = self.step(place).id.clone();
+        let attempt = self.record(draft, place).attempts + 1;
+        match self.render(place) {
+            Ok(with) => {
+                self.push(
+                    draft,
+                    place,
+                    Event::StepStarted {
+                        step: step.clone(),
+                        attempt,
+                    },
+                    Value::Null,
+                );
+                let checkpoint = self.record(draft, place).checkpoint.clone();
+                self.hold(draft, place, Work::Attempt);
+                draft.effects.push(Effect::StartStep {
+                    step,
+                    attempt,
+                    with,
+                    checkpoint,
+                });
+                true
+            }
+            Err(error) => {
+                self.fail_for_good(draft, place, error);
+                false
+            }
+        }
+    }
+
+    /// Returns a step's parameters with their expressions replaced, or the failure that this is; a condition that
+    /// cannot be told is one too.
+    fn render(&mut self, place: usize) -> Result<Value, Failure> {
+        let step = &self.plan.steps[place];
+        let scope = self.scope.of(step);
+        let checked = match &step.run_if {
+            rekindle_plan::RunIf::Expr(condition) => expr::holds(condition, scope).map(drop),
+            _ => Ok(()),
+        };
+        checked
+            .and_then(|()| expr::render(&step.with, scope))
+            .map_err(|error| {
+                Failure::permanent(code::EXPRESSION, error.to_string())
+                    .with_hint("correct the workflow; this run keeps the one that it began with")
+            })
+    }
+
+    fn hold(&mut self, draft: &mut Draft, place: usize, work: Work) {
+        draft.room = draft.room.saturating_sub(1);
+        self.held.insert(
+            place,
+            Held {
+                work,
+                since: draft.now,
+                stop: None,
+            },
+        );
+    }
+
+    pub(super) fn rechecking(&self) -> bool {
+        !self.to_recheck.is_empty() || self.held.values().any(|held| held.work == Work::Recheck)
+    }
+
+    /// Returns the succeeded steps that any unfinished step rests on, at whatever distance.
+    pub(super) fn relied_on(&self, draft: &Draft) -> BTreeSet<usize> {
+        let mut relied_on = BTreeSet::new();
+        // Backwards through the plan, every step comes after what needs it.
+        let mut matters = vec![false; self.plan.steps.len()];
+        for place in (0..self.plan.steps.len()).rev() {
+            let state = &self.record(draft, place).state;
+            if !state.is_final() || matters[place] {
+                self.needs[place].iter().for_each(|&need| matters[need] = true);
+            }
+            if matters[place] && matches!(state, StepState::Succeeded { .. }) {
+                relied_on.insert(place);
+            }
+        }
+        relied_on
+    }
+
+    fn take_rechecks(&mut self, draft: &mut Draft) {
+        while self.phase == Phase::Going && self.has_capacity(draft) {
+            let Some(place) = self.to_recheck.pop_first() else {
+                return;
+            };
+            let record = self.record(draft, place);
+            let (attempt, succeeded) = (
+                record.attempts,
+                matches!(record.state, StepState::Succeeded { .. }),
+            );
+            let step = self.step(place).id.clone();
+            // What is invalid by now runs again anyway; what cannot be rendered any more cannot be asked.
+            let (true, Ok(with)) = (succeeded, self.render(place)) else {
+                continue;
+            };
+            let output = self
+                .views
+                .get(&step)
+                .map(|view| view.output.clone())
+                .unwrap_or_default();
+            self.hold(draft, place, Work::Recheck);
+            draft.effects.push(Effect::Recheck {
+                step,
+                attempt,
+                with,
+                output,
+            });
+        }
+    }
+
+    /// Returns whether one more step may be taken up, and notes when only the process's limit forbids it.
+    fn has_capacity(&mut self, draft: &Draft) -> bool {
+        if self.held.len() >= self.plan.max_parallel.max(1) {
+            return false;
+        }
+        self.starved |= draft.room == 0;
+        draft.room > 0
+    }
+
+    /// Skips what will not run. One pass is enough, as a plan lists each step after its needs. Returns true.
+    fn skip(&mut self, draft: &mut Draft) -> bool {
+        for place in 0..self.plan.steps.len() {
+            let state = &self.record(draft, place).state;
+            if state.is_final() || self.held.contains_key(&place) {
+                continue;
+            }
+            let why = match self.phase {
+                Phase::Cancelling => SkipReason::Cancelled,
+                _ => match self.judge(draft, place) {
+                    Judgement::Skip(why) => why,
+                    Judgement::Wait | Judgement::Run => continue,
+                },
+            };
+            self.skip_one(draft, place, why);
+        }
+        true
+    }
+
+    fn skip_one(&mut self, draft: &mut Draft, place: usize, why: SkipReason) {
+        let step = self.step(place).id.clone();
+        if self.record(draft, place).state == StepState::Running {
+            // An attempt was cut off, and nobody will look what became of it.
+            if why == SkipReason::Cancelled {
+                return self.fail_for_good(draft, place, cancelled(None));
+            }
+            let attempt = self.record(draft, place).attempts;
+            let evidence = json!({ "why": "not looked at: a step that it needs did not succeed again" });
+            let event = Event::StepReconciled {
+                step: step.clone(),
+                attempt,
+                verdict: Verdict::Redo,
+                evidence,
+            };
+            self.push(draft, place, event, Value::Null);
+        }
+        self.push(draft, place, Event::StepSkipped { step, why }, Value::Null);
+    }
+
+    /// Takes up the most urgent steps that are ready. Returns whether one of them failed as it started.
+    fn take_steps(&mut self, draft: &mut Draft) -> bool {
+        if self.phase != Phase::Going {
+            return false;
+        }
+        let mut ready: Vec<usize> = (0..self.plan.steps.len())
+            .filter(|&place| self.ready(draft, place))
+            .collect();
+        ready.sort_by_key(|&place| (self.step(place).priority, place));
+        for place in ready {
+            if !self.has_capacity(draft) {
+                return false;
+            }
+            let cut_off = matches!(
+                self.record(draft, place).state,
+                StepState::Running | StepState::Reconciled { .. }
+            );
+            let began = if cut_off {
+                self.reconcile(draft, place)
+            } else {
+                self.start(draft, place)
+            };
+            if !began {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn ready(&mut self, draft: &Draft, place: usize) -> bool {
+        if self.held.contains_key(&place) || self.waits(draft, place).is_some_and(|wait| !wait.is_zero()) {
+            return false;
+        }
+        !self.record(draft, place).state.is_final() && self.judge(draft, place) == Judgement::Run
+    }
+
+    /// Looks into an attempt that was cut off. Returns whether it does; else the step has failed by its expressions.
+    fn reconcile(&mut self, draft: &mut Draft, place: usize) -> bool {
+        match self.render(place) {
+            Ok(with) => {
+                let record = self.record(draft, place);
+                let (attempt, checkpoint) = (record.attempts, record.checkpoint.clone());
+                let step = self.step(place).id.clone();
+                self.hold(draft, place, Work::Reconcile);
+                draft.effects.push(Effect::Reconcile {
+                    step,
+                    attempt,
+                    with,
+                    checkpoint,
+                });
+                true
+            }
+            Err(error) => {
+                self.fail_for_good(draft, place, error);
+                false
+            }
+        }
+    }
+
+    /// Returns what remains of the wait that a step is in.
+    fn waits(&self, draft: &Draft, place: usize) -> Option<Duration> {
+        if let Some(later) = self.reconcile_later.get(&place) {
+            return Some(later.wait.saturating_sub(draft.now.since(&later.since).duration));
+        }
+        match &self.record(draft, place).state {
+            StepState::Backoff { retry_at, .. } => {
+                let failed = self.failed_at.get(&place).unwrap_or(&draft.now);
+                Some(retry::remaining(failed, *retry_at, &draft.now))
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends the run, or hands it back, once nothing is at work and nothing more can start.
+    fn end(&mut self, draft: &mut Draft) {
+        if !self.held.is_empty() {
+            return;
+        }
+        if (0..self.plan.steps.len()).all(|place| self.record(draft, place).state.is_final())
+            && !self.rechecking()
+        {
+            let finished = self.finished(draft);
+            draft.events.push(finished);
+            draft.effects.push(Effect::Finish);
+        } else if self.phase == Phase::Stopping {
+            draft.effects.push(Effect::Interrupt);
+        }
+    }
+
+    /// Arms the timer for what is due first.
+    fn arm(&self, draft: &mut Draft) {
+        let timeouts = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.stop.is_none())
+            .filter_map(|(&place, held)| {
+                let remaining = self
+                    .step(place)
+                    .timeout?
+                    .saturating_sub(draft.now.since(&held.since).duration);
+                Some((remaining, place))
+            });
+        let waiting = (0..self.plan.steps.len())
+            .filter(|place| self.phase == Phase::Going && !self.held.contains_key(place))
+            .filter_map(|place| self.waits(draft, place).map(|wait| (wait, place)));
+        // What is due and did not start waits for room, not for time.
+        let next = timeouts
+            .chain(waiting)
+            .filter(|(remaining, _)| !remaining.is_zero())
+            .min();
+        if let Some((after, place)) = next {
+            draft.effects.push(Effect::ArmTimer {
+                step: self.step(place).id.clone(),
+                after,
+            });
+        }
+    }
+}
+
+/// Returns the failure of an attempt that a cancellation ended; `said` is what the action said on its way out.
+pub(super) fn cancelled(said: Option<&Failure>) -> Failure {
+    let said = said.filter(|failure| failure.code != crate::context::INTERRUPTED);
+    let message = match said {
+        Some(failure) => format!("the run was cancelled; the step said: {failure}"),
+        None => "the run was cancelled".to_owned(),
+    };
+    Failure::permanent(code::CANCELLED, message)
+}
