@@ -36,6 +36,10 @@ pub struct Pinned {
     pub unlock: UnlockBy,
     /// When it was made.
     pub created: DateTime<Utc>,
+    /// The folder that the identity was made or found in, where it is not the user's own; relative to the
+    /// workspace where it lies below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_dir: Option<PathBuf>,
     /// When the recovery kit was handed out, if ever.
     #[serde(default)]
     pub kit_exported: Option<DateTime<Utc>>,
@@ -144,6 +148,10 @@ pub(crate) fn establish(
         repository: keyring.repository().to_string(),
         unlock,
         created: now,
+        identity_dir: std::env::var_os(CONFIG_DIR_VAR).filter(|dir| !dir.is_empty()).map(|dir| {
+            let dir = std::path::absolute(&dir).unwrap_or_else(|_| PathBuf::from(&dir));
+            dir.strip_prefix(&workspace.dir).map_or(dir.clone(), Path::to_owned)
+        }),
         kit_exported: None,
     };
     // The keyring before what pins it: a crash in between leaves a workspace that begins again.
@@ -158,11 +166,10 @@ pub(crate) fn open(workspace: &Workspace) -> Result<OpenKey, CliError> {
     let path = wrapped_file(workspace);
     let wrapped = std::fs::read(&path)
         .map_err(|error| CliError::io(format_args!("read {}", path.display()), &error))?;
-    let unlock = match pinned.unlock {
-        UnlockBy::Identity => Unlock::Identity(read_identity(&config_dir()?)?),
-        UnlockBy::Passphrase => Unlock::Passphrase(passphrase(None)?),
+    let keyring = match pinned.unlock {
+        UnlockBy::Identity => unwrap_by_identity(workspace, &pinned, &wrapped)?,
+        UnlockBy::Passphrase => Keyring::unwrap(&wrapped, &Unlock::Passphrase(passphrase(None)?))?,
     };
-    let keyring = Keyring::unwrap(&wrapped, &unlock)?;
     if keyring.fingerprint() != pinned.fingerprint {
         return Err(CliError::new(
             Exit::DataLost,
@@ -179,6 +186,31 @@ pub(crate) fn open(workspace: &Workspace) -> Result<OpenKey, CliError> {
         wrapped,
         pinned,
     })
+}
+
+/// Returns the folders that may hold the workspace's identity: the told one, the remembered one, the user's.
+fn identity_dirs(workspace: &Workspace, pinned: &Pinned) -> Result<Vec<PathBuf>, CliError> {
+    let mut dirs = vec![config_dir()?];
+    dirs.extend(pinned.identity_dir.iter().map(|dir| workspace.dir.join(dir)));
+    Ok(dirs)
+}
+
+/// Several folders may hold an identity; the one that opens this keyring is the right one.
+fn unwrap_by_identity(workspace: &Workspace, pinned: &Pinned, wrapped: &[u8]) -> Result<Keyring, CliError> {
+    let dirs = identity_dirs(workspace, pinned)?;
+    let mut last = None;
+    for dir in dirs.iter().filter(|dir| identity_file(dir).exists()) {
+        match read_identity(dir).and_then(|own| Ok(Keyring::unwrap(wrapped, &Unlock::Identity(own))?)) {
+            Ok(keyring) => return Ok(keyring),
+            Err(error) => last = Some(error),
+        }
+    }
+    match (last, dirs.first()) {
+        (Some(error), _) => Err(error),
+        // None is there: reading the first says which file is missing and where to get it.
+        (None, Some(dir)) => Err(read_identity(dir).err().unwrap_or_else(|| CliError::usage("no identity"))),
+        (None, None) => Err(CliError::usage("no identity")),
+    }
 }
 
 /// Returns what the workspace has pinned.
@@ -217,7 +249,11 @@ pub(crate) fn kit_was_exported(workspace: &Workspace, now: DateTime<Utc>) -> Res
 pub(crate) fn kit(workspace: &Workspace, tiers: &[String]) -> Result<String, CliError> {
     let pinned = pinned(workspace)?;
     let secret = match pinned.unlock {
-        UnlockBy::Identity => identity_text(&read_identity(&config_dir()?)?),
+        UnlockBy::Identity => {
+            let dirs = identity_dirs(workspace, &pinned)?;
+            let dir = dirs.iter().find(|dir| identity_file(dir).exists()).or(dirs.first());
+            identity_text(&read_identity(dir.map_or(Path::new("."), PathBuf::as_path))?)
+        }
         UnlockBy::Passphrase => "# Opened by your passphrase, which is not written down here.\n".to_owned(),
     };
     let tiers = tiers.iter().map(|url| format!("#   {url}\n")).collect::<String>();

@@ -29,8 +29,8 @@ pub struct Rework {
     pub kept: usize,
     /// Bytes of the cut-off steps that the attempt after the cut found whole and left alone.
     pub bytes_not_redone: u64,
-    /// Bytes that those attempts wrote.
-    pub bytes_after_resume: u64,
+    /// Bytes that all steps wrote which succeeded after the newest interruption.
+    pub bytes_written_after_resume: u64,
 }
 
 /// The end of one process's work and the beginning of the next one's.
@@ -149,6 +149,13 @@ pub fn rework(evidence: &Evidence) -> Rework {
         })
         .filter(|step| !started_after(evidence, step, newest_cut))
         .count();
+    let after = evidence.records.iter().filter(|record| newest_cut > 0 && record.seq > newest_cut);
+    let bytes_written_after_resume = after
+        .filter_map(|record| match &record.event {
+            Event::StepSucceeded { measures, .. } => measures.get("bytes_written").map(|value| bytes(*value)),
+            _ => None,
+        })
+        .sum();
     // A step that was cut off twice has one finishing attempt: its bytes count once.
     let finished: BTreeMap<&StepId, &CutOff> = cut_off.iter().map(|cut| (&cut.step, cut)).collect();
     Rework {
@@ -164,7 +171,7 @@ pub fn rework(evidence: &Evidence) -> Rework {
             .collect(),
         kept: final_before,
         bytes_not_redone: finished.values().filter_map(|cut| cut.bytes_kept).sum(),
-        bytes_after_resume: finished.values().filter_map(|cut| cut.bytes_written).sum(),
+        bytes_written_after_resume,
         interruptions,
         cut_off,
     }

@@ -158,12 +158,12 @@ pub fn interruptions(cost: &Rework) -> String {
         cost.cut_off.len(),
         cost.kept,
     );
-    if cost.bytes_not_redone + cost.bytes_after_resume > 0 {
+    if cost.bytes_not_redone + cost.bytes_written_after_resume > 0 {
         let _ = writeln!(
             text,
-            "bytes not redone: {} · written after the resume by the steps that were cut off: {}",
+            "bytes not redone: {} · written after the last interruption: {}",
             bytes(cost.bytes_not_redone),
-            bytes(cost.bytes_after_resume),
+            bytes(cost.bytes_written_after_resume),
         );
     }
     text

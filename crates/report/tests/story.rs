@@ -395,7 +395,7 @@ fn rework_counts_what_was_not_done_again() {
     );
     assert_eq!(cost.kept, 3, "locate, restore[orders] and validate[orders]");
     assert_eq!(
-        (cost.bytes_not_redone, cost.bytes_after_resume),
+        (cost.bytes_not_redone, cost.bytes_written_after_resume),
         (7_000_000, 3_000_000)
     );
     assert_eq!(cost.cut_off.len(), 1);

@@ -41,7 +41,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             let inherited = set.members.values().filter(|member| member.inherited).count();
             let body = json!({
                 "tier": name, "set": set.id, "created": set.created.utc, "system": set.system,
-                "recovery_ready": set.recovery_ready, "components": set.members.len(), "inherited": inherited,
+                "recovery_ready": set.recovery_ready, "components": set.members, "inherited": inherited,
                 "missing": set.missing, "skew_ms": set.skew_ms,
             });
             app.printer.line(&body, || {
