@@ -71,9 +71,14 @@ impl Copy {
 pub(crate) async fn newest_of(tier: &Tier, component: &str) -> Result<Option<Snapshot>, Failure> {
     // Newest first: the first of that component is the one.
     for id in tier.snapshots().await.map_err(failures::vault)? {
-        let snapshot = tier.snapshot(id).await.map_err(failures::vault)?;
-        if snapshot.component == component {
-            return Ok(Some(snapshot));
+        match tier.snapshot(id).await {
+            Ok(snapshot) if snapshot.component == component => return Ok(Some(snapshot)),
+            Ok(_) => {}
+            // One damaged document, of another component perhaps, must not keep a new backup from being made.
+            Err(error @ VaultError::Object { .. }) => {
+                tracing::warn!(tier = tier.name(), snapshot = %id, %error, "a snapshot cannot be read");
+            }
+            Err(error) => return Err(failures::vault(error)),
         }
     }
     Ok(None)

@@ -4,7 +4,7 @@
 //! staging folder beside its place and then put back past what its predecessor left behind.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
@@ -81,15 +81,15 @@ impl Action for Restore {
         let Some(job) = self.job(cx).await? else {
             return Ok(Reconciled::Redo { evidence: json!({ "why": "the component has no data" }) });
         };
-        let found = restore::inspect(&job.tiers, job.snapshot.id, &job.root).await?;
+        let found = restore::inspect(&job.tiers, job.snapshot.id, &job.root, &[], &cx.stop).await?;
         let whole = found.is_whole() && !(job.aside.is_some() && put_back::sidecar_stands_beside(&job.place));
         let evidence = json!({
             "snapshot": job.snapshot.id,
             "root": job.root,
             "whole": whole,
-            "files_right": found.files_right,
-            "files": job.snapshot.files,
-            "bytes_right": found.bytes_right,
+            "entries": found.entries,
+            "entries_differing": found.differing,
+            "bytes_right": found.bytes,
             "bytes": job.snapshot.bytes,
         });
         if whole {
@@ -128,18 +128,27 @@ impl Action for Restore {
             checkpoint: usable(checkpoint.as_ref(), &job),
             window: Window::default(),
         };
+        // The newest checkpoint, which need not be journaled yet: a window takes a fraction of a second.
+        let newest = Arc::new(Mutex::new(None));
         let record = |restored: RestoreCheckpoint| {
-            let progress = Progress { snapshot: job.snapshot.id, root: job.into.clone(), restored };
+            let progress = json!(Progress { snapshot: job.snapshot.id, root: job.into.clone(), restored });
+            let newest = Arc::clone(&newest);
             async move {
-                // A window takes a fraction of a second: not each is worth a sync, but the last one before a
-                // stop is.
-                if cx.checkpoint_due() || cx.stop.is_cancelled() {
-                    cx.checkpoint(json!(progress)).await?;
+                let due = cx.checkpoint_due();
+                if due {
+                    cx.checkpoint(progress.clone()).await?;
                 }
+                *newest.lock().unwrap_or_else(PoisonError::into_inner) = (!due).then_some(progress);
                 Ok(())
             }
         };
-        let report = restore::restore(&job.tiers, request, &copy::progress(cx), record, &cx.stop).await?;
+        let report = restore::restore(&job.tiers, request, &copy::progress(cx), record, &cx.stop).await;
+        let unrecorded = newest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(progress) = unrecorded.filter(|_| report.as_ref().map_or(true, |report| !report.lost.is_empty())) {
+            // However the attempt ended short of its goal, the next one goes on from here.
+            cx.checkpoint(progress).await?;
+        }
+        let report = report?;
         if !report.lost.is_empty() {
             return Err(lost(&job, &report));
         }

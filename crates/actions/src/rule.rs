@@ -13,24 +13,32 @@ pub(crate) struct Ruled {
     pub(crate) account: Value,
 }
 
+/// The values that inputs may take which were not measured; both have the inputs' shape.
+pub(crate) struct Bounds {
+    pub(crate) worst: Value,
+    pub(crate) best: Value,
+}
+
 /// Evaluates the rule `name` over `inputs`, or `default` where the system states none.
 ///
-/// An input that is null was not measured. The rule is then tried with all of those as in `best`, which has
-/// the same shape: if even so it does not hold it is false, else it is not known.
+/// An input that is null was not measured. The rule is then tried with all of those at their best and at
+/// their worst: where it comes out the same it is decided, else it is not known.
 pub(crate) fn evaluate(
     system: &System,
     name: &str,
     default: &str,
     inputs: &Value,
-    best: &Value,
+    bounds: &Bounds,
 ) -> Result<Ruled, Failure> {
     let formula = system.rules.get(name).map_or(default, String::as_str);
-    let (tried, unmeasured) = filled(inputs, best);
-    let holds = rekindle_plan::expr::holds(formula, &tried).map_err(|error| {
-        Failure::permanent(code::EXPRESSION, format!("rule {name} ({formula}): {error}"))
-            .with_hint("correct it under `rules:` in the system's file")
-    })?;
-    let holds = if unmeasured && holds { None } else { Some(holds) };
+    let tried = |bound: &Value| {
+        rekindle_plan::expr::holds(formula, &filled(inputs, bound)).map_err(|error| {
+            Failure::permanent(code::EXPRESSION, format!("rule {name} ({formula}): {error}"))
+                .with_hint("correct it under `rules:` in the system's file")
+        })
+    };
+    let (best, worst) = (tried(&bounds.best)?, tried(&bounds.worst)?);
+    let holds = (best == worst).then_some(best);
     let account = json!({
         "name": name,
         "formula": formula,
@@ -41,23 +49,15 @@ pub(crate) fn evaluate(
     Ok(Ruled { holds, account })
 }
 
-/// Replaces what was not measured by its best, and says whether there was any.
-fn filled(inputs: &Value, best: &Value) -> (Value, bool) {
+/// Replaces what was not measured by its bound.
+fn filled(inputs: &Value, bound: &Value) -> Value {
     match inputs {
-        Value::Null => (best.clone(), true),
+        Value::Null => bound.clone(),
         Value::Object(fields) => {
-            let mut unmeasured = false;
-            let filled = fields
-                .iter()
-                .map(|(name, value)| {
-                    let (value, any) = filled(value, &best[name]);
-                    unmeasured |= any;
-                    (name.clone(), value)
-                })
-                .collect();
-            (Value::Object(filled), unmeasured)
+            let filled = fields.iter().map(|(name, value)| (name.clone(), filled(value, &bound[name])));
+            Value::Object(filled.collect())
         }
-        other => (other.clone(), false),
+        other => other.clone(),
     }
 }
 
@@ -71,16 +71,19 @@ mod tests {
             "rules": {"r": "integrity.operational and recovery.success_rate >= 0.9"},
         });
         let system: System = serde_json::from_value(system).unwrap();
-        let inputs = json!({"recovery": {"success_rate": rate}, "integrity": {"operational": operational}});
-        let best = json!({"recovery": {"success_rate": 1.0}, "integrity": {"operational": true}});
-        let ruled = evaluate(&system, "r", "false", &inputs, &best).unwrap();
+        let shaped = |rate: Value, operational: Value| {
+            json!({"recovery": {"success_rate": rate}, "integrity": {"operational": operational, "skew_ms": null}})
+        };
+        let bounds = Bounds { worst: shaped(json!(0.0), json!(false)), best: shaped(json!(1.0), json!(true)) };
+        let inputs = shaped(rate, operational);
+        let ruled = evaluate(&system, "r", "false", &inputs, &bounds).unwrap();
         assert_eq!(ruled.account["inputs"], inputs, "the account shows what was measured, not what was tried");
         ruled.holds
     }
 
     #[test]
-    fn what_was_not_measured_never_makes_a_rule_hold_but_does_not_hide_that_it_fails() {
-        assert_eq!(ruled(json!(0.95), json!(true)), Some(true));
+    fn what_was_not_measured_decides_nothing_and_hides_nothing() {
+        assert_eq!(ruled(json!(0.95), json!(true)), Some(true), "what the rule does not ask for is no obstacle");
         assert_eq!(ruled(json!(0.5), json!(true)), Some(false));
         assert_eq!(ruled(json!(1.0), json!(null)), None);
         assert_eq!(ruled(json!(null), json!(true)), None);

@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use crate::compose::{self, Composed, Found};
 use crate::failures;
 use crate::params;
-use crate::rule;
+use crate::rule::{self, Bounds};
 use crate::site::Site;
-use crate::views;
+use crate::views::{self, Fared};
 
 /// See the module's documentation.
 pub(crate) struct SealSet(pub(crate) Arc<Site>);
@@ -158,8 +158,9 @@ impl SealSet {
             },
             "integrity": { "all_verified": all_verified },
         });
-        let best = json!({ "backup": { "success_rate": 1.0, "complete_rate": 1.0 } });
-        let ruled = rule::evaluate(system, "recovery_ready", DEFAULT_RULE, &inputs, &best)?;
+        let rates = |rate: f64| json!({ "backup": { "success_rate": rate, "complete_rate": rate } });
+        let bounds = Bounds { worst: rates(0.0), best: rates(1.0) };
+        let ruled = rule::evaluate(system, "recovery_ready", DEFAULT_RULE, &inputs, &bounds)?;
         let summary = json!({
             "run": cx.run,
             "success_rate": success_rate,
@@ -183,9 +184,10 @@ impl SealSet {
 
     /// Removes from the spool what no due tier lacks any more: the snapshots of each component whose copies
     /// were all stored and verified, older ones too, which a newer one has made superfluous.
-    async fn clean_spool(&self, cx: &StepContext, fared: &BTreeMap<String, Fared>) -> Result<(), Failure> {
+    async fn clean_spool(&self, cx: &StepContext) -> Result<(), Failure> {
         let spool = self.0.spool().await?;
-        let well = views::those(fared, Fared::Well);
+        let fared = views::fared(&cx.steps, self.0.system().components.keys());
+        let well = views::those(&fared, Fared::Well);
         for (component, (newest, _)) in views::verified_copies(&cx.steps) {
             if !well.contains(component.as_str()) {
                 continue;
@@ -255,9 +257,21 @@ async fn set_in(tier: &Tier, id: SetId) -> Result<Option<RecoverySet>, Failure> 
 async fn newest_set(tiers: &[Arc<Tier>]) -> Result<Option<RecoverySet>, Failure> {
     let mut newest: Option<RecoverySet> = None;
     for tier in tiers {
-        let first = tier.sets().await.map_err(failures::vault)?.into_iter().next();
-        if let Some(id) = first.filter(|id| newest.as_ref().is_none_or(|newest| *id > newest.id)) {
-            newest = Some(tier.set(id).await.map_err(failures::vault)?);
+        for id in tier.sets().await.map_err(failures::vault)? {
+            if newest.as_ref().is_some_and(|newest| newest.id >= id) {
+                break;
+            }
+            match tier.set(id).await {
+                Ok(set) => {
+                    newest = Some(set);
+                    break;
+                }
+                // One damaged document must not keep a new set from being sealed.
+                Err(error @ VaultError::Object { .. }) => {
+                    tracing::warn!(tier = tier.name(), set = %id, %error, "a recovery set cannot be read");
+                }
+                Err(error) => return Err(failures::vault(error)),
+            }
         }
     }
     Ok(newest)

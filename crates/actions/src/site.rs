@@ -50,8 +50,14 @@ pub struct Site {
 }
 
 impl Site {
-    /// Returns the site; nothing is opened or created yet.
-    pub fn new(parts: SiteParts) -> Self {
+    /// Returns the site; nothing is opened or created yet. Relative folders are made absolute, since probes and
+    /// commands run in another folder than this process: the target root against the system's folder.
+    pub fn new(mut parts: SiteParts) -> Self {
+        // It fails only where the working folder is gone, and then no relative path leads anywhere.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        parts.system_dir = absolute(&parts.system_dir);
+        parts.workspace_dir = absolute(&parts.workspace_dir);
+        parts.target_root = parts.target_root.map(|root| tidy(&parts.system_dir.join(root)));
         let tiers = parts.system.tiers.keys().map(|name| (name.clone(), OnceCell::new())).collect();
         Self { parts, spool: OnceCell::new(), tiers }
     }
@@ -171,13 +177,13 @@ impl Site {
         cell.get_or_try_init(open).await.cloned()
     }
 
-    /// Returns those of the tiers that are vaults and answer, in the given order; the others are logged.
+    /// Returns those of the tiers that are vaults and answer, in the given order.
     pub(crate) async fn tiers_that_answer(&self, names: &[String]) -> Vec<Arc<Tier>> {
         let mut tiers = Vec::new();
         for name in names {
             match self.tier(name, TierMode::Existing).await {
                 Ok(tier) => tiers.push(tier),
-                Err(failure) => tracing::warn!(tier = name, %failure, "a tier is left out"),
+                Err(failure) => tracing::info!(tier = name, %failure, "a tier is left out"),
             }
         }
         tiers

@@ -6,9 +6,8 @@ use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
-use rekindle_model::id::SnapshotId;
 use rekindle_plan::Problem;
-use rekindle_vault::{Tier, TierMode};
+use rekindle_vault::{ProgressSink, TierMode, VerifyLevel};
 use serde_json::{Value, json};
 
 use crate::copy::{self, Copy};
@@ -36,7 +35,9 @@ impl Action for Store {
         }
         // A snapshot is visible only once all of it is stored. How much of it this run copied is not known
         // any more, so what is there is reported as present.
-        let present = copy::examine(&tier, snapshot, &cx.stop).await?;
+        let present = rekindle_vault::verify(&tier, snapshot, VerifyLevel::Exists, &ProgressSink::none(), &cx.stop)
+            .await
+            .map_err(failures::vault)?;
         match present.faults.is_empty() {
             true => Ok(Reconciled::Adopt {
                 output: output(&copy, 0, 0, present.bytes),
@@ -46,8 +47,8 @@ impl Action for Store {
         }
     }
 
-    async fn recheck(&self, cx: &StepContext, _output: &Value) -> Result<Option<String>, Failure> {
-        copy::gone(&self.0, cx).await
+    async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
+        Ok(copy::gone(&self.0, output).await)
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
@@ -55,7 +56,9 @@ impl Action for Store {
         let Some(snapshot) = copy.snapshot else { return Ok(output(&copy, 0, 0, 0)) };
         let spool = self.0.spool().await?;
         let tier = self.0.tier(&copy.tier, TierMode::Create).await?;
-        let others = self.0.tiers_that_answer(Some(&copy.tier)).await;
+        let others: Vec<String> =
+            self.0.tiers_hot_first().into_iter().filter(|other| *other != copy.tier).collect();
+        let others = self.0.tiers_that_answer(&others).await;
         let report = rekindle_vault::store(&spool, &tier, snapshot, &others, &copy::progress(cx), &cx.stop)
             .await
             .map_err(failures::vault)?;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::judge;
 use crate::params::{self, Field, Kind};
 use crate::probe::{self, Prober};
-use crate::rule;
+use crate::rule::{self, Bounds};
 use crate::site::Site;
 use crate::views::{self, Fared};
 
@@ -65,16 +65,24 @@ impl Action for SystemIntegrity {
         let operational = judge::verdict(&checks);
         let fared = views::fared(&cx.steps, system.components.keys());
         let success_rate = views::success_rate(&fared);
+        let skew_ms = views::located(&cx.steps).map(|located| located.skew_ms);
         let inputs = json!({
-            "integrity": { "operational": operational },
+            "integrity": { "operational": operational, "skew_ms": skew_ms },
             "recovery": { "success_rate": success_rate },
         });
-        let best = json!({ "integrity": { "operational": true }, "recovery": { "success_rate": 1.0 } });
-        let ruled = rule::evaluate(system, "system_operational", DEFAULT_RULE, &inputs, &best)?;
+        let bounds = Bounds {
+            worst: json!({
+                "integrity": { "operational": false, "skew_ms": u64::MAX },
+                "recovery": { "success_rate": 0.0 },
+            }),
+            best: json!({ "integrity": { "operational": true, "skew_ms": 0 }, "recovery": { "success_rate": 1.0 } }),
+        };
+        let ruled = rule::evaluate(system, "system_operational", DEFAULT_RULE, &inputs, &bounds)?;
         let value = json!({
             "operational": operational,
             "success_rate": success_rate,
             "system_operational": ruled.holds,
+            "skew_ms": skew_ms,
             "rule": ruled.account,
             "checks": checks,
             "unmeasured": unmeasured,

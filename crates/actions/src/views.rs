@@ -57,14 +57,13 @@ pub(crate) struct Located {
     pub(crate) set: SetId,
     pub(crate) tier_order: Vec<String>,
     pub(crate) components: BTreeMap<String, LocatedMember>,
-    pub(crate) without_data: Vec<String>,
+    pub(crate) skew_ms: u64,
 }
 
 /// One component of the set that was found.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct LocatedMember {
     pub(crate) snapshot: SnapshotId,
-    pub(crate) consistency_point: chrono::DateTime<chrono::Utc>,
 }
 
 /// Returns every output of the wanted shape.
@@ -131,11 +130,11 @@ pub(crate) enum Fared {
 }
 
 /// Returns how each of `components` has fared, as far as steps that name it have ended.
-pub(crate) fn fared<'a>(views: &Views, components: impl Iterator<Item = &'a String>) -> BTreeMap<String, Fared> {
+pub(crate) fn fared<'a>(views: &Views, components: impl Iterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>) -> BTreeMap<String, Fared> {
     let mut all = BTreeMap::new();
-    for component in components {
+    for component in components.map(AsRef::as_ref) {
         let own: Vec<&StepView> =
-            views.iter().filter(|(id, _)| id.keys().contains(&component.as_str())).map(|(_, view)| view).collect();
+            views.iter().filter(|(id, _)| id.keys().contains(&component)).map(|(_, view)| view).collect();
         if own.is_empty() {
             continue;
         }
@@ -145,7 +144,7 @@ pub(crate) fn fared<'a>(views: &Views, components: impl Iterator<Item = &'a Stri
             () if unproven => Fared::NoData,
             () => Fared::Well,
         };
-        all.insert(component.clone(), fared);
+        all.insert(component.to_owned(), fared);
     }
     all
 }

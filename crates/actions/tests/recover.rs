@@ -1,0 +1,244 @@
+//! Back up, destroy, recover: the actions through the real engine, a real vault and a real database.
+
+mod bench;
+
+use std::sync::Arc;
+
+use bench::{Bench, SYSTEM};
+use rekindle_engine::{Action, Control, Ended, NewRun, Output, Reconciled, StepContext};
+use rekindle_model::event::Outcome;
+use rekindle_model::failure::Failure;
+use rekindle_plan::{Problem, builtin};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+#[tokio::test]
+async fn what_was_backed_up_and_destroyed_comes_back_whole_and_measured() {
+    let bench = Bench::new(SYSTEM);
+    let backup = bench.back_up().await;
+    assert_eq!(backup.state().outcome, Some(Outcome::Succeeded), "{:#?}", backup.state().steps);
+    let seal = backup.output("seal");
+    assert_eq!(seal["recovery_ready"], true, "{seal:#}");
+    assert_eq!((&seal["success_rate"], &seal["all_verified"]), (&json!(1.0), &json!(true)));
+    assert_eq!(seal["stored_in"], json!(["hot", "cold"]));
+    assert_eq!(seal["components"].as_object().unwrap().len(), 2, "the service has no data");
+    assert_eq!(backup.output("verify[orders,cold]")["verified"], true);
+    assert_eq!(backup.output("snapshot[pages]")["metadata"], json!({"source": "files", "shape": "folder"}));
+    let packs = bench.path(".rekindle/spool/packs");
+    let left = std::fs::read_dir(&packs).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "what every due tier holds does not stay in the spool");
+
+    std::fs::remove_dir_all(bench.path("data")).unwrap();
+    let recovery = bench.recover("back").await;
+    assert_eq!(recovery.state().outcome, Some(Outcome::Succeeded), "{:#?}", recovery.state().steps);
+    bench.assert_restored("back");
+    let located = recovery.output("locate");
+    assert_eq!(located["set"], seal["set"]);
+    assert_eq!(located["tier_order"], json!(["hot", "cold"]));
+    let pages = recovery.output("restore[pages]");
+    assert_eq!(pages["content_digest"], backup.output("snapshot[pages]")["content_digest"]);
+    assert_eq!((&pages["bytes_written"], &pages["bytes_kept"]), (&json!(3_300_010), &json!(0)));
+    let valid = recovery.output("validate[pages]");
+    assert_eq!((&valid["valid"], &valid["checks"][0]["actual"]), (&json!(true), &json!(3.0)));
+    assert_eq!(recovery.output("validate[orders]")["valid"], Value::Null, "no probe is no data");
+    let integrity = recovery.output("integrity");
+    assert_eq!(integrity["operational"], Value::Null, "{integrity:#}");
+    assert_eq!(integrity["system_operational"], Value::Null);
+    assert_eq!(integrity["no_data"], json!(["orders", "service"]));
+}
+
+#[tokio::test]
+async fn a_tier_that_is_down_fails_its_own_steps_and_nobody_elses() {
+    let bench = Bench::new(SYSTEM);
+    // A file where the tier's folder would be: the location cannot be used by any user.
+    std::fs::create_dir_all(bench.path("tiers")).unwrap();
+    std::fs::write(bench.path("tiers/cold"), "").unwrap();
+    let yaml = builtin::BACKUP.replace("retry:", "retry: {max_attempts: 1} #");
+    let backup = bench.run("backup", &yaml, json!({}), None).await;
+    assert_eq!(backup.state().outcome, Some(Outcome::Partial));
+    backup.failure("store[pages,cold]");
+    assert_eq!(backup.output("verify[pages,hot]")["verified"], true);
+    let seal = backup.output("seal");
+    assert_eq!((&seal["recovery_ready"], &seal["stored_in"]), (&json!(true), &json!(["hot"])), "{seal:#}");
+    assert_eq!(seal["rule"]["inputs"]["backup"]["complete_rate"], json!(0.0));
+    assert_ne!(std::fs::read_dir(bench.path(".rekindle/spool/packs")).unwrap().count(), 0, "pinned for the tier");
+
+    std::fs::remove_file(bench.path("tiers/cold")).unwrap();
+    let again = bench.run("backup", &yaml, json!({}), None).await;
+    assert_eq!(again.state().outcome, Some(Outcome::Succeeded), "{:#?}", again.state().steps);
+    assert_eq!(again.output("seal")["stored_in"], json!(["hot", "cold"]));
+    let left = std::fs::read_dir(bench.path(".rekindle/spool/packs")).unwrap().count();
+    assert_eq!(left, 0, "once the tier has caught up nothing is pinned");
+}
+
+#[tokio::test]
+async fn an_unreadable_component_fails_alone_and_is_inherited_with_its_age() {
+    let bench = Bench::new(SYSTEM);
+    let first = bench.back_up().await;
+    std::fs::rename(bench.path("data/pages"), bench.path("data/elsewhere")).unwrap();
+    let yaml = builtin::BACKUP.replace("retry:", "retry: {max_attempts: 1} #");
+    let second = bench.run("backup", &yaml, json!({}), None).await;
+    assert_eq!(second.state().outcome, Some(Outcome::Partial));
+    assert_eq!(second.failure("snapshot[pages]").0, "source_unreadable");
+    let (seal, before) = (second.output("seal"), first.output("seal"));
+    assert_eq!(seal["success_rate"], json!(0.5));
+    assert_eq!(seal["recovery_ready"], false);
+    assert_eq!(seal["components"]["pages"]["inherited"], true);
+    assert_eq!(seal["components"]["orders"]["inherited"], false);
+    assert_eq!(seal["components"]["pages"]["snapshot"], before["components"]["pages"]["snapshot"]);
+    assert!(seal["skew_ms"].as_u64().unwrap() > 0, "the skew is measured across the ages");
+
+    let recovery = bench.recover("back").await;
+    assert_eq!(recovery.output("locate")["set"], before["set"], "latest is the newest recovery-ready set");
+}
+
+#[tokio::test]
+async fn a_system_whose_first_backup_lacks_a_component_is_never_recovery_ready() {
+    let bench = Bench::new(SYSTEM);
+    std::fs::remove_dir_all(bench.path("data/pages")).unwrap();
+    let yaml = builtin::BACKUP.replace("retry:", "retry: {max_attempts: 1} #");
+    let backup = bench.run("backup", &yaml, json!({}), None).await;
+    let seal = backup.output("seal");
+    assert_eq!((&seal["recovery_ready"], &seal["missing"]), (&json!(false), &json!(["pages"])));
+
+    let retries = builtin::RECOVER.replace("retry:", "retry: {max_attempts: 1} #");
+    let latest = bench.run("recover", &retries, json!({}), Some("back")).await;
+    let (code, _) = latest.failure("locate");
+    assert_eq!(code, "no_recovery_set");
+    assert!(!bench.path("back").exists(), "nothing was written");
+
+    let prefix = &seal["set"].as_str().unwrap()[..8];
+    let by_name = bench.run("recover", &retries, json!({"from": prefix}), Some("back")).await;
+    assert_eq!(by_name.state().outcome, Some(Outcome::Partial));
+    assert_eq!(by_name.failure("restore[pages]").0, "not_in_set");
+    assert_eq!(bench.orders("back"), 3);
+}
+
+#[tokio::test]
+async fn lost_files_are_named_and_the_rest_is_restored() {
+    let bench = Bench::new(SYSTEM);
+    bench.back_up().await;
+    // Every pack of both tiers that holds content of the large file loses its bytes.
+    for tier in ["hot", "cold"] {
+        for pack in walk(&bench.path(&format!("tiers/{tier}/packs"))) {
+            if std::fs::metadata(&pack).unwrap().len() > 1_000_000 {
+                let mut permissions = std::fs::metadata(&pack).unwrap().permissions();
+                std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+                std::fs::set_permissions(&pack, permissions).unwrap();
+                std::fs::write(&pack, "gone").unwrap();
+            }
+        }
+    }
+    let yaml = builtin::RECOVER.replace("retry:", "retry: {max_attempts: 1} #");
+    let recovery = bench.run("recover", &yaml, json!({}), Some("back")).await;
+    let (code, message) = recovery.failure("restore[pages]");
+    assert_eq!(code, "data_lost", "{message}");
+    assert!(message.contains("deep/c.md"), "{message}");
+    assert!(bench.path("back/pages/link").is_symlink(), "what needs no lost chunk stands");
+    assert_eq!(bench.orders("back"), 3);
+}
+
+#[tokio::test]
+async fn a_component_that_is_not_as_expected_fails_with_both_numbers() {
+    let bench = Bench::new(&SYSTEM.replace(">= 2", ">= 9"));
+    bench.back_up().await;
+    let yaml = builtin::RECOVER.replace("retry:", "retry: {max_attempts: 1} #");
+    let recovery = bench.run("recover", &yaml, json!({}), Some("back")).await;
+    let (code, message) = recovery.failure("validate[pages]");
+    assert_eq!(code, "invalid");
+    assert!(message.contains("command.files is 3, expected >= 9"), "{message}");
+    assert_eq!(recovery.count("step_checkpoint", "validate[pages]"), 1, "the numbers are in the journal");
+    assert_eq!(recovery.output("integrity")["success_rate"], json!(0.0));
+}
+
+#[tokio::test]
+async fn a_recovery_that_lost_its_process_adopts_what_stands_and_writes_it_once() {
+    let bench = Bench::new(SYSTEM);
+    bench.back_up().await;
+
+    // One process restores everything, and dies before it can journal that it did.
+    let site = bench.site(Some("back"));
+    let registry = rekindle_actions::registry(site.clone());
+    let done = Arc::new(Semaphore::new(0));
+    let deaf = registry.clone().map(|name, action| match name {
+        "restore" => Arc::new(DiesAfter { action, done: Arc::clone(&done) }),
+        _ => action,
+    });
+    let engine = bench.engine(deaf.clone());
+    let inputs = bench.inputs(&site, json!({}));
+    let new = NewRun {
+        workflow: "recover".into(),
+        definition: builtin::RECOVER.into(),
+        system: Some(SYSTEM.into()),
+        inputs: inputs.clone(),
+        trigger: "test".into(),
+        disaster_at: None,
+        disaster_at_told: false,
+    };
+    let run = engine.create(new).await.unwrap();
+    let control = Control::default();
+    let killed = tokio::select! {
+        _ = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &deaf, &control) => false,
+        _ = done.acquire_many(2) => true,
+    };
+    assert!(killed);
+    drop(engine);
+
+    let site = bench.site(Some("back"));
+    let registry = rekindle_actions::registry(site.clone());
+    let engine = bench.engine(registry.clone());
+    engine.adopt(run, "it died").await.unwrap();
+    let resumed = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &registry, &control).await;
+    assert!(matches!(resumed.ended, Ended::Finished(_)));
+    assert_eq!(resumed.state().outcome, Some(Outcome::Succeeded), "{:#?}", resumed.state().steps);
+    bench.assert_restored("back");
+    for step in ["restore[pages]", "restore[orders]"] {
+        assert_eq!(resumed.count("step_started", step), 1, "{step} is adopted, not run again");
+        assert_eq!(resumed.count("step_reconciled", step), 1);
+        assert_eq!(resumed.output(step)["bytes_written"], json!(0));
+    }
+}
+
+/// Does its work and then never returns: the process was killed between act and outcome.
+struct DiesAfter {
+    action: Arc<dyn Action>,
+    /// Gets a permit for each that has done its work.
+    done: Arc<Semaphore>,
+}
+
+#[async_trait::async_trait]
+impl Action for DiesAfter {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        self.action.check(with)
+    }
+
+    async fn reconcile(
+        &self,
+        cx: &StepContext,
+        checkpoint: Option<&Value>,
+    ) -> Result<Reconciled, Failure> {
+        self.action.reconcile(cx, checkpoint).await
+    }
+
+    async fn run(
+        &self,
+        cx: &StepContext,
+        checkpoint: Option<Value>,
+    ) -> Result<Output, Failure> {
+        let output = self.action.run(cx, checkpoint).await?;
+        if output.value.get("nothing_to_restore").is_none() {
+            self.done.add_permits(1);
+            std::future::pending::<()>().await;
+        }
+        Ok(output)
+    }
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
+}
