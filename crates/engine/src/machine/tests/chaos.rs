@@ -1,0 +1,363 @@
+//! Any plan, any outcomes, any crashes: the run ends as an undisturbed one does, and its history keeps every promise.
+//!
+//! The world outside the machine is simulated: tasks that are at work, which end in any order. A crash drops the
+//! machine either before an append, so that the decision is lost, or after it and before anything is performed, or
+//! while tasks are at work; a graceful stop interrupts them. What a test case chooses is read from a tape of bytes,
+//! which runs out: from there on nothing is disturbed any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use rekindle_model::event::{Outcome, SkipReason};
+use rekindle_model::run::RunState;
+
+use super::*;
+use crate::context::INTERRUPTED;
+
+#[derive(Clone, Debug)]
+struct Case {
+    steps: Vec<CaseStep>,
+    max_parallel: usize,
+    tape: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct CaseStep {
+    /// For each step before this one, whether it is needed.
+    needs: Vec<bool>,
+    run_if: RunIf,
+    priority: i64,
+    max_attempts: u32,
+    /// How many attempts fail before one succeeds.
+    failures: u32,
+    retryable: bool,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let run_if = prop_oneof![4 => Just(RunIf::Success), 1 => Just(RunIf::Failure), 1 => Just(RunIf::Always)];
+    let step = (
+        prop::collection::vec(prop::bool::weighted(0.3), 9),
+        run_if,
+        0..3_i64,
+        1..4_u32,
+        prop_oneof![3 => Just(0), 1 => 1..4_u32],
+        prop::bool::weighted(0.8),
+    );
+    let step = step.prop_map(
+        |(needs, run_if, priority, max_attempts, failures, retryable)| CaseStep {
+            needs,
+            run_if,
+            priority,
+            max_attempts,
+            failures,
+            retryable,
+        },
+    );
+    let steps = prop::collection::vec(step, 1..9);
+    (steps, 1..4_usize, prop::collection::vec(any::<u8>(), 0..400)).prop_map(|(steps, max_parallel, tape)| {
+        Case {
+            steps,
+            max_parallel,
+            tape,
+        }
+    })
+}
+
+impl Case {
+    fn plan(&self) -> Plan {
+        let name = |place: usize| format!("s{place}");
+        let steps = self.steps.iter().enumerate().map(|(place, case)| {
+            let needs: Vec<String> = (0..place).filter(|&need| case.needs[need]).map(name).collect();
+            let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
+            PlanStep {
+                run_if: case.run_if.clone(),
+                priority: case.priority,
+                retry: retry(case.max_attempts),
+                ..step(&name(place), &needs)
+            }
+        });
+        plan(self.max_parallel, steps.collect())
+    }
+
+    /// Returns how an attempt ends after so many failures, whoever makes it and how often it was disturbed.
+    fn ending(&self, step: &StepId, failures: u32) -> Ending {
+        let place: usize = step.as_str()[1..].parse().unwrap();
+        let case = &self.steps[place];
+        match failures < case.failures {
+            false => succeeded(json!({ "of": step })),
+            true if case.retryable => Ending::Failed(Failure::transient("busy", "busy")),
+            true => Ending::Failed(Failure::permanent("broken", "broken")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Attempt,
+    Reconcile,
+    Recheck,
+}
+
+struct World<'c> {
+    case: &'c Case,
+    tape: std::slice::Iter<'c, u8>,
+    run: Run,
+    at_work: Vec<(StepId, u32, Task)>,
+    crashes: u32,
+    timer: Option<Duration>,
+    over: bool,
+}
+
+impl<'c> World<'c> {
+    fn new(case: &'c Case, tape: &'c [u8]) -> Self {
+        let run = Run::new(case.plan());
+        Self {
+            case,
+            tape: tape.iter(),
+            run,
+            at_work: Vec::new(),
+            crashes: 0,
+            timer: None,
+            over: false,
+        }
+    }
+
+    fn choose(&mut self, of: usize) -> usize {
+        self.tape.next().map_or(0, |&byte| usize::from(byte) % of)
+    }
+
+    /// Returns whether this happens, once in so many; never once the tape has run out.
+    fn chance(&mut self, one_in: usize) -> bool {
+        self.tape
+            .next()
+            .is_some_and(|&byte| usize::from(byte) % one_in == one_in - 1)
+    }
+
+    fn live(mut self) -> Run {
+        self.feed(Input::Begin);
+        for _ in 0..10_000 {
+            if self.over {
+                return self.run;
+            }
+            if self.chance(8) {
+                self.crash();
+            } else if self.chance(24) {
+                self.stop();
+            } else if self.at_work.is_empty() || (self.timer.is_some() && self.chance(4)) {
+                let wait = self
+                    .timer
+                    .take()
+                    .expect("nothing at work, no timer, and not over");
+                self.run.pass(wait);
+                self.feed(Input::Wake);
+            } else {
+                self.end_one();
+            }
+        }
+        panic!("the run does not end: {:#?}", self.run.machine.state());
+    }
+
+    fn feed(&mut self, input: Input) {
+        // The process dies before the append: whatever it decided is lost.
+        if self.chance(20) {
+            return self.crash();
+        }
+        let effects = self.run.feed(input);
+        if self.chance(20) && !effects.contains(&Effect::Finish) {
+            return self.crash();
+        }
+        self.timer = None;
+        for effect in effects {
+            match effect {
+                Effect::StartStep { step, attempt, .. } => self.at_work.push((step, attempt, Task::Attempt)),
+                Effect::Reconcile { step, attempt, .. } => {
+                    self.at_work.push((step, attempt, Task::Reconcile))
+                }
+                Effect::Recheck { step, attempt, .. } => self.at_work.push((step, attempt, Task::Recheck)),
+                Effect::ArmTimer { after, .. } => self.timer = Some(after),
+                Effect::Finish => self.over = true,
+                Effect::Append(_) | Effect::CancelStep { .. } | Effect::Interrupt => {}
+            }
+        }
+        let steps: BTreeSet<&StepId> = self.at_work.iter().map(|(step, ..)| step).collect();
+        assert_eq!(steps.len(), self.at_work.len(), "a step is at work twice");
+        assert!(
+            self.at_work.len() <= self.case.max_parallel,
+            "more at work than allowed"
+        );
+    }
+
+    fn crash(&mut self) {
+        self.crashes += 1;
+        self.at_work.clear();
+        self.timer = None;
+        self.run.crash();
+        self.feed(Input::Begin);
+    }
+
+    fn stop(&mut self) {
+        let mut effects = self.run.feed(Input::Stop);
+        while let Some((step, attempt, task)) = self.at_work.pop() {
+            let interrupted = Failure::transient(INTERRUPTED, "asked to stop");
+            effects = self.run.feed(match task {
+                Task::Attempt => Input::Ended {
+                    step,
+                    attempt,
+                    ending: Ending::Failed(interrupted),
+                },
+                Task::Reconcile => Input::Reconciled {
+                    step,
+                    found: Found::Failed(interrupted),
+                },
+                Task::Recheck => Input::Rechecked { step, gone: None },
+            });
+        }
+        assert!(effects.contains(&Effect::Interrupt), "{effects:?}");
+        self.crash();
+    }
+
+    fn end_one(&mut self) {
+        let at = self.choose(self.at_work.len());
+        let (step, attempt, task) = self.at_work.remove(at);
+        let failures = self.run.machine.state().step(&step).failures;
+        let ending = self.case.ending(&step, failures);
+        let input = match task {
+            Task::Attempt => Input::Ended {
+                step,
+                attempt,
+                ending,
+            },
+            Task::Recheck => {
+                let gone = self.chance(3).then(|| "gone".to_owned());
+                Input::Rechecked { step, gone }
+            }
+            Task::Reconcile => {
+                let evidence = json!("looked");
+                let found = match (self.choose(3), ending) {
+                    (
+                        1,
+                        Ending::Succeeded {
+                            output,
+                            value,
+                            measures,
+                        },
+                    ) => Found::Adopt {
+                        output,
+                        value,
+                        measures,
+                        evidence,
+                    },
+                    (2, _) => Found::Continue { evidence },
+                    _ => Found::Redo { evidence },
+                };
+                Input::Reconciled { step, found }
+            }
+        };
+        self.feed(input);
+    }
+}
+
+/// Checks each record against the plan and all records before it.
+fn check_history(run: &Run) {
+    let mut state = RunState::created(&run.records[0]).unwrap();
+    let mut succeeded: BTreeSet<StepId> = BTreeSet::new();
+    for record in &run.records[1..] {
+        match &record.event {
+            Event::StepStarted { step, .. } => {
+                assert!(
+                    !succeeded.contains(step),
+                    "{step} started again after its success"
+                );
+                let planned = run.plan.steps.iter().find(|planned| planned.id == *step).unwrap();
+                let needs: Vec<StepState> = planned.needs.iter().map(|need| state.step(need).state).collect();
+                assert!(
+                    needs.iter().all(StepState::is_final),
+                    "{step} started before its needs ended"
+                );
+                let fell = |state: &StepState| {
+                    matches!(
+                        state,
+                        StepState::Failed { .. }
+                            | StepState::Skipped {
+                                why: SkipReason::Needs { .. }
+                            }
+                    )
+                };
+                let holds = match planned.run_if {
+                    RunIf::Success => needs
+                        .iter()
+                        .all(|state| matches!(state, StepState::Succeeded { .. })),
+                    RunIf::Failure => needs.iter().any(fell),
+                    RunIf::Always | RunIf::Expr(_) => true,
+                };
+                assert!(
+                    holds,
+                    "{step} started although its run_if does not hold: {needs:?}"
+                );
+            }
+            Event::StepSucceeded { step, .. } => {
+                assert!(succeeded.insert(step.clone()), "{step} succeeded twice")
+            }
+            Event::StepInvalidated { step, .. } => drop(succeeded.remove(step)),
+            _ => {}
+        }
+        state.fold(record).expect("the history folds without a gap");
+    }
+    let ends = run
+        .records
+        .iter()
+        .filter(|record| matches!(record.event, Event::RunFinished { .. }))
+        .count();
+    assert_eq!(ends, 1, "a run finishes once");
+    assert_eq!(state, *run.machine.state(), "what lives is what is read back");
+}
+
+/// Returns what a run came to: every step's state without its journey, and the outcome.
+fn result(run: &Run) -> (BTreeMap<StepId, StepState>, Option<Outcome>) {
+    let state = run.machine.state();
+    let steps = run
+        .plan
+        .steps
+        .iter()
+        .map(|step| (step.id.clone(), state.step(&step.id).state));
+    (steps.collect(), state.outcome)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_disturbed_run_ends_as_an_undisturbed_one(case in cases()) {
+        let undisturbed = World::new(&case, &[]).live();
+        check_history(&undisturbed);
+        let disturbed = World::new(&case, &case.tape).live();
+        check_history(&disturbed);
+        prop_assert_eq!(result(&disturbed), result(&undisturbed));
+    }
+}
+
+/// The cases would prove nothing if the tape hardly disturbed them.
+#[test]
+fn the_cases_are_disturbed_in_every_way() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for _ in 0..300 {
+        let case = cases().new_tree(&mut runner).unwrap().current();
+        for record in World::new(&case, &case.tape).live().records {
+            *seen.entry(record.event.name()).or_default() += 1;
+        }
+    }
+    for event in [
+        "run_adopted",
+        "step_reconciled",
+        "step_invalidated",
+        "step_failed",
+        "step_skipped",
+    ] {
+        assert!(
+            seen.get(event).is_some_and(|&count| count > 100),
+            "{event}: {seen:?}"
+        );
+    }
+}
