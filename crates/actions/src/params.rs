@@ -26,8 +26,6 @@ pub(crate) enum Kind {
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// `true` or `false`.
-    Flag,
     /// A list of names, or the word `all`.
     Names,
     /// A list of texts with at least one in it: a program and its arguments.
@@ -104,7 +102,7 @@ impl Kind {
     fn fault(self, value: &Value) -> Option<String> {
         let fits = match (self, value) {
             (_, Value::String(text)) if text.contains("${{") => true,
-            (Self::Text, Value::String(_)) | (Self::Flag, Value::Bool(_)) => true,
+            (Self::Text, Value::String(_)) => true,
             (Self::Word(words), Value::String(word)) => words.contains(&word.as_str()),
             (Self::Names, Value::String(word)) => word == "all",
             (Self::Names, Value::Array(names)) => names.iter().all(Value::is_string),
@@ -125,7 +123,6 @@ impl Kind {
         match self {
             Self::Text => "a text".to_owned(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
-            Self::Flag => "true or false".to_owned(),
             Self::Names => "a list of names, or all".to_owned(),
             Self::Words => "a list with a program and its arguments".to_owned(),
             Self::Period => "a length of time such as \"90s\" or \"15m\"".to_owned(),

@@ -24,6 +24,7 @@ use crate::params::{self, Field, Kind};
 use crate::put_back;
 use crate::shape::Shape;
 use crate::site::Site;
+use crate::snapshot::blocking;
 use crate::views;
 
 /// See the module's documentation.
@@ -128,27 +129,7 @@ impl Action for Restore {
             checkpoint: usable(checkpoint.as_ref(), &job),
             window: Window::default(),
         };
-        // The newest checkpoint, which need not be journaled yet: a window takes a fraction of a second.
-        let newest = Arc::new(Mutex::new(None));
-        let record = |restored: RestoreCheckpoint| {
-            let progress = json!(Progress { snapshot: job.snapshot.id, root: job.into.clone(), restored });
-            let newest = Arc::clone(&newest);
-            async move {
-                let due = cx.checkpoint_due();
-                if due {
-                    cx.checkpoint(progress.clone()).await?;
-                }
-                *newest.lock().unwrap_or_else(PoisonError::into_inner) = (!due).then_some(progress);
-                Ok(())
-            }
-        };
-        let report = restore::restore(&job.tiers, request, &copy::progress(cx), record, &cx.stop).await;
-        let unrecorded = newest.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(progress) = unrecorded.filter(|_| report.as_ref().map_or(true, |report| !report.lost.is_empty())) {
-            // However the attempt ended short of its goal, the next one goes on from here.
-            cx.checkpoint(progress).await?;
-        }
-        let report = report?;
+        let report = restored(cx, &job, request).await?;
         if !report.lost.is_empty() {
             return Err(lost(&job, &report));
         }
@@ -158,6 +139,47 @@ impl Action for Restore {
         self.tidy_up(&job).await;
         Ok(output(&job, &report))
     }
+}
+
+/// Restores the tree, journaling a checkpoint at most once a second and whenever the attempt ends short of
+/// its goal.
+async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Result<RestoreReport, Failure> {
+    // The newest checkpoint, where it is not journaled yet: a window takes a fraction of a second.
+    let newest = Arc::new(Mutex::new(None));
+    let record = {
+        let (cx, newest) = (cx.clone(), Arc::clone(&newest));
+        let (snapshot, root) = (job.snapshot.id, job.into.clone());
+        move |restored: RestoreCheckpoint| {
+            let progress = json!(Progress { snapshot, root: root.clone(), restored });
+            let (cx, newest) = (cx.clone(), Arc::clone(&newest));
+            async move {
+                let due = cx.checkpoint_due();
+                if due {
+                    cx.checkpoint(progress.clone()).await?;
+                }
+                *newest.lock().unwrap_or_else(PoisonError::into_inner) = (!due).then_some(progress);
+                Ok(())
+            }
+        }
+    };
+    // The vault's restore cannot move between threads while it waits, and is mostly file work anyway: it gets
+    // a thread of its own. Dropping this future stops it at its next look at the token.
+    let stop = cx.stop.child_token();
+    let _dropped = stop.clone().drop_guard();
+    let (tiers, sink, runtime) = (job.tiers.clone(), copy::progress(cx), tokio::runtime::Handle::current());
+    let report = blocking(move || {
+        Ok(runtime.block_on(restore::restore(&tiers, request, &sink, record, &stop)))
+    })
+    .await?;
+    let short = report.as_ref().map_or(true, |report| !report.lost.is_empty());
+    let unrecorded = newest.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let recorded = match unrecorded.filter(|_| short) {
+        Some(progress) => cx.checkpoint(progress).await,
+        None => Ok(()),
+    };
+    // Why the attempt ended says more than that its checkpoint could not be recorded.
+    let report = report?;
+    recorded.map(|()| report)
 }
 
 impl Restore {
