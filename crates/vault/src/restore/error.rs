@@ -4,6 +4,8 @@ use std::io;
 
 use rekindle_model::failure::{Failure, code};
 
+use crate::error::VaultError;
+
 use super::request::RestoreCheckpoint;
 use super::store::ContentError;
 
@@ -13,8 +15,8 @@ pub enum RestoreError {
     /// It was asked to stop.
     #[error("stopped on request; resume it to go on from its last checkpoint")]
     Interrupted {
-        /// How far it got.
-        checkpoint: Box<RestoreCheckpoint>,
+        /// How far it got; none if not even one window was complete.
+        checkpoint: Option<Box<RestoreCheckpoint>>,
     },
     /// The file system is full, or the quota is used up.
     #[error("no space left to write {path}; free some and resume")]
@@ -46,6 +48,9 @@ pub enum RestoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// The snapshot cannot be opened.
+    #[error(transparent)]
+    Vault(Box<VaultError>),
     /// The list of entries, or for now a chunk, cannot be read.
     #[error("the snapshot cannot be read: {0}")]
     Content(#[from] ContentError),
@@ -87,6 +92,7 @@ impl From<RestoreError> for Failure {
             RestoreError::Hostile { .. } => Self::permanent("hostile_snapshot", message),
             RestoreError::Obstructed { .. } => Self::permanent("obstructed", message),
             RestoreError::Glob { .. } => Self::permanent("bad_glob", message),
+            RestoreError::Vault(error) => error.into_failure(),
             RestoreError::Content(ContentError::Lost(_)) => Self::permanent(code::DATA_LOST, message),
             RestoreError::Content(ContentError::Unavailable(_)) => Self::transient(code::TIER_UNAVAILABLE, message),
             RestoreError::Checkpoint(failure) => failure,

@@ -1,4 +1,4 @@
-//! Restoring a snapshot into a root folder, in windows that a kill costs at most one of.
+//! Restoring a snapshot into a root folder, in windows, of which a kill costs at most one.
 //!
 //! The entry stream is taken in bounded windows. A window's files are built beside their targets, made
 //! durable with one `syncfs`, renamed, and made durable again; only then is the checkpoint handed out that
@@ -7,17 +7,36 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`store`] | what restore needs of a snapshot: its records, and the bytes of a chunk |
 //! | [`request`] | what is asked for, how far it got, and what came of it |
 //! | [`error`] | why a restore stops |
+//! | [`store`] | what restore needs of a snapshot: its records, and the bytes of a chunk |
+//! | `include` | which entries are restored, and whether the stream is a tree at all |
+//! | `plan` | cutting the stream into windows, and large files into stretches |
+//! | `run` | the windows, one after the other |
+//! | `ground`, `build` | everything that touches the root: links and folders, and files |
+//! | `folders` | the second pass |
+//! | `inspect` | whether what stands in a root is already the snapshot |
 //!
-//! Nothing is written outside the root: every step below it is resolved by the kernel with
-//! `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`, and a stream whose entries do not form a tree is refused.
+//! Nothing is written outside the root: the kernel resolves every folder beneath it without links, and a
+//! stream whose entries do not form a tree is refused. `syncfs` covers the root's own file system; a root
+//! with another one mounted inside is outside the promise.
 
+mod build;
 pub mod error;
+mod folders;
+mod ground;
+mod include;
+mod inspect;
+mod plan;
 pub mod request;
+mod run;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 pub use error::RestoreError;
-pub use request::{LostFile, Position, RestoreCheckpoint, RestoreProgress, RestoreReport, RestoreRequest, Window};
-pub use store::{ChunkSpan, ContentError, ContentStore, EntryCursor, FileRecord, Place};
+pub use ground::PARTIAL_PREFIX;
+pub use inspect::{Aspect, Difference, Inspection, inspect, inspect_from};
+pub use request::{LostFile, Position, RestoreCheckpoint, RestoreReport, RestoreRequest, Window};
+pub use run::{restore, restore_from};
+pub use store::{ContentError, ContentStore, EntryCursor};

@@ -40,31 +40,48 @@ pub struct RestoreRequest {
 }
 
 /// A place in the entry stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// Entries of the stream that are complete, included or not.
-    pub entries: u64,
-    /// Bytes of the next entry that stand in its partial file; 0 unless it is a file larger than a window.
+    /// Where in the stream the next record begins, as the snapshot's reader counts.
+    pub stream: u64,
+    /// The folder that the place is in; the folders above it were checked to be folders.
+    pub inside: TreePath,
+    /// Bytes of the next record's file that stand in its partial file; 0 unless it is larger than a window.
     pub offset: u64,
 }
 
 /// How far a restore got: all before `position` is durable on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreCheckpoint {
     /// The place in the stream.
     pub position: Position,
     /// Files complete.
     pub files: u64,
-    /// Folders made.
-    pub dirs: u64,
     /// Symbolic links made.
     pub symlinks: u64,
+    /// Bytes of the files that were begun.
+    pub bytes_total: u64,
     /// Bytes of content that stand on disk, those of the partial file too.
     pub bytes_done: u64,
     /// Entries whose owner could not be set.
     pub owners_unset: u64,
     /// Files lost so far; grows with each, since none may be forgotten.
     pub lost: Vec<LostFile>,
+}
+
+impl RestoreCheckpoint {
+    /// Returns the checkpoint of a restore that has done nothing.
+    pub(super) fn beginning() -> Self {
+        Self {
+            position: Position { stream: 0, inside: TreePath::ROOT, offset: 0 },
+            files: 0,
+            symlinks: 0,
+            bytes_total: 0,
+            bytes_done: 0,
+            owners_unset: 0,
+            lost: Vec::new(),
+        }
+    }
 }
 
 /// A file of which some content is in no tier. Nothing stands at its path that was not there before.
@@ -78,10 +95,10 @@ pub struct LostFile {
     pub why: String,
 }
 
-/// What a restore did. `bytes_written + bytes_kept` + the sizes of `lost` = `bytes_total`.
+/// What a restore did. Where nothing is lost, `bytes_written + bytes_kept` = `bytes_total`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreReport {
-    /// Files that stand complete.
+    /// Files that stand complete, those of earlier calls too.
     pub files: u64,
     /// Folders that stand.
     pub dirs: u64,
@@ -89,21 +106,13 @@ pub struct RestoreReport {
     pub symlinks: u64,
     /// Bytes of content in the included part of the snapshot.
     pub bytes_total: u64,
-    /// Bytes of content that this call wrote; stretches of zeros left as holes count.
+    /// Bytes of content that this call put into files; stretches of zeros are left as holes and count, and
+    /// so do bytes of a file that turned out to be lost, or had to be made twice.
     pub bytes_written: u64,
     /// Bytes of content that stood already: before the checkpoint, or found right.
     pub bytes_kept: u64,
     /// Entries whose owner could not be set, for want of privilege.
     pub owners_unset: u64,
-    /// Files that no tier could give.
+    /// Files that no location could give.
     pub lost: Vec<LostFile>,
-}
-
-/// How far the running call is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestoreProgress {
-    /// Bytes of content done, kept ones included.
-    pub bytes_done: u64,
-    /// Entries of the stream passed.
-    pub entries_done: u64,
 }

@@ -1,66 +1,82 @@
 //! What restore needs of a snapshot, so that it can be tested without a vault.
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use rekindle_model::entry::Entry;
-use rekindle_model::id::Hash32;
 
-/// A stretch of a file's content that is stored as one chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChunkSpan {
-    /// The chunk's id.
-    pub id: Hash32,
-    /// Its length in bytes, before compression.
-    pub len: u32,
-}
-
-/// One entry with what is needed to write its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileRecord {
-    /// The entry.
-    pub entry: Entry,
-    /// Plain (unkeyed) BLAKE3 of a file's whole content; zero for a folder or a symbolic link.
-    pub content: Hash32,
-    /// A file's content in order; the lengths add up to its size.
-    pub chunks: Vec<ChunkSpan>,
-}
-
-/// Where a chunk is stored: chunks are fetched in this order within a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The pack.
-    pub pack: Hash32,
-    /// The first byte in it.
-    pub offset: u64,
-}
+use crate::error::VaultError;
+use crate::object::ChunkRef;
+use crate::reader::{ChunkPlace, EntryStream, SnapshotReader};
+use crate::snapshot::EntryRecord;
 
 /// Why a record or a chunk cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    /// Every tier was asked, and none has a whole copy: what needs it is lost.
-    #[error("no tier has a whole copy of it: {0}")]
+    /// Every location was asked, and none has a whole copy: what needs it is lost.
+    #[error("{0}")]
     Lost(String),
     /// It may be there later: the restore stops and can be resumed.
-    #[error("it cannot be read now: {0}")]
+    #[error("{0}")]
     Unavailable(String),
 }
 
 /// The records of a snapshot, in the order of their paths.
 #[async_trait]
-pub trait EntryCursor: Send {
+pub trait EntryCursor: Send + Sync {
     /// Returns the next record, or none at the end.
-    async fn next(&mut self) -> Result<Option<FileRecord>, ContentError>;
+    async fn next(&mut self) -> Result<Option<EntryRecord>, ContentError>;
+
+    /// Returns where the next record begins, for [`ContentStore::cursor`].
+    fn position(&self) -> u64;
 }
 
-/// One snapshot: its records and the bytes of its chunks, whichever tier they come from.
+/// One snapshot: its records and the bytes of its chunks, whichever location they come from.
 #[async_trait]
 pub trait ContentStore: Send + Sync {
-    /// Returns a cursor that stands after the first `skip` records.
-    async fn cursor(&self, skip: u64) -> Result<Box<dyn EntryCursor>, ContentError>;
+    /// Returns a cursor at a position that an earlier one told; 0 is the beginning.
+    fn cursor(&self, position: u64) -> Box<dyn EntryCursor>;
 
-    /// Returns the plain bytes of a chunk, checked against its id.
-    async fn chunk(&self, chunk: ChunkSpan) -> Result<Bytes, ContentError>;
+    /// Returns the plain bytes of a chunk, checked against its id and length.
+    async fn chunk(&self, chunk: &ChunkRef) -> Result<Vec<u8>, ContentError>;
 
-    /// Returns where a chunk is stored, if that is known.
-    fn place(&self, chunk: ChunkSpan) -> Option<Place>;
+    /// Returns where a chunk is stored, if that is known; within a window chunks are fetched in this order.
+    fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace>;
+
+    /// Returns the bytes of all files.
+    fn bytes(&self) -> u64;
+}
+
+#[async_trait]
+impl EntryCursor for EntryStream {
+    async fn next(&mut self) -> Result<Option<EntryRecord>, ContentError> {
+        Self::next(self).await.map_err(told)
+    }
+
+    fn position(&self) -> u64 {
+        Self::position(self)
+    }
+}
+
+#[async_trait]
+impl ContentStore for SnapshotReader {
+    fn cursor(&self, position: u64) -> Box<dyn EntryCursor> {
+        Box::new(self.entries_at(position))
+    }
+
+    async fn chunk(&self, chunk: &ChunkRef) -> Result<Vec<u8>, ContentError> {
+        Self::chunk(self, chunk).await.map_err(told)
+    }
+
+    fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace> {
+        Self::place(self, chunk)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.snapshot().bytes
+    }
+}
+
+fn told(error: VaultError) -> ContentError {
+    match error {
+        VaultError::ChunkLost { .. } | VaultError::Object { .. } => ContentError::Lost(error.to_string()),
+        other => ContentError::Unavailable(other.to_string()),
+    }
 }

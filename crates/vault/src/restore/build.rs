@@ -1,0 +1,190 @@
+//! Files: found right, or built beside their target.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+
+use rekindle_model::entry::{Entry, EntryKind};
+use rekindle_model::id::Hash32;
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
+
+use crate::snapshot::EntryRecord;
+
+use super::error::RestoreError;
+use super::ground::{Ground, Spot, kind, owner_set, times};
+
+/// Bytes that are read at once while a file is hashed: between two the stop token is looked at.
+const READ_AT_ONCE: usize = 1 << 20;
+
+const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// What stands of a file before it is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// All of it, under its name and with its metadata.
+    Whole {
+        /// Whether its owner could be set.
+        owned: bool,
+    },
+    /// All of its bytes, in the partial file of an attempt that did not get to rename it.
+    Built,
+    /// Nothing that can be used.
+    Nothing,
+}
+
+impl Ground {
+    /// Looks whether a file stands already, by size and content; its metadata is set right if it does.
+    pub(super) fn standing(
+        &self,
+        record: &EntryRecord,
+        stop: &CancellationToken,
+    ) -> Result<Standing, RestoreError> {
+        let spot = self.spot(&record.entry.path)?;
+        if let Some(file) = open_if_file(&spot, &spot.name)?
+            && holds(&file, record, &spot, stop)?
+        {
+            let owned = dress(&file, &record.entry, &spot)?;
+            spot.remove_name(&self.partial_name(&record.entry.path)?)?;
+            return Ok(Standing::Whole { owned });
+        }
+        match self.built(record, stop)? {
+            true => Ok(Standing::Built),
+            false => Ok(Standing::Nothing),
+        }
+    }
+
+    /// Returns whether the partial file has the bytes of the record.
+    pub(super) fn built(&self, record: &EntryRecord, stop: &CancellationToken) -> Result<bool, RestoreError> {
+        let spot = self.spot(&record.entry.path)?;
+        match open_if_file(&spot, &self.partial_name(&record.entry.path)?)? {
+            Some(file) => holds(&file, record, &spot, stop),
+            None => Ok(false),
+        }
+    }
+
+    /// Begins a partial file, empty and of full length; what an earlier attempt left of it goes.
+    pub(super) fn begin(&self, entry: &Entry) -> Result<(), RestoreError> {
+        let spot = self.spot(&entry.path)?;
+        let partial = self.partial_name(&entry.path)?;
+        spot.remove_name(&partial)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | SAFELY;
+        let made = rustix::fs::openat(&spot.folder, &partial, flags, Mode::RUSR | Mode::WUSR)
+            .and_then(|file| rustix::fs::ftruncate(&file, size_of(entry)));
+        made.map_err(|why| RestoreError::io("begin", &spot.shown, why))
+    }
+
+    /// Goes on with a partial file of which the first `offset` bytes stand; what is beyond is dropped.
+    /// Returns whether it was there.
+    pub(super) fn go_on(&self, entry: &Entry, offset: u64) -> Result<bool, RestoreError> {
+        let spot = self.spot(&entry.path)?;
+        let partial = self.partial_name(&entry.path)?;
+        let gone_on = rustix::fs::openat(&spot.folder, &partial, OFlags::WRONLY | SAFELY, Mode::empty())
+            .and_then(|file| {
+                let stat = rustix::fs::fstat(&file)?;
+                if kind(&stat) != FileType::RegularFile || u64::try_from(stat.st_size).unwrap_or(0) < offset {
+                    return Ok(false);
+                }
+                rustix::fs::ftruncate(&file, offset)?;
+                rustix::fs::ftruncate(&file, size_of(entry))?;
+                Ok(true)
+            });
+        match gone_on {
+            Err(Errno::NOENT | Errno::LOOP | Errno::ACCESS | Errno::NXIO) => Ok(false),
+            result => result.map_err(|why| RestoreError::io("go on with", &spot.shown, why)),
+        }
+    }
+
+    /// Writes a stretch of a partial file. Zeros stay a hole: the file was empty there.
+    pub(super) fn write(&self, entry: &Entry, offset: u64, bytes: &[u8]) -> Result<(), RestoreError> {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        let spot = self.spot(&entry.path)?;
+        let partial = self.partial_name(&entry.path)?;
+        let file = rustix::fs::openat(&spot.folder, &partial, OFlags::WRONLY | SAFELY, Mode::empty())
+            .map_err(|why| RestoreError::io("write", &spot.shown, why))?;
+        File::from(file).write_all_at(bytes, offset).map_err(|why| RestoreError::io("write", &spot.shown, why))
+    }
+
+    /// Gives the finished partial file its metadata. Returns whether its owner could be set.
+    pub(super) fn dress_built(&self, entry: &Entry) -> Result<bool, RestoreError> {
+        let spot = self.spot(&entry.path)?;
+        let file = open_if_file(&spot, &self.partial_name(&entry.path)?)?;
+        let file = file.ok_or_else(|| RestoreError::io("finish", &spot.shown, ErrorKind::NotFound))?;
+        dress(&file, entry, &spot)
+    }
+
+    /// Gives the finished, durable partial file its name.
+    pub(super) fn place(&self, entry: &Entry) -> Result<(), RestoreError> {
+        self.spot(&entry.path)?.rename_from(&self.partial_name(&entry.path)?)
+    }
+
+    /// Drops the partial file of a file that is lost.
+    pub(super) fn drop_partial(&self, entry: &Entry) -> Result<(), RestoreError> {
+        self.spot(&entry.path)?.remove_name(&self.partial_name(&entry.path)?)
+    }
+}
+
+/// Opens what stands under a name if it is a regular file that may be read.
+pub(super) fn open_if_file(spot: &Spot, name: &std::ffi::CString) -> Result<Option<File>, RestoreError> {
+    // Looked at first: opening a FIFO or a device for reading can have effects of its own.
+    match rustix::fs::statat(&spot.folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if kind(&stat) == FileType::RegularFile => {}
+        Ok(_) | Err(Errno::NOENT) => return Ok(None),
+        Err(why) => return Err(RestoreError::io("look at", &spot.shown, why)),
+    }
+    match rustix::fs::openat(&spot.folder, name, OFlags::RDONLY | SAFELY, Mode::empty()) {
+        Ok(file) => Ok(Some(File::from(file))),
+        Err(Errno::NOENT | Errno::LOOP | Errno::ACCESS) => Ok(None),
+        Err(why) => Err(RestoreError::io("open", &spot.shown, why)),
+    }
+}
+
+/// Returns whether a file has the size and the bytes of a record.
+pub(super) fn holds(
+    file: &File,
+    record: &EntryRecord,
+    spot: &Spot,
+    stop: &CancellationToken,
+) -> Result<bool, RestoreError> {
+    let failed = |why| RestoreError::io("read", &spot.shown, why);
+    if file.metadata().map_err(failed)?.len() != size_of(&record.entry) {
+        return Ok(false);
+    }
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; READ_AT_ONCE];
+    let mut file = file;
+    loop {
+        if stop.is_cancelled() {
+            return Err(RestoreError::Interrupted { checkpoint: None });
+        }
+        let read = file.read(&mut buffer).map_err(failed)?;
+        match buffer.get(..read) {
+            Some(bytes) if !bytes.is_empty() => hasher.update(bytes),
+            _ => break,
+        };
+    }
+    Ok(record.content == Some(Hash32(*hasher.finalize().as_bytes())))
+}
+
+/// Owner first, since setting it takes set-uid bits away; time last.
+fn dress(file: &File, entry: &Entry, spot: &Spot) -> Result<bool, RestoreError> {
+    let set = rustix::fs::fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
+    let owned = owner_set(set, &spot.shown)?;
+    // Without the owner a set-id bit would lend the rights of whoever restores.
+    let mode = if owned { entry.mode & 0o7777 } else { entry.mode & 0o1777 };
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+        .map_err(|why| RestoreError::io("set the mode of", &spot.shown, why))?;
+    rustix::fs::futimens(file, &times(entry))
+        .map_err(|why| RestoreError::io("set the time of", &spot.shown, why))?;
+    Ok(owned)
+}
+
+fn size_of(entry: &Entry) -> u64 {
+    match entry.kind {
+        EntryKind::File { size } => size,
+        _ => 0,
+    }
+}

@@ -1,0 +1,97 @@
+//! The second pass: folders get their mode, owner and time once nothing is written into them any more.
+//!
+//! A folder is done after what lies within it, since its own mode may close it. Only the folders on the way
+//! are held. The pass is short and always made for the whole tree, so a resume needs to know nothing of it.
+
+use std::sync::Arc;
+
+use rekindle_model::entry::{Entry, EntryKind};
+use tokio_util::sync::CancellationToken;
+
+use super::error::RestoreError;
+use super::ground::Ground;
+use super::include::{Include, Outline, is_within};
+use super::run::blocking;
+use super::store::ContentStore;
+
+/// Folders handed to the file system at once.
+const BATCH: usize = 1024;
+
+enum Step {
+    /// Make sure that the owner may go through it.
+    Open(Entry),
+    /// Give it what its entry says.
+    Finish(Entry),
+}
+
+struct Level {
+    entry: Entry,
+    /// Whether it, or something within it, is included.
+    wanted: bool,
+}
+
+/// Returns how many folders stand, and of how many the owner could not be set.
+pub(super) async fn finish(
+    store: &dyn ContentStore,
+    ground: &Arc<Ground>,
+    include: Include,
+    stop: &CancellationToken,
+) -> Result<(u64, u64), RestoreError> {
+    let all = include.all();
+    let mut outline = Outline::at(include, &rekindle_model::entry::TreePath::ROOT);
+    let mut cursor = store.cursor(0);
+    let mut levels: Vec<Level> = Vec::new();
+    let mut steps = Vec::new();
+    let (mut dirs, mut unowned) = (0, 0);
+    loop {
+        let record = cursor.next().await?;
+        let path = record.as_ref().map(|record| record.entry.path.clone());
+        let left = |level: &Level| !path.as_ref().is_some_and(|path| is_within(path.as_bytes(), level.entry.path.as_bytes()));
+        while levels.last().is_some_and(left) {
+            // The root's own metadata belongs to whoever asked for only a part of the tree.
+            let level = levels.pop().filter(|level| level.wanted && (all || !level.entry.path.is_root()));
+            steps.extend(level.map(|level| Step::Finish(level.entry)));
+        }
+        let ended = record.is_none();
+        if let Some(record) = record {
+            let taken = outline.admit(&record)?;
+            if record.entry.kind == EntryKind::Dir {
+                levels.push(Level { entry: record.entry, wanted: false });
+            }
+            if taken {
+                for level in levels.iter_mut().filter(|level| !level.wanted) {
+                    level.wanted = true;
+                    steps.push(Step::Open(level.entry.clone()));
+                }
+            }
+        }
+        if steps.len() >= BATCH || ended {
+            if stop.is_cancelled() {
+                return Err(RestoreError::Interrupted { checkpoint: None });
+            }
+            let (ground, batch) = (Arc::clone(ground), std::mem::take(&mut steps));
+            let (finished, refused) = blocking(move || apply(&ground, batch)).await?;
+            (dirs, unowned) = (dirs + finished, unowned + refused);
+        }
+        if ended {
+            let ground = Arc::clone(ground);
+            blocking(move || ground.sync()).await?;
+            return Ok((dirs, unowned));
+        }
+    }
+}
+
+fn apply(ground: &Ground, batch: Vec<Step>) -> Result<(u64, u64), RestoreError> {
+    let (mut dirs, mut unowned) = (0, 0);
+    for step in batch {
+        match step {
+            Step::Open(entry) if entry.path.is_root() => {}
+            Step::Open(entry) => ground.make_folder(&entry.path)?,
+            Step::Finish(entry) => {
+                dirs += 1;
+                unowned += u64::from(!ground.finish_folder(&entry)?);
+            }
+        }
+    }
+    Ok((dirs, unowned))
+}

@@ -1,0 +1,288 @@
+//! The root folder, and the only way to touch anything beneath it.
+//!
+//! The folder of an entry is opened by `openat2` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`, and the entry
+//! is then named relative to it by its last name alone, never followed.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rekindle_model::entry::{Entry, EntryKind, TreePath};
+use rekindle_model::id::SnapshotId;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::error::RestoreError;
+use super::include::parent_of;
+
+/// What the name of a file under construction begins with.
+pub const PARTIAL_PREFIX: &str = ".rekindle-partial-";
+
+/// The longest path that is resolved in one call: the kernel takes 4096 bytes with the closing zero.
+const PATH_PIECE: usize = 3800;
+
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A root folder that is open.
+#[derive(Debug)]
+pub(super) struct Ground {
+    root: OwnedFd,
+    shown: PathBuf,
+    snapshot: SnapshotId,
+}
+
+/// An entry's folder, its name there, and its path as people see it.
+pub(super) struct Spot {
+    pub(super) folder: OwnedFd,
+    pub(super) name: CString,
+    pub(super) shown: String,
+}
+
+impl Ground {
+    /// Opens the root; makes it, and what is above it, if asked to.
+    pub(super) fn open(root: &Path, snapshot: SnapshotId, make: bool) -> Result<Self, RestoreError> {
+        let shown = root.display().to_string();
+        if make {
+            std::fs::create_dir_all(root).map_err(|why| RestoreError::io("make the folder", &shown, why))?;
+        }
+        let opened = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let opened = opened.map_err(|why| RestoreError::io("open", &shown, why))?;
+        Ok(Self { root: opened, shown: root.to_owned(), snapshot })
+    }
+
+    /// Makes all that was written to the root's file system durable.
+    pub(super) fn sync(&self) -> Result<(), RestoreError> {
+        rustix::fs::syncfs(&self.root).map_err(|why| RestoreError::io("sync", &self.shown.display().to_string(), why))
+    }
+
+    /// Returns an entry's folder and name. The root itself is `.` in itself.
+    pub(super) fn spot(&self, path: &TreePath) -> Result<Spot, RestoreError> {
+        let shown = self.shown.join(path.display()).display().to_string();
+        let folder = self.folder(parent_of(path)).map_err(|why| match why {
+            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => {
+                RestoreError::Obstructed { path: shown.clone(), why: "something other than a folder is above it" }
+            }
+            why => RestoreError::io("open the folder of", &shown, why),
+        })?;
+        let bytes = path.as_bytes();
+        let name = bytes.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty()).unwrap_or(b".");
+        let name = CString::new(name)
+            .map_err(|_| RestoreError::Hostile { path: path.display(), why: "its name has a zero byte in it" })?;
+        Ok(Spot { folder, name, shown })
+    }
+
+    fn folder(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let mut folder = rustix::fs::openat(&self.root, c".", FOLDER, Mode::empty())?;
+        let mut rest = path;
+        while !rest.is_empty() {
+            let cut = match rest.get(..PATH_PIECE) {
+                None => rest.len(),
+                Some(piece) => piece.iter().rposition(|byte| *byte == b'/').unwrap_or(piece.len()),
+            };
+            folder = beneath(&folder, rest.get(..cut).unwrap_or_default())?;
+            rest = rest.get(cut + 1..).unwrap_or_default();
+        }
+        Ok(folder)
+    }
+
+    /// Returns the name under which a file is built. It depends on the snapshot, so that no entry of an
+    /// honest snapshot can have it, even if partial files were once captured.
+    pub(super) fn partial_name(&self, path: &TreePath) -> Result<CString, RestoreError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.snapshot.as_bytes()).update(path.as_bytes());
+        let hash = hasher.finalize().to_hex();
+        CString::new(format!("{PARTIAL_PREFIX}{}", hash.get(..24).unwrap_or_default()))
+            .map_err(|why| RestoreError::Broken(why.to_string()))
+    }
+
+    /// Makes a folder whose content can be written by its owner; its own mode comes last, when all is there.
+    pub(super) fn make_folder(&self, path: &TreePath) -> Result<(), RestoreError> {
+        let spot = self.spot(path)?;
+        match rustix::fs::mkdirat(&spot.folder, &spot.name, Mode::RWXU) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => {}
+            Err(why) => return Err(RestoreError::io("make the folder", &spot.shown, why)),
+        }
+        let stat = spot.stat()?;
+        if stat.is_some_and(|stat| kind(&stat) == FileType::Directory) {
+            let closed = stat.is_some_and(|stat| stat.st_mode & 0o700 != 0o700);
+            return if closed { spot.set_folder_mode(0o700) } else { Ok(()) };
+        }
+        spot.remove()?;
+        rustix::fs::mkdirat(&spot.folder, &spot.name, Mode::RWXU)
+            .map_err(|why| RestoreError::io("make the folder", &spot.shown, why))
+    }
+
+    /// Makes a symbolic link, or keeps an equal one. Returns whether its owner could be set.
+    pub(super) fn make_link(&self, entry: &Entry, target: &[u8]) -> Result<bool, RestoreError> {
+        let spot = self.spot(&entry.path)?;
+        let stands = rustix::fs::readlinkat(&spot.folder, &spot.name, Vec::new());
+        if stands.is_ok_and(|stands| stands.as_bytes() == target) {
+            return spot.dress_link(&spot.name, entry);
+        }
+        let partial = self.partial_name(&entry.path)?;
+        spot.remove_name(&partial)?;
+        let target = CString::new(target)
+            .map_err(|_| RestoreError::Hostile { path: entry.path.display(), why: "its target has a zero byte" })?;
+        rustix::fs::symlinkat(&target, &spot.folder, &partial)
+            .map_err(|why| RestoreError::io("make the link", &spot.shown, why))?;
+        let owned = spot.dress_link(&partial, entry)?;
+        spot.rename_from(&partial)?;
+        Ok(owned)
+    }
+
+    /// Gives a folder the owner, mode and time of its entry. Returns whether its owner could be set.
+    pub(super) fn finish_folder(&self, entry: &Entry) -> Result<bool, RestoreError> {
+        let spot = self.spot(&entry.path)?;
+        let owned = spot.set_owner(&spot.name, entry)?;
+        spot.set_folder_mode(entry.mode)?;
+        spot.set_times(&spot.name, entry)?;
+        Ok(owned)
+    }
+}
+
+impl Spot {
+    /// Returns what stands here, unfollowed; none if nothing does.
+    pub(super) fn stat(&self) -> Result<Option<Stat>, RestoreError> {
+        match rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(why) => Err(RestoreError::io("look at", &self.shown, why)),
+        }
+    }
+
+    /// Removes what stands here if it is not a folder with content.
+    pub(super) fn remove(&self) -> Result<(), RestoreError> {
+        self.remove_name(&self.name)
+    }
+
+    pub(super) fn remove_name(&self, name: &CString) -> Result<(), RestoreError> {
+        let removed = match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => rustix::fs::unlinkat(&self.folder, name, AtFlags::REMOVEDIR),
+            result => result,
+        };
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(RestoreError::Obstructed {
+                path: self.shown.clone(),
+                why: "a folder with content stands where the snapshot has something else",
+            }),
+            Err(why) => Err(RestoreError::io("replace", &self.shown, why)),
+        }
+    }
+
+    /// Gives what was built under `partial` its name. A folder in the way goes if it is empty.
+    pub(super) fn rename_from(&self, partial: &CString) -> Result<(), RestoreError> {
+        let rename = || rustix::fs::renameat(&self.folder, partial, &self.folder, &self.name);
+        match rename() {
+            Err(Errno::ISDIR) => {
+                self.remove()?;
+                rename().map_err(|why| RestoreError::io("rename to", &self.shown, why))
+            }
+            result => result.map_err(|why| RestoreError::io("rename to", &self.shown, why)),
+        }
+    }
+
+    /// Sets the mode of a folder that may be closed even to its owner, through its handle.
+    fn set_folder_mode(&self, mode: u32) -> Result<(), RestoreError> {
+        let set = rustix::fs::openat(&self.folder, &self.name, FOLDER, Mode::empty()).and_then(|folder| {
+            let handle = format!("/proc/self/fd/{}", folder.as_raw_fd());
+            rustix::fs::chmod(handle, Mode::from_raw_mode(mode & 0o7777))
+        });
+        set.map_err(|why| RestoreError::io("set the mode of", &self.shown, why))
+    }
+
+    fn dress_link(&self, name: &CString, entry: &Entry) -> Result<bool, RestoreError> {
+        let owned = self.set_owner(name, entry)?;
+        self.set_times(name, entry)?;
+        Ok(owned)
+    }
+
+    /// Returns whether the owner is the entry's afterwards.
+    fn set_owner(&self, name: &CString, entry: &Entry) -> Result<bool, RestoreError> {
+        let (owner, group) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
+        let set = rustix::fs::chownat(&self.folder, name, owner, group, AtFlags::SYMLINK_NOFOLLOW);
+        owner_set(set, &self.shown)
+    }
+
+    fn set_times(&self, name: &CString, entry: &Entry) -> Result<(), RestoreError> {
+        rustix::fs::utimensat(&self.folder, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|why| RestoreError::io("set the time of", &self.shown, why))
+    }
+}
+
+/// Tells a refused owner, which is reported, from an error, which stops.
+pub(super) fn owner_set(set: Result<(), Errno>, shown: &str) -> Result<bool, RestoreError> {
+    match set {
+        Ok(()) => Ok(true),
+        // The last: file systems without owners, and ids outside a user namespace.
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) => Ok(false),
+        Err(why) => Err(RestoreError::io("set the owner of", shown, why)),
+    }
+}
+
+pub(super) fn times(entry: &Entry) -> Timestamps {
+    let modified = Timespec { tv_sec: entry.mtime_s, tv_nsec: entry.mtime_ns.into() };
+    Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT }, last_modification: modified }
+}
+
+/// Returns the type of what was looked at.
+pub(super) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Returns whether an entry is of the type that was found.
+pub(super) fn is_kind(stat: &Stat, entry: &EntryKind) -> bool {
+    let expected = match entry {
+        EntryKind::File { .. } => FileType::RegularFile,
+        EntryKind::Dir => FileType::Directory,
+        EntryKind::Symlink { .. } => FileType::Symlink,
+    };
+    kind(stat) == expected
+}
+
+/// Opens a folder beneath another, through no link. Where the kernel or a sandbox has no `openat2`, name by
+/// name: names of a tree never are `..`, so that is as safe, only slower.
+fn beneath(folder: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match rustix::fs::openat2(folder, path, FOLDER, Mode::empty(), resolve) {
+            // A rename somewhere on the way: the kernel could not vouch for it, and asks to try again.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::NOSYS) => return name_by_name(folder, path),
+            result => return result,
+        }
+    }
+}
+
+fn name_by_name(folder: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut deeper = rustix::fs::openat(folder, c".", FOLDER, Mode::empty())?;
+    for name in path.split(|byte| *byte == b'/') {
+        if name == b".." {
+            return Err(Errno::XDEV);
+        }
+        deeper = rustix::fs::openat(&deeper, name, FOLDER, Mode::empty())?;
+    }
+    Ok(deeper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_way_of_opening_a_folder_follows_a_link_or_leaves_the_root() {
+        let room = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(room.path().join("root/a/b")).unwrap();
+        std::fs::create_dir(room.path().join("outside")).unwrap();
+        std::os::unix::fs::symlink("../../outside", room.path().join("root/a/link")).unwrap();
+        std::os::unix::fs::symlink("b", room.path().join("root/a/inner")).unwrap();
+        let root = rustix::fs::open(room.path().join("root"), FOLDER, Mode::empty()).unwrap();
+        for open in [beneath, name_by_name] {
+            assert!(open(&root, b"a/b").is_ok());
+            assert!(open(&root, b"a/link").is_err());
+            assert!(open(&root, b"a/inner").is_err());
+            assert!(open(&root, b"a/../..").is_err());
+        }
+    }
+}

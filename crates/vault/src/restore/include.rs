@@ -1,0 +1,148 @@
+//! Which entries are restored, and whether the stream is a tree at all.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use rekindle_model::entry::{EntryKind, TreePath};
+
+use crate::snapshot::EntryRecord;
+
+use super::error::RestoreError;
+
+/// The globs of a request; all is included if there are none.
+#[derive(Clone, Debug)]
+pub(super) struct Include(Option<GlobSet>);
+
+impl Include {
+    pub(super) fn new(patterns: &[String]) -> Result<Self, RestoreError> {
+        if patterns.is_empty() {
+            return Ok(Self(None));
+        }
+        let mut builder = GlobSetBuilder::new();
+        for pattern in patterns {
+            let bad =
+                |why: globset::Error| RestoreError::Glob { glob: pattern.clone(), why: why.kind().to_string() };
+            let trimmed = pattern.trim_matches('/');
+            let anchored = pattern.trim_end_matches('/').contains('/');
+            let whole = if anchored { trimmed.to_owned() } else { format!("**/{trimmed}") };
+            builder.add(GlobBuilder::new(&whole).literal_separator(true).build().map_err(bad)?);
+        }
+        let bad = |why: globset::Error| RestoreError::Glob { glob: patterns.join(" "), why: why.kind().to_string() };
+        Ok(Self(Some(builder.build().map_err(bad)?)))
+    }
+
+    /// Returns whether everything is included.
+    pub(super) fn all(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn matches(&self, path: &TreePath) -> bool {
+        self.0.as_ref().is_none_or(|set| set.is_match(Path::new(OsStr::from_bytes(path.as_bytes()))))
+    }
+}
+
+/// The folders on the way to where the stream is.
+///
+/// An entry is admitted only beneath a folder of the same stream. So a stream that gives a link and then a
+/// file beneath it is refused before anything of it is written, whatever the file system would have done.
+#[derive(Debug)]
+pub(super) struct Outline {
+    include: Include,
+    folders: Vec<Folder>,
+    last: Option<TreePath>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: TreePath,
+    /// Whether a glob took the folder with all its content.
+    taken: bool,
+    /// Whether it was made already.
+    made: bool,
+}
+
+impl Outline {
+    /// Returns the outline at a place whose upper folders were checked before.
+    pub(super) fn at(include: Include, inside: &TreePath) -> Self {
+        let mut outline = Self { include, folders: Vec::new(), last: None };
+        let bytes = inside.as_bytes();
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        for end in ends.chain((!bytes.is_empty()).then_some(bytes.len())) {
+            if let Ok(path) = TreePath::new(bytes.get(..end).unwrap_or_default()) {
+                outline.enter(path);
+            }
+        }
+        outline
+    }
+
+    /// Checks that a record belongs where it stands; returns whether it is to be restored.
+    pub(super) fn admit(&mut self, record: &EntryRecord) -> Result<bool, RestoreError> {
+        let path = &record.entry.path;
+        let hostile = |why| RestoreError::Hostile { path: path.display(), why };
+        if self.last.as_ref().is_some_and(|last| last >= path) {
+            return Err(hostile("it does not follow the entry before it"));
+        }
+        self.last = Some(path.clone());
+        if path.is_root() {
+            return match record.entry.kind {
+                EntryKind::Dir => Ok(self.include.all()),
+                _ => Err(hostile("the root of the tree is not a folder")),
+            };
+        }
+        let parent = parent_of(path);
+        while self.folders.last().is_some_and(|folder| !is_within(parent, folder.path.as_bytes())) {
+            self.folders.pop();
+        }
+        if self.folders.last().map_or(&b""[..], |folder| folder.path.as_bytes()) != parent {
+            return Err(hostile("what it stands beneath is not a folder of the snapshot"));
+        }
+        if let EntryKind::File { size } = record.entry.kind {
+            let sum: u64 = record.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+            if sum != size || record.content.is_none() {
+                return Err(hostile("its content does not add up to its size"));
+            }
+        }
+        let taken = self.folders.last().is_some_and(|folder| folder.taken) || self.include.matches(path);
+        if record.entry.kind == EntryKind::Dir {
+            self.folders.push(Folder { path: path.clone(), taken, made: false });
+        }
+        Ok(taken)
+    }
+
+    fn enter(&mut self, path: TreePath) {
+        let taken = self.folders.last().is_some_and(|folder| folder.taken) || self.include.matches(&path);
+        self.folders.push(Folder { path, taken, made: false });
+    }
+
+    /// Returns the folders on the way that were not made yet, upper ones first, and takes them for made.
+    pub(super) fn unmade(&mut self) -> Vec<TreePath> {
+        let mut unmade = Vec::new();
+        for folder in &mut self.folders {
+            if !std::mem::replace(&mut folder.made, true) {
+                unmade.push(folder.path.clone());
+            }
+        }
+        unmade
+    }
+
+    /// Returns the deepest folder.
+    pub(super) fn inside(&self) -> TreePath {
+        self.folders.last().map_or(TreePath::ROOT, |folder| folder.path.clone())
+    }
+}
+
+/// Returns the bytes of the folder a path stands in; empty for the root.
+pub(super) fn parent_of(path: &TreePath) -> &[u8] {
+    let bytes = path.as_bytes();
+    bytes.iter().rposition(|byte| *byte == b'/').and_then(|end| bytes.get(..end)).unwrap_or_default()
+}
+
+/// Returns whether a path is a folder or lies within it.
+pub(super) fn is_within(path: &[u8], folder: &[u8]) -> bool {
+    match path.strip_prefix(folder) {
+        Some(rest) => folder.is_empty() || rest.is_empty() || rest.first() == Some(&b'/'),
+        None => false,
+    }
+}

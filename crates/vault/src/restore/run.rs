@@ -1,0 +1,401 @@
+//! The restore itself: window by window, then the folders' metadata.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use rekindle_model::entry::EntryKind;
+use rekindle_model::failure::Failure;
+use tokio_util::sync::CancellationToken;
+
+use crate::object::{ChunkId, ChunkRef};
+use crate::progress::ProgressSink;
+use crate::reader::SnapshotReader;
+use crate::snapshot::EntryRecord;
+use crate::tier::Tier;
+
+use super::build::Standing;
+use super::error::RestoreError;
+use super::folders;
+use super::ground::Ground;
+use super::include::Include;
+use super::plan::{Piece, Windows, Work};
+use super::request::{LostFile, RestoreCheckpoint, RestoreReport, RestoreRequest};
+use super::store::{ContentError, ContentStore};
+
+/// Chunks fetched ahead of the one that is written: at most 4 MiB each.
+const FETCHES: usize = 4;
+
+/// Restores a snapshot from the tiers, preferred first; each chunk falls back to the next one.
+///
+/// `on_window` is given a checkpoint after each window; what it returns must be recorded durably, and the next
+/// window begins once it is. The stop token is looked at between files, between chunks, and while files are
+/// hashed.
+pub async fn restore<F, Fut>(
+    tiers: &[Arc<Tier>],
+    request: RestoreRequest,
+    progress: &ProgressSink,
+    on_window: F,
+    stop: &CancellationToken,
+) -> Result<RestoreReport, RestoreError>
+where
+    F: FnMut(RestoreCheckpoint) -> Fut + Send,
+    Fut: Future<Output = Result<(), Failure>> + Send,
+{
+    let reader = SnapshotReader::open(tiers, request.snapshot).await;
+    let reader = reader.map_err(|error| RestoreError::Vault(Box::new(error)))?;
+    restore_from(&reader, request, progress, on_window, stop).await
+}
+
+/// Restores from whatever holds the content; see [`restore`].
+pub async fn restore_from<F, Fut>(
+    store: &dyn ContentStore,
+    request: RestoreRequest,
+    progress: &ProgressSink,
+    mut on_window: F,
+    stop: &CancellationToken,
+) -> Result<RestoreReport, RestoreError>
+where
+    F: FnMut(RestoreCheckpoint) -> Fut + Send,
+    Fut: Future<Output = Result<(), Failure>> + Send,
+{
+    let include = Include::new(&request.include)?;
+    // A call that is dropped takes along what it still has running.
+    let stop = stop.child_token();
+    let _dropped = stop.clone().drop_guard();
+    let (root, snapshot) = (request.root.clone(), request.snapshot);
+    let ground = Arc::new(blocking(move || Ground::open(&root, snapshot, true)).await?);
+
+    let recorded = request.checkpoint.clone();
+    let done = recorded.clone().unwrap_or_else(RestoreCheckpoint::beginning);
+    let windows = Windows::at(store, include.clone(), request.window, &done.position);
+    let kept = done.bytes_done;
+    let mut run = Run { store, ground, progress, stop, windows, done, recorded, written: 0, kept, trusted: 0 };
+    match run.all(&include, &mut on_window).await {
+        Ok(dirs) => Ok(run.report(dirs)),
+        Err(RestoreError::Interrupted { .. }) => {
+            Err(RestoreError::Interrupted { checkpoint: run.recorded.take().map(Box::new) })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+struct Run<'a> {
+    store: &'a dyn ContentStore,
+    ground: Arc<Ground>,
+    progress: &'a ProgressSink,
+    stop: CancellationToken,
+    windows: Windows,
+    /// What stands, the open window aside.
+    done: RestoreCheckpoint,
+    /// The newest checkpoint that was recorded.
+    recorded: Option<RestoreCheckpoint>,
+    written: u64,
+    kept: u64,
+    /// Bytes of the file in progress that only the checkpoint vouches for.
+    trusted: u64,
+}
+
+/// A stretch of a file while its window is open.
+struct Stretch {
+    piece: Piece,
+    standing: Standing,
+    lost: Option<String>,
+    /// Whether it is lost only because what was put together is not what was captured.
+    mistrusted: bool,
+    owned: bool,
+}
+
+/// A chunk and all the places of the window that it goes to.
+struct Want {
+    chunk: ChunkRef,
+    to: Vec<(usize, Arc<EntryRecord>, u64)>,
+}
+
+impl Run<'_> {
+    async fn all<F, Fut>(&mut self, include: &Include, on_window: &mut F) -> Result<u64, RestoreError>
+    where
+        F: FnMut(RestoreCheckpoint) -> Fut + Send,
+        Fut: Future<Output = Result<(), Failure>> + Send,
+    {
+        self.find_open_file().await?;
+        loop {
+            let window = self.windows.next(&self.stop).await?;
+            if window.is_empty() {
+                break;
+            }
+            self.window(window).await?;
+            self.done.position = self.windows.position();
+            on_window(self.done.clone()).await.map_err(RestoreError::Checkpoint)?;
+            self.recorded = Some(self.done.clone());
+        }
+        let (dirs, unowned) =
+            folders::finish(self.store, &self.ground, include.clone(), &self.stop).await?;
+        self.done.owners_unset += unowned;
+        Ok(dirs)
+    }
+
+    fn report(self, dirs: u64) -> RestoreReport {
+        RestoreReport {
+            files: self.done.files,
+            dirs,
+            symlinks: self.done.symlinks,
+            bytes_total: self.done.bytes_total,
+            bytes_written: self.written,
+            bytes_kept: self.kept,
+            owners_unset: self.done.owners_unset,
+            lost: self.done.lost,
+        }
+    }
+
+    /// Picks up the file that the checkpoint stands in the middle of.
+    async fn find_open_file(&mut self) -> Result<(), RestoreError> {
+        let offset = self.done.position.offset;
+        if offset == 0 {
+            return Ok(());
+        }
+        self.trusted = offset;
+        let Some(record) = self.windows.open_file().await? else { return Ok(()) };
+        let whole = Piece::whole(Arc::clone(&record));
+        let rest = whole.clone().from(offset);
+        let (ground, stop) = (Arc::clone(&self.ground), self.stop.clone());
+        let there = rest.is_some()
+            && blocking(move || {
+                // Found whole: it was finished after the checkpoint, and the next window will keep it.
+                match ground.standing(&record, &stop)? {
+                    Standing::Nothing => ground.go_on(&record.entry, offset),
+                    Standing::Whole { .. } | Standing::Built => Ok(false),
+                }
+            })
+            .await?;
+        if there {
+            self.windows.set_rest(rest);
+        } else {
+            self.forget(offset, whole.offset_after);
+            self.windows.set_rest(Some(whole));
+        }
+        Ok(())
+    }
+
+    /// Takes back what was counted of a file that begins anew.
+    fn forget(&mut self, offset: u64, size: u64) {
+        self.done.bytes_done = self.done.bytes_done.saturating_sub(offset);
+        self.done.bytes_total = self.done.bytes_total.saturating_sub(size);
+        self.kept = self.kept.saturating_sub(std::mem::take(&mut self.trusted));
+    }
+
+    async fn window(&mut self, window: Vec<Work>) -> Result<(), RestoreError> {
+        let (mut stretches, links, unowned) = self.prepare(window).await?;
+        for stretch in stretches.iter().filter(|stretch| stretch.piece.start == 0) {
+            self.done.bytes_total += size_of(&stretch.piece.record);
+        }
+        self.fetch(&mut stretches).await?;
+        let stretches = self.close(stretches).await?;
+        self.done.symlinks += links;
+        self.done.owners_unset += unowned;
+        for stretch in stretches {
+            self.count(stretch);
+        }
+        self.progress.report(self.done.bytes_done, Some(self.store.bytes()));
+        Ok(())
+    }
+
+    /// Makes folders and links, looks what stands of the files, and begins the others.
+    async fn prepare(&self, window: Vec<Work>) -> Result<(Vec<Stretch>, u64, u64), RestoreError> {
+        let (ground, stop) = (Arc::clone(&self.ground), self.stop.clone());
+        blocking(move || {
+            let (mut stretches, mut links, mut unowned) = (Vec::new(), 0, 0);
+            for work in window {
+                if stop.is_cancelled() {
+                    return Err(RestoreError::Interrupted { checkpoint: None });
+                }
+                match work {
+                    Work::Folder(path) => ground.make_folder(&path)?,
+                    Work::Link(entry) => {
+                        if let EntryKind::Symlink { target } = &entry.kind {
+                            links += 1;
+                            unowned += u64::from(!ground.make_link(&entry, target)?);
+                        }
+                    }
+                    Work::File(piece) => {
+                        let mut standing = Standing::Nothing;
+                        if piece.offset == 0 && !piece.again {
+                            standing = ground.standing(&piece.record, &stop)?;
+                        }
+                        if standing == Standing::Nothing && piece.offset == 0 {
+                            ground.begin(&piece.record.entry)?;
+                        }
+                        stretches.push(Stretch { piece, standing, lost: None, mistrusted: false, owned: true });
+                    }
+                }
+            }
+            Ok((stretches, links, unowned))
+        })
+        .await
+    }
+
+    /// Fetches the chunks of the window in the order of packs, each once, and writes them where they belong.
+    async fn fetch(&mut self, stretches: &mut [Stretch]) -> Result<(), RestoreError> {
+        let store = self.store;
+        let mut ahead = stream::iter(self.wants(stretches))
+            .map(|want| async move {
+                let fetched = store.chunk(&want.chunk).await;
+                (want, fetched)
+            })
+            .buffered(FETCHES);
+        let mut window = 0;
+        while let Some((want, fetched)) = ahead.next().await {
+            if self.stop.is_cancelled() {
+                return Err(RestoreError::Interrupted { checkpoint: None });
+            }
+            let bytes = match fetched {
+                Ok(bytes) => bytes,
+                Err(ContentError::Lost(why)) => {
+                    for (index, ..) in want.to {
+                        if let Some(stretch) = stretches.get_mut(index) {
+                            stretch.lost.get_or_insert(why.clone());
+                        }
+                    }
+                    continue;
+                }
+                Err(unavailable) => return Err(unavailable.into()),
+            };
+            if bytes.len() != want.chunk.len as usize {
+                return Err(RestoreError::Broken(format!("chunk {} came with a wrong length", want.chunk.id)));
+            }
+            let ground = Arc::clone(&self.ground);
+            let written = bytes.len() as u64 * want.to.len() as u64;
+            blocking(move || {
+                want.to.iter().try_for_each(|(_, record, offset)| ground.write(&record.entry, *offset, &bytes))
+            })
+            .await?;
+            window += written;
+            self.written += written;
+            self.progress.report(self.done.bytes_done + window, Some(self.store.bytes()));
+        }
+        Ok(())
+    }
+
+    fn wants(&self, stretches: &[Stretch]) -> Vec<Want> {
+        let mut wants: Vec<Want> = Vec::new();
+        let mut known: HashMap<ChunkId, usize> = HashMap::new();
+        for (index, Stretch { piece, standing, .. }) in stretches.iter().enumerate() {
+            if *standing != Standing::Nothing {
+                continue;
+            }
+            let mut offset = piece.offset;
+            for chunk in piece.record.chunks.get(piece.start..piece.end).unwrap_or_default() {
+                let at = *known.entry(chunk.id).or_insert_with(|| {
+                    wants.push(Want { chunk: *chunk, to: Vec::new() });
+                    wants.len() - 1
+                });
+                if let Some(want) = wants.get_mut(at) {
+                    want.to.push((index, Arc::clone(&piece.record), offset));
+                }
+                offset += u64::from(chunk.len);
+            }
+        }
+        wants.sort_by_cached_key(|want| {
+            let place = self.store.place(&want.chunk);
+            (place.is_none(), place)
+        });
+        wants
+    }
+
+    /// Reads back what was built, makes it durable, gives it its name, and makes that durable.
+    async fn close(&self, mut stretches: Vec<Stretch>) -> Result<Vec<Stretch>, RestoreError> {
+        let (ground, stop) = (Arc::clone(&self.ground), self.stop.clone());
+        blocking(move || {
+            for stretch in &mut stretches {
+                let record = &stretch.piece.record;
+                if stretch.lost.is_none() && stretch.standing == Standing::Nothing && stretch.piece.is_last() {
+                    if !ground.built(record, &stop)? {
+                        stretch.mistrusted = true;
+                        stretch.lost = Some("its bytes do not add up to the content that was captured".to_owned());
+                    }
+                }
+                if stretch.lost.is_some() {
+                    ground.drop_partial(&record.entry)?;
+                } else if stretch.is_to_be_placed() {
+                    stretch.owned = ground.dress_built(&record.entry)?;
+                } else if let Standing::Whole { owned } = stretch.standing {
+                    stretch.owned = owned;
+                }
+            }
+            let mut placed = false;
+            for stretch in stretches.iter().filter(|stretch| stretch.is_to_be_placed()) {
+                if !std::mem::replace(&mut placed, true) {
+                    ground.sync()?;
+                }
+                ground.place(&stretch.piece.record.entry)?;
+            }
+            ground.sync()?;
+            Ok(stretches)
+        })
+        .await
+    }
+
+    /// Adds a stretch of the closed window to what stands.
+    fn count(&mut self, stretch: Stretch) {
+        let Stretch { piece, standing, lost, mistrusted, owned } = stretch;
+        let size = size_of(&piece.record);
+        if let Some(why) = lost {
+            // A stretch of an earlier window may have been trusted wrongly: once, the file is made anew.
+            if mistrusted && piece.offset > 0 && !piece.again {
+                self.forget(piece.offset, size);
+                self.windows.set_rest(Some(Piece { again: true, ..Piece::whole(piece.record) }));
+                return;
+            }
+            self.done.bytes_done = self.done.bytes_done.saturating_sub(piece.offset);
+            self.windows.set_rest(None);
+            tracing::error!(path = piece.record.entry.path.display(), why, "a file is lost");
+            self.done.lost.push(LostFile { path: piece.record.entry.path.clone(), size, why });
+            return;
+        }
+        if piece.is_last() {
+            self.trusted = 0;
+        }
+        match standing {
+            Standing::Nothing => {
+                self.done.bytes_done += piece.offset_after - piece.offset;
+                self.done.files += u64::from(piece.is_last());
+                self.done.owners_unset += u64::from(piece.is_last() && !owned);
+            }
+            Standing::Whole { .. } | Standing::Built => {
+                self.kept += size;
+                self.done.bytes_done += size;
+                self.done.files += 1;
+                self.done.owners_unset += u64::from(!owned);
+                if !piece.is_last() {
+                    self.windows.set_rest(None);
+                }
+            }
+        }
+    }
+}
+
+impl Stretch {
+    fn is_to_be_placed(&self) -> bool {
+        let finished = match self.standing {
+            Standing::Whole { .. } => false,
+            Standing::Built => true,
+            Standing::Nothing => self.piece.is_last(),
+        };
+        finished && self.lost.is_none()
+    }
+}
+
+fn size_of(record: &EntryRecord) -> u64 {
+    match record.entry.kind {
+        EntryKind::File { size } => size,
+        _ => 0,
+    }
+}
+
+/// Runs file work where blocking is allowed.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RestoreError> + Send + 'static,
+) -> Result<T, RestoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|why| RestoreError::Broken(why.to_string()))?
+}
