@@ -180,6 +180,24 @@ mod tests {
     }
 
     #[test]
+    fn a_number_given_twice_shows_even_where_the_chain_holds() {
+        let mut out = Vec::new();
+        let mut end = Checkpoint {
+            seq: 0,
+            hash: GENESIS.to_owned(),
+        };
+        for seq in [1, 2, 2, 3] {
+            let start = out.len();
+            out.extend_from_slice(format!("{{\"seq\":{seq},\"note\":\"n\"").as_bytes());
+            end = Checkpoint {
+                seq,
+                hash: seal(&mut out, start, &end.hash),
+            };
+        }
+        assert!(gapless(&out, &end) < 1.0);
+    }
+
+    #[test]
     fn a_torn_tail_beyond_the_checkpoint_is_told_and_not_counted() {
         let (mut log, end) = log(5);
         log.extend_from_slice(b"{\"seq\":6,\"at\":");

@@ -171,3 +171,33 @@ fn a_database_in_use_is_measured_with_its_newest_rows_and_keeps_its_companions()
     assert_eq!(measure(ProbeKind::Content, crashed.path())["users"], before + 1.0);
     assert_eq!(tree(crashed.path()), tree_before);
 }
+
+#[test]
+fn every_kind_of_reference_is_looked_up() {
+    let (_kept, root, _) = system(1, SMALL);
+    let whole = measure(ProbeKind::Content, &root)["references"];
+    // Zero is no id of anything.
+    for (path, table, column) in [
+        ("db/content.sqlite", "items", "prompt_id"),
+        ("db/content.sqlite", "items", "author_id"),
+        ("db/content.sqlite", "assessments", "item_id"),
+        ("db/content.sqlite", "assessments", "assessor_id"),
+        ("users/users.sqlite", "favourites", "item_id"),
+    ] {
+        let kept = fs::read(root.join(path)).unwrap();
+        let database = Connection::open(root.join(path)).unwrap();
+        database.execute_batch("PRAGMA foreign_keys=OFF").unwrap();
+        let row = format!("({column}, 1) IN (SELECT {column}, 1 FROM {table} LIMIT 1)");
+        let changed = database.execute(
+            &format!("UPDATE OR IGNORE {table} SET {column} = 0 WHERE {row}"),
+            [],
+        );
+        let changed = changed.unwrap();
+        drop(database);
+        let measured = measure(ProbeKind::Content, &root);
+        assert!(changed > 0, "{table}.{column}");
+        assert_eq!(measured["references_broken"], changed as f64, "{table}.{column}");
+        assert_eq!(measured["references"], whole);
+        fs::write(root.join(path), kept).unwrap();
+    }
+}
