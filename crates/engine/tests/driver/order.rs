@@ -1,0 +1,157 @@
+//! Append before act: what is durable when an action begins, and how many are at work.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rekindle_engine::{Control, STALE};
+use rekindle_model::event::Outcome;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::bench::{Act, Bench, Log, SECOND, failure_of, finished, history, new_run, state_of, step, value};
+
+#[tokio::test(start_paused = true)]
+async fn a_start_and_the_success_before_it_are_durable_before_the_action_is_called() {
+    let log = Log::default();
+    let mut bench = Bench::new(2, vec![step("a", &[]), step("b", &["a"])]);
+    for name in ["a", "b"] {
+        let (journal, log) = (Arc::clone(&bench.journal), log.clone());
+        let act = Act::new(move |cx, _| {
+            let (journal, log) = (Arc::clone(&journal), log.clone());
+            async move {
+                log.add(history(&*journal, cx.run).await.join(", "));
+                Ok(value(json!(1)))
+            }
+        });
+        bench = bench.with(name, act);
+    }
+    let state = bench.finish().await;
+    assert_eq!(state.outcome, Some(Outcome::Succeeded));
+    let seen = [
+        "run_created, step_started a",
+        "run_created, step_started a, step_succeeded a, step_started b",
+    ];
+    assert_eq!(log.lines(), seen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_is_durable_when_it_returns() {
+    let bench = Bench::new(1, vec![step("a", &[])]);
+    let journal = Arc::clone(&bench.journal);
+    let act = Act::new(move |cx, _| {
+        let journal = Arc::clone(&journal);
+        async move {
+            assert!(!cx.checkpoint_due(), "it has only begun");
+            tokio::time::sleep(SECOND).await;
+            assert!(cx.checkpoint_due());
+            cx.checkpoint(json!({ "at": 5 })).await?;
+            assert!(!cx.checkpoint_due(), "one was just recorded");
+            Ok(value(json!(history(&*journal, cx.run).await)))
+        }
+    });
+    let state = bench.with("a", act).finish().await;
+    let rekindle_model::step::StepState::Succeeded { output, .. } = crate::bench::record(&state, "a").state
+    else {
+        panic!("{state:?}")
+    };
+    let seen = json!(["run_created", "step_started a", "step_checkpoint a"]);
+    assert_eq!(output, rekindle_model::event::Payload::Inline(seen));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_over_records_nothing_more() {
+    let kept = Arc::new(Mutex::new(None));
+    let keeps = Arc::clone(&kept);
+    let bench = Bench::new(1, vec![step("a", &[]), step("b", &["a"])])
+        .with(
+            "a",
+            Act::new(move |cx, _| {
+                let keeps = Arc::clone(&keeps);
+                async move {
+                    *keeps.lock().await = Some(cx);
+                    Ok(value(json!(1)))
+                }
+            }),
+        )
+        .with(
+            "b",
+            Act::new(move |_, _| {
+                let kept = Arc::clone(&kept);
+                async move {
+                    let stale = kept.lock().await.take().unwrap();
+                    stale.checkpoint(json!(2)).await?;
+                    Ok(value(json!("it was recorded")))
+                }
+            }),
+        );
+    let state = bench.finish().await;
+    assert_eq!(failure_of(&state, "b").code, STALE);
+    assert!(
+        !history(&*bench.journal, state.id)
+            .await
+            .iter()
+            .any(|line| line.starts_with("step_checkpoint"))
+    );
+}
+
+/// Returns an action that takes a second, and how many of them were at work at once.
+fn counted(most: &Arc<AtomicUsize>) -> Act {
+    let (most, now) = (Arc::clone(most), Arc::new(AtomicUsize::new(0)));
+    Act::new(move |_, _| {
+        let (most, now) = (Arc::clone(&most), Arc::clone(&now));
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(SECOND).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(value(json!(1)))
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_max_parallel_are_at_work() {
+    let most = Arc::new(AtomicUsize::new(0));
+    let steps = (0..10).map(|n| step(&format!("a[{n}]"), &[])).collect();
+    let bench = Bench::new(3, steps).with("a", counted(&most));
+    let state = bench.finish().await;
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+    assert_eq!(bench.clock.now().since(&state.created).duration, SECOND * 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_of_one_process_share_its_slots() {
+    let most = Arc::new(AtomicUsize::new(0));
+    let steps = (0..4).map(|n| step(&format!("a[{n}]"), &[])).collect();
+    let bench = Bench::new(4, steps).with("a", counted(&most));
+    let engine = bench.engine().with_limits(2, SECOND);
+    let (one, other) = (
+        engine.create(new_run()).await.unwrap(),
+        engine.create(new_run()).await.unwrap(),
+    );
+    let control = Control::default();
+    let (one, other) = tokio::join!(
+        bench.drive(&engine, one, &control),
+        bench.drive(&engine, other, &control)
+    );
+    for state in [finished(one), finished(other)] {
+        assert_eq!(state.outcome, Some(Outcome::Succeeded));
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failure_stops_only_what_rests_on_it() {
+    let steps = vec![
+        step("bad[x]", &[]),
+        step("good[y]", &[]),
+        step("good[x]", &["bad[x]"]),
+    ];
+    let bench = Bench::new(4, steps).with("good", Act::echo()).with(
+        "bad",
+        Act::new(|_, _| async { Err(rekindle_model::failure::Failure::permanent("bad", "it is bad")) }),
+    );
+    let state = bench.finish().await;
+    let states = ["bad[x]", "good[y]", "good[x]"].map(|id| state_of(&state, id));
+    assert_eq!(states, ["failed", "succeeded", "skipped"]);
+    assert_eq!(state.outcome, Some(Outcome::Partial));
+}
