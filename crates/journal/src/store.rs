@@ -246,10 +246,6 @@ fn open_retrying(dir: &Path, config: &sled::Config, tries: u128) -> Result<sled:
             thread::sleep(LOCK_RETRY);
             continue;
         }
-        // An unfinished snapshot makes this and every later open fail.
-        if let Some(name) = unfinished_snapshot(dir) {
-            return Err(format!("{name} is left over from a crash"));
-        }
         return config.open().map_err(|error| error.to_string());
     }
     Err("its lock is held".to_owned())
@@ -264,16 +260,6 @@ fn lock_is_free(dir: &Path) -> bool {
         flock(&file, FlockOperation::NonBlockingLockExclusive),
         Err(rustix::io::Errno::WOULDBLOCK)
     )
-}
-
-fn unfinished_snapshot(dir: &Path) -> Option<String> {
-    let names = fs::read_dir(dir)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names
-        .into_iter()
-        .find(|name| name.starts_with("snap.") && name.ends_with(".generating"))
 }
 
 fn record_key(key: &Key) -> Vec<u8> {

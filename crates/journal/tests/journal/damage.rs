@@ -227,6 +227,37 @@ async fn a_record_that_fails_in_sled_is_taken_from_the_log_and_put_back() {
     }
 }
 
+/// sled's commit number says that it has everything; where a run stands says otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_sled_has_forgotten_or_remembers_as_it_was_costs_a_rebuild() {
+    for forgotten in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunId::new(&stamp(0));
+        let key = [b"r".as_slice(), run.as_bytes()].concat();
+        let sled = dir.path().join("journal");
+        let (journal, _) = open(dir.path()).await;
+        let mut records = journal.append(crate::support::next(run, 0)).await.unwrap();
+        journal.close().await;
+        let stale = sled::open(&sled).unwrap().get(&key).unwrap().unwrap();
+        let (journal, _) = open(dir.path()).await;
+        records.extend(journal.append(crate::support::next(run, 2)).await.unwrap());
+        journal.close().await;
+        let db = sled::open(&sled).unwrap();
+        match forgotten {
+            true => drop(db.remove(&key).unwrap()),
+            false => drop(db.insert(&key, stale).unwrap()),
+        }
+        drop(db);
+        let (journal, report) = open(dir.path()).await;
+        assert_eq!(
+            (report.rebuilt.len(), report.set_aside.len()),
+            (1, 1),
+            "{report:?}"
+        );
+        expect(&journal, &[(run, records)].into(), "rebuilt").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_fails_in_sled_and_in_the_log_quarantines_its_run_when_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
