@@ -3,6 +3,8 @@
 //! The kills are real: this binary starts itself with the number of a stage, and the child aborts itself
 //! right after that stage. The parent then repeats the call, as a resumed run would, and looks at the result.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

@@ -105,7 +105,9 @@ impl Ground {
         let partial = self.partial_name(&entry.path)?;
         let file = rustix::fs::openat(&spot.folder, &partial, OFlags::WRONLY | SAFELY, Mode::empty())
             .map_err(|why| RestoreError::io("write", &spot.shown, why))?;
-        File::from(file).write_all_at(bytes, offset).map_err(|why| RestoreError::io("write", &spot.shown, why))
+        File::from(file)
+            .write_all_at(bytes, offset)
+            .map_err(|why| RestoreError::io("write", &spot.shown, why))
     }
 
     /// Gives the finished partial file its metadata. Returns whether its owner could be set.
@@ -118,12 +120,14 @@ impl Ground {
 
     /// Gives the finished, durable partial file its name.
     pub(super) fn place(&self, entry: &Entry) -> Result<(), RestoreError> {
-        self.spot(&entry.path)?.rename_from(&self.partial_name(&entry.path)?)
+        self.spot(&entry.path)?
+            .rename_from(&self.partial_name(&entry.path)?)
     }
 
     /// Drops the partial file of a file that is lost.
     pub(super) fn drop_partial(&self, entry: &Entry) -> Result<(), RestoreError> {
-        self.spot(&entry.path)?.remove_name(&self.partial_name(&entry.path)?)
+        self.spot(&entry.path)?
+            .remove_name(&self.partial_name(&entry.path)?)
     }
 }
 
@@ -171,10 +175,18 @@ pub(super) fn holds(
 
 /// Owner first, since setting it takes set-uid bits away; time last.
 fn dress(file: &File, entry: &Entry, spot: &Spot) -> Result<bool, RestoreError> {
-    let set = rustix::fs::fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
+    let set = rustix::fs::fchown(
+        file,
+        Some(Uid::from_raw(entry.uid)),
+        Some(Gid::from_raw(entry.gid)),
+    );
     let owned = owner_set(set, &spot.shown)?;
     // Without the owner a set-id bit would lend the rights of whoever restores.
-    let mode = if owned { entry.mode & 0o7777 } else { entry.mode & 0o1777 };
+    let mode = if owned {
+        entry.mode & 0o7777
+    } else {
+        entry.mode & 0o1777
+    };
     rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
         .map_err(|why| RestoreError::io("set the mode of", &spot.shown, why))?;
     rustix::fs::futimens(file, &times(entry))

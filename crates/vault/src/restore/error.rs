@@ -77,8 +77,14 @@ impl RestoreError {
     pub(super) fn io(action: &'static str, path: &str, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path: path.to_owned() },
-            _ => Self::Io { action, path: path.to_owned(), source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
+                path: path.to_owned(),
+            },
+            _ => Self::Io {
+                action,
+                path: path.to_owned(),
+                source,
+            },
         }
     }
 }
@@ -94,7 +100,9 @@ impl From<RestoreError> for Failure {
             RestoreError::Glob { .. } => Self::permanent("bad_glob", message),
             RestoreError::Vault(error) => error.into_failure(),
             RestoreError::Content(ContentError::Lost(_)) => Self::permanent(code::DATA_LOST, message),
-            RestoreError::Content(ContentError::Unavailable(_)) => Self::transient(code::TIER_UNAVAILABLE, message),
+            RestoreError::Content(ContentError::Unavailable(_)) => {
+                Self::transient(code::TIER_UNAVAILABLE, message)
+            }
             RestoreError::Checkpoint(failure) => failure,
             RestoreError::Io { .. } => Self::transient("target_unwritable", message),
             RestoreError::Broken(_) => Self::permanent(code::INTERNAL, message),

@@ -46,17 +46,26 @@ pub(super) async fn finish(
     loop {
         let record = cursor.next().await?;
         let path = record.as_ref().map(|record| record.entry.path.clone());
-        let left = |level: &Level| !path.as_ref().is_some_and(|path| is_within(path.as_bytes(), level.entry.path.as_bytes()));
+        let left = |level: &Level| {
+            !path
+                .as_ref()
+                .is_some_and(|path| is_within(path.as_bytes(), level.entry.path.as_bytes()))
+        };
         while levels.last().is_some_and(left) {
             // The root's own metadata belongs to whoever asked for only a part of the tree.
-            let level = levels.pop().filter(|level| level.wanted && (all || !level.entry.path.is_root()));
+            let level = levels
+                .pop()
+                .filter(|level| level.wanted && (all || !level.entry.path.is_root()));
             steps.extend(level.map(|level| Step::Finish(level.entry)));
         }
         let ended = record.is_none();
         if let Some(record) = record {
             let taken = outline.admit(&record)?;
             if record.entry.kind == EntryKind::Dir {
-                levels.push(Level { entry: record.entry, wanted: false });
+                levels.push(Level {
+                    entry: record.entry,
+                    wanted: false,
+                });
             }
             if taken {
                 for level in levels.iter_mut().filter(|level| !level.wanted) {

@@ -21,7 +21,10 @@ pub const PARTIAL_PREFIX: &str = ".rekindle-partial-";
 /// The longest path that is resolved in one call: the kernel takes 4096 bytes with the closing zero.
 const PATH_PIECE: usize = 3800;
 
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::PATH
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// A root folder that is open.
 #[derive(Debug)]
@@ -45,29 +48,45 @@ impl Ground {
         if make {
             std::fs::create_dir_all(root).map_err(|why| RestoreError::io("make the folder", &shown, why))?;
         }
-        let opened = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let opened = rustix::fs::open(
+            root,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
         let opened = opened.map_err(|why| RestoreError::io("open", &shown, why))?;
-        Ok(Self { root: opened, shown: root.to_owned(), snapshot })
+        Ok(Self {
+            root: opened,
+            shown: root.to_owned(),
+            snapshot,
+        })
     }
 
     /// Makes all that was written to the root's file system durable.
     pub(super) fn sync(&self) -> Result<(), RestoreError> {
-        rustix::fs::syncfs(&self.root).map_err(|why| RestoreError::io("sync", &self.shown.display().to_string(), why))
+        rustix::fs::syncfs(&self.root)
+            .map_err(|why| RestoreError::io("sync", &self.shown.display().to_string(), why))
     }
 
     /// Returns an entry's folder and name. The root itself is `.` in itself.
     pub(super) fn spot(&self, path: &TreePath) -> Result<Spot, RestoreError> {
         let shown = self.shown.join(path.display()).display().to_string();
         let folder = self.folder(parent_of(path)).map_err(|why| match why {
-            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => {
-                RestoreError::Obstructed { path: shown.clone(), why: "something other than a folder is above it" }
-            }
+            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => RestoreError::Obstructed {
+                path: shown.clone(),
+                why: "something other than a folder is above it",
+            },
             why => RestoreError::io("open the folder of", &shown, why),
         })?;
         let bytes = path.as_bytes();
-        let name = bytes.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty()).unwrap_or(b".");
-        let name = CString::new(name)
-            .map_err(|_| RestoreError::Hostile { path: path.display(), why: "its name has a zero byte in it" })?;
+        let name = bytes
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .filter(|name| !name.is_empty())
+            .unwrap_or(b".");
+        let name = CString::new(name).map_err(|_| RestoreError::Hostile {
+            path: path.display(),
+            why: "its name has a zero byte in it",
+        })?;
         Ok(Spot { folder, name, shown })
     }
 
@@ -77,7 +96,10 @@ impl Ground {
         while !rest.is_empty() {
             let cut = match rest.get(..PATH_PIECE) {
                 None => rest.len(),
-                Some(piece) => piece.iter().rposition(|byte| *byte == b'/').unwrap_or(piece.len()),
+                Some(piece) => piece
+                    .iter()
+                    .rposition(|byte| *byte == b'/')
+                    .unwrap_or(piece.len()),
             };
             folder = beneath(&folder, rest.get(..cut).unwrap_or_default())?;
             rest = rest.get(cut + 1..).unwrap_or_default();
@@ -106,7 +128,11 @@ impl Ground {
         let stat = spot.stat()?;
         if stat.is_some_and(|stat| kind(&stat) == FileType::Directory) {
             let closed = stat.is_some_and(|stat| stat.st_mode & 0o700 != 0o700);
-            return if closed { spot.set_folder_mode(0o700) } else { Ok(()) };
+            return if closed {
+                spot.set_folder_mode(0o700)
+            } else {
+                Ok(())
+            };
         }
         spot.remove()?;
         rustix::fs::mkdirat(&spot.folder, &spot.name, Mode::RWXU)
@@ -122,8 +148,10 @@ impl Ground {
         }
         let partial = self.partial_name(&entry.path)?;
         spot.remove_name(&partial)?;
-        let target = CString::new(target)
-            .map_err(|_| RestoreError::Hostile { path: entry.path.display(), why: "its target has a zero byte" })?;
+        let target = CString::new(target).map_err(|_| RestoreError::Hostile {
+            path: entry.path.display(),
+            why: "its target has a zero byte",
+        })?;
         rustix::fs::symlinkat(&target, &spot.folder, &partial)
             .map_err(|why| RestoreError::io("make the link", &spot.shown, why))?;
         let owned = spot.dress_link(&partial, entry)?;
@@ -222,8 +250,17 @@ pub(super) fn owner_set(set: Result<(), Errno>, shown: &str) -> Result<bool, Res
 }
 
 pub(super) fn times(entry: &Entry) -> Timestamps {
-    let modified = Timespec { tv_sec: entry.mtime_s, tv_nsec: entry.mtime_ns.into() };
-    Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT }, last_modification: modified }
+    let modified = Timespec {
+        tv_sec: entry.mtime_s,
+        tv_nsec: entry.mtime_ns.into(),
+    };
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        },
+        last_modification: modified,
+    }
 }
 
 /// Returns the type of what was looked at.

@@ -22,14 +22,28 @@ impl Include {
         }
         let mut builder = GlobSetBuilder::new();
         for pattern in patterns {
-            let bad =
-                |why: globset::Error| RestoreError::Glob { glob: pattern.clone(), why: why.kind().to_string() };
+            let bad = |why: globset::Error| RestoreError::Glob {
+                glob: pattern.clone(),
+                why: why.kind().to_string(),
+            };
             let trimmed = pattern.trim_matches('/');
             let anchored = pattern.trim_end_matches('/').contains('/');
-            let whole = if anchored { trimmed.to_owned() } else { format!("**/{trimmed}") };
-            builder.add(GlobBuilder::new(&whole).literal_separator(true).build().map_err(bad)?);
+            let whole = if anchored {
+                trimmed.to_owned()
+            } else {
+                format!("**/{trimmed}")
+            };
+            builder.add(
+                GlobBuilder::new(&whole)
+                    .literal_separator(true)
+                    .build()
+                    .map_err(bad)?,
+            );
         }
-        let bad = |why: globset::Error| RestoreError::Glob { glob: patterns.join(" "), why: why.kind().to_string() };
+        let bad = |why: globset::Error| RestoreError::Glob {
+            glob: patterns.join(" "),
+            why: why.kind().to_string(),
+        };
         Ok(Self(Some(builder.build().map_err(bad)?)))
     }
 
@@ -39,7 +53,9 @@ impl Include {
     }
 
     fn matches(&self, path: &TreePath) -> bool {
-        self.0.as_ref().is_none_or(|set| set.is_match(Path::new(OsStr::from_bytes(path.as_bytes()))))
+        self.0
+            .as_ref()
+            .is_none_or(|set| set.is_match(Path::new(OsStr::from_bytes(path.as_bytes()))))
     }
 }
 
@@ -66,9 +82,17 @@ struct Folder {
 impl Outline {
     /// Returns the outline at a place whose upper folders were checked before.
     pub(super) fn at(include: Include, inside: &TreePath) -> Self {
-        let mut outline = Self { include, folders: Vec::new(), last: None };
+        let mut outline = Self {
+            include,
+            folders: Vec::new(),
+            last: None,
+        };
         let bytes = inside.as_bytes();
-        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        let ends = bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(end, _)| end);
         for end in ends.chain((!bytes.is_empty()).then_some(bytes.len())) {
             if let Ok(path) = TreePath::new(bytes.get(..end).unwrap_or_default()) {
                 outline.enter(path);
@@ -80,7 +104,10 @@ impl Outline {
     /// Checks that a record belongs where it stands; returns whether it is to be restored.
     pub(super) fn admit(&mut self, record: &EntryRecord) -> Result<bool, RestoreError> {
         let path = &record.entry.path;
-        let hostile = |why| RestoreError::Hostile { path: path.display(), why };
+        let hostile = |why| RestoreError::Hostile {
+            path: path.display(),
+            why,
+        };
         if self.last.as_ref().is_some_and(|last| last >= path) {
             return Err(hostile("it does not follow the entry before it"));
         }
@@ -92,10 +119,19 @@ impl Outline {
             };
         }
         let parent = parent_of(path);
-        while self.folders.last().is_some_and(|folder| !is_within(parent, folder.path.as_bytes())) {
+        while self
+            .folders
+            .last()
+            .is_some_and(|folder| !is_within(parent, folder.path.as_bytes()))
+        {
             self.folders.pop();
         }
-        if self.folders.last().map_or(&b""[..], |folder| folder.path.as_bytes()) != parent {
+        if self
+            .folders
+            .last()
+            .map_or(&b""[..], |folder| folder.path.as_bytes())
+            != parent
+        {
             return Err(hostile("what it stands beneath is not a folder of the snapshot"));
         }
         if let EntryKind::File { size } = record.entry.kind {
@@ -106,14 +142,22 @@ impl Outline {
         }
         let taken = self.folders.last().is_some_and(|folder| folder.taken) || self.include.matches(path);
         if record.entry.kind == EntryKind::Dir {
-            self.folders.push(Folder { path: path.clone(), taken, made: false });
+            self.folders.push(Folder {
+                path: path.clone(),
+                taken,
+                made: false,
+            });
         }
         Ok(taken)
     }
 
     fn enter(&mut self, path: TreePath) {
         let taken = self.folders.last().is_some_and(|folder| folder.taken) || self.include.matches(&path);
-        self.folders.push(Folder { path, taken, made: false });
+        self.folders.push(Folder {
+            path,
+            taken,
+            made: false,
+        });
     }
 
     /// Returns the folders on the way that were not made yet, upper ones first, and takes them for made.
@@ -129,14 +173,20 @@ impl Outline {
 
     /// Returns the deepest folder.
     pub(super) fn inside(&self) -> TreePath {
-        self.folders.last().map_or(TreePath::ROOT, |folder| folder.path.clone())
+        self.folders
+            .last()
+            .map_or(TreePath::ROOT, |folder| folder.path.clone())
     }
 }
 
 /// Returns the bytes of the folder a path stands in; empty for the root.
 pub(super) fn parent_of(path: &TreePath) -> &[u8] {
     let bytes = path.as_bytes();
-    bytes.iter().rposition(|byte| *byte == b'/').and_then(|end| bytes.get(..end)).unwrap_or_default()
+    bytes
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .and_then(|end| bytes.get(..end))
+        .unwrap_or_default()
 }
 
 /// Returns whether a path is a folder or lies within it.

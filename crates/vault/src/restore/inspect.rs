@@ -101,7 +101,9 @@ pub async fn inspect_from(
     let _dropped = stop.clone().drop_guard();
     let there = root.to_owned();
     let ground = match root.is_dir() {
-        true => Some(Arc::new(blocking(move || Ground::open(&there, snapshot, false)).await?)),
+        true => Some(Arc::new(
+            blocking(move || Ground::open(&there, snapshot, false)).await?,
+        )),
         false => None,
     };
     let mut found = Inspection::default();
@@ -126,7 +128,10 @@ pub async fn inspect_from(
             (Some(aspect), _) => {
                 found.differing += 1;
                 if found.differences.len() < KEPT {
-                    found.differences.push(Difference { path: record.entry.path.clone(), aspect });
+                    found.differences.push(Difference {
+                        path: record.entry.path.clone(),
+                        aspect,
+                    });
                 }
             }
         }
@@ -136,7 +141,11 @@ pub async fn inspect_from(
 
 impl Ground {
     /// Returns in what an entry differs from what stands there.
-    fn compare(&self, record: &EntryRecord, stop: &CancellationToken) -> Result<Option<Aspect>, RestoreError> {
+    fn compare(
+        &self,
+        record: &EntryRecord,
+        stop: &CancellationToken,
+    ) -> Result<Option<Aspect>, RestoreError> {
         if stop.is_cancelled() {
             return Err(RestoreError::Interrupted { checkpoint: None });
         }
@@ -149,7 +158,9 @@ impl Ground {
             }
             Err(error) => return Err(error),
         };
-        let Some(stat) = spot.stat()? else { return Ok(Some(Aspect::Missing)) };
+        let Some(stat) = spot.stat()? else {
+            return Ok(Some(Aspect::Missing));
+        };
         if !is_kind(&stat, &entry.kind) {
             return Ok(Some(Aspect::Type));
         }
@@ -173,11 +184,14 @@ impl Ground {
         if !owned && rustix::process::geteuid().is_root() {
             return Ok(Some(Aspect::Owner));
         }
-        if (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)) != (entry.mtime_s, entry.mtime_ns) {
+        if (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)) != (entry.mtime_s, entry.mtime_ns)
+        {
             return Ok(Some(Aspect::Time));
         }
         if matches!(entry.kind, EntryKind::File { .. }) {
-            let Some(file) = open_if_file(&spot, &spot.name)? else { return Ok(Some(Aspect::Content)) };
+            let Some(file) = open_if_file(&spot, &spot.name)? else {
+                return Ok(Some(Aspect::Content));
+            };
             if !holds(&file, record, &spot, stop)? {
                 return Ok(Some(Aspect::Content));
             }

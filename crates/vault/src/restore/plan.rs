@@ -48,7 +48,14 @@ impl Piece {
     pub(super) fn whole(record: Arc<EntryRecord>) -> Self {
         let size = record.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
         let end = record.chunks.len();
-        Self { record, start: 0, end, offset: 0, offset_after: size, again: false }
+        Self {
+            record,
+            start: 0,
+            end,
+            offset: 0,
+            offset_after: size,
+            again: false,
+        }
     }
 
     /// Returns what is left of the file from an offset on, none if no chunk begins there.
@@ -62,7 +69,11 @@ impl Piece {
 
     /// Splits off what fits into `room` bytes, one chunk at least.
     fn split(&mut self, room: u64) -> Self {
-        let mut piece = Self { end: self.start, offset_after: self.offset, ..self.clone() };
+        let mut piece = Self {
+            end: self.start,
+            offset_after: self.offset,
+            ..self.clone()
+        };
         while let Some(chunk) = self.record.chunks.get(piece.end) {
             let after = piece.offset_after + u64::from(chunk.len);
             if piece.end > piece.start && after - piece.offset > room {
@@ -90,22 +101,38 @@ impl Windows {
     pub(super) fn at(store: &dyn ContentStore, include: Include, limits: Window, from: &Position) -> Self {
         let cursor = store.cursor(from.stream);
         let outline = Outline::at(include, &from.inside);
-        Self { cursor, outline, limits, rest_begins: from.stream, rest: None }
+        Self {
+            cursor,
+            outline,
+            limits,
+            rest_begins: from.stream,
+            rest: None,
+        }
     }
 
     /// Returns the place after the windows given so far.
     pub(super) fn position(&self) -> Position {
         let inside = self.outline.inside();
         match &self.rest {
-            Some(rest) => Position { stream: self.rest_begins, inside, offset: rest.offset },
-            None => Position { stream: self.cursor.position(), inside, offset: 0 },
+            Some(rest) => Position {
+                stream: self.rest_begins,
+                inside,
+                offset: rest.offset,
+            },
+            None => Position {
+                stream: self.cursor.position(),
+                inside,
+                offset: 0,
+            },
         }
     }
 
     /// Reads the file that a resumed restore was in the middle of.
     pub(super) async fn open_file(&mut self) -> Result<Option<Arc<EntryRecord>>, RestoreError> {
         self.rest_begins = self.cursor.position();
-        let Some(record) = self.cursor.next().await? else { return Ok(None) };
+        let Some(record) = self.cursor.next().await? else {
+            return Ok(None);
+        };
         self.outline.admit(&record)?;
         Ok(matches!(record.entry.kind, EntryKind::File { .. }).then(|| Arc::new(record)))
     }
@@ -123,12 +150,16 @@ impl Windows {
             if let Some(rest) = &mut self.rest {
                 let piece = rest.split(room);
                 room = room.saturating_sub(piece.offset_after - piece.offset);
-                let whole = piece.is_last();
+                let (whole, continued) = (piece.is_last(), piece.offset > 0);
                 window.push(Work::File(piece));
                 if !whole {
                     return Ok(window);
                 }
                 self.rest = None;
+                // Nothing follows it in its window: it may turn out that the file must be begun once more.
+                if continued {
+                    return Ok(window);
+                }
             }
             if room == 0 || window.len() >= self.limits.entries.max(1) {
                 return Ok(window);
@@ -137,7 +168,9 @@ impl Windows {
                 return Err(RestoreError::Interrupted { checkpoint: None });
             }
             let begins = self.cursor.position();
-            let Some(record) = self.cursor.next().await? else { return Ok(window) };
+            let Some(record) = self.cursor.next().await? else {
+                return Ok(window);
+            };
             if !self.outline.admit(&record)? {
                 continue;
             }

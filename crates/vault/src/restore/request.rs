@@ -19,7 +19,10 @@ impl Default for Window {
     /// 64 MiB is about a third of a second of a fast disk, so that two `syncfs` per window do not dominate;
     /// 4096 records of small files are about 1 MiB of memory.
     fn default() -> Self {
-        Self { bytes: 64 << 20, entries: 4096 }
+        Self {
+            bytes: 64 << 20,
+            entries: 4096,
+        }
     }
 }
 
@@ -73,7 +76,11 @@ impl RestoreCheckpoint {
     /// Returns the checkpoint of a restore that has done nothing.
     pub(super) fn beginning() -> Self {
         Self {
-            position: Position { stream: 0, inside: TreePath::ROOT, offset: 0 },
+            position: Position {
+                stream: 0,
+                inside: TreePath::ROOT,
+                offset: 0,
+            },
             files: 0,
             symlinks: 0,
             bytes_total: 0,

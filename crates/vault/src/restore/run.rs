@@ -71,12 +71,23 @@ where
     let done = recorded.clone().unwrap_or_else(RestoreCheckpoint::beginning);
     let windows = Windows::at(store, include.clone(), request.window, &done.position);
     let kept = done.bytes_done;
-    let mut run = Run { store, ground, progress, stop, windows, done, recorded, written: 0, kept, trusted: 0 };
+    let mut run = Run {
+        store,
+        ground,
+        progress,
+        stop,
+        windows,
+        done,
+        recorded,
+        written: 0,
+        kept,
+        trusted: 0,
+    };
     match run.all(&include, &mut on_window).await {
         Ok(dirs) => Ok(run.report(dirs)),
-        Err(RestoreError::Interrupted { .. }) => {
-            Err(RestoreError::Interrupted { checkpoint: run.recorded.take().map(Box::new) })
-        }
+        Err(RestoreError::Interrupted { .. }) => Err(RestoreError::Interrupted {
+            checkpoint: run.recorded.take().map(Box::new),
+        }),
         Err(error) => Err(error),
     }
 }
@@ -127,11 +138,12 @@ impl Run<'_> {
             }
             self.window(window).await?;
             self.done.position = self.windows.position();
-            on_window(self.done.clone()).await.map_err(RestoreError::Checkpoint)?;
+            on_window(self.done.clone())
+                .await
+                .map_err(RestoreError::Checkpoint)?;
             self.recorded = Some(self.done.clone());
         }
-        let (dirs, unowned) =
-            folders::finish(self.store, &self.ground, include.clone(), &self.stop).await?;
+        let (dirs, unowned) = folders::finish(self.store, &self.ground, include.clone(), &self.stop).await?;
         self.done.owners_unset += unowned;
         Ok(dirs)
     }
@@ -156,7 +168,9 @@ impl Run<'_> {
             return Ok(());
         }
         self.trusted = offset;
-        let Some(record) = self.windows.open_file().await? else { return Ok(()) };
+        let Some(record) = self.windows.open_file().await? else {
+            return Ok(());
+        };
         let whole = Piece::whole(Arc::clone(&record));
         let rest = whole.clone().from(offset);
         let (ground, stop) = (Arc::clone(&self.ground), self.stop.clone());
@@ -197,7 +211,8 @@ impl Run<'_> {
         for stretch in stretches {
             self.count(stretch);
         }
-        self.progress.report(self.done.bytes_done, Some(self.store.bytes()));
+        self.progress
+            .report(self.done.bytes_done, Some(self.store.bytes()));
         Ok(())
     }
 
@@ -226,7 +241,13 @@ impl Run<'_> {
                         if standing == Standing::Nothing && piece.offset == 0 {
                             ground.begin(&piece.record.entry)?;
                         }
-                        stretches.push(Stretch { piece, standing, lost: None, mistrusted: false, owned: true });
+                        stretches.push(Stretch {
+                            piece,
+                            standing,
+                            lost: None,
+                            mistrusted: false,
+                            owned: true,
+                        });
                     }
                 }
             }
@@ -262,17 +283,23 @@ impl Run<'_> {
                 Err(unavailable) => return Err(unavailable.into()),
             };
             if bytes.len() != want.chunk.len as usize {
-                return Err(RestoreError::Broken(format!("chunk {} came with a wrong length", want.chunk.id)));
+                return Err(RestoreError::Broken(format!(
+                    "chunk {} came with a wrong length",
+                    want.chunk.id
+                )));
             }
             let ground = Arc::clone(&self.ground);
             let written = bytes.len() as u64 * want.to.len() as u64;
             blocking(move || {
-                want.to.iter().try_for_each(|(_, record, offset)| ground.write(&record.entry, *offset, &bytes))
+                want.to
+                    .iter()
+                    .try_for_each(|(_, record, offset)| ground.write(&record.entry, *offset, &bytes))
             })
             .await?;
             window += written;
             self.written += written;
-            self.progress.report(self.done.bytes_done + window, Some(self.store.bytes()));
+            self.progress
+                .report(self.done.bytes_done + window, Some(self.store.bytes()));
         }
         Ok(())
     }
@@ -285,9 +312,17 @@ impl Run<'_> {
                 continue;
             }
             let mut offset = piece.offset;
-            for chunk in piece.record.chunks.get(piece.start..piece.end).unwrap_or_default() {
+            for chunk in piece
+                .record
+                .chunks
+                .get(piece.start..piece.end)
+                .unwrap_or_default()
+            {
                 let at = *known.entry(chunk.id).or_insert_with(|| {
-                    wants.push(Want { chunk: *chunk, to: Vec::new() });
+                    wants.push(Want {
+                        chunk: *chunk,
+                        to: Vec::new(),
+                    });
                     wants.len() - 1
                 });
                 if let Some(want) = wants.get_mut(at) {
@@ -309,11 +344,11 @@ impl Run<'_> {
         blocking(move || {
             for stretch in &mut stretches {
                 let record = &stretch.piece.record;
-                if stretch.lost.is_none() && stretch.standing == Standing::Nothing && stretch.piece.is_last() {
-                    if !ground.built(record, &stop)? {
-                        stretch.mistrusted = true;
-                        stretch.lost = Some("its bytes do not add up to the content that was captured".to_owned());
-                    }
+                let finished = stretch.standing == Standing::Nothing && stretch.piece.is_last();
+                if finished && stretch.lost.is_none() && !ground.built(record, &stop)? {
+                    stretch.mistrusted = true;
+                    stretch.lost =
+                        Some("its bytes do not add up to the content that was captured".to_owned());
                 }
                 if stretch.lost.is_some() {
                     ground.drop_partial(&record.entry)?;
@@ -338,19 +373,34 @@ impl Run<'_> {
 
     /// Adds a stretch of the closed window to what stands.
     fn count(&mut self, stretch: Stretch) {
-        let Stretch { piece, standing, lost, mistrusted, owned } = stretch;
+        let Stretch {
+            piece,
+            standing,
+            lost,
+            mistrusted,
+            owned,
+        } = stretch;
         let size = size_of(&piece.record);
         if let Some(why) = lost {
             // A stretch of an earlier window may have been trusted wrongly: once, the file is made anew.
             if mistrusted && piece.offset > 0 && !piece.again {
                 self.forget(piece.offset, size);
-                self.windows.set_rest(Some(Piece { again: true, ..Piece::whole(piece.record) }));
+                self.windows.set_rest(Some(Piece {
+                    again: true,
+                    ..Piece::whole(piece.record)
+                }));
                 return;
             }
             self.done.bytes_done = self.done.bytes_done.saturating_sub(piece.offset);
-            self.windows.set_rest(None);
+            if !piece.is_last() {
+                self.windows.set_rest(None);
+            }
             tracing::error!(path = piece.record.entry.path.display(), why, "a file is lost");
-            self.done.lost.push(LostFile { path: piece.record.entry.path.clone(), size, why });
+            self.done.lost.push(LostFile {
+                path: piece.record.entry.path.clone(),
+                size,
+                why,
+            });
             return;
         }
         if piece.is_last() {
@@ -397,5 +447,7 @@ fn size_of(record: &EntryRecord) -> u64 {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RestoreError> + Send + 'static,
 ) -> Result<T, RestoreError> {
-    tokio::task::spawn_blocking(work).await.map_err(|why| RestoreError::Broken(why.to_string()))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|why| RestoreError::Broken(why.to_string()))?
 }

@@ -69,7 +69,9 @@ impl ContentStore for Memory {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         match self.after {
             Some((n, After::Hang)) if asked >= n => std::future::pending().await,
-            Some((n, After::Refuse)) if asked >= n => return Err(ContentError::Unavailable("gone".to_owned())),
+            Some((n, After::Refuse)) if asked >= n => {
+                return Err(ContentError::Unavailable("gone".to_owned()));
+            }
             _ => {}
         }
         self.order.lock().unwrap().extend(self.place(chunk));
@@ -81,7 +83,11 @@ impl ContentStore for Memory {
 
     fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace> {
         let pack = Hash32([chunk.id.0[0] % 3; 32]);
-        Some(ChunkPlace { location: 0, pack, offset: u32::from(chunk.id.0[1]) })
+        Some(ChunkPlace {
+            location: 0,
+            pack,
+            offset: u32::from(chunk.id.0[1]),
+        })
     }
 
     fn bytes(&self) -> u64 {
@@ -103,14 +109,18 @@ impl Memory {
             let kind = if meta.is_dir() {
                 EntryKind::Dir
             } else if meta.is_symlink() {
-                EntryKind::Symlink { target: fs::read_link(&at).unwrap().as_os_str().as_bytes().to_vec() }
+                EntryKind::Symlink {
+                    target: fs::read_link(&at).unwrap().as_os_str().as_bytes().to_vec(),
+                }
             } else {
                 let bytes = fs::read(&at).unwrap();
                 content = Some(Hash32(*blake3::hash(&bytes).as_bytes()));
                 for piece in bytes.chunks(CHUNK) {
                     chunks.push(memory.keep(piece));
                 }
-                EntryKind::File { size: bytes.len() as u64 }
+                EntryKind::File {
+                    size: bytes.len() as u64,
+                }
             };
             let entry = Entry {
                 path,
@@ -123,7 +133,11 @@ impl Memory {
                 ctime_ns: 0,
                 inode: meta.ino(),
             };
-            records.push(EntryRecord { entry, content, chunks });
+            records.push(EntryRecord {
+                entry,
+                content,
+                chunks,
+            });
         }
         memory.records = Arc::new(records);
         memory
@@ -132,7 +146,10 @@ impl Memory {
     fn keep(&mut self, bytes: &[u8]) -> ChunkRef {
         let id = ChunkId(*blake3::hash(bytes).as_bytes());
         self.chunks.insert(id, bytes.to_vec());
-        ChunkRef { id, len: bytes.len() as u32 }
+        ChunkRef {
+            id,
+            len: bytes.len() as u32,
+        }
     }
 
     fn again(&self) -> Self {
@@ -162,13 +179,20 @@ fn gather(root: &Path, inside: &[u8], found: &mut BTreeMap<TreePath, ()>) {
 }
 
 fn at(root: &Path, path: &TreePath) -> PathBuf {
-    if path.is_root() { root.to_owned() } else { root.join(OsStr::from_bytes(path.as_bytes())) }
+    if path.is_root() {
+        root.to_owned()
+    } else {
+        root.join(OsStr::from_bytes(path.as_bytes()))
+    }
 }
 
 /// Bytes that repeat nowhere, so that no chunk is shared by accident.
 fn bytes(len: usize, seed: &str) -> Vec<u8> {
     let mut out = vec![0; len];
-    blake3::Hasher::new().update(seed.as_bytes()).finalize_xof().fill(&mut out);
+    blake3::Hasher::new()
+        .update(seed.as_bytes())
+        .finalize_xof()
+        .fill(&mut out);
     out
 }
 
@@ -180,8 +204,14 @@ fn put(root: &Path, name: &str, content: &[u8], mode: u32) {
 }
 
 fn date(path: &Path, seconds: i64, nanos: i64) {
-    let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanos };
-    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+    let time = rustix::fs::Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanos,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
     let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).unwrap();
 }
@@ -210,7 +240,17 @@ fn nasty() -> TempDir {
     symlink("/etc/passwd", root.join("absolute")).unwrap();
     symlink("../../nowhere", root.join("a/dangling")).unwrap();
     symlink("b", root.join("a/to-folder")).unwrap();
-    for (n, name) in ["plain.md", "a/b/c.bin", "absolute", "a/dangling", "hollow/inner", "a/b"].iter().enumerate() {
+    for (n, name) in [
+        "plain.md",
+        "a/b/c.bin",
+        "absolute",
+        "a/dangling",
+        "hollow/inner",
+        "a/b",
+    ]
+    .iter()
+    .enumerate()
+    {
         date(&root.join(name), 1_000_000_000 + n as i64, 123_456_789 + n as i64);
     }
     date(&root.join("empty"), -5, 7);
@@ -226,7 +266,12 @@ fn many() -> TempDir {
     let room = tempfile::tempdir().unwrap();
     let root = &room.path().join("tree");
     for n in 0..12 {
-        put(root, &format!("f{}/file-{n:02}", n % 3), &bytes(2 * CHUNK + n, &n.to_string()), 0o644);
+        put(
+            root,
+            &format!("f{}/file-{n:02}", n % 3),
+            &bytes(2 * CHUNK + n, &n.to_string()),
+            0o644,
+        );
     }
     put(root, "f1/large", &bytes(15 * CHUNK + 5, "large"), 0o644);
     room
@@ -238,7 +283,10 @@ fn request(root: &Path) -> RestoreRequest {
         root: root.to_owned(),
         include: Vec::new(),
         checkpoint: None,
-        window: Window { bytes: 4 * CHUNK as u64, entries: 8 },
+        window: Window {
+            bytes: 4 * CHUNK as u64,
+            entries: 8,
+        },
     }
 }
 
@@ -257,20 +305,39 @@ async fn run(
             let text = serde_json::to_string(&checkpoint).unwrap();
             kept.push(serde_json::from_str(&text).unwrap());
         }
-        async move { if refused { Err(Failure::transient("killed", "killed")) } else { Ok(()) } }
+        async move {
+            if refused {
+                Err(Failure::transient("killed", "killed"))
+            } else {
+                Ok(())
+            }
+        }
     };
-    let result = restore_from(store, request, &ProgressSink::none(), on_window, &CancellationToken::new()).await;
+    let result = restore_from(
+        store,
+        request,
+        &ProgressSink::none(),
+        on_window,
+        &CancellationToken::new(),
+    )
+    .await;
     (result, kept.into_inner().unwrap())
 }
 
 async fn assert_whole(store: &Memory, root: &Path) {
     let id = request(root).snapshot;
-    let found = inspect_from(store, id, root, &[], &CancellationToken::new()).await.unwrap();
+    let found = inspect_from(store, id, root, &[], &CancellationToken::new())
+        .await
+        .unwrap();
     assert!(found.is_whole(), "{found:?}");
     let (mut there, mut expected) = (BTreeMap::new(), Vec::new());
     gather(root, &[], &mut there);
     expected.extend(store.records.iter().map(|record| record.entry.path.clone()));
-    assert_eq!(there.into_keys().collect::<Vec<_>>(), expected, "something else stands in the root");
+    assert_eq!(
+        there.into_keys().collect::<Vec<_>>(),
+        expected,
+        "something else stands in the root"
+    );
 }
 
 #[tokio::test]
@@ -287,11 +354,21 @@ async fn a_nasty_tree_comes_back_as_it_was() {
     let meta = fs::metadata(target.join("setuid")).unwrap();
     assert_eq!(meta.mode() & 0o7777, 0o4755);
     let sparse = fs::metadata(target.join("sparse.img")).unwrap();
-    assert!(sparse.blocks() * 512 < sparse.len() / 2, "zeros took {} blocks", sparse.blocks());
+    assert!(
+        sparse.blocks() * 512 < sparse.len() / 2,
+        "zeros took {} blocks",
+        sparse.blocks()
+    );
     // Independent of `inspect`: the same listing by other means.
     let again = Memory::of(&target);
     let plain = |store: &Memory| {
-        let strip = |record: &EntryRecord| EntryRecord { entry: Entry { inode: 0, ..record.entry.clone() }, ..record.clone() };
+        let strip = |record: &EntryRecord| EntryRecord {
+            entry: Entry {
+                inode: 0,
+                ..record.entry.clone()
+            },
+            ..record.clone()
+        };
         store.records.iter().map(strip).collect::<Vec<_>>()
     };
     assert_eq!(plain(&again), plain(&store));
@@ -328,11 +405,25 @@ async fn after_a_kill_at_any_window_the_rest_is_written_and_no_more_than_one_win
         assert!(matches!(result, Err(RestoreError::Checkpoint(_))), "{result:?}");
         let checkpoint = kept.pop();
         let before = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.bytes_done);
-        let resumed = RestoreRequest { checkpoint, ..request(&target) };
+        let resumed = RestoreRequest {
+            checkpoint,
+            ..request(&target)
+        };
         let report = run(&store, resumed, None).await.0.unwrap();
-        assert!(report.bytes_written + before <= total, "{killed}: wrote {} after {before}", report.bytes_written);
-        assert!(report.bytes_written <= total - before && report.bytes_kept >= before, "{report:?}");
-        assert_eq!(report.bytes_written + report.bytes_kept, total, "{killed}: {report:?}");
+        assert!(
+            report.bytes_written + before <= total,
+            "{killed}: wrote {} after {before}",
+            report.bytes_written
+        );
+        assert!(
+            report.bytes_written <= total - before && report.bytes_kept >= before,
+            "{report:?}"
+        );
+        assert_eq!(
+            report.bytes_written + report.bytes_kept,
+            total,
+            "{killed}: {report:?}"
+        );
         assert_eq!(report.files, 13);
         assert!(window < total / 3);
         assert_whole(&store, &target).await;
@@ -343,10 +434,19 @@ async fn after_a_kill_at_any_window_the_rest_is_written_and_no_more_than_one_win
 async fn a_call_dropped_within_a_window_or_cut_off_from_its_store_resumes_with_bounded_rework() {
     let room = many();
     let store = Memory::of(&room.path().join("tree"));
-    let total = run(&store, request(&room.path().join("whole")), None).await.0.unwrap().bytes_total;
-    for (n, after) in (0..store.chunks.len()).map(|n| (n, if n % 2 == 0 { After::Hang } else { After::Refuse })) {
+    let total = run(&store, request(&room.path().join("whole")), None)
+        .await
+        .0
+        .unwrap()
+        .bytes_total;
+    for (n, after) in
+        (0..store.chunks.len()).map(|n| (n, if n % 2 == 0 { After::Hang } else { After::Refuse }))
+    {
         let target = room.path().join(format!("cut-{n}"));
-        let cut = Memory { after: Some((n, after)), ..store.again() };
+        let cut = Memory {
+            after: Some((n, after)),
+            ..store.again()
+        };
         let kept = Arc::new(Mutex::new(None));
         let newest = Arc::clone(&kept);
         let on_window = move |checkpoint: RestoreCheckpoint| {
@@ -368,10 +468,25 @@ async fn a_call_dropped_within_a_window_or_cut_off_from_its_store_resumes_with_b
             }
         }
         let checkpoint = kept.lock().unwrap().take();
-        let before = checkpoint.as_ref().map_or(0, |checkpoint: &RestoreCheckpoint| checkpoint.bytes_done);
-        let report = run(&store, RestoreRequest { checkpoint, ..request(&target) }, None).await.0.unwrap();
+        let before = checkpoint
+            .as_ref()
+            .map_or(0, |checkpoint: &RestoreCheckpoint| checkpoint.bytes_done);
+        let report = run(
+            &store,
+            RestoreRequest {
+                checkpoint,
+                ..request(&target)
+            },
+            None,
+        )
+        .await
+        .0
+        .unwrap();
         assert_eq!(report.bytes_written + report.bytes_kept, total, "{n}: {report:?}");
-        assert!(report.bytes_written <= total - before, "{n}: {report:?} after {before}");
+        assert!(
+            report.bytes_written <= total - before,
+            "{n}: {report:?} after {before}"
+        );
         assert_whole(&store, &target).await;
     }
 }
@@ -384,12 +499,24 @@ async fn a_stop_gives_back_the_newest_checkpoint() {
     let stop = CancellationToken::new();
     let sink = {
         let stop = stop.clone();
-        ProgressSink::new(move |done, _| if done > 60_000 { stop.cancel() })
+        ProgressSink::new(move |done, _| {
+            if done > 60_000 {
+                stop.cancel()
+            }
+        })
     };
     let result = restore_from(&store, request(&target), &sink, |_| async { Ok(()) }, &stop).await;
-    let Err(RestoreError::Interrupted { checkpoint: Some(checkpoint) }) = result else { panic!("{result:?}") };
+    let Err(RestoreError::Interrupted {
+        checkpoint: Some(checkpoint),
+    }) = result
+    else {
+        panic!("{result:?}")
+    };
     assert!(checkpoint.bytes_done > 40_000, "{checkpoint:?}");
-    let resumed = RestoreRequest { checkpoint: Some(*checkpoint), ..request(&target) };
+    let resumed = RestoreRequest {
+        checkpoint: Some(*checkpoint),
+        ..request(&target)
+    };
     run(&store, resumed, None).await.0.unwrap();
     assert_whole(&store, &target).await;
 }
@@ -398,6 +525,10 @@ async fn a_stop_gives_back_the_newest_checkpoint() {
 async fn a_large_file_goes_on_in_its_middle_and_a_spoiled_beginning_is_made_anew() {
     let room = tempfile::tempdir().unwrap();
     put(&room.path().join("tree"), "large", &bytes(20 * CHUNK, "l"), 0o644);
+    // What follows must not be forgotten when the file before it has to be begun once more.
+    for name in ["later-1", "later-2"] {
+        put(&room.path().join("tree"), name, &bytes(7 * CHUNK, name), 0o644);
+    }
     let store = Memory::of(&room.path().join("tree"));
     for spoiled in [false, true] {
         let target = room.path().join(format!("target-{spoiled}"));
@@ -406,16 +537,37 @@ async fn a_large_file_goes_on_in_its_middle_and_a_spoiled_beginning_is_made_anew
         assert_eq!(checkpoint.position.offset, 12 * CHUNK as u64);
         if spoiled {
             let partial = fs::read_dir(&target).unwrap().next().unwrap().unwrap().path();
-            assert!(partial.file_name().unwrap().to_str().unwrap().starts_with(PARTIAL_PREFIX));
+            assert!(
+                partial
+                    .file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .starts_with(PARTIAL_PREFIX)
+            );
             use std::os::unix::fs::FileExt;
-            fs::File::options().write(true).open(partial).unwrap().write_all_at(b"spoiled", 100).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(partial)
+                .unwrap()
+                .write_all_at(b"spoiled", 100)
+                .unwrap();
         }
-        let resumed = RestoreRequest { checkpoint: Some(checkpoint), ..request(&target) };
+        let resumed = RestoreRequest {
+            checkpoint: Some(checkpoint),
+            ..request(&target)
+        };
         let report = run(&store, resumed, None).await.0.unwrap();
-        assert_eq!((report.files, report.lost.len()), (1, 0));
-        assert_eq!(report.bytes_total, 20 * CHUNK as u64);
-        let expected = if spoiled { (28, 0) } else { (8, 12) };
-        assert_eq!((report.bytes_written / CHUNK as u64, report.bytes_kept / CHUNK as u64), expected);
+        assert_eq!((report.files, report.lost.len()), (3, 0));
+        assert_eq!(report.bytes_total, 34 * CHUNK as u64);
+        let expected = if spoiled { (42, 0) } else { (22, 12) };
+        assert_eq!(
+            (
+                report.bytes_written / CHUNK as u64,
+                report.bytes_kept / CHUNK as u64
+            ),
+            expected
+        );
         assert_whole(&store, &target).await;
     }
 }
@@ -424,7 +576,15 @@ async fn a_large_file_goes_on_in_its_middle_and_a_spoiled_beginning_is_made_anew
 async fn a_lost_chunk_costs_its_files_and_nothing_else() {
     let room = many();
     let mut store = Memory::of(&room.path().join("tree"));
-    let of = |name: &str| store.records.iter().find(|r| r.entry.path.display() == name).unwrap().chunks.clone();
+    let of = |name: &str| {
+        store
+            .records
+            .iter()
+            .find(|r| r.entry.path.display() == name)
+            .unwrap()
+            .chunks
+            .clone()
+    };
     let lost = [of("f1/large")[9].id, of("f2/file-05")[1].id];
     store.lost = HashSet::from(lost);
     let target = room.path().join("target");
@@ -434,15 +594,42 @@ async fn a_lost_chunk_costs_its_files_and_nothing_else() {
             let report = report.unwrap();
             let named: Vec<_> = report.lost.iter().map(|file| file.path.display()).collect();
             assert_eq!(named, ["f1/large", "f2/file-05"]);
-            assert!(report.lost[0].why.contains("is in no tier"), "{}", report.lost[0].why);
+            assert!(
+                report.lost[0].why.contains("is in no tier"),
+                "{}",
+                report.lost[0].why
+            );
             assert_eq!(report.files, 11);
         }
     }
-    let found = inspect_from(&store, request(&target).snapshot, &target, &[], &CancellationToken::new()).await.unwrap();
-    let named: Vec<_> = found.differences.iter().map(|d| (d.path.display(), d.aspect)).collect();
-    assert_eq!(named, [("f1/large".to_owned(), Aspect::Missing), ("f2/file-05".to_owned(), Aspect::Missing)]);
+    let found = inspect_from(
+        &store,
+        request(&target).snapshot,
+        &target,
+        &[],
+        &CancellationToken::new(),
+    )
+    .await
+    .unwrap();
+    let named: Vec<_> = found
+        .differences
+        .iter()
+        .map(|d| (d.path.display(), d.aspect))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("f1/large".to_owned(), Aspect::Missing),
+            ("f2/file-05".to_owned(), Aspect::Missing)
+        ]
+    );
     let partials = fs::read_dir(target.join("f1")).unwrap().filter(|name| {
-        name.as_ref().unwrap().file_name().to_str().unwrap().starts_with(PARTIAL_PREFIX)
+        name.as_ref()
+            .unwrap()
+            .file_name()
+            .to_str()
+            .unwrap()
+            .starts_with(PARTIAL_PREFIX)
     });
     assert_eq!(partials.count(), 0);
 }
@@ -456,9 +643,15 @@ async fn losses_before_a_kill_are_still_named_after_the_resume() {
     store.lost.insert(id);
     let target = room.path().join("target");
     let (_, mut kept) = run(&store, request(&target), Some(5)).await;
-    let resumed = RestoreRequest { checkpoint: kept.pop(), ..request(&target) };
+    let resumed = RestoreRequest {
+        checkpoint: kept.pop(),
+        ..request(&target)
+    };
     let report = run(&store, resumed, None).await.0.unwrap();
-    assert_eq!(report.lost.iter().map(|file| &file.path).collect::<Vec<_>>(), [&path]);
+    assert_eq!(
+        report.lost.iter().map(|file| &file.path).collect::<Vec<_>>(),
+        [&path]
+    );
 }
 
 #[tokio::test]
@@ -469,34 +662,92 @@ async fn chunks_of_a_window_come_in_the_order_of_packs_and_each_once() {
         put(&room.path().join("tree"), &format!("f{n}"), &content, 0o644);
     }
     let store = Memory::of(&room.path().join("tree"));
-    let window = Window { bytes: 1 << 30, entries: 100 };
-    run(&store, RestoreRequest { window, ..request(&room.path().join("t")) }, None).await.0.unwrap();
+    let window = Window {
+        bytes: 1 << 30,
+        entries: 100,
+    };
+    run(
+        &store,
+        RestoreRequest {
+            window,
+            ..request(&room.path().join("t"))
+        },
+        None,
+    )
+    .await
+    .0
+    .unwrap();
     let order = store.order.lock().unwrap();
     assert_eq!(order.len(), 19);
     assert!(order.is_sorted(), "{order:?}");
 }
 
-fn entry(path: &str, kind: EntryKind) -> Entry {
-    let path = TreePath::new(path.as_bytes()).unwrap();
-    Entry { path, kind, mode: 0o755, uid: 0, gid: 0, mtime_s: 1, mtime_ns: 0, ctime_ns: 0, inode: 0 }
+#[test]
+fn the_calls_can_be_awaited_from_any_thread() {
+    fn assert_send<T: Send>(_: &T) {}
+    let (store, sink, stop) = (Memory::default(), ProgressSink::none(), CancellationToken::new());
+    let root = Path::new("root");
+    assert_send(&restore_from(
+        &store,
+        request(root),
+        &sink,
+        |_| async { Ok(()) },
+        &stop,
+    ));
+    assert_send(&restore(&[], request(root), &sink, |_| async { Ok(()) }, &stop));
+    assert_send(&inspect(&[], request(root).snapshot, root, &[], &stop));
 }
 
+fn entry(path: &str, kind: EntryKind) -> Entry {
+    let path = TreePath::new(path.as_bytes()).unwrap();
+    Entry {
+        path,
+        kind,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime_s: 1,
+        mtime_ns: 0,
+        ctime_ns: 0,
+        inode: 0,
+    }
+}
+
+/// A path, and `dir`, or where a link points; none for a file.
+type Shape<'a> = (&'a str, Option<&'a str>);
+
 /// A stream of our own making; files hold their own path.
-fn stream(entries: &[(&str, Option<&str>)]) -> Memory {
+fn stream(entries: &[Shape<'_>]) -> Memory {
     let mut memory = Memory::default();
     let mut records = Vec::new();
     for (path, link) in entries {
         let record = match *link {
-            Some("dir") => EntryRecord { entry: entry(path, EntryKind::Dir), content: None, chunks: Vec::new() },
+            Some("dir") => EntryRecord {
+                entry: entry(path, EntryKind::Dir),
+                content: None,
+                chunks: Vec::new(),
+            },
             Some(target) => {
-                let kind = EntryKind::Symlink { target: target.as_bytes().to_vec() };
-                EntryRecord { entry: entry(path, kind), content: None, chunks: Vec::new() }
+                let kind = EntryKind::Symlink {
+                    target: target.as_bytes().to_vec(),
+                };
+                EntryRecord {
+                    entry: entry(path, kind),
+                    content: None,
+                    chunks: Vec::new(),
+                }
             }
             None => {
                 let chunk = memory.keep(path.as_bytes());
                 let content = Some(Hash32(*blake3::hash(path.as_bytes()).as_bytes()));
-                let kind = EntryKind::File { size: path.len() as u64 };
-                EntryRecord { entry: entry(path, kind), content, chunks: vec![chunk] }
+                let kind = EntryKind::File {
+                    size: path.len() as u64,
+                };
+                EntryRecord {
+                    entry: entry(path, kind),
+                    content,
+                    chunks: vec![chunk],
+                }
             }
         };
         records.push(record);
@@ -508,10 +759,19 @@ fn stream(entries: &[(&str, Option<&str>)]) -> Memory {
 #[tokio::test]
 async fn a_stream_that_is_not_a_tree_is_refused_and_nothing_is_written_outside_the_root() {
     let dir = Some("dir");
-    let cases: [(&str, &[(&str, Option<&str>)]); 7] = [
-        ("a file beneath a link", &[("", dir), ("a", Some("../outside")), ("a/b", None)]),
-        ("a folder beneath a link", &[("", dir), ("a", Some("../outside")), ("a/b", dir)]),
-        ("a link, then a folder of its name", &[("", dir), ("a", Some("../outside")), ("a", dir), ("a/b", None)]),
+    let cases: [(&str, &[Shape<'_>]); 7] = [
+        (
+            "a file beneath a link",
+            &[("", dir), ("a", Some("../outside")), ("a/b", None)],
+        ),
+        (
+            "a folder beneath a link",
+            &[("", dir), ("a", Some("../outside")), ("a/b", dir)],
+        ),
+        (
+            "a link, then a folder of its name",
+            &[("", dir), ("a", Some("../outside")), ("a", dir), ("a/b", None)],
+        ),
         ("a file beneath a file", &[("", dir), ("a", None), ("a/b", None)]),
         ("a file in no folder", &[("", dir), ("a/b", None)]),
         ("a stream out of order", &[("", dir), ("b", None), ("a", None)]),
@@ -522,17 +782,26 @@ async fn a_stream_that_is_not_a_tree_is_refused_and_nothing_is_written_outside_t
             let room = tempfile::tempdir().unwrap();
             let outside = room.path().join("outside");
             fs::create_dir(&outside).unwrap();
-            let window = Window { bytes: 1 << 20, entries: entries_per_window };
-            let asked = RestoreRequest { window, ..request(&room.path().join("root")) };
+            let window = Window {
+                bytes: 1 << 20,
+                entries: entries_per_window,
+            };
+            let asked = RestoreRequest {
+                window,
+                ..request(&room.path().join("root"))
+            };
             let result = run(&stream(entries), asked, None).await.0;
-            assert!(matches!(result, Err(RestoreError::Hostile { .. })), "{what}: {result:?}");
+            assert!(
+                matches!(result, Err(RestoreError::Hostile { .. })),
+                "{what}: {result:?}"
+            );
             assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{what}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_link_planted_in_the_root_is_replaced_or_refused_but_never_followed() {
+async fn a_link_planted_in_the_root_is_replaced_and_never_followed() {
     let store = stream(&[("", Some("dir")), ("a", Some("dir")), ("a/b", None), ("c", None)]);
     let room = tempfile::tempdir().unwrap();
     let (root, outside) = (room.path().join("root"), room.path().join("outside"));
@@ -542,17 +811,33 @@ async fn a_link_planted_in_the_root_is_replaced_or_refused_but_never_followed() 
     symlink(&outside, root.join("a")).unwrap();
     symlink(outside.join("victim"), root.join("c")).unwrap();
     let window = Window { bytes: 1, entries: 1 };
-    let asked = RestoreRequest { window, ..request(&root) };
+    let asked = RestoreRequest {
+        window,
+        ..request(&root)
+    };
     let (_, kept) = run(&store, asked.clone(), None).await;
     assert_whole(&store, &root).await;
 
-    // After the checkpoint that made folder `a`, somebody puts a link in its place.
+    // After the checkpoint that made folder `a`, somebody puts a link in its place: the folder is made again.
     fs::remove_dir_all(root.join("a")).unwrap();
     symlink(&outside, root.join("a")).unwrap();
-    let after_folder = kept.iter().find(|checkpoint| checkpoint.position.inside.display() == "a").cloned();
+    let after_folder = kept
+        .iter()
+        .find(|checkpoint| checkpoint.position.inside.display() == "a")
+        .cloned();
     assert!(after_folder.is_some());
-    let result = run(&store, RestoreRequest { checkpoint: after_folder, ..asked }, None).await.0;
-    assert!(matches!(result, Err(RestoreError::Obstructed { .. })), "{result:?}");
+    run(
+        &store,
+        RestoreRequest {
+            checkpoint: after_folder,
+            ..asked
+        },
+        None,
+    )
+    .await
+    .0
+    .unwrap();
+    assert_whole(&store, &root).await;
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
     assert_eq!(fs::read(outside.join("victim")).unwrap(), b"c");
 }
@@ -564,7 +849,10 @@ async fn a_folder_with_content_is_never_replaced_by_a_file() {
     fs::create_dir_all(room.path().join("a")).unwrap();
     fs::write(room.path().join("a/precious"), b"mine").unwrap();
     let result = run(&store, request(room.path()), None).await.0;
-    assert!(matches!(result, Err(RestoreError::Obstructed { .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(RestoreError::Obstructed { .. })),
+        "{result:?}"
+    );
     assert_eq!(fs::read(room.path().join("a/precious")).unwrap(), b"mine");
     fs::remove_file(room.path().join("a/precious")).unwrap();
     run(&store, request(room.path()), None).await.0.unwrap();
@@ -578,7 +866,10 @@ async fn globs_restore_a_part_with_its_folders_and_leave_the_rest_of_the_root_al
     let target = room.path().join("target");
     fs::create_dir(&target).unwrap();
     date(&target, 77, 0);
-    let asked = RestoreRequest { include: vec!["a/b".to_owned(), "*.md".to_owned()], ..request(&target) };
+    let asked = RestoreRequest {
+        include: vec!["a/b".to_owned(), "*.md".to_owned()],
+        ..request(&target)
+    };
     for _ in 0..2 {
         let report = run(&store, asked.clone(), None).await.0.unwrap();
         assert_eq!((report.files, report.dirs, report.symlinks), (2, 2, 0));
@@ -588,7 +879,9 @@ async fn globs_restore_a_part_with_its_folders_and_leave_the_rest_of_the_root_al
         assert_eq!(there, ["", "a", "a/b", "a/b/c.bin", "plain.md"]);
     }
     let id = request(&target).snapshot;
-    let found = inspect_from(&store, id, &target, &asked.include, &CancellationToken::new()).await.unwrap();
+    let found = inspect_from(&store, id, &target, &asked.include, &CancellationToken::new())
+        .await
+        .unwrap();
     assert!(found.is_whole(), "{found:?}");
 }
 
@@ -613,8 +906,13 @@ async fn inspect_names_every_kind_of_difference() {
         let path = target.join(what);
         spoil(&path);
         let id = request(&target).snapshot;
-        let found = inspect_from(&store, id, &target, &[], &CancellationToken::new()).await.unwrap();
-        let named = found.differences.iter().any(|d| d.path.display() == what && d.aspect == aspect);
+        let found = inspect_from(&store, id, &target, &[], &CancellationToken::new())
+            .await
+            .unwrap();
+        let named = found
+            .differences
+            .iter()
+            .any(|d| d.path.display() == what && d.aspect == aspect);
         assert!(named, "{what} {aspect:?}: {found:?}");
     };
     let redate = |path: &Path, change: &dyn Fn()| {
@@ -623,10 +921,19 @@ async fn inspect_names_every_kind_of_difference() {
         date(path, meta.mtime(), meta.mtime_nsec());
     };
     check("empty", Aspect::Missing, &|path| fs::remove_file(path).unwrap()).await;
-    check("plain.md", Aspect::Size, &|path| fs::write(path, b"longer than before").unwrap()).await;
-    check("plain.md", Aspect::Content, &|path| redate(path, &|| fs::write(path, b"# hullo\n").unwrap())).await;
+    check("plain.md", Aspect::Size, &|path| {
+        fs::write(path, b"longer than before").unwrap()
+    })
+    .await;
+    check("plain.md", Aspect::Content, &|path| {
+        redate(path, &|| fs::write(path, b"# hullo\n").unwrap())
+    })
+    .await;
     check("plain.md", Aspect::Time, &|path| date(path, 1_000_000_000, 1)).await;
-    check("a/b", Aspect::Mode, &|path| fs::set_permissions(path, fs::Permissions::from_mode(0o711)).unwrap()).await;
+    check("a/b", Aspect::Mode, &|path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o711)).unwrap()
+    })
+    .await;
     check("absolute", Aspect::Target, &|path| {
         fs::remove_file(path).unwrap();
         symlink("elsewhere", path).unwrap();
