@@ -78,12 +78,20 @@ pub async fn capture(
         None => None,
     };
     let location = Arc::clone(spool.location());
-    let session = session::Session::new(Arc::clone(&location), held, parent, progress.clone(), stop.clone());
+    let session = session::Session::new(
+        Arc::clone(&location),
+        held,
+        parent,
+        progress.clone(),
+        stop.clone(),
+    );
     // The source blocks, hashing and compressing keep a core busy: all of it runs off the async threads, and
     // enters the runtime only to write objects and to read the parent.
     let runtime = tokio::runtime::Handle::current();
     let snapshot = blocking(move || session.run(request, &runtime)).await??;
-    location.put_document(ObjectName::Snapshot(snapshot.id), &snapshot).await?;
+    location
+        .put_document(ObjectName::Snapshot(snapshot.id), &snapshot)
+        .await?;
     Ok(snapshot)
 }
 

@@ -34,7 +34,15 @@ impl Chunker {
     pub(crate) fn new(seed: u64) -> Self {
         let (gear, gear_ls) = get_gear_with_seed(seed);
         let masks = select_masks(CHUNK_AVG, LEVEL);
-        Self { gear, gear_ls, masks, buffer: Vec::new(), start: 0, end: 0, at_end: false }
+        Self {
+            gear,
+            gear_ls,
+            masks,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            at_end: false,
+        }
     }
 
     /// Begins a new stream.
@@ -58,7 +66,16 @@ impl Chunker {
     pub(crate) fn cut(&self, bytes: &[u8]) -> usize {
         let (small, large) = self.masks;
         let (_, len) = cut_gear(
-            bytes, CHUNK_MIN, CHUNK_AVG, CHUNK_MAX, small, large, small << 1, large << 1, &self.gear, &self.gear_ls,
+            bytes,
+            CHUNK_MIN,
+            CHUNK_AVG,
+            CHUNK_MAX,
+            small,
+            large,
+            small << 1,
+            large << 1,
+            &self.gear,
+            &self.gear_ls,
         );
         len
     }
@@ -72,7 +89,9 @@ impl Chunker {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         while self.end < CHUNK_MAX {
-            let Some(room) = self.buffer.get_mut(self.end..) else { break };
+            let Some(room) = self.buffer.get_mut(self.end..) else {
+                break;
+            };
             match source.read(room) {
                 Ok(0) => {
                     self.at_end = true;
@@ -110,7 +129,11 @@ mod tests {
         let mut lengths = Vec::new();
         let mut at = 0;
         while let Some(chunk) = chunker.next(&mut rest).unwrap() {
-            assert_eq!(chunk, &bytes[at..at + chunk.len()], "chunks are the stream, in order");
+            assert_eq!(
+                chunk,
+                &bytes[at..at + chunk.len()],
+                "chunks are the stream, in order"
+            );
             at += chunk.len();
             lengths.push(chunk.len());
         }
@@ -123,7 +146,10 @@ mod tests {
         let bytes = noise(24 << 20, 7);
         let one = lengths(1, &bytes);
         let inner = &one[..one.len() - 1];
-        assert!(inner.iter().all(|len| (CHUNK_MIN..=CHUNK_MAX).contains(len)), "{one:?}");
+        assert!(
+            inner.iter().all(|len| (CHUNK_MIN..=CHUNK_MAX).contains(len)),
+            "{one:?}"
+        );
         assert!(one.len() > 8, "{one:?}");
         assert_ne!(one, lengths(0x1234_5678_9abc_def0, &bytes));
         assert!(lengths(1, b"").is_empty());
@@ -135,9 +161,19 @@ mod tests {
         let bytes = noise(16 << 20, 9);
         let moved = [b"some bytes before".as_slice(), &bytes].concat();
         let ends = |lengths: Vec<usize>, shift: usize| -> Vec<usize> {
-            lengths.into_iter().scan(0, |at, len| { *at += len; Some(*at) }).map(|end| end.wrapping_sub(shift)).collect()
+            lengths
+                .into_iter()
+                .scan(0, |at, len| {
+                    *at += len;
+                    Some(*at)
+                })
+                .map(|end| end.wrapping_sub(shift))
+                .collect()
         };
         let (a, b) = (ends(lengths(3, &bytes), 0), ends(lengths(3, &moved), 17));
-        assert!(a.iter().filter(|end| b.contains(end)).count() * 2 > a.len(), "{a:?} {b:?}");
+        assert!(
+            a.iter().filter(|end| b.contains(end)).count() * 2 > a.len(),
+            "{a:?} {b:?}"
+        );
     }
 }

@@ -36,8 +36,12 @@ pub async fn clean(spool: &Spool, due: &[std::sync::Arc<Tier>]) -> Result<CleanR
     for tier in due {
         tier.all_up()?;
         for location in tier.locations() {
-            let documents: HashSet<ObjectName> =
-                location.names("snapshots").await?.into_iter().map(|(name, _)| name).collect();
+            let documents: HashSet<ObjectName> = location
+                .names("snapshots")
+                .await?
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
             held.push((location.holdings().await?, documents));
         }
     }
@@ -53,7 +57,10 @@ pub async fn clean(spool: &Spool, due: &[std::sync::Arc<Tier>]) -> Result<CleanR
         }
     }
     let everywhere = |listing: &PackListing| {
-        listing.slots.iter().all(|slot| held.iter().all(|(holdings, _)| holdings.holds(&slot.id)))
+        listing
+            .slots
+            .iter()
+            .all(|slot| held.iter().all(|(holdings, _)| holdings.holds(&slot.id)))
     };
     drop_packs(location, everywhere, &mut report).await?;
     Ok(report)
@@ -74,19 +81,32 @@ impl Spool {
                 return Ok(report);
             };
             let tree = reader.snapshot().tree.clone();
-            needed.extend(tree.iter().filter_map(|chunk| Some(index.find(&chunk.id)?.pack.id)));
+            needed.extend(
+                tree.iter()
+                    .filter_map(|chunk| Some(index.find(&chunk.id)?.pack.id)),
+            );
             let mut entries = reader.entries();
             loop {
                 match entries.next().await {
                     Ok(Some(record)) => {
-                        needed.extend(record.chunks.iter().filter_map(|chunk| Some(index.find(&chunk.id)?.pack.id)));
+                        needed.extend(
+                            record
+                                .chunks
+                                .iter()
+                                .filter_map(|chunk| Some(index.find(&chunk.id)?.pack.id)),
+                        );
                     }
                     Ok(None) => break,
                     Err(_) => return Ok(report),
                 }
             }
         }
-        drop_packs(location, |listing| !needed.contains(&listing.info.id), &mut report).await?;
+        drop_packs(
+            location,
+            |listing| !needed.contains(&listing.info.id),
+            &mut report,
+        )
+        .await?;
         Ok(report)
     }
 }

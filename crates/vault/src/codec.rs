@@ -10,13 +10,19 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, whole: bytes.len() }
+        Self {
+            rest: bytes,
+            whole: bytes.len(),
+        }
     }
 
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], ObjectFault> {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
             let need = (self.whole - self.rest.len()).saturating_add(len);
-            return Err(ObjectFault::Truncated { have: self.whole as u64, need: need as u64 });
+            return Err(ObjectFault::Truncated {
+                have: self.whole as u64,
+                need: need as u64,
+            });
         };
         self.rest = rest;
         Ok(taken)
@@ -40,7 +46,9 @@ impl<'a> Fields<'a> {
     pub(crate) fn end(self) -> Result<(), ObjectFault> {
         match self.rest.len() {
             0 => Ok(()),
-            extra => Err(ObjectFault::Malformed { why: format!("{extra} bytes follow its end") }),
+            extra => Err(ObjectFault::Malformed {
+                why: format!("{extra} bytes follow its end"),
+            }),
         }
     }
 }
@@ -52,7 +60,12 @@ pub(crate) fn check_head(fields: &mut Fields<'_>, magic: [u8; 8]) -> Result<(), 
     }
     match fields.u32()? {
         crate::object::FORMAT_VERSION => Ok(()),
-        0 => Err(ObjectFault::Malformed { why: "its format version is 0".to_owned() }),
-        found => Err(ObjectFault::NewerFormat { found, known: crate::object::FORMAT_VERSION }),
+        0 => Err(ObjectFault::Malformed {
+            why: "its format version is 0".to_owned(),
+        }),
+        found => Err(ObjectFault::NewerFormat {
+            found,
+            known: crate::object::FORMAT_VERSION,
+        }),
     }
 }

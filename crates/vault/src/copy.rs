@@ -63,15 +63,22 @@ pub async fn store(
 ) -> Result<StoreReport, VaultError> {
     let own = tier.locations();
     let elsewhere = others.iter().flat_map(|other| other.locations()).chain(own);
-    let places: Vec<Arc<Location>> = std::iter::once(spool.location()).chain(elsewhere).cloned().collect();
+    let places: Vec<Arc<Location>> = std::iter::once(spool.location())
+        .chain(elsewhere)
+        .cloned()
+        .collect();
     let name = ObjectName::Snapshot(snapshot);
-    let document: Snapshot =
-        first_document(&places, name).await?.ok_or(VaultError::UnknownSnapshot(snapshot))?;
+    let document: Snapshot = first_document(&places, name)
+        .await?
+        .ok_or(VaultError::UnknownSnapshot(snapshot))?;
 
     let mut sources = Vec::new();
     for location in &places {
         match location.holdings().await {
-            Ok(holdings) => sources.push(Source { location: Arc::clone(location), holdings }),
+            Ok(holdings) => sources.push(Source {
+                location: Arc::clone(location),
+                holdings,
+            }),
             Err(error) => tracing::warn!(location = %location.url, %error, "nothing can be taken from it"),
         }
     }
@@ -79,7 +86,14 @@ pub async fn store(
     let mut report = StoreReport::default();
     let mut done = 0;
     for location in own {
-        let mut task = Task { location, sources: &sources, progress, stop, done: &mut done, report: &mut report };
+        let mut task = Task {
+            location,
+            sources: &sources,
+            progress,
+            stop,
+            done: &mut done,
+            report: &mut report,
+        };
         task.bring(&reader).await?;
         task.bring_document(&places, name).await?;
     }
@@ -110,7 +124,11 @@ impl Task<'_> {
             }
             // A pack may be there and not be listed: an earlier call was cut off before its index.
             let there = held.lengths.get(id) == Some(&wanted.len);
-            let listing = match if there { self.location.listing(*id, wanted.len).await.ok() } else { None } {
+            let listing = match if there {
+                self.location.listing(*id, wanted.len).await.ok()
+            } else {
+                None
+            } {
                 Some(listing) => listing,
                 None => self.copy_pack(*id, wanted).await?,
             };
@@ -169,10 +187,15 @@ impl Task<'_> {
             if Arc::ptr_eq(&source.location, self.location) {
                 continue;
             }
-            let Some(found) = source.holdings.find(&chunk.id) else { continue };
+            let Some(found) = source.holdings.find(&chunk.id) else {
+                continue;
+            };
             let pack = *first.get_or_insert(found.pack.id);
             if found.pack.id == pack {
-                let entry = wanted.entry(pack).or_insert(Wanted { len: found.pack.len, sources: Vec::new() });
+                let entry = wanted.entry(pack).or_insert(Wanted {
+                    len: found.pack.len,
+                    sources: Vec::new(),
+                });
                 if !entry.sources.contains(&at) {
                     entry.sources.push(at);
                 }
@@ -181,8 +204,14 @@ impl Task<'_> {
         match first {
             Some(_) => Ok(()),
             None => {
-                let asked = self.sources.iter().map(|source| format!("{} does not hold it", source.location.url));
-                Err(VaultError::ChunkLost { chunk: chunk.id, attempts: asked.collect() })
+                let asked = self
+                    .sources
+                    .iter()
+                    .map(|source| format!("{} does not hold it", source.location.url));
+                Err(VaultError::ChunkLost {
+                    chunk: chunk.id,
+                    attempts: asked.collect(),
+                })
             }
         }
     }
@@ -216,7 +245,9 @@ impl Task<'_> {
             return Ok(());
         }
         for place in places {
-            let Ok(Some(bytes)) = place.bytes(name).await else { continue };
+            let Ok(Some(bytes)) = place.bytes(name).await else {
+                continue;
+            };
             if place.open_document::<Snapshot>(name, &bytes).is_ok() {
                 let len = bytes.len() as u64;
                 self.location.store.put(&name.path(), bytes).await?;
@@ -236,7 +267,10 @@ impl Task<'_> {
 /// Reads a pack whole and checks its bytes against its name.
 async fn whole_pack(location: &Location, id: Hash32) -> Result<Bytes, VaultError> {
     let name = ObjectName::Pack(id);
-    let bytes = location.bytes(name).await?.ok_or_else(|| location.fault(name, ObjectFault::Missing))?;
+    let bytes = location
+        .bytes(name)
+        .await?
+        .ok_or_else(|| location.fault(name, ObjectFault::Missing))?;
     let check = bytes.clone();
     let hash = blocking(move || blake3::hash(&check)).await?;
     match *hash.as_bytes() == id.0 {

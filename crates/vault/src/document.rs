@@ -26,19 +26,29 @@ impl Kind {
     /// Returns the kind of a document's name; packs and indexes are no documents.
     pub(crate) fn of(name: &ObjectName) -> Option<Self> {
         match name {
-            ObjectName::Snapshot(id) => {
-                Some(Self { magic: *b"RKDLSNAP", part: Part::Snapshot, name: document_name(id.as_bytes()) })
-            }
-            ObjectName::Set(id) => {
-                Some(Self { magic: *b"RKDLSETS", part: Part::Set, name: document_name(id.as_bytes()) })
-            }
+            ObjectName::Snapshot(id) => Some(Self {
+                magic: *b"RKDLSNAP",
+                part: Part::Snapshot,
+                name: document_name(id.as_bytes()),
+            }),
+            ObjectName::Set(id) => Some(Self {
+                magic: *b"RKDLSETS",
+                part: Part::Set,
+                name: document_name(id.as_bytes()),
+            }),
             ObjectName::Pack(_) | ObjectName::Index(_) => None,
         }
     }
 
     fn place(&self, keyring: &Keyring, generation: u32) -> Place {
         let Self { part, name, .. } = *self;
-        Place { repository: keyring.repository(), part, generation, ordinal: 0, name }
+        Place {
+            repository: keyring.repository(),
+            part,
+            generation,
+            ordinal: 0,
+            name,
+        }
     }
 }
 
@@ -46,8 +56,9 @@ impl Kind {
 pub(crate) fn seal<T: Serialize>(keyring: &Keyring, kind: Kind, document: &T) -> Result<Bytes, ObjectFault> {
     let generation = keyring.newest();
     let salt = random();
-    let mut body = serde_json::to_vec(document)
-        .map_err(|error| ObjectFault::Malformed { why: format!("it cannot be written as JSON: {error}") })?;
+    let mut body = serde_json::to_vec(document).map_err(|error| ObjectFault::Malformed {
+        why: format!("it cannot be written as JSON: {error}"),
+    })?;
     ObjectKey::new(&generation.document, &salt).seal(&kind.place(keyring, generation.number), &mut body);
     let mut bytes = Vec::with_capacity(48 + body.len());
     bytes.extend_from_slice(&kind.magic);
@@ -59,16 +70,24 @@ pub(crate) fn seal<T: Serialize>(keyring: &Keyring, kind: Kind, document: &T) ->
 }
 
 /// Opens a document that stands under its name.
-pub(crate) fn open<T: DeserializeOwned>(keyring: &Keyring, kind: Kind, bytes: &[u8]) -> Result<T, ObjectFault> {
+pub(crate) fn open<T: DeserializeOwned>(
+    keyring: &Keyring,
+    kind: Kind,
+    bytes: &[u8],
+) -> Result<T, ObjectFault> {
     let mut fields = Fields::new(bytes);
     check_head(&mut fields, kind.magic)?;
     let number = fields.u32()?;
     let salt = fields.array()?;
-    let generation = keyring.generation(number).ok_or(ObjectFault::UnknownGeneration(number))?;
+    let generation = keyring
+        .generation(number)
+        .ok_or(ObjectFault::UnknownGeneration(number))?;
     let sealed = bytes.get(48..).unwrap_or_default().to_vec();
     let key = ObjectKey::new(&generation.document, &salt);
     let body = key.open(&kind.place(keyring, number), sealed, "the document")?;
-    serde_json::from_slice(&body).map_err(|error| ObjectFault::Malformed { why: error.to_string() })
+    serde_json::from_slice(&body).map_err(|error| ObjectFault::Malformed {
+        why: error.to_string(),
+    })
 }
 
 #[cfg(test)]

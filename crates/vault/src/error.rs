@@ -112,7 +112,9 @@ pub enum TierError {
         why: String,
     },
     /// The location was written by a newer program.
-    #[error("tier {tier}: {url} has format version {found}, this program reads up to {known}; update rekindle")]
+    #[error(
+        "tier {tier}: {url} has format version {found}, this program reads up to {known}; update rekindle"
+    )]
     NewerFormat {
         /// The tier's name.
         tier: String,
@@ -207,7 +209,11 @@ pub enum VaultError {
 
 impl From<StoreError> for VaultError {
     fn from(error: StoreError) -> Self {
-        if error.is_disk_full() { Self::DiskFull(error) } else { Self::Store(error) }
+        if error.is_disk_full() {
+            Self::DiskFull(error)
+        } else {
+            Self::Store(error)
+        }
     }
 }
 

@@ -60,8 +60,22 @@ impl Index {
         self.by_pack.insert(listing.info.id, pack);
         self.packs.push(listing.info);
         for (ordinal, slot) in (0..).zip(listing.slots) {
-            let Slot { id, offset, sealed_len, plain_len } = slot;
-            self.chunks.insert(id, Entry { pack, ordinal, offset, sealed_len, plain_len });
+            let Slot {
+                id,
+                offset,
+                sealed_len,
+                plain_len,
+            } = slot;
+            self.chunks.insert(
+                id,
+                Entry {
+                    pack,
+                    ordinal,
+                    offset,
+                    sealed_len,
+                    plain_len,
+                },
+            );
         }
     }
 
@@ -71,9 +85,24 @@ impl Index {
 
     pub(crate) fn find(&self, id: &ChunkId) -> Option<Found<'_>> {
         let entry = self.chunks.get(id)?;
-        let Entry { pack, ordinal, offset, sealed_len, plain_len } = *entry;
+        let Entry {
+            pack,
+            ordinal,
+            offset,
+            sealed_len,
+            plain_len,
+        } = *entry;
         let pack = self.packs.get(pack as usize)?;
-        Some(Found { pack, ordinal, slot: Slot { id: *id, offset, sealed_len, plain_len } })
+        Some(Found {
+            pack,
+            ordinal,
+            slot: Slot {
+                id: *id,
+                offset,
+                sealed_len,
+                plain_len,
+            },
+        })
     }
 }
 
@@ -111,7 +140,9 @@ pub(crate) fn open(keyring: &Keyring, id: Hash32, bytes: &[u8]) -> Result<Vec<Pa
     if *blake3::hash(bytes).as_bytes() != id.0 {
         return Err(ObjectFault::NameMismatch);
     }
-    let generation = keyring.generation(number).ok_or(ObjectFault::UnknownGeneration(number))?;
+    let generation = keyring
+        .generation(number)
+        .ok_or(ObjectFault::UnknownGeneration(number))?;
     let sealed = bytes.get(48..).unwrap_or_default().to_vec();
     let body = index_key(generation, &salt).open(&place(keyring, number), sealed, "the list")?;
     let mut fields = Fields::new(&body);
@@ -120,10 +151,18 @@ pub(crate) fn open(keyring: &Keyring, id: Hash32, bytes: &[u8]) -> Result<Vec<Pa
     for _ in 0..count {
         let id = Hash32(fields.array()?);
         let kind = PackKind::from_number(fields.u32()?)?;
-        let info =
-            PackInfo { id, kind, generation: fields.u32()?, salt: fields.array()?, len: fields.u64()? };
+        let info = PackInfo {
+            id,
+            kind,
+            generation: fields.u32()?,
+            salt: fields.array()?,
+            len: fields.u64()?,
+        };
         let chunks = fields.u32()?;
-        listings.push(PackListing { info, slots: Slot::read_list(&mut fields, chunks)? });
+        listings.push(PackListing {
+            info,
+            slots: Slot::read_list(&mut fields, chunks)?,
+        });
     }
     fields.end()?;
     Ok(listings)
@@ -134,7 +173,13 @@ fn index_key(generation: &Generation, salt: &[u8; 32]) -> ObjectKey {
 }
 
 fn place(keyring: &Keyring, generation: u32) -> Place {
-    Place { repository: keyring.repository(), part: Part::Index, generation, ordinal: 0, name: [0; 32] }
+    Place {
+        repository: keyring.repository(),
+        part: Part::Index,
+        generation,
+        ordinal: 0,
+        name: [0; 32],
+    }
 }
 
 #[cfg(test)]

@@ -96,9 +96,12 @@ pub(crate) struct Generation {
 
 impl Generation {
     fn new(number: u32, secret: [u8; 32]) -> Self {
-        let derive = |purpose: &str| blake3::derive_key(&format!("rekindle 2026 vault v1 {purpose}"), &secret);
+        let derive =
+            |purpose: &str| blake3::derive_key(&format!("rekindle 2026 vault v1 {purpose}"), &secret);
         let seed = derive("chunker");
-        let seed = seed.first_chunk::<8>().map_or(1, |bytes| u64::from_le_bytes(*bytes));
+        let seed = seed
+            .first_chunk::<8>()
+            .map_or(1, |bytes| u64::from_le_bytes(*bytes));
         Self {
             number,
             secret,
@@ -136,7 +139,10 @@ impl Keyring {
     /// # Panics
     /// Where the operating system has no random numbers: no key may be made then.
     pub fn generate() -> Self {
-        Self { repository: Uuid::new_v4(), generations: vec![Generation::new(1, random())] }
+        Self {
+            repository: Uuid::new_v4(),
+            generations: vec![Generation::new(1, random())],
+        }
     }
 
     /// Returns the repository that this keyring belongs to.
@@ -152,7 +158,11 @@ impl Keyring {
         if let Some(first) = self.generations.first() {
             hasher.update(&first.secret);
         }
-        Hash32(*hasher.finalize().as_bytes()).to_string().chars().take(32).collect()
+        Hash32(*hasher.finalize().as_bytes())
+            .to_string()
+            .chars()
+            .take(32)
+            .collect()
     }
 
     /// Returns the keyring encrypted so that each of the recipients opens it.
@@ -160,7 +170,9 @@ impl Keyring {
         if recipients.is_empty() {
             return Err(KeyError::NoRecipient);
         }
-        let recipients = recipients.iter().map(|recipient| &recipient.0 as &dyn age::Recipient);
+        let recipients = recipients
+            .iter()
+            .map(|recipient| &recipient.0 as &dyn age::Recipient);
         self.wrap(age::Encryptor::with_recipients(recipients))
     }
 
@@ -168,7 +180,9 @@ impl Keyring {
     pub fn wrap_with_passphrase(&self, passphrase: &str) -> Result<Vec<u8>, KeyError> {
         let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase.to_owned()));
         recipient.set_work_factor(PASSPHRASE_WORK);
-        self.wrap(age::Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient)))
+        self.wrap(age::Encryptor::with_recipients(iter::once(
+            &recipient as &dyn age::Recipient,
+        )))
     }
 
     fn wrap(&self, encryptor: Result<age::Encryptor, age::EncryptError>) -> Result<Vec<u8>, KeyError> {
@@ -179,14 +193,19 @@ impl Keyring {
             generations: self
                 .generations
                 .iter()
-                .map(|generation| StoredGeneration { number: generation.number, secret: Hash32(generation.secret) })
+                .map(|generation| StoredGeneration {
+                    number: generation.number,
+                    secret: Hash32(generation.secret),
+                })
                 .collect(),
         };
         let failed = |error: &dyn fmt::Display| KeyError::Wrap(error.to_string());
         let plain = serde_json::to_vec(&stored).map_err(|error| failed(&error))?;
         let mut wrapped = Vec::new();
-        let mut writer =
-            encryptor.map_err(|error| failed(&error))?.wrap_output(&mut wrapped).map_err(|error| failed(&error))?;
+        let mut writer = encryptor
+            .map_err(|error| failed(&error))?
+            .wrap_output(&mut wrapped)
+            .map_err(|error| failed(&error))?;
         writer.write_all(&plain).map_err(|error| failed(&error))?;
         writer.finish().map_err(|error| failed(&error))?;
         Ok(wrapped)
@@ -202,25 +221,30 @@ impl Keyring {
         let reader = match (unlock, decryptor.is_scrypt()) {
             (Unlock::Identity(_), true) => return Err(KeyError::NeedsPassphrase),
             (Unlock::Passphrase(_), false) => return Err(KeyError::NeedsIdentity),
-            (Unlock::Identity(identity), false) => {
-                decryptor.decrypt(iter::once(&identity.0 as &dyn age::Identity)).map_err(|error| match error {
+            (Unlock::Identity(identity), false) => decryptor
+                .decrypt(iter::once(&identity.0 as &dyn age::Identity))
+                .map_err(|error| match error {
                     age::DecryptError::NoMatchingKeys => KeyError::WrongIdentity,
                     error => damaged(error),
-                })
-            }
+                }),
             (Unlock::Passphrase(passphrase), true) => {
                 let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase.clone()));
                 identity.set_max_work_factor(PASSPHRASE_WORK_MAX);
-                decryptor.decrypt(iter::once(&identity as &dyn age::Identity)).map_err(|error| match error {
-                    age::DecryptError::NoMatchingKeys
-                    | age::DecryptError::DecryptionFailed
-                    | age::DecryptError::KeyDecryptionFailed => KeyError::WrongPassphrase,
-                    error => damaged(error),
-                })
+                decryptor
+                    .decrypt(iter::once(&identity as &dyn age::Identity))
+                    .map_err(|error| match error {
+                        age::DecryptError::NoMatchingKeys
+                        | age::DecryptError::DecryptionFailed
+                        | age::DecryptError::KeyDecryptionFailed => KeyError::WrongPassphrase,
+                        error => damaged(error),
+                    })
             }
         }?;
         let mut plain = Vec::new();
-        reader.take(KEYRING_MAX).read_to_end(&mut plain).map_err(|error| KeyError::Damaged(error.to_string()))?;
+        reader
+            .take(KEYRING_MAX)
+            .read_to_end(&mut plain)
+            .map_err(|error| KeyError::Damaged(error.to_string()))?;
         Self::parse(&plain)
     }
 
@@ -233,19 +257,34 @@ impl Keyring {
         let damaged = |error: serde_json::Error| KeyError::Damaged(error.to_string());
         let head: Head = serde_json::from_slice(plain).map_err(damaged)?;
         if head.format != "rekindle-keyring" {
-            return Err(KeyError::Damaged(format!("it holds {:?}, not a keyring", head.format)));
+            return Err(KeyError::Damaged(format!(
+                "it holds {:?}, not a keyring",
+                head.format
+            )));
         }
         if head.version > KEYRING_VERSION {
-            return Err(KeyError::NewerFormat { found: head.version, known: KEYRING_VERSION });
+            return Err(KeyError::NewerFormat {
+                found: head.version,
+                known: KEYRING_VERSION,
+            });
         }
         let stored: StoredKeyring = serde_json::from_slice(plain).map_err(damaged)?;
-        let ascending = stored.generations.windows(2).all(|pair| pair[0].number < pair[1].number);
+        let ascending = stored
+            .generations
+            .windows(2)
+            .all(|pair| pair[0].number < pair[1].number);
         if stored.generations.is_empty() || !ascending {
             return Err(KeyError::Damaged("its generations are not in order".to_owned()));
         }
-        let generations =
-            stored.generations.iter().map(|stored| Generation::new(stored.number, stored.secret.0)).collect();
-        Ok(Self { repository: stored.repository, generations })
+        let generations = stored
+            .generations
+            .iter()
+            .map(|stored| Generation::new(stored.number, stored.secret.0))
+            .collect();
+        Ok(Self {
+            repository: stored.repository,
+            generations,
+        })
     }
 
     /// Returns the generation that new objects are sealed under.
@@ -255,12 +294,17 @@ impl Keyring {
 
     /// Returns the generation of that number.
     pub(crate) fn generation(&self, number: u32) -> Option<&Generation> {
-        self.generations.iter().find(|generation| generation.number == number)
+        self.generations
+            .iter()
+            .find(|generation| generation.number == number)
     }
 
     /// Returns whether a chunk of this id has this content, under any generation.
     pub(crate) fn chunk_matches(&self, id: &ChunkId, plain: &[u8]) -> bool {
-        self.generations.iter().rev().any(|generation| generation.chunk_id(plain) == *id)
+        self.generations
+            .iter()
+            .rev()
+            .any(|generation| generation.chunk_id(plain) == *id)
     }
 
     /// Returns the proof, for the marker of a location, that it was written by a holder of this keyring.
@@ -274,7 +318,9 @@ impl Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").field("repository", &self.repository).finish_non_exhaustive()
+        f.debug_struct("Keyring")
+            .field("repository", &self.repository)
+            .finish_non_exhaustive()
     }
 }
 
@@ -312,11 +358,17 @@ impl Identity {
 
     /// Reads an identity (`AGE-SECRET-KEY-1…`).
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        text.trim().parse().map(Self).map_err(|why: &str| KeyError::BadIdentity(why.to_owned()))
+        text.trim()
+            .parse()
+            .map(Self)
+            .map_err(|why: &str| KeyError::BadIdentity(why.to_owned()))
     }
 
     /// Returns the identity as text. It is a secret: whoever reads it opens every backup.
-    #[expect(clippy::inherent_to_string, reason = "a Display would let a secret slip into a message")]
+    #[expect(
+        clippy::inherent_to_string,
+        reason = "a Display would let a secret slip into a message"
+    )]
     pub fn to_string(&self) -> String {
         self.0.to_string().expose_secret().to_owned()
     }
@@ -336,7 +388,10 @@ impl fmt::Debug for Identity {
 impl std::str::FromStr for Recipient {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        text.trim().parse().map(Self).map_err(|why: &str| KeyError::BadRecipient(why.to_owned()))
+        text.trim()
+            .parse()
+            .map(Self)
+            .map_err(|why: &str| KeyError::BadRecipient(why.to_owned()))
     }
 }
 
@@ -353,10 +408,15 @@ impl fmt::Debug for Recipient {
 }
 
 /// Returns fresh random bytes.
-#[expect(clippy::expect_used, reason = "without random numbers no key and no salt may be made")]
+#[expect(
+    clippy::expect_used,
+    reason = "without random numbers no key and no salt may be made"
+)]
 pub(crate) fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("the operating system has random numbers");
     bytes
 }
 
@@ -368,7 +428,9 @@ mod tests {
     fn a_wrapped_keyring_opens_to_the_same_keys_for_each_recipient() {
         let keyring = Keyring::generate();
         let people = [Identity::generate(), Identity::generate()];
-        let wrapped = keyring.wrap_to(&people.each_ref().map(Identity::recipient)).unwrap();
+        let wrapped = keyring
+            .wrap_to(&people.each_ref().map(Identity::recipient))
+            .unwrap();
         for person in people {
             let opened = Keyring::unwrap(&wrapped, &Unlock::Identity(person)).unwrap();
             assert_eq!(opened.fingerprint(), keyring.fingerprint());
@@ -376,9 +438,15 @@ mod tests {
             assert_eq!(opened.newest().chunk_id(b"x"), keyring.newest().chunk_id(b"x"));
         }
         let stranger = Unlock::Identity(Identity::generate());
-        assert!(matches!(Keyring::unwrap(&wrapped, &stranger), Err(KeyError::WrongIdentity)));
+        assert!(matches!(
+            Keyring::unwrap(&wrapped, &stranger),
+            Err(KeyError::WrongIdentity)
+        ));
         let passphrase = Unlock::Passphrase("p".to_owned());
-        assert!(matches!(Keyring::unwrap(&wrapped, &passphrase), Err(KeyError::NeedsIdentity)));
+        assert!(matches!(
+            Keyring::unwrap(&wrapped, &passphrase),
+            Err(KeyError::NeedsIdentity)
+        ));
     }
 
     #[test]
@@ -389,23 +457,35 @@ mod tests {
         assert_eq!(opened.fingerprint(), keyring.fingerprint());
         let wrong = Keyring::unwrap(&wrapped, &Unlock::Passphrase("battery staple".to_owned()));
         assert!(matches!(wrong, Err(KeyError::WrongPassphrase)), "{wrong:?}");
-        let cut = Keyring::unwrap(&wrapped[..wrapped.len() - 9], &Unlock::Passphrase("correct horse".to_owned()));
+        let cut = Keyring::unwrap(
+            &wrapped[..wrapped.len() - 9],
+            &Unlock::Passphrase("correct horse".to_owned()),
+        );
         assert!(matches!(cut, Err(KeyError::Damaged(_))), "{cut:?}");
         let identity = Unlock::Identity(Identity::generate());
-        assert!(matches!(Keyring::unwrap(&wrapped, &identity), Err(KeyError::NeedsPassphrase)));
+        assert!(matches!(
+            Keyring::unwrap(&wrapped, &identity),
+            Err(KeyError::NeedsPassphrase)
+        ));
     }
 
     #[test]
     fn a_keyring_of_a_newer_program_is_refused_as_newer() {
         let newer = br#"{"format":"rekindle-keyring","version":2,"something":"else"}"#;
-        assert!(matches!(Keyring::parse(newer), Err(KeyError::NewerFormat { found: 2, known: 1 })));
+        assert!(matches!(
+            Keyring::parse(newer),
+            Err(KeyError::NewerFormat { found: 2, known: 1 })
+        ));
     }
 
     #[test]
     fn an_identity_survives_its_text_and_never_shows_in_debug() {
         let identity = Identity::generate();
         let text = identity.to_string();
-        assert_eq!(Identity::parse(&text).unwrap().recipient().to_string(), identity.recipient().to_string());
+        assert_eq!(
+            Identity::parse(&text).unwrap().recipient().to_string(),
+            identity.recipient().to_string()
+        );
         assert!(!format!("{identity:?}{:?}", Unlock::Identity(identity.clone())).contains("SECRET"));
         assert!(Identity::parse("AGE-SECRET-KEY-1nonsense").is_err());
     }

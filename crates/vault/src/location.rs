@@ -39,7 +39,13 @@ struct Known {
 
 impl Location {
     pub(crate) fn new(url: String, store: Arc<dyn Store>, keyring: Arc<Keyring>, adopts: bool) -> Self {
-        Self { url, store, keyring, adopts, known: Mutex::default() }
+        Self {
+            url,
+            store,
+            keyring,
+            adopts,
+            known: Mutex::default(),
+        }
     }
 
     /// Returns the index as it is now. Lists that were read before are not read again.
@@ -53,7 +59,13 @@ impl Location {
         let names = self.names("index").await?;
         let lists: HashSet<Hash32> = names
             .iter()
-            .filter_map(|(name, _)| if let ObjectName::Index(id) = name { Some(*id) } else { None })
+            .filter_map(|(name, _)| {
+                if let ObjectName::Index(id) = name {
+                    Some(*id)
+                } else {
+                    None
+                }
+            })
             .collect();
         // A list that is gone means a cleanup: begin anew, so that nothing is found that is not there.
         if !known.lists.is_subset(&lists) {
@@ -95,7 +107,13 @@ impl Location {
             .names("packs")
             .await?
             .into_iter()
-            .filter_map(|(name, len)| if let ObjectName::Pack(id) = name { Some((id, len)) } else { None })
+            .filter_map(|(name, len)| {
+                if let ObjectName::Pack(id) = name {
+                    Some((id, len))
+                } else {
+                    None
+                }
+            })
             .collect();
         Ok(Holdings { index, lengths })
     }
@@ -113,7 +131,12 @@ impl Location {
         let name = ObjectName::Pack(id);
         let path = name.path();
         let fault = |fault| self.fault(name, fault);
-        let read = async |offset, len| self.store.get_range(&path, offset, len).await.map_err(|e| self.read_error(name, e));
+        let read = async |offset, len| {
+            self.store
+                .get_range(&path, offset, len)
+                .await
+                .map_err(|e| self.read_error(name, e))
+        };
         let header = read(0, HEADER_LEN as u64).await?;
         let info = pack::read_header(id, len, &header).map_err(fault)?;
         let footer = read(len.saturating_sub(FOOTER_LEN as u64), FOOTER_LEN as u64).await?;
@@ -129,8 +152,12 @@ impl Location {
         let (offset, len) = (u64::from(found.slot.offset), u64::from(found.slot.sealed_len));
         let sealed = self.store.get_range(&name.path(), offset, len).await;
         let sealed = sealed.map_err(|error| self.read_error(name, error))?;
-        let (keyring, pack, slot, ordinal) =
-            (Arc::clone(&self.keyring), found.pack.clone(), found.slot, found.ordinal);
+        let (keyring, pack, slot, ordinal) = (
+            Arc::clone(&self.keyring),
+            found.pack.clone(),
+            found.slot,
+            found.ordinal,
+        );
         blocking(move || pack::open_chunk(&keyring, &pack, ordinal, &slot, &sealed))
             .await?
             .map_err(|fault| self.fault(name, fault))
@@ -139,7 +166,10 @@ impl Location {
     /// Returns the objects in a folder with their lengths; what is no object of ours is passed over.
     pub(crate) async fn names(&self, folder: &str) -> Result<Vec<(ObjectName, u64)>, VaultError> {
         let listed = self.store.list(folder).await?;
-        Ok(listed.into_iter().filter_map(|(path, len)| Some((ObjectName::from_path(&path)?, len))).collect())
+        Ok(listed
+            .into_iter()
+            .filter_map(|(path, len)| Some((ObjectName::from_path(&path)?, len)))
+            .collect())
     }
 
     /// Returns an object's stored bytes, none where it is not there.
@@ -152,7 +182,10 @@ impl Location {
     }
 
     /// Returns a document, none where it is not there.
-    pub(crate) async fn document<T: DeserializeOwned>(&self, name: ObjectName) -> Result<Option<T>, VaultError> {
+    pub(crate) async fn document<T: DeserializeOwned>(
+        &self,
+        name: ObjectName,
+    ) -> Result<Option<T>, VaultError> {
         match self.bytes(name).await? {
             Some(bytes) => self.open_document(name, &bytes).map(Some),
             None => Ok(None),
@@ -160,14 +193,24 @@ impl Location {
     }
 
     /// Opens a document's stored bytes.
-    pub(crate) fn open_document<T: DeserializeOwned>(&self, name: ObjectName, bytes: &[u8]) -> Result<T, VaultError> {
-        let kind = document::Kind::of(&name).ok_or_else(|| VaultError::Internal(format!("{name} is no document")))?;
+    pub(crate) fn open_document<T: DeserializeOwned>(
+        &self,
+        name: ObjectName,
+        bytes: &[u8],
+    ) -> Result<T, VaultError> {
+        let kind = document::Kind::of(&name)
+            .ok_or_else(|| VaultError::Internal(format!("{name} is no document")))?;
         document::open(&self.keyring, kind, bytes).map_err(|fault| self.fault(name, fault))
     }
 
     /// Seals a document and writes it.
-    pub(crate) async fn put_document<T: Serialize>(&self, name: ObjectName, document: &T) -> Result<(), VaultError> {
-        let kind = document::Kind::of(&name).ok_or_else(|| VaultError::Internal(format!("{name} is no document")))?;
+    pub(crate) async fn put_document<T: Serialize>(
+        &self,
+        name: ObjectName,
+        document: &T,
+    ) -> Result<(), VaultError> {
+        let kind = document::Kind::of(&name)
+            .ok_or_else(|| VaultError::Internal(format!("{name} is no document")))?;
         let bytes = document::seal(&self.keyring, kind, document).map_err(|fault| self.fault(name, fault))?;
         Ok(self.store.put(&name.path(), bytes).await?)
     }
@@ -181,7 +224,11 @@ impl Location {
     }
 
     pub(crate) fn fault(&self, object: ObjectName, fault: ObjectFault) -> VaultError {
-        VaultError::Object { location: self.url.clone(), object, fault }
+        VaultError::Object {
+            location: self.url.clone(),
+            object,
+            fault,
+        }
     }
 
     fn read_error(&self, name: ObjectName, error: StoreError) -> VaultError {
@@ -203,7 +250,9 @@ pub(crate) struct Holdings {
 impl Holdings {
     /// Returns where a chunk stands, in a pack that is there in full length.
     pub(crate) fn find(&self, id: &ChunkId) -> Option<Found<'_>> {
-        self.index.find(id).filter(|found| self.lengths.get(&found.pack.id) == Some(&found.pack.len))
+        self.index
+            .find(id)
+            .filter(|found| self.lengths.get(&found.pack.id) == Some(&found.pack.len))
     }
 
     pub(crate) fn holds(&self, id: &ChunkId) -> bool {
@@ -217,5 +266,7 @@ pub(crate) type IndexAndFaults = (Arc<Index>, Vec<(ObjectName, ObjectFault)>);
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, VaultError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| VaultError::Internal(error.to_string()))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| VaultError::Internal(error.to_string()))
 }

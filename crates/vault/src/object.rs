@@ -126,7 +126,11 @@ mod tests {
     fn a_path_names_its_object_and_a_stray_file_names_none() {
         let pack = ObjectName::Pack(Hash32([0xab; 32]));
         assert_eq!(ObjectName::from_path(&pack.path()), Some(pack));
-        for stray in ["packs/00/".to_owned() + &"ab".repeat(32), "lost+found/x".to_owned(), "format".to_owned()] {
+        for stray in [
+            "packs/00/".to_owned() + &"ab".repeat(32),
+            "lost+found/x".to_owned(),
+            "format".to_owned(),
+        ] {
             assert_eq!(ObjectName::from_path(&stray), None, "{stray}");
         }
     }

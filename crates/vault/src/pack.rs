@@ -51,7 +51,9 @@ impl PackKind {
         match number {
             1 => Ok(Self::Data),
             2 => Ok(Self::Tree),
-            other => Err(ObjectFault::Malformed { why: format!("there is no pack kind {other}") }),
+            other => Err(ObjectFault::Malformed {
+                why: format!("there is no pack kind {other}"),
+            }),
         }
     }
 
@@ -141,13 +143,27 @@ impl PackBuilder {
         bytes.extend_from_slice(&(kind as u32).to_le_bytes());
         bytes.extend_from_slice(&generation.number.to_le_bytes());
         bytes.extend_from_slice(&salt);
-        let info = PackInfo { id: Hash32::ZERO, kind, generation: generation.number, salt, len: 0 };
-        Self { info, repository, key: ObjectKey::new(&generation.pack, &salt), bytes, slots: Vec::new() }
+        let info = PackInfo {
+            id: Hash32::ZERO,
+            kind,
+            generation: generation.number,
+            salt,
+            len: 0,
+        };
+        Self {
+            info,
+            repository,
+            key: ObjectKey::new(&generation.pack, &salt),
+            bytes,
+            slots: Vec::new(),
+        }
     }
 
     /// Compresses where it pays, seals and appends a chunk; returns its sealed length in bytes.
     pub(crate) fn add(&mut self, id: ChunkId, plain: &[u8]) -> Result<u32, ObjectFault> {
-        let too_long = || ObjectFault::Malformed { why: "a chunk or pack is longer than 4 GiB".to_owned() };
+        let too_long = || ObjectFault::Malformed {
+            why: "a chunk or pack is longer than 4 GiB".to_owned(),
+        };
         let mut part = encode(plain);
         let ordinal = u32::try_from(self.slots.len()).map_err(|_| too_long())?;
         let place = place(self.repository, &self.info, ordinal, id);
@@ -172,21 +188,39 @@ impl PackBuilder {
         let mut table = Vec::with_capacity(4 + self.slots.len() * SLOT_LEN + TAG_LEN);
         table.extend_from_slice(&u32::try_from(self.slots.len()).unwrap_or(u32::MAX).to_le_bytes());
         self.slots.iter().for_each(|slot| slot.write(&mut table));
-        self.key.seal(&table_place(self.repository, self.info.generation), &mut table);
+        self.key
+            .seal(&table_place(self.repository, self.info.generation), &mut table);
         self.bytes.extend_from_slice(&table);
-        self.bytes.extend_from_slice(&u32::try_from(table.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.bytes
+            .extend_from_slice(&u32::try_from(table.len()).unwrap_or(u32::MAX).to_le_bytes());
         self.info.len = self.bytes.len() as u64;
         self.info.id = Hash32(*blake3::hash(&self.bytes).as_bytes());
-        BuiltPack { info: self.info, slots: self.slots, bytes: self.bytes.into() }
+        BuiltPack {
+            info: self.info,
+            slots: self.slots,
+            bytes: self.bytes.into(),
+        }
     }
 }
 
 fn place(repository: uuid::Uuid, info: &PackInfo, ordinal: u32, id: ChunkId) -> Place {
-    Place { repository, part: info.kind.part(), generation: info.generation, ordinal, name: id.0 }
+    Place {
+        repository,
+        part: info.kind.part(),
+        generation: info.generation,
+        ordinal,
+        name: id.0,
+    }
 }
 
 fn table_place(repository: uuid::Uuid, generation: u32) -> Place {
-    Place { repository, part: Part::Table, generation, ordinal: 0, name: [0; 32] }
+    Place {
+        repository,
+        part: Part::Table,
+        generation,
+        ordinal: 0,
+        name: [0; 32],
+    }
 }
 
 /// Reads a pack's header; `id` and `len` are what storage says of it.
@@ -194,7 +228,13 @@ pub(crate) fn read_header(id: Hash32, len: u64, header: &[u8]) -> Result<PackInf
     let mut fields = Fields::new(header);
     check_head(&mut fields, MAGIC)?;
     let kind = PackKind::from_number(fields.u32()?)?;
-    Ok(PackInfo { id, kind, generation: fields.u32()?, salt: fields.array()?, len })
+    Ok(PackInfo {
+        id,
+        kind,
+        generation: fields.u32()?,
+        salt: fields.array()?,
+        len,
+    })
 }
 
 /// Returns where a pack's sealed table stands: its offset and length, from the last four bytes.
@@ -208,7 +248,11 @@ pub(crate) fn table_range(len: u64, footer: &[u8]) -> Result<(u64, u64), ObjectF
 }
 
 /// Opens a pack's sealed table and checks that its chunks lie back to back between header and table.
-pub(crate) fn open_table(keyring: &Keyring, info: &PackInfo, sealed: &[u8]) -> Result<Vec<Slot>, ObjectFault> {
+pub(crate) fn open_table(
+    keyring: &Keyring,
+    info: &PackInfo,
+    sealed: &[u8],
+) -> Result<Vec<Slot>, ObjectFault> {
     let key = pack_key(keyring, info)?;
     let place = table_place(keyring.repository(), info.generation);
     let plain = key.open(&place, sealed.to_vec(), "the table")?;
@@ -219,12 +263,16 @@ pub(crate) fn open_table(keyring: &Keyring, info: &PackInfo, sealed: &[u8]) -> R
     let mut next = HEADER_LEN as u64;
     for slot in &slots {
         if u64::from(slot.offset) != next {
-            return Err(ObjectFault::Malformed { why: "its chunks do not lie back to back".to_owned() });
+            return Err(ObjectFault::Malformed {
+                why: "its chunks do not lie back to back".to_owned(),
+            });
         }
         next += u64::from(slot.sealed_len);
     }
     if next + (sealed.len() + FOOTER_LEN) as u64 != info.len {
-        return Err(ObjectFault::Malformed { why: "its length is not that of its parts".to_owned() });
+        return Err(ObjectFault::Malformed {
+            why: "its length is not that of its parts".to_owned(),
+        });
     }
     Ok(slots)
 }
@@ -239,21 +287,31 @@ pub(crate) fn open_chunk(
 ) -> Result<Vec<u8>, ObjectFault> {
     if sealed.len() != slot.sealed_len as usize {
         let need = u64::from(slot.offset) + u64::from(slot.sealed_len);
-        return Err(ObjectFault::Truncated { have: u64::from(slot.offset) + sealed.len() as u64, need });
+        return Err(ObjectFault::Truncated {
+            have: u64::from(slot.offset) + sealed.len() as u64,
+            need,
+        });
     }
     let key = pack_key(keyring, info)?;
     let what = format!("chunk {}", slot.id);
-    let part = key.open(&place(keyring.repository(), info, ordinal, slot.id), sealed.to_vec(), &what)?;
+    let part = key.open(
+        &place(keyring.repository(), info, ordinal, slot.id),
+        sealed.to_vec(),
+        &what,
+    )?;
     let plain = decode(&part, slot.plain_len as usize)?;
     if !keyring.chunk_matches(&slot.id, &plain) {
-        return Err(ObjectFault::Malformed { why: format!("{what} does not have the content of its id") });
+        return Err(ObjectFault::Malformed {
+            why: format!("{what} does not have the content of its id"),
+        });
     }
     Ok(plain)
 }
 
 fn pack_key(keyring: &Keyring, info: &PackInfo) -> Result<ObjectKey, ObjectFault> {
-    let generation =
-        keyring.generation(info.generation).ok_or(ObjectFault::UnknownGeneration(info.generation))?;
+    let generation = keyring
+        .generation(info.generation)
+        .ok_or(ObjectFault::UnknownGeneration(info.generation))?;
     Ok(ObjectKey::new(&generation.pack, &info.salt))
 }
 
@@ -279,7 +337,9 @@ fn encode(plain: &[u8]) -> Vec<u8> {
 fn worth_compressing(plain: &[u8]) -> bool {
     let middle = plain.len() / 2;
     match plain.get(middle..middle + PROBE_LEN) {
-        Some(probe) => zstd::bulk::compress(probe, 1).is_ok_and(|packed| packed.len() < PROBE_LEN - PROBE_LEN / 16),
+        Some(probe) => {
+            zstd::bulk::compress(probe, 1).is_ok_and(|packed| packed.len() < PROBE_LEN - PROBE_LEN / 16)
+        }
         None => true,
     }
 }
@@ -294,7 +354,10 @@ fn decode(part: &[u8], plain_len: usize) -> Result<Vec<u8>, ObjectFault> {
         None => return Err(malformed("a chunk has no encoding".to_owned())),
     };
     if plain.len() != plain_len {
-        return Err(malformed(format!("a chunk has {} bytes instead of {plain_len}", plain.len())));
+        return Err(malformed(format!(
+            "a chunk has {} bytes instead of {plain_len}",
+            plain.len()
+        )));
     }
     Ok(plain)
 }

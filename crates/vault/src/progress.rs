@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 /// Takes bytes done so far, and of how many where that is known. Called often, from any thread: be quick.
 #[derive(Clone, Default)]
-pub struct ProgressSink(Option<Arc<dyn Fn(u64, Option<u64>) + Send + Sync>>);
+pub struct ProgressSink(Option<Arc<Listener>>);
+
+type Listener = dyn Fn(u64, Option<u64>) + Send + Sync;
 
 impl ProgressSink {
     /// Returns a sink that calls `tell(done, total)`.

@@ -65,7 +65,13 @@ impl SnapshotReader {
                 Err(error) => down.push(format!("{}: {error}", location.url)),
             }
         }
-        Self { inner: Arc::new(Inner { snapshot, sources, down }) }
+        Self {
+            inner: Arc::new(Inner {
+                snapshot,
+                sources,
+                down,
+            }),
+        }
     }
 
     /// Returns the snapshot's document.
@@ -90,7 +96,15 @@ impl SnapshotReader {
             chunk += 1;
         }
         let skip = usize::try_from(position - before).unwrap_or(usize::MAX);
-        EntryStream { reader: self.clone(), chunk, skip, buffer: Vec::new(), at: 0, position, last: None }
+        EntryStream {
+            reader: self.clone(),
+            chunk,
+            skip,
+            buffer: Vec::new(),
+            at: 0,
+            position,
+            last: None,
+        }
     }
 
     /// Returns a chunk's plain bytes, checked against its id and length, from the first location that has it
@@ -104,27 +118,48 @@ impl SnapshotReader {
             };
             match location.chunk(found).await {
                 Ok(plain) if plain.len() == chunk.len as usize => return Ok(plain),
-                Ok(plain) => attempts.push(format!("{}: it has {} bytes instead of {}", location.url, plain.len(), chunk.len)),
+                Ok(plain) => attempts.push(format!(
+                    "{}: it has {} bytes instead of {}",
+                    location.url,
+                    plain.len(),
+                    chunk.len
+                )),
                 Err(error) => {
                     tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be read, trying the next location");
                     attempts.push(error.to_string());
                 }
             }
         }
-        Err(VaultError::ChunkLost { chunk: chunk.id, attempts })
+        Err(VaultError::ChunkLost {
+            chunk: chunk.id,
+            attempts,
+        })
     }
 
     /// Returns where a chunk would be read first, none where no location lists it.
     pub fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace> {
-        self.inner.sources.iter().enumerate().find_map(|(location, (_, index))| {
-            let found = index.find(&chunk.id)?;
-            Some(ChunkPlace { location, pack: found.pack.id, offset: found.slot.offset })
-        })
+        self.inner
+            .sources
+            .iter()
+            .enumerate()
+            .find_map(|(location, (_, index))| {
+                let found = index.find(&chunk.id)?;
+                Some(ChunkPlace {
+                    location,
+                    pack: found.pack.id,
+                    offset: found.slot.offset,
+                })
+            })
     }
 
     /// Returns the URLs of the locations that are read, by [`ChunkPlace::location`].
     pub fn urls(&self) -> BTreeMap<usize, &str> {
-        self.inner.sources.iter().map(|(location, _)| location.url.as_str()).enumerate().collect()
+        self.inner
+            .sources
+            .iter()
+            .map(|(location, _)| location.url.as_str())
+            .enumerate()
+            .collect()
     }
 }
 
@@ -170,7 +205,8 @@ impl EntryStream {
             self.chunk += 1;
             self.buffer.drain(..self.at);
             self.at = 0;
-            self.buffer.extend_from_slice(bytes.get(self.skip..).unwrap_or_default());
+            self.buffer
+                .extend_from_slice(bytes.get(self.skip..).unwrap_or_default());
             self.skip = 0;
         }
     }

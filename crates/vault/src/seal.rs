@@ -71,21 +71,40 @@ impl ObjectKey {
     /// Returns the key of the object with that salt.
     pub(crate) fn new(generation_key: &[u8; 32], salt: &[u8; 32]) -> Self {
         let key = blake3::keyed_hash(generation_key, salt);
-        #[expect(clippy::expect_used, reason = "AES-256 takes every key of 32 bytes, and this is one")]
+        #[expect(
+            clippy::expect_used,
+            reason = "AES-256 takes every key of 32 bytes, and this is one"
+        )]
         let key = UnboundKey::new(&AES_256_GCM, key.as_bytes()).expect("32 bytes are an AES-256 key");
         Self(LessSafeKey::new(key))
     }
 
     /// Seals `buffer` in place and appends the tag.
     pub(crate) fn seal(&self, place: &Place, buffer: &mut Vec<u8>) {
-        #[expect(clippy::expect_used, reason = "ring refuses only more than 64 GiB at once; parts are far smaller")]
-        self.0.seal_in_place_append_tag(place.nonce(), Aad::from(place.aad()), buffer).expect("a part is small");
+        #[expect(
+            clippy::expect_used,
+            reason = "ring refuses only more than 64 GiB at once; parts are far smaller"
+        )]
+        self.0
+            .seal_in_place_append_tag(place.nonce(), Aad::from(place.aad()), buffer)
+            .expect("a part is small");
     }
 
     /// Opens `sealed`, which ends in its tag; `what` names it in the error.
-    pub(crate) fn open(&self, place: &Place, mut sealed: Vec<u8>, what: &str) -> Result<Vec<u8>, ObjectFault> {
-        let opened = self.0.open_in_place(place.nonce(), Aad::from(place.aad()), &mut sealed);
-        let len = opened.map_err(|_| ObjectFault::SealBroken { what: what.to_owned() })?.len();
+    pub(crate) fn open(
+        &self,
+        place: &Place,
+        mut sealed: Vec<u8>,
+        what: &str,
+    ) -> Result<Vec<u8>, ObjectFault> {
+        let opened = self
+            .0
+            .open_in_place(place.nonce(), Aad::from(place.aad()), &mut sealed);
+        let len = opened
+            .map_err(|_| ObjectFault::SealBroken {
+                what: what.to_owned(),
+            })?
+            .len();
         sealed.truncate(len);
         Ok(sealed)
     }

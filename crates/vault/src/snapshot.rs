@@ -108,7 +108,10 @@ pub(crate) fn write_record(record: &EntryRecord, out: &mut Vec<u8>) -> Result<()
     let packed = rmp_serde::to_vec_named(record).map_err(|error| error.to_string())?;
     let len = u32::try_from(packed.len()).map_err(|_| "a record is longer than 4 GiB".to_owned())?;
     if packed.len() > RECORD_MAX {
-        return Err(format!("the record of {} is too long", record.entry.path.display()));
+        return Err(format!(
+            "the record of {} is too long",
+            record.entry.path.display()
+        ));
     }
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&packed);
@@ -118,21 +121,27 @@ pub(crate) fn write_record(record: &EntryRecord, out: &mut Vec<u8>) -> Result<()
 /// Takes the first whole record off an entry stream; returns it and its length in bytes, none where more
 /// bytes are needed.
 pub(crate) fn read_record(bytes: &[u8]) -> Result<Option<(EntryRecord, usize)>, String> {
-    let Some((len, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let Some((len, rest)) = bytes.split_first_chunk::<4>() else {
+        return Ok(None);
+    };
     let len = u32::from_le_bytes(*len) as usize;
     if len > RECORD_MAX {
         return Err(format!("a record claims {len} bytes"));
     }
-    let Some(packed) = rest.get(..len) else { return Ok(None) };
+    let Some(packed) = rest.get(..len) else {
+        return Ok(None);
+    };
     let record: EntryRecord = rmp_serde::from_slice(packed).map_err(|error| error.to_string())?;
     let total: u64 = record.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
     match record.entry.kind {
-        EntryKind::File { size } if size != total || record.content.is_none() => {
-            Err(format!("the chunks of {} do not make up its {size} bytes", record.entry.path.display()))
-        }
-        EntryKind::Dir | EntryKind::Symlink { .. } if total != 0 || record.content.is_some() => {
-            Err(format!("{} has content and is not a file", record.entry.path.display()))
-        }
+        EntryKind::File { size } if size != total || record.content.is_none() => Err(format!(
+            "the chunks of {} do not make up its {size} bytes",
+            record.entry.path.display()
+        )),
+        EntryKind::Dir | EntryKind::Symlink { .. } if total != 0 || record.content.is_some() => Err(format!(
+            "{} has content and is not a file",
+            record.entry.path.display()
+        )),
         _ => Ok(Some((record, 4 + len))),
     }
 }

@@ -37,7 +37,9 @@ impl Spool {
 
     /// Opens the spool on storage that is made already.
     pub fn open_store(name: String, store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
-        Self { location: Arc::new(Location::new(name, store, keyring, true)) }
+        Self {
+            location: Arc::new(Location::new(name, store, keyring, true)),
+        }
     }
 
     pub(crate) fn location(&self) -> &Arc<Location> {
@@ -57,7 +59,13 @@ impl Spool {
             .names("snapshots")
             .await?
             .into_iter()
-            .filter_map(|(name, _)| if let ObjectName::Snapshot(id) = name { Some(id) } else { None })
+            .filter_map(|(name, _)| {
+                if let ObjectName::Snapshot(id) = name {
+                    Some(id)
+                } else {
+                    None
+                }
+            })
             .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
         Ok(ids)

@@ -88,25 +88,41 @@ impl LocalStore {
             path: "the folder".to_owned(),
             why: error.to_string(),
         })?;
-        Ok(Self { files: Arc::new(files.with_fsync(true)), location })
+        Ok(Self {
+            files: Arc::new(files.with_fsync(true)),
+            location,
+        })
     }
 
     fn error(&self, action: &'static str, path: &str, error: &object_store::Error) -> StoreError {
         if matches!(error, object_store::Error::NotFound { .. }) {
-            return StoreError::NotFound { path: path.to_owned() };
+            return StoreError::NotFound {
+                path: path.to_owned(),
+            };
         }
         let mut cause = error.source();
         let mut why = error.to_string();
         while let Some(inner) = cause {
             if let Some(io) = inner.downcast_ref::<io::Error>() {
-                if matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-                    return StoreError::DiskFull { location: self.location.clone(), path: path.to_owned() };
+                if matches!(
+                    io.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) {
+                    return StoreError::DiskFull {
+                        location: self.location.clone(),
+                        path: path.to_owned(),
+                    };
                 }
                 why = io.to_string();
             }
             cause = inner.source();
         }
-        StoreError::Failed { action, location: self.location.clone(), path: path.to_owned(), why }
+        StoreError::Failed {
+            action,
+            location: self.location.clone(),
+            path: path.to_owned(),
+            why,
+        }
     }
 }
 
@@ -119,7 +135,9 @@ impl Store for LocalStore {
 
     async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
         let Some(have) = self.len(path).await? else {
-            return Err(StoreError::NotFound { path: path.to_owned() });
+            return Err(StoreError::NotFound {
+                path: path.to_owned(),
+            });
         };
         let end = offset.saturating_add(len).min(have);
         if offset >= end {
@@ -139,13 +157,21 @@ impl Store for LocalStore {
 
     async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
         let answer = self.files.put(&Path::from(path), bytes.into()).await;
-        answer.map(|_| ()).map_err(|error| self.error("write", path, &error))
+        answer
+            .map(|_| ())
+            .map_err(|error| self.error("write", path, &error))
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
         let prefix = (!folder.is_empty()).then(|| Path::from(folder));
-        let found = self.files.list(prefix.as_ref()).map_ok(|meta| (meta.location.to_string(), meta.size));
-        found.try_collect().await.map_err(|error| self.error("list", folder, &error))
+        let found = self
+            .files
+            .list(prefix.as_ref())
+            .map_ok(|meta| (meta.location.to_string(), meta.size));
+        found
+            .try_collect()
+            .await
+            .map_err(|error| self.error("list", folder, &error))
     }
 
     async fn delete(&self, path: &str) -> Result<(), StoreError> {
@@ -177,11 +203,17 @@ mod tests {
     async fn what_a_crash_left_under_a_temporary_name_is_not_listed() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path()).unwrap();
-        store.put("packs/ab/cd", Bytes::from_static(b"whole")).await.unwrap();
+        store
+            .put("packs/ab/cd", Bytes::from_static(b"whole"))
+            .await
+            .unwrap();
         std::fs::write(dir.path().join("packs/ab/cd#1"), b"who").unwrap();
         assert_eq!(store.list("").await.unwrap(), [("packs/ab/cd".to_owned(), 5)]);
         assert_eq!(&store.get_range("packs/ab/cd", 3, 99).await.unwrap()[..], b"le");
-        assert!(matches!(store.get("packs/ab/none").await, Err(StoreError::NotFound { .. })));
+        assert!(matches!(
+            store.get("packs/ab/none").await,
+            Err(StoreError::NotFound { .. })
+        ));
         assert_eq!(store.len("packs/ab/none").await.unwrap(), None);
     }
 }

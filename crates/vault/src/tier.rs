@@ -68,7 +68,9 @@ impl Tier {
         for url in urls {
             match open_store(name, url, base, mode) {
                 Ok(store) => stores.push((url.clone(), store)),
-                Err(error @ (TierError::Unreachable { .. } | TierError::NotAVault { .. })) if urls.len() > 1 => {
+                Err(error @ (TierError::Unreachable { .. } | TierError::NotAVault { .. }))
+                    if urls.len() > 1 =>
+                {
                     down.push((url.clone(), error.to_string()));
                     first.get_or_insert(error);
                 }
@@ -92,7 +94,11 @@ impl Tier {
         mode: TierMode,
     ) -> Result<Self, TierError> {
         let several = stores.len() > 1;
-        let mut tier = Self { name: name.to_owned(), locations: Vec::new(), down: Vec::new() };
+        let mut tier = Self {
+            name: name.to_owned(),
+            locations: Vec::new(),
+            down: Vec::new(),
+        };
         let mut first = None;
         for (url, store) in stores {
             match check_location(name, &url, store.as_ref(), &keyring, wrapped_key, mode).await {
@@ -110,7 +116,9 @@ impl Tier {
         match (tier.locations.is_empty(), first) {
             (false, _) => Ok(tier),
             (true, Some(error)) => Err(error),
-            (true, None) => Err(TierError::NoLocation { tier: name.to_owned() }),
+            (true, None) => Err(TierError::NoLocation {
+                tier: name.to_owned(),
+            }),
         }
     }
 
@@ -119,10 +127,14 @@ impl Tier {
         let store = open_store("", url, base, TierMode::Existing)?;
         match store.get(WRAPPED_KEY).await {
             Ok(bytes) => Ok(bytes.to_vec()),
-            Err(StoreError::NotFound { .. }) => {
-                Err(TierError::NotAVault { tier: String::new(), url: url.to_owned() })
-            }
-            Err(source) => Err(TierError::Unreachable { tier: String::new(), source }),
+            Err(StoreError::NotFound { .. }) => Err(TierError::NotAVault {
+                tier: String::new(),
+                url: url.to_owned(),
+            }),
+            Err(source) => Err(TierError::Unreachable {
+                tier: String::new(),
+                source,
+            }),
         }
     }
 
@@ -133,7 +145,10 @@ impl Tier {
 
     /// Returns the URLs of the locations that are open.
     pub fn urls(&self) -> Vec<&str> {
-        self.locations.iter().map(|location| location.url.as_str()).collect()
+        self.locations
+            .iter()
+            .map(|location| location.url.as_str())
+            .collect()
     }
 
     /// Returns URL and reason of each location that could not be reached.
@@ -149,16 +164,24 @@ impl Tier {
     pub(crate) fn all_up(&self) -> Result<(), VaultError> {
         match self.down.first() {
             None => Ok(()),
-            Some((url, why)) => {
-                Err(VaultError::LocationDown { tier: self.name.clone(), url: url.clone(), why: why.clone() })
-            }
+            Some((url, why)) => Err(VaultError::LocationDown {
+                tier: self.name.clone(),
+                url: url.clone(),
+                why: why.clone(),
+            }),
         }
     }
 
     /// Returns the snapshots that the tier holds, newest first.
     pub async fn snapshots(&self) -> Result<Vec<SnapshotId>, VaultError> {
         let names = self.document_names("snapshots").await?;
-        let ids = names.iter().filter_map(|name| if let ObjectName::Snapshot(id) = name { Some(*id) } else { None });
+        let ids = names.iter().filter_map(|name| {
+            if let ObjectName::Snapshot(id) = name {
+                Some(*id)
+            } else {
+                None
+            }
+        });
         Ok(ids.collect())
     }
 
@@ -171,7 +194,16 @@ impl Tier {
     /// Returns the recovery sets that the tier holds, newest first.
     pub async fn sets(&self) -> Result<Vec<SetId>, VaultError> {
         let names = self.document_names("sets").await?;
-        Ok(names.iter().filter_map(|name| if let ObjectName::Set(id) = name { Some(*id) } else { None }).collect())
+        Ok(names
+            .iter()
+            .filter_map(|name| {
+                if let ObjectName::Set(id) = name {
+                    Some(*id)
+                } else {
+                    None
+                }
+            })
+            .collect())
     }
 
     /// Returns a recovery set, from the first location that has it whole.
@@ -208,7 +240,10 @@ impl Tier {
         }
     }
 
-    async fn document<T: serde::de::DeserializeOwned>(&self, name: ObjectName) -> Result<Option<T>, VaultError> {
+    async fn document<T: serde::de::DeserializeOwned>(
+        &self,
+        name: ObjectName,
+    ) -> Result<Option<T>, VaultError> {
         first_document(&self.locations, name).await
     }
 }
@@ -256,14 +291,21 @@ fn open_store(tier: &str, url: &str, base: &Path, mode: TierMode) -> Result<Arc<
         }
         Err(error) => return Err(unreachable(error)),
     }
-    let store = LocalStore::open(&folder).map_err(|source| TierError::Unreachable { tier: tier.to_owned(), source })?;
+    let store = LocalStore::open(&folder).map_err(|source| TierError::Unreachable {
+        tier: tier.to_owned(),
+        source,
+    })?;
     Ok(Arc::new(store))
 }
 
 /// Returns the folder of a `file://` URL. Two slashes and a path that does not begin with a slash are relative
 /// to `base`, as in `file://./tiers/hot`.
 fn local_folder(tier: &str, url: &str, base: &Path) -> Result<PathBuf, TierError> {
-    let bad = |why: &str| TierError::BadUrl { tier: tier.to_owned(), url: url.to_owned(), why: why.to_owned() };
+    let bad = |why: &str| TierError::BadUrl {
+        tier: tier.to_owned(),
+        url: url.to_owned(),
+        why: why.to_owned(),
+    };
     let Some(path) = url.strip_prefix("file://") else {
         return Err(bad("only file:// locations can be used so far"));
     };
@@ -272,10 +314,14 @@ fn local_folder(tier: &str, url: &str, base: &Path) -> Result<PathBuf, TierError
     }
     if path.starts_with('/') {
         let url = url::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
-        return url.to_file_path().map_err(|()| bad("it names no folder of this machine"));
+        return url
+            .to_file_path()
+            .map_err(|()| bad("it names no folder of this machine"));
     }
     if path != "." && path != ".." && !path.starts_with("./") && !path.starts_with("../") {
-        return Err(bad("write file:///folder, or file://./folder for one beside the system's file"));
+        return Err(bad(
+            "write file:///folder, or file://./folder for one beside the system's file",
+        ));
     }
     Ok(base.join(path.strip_prefix("./").unwrap_or(path)))
 }
@@ -289,7 +335,10 @@ async fn check_location(
     wrapped_key: &[u8],
     mode: TierMode,
 ) -> Result<(), TierError> {
-    let unreachable = |source| TierError::Unreachable { tier: tier.to_owned(), source };
+    let unreachable = |source| TierError::Unreachable {
+        tier: tier.to_owned(),
+        source,
+    };
     let names = || (tier.to_owned(), url.to_owned());
     let marker = match store.get(FORMAT_MARKER).await {
         Ok(bytes) => Some(bytes),
@@ -314,7 +363,10 @@ async fn check_location(
         let (tier, url) = names();
         return Err(TierError::NotEmpty { tier, url, found });
     }
-    store.put(WRAPPED_KEY, Bytes::copy_from_slice(wrapped_key)).await.map_err(unreachable)?;
+    store
+        .put(WRAPPED_KEY, Bytes::copy_from_slice(wrapped_key))
+        .await
+        .map_err(unreachable)?;
     let mut marker = Marker {
         format: MARKER_FORMAT.to_owned(),
         version: FORMAT_VERSION,
@@ -346,21 +398,37 @@ fn check_marker(
         url: url.clone(),
         fault: ObjectFault::Malformed { why },
     };
-    let mismatch =
-        |why: &str| TierError::KeyMismatch { tier: tier.clone(), url: url.clone(), why: why.to_owned() };
+    let mismatch = |why: &str| TierError::KeyMismatch {
+        tier: tier.clone(),
+        url: url.clone(),
+        why: why.to_owned(),
+    };
     let head: Head = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     if head.format != MARKER_FORMAT {
         return Err(malformed(format!("it is of {:?}", head.format)));
     }
     if head.version > FORMAT_VERSION {
-        return Err(TierError::NewerFormat { tier, url, found: head.version, known: FORMAT_VERSION });
+        return Err(TierError::NewerFormat {
+            tier,
+            url,
+            found: head.version,
+            known: FORMAT_VERSION,
+        });
     }
     let marker: Marker = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     if marker.repository != keyring.repository() {
-        return Err(TierError::Foreign { tier, url, found: marker.repository, expected: keyring.repository() });
+        return Err(TierError::Foreign {
+            tier,
+            url,
+            found: marker.repository,
+            expected: keyring.repository(),
+        });
     }
     if marker.key_fingerprint != keyring.fingerprint() {
-        return Err(mismatch(&format!("its fingerprint is {}", marker.key_fingerprint)));
+        return Err(mismatch(&format!(
+            "its fingerprint is {}",
+            marker.key_fingerprint
+        )));
     }
     if keyring.prove(&marker_message(&marker)) != marker.proof {
         return Err(mismatch("its marker was not written by a holder of this key"));

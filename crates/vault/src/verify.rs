@@ -92,7 +92,14 @@ pub async fn verify(
     tier.all_up()?;
     let mut report = VerifyReport::default();
     for location in tier.locations() {
-        let mut task = Task { location, id: snapshot, level, progress, stop, report: &mut report };
+        let mut task = Task {
+            location,
+            id: snapshot,
+            level,
+            progress,
+            stop,
+            report: &mut report,
+        };
         task.run().await?;
     }
     Ok(report)
@@ -122,8 +129,14 @@ impl Task<'_> {
         self.report.objects += 1;
         let document = match self.location.document::<Snapshot>(name).await {
             Ok(Some(document)) => document,
-            Ok(None) => return Ok(self.fault(name, ObjectFault::Missing, Vec::new())),
-            Err(VaultError::Object { fault, .. }) => return Ok(self.fault(name, fault, Vec::new())),
+            Ok(None) => {
+                self.fault(name, ObjectFault::Missing, Vec::new());
+                return Ok(());
+            }
+            Err(VaultError::Object { fault, .. }) => {
+                self.fault(name, fault, Vec::new());
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         let reader = SnapshotReader::of(vec![Arc::clone(self.location)], document).await;
@@ -137,7 +150,10 @@ impl Task<'_> {
         loop {
             match entries.next().await {
                 Ok(Some(record)) => {
-                    record.chunks.iter().for_each(|chunk| need(chunk, &index, &mut seen, &mut needed, &mut lost));
+                    record
+                        .chunks
+                        .iter()
+                        .for_each(|chunk| need(chunk, &index, &mut seen, &mut needed, &mut lost));
                 }
                 Ok(None) => break,
                 // The packs of the entry stream are looked at below and named there.
@@ -206,10 +222,16 @@ impl Task<'_> {
     /// Returns whether a pack is in the sample: decided by its name and the snapshot's, so that snapshots
     /// that share packs sample different ones.
     fn is_read(&self, pack: Hash32) -> bool {
-        let VerifyLevel::Read { share } = self.level else { return false };
+        let VerifyLevel::Read { share } = self.level else {
+            return false;
+        };
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.id.as_bytes()).update(&pack.0);
-        let draw = hasher.finalize().as_bytes().first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let draw = hasher
+            .finalize()
+            .as_bytes()
+            .first_chunk::<4>()
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes));
         share >= 1.0 || f64::from(draw) < share * f64::from(u32::MAX)
     }
 
@@ -243,11 +265,21 @@ impl Task<'_> {
 
     fn fault(&mut self, object: ObjectName, fault: ObjectFault, chunks: Vec<ChunkId>) {
         let location = self.location.url.clone();
-        self.report.faults.push(Fault { location, object, fault, chunks, files: Vec::new() });
+        self.report.faults.push(Fault {
+            location,
+            object,
+            fault,
+            chunks,
+            files: Vec::new(),
+        });
     }
 
     fn check_stop(&self) -> Result<(), VaultError> {
-        if self.stop.is_cancelled() { Err(VaultError::Interrupted) } else { Ok(()) }
+        if self.stop.is_cancelled() {
+            Err(VaultError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -263,7 +295,9 @@ fn need(
     }
     match index.find(&chunk.id) {
         Some(found) => {
-            let (_, slots) = needed.entry(found.pack.id).or_insert_with(|| (found.pack.clone(), Vec::new()));
+            let (_, slots) = needed
+                .entry(found.pack.id)
+                .or_insert_with(|| (found.pack.clone(), Vec::new()));
             slots.push((found.ordinal, found.slot));
         }
         None => {
@@ -284,14 +318,19 @@ fn check_pack(
     let mut bad = Vec::new();
     for (ordinal, slot) in slots {
         let from = slot.offset as usize;
-        let sealed = bytes.get(from..bytes.len().min(from + slot.sealed_len as usize)).unwrap_or_default();
+        let sealed = bytes
+            .get(from..bytes.len().min(from + slot.sealed_len as usize))
+            .unwrap_or_default();
         if let Err(fault) = pack::open_chunk(keyring, info, *ordinal, slot, sealed) {
             worst.get_or_insert(fault);
             bad.push(slot.id);
         }
     }
     if (bytes.len() as u64) < info.len {
-        worst = Some(ObjectFault::Truncated { have: bytes.len() as u64, need: info.len });
+        worst = Some(ObjectFault::Truncated {
+            have: bytes.len() as u64,
+            need: info.len,
+        });
     } else if worst.is_none() && *blake3::hash(bytes).as_bytes() != info.id.0 {
         worst = Some(ObjectFault::NameMismatch);
     }

@@ -102,8 +102,15 @@ impl Session {
 
     /// Reads the tree and makes every pack and their index durable; returns the document to write next.
     pub(super) fn run(mut self, request: CaptureRequest, runtime: &Handle) -> Result<Snapshot, VaultError> {
-        let CaptureRequest { snapshot: id, component, mut source, consistency_point, captured_by, metadata, .. } =
-            request;
+        let CaptureRequest {
+            snapshot: id,
+            component,
+            mut source,
+            consistency_point,
+            captured_by,
+            metadata,
+            ..
+        } = request;
         let mut snapshot = Snapshot {
             id,
             component,
@@ -127,7 +134,10 @@ impl Session {
         while let Some(entry) = source.next_entry()? {
             self.check_stop()?;
             if let Some(last) = last.as_ref().filter(|last| **last >= entry.path) {
-                return Err(VaultError::Unordered { after: last.display(), found: entry.path.display() });
+                return Err(VaultError::Unordered {
+                    after: last.display(),
+                    found: entry.path.display(),
+                });
             }
             last = Some(entry.path.clone());
             let record = self.record(entry, source.as_mut(), runtime)?;
@@ -162,11 +172,19 @@ impl Session {
         runtime: &Handle,
     ) -> Result<EntryRecord, VaultError> {
         let EntryKind::File { size } = entry.kind else {
-            return Ok(EntryRecord { entry, content: None, chunks: Vec::new() });
+            return Ok(EntryRecord {
+                entry,
+                content: None,
+                chunks: Vec::new(),
+            });
         };
         if let Some(known) = self.unchanged(&entry, runtime) {
             self.advance(size);
-            return Ok(EntryRecord { entry, content: known.content, chunks: known.chunks });
+            return Ok(EntryRecord {
+                entry,
+                content: known.content,
+                chunks: known.chunks,
+            });
         }
         let content = source.open(&entry)?;
         self.read(entry, content, runtime)
@@ -175,7 +193,11 @@ impl Session {
     /// Returns the parent's record of a file that did not change, as long as all its chunks can be had.
     fn unchanged(&mut self, entry: &Entry, runtime: &Handle) -> Option<EntryRecord> {
         let known = self.parent.as_mut()?.find(entry, runtime)?;
-        known.chunks.iter().all(|chunk| self.held.knows(&chunk.id)).then_some(known)
+        known
+            .chunks
+            .iter()
+            .all(|chunk| self.held.knows(&chunk.id))
+            .then_some(known)
     }
 
     fn read(
@@ -192,7 +214,11 @@ impl Session {
             if self.stop.is_cancelled() {
                 return Err(VaultError::Interrupted);
             }
-            let Some(plain) = self.chunker.next(content.as_mut()).map_err(|error| unreadable(&entry, &error))? else {
+            let Some(plain) = self
+                .chunker
+                .next(content.as_mut())
+                .map_err(|error| unreadable(&entry, &error))?
+            else {
                 break;
             };
             hasher.update(plain);
@@ -204,7 +230,11 @@ impl Session {
         }
         // What was read counts, should the file have grown or shrunk since it was listed.
         entry.kind = EntryKind::File { size };
-        Ok(EntryRecord { entry, content: Some(Hash32(*hasher.finalize().as_bytes())), chunks })
+        Ok(EntryRecord {
+            entry,
+            content: Some(Hash32(*hasher.finalize().as_bytes())),
+            chunks,
+        })
     }
 
     fn advance(&mut self, bytes: u64) {
@@ -213,12 +243,19 @@ impl Session {
     }
 
     fn check_stop(&self) -> Result<(), VaultError> {
-        if self.stop.is_cancelled() { Err(VaultError::Interrupted) } else { Ok(()) }
+        if self.stop.is_cancelled() {
+            Err(VaultError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn unreadable(entry: &Entry, error: &std::io::Error) -> Failure {
-    Failure::transient(code::SOURCE_UNREADABLE, format!("{} could not be read: {error}", entry.path.display()))
+    Failure::transient(
+        code::SOURCE_UNREADABLE,
+        format!("{} could not be read: {error}", entry.path.display()),
+    )
 }
 
 /// The parent's entries, taken along as the new ones come.
@@ -235,7 +272,13 @@ impl Parent {
     fn new(reader: SnapshotReader) -> Self {
         let snapshot = reader.snapshot();
         let (id, consistency_point) = (snapshot.id, snapshot.consistency_point);
-        Self { id, consistency_point, stream: reader.entries(), next: None, over: false }
+        Self {
+            id,
+            consistency_point,
+            stream: reader.entries(),
+            next: None,
+            over: false,
+        }
     }
 
     /// Returns the parent's record of the entry, where that shows an unchanged file.
@@ -258,7 +301,15 @@ fn is_unchanged(before: &Entry, now: &Entry, parent_point: &Stamp) -> bool {
         .utc
         .timestamp_nanos_opt()
         .is_some_and(|point| now.ctime_ns < point.saturating_sub(CTIME_MARGIN_NS));
-    let stat = |entry: &Entry| (entry.kind.clone(), entry.mtime_s, entry.mtime_ns, entry.ctime_ns, entry.inode);
+    let stat = |entry: &Entry| {
+        (
+            entry.kind.clone(),
+            entry.mtime_s,
+            entry.mtime_ns,
+            entry.ctime_ns,
+            entry.inode,
+        )
+    };
     settled && stat(before) == stat(now)
 }
 
@@ -277,20 +328,32 @@ struct Packer {
 impl Packer {
     fn new(location: Arc<Location>, kind: PackKind) -> Self {
         let (open, writing, seen, listings) = (None, None, HashSet::new(), Vec::new());
-        Self { location, kind, open, writing, seen, listings, written: 0 }
+        Self {
+            location,
+            kind,
+            open,
+            writing,
+            seen,
+            listings,
+            written: 0,
+        }
     }
 
     /// Adds a chunk, unless it is stored already.
     fn put(&mut self, plain: &[u8], held: &Held, runtime: &Handle) -> Result<ChunkRef, VaultError> {
         let generation = self.location.keyring.newest();
         let id = generation.chunk_id(plain);
-        let len = u32::try_from(plain.len()).map_err(|_| VaultError::Internal("a chunk of 4 GiB".to_owned()))?;
+        let len =
+            u32::try_from(plain.len()).map_err(|_| VaultError::Internal("a chunk of 4 GiB".to_owned()))?;
         if held.needs_no_copy(&id) || !self.seen.insert(id) {
             return Ok(ChunkRef { id, len });
         }
         let repository = self.location.keyring.repository();
-        let pack = self.open.get_or_insert_with(|| PackBuilder::new(repository, generation, self.kind));
-        pack.add(id, plain).map_err(|fault| VaultError::Internal(format!("a pack {fault}")))?;
+        let pack = self
+            .open
+            .get_or_insert_with(|| PackBuilder::new(repository, generation, self.kind));
+        pack.add(id, plain)
+            .map_err(|fault| VaultError::Internal(format!("a pack {fault}")))?;
         if pack.is_full() {
             self.close(runtime)?;
         }
@@ -300,7 +363,9 @@ impl Packer {
     /// Writes the open pack behind the caller's back, once the one before it is durable.
     fn close(&mut self, runtime: &Handle) -> Result<(), VaultError> {
         self.settle(runtime)?;
-        let Some(pack) = self.open.take() else { return Ok(()) };
+        let Some(pack) = self.open.take() else {
+            return Ok(());
+        };
         let BuiltPack { info, slots, bytes } = pack.finish();
         self.written += info.len;
         let path = ObjectName::Pack(info.id).path();
@@ -312,9 +377,9 @@ impl Packer {
 
     fn settle(&mut self, runtime: &Handle) -> Result<(), VaultError> {
         match self.writing.take() {
-            Some(writing) => {
-                Ok(runtime.block_on(writing).map_err(|error| VaultError::Internal(error.to_string()))??)
-            }
+            Some(writing) => Ok(runtime
+                .block_on(writing)
+                .map_err(|error| VaultError::Internal(error.to_string()))??),
             None => Ok(()),
         }
     }
@@ -337,7 +402,12 @@ struct TreeWriter {
 
 impl TreeWriter {
     fn new(seed: u64) -> Self {
-        Self { chunker: Chunker::new(seed), buffer: Vec::new(), chunks: Vec::new(), bytes: 0 }
+        Self {
+            chunker: Chunker::new(seed),
+            buffer: Vec::new(),
+            chunks: Vec::new(),
+            bytes: 0,
+        }
     }
 
     fn push(
