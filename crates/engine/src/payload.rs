@@ -108,7 +108,10 @@ fn fit(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     let note = format!(" … ({} bytes in all)", text.len());
-    let end = text.floor_char_boundary(limit.saturating_sub(note.len()));
+    let mut end = limit.saturating_sub(note.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
     format!("{}{note}", &text[..end])
 }
 

@@ -23,9 +23,8 @@ pub(super) fn wait(
     run: RunId,
     step: &StepId,
 ) -> Option<Duration> {
-    let again = failure.retryable
-        && failures < retry.max_attempts
-        && !retry.non_retryable.iter().any(|code| *code == failure.code);
+    let again =
+        failure.retryable && failures < retry.max_attempts && !retry.non_retryable.contains(&failure.code);
     again.then(|| backoff(&retry.backoff, failures, sway(run, step, failures)))
 }
 

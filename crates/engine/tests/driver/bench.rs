@@ -68,7 +68,7 @@ pub(crate) fn retry(max_attempts: u32) -> Retry {
 pub(crate) struct TokioClock(Instant);
 
 impl TokioClock {
-    pub(crate) fn new() -> Arc<dyn Clock> {
+    pub(crate) fn start() -> Arc<dyn Clock> {
         Arc::new(Self(Instant::now()))
     }
 }
@@ -101,7 +101,7 @@ impl Act {
     where
         F: Future<Output = Result<Output, Failure>> + Send + 'static,
     {
-        let this = Self {
+        Self {
             run: Box::new(move |cx, checkpoint| Box::pin(run(cx, checkpoint))),
             reconcile: Box::new(|_, _| {
                 Box::pin(async {
@@ -111,8 +111,7 @@ impl Act {
                 })
             }),
             recheck: Box::new(|_, _| None),
-        };
-        this
+        }
     }
 
     /// Returns an action that says what its step is.
@@ -211,7 +210,7 @@ impl Bench {
         let (workflow, description) = ("test".to_owned(), None);
         Self {
             journal: Arc::new(MemoryJournal::new()),
-            clock: TokioClock::new(),
+            clock: TokioClock::start(),
             plan: Arc::new(Plan {
                 workflow,
                 description,
