@@ -31,8 +31,11 @@ impl From {
         if text.len() >= 4 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
             return Ok(Self::Id(text.to_ascii_lowercase()));
         }
-        Err(Failure::permanent(BAD_PARAMETER, format!("{text:?} names no recovery set"))
-            .with_hint("write latest, a time such as 2026-11-23T10:00:00Z, or at least 4 digits of a set's id"))
+        Err(
+            Failure::permanent(BAD_PARAMETER, format!("{text:?} names no recovery set")).with_hint(
+                "write latest, a time such as 2026-11-23T10:00:00Z, or at least 4 digits of a set's id",
+            ),
+        )
     }
 }
 
@@ -52,7 +55,10 @@ pub(crate) fn choose<'a>(
     let newest_before = |limit: Option<DateTime<Utc>>| {
         let fits = |set: &&RecoverySet| {
             set.recovery_ready
-                && set.members.values().all(|member| limit.is_none_or(|limit| member.consistency_point.utc <= limit))
+                && set
+                    .members
+                    .values()
+                    .all(|member| limit.is_none_or(|limit| member.consistency_point.utc <= limit))
         };
         sets.iter().filter(fits).max_by_key(|set| set.id)
     };
@@ -64,10 +70,15 @@ pub(crate) fn choose<'a>(
             };
             (newest_before(disaster_at), wanted)
         }
-        From::Time(time) => (newest_before(Some(*time)), format!("no recovery-ready set from before {time:?}")),
+        From::Time(time) => (
+            newest_before(Some(*time)),
+            format!("no recovery-ready set from before {time:?}"),
+        ),
         From::Id(prefix) => {
-            let of_that_name: Vec<&RecoverySet> =
-                sets.iter().filter(|set| set.id.to_string().starts_with(prefix.as_str())).collect();
+            let of_that_name: Vec<&RecoverySet> = sets
+                .iter()
+                .filter(|set| set.id.to_string().starts_with(prefix.as_str()))
+                .collect();
             match of_that_name.as_slice() {
                 [one] => (Some(*one), String::new()),
                 [] => (None, format!("no recovery set whose id begins with {prefix}")),
@@ -87,7 +98,8 @@ pub(crate) fn choose<'a>(
         let mut known: Vec<&RecoverySet> = sets.iter().collect();
         known.sort_by_key(|set| std::cmp::Reverse(set.id));
         match known.as_slice() {
-            [] => failure.with_hint("the tiers that answer hold no recovery set; back up first: `rekindle backup`"),
+            [] => failure
+                .with_hint("the tiers that answer hold no recovery set; back up first: `rekindle backup`"),
             known => failure.with_hint(format!("choose one with --from: {}", list(known))),
         }
     })
@@ -96,11 +108,103 @@ pub(crate) fn choose<'a>(
 fn list(sets: &[&RecoverySet]) -> String {
     let shown = sets.iter().take(LISTED).map(|set| {
         let ready = if set.recovery_ready { "ready" } else { "not ready" };
-        format!("{} ({}, {ready})", set.id, set.created.utc.format("%Y-%m-%dT%H:%M:%SZ"))
+        format!(
+            "{} ({}, {ready})",
+            set.id,
+            set.created.utc.format("%Y-%m-%dT%H:%M:%SZ")
+        )
     });
     let mut listed = shown.collect::<Vec<_>>().join(", ");
     if sets.len() > LISTED {
         listed.push_str(&format!(" and {} older ones", sets.len() - LISTED));
     }
     listed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rekindle_model::id::{Hash32, SnapshotId};
+    use rekindle_model::time::{Clock, ManualClock, Stamp};
+    use rekindle_vault::Member;
+    use serde_json::Value;
+
+    use super::*;
+
+    const NOON: i64 = 1_800_000_000;
+
+    fn stamp(minutes: i64) -> Stamp {
+        ManualClock::at(DateTime::from_timestamp(NOON + 60 * minutes, 0).unwrap()).now()
+    }
+
+    /// A set sealed some minutes after noon, of one component captured a minute earlier.
+    fn set(minutes: i64, recovery_ready: bool) -> RecoverySet {
+        let member = Member {
+            snapshot: SnapshotId::new(&stamp(minutes - 1)),
+            consistency_point: stamp(minutes - 1),
+            inherited: false,
+            verified: true,
+            bytes: 0,
+            files: 0,
+            content_digest: Hash32::ZERO,
+            tiers: vec!["hot".to_owned()],
+        };
+        RecoverySet {
+            id: SetId::new(&stamp(minutes)),
+            created: stamp(minutes),
+            system: "s".to_owned(),
+            members: BTreeMap::from([("a".to_owned(), member)]),
+            missing: Vec::new(),
+            recovery_ready,
+            skew_ms: 0,
+            summary: Value::Null,
+            system_definition: Vec::new(),
+            predecessor: None,
+        }
+    }
+
+    fn chosen(sets: &[RecoverySet], from: &str, disaster: Option<i64>) -> Result<i64, Failure> {
+        let disaster = disaster.map(|minutes| stamp(minutes).utc);
+        let set = choose(sets, &From::read(from)?, disaster)?;
+        Ok((set.created.utc.timestamp() - NOON) / 60)
+    }
+
+    #[test]
+    fn latest_is_the_newest_ready_set_that_the_disaster_cannot_be_in() {
+        let sets = [set(10, true), set(30, true), set(20, true), set(40, false)];
+        for (from, disaster, minutes) in [
+            ("latest", None, 30),
+            ("", Some(100), 30),
+            // The set of minute 30 was captured at 29: a disaster at 28 may be in it.
+            ("latest", Some(28), 20),
+            ("latest", Some(29), 30),
+            ("2027-01-15T08:15:00Z", None, 10),
+            ("2027-01-15T09:15:00+01:00", Some(100), 10),
+        ] {
+            assert_eq!(chosen(&sets, from, disaster).unwrap(), minutes, "{from:?}, disaster at {disaster:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_asked_for_by_name_is_taken_as_it_is() {
+        let sets = [set(10, true), set(40_000, false)];
+        let name = sets[1].id.to_string();
+        assert_eq!(chosen(&sets, &name[..8], Some(5)).unwrap(), 40_000);
+        assert_eq!(chosen(&sets, &name.to_uppercase(), None).unwrap(), 40_000);
+    }
+
+    #[test]
+    fn what_cannot_be_found_is_answered_with_what_there_is() {
+        let sets = [set(10, false), set(20, false)];
+        let refused = chosen(&sets, "latest", Some(0)).unwrap_err();
+        assert_eq!(refused.code, "no_recovery_set");
+        let hint = refused.hint.unwrap();
+        let (newer, older) = (hint.find(&sets[1].id.to_string()), hint.find(&sets[0].id.to_string()));
+        assert!(newer.is_some() && newer < older, "the newest comes first: {hint}");
+        assert_eq!(chosen(&sets, "ffff", None).unwrap_err().code, "no_recovery_set");
+        assert_eq!(chosen(&sets, &sets[0].id.to_string()[..4], None).unwrap_err().code, "ambiguous_set");
+        assert_eq!(chosen(&sets, "yesterday", None).unwrap_err().code, BAD_PARAMETER);
+        assert!(chosen(&[], "latest", None).unwrap_err().hint.unwrap().contains("rekindle backup"));
+    }
 }

@@ -49,22 +49,42 @@ impl Action for RunCommand {
 
     async fn reconcile(&self, cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let why = "a program that was cut off may have done any part of its work; it runs again";
-        Ok(Reconciled::Redo { evidence: json!({ "why": why, "run": cx.with.get("run") }) })
+        Ok(Reconciled::Redo {
+            evidence: json!({ "why": why, "run": cx.with.get("run") }),
+        })
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         let params: Params = params::read(&cx.with)?;
         let words: Vec<String> = params.run.iter().map(word).collect();
-        let env = params.env.iter().map(|(name, value)| (name.clone(), word(value))).collect();
+        let env = params
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), word(value)))
+            .collect();
         let cwd = self.0.system_dir().join(params.cwd.unwrap_or_default());
         let timeout = params.timeout.map(|period| period.0);
-        let ended = process::run(&Program { words: &words, cwd: &cwd, env: &env, timeout }, &cx.stop).await?;
+        let ended = process::run(
+            &Program {
+                words: &words,
+                cwd: &cwd,
+                env: &env,
+                timeout,
+            },
+            &cx.stop,
+        )
+        .await?;
         if !ended.status.success() {
             let program = words.first().map_or("", String::as_str);
-            return Err(Failure::transient("command_failed", format!("{program}: {}", ended.account()))
-                .with_hint(format!("run it by hand: {}", words.join(" "))));
+            return Err(
+                Failure::transient("command_failed", format!("{program}: {}", ended.account()))
+                    .with_hint(format!("run it by hand: {}", words.join(" "))),
+            );
         }
-        Ok(Output { value: output(&ended.stdout), measures: Measures::new() })
+        Ok(Output {
+            value: output(&ended.stdout),
+            measures: Measures::new(),
+        })
     }
 }
 

@@ -25,12 +25,19 @@ pub(crate) fn compose(
     before: Option<&RecoverySet>,
     held: &BTreeMap<SnapshotId, Vec<String>>,
 ) -> Composed {
-    let mut composed = Composed { members: BTreeMap::new(), missing: Vec::new() };
+    let mut composed = Composed {
+        members: BTreeMap::new(),
+        missing: Vec::new(),
+    };
     for name in wanted {
         let member = fresh.remove(*name).map(member_of).or_else(|| {
             let inherited = before?.members.get(*name)?;
             let tiers = held.get(&inherited.snapshot).filter(|tiers| !tiers.is_empty())?;
-            Some(Member { inherited: true, tiers: tiers.clone(), ..inherited.clone() })
+            Some(Member {
+                inherited: true,
+                tiers: tiers.clone(),
+                ..inherited.clone()
+            })
         });
         match member {
             Some(member) => {
@@ -75,7 +82,10 @@ pub(crate) fn common_tiers(members: &BTreeMap<String, Member>, tiers: &[String])
 ///
 /// A tier that was down does not lower it: the set goes only where all of it is, and is whole there. That a
 /// tier lags behind is said by the run's outcome and by `complete_rate`.
-#[expect(clippy::cast_precision_loss, reason = "a system has far fewer than 2^52 components")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a system has far fewer than 2^52 components"
+)]
 pub(crate) fn success_rate(attempted: &BTreeSet<String>, members: &BTreeMap<String, Member>) -> Option<f64> {
     let fresh = |name: &&String| members.get(*name).is_some_and(|member| !member.inherited);
     let share = || attempted.iter().filter(fresh).count() as f64 / attempted.len() as f64;
@@ -112,7 +122,10 @@ mod tests {
             id: SetId::new(&stamp(0)),
             created: stamp(0),
             system: "s".to_owned(),
-            members: members.iter().map(|(name, member)| ((*name).to_owned(), member.clone())).collect(),
+            members: members
+                .iter()
+                .map(|(name, member)| ((*name).to_owned(), member.clone()))
+                .collect(),
             missing: Vec::new(),
             recovery_ready: true,
             skew_ms: 0,
@@ -126,12 +139,18 @@ mod tests {
     fn what_this_run_did_not_bring_is_inherited_as_far_as_a_tier_still_holds_it() {
         let (kept, pruned) = (member(1, &["hot", "cold"]), member(2, &["hot"]));
         let before = set(&[("a", kept.clone()), ("b", pruned.clone())]);
-        let held = BTreeMap::from([(kept.snapshot, vec!["cold".to_owned()]), (pruned.snapshot, vec![])]);
+        let held = BTreeMap::from([
+            (kept.snapshot, vec!["cold".to_owned()]),
+            (pruned.snapshot, vec![]),
+        ]);
         let composed = compose(&["a", "b", "c"], BTreeMap::new(), Some(&before), &held);
         assert_eq!(composed.members.keys().collect::<Vec<_>>(), ["a"]);
         let a = &composed.members["a"];
         assert!(a.inherited);
-        assert_eq!((a.consistency_point, a.tiers.as_slice()), (stamp(1), ["cold".to_owned()].as_slice()));
+        assert_eq!(
+            (a.consistency_point, a.tiers.as_slice()),
+            (stamp(1), ["cold".to_owned()].as_slice())
+        );
         assert_eq!(composed.missing, ["b", "c"]);
     }
 

@@ -46,18 +46,34 @@ impl Copy {
                 Failure::permanent(BAD_PARAMETER, format!("{text:?} is not the id of a snapshot"))
                     .with_hint("`rekindle snapshots` lists them")
             })?;
-            return Ok(Self { component, tier, snapshot: Some(snapshot) });
+            return Ok(Self {
+                component,
+                tier,
+                snapshot: Some(snapshot),
+            });
         }
         if let Some(captured) = views::captured(&cx.steps, &component) {
-            return Ok(Self { component, tier, snapshot: captured.snapshot });
+            return Ok(Self {
+                component,
+                tier,
+                snapshot: captured.snapshot,
+            });
         }
         if spec.source.is_none() {
-            return Ok(Self { component, tier, snapshot: None });
+            return Ok(Self {
+                component,
+                tier,
+                snapshot: None,
+            });
         }
         let opened = site.tier(&tier, TierMode::Existing).await?;
         let newest = newest_of(&opened, &component).await?;
         match newest {
-            Some(newest) => Ok(Self { component, tier, snapshot: Some(newest.id) }),
+            Some(newest) => Ok(Self {
+                component,
+                tier,
+                snapshot: Some(newest.id),
+            }),
             None => Err(Failure::permanent(
                 views::NOTHING_TO_WORK_ON,
                 format!("tier {tier} holds no snapshot of {component}"),
@@ -104,7 +120,10 @@ pub(crate) async fn gone(site: &Site, output: &serde_json::Value) -> Option<Stri
 }
 
 /// Returns a count as the number that measures are made of.
-#[expect(clippy::cast_precision_loss, reason = "a count of bytes beyond 2^53 loses its last digits only")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of bytes beyond 2^53 loses its last digits only"
+)]
 pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }

@@ -37,7 +37,9 @@ pub(crate) fn tier(error: &TierError) -> Failure {
             .with_hint("see that the tier's location is mounted and writable, then resume the run"),
         TierError::NewerFormat { .. } => Failure::permanent("newer_format", message),
         TierError::Damaged { .. } => Failure::permanent("integrity", message),
-        TierError::Foreign { .. } | TierError::KeyMismatch { .. } => Failure::permanent("foreign_vault", message),
+        TierError::Foreign { .. } | TierError::KeyMismatch { .. } => {
+            Failure::permanent("foreign_vault", message)
+        }
         TierError::BadUrl { .. } | TierError::NoLocation { .. } => Failure::permanent(BAD_PARAMETER, message),
         TierError::NotAVault { .. } | TierError::NotEmpty { .. } => {
             Failure::permanent(code::TIER_UNAVAILABLE, message)

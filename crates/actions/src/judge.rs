@@ -29,7 +29,10 @@ impl Check {
     /// Says what was expected and what was found, for people.
     pub(crate) fn sentence(&self) -> String {
         match self.actual {
-            Some(actual) => format!("{}.{} is {actual}, expected {}", self.probe, self.measure, self.expect),
+            Some(actual) => format!(
+                "{}.{} is {actual}, expected {}",
+                self.probe, self.measure, self.expect
+            ),
             None => format!("{}.{} was not measured", self.probe, self.measure),
         }
     }
@@ -65,8 +68,11 @@ pub(crate) fn verdict(checks: &[Check]) -> Option<bool> {
 
 /// Says which checks are missed, joined for one line.
 pub(crate) fn missed(checks: &[Check]) -> String {
-    let missed: Vec<String> =
-        checks.iter().filter(|check| check.ok == Some(false)).map(Check::sentence).collect();
+    let missed: Vec<String> = checks
+        .iter()
+        .filter(|check| check.ok == Some(false))
+        .map(Check::sentence)
+        .collect();
     missed.join("; ")
 }
 
@@ -92,8 +98,17 @@ mod tests {
     use super::*;
 
     fn probe(expect: &[(&str, &str)]) -> Probe {
-        let expect = expect.iter().map(|(name, text)| ((*name).to_owned(), text.parse().unwrap())).collect();
-        Probe { name: None, probe: "command".into(), run: vec![], timeout: None, expect }
+        let expect = expect
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), text.parse().unwrap()))
+            .collect();
+        Probe {
+            name: None,
+            probe: "command".into(),
+            run: vec![],
+            timeout: None,
+            expect,
+        }
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub fn registry(site: Arc<Site>) -> Registry {
         .with("locate-set", locate_set::LocateSet(Arc::clone(&site)))
         .with("restore", restore::Restore(Arc::clone(&site)))
         .with("validate", validate::Validate(Arc::clone(&site)))
-        .with("system-integrity", system_integrity::SystemIntegrity(Arc::clone(&site)))
+        .with(
+            "system-integrity",
+            system_integrity::SystemIntegrity(Arc::clone(&site)),
+        )
         .with("command", command::RunCommand(site))
 }

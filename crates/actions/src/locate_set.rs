@@ -41,16 +41,25 @@ struct Params {
 impl Action for LocateSet {
     fn check(&self, with: &Value) -> Vec<Problem> {
         let mut problems = params::check(with, FIELDS);
-        if let Some(from) = with.get("from").and_then(Value::as_str).filter(|from| !from.contains("${{"))
+        if let Some(from) = with
+            .get("from")
+            .and_then(Value::as_str)
+            .filter(|from| !from.contains("${{"))
             && let Err(failure) = From::read(from)
         {
-            problems.push(Problem { at: vec!["from".to_owned()], message: failure.message, help: failure.hint });
+            problems.push(Problem {
+                at: vec!["from".to_owned()],
+                message: failure.message,
+                help: failure.hint,
+            });
         }
         problems
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo { evidence: json!({ "why": "looking for a set changes nothing" }) })
+        Ok(Reconciled::Redo {
+            evidence: json!({ "why": "looking for a set changes nothing" }),
+        })
     }
 
     async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
@@ -58,24 +67,35 @@ impl Action for LocateSet {
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
-        let Params { from, tier, components } = params::read(&cx.with)?;
+        let Params {
+            from,
+            tier,
+            components,
+        } = params::read(&cx.with)?;
         let from = From::read(&from)?;
         let Sets { sets, held, silent } = self.gather(&tier).await?;
         let all: Vec<RecoverySet> = sets.into_values().collect();
         let set = choose::choose(&all, &from, cx.disaster_at)?;
 
         let with_data = |name: &&String| {
-            self.0.component(name).is_ok_and(|(_, component)| component.source.is_some())
+            self.0
+                .component(name)
+                .is_ok_and(|(_, component)| component.source.is_some())
         };
         let wanted: Vec<String> = match components {
             Names::All => self.0.system().components.keys().cloned().collect(),
             Names::These(names) => {
-                let named = names.iter().map(|name| self.0.component(name).map(|(own, _)| own.to_owned()));
+                let named = names
+                    .iter()
+                    .map(|name| self.0.component(name).map(|(own, _)| own.to_owned()));
                 named.collect::<Result<_, _>>()?
             }
         };
-        let without_data: Vec<&String> =
-            wanted.iter().filter(with_data).filter(|name| !set.members.contains_key(*name)).collect();
+        let without_data: Vec<&String> = wanted
+            .iter()
+            .filter(with_data)
+            .filter(|name| !set.members.contains_key(*name))
+            .collect();
         if !without_data.is_empty() && without_data.len() == wanted.iter().filter(with_data).count() {
             return Err(Failure::permanent(
                 "no_recovery_set",
@@ -106,7 +126,10 @@ impl Action for LocateSet {
             "components": components,
             "without_data": without_data,
         });
-        Ok(Output { value, measures: Measures::from([("skew_ms".to_owned(), crate::copy::number(set.skew_ms))]) })
+        Ok(Output {
+            value,
+            measures: Measures::from([("skew_ms".to_owned(), crate::copy::number(set.skew_ms))]),
+        })
     }
 }
 
@@ -123,7 +146,11 @@ impl LocateSet {
     /// Asks every tier for its sets; where one is named, only its sets are taken, though the others may
     /// still help with content. A tier that does not answer is no obstacle while another does.
     async fn gather(&self, named: &str) -> Result<Sets, Failure> {
-        let mut gathered = Sets { sets: BTreeMap::new(), held: Vec::new(), silent: BTreeMap::new() };
+        let mut gathered = Sets {
+            sets: BTreeMap::new(),
+            held: Vec::new(),
+            silent: BTreeMap::new(),
+        };
         let mut first = None;
         for name in self.0.tiers_hot_first() {
             let asked = async {
@@ -150,7 +177,11 @@ impl LocateSet {
         match first {
             Some(failure) if gathered.held.is_empty() => {
                 let message = format!("no tier answers; the first says: {}", failure.message);
-                Err(Failure { message, code: code::TIER_UNAVAILABLE.to_owned(), ..failure })
+                Err(Failure {
+                    message,
+                    code: code::TIER_UNAVAILABLE.to_owned(),
+                    ..failure
+                })
             }
             _ => Ok(gathered),
         }
@@ -171,7 +202,9 @@ async fn read_sets(
                 sets.insert(*id, set);
             }
             // One damaged document must not hide the sets beside it; another tier may have it whole.
-            Err(error) => tracing::warn!(tier = tier.name(), set = %id, %error, "a recovery set cannot be read"),
+            Err(error) => {
+                tracing::warn!(tier = tier.name(), set = %id, %error, "a recovery set cannot be read")
+            }
         }
     }
     Ok(())
@@ -195,8 +228,12 @@ mod tests {
     fn the_named_tier_comes_first_then_those_that_hold_the_set() {
         let now = SystemClock.now();
         let (set, other) = (SetId::new(&now), SetId::new(&now));
-        let held =
-            [("hot", vec![other]), ("warm", vec![set, other]), ("cold", vec![set])].map(|(n, s)| (n.to_owned(), s));
+        let held = [
+            ("hot", vec![other]),
+            ("warm", vec![set, other]),
+            ("cold", vec![set]),
+        ]
+        .map(|(n, s)| (n.to_owned(), s));
         assert_eq!(order("", &held, set), ["warm", "cold", "hot"]);
         assert_eq!(order("cold", &held, set), ["cold", "warm", "hot"]);
         assert_eq!(order("hot", &held, set), ["hot", "warm", "cold"]);

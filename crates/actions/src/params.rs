@@ -40,11 +40,19 @@ pub(crate) enum Kind {
 
 impl Field {
     pub(crate) const fn optional(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, required: false }
+        Self {
+            name,
+            kind,
+            required: false,
+        }
     }
 
     pub(crate) const fn required(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, required: true }
+        Self {
+            name,
+            kind,
+            required: true,
+        }
     }
 }
 
@@ -54,26 +62,49 @@ pub(crate) fn check(with: &Value, fields: &[Field]) -> Vec<Problem> {
     let given = match with {
         Value::Null => &empty,
         Value::Object(given) => given,
-        other => return vec![problem(&[], format!("expected parameters by name, found {}", name_of(other)), None)],
+        other => {
+            return vec![problem(
+                &[],
+                format!("expected parameters by name, found {}", name_of(other)),
+                None,
+            )];
+        }
     };
     let mut problems = Vec::new();
     for (name, value) in given {
         match fields.iter().find(|field| field.name == name) {
-            Some(field) => problems.extend(field.kind.fault(value).map(|fault| problem(&[name], fault, None))),
+            Some(field) => {
+                problems.extend(field.kind.fault(value).map(|fault| problem(&[name], fault, None)))
+            }
             None => problems.push(unknown(name, fields)),
         }
     }
-    for field in fields.iter().filter(|field| field.required && !given.contains_key(field.name)) {
-        problems.push(problem(&[], format!("parameter {:?} is missing", field.name), Some(field.kind.example())));
+    for field in fields
+        .iter()
+        .filter(|field| field.required && !given.contains_key(field.name))
+    {
+        problems.push(problem(
+            &[],
+            format!("parameter {:?} is missing", field.name),
+            Some(field.kind.example()),
+        ));
     }
     problems
 }
 
 /// Reads the rendered parameters of a step.
 pub(crate) fn read<P: DeserializeOwned>(with: &Value) -> Result<P, Failure> {
-    let with = if with.is_null() { Value::Object(serde_json::Map::new()) } else { with.clone() };
-    serde_json::from_value(with)
-        .map_err(|error| Failure::permanent(BAD_PARAMETER, format!("the step's parameters do not fit: {error}")))
+    let with = if with.is_null() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        with.clone()
+    };
+    serde_json::from_value(with).map_err(|error| {
+        Failure::permanent(
+            BAD_PARAMETER,
+            format!("the step's parameters do not fit: {error}"),
+        )
+    })
 }
 
 fn unknown(name: &str, fields: &[Field]) -> Problem {
@@ -94,7 +125,11 @@ fn unknown(name: &str, fields: &[Field]) -> Problem {
 }
 
 fn problem(at: &[&str], message: String, help: Option<String>) -> Problem {
-    Problem { at: at.iter().map(|part| (*part).to_owned()).collect(), message, help }
+    Problem {
+        at: at.iter().map(|part| (*part).to_owned()).collect(),
+        message,
+        help,
+    }
 }
 
 impl Kind {
@@ -111,9 +146,9 @@ impl Kind {
             }
             (Self::Period, Value::String(text)) => humantime::parse_duration(text).is_ok(),
             (Self::Share, value) => serde_json::from_value::<Share>(value.clone()).is_ok(),
-            (Self::Texts, Value::Object(texts)) => {
-                texts.values().all(|text| text.is_string() || text.is_number() || text.is_boolean())
-            }
+            (Self::Texts, Value::Object(texts)) => texts
+                .values()
+                .all(|text| text.is_string() || text.is_number() || text.is_boolean()),
             _ => false,
         };
         (!fits).then(|| format!("expected {}, found {}", self.example(), name_of(value)))
@@ -154,10 +189,13 @@ impl<'de> Deserialize<'de> for Names {
         match Value::deserialize(deserializer)? {
             Value::Null => Ok(Self::All),
             Value::String(word) if word == "all" => Ok(Self::All),
-            list @ Value::Array(_) => {
-                serde_json::from_value(list).map(Self::These).map_err(serde::de::Error::custom)
-            }
-            other => Err(serde::de::Error::custom(format!("expected {}, found {other}", Kind::Names.example()))),
+            list @ Value::Array(_) => serde_json::from_value(list)
+                .map(Self::These)
+                .map_err(serde::de::Error::custom),
+            other => Err(serde::de::Error::custom(format!(
+                "expected {}, found {other}",
+                Kind::Names.example()
+            ))),
         }
     }
 }
@@ -179,7 +217,10 @@ impl<'de> Deserialize<'de> for Share {
         };
         match share {
             Some(share) if share > 0.0 && share <= 1.0 => Ok(Self(share)),
-            _ => Err(serde::de::Error::custom(format!("expected {}, found {value}", Kind::Share.example()))),
+            _ => Err(serde::de::Error::custom(format!(
+                "expected {}, found {value}",
+                Kind::Share.example()
+            ))),
         }
     }
 }

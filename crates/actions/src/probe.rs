@@ -27,8 +27,9 @@ impl<'a> Prober<'a> {
         root: Option<PathBuf>,
         component: Option<(&str, &Component)>,
     ) -> Self {
-        let root =
-            root.or_else(|| site.target_root().map(Path::to_path_buf)).unwrap_or_else(|| site.data_root());
+        let root = root
+            .or_else(|| site.target_root().map(Path::to_path_buf))
+            .unwrap_or_else(|| site.data_root());
         let mut scope = site.scope();
         scope["target"] = json!({ "root": root.to_string_lossy() });
         scope["run"] = json!({ "id": cx.run.to_string(), "disaster_at": cx.disaster_at });
@@ -37,15 +38,21 @@ impl<'a> Prober<'a> {
             scope["component"] = json!(component);
             scope["component"]["name"] = json!(name);
         }
-        Self { cx, scope, cwd: site.system_dir().to_path_buf() }
+        Self {
+            cx,
+            scope,
+            cwd: site.system_dir().to_path_buf(),
+        }
     }
 
     /// Measures the probe's numbers.
     pub(crate) async fn measure(&self, probe: &Probe) -> Result<Numbers, Failure> {
         match probe.probe.as_str() {
             "command" => self.command(probe).await,
-            other => Err(Failure::permanent("unknown_probe", format!("there is no probe {other:?}"))
-                .with_hint("the only probe is command")),
+            other => Err(
+                Failure::permanent("unknown_probe", format!("there is no probe {other:?}"))
+                    .with_hint("the only probe is command"),
+            ),
         }
     }
 
@@ -55,11 +62,18 @@ impl<'a> Prober<'a> {
             .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
         let words: Vec<String> = words.as_array().into_iter().flatten().map(word).collect();
         let timeout = probe.timeout.map(|period| period.0);
-        let program = Program { words: &words, cwd: &self.cwd, env: &Default::default(), timeout };
-        let ended = process::run(&program, &self.cx.stop).await.map_err(|mut failure| {
-            failure.message = format!("probe {name}: {}", failure.message);
-            failure
-        })?;
+        let program = Program {
+            words: &words,
+            cwd: &self.cwd,
+            env: &Default::default(),
+            timeout,
+        };
+        let ended = process::run(&program, &self.cx.stop)
+            .await
+            .map_err(|mut failure| {
+                failure.message = format!("probe {name}: {}", failure.message);
+                failure
+            })?;
         let failed = |why: String| {
             Failure::transient("probe_failed", format!("probe {name}: {why}"))
                 .with_hint(format!("run it by hand: {}", words.join(" ")))
@@ -81,6 +95,9 @@ pub(crate) fn word(value: &Value) -> String {
 
 /// The failure of what was measured and is not as expected.
 pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
-    Failure::permanent(code::INVALID, format!("{what} is not valid: {}", judge::missed(checks)))
-        .with_hint("the numbers are in the step's last checkpoint: `rekindle history`")
+    Failure::permanent(
+        code::INVALID,
+        format!("{what} is not valid: {}", judge::missed(checks)),
+    )
+    .with_hint("the numbers are in the step's last checkpoint: `rekindle history`")
 }

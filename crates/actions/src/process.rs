@@ -43,9 +43,17 @@ pub(crate) struct Ended {
 impl Ended {
     /// Returns how it ended, with the last lines on stderr.
     pub(crate) fn account(&self) -> String {
-        let lines: Vec<&str> = self.stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = self
+            .stderr
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join(" | ");
-        if last.is_empty() { self.status.to_string() } else { format!("{}: {last}", self.status) }
+        if last.is_empty() {
+            self.status.to_string()
+        } else {
+            format!("{}: {last}", self.status)
+        }
     }
 }
 
@@ -92,7 +100,11 @@ pub(crate) async fn run(program: &Program<'_>, stop: &CancellationToken) -> Resu
         }
     };
     group.leave();
-    Ok(Ended { status, stdout: stdout.text().await, stderr: stderr.text().await })
+    Ok(Ended {
+        status,
+        stdout: stdout.text().await,
+        stderr: stderr.text().await,
+    })
 }
 
 /// A child's process group, killed when it is dropped.
@@ -100,7 +112,12 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+        Self(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(Pid::from_raw),
+        )
     }
 
     /// Asks the group to end, then makes it.
@@ -166,18 +183,38 @@ impl Kept {
 mod tests {
     use super::*;
 
-    async fn shell(script: &str, timeout: Option<Duration>, stop: &CancellationToken) -> Result<Ended, Failure> {
+    async fn shell(
+        script: &str,
+        timeout: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> Result<Ended, Failure> {
         let words = ["sh", "-c", script].map(str::to_owned);
-        run(&Program { words: &words, cwd: Path::new("/"), env: &BTreeMap::new(), timeout }, stop).await
+        run(
+            &Program {
+                words: &words,
+                cwd: Path::new("/"),
+                env: &BTreeMap::new(),
+                timeout,
+            },
+            stop,
+        )
+        .await
     }
 
     #[tokio::test]
     async fn a_program_that_fails_is_quoted_with_its_last_lines() {
-        let ended = shell("echo out; for i in 1 2 3 4 5 6 7; do echo line $i >&2; done; exit 3", None, &CancellationToken::new())
-            .await
-            .unwrap();
+        let ended = shell(
+            "echo out; for i in 1 2 3 4 5 6 7; do echo line $i >&2; done; exit 3",
+            None,
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         assert_eq!(ended.stdout, "out\n");
-        assert_eq!(ended.account(), "exit status: 3: line 3 | line 4 | line 5 | line 6 | line 7");
+        assert_eq!(
+            ended.account(),
+            "exit status: 3: line 3 | line 4 | line 5 | line 6 | line 7"
+        );
     }
 
     #[tokio::test]
@@ -185,7 +222,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let script = format!("sh -c 'echo $$ > {}; exec sleep 1000' & wait", pid.display());
-        let failure = shell(&script, Some(Duration::from_millis(300)), &CancellationToken::new()).await.err().unwrap();
+        let failure = shell(
+            &script,
+            Some(Duration::from_millis(300)),
+            &CancellationToken::new(),
+        )
+        .await
+        .err()
+        .unwrap();
         assert_eq!(failure.code, code::TIMEOUT);
         let child: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
         // A zombie without a parent that reaps it may linger; it runs no more.
@@ -206,12 +250,17 @@ mod tests {
     async fn a_stop_ends_the_program_and_says_interrupted() {
         let stop = CancellationToken::new();
         stop.cancel();
-        assert_eq!(shell("sleep 1000", None, &stop).await.err().unwrap().code, failures::INTERRUPTED);
+        assert_eq!(
+            shell("sleep 1000", None, &stop).await.err().unwrap().code,
+            failures::INTERRUPTED
+        );
     }
 
     #[tokio::test]
     async fn a_child_left_running_does_not_hold_the_step() {
-        let ended = shell("sleep 5 & echo started", None, &CancellationToken::new()).await.unwrap();
+        let ended = shell("sleep 5 & echo started", None, &CancellationToken::new())
+            .await
+            .unwrap();
         assert_eq!(ended.stdout, "started\n");
     }
 }

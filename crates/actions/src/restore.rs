@@ -80,7 +80,9 @@ impl Action for Restore {
 
     async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let Some(job) = self.job(cx).await? else {
-            return Ok(Reconciled::Redo { evidence: json!({ "why": "the component has no data" }) });
+            return Ok(Reconciled::Redo {
+                evidence: json!({ "why": "the component has no data" }),
+            });
         };
         let found = restore::inspect(&job.tiers, job.snapshot.id, &job.root, &[], &cx.stop).await?;
         let whole = found.is_whole() && !(job.aside.is_some() && put_back::sidecar_stands_beside(&job.place));
@@ -103,7 +105,10 @@ impl Action for Restore {
                 bytes_kept: job.snapshot.bytes,
                 ..RestoreReport::default()
             };
-            return Ok(Reconciled::Adopt { output: output(&job, &report), evidence });
+            return Ok(Reconciled::Adopt {
+                output: output(&job, &report),
+                evidence,
+            });
         }
         Ok(match usable(checkpoint, &job) {
             Some(_) => Reconciled::Continue { evidence },
@@ -112,14 +117,19 @@ impl Action for Restore {
     }
 
     async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
-        let Some(place) = output.get("place").and_then(Value::as_str) else { return Ok(None) };
+        let Some(place) = output.get("place").and_then(Value::as_str) else {
+            return Ok(None);
+        };
         Ok((!Path::new(place).exists()).then(|| format!("{place} is gone")))
     }
 
     async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
         let Some(job) = self.job(cx).await? else {
             let value = json!({ "nothing_to_restore": true, "bytes": 0, "files": 0 });
-            return Ok(Output { value, measures: Measures::new() });
+            return Ok(Output {
+                value,
+                measures: Measures::new(),
+            });
         };
         make_folder(&job.into).await?;
         let request = RestoreRequest {
@@ -150,7 +160,11 @@ async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Resul
         let (cx, newest) = (cx.clone(), Arc::clone(&newest));
         let (snapshot, root) = (job.snapshot.id, job.into.clone());
         move |restored: RestoreCheckpoint| {
-            let progress = json!(Progress { snapshot, root: root.clone(), restored });
+            let progress = json!(Progress {
+                snapshot,
+                root: root.clone(),
+                restored
+            });
             let (cx, newest) = (cx.clone(), Arc::clone(&newest));
             async move {
                 let due = cx.checkpoint_due();
@@ -166,11 +180,14 @@ async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Resul
     // a thread of its own. Dropping this future stops it at its next look at the token.
     let stop = cx.stop.child_token();
     let _dropped = stop.clone().drop_guard();
-    let (tiers, sink, runtime) = (job.tiers.clone(), copy::progress(cx), tokio::runtime::Handle::current());
-    let report = blocking(move || {
-        Ok(runtime.block_on(restore::restore(&tiers, request, &sink, record, &stop)))
-    })
-    .await?;
+    let (tiers, sink, runtime) = (
+        job.tiers.clone(),
+        copy::progress(cx),
+        tokio::runtime::Handle::current(),
+    );
+    let report =
+        blocking(move || Ok(runtime.block_on(restore::restore(&tiers, request, &sink, record, &stop))))
+            .await?;
     let short = report.as_ref().map_or(true, |report| !report.lost.is_empty());
     let unrecorded = newest.lock().unwrap_or_else(PoisonError::into_inner).take();
     let recorded = match unrecorded.filter(|_| short) {
@@ -186,15 +203,20 @@ impl Restore {
     /// Returns what is to be put back; none for a component without data.
     async fn job(&self, cx: &StepContext) -> Result<Option<Job>, Failure> {
         let params: Params = params::read(&cx.with)?;
-        let (name, component) = self.0.component(&views::looped(cx, "component", params.component)?)?;
+        let (name, component) = self
+            .0
+            .component(&views::looped(cx, "component", params.component)?)?;
         if component.source.is_none() {
             return Ok(None);
         }
         let located = views::located(&cx.steps);
         let snapshot = match &params.snapshot {
             Some(text) => text.parse().map_err(|_| {
-                Failure::permanent(params::BAD_PARAMETER, format!("{text:?} is not the id of a snapshot"))
-                    .with_hint("`rekindle snapshots` lists them")
+                Failure::permanent(
+                    params::BAD_PARAMETER,
+                    format!("{text:?} is not the id of a snapshot"),
+                )
+                .with_hint("`rekindle snapshots` lists them")
             })?,
             None => located_member(located.as_ref(), name)?,
         };
@@ -205,17 +227,26 @@ impl Restore {
         };
         let tiers = self.0.tiers_that_answer(&order).await;
         if tiers.is_empty() {
-            return Err(Failure::transient(code::TIER_UNAVAILABLE, format!("none of {} answers", order.join(", ")))
-                .with_hint("bring a tier back, then resume the run"));
+            return Err(Failure::transient(
+                code::TIER_UNAVAILABLE,
+                format!("none of {} answers", order.join(", ")),
+            )
+            .with_hint("bring a tier back, then resume the run"));
         }
-        let reader = SnapshotReader::open(&tiers, snapshot).await.map_err(failures::vault)?;
+        let reader = SnapshotReader::open(&tiers, snapshot)
+            .await
+            .map_err(failures::vault)?;
         let snapshot = reader.snapshot().clone();
-        let root = params.root.or_else(|| self.0.target_root().map(Path::to_path_buf)).ok_or_else(|| {
-            // The living system is never a default target.
-            Failure::permanent(params::BAD_PARAMETER, "the step does not say where to restore to")
-                .with_hint("give it `root:`, or recover with --to or --in-place")
-        })?;
-        self.place_job(cx, name, component, snapshot, tiers, &root).map(Some)
+        let root = params
+            .root
+            .or_else(|| self.0.target_root().map(Path::to_path_buf))
+            .ok_or_else(|| {
+                // The living system is never a default target.
+                Failure::permanent(params::BAD_PARAMETER, "the step does not say where to restore to")
+                    .with_hint("give it `root:`, or recover with --to or --in-place")
+            })?;
+        self.place_job(cx, name, component, snapshot, tiers, &root)
+            .map(Some)
     }
 
     fn place_job(
@@ -238,7 +269,15 @@ impl Restore {
         } else {
             (root.clone(), None)
         };
-        Ok(Job { name: name.to_owned(), snapshot, tiers, place, root, into, aside })
+        Ok(Job {
+            name: name.to_owned(),
+            snapshot,
+            tiers,
+            place,
+            root,
+            into,
+            aside,
+        })
     }
 
     /// Removes what only the way to the goal needed.
@@ -251,13 +290,23 @@ impl Restore {
 
 fn located_member(located: Option<&views::Located>, name: &str) -> Result<SnapshotId, Failure> {
     let Some(located) = located else {
-        return Err(Failure::permanent(views::NOTHING_TO_WORK_ON, "no earlier step of this run located a recovery set")
-            .with_hint("let the step need a step that uses locate-set, or name a snapshot"));
+        return Err(Failure::permanent(
+            views::NOTHING_TO_WORK_ON,
+            "no earlier step of this run located a recovery set",
+        )
+        .with_hint("let the step need a step that uses locate-set, or name a snapshot"));
     };
-    located.components.get(name).map(|member| member.snapshot).ok_or_else(|| {
-        Failure::permanent("not_in_set", format!("recovery set {} holds nothing of {name}", located.set))
+    located
+        .components
+        .get(name)
+        .map(|member| member.snapshot)
+        .ok_or_else(|| {
+            Failure::permanent(
+                "not_in_set",
+                format!("recovery set {} holds nothing of {name}", located.set),
+            )
             .with_hint("choose a set that does with --from; `rekindle sets` lists them")
-    })
+        })
 }
 
 /// Returns the checkpoint as far as it is about the same snapshot at the same place.
@@ -269,16 +318,33 @@ fn usable(checkpoint: Option<&Value>, job: &Job) -> Option<RestoreCheckpoint> {
 }
 
 async fn make_folder(folder: &Path) -> Result<(), Failure> {
-    tokio::fs::create_dir_all(folder).await.map_err(|error| failures::io(&folder.display().to_string(), &error))
+    tokio::fs::create_dir_all(folder)
+        .await
+        .map_err(|error| failures::io(&folder.display().to_string(), &error))
 }
 
 fn lost(job: &Job, report: &RestoreReport) -> Failure {
-    let names: Vec<String> = report.lost.iter().take(LOST_NAMED).map(|file| file.path.display()).collect();
+    let names: Vec<String> = report
+        .lost
+        .iter()
+        .take(LOST_NAMED)
+        .map(|file| file.path.display())
+        .collect();
     let more = report.lost.len().saturating_sub(names.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     Failure::permanent(
         code::DATA_LOST,
-        format!("{} of {} files of {} are in no tier: {}{more}", report.lost.len(), job.snapshot.files, job.name, names.join(", ")),
+        format!(
+            "{} of {} files of {} are in no tier: {}{more}",
+            report.lost.len(),
+            job.snapshot.files,
+            job.name,
+            names.join(", ")
+        ),
     )
     .with_hint("the other files are restored; an older set may hold these: `rekindle sets`, then --from SET")
 }
@@ -304,5 +370,8 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
         ("bytes_written", report.bytes_written),
         ("bytes_kept", report.bytes_kept),
     ];
-    Output { value, measures: Measures::from(measures.map(|(name, count)| (name.to_owned(), number(count)))) }
+    Output {
+        value,
+        measures: Measures::from(measures.map(|(name, count)| (name.to_owned(), number(count)))),
+    }
 }

@@ -54,7 +54,9 @@ fn filled(inputs: &Value, bound: &Value) -> Value {
     match inputs {
         Value::Null => bound.clone(),
         Value::Object(fields) => {
-            let filled = fields.iter().map(|(name, value)| (name.clone(), filled(value, &bound[name])));
+            let filled = fields
+                .iter()
+                .map(|(name, value)| (name.clone(), filled(value, &bound[name])));
             Value::Object(filled.collect())
         }
         other => other.clone(),
@@ -71,19 +73,27 @@ mod tests {
             "rules": {"r": "integrity.operational and recovery.success_rate >= 0.9"},
         });
         let system: System = serde_json::from_value(system).unwrap();
-        let shaped = |rate: Value, operational: Value| {
-            json!({"recovery": {"success_rate": rate}, "integrity": {"operational": operational, "skew_ms": null}})
+        let shaped = |rate: Value, operational: Value| json!({"recovery": {"success_rate": rate}, "integrity": {"operational": operational, "skew_ms": null}});
+        let bounds = Bounds {
+            worst: shaped(json!(0.0), json!(false)),
+            best: shaped(json!(1.0), json!(true)),
         };
-        let bounds = Bounds { worst: shaped(json!(0.0), json!(false)), best: shaped(json!(1.0), json!(true)) };
         let inputs = shaped(rate, operational);
         let ruled = evaluate(&system, "r", "false", &inputs, &bounds).unwrap();
-        assert_eq!(ruled.account["inputs"], inputs, "the account shows what was measured, not what was tried");
+        assert_eq!(
+            ruled.account["inputs"], inputs,
+            "the account shows what was measured, not what was tried"
+        );
         ruled.holds
     }
 
     #[test]
     fn what_was_not_measured_decides_nothing_and_hides_nothing() {
-        assert_eq!(ruled(json!(0.95), json!(true)), Some(true), "what the rule does not ask for is no obstacle");
+        assert_eq!(
+            ruled(json!(0.95), json!(true)),
+            Some(true),
+            "what the rule does not ask for is no obstacle"
+        );
         assert_eq!(ruled(json!(0.5), json!(true)), Some(false));
         assert_eq!(ruled(json!(1.0), json!(null)), None);
         assert_eq!(ruled(json!(null), json!(true)), None);

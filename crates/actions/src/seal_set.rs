@@ -47,7 +47,9 @@ impl Action for SealSet {
 
     async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let Some(progress) = checkpoint.and_then(|value| Progress::deserialize(value).ok()) else {
-            return Ok(Reconciled::Redo { evidence: json!({ "why": "no set was begun" }) });
+            return Ok(Reconciled::Redo {
+                evidence: json!({ "why": "no set was begun" }),
+            });
         };
         let mut stored_in = Vec::new();
         let mut set = None;
@@ -59,9 +61,10 @@ impl Action for SealSet {
         }
         let evidence = json!({ "set": progress.set, "stored_in": stored_in, "due_in": progress.tiers });
         match set {
-            Some(set) if stored_in.len() == progress.tiers.len() => {
-                Ok(Reconciled::Adopt { output: output(&set, &stored_in), evidence })
-            }
+            Some(set) if stored_in.len() == progress.tiers.len() => Ok(Reconciled::Adopt {
+                output: output(&set, &stored_in),
+                evidence,
+            }),
             _ => Ok(Reconciled::Continue { evidence }),
         }
     }
@@ -72,7 +75,11 @@ impl Action for SealSet {
             Some(begun) => begun,
             None => {
                 let now = self.0.clock().now();
-                let progress = Progress { set: SetId::new(&now), created: now, tiers: Vec::new() };
+                let progress = Progress {
+                    set: SetId::new(&now),
+                    created: now,
+                    tiers: Vec::new(),
+                };
                 cx.checkpoint(json!(progress)).await?;
                 progress
             }
@@ -88,7 +95,9 @@ impl Action for SealSet {
             return Err(no_common_tier(&set));
         }
         cx.checkpoint(json!(progress)).await?;
-        let due = tiers.iter().filter(|tier| progress.tiers.iter().any(|name| name == tier.name()));
+        let due = tiers
+            .iter()
+            .filter(|tier| progress.tiers.iter().any(|name| name == tier.name()));
         for tier in due {
             tier.put_set(&set).await.map_err(failures::vault)?;
         }
@@ -104,7 +113,11 @@ impl Action for SealSet {
 /// Says whether the set that an output names is gone from all the tiers that it lists under `key`; while one
 /// of them does not answer, that is not known.
 pub(crate) async fn set_gone(site: &Site, output: &Value, key: &str) -> Result<Option<String>, Failure> {
-    let Some(set) = output.get("set").and_then(Value::as_str).and_then(|text| text.parse().ok()) else {
+    let Some(set) = output
+        .get("set")
+        .and_then(Value::as_str)
+        .and_then(|text| text.parse().ok())
+    else {
         return Ok(None);
     };
     let named: Vec<String> = Vec::deserialize(&output[key]).unwrap_or_default();
@@ -138,8 +151,11 @@ impl SealSet {
         let held = held_by(tiers, before.as_ref()).await?;
         let Composed { members, missing } = compose::compose(&wanted, fresh, before.as_ref(), &held);
         if members.is_empty() {
-            return Err(Failure::permanent("nothing_to_seal", "no component has a verified copy in any tier")
-                .with_hint("see why its steps failed: `rekindle show latest`"));
+            return Err(Failure::permanent(
+                "nothing_to_seal",
+                "no component has a verified copy in any tier",
+            )
+            .with_hint("see why its steps failed: `rekindle show latest`"));
         }
         let skew_ms = compose::skew_ms(&members);
         let fared = views::fared(&cx.steps, wanted.iter().copied());
@@ -159,7 +175,10 @@ impl SealSet {
             "integrity": { "all_verified": all_verified },
         });
         let rates = |rate: f64| json!({ "backup": { "success_rate": rate, "complete_rate": rate } });
-        let bounds = Bounds { worst: rates(0.0), best: rates(1.0) };
+        let bounds = Bounds {
+            worst: rates(0.0),
+            best: rates(1.0),
+        };
         let ruled = rule::evaluate(system, "recovery_ready", DEFAULT_RULE, &inputs, &bounds)?;
         let summary = json!({
             "run": cx.run,
@@ -208,11 +227,20 @@ async fn found_in_run(cx: &StepContext, tiers: &[Arc<Tier>]) -> Result<BTreeMap<
     let mut found = BTreeMap::new();
     for (component, (snapshot, verified_in)) in views::verified_copies(&cx.steps) {
         // A tier that has stopped answering since takes part in nothing that is sealed now.
-        let Some(tier) = tiers.iter().find(|tier| verified_in.iter().any(|name| name == tier.name())) else {
+        let Some(tier) = tiers
+            .iter()
+            .find(|tier| verified_in.iter().any(|name| name == tier.name()))
+        else {
             continue;
         };
         let snapshot = tier.snapshot(snapshot).await.map_err(failures::vault)?;
-        found.insert(component, Found { snapshot, tiers: verified_in });
+        found.insert(
+            component,
+            Found {
+                snapshot,
+                tiers: verified_in,
+            },
+        );
     }
     Ok(found)
 }
@@ -224,11 +252,18 @@ async fn held_by(
 ) -> Result<BTreeMap<SnapshotId, Vec<String>>, Failure> {
     let mut held: BTreeMap<SnapshotId, Vec<String>> = BTreeMap::new();
     for tier in tiers {
-        let there: BTreeSet<SnapshotId> = tier.snapshots().await.map_err(failures::vault)?.into_iter().collect();
+        let there: BTreeSet<SnapshotId> = tier
+            .snapshots()
+            .await
+            .map_err(failures::vault)?
+            .into_iter()
+            .collect();
         for member in before.iter().flat_map(|set| set.members.values()) {
             // Only a copy that was verified counts, and the set names those.
             if there.contains(&member.snapshot) && member.tiers.iter().any(|name| name == tier.name()) {
-                held.entry(member.snapshot).or_default().push(tier.name().to_owned());
+                held.entry(member.snapshot)
+                    .or_default()
+                    .push(tier.name().to_owned());
             }
         }
     }
@@ -278,10 +313,19 @@ async fn newest_set(tiers: &[Arc<Tier>]) -> Result<Option<RecoverySet>, Failure>
 }
 
 fn no_common_tier(set: &RecoverySet) -> Failure {
-    let held: Vec<String> =
-        set.members.iter().map(|(name, member)| format!("{name} in {}", member.tiers.join(", "))).collect();
-    Failure::transient(code::TIER_UNAVAILABLE, "no tier that answers holds every member of the set")
-        .with_hint(format!("bring the tiers back and run the backup again; stored so far: {}", held.join("; ")))
+    let held: Vec<String> = set
+        .members
+        .iter()
+        .map(|(name, member)| format!("{name} in {}", member.tiers.join(", ")))
+        .collect();
+    Failure::transient(
+        code::TIER_UNAVAILABLE,
+        "no tier that answers holds every member of the set",
+    )
+    .with_hint(format!(
+        "bring the tiers back and run the backup again; stored so far: {}",
+        held.join("; ")
+    ))
 }
 
 fn output(set: &RecoverySet, stored_in: &[String]) -> Output {

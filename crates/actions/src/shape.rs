@@ -25,8 +25,11 @@ impl Shape {
     /// Returns the shape that a snapshot's metadata names.
     pub(crate) fn named_in(metadata: &Value) -> Result<Self, Failure> {
         Self::deserialize(&metadata["shape"]).map_err(|_| {
-            Failure::permanent(code::INTERNAL, "the snapshot does not say whether it is of a folder or of a file")
-                .with_hint("bring it back by hand: `rekindle restore SNAPSHOT --to DIR`")
+            Failure::permanent(
+                code::INTERNAL,
+                "the snapshot does not say whether it is of a folder or of a file",
+            )
+            .with_hint("bring it back by hand: `rekindle restore SNAPSHOT --to DIR`")
         })
     }
 

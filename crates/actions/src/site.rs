@@ -58,8 +58,17 @@ impl Site {
         parts.system_dir = absolute(&parts.system_dir);
         parts.workspace_dir = absolute(&parts.workspace_dir);
         parts.target_root = parts.target_root.map(|root| tidy(&parts.system_dir.join(root)));
-        let tiers = parts.system.tiers.keys().map(|name| (name.clone(), OnceCell::new())).collect();
-        Self { parts, spool: OnceCell::new(), tiers }
+        let tiers = parts
+            .system
+            .tiers
+            .keys()
+            .map(|name| (name.clone(), OnceCell::new()))
+            .collect();
+        Self {
+            parts,
+            spool: OnceCell::new(),
+            tiers,
+        }
     }
 
     /// Returns the system.
@@ -106,7 +115,11 @@ impl Site {
     pub fn never_captured(&self) -> Vec<PathBuf> {
         let mut paths = vec![tidy(&self.parts.workspace_dir)];
         for tier in self.parts.system.tiers.values() {
-            paths.extend(tier.locations().into_iter().filter_map(|url| self.local_path(url)));
+            paths.extend(
+                tier.locations()
+                    .into_iter()
+                    .filter_map(|url| self.local_path(url)),
+            );
         }
         paths
     }
@@ -138,8 +151,11 @@ impl Site {
     pub(crate) fn component(&self, name: &str) -> Result<(&str, &Component), Failure> {
         self.parts.system.component(name).ok_or_else(|| {
             let known = self.parts.system.components_by_priority().join(", ");
-            Failure::permanent("unknown_component", format!("the system has no component {name:?}"))
-                .with_hint(format!("it has {known}"))
+            Failure::permanent(
+                "unknown_component",
+                format!("the system has no component {name:?}"),
+            )
+            .with_hint(format!("it has {known}"))
         })
     }
 
@@ -157,8 +173,10 @@ impl Site {
     pub(crate) async fn tier(&self, name: &str, mode: TierMode) -> Result<Arc<Tier>, Failure> {
         let (Some(cell), Some(spec)) = (self.tiers.get(name), self.parts.system.tiers.get(name)) else {
             let known = self.tiers_hot_first().join(", ");
-            return Err(Failure::permanent("unknown_tier", format!("the system has no tier {name:?}"))
-                .with_hint(format!("it has {known}")));
+            return Err(
+                Failure::permanent("unknown_tier", format!("the system has no tier {name:?}"))
+                    .with_hint(format!("it has {known}")),
+            );
         };
         let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
         let open = || async {
@@ -203,7 +221,11 @@ impl Site {
 
     /// Returns where a component's data stands below `root`; none for a component without data.
     pub(crate) fn place(root: &Path, component: &Component) -> Option<PathBuf> {
-        component.source.as_ref().map(Source::path).map(|path| tidy(&root.join(path)))
+        component
+            .source
+            .as_ref()
+            .map(Source::path)
+            .map(|path| tidy(&root.join(path)))
     }
 }
 

@@ -27,8 +27,10 @@ use crate::views;
 /// See the module's documentation.
 pub(crate) struct TakeSnapshot(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] =
-    &[Field::optional("component", Kind::Text), Field::optional("tiers", Kind::Names)];
+const FIELDS: &[Field] = &[
+    Field::optional("component", Kind::Text),
+    Field::optional("tiers", Kind::Names),
+];
 
 #[derive(Deserialize)]
 struct Params {
@@ -62,25 +64,33 @@ impl Action for TakeSnapshot {
 
     async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let Some(progress) = checkpoint.and_then(|value| Progress::deserialize(value).ok()) else {
-            return Ok(Reconciled::Redo { evidence: json!({ "why": "nothing was captured yet" }) });
+            return Ok(Reconciled::Redo {
+                evidence: json!({ "why": "nothing was captured yet" }),
+            });
         };
         let Params { component, .. } = params::read(&cx.with)?;
         let (component, _) = self.0.component(&views::looped(cx, "component", component)?)?;
         let spool = self.0.spool().await?;
         // The document is written last: where it is, everything that it names is too.
-        Ok(match spool.snapshot(progress.snapshot).await.map_err(failures::vault)? {
-            Some(snapshot) => Reconciled::Adopt {
-                evidence: json!({ "snapshot": snapshot.id, "content_digest": snapshot.content_digest }),
-                output: output(component, &snapshot, None),
+        Ok(
+            match spool.snapshot(progress.snapshot).await.map_err(failures::vault)? {
+                Some(snapshot) => Reconciled::Adopt {
+                    evidence: json!({ "snapshot": snapshot.id, "content_digest": snapshot.content_digest }),
+                    output: output(component, &snapshot, None),
+                },
+                None => Reconciled::Redo {
+                    evidence: json!({ "snapshot": progress.snapshot, "why": "its document is not in the spool" }),
+                },
             },
-            None => Reconciled::Redo {
-                evidence: json!({ "snapshot": progress.snapshot, "why": "its document is not in the spool" }),
-            },
-        })
+        )
     }
 
     async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
-        let Some(id) = output.get("snapshot").and_then(Value::as_str).and_then(|text| text.parse().ok()) else {
+        let Some(id) = output
+            .get("snapshot")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok())
+        else {
             return Ok(None);
         };
         let spool = self.0.spool().await?;
@@ -92,13 +102,17 @@ impl Action for TakeSnapshot {
                 return Ok(None);
             }
         }
-        Ok(Some(format!("snapshot {id} is neither in the spool nor in a tier that answers")))
+        Ok(Some(format!(
+            "snapshot {id} is neither in the spool nor in a tier that answers"
+        )))
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         let Params { component, tiers } = params::read(&cx.with)?;
         let (name, component) = self.0.component(&views::looped(cx, "component", component)?)?;
-        let Some(source) = &component.source else { return Ok(nothing_to_capture(name)) };
+        let Some(source) = &component.source else {
+            return Ok(nothing_to_capture(name));
+        };
         let spool = self.0.spool().await?;
         let due = match tiers {
             Names::All => self.0.tiers_hot_first(),
@@ -141,7 +155,12 @@ impl TakeSnapshot {
                 let source = blocking(move || FilesSource::open(&path, &include, &exclude, &never)).await?;
                 let notes = Some(source.notes());
                 let metadata = json!({ "source": "files", "shape": shape });
-                Ok(Opened { source: Box::new(source), metadata, notes, staging: None })
+                Ok(Opened {
+                    source: Box::new(source),
+                    metadata,
+                    notes,
+                    staging: None,
+                })
             }
             Source::Sqlite { .. } => {
                 let staging = self.0.staging_dir(&cx.run.to_string(), name);
@@ -155,7 +174,12 @@ impl TakeSnapshot {
                     "pages": captured.pages, "database_bytes": captured.bytes,
                 });
                 let source = Box::new(SqliteSource::new(captured));
-                Ok(Opened { source, metadata, notes: None, staging: Some(staging) })
+                Ok(Opened {
+                    source,
+                    metadata,
+                    notes: None,
+                    staging: Some(staging),
+                })
             }
         }
     }
@@ -187,7 +211,11 @@ pub(crate) async fn discard(staging: &Path) {
 async fn newest(tiers: &[Arc<Tier>], component: &str) -> Result<Option<SnapshotId>, Failure> {
     let mut newest = None;
     for tier in tiers {
-        newest = newest.max(copy::newest_of(tier, component).await?.map(|snapshot| snapshot.id));
+        newest = newest.max(
+            copy::newest_of(tier, component)
+                .await?
+                .map(|snapshot| snapshot.id),
+        );
     }
     Ok(newest)
 }
@@ -201,7 +229,10 @@ fn nothing_to_capture(component: &str) -> Output {
         "bytes": 0,
         "files": 0,
     });
-    Output { value, measures: Measures::new() }
+    Output {
+        value,
+        measures: Measures::new(),
+    }
 }
 
 fn output(component: &str, snapshot: &Snapshot, notes: Option<&Notes>) -> Output {
@@ -230,5 +261,8 @@ fn output(component: &str, snapshot: &Snapshot, notes: Option<&Notes>) -> Output
         ("bytes", snapshot.bytes),
     ];
     let measures = measures.map(|(name, count)| (name.to_owned(), number(count)));
-    Output { value, measures: Measures::from(measures) }
+    Output {
+        value,
+        measures: Measures::from(measures),
+    }
 }

@@ -26,7 +26,9 @@ impl Action for Store {
 
     async fn reconcile(&self, cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let copy = Copy::read(&self.0, cx).await?;
-        let Some(snapshot) = copy.snapshot else { return Ok(adopt_nothing(&copy)) };
+        let Some(snapshot) = copy.snapshot else {
+            return Ok(adopt_nothing(&copy));
+        };
         let tier = self.0.tier(&copy.tier, TierMode::Create).await?;
         let evidence = json!({ "snapshot": snapshot, "tier": copy.tier });
         if !copy::holds(&tier, snapshot).await? {
@@ -35,9 +37,15 @@ impl Action for Store {
         }
         // A snapshot is visible only once all of it is stored. How much of it this run copied is not known
         // any more, so what is there is reported as present.
-        let present = rekindle_vault::verify(&tier, snapshot, VerifyLevel::Exists, &ProgressSink::none(), &cx.stop)
-            .await
-            .map_err(failures::vault)?;
+        let present = rekindle_vault::verify(
+            &tier,
+            snapshot,
+            VerifyLevel::Exists,
+            &ProgressSink::none(),
+            &cx.stop,
+        )
+        .await
+        .map_err(failures::vault)?;
         match present.faults.is_empty() {
             true => Ok(Reconciled::Adopt {
                 output: output(&copy, 0, 0, present.bytes),
@@ -53,21 +61,35 @@ impl Action for Store {
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         let copy = Copy::read(&self.0, cx).await?;
-        let Some(snapshot) = copy.snapshot else { return Ok(output(&copy, 0, 0, 0)) };
+        let Some(snapshot) = copy.snapshot else {
+            return Ok(output(&copy, 0, 0, 0));
+        };
         let spool = self.0.spool().await?;
         let tier = self.0.tier(&copy.tier, TierMode::Create).await?;
-        let others: Vec<String> =
-            self.0.tiers_hot_first().into_iter().filter(|other| *other != copy.tier).collect();
+        let others: Vec<String> = self
+            .0
+            .tiers_hot_first()
+            .into_iter()
+            .filter(|other| *other != copy.tier)
+            .collect();
         let others = self.0.tiers_that_answer(&others).await;
         let report = rekindle_vault::store(&spool, &tier, snapshot, &others, &copy::progress(cx), &cx.stop)
             .await
             .map_err(failures::vault)?;
-        Ok(output(&copy, report.bytes_copied, report.objects_copied, report.bytes_present))
+        Ok(output(
+            &copy,
+            report.bytes_copied,
+            report.objects_copied,
+            report.bytes_present,
+        ))
     }
 }
 
 fn adopt_nothing(copy: &Copy) -> Reconciled {
-    Reconciled::Adopt { output: output(copy, 0, 0, 0), evidence: json!({ "why": "the component has no data" }) }
+    Reconciled::Adopt {
+        output: output(copy, 0, 0, 0),
+        evidence: json!({ "why": "the component has no data" }),
+    }
 }
 
 fn output(copy: &Copy, bytes_stored: u64, objects_stored: u64, bytes_present: u64) -> Output {
@@ -79,5 +101,8 @@ fn output(copy: &Copy, bytes_stored: u64, objects_stored: u64, bytes_present: u6
         "objects_stored": objects_stored,
         "bytes_present": bytes_present,
     });
-    Output { value, measures: Measures::from([("bytes_written".to_owned(), copy::number(bytes_stored))]) }
+    Output {
+        value,
+        measures: Measures::from([("bytes_written".to_owned(), copy::number(bytes_stored))]),
+    }
 }

@@ -22,7 +22,10 @@ use crate::views;
 /// See the module's documentation.
 pub(crate) struct Validate(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[Field::optional("component", Kind::Text), Field::optional("root", Kind::Text)];
+const FIELDS: &[Field] = &[
+    Field::optional("component", Kind::Text),
+    Field::optional("root", Kind::Text),
+];
 
 #[derive(Deserialize)]
 struct Params {
@@ -37,7 +40,9 @@ impl Action for Validate {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo { evidence: json!({ "why": "a measurement that was cut off proves nothing" }) })
+        Ok(Reconciled::Redo {
+            evidence: json!({ "why": "a measurement that was cut off proves nothing" }),
+        })
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {

@@ -55,7 +55,9 @@ impl Action for Verify {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo { evidence: json!({ "why": "a verification that was cut off proves nothing" }) })
+        Ok(Reconciled::Redo {
+            evidence: json!({ "why": "a verification that was cut off proves nothing" }),
+        })
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
@@ -67,7 +69,9 @@ impl Action for Verify {
         let tier = self.0.tier(&copy.tier, TierMode::Existing).await?;
         let depth = match level {
             Level::Exists => VerifyLevel::Exists,
-            Level::Read => VerifyLevel::Read { share: sample.map_or(1.0, |share| share.0) },
+            Level::Read => VerifyLevel::Read {
+                share: sample.map_or(1.0, |share| share.0),
+            },
         };
         let report = rekindle_vault::verify(&tier, snapshot, depth, &copy::progress(cx), &cx.stop)
             .await
@@ -83,18 +87,37 @@ impl Action for Verify {
 }
 
 fn damaged(copy: &Copy, report: &VerifyReport) -> Failure {
-    let named: Vec<String> = report.faults.iter().take(FAULTS_KEPT).map(ToString::to_string).collect();
+    let named: Vec<String> = report
+        .faults
+        .iter()
+        .take(FAULTS_KEPT)
+        .map(ToString::to_string)
+        .collect();
     let more = report.faults.len().saturating_sub(named.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     Failure::permanent(
         code::DATA_LOST,
-        format!("the copy of {} in tier {} is damaged: {}{more}", copy.component, copy.tier, named.join("; ")),
+        format!(
+            "the copy of {} in tier {} is damaged: {}{more}",
+            copy.component,
+            copy.tier,
+            named.join("; ")
+        ),
     )
     .with_hint("back up again: what is damaged in one tier is not relied on; other tiers may hold it whole")
 }
 
 fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyReport) -> Output {
-    let faults: Vec<String> = report.faults.iter().take(FAULTS_KEPT).map(ToString::to_string).collect();
+    let faults: Vec<String> = report
+        .faults
+        .iter()
+        .take(FAULTS_KEPT)
+        .map(ToString::to_string)
+        .collect();
     let value = json!({
         "component": copy.component,
         "snapshot": copy.snapshot,
@@ -109,7 +132,10 @@ fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyRepor
         "faults": faults,
         "faults_total": report.faults.len(),
     });
-    let measures =
-        [("bytes_read", report.bytes), ("chunks", report.chunks)].map(|(name, n)| (name.to_owned(), number(n)));
-    Output { value, measures: Measures::from(measures) }
+    let measures = [("bytes_read", report.bytes), ("chunks", report.chunks)]
+        .map(|(name, n)| (name.to_owned(), number(n)));
+    Output {
+        value,
+        measures: Measures::from(measures),
+    }
 }

@@ -68,12 +68,18 @@ pub(crate) struct LocatedMember {
 
 /// Returns every output of the wanted shape.
 fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
-    views.values().filter(|view| succeeded(view)).filter_map(|view| T::deserialize(&view.output).ok()).collect()
+    views
+        .values()
+        .filter(|view| succeeded(view))
+        .filter_map(|view| T::deserialize(&view.output).ok())
+        .collect()
 }
 
 /// Returns what the run's snapshot of `component` has said.
 pub(crate) fn captured(views: &Views, component: &str) -> Option<Captured> {
-    outputs::<Captured>(views).into_iter().find(|captured| captured.component == component)
+    outputs::<Captured>(views)
+        .into_iter()
+        .find(|captured| captured.component == component)
 }
 
 /// Returns each component that the run has captured, with its snapshot and the tiers in which the copy was
@@ -82,11 +88,17 @@ pub(crate) fn verified_copies(views: &Views) -> BTreeMap<String, (SnapshotId, Ve
     let verified: Vec<Verified> = outputs(views);
     let mut copies = BTreeMap::new();
     for captured in outputs::<Captured>(views) {
-        let Some(snapshot) = captured.snapshot else { continue };
+        let Some(snapshot) = captured.snapshot else {
+            continue;
+        };
         let whole = |copy: &&Verified| {
             copy.verified && copy.component == captured.component && copy.snapshot == Some(snapshot)
         };
-        let tiers: Vec<String> = verified.iter().filter(whole).map(|copy| copy.tier.clone()).collect();
+        let tiers: Vec<String> = verified
+            .iter()
+            .filter(whole)
+            .map(|copy| copy.tier.clone())
+            .collect();
         if !tiers.is_empty() {
             copies.insert(captured.component, (snapshot, tiers));
         }
@@ -97,12 +109,16 @@ pub(crate) fn verified_copies(views: &Views) -> BTreeMap<String, (SnapshotId, Ve
 /// Returns whether each copy that the run has stored was read back and found whole.
 pub(crate) fn all_stored_are_verified(views: &Views) -> bool {
     let verified: Vec<Verified> = outputs(views);
-    outputs::<Stored>(views).iter().filter(|stored| stored.snapshot.is_some()).all(|stored| {
-        verified.iter().any(|copy| {
-            copy.verified
-                && (&copy.component, &copy.tier, copy.snapshot) == (&stored.component, &stored.tier, stored.snapshot)
+    outputs::<Stored>(views)
+        .iter()
+        .filter(|stored| stored.snapshot.is_some())
+        .all(|stored| {
+            verified.iter().any(|copy| {
+                copy.verified
+                    && (&copy.component, &copy.tier, copy.snapshot)
+                        == (&stored.component, &stored.tier, stored.snapshot)
+            })
         })
-    })
 }
 
 /// Returns what the run's `locate-set` has found.
@@ -113,8 +129,11 @@ pub(crate) fn located(views: &Views) -> Option<Located> {
 /// Returns the loop value under `key`, unless a parameter names another.
 pub(crate) fn looped(cx: &StepContext, key: &str, given: Option<String>) -> Result<String, Failure> {
     given.or_else(|| cx.step.each.get(key).cloned()).ok_or_else(|| {
-        Failure::permanent(BAD_PARAMETER, format!("the step does not say which {key} it is about"))
-            .with_hint(format!("add `for_each: {key}` or the parameter {key:?}"))
+        Failure::permanent(
+            BAD_PARAMETER,
+            format!("the step does not say which {key} it is about"),
+        )
+        .with_hint(format!("add `for_each: {key}` or the parameter {key:?}"))
     })
 }
 
@@ -130,15 +149,23 @@ pub(crate) enum Fared {
 }
 
 /// Returns how each of `components` has fared, as far as steps that name it have ended.
-pub(crate) fn fared<'a>(views: &Views, components: impl Iterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>) -> BTreeMap<String, Fared> {
+pub(crate) fn fared<'a>(
+    views: &Views,
+    components: impl Iterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
+) -> BTreeMap<String, Fared> {
     let mut all = BTreeMap::new();
     for component in components.map(AsRef::as_ref) {
-        let own: Vec<&StepView> =
-            views.iter().filter(|(id, _)| id.keys().contains(&component)).map(|(_, view)| view).collect();
+        let own: Vec<&StepView> = views
+            .iter()
+            .filter(|(id, _)| id.keys().contains(&component))
+            .map(|(_, view)| view)
+            .collect();
         if own.is_empty() {
             continue;
         }
-        let unproven = own.iter().any(|view| view.output.get("valid").is_some_and(Value::is_null));
+        let unproven = own
+            .iter()
+            .any(|view| view.output.get("valid").is_some_and(Value::is_null));
         let fared = match () {
             () if own.iter().any(|view| fell_through(view)) => Fared::Badly,
             () if unproven => Fared::NoData,
@@ -150,7 +177,10 @@ pub(crate) fn fared<'a>(views: &Views, components: impl Iterator<Item = &'a (imp
 }
 
 /// Returns the share of components that fared well among those that are decided; none where none is.
-#[expect(clippy::cast_precision_loss, reason = "a system has far fewer than 2^52 components")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a system has far fewer than 2^52 components"
+)]
 pub(crate) fn success_rate(fared: &BTreeMap<String, Fared>) -> Option<f64> {
     let count = |wanted| fared.values().filter(|fared| **fared == wanted).count();
     let (well, badly) = (count(Fared::Well), count(Fared::Badly));
@@ -159,7 +189,11 @@ pub(crate) fn success_rate(fared: &BTreeMap<String, Fared>) -> Option<f64> {
 
 /// Returns the names of those that fared so.
 pub(crate) fn those(fared: &BTreeMap<String, Fared>, wanted: Fared) -> BTreeSet<&str> {
-    fared.iter().filter(|(_, fared)| **fared == wanted).map(|(name, _)| name.as_str()).collect()
+    fared
+        .iter()
+        .filter(|(_, fared)| **fared == wanted)
+        .map(|(name, _)| name.as_str())
+        .collect()
 }
 
 fn succeeded(view: &StepView) -> bool {
@@ -169,6 +203,9 @@ fn succeeded(view: &StepView) -> bool {
 fn fell_through(view: &StepView) -> bool {
     matches!(
         view.state.state,
-        StepState::Failed { .. } | StepState::Skipped { why: SkipReason::Needs { .. } | SkipReason::Cancelled }
+        StepState::Failed { .. }
+            | StepState::Skipped {
+                why: SkipReason::Needs { .. } | SkipReason::Cancelled
+            }
     )
 }

@@ -1,46 +1,79 @@
 //! Back up, destroy, recover: the actions through the real engine, a real vault and a real database.
 
-mod bench;
-
 use std::sync::Arc;
 
-use bench::{Bench, SYSTEM};
-use rekindle_engine::{Action, Control, Ended, NewRun, Output, Reconciled, StepContext};
+use crate::bench::{Bench, SYSTEM};
+use rekindle_engine::{Action, Control, Ended, Output, Reconciled, StepContext};
 use rekindle_model::event::Outcome;
 use rekindle_model::failure::Failure;
+use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::{Problem, builtin};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn what_was_backed_up_and_destroyed_comes_back_whole_and_measured() {
     let bench = Bench::new(SYSTEM);
     let backup = bench.back_up().await;
-    assert_eq!(backup.state().outcome, Some(Outcome::Succeeded), "{:#?}", backup.state().steps);
+    assert_eq!(
+        backup.state().outcome,
+        Some(Outcome::Succeeded),
+        "{:#?}",
+        backup.state().steps
+    );
     let seal = backup.output("seal");
     assert_eq!(seal["recovery_ready"], true, "{seal:#}");
-    assert_eq!((&seal["success_rate"], &seal["all_verified"]), (&json!(1.0), &json!(true)));
+    assert_eq!(
+        (&seal["success_rate"], &seal["all_verified"]),
+        (&json!(1.0), &json!(true))
+    );
     assert_eq!(seal["stored_in"], json!(["hot", "cold"]));
-    assert_eq!(seal["components"].as_object().unwrap().len(), 2, "the service has no data");
+    assert_eq!(
+        seal["components"].as_object().unwrap().len(),
+        2,
+        "the service has no data"
+    );
     assert_eq!(backup.output("verify[orders,cold]")["verified"], true);
-    assert_eq!(backup.output("snapshot[pages]")["metadata"], json!({"source": "files", "shape": "folder"}));
+    assert_eq!(
+        backup.output("snapshot[pages]")["metadata"],
+        json!({"source": "files", "shape": "folder"})
+    );
     let packs = bench.path(".rekindle/spool/packs");
     let left = std::fs::read_dir(&packs).map_or(0, Iterator::count);
     assert_eq!(left, 0, "what every due tier holds does not stay in the spool");
 
     std::fs::remove_dir_all(bench.path("data")).unwrap();
     let recovery = bench.recover("back").await;
-    assert_eq!(recovery.state().outcome, Some(Outcome::Succeeded), "{:#?}", recovery.state().steps);
+    assert_eq!(
+        recovery.state().outcome,
+        Some(Outcome::Succeeded),
+        "{:#?}",
+        recovery.state().steps
+    );
     bench.assert_restored("back");
     let located = recovery.output("locate");
     assert_eq!(located["set"], seal["set"]);
     assert_eq!(located["tier_order"], json!(["hot", "cold"]));
     let pages = recovery.output("restore[pages]");
-    assert_eq!(pages["content_digest"], backup.output("snapshot[pages]")["content_digest"]);
-    assert_eq!((&pages["bytes_written"], &pages["bytes_kept"]), (&json!(3_300_010), &json!(0)));
+    assert_eq!(
+        pages["content_digest"],
+        backup.output("snapshot[pages]")["content_digest"]
+    );
+    assert_eq!(
+        (&pages["bytes_written"], &pages["bytes_kept"]),
+        (&json!(3_300_010), &json!(0))
+    );
     let valid = recovery.output("validate[pages]");
-    assert_eq!((&valid["valid"], &valid["checks"][0]["actual"]), (&json!(true), &json!(3.0)));
-    assert_eq!(recovery.output("validate[orders]")["valid"], Value::Null, "no probe is no data");
+    assert_eq!(
+        (&valid["valid"], &valid["checks"][0]["actual"]),
+        (&json!(true), &json!(3.0))
+    );
+    assert_eq!(
+        recovery.output("validate[orders]")["valid"],
+        Value::Null,
+        "no probe is no data"
+    );
     let integrity = recovery.output("integrity");
     assert_eq!(integrity["operational"], Value::Null, "{integrity:#}");
     assert_eq!(integrity["system_operational"], Value::Null);
@@ -59,15 +92,32 @@ async fn a_tier_that_is_down_fails_its_own_steps_and_nobody_elses() {
     backup.failure("store[pages,cold]");
     assert_eq!(backup.output("verify[pages,hot]")["verified"], true);
     let seal = backup.output("seal");
-    assert_eq!((&seal["recovery_ready"], &seal["stored_in"]), (&json!(true), &json!(["hot"])), "{seal:#}");
+    assert_eq!(
+        (&seal["recovery_ready"], &seal["stored_in"]),
+        (&json!(true), &json!(["hot"])),
+        "{seal:#}"
+    );
     assert_eq!(seal["rule"]["inputs"]["backup"]["complete_rate"], json!(0.0));
-    assert_ne!(std::fs::read_dir(bench.path(".rekindle/spool/packs")).unwrap().count(), 0, "pinned for the tier");
+    assert_ne!(
+        std::fs::read_dir(bench.path(".rekindle/spool/packs"))
+            .unwrap()
+            .count(),
+        0,
+        "pinned for the tier"
+    );
 
     std::fs::remove_file(bench.path("tiers/cold")).unwrap();
     let again = bench.run("backup", &yaml, json!({}), None).await;
-    assert_eq!(again.state().outcome, Some(Outcome::Succeeded), "{:#?}", again.state().steps);
+    assert_eq!(
+        again.state().outcome,
+        Some(Outcome::Succeeded),
+        "{:#?}",
+        again.state().steps
+    );
     assert_eq!(again.output("seal")["stored_in"], json!(["hot", "cold"]));
-    let left = std::fs::read_dir(bench.path(".rekindle/spool/packs")).unwrap().count();
+    let left = std::fs::read_dir(bench.path(".rekindle/spool/packs"))
+        .unwrap()
+        .count();
     assert_eq!(left, 0, "once the tier has caught up nothing is pinned");
 }
 
@@ -85,11 +135,21 @@ async fn an_unreadable_component_fails_alone_and_is_inherited_with_its_age() {
     assert_eq!(seal["recovery_ready"], false);
     assert_eq!(seal["components"]["pages"]["inherited"], true);
     assert_eq!(seal["components"]["orders"]["inherited"], false);
-    assert_eq!(seal["components"]["pages"]["snapshot"], before["components"]["pages"]["snapshot"]);
-    assert!(seal["skew_ms"].as_u64().unwrap() > 0, "the skew is measured across the ages");
+    assert_eq!(
+        seal["components"]["pages"]["snapshot"],
+        before["components"]["pages"]["snapshot"]
+    );
+    assert!(
+        seal["skew_ms"].as_u64().unwrap() > 0,
+        "the skew is measured across the ages"
+    );
 
     let recovery = bench.recover("back").await;
-    assert_eq!(recovery.output("locate")["set"], before["set"], "latest is the newest recovery-ready set");
+    assert_eq!(
+        recovery.output("locate")["set"],
+        before["set"],
+        "latest is the newest recovery-ready set"
+    );
 }
 
 #[tokio::test]
@@ -99,7 +159,10 @@ async fn a_system_whose_first_backup_lacks_a_component_is_never_recovery_ready()
     let yaml = builtin::BACKUP.replace("retry:", "retry: {max_attempts: 1} #");
     let backup = bench.run("backup", &yaml, json!({}), None).await;
     let seal = backup.output("seal");
-    assert_eq!((&seal["recovery_ready"], &seal["missing"]), (&json!(false), &json!(["pages"])));
+    assert_eq!(
+        (&seal["recovery_ready"], &seal["missing"]),
+        (&json!(false), &json!(["pages"]))
+    );
 
     let retries = builtin::RECOVER.replace("retry:", "retry: {max_attempts: 1} #");
     let latest = bench.run("recover", &retries, json!({}), Some("back")).await;
@@ -108,7 +171,9 @@ async fn a_system_whose_first_backup_lacks_a_component_is_never_recovery_ready()
     assert!(!bench.path("back").exists(), "nothing was written");
 
     let prefix = &seal["set"].as_str().unwrap()[..8];
-    let by_name = bench.run("recover", &retries, json!({"from": prefix}), Some("back")).await;
+    let by_name = bench
+        .run("recover", &retries, json!({"from": prefix}), Some("back"))
+        .await;
     assert_eq!(by_name.state().outcome, Some(Outcome::Partial));
     assert_eq!(by_name.failure("restore[pages]").0, "not_in_set");
     assert_eq!(bench.orders("back"), 3);
@@ -134,7 +199,10 @@ async fn lost_files_are_named_and_the_rest_is_restored() {
     let (code, message) = recovery.failure("restore[pages]");
     assert_eq!(code, "data_lost", "{message}");
     assert!(message.contains("deep/c.md"), "{message}");
-    assert!(bench.path("back/pages/link").is_symlink(), "what needs no lost chunk stands");
+    assert!(
+        bench.path("back/pages/link").is_symlink(),
+        "what needs no lost chunk stands"
+    );
     assert_eq!(bench.orders("back"), 3);
 }
 
@@ -147,7 +215,11 @@ async fn a_component_that_is_not_as_expected_fails_with_both_numbers() {
     let (code, message) = recovery.failure("validate[pages]");
     assert_eq!(code, "invalid");
     assert!(message.contains("command.files is 3, expected >= 9"), "{message}");
-    assert_eq!(recovery.count("step_checkpoint", "validate[pages]"), 1, "the numbers are in the journal");
+    assert_eq!(
+        recovery.count("step_checkpoint", "validate[pages]"),
+        1,
+        "the numbers are in the journal"
+    );
     assert_eq!(recovery.output("integrity")["success_rate"], json!(0.0));
 }
 
@@ -161,21 +233,15 @@ async fn a_recovery_that_lost_its_process_adopts_what_stands_and_writes_it_once(
     let registry = rekindle_actions::registry(site.clone());
     let done = Arc::new(Semaphore::new(0));
     let deaf = registry.clone().map(|name, action| match name {
-        "restore" => Arc::new(DiesAfter { action, done: Arc::clone(&done) }),
+        "restore" => Arc::new(DiesAfter {
+            action,
+            done: Arc::clone(&done),
+        }),
         _ => action,
     });
     let engine = bench.engine(deaf.clone());
     let inputs = bench.inputs(&site, json!({}));
-    let new = NewRun {
-        workflow: "recover".into(),
-        definition: builtin::RECOVER.into(),
-        system: Some(SYSTEM.into()),
-        inputs: inputs.clone(),
-        trigger: "test".into(),
-        disaster_at: None,
-        disaster_at_told: false,
-    };
-    let run = engine.create(new).await.unwrap();
+    let run = engine.create(bench.recovery(&inputs)).await.unwrap();
     let control = Control::default();
     let killed = tokio::select! {
         _ = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &deaf, &control) => false,
@@ -188,14 +254,106 @@ async fn a_recovery_that_lost_its_process_adopts_what_stands_and_writes_it_once(
     let registry = rekindle_actions::registry(site.clone());
     let engine = bench.engine(registry.clone());
     engine.adopt(run, "it died").await.unwrap();
-    let resumed = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &registry, &control).await;
+    let resumed = bench
+        .drive(
+            &engine,
+            run,
+            builtin::RECOVER,
+            &inputs,
+            &site,
+            &registry,
+            &control,
+        )
+        .await;
     assert!(matches!(resumed.ended, Ended::Finished(_)));
-    assert_eq!(resumed.state().outcome, Some(Outcome::Succeeded), "{:#?}", resumed.state().steps);
+    assert_eq!(
+        resumed.state().outcome,
+        Some(Outcome::Succeeded),
+        "{:#?}",
+        resumed.state().steps
+    );
     bench.assert_restored("back");
     for step in ["restore[pages]", "restore[orders]"] {
-        assert_eq!(resumed.count("step_started", step), 1, "{step} is adopted, not run again");
+        assert_eq!(
+            resumed.count("step_started", step),
+            1,
+            "{step} is adopted, not run again"
+        );
         assert_eq!(resumed.count("step_reconciled", step), 1);
         assert_eq!(resumed.output(step)["bytes_written"], json!(0));
+    }
+}
+
+#[tokio::test]
+async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there() {
+    let bench = Bench::new(SYSTEM);
+    // More entries than one window of a restore takes.
+    std::fs::create_dir(bench.path("data/pages/many")).unwrap();
+    for n in 0..5_000 {
+        std::fs::write(bench.path(&format!("data/pages/many/{n:04}")), format!("page {n}")).unwrap();
+    }
+    bench.back_up().await;
+
+    let site = bench.site(Some("back"));
+    let registry = rekindle_actions::registry(site.clone());
+    let control = Control::default();
+    let stopping = registry.clone().map(|name, action| match name {
+        "restore" => Arc::new(StopsAtFirstWindow { action, stop: control.stop.clone() }),
+        _ => action,
+    });
+    let engine = bench.engine(stopping.clone());
+    let inputs = bench.inputs(&site, json!({}));
+    let run = engine.create(bench.recovery(&inputs)).await.unwrap();
+    let stopped = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &stopping, &control).await;
+    assert!(matches!(stopped.ended, Ended::Interrupted(_)));
+    assert_eq!(stopped.count("step_checkpoint", "restore[pages]"), 1, "one before the stop, none in between");
+    assert!(!bench.path("back/pages/many/4999").exists());
+
+    let engine = bench.engine(registry.clone());
+    engine.adopt(run, "resumed").await.unwrap();
+    let control = Control::default();
+    let resumed = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &registry, &control).await;
+    assert_eq!(resumed.state().outcome, Some(Outcome::Succeeded), "{:#?}", resumed.state().steps);
+    bench.assert_restored("back");
+    assert_eq!(std::fs::read_dir(bench.path("back/pages/many")).unwrap().count(), 5_000);
+    let pages = resumed.output("restore[pages]");
+    let (written, kept) = (pages["bytes_written"].as_u64().unwrap(), pages["bytes_kept"].as_u64().unwrap());
+    assert!(written > 0 && kept > written, "most of it is not done again: {pages:#}");
+    assert_eq!(written + kept, pages["bytes"].as_u64().unwrap());
+}
+
+/// Asks for a stop as soon as the restore looks at its clock, which it does after each window.
+struct StopsAtFirstWindow {
+    action: Arc<dyn Action>,
+    stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct StoppingClock(CancellationToken);
+
+impl Clock for StoppingClock {
+    fn now(&self) -> Stamp {
+        self.0.cancel();
+        SystemClock.now()
+    }
+}
+
+#[async_trait::async_trait]
+impl Action for StopsAtFirstWindow {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        self.action.check(with)
+    }
+
+    async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        self.action.reconcile(cx, checkpoint).await
+    }
+
+    async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let mut cx = cx.clone();
+        if cx.step.id.as_str() == "restore[pages]" {
+            cx.clock = Arc::new(StoppingClock(self.stop.clone()));
+        }
+        self.action.run(&cx, checkpoint).await
     }
 }
 
@@ -212,19 +370,11 @@ impl Action for DiesAfter {
         self.action.check(with)
     }
 
-    async fn reconcile(
-        &self,
-        cx: &StepContext,
-        checkpoint: Option<&Value>,
-    ) -> Result<Reconciled, Failure> {
+    async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         self.action.reconcile(cx, checkpoint).await
     }
 
-    async fn run(
-        &self,
-        cx: &StepContext,
-        checkpoint: Option<Value>,
-    ) -> Result<Output, Failure> {
+    async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
         let output = self.action.run(cx, checkpoint).await?;
         if output.value.get("nothing_to_restore").is_none() {
             self.done.add_permits(1);
@@ -238,7 +388,11 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(walk(&path))
+        } else {
+            found.push(path)
+        }
     }
     found
 }

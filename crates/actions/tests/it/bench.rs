@@ -17,7 +17,7 @@ use rekindle_vault::key::{Identity, Keyring};
 use serde_json::{Value, json};
 
 /// Two components with data, one without, two tiers.
-pub const SYSTEM: &str = r#"
+pub(crate) const SYSTEM: &str = r#"
 system: shop
 root: ./data
 components:
@@ -38,9 +38,9 @@ tiers:
 "#;
 
 /// A system in a temporary folder.
-pub struct Bench {
-    pub dir: tempfile::TempDir,
-    pub journal: Arc<dyn Journal>,
+pub(crate) struct Bench {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) journal: Arc<dyn Journal>,
     system: String,
     keyring: Arc<Keyring>,
     wrapped: Vec<u8>,
@@ -48,7 +48,7 @@ pub struct Bench {
 
 impl Bench {
     /// Makes the system's data: a tree with a link and an empty folder, and a live database in WAL mode.
-    pub fn new(system: &str) -> Self {
+    pub(crate) fn new(system: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let pages = dir.path().join("data/pages");
         std::fs::create_dir_all(pages.join("deep/empty")).unwrap();
@@ -68,15 +68,21 @@ impl Bench {
         let keyring = Arc::new(Keyring::generate());
         let wrapped = keyring.wrap_to(&[Identity::generate().recipient()]).unwrap();
         let journal = Arc::new(MemoryJournal::new());
-        Self { dir, journal, system: system.to_owned(), keyring, wrapped }
+        Self {
+            dir,
+            journal,
+            system: system.to_owned(),
+            keyring,
+            wrapped,
+        }
     }
 
-    pub fn path(&self, below: &str) -> PathBuf {
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.dir.path().join(below)
     }
 
     /// Returns a fresh site, as another process would make it.
-    pub fn site(&self, to: Option<&str>) -> Arc<Site> {
+    pub(crate) fn site(&self, to: Option<&str>) -> Arc<Site> {
         let loaded = load_system("system.yaml", &self.system).unwrap_or_else(|faults| panic!("{faults}"));
         Arc::new(Site::new(SiteParts {
             system: Arc::new(loaded.value),
@@ -91,18 +97,28 @@ impl Bench {
         }))
     }
 
-    pub fn engine(&self, registry: Registry) -> Engine {
-        let worker = Worker { host: "here".into(), pid: 1, version: "0".into() };
+    pub(crate) fn engine(&self, registry: Registry) -> Engine {
+        let worker = Worker {
+            host: "here".into(),
+            pid: 1,
+            version: "0".into(),
+        };
         Engine::new(Arc::clone(&self.journal), registry, Arc::new(SystemClock), worker)
     }
 
     /// Runs a workflow from its beginning to its end.
-    pub async fn run(&self, workflow: &str, yaml: &str, params: Value, to: Option<&str>) -> Ran {
+    pub(crate) async fn run(&self, workflow: &str, yaml: &str, params: Value, to: Option<&str>) -> Ran {
         let site = self.site(to);
         let registry = registry(Arc::clone(&site));
         let engine = self.engine(registry.clone());
         let inputs = self.inputs(&site, params);
-        let new = NewRun {
+        let run = engine.create(self.new_run(workflow, yaml, &inputs)).await.unwrap();
+        self.drive(&engine, run, yaml, &inputs, &site, &registry, &Control::default())
+            .await
+    }
+
+    fn new_run(&self, workflow: &str, yaml: &str, inputs: &Inputs) -> NewRun {
+        NewRun {
             workflow: workflow.to_owned(),
             definition: yaml.as_bytes().to_vec(),
             system: Some(self.system.clone().into_bytes()),
@@ -110,14 +126,17 @@ impl Bench {
             trigger: "test".to_owned(),
             disaster_at: None,
             disaster_at_told: false,
-        };
-        let run = engine.create(new).await.unwrap();
-        self.drive(&engine, run, yaml, &inputs, &site, &registry, &Control::default()).await
+        }
+    }
+
+    /// Returns what a recovery is created with.
+    pub(crate) fn recovery(&self, inputs: &Inputs) -> NewRun {
+        self.new_run("recover", builtin::RECOVER, inputs)
     }
 
     /// Drives a run that exists.
     #[expect(clippy::too_many_arguments, reason = "what a run is made of, spelt out once")]
-    pub async fn drive(
+    pub(crate) async fn drive(
         &self,
         engine: &Engine,
         run: RunId,
@@ -130,7 +149,10 @@ impl Bench {
         let definition = load_workflow("workflow.yaml", yaml).unwrap_or_else(|faults| panic!("{faults}"));
         let plan = expand(&definition, Some(site.system()), inputs, registry)
             .unwrap_or_else(|faults| panic!("{faults}"));
-        let ended = engine.drive(run, Arc::new(plan), site.scope(), control).await.unwrap();
+        let ended = engine
+            .drive(run, Arc::new(plan), site.scope(), control)
+            .await
+            .unwrap();
         let records = self.journal.read(run).await.unwrap();
         let mut outputs = BTreeMap::new();
         for (id, step) in &ended.state().steps {
@@ -138,13 +160,28 @@ impl Bench {
                 outputs.insert(id.as_str().to_owned(), self.value(output).await);
             }
         }
-        Ran { ended, records, outputs }
+        Ran {
+            ended,
+            records,
+            outputs,
+        }
     }
 
-    pub fn inputs(&self, site: &Site, params: Value) -> Inputs {
-        let components = site.system().components_by_priority().into_iter().map(str::to_owned).collect();
-        let loops = [("component".to_owned(), components), ("tier".to_owned(), site.tiers_hot_first())];
-        Inputs { params: params.as_object().unwrap().clone(), loops: loops.into() }
+    pub(crate) fn inputs(&self, site: &Site, params: Value) -> Inputs {
+        let components = site
+            .system()
+            .components_by_priority()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let loops = [
+            ("component".to_owned(), components),
+            ("tier".to_owned(), site.tiers_hot_first()),
+        ];
+        Inputs {
+            params: params.as_object().unwrap().clone(),
+            loops: loops.into(),
+        }
     }
 
     async fn value(&self, payload: &Payload) -> Value {
@@ -154,73 +191,90 @@ impl Bench {
         }
     }
 
-    pub async fn back_up(&self) -> Ran {
+    pub(crate) async fn back_up(&self) -> Ran {
         self.run("backup", builtin::BACKUP, json!({}), None).await
     }
 
-    pub async fn recover(&self, to: &str) -> Ran {
+    pub(crate) async fn recover(&self, to: &str) -> Ran {
         self.run("recover", builtin::RECOVER, json!({}), Some(to)).await
     }
 
     /// Asserts that `to` holds the data as it was made: names, bytes, links, rows.
-    pub fn assert_restored(&self, to: &str) {
+    pub(crate) fn assert_restored(&self, to: &str) {
         let pages = self.path(to).join("pages");
         for (name, size) in [("a.md", 10), ("deep/b.md", 300_000), ("deep/c.md", 3_000_000)] {
-            assert!(std::fs::read(pages.join(name)).unwrap() == noise(name, size), "{name}");
+            assert!(
+                std::fs::read(pages.join(name)).unwrap() == noise(name, size),
+                "{name}"
+            );
         }
         assert_eq!(std::fs::read_link(pages.join("link")).unwrap(), Path::new("a.md"));
         assert!(pages.join("deep/empty").is_dir());
         assert_eq!(self.orders(to), 3);
-        let beside: Vec<_> = std::fs::read_dir(self.path(to)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let beside: Vec<_> = std::fs::read_dir(self.path(to))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(beside.len(), 2, "nothing but the components stays: {beside:?}");
     }
 
-    pub fn orders(&self, to: &str) -> u32 {
+    pub(crate) fn orders(&self, to: &str) -> u32 {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let database = rusqlite::Connection::open_with_flags(self.path(to).join("db/orders.db"), flags).unwrap();
-        database.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap()
+        let database =
+            rusqlite::Connection::open_with_flags(self.path(to).join("db/orders.db"), flags).unwrap();
+        database
+            .query_row("SELECT count(*) FROM orders", [], |row| row.get(0))
+            .unwrap()
     }
 }
 
 /// A run that has ended or was stopped.
-pub struct Ran {
-    pub ended: Ended,
-    pub records: Vec<Record>,
-    pub outputs: BTreeMap<String, Value>,
+pub(crate) struct Ran {
+    pub(crate) ended: Ended,
+    pub(crate) records: Vec<Record>,
+    pub(crate) outputs: BTreeMap<String, Value>,
 }
 
 impl Ran {
-    pub fn state(&self) -> &RunState {
+    pub(crate) fn state(&self) -> &RunState {
         self.ended.state()
     }
 
     /// Returns a succeeded step's output.
     #[track_caller]
-    pub fn output(&self, step: &str) -> &Value {
+    pub(crate) fn output(&self, step: &str) -> &Value {
         match self.outputs.get(step) {
             Some(output) => output,
-            None => panic!("{step} did not succeed: {:?}", self.state().step(&StepId::from(step)).state),
+            None => panic!(
+                "{step} did not succeed: {:?}",
+                self.state().step(&StepId::from(step)).state
+            ),
         }
     }
 
     /// Returns the code and the sentence with which a step failed.
     #[track_caller]
-    pub fn failure(&self, step: &str) -> (String, String) {
+    pub(crate) fn failure(&self, step: &str) -> (String, String) {
         match self.state().step(&StepId::from(step)).state {
             StepState::Failed { error } => (error.code, error.message),
             other => panic!("{step} did not fail: {other:?}"),
         }
     }
 
-    pub fn count(&self, name: &str, step: &str) -> usize {
+    pub(crate) fn count(&self, name: &str, step: &str) -> usize {
         let of_step = |event: &Event| event.step().is_some_and(|id| id.as_str() == step);
-        self.records.iter().filter(|record| record.event.name() == name && of_step(&record.event)).count()
+        self.records
+            .iter()
+            .filter(|record| record.event.name() == name && of_step(&record.event))
+            .count()
     }
 }
 
 /// Returns bytes that do not compress, the same for the same name.
 fn noise(name: &str, size: usize) -> Vec<u8> {
-    let mut state = name.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let mut state = name.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |state, byte| {
+        (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
         state ^= state << 13;
