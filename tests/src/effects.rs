@@ -13,14 +13,20 @@ pub fn judge(history: &[Value], effects: &str) -> Result<(), String> {
     let mut successes: BTreeMap<String, u64> = BTreeMap::new();
     for (place, record) in history.iter().enumerate() {
         if record["seq"].as_u64() != Some(place as u64 + 1) {
-            return Err(format!("record {} of the history has number {}", place + 1, record["seq"]));
+            return Err(format!(
+                "record {} of the history has number {}",
+                place + 1,
+                record["seq"]
+            ));
         }
         let step = record["step"].as_str().unwrap_or_default().to_owned();
         let attempt = record["attempt"].as_u64().unwrap_or_default();
         match record["event"].as_str() {
             Some("step_started") => {
                 if let Some(done) = successes.get(&step) {
-                    return Err(format!("{step}: attempt {attempt} started after attempt {done} had succeeded"));
+                    return Err(format!(
+                        "{step}: attempt {attempt} started after attempt {done} had succeeded"
+                    ));
                 }
                 started.insert((step, attempt));
             }
@@ -39,17 +45,24 @@ pub fn judge(history: &[Value], effects: &str) -> Result<(), String> {
         Some(Some("run_finished")) => {}
         last => return Err(format!("the history ends with {last:?}, not with run_finished")),
     }
-    let run = history.first().and_then(|record| record["run"].as_str()).unwrap_or_default();
+    let run = history
+        .first()
+        .and_then(|record| record["run"].as_str())
+        .unwrap_or_default();
     let mut begun = BTreeSet::new();
     for line in effects.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let ["begin", of, step, attempt] = words[..] else { continue };
+        let ["begin", of, step, attempt] = words[..] else {
+            continue;
+        };
         if of != run {
             continue;
         }
         let act = (step.to_owned(), attempt.parse::<u64>().unwrap_or_default());
         if !started.contains(&act) {
-            return Err(format!("{step} acted in attempt {attempt}, which the journal does not know"));
+            return Err(format!(
+                "{step} acted in attempt {attempt}, which the journal does not know"
+            ));
         }
         if successes.get(step).is_some_and(|done| act.1 > *done) {
             return Err(format!("{step} acted again after its journaled success"));
@@ -69,7 +82,11 @@ mod tests {
 
     fn history(events: &[(&str, u64)]) -> Vec<Value> {
         let mut records = vec![json!({ "event": "run_created" })];
-        records.extend(events.iter().map(|(event, attempt)| json!({ "event": event, "step": "s", "attempt": attempt })));
+        records.extend(
+            events
+                .iter()
+                .map(|(event, attempt)| json!({ "event": event, "step": "s", "attempt": attempt })),
+        );
         records.push(json!({ "event": "run_finished" }));
         for (place, record) in records.iter_mut().enumerate() {
             record["seq"] = json!(place + 1);
@@ -81,11 +98,26 @@ mod tests {
     #[test]
     fn the_judge_sees_every_kind_of_violation() {
         let good = history(&[("step_started", 1), ("step_started", 2), ("step_succeeded", 2)]);
-        assert_eq!(judge(&good, "begin r s 1\nbegin r s 2\nend r s 2\nbegin other s 9\n"), Ok(()));
-        assert!(judge(&good, "begin r s 3\n").unwrap_err().contains("does not know"));
-        assert!(judge(&good, "begin r s 2\nbegin r s 2\n").unwrap_err().contains("twice"));
+        assert_eq!(
+            judge(&good, "begin r s 1\nbegin r s 2\nend r s 2\nbegin other s 9\n"),
+            Ok(())
+        );
+        assert!(
+            judge(&good, "begin r s 3\n")
+                .unwrap_err()
+                .contains("does not know")
+        );
+        assert!(
+            judge(&good, "begin r s 2\nbegin r s 2\n")
+                .unwrap_err()
+                .contains("twice")
+        );
         let again = history(&[("step_started", 1), ("step_succeeded", 1), ("step_started", 2)]);
-        assert!(judge(&again, "").unwrap_err().contains("after attempt 1 had succeeded"));
+        assert!(
+            judge(&again, "")
+                .unwrap_err()
+                .contains("after attempt 1 had succeeded")
+        );
         let mut gap = good.clone();
         gap.remove(1);
         assert!(judge(&gap, "").unwrap_err().contains("number"));

@@ -71,13 +71,28 @@ pub fn hooks_from_env() -> Hooks {
         let (place, number) = text.split_once(':')?;
         Some((place.to_owned(), number.parse().ok()?))
     });
-    let faults = Arc::new(Faults { kill, count: path(COUNT), effects: path(EFFECTS), ..Faults::default() });
+    let faults = Arc::new(Faults {
+        kill,
+        count: path(COUNT),
+        effects: path(EFFECTS),
+        ..Faults::default()
+    });
     let for_actions = Arc::clone(&faults);
     Hooks {
-        journal: Arc::new(move |inner| Arc::new(FaultyJournal { inner, faults: Arc::clone(&faults) })),
+        journal: Arc::new(move |inner| {
+            Arc::new(FaultyJournal {
+                inner,
+                faults: Arc::clone(&faults),
+            })
+        }),
         registry: Arc::new(move |registry| {
             let faults = Arc::clone(&for_actions);
-            registry.map(|_, inner| Arc::new(FaultyAction { inner, faults: Arc::clone(&faults) }))
+            registry.map(|_, inner| {
+                Arc::new(FaultyAction {
+                    inner,
+                    faults: Arc::clone(&faults),
+                })
+            })
         }),
     }
 }
@@ -88,7 +103,11 @@ impl Faults {
         if let Some(file) = &self.count {
             line(file, place.name());
         }
-        if self.kill.as_ref().is_some_and(|(name, at)| name == place.name() && *at == number) {
+        if self
+            .kill
+            .as_ref()
+            .is_some_and(|(name, at)| name == place.name() && *at == number)
+        {
             // SIGKILL cannot be caught, delayed or cleaned up after: what a power button does to a process.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             std::process::abort();

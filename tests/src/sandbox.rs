@@ -33,16 +33,28 @@ impl Sandbox {
 
     /// Makes a folder with a system.yaml and nothing else.
     pub fn empty(binary: &str, system_yaml: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("rekindle-test-").tempdir().expect("make a folder");
+        let dir = tempfile::Builder::new()
+            .prefix("rekindle-test-")
+            .tempdir()
+            .expect("make a folder");
         fs::write(dir.path().join("system.yaml"), system_yaml).expect("write system.yaml");
-        Self { dir, binary: PathBuf::from(binary) }
+        Self {
+            dir,
+            binary: PathBuf::from(binary),
+        }
     }
 
     /// Returns a copy of everything, in a folder of its own. The paths in it are relative, so it is independent.
     pub fn fork(&self) -> Self {
-        let dir = tempfile::Builder::new().prefix("rekindle-test-").tempdir().expect("make a folder");
+        let dir = tempfile::Builder::new()
+            .prefix("rekindle-test-")
+            .tempdir()
+            .expect("make a folder");
         tree::copy(&self.path(".").join("."), dir.path()).expect("copy a sandbox");
-        Self { dir, binary: self.binary.clone() }
+        Self {
+            dir,
+            binary: self.binary.clone(),
+        }
     }
 
     /// Returns a path inside.
@@ -82,21 +94,38 @@ impl Sandbox {
     /// Runs a command line that must exit with 0, and returns what it printed.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
-        assert!(output.status.success(), "{args:?} ended with {}:\n{}", output.status, said(&output));
+        assert!(
+            output.status.success(),
+            "{args:?} ended with {}:\n{}",
+            output.status,
+            said(&output)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Runs a command line and returns its exit code and what it said on stderr.
     pub fn code(&self, args: &[&str]) -> (i32, String) {
         let output = self.run(args);
-        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+        (
+            output.status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     }
 
     /// Counts how often each kind of place is passed by a command line that must exit with 0.
     pub fn count(&self, args: &[&str]) -> impl Fn(Place) -> u64 + use<> {
         let file = self.path("places.log");
-        let output = self.command(args).env(COUNT, &file).output().expect("start the product");
-        assert!(output.status.success(), "{args:?} ended with {}:\n{}", output.status, said(&output));
+        let output = self
+            .command(args)
+            .env(COUNT, &file)
+            .output()
+            .expect("start the product");
+        assert!(
+            output.status.success(),
+            "{args:?} ended with {}:\n{}",
+            output.status,
+            said(&output)
+        );
         let places = fs::read_to_string(file).expect("read the counted places");
         move |place| places.lines().filter(|line| *line == place.name()).count() as u64
     }
@@ -104,7 +133,11 @@ impl Sandbox {
     /// Runs a command line that dies at the `number`-th place of a kind; returns whether it got there.
     pub fn killed(&self, args: &[&str], place: Place, number: u64) -> bool {
         let kill = format!("{}:{number}", place.name());
-        let output = self.command(args).env(KILL, kill).output().expect("start the product");
+        let output = self
+            .command(args)
+            .env(KILL, kill)
+            .output()
+            .expect("start the product");
         use std::os::unix::process::ExitStatusExt;
         output.status.signal() == Some(9)
     }
@@ -121,7 +154,11 @@ impl Sandbox {
 
 /// Returns all that a command said.
 pub fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// The built-in La Factoria system, its tiers beside the data and its probes run by `binary`.

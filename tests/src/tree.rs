@@ -26,10 +26,18 @@ fn walk(root: &Path, dir: &Path, tree: &mut Tree) -> io::Result<()> {
             walk(root, &path, tree)?;
             format!("dir {:o}", meta.mode() & 0o7777)
         } else if meta.is_symlink() {
-            format!("symlink {}", blake3::hash(fs::read_link(&path)?.as_os_str().as_bytes()))
+            format!(
+                "symlink {}",
+                blake3::hash(fs::read_link(&path)?.as_os_str().as_bytes())
+            )
         } else {
             let content = blake3::hash(&fs::read(&path)?);
-            format!("file {:o} {}.{:09} {content}", meta.mode() & 0o7777, meta.mtime(), meta.mtime_nsec())
+            format!(
+                "file {:o} {}.{:09} {content}",
+                meta.mode() & 0o7777,
+                meta.mtime(),
+                meta.mtime_nsec()
+            )
         };
         tree.insert(path.strip_prefix(root).unwrap_or(&path).to_owned(), what);
     }
@@ -38,7 +46,9 @@ fn walk(root: &Path, dir: &Path, tree: &mut Tree) -> io::Result<()> {
 
 /// Returns the paths that differ, with what stands on either side, at most ten.
 pub fn differences(left: &Tree, right: &Tree) -> Vec<String> {
-    let paths = left.keys().chain(right.keys().filter(|path| !left.contains_key(*path)));
+    let paths = left
+        .keys()
+        .chain(right.keys().filter(|path| !left.contains_key(*path)));
     paths
         .filter(|path| left.get(*path) != right.get(*path))
         .map(|path| format!("{}: {:?} / {:?}", path.display(), left.get(path), right.get(path)))
@@ -48,6 +58,14 @@ pub fn differences(left: &Tree, right: &Tree) -> Vec<String> {
 
 /// Copies a tree with modes and times, for a fresh start of each case.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("cp -a {} failed", from.display()))) }
+    let status = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("cp -a {} failed", from.display())))
+    }
 }

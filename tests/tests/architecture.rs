@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
 }
 
 fn read(file: &str) -> String {
@@ -16,17 +18,29 @@ fn read(file: &str) -> String {
 fn paths(text: &str) -> Vec<&str> {
     let words = text.split('`').skip(1).step_by(2);
     words
-        .filter(|word| ["crates/", "tools/", "tests/", "workflows/"].iter().any(|folder| word.starts_with(folder)))
+        .filter(|word| {
+            ["crates/", "tools/", "tests/", "workflows/"]
+                .iter()
+                .any(|folder| word.starts_with(folder))
+        })
         .filter(|word| !word.contains([' ', '*', '<', '…', ':']))
         .collect()
 }
 
 #[test]
 fn every_path_in_the_documents_exists() {
-    for file in ["ARCHITECTURE.md", "README.md", "crates/journal/FORMAT.md", "crates/vault/FORMAT.md"] {
+    for file in [
+        "ARCHITECTURE.md",
+        "README.md",
+        "crates/journal/FORMAT.md",
+        "crates/vault/FORMAT.md",
+    ] {
         let text = read(file);
         for path in paths(&text) {
-            assert!(root().join(path).exists(), "{file} names {path}, which does not exist");
+            assert!(
+                root().join(path).exists(),
+                "{file} names {path}, which does not exist"
+            );
         }
     }
 }
@@ -49,8 +63,15 @@ fn sled_and_petgraph_are_named_by_one_crate_each() {
     for (dependency, owner) in [("sled", "journal"), ("petgraph", "plan")] {
         for entry in fs::read_dir(root().join("crates")).expect("a folder").flatten() {
             let manifest = fs::read_to_string(entry.path().join("Cargo.toml")).unwrap_or_default();
-            let names = manifest.lines().any(|line| line.starts_with(&format!("{dependency}.workspace")));
-            assert_eq!(names, entry.file_name() == owner, "{dependency} in {}", entry.path().display());
+            let names = manifest
+                .lines()
+                .any(|line| line.starts_with(&format!("{dependency}.workspace")));
+            assert_eq!(
+                names,
+                entry.file_name() == owner,
+                "{dependency} in {}",
+                entry.path().display()
+            );
         }
     }
 }

@@ -21,7 +21,10 @@ const SIZE: u64 = 20_000_000;
 const SHARDS: u64 = 4;
 
 fn stride() -> u64 {
-    std::env::var("REKINDLE_CRASH_STRIDE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    std::env::var("REKINDLE_CRASH_STRIDE")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1)
 }
 
 fn recovered(sandbox: &Sandbox, to: &str) -> Tree {
@@ -42,7 +45,10 @@ fn integrity(database: &Path) {
 
 /// Resumes what was killed, or begins anew where it died before its run existed.
 fn resume(sandbox: &Sandbox, args: &[&str]) {
-    if sandbox.ok(&["runs", "--json"]).contains(&format!("\"{}\"", args[0])) {
+    if sandbox
+        .ok(&["runs", "--json"])
+        .contains(&format!("\"{}\"", args[0]))
+    {
         sandbox.ok(&["resume"]);
     } else {
         sandbox.ok(args);
@@ -55,14 +61,24 @@ fn judge(sandbox: &Sandbox, case: &str) {
 }
 
 fn expect_same(case: &str, expect: &Tree, found: &Tree) {
-    assert!(expect == found, "{case}: the trees differ:\n{}", tree::differences(expect, found).join("\n"));
+    assert!(
+        expect == found,
+        "{case}: the trees differ:\n{}",
+        tree::differences(expect, found).join("\n")
+    );
 }
 
 /// The boundaries of one kind that a shard takes, and how many cases that is.
 fn each_boundary(total: u64, shard: u64, mut case: impl FnMut(u64)) -> u64 {
-    assert!(total > 10, "a command with {total} boundaries is not the one that this test is about");
+    assert!(
+        total > 10,
+        "a command with {total} boundaries is not the one that this test is about"
+    );
     let mut cases = 0;
-    for number in (1..=total).filter(|number| number % SHARDS == shard).step_by(stride() as usize) {
+    for number in (1..=total)
+        .filter(|number| number % SHARDS == shard)
+        .step_by(stride() as usize)
+    {
         case(number);
         cases += 1;
     }
@@ -85,7 +101,11 @@ fn backup_killed(place: Place, shard: u64) {
         sandbox.ok(&["recover", "--to", "out"]);
         expect_same(&case, &expect, &recovered(&sandbox, "out"));
     });
-    eprintln!("backup, {} boundaries of kind {}, shard {shard}: {cases} kills", total, place.name());
+    eprintln!(
+        "backup, {} boundaries of kind {}, shard {shard}: {cases} kills",
+        total,
+        place.name()
+    );
 }
 
 fn recovery_killed(place: Place, shard: u64) {
@@ -103,7 +123,11 @@ fn recovery_killed(place: Place, shard: u64) {
         judge(&sandbox, &case);
         expect_same(&case, &expect, &recovered(&sandbox, "out"));
     });
-    eprintln!("recovery, {} boundaries of kind {}, shard {shard}: {cases} kills", total, place.name());
+    eprintln!(
+        "recovery, {} boundaries of kind {}, shard {shard}: {cases} kills",
+        total,
+        place.name()
+    );
 }
 
 macro_rules! shards {

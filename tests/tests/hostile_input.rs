@@ -24,7 +24,9 @@ fn small() -> Sandbox {
     fs::create_dir_all(sandbox.path("data/notes/empty")).expect("make folders");
     fs::write(sandbox.path("data/notes/a.md"), "hello").expect("write a note");
     let ledger = rusqlite::Connection::open(sandbox.path("data/ledger.sqlite")).expect("make a database");
-    ledger.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1);").expect("fill it");
+    ledger
+        .execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1);")
+        .expect("fill it");
     drop(ledger);
     sandbox.ok(&["init", "--kit", "kit.txt"]);
     sandbox
@@ -50,10 +52,19 @@ steps:
     let output = sandbox.run(&["lint", "faulty.yaml"]);
     let said = rekindle_tests::sandbox::said(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    for place in ["faulty.yaml:2:", "faulty.yaml:5:", "faulty.yaml:7:", "faulty.yaml:9:", "faulty.yaml:11:"] {
+    for place in [
+        "faulty.yaml:2:",
+        "faulty.yaml:5:",
+        "faulty.yaml:7:",
+        "faulty.yaml:9:",
+        "faulty.yaml:11:",
+    ] {
         assert!(said.contains(place), "{place} is missing in:\n{said}");
     }
-    assert!(said.contains("snapshot") && said.contains("uses"), "no suggestion in:\n{said}");
+    assert!(
+        said.contains("snapshot") && said.contains("uses"),
+        "no suggestion in:\n{said}"
+    );
 }
 
 #[test]
@@ -79,7 +90,10 @@ fn a_recovery_onto_data_is_refused_with_both_commands_and_touches_nothing() {
     let (code, said) = sandbox.code(&["recover"]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("--to DIR") && said.contains("--in-place"), "{said}");
-    assert_eq!(rekindle_tests::tree::read(&sandbox.data()).expect("read the data"), before);
+    assert_eq!(
+        rekindle_tests::tree::read(&sandbox.data()).expect("read the data"),
+        before
+    );
 }
 
 #[test]
@@ -90,8 +104,14 @@ fn a_component_that_cannot_be_read_fails_loudly_and_alone() {
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("notes"), "{said}");
     let sets = sandbox.ok(&["sets", "--json"]);
-    assert!(sets.contains("ledger"), "the other component is not in the set: {sets}");
-    assert!(!sets.contains("\"recovery_ready\":true"), "a set without a component is not ready: {sets}");
+    assert!(
+        sets.contains("ledger"),
+        "the other component is not in the set: {sets}"
+    );
+    assert!(
+        !sets.contains("\"recovery_ready\":true"),
+        "a set without a component is not ready: {sets}"
+    );
 }
 
 #[test]
@@ -112,11 +132,18 @@ fn a_wrong_passphrase_says_so() {
     fs::create_dir_all(sandbox.path("data/notes")).expect("make a folder");
     fs::write(sandbox.path("right"), "correct horse").expect("write a passphrase");
     sandbox.ok(&["init", "--passphrase-file", "right"]);
-    let output = sandbox.command(&["backup"]).env("REKINDLE_PASSPHRASE", "battery staple").output().expect("start");
+    let output = sandbox
+        .command(&["backup"])
+        .env("REKINDLE_PASSPHRASE", "battery staple")
+        .output()
+        .expect("start");
     let said = rekindle_tests::sandbox::said(&output);
     assert!(!output.status.success(), "{said}");
     assert!(said.contains("passphrase"), "{said}");
-    assert!(!said.contains("battery staple"), "the passphrase is printed: {said}");
+    assert!(
+        !said.contains("battery staple"),
+        "the passphrase is printed: {said}"
+    );
 }
 
 #[test]
@@ -130,7 +157,10 @@ steps:
     with: {run: [sh, -c, \"read line < gate\"]}
 ";
     fs::write(sandbox.path("slow.yaml"), slow).expect("write a workflow");
-    let gate = std::process::Command::new("mkfifo").arg(sandbox.path("gate")).status().expect("make a gate");
+    let gate = std::process::Command::new("mkfifo")
+        .arg(sandbox.path("gate"))
+        .status()
+        .expect("make a gate");
     assert!(gate.success());
     let mut first = sandbox
         .command(&["run", "slow.yaml", "--json"])
@@ -139,10 +169,16 @@ steps:
         .spawn()
         .expect("start the first");
     let mut lines = BufReader::new(first.stderr.take().expect("its stderr")).lines();
-    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("step_started"))), "the first never began");
+    assert!(
+        lines.any(|line| line.is_ok_and(|line| line.contains("step_started"))),
+        "the first never began"
+    );
     let (code, said) = sandbox.code(&["runs"]);
     assert_eq!(code, 6, "{said}");
-    assert!(said.contains(&first.id().to_string()), "the holder is not named: {said}");
+    assert!(
+        said.contains(&first.id().to_string()),
+        "the holder is not named: {said}"
+    );
     fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
     lines.for_each(drop);
     assert!(first.wait().expect("the first ends").success());
@@ -158,7 +194,10 @@ fn hostile_yaml_is_refused_within_a_second() {
         }))
         .collect();
     let deep = "[".repeat(200_000);
-    let wide = format!("workflow: w\nsteps:\n{}", "  - {id: s, uses: command}\n".repeat(2_000_000));
+    let wide = format!(
+        "workflow: w\nsteps:\n{}",
+        "  - {id: s, uses: command}\n".repeat(2_000_000)
+    );
     for (name, text) in [("bomb.yaml", bomb), ("deep.yaml", deep), ("wide.yaml", wide)] {
         fs::write(sandbox.path(name), text).expect("write a file");
         let output = std::process::Command::new("timeout")
@@ -166,7 +205,12 @@ fn hostile_yaml_is_refused_within_a_second() {
             .current_dir(sandbox.path("."))
             .output()
             .expect("start");
-        assert_eq!(output.status.code(), Some(2), "{name}: {}", rekindle_tests::sandbox::said(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{name}: {}",
+            rekindle_tests::sandbox::said(&output)
+        );
     }
 }
 

@@ -45,7 +45,9 @@ fn a_recovery_of_300_mb_killed_at_70_percent_writes_at_most_40_percent_after_its
         .expect("start the recovery");
     let mut done = std::collections::BTreeMap::<String, u64>::new();
     for line in BufReader::new(first.stderr.take().expect("its stderr")).lines() {
-        let Ok(note) = serde_json::from_str::<Value>(&line.expect("a line")) else { continue };
+        let Ok(note) = serde_json::from_str::<Value>(&line.expect("a line")) else {
+            continue;
+        };
         let step = note["step"].as_str().unwrap_or_default();
         if note["unit"] == "bytes" && step.starts_with("restore") {
             done.insert(step.to_owned(), note["done"].as_u64().unwrap_or_default());
@@ -57,17 +59,34 @@ fn a_recovery_of_300_mb_killed_at_70_percent_writes_at_most_40_percent_after_its
     first.kill().expect("kill it");
     first.wait().expect("it is dead");
     let written_before: u64 = fs_bytes(&sandbox.path("out"));
-    assert!(written_before * 10 >= total * 4, "killed too early: {written_before} of {total} bytes");
+    assert!(
+        written_before * 10 >= total * 4,
+        "killed too early: {written_before} of {total} bytes"
+    );
     sandbox.ok(&["resume"]);
-    let shown: Value = serde_json::from_str(&sandbox.ok(&["show", "latest", "--json"])).expect("one JSON object");
+    let shown: Value =
+        serde_json::from_str(&sandbox.ok(&["show", "latest", "--json"])).expect("one JSON object");
     let rewritten = shown["rework"]["bytes_written_after_resume"].as_u64();
-    let rewritten = rewritten.unwrap_or_else(|| panic!("show does not say what was written after the resume: {shown}"));
-    assert!(rewritten * 10 <= total * 4, "{rewritten} of {total} bytes were written after the resume");
+    let rewritten =
+        rewritten.unwrap_or_else(|| panic!("show does not say what was written after the resume: {shown}"));
+    assert!(
+        rewritten * 10 <= total * 4,
+        "{rewritten} of {total} bytes were written after the resume"
+    );
     sandbox.ok(&["recover", "--to", "undisturbed"]);
-    let (resumed, undisturbed) = (tree::read(&sandbox.path("out")), tree::read(&sandbox.path("undisturbed")));
+    let (resumed, undisturbed) = (
+        tree::read(&sandbox.path("out")),
+        tree::read(&sandbox.path("undisturbed")),
+    );
     let (resumed, undisturbed) = (resumed.expect("read"), undisturbed.expect("read"));
-    assert!(resumed == undisturbed, "{}", tree::differences(&resumed, &undisturbed).join("\n"));
-    eprintln!("{total} bytes in all, {written_before} on disk at the kill, {rewritten} written after the resume");
+    assert!(
+        resumed == undisturbed,
+        "{}",
+        tree::differences(&resumed, &undisturbed).join("\n")
+    );
+    eprintln!(
+        "{total} bytes in all, {written_before} on disk at the kill, {rewritten} written after the resume"
+    );
 }
 
 fn fs_bytes(root: &std::path::Path) -> u64 {

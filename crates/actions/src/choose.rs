@@ -182,7 +182,11 @@ mod tests {
             ("2027-01-15T08:15:00Z", None, 10),
             ("2027-01-15T09:15:00+01:00", Some(100), 10),
         ] {
-            assert_eq!(chosen(&sets, from, disaster).unwrap(), minutes, "{from:?}, disaster at {disaster:?}");
+            assert_eq!(
+                chosen(&sets, from, disaster).unwrap(),
+                minutes,
+                "{from:?}, disaster at {disaster:?}"
+            );
         }
     }
 
@@ -200,11 +204,25 @@ mod tests {
         let refused = chosen(&sets, "latest", Some(0)).unwrap_err();
         assert_eq!(refused.code, "no_recovery_set");
         let hint = refused.hint.unwrap();
-        let (newer, older) = (hint.find(&sets[1].id.to_string()), hint.find(&sets[0].id.to_string()));
+        let (newer, older) = (
+            hint.find(&sets[1].id.to_string()),
+            hint.find(&sets[0].id.to_string()),
+        );
         assert!(newer.is_some() && newer < older, "the newest comes first: {hint}");
         assert_eq!(chosen(&sets, "ffff", None).unwrap_err().code, "no_recovery_set");
-        assert_eq!(chosen(&sets, &sets[0].id.to_string()[..4], None).unwrap_err().code, "ambiguous_set");
+        assert_eq!(
+            chosen(&sets, &sets[0].id.to_string()[..4], None)
+                .unwrap_err()
+                .code,
+            "ambiguous_set"
+        );
         assert_eq!(chosen(&sets, "yesterday", None).unwrap_err().code, BAD_PARAMETER);
-        assert!(chosen(&[], "latest", None).unwrap_err().hint.unwrap().contains("rekindle backup"));
+        assert!(
+            chosen(&[], "latest", None)
+                .unwrap_err()
+                .hint
+                .unwrap()
+                .contains("rekindle backup")
+        );
     }
 }

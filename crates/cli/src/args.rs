@@ -45,6 +45,10 @@ pub struct Global {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a command's help is the doc comment of its arguments; one here would hide it"
+)]
 pub enum Command {
     Demo(c::demo::Args),
     Init(c::init::Args),

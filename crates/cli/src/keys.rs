@@ -148,10 +148,13 @@ pub(crate) fn establish(
         repository: keyring.repository().to_string(),
         unlock,
         created: now,
-        identity_dir: std::env::var_os(CONFIG_DIR_VAR).filter(|dir| !dir.is_empty()).map(|dir| {
-            let dir = std::path::absolute(&dir).unwrap_or_else(|_| PathBuf::from(&dir));
-            dir.strip_prefix(&workspace.dir).map_or(dir.clone(), Path::to_owned)
-        }),
+        identity_dir: std::env::var_os(CONFIG_DIR_VAR)
+            .filter(|dir| !dir.is_empty())
+            .map(|dir| {
+                let dir = std::path::absolute(&dir).unwrap_or_else(|_| PathBuf::from(&dir));
+                dir.strip_prefix(&workspace.dir)
+                    .map_or(dir.clone(), Path::to_owned)
+            }),
         kit_exported: None,
     };
     // The keyring before what pins it: a crash in between leaves a workspace that begins again.
@@ -208,7 +211,9 @@ fn unwrap_by_identity(workspace: &Workspace, pinned: &Pinned, wrapped: &[u8]) ->
     match (last, dirs.first()) {
         (Some(error), _) => Err(error),
         // None is there: reading the first says which file is missing and where to get it.
-        (None, Some(dir)) => Err(read_identity(dir).err().unwrap_or_else(|| CliError::usage("no identity"))),
+        (None, Some(dir)) => Err(read_identity(dir)
+            .err()
+            .unwrap_or_else(|| CliError::usage("no identity"))),
         (None, None) => Err(CliError::usage("no identity")),
     }
 }
@@ -251,7 +256,10 @@ pub(crate) fn kit(workspace: &Workspace, tiers: &[String]) -> Result<String, Cli
     let secret = match pinned.unlock {
         UnlockBy::Identity => {
             let dirs = identity_dirs(workspace, &pinned)?;
-            let dir = dirs.iter().find(|dir| identity_file(dir).exists()).or(dirs.first());
+            let dir = dirs
+                .iter()
+                .find(|dir| identity_file(dir).exists())
+                .or(dirs.first());
             identity_text(&read_identity(dir.map_or(Path::new("."), PathBuf::as_path))?)
         }
         UnlockBy::Passphrase => "# Opened by your passphrase, which is not written down here.\n".to_owned(),

@@ -30,7 +30,10 @@ impl TreePath {
 
     /// Checks and returns a path. The empty path is the root of the tree.
     pub fn new(bytes: &[u8]) -> Result<Self, BadTreePath> {
-        let bad = |why| BadTreePath { path: String::from_utf8_lossy(bytes).into_owned(), why };
+        let bad = |why| BadTreePath {
+            path: String::from_utf8_lossy(bytes).into_owned(),
+            why,
+        };
         if bytes.is_empty() {
             return Ok(Self::ROOT);
         }
@@ -66,7 +69,9 @@ impl TreePath {
 
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.split(|byte| *byte == b'/').cmp(other.0.split(|byte| *byte == b'/'))
+        self.0
+            .split(|byte| *byte == b'/')
+            .cmp(other.0.split(|byte| *byte == b'/'))
     }
 }
 
@@ -86,7 +91,9 @@ mod path_bytes {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let bytes = super::text_or_bytes::deserialize(deserializer)?;
-        super::TreePath::new(&bytes).map(|path| path.0).map_err(serde::de::Error::custom)
+        super::TreePath::new(&bytes)
+            .map(|path| path.0)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -200,7 +207,10 @@ mod tests {
     fn the_content_of_a_folder_follows_the_folder() {
         let mut paths = ["a-b", "a/z", "", "a", "a/b/c", "a/b"].map(|p| TreePath::new(p.as_bytes()).unwrap());
         paths.sort();
-        assert_eq!(paths.map(|p| p.display()), ["", "a", "a/b", "a/b/c", "a/z", "a-b"]);
+        assert_eq!(
+            paths.map(|p| p.display()),
+            ["", "a", "a/b", "a/b/c", "a/z", "a-b"]
+        );
     }
 
     #[test]
@@ -216,7 +226,9 @@ mod tests {
     fn an_entry_with_a_name_that_is_not_utf8_survives_messagepack() {
         let entry = Entry {
             path: TreePath::new(b"a/\xff\xfe").unwrap(),
-            kind: EntryKind::Symlink { target: b"\xff/..".to_vec() },
+            kind: EntryKind::Symlink {
+                target: b"\xff/..".to_vec(),
+            },
             mode: 0o777,
             uid: 1,
             gid: 2,

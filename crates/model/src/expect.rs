@@ -97,7 +97,9 @@ impl Serialize for Expect {
 
 impl<'de> Deserialize<'de> for Expect {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -117,7 +119,11 @@ mod tests {
             ("!= 0", f64::NAN, false),
             (">= 0", f64::NAN, false),
         ] {
-            assert_eq!(text.parse::<Expect>().unwrap().is_met_by(measured), met, "{measured} {text}");
+            assert_eq!(
+                text.parse::<Expect>().unwrap().is_met_by(measured),
+                met,
+                "{measured} {text}"
+            );
         }
         assert!("about 5".parse::<Expect>().is_err());
     }

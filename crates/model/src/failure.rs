@@ -20,12 +20,22 @@ pub struct Failure {
 impl Failure {
     /// Returns a failure that another attempt cannot mend.
     pub fn permanent(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hint: None, retryable: false }
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            hint: None,
+            retryable: false,
+        }
     }
 
     /// Returns a failure that may pass by itself.
     pub fn transient(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hint: None, retryable: true }
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            hint: None,
+            retryable: true,
+        }
     }
 
     /// Adds what to do next.

@@ -128,15 +128,29 @@ impl RunState {
 
     /// Returns the state after a run's first record.
     pub fn created(record: &Record) -> Result<Self, IllegalHistory> {
-        let illegal = |fault| IllegalHistory { run: record.run, seq: record.seq, fault };
+        let illegal = |fault| IllegalHistory {
+            run: record.run,
+            seq: record.seq,
+            fault,
+        };
         if record.seq != 1 {
             return Err(illegal(HistoryFault::Gap { expected: 1 }));
         }
         if record.epoch != 1 {
-            return Err(illegal(HistoryFault::Epoch { found: record.epoch, expected: 1 }));
+            return Err(illegal(HistoryFault::Epoch {
+                found: record.epoch,
+                expected: 1,
+            }));
         }
-        let Event::RunCreated { workflow, definition, system, inputs, trigger, disaster_at, disaster_at_told } =
-            &record.event
+        let Event::RunCreated {
+            workflow,
+            definition,
+            system,
+            inputs,
+            trigger,
+            disaster_at,
+            disaster_at_told,
+        } = &record.event
         else {
             return Err(illegal(HistoryFault::Creation(record.event.name())));
         };
@@ -163,12 +177,18 @@ impl RunState {
 
     /// Applies the next record. On an error the state is unchanged.
     pub fn fold(&mut self, record: &Record) -> Result<(), IllegalHistory> {
-        let illegal = |fault| IllegalHistory { run: record.run, seq: record.seq, fault };
+        let illegal = |fault| IllegalHistory {
+            run: record.run,
+            seq: record.seq,
+            fault,
+        };
         if record.run != self.id {
             return Err(illegal(HistoryFault::OtherRun(record.run)));
         }
         if record.seq != self.seq + 1 {
-            return Err(illegal(HistoryFault::Gap { expected: self.seq + 1 }));
+            return Err(illegal(HistoryFault::Gap {
+                expected: self.seq + 1,
+            }));
         }
         if self.outcome.is_some() {
             return Err(illegal(HistoryFault::AfterEnd(record.event.name())));
@@ -176,16 +196,26 @@ impl RunState {
         let adopts = matches!(record.event, Event::RunAdopted { .. });
         let expected = self.epoch + u64::from(adopts);
         if record.epoch != expected {
-            return Err(illegal(HistoryFault::Epoch { found: record.epoch, expected }));
+            return Err(illegal(HistoryFault::Epoch {
+                found: record.epoch,
+                expected,
+            }));
         }
         match &record.event {
             Event::RunCreated { .. } => return Err(illegal(HistoryFault::Creation(record.event.name()))),
             Event::RunAdopted { epoch, worker, why } => {
                 if *epoch != expected {
-                    return Err(illegal(HistoryFault::Epoch { found: *epoch, expected }));
+                    return Err(illegal(HistoryFault::Epoch {
+                        found: *epoch,
+                        expected,
+                    }));
                 }
-                let adoption =
-                    Adoption { epoch: *epoch, worker: worker.clone(), why: why.clone(), at: record.time };
+                let adoption = Adoption {
+                    epoch: *epoch,
+                    worker: worker.clone(),
+                    why: why.clone(),
+                    at: record.time,
+                };
                 self.epoch = *epoch;
                 self.adoptions.push(adoption);
             }
@@ -202,8 +232,12 @@ impl RunState {
             | Event::StepSkipped { step, .. }
             | Event::StepInvalidated { step, .. } => {
                 let mut next = self.steps.get(step).cloned().unwrap_or_default();
-                next.apply(&record.event, &record.time)
-                    .map_err(|source| illegal(HistoryFault::Step { step: step.clone(), source }))?;
+                next.apply(&record.event, &record.time).map_err(|source| {
+                    illegal(HistoryFault::Step {
+                        step: step.clone(),
+                        source,
+                    })
+                })?;
                 self.steps.insert(step.clone(), next);
             }
         }

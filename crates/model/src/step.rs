@@ -62,7 +62,10 @@ pub enum StepState {
 impl StepState {
     /// Returns whether nothing more happens to the step, unless it is invalidated.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Succeeded { .. } | Self::Failed { .. } | Self::Skipped { .. })
+        matches!(
+            self,
+            Self::Succeeded { .. } | Self::Failed { .. } | Self::Skipped { .. }
+        )
     }
 
     /// Returns the state's name, as people see it.
@@ -131,11 +134,21 @@ impl StepRecord {
         };
         match (event, &self.state) {
             (Event::StepStarted { attempt, .. }, S::Pending | S::Backoff { .. } | S::Reconciled { .. }) => {
-                let adopted = matches!(self.state, S::Reconciled { verdict: Verdict::Adopt });
+                let adopted = matches!(
+                    self.state,
+                    S::Reconciled {
+                        verdict: Verdict::Adopt
+                    }
+                );
                 if *attempt != self.attempts + 1 || adopted {
                     return Err(illegal(*attempt));
                 }
-                if matches!(self.state, S::Reconciled { verdict: Verdict::Redo }) {
+                if matches!(
+                    self.state,
+                    S::Reconciled {
+                        verdict: Verdict::Redo
+                    }
+                ) {
                     self.checkpoint = None;
                 }
                 self.attempts = *attempt;
@@ -143,7 +156,12 @@ impl StepRecord {
                 self.last_started = Some(*time);
                 self.state = S::Running;
             }
-            (Event::StepCheckpoint { attempt, progress, .. }, S::Running) if *attempt == self.attempts => {
+            (
+                Event::StepCheckpoint {
+                    attempt, progress, ..
+                },
+                S::Running,
+            ) if *attempt == self.attempts => {
                 self.checkpoint = Some(progress.clone());
             }
             (Event::StepReconciled { attempt, verdict, .. }, S::Running | S::Reconciled { .. })
@@ -155,16 +173,38 @@ impl StepRecord {
                 self.state = S::Reconciled { verdict: *verdict };
             }
             (
-                Event::StepSucceeded { attempt, output, measures, .. },
-                S::Running | S::Reconciled { verdict: Verdict::Adopt },
+                Event::StepSucceeded {
+                    attempt,
+                    output,
+                    measures,
+                    ..
+                },
+                S::Running
+                | S::Reconciled {
+                    verdict: Verdict::Adopt,
+                },
             ) if *attempt == self.attempts => {
-                self.state = S::Succeeded { output: output.clone(), measures: measures.clone() };
+                self.state = S::Succeeded {
+                    output: output.clone(),
+                    measures: measures.clone(),
+                };
                 self.ended = Some(*time);
             }
-            (Event::StepFailed { attempt, error, retry_at, .. }, S::Running) if *attempt == self.attempts => {
+            (
+                Event::StepFailed {
+                    attempt,
+                    error,
+                    retry_at,
+                    ..
+                },
+                S::Running,
+            ) if *attempt == self.attempts => {
                 self.failures += 1;
                 self.state = match retry_at {
-                    Some(retry_at) => S::Backoff { retry_at: *retry_at, error: error.clone() },
+                    Some(retry_at) => S::Backoff {
+                        retry_at: *retry_at,
+                        error: error.clone(),
+                    },
                     None => S::Failed { error: error.clone() },
                 };
                 if retry_at.is_none() {
@@ -211,13 +251,25 @@ mod tests {
     use crate::time::{Clock, SystemClock};
 
     fn started(attempt: u32) -> Event {
-        Event::StepStarted { step: StepId::plain("s"), attempt }
+        Event::StepStarted {
+            step: StepId::plain("s"),
+            attempt,
+        }
     }
     fn checkpoint(attempt: u32, progress: i64) -> Event {
-        Event::StepCheckpoint { step: StepId::plain("s"), attempt, progress: Payload::Inline(progress.into()) }
+        Event::StepCheckpoint {
+            step: StepId::plain("s"),
+            attempt,
+            progress: Payload::Inline(progress.into()),
+        }
     }
     fn reconciled(attempt: u32, verdict: Verdict) -> Event {
-        Event::StepReconciled { step: StepId::plain("s"), attempt, verdict, evidence: serde_json::Value::Null }
+        Event::StepReconciled {
+            step: StepId::plain("s"),
+            attempt,
+            verdict,
+            evidence: serde_json::Value::Null,
+        }
     }
     fn succeeded(attempt: u32) -> Event {
         Event::StepSucceeded {
@@ -229,13 +281,25 @@ mod tests {
     }
     fn failed(attempt: u32, retry_at: Option<DateTime<Utc>>) -> Event {
         let error = Failure::transient("x", "y");
-        Event::StepFailed { step: StepId::plain("s"), attempt, error, retry_at, measures: Measures::default() }
+        Event::StepFailed {
+            step: StepId::plain("s"),
+            attempt,
+            error,
+            retry_at,
+            measures: Measures::default(),
+        }
     }
     fn skipped() -> Event {
-        Event::StepSkipped { step: StepId::plain("s"), why: SkipReason::Cancelled }
+        Event::StepSkipped {
+            step: StepId::plain("s"),
+            why: SkipReason::Cancelled,
+        }
     }
     fn invalidated() -> Event {
-        Event::StepInvalidated { step: StepId::plain("s"), why: "gone".into() }
+        Event::StepInvalidated {
+            step: StepId::plain("s"),
+            why: "gone".into(),
+        }
     }
 
     /// Applies a history and returns the final state's name, or the name of the first refused event.
@@ -256,12 +320,29 @@ mod tests {
         let soon = DateTime::from_timestamp(1_800_000_000, 0);
         for (history, expect) in [
             (vec![started(1), checkpoint(1, 7), succeeded(1)], "succeeded"),
-            (vec![started(1), failed(1, soon), started(2), succeeded(2)], "succeeded"),
+            (
+                vec![started(1), failed(1, soon), started(2), succeeded(2)],
+                "succeeded",
+            ),
             (vec![started(1), failed(1, None)], "failed"),
-            (vec![started(1), reconciled(1, Verdict::Adopt), succeeded(1)], "succeeded"),
-            (vec![started(1), reconciled(1, Verdict::Redo), reconciled(1, Verdict::Redo), started(2)], "running"),
+            (
+                vec![started(1), reconciled(1, Verdict::Adopt), succeeded(1)],
+                "succeeded",
+            ),
+            (
+                vec![
+                    started(1),
+                    reconciled(1, Verdict::Redo),
+                    reconciled(1, Verdict::Redo),
+                    started(2),
+                ],
+                "running",
+            ),
             (vec![skipped()], "skipped"),
-            (vec![started(1), succeeded(1), invalidated(), started(2)], "running"),
+            (
+                vec![started(1), succeeded(1), invalidated(), started(2)],
+                "running",
+            ),
         ] {
             assert_eq!(run(&history).unwrap().state.name(), expect, "{history:?}");
         }
@@ -276,8 +357,14 @@ mod tests {
             (vec![started(1), succeeded(1), started(2)], "step_started"),
             (vec![started(1), succeeded(1), succeeded(1)], "step_succeeded"),
             (vec![started(1), succeeded(2)], "step_succeeded"),
-            (vec![started(1), reconciled(1, Verdict::Adopt), started(2)], "step_started"),
-            (vec![started(1), reconciled(1, Verdict::Redo), succeeded(1)], "step_succeeded"),
+            (
+                vec![started(1), reconciled(1, Verdict::Adopt), started(2)],
+                "step_started",
+            ),
+            (
+                vec![started(1), reconciled(1, Verdict::Redo), succeeded(1)],
+                "step_succeeded",
+            ),
             (vec![checkpoint(1, 0)], "step_checkpoint"),
             (vec![started(1), skipped()], "step_skipped"),
             (vec![invalidated()], "step_invalidated"),
@@ -300,7 +387,13 @@ mod tests {
 
     #[test]
     fn a_crash_uses_up_no_attempt_of_the_retry_policy() {
-        let record = run(&[started(1), reconciled(1, Verdict::Redo), started(2), failed(2, None)]).unwrap();
+        let record = run(&[
+            started(1),
+            reconciled(1, Verdict::Redo),
+            started(2),
+            failed(2, None),
+        ])
+        .unwrap();
         assert_eq!((record.attempts, record.failures), (2, 1));
     }
 }

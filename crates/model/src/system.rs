@@ -72,7 +72,10 @@ impl System {
 
     /// Returns a component's recovery time objective: its own, or the default of the system.
     pub fn rto(&self, component: &Component) -> Option<Duration> {
-        component.rto.or(self.objectives.default_rto).map(|period| period.0)
+        component
+            .rto
+            .or(self.objectives.default_rto)
+            .map(|period| period.0)
     }
 }
 
@@ -354,7 +357,9 @@ pub struct BadPeriod(String);
 impl FromStr for Period {
     type Err = BadPeriod;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_duration(text).map(Self).map_err(|_| BadPeriod(text.to_owned()))
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| BadPeriod(text.to_owned()))
     }
 }
 
@@ -366,6 +371,8 @@ impl Serialize for Period {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }

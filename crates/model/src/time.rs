@@ -36,10 +36,16 @@ impl Stamp {
     pub fn since(&self, earlier: &Stamp) -> Elapsed {
         if self.boot_id == earlier.boot_id {
             let nanos = self.boot_ns.saturating_sub(earlier.boot_ns);
-            return Elapsed { duration: Duration::from_nanos(nanos), clock_uncertain: false };
+            return Elapsed {
+                duration: Duration::from_nanos(nanos),
+                clock_uncertain: false,
+            };
         }
         let duration = (self.utc - earlier.utc).to_std().unwrap_or(Duration::ZERO);
-        Elapsed { duration, clock_uncertain: true }
+        Elapsed {
+            duration,
+            clock_uncertain: true,
+        }
     }
 }
 
@@ -54,12 +60,19 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the wall clock"
+    )]
     fn now(&self) -> Stamp {
         let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
         let nanos = u64::try_from(boot.tv_nsec).unwrap_or(0);
-        Stamp { utc: Utc::now(), boot_ns: seconds * 1_000_000_000 + nanos, boot_id: boot_id() }
+        Stamp {
+            utc: Utc::now(),
+            boot_ns: seconds * 1_000_000_000 + nanos,
+            boot_id: boot_id(),
+        }
     }
 }
 
@@ -82,7 +95,11 @@ pub struct ManualClock(Arc<Mutex<Stamp>>);
 impl ManualClock {
     /// Returns a clock that shows `utc` in a boot of its own.
     pub fn at(utc: DateTime<Utc>) -> Self {
-        Self(Arc::new(Mutex::new(Stamp { utc, boot_ns: 0, boot_id: Uuid::nil() })))
+        Self(Arc::new(Mutex::new(Stamp {
+            utc,
+            boot_ns: 0,
+            boot_id: Uuid::nil(),
+        })))
     }
 
     /// Moves both clocks on.
@@ -106,14 +123,34 @@ mod tests {
     #[test]
     fn a_wall_clock_that_jumps_back_does_not_change_a_duration_within_one_boot() {
         let start = SystemClock.now();
-        let later = Stamp { utc: start.utc - Duration::from_secs(86_400), boot_ns: start.boot_ns + 5_000, ..start };
-        assert_eq!(later.since(&start), Elapsed { duration: Duration::from_nanos(5_000), clock_uncertain: false });
+        let later = Stamp {
+            utc: start.utc - Duration::from_secs(86_400),
+            boot_ns: start.boot_ns + 5_000,
+            ..start
+        };
+        assert_eq!(
+            later.since(&start),
+            Elapsed {
+                duration: Duration::from_nanos(5_000),
+                clock_uncertain: false
+            }
+        );
     }
 
     #[test]
     fn across_boots_a_duration_is_uncertain_and_never_negative() {
         let start = SystemClock.now();
-        let other = Stamp { utc: start.utc - Duration::from_secs(9), boot_ns: 0, boot_id: Uuid::nil() };
-        assert_eq!(other.since(&start), Elapsed { duration: Duration::ZERO, clock_uncertain: true });
+        let other = Stamp {
+            utc: start.utc - Duration::from_secs(9),
+            boot_ns: 0,
+            boot_id: Uuid::nil(),
+        };
+        assert_eq!(
+            other.since(&start),
+            Elapsed {
+                duration: Duration::ZERO,
+                clock_uncertain: true
+            }
+        );
     }
 }

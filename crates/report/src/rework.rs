@@ -149,7 +149,10 @@ pub fn rework(evidence: &Evidence) -> Rework {
         })
         .filter(|step| !started_after(evidence, step, newest_cut))
         .count();
-    let after = evidence.records.iter().filter(|record| newest_cut > 0 && record.seq > newest_cut);
+    let after = evidence
+        .records
+        .iter()
+        .filter(|record| newest_cut > 0 && record.seq > newest_cut);
     let bytes_written_after_resume = after
         .filter_map(|record| match &record.event {
             Event::StepSucceeded { measures, .. } => measures.get("bytes_written").map(|value| bytes(*value)),

@@ -112,7 +112,10 @@ impl Bench {
         let registry = registry(Arc::clone(&site));
         let engine = self.engine(registry.clone());
         let inputs = self.inputs(&site, params);
-        let run = engine.create(self.new_run(workflow, yaml, &inputs)).await.unwrap();
+        let run = engine
+            .create(self.new_run(workflow, yaml, &inputs))
+            .await
+            .unwrap();
         self.drive(&engine, run, yaml, &inputs, &site, &registry, &Control::default())
             .await
     }

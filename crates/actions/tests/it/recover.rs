@@ -290,7 +290,11 @@ async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there
     // More entries than one window of a restore takes.
     std::fs::create_dir(bench.path("data/pages/many")).unwrap();
     for n in 0..5_000 {
-        std::fs::write(bench.path(&format!("data/pages/many/{n:04}")), format!("page {n}")).unwrap();
+        std::fs::write(
+            bench.path(&format!("data/pages/many/{n:04}")),
+            format!("page {n}"),
+        )
+        .unwrap();
     }
     bench.back_up().await;
 
@@ -298,27 +302,68 @@ async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there
     let registry = rekindle_actions::registry(site.clone());
     let control = Control::default();
     let stopping = registry.clone().map(|name, action| match name {
-        "restore" => Arc::new(StopsAtFirstWindow { action, stop: control.stop.clone() }),
+        "restore" => Arc::new(StopsAtFirstWindow {
+            action,
+            stop: control.stop.clone(),
+        }),
         _ => action,
     });
     let engine = bench.engine(stopping.clone());
     let inputs = bench.inputs(&site, json!({}));
     let run = engine.create(bench.recovery(&inputs)).await.unwrap();
-    let stopped = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &stopping, &control).await;
+    let stopped = bench
+        .drive(
+            &engine,
+            run,
+            builtin::RECOVER,
+            &inputs,
+            &site,
+            &stopping,
+            &control,
+        )
+        .await;
     assert!(matches!(stopped.ended, Ended::Interrupted(_)));
-    assert_eq!(stopped.count("step_checkpoint", "restore[pages]"), 1, "one before the stop, none in between");
+    assert_eq!(
+        stopped.count("step_checkpoint", "restore[pages]"),
+        1,
+        "one before the stop, none in between"
+    );
     assert!(!bench.path("back/pages/many/4999").exists());
 
     let engine = bench.engine(registry.clone());
     engine.adopt(run, "resumed").await.unwrap();
     let control = Control::default();
-    let resumed = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &registry, &control).await;
-    assert_eq!(resumed.state().outcome, Some(Outcome::Succeeded), "{:#?}", resumed.state().steps);
+    let resumed = bench
+        .drive(
+            &engine,
+            run,
+            builtin::RECOVER,
+            &inputs,
+            &site,
+            &registry,
+            &control,
+        )
+        .await;
+    assert_eq!(
+        resumed.state().outcome,
+        Some(Outcome::Succeeded),
+        "{:#?}",
+        resumed.state().steps
+    );
     bench.assert_restored("back");
-    assert_eq!(std::fs::read_dir(bench.path("back/pages/many")).unwrap().count(), 5_000);
+    assert_eq!(
+        std::fs::read_dir(bench.path("back/pages/many")).unwrap().count(),
+        5_000
+    );
     let pages = resumed.output("restore[pages]");
-    let (written, kept) = (pages["bytes_written"].as_u64().unwrap(), pages["bytes_kept"].as_u64().unwrap());
-    assert!(written > 0 && kept > written, "most of it is not done again: {pages:#}");
+    let (written, kept) = (
+        pages["bytes_written"].as_u64().unwrap(),
+        pages["bytes_kept"].as_u64().unwrap(),
+    );
+    assert!(
+        written > 0 && kept > written,
+        "most of it is not done again: {pages:#}"
+    );
     assert_eq!(written + kept, pages["bytes"].as_u64().unwrap());
 }
 

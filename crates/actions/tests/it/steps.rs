@@ -18,15 +18,30 @@ async fn a_command_runs_where_and_with_what_it_is_told() {
     let ran = command(r#"{run: [sh, "-c", 'echo "{\"n\": $N, \"in\": \"$(basename $PWD)\"}"'], env: {N: 7}, cwd: data/pages}"#).await;
     assert_eq!(ran.output("it"), &json!({"n": 7, "in": "pages"}));
     let ran = command(r#"{run: [echo, plain, "${{ system.system }}"]}"#).await;
-    assert_eq!(ran.output("it"), &json!({"text": "plain shop", "truncated": false}));
+    assert_eq!(
+        ran.output("it"),
+        &json!({"text": "plain shop", "truncated": false})
+    );
 }
 
 #[tokio::test]
 async fn a_command_that_fails_says_how_and_with_which_words() {
     for (with, code, words) in [
-        (r#"{run: [sh, "-c", "echo trouble >&2; exit 3"]}"#, "command_failed", "exit status: 3: trouble"),
-        ("{run: [no-such-program-anywhere]}", "command_failed", "could not be started"),
-        ("{run: [sleep, 1000], timeout: 100ms}", "timeout", "did not end within 100ms"),
+        (
+            r#"{run: [sh, "-c", "echo trouble >&2; exit 3"]}"#,
+            "command_failed",
+            "exit status: 3: trouble",
+        ),
+        (
+            "{run: [no-such-program-anywhere]}",
+            "command_failed",
+            "could not be started",
+        ),
+        (
+            "{run: [sleep, 1000], timeout: 100ms}",
+            "timeout",
+            "did not end within 100ms",
+        ),
     ] {
         let (found, message) = command(with).await.failure("it");
         assert_eq!(found, code, "{message}");
@@ -38,7 +53,8 @@ async fn a_command_that_fails_says_how_and_with_which_words() {
 async fn a_probe_that_cannot_measure_is_a_failure_with_its_last_words_and_no_verdict() {
     let system = SYSTEM.replace("echo {", "echo no database >&2; exit 4; echo {");
     let bench = Bench::new(&system);
-    let yaml = "workflow: one\ndescription: d\nsteps:\n  - id: it\n    for_each: component\n    uses: validate\n";
+    let yaml =
+        "workflow: one\ndescription: d\nsteps:\n  - id: it\n    for_each: component\n    uses: validate\n";
     let ran = bench.run("one", yaml, json!({}), Some("data")).await;
     let (code, message) = ran.failure("it[pages]");
     assert_eq!(code, "probe_failed");
@@ -48,13 +64,23 @@ async fn a_probe_that_cannot_measure_is_a_failure_with_its_last_words_and_no_ver
 
 #[tokio::test]
 async fn a_number_that_a_probe_leaves_out_is_no_data() {
-    let bench = Bench::new(&SYSTEM.replace(r#"expect: {files: ">= 2"}"#, r#"expect: {files: ">= 2", rows: "== 1"}"#));
+    let bench = Bench::new(&SYSTEM.replace(
+        r#"expect: {files: ">= 2"}"#,
+        r#"expect: {files: ">= 2", rows: "== 1"}"#,
+    ));
     let yaml = "workflow: one\ndescription: d\nsteps:\n  - id: it\n    uses: validate\n    with: {component: pages}\n";
     let ran = bench.run("one", yaml, json!({}), None).await;
     let output = ran.output("it");
-    assert_eq!(output["valid"], Value::Null, "what was measured is met, but not all was measured: {output:#}");
+    assert_eq!(
+        output["valid"],
+        Value::Null,
+        "what was measured is met, but not all was measured: {output:#}"
+    );
     assert_eq!(output["checks"][0]["ok"], true);
-    assert_eq!((&output["checks"][1]["actual"], &output["checks"][1]["ok"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&output["checks"][1]["actual"], &output["checks"][1]["ok"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 #[tokio::test]
@@ -71,7 +97,13 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
         let problems = registry.check(&name, &with);
         assert_eq!(problems.len(), 1, "{name}: {problems:?}");
         assert_eq!(problems[0].at, ["sneaky"], "{name}");
-        assert!(registry.check(&name, &Value::Null).iter().all(|problem| problem.message.contains("\"run\"")), "{name}");
+        assert!(
+            registry
+                .check(&name, &Value::Null)
+                .iter()
+                .all(|problem| problem.message.contains("\"run\"")),
+            "{name}"
+        );
     }
     let problems = registry.check("locate-set", &json!({"from": "yesterday"}));
     assert_eq!(problems[0].at, ["from"]);

@@ -45,10 +45,20 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     };
     // Without a run there is no checkpoint to keep: a second call finds what is right by looking at it.
     let recorded = |_| std::future::ready(Ok(()));
-    let report = restore(&sources, request, &ProgressSink::none(), recorded, app.signals.stop())
-        .await
-        .map_err(|error| CliError::from(rekindle_model::failure::Failure::from(error)))?;
-    let lost: Vec<_> = report.lost.iter().map(|file| json!({ "path": file.path, "size": file.size, "why": file.why })).collect();
+    let report = restore(
+        &sources,
+        request,
+        &ProgressSink::none(),
+        recorded,
+        app.signals.stop(),
+    )
+    .await
+    .map_err(|error| CliError::from(rekindle_model::failure::Failure::from(error)))?;
+    let lost: Vec<_> = report
+        .lost
+        .iter()
+        .map(|file| json!({ "path": file.path, "size": file.size, "why": file.why }))
+        .collect();
     let body = json!({
         "snapshot": snapshot, "root": root, "files": report.files, "dirs": report.dirs, "symlinks": report.symlinks,
         "bytes_total": report.bytes_total, "bytes_written": report.bytes_written, "bytes_kept": report.bytes_kept,
@@ -65,11 +75,20 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             text::bytes(report.bytes_kept),
         );
         for file in &report.lost {
-            said.push_str(&format!("LOST {} ({}): {}\n", file.path.display(), text::bytes(file.size), file.why));
+            said.push_str(&format!(
+                "LOST {} ({}): {}\n",
+                file.path.display(),
+                text::bytes(file.size),
+                file.why
+            ));
         }
         said
     })?;
-    Ok(if report.lost.is_empty() { tiers.exit() } else { Exit::DataLost })
+    Ok(if report.lost.is_empty() {
+        tiers.exit()
+    } else {
+        Exit::DataLost
+    })
 }
 
 /// Returns the snapshot whose id begins with `word` in any tier.
@@ -79,14 +98,22 @@ async fn find(tiers: &Tiers, word: &str) -> Result<SnapshotId, CliError> {
     let mut found: Vec<SnapshotId> = Vec::new();
     for (_, tier) in tiers.reachable() {
         let ids = tier.snapshots().await?;
-        found.extend(ids.into_iter().filter(|id| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix)));
+        found.extend(
+            ids.into_iter()
+                .filter(|id| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix)),
+        );
     }
     found.sort_unstable();
     found.dedup();
     let hint = "`rekindle snapshots` lists what there is";
     match found.as_slice() {
         [one] => Ok(*one),
-        [] => Err(CliError::usage(format!("there is no snapshot {word:?} in the tiers that answer")).with_hint(hint)),
-        several => Err(CliError::usage(format!("{word:?} begins {} snapshots", several.len())).with_hint(hint)),
+        [] => Err(
+            CliError::usage(format!("there is no snapshot {word:?} in the tiers that answer"))
+                .with_hint(hint),
+        ),
+        several => {
+            Err(CliError::usage(format!("{word:?} begins {} snapshots", several.len())).with_hint(hint))
+        }
     }
 }

@@ -141,3 +141,18 @@ fn a_pack_of_another_repository_or_generation_or_format_is_told_apart() {
     assert_eq!(with(16, 7), Err(ObjectFault::UnknownGeneration(7)));
     assert_eq!(with(0, 0), Err(ObjectFault::BadMagic));
 }
+
+#[test]
+fn a_chunk_that_was_sealed_under_the_wrong_id_is_refused_though_its_seal_opens() {
+    let keyring = Keyring::generate();
+    let mut builder = PackBuilder::new(keyring.repository(), keyring.newest(), PackKind::Data);
+    builder
+        .add(keyring.newest().chunk_id(b"promised"), b"delivered")
+        .unwrap();
+    let pack = builder.finish();
+    let refused = read(&keyring, pack.info.id, &pack.bytes);
+    assert!(
+        matches!(&refused, Err(ObjectFault::Malformed { why }) if why.contains("content of its id")),
+        "{refused:?}"
+    );
+}

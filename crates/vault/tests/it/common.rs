@@ -82,7 +82,10 @@ impl Tree {
     fn put(&mut self, path: &str, kind: EntryKind, content: Vec<u8>) {
         let path = TreePath::new(path.as_bytes()).unwrap();
         let (mtime_s, ctime_ns) = (START - 1000, (START - 1000) * 1_000_000_000);
-        let inode = 1 + self.entries.len() as u64;
+        let inode = match self.entries.get(&path) {
+            Some((entry, _)) => entry.inode,
+            None => 1 + self.entries.len() as u64,
+        };
         let entry = Entry {
             path: path.clone(),
             kind,

@@ -473,3 +473,21 @@ fn the_summary_counts_and_names_what_failed() {
             "failed_steps": ["a"], "failed_steps_left_out": 0 })
     );
 }
+
+#[test]
+fn a_jump_of_the_wall_clock_neither_ends_nor_prolongs_a_wait() {
+    for jump in [chrono::TimeDelta::days(1), chrono::TimeDelta::days(-1)] {
+        let (mut run, _) = Run::begun(plan(
+            1,
+            vec![PlanStep {
+                retry: retry(2),
+                ..step("a", &[])
+            }],
+        ));
+        run.fail_for_now("a");
+        run.now.utc += jump;
+        check(&run.feed(Input::Wake), &["timer a 1s"]);
+        run.pass(SECOND);
+        check(&run.feed(Input::Wake), &["started a", "start a #2"]);
+    }
+}
