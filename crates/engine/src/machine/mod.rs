@@ -273,6 +273,7 @@ impl Machine {
         debug_assert_eq!(applied, Ok(()), "{}", self.step(place).id);
         let id = &self.plan.steps[place].id;
         match &event {
+            Event::StepFailed { .. } => drop(self.failed_at.insert(place, draft.now)),
             Event::StepSucceeded { .. } => self.scope.add(&self.plan.steps[place], &value),
             Event::StepInvalidated { .. } => {
                 self.scope.remove(&self.plan.steps[place]);
