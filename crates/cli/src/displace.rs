@@ -70,6 +70,24 @@ pub(crate) async fn displace(
     Ok(())
 }
 
+/// Removes what a recovery has made and not used: the folder for displaced files, where it holds none.
+pub(crate) fn tidy(ready: &Ready, run: RunId) {
+    let Some(root) = ready.site.target_root() else {
+        return;
+    };
+    remove_empty(&aside(root, run));
+}
+
+/// Removes a folder and those below it as far as they are empty; whatever is not stays, and that is no error.
+fn remove_empty(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(folder);
+}
+
 /// Returns the files and links at a component's target, relative to `root`, and its folders, outermost first.
 pub(crate) fn standing(root: &Path, source: &Source, never: &[PathBuf]) -> Result<Standing, CliError> {
     let own: PathBuf = Path::new(source.path())

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
+use crate::displace;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::live::Live;
@@ -107,7 +108,7 @@ async fn drive(
     run: RunId,
     ready: Ready,
 ) -> Result<Exit, CliError> {
-    crate::displace::displace(app, session, &ready, run).await?;
+    displace::displace(app, session, &ready, run).await?;
     let live = Live::begin(app.printer, run, session.journal.subscribe(), engine.progress());
     let control = Control {
         stop: app.signals.stop().clone(),
@@ -130,7 +131,9 @@ async fn drive(
     }
 }
 
+/// Tells what a run has come to, and returns its exit code.
 async fn finished(app: &App, session: &Session, ready: &Ready, state: &RunState) -> Result<Exit, CliError> {
+    displace::tidy(ready, state.id);
     let evidence = session.evidence(state.id).await?;
     let cost = rework(&evidence);
     let mut body =

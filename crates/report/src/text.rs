@@ -55,11 +55,11 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>) -> String {
         uncertain(took.clock_uncertain),
         state.trigger,
         state.seq,
-        state.adoptions.len().max(1),
-        if state.adoptions.len() > 1 {
-            "processes"
-        } else {
+        state.adoptions.len() + 1,
+        if state.adoptions.is_empty() {
             "process"
+        } else {
+            "processes"
         },
     );
     if let Some(by) = &state.cancel {
@@ -225,7 +225,12 @@ pub fn recovery(found: &RecoveryTable) -> String {
             right(target(&row.rto)),
             right(rpo),
             right(rpo_target),
-            right(row.bytes.map(bytes).unwrap_or_default()),
+            right(
+                row.bytes
+                    .filter(|_| row.restored.is_some())
+                    .map(bytes)
+                    .unwrap_or_default(),
+            ),
         ]);
     }
     let mut text = table.trim_fmt();
