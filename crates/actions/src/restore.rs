@@ -110,9 +110,10 @@ impl Action for Restore {
                 evidence,
             });
         }
-        Ok(match usable(checkpoint, &job) {
-            Some(_) => Reconciled::Continue { evidence },
-            None => Reconciled::Redo { evidence },
+        // Without a checkpoint the next attempt looks at every file again, and keeps what is right.
+        Ok(match (usable(checkpoint, &job), found.bytes) {
+            (None, 0) => Reconciled::Redo { evidence },
+            (Some(_), _) | (None, _) => Reconciled::Continue { evidence },
         })
     }
 
@@ -137,7 +138,7 @@ impl Action for Restore {
             root: job.into.clone(),
             include: Vec::new(),
             checkpoint: usable(checkpoint.as_ref(), &job),
-            window: Window::default(),
+            window: window(&job.snapshot),
         };
         let report = restored(cx, &job, request).await?;
         if !report.lost.is_empty() {
@@ -148,6 +149,17 @@ impl Action for Restore {
         }
         self.tidy_up(&job).await;
         Ok(output(&job, &report))
+    }
+}
+
+/// Returns how much is restored between two looks back: an eighth of the snapshot, so that a kill costs little of
+/// a small component too, and never more than the vault's own window.
+fn window(snapshot: &Snapshot) -> Window {
+    let most = Window::default();
+    let entries = usize::try_from(snapshot.files + snapshot.dirs + snapshot.symlinks).unwrap_or(usize::MAX);
+    Window {
+        bytes: (snapshot.bytes / 8).clamp(1 << 20, most.bytes),
+        entries: (entries / 8).clamp(64, most.entries),
     }
 }
 
