@@ -39,8 +39,7 @@ async fn what_was_backed_up_and_destroyed_comes_back_whole_and_measured() {
         backup.output("snapshot[pages]")["metadata"],
         json!({"source": "files", "shape": "folder"})
     );
-    let packs = bench.path(".rekindle/spool/packs");
-    let left = std::fs::read_dir(&packs).map_or(0, Iterator::count);
+    let left = walk(&bench.path(".rekindle/spool/packs")).len();
     assert_eq!(left, 0, "what every due tier holds does not stay in the spool");
 
     std::fs::remove_dir_all(bench.path("data")).unwrap();
@@ -99,9 +98,7 @@ async fn a_tier_that_is_down_fails_its_own_steps_and_nobody_elses() {
     );
     assert_eq!(seal["rule"]["inputs"]["backup"]["complete_rate"], json!(0.0));
     assert_ne!(
-        std::fs::read_dir(bench.path(".rekindle/spool/packs"))
-            .unwrap()
-            .count(),
+        walk(&bench.path(".rekindle/spool/packs")).len(),
         0,
         "pinned for the tier"
     );
@@ -115,9 +112,7 @@ async fn a_tier_that_is_down_fails_its_own_steps_and_nobody_elses() {
         again.state().steps
     );
     assert_eq!(again.output("seal")["stored_in"], json!(["hot", "cold"]));
-    let left = std::fs::read_dir(bench.path(".rekindle/spool/packs"))
-        .unwrap()
-        .count();
+    let left = walk(&bench.path(".rekindle/spool/packs")).len();
     assert_eq!(left, 0, "once the tier has caught up nothing is pinned");
 }
 
