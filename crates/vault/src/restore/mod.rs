@@ -33,6 +33,8 @@ mod run;
 pub mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vault_tests;
 
 pub use error::RestoreError;
 pub use ground::PARTIAL_PREFIX;
