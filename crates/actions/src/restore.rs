@@ -24,7 +24,6 @@ use crate::params::{self, Field, Kind};
 use crate::put_back;
 use crate::shape::Shape;
 use crate::site::Site;
-use crate::snapshot::blocking;
 use crate::views;
 
 /// See the module's documentation.
@@ -167,41 +166,26 @@ fn window(snapshot: &Snapshot) -> Window {
 /// its goal.
 async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Result<RestoreReport, Failure> {
     // The newest checkpoint, where it is not journaled yet: a window takes a fraction of a second.
-    let newest = Arc::new(Mutex::new(None));
-    let record = {
-        let (cx, newest) = (cx.clone(), Arc::clone(&newest));
-        let (snapshot, root) = (job.snapshot.id, job.into.clone());
-        move |restored: RestoreCheckpoint| {
-            let progress = json!(Progress {
-                snapshot,
-                root: root.clone(),
-                restored
-            });
-            let (cx, newest) = (cx.clone(), Arc::clone(&newest));
-            async move {
-                let due = cx.checkpoint_due();
-                if due {
-                    cx.checkpoint(progress.clone()).await?;
-                }
-                *newest.lock().unwrap_or_else(PoisonError::into_inner) = (!due).then_some(progress);
-                Ok(())
+    let newest = Mutex::new(None);
+    let record = |restored: RestoreCheckpoint| {
+        let progress = json!(Progress {
+            snapshot: job.snapshot.id,
+            root: job.into.clone(),
+            restored
+        });
+        let newest = &newest;
+        async move {
+            let due = cx.checkpoint_due();
+            if due {
+                cx.checkpoint(progress.clone()).await?;
             }
+            *newest.lock().unwrap_or_else(PoisonError::into_inner) = (!due).then_some(progress);
+            Ok(())
         }
     };
-    // The vault's restore cannot move between threads while it waits, and is mostly file work anyway: it gets
-    // a thread of its own. Dropping this future stops it at its next look at the token.
-    let stop = cx.stop.child_token();
-    let _dropped = stop.clone().drop_guard();
-    let (tiers, sink, runtime) = (
-        job.tiers.clone(),
-        copy::progress(cx),
-        tokio::runtime::Handle::current(),
-    );
-    let report =
-        blocking(move || Ok(runtime.block_on(restore::restore(&tiers, request, &sink, record, &stop))))
-            .await?;
+    let report = restore::restore(&job.tiers, request, &copy::progress(cx), record, &cx.stop).await;
     let short = report.as_ref().map_or(true, |report| !report.lost.is_empty());
-    let unrecorded = newest.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let unrecorded = newest.into_inner().unwrap_or_else(PoisonError::into_inner);
     let recorded = match unrecorded.filter(|_| short) {
         Some(progress) => cx.checkpoint(progress).await,
         None => Ok(()),

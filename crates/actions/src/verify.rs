@@ -108,7 +108,9 @@ fn damaged(copy: &Copy, report: &VerifyReport) -> Failure {
             named.join("; ")
         ),
     )
-    .with_hint("back up again: what is damaged in one tier is not relied on; other tiers may hold it whole")
+    .with_hint(
+        "other tiers are read in its place; to make this one anew, move its folder away and back up again",
+    )
 }
 
 fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyReport) -> Output {

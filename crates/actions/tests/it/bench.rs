@@ -120,7 +120,8 @@ impl Bench {
             .await
     }
 
-    fn new_run(&self, workflow: &str, yaml: &str, inputs: &Inputs) -> NewRun {
+    /// Returns what a run is created with.
+    pub(crate) fn new_run(&self, workflow: &str, yaml: &str, inputs: &Inputs) -> NewRun {
         NewRun {
             workflow: workflow.to_owned(),
             definition: yaml.as_bytes().to_vec(),
@@ -130,11 +131,6 @@ impl Bench {
             disaster_at: None,
             disaster_at_told: false,
         }
-    }
-
-    /// Returns what a recovery is created with.
-    pub(crate) fn recovery(&self, inputs: &Inputs) -> NewRun {
-        self.new_run("recover", builtin::RECOVER, inputs)
     }
 
     /// Drives a run that exists.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::bench::{Bench, SYSTEM};
+use crate::bench::{Bench, Ran, SYSTEM};
 use rekindle_engine::{Action, Control, Ended, Output, Reconciled, StepContext};
-use rekindle_model::event::Outcome;
+use rekindle_model::event::{Event, Outcome, Record, Verdict};
 use rekindle_model::failure::Failure;
 use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::{Problem, builtin};
@@ -222,45 +222,8 @@ async fn a_component_that_is_not_as_expected_fails_with_both_numbers() {
 async fn a_recovery_that_lost_its_process_adopts_what_stands_and_writes_it_once() {
     let bench = Bench::new(SYSTEM);
     bench.back_up().await;
-
-    // One process restores everything, and dies before it can journal that it did.
-    let site = bench.site(Some("back"));
-    let registry = rekindle_actions::registry(site.clone());
-    let done = Arc::new(Semaphore::new(0));
-    let deaf = registry.clone().map(|name, action| match name {
-        "restore" => Arc::new(DiesAfter {
-            action,
-            done: Arc::clone(&done),
-        }),
-        _ => action,
-    });
-    let engine = bench.engine(deaf.clone());
-    let inputs = bench.inputs(&site, json!({}));
-    let run = engine.create(bench.recovery(&inputs)).await.unwrap();
-    let control = Control::default();
-    let killed = tokio::select! {
-        _ = bench.drive(&engine, run, builtin::RECOVER, &inputs, &site, &deaf, &control) => false,
-        _ = done.acquire_many(2) => true,
-    };
-    assert!(killed);
-    drop(engine);
-
-    let site = bench.site(Some("back"));
-    let registry = rekindle_actions::registry(site.clone());
-    let engine = bench.engine(registry.clone());
-    engine.adopt(run, "it died").await.unwrap();
-    let resumed = bench
-        .drive(
-            &engine,
-            run,
-            builtin::RECOVER,
-            &inputs,
-            &site,
-            &registry,
-            &control,
-        )
-        .await;
-    assert!(matches!(resumed.ended, Ended::Finished(_)));
+    // One process restores both components, and dies before it can journal that it did.
+    let resumed = killed_and_resumed(&bench, "recover", builtin::RECOVER, "restore", 2).await;
     assert_eq!(
         resumed.state().outcome,
         Some(Outcome::Succeeded),
@@ -277,6 +240,115 @@ async fn a_recovery_that_lost_its_process_adopts_what_stands_and_writes_it_once(
         assert_eq!(resumed.count("step_reconciled", step), 1);
         assert_eq!(resumed.output(step)["bytes_written"], json!(0));
     }
+}
+
+#[tokio::test]
+async fn a_backup_that_lost_its_process_adopts_what_was_whole_and_seals_one_set() {
+    for action in ["snapshot", "store", "seal-set"] {
+        let bench = Bench::new(SYSTEM);
+        let resumed = killed_and_resumed(&bench, "backup", builtin::BACKUP, action, 1).await;
+        assert_eq!(
+            resumed.state().outcome,
+            Some(Outcome::Succeeded),
+            "{action}: {:#?}",
+            resumed.state().steps
+        );
+        let template = if action == "seal-set" { "seal" } else { action };
+        let adopted = |record: &Record| match &record.event {
+            Event::StepReconciled {
+                step,
+                verdict: Verdict::Adopt,
+                ..
+            } => step.template() == template,
+            _ => false,
+        };
+        assert!(
+            resumed.records.iter().any(adopted),
+            "{action} is adopted where it was done"
+        );
+        let seal = resumed.output("seal");
+        assert_eq!(
+            (&seal["recovery_ready"], &seal["stored_in"]),
+            (&json!(true), &json!(["hot", "cold"]))
+        );
+        for tier in ["hot", "cold"] {
+            assert_eq!(
+                walk(&bench.path(&format!("tiers/{tier}/sets"))).len(),
+                1,
+                "{action}: one set in {tier}"
+            );
+        }
+        bench.recover("back").await;
+        bench.assert_restored("back");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_found_and_named_and_no_set_relies_on_it() {
+    let bench = Bench::new(SYSTEM);
+    bench.back_up().await;
+    for pack in walk(&bench.path("tiers/cold/packs")) {
+        let mut bytes = std::fs::read(&pack).unwrap();
+        if bytes.len() < 1_000_000 {
+            continue;
+        }
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::set_permissions(&pack, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::write(&pack, bytes).unwrap();
+    }
+    let yaml = builtin::VERIFY.replace("retry:", "retry: {max_attempts: 1} #");
+    let verified = bench.run("verify", &yaml, json!({}), None).await;
+    assert_eq!(verified.output("verify[pages,hot]")["verified"], true);
+    let (code, message) = verified.failure("verify[pages,cold]");
+    assert_eq!(code, "data_lost");
+    assert!(message.contains("deep/c.md"), "{message}");
+
+    // What has not changed is not stored again, so the next backup meets the same damaged packs.
+    let yaml = builtin::BACKUP.replace("retry:", "retry: {max_attempts: 1} #");
+    let backup = bench.run("backup", &yaml, json!({}), None).await;
+    let seal = backup.output("seal");
+    assert_eq!(seal["stored_in"], json!(["hot"]), "{seal:#}");
+    assert_eq!(
+        (&seal["all_verified"], &seal["recovery_ready"]),
+        (&json!(false), &json!(false))
+    );
+}
+
+/// Runs a workflow in a process that dies once `action` has done its work `times` times and before it could
+/// journal that, then resumes it in another.
+async fn killed_and_resumed(bench: &Bench, workflow: &str, yaml: &str, action: &str, times: u32) -> Ran {
+    let site = bench.site(Some("back"));
+    let registry = rekindle_actions::registry(Arc::clone(&site));
+    let done = Arc::new(Semaphore::new(0));
+    let dying = registry.map(|name, inner| match name == action {
+        true => Arc::new(DiesAfter {
+            action: inner,
+            done: Arc::clone(&done),
+        }),
+        false => inner,
+    });
+    let engine = bench.engine(dying.clone());
+    let inputs = bench.inputs(&site, json!({}));
+    let run = engine
+        .create(bench.new_run(workflow, yaml, &inputs))
+        .await
+        .unwrap();
+    let control = Control::default();
+    let killed = tokio::select! {
+        _ = bench.drive(&engine, run, yaml, &inputs, &site, &dying, &control) => false,
+        _ = done.acquire_many(times) => true,
+    };
+    assert!(killed, "{action} is part of {workflow}");
+    drop(engine);
+
+    let site = bench.site(Some("back"));
+    let registry = rekindle_actions::registry(Arc::clone(&site));
+    let engine = bench.engine(registry.clone());
+    engine.adopt(run, "it died").await.unwrap();
+    bench
+        .drive(&engine, run, yaml, &inputs, &site, &registry, &control)
+        .await
 }
 
 #[tokio::test]
@@ -305,7 +377,10 @@ async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there
     });
     let engine = bench.engine(stopping.clone());
     let inputs = bench.inputs(&site, json!({}));
-    let run = engine.create(bench.recovery(&inputs)).await.unwrap();
+    let run = engine
+        .create(bench.new_run("recover", builtin::RECOVER, &inputs))
+        .await
+        .unwrap();
     let stopped = bench
         .drive(
             &engine,
@@ -416,7 +491,7 @@ impl Action for DiesAfter {
 
     async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
         let output = self.action.run(cx, checkpoint).await?;
-        if output.value.get("nothing_to_restore").is_none() {
+        if !output.value["snapshot"].is_null() || !output.value["set"].is_null() {
             self.done.add_permits(1);
             std::future::pending::<()>().await;
         }
