@@ -100,10 +100,11 @@ pub(crate) async fn run(program: &Program<'_>, stop: &CancellationToken) -> Resu
         }
     };
     group.leave();
+    let (stdout, stderr) = tokio::join!(stdout.text(), stderr.text());
     Ok(Ended {
         status,
-        stdout: stdout.text().await,
-        stderr: stderr.text().await,
+        stdout,
+        stderr,
     })
 }
 
