@@ -23,7 +23,7 @@ use crate::cycle;
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest, suggest_from_all};
 use crate::plan::{Catalog, Inputs, Plan, PlanStep, Retry, RunIf};
 use crate::read::is_name;
-use crate::workflow::{RECOVERY, StepTemplate, Workflow};
+use crate::workflow::{RECOVERY, StepTemplate, Workflow, read_workflow};
 
 /// The most steps of a plan.
 const MAX_STEPS: usize = 1_000_000;
@@ -69,6 +69,25 @@ pub fn expand(
         max_parallel: workflow.max_parallel,
         steps,
     })
+}
+
+/// Returns the faults of a workflow file that [`load_workflow`](crate::load_workflow) refuses, and with them what
+/// is wrong with the loops and the actions of its whole steps: all that can be known at once.
+pub fn faults_of(
+    name: &str,
+    text: &str,
+    system: Option<&System>,
+    inputs: &Inputs,
+    catalog: &dyn Catalog,
+) -> Diagnostics {
+    let (found, workflow) = read_workflow(name, text);
+    let mut faults = found.0;
+    if let Some(workflow) = workflow {
+        check_loops(&workflow, system, inputs, &mut faults);
+        check_actions(&workflow, system, inputs, catalog, &mut faults);
+    }
+    faults.sort_by_key(|fault| (fault.line, fault.col));
+    Diagnostics(faults)
 }
 
 fn params(workflow: &Workflow, inputs: &Inputs, faults: &mut Vec<Diagnostic>) -> Map<String, Value> {

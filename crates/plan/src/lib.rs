@@ -28,7 +28,7 @@ pub mod workflow;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Problem, Severity};
-pub use expand::expand;
+pub use expand::{expand, faults_of};
 pub use plan::{Backoff, Catalog, Inputs, Plan, PlanStep, Retry, RunIf};
 pub use system::{Loaded, load_system};
 pub use workflow::{ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow};

@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Sink, SourceText, sug
 use crate::expr;
 use crate::plan::{Backoff, Retry, RunIf};
 use crate::read::{self, Fields};
-use crate::yaml::{self, Key, Node, Span};
+use crate::yaml::{self, Key, Kind, Node, Span};
 
 /// The template name of components' own recovery steps; no step of a file may have it.
 pub(crate) const RECOVERY: &str = "recovery";
@@ -158,21 +158,51 @@ pub struct StepTemplate {
 /// # Errors
 /// All faults of the file at once, each with its place.
 pub fn load_workflow(name: &str, text: &str) -> Result<Workflow, Diagnostics> {
+    match read_workflow(name, text) {
+        (found, Some(workflow)) if !found.has_errors() => Ok(workflow),
+        (found, _) => Err(found),
+    }
+}
+
+/// Reads a workflow and returns all faults of the file beside what could be made of it: of a faulty one, the
+/// steps that are whole, so that they can be judged further.
+pub(crate) fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) {
     let source = SourceText::new(name, text);
     let mut sink = Sink::new(&source);
     let root = yaml::read(text, &mut sink);
     let parts = root.as_ref().and_then(|root| workflow(root, &mut sink));
     let found = sink.finish();
-    match (root, parts) {
-        (Some(root), Some(parts)) if !found.has_errors() => Ok(Workflow {
-            name: parts.name,
-            description: parts.description,
-            params: parts.params,
-            max_parallel: parts.max_parallel,
-            steps: parts.steps,
-            origin: Arc::new(Origin { source, root }),
-        }),
-        _ => Err(found),
+    let (Some(mut root), Some(parts)) = (root, parts) else {
+        return (found, None);
+    };
+    keep_steps(&mut root, &parts.whole);
+    let workflow = Workflow {
+        name: parts.name,
+        description: parts.description,
+        params: parts.params,
+        max_parallel: parts.max_parallel,
+        steps: parts.steps,
+        origin: Arc::new(Origin { source, root }),
+    };
+    (found, Some(workflow))
+}
+
+/// Leaves the nodes of those steps only: a place among the steps is then a place among the nodes.
+fn keep_steps(root: &mut Node, whole: &[usize]) {
+    let Kind::Map(entries) = &mut root.kind else {
+        return;
+    };
+    let steps = entries.iter_mut().find(|(key, _)| key.text == "steps");
+    if let Some((
+        _,
+        Node {
+            kind: Kind::List(steps),
+            ..
+        },
+    )) = steps
+    {
+        let mut at = 0..;
+        steps.retain(|_| at.next().is_some_and(|at| whole.contains(&at)));
     }
 }
 
@@ -182,6 +212,8 @@ struct Parts {
     params: BTreeMap<String, ParamSpec>,
     max_parallel: usize,
     steps: Vec<StepTemplate>,
+    /// Where those steps stand among all nodes under `steps`.
+    whole: Vec<usize>,
 }
 
 /// Steps at once where a workflow says nothing: the smallest number that overlaps reading with writing.
@@ -204,11 +236,12 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         .unwrap_or(DEFAULT_PARALLEL);
     fields.require("steps", sink);
     let mut places = Vec::new();
-    let mut steps = Vec::new();
-    for node in fields.nodes("steps", sink) {
+    let (mut steps, mut whole) = (Vec::new(), Vec::new());
+    for (at, node) in fields.nodes("steps", sink).iter().enumerate() {
         if let Some(step) = step(node, sink) {
             places.push(node);
             steps.push(step);
+            whole.push(at);
         }
     }
     check_steps(&steps, &places, sink);
@@ -218,6 +251,7 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         params,
         max_parallel: usize::try_from(max_parallel).unwrap_or(1),
         steps,
+        whole,
     })
 }
 

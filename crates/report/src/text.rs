@@ -176,7 +176,7 @@ fn cut_off(cut: &CutOff) -> String {
         Found::Redo => "redone from the start",
     };
     let from = match (cut.verdict, cut.checkpoints) {
-        (Found::Continue, 0) => " without a checkpoint".to_owned(),
+        (Found::Continue, 0) => " from what stood there whole".to_owned(),
         (Found::Continue, 1) => " from its checkpoint".to_owned(),
         (Found::Continue, n) => format!(" from the last of its {n} checkpoints"),
         _ => String::new(),

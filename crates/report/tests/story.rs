@@ -1,7 +1,10 @@
 //! The story of one recovery, told from constructed records: two components, killed in the middle of the
 //! second restore, resumed; and of a backup whose second tier is faulty. The snapshots are what people read.
 
-#![expect(clippy::unwrap_used, reason = "what these tests construct is whole, or the test fails here")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what these tests construct is whole, or the test fails here"
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

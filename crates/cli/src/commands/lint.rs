@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rekindle_plan::{Diagnostics, Inputs, expand, load_system, load_workflow};
+use rekindle_plan::{Diagnostics, Inputs, expand, faults_of, load_system, load_workflow};
 use serde_json::json;
 
 use crate::App;
@@ -65,21 +65,23 @@ fn is_workflow(text: &str) -> bool {
 }
 
 fn check_workflow(app: &App, name: &str, text: &str) -> Result<Diagnostics, CliError> {
-    let workflow = match load_workflow(name, text) {
-        Ok(workflow) => workflow,
-        Err(faults) => return Ok(faults),
-    };
     let system = system_in_force(app)?;
+    let (loops, catalog) = (loops(&system), catalog(app, &system));
+    let Ok(workflow) = load_workflow(name, text) else {
+        let inputs = Inputs {
+            params: serde_json::Map::new(),
+            loops,
+        };
+        return Ok(faults_of(name, text, Some(&system), &inputs, &catalog));
+    };
     let inputs = Inputs {
         params: placeholders(&workflow),
-        loops: loops(&system),
+        loops,
     };
-    Ok(
-        match expand(&workflow, Some(&system), &inputs, &catalog(app, &system)) {
-            Ok(_) => Diagnostics(Vec::new()),
-            Err(faults) => faults,
-        },
-    )
+    Ok(match expand(&workflow, Some(&system), &inputs, &catalog) {
+        Ok(_) => Diagnostics(Vec::new()),
+        Err(faults) => faults,
+    })
 }
 
 fn check_system(app: &App, file: &Path, name: &str, text: &str) -> Diagnostics {
