@@ -104,7 +104,7 @@ pub fn status(findings: &Findings<'_>) -> Status {
     Status {
         system: findings.system.system.clone(),
         come_back: come_back(findings, ready, proven),
-        how_long: how_long(findings, proven),
+        how_long: how_long(findings),
         how_much: how_much(findings, ready),
         proof: proof(proven),
         interrupted: findings.interrupted.clone(),
@@ -134,10 +134,18 @@ fn come_back(
         Some(_) => "",
         None => "; a recovery from it was never tried",
     };
+    let (whole, all) = (
+        backup.table.components.iter().filter(|row| row.whole()).count(),
+        backup.table.components.len(),
+    );
+    let verified = match whole == all {
+        true => "verified in every tier".to_owned(),
+        false => format!("{whole} of {all} components verified in every tier"),
+    };
     Answer {
         verdict: Verdict::Good,
         text: format!(
-            "yes: set {} is recovery-ready and verified in every tier, {age}{tried}",
+            "yes: set {} is recovery-ready, {verified}, {age}{tried}",
             short(set)
         ),
         run: Some(backup.run),
@@ -145,31 +153,38 @@ fn come_back(
     }
 }
 
-fn how_long(findings: &Findings<'_>, proven: Option<&Proven<RecoveryTable>>) -> Answer {
-    let Some(recovery) = proven else {
-        return no_data("no recovery has been measured yet");
+/// The newest recovery of everything speaks; without one, the newest that was measured at all, and says of what.
+fn how_long(findings: &Findings<'_>) -> Answer {
+    let all = findings.system.components.len();
+    let measured = || {
+        findings
+            .recoveries
+            .iter()
+            .filter(|recovery| recovery.table.system_rto.actual.is_some())
     };
-    let rto = &recovery.table.system_rto;
-    let Some(actual) = rto.actual else {
-        return no_data("the last recovery brought back no component whole, or did not end");
+    let complete = measured().find(|recovery| recovery.table.components.len() == all);
+    let Some((recovery, actual)) = complete
+        .or_else(|| measured().next())
+        .and_then(|found| Some((found, found.table.system_rto.actual?)))
+    else {
+        return match findings.recoveries.first() {
+            None => no_data("no recovery has been measured yet"),
+            Some(_) => no_data("no recovery has brought back all that it was asked for"),
+        };
     };
-    let target = rto.target.or(findings
-        .system
-        .objectives
-        .complete_system_recovery
-        .map(|period| period.0));
+    let target = recovery.table.system_rto.target;
     let against = target
         .map(|target| format!(", target {}", crate::text::duration(target)))
         .unwrap_or_default();
+    let of = recovery.table.components.len();
     Answer {
         verdict: match target {
             Some(target) if actual > target => Verdict::Bad,
             _ => Verdict::Good,
         },
         text: format!(
-            "{} the last time, for {} components{against}",
-            crate::text::duration(actual),
-            recovery.table.components.len()
+            "{} the last time, for {of} of {all} components{against}",
+            crate::text::duration(actual)
         ),
         run: Some(recovery.run),
         figure: Some(actual),
@@ -226,10 +241,15 @@ fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
     };
     let (valid, invalid, unmeasured) = (count(Validity::Yes), count(Validity::No), count(Validity::NoData));
     Answer {
-        verdict: if invalid > 0 { Verdict::Bad } else { Verdict::Good },
+        verdict: match (valid, invalid) {
+            (_, 1..) => Verdict::Bad,
+            (0, 0) => Verdict::NoData,
+            (_, 0) => Verdict::Good,
+        },
         text: format!(
-            "recovery of {}: {valid} components valid, {invalid} not, {unmeasured} without data",
-            recovery.at.format("%Y-%m-%d %H:%M UTC")
+            "recovery of {}: {valid} of {} components valid, {invalid} not, {unmeasured} without data",
+            recovery.at.format("%Y-%m-%d %H:%M UTC"),
+            table.components.len()
         ),
         run: Some(recovery.run),
         figure: None,

@@ -1,5 +1,7 @@
 //! Projections for people: tables and sentences, without a terminal's colours unless asked for.
 
+mod tables;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -7,12 +9,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use rekindle_model::event::Verdict as Found;
 use rekindle_plan::Plan;
 
-use crate::backup::BackupTable;
 use crate::evidence::Evidence;
-use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::rework::{CutOff, Rework, rework};
-use crate::status::{Answer, Status, Verdict};
 use crate::steps::timeline;
+
+pub use tables::{backup, recovery, status};
 
 /// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.
 pub fn duration(duration: Duration) -> String {
@@ -192,228 +193,6 @@ fn cut_off(cut: &CutOff) -> String {
         "{} attempt {} was cut off and {how}{from}{kept}",
         cut.step, cut.attempt
     )
-}
-
-/// Returns a recovery's table of components.
-pub fn recovery(found: &RecoveryTable) -> String {
-    let mut table = plain();
-    table.set_header([
-        "component",
-        "restored",
-        "valid",
-        "RTO",
-        "target",
-        "RPO",
-        "target",
-        "bytes",
-    ]);
-    for row in &found.components {
-        let (rpo, rpo_target) = worst_class(row);
-        table.add_row([
-            Cell::new(&row.component),
-            Cell::new(match row.restored {
-                Some(true) => "yes",
-                Some(false) => "no",
-                None => "no data",
-            }),
-            Cell::new(match row.valid {
-                Validity::Yes => "yes",
-                Validity::No => "no",
-                Validity::NoData => "no data",
-            }),
-            right(actual(&row.rto)),
-            right(target(&row.rto)),
-            right(rpo),
-            right(rpo_target),
-            right(
-                row.bytes
-                    .filter(|_| row.restored.is_some())
-                    .map(bytes)
-                    .unwrap_or_default(),
-            ),
-        ]);
-    }
-    let mut text = table.trim_fmt();
-    let told = if found.disaster_at_told {
-        "told"
-    } else {
-        "assumed: the run's start"
-    };
-    let _ = writeln!(
-        text,
-        "\n\ndisaster at {} ({told})",
-        found.disaster_at.format("%Y-%m-%d %H:%M:%S UTC")
-    );
-    let what = found
-        .scenario
-        .as_deref()
-        .map_or("complete recovery".to_owned(), |s| format!("scenario {s}"));
-    let _ = writeln!(
-        text,
-        "{what}: RTO {}, target {}",
-        actual(&found.system_rto),
-        target(&found.system_rto)
-    );
-    if found.scenario_rpo.target.is_some() {
-        let _ = writeln!(
-            text,
-            "{what}: RPO {}, target {}",
-            actual(&found.scenario_rpo),
-            target(&found.scenario_rpo)
-        );
-    }
-    let _ = writeln!(
-        text,
-        "checks across components: {}",
-        match found.operational {
-            Some(true) => "hold",
-            Some(false) => "do not hold",
-            None => "no data",
-        }
-    );
-    for (component, error) in found
-        .components
-        .iter()
-        .filter_map(|row| Some((&row.component, row.error.as_ref()?)))
-    {
-        let _ = writeln!(text, "{component}: {error}");
-    }
-    text
-}
-
-/// The class that is nearest to its limit, or farthest beyond it, speaks for the component.
-fn worst_class(row: &ComponentRow) -> (String, String) {
-    let pressure = |objective: &Objective| match (objective.actual, objective.target) {
-        (Some(actual), Some(target)) => actual.as_secs_f64() / target.as_secs_f64().max(f64::MIN_POSITIVE),
-        _ => 0.0,
-    };
-    let worst = row
-        .rpo
-        .iter()
-        .max_by(|a, b| pressure(&a.rpo).total_cmp(&pressure(&b.rpo)));
-    worst.map_or((String::new(), String::new()), |class| {
-        (actual(&class.rpo), target(&class.rpo))
-    })
-}
-
-fn actual(objective: &Objective) -> String {
-    let Some(actual) = objective.actual else {
-        return "no data".to_owned();
-    };
-    let missed = if objective.met() == Some(false) {
-        " missed"
-    } else {
-        ""
-    };
-    format!(
-        "{}{}{missed}",
-        duration(actual),
-        uncertain(objective.clock_uncertain)
-    )
-}
-
-fn target(objective: &Objective) -> String {
-    objective.target.map_or("none".to_owned(), duration)
-}
-
-/// Returns a backup's table of components and tiers.
-pub fn backup(found: &BackupTable) -> String {
-    let mut tiers: Vec<&str> = found
-        .components
-        .iter()
-        .flat_map(|row| row.tiers.keys().map(String::as_str))
-        .collect();
-    tiers.sort_unstable();
-    tiers.dedup();
-    let mut table = plain();
-    table.set_header(
-        ["component", "bytes", "new", "files"]
-            .into_iter()
-            .chain(tiers.iter().copied()),
-    );
-    for row in &found.components {
-        let figures = [
-            row.bytes.map(bytes),
-            row.bytes_new.map(bytes),
-            row.files.map(|files| files.to_string()),
-        ];
-        let stored = tiers.iter().map(|tier| match row.tiers.get(*tier) {
-            Some(Some(true)) => "verified",
-            Some(Some(false)) => "FAULTY",
-            Some(None) => "not verified",
-            None => "",
-        });
-        let cells = figures
-            .into_iter()
-            .map(|figure| right(figure.unwrap_or_else(|| "no data".to_owned())));
-        table.add_row(
-            std::iter::once(Cell::new(&row.component))
-                .chain(cells)
-                .chain(stored.map(Cell::new)),
-        );
-    }
-    let mut text = table.trim_fmt();
-    text.push_str("\n\n");
-    for error in found.components.iter().filter_map(|row| row.error.as_ref()) {
-        let _ = writeln!(text, "{error}");
-    }
-    let whole = found.components.iter().filter(|row| row.whole()).count();
-    let _ = write!(
-        text,
-        "{whole} of {} components stored and verified",
-        found.components.len()
-    );
-    if let Some(took) = found.duration {
-        let _ = write!(text, " in {}", duration(took));
-    }
-    text.push('\n');
-    if let Some(set) = &found.set {
-        let ready = match found.recovery_ready {
-            Some(true) => "recovery-ready",
-            Some(false) => "NOT recovery-ready",
-            None => "not judged",
-        };
-        let rule = found
-            .rule
-            .as_ref()
-            .map(|rule| format!(" ({rule})"))
-            .unwrap_or_default();
-        let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
-    }
-    text
-}
-
-/// Returns the four answers.
-pub fn status(status: &Status) -> String {
-    let mut text = format!("{}\n\n", status.system);
-    for (question, answer) in [
-        ("Can we come back?", &status.come_back),
-        ("How long will it take?", &status.how_long),
-        ("How much will we lose?", &status.how_much),
-        ("Where is the proof?", &status.proof),
-    ] {
-        text.push_str(&answered(question, answer));
-    }
-    for run in &status.interrupted {
-        let _ = writeln!(text, "\ninterrupted: run {run}");
-    }
-    if !status.next.is_empty() {
-        text.push_str("\nnext:\n");
-        status.next.iter().for_each(|command| {
-            let _ = writeln!(text, "  {command}");
-        });
-    }
-    text
-}
-
-fn answered(question: &str, answer: &Answer) -> String {
-    let mark = match answer.verdict {
-        Verdict::Good => "✓",
-        Verdict::Bad => "✗",
-        Verdict::NoData => "?",
-    };
-    let run = answer.run.map(|run| format!("  [run {run}]")).unwrap_or_default();
-    format!("{mark} {question:<24}{}{run}\n", answer.text)
 }
 
 fn uncertain(uncertain: bool) -> &'static str {

@@ -1,0 +1,184 @@
+//! The story of one recovery, told from constructed records: two components, killed in the middle of the
+//! second restore, resumed; and of a backup whose second tier is faulty. The snapshots are what people read.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what these tests construct is whole, or the test fails here"
+)]
+
+mod pen;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rekindle_model::event::Verdict;
+use rekindle_plan::builtin;
+use rekindle_report::Evidence;
+use rekindle_report::backup::backup_table;
+use rekindle_report::recovery::{Validity, recovery_table};
+use rekindle_report::rework::rework;
+use rekindle_report::status::{Findings, Proven, status};
+use rekindle_report::{steps, text};
+
+use pen::*;
+
+#[test]
+fn show_makes_obvious_what_was_continued_after_a_kill() {
+    let evidence = killed_and_resumed(false);
+    insta::assert_snapshot!(text::run(&evidence, Some(&plan(builtin::RECOVER, &RECOVERED))));
+}
+
+#[test]
+fn a_recovery_is_judged_component_by_component() {
+    let evidence = killed_and_resumed(false);
+    let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());
+    insta::assert_snapshot!(text::recovery(&table));
+    // 10 s before the run, then 0.5 + 3 + 0.7 s: the interruption does not touch what was valid before it.
+    assert_eq!(
+        table.components[0].rto.actual,
+        Some(Duration::from_millis(14_200))
+    );
+    // 10 + 0.5 + 3 + 0.7 + 16 + 40 + 0.01 + 5 + 1 s, against 30 s: interruptions count.
+    assert_eq!(
+        table.components[1].rto.actual,
+        Some(Duration::from_millis(76_210))
+    );
+    assert_eq!(table.components[1].rto.met(), Some(false));
+    assert_eq!(table.components[2].valid, Validity::NoData);
+    assert_eq!(table.missed(), ["RTO of images"]);
+}
+
+#[test]
+fn a_figure_that_spans_a_reboot_says_so() {
+    let evidence = killed_and_resumed(true);
+    let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());
+    let uncertain: Vec<bool> = table
+        .components
+        .iter()
+        .map(|row| row.rto.clock_uncertain)
+        .collect();
+    assert_eq!(
+        uncertain,
+        [false, true, true],
+        "only what was valid before the reboot is certain"
+    );
+    assert!(table.system_rto.clock_uncertain);
+}
+
+#[test]
+fn rework_counts_what_was_not_done_again() {
+    let cost = rework(&killed_and_resumed(false));
+    assert_eq!(
+        cost.interruptions.len(),
+        1,
+        "a run is created without an adoption"
+    );
+    assert_eq!(cost.kept, 3, "locate, restore[orders] and validate[orders]");
+    assert_eq!(
+        (cost.bytes_not_redone, cost.bytes_written_after_resume),
+        (7_000_000, 3_000_000)
+    );
+    assert_eq!(cost.cut_off.len(), 1);
+    assert_eq!(
+        (cost.cut_off[0].verdict, cost.cut_off[0].checkpoints),
+        (Verdict::Continue, 2)
+    );
+    assert!(!cost.ran_once.contains(&"restore[images]".into()));
+    assert_eq!(cost.ran_once.len(), 7);
+}
+
+#[test]
+fn a_component_that_did_not_end_has_no_rto() {
+    let mut evidence = killed_and_resumed(false);
+    evidence.records.truncate(11);
+    let evidence = Evidence::new(evidence.records, BTreeMap::new()).unwrap();
+    let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());
+    assert_eq!(table.components[1].rto.actual, None);
+    assert_eq!(table.components[1].valid, Validity::NoData);
+    assert_eq!(table.system_rto.actual, None);
+}
+
+#[test]
+fn a_backup_shows_each_tier_of_each_component() {
+    let table = backup_table(&backed_up(), &plan(builtin::BACKUP, &["orders", "images"]));
+    insta::assert_snapshot!(text::backup(&table));
+    assert!(table.components[0].whole() && !table.components[1].whole());
+}
+
+#[test]
+fn show_tells_each_failure_once_and_what_was_skipped_for_it() {
+    let evidence = backed_up();
+    insta::assert_snapshot!(text::steps(
+        &evidence,
+        Some(&plan(builtin::BACKUP, &["orders", "images"]))
+    ));
+    let rows = steps::timeline(&evidence, None);
+    assert_eq!(
+        rows.len(),
+        11,
+        "without a plan, the steps that an event has named"
+    );
+}
+
+#[test]
+fn the_four_answers_name_the_run_that_proves_them() {
+    let plan_of = |yaml, components: &[&str]| plan(yaml, components);
+    let system = system();
+    let recovered = killed_and_resumed(false);
+    let at = recovered.state.updated.utc;
+    let mut ready = backup_table(&backed_up(), &plan_of(builtin::BACKUP, &["orders", "images"]));
+    ready.recovery_ready = Some(true);
+    let backups = [Proven {
+        run: recovered.state.id,
+        at,
+        table: ready,
+    }];
+    let recoveries = [Proven {
+        run: recovered.state.id,
+        at,
+        table: recovery_table(&recovered, &plan_of(builtin::RECOVER, &RECOVERED), &system),
+    }];
+    let now = at + Duration::from_secs(600);
+    let findings = Findings {
+        system: &system,
+        backups: &backups,
+        recoveries: &recoveries,
+        interrupted: vec![recovered.state.id],
+        now,
+    };
+    insta::assert_snapshot!("proven", text::status(&status(&findings)));
+    let nothing = Findings {
+        system: &system,
+        backups: &[],
+        recoveries: &[],
+        interrupted: Vec::new(),
+        now,
+    };
+    insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing)));
+}
+
+#[test]
+fn durations_and_bytes_are_short() {
+    for (millis, expect) in [
+        (0, "0 ms"),
+        (830, "830 ms"),
+        (12_490, "12.4 s"),
+        (59_999, "59.9 s"),
+        (200_000, "3m 20s"),
+        (600_000, "10m"),
+        (7_200_000, "2h"),
+        (7_500_000, "2h 05m"),
+        (273_600_000, "3d 4h"),
+    ] {
+        assert_eq!(text::duration(Duration::from_millis(millis)), expect);
+    }
+    for (bytes, expect) in [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_500, "1.5 kB"),
+        (40_000_000, "40.0 MB"),
+        (2_340_000_000, "2.3 GB"),
+    ] {
+        assert_eq!(text::bytes(bytes), expect);
+    }
+}
