@@ -30,10 +30,11 @@ pub fn judge(history: &[Value], effects: &str) -> Result<(), String> {
                 }
                 started.insert((step, attempt));
             }
+            Some("step_succeeded") if successes.contains_key(&step) => {
+                return Err(format!("{step} has two successes"));
+            }
             Some("step_succeeded") => {
-                if successes.insert(step.clone(), attempt).is_some() {
-                    return Err(format!("{step} has two successes"));
-                }
+                successes.insert(step, attempt);
             }
             Some("step_invalidated") => {
                 successes.remove(&step);

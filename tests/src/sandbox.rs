@@ -1,5 +1,10 @@
 //! A La Factoria system with its workspace and tiers in a temporary folder, to run the product in.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a sandbox that cannot be made is a failed test"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
