@@ -8,6 +8,8 @@
 //!
 //! `REKINDLE_CRASH_STRIDE=N` takes every N-th boundary only, for a quick look.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 use std::path::Path;
 
 use rekindle_tests::effects;

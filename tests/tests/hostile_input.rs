@@ -1,5 +1,7 @@
 //! Bad input gets a typed error that says what to do, the right exit code, and nothing is lost.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
