@@ -9,6 +9,7 @@
 //! `REKINDLE_CRASH_STRIDE=N` takes every N-th boundary only, for a quick look.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::print_stderr, reason = "how many cases ran is part of the result")]
 
 use std::path::Path;
 
