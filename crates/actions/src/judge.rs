@@ -107,6 +107,7 @@ mod tests {
             probe: "command".into(),
             run: vec![],
             timeout: None,
+            reads: vec![],
             expect,
         }
     }

@@ -1,21 +1,25 @@
 //! Probes: how the numbers about a living system are measured.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::system::{Component, Probe};
+use rekindle_model::system::{Component, Probe, Source, System};
 use serde_json::{Value, json};
 
 use crate::judge::{self, Check, Numbers};
 use crate::process::{self, Program};
 use crate::site::Site;
+use crate::views::Fared;
 
 /// Runs probes in one step.
 pub(crate) struct Prober<'a> {
     cx: &'a StepContext,
     scope: Value,
     cwd: PathBuf,
+    /// What is measured stands here.
+    root: PathBuf,
 }
 
 impl<'a> Prober<'a> {
@@ -42,7 +46,27 @@ impl<'a> Prober<'a> {
             cx,
             scope,
             cwd: site.system_dir().to_path_buf(),
+            root,
         }
+    }
+
+    /// Returns a component that the probe reads, whose data is not there and which this run does not recover.
+    pub(crate) fn absent<'p>(
+        &self,
+        system: &System,
+        probe: &'p Probe,
+        fared: &BTreeMap<String, Fared>,
+    ) -> Option<&'p str> {
+        probe.reads.iter().map(String::as_str).find(|name| {
+            let source = system
+                .component(name)
+                .and_then(|(_, component)| component.source.as_ref());
+            let gone = source
+                .is_some_and(|source| !places(source).iter().any(|place| self.root.join(place).exists()));
+            gone && system
+                .component(name)
+                .is_some_and(|(own, _)| !fared.contains_key(own))
+        })
     }
 
     /// Measures the probe's numbers.
@@ -100,4 +124,30 @@ pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
         format!("{what} is not valid: {}", judge::missed(checks)),
     )
     .with_hint("the numbers are in the step's last checkpoint: `rekindle history`")
+}
+
+/// Returns where a source's data stands, below the root: its path, or what its globs have before their first
+/// wildcard.
+fn places(source: &Source) -> Vec<PathBuf> {
+    let path = Path::new(source.path());
+    match source {
+        Source::Files { include, .. } if !include.is_empty() => {
+            let literal = |glob: &String| {
+                Path::new(glob)
+                    .components()
+                    .take_while(|part| !has_wildcard(part.as_os_str()))
+                    .collect::<PathBuf>()
+            };
+            include
+                .iter()
+                .map(literal)
+                .map(|place| path.join(place))
+                .collect()
+        }
+        Source::Files { .. } | Source::Sqlite { .. } => vec![path.to_owned()],
+    }
+}
+
+fn has_wildcard(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().contains(['*', '?', '[', '{'])
 }

@@ -51,9 +51,17 @@ impl Action for SystemIntegrity {
         let mut checks = Vec::new();
         let mut measures = Measures::new();
         let mut unmeasured = serde_json::Map::new();
+        let fared = views::fared(&cx.steps, system.components.keys());
         for probe in &system.integrity {
             // One probe that cannot measure leaves its own checks without data, and says why.
-            let numbers = match prober.measure(probe).await {
+            let measured = match prober.absent(system, probe, &fared) {
+                Some(component) => Err(Failure::permanent(
+                    "probe_failed",
+                    format!("component {component} is not there, and this run does not bring it back"),
+                )),
+                None => prober.measure(probe).await,
+            };
+            let numbers = match measured {
                 Ok(numbers) => numbers,
                 Err(failure) if failure.code == "probe_failed" || failure.code == "timeout" => {
                     unmeasured.insert(judge::name(probe).to_owned(), json!(failure.message));
@@ -65,7 +73,6 @@ impl Action for SystemIntegrity {
             measures.extend(numbers);
         }
         let operational = judge::verdict(&checks);
-        let fared = views::fared(&cx.steps, system.components.keys());
         let success_rate = views::success_rate(&fared);
         let skew_ms = views::located(&cx.steps).map(|located| located.skew_ms);
         let inputs = json!({

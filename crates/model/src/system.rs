@@ -191,6 +191,10 @@ pub struct Probe {
     /// How long it may take.
     #[serde(default)]
     pub timeout: Option<Period>,
+    /// Components whose data it reads. A check across components that reads one which is not there, in a run
+    /// that does not bring it back, has *no data*.
+    #[serde(default)]
+    pub reads: Vec<String>,
     /// What each measured number must be; a number that the probe does not print is *no data*.
     #[serde(default)]
     pub expect: BTreeMap<String, Expect>,

@@ -308,7 +308,7 @@ fn probe(node: &Node, sink: &mut Sink<'_>) -> Option<Probe> {
     let fields = Fields::open(
         node,
         "a probe",
-        &["name", "probe", "run", "timeout", "expect"],
+        &["name", "probe", "run", "timeout", "reads", "expect"],
         sink,
     )?;
     let kind_node = fields.require("probe", sink)?;
@@ -337,6 +337,7 @@ fn probe(node: &Node, sink: &mut Sink<'_>) -> Option<Probe> {
         probe: kind,
         run: fields.texts("run", sink),
         timeout: fields.parse("timeout", sink),
+        reads: fields.texts("reads", sink),
         expect: fields.named("expect", sink, |node, _, sink| read::parse::<Expect>(node, sink)),
     })
 }
@@ -480,6 +481,9 @@ fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
             }
             names.insert(alias);
         }
+    }
+    for node in at(&["integrity"]).map(read::items).unwrap_or_default() {
+        read::check_known(node.child("reads"), "component", &names, sink);
     }
     let levels = system.impact_levels.keys().map(String::as_str).collect();
     let classes = system.data_classes.keys().map(String::as_str).collect();
