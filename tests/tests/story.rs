@@ -1,5 +1,7 @@
 //! The story of the README, as a user would live it: the demo, and a recovery killed at about 70 %.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
