@@ -71,63 +71,70 @@ fn expect_same(case: &str, expect: &Tree, found: &Tree) {
     );
 }
 
-/// The boundaries of one kind that a shard takes, and how many cases that is.
-fn each_boundary(total: u64, shard: u64, mut case: impl FnMut(u64)) -> u64 {
+/// Takes a shard's share of the boundaries of one kind and returns how many kills there were. `case` says whether
+/// the command died: parallel steps may share appends in another way than when they were counted, so that there is
+/// a boundary less, but not many.
+fn each_boundary(total: u64, shard: u64, mut case: impl FnMut(u64) -> bool) -> u64 {
     assert!(
         total > 10,
         "a command with {total} boundaries is not the one that this test is about"
     );
-    let mut cases = 0;
+    let (mut cases, mut kills) = (0, 0);
     for number in (1..=total)
         .filter(|number| number % SHARDS == shard)
         .step_by(stride() as usize)
     {
-        case(number);
+        kills += u64::from(case(number));
         cases += 1;
     }
-    cases
+    assert!(
+        kills * 10 >= cases * 9,
+        "only {kills} of {cases} cases were killed"
+    );
+    kills
 }
 
 fn backup_killed(place: Place, shard: u64) {
-    let fresh = Sandbox::new(BINARY, la_factoria(), SIZE);
+    let fresh = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
     let undisturbed = fresh.fork();
     let total = undisturbed.count(&["backup"])(place);
     undisturbed.ok(&["recover", "--to", "out"]);
     let expect = recovered(&undisturbed, "out");
-    let cases = each_boundary(total, shard, |number| {
+    let kills = each_boundary(total, shard, |number| {
         let case = format!("backup killed {} {number} of {total}", place.name());
         let sandbox = fresh.fork();
-        // Parallel steps may share appends in another way, so that there is one boundary less this time.
-        sandbox.killed(&["backup"], place, number);
+        let killed = sandbox.killed(&["backup"], place, number);
         resume(&sandbox, &["backup"]);
         judge(&sandbox, &case);
         sandbox.ok(&["recover", "--to", "out"]);
         expect_same(&case, &expect, &recovered(&sandbox, "out"));
+        killed
     });
     eprintln!(
-        "backup, {} boundaries of kind {}, shard {shard}: {cases} kills",
+        "backup, {} boundaries of kind {}, shard {shard}: {kills} kills",
         total,
         place.name()
     );
 }
 
 fn recovery_killed(place: Place, shard: u64) {
-    let backed_up = Sandbox::new(BINARY, la_factoria(), SIZE);
+    let backed_up = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
     backed_up.ok(&["backup"]);
     let args = ["recover", "--to", "out"];
     let undisturbed = backed_up.fork();
     let total = undisturbed.count(&args)(place);
     let expect = recovered(&undisturbed, "out");
-    let cases = each_boundary(total, shard, |number| {
+    let kills = each_boundary(total, shard, |number| {
         let case = format!("recovery killed {} {number} of {total}", place.name());
         let sandbox = backed_up.fork();
-        sandbox.killed(&args, place, number);
+        let killed = sandbox.killed(&args, place, number);
         resume(&sandbox, &args);
         judge(&sandbox, &case);
         expect_same(&case, &expect, &recovered(&sandbox, "out"));
+        killed
     });
     eprintln!(
-        "recovery, {} boundaries of kind {}, shard {shard}: {cases} kills",
+        "recovery, {} boundaries of kind {}, shard {shard}: {kills} kills",
         total,
         place.name()
     );
