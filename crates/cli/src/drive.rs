@@ -5,8 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use rekindle_engine::{Control, Ended, Engine, NewRun};
 use rekindle_model::event::Worker;
-use rekindle_model::id::RunId;
+use rekindle_model::id::{RunId, StepId};
 use rekindle_model::run::RunState;
+use rekindle_model::step::StepState;
 use rekindle_report::backup::backup_table;
 use rekindle_report::recovery::recovery_table;
 use rekindle_report::rework::rework;
@@ -121,14 +122,25 @@ async fn drive(
     match ended? {
         Ended::Finished(state) => finished(app, session, &ready, &state).await,
         Ended::Interrupted(state) => {
+            let waiting = waiting(&state);
             let body = json!({ "run": run, "workflow": state.workflow, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
-                "resume": format!("rekindle resume {run}") });
+                "waiting": waiting, "resume": format!("rekindle resume {run}") });
             app.printer.data(&body, || {
-                format!("run {run} is interrupted and resumable; nothing that is journaled runs again\n  rekindle resume {run}")
+                let because: String = waiting.iter().map(|(step, why)| format!("{step} waits: {why}\n")).collect();
+                format!("{because}run {run} is interrupted and resumable; nothing that is journaled runs again\n  rekindle resume {run}")
             })?;
             Ok(Exit::Interrupted)
         }
     }
+}
+
+/// Returns the steps that wait for another attempt, with what the last one failed of.
+fn waiting(state: &RunState) -> Vec<(&StepId, String)> {
+    let of = |(step, record): (_, &rekindle_model::step::StepRecord)| match &record.state {
+        StepState::Backoff { error, .. } => Some((step, error.message.clone())),
+        _ => None,
+    };
+    state.steps.iter().filter_map(of).collect()
 }
 
 /// Tells what a run has come to, and returns its exit code.

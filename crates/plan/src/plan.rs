@@ -98,6 +98,9 @@ pub struct Retry {
     pub backoff: Backoff,
     /// Failure codes after which no attempt follows.
     pub non_retryable: Vec<String>,
+    /// Failure codes that no attempt mends but a person can, such as `disk_full`: once the attempts are used up
+    /// the run is interrupted, resumable, instead of going on without the step.
+    pub interrupt_on: Vec<String>,
 }
 
 impl Default for Retry {
@@ -107,6 +110,7 @@ impl Default for Retry {
             max_attempts: 1,
             backoff: Backoff::default(),
             non_retryable: Vec::new(),
+            interrupt_on: Vec::new(),
         }
     }
 }

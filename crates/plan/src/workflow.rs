@@ -400,7 +400,7 @@ fn retry(node: &Node, sink: &mut Sink<'_>) -> Retry {
     let Some(fields) = Fields::open(
         node,
         "`retry`",
-        &["max_attempts", "backoff", "non_retryable"],
+        &["max_attempts", "backoff", "non_retryable", "interrupt_on"],
         sink,
     ) else {
         return Retry::default();
@@ -413,6 +413,7 @@ fn retry(node: &Node, sink: &mut Sink<'_>) -> Retry {
             .map(|node| backoff(node, sink))
             .unwrap_or_default(),
         non_retryable: fields.texts("non_retryable", sink),
+        interrupt_on: fields.texts("interrupt_on", sink),
     }
 }
 

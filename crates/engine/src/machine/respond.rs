@@ -140,6 +140,13 @@ impl Machine {
             Phase::Cancelling => None,
             _ => retry::wait(&step.retry, &error, failures, self.state.id, &step.id),
         };
+        let interruption = match (wait, self.phase) {
+            (None, Phase::Going | Phase::Stopping) => {
+                retry::interruption(&step.retry, &error, failures, self.state.id, &step.id)
+            }
+            _ => None,
+        };
+        let wait = wait.or(interruption);
         let retry_at = wait.map(|wait| retry::ends_at(&draft.now, wait));
         let error = payload::fit_failure(error);
         let step = step.id.clone();
@@ -151,6 +158,9 @@ impl Machine {
             measures: Default::default(),
         };
         self.push(draft, place, event, Value::Null);
+        if interruption.is_some() && self.phase == Phase::Going {
+            self.turn(draft, Phase::Stopping, StopWhy::Stop);
+        }
     }
 
     fn timeout(&self, place: usize) -> Failure {

@@ -28,6 +28,19 @@ pub(super) fn wait(
     again.then(|| backoff(&retry.backoff, failures, sway(run, step, failures)))
 }
 
+/// Returns how long to wait at least before the attempt that follows an interruption, where the policy wants the run
+/// interrupted by this failure. The person who resumes the run may do so at once.
+pub(super) fn interruption(
+    retry: &Retry,
+    failure: &Failure,
+    failures: u32,
+    run: RunId,
+    step: &StepId,
+) -> Option<Duration> {
+    let wanted = retry.interrupt_on.contains(&failure.code);
+    wanted.then(|| backoff(&retry.backoff, failures.min(1), sway(run, step, failures)))
+}
+
 /// Returns the wait after the n-th failure. `sway` is from -1 to 1.
 fn backoff(backoff: &Backoff, failures: u32, sway: f64) -> Duration {
     let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
@@ -124,6 +137,7 @@ mod tests {
             max_attempts: 3,
             backoff: policy(0.0),
             non_retryable: vec!["data_lost".to_owned()],
+            interrupt_on: Vec::new(),
         };
         let again = |failure: &Failure, failures| {
             wait(&retry, failure, failures, RunId(Uuid::nil()), &StepId::plain("s")).is_some()

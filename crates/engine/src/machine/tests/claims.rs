@@ -250,6 +250,30 @@ fn a_failed_attempt_is_followed_by_others_until_the_policy_ends() {
 }
 
 #[test]
+fn a_failure_that_only_a_person_can_mend_interrupts_the_run_once_the_attempts_are_used_up() {
+    let a = PlanStep {
+        retry: Retry {
+            interrupt_on: vec!["busy".to_owned()],
+            ..retry(2)
+        },
+        ..step("a", &[])
+    };
+    let (mut run, _) = Run::begun(plan(2, vec![a, step("b", &["a"]), step("c", &[])]));
+    check(&run.fail_for_now("a"), &["failed a", "timer a 1s"]);
+    run.pass(SECOND);
+    check(&run.feed(Input::Wake), &["started a", "start a #2"]);
+    check(&run.fail_for_now("a"), &["failed a", "cancel c"]);
+    check(&run.end("c", Ending::Dropped), &["interrupt"]);
+    assert_eq!(run.states(), ["backoff", "pending", "running"]);
+    run.pass(SECOND);
+    check(
+        &run.crash_and_begin(),
+        &["started a", "start a #3", "reconcile c #1"],
+    );
+    check(&run.succeed("a"), &["succeeded a, started b", "start b #1"]);
+}
+
+#[test]
 fn a_step_that_waits_for_its_next_attempt_takes_no_slot() {
     let a = PlanStep {
         retry: retry(2),

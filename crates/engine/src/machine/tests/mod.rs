@@ -55,6 +55,7 @@ fn retry(max_attempts: u32) -> Retry {
         max_attempts,
         backoff,
         non_retryable: Vec::new(),
+        interrupt_on: Vec::new(),
     }
 }
 
