@@ -122,7 +122,10 @@ fn a_key_of_another_vault_is_refused() {
     sandbox.ok(&["backup"]);
     fs::remove_dir_all(sandbox.path(".rekindle")).expect("lose the workspace");
     fs::remove_dir_all(sandbox.path("config")).expect("lose the key");
+    // A new key can only be made while the vault is out of sight.
+    fs::rename(sandbox.path("tiers"), sandbox.path("unmounted")).expect("take the tiers away");
     sandbox.ok(&["init", "--kit", "other-kit.txt"]);
+    fs::rename(sandbox.path("unmounted"), sandbox.path("tiers")).expect("bring them back");
     let (code, said) = sandbox.code(&["backup"]);
     assert_ne!(code, 0, "{said}");
     assert!(said.contains("near"), "the tier is not named: {said}");

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::kit;
 use crate::prompt;
 use crate::workspace::Workspace;
 
@@ -55,6 +56,24 @@ pub enum UnlockBy {
     Passphrase,
 }
 
+/// Where a workspace's key comes from.
+pub(crate) enum Origin {
+    /// It is made, and protected by this passphrase or else by the identity in the config folder.
+    New {
+        /// The passphrase.
+        passphrase: Option<String>,
+    },
+    /// A tier holds it.
+    Tier {
+        /// The keyring.
+        keyring: Arc<Keyring>,
+        /// The keyring as the tier holds it.
+        wrapped: Vec<u8>,
+        /// What opened it.
+        unlock: UnlockBy,
+    },
+}
+
 /// A workspace's key, opened.
 pub struct OpenKey {
     /// The keyring.
@@ -83,17 +102,48 @@ pub(crate) fn config_dir() -> Result<PathBuf, CliError> {
 }
 
 /// Returns the identity in `config_dir`, making one where there is none.
-pub(crate) fn identity(config_dir: &Path) -> Result<Identity, CliError> {
+fn identity(config_dir: &Path) -> Result<Identity, CliError> {
     let path = identity_file(config_dir);
-    if path.exists() {
-        return read_identity(config_dir);
+    if path.exists()
+        && let Some(identity) = read_identities(config_dir)?.into_iter().next()
+    {
+        return Ok(identity);
     }
     let identity = Identity::generate();
     write_secret(&path, identity_text(&identity).as_bytes())?;
     Ok(identity)
 }
 
-fn read_identity(config_dir: &Path) -> Result<Identity, CliError> {
+/// Returns the identities in the config folder, none where there is none yet.
+pub(crate) fn own_identities() -> Result<Vec<Identity>, CliError> {
+    let dir = config_dir()?;
+    match identity_file(&dir).exists() {
+        true => read_identities(&dir),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Adds an identity to those in the config folder, unless it is there already.
+pub(crate) fn keep_identity(identity: &Identity) -> Result<(), CliError> {
+    let dir = config_dir()?;
+    let own = own_identities()?;
+    if own.iter().any(|own| own.to_string() == identity.to_string()) {
+        return Ok(());
+    }
+    let path = identity_file(&dir);
+    let mut text = match own.is_empty() {
+        true => String::new(),
+        false => std::fs::read_to_string(&path)
+            .map_err(|error| CliError::io(format_args!("read {}", path.display()), &error))?,
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(&identity_text(identity));
+    write_secret(&path, text.as_bytes())
+}
+
+fn read_identities(config_dir: &Path) -> Result<Vec<Identity>, CliError> {
     let path = identity_file(config_dir);
     let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => CliError::new(
@@ -102,16 +152,12 @@ fn read_identity(config_dir: &Path) -> Result<Identity, CliError> {
             format!("there is no identity at {}", path.display()),
         )
         .with_hint(format!(
-            "copy it from the recovery kit, or name its folder with {CONFIG_DIR_VAR}"
+            "`rekindle init --from-kit FILE` puts back the one of the recovery kit; {CONFIG_DIR_VAR} names another folder"
         )),
         _ => CliError::io(format_args!("read {}", path.display()), &error),
     })?;
-    let secret = text
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !line.starts_with('#'));
-    Identity::parse(secret.unwrap_or_default()).map_err(|error| {
-        CliError::from(error).with_hint(format!("{} should hold one age identity", path.display()))
+    kit::identities(&text).map_err(|error| {
+        CliError::from(error).with_hint(format!("{} should hold one age identity a line", path.display()))
     })
 }
 
@@ -126,22 +172,29 @@ fn identity_text(identity: &Identity) -> String {
     )
 }
 
-/// Makes the keyring of a workspace that has none and returns it; keeps and returns the one that it has.
+/// Gives a workspace that has no key the one of `origin`, and returns what it pins.
 pub(crate) fn establish(
     workspace: &Workspace,
-    passphrase: Option<&str>,
+    origin: Origin,
     now: DateTime<Utc>,
-) -> Result<(Pinned, bool), CliError> {
-    if pinned_file(workspace).exists() {
-        return Ok((pinned(workspace)?, false));
-    }
-    let keyring = Keyring::generate();
-    let (wrapped, unlock) = match passphrase {
-        Some(passphrase) => (keyring.wrap_with_passphrase(passphrase), UnlockBy::Passphrase),
-        None => (
-            keyring.wrap_to(&[identity(&config_dir()?)?.recipient()]),
-            UnlockBy::Identity,
-        ),
+) -> Result<Pinned, CliError> {
+    let (keyring, wrapped, unlock) = match origin {
+        Origin::New { passphrase } => {
+            let keyring = Arc::new(Keyring::generate());
+            let (wrapped, unlock) = match passphrase {
+                Some(passphrase) => (keyring.wrap_with_passphrase(&passphrase)?, UnlockBy::Passphrase),
+                None => (
+                    keyring.wrap_to(&[identity(&config_dir()?)?.recipient()])?,
+                    UnlockBy::Identity,
+                ),
+            };
+            (keyring, wrapped, unlock)
+        }
+        Origin::Tier {
+            keyring,
+            wrapped,
+            unlock,
+        } => (keyring, wrapped, unlock),
     };
     let pinned = Pinned {
         fingerprint: keyring.fingerprint(),
@@ -158,17 +211,16 @@ pub(crate) fn establish(
         kit_exported: None,
     };
     // The keyring before what pins it: a crash in between leaves a workspace that begins again.
-    write_secret(&wrapped_file(workspace), &wrapped.map_err(CliError::from)?)?;
+    write_secret(&wrapped_file(workspace), &wrapped)?;
     pin(workspace, &pinned)?;
-    Ok((pinned, true))
+    Ok(pinned)
 }
 
 /// Opens the workspace's keyring and checks it against what is pinned.
 pub(crate) fn open(workspace: &Workspace) -> Result<OpenKey, CliError> {
     let pinned = pinned(workspace)?;
     let path = wrapped_file(workspace);
-    let wrapped = std::fs::read(&path)
-        .map_err(|error| CliError::io(format_args!("read {}", path.display()), &error))?;
+    let wrapped = wrapped(workspace)?;
     let keyring = match pinned.unlock {
         UnlockBy::Identity => unwrap_by_identity(workspace, &pinned, &wrapped)?,
         UnlockBy::Passphrase => Keyring::unwrap(&wrapped, &Unlock::Passphrase(passphrase(None)?))?,
@@ -182,7 +234,7 @@ pub(crate) fn open(workspace: &Workspace) -> Result<OpenKey, CliError> {
                 path.display()
             ),
         )
-        .with_hint("somebody has replaced it; put back the one of the recovery kit or of a tier"));
+        .with_hint("somebody has replaced it; put back the key.age of a tier, it is the same file"));
     }
     Ok(OpenKey {
         keyring: Arc::new(keyring),
@@ -198,24 +250,77 @@ fn identity_dirs(workspace: &Workspace, pinned: &Pinned) -> Result<Vec<PathBuf>,
     Ok(dirs)
 }
 
-/// Several folders may hold an identity; the one that opens this keyring is the right one.
+/// Several identities may lie in several folders; the one that opens this keyring is the right one.
 fn unwrap_by_identity(workspace: &Workspace, pinned: &Pinned, wrapped: &[u8]) -> Result<Keyring, CliError> {
+    Ok(right_identity(workspace, pinned, wrapped)?.1)
+}
+
+fn right_identity(
+    workspace: &Workspace,
+    pinned: &Pinned,
+    wrapped: &[u8],
+) -> Result<(Identity, Keyring), CliError> {
     let dirs = identity_dirs(workspace, pinned)?;
     let mut last = None;
     for dir in dirs.iter().filter(|dir| identity_file(dir).exists()) {
-        match read_identity(dir).and_then(|own| Ok(Keyring::unwrap(wrapped, &Unlock::Identity(own))?)) {
-            Ok(keyring) => return Ok(keyring),
-            Err(error) => last = Some(error),
+        let own = match read_identities(dir) {
+            Ok(own) => own,
+            Err(error) => {
+                last = Some(error);
+                continue;
+            }
+        };
+        for identity in own {
+            match Keyring::unwrap(wrapped, &Unlock::Identity(identity.clone())) {
+                Ok(keyring) => return Ok((identity, keyring)),
+                Err(error) => {
+                    last = Some(CliError::from(error).with_hint(format!(
+                        "`rekindle init --from-kit FILE` adds the one of the recovery kit to {}",
+                        identity_file(dir).display()
+                    )));
+                }
+            }
         }
     }
     match (last, dirs.first()) {
         (Some(error), _) => Err(error),
         // None is there: reading the first says which file is missing and where to get it.
-        (None, Some(dir)) => Err(read_identity(dir)
+        (None, Some(dir)) => Err(read_identities(dir)
             .err()
             .unwrap_or_else(|| CliError::usage("no identity"))),
         (None, None) => Err(CliError::usage("no identity")),
     }
+}
+
+/// Puts back the identity of a kit for a workspace that has its key already; an identity of another vault is
+/// refused.
+pub(crate) fn put_back_identity(workspace: &Workspace, identities: &[Identity]) -> Result<(), CliError> {
+    let wrapped = wrapped(workspace)?;
+    let opens =
+        |identity: &&Identity| Keyring::unwrap(&wrapped, &Unlock::Identity((*identity).clone())).is_ok();
+    match identities.iter().find(opens) {
+        Some(identity) => keep_identity(identity),
+        None if identities.is_empty() => Ok(()),
+        None => Err(CliError::new(
+            Exit::Usage,
+            "other_key",
+            format!(
+                "{} has a key already, and the kit is of another",
+                workspace.dir.display()
+            ),
+        )
+        .with_hint("name another folder for the kit's system; nothing was changed")),
+    }
+}
+
+fn wrapped(workspace: &Workspace) -> Result<Vec<u8>, CliError> {
+    let path = wrapped_file(workspace);
+    std::fs::read(&path).map_err(|error| CliError::io(format_args!("read {}", path.display()), &error))
+}
+
+/// Returns whether the workspace has a key.
+pub(crate) fn exists(workspace: &Workspace) -> bool {
+    pinned_file(workspace).exists()
 }
 
 /// Returns what the workspace has pinned.
@@ -251,38 +356,29 @@ pub(crate) fn kit_was_exported(workspace: &Workspace, now: DateTime<Utc>) -> Res
 }
 
 /// Returns the recovery kit: all that is needed, beside a tier, to come back on a bare machine.
-pub(crate) fn kit(workspace: &Workspace, tiers: &[String]) -> Result<String, CliError> {
+fn kit_text(workspace: &Workspace, tiers: &[(String, String)]) -> Result<String, CliError> {
     let pinned = pinned(workspace)?;
     let secret = match pinned.unlock {
         UnlockBy::Identity => {
-            let dirs = identity_dirs(workspace, &pinned)?;
-            let dir = dirs
-                .iter()
-                .find(|dir| identity_file(dir).exists())
-                .or(dirs.first());
-            identity_text(&read_identity(dir.map_or(Path::new("."), PathBuf::as_path))?)
+            let (identity, _) = right_identity(workspace, &pinned, &wrapped(workspace)?)?;
+            identity_text(&identity)
         }
-        UnlockBy::Passphrase => "# Opened by your passphrase, which is not written down here.\n".to_owned(),
+        UnlockBy::Passphrase => format!(
+            "# Opened by your passphrase, which is not written down here: it is asked for, or taken from\n\
+             # {PASSPHRASE_VAR} or --passphrase-file FILE.\n"
+        ),
     };
-    let tiers = tiers.iter().map(|url| format!("#   {url}\n")).collect::<String>();
-    Ok(format!(
-        "# Rekindle recovery kit · {}\n# Whoever holds this and a tier can read every backup: print it, lock it away.\n\
-         # repository   {}\n# fingerprint  {}\n# tiers\n{tiers}\
-         # To use it: save this file as ~/.config/rekindle/identity.txt (mode 0600).\n{secret}",
-        crate::moment::show(pinned.created),
-        pinned.repository,
-        pinned.fingerprint,
-    ))
+    Ok(kit::text(&pinned, &workspace.system_file, tiers, &secret))
 }
 
 /// Hands out the kit, to `file` or as text, and notes that it was.
 pub(crate) fn hand_out(
     workspace: &Workspace,
-    tiers: &[String],
+    tiers: &[(String, String)],
     file: Option<&Path>,
     now: DateTime<Utc>,
 ) -> Result<String, CliError> {
-    let kit = kit(workspace, tiers)?;
+    let kit = kit_text(workspace, tiers)?;
     if let Some(file) = file {
         if file.exists() {
             return Err(CliError::usage(format!("{} exists", file.display()))

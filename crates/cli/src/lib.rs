@@ -7,6 +7,7 @@
 //! | [`printer`] | the one place that prints |
 //! | [`error`], [`exit`] | every error classified once; the exit codes |
 //! | [`workspace`], [`keys`] | where `.rekindle` stands; where the keys are |
+//! | `kit`, `adopt` | the recovery kit; taking over the vault that the tiers hold already |
 //! | [`session`] | an open workspace |
 //! | [`pinned`] | what a run is pinned to, and the plan that follows from it |
 //! | [`drive`] | one run from here to its end, or to a graceful stop |
@@ -16,6 +17,7 @@
 //! | `tiers` | the tiers, opened for reading |
 //! | [`names`], [`moment`], [`lookup`] | names, instants and run ids as people type them |
 
+mod adopt;
 pub mod args;
 pub mod commands;
 mod displace;
@@ -24,6 +26,7 @@ pub mod error;
 pub mod exit;
 mod hooks;
 pub mod keys;
+mod kit;
 pub mod live;
 pub mod lookup;
 pub mod moment;

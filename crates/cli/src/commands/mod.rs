@@ -30,7 +30,7 @@ pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit
     match command {
         None => status::run(app).await,
         Some(Command::Demo(args)) => demo::run(app, args).await,
-        Some(Command::Init(args)) => init::run(app, &args),
+        Some(Command::Init(args)) => init::run(app, &args).await,
         Some(Command::Backup(args)) => backup::run(app, &args).await,
         Some(Command::Recover(args)) => recover::run(app, &args).await,
         Some(Command::Verify(args)) => verify::run(app, &args).await,

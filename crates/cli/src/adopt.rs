@@ -1,0 +1,254 @@
+//! Taking over the vault that a system's tiers hold already: the way back for a host that has lost everything
+//! but a tier and the recovery kit. A second key beside an existing vault would only hide that vault.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rekindle_vault::key::{Identity, KeyError, Keyring, Unlock};
+use rekindle_vault::{RecoverySet, Tier, TierError, TierMode};
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::keys::{Origin, UnlockBy};
+
+/// What may open a vault.
+#[derive(Default)]
+pub(crate) struct Means {
+    /// Identities of the kit, then those of the config folder.
+    pub(crate) identities: Vec<Identity>,
+    /// A passphrase, where one was asked for.
+    pub(crate) passphrase: Option<String>,
+    /// The fingerprint that the kit says the key has.
+    pub(crate) fingerprint: Option<String>,
+}
+
+/// A vault that a tier holds, opened.
+pub(crate) struct Adopted {
+    /// Its key, as the workspace keeps it.
+    pub(crate) origin: Origin,
+    /// The identity that opens it, where one does.
+    pub(crate) identity: Option<Identity>,
+    tiers: Vec<Tier>,
+}
+
+/// What a tier's location turned out to hold.
+enum Found {
+    /// No vault, as far as can be told; with the reason where a kit was to find one.
+    Nothing(String),
+    /// A vault, with its key file where that can be read.
+    Vault(Result<Vec<u8>, TierError>),
+}
+
+/// Opens the vault that the tiers hold; none where none of them holds one. A vault that cannot be opened is an
+/// error: a new key would never open it either. `expected` says that there must be one.
+pub(crate) async fn adopt(
+    app: &App,
+    tiers: &[(String, String)],
+    base: &Path,
+    means: &Means,
+    expected: bool,
+) -> Result<Option<Adopted>, CliError> {
+    let mut adopted: Option<(Adopted, String)> = None;
+    let mut refused = None;
+    let mut nothing = Vec::new();
+    for (name, url) in tiers {
+        let wrapped = match look(name, url, base).await {
+            Found::Nothing(why) => {
+                nothing.push(why);
+                continue;
+            }
+            Found::Vault(Ok(wrapped)) => wrapped,
+            Found::Vault(Err(error)) => {
+                refused.get_or_insert_with(|| not_opened(name, url, &error));
+                continue;
+            }
+        };
+        let (keyring, unlock, identity) = match open(&wrapped, means) {
+            Ok(opened) => opened,
+            Err(error) => {
+                refused.get_or_insert_with(|| locked(name, url, &error));
+                continue;
+            }
+        };
+        let keyring = Arc::new(keyring);
+        let fingerprint = keyring.fingerprint();
+        if let Some(expect) = means
+            .fingerprint
+            .as_ref()
+            .filter(|expect| **expect != fingerprint)
+        {
+            refused.get_or_insert_with(|| {
+                other_key(format!(
+                    "tier {name}: the key at {url} has the fingerprint {fingerprint}, the kit says {expect}"
+                ))
+            });
+            continue;
+        }
+        let urls = std::slice::from_ref(url);
+        // Opening checks that the vault was written by a holder of this very key.
+        let tier = match Tier::open(
+            name,
+            urls,
+            base,
+            Arc::clone(&keyring),
+            &wrapped,
+            TierMode::Existing,
+        )
+        .await
+        {
+            Ok(tier) => tier,
+            Err(error) => {
+                refused.get_or_insert_with(|| error.into());
+                continue;
+            }
+        };
+        match &mut adopted {
+            None => {
+                let origin = Origin::Tier {
+                    keyring,
+                    wrapped,
+                    unlock,
+                };
+                let tiers = vec![tier];
+                let adopted_here = Adopted {
+                    origin,
+                    identity,
+                    tiers,
+                };
+                adopted = Some((adopted_here, fingerprint));
+            }
+            Some((adopted, first)) if *first == fingerprint => adopted.tiers.push(tier),
+            Some((_, first)) => {
+                return Err(other_key(format!(
+                    "the tiers hold different vaults: {first}, and {fingerprint} in tier {name}"
+                )));
+            }
+        }
+    }
+    match (adopted, refused) {
+        (Some((adopted, _)), refused) => {
+            if let Some(error) = refused {
+                app.printer.warn(error.to_string());
+            }
+            Ok(Some(adopted))
+        }
+        (None, Some(error)) => Err(error),
+        (None, None) if expected => Err(CliError::usage(format!(
+            "no tier holds a vault that the kit could open{}",
+            nothing.iter().map(|why| format!("\n  {why}")).collect::<String>()
+        ))
+        .with_hint("mount a tier, or name where one stands now with --tier-url file:///FOLDER")),
+        (None, None) => Ok(None),
+    }
+}
+
+impl Adopted {
+    /// Opens a tier with the key that is taken over.
+    pub(crate) async fn opens(&self, name: &str, urls: &[String], base: &Path) -> Result<(), TierError> {
+        let Origin::Tier { keyring, wrapped, .. } = &self.origin else {
+            return Ok(());
+        };
+        Tier::open(name, urls, base, Arc::clone(keyring), wrapped, TierMode::Existing)
+            .await
+            .map(drop)
+    }
+
+    /// Returns the newest recovery set that can be read: it keeps the system's definition.
+    pub(crate) async fn newest_set(&self) -> Option<RecoverySet> {
+        let mut newest: Option<RecoverySet> = None;
+        for tier in &self.tiers {
+            for id in tier.sets().await.unwrap_or_default() {
+                if newest.as_ref().is_some_and(|set| set.id >= id) {
+                    break;
+                }
+                if let Ok(set) = tier.set(id).await {
+                    newest = Some(set);
+                    break;
+                }
+            }
+        }
+        newest
+    }
+}
+
+async fn look(name: &str, url: &str, base: &Path) -> Found {
+    let why = match Tier::read_wrapped_key(url, base).await {
+        Ok(wrapped) => return Found::Vault(Ok(wrapped)),
+        Err(TierError::NotAVault { .. }) => format!("tier {name}: there is no vault at {url}"),
+        Err(TierError::Unreachable { source, .. }) => format!("tier {name}: {source}"),
+        Err(TierError::BadUrl { why, .. }) => format!("tier {name}: {url} is not usable: {why}"),
+        Err(error) => format!("tier {name}: {error}"),
+    };
+    // A vault without its key file is still a vault: any key is told whether it is the one.
+    let urls = [url.to_owned()];
+    let stranger = Arc::new(Keyring::generate());
+    match Tier::open(name, &urls, base, stranger, &[], TierMode::Existing).await {
+        Ok(_)
+        | Err(
+            TierError::NotAVault { .. }
+            | TierError::Unreachable { .. }
+            | TierError::BadUrl { .. }
+            | TierError::NoLocation { .. },
+        ) => Found::Nothing(why),
+        Err(error) => Found::Vault(Err(error)),
+    }
+}
+
+fn open(wrapped: &[u8], means: &Means) -> Result<(Keyring, UnlockBy, Option<Identity>), KeyError> {
+    let mut failed = None;
+    if let Some(passphrase) = &means.passphrase {
+        match Keyring::unwrap(wrapped, &Unlock::Passphrase(passphrase.clone())) {
+            Ok(keyring) => return Ok((keyring, UnlockBy::Passphrase, None)),
+            Err(error) => failed = Some(error),
+        }
+    }
+    for identity in &means.identities {
+        match Keyring::unwrap(wrapped, &Unlock::Identity(identity.clone())) {
+            Ok(keyring) => return Ok((keyring, UnlockBy::Identity, Some(identity.clone()))),
+            Err(error) => {
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    // With nothing to try, an identity of nobody still tells which kind is needed.
+    let needed = || Keyring::unwrap(wrapped, &Unlock::Identity(Identity::generate())).err();
+    Err(failed.or_else(needed).unwrap_or(KeyError::WrongIdentity))
+}
+
+fn locked(name: &str, url: &str, error: &KeyError) -> CliError {
+    let why = match error {
+        KeyError::WrongIdentity => "no identity here opens it".to_owned(),
+        error => error.to_string(),
+    };
+    let message = format!("tier {name}: {url} holds a vault already, and {why}");
+    let hint = match error {
+        KeyError::NeedsPassphrase => {
+            "a new key would never open it. Its passphrase: `rekindle init --ask-passphrase`, or --passphrase-file FILE"
+        }
+        KeyError::WrongPassphrase => "a new key would never open it; check the passphrase",
+        _ => {
+            "a new key would never open it. Its recovery kit: `rekindle init --from-kit FILE`; \
+              for a new vault point the tier at another folder"
+        }
+    };
+    CliError::new(Exit::Usage, "vault_exists", message).with_hint(hint)
+}
+
+fn not_opened(name: &str, url: &str, error: &TierError) -> CliError {
+    let message = match error {
+        TierError::Foreign { found, .. } => {
+            format!(
+                "tier {name}: {url} holds a vault already, of repository {found}, and its key file is missing"
+            )
+        }
+        error => format!("tier {name}: {url} holds a vault already: {error}"),
+    };
+    CliError::new(Exit::Usage, "vault_exists", message)
+        .with_hint("another tier of the system has the key too: name it with --from-kit FILE --tier-url URL; for a new vault point the tier at another folder")
+}
+
+fn other_key(message: String) -> CliError {
+    CliError::new(Exit::Usage, "other_key", message)
+        .with_hint("use the kit that was handed out for this vault; `rekindle init` has changed nothing")
+}
