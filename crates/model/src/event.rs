@@ -223,9 +223,10 @@ pub enum SkipReason {
 pub enum Outcome {
     /// Every step succeeded, or was skipped by its own condition.
     Succeeded,
-    /// At least one component came through whole, and at least one did not.
+    /// Something failed, and something came through: a loop's last step succeeded for one of its keys (a copy
+    /// that was verified in one of two tiers, a component that was validated), or a component came through whole.
     Partial,
-    /// Nothing came through whole.
+    /// Something failed, and no loop came to its end for any of its keys.
     Failed,
     /// It was cancelled.
     Cancelled,

@@ -25,11 +25,22 @@ pub struct BackupTable {
     pub oldest_point: Option<DateTime<Utc>>,
     /// The components, most urgent first as the plan has them.
     pub components: Vec<BackupRow>,
+    /// What the sealed set holds, what it inherited included.
+    pub members: BTreeMap<String, Member>,
     /// From the run's creation to its end.
     #[serde(with = "crate::seconds")]
     pub duration: Option<Duration>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
+}
+
+/// One component's place in a sealed set.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Member {
+    /// The snapshot, where the set names one.
+    pub snapshot: Option<String>,
+    /// The tiers that hold it.
+    pub tiers: Vec<String>,
 }
 
 /// One component of a backup.
@@ -119,11 +130,25 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
         .find(|step| step.uses == "seal-set")
         .map(|step| evidence.output(&step.id));
     let text = |key: &str| sealed.and_then(|output| output[key].as_str()).map(str::to_owned);
-    let points = sealed
-        .and_then(|output| output["components"].as_object())
-        .into_iter()
-        .flatten();
-    let oldest_point = points
+    let sealed_components = || {
+        sealed
+            .and_then(|output| output["components"].as_object())
+            .into_iter()
+            .flatten()
+    };
+    let members = sealed_components()
+        .map(|(name, member)| {
+            let tiers = member["tiers"].as_array().into_iter().flatten();
+            let member = Member {
+                snapshot: member["snapshot"].as_str().map(str::to_owned),
+                tiers: tiers
+                    .filter_map(|tier| tier.as_str().map(str::to_owned))
+                    .collect(),
+            };
+            (name.clone(), member)
+        })
+        .collect();
+    let oldest_point = sealed_components()
         .filter_map(|(_, member)| DateTime::parse_from_rfc3339(member["consistency_point"].as_str()?).ok())
         .map(|point| point.to_utc())
         .min();
@@ -134,6 +159,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
         rule: text("rule"),
         oldest_point,
         components,
+        members,
         duration: state
             .outcome
             .map(|_| state.updated.since(&state.created).duration),

@@ -1,16 +1,25 @@
 //! The four answers: can we come back, how long will it take, how much will we lose, where is the proof?
 //!
-//! Each answer names the run that proves it. Without such a run the answer is *no data*.
+//! Each answer names the run that proves it. Without such a run the answer is *no data*. Whether we can come back
+//! rests on the newest evidence about each stored copy, whatever kind of run brought it (see [`crate::copies`]):
+//! a copy that was found damaged after its backup proves nothing any more.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
 use rekindle_model::system::System;
 use serde::Serialize;
 
 use crate::backup::BackupTable;
+use crate::copies::{Place, Sighting};
 use crate::recovery::{RecoveryTable, Validity};
+
+mod judge;
+
+use judge::{Judged, judge};
 
 /// A run's table with its run.
 #[derive(Clone, Debug)]
@@ -19,6 +28,10 @@ pub struct Proven<T> {
     pub run: RunId,
     /// When that run ended.
     pub at: DateTime<Utc>,
+    /// Where it stands among the other runs.
+    pub place: Place,
+    /// How often it was interrupted and taken over.
+    pub interruptions: usize,
     /// What it proves.
     pub table: T,
 }
@@ -32,8 +45,14 @@ pub struct Findings<'a> {
     pub backups: &'a [Proven<BackupTable>],
     /// Finished recoveries, newest first.
     pub recoveries: &'a [Proven<RecoveryTable>],
+    /// What all runs saw of stored copies, in any order.
+    pub sightings: &'a [Sighting],
+    /// The system's tiers: why one does not answer now, none where it does.
+    pub tiers: BTreeMap<String, Option<String>>,
     /// Runs without an end.
     pub interrupted: Vec<RunId>,
+    /// The recovery in place that is not over or did not succeed, with nothing in place that succeeded since.
+    pub half_recovered: Option<RunId>,
     /// The present instant, which losses are counted to.
     pub now: DateTime<Utc>,
 }
@@ -79,6 +98,8 @@ pub enum Verdict {
     Good,
     /// Not as it should be.
     Bad,
+    /// Good as far as it goes, and something speaks against it.
+    Unsure,
     /// Nothing was measured.
     NoData,
 }
@@ -90,34 +111,64 @@ pub fn status(findings: &Findings<'_>) -> Status {
         .iter()
         .find(|backup| backup.table.recovery_ready == Some(true));
     let proven = findings.recoveries.first();
+    let judged = ready.map(|backup| judge(findings, backup));
+    Status {
+        system: findings.system.system.clone(),
+        come_back: come_back(findings, ready.zip(judged.as_ref()), proven),
+        how_long: how_long(findings),
+        how_much: how_much(findings, ready.zip(judged.as_ref())),
+        proof: proof(proven),
+        interrupted: findings.interrupted.clone(),
+        next: next(findings, judged.as_ref(), proven.is_some()),
+    }
+}
+
+fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<String> {
     let mut next: Vec<String> = findings
         .interrupted
         .iter()
         .map(|run| format!("rekindle resume {run}"))
         .collect();
-    if ready.is_none() {
-        next.push("rekindle backup".to_owned());
+    let answers = findings.tiers.values().any(Option::is_none);
+    if findings.backups.is_empty() && answers {
+        next.push("rekindle sets   (what the tiers hold)".to_owned());
+        next.push("rekindle verify   (whether it can be read)".to_owned());
     }
-    if ready.is_some() && proven.is_none() {
+    match judged {
+        None => next.push("rekindle backup".to_owned()),
+        Some(judged) => {
+            if let Some(run) = judged.shown() {
+                next.push(format!("rekindle show {run}"));
+            }
+            if !judged.is_sound() {
+                next.push("rekindle verify   (which copies can be read)".to_owned());
+            }
+            if !judged.bad.is_empty() {
+                next.push("rekindle backup".to_owned());
+            }
+        }
+    }
+    if judged.is_some_and(|judged| judged.bad.is_empty()) && !proven {
         next.push("rekindle recover --to DIR   (a recovery that was never tried is a hope)".to_owned());
     }
-    Status {
-        system: findings.system.system.clone(),
-        come_back: come_back(findings, ready, proven),
-        how_long: how_long(findings),
-        how_much: how_much(findings, ready),
-        proof: proof(proven),
-        interrupted: findings.interrupted.clone(),
-        next,
-    }
+    next
 }
 
 fn come_back(
     findings: &Findings<'_>,
-    ready: Option<&Proven<BackupTable>>,
+    ready: Option<(&Proven<BackupTable>, &Judged)>,
     proven: Option<&Proven<RecoveryTable>>,
 ) -> Answer {
-    let Some(backup) = ready else {
+    if let Some(run) = findings.half_recovered {
+        return Answer {
+            verdict: Verdict::Bad,
+            text: "not yet: a recovery in place has not come to a good end, so the system is in parts what it was"
+                .to_owned(),
+            run: Some(run),
+            figure: None,
+        };
+    }
+    let Some((backup, judged)) = ready else {
         return match findings.backups.first() {
             Some(failed) => Answer {
                 verdict: Verdict::Bad,
@@ -125,35 +176,83 @@ fn come_back(
                 run: Some(failed.run),
                 figure: None,
             },
-            None => no_data("nothing has been backed up here yet"),
+            None if findings.tiers.values().any(Option::is_none) => {
+                no_data("this workspace has no evidence of a backup; what the tiers hold is not judged")
+            }
+            None => no_data("this workspace has no evidence of a backup, and no tier with backups answers"),
         };
     };
-    let set = backup.table.set.as_deref().unwrap_or("?");
+    let set = short(backup.table.set.as_deref().unwrap_or("?"));
     let age = ago(findings.now, backup.at);
+    if let Some(first) = judged.bad.first() {
+        return Answer {
+            verdict: Verdict::Bad,
+            text: format!(
+                "no: set {set}, {age}, cannot be brought back whole: {}",
+                sentences(&judged.bad)
+            ),
+            run: first.run.or(Some(backup.run)),
+            figure: None,
+        };
+    }
+    if let Some(first) = judged.unsure.first() {
+        return Answer {
+            verdict: Verdict::Unsure,
+            text: format!(
+                "not sure: set {set} is recovery-ready, {age}, but {}",
+                sentences(&judged.unsure)
+            ),
+            run: first.run.or(Some(backup.run)),
+            figure: None,
+        };
+    }
     let tried = match proven {
         Some(_) => "",
         None => "; a recovery from it was never tried",
     };
-    let (whole, all) = (
-        backup.table.components.iter().filter(|row| row.whole()).count(),
-        backup.table.components.len(),
-    );
-    let verified = match whole == all {
+    let verified = match judged.whole == judged.all {
         true => "verified in every tier".to_owned(),
-        false => format!("{whole} of {all} components verified in every tier"),
+        false => format!(
+            "{} of {} components verified in every tier",
+            judged.whole, judged.all
+        ),
+    };
+    let but = match judged.flaws.as_slice() {
+        [] => String::new(),
+        flaws => format!("; but {}", sentences(flaws)),
+    };
+    let newest = match findings.backups.first() {
+        Some(newest) if newest.run != backup.run => "; a newer backup is not recovery-ready",
+        _ => "",
     };
     Answer {
-        verdict: Verdict::Good,
-        text: format!(
-            "yes: set {} is recovery-ready, {verified}, {age}{tried}",
-            short(set)
-        ),
-        run: Some(backup.run),
+        verdict: if judged.flaws.is_empty() {
+            Verdict::Good
+        } else {
+            Verdict::Unsure
+        },
+        text: format!("yes: set {set} is recovery-ready, {verified}, {age}{tried}{but}{newest}"),
+        run: judged.flaws.iter().find_map(|flaw| flaw.run).or(Some(backup.run)),
         figure: None,
     }
 }
 
-/// The newest recovery of everything speaks; without one, the newest that was measured at all, and says of what.
+fn sentences(claims: &[judge::Claim]) -> String {
+    /// More than these would hide the first; the count has them all.
+    const SAID: usize = 3;
+    let said: Vec<&str> = claims
+        .iter()
+        .take(SAID)
+        .map(|claim| claim.text.as_str())
+        .collect();
+    match claims.len().saturating_sub(SAID) {
+        0 => said.join("; "),
+        more => format!("{}; and {more} more", said.join("; ")),
+    }
+}
+
+/// The newest recovery of everything speaks, one that nobody interrupted before one whose waits are in its figure;
+/// without one, the newest that was measured at all. It says of what, and what the figure rests on.
 fn how_long(findings: &Findings<'_>) -> Answer {
     let all = findings.system.components.len();
     let measured = || {
@@ -162,8 +261,14 @@ fn how_long(findings: &Findings<'_>) -> Answer {
             .iter()
             .filter(|recovery| recovery.table.system_rto.actual.is_some())
     };
-    let complete = measured().find(|recovery| recovery.table.components.len() == all);
-    let Some((recovery, actual)) = complete
+    let of_all = || measured().filter(|recovery| recovery.table.components.len() == all);
+    let vouched = |recovery: &&Proven<RecoveryTable>| {
+        recovery.interruptions == 0 && !recovery.table.system_rto.clock_uncertain
+    };
+    let Some((recovery, actual)) = of_all()
+        .find(vouched)
+        .or_else(|| of_all().next())
+        .or_else(|| measured().find(vouched))
         .or_else(|| measured().next())
         .and_then(|found| Some((found, found.table.system_rto.actual?)))
     else {
@@ -177,13 +282,21 @@ fn how_long(findings: &Findings<'_>) -> Answer {
         .map(|target| format!(", target {}", crate::text::duration(target)))
         .unwrap_or_default();
     let of = recovery.table.components.len();
+    let mut rests_on = String::new();
+    if recovery.interruptions > 0 {
+        rests_on.push_str("; it was interrupted, and the wait until it was resumed counts");
+    }
+    if recovery.table.system_rto.clock_uncertain {
+        rests_on.push_str("; the clock may have changed in between");
+    }
     Answer {
         verdict: match target {
+            _ if recovery.table.system_rto.clock_uncertain => Verdict::Unsure,
             Some(target) if actual > target => Verdict::Bad,
             _ => Verdict::Good,
         },
         text: format!(
-            "{} the last time, for {of} of {all} components{against}",
+            "{} the last time, for {of} of {all} components{against}{rests_on}",
             crate::text::duration(actual)
         ),
         run: Some(recovery.run),
@@ -192,10 +305,16 @@ fn how_long(findings: &Findings<'_>) -> Answer {
 }
 
 /// A disaster now would cost what was written since the newest set; classes with a tighter RPO are named.
-fn how_much(findings: &Findings<'_>, ready: Option<&Proven<BackupTable>>) -> Answer {
-    let Some(backup) = ready else {
-        return no_data("without a recovery-ready set, everything");
+fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &Judged)>) -> Answer {
+    let Some((backup, judged)) = ready else {
+        return match findings.backups.is_empty() {
+            true => no_data("this workspace has no evidence of a backup"),
+            false => no_data("without a recovery-ready set, everything"),
+        };
     };
+    if !judged.bad.is_empty() {
+        return no_data("the newest recovery-ready set cannot be brought back whole");
+    }
     let since = backup.table.oldest_point.unwrap_or(backup.at);
     let loss = (findings.now - since).to_std().unwrap_or(Duration::ZERO);
     let classes = &findings.system.data_classes;
@@ -240,9 +359,14 @@ fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
             .count()
     };
     let (valid, invalid, unmeasured) = (count(Validity::Yes), count(Validity::No), count(Validity::NoData));
+    let lost = table.components.iter().any(|row| row.restored == Some(false));
+    let failed = matches!(table.outcome, Some(Outcome::Failed));
+    let in_part = matches!(table.outcome, Some(Outcome::Partial));
     Answer {
         verdict: match (valid, invalid) {
             (_, 1..) => Verdict::Bad,
+            _ if lost || failed => Verdict::Bad,
+            _ if in_part => Verdict::Unsure,
             (0, 0) => Verdict::NoData,
             (_, 0) => Verdict::Good,
         },

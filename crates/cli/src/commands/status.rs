@@ -1,11 +1,22 @@
 //! `rekindle` without a command: the four answers, each with the run that proves it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
 use rekindle_journal::RunFilter;
 use rekindle_model::event::Outcome;
+use rekindle_model::id::RunId;
+use rekindle_model::step::StepState;
+use rekindle_model::system::System;
+use rekindle_plan::Plan;
+use rekindle_report::Evidence;
 use rekindle_report::backup::{BackupTable, backup_table};
+use rekindle_report::copies::{Place, Sighting, place, sightings};
 use rekindle_report::recovery::{RecoveryTable, recovery_table};
 use rekindle_report::status::{Findings, Proven, status};
 use rekindle_report::text;
+use rekindle_vault::Tier;
 
 use crate::App;
 use crate::error::CliError;
@@ -14,8 +25,10 @@ use crate::keys;
 use crate::pinned::{self, Pinned};
 use crate::session::Session;
 
-/// How many runs of each workflow are looked at: the newest that proves something is near.
-const LOOKED_AT: usize = 20;
+/// How many runs are looked at, the newest first: what proves something is near.
+const LOOKED_AT: usize = 200;
+/// How long a tier may take to say that it is there. An answer must not wait for a location that hangs.
+const TIER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers.
 pub(crate) async fn run(app: &App) -> Result<Exit, CliError> {
@@ -27,46 +40,15 @@ pub(crate) async fn run(app: &App) -> Result<Exit, CliError> {
 
 async fn answer(app: &App, session: &Session) -> Result<Exit, CliError> {
     let (system, _) = pinned::system(app, &session.workspace)?;
-    let mut backups: Vec<Proven<BackupTable>> = Vec::new();
-    let mut recoveries: Vec<Proven<RecoveryTable>> = Vec::new();
-    for workflow in ["backup", "recover"] {
-        let filter = RunFilter {
-            workflow: Some(workflow.to_owned()),
-            finished: Some(true),
-            limit: Some(LOOKED_AT),
-            ..RunFilter::default()
-        };
-        for run in session.journal.runs(&filter).await? {
-            if run.outcome == Some(Outcome::Cancelled) {
-                continue;
-            }
-            let evidence = session.evidence(run.run).await?;
-            let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
-            let plan = pinned.plan()?;
-            let at = run.updated.utc;
-            match workflow {
-                "backup" => backups.push(Proven {
-                    run: run.run,
-                    at,
-                    table: backup_table(&evidence, &plan),
-                }),
-                _ => {
-                    let table = recovery_table(&evidence, &plan, &pinned.system);
-                    recoveries.push(Proven {
-                        run: run.run,
-                        at,
-                        table,
-                    });
-                }
-            }
-        }
-    }
-    let interrupted = session.interrupted().await?.iter().map(|run| run.run).collect();
+    let seen = Seen::read(app, session).await?;
     let findings = Findings {
         system: &system,
-        backups: &backups,
-        recoveries: &recoveries,
-        interrupted,
+        backups: &seen.backups,
+        recoveries: &seen.recoveries,
+        sightings: &seen.sightings,
+        tiers: tiers(&system, &session.workspace.system_dir()).await,
+        interrupted: seen.interrupted.clone(),
+        half_recovered: seen.half_recovered(),
         now: app.clock.now().utc,
     };
     let mut status = status(&findings);
@@ -77,4 +59,144 @@ async fn answer(app: &App, session: &Session) -> Result<Exit, CliError> {
     }
     app.printer.data(&status, || text::status(&status))?;
     Ok(Exit::Done)
+}
+
+/// What the runs prove, the newest first.
+#[derive(Default)]
+struct Seen {
+    backups: Vec<Proven<BackupTable>>,
+    recoveries: Vec<Proven<RecoveryTable>>,
+    sightings: Vec<Sighting>,
+    interrupted: Vec<RunId>,
+    in_place: Vec<InPlace>,
+}
+
+/// A recovery in place that has begun to restore.
+struct InPlace {
+    run: RunId,
+    place: Place,
+    components: BTreeSet<String>,
+    outcome: Option<Outcome>,
+}
+
+impl Seen {
+    async fn read(app: &App, session: &Session) -> Result<Self, CliError> {
+        let mut seen = Self::default();
+        let mut runs = session.journal.runs(&RunFilter::default()).await?;
+        let unseen = runs.split_off(runs.len().min(LOOKED_AT));
+        seen.interrupted = runs
+            .iter()
+            .chain(&unseen)
+            .filter(|run| run.outcome.is_none())
+            .map(|run| run.run)
+            .collect();
+        for run in &runs {
+            let evidence = match session.evidence(run.run).await {
+                Ok(evidence) => evidence,
+                // One run that is damaged must not keep the others from answering.
+                Err(error) if error.exit() == Exit::DataLost => {
+                    app.printer.warn(format!("run {} is left out: {error}", run.run));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let read = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await;
+            match read.and_then(|pinned| Ok((pinned.plan()?, pinned.system))) {
+                Ok((plan, system)) => seen.take(&evidence, &plan, &system),
+                // A workflow that this version does not understand any more proves nothing about copies.
+                Err(error) => app.printer.warn(format!("run {} is left out: {error}", run.run)),
+            }
+        }
+        Ok(seen)
+    }
+
+    fn take(&mut self, evidence: &Evidence, plan: &Plan, system: &System) {
+        let state = &evidence.state;
+        self.sightings.extend(sightings(evidence, plan));
+        if state.workflow == "recover" {
+            self.in_place.extend(in_place(evidence, plan));
+        }
+        if !matches!(state.outcome, Some(outcome) if outcome != Outcome::Cancelled) {
+            return;
+        }
+        match state.workflow.as_str() {
+            "backup" => self.backups.push(proven(evidence, backup_table(evidence, plan))),
+            "recover" => {
+                let table = recovery_table(evidence, plan, system);
+                self.recoveries.push(proven(evidence, table));
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the newest recovery in place that is not over, or did not succeed, and that no later one has made
+    /// good. One that is over is history once a backup of what there is has come through.
+    fn half_recovered(&self) -> Option<RunId> {
+        let newest_ready = self
+            .backups
+            .iter()
+            .find(|backup| backup.table.recovery_ready == Some(true))
+            .map(|backup| backup.place);
+        let mut came = BTreeSet::new();
+        for one in &self.in_place {
+            match one.outcome {
+                Some(Outcome::Succeeded) => came.extend(one.components.iter()),
+                _ if one.components.iter().all(|name| came.contains(name)) => {}
+                Some(_) if newest_ready > Some(one.place) => {}
+                _ => return Some(one.run),
+            }
+        }
+        None
+    }
+}
+
+fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
+    Proven {
+        run: evidence.state.id,
+        at: evidence.state.updated.utc,
+        place: place(evidence),
+        interruptions: evidence.state.adoptions.len(),
+        table,
+    }
+}
+
+fn in_place(evidence: &Evidence, plan: &Plan) -> Option<InPlace> {
+    let begun = |step: &&rekindle_plan::PlanStep| {
+        let record = evidence.state.step(&step.id);
+        record.attempts > 0 || !matches!(record.state, StepState::Pending | StepState::Skipped { .. })
+    };
+    let restores = || plan.steps.iter().filter(|step| step.uses == "restore");
+    (evidence.param("in_place") == true && restores().any(|step| begun(&step))).then(|| InPlace {
+        run: evidence.state.id,
+        place: place(evidence),
+        components: restores()
+            .filter_map(|step| step.each.get("component").cloned())
+            .collect(),
+        outcome: evidence.state.outcome,
+    })
+}
+
+/// Asks every tier of the system whether it is there, all at once; it needs no key for that.
+async fn tiers(system: &System, base: &Path) -> BTreeMap<String, Option<String>> {
+    let mut asked = tokio::task::JoinSet::new();
+    for (name, tier) in &system.tiers {
+        let urls: Vec<String> = tier.locations().into_iter().map(str::to_owned).collect();
+        let (name, base) = (name.clone(), base.to_owned());
+        asked.spawn(async move {
+            let mut why = None;
+            for url in urls {
+                match tokio::time::timeout(TIER_PATIENCE, Tier::read_wrapped_key(&url, &base)).await {
+                    Ok(Ok(_)) => return (name, None),
+                    Ok(Err(error)) => why = Some(error.to_string()),
+                    Err(_) => why = Some(format!("{url} took longer than {TIER_PATIENCE:?}")),
+                }
+            }
+            (name, Some(why.unwrap_or_else(|| "it has no location".to_owned())))
+        });
+    }
+    let mut found = BTreeMap::new();
+    while let Some(answer) = asked.join_next().await {
+        found.extend(answer);
+    }
+    found
 }

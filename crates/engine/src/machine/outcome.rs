@@ -1,9 +1,11 @@
 //! How a run ended, and its figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_model::event::{Event, Outcome, SkipReason};
+use rekindle_model::id::StepId;
 use rekindle_model::step::StepState;
+use rekindle_plan::{PlanStep, RunIf};
 use serde_json::{Value, json};
 
 use super::{Draft, Machine, Phase};
@@ -24,12 +26,42 @@ impl Machine {
         if self.phase == Phase::Cancelling {
             return Outcome::Cancelled;
         }
-        // For each component: whether a step of it succeeded, and whether none fell through.
+        let states: Vec<&StepState> = (0..self.plan.steps.len())
+            .map(|place| &self.record(draft, place).state)
+            .collect();
+        let came = |place: usize| matches!(states[place], StepState::Succeeded { .. });
+        match states
+            .iter()
+            .any(|state| matches!(state, StepState::Failed { .. }))
+        {
+            false => Outcome::Succeeded,
+            true if self.ends_of_loops().any(came) || self.whole_component(&states) => Outcome::Partial,
+            true => Outcome::Failed,
+        }
+    }
+
+    /// Returns the looped steps that no other step of a loop builds on: there a copy is verified, or a component
+    /// validated. What runs because something failed, or whatever happened, brings nothing about.
+    fn ends_of_loops(&self) -> impl Iterator<Item = usize> + '_ {
+        let steps = &self.plan.steps;
+        let counts =
+            |step: &PlanStep| !step.each.is_empty() && !matches!(step.run_if, RunIf::Failure | RunIf::Always);
+        let built_on: BTreeSet<&StepId> = steps
+            .iter()
+            .filter(|step| counts(step))
+            .flat_map(|step| &step.needs)
+            .collect();
+        steps
+            .iter()
+            .enumerate()
+            .filter(move |(_, step)| counts(step) && !built_on.contains(&step.id))
+            .map(|(place, _)| place)
+    }
+
+    /// Returns whether every step of a component succeeded or was skipped by its own condition, and one succeeded.
+    fn whole_component(&self, states: &[&StepState]) -> bool {
         let mut components: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
-        let mut any_failed = false;
-        for (place, step) in self.plan.steps.iter().enumerate() {
-            let state = &self.record(draft, place).state;
-            any_failed |= matches!(state, StepState::Failed { .. });
+        for (step, state) in self.plan.steps.iter().zip(states) {
             if let Some(component) = step.each.get("component") {
                 let (came, whole) = components.entry(component).or_insert((false, true));
                 *came |= matches!(state, StepState::Succeeded { .. });
@@ -42,11 +74,7 @@ impl Machine {
                 );
             }
         }
-        match any_failed {
-            false => Outcome::Succeeded,
-            true if components.values().any(|&(came, whole)| came && whole) => Outcome::Partial,
-            true => Outcome::Failed,
-        }
+        components.values().any(|&(came, whole)| came && whole)
     }
 
     fn summary(&self, draft: &Draft) -> Value {

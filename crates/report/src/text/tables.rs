@@ -225,6 +225,7 @@ fn answered(question: &str, answer: &Answer) -> String {
     let mark = match answer.verdict {
         Verdict::Good => "✓",
         Verdict::Bad => "✗",
+        Verdict::Unsure => "!",
         Verdict::NoData => "?",
     };
     let run = answer.run.map(|run| format!("  [run {run}]")).unwrap_or_default();

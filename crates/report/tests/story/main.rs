@@ -15,6 +15,7 @@ use rekindle_model::event::Verdict;
 use rekindle_plan::builtin;
 use rekindle_report::Evidence;
 use rekindle_report::backup::backup_table;
+use rekindle_report::copies::{place, sightings};
 use rekindle_report::recovery::{Validity, recovery_table};
 use rekindle_report::rework::rework;
 use rekindle_report::status::{Findings, Proven, status};
@@ -128,14 +129,22 @@ fn the_four_answers_name_the_run_that_proves_them() {
     let at = recovered.state.updated.utc;
     let mut ready = backup_table(&backed_up(), &plan_of(builtin::BACKUP, &["orders", "images"]));
     ready.recovery_ready = Some(true);
+    let backed = backed_up();
+    let sightings = sightings(&backed, &plan_of(builtin::BACKUP, &["orders", "images"]));
+    let reachable: BTreeMap<String, Option<String>> =
+        ["far", "near"].map(|tier| (tier.to_owned(), None)).into();
     let backups = [Proven {
         run: recovered.state.id,
         at,
+        place: place(&backed),
+        interruptions: 0,
         table: ready,
     }];
     let recoveries = [Proven {
         run: recovered.state.id,
         at,
+        place: place(&recovered),
+        interruptions: 1,
         table: recovery_table(&recovered, &plan_of(builtin::RECOVER, &RECOVERED), &system),
     }];
     let now = at + Duration::from_secs(600);
@@ -143,7 +152,10 @@ fn the_four_answers_name_the_run_that_proves_them() {
         system: &system,
         backups: &backups,
         recoveries: &recoveries,
+        sightings: &sightings,
+        tiers: reachable.clone(),
         interrupted: vec![recovered.state.id],
+        half_recovered: None,
         now,
     };
     insta::assert_snapshot!("proven", text::status(&status(&findings)));
@@ -151,7 +163,10 @@ fn the_four_answers_name_the_run_that_proves_them() {
         system: &system,
         backups: &[],
         recoveries: &[],
+        sightings: &[],
+        tiers: reachable,
         interrupted: Vec::new(),
+        half_recovered: None,
         now,
     };
     insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing)));

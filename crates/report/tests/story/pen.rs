@@ -330,7 +330,9 @@ pub(crate) fn backed_up() -> Evidence {
     }
     pen.start("seal", 1);
     let sealed = json!({"set": "0199cccc-0000-7000-8000-000000000001", "recovery_ready": false,
-        "rule": "success_rate 0.50 >= 0.95", "components": {"orders": {"consistency_point": "2027-01-15T08:00:00Z"}}});
+        "rule": "success_rate 0.50 >= 0.95", "components": {
+            "orders": {"consistency_point": "2027-01-15T08:00:00Z", "snapshot": "s", "tiers": ["far", "near"]},
+            "images": {"consistency_point": "2027-01-15T08:00:00Z", "snapshot": "s", "tiers": ["near"]}}});
     pen.succeed(5, "seal", 1, sealed, &[]);
     pen.finish(Outcome::Partial);
     pen.evidence()

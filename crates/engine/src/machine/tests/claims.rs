@@ -486,6 +486,58 @@ fn the_outcome_is_partial_when_a_component_came_through_whole() {
 }
 
 #[test]
+fn the_outcome_is_partial_when_one_of_two_tiers_has_a_verified_copy() {
+    let looped = |id: &str, needs: &[&str]| {
+        let keys = StepId::from(id);
+        let named = ["component", "tier"].into_iter().map(str::to_owned);
+        PlanStep {
+            each: named.zip(keys.keys().into_iter().map(str::to_owned)).collect(),
+            ..step(id, needs)
+        }
+    };
+    let steps = || {
+        vec![
+            looped("snapshot[x]", &[]),
+            looped("store[x,a]", &["snapshot[x]"]),
+            looped("store[x,b]", &["snapshot[x]"]),
+            looped("verify[x,a]", &["store[x,a]"]),
+            looped("verify[x,b]", &["store[x,b]"]),
+            PlanStep {
+                run_if: RunIf::Always,
+                ..looped("clean[x]", &["verify[x,a]", "verify[x,b]"])
+            },
+        ]
+    };
+    for (failing, expect) in [
+        (&["store[x,b]"][..], Outcome::Partial),
+        (&["verify[x,b]"], Outcome::Partial),
+        (&["verify[x,a]", "verify[x,b]"], Outcome::Failed),
+        (&["verify[x,a]", "store[x,b]"], Outcome::Failed),
+        (&["snapshot[x]"], Outcome::Failed),
+    ] {
+        let (mut run, _) = Run::begun(plan(9, steps()));
+        let order = [
+            "snapshot[x]",
+            "store[x,a]",
+            "store[x,b]",
+            "verify[x,a]",
+            "verify[x,b]",
+            "clean[x]",
+        ];
+        for id in order {
+            if run.state(id).name() == "running" {
+                if failing.contains(&id) {
+                    run.fail(id)
+                } else {
+                    run.succeed(id)
+                };
+            }
+        }
+        assert_eq!(run.machine.state().outcome, Some(expect), "{failing:?}");
+    }
+}
+
+#[test]
 fn the_summary_counts_and_names_what_failed() {
     let (mut run, _) = Run::begun(plan(4, vec![step("a", &[]), step("b", &["a"]), step("c", &[])]));
     run.pass(SECOND * 3);

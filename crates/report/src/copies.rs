@@ -1,0 +1,164 @@
+//! What runs saw of stored copies: a verification reads one copy in one tier, a recovery reads what it can get.
+//!
+//! A sighting is evidence as of its run; what a later run saw outweighs it. `status` puts them together.
+
+use std::cmp::Ordering;
+
+use chrono::{DateTime, Utc};
+use rekindle_model::event::Event;
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::{RunId, StepId};
+use rekindle_model::step::StepState;
+use rekindle_plan::Plan;
+use serde_json::Value;
+
+use crate::evidence::Evidence;
+
+/// Where a run stands among the others: by the journal's commits, and by the clock only where they say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The last commit before the newest record that carries one: the run's end, else its beginning.
+    pub commit: u64,
+    /// When it was seen.
+    pub at: DateTime<Utc>,
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.commit, self.at).cmp(&(other.commit, other.at))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What one step of a run saw of a component's copy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighting {
+    /// The run.
+    pub run: RunId,
+    /// Where it stands among the others.
+    pub place: Place,
+    /// The component.
+    pub component: String,
+    /// The tier whose copy was read; none for a recovery, which reads from every tier that it can.
+    pub tier: Option<String>,
+    /// The snapshot, where the run came so far as to know it.
+    pub snapshot: Option<String>,
+    /// What it saw.
+    pub saw: Saw,
+}
+
+/// What was seen of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saw {
+    /// All of it was read and is what was captured; of a recovery: and its validation succeeded.
+    Whole,
+    /// It is there: its objects exist, or a sample could be read, or it was restored and nothing validated it.
+    Present,
+    /// It is damaged or gone.
+    Damaged,
+    /// It could not be read: the tier did not answer, or the time ran out.
+    Unread,
+    /// It was restored, and its validation failed.
+    Invalid,
+}
+
+/// Returns where a run stands among the others.
+pub fn place(evidence: &Evidence) -> Place {
+    let carried = evidence.records.iter().rev().find_map(|record| record.head);
+    Place {
+        commit: carried.map_or(0, |head| head.commit),
+        at: evidence.state.updated.utc,
+    }
+}
+
+/// Returns what a run saw of stored copies, whether it is over or not.
+pub fn sightings(evidence: &Evidence, plan: &Plan) -> Vec<Sighting> {
+    let located = plan
+        .steps
+        .iter()
+        .find(|step| step.uses == "locate-set")
+        .map_or(&Value::Null, |step| evidence.output(&step.id));
+    let run = place(evidence);
+    let mut seen = Vec::new();
+    for step in &plan.steps {
+        let Some(component) = step.each.get("component") else {
+            continue;
+        };
+        let record = evidence.state.step(&step.id);
+        let tier = step.each.get("tier");
+        let output = evidence.output(&step.id);
+        let saw = match (step.uses.as_str(), tier, &record.state) {
+            ("verify", Some(_), StepState::Succeeded { .. }) => verified(output),
+            ("verify", Some(_), StepState::Failed { error }) => Some(missed(error)),
+            ("restore", None, StepState::Succeeded { .. }) if !output["snapshot"].is_null() => {
+                Some(Saw::Present)
+            }
+            ("restore", None, StepState::Failed { error }) if missed(error) == Saw::Damaged => {
+                Some(Saw::Damaged)
+            }
+            ("validate", None, StepState::Succeeded { .. }) if output["valid"] == true => Some(Saw::Whole),
+            ("validate", None, StepState::Failed { error }) if error.code == code::INVALID => {
+                Some(Saw::Invalid)
+            }
+            _ => None,
+        };
+        let snapshot = || {
+            let of = StepId::looped("snapshot", &[component]);
+            let text = |value: &Value| value["snapshot"].as_str().map(str::to_owned);
+            text(output)
+                .or_else(|| text(&last_checkpoint(evidence, &step.id)))
+                .or_else(|| text(evidence.output(&of)))
+                .or_else(|| text(&located["components"][component.as_str()]))
+        };
+        seen.extend(saw.map(|saw| Sighting {
+            run: evidence.state.id,
+            place: Place {
+                at: record.ended.map_or(run.at, |ended| ended.utc),
+                ..run
+            },
+            component: component.clone(),
+            tier: tier.cloned(),
+            snapshot: snapshot(),
+            saw,
+        }));
+    }
+    seen
+}
+
+/// A look at names and lengths, or at a sample, is no proof that every byte can be read.
+fn verified(output: &Value) -> Option<Saw> {
+    if output["verified"] != true {
+        return None;
+    }
+    let all = output["sample"].as_f64().is_none_or(|share| share >= 1.0);
+    match output["level"].as_str() {
+        Some("exists") => Some(Saw::Present),
+        _ if !all => Some(Saw::Present),
+        _ => Some(Saw::Whole),
+    }
+}
+
+fn missed(error: &Failure) -> Saw {
+    match error.code.as_str() {
+        code::DATA_LOST | "integrity" | "unknown" | "nothing_to_work_on" => Saw::Damaged,
+        _ => Saw::Unread,
+    }
+}
+
+/// A verification that finds damage keeps what it found in its checkpoint, since a failure carries a sentence only.
+fn last_checkpoint(evidence: &Evidence, id: &StepId) -> Value {
+    let progress = evidence
+        .records
+        .iter()
+        .rev()
+        .find_map(|record| match &record.event {
+            Event::StepCheckpoint { step, progress, .. } if step == id => Some(progress),
+            _ => None,
+        });
+    progress.map_or(Value::Null, |progress| evidence.resolve(progress))
+}

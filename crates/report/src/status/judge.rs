@@ -1,0 +1,257 @@
+//! Whether a recovery-ready set can still be brought back: the newest evidence about each of its copies.
+
+use std::collections::BTreeSet;
+
+use rekindle_model::event::Outcome;
+use rekindle_model::id::RunId;
+
+use super::{Findings, Proven};
+use crate::backup::{BackupTable, Member};
+use crate::copies::{Place, Saw, Sighting};
+use crate::recovery::RecoveryTable;
+
+/// What speaks about a set, with the run that says so.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Claim {
+    pub(super) text: String,
+    pub(super) run: Option<RunId>,
+}
+
+/// A set, judged.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// Components that cannot be brought back.
+    pub(super) bad: Vec<Claim>,
+    /// Components that may or may not be brought back.
+    pub(super) unsure: Vec<Claim>,
+    /// What is amiss although every component has a verified copy that can be reached.
+    pub(super) flaws: Vec<Claim>,
+    /// Components that are verified in every tier.
+    pub(super) whole: usize,
+    /// Components in the set.
+    pub(super) all: usize,
+}
+
+impl Judged {
+    pub(super) fn is_sound(&self) -> bool {
+        self.claims().next().is_none()
+    }
+
+    /// Returns the run that is to be looked at first, where one speaks against the set.
+    pub(super) fn shown(&self) -> Option<RunId> {
+        self.claims().find_map(|claim| claim.run)
+    }
+
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.bad.iter().chain(&self.unsure).chain(&self.flaws)
+    }
+}
+
+/// Judges the set that a backup has sealed by everything that was seen of its copies.
+pub(super) fn judge(findings: &Findings<'_>, backup: &Proven<BackupTable>) -> Judged {
+    let mut judged = Judged {
+        all: backup.table.members.len(),
+        ..Judged::default()
+    };
+    if judged.all == 0 {
+        judged.unsure.push(Claim {
+            text: "what it holds is not known".to_owned(),
+            run: Some(backup.run),
+        });
+    }
+    for (component, member) in &backup.table.members {
+        judge_member(findings, backup, component, member, &mut judged);
+    }
+    for (tier, why) in &findings.tiers {
+        let holds = backup
+            .table
+            .members
+            .values()
+            .any(|member| member.tiers.contains(tier));
+        let Some(why) = why.as_ref().filter(|_| holds) else {
+            continue;
+        };
+        let claim = Claim {
+            text: format!("tier {tier} does not answer ({why})"),
+            run: None,
+        };
+        if !judged.claims().any(|said| *said == claim) {
+            judged.flaws.push(claim);
+        }
+    }
+    if let Some(failed) = failed_since(findings, backup.place) {
+        judged.flaws.push(Claim {
+            text: "a recovery since then did not succeed".to_owned(),
+            run: Some(failed.run),
+        });
+    }
+    judged
+}
+
+fn judge_member(
+    findings: &Findings<'_>,
+    backup: &Proven<BackupTable>,
+    component: &str,
+    member: &Member,
+    judged: &mut Judged,
+) {
+    let about = About::of(findings.sightings, backup, component, member);
+    if let Some(lost) = about.lost() {
+        judged.bad.push(Claim {
+            text: match lost.saw {
+                Saw::Invalid => format!("{component} was restored and is not valid"),
+                _ => format!("{component} could not be restored whole from any tier"),
+            },
+            run: Some(lost.run),
+        });
+        return;
+    }
+    let due = backup
+        .table
+        .components
+        .iter()
+        .filter(|row| row.component == component)
+        .flat_map(|row| row.tiers.keys());
+    let tiers: BTreeSet<&String> = member.tiers.iter().chain(due).collect();
+    let (mut good, mut damaged, mut open) = (0, Vec::new(), Vec::new());
+    for tier in &tiers {
+        let stood = about.tier(tier);
+        let reachable = findings.tiers.get(*tier);
+        match (stood.base, stood.unread, reachable) {
+            (Some(found), _, _) if found.saw == Saw::Damaged => damaged.push(Claim {
+                text: format!("the copy of {component} in tier {tier} is damaged"),
+                run: Some(found.run),
+            }),
+            (_, _, None) => open.push(Claim {
+                text: format!("tier {tier} is no longer in the system file"),
+                run: None,
+            }),
+            (_, _, Some(Some(why))) => open.push(Claim {
+                text: format!("tier {tier} does not answer ({why})"),
+                run: None,
+            }),
+            (_, Some(found), _) => open.push(Claim {
+                text: format!("the copy of {component} in tier {tier} could not be read"),
+                run: Some(found.run),
+            }),
+            (None, None, _) => open.push(Claim {
+                text: format!("the copy of {component} in tier {tier} was not verified"),
+                run: None,
+            }),
+            (Some(_), None, Some(None)) => good += 1,
+        }
+    }
+    judged.whole += usize::from(good > 0 && good == tiers.len());
+    let claims = match (good, damaged.is_empty(), open.is_empty()) {
+        (1.., ..) => &mut judged.flaws,
+        (0, false, true) => &mut judged.bad,
+        _ => &mut judged.unsure,
+    };
+    let mut found: Vec<Claim> = damaged.into_iter().chain(open).collect();
+    if found.is_empty() && good == 0 {
+        found.push(Claim {
+            text: format!("no tier is known to hold {component}"),
+            run: None,
+        });
+    }
+    // What is said of a tier is said once, whatever it holds.
+    found.retain(|claim| !claims.contains(claim));
+    claims.extend(found);
+}
+
+/// Returns the newest recovery after `since` that did not succeed, unless one that covers it has since succeeded.
+fn failed_since<'a>(findings: &Findings<'a>, since: Place) -> Option<&'a Proven<RecoveryTable>> {
+    let names = |recovery: &'a Proven<RecoveryTable>| -> BTreeSet<&'a str> {
+        recovery
+            .table
+            .components
+            .iter()
+            .map(|row| row.component.as_str())
+            .collect()
+    };
+    let mut came: BTreeSet<&str> = BTreeSet::new();
+    for recovery in findings.recoveries.iter().filter(|one| one.place > since) {
+        match recovery.table.outcome {
+            Some(Outcome::Succeeded) => came.extend(names(recovery)),
+            _ if !names(recovery).is_subset(&came) => return Some(recovery),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What was seen of one component of a set, oldest first.
+struct About<'a> {
+    seen: Vec<&'a Sighting>,
+    snapshot: Option<&'a str>,
+}
+
+/// Where a copy stands.
+#[derive(Default)]
+struct Stood<'a> {
+    /// The newest that was seen of it and not outweighed.
+    base: Option<&'a Sighting>,
+    /// The newest try to read it that found nobody, with none since that did.
+    unread: Option<&'a Sighting>,
+}
+
+impl<'a> About<'a> {
+    /// A copy of another snapshot counts where it was found damaged since: snapshots share what they are made of.
+    fn of(
+        sightings: &'a [Sighting],
+        backup: &Proven<BackupTable>,
+        component: &str,
+        member: &'a Member,
+    ) -> Self {
+        let snapshot = member.snapshot.as_deref();
+        let mut seen: Vec<&Sighting> = sightings
+            .iter()
+            .filter(|one| one.component == component)
+            .filter(|one| {
+                let own = one.snapshot.as_deref() == snapshot;
+                own || one.place.commit > backup.place.commit
+                    || (one.place.commit == backup.place.commit && one.place.at > backup.place.at)
+            })
+            .collect();
+        seen.sort_by_key(|one| one.place);
+        Self { seen, snapshot }
+    }
+
+    fn is_own(&self, one: &Sighting) -> bool {
+        one.snapshot.as_deref() == self.snapshot
+    }
+
+    fn tier(&self, tier: &str) -> Stood<'a> {
+        let mut stood = Stood::default();
+        for one in self.seen.iter().filter(|one| one.tier.as_deref() == Some(tier)) {
+            let hurt = stood.base.is_some_and(|base| base.saw == Saw::Damaged);
+            match one.saw {
+                Saw::Damaged => stood.base = Some(one),
+                Saw::Unread => stood.unread = Some(one),
+                Saw::Whole if self.is_own(one) => stood.base = Some(one),
+                Saw::Present if self.is_own(one) && !hurt => stood.base = Some(one),
+                _ => {}
+            }
+            if one.saw != Saw::Unread {
+                stood.unread = None;
+            }
+        }
+        stood
+    }
+
+    /// Returns the recovery that could not bring the component back, unless something newer says otherwise: a copy
+    /// that was read whole since outweighs lost data, and only a validation outweighs a validation.
+    fn lost(&self) -> Option<&'a Sighting> {
+        let mut lost: Option<&Sighting> = None;
+        for one in &self.seen {
+            let invalid = lost.is_some_and(|lost| lost.saw == Saw::Invalid);
+            match (one.saw, &one.tier) {
+                (Saw::Damaged | Saw::Invalid, None) => lost = Some(one),
+                (Saw::Whole, None) if self.is_own(one) => lost = None,
+                (Saw::Whole | Saw::Present, _) if self.is_own(one) && !invalid => lost = None,
+                _ => {}
+            }
+        }
+        lost
+    }
+}

@@ -1,0 +1,204 @@
+//! Bare status rests on the newest evidence, whatever kind of run brought it.
+
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rekindle_tests::sandbox::Sandbox;
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+
+const ONE_TIER: &str = "\
+system: small
+root: ./data
+components:
+  notes: {source: {type: files, path: notes}}
+tiers:
+  near: {url: \"file://./tiers/near\"}
+";
+
+const TWO_TIERS: &str = "\
+system: small
+root: ./data
+components:
+  notes: {source: {type: files, path: notes}}
+tiers:
+  near: {url: \"file://./tiers/near\"}
+  far: {url: \"file://./tiers/far\"}
+";
+
+fn backed_up(system: &str) -> Sandbox {
+    let sandbox = filled(system);
+    sandbox.ok(&["backup"]);
+    sandbox
+}
+
+fn filled(system: &str) -> Sandbox {
+    let sandbox = Sandbox::empty(BINARY, system);
+    fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
+    let text: Vec<u8> = (0..50_000_u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    fs::write(sandbox.path("data/notes/a.md"), text).expect("write a note");
+    sandbox.ok(&["init", "--kit", "kit.txt"]);
+    sandbox
+}
+
+fn come_back(sandbox: &Sandbox) -> (String, String, Value) {
+    let status: Value = serde_json::from_str(&sandbox.ok(&["--json"])).expect("one JSON object");
+    let answer = |key: &str| status["come_back"][key].as_str().unwrap_or_default().to_owned();
+    (answer("verdict"), answer("text"), status)
+}
+
+/// Flips 8 bytes in the middle of the largest object of a tier: a pack.
+fn hurt(tier: &Path) {
+    fn largest(dir: &Path) -> Option<(u64, PathBuf)> {
+        let entries = fs::read_dir(dir).ok()?.flatten();
+        entries
+            .filter_map(|entry| match entry.metadata().ok()? {
+                meta if meta.is_dir() => largest(&entry.path()),
+                meta => Some((meta.len(), entry.path())),
+            })
+            .max()
+    }
+    let (len, path) = largest(tier).expect("the tier holds something");
+    let mut bytes = fs::read(&path).expect("read a pack");
+    let at = usize::try_from(len / 2).expect("small");
+    bytes[at..at + 8].iter_mut().for_each(|byte| *byte ^= 0xff);
+    let mut mode = fs::metadata(&path).expect("its mode").permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o600);
+    fs::set_permissions(&path, mode).expect("make it writable");
+    fs::write(&path, bytes).expect("write the pack");
+}
+
+#[test]
+fn a_copy_that_was_found_damaged_after_its_backup_is_no_yes_any_more() {
+    let sandbox = backed_up(ONE_TIER);
+    let (verdict, text, _) = come_back(&sandbox);
+    assert_eq!(verdict, "good", "{text}");
+    assert!(text.contains("verified in every tier"), "{text}");
+    hurt(&sandbox.path("tiers/near"));
+    let (code, said) = sandbox.code(&["verify"]);
+    assert_eq!(code, 5, "{said}");
+    let found: Value =
+        serde_json::from_str(&sandbox.ok(&["show", "latest", "--json"])).expect("one JSON object");
+    let (verdict, text, status) = come_back(&sandbox);
+    assert_eq!(verdict, "bad", "{text}");
+    assert!(
+        text.starts_with("no:") && text.contains("notes in tier near is damaged"),
+        "{text}"
+    );
+    assert_eq!(
+        status["come_back"]["run"], found["run"],
+        "the run that says so is named"
+    );
+    assert_eq!(status["how_much"]["verdict"], "no_data", "{status}");
+    // A look at names and lengths does not take it back.
+    sandbox.ok(&["verify", "--level", "exists"]);
+    assert_eq!(come_back(&sandbox).0, "bad");
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_ne!(code, 0, "{said}");
+    assert_eq!(come_back(&sandbox).0, "bad");
+}
+
+#[test]
+fn a_recovery_that_lost_data_is_no_yes_any_more() {
+    let sandbox = backed_up(ONE_TIER);
+    hurt(&sandbox.path("tiers/near"));
+    let (code, said) = sandbox.code(&["recover", "--to", "out"]);
+    assert_eq!(code, 5, "{said}");
+    let (verdict, text, status) = come_back(&sandbox);
+    assert_eq!(verdict, "bad", "{text}");
+    assert_eq!(status["proof"]["verdict"], "bad", "{status}");
+    // From a folder that is whole again, everything is well.
+    fs::remove_dir_all(sandbox.path("tiers/near")).expect("take the damaged tier away");
+    sandbox.ok(&["backup"]);
+    assert_eq!(come_back(&sandbox).0, "good");
+}
+
+#[test]
+fn one_damaged_copy_of_two_is_a_yes_with_a_but_and_a_deleted_tier_is_named() {
+    let sandbox = backed_up(TWO_TIERS);
+    hurt(&sandbox.path("tiers/near"));
+    assert_eq!(sandbox.code(&["verify"]).0, 5);
+    let (verdict, text, _) = come_back(&sandbox);
+    assert_eq!(verdict, "unsure", "{text}");
+    assert!(
+        text.starts_with("yes:") && text.contains("notes in tier near is damaged"),
+        "{text}"
+    );
+    fs::remove_dir_all(sandbox.path("tiers/far")).expect("delete the good tier");
+    let (verdict, text, _) = come_back(&sandbox);
+    assert_eq!(verdict, "unsure", "{text}");
+    assert!(
+        text.starts_with("not sure:") && text.contains("tier far does not answer"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_tier_that_left_the_system_file_vouches_for_nothing() {
+    let sandbox = backed_up(TWO_TIERS);
+    fs::remove_dir_all(sandbox.path("tiers/near")).expect("delete a tier");
+    fs::write(
+        sandbox.path("system.yaml"),
+        TWO_TIERS.replace("  near: {url: \"file://./tiers/near\"}\n", ""),
+    )
+    .expect("write system.yaml");
+    let (verdict, text, _) = come_back(&sandbox);
+    assert_eq!(verdict, "unsure", "{text}");
+    assert!(
+        text.contains("tier near is no longer in the system file"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_workspace_without_its_journal_says_that_it_has_no_evidence_and_what_to_run() {
+    let sandbox = backed_up(ONE_TIER);
+    for part in ["journal", "log", "blobs"] {
+        fs::remove_dir_all(sandbox.path(".rekindle").join(part)).expect("lose the journal");
+    }
+    let (verdict, text, status) = come_back(&sandbox);
+    assert_eq!(verdict, "no_data", "{text}");
+    assert!(text.contains("no evidence"), "{text}");
+    let told = status.to_string();
+    assert!(!told.contains("everything"), "{told}");
+    assert!(
+        told.contains("rekindle sets") && told.contains("rekindle verify"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_interrupted_recovery_in_place_is_not_a_yes_until_it_is_resumed() {
+    let sandbox = backed_up(ONE_TIER);
+    let args = ["recover", "--in-place", "--yes"];
+    assert!(
+        sandbox.killed(&args, rekindle_tests::faults::Place::AfterAct, 2),
+        "it was to die after its second act"
+    );
+    let (verdict, text, status) = come_back(&sandbox);
+    assert_eq!(verdict, "bad", "{text}");
+    assert!(text.contains("in place"), "{text}");
+    assert!(
+        status["next"][0]
+            .as_str()
+            .is_some_and(|next| next.contains("resume")),
+        "{status}"
+    );
+    sandbox.ok(&["resume"]);
+    assert_eq!(come_back(&sandbox).0, "good");
+}
+
+#[test]
+fn a_backup_with_one_of_two_tiers_out_of_use_is_done_in_part() {
+    let sandbox = filled(TWO_TIERS);
+    fs::create_dir_all(sandbox.path("tiers/far")).expect("make a folder");
+    fs::write(sandbox.path("tiers/far/photo.jpg"), "somebody else's").expect("occupy the tier");
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("verify[notes,near]: done"), "{said}");
+}
