@@ -178,7 +178,7 @@ steps:
         lines.any(|line| line.is_ok_and(|line| line.contains("step_started"))),
         "the first never began"
     );
-    let (code, said) = sandbox.code(&["runs"]);
+    let (code, said) = sandbox.code(&["backup"]);
     assert_eq!(code, 6, "{said}");
     assert!(
         said.contains(&first.id().to_string()),

@@ -104,6 +104,9 @@ impl fmt::Display for CliError {
 
 impl std::error::Error for CliError {}
 
+/// What to do about a run of which a record is lost.
+pub(crate) const QUARANTINED: &str = "a quarantined run is never resumed: run its command again, a new run needs nothing of it; it is kept as it is";
+
 /// Where a disk is full, the same command goes on once there is room.
 const MAKE_ROOM: &str = "make room, then `rekindle resume`; nothing that was acknowledged is lost";
 
@@ -147,8 +150,10 @@ impl From<JournalError> for CliError {
             JournalError::Conflict { .. } => Self::new(Exit::Held, "fenced", message),
             JournalError::UnknownRun(_) => Self::new(Exit::Usage, "unknown_run", message),
             JournalError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
-            JournalError::Quarantined { .. }
-            | JournalError::Corrupt { .. }
+            JournalError::Quarantined { .. } => {
+                Self::new(Exit::DataLost, "journal_damaged", message).with_hint(QUARANTINED)
+            }
+            JournalError::Corrupt { .. }
             | JournalError::UnknownBlob(_)
             | JournalError::BlobCorrupt { .. } => Self::new(Exit::DataLost, "journal_damaged", message),
             // The run stands where its last acknowledged record says; what failed was this process.

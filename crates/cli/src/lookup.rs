@@ -76,6 +76,7 @@ mod tests {
             seq: 1,
             epoch: 1,
             outcome: None,
+            quarantined: None,
         }
     }
 

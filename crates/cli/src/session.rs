@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekindle_journal::{Journal, OpenError, OpenOptions, OpenReport, RunFilter, RunSummary, SledJournal};
+use rekindle_journal::{
+    Journal, JournalError, LogView, OpenError, OpenOptions, OpenReport, RunFilter, RunSummary, SledJournal,
+};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_report::{Evidence, blobs_of};
 use serde_json::Value;
 
 use crate::App;
-use crate::error::CliError;
+use crate::error::{CliError, QUARANTINED};
 use crate::exit::Exit;
 use crate::lookup;
 use crate::workspace::Workspace;
@@ -26,7 +28,10 @@ pub struct Session {
     pub workspace: Workspace,
     /// The journal, with the hooks around it.
     pub journal: Arc<dyn Journal>,
-    disk: Arc<SledJournal>,
+    /// None where the journal is only looked at.
+    disk: Option<Arc<SledJournal>>,
+    /// Whether another process works in the workspace, so that a run without an end may be on its way.
+    pub held: bool,
 }
 
 impl Session {
@@ -53,14 +58,49 @@ impl Session {
                 Err(error) => return Err(error.into()),
             }
         };
+        Ok(Self::opened(app, workspace, disk, &report))
+    }
+
+    fn opened(app: &App, workspace: Workspace, disk: SledJournal, report: &OpenReport) -> Self {
         tracing::debug!(?report, "journal opened");
-        warn_of_damage(app, &report);
+        warn_of_damage(app, report);
         let disk = Arc::new(disk);
         let journal = (app.hooks.journal)(Arc::clone(&disk) as Arc<dyn Journal>);
-        Ok(Self {
+        Self {
             workspace,
             journal,
-            disk,
+            disk: Some(disk),
+            held: false,
+        }
+    }
+
+    /// Opens the workspace that the global options name for looking only.
+    ///
+    /// Where another process works in it, or there is no room or no right to write, the log is read as it stands:
+    /// nothing waits and nothing is changed.
+    pub async fn look_here(app: &App) -> Result<Self, CliError> {
+        let workspace = Workspace::find_here(&app.global)?;
+        let (why, held) = match SledJournal::open(&workspace.state, OpenOptions::default()).await {
+            Ok((disk, report)) => return Ok(Self::opened(app, workspace, disk, &report)),
+            Err(OpenError::Held { pid, .. }) => {
+                let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                (format!("{holder} works in this workspace"), true)
+            }
+            Err(OpenError::Journal(error)) if cannot_write(&error) => (format!("cannot {error}"), false),
+            Err(error) => return Err(error.into()),
+        };
+        let told = format!("{why}; this is a view of the journal's log as it stands");
+        match held {
+            true => app.printer.say(told),
+            false => app.printer.warn(told),
+        }
+        let (view, report) = LogView::open(&workspace.state).await?;
+        warn_of_damage(app, &report);
+        Ok(Self {
+            workspace,
+            journal: (app.hooks.journal)(Arc::new(view)),
+            disk: None,
+            held,
         })
     }
 
@@ -73,7 +113,8 @@ impl Session {
     /// Closes the journal; what was acknowledged is durable either way.
     pub async fn close(self) {
         drop(self.journal);
-        match Arc::into_inner(self.disk) {
+        let Some(disk) = self.disk else { return };
+        match Arc::into_inner(disk) {
             Some(disk) => disk.close().await,
             None => tracing::debug!("the journal is still in use; it closes with the process"),
         }
@@ -112,6 +153,18 @@ impl Session {
     }
 }
 
+/// Returns whether the journal cannot be opened only because nothing can be written beside it.
+fn cannot_write(error: &JournalError) -> bool {
+    use std::io::ErrorKind as Kind;
+    match error {
+        JournalError::DiskFull { .. } => true,
+        JournalError::Io { source, .. } => {
+            matches!(source.kind(), Kind::ReadOnlyFilesystem | Kind::PermissionDenied)
+        }
+        _ => false,
+    }
+}
+
 /// What opening has repaired, and what it could not, is told: nothing is skipped silently.
 fn warn_of_damage(app: &App, report: &OpenReport) {
     for damage in &report.damage {
@@ -126,5 +179,8 @@ fn warn_of_damage(app: &App, report: &OpenReport) {
     for (run, why) in &report.quarantined {
         app.printer
             .warn(format!("run {run} is quarantined, the others go on: {why}"));
+    }
+    if !report.quarantined.is_empty() {
+        app.printer.warn(QUARANTINED);
     }
 }

@@ -42,6 +42,7 @@ impl RunHead {
                 seq: 0,
                 epoch: record.epoch,
                 outcome: None,
+                quarantined: None,
             },
             (None, _) => return None,
         };

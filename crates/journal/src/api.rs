@@ -9,6 +9,7 @@ use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
 use crate::error::JournalError;
 
@@ -67,7 +68,7 @@ pub trait Journal: Send + Sync {
 pub struct RunFilter {
     /// Only runs of this workflow.
     pub workflow: Option<String>,
-    /// Only runs that are over (`true`) or only those that are not (`false`).
+    /// Only runs that are over (`true`), or only those that are not and can be gone on with (`false`).
     pub finished: Option<bool>,
     /// Only runs that ended so.
     pub outcome: Option<Outcome>,
@@ -83,9 +84,9 @@ impl RunFilter {
         self.workflow
             .as_ref()
             .is_none_or(|workflow| *workflow == run.workflow)
-            && self
-                .finished
-                .is_none_or(|finished| finished == run.outcome.is_some())
+            && self.finished.is_none_or(|finished| {
+                finished == run.outcome.is_some() && (finished || run.quarantined.is_none())
+            })
             && self.outcome.is_none_or(|outcome| run.outcome == Some(outcome))
             && self.since.is_none_or(|since| run.created.utc >= since)
     }
@@ -110,4 +111,40 @@ pub struct RunSummary {
     pub epoch: u64,
     /// How it ended; none while it has not.
     pub outcome: Option<Outcome>,
+    /// Why it must not be gone on with, where a record of it is lost: then the rest is what its whole part says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
+}
+
+impl RunSummary {
+    /// Returns how a run is listed whose whole part ends at `whole`, and that is quarantined for the reason given.
+    pub(crate) fn listed(run: RunId, whole: Option<&Self>, quarantined: Option<&String>) -> Self {
+        let mut summary = whole.cloned().unwrap_or_else(|| Self::nameless(run));
+        summary.quarantined = quarantined.cloned();
+        summary
+    }
+
+    /// Returns what an id tells of a run whose first record is lost: when it was created.
+    fn nameless(run: RunId) -> Self {
+        let utc = run.0.get_timestamp().and_then(|time| {
+            let (seconds, nanos) = time.to_unix();
+            DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+        });
+        let created = Stamp {
+            utc: utc.unwrap_or_default(),
+            boot_ns: 0,
+            boot_id: Uuid::nil(),
+        };
+        Self {
+            run,
+            workflow: "?".to_owned(),
+            trigger: "?".to_owned(),
+            created,
+            updated: created,
+            seq: 0,
+            epoch: 0,
+            outcome: None,
+            quarantined: None,
+        }
+    }
 }

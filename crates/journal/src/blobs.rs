@@ -41,6 +41,14 @@ impl Blobs {
         })
     }
 
+    /// Returns the folder for reading only, whether it exists or not: nothing in it is changed.
+    pub(crate) fn view(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            written: AtomicU64::new(0),
+        }
+    }
+
     /// Stores bytes durably and returns their name.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Hash32, JournalError> {
         let hash = codec::hash(bytes);

@@ -163,12 +163,13 @@ impl Journal for SledJournal {
                 if filter.limit.is_some_and(|limit| runs.len() >= limit) {
                     break;
                 }
-                runs.extend(
-                    run?.1
-                        .head()
-                        .map(|head| head.summary.clone())
-                        .filter(|run| filter.accepts(run)),
-                );
+                let (id, entry) = run?;
+                let why = match &entry {
+                    RunEntry::Broken { why, .. } => Some(why),
+                    RunEntry::Whole(_) => None,
+                };
+                let whole = entry.head().map(|head| &head.summary);
+                runs.extend(Some(RunSummary::listed(id, whole, why)).filter(|run| filter.accepts(run)));
             }
             Ok(runs)
         })

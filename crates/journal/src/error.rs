@@ -109,6 +109,12 @@ pub enum JournalError {
         /// What the system said.
         source: Arc<io::Error>,
     },
+    /// A view of the log takes nothing.
+    #[error("{what} a view of the journal; wait until the workspace is free")]
+    ReadOnly {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// sled refused.
     #[error("use the journal's index: {0}; open the journal again, it is rebuilt from the log")]
     Index(String),

@@ -20,6 +20,7 @@
 //! | `store` | sled: opened under watch, set aside when it cannot be |
 //! | `writer` | the thread that commits |
 //! | `open`, `replay`, `disk` | [`SledJournal`] |
+//! | `view` | [`LogView`]: the log, read beside its owner |
 //! | `blobs`, `lock` | large values; one owner of a workspace |
 //! | [`memory`] | [`MemoryJournal`] |
 //! | [`contract`] | what every backend must do |
@@ -38,6 +39,7 @@ pub mod memory;
 mod open;
 mod replay;
 mod store;
+mod view;
 mod writer;
 
 pub use api::{Append, Journal, RunFilter, RunSummary};
@@ -45,3 +47,4 @@ pub use disk::{SledJournal, Stats};
 pub use error::{JournalError, OpenError};
 pub use memory::MemoryJournal;
 pub use open::{Damage, OpenOptions, OpenReport};
+pub use view::LogView;

@@ -53,7 +53,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 async fn of_run(app: &App, word: &str) -> Result<(Plan, BTreeMap<StepId, String>), CliError> {
-    let session = Session::open_here(app).await?;
+    let session = Session::look_here(app).await?;
     let run = session.run(word).await?;
     let evidence = session.evidence(run).await?;
     let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;

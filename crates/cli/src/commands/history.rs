@@ -17,7 +17,7 @@ pub struct Args {
 
 /// Prints a run's records.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let session = Session::open_here(app).await?;
+    let session = Session::look_here(app).await?;
     let run = session.run(&args.run).await?;
     let records = session.journal.read(run).await?;
     session.close().await;

@@ -33,6 +33,8 @@ enum Status {
     Cancelled,
     /// Not ended: interrupted, and resumable
     Interrupted,
+    /// A record of it is lost: it is kept, and never gone on with
+    Quarantined,
 }
 
 /// Lists the runs.
@@ -47,10 +49,14 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         Status::Partial => Some(Outcome::Partial),
         Status::Failed => Some(Outcome::Failed),
         Status::Cancelled => Some(Outcome::Cancelled),
-        Status::Interrupted => None,
+        Status::Interrupted | Status::Quarantined => None,
     });
-    let finished = args.status.map(|status| !matches!(status, Status::Interrupted));
-    let session = Session::open_here(app).await?;
+    let quarantined = matches!(args.status, Some(Status::Quarantined));
+    let finished = args
+        .status
+        .filter(|_| !quarantined)
+        .map(|status| !matches!(status, Status::Interrupted));
+    let session = Session::look_here(app).await?;
     let filter = RunFilter {
         workflow: args.workflow.clone(),
         finished,
@@ -58,17 +64,25 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         since,
         limit: None,
     };
-    let runs = session.journal.runs(&filter).await?;
+    let mut runs = session.journal.runs(&filter).await?;
+    runs.retain(|run| !quarantined || run.quarantined.is_some());
+    let held = session.held;
     session.close().await;
     if runs.is_empty() {
         app.printer.say("no runs");
     }
     for run in &runs {
-        let ended = run.outcome.map_or("interrupted", steps::outcome);
+        let ended = match (run.outcome, &run.quarantined) {
+            (_, Some(_)) => "quarantined",
+            (Some(outcome), None) => steps::outcome(outcome),
+            // Which of them the other process works on, the log does not say.
+            (None, None) if held => "not over",
+            (None, None) => "interrupted",
+        };
         let took = run.updated.since(&run.created);
         let body = json!({
             "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "created": run.created.utc,
-            "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome,
+            "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "quarantined": run.quarantined,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
         app.printer.line(&body, || {

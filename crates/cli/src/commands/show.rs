@@ -23,10 +23,11 @@ pub struct Args {
 
 /// Shows a run.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let session = Session::open_here(app).await?;
+    let session = Session::look_here(app).await?;
     let run = session.run(&args.run).await?;
     let evidence = session.evidence(run).await?;
     let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
+    let held = session.held;
     session.close().await;
     let plan = pinned.plan()?;
     let mut body = json!({
@@ -50,7 +51,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         _ => {}
     }
     if evidence.state.outcome.is_none() {
-        said.push_str(&format!("\nnot finished: rekindle resume {run}\n"));
+        said.push_str(&match held {
+            true => "\nnot finished: another process works in this workspace\n".to_owned(),
+            false => format!("\nnot finished: rekindle resume {run}\n"),
+        });
     }
     app.printer.data(&body, || said)?;
     Ok(Exit::Done)

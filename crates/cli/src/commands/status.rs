@@ -32,7 +32,7 @@ const TIER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers.
 pub(crate) async fn run(app: &App) -> Result<Exit, CliError> {
-    let session = Session::open_here(app).await?;
+    let session = Session::look_here(app).await?;
     let answered = answer(app, &session).await;
     session.close().await;
     answered
@@ -87,7 +87,8 @@ impl Seen {
         seen.interrupted = runs
             .iter()
             .chain(&unseen)
-            .filter(|run| run.outcome.is_none())
+            // What another process may be working on right now is not there to be resumed.
+            .filter(|run| run.outcome.is_none() && run.quarantined.is_none() && !session.held)
             .map(|run| run.run)
             .collect();
         for run in &runs {

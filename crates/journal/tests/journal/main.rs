@@ -7,3 +7,4 @@ mod damage;
 mod hazards;
 mod kill;
 mod support;
+mod view;

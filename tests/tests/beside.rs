@@ -1,0 +1,234 @@
+//! Looking at a workspace while another process works in it, on a read-only file system, or while a record in it is
+//! lost.
+
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use rekindle_tests::faults::Place;
+use rekindle_tests::sandbox::Sandbox;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+
+const SMALL: &str = "\
+system: small
+root: ./data
+components:
+  notes: {source: {type: files, path: notes}}
+tiers:
+  near: {url: \"file://./tiers/near\"}
+";
+
+const GATED: &str = "\
+workflow: gated
+steps:
+  - id: wait
+    uses: command
+    with: {run: [sh, -c, \"read line < gate\"]}
+";
+
+const LOOKS: [&[&str]; 6] = [
+    &[],
+    &["runs"],
+    &["show", "latest"],
+    &["history", "latest"],
+    &["graph", "latest"],
+    &["sets"],
+];
+
+fn small() -> Sandbox {
+    let sandbox = Sandbox::empty(BINARY, SMALL);
+    fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
+    fs::write(sandbox.path("data/notes/a.md"), "hello").expect("write a note");
+    sandbox.ok(&["init", "--kit", "kit.txt"]);
+    sandbox
+}
+
+/// Starts a run that waits at its gate before it takes further steps.
+fn gated(sandbox: &Sandbox, steps: &str) -> (Child, std::io::Lines<BufReader<std::process::ChildStderr>>) {
+    fs::write(sandbox.path("gated.yaml"), format!("{GATED}{steps}")).expect("write a workflow");
+    let gate = std::process::Command::new("mkfifo")
+        .arg(sandbox.path("gate"))
+        .status()
+        .expect("make a gate");
+    assert!(gate.success());
+    let mut first = sandbox
+        .command(&["run", "gated.yaml", "--json"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start the first");
+    let mut lines = BufReader::new(first.stderr.take().expect("its stderr")).lines();
+    assert!(
+        lines.any(|line| line.is_ok_and(|line| line.contains("step_started"))),
+        "the first never began"
+    );
+    (first, lines)
+}
+
+fn log(sandbox: &Sandbox) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(sandbox.path(".rekindle/log")).expect("list the log");
+    let mut files: Vec<(PathBuf, Vec<u8>)> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| (path.clone(), fs::read(&path).expect("read a segment")))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn whoever_only_looks_is_answered_at_once_while_another_process_works() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    let (mut first, lines) = gated(&sandbox, "");
+    let before = log(&sandbox);
+    for args in LOOKS {
+        let output = std::process::Command::new("timeout")
+            .arg("2")
+            .arg(BINARY)
+            .args(args)
+            .current_dir(sandbox.path("."))
+            .env("REKINDLE_CONFIG_DIR", sandbox.path("config"))
+            .output()
+            .expect("start");
+        let said = rekindle_tests::sandbox::said(&output);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
+        assert!(
+            args == ["sets"] || said.contains(&format!("process {} works", first.id())),
+            "{args:?}: {said}"
+        );
+    }
+    let shown = sandbox.ok(&["show", "latest"]);
+    assert!(shown.contains("gated") && shown.contains("running"), "{shown}");
+    assert!(!shown.contains("rekindle resume"), "{shown}");
+    let listed = sandbox.ok(&["runs"]);
+    assert!(
+        listed.contains("not over") && !listed.contains("interrupted"),
+        "{listed}"
+    );
+    assert!(log(&sandbox) == before, "looking has changed the log");
+    fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
+    lines.for_each(drop);
+    assert!(first.wait().expect("the first ends").success());
+    assert!(sandbox.ok(&["runs"]).contains("succeeded"));
+}
+
+#[test]
+fn a_torn_tail_is_neither_an_error_nor_touched_by_a_look_beside_its_writer() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    let (mut first, lines) = gated(&sandbox, "");
+    let segment = log(&sandbox).pop().expect("a segment").0;
+    let whole = fs::read(&segment).expect("read it");
+    // What a reader can see while a frame is being written: its beginning.
+    let mut torn = whole.clone();
+    torn.extend(&whole[64..64 + 100]);
+    fs::write(&segment, &torn).expect("write a torn tail");
+    let shown = sandbox.ok(&["show", "latest"]);
+    assert!(shown.contains("gated"), "{shown}");
+    assert!(
+        fs::read(&segment).expect("read it") == torn,
+        "a look has cut the tail off"
+    );
+    fs::write(&segment, &whole).expect("as it was");
+    fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
+    lines.for_each(drop);
+    assert!(first.wait().expect("the first ends").success());
+}
+
+fn mount(args: &[&str], at: &Path) -> bool {
+    let status = std::process::Command::new("mount")
+        .args(args)
+        .arg(at)
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Returns a path as the product names it.
+fn real(sandbox: &Sandbox, inside: &str) -> PathBuf {
+    sandbox.path(inside).canonicalize().expect("a path that exists")
+}
+
+/// A folder seen through a mount that cannot be written to, as long as this lives.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    fn over(at: PathBuf) -> Option<Self> {
+        let itself = at.to_str().expect("a path of text").to_owned();
+        let mounted = mount(&["--bind", &itself], &at);
+        assert!(
+            mounted || std::env::var_os("CI").is_none(),
+            "a folder cannot be mounted"
+        );
+        let seen = mounted.then_some(Self(at))?;
+        assert!(
+            mount(&["-o", "remount,bind,ro"], &seen.0),
+            "it cannot be made read-only"
+        );
+        Some(seen)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_workspace_on_a_read_only_file_system_can_be_looked_at() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    let Some(_seen) = ReadOnly::over(real(&sandbox, ".")) else {
+        return;
+    };
+    fs::write(sandbox.path("x"), "").expect_err("it can be written to");
+    for args in LOOKS {
+        let (code, said) = sandbox.code(args);
+        assert_eq!(code, 0, "{args:?}: {said}");
+    }
+    assert!(sandbox.ok(&["runs"]).contains("succeeded"));
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_ne!(code, 0, "{said}");
+}
+
+#[test]
+fn a_run_that_has_lost_a_record_is_listed_as_quarantined_with_what_to_do_and_not_as_interrupted() {
+    let whole = small();
+    assert!(
+        whole.killed(&["backup"], Place::AfterAppend, 6),
+        "a backup has six appends"
+    );
+    assert!(whole.ok(&["runs"]).contains("interrupted"));
+    // The first record, which says what the run is, and a later one.
+    for (lost, named) in [(1, "?"), (3, "backup")] {
+        let sandbox = whole.fork();
+        let segment = log(&sandbox).pop().expect("a segment").0;
+        let mut bytes = fs::read(&segment).expect("read it");
+        let mut end = 64;
+        for _ in 0..lost {
+            let length = bytes[end + 4..end + 8].try_into().expect("four bytes");
+            end += 60 + u32::from_be_bytes(length) as usize;
+        }
+        bytes[end - 1] ^= 1;
+        fs::write(&segment, bytes).expect("damage it");
+        fs::remove_dir_all(sandbox.path(".rekindle/journal")).expect("lose the index");
+        let output = sandbox.run(&["runs"]);
+        let said = rekindle_tests::sandbox::said(&output);
+        let listed = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            listed.contains("quarantined") && listed.contains(named) && !listed.contains("interrupted"),
+            "{said}"
+        );
+        assert!(said.contains("run its command again"), "{said}");
+        assert_eq!(sandbox.ok(&["runs", "--status", "interrupted"]), "");
+        assert!(sandbox.ok(&["runs", "--status", "quarantined"]).contains(named));
+        let (code, said) = sandbox.code(&["resume", "latest"]);
+        assert!(code == 5 && said.contains("run its command again"), "{said}");
+        sandbox.ok(&["backup"]);
+    }
+}
