@@ -232,3 +232,16 @@ fn a_run_that_has_lost_a_record_is_listed_as_quarantined_with_what_to_do_and_not
         sandbox.ok(&["backup"]);
     }
 }
+
+#[test]
+fn a_log_that_has_lost_its_end_is_told_and_does_not_pass_for_a_whole_one() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    let (segment, before) = log(&sandbox).pop().expect("a segment");
+    sandbox.ok(&["backup"]);
+    fs::write(&segment, before).expect("cut it off between two commits");
+    fs::remove_dir_all(sandbox.path(".rekindle/journal")).expect("lose the index");
+    let (code, said) = sandbox.code(&["runs"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("was acknowledged"), "{said}");
+}

@@ -172,6 +172,10 @@ fn warn_of_damage(app: &App, report: &OpenReport) {
         app.printer
             .warn(format!("the journal's log is damaged: {place}: {}", damage.what));
     }
+    if report.relogged > 0 {
+        let told = "records that the journal's log had lost were taken from its index and logged again";
+        app.printer.warn(format!("{} {told}", report.relogged));
+    }
     for why in &report.rebuilt {
         app.printer
             .warn(format!("the journal's index was rebuilt from the log: {why}"));

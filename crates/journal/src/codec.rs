@@ -159,6 +159,16 @@ pub fn decode(at: &Key, value: &[u8]) -> Result<Record, JournalError> {
     })
 }
 
+/// Returns the journal's head before the batch, where a value carries it, without checking the value.
+pub(crate) fn anchor(value: &[u8]) -> Option<JournalHead> {
+    (value.get(1)? & FLAG_HEAD != 0).then_some(())?;
+    let mut input = Input(value.get(FIXED_LEN..)?);
+    Some(JournalHead {
+        commit: input.u64()?,
+        hash: Hash32(input.array()?),
+    })
+}
+
 /// Returns whether a value is what was written under that key.
 pub fn is_intact(at: &Key, value: &[u8]) -> bool {
     value.len() >= FIXED_LEN + CRC_LEN
@@ -227,6 +237,7 @@ mod tests {
         assert_eq!(decode(&key(record.run, record.seq), &value).unwrap(), record);
         // The layout is persisted: this fails when it changes.
         assert_eq!(value[..10], [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(anchor(&value), record.head);
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! | [`codec`] | a record's bytes |
 //! | `admit` | the one place that decides whether an append fits a run |
 //! | `frame`, `log` | the write-ahead log |
+//! | `kept` | the journal's head, apart from the log |
 //! | `store` | sled: opened under watch, set aside when it cannot be |
 //! | `writer` | the thread that commits |
 //! | `open`, `replay`, `disk` | [`SledJournal`] |
@@ -33,6 +34,7 @@ pub mod contract;
 mod disk;
 pub mod error;
 mod frame;
+mod kept;
 mod lock;
 mod log;
 pub mod memory;

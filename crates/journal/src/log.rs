@@ -14,6 +14,7 @@ use crate::blobs::sync_dir;
 use crate::codec::{self, Key};
 use crate::error::{JournalError, OpenError};
 use crate::frame::{self, Entry, LOG_FORMAT, Piece, SEGMENT_HEADER, SegmentHeader};
+use crate::kept::Kept;
 use crate::open::Damage;
 
 /// The log, open for appending.
@@ -23,6 +24,7 @@ pub(crate) struct Log {
     segment_bytes: u64,
     head: JournalHead,
     number: u64,
+    kept: Kept,
     /// None until the first append after an open that must not go on in the last segment.
     open: Option<Segment>,
 }
@@ -44,6 +46,31 @@ pub(crate) struct Scanned {
     /// How many segments there are.
     pub(crate) segments: usize,
     tail: Option<Tail>,
+}
+
+impl Scanned {
+    /// Returns what is wrong with a log whose end is not the one known from elsewhere; it may be further, not less.
+    pub(crate) fn falls_short(&self, dir: &Path, known: JournalHead) -> Option<Damage> {
+        let found = self.head.commit;
+        let what = match known.commit {
+            commit if commit > found => {
+                format!("it ends at commit {found}, and commit {commit} was acknowledged")
+            }
+            commit if commit == found && known.hash != self.head.hash => {
+                format!("its commit {commit} is not the one that was acknowledged")
+            }
+            _ => return None,
+        };
+        let (segment, offset) = match &self.tail {
+            Some(tail) => (tail.path.clone(), tail.end.unwrap_or(tail.file_len)),
+            None => (dir.to_owned(), 0),
+        };
+        Some(Damage {
+            segment,
+            offset,
+            what,
+        })
+    }
 }
 
 /// The last segment, and where it stops being whole.
@@ -156,6 +183,15 @@ pub(crate) fn scan(
                             offset,
                             format!("commit {} does not follow commit {before}", head.commit),
                         );
+                    } else if let Some(named) = unlike(scanned.head, &entries) {
+                        // The chain is whole, but not the one that a run's first or last record was written to.
+                        let before = scanned.head.commit;
+                        damage(
+                            offset,
+                            format!(
+                                "a record was written after commit {named}, and stands after commit {before}"
+                            ),
+                        );
                     }
                     scanned.head = head;
                     tail.last_frame = Some((offset as u64, end as u64));
@@ -191,6 +227,16 @@ pub(crate) fn scan(
     Ok(scanned)
 }
 
+/// Returns the commit that a record names as the one before its own where the log disagrees. One that was logged
+/// again names an earlier one.
+fn unlike(before: JournalHead, entries: &[Entry<'_>]) -> Option<u64> {
+    let named = entries.iter().filter_map(|(_, value)| codec::anchor(value));
+    named
+        .filter(|named| named.commit >= before.commit && *named != before)
+        .map(|named| named.commit)
+        .next()
+}
+
 /// Returns every intact value that the log holds of one run, by number.
 pub(crate) fn values_of(dir: &Path, run: RunId) -> Result<HashMap<u64, Vec<u8>>, JournalError> {
     let mut values = HashMap::new();
@@ -223,12 +269,14 @@ impl Log {
         segment_bytes: u64,
         scanned: &Scanned,
         head: JournalHead,
+        kept: Kept,
     ) -> Result<(Self, u64), JournalError> {
         let mut log = Self {
             dir: dir.to_owned(),
             segment_bytes,
             head,
             number: 0,
+            kept,
             open: None,
         };
         let Some(tail) = &scanned.tail else {
@@ -304,6 +352,7 @@ impl Log {
         }
         segment.len += bytes.len() as u64;
         self.head = head;
+        self.kept.note(head);
         Ok(head)
     }
 
@@ -352,4 +401,67 @@ fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_model::event::Record;
+    use rekindle_model::id::Hash32;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::contract::{created, stamp};
+
+    /// Returns the log of runs that were created one after the other, without the one that is cut out.
+    fn log_of_three(cut_out: Option<u64>) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let base = admit::EMPTY;
+        let (version, number) = (LOG_FORMAT, 1);
+        let mut bytes = SegmentHeader {
+            version,
+            number,
+            base,
+        }
+        .encode();
+        let (mut written, mut left) = (base, base);
+        for at in 1..=3 {
+            let run = RunId(Uuid::from_u128(u128::from(at)));
+            let record = Record {
+                run,
+                seq: 1,
+                epoch: 1,
+                time: stamp(at),
+                prev: Hash32::ZERO,
+                head: Some(written),
+                event: created("w"),
+            };
+            let value = codec::encode(&record).unwrap();
+            written = admit::advance(written, std::iter::once(value.as_slice()));
+            if cut_out != Some(at) {
+                left = admit::advance(left, std::iter::once(value.as_slice()));
+                bytes.extend(frame::encode(
+                    left,
+                    std::iter::once((codec::key(run, 1), value.as_slice())),
+                ));
+            }
+        }
+        fs::write(dir.path().join("0000000001"), bytes).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_run_cut_out_of_a_log_whose_chain_was_mended_is_noticed_by_the_runs_after_it() {
+        let damage = |cut_out| {
+            let log = log_of_three(cut_out);
+            scan(log.path(), |_| Ok(())).unwrap().damage
+        };
+        assert_eq!(damage(None), []);
+        for cut_out in [1, 2] {
+            let found = damage(Some(cut_out));
+            assert_eq!(found.len(), 3 - cut_out as usize, "{found:?}");
+            assert!(found[0].what.contains("after commit"), "{found:?}");
+        }
+        // Of the last one no later record tells: for that the head is kept apart.
+        assert_eq!(damage(Some(3)), []);
+    }
 }

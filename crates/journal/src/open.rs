@@ -3,7 +3,8 @@
 //! 1. The lock is taken.
 //! 2. The log is read, without changing anything; a newer format ends it here.
 //! 3. sled is opened. When that fails it is set aside and begun anew.
-//! 4. What the log has lost, and sled still has, is logged again.
+//! 4. Where sled, or the head that is kept apart, knows of a later commit, the log has lost its end: that is
+//!    told, and the log goes on after that commit. What it has lost, and sled still has, is logged again.
 //! 5. Commits that sled has not seen are applied to it. When it then knows less of any run than the log does,
 //!    it has lost something on its own: it is set aside and made again from the whole log.
 //! 6. The torn tail is cut off, and the writer starts.
@@ -23,6 +24,7 @@ use crate::blobs::{Blobs, make_dir};
 use crate::codec::{self, Key};
 use crate::disk::{Counters, Shared, SledJournal};
 use crate::error::{JournalError, OpenError};
+use crate::kept::Kept;
 use crate::lock::Lock;
 use crate::log::{self, Log};
 use crate::memory::SUBSCRIBER_BACKLOG;
@@ -106,6 +108,7 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
     let blobs = Blobs::open(&dir.join("blobs"))?;
 
     let mut report = OpenReport::default();
+    let kept = Kept::read(dir);
     let mut tops: HashMap<RunId, u64> = HashMap::new();
     let scanned = log::scan(&log_dir, |commit| {
         for (key, _) in &commit.entries {
@@ -127,11 +130,21 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
         Err(why) => sled.begin_anew(why, &mut report)?,
     };
     let applied = store.head()?;
-    let ahead = applied.commit > scanned.head.commit;
-    let head = if ahead { applied } else { scanned.head };
-    let (mut log, torn) = Log::open(&log_dir, options.segment_bytes, &scanned, head)?;
+    // Whoever knows of a later commit than the log has was told so when it was durable.
+    let known = if kept.commit > applied.commit {
+        kept
+    } else {
+        applied
+    };
+    let head = if known.commit > scanned.head.commit {
+        known
+    } else {
+        scanned.head
+    };
+    report.damage.extend(scanned.falls_short(&log_dir, known));
+    let (mut log, torn) = Log::open(&log_dir, options.segment_bytes, &scanned, head, Kept::open(dir))?;
     report.torn_bytes = torn;
-    if ahead || !scanned.damage.is_empty() {
+    if !report.damage.is_empty() {
         relog(&log_dir, &store, &mut log, &mut report)?;
     }
     if let Err(why) = catch_up(&log_dir, &store, applied, &log, &tops, &mut report) {

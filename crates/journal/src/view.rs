@@ -18,6 +18,7 @@ use crate::api::{Append, Journal, RunFilter, RunSummary};
 use crate::blobs::Blobs;
 use crate::codec;
 use crate::error::{JournalError, OpenError};
+use crate::kept::Kept;
 use crate::log;
 use crate::open::OpenReport;
 
@@ -55,6 +56,8 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
     let mut values: HashMap<RunId, BTreeMap<u64, Vec<u8>>> = HashMap::new();
     let mut report = OpenReport::default();
     let log_dir = dir.join("log");
+    // Before the log, which may grow in between.
+    let kept = Kept::read(dir);
     if log_dir.exists() {
         let scanned = log::scan(&log_dir, |commit| {
             for (key, value) in commit.entries {
@@ -67,7 +70,9 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
         })?;
         report.commit = scanned.head.commit;
         report.segments = scanned.segments;
+        let short = scanned.falls_short(&log_dir, kept);
         report.damage = scanned.damage;
+        report.damage.extend(short);
     }
     let runs: BTreeMap<RunId, Viewed> = values
         .into_iter()

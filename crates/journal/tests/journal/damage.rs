@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{Acknowledged, by_run, copy, expect, fill, len, open, open_with, read_all, segments};
 use proptest::prelude::*;
 use rekindle_journal::contract::stamp;
-use rekindle_journal::{Journal, JournalError, OpenError, OpenOptions, SledJournal, codec};
+use rekindle_journal::{Journal, JournalError, LogView, OpenError, OpenOptions, SledJournal, codec};
 use rekindle_model::id::RunId;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -311,4 +311,47 @@ async fn a_log_of_a_newer_format_is_refused_and_left_as_it_is() {
         "{error}"
     );
     assert_eq!(fs::read(path).unwrap(), bytes);
+}
+
+/// Cut between two commits, nothing in the log itself is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_has_lost_whole_commits_at_its_end_is_noticed_with_sled_and_without() {
+    for with_sled in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let filled = fill(dir.path(), 1, 6, OpenOptions::default()).await;
+        let run = filled[0].0[0].run;
+        let path = &segments(dir.path())[0];
+        fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(filled[3].1[0])
+            .unwrap();
+        if !with_sled {
+            fs::remove_dir_all(dir.path().join("journal")).unwrap();
+        }
+        let (_, viewed) = LogView::open(dir.path()).await.unwrap();
+        let survives = if with_sled { &filled[..] } else { &filled[..4] };
+        let records = &by_run(survives)[&run];
+        let (journal, report) = open(dir.path()).await;
+        assert!(
+            report.damage[0].what.contains("commit 6 was acknowledged"),
+            "{report:?}"
+        );
+        assert_eq!(viewed.damage, report.damage);
+        assert_eq!(report.relogged, if with_sled { 2 } else { 0 });
+        assert_eq!(&journal.read(run).await.unwrap(), records);
+        journal
+            .append(crate::support::next(run, records.len() as u64))
+            .await
+            .unwrap();
+        let told = journal.head().commit;
+        assert!(
+            told > 6,
+            "commit {told} has been told to somebody already, as another one"
+        );
+        journal.close().await;
+        let (_, report) = open(dir.path()).await;
+        assert!(!report.damage.is_empty(), "it passes for a whole one: {report:?}");
+    }
 }
