@@ -1,5 +1,5 @@
-//! Looking at a workspace while another process works in it, on a read-only file system, or while a record in it is
-//! lost.
+//! Looking at a workspace while another process works in it, while its disk is full or read-only, or while a record
+//! in it is lost; and what a full disk does to whoever does more than look.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -10,6 +10,7 @@ use std::process::{Child, Stdio};
 
 use rekindle_tests::faults::Place;
 use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::tree;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
@@ -139,6 +140,41 @@ fn a_torn_tail_is_neither_an_error_nor_touched_by_a_look_beside_its_writer() {
     assert!(first.wait().expect("the first ends").success());
 }
 
+/// A small file system over a folder, unmounted when the test ends, however it ends.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one, with a copy of what stood there; none where that needs a right that this user lacks. On a build
+    /// server it must be there.
+    fn over(at: PathBuf) -> Option<Self> {
+        let aside = at.with_extension("aside");
+        tree::copy(&at, &aside).expect("copy aside");
+        let mounted = mount(&["-t", "tmpfs", "-o", "size=32m", "tmpfs"], &at);
+        assert!(
+            mounted || std::env::var_os("CI").is_none(),
+            "a small disk cannot be mounted"
+        );
+        let disk = mounted.then_some(Self(at.clone()))?;
+        tree::copy(&aside.join("."), &at).expect("copy back");
+        Some(disk)
+    }
+
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = fs::File::create(&path).expect("create a filler");
+        for size in [1 << 20, 4096] {
+            while std::io::Write::write_all(&mut file, &vec![1; size]).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
 fn mount(args: &[&str], at: &Path) -> bool {
     let status = std::process::Command::new("mount")
         .args(args)
@@ -148,9 +184,79 @@ fn mount(args: &[&str], at: &Path) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+#[test]
+fn a_full_disk_under_the_workspace_is_named_and_looking_goes_on() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    let Some(disk) = SmallDisk::over(sandbox.path(".rekindle")) else {
+        return;
+    };
+    let filler = disk.fill();
+    let output = sandbox.run(&["backup", "--json"]);
+    let said = rekindle_tests::sandbox::said(&output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("\"disk_full\""), "{said}");
+    let room = format!(
+        "make room on the disk that holds {}",
+        real(&sandbox, ".rekindle").display()
+    );
+    assert!(said.contains(&room), "{said}");
+    for args in [&["runs"][..], &["show", "latest"], &[]] {
+        let told = sandbox.ok(args);
+        assert!(
+            told.contains("backup") || told.contains("recovery-ready"),
+            "{args:?}: {told}"
+        );
+    }
+    let broken = fs::read_dir(sandbox.path(".rekindle")).expect("list").flatten();
+    let broken: Vec<_> = broken
+        .filter(|entry| entry.file_name().to_string_lossy().contains("broken"))
+        .collect();
+    // What sled leaves behind when it runs out of room can cost a rebuild; each further try costs nothing more.
+    assert!(
+        broken.len() <= 1,
+        "a full disk is no reason to set sled aside: {broken:?}"
+    );
+    fs::remove_file(filler).expect("make room");
+    sandbox.ok(&["backup"]);
+}
+
 /// Returns a path as the product names it.
 fn real(sandbox: &Sandbox, inside: &str) -> PathBuf {
     sandbox.path(inside).canonicalize().expect("a path that exists")
+}
+
+#[test]
+fn a_disk_that_fills_up_during_a_run_interrupts_it_and_resume_goes_on_once_there_is_room() {
+    let sandbox = small();
+    let Some(disk) = SmallDisk::over(sandbox.path(".rekindle")) else {
+        return;
+    };
+    // What the log has left of its last block is not enough for so many steps.
+    let steps: String = (0..60)
+        .map(|n| {
+            format!("  - id: s{n}\n    needs: [wait]\n    uses: command\n    with: {{run: [\"true\"]}}\n")
+        })
+        .collect();
+    let (mut first, lines) = gated(&sandbox, &steps);
+    let filler = disk.fill();
+    fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
+    lines.for_each(drop);
+    let mut said = String::new();
+    let mut stdout = first.stdout.take().expect("its stdout");
+    std::io::Read::read_to_string(&mut stdout, &mut said).expect("read it");
+    assert_eq!(first.wait().expect("the first ends").code(), Some(4), "{said}");
+    let shown = sandbox.ok(&["runs", "--json"]);
+    let run = shown.split('"').skip_while(|word| *word != "run").nth(2);
+    let resume = format!("`rekindle resume {}`", run.expect("a run"));
+    let room = format!(
+        "make room on the disk that holds {}",
+        real(&sandbox, ".rekindle").display()
+    );
+    assert!(said.contains(&room) && said.contains(&resume), "{said}");
+    fs::remove_file(filler).expect("make room");
+    sandbox.ok(&["resume"]);
+    assert!(sandbox.ok(&["runs"]).contains("succeeded"));
 }
 
 /// A folder seen through a mount that cannot be written to, as long as this lives.

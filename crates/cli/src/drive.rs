@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rekindle_engine::{Control, Ended, Engine, NewRun};
+use rekindle_engine::{Control, Ended, Engine, EngineError, NewRun};
+use rekindle_journal::JournalError;
 use rekindle_model::event::Worker;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::run::RunState;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::App;
 use crate::displace;
-use crate::error::CliError;
+use crate::error::{CliError, make_room};
 use crate::exit::Exit;
 use crate::live::Live;
 use crate::pinned::{Pinned, Ready};
@@ -119,7 +120,7 @@ async fn drive(
         .drive(run, Arc::clone(&ready.plan), ready.site.scope(), &control)
         .await;
     live.end().await;
-    match ended? {
+    match ended.map_err(|error| stopped(error, run, session))? {
         Ended::Finished(state) => finished(app, session, &ready, &state).await,
         Ended::Interrupted(state) => {
             let waiting = waiting(&state);
@@ -131,6 +132,20 @@ async fn drive(
             })?;
             Ok(Exit::Interrupted)
         }
+    }
+}
+
+/// Returns why a run could not be driven on, and how it goes on where it can.
+fn stopped(error: EngineError, run: RunId, session: &Session) -> CliError {
+    let full = matches!(&error, EngineError::Journal(JournalError::DiskFull { .. }));
+    let error = CliError::from(error);
+    let resume = format!("`rekindle resume {run}`");
+    match error.exit() {
+        Exit::Interrupted if full => error.with_hint(make_room(&session.workspace.state, &resume)),
+        Exit::Interrupted => error.with_hint(format!(
+            "clear the cause, then {resume}; nothing that was acknowledged is lost"
+        )),
+        _ => error,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every error of every command, classified once: what is printed, what to do next, the exit code.
 
 use std::fmt;
+use std::path::Path;
 
 use rekindle_engine::EngineError;
 use rekindle_factoria::FactoriaError;
@@ -107,8 +108,13 @@ impl std::error::Error for CliError {}
 /// What to do about a run of which a record is lost.
 pub(crate) const QUARANTINED: &str = "a quarantined run is never resumed: run its command again, a new run needs nothing of it; it is kept as it is";
 
-/// Where a disk is full, the same command goes on once there is room.
-const MAKE_ROOM: &str = "make room, then `rekindle resume`; nothing that was acknowledged is lost";
+/// Returns what to do where the disk that holds a path is full: what had begun goes on once there is room.
+pub(crate) fn make_room(path: &Path, then: &str) -> String {
+    format!(
+        "make room on the disk that holds {}, then {then}; nothing that was acknowledged is lost",
+        path.display()
+    )
+}
 
 impl From<Diagnostics> for CliError {
     fn from(found: Diagnostics) -> Self {
@@ -144,15 +150,16 @@ impl From<JournalError> for CliError {
     fn from(error: JournalError) -> Self {
         let message = format!("cannot {error}");
         match error {
-            JournalError::DiskFull { .. } => {
-                Self::new(Exit::Interrupted, "disk_full", message).with_hint(MAKE_ROOM)
+            JournalError::DiskFull { path } => {
+                let then = "run the same command again, or `rekindle resume` where a run had begun";
+                Self::new(Exit::Interrupted, "disk_full", message).with_hint(make_room(&path, then))
+            }
+            JournalError::Quarantined { .. } => {
+                Self::new(Exit::DataLost, "journal_damaged", message).with_hint(QUARANTINED)
             }
             JournalError::Conflict { .. } => Self::new(Exit::Held, "fenced", message),
             JournalError::UnknownRun(_) => Self::new(Exit::Usage, "unknown_run", message),
             JournalError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
-            JournalError::Quarantined { .. } => {
-                Self::new(Exit::DataLost, "journal_damaged", message).with_hint(QUARANTINED)
-            }
             JournalError::Corrupt { .. }
             | JournalError::UnknownBlob(_)
             | JournalError::BlobCorrupt { .. } => Self::new(Exit::DataLost, "journal_damaged", message),

@@ -12,6 +12,7 @@
 //! Each step can be cut off and done again.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::lock::Lock;
 use crate::log::{self, Log};
 use crate::memory::SUBSCRIBER_BACKLOG;
 use crate::replay::{catch_up, replay};
-use crate::store::{self, RunEntry, Store};
+use crate::store::{self, RunEntry, Store, Unusable};
 
 /// How a journal is opened.
 #[derive(Clone, Debug)]
@@ -127,7 +128,7 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
     };
     let mut store = match sled.open() {
         Ok(store) => store,
-        Err(why) => sled.begin_anew(why, &mut report)?,
+        Err(unusable) => sled.begin_anew(unusable, &mut report)?,
     };
     let applied = store.head()?;
     // Whoever knows of a later commit than the log has was told so when it was durable.
@@ -147,9 +148,9 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
     if !report.damage.is_empty() {
         relog(&log_dir, &store, &mut log, &mut report)?;
     }
-    if let Err(why) = catch_up(&log_dir, &store, applied, &log, &tops, &mut report) {
+    if let Err(unusable) = catch_up(&log_dir, &store, applied, &log, &tops, &mut report) {
         drop(store);
-        store = sled.begin_anew(why, &mut report)?;
+        store = sled.begin_anew(unusable, &mut report)?;
         replay(&log_dir, &store, admit::EMPTY, log.head(), &mut report)?;
     }
     for run in store.runs() {
@@ -179,17 +180,30 @@ struct Sled<'a> {
 }
 
 impl Sled<'_> {
-    fn open(&self) -> Result<Store, String> {
-        Store::open(&self.dir, self.options.cache_bytes, self.options.sled_timeout)
+    fn open(&self) -> Result<Store, Unusable> {
+        let new = !self.dir.exists();
+        let opened = Store::open(&self.dir, self.options.cache_bytes, self.options.sled_timeout);
+        if new && matches!(opened, Err(Unusable::Refused(_))) {
+            // A folder that is begun and not finished would be taken for a broken one.
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+        opened
     }
 
-    fn begin_anew(&self, why: String, report: &mut OpenReport) -> Result<Store, OpenError> {
+    fn begin_anew(&self, unusable: Unusable, report: &mut OpenReport) -> Result<Store, OpenError> {
+        let why = match unusable {
+            Unusable::Refused(error) => return Err(error.into()),
+            Unusable::Broken(why) => why,
+        };
         tracing::warn!(%why, "sled is set aside and rebuilt from the log");
         report.rebuilt.push(why);
         report.set_aside.extend(store::set_aside(&self.dir)?);
-        self.open().map_err(|why| OpenError::Index {
-            path: self.dir.clone(),
-            why,
+        self.open().map_err(|unusable| match unusable {
+            Unusable::Refused(error) => error.into(),
+            Unusable::Broken(why) => OpenError::Index {
+                path: self.dir.clone(),
+                why,
+            },
         })
     }
 }

@@ -12,9 +12,9 @@ use crate::codec::{self, Key};
 use crate::error::{JournalError, OpenError};
 use crate::log::{self, Commit, Log};
 use crate::open::OpenReport;
-use crate::store::{RunEntry, Store};
+use crate::store::{RunEntry, Store, Unusable};
 
-/// Brings sled to the log's end. An error says why sled cannot be relied on.
+/// Brings sled to the log's end. An error says why sled cannot be used.
 pub(crate) fn catch_up(
     log_dir: &Path,
     store: &Store,
@@ -22,13 +22,16 @@ pub(crate) fn catch_up(
     log: &Log,
     tops: &HashMap<RunId, u64>,
     report: &mut OpenReport,
-) -> Result<(), String> {
+) -> Result<(), Unusable> {
     if applied != log.head() {
-        replay(log_dir, store, applied, log.head(), report).map_err(|error| error.to_string())?;
+        replay(log_dir, store, applied, log.head(), report).map_err(|error| match error {
+            OpenError::Journal(error) => error.into(),
+            other => Unusable::Broken(other.to_string()),
+        })?;
     }
     let mut known = HashMap::new();
     for run in store.runs() {
-        let (run, entry) = run.map_err(|error| error.to_string())?;
+        let (run, entry) = run?;
         known.insert(run, entry.top());
     }
     match tops
@@ -36,9 +39,9 @@ pub(crate) fn catch_up(
         .find(|(run, top)| known.get(run).is_none_or(|known| known < top))
     {
         None => Ok(()),
-        Some((run, top)) => Err(format!(
+        Some((run, top)) => Err(Unusable::Broken(format!(
             "it has lost the end of run {run}, which the log has up to record {top}"
-        )),
+        ))),
     }
 }
 

@@ -69,13 +69,35 @@ impl RunEntry {
     }
 }
 
+/// Why sled cannot be used as it is.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// A new one would fare no better: there is no room, or no right to write. What is there stays as it is.
+    Refused(JournalError),
+    /// It cannot be relied on: it is set aside and made again from the log.
+    Broken(String),
+}
+
+impl From<JournalError> for Unusable {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::DiskFull { .. } | JournalError::Io { .. } => Self::Refused(error),
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
 /// An open sled.
 #[derive(Debug)]
-pub(crate) struct Store(Option<sled::Db>);
+pub(crate) struct Store {
+    /// None once it is closed.
+    db: Option<sled::Db>,
+    dir: PathBuf,
+}
 
 impl Store {
     /// Opens sled under watch: an error, a panic or a hang is told, never passed on.
-    pub(crate) fn open(dir: &Path, cache_bytes: u64, timeout: Duration) -> Result<Self, String> {
+    pub(crate) fn open(dir: &Path, cache_bytes: u64, timeout: Duration) -> Result<Self, Unusable> {
         let (send, receive) = mpsc::sync_channel(1);
         let config = sled::Config::new()
             .path(dir)
@@ -85,7 +107,7 @@ impl Store {
         let folder = dir.to_owned();
         let watched = move || {
             let opened = catch_unwind(AssertUnwindSafe(|| open_retrying(&folder, &config, tries)))
-                .unwrap_or_else(|_| Err("it panicked while opening".to_owned()));
+                .unwrap_or_else(|_| Err(Unusable::Broken("it panicked while opening".to_owned())));
             if let Err(mpsc::SendError(Ok(late))) = send.send(opened) {
                 // Its folder has been set aside. Closing it could write by path into the new one.
                 std::mem::forget(late);
@@ -94,12 +116,15 @@ impl Store {
         thread::Builder::new()
             .name("journal-sled-open".into())
             .spawn(watched)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Unusable::Broken(error.to_string()))?;
         let db = receive
             .recv_timeout(timeout)
-            .map_err(|_| format!("it did not open within {timeout:?}"))??;
-        let store = Self(Some(db));
-        store.head().map_err(|error| error.to_string())?;
+            .map_err(|_| Unusable::Broken(format!("it did not open within {timeout:?}")))??;
+        let store = Self {
+            db: Some(db),
+            dir: dir.to_owned(),
+        };
+        store.head()?;
         Ok(store)
     }
 
@@ -140,7 +165,7 @@ impl Store {
         commit.extend(head.commit.to_be_bytes());
         commit.extend(head.hash.0);
         batch.insert(COMMIT, seal(COMMIT, commit));
-        self.db()?.apply_batch(batch).map_err(index)
+        self.write(batch)
     }
 
     /// Puts back values that were repaired. They are what they were, so nothing else changes.
@@ -149,7 +174,7 @@ impl Store {
         for (key, value) in records {
             batch.insert(record_key(key), value.as_slice());
         }
-        self.db()?.apply_batch(batch).map_err(index)
+        self.write(batch)
     }
 
     /// Returns where a run stands.
@@ -161,7 +186,7 @@ impl Store {
 
     /// Returns where every run stands, newest first.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Result<(RunId, RunEntry), JournalError>> {
-        let db = self.0.clone();
+        let db = self.db.clone();
         db.into_iter()
             .flat_map(|db| db.scan_prefix([RUN]).rev())
             .map(|item| {
@@ -186,7 +211,7 @@ impl Store {
 
     /// Returns every record that sled holds, unchecked.
     pub(crate) fn records(&self) -> impl Iterator<Item = Result<(Key, Vec<u8>), JournalError>> {
-        let db = self.0.clone();
+        let db = self.db.clone();
         db.into_iter()
             .flat_map(|db| db.scan_prefix([RECORD]))
             .filter_map(|item| match item {
@@ -195,8 +220,13 @@ impl Store {
             })
     }
 
+    fn write(&self, batch: Batch) -> Result<(), JournalError> {
+        let written = self.db()?.apply_batch(batch);
+        written.map_err(|error| refusal("write", &self.dir, error))
+    }
+
     fn db(&self) -> Result<&sled::Db, JournalError> {
-        self.0
+        self.db
             .as_ref()
             .ok_or_else(|| JournalError::Index("it is closed".into()))
     }
@@ -205,7 +235,7 @@ impl Store {
 /// Waits until sled has stopped its threads and let go of its lock, so that it can be opened again at once.
 impl Drop for Store {
     fn drop(&mut self) {
-        let Some(db) = self.0.take() else { return };
+        let Some(db) = self.db.take() else { return };
         let (send, receive) = mpsc::sync_channel(1);
         let close = move || {
             drop(db);
@@ -239,16 +269,19 @@ pub(crate) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
     Ok(Some(aside))
 }
 
-fn open_retrying(dir: &Path, config: &sled::Config, tries: u128) -> Result<sled::Db, String> {
+fn open_retrying(dir: &Path, config: &sled::Config, tries: u128) -> Result<sled::Db, Unusable> {
     for _ in 0..tries {
         if !lock_is_free(dir) {
             // Our own lock is held, so the one who holds this one is on its way out.
             thread::sleep(LOCK_RETRY);
             continue;
         }
-        return config.open().map_err(|error| error.to_string());
+        return config.open().map_err(|error| match refusal("open", dir, error) {
+            JournalError::Index(why) => Unusable::Broken(why),
+            refused => Unusable::Refused(refused),
+        });
     }
-    Err("its lock is held".to_owned())
+    Err(Unusable::Broken("its lock is held".to_owned()))
 }
 
 /// sled's lock, on its `db` file, has no error type of its own; so it is tried before.
@@ -292,4 +325,20 @@ fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
 
 fn index(error: sled::Error) -> JournalError {
     JournalError::Index(error.to_string())
+}
+
+/// Tells what the system refused from what is wrong with sled itself: only the latter is mended by a new one.
+fn refusal(what: &'static str, dir: &Path, error: sled::Error) -> JournalError {
+    use std::io::ErrorKind as Kind;
+    match error {
+        sled::Error::Io(source)
+            if matches!(
+                source.kind(),
+                Kind::StorageFull | Kind::QuotaExceeded | Kind::ReadOnlyFilesystem | Kind::PermissionDenied
+            ) =>
+        {
+            JournalError::io(what, dir, source)
+        }
+        other => index(other),
+    }
 }
