@@ -149,16 +149,31 @@ impl Sandbox {
         move |place| places.lines().filter(|line| *line == place.name()).count() as u64
     }
 
-    /// Runs a command line that dies at the `number`-th place of a kind; returns whether it got there.
-    pub fn killed(&self, args: &[&str], place: Place, number: u64) -> bool {
-        let kill = format!("{}:{number}", place.name());
+    /// Runs a command line that dies at the `number`-th place of a kind.
+    ///
+    /// # Errors
+    /// It did not get there: how often it passed that kind of place until it exited with 0, which it then must.
+    pub fn killed(&self, args: &[&str], place: Place, number: u64) -> Result<(), u64> {
+        use std::os::unix::process::ExitStatusExt;
+        let file = self.path("places-until-killed.log");
+        fs::write(&file, "").expect("begin to count");
         let output = self
             .command(args)
-            .env(KILL, kill)
+            .env(KILL, format!("{}:{number}", place.name()))
+            .env(COUNT, &file)
             .output()
             .expect("start the product");
-        use std::os::unix::process::ExitStatusExt;
-        output.status.signal() == Some(9)
+        if output.status.signal() == Some(9) {
+            return Ok(());
+        }
+        assert!(
+            output.status.success(),
+            "{args:?} was to die and ended with {}:\n{}",
+            output.status,
+            said(&output)
+        );
+        let places = fs::read_to_string(file).expect("read the counted places");
+        Err(places.lines().filter(|line| *line == place.name()).count() as u64)
     }
 
     /// Returns the newest run's history, one JSON object per record; empty where there is no run.

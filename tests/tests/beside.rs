@@ -305,10 +305,9 @@ fn a_workspace_on_a_read_only_file_system_can_be_looked_at() {
 #[test]
 fn a_run_that_has_lost_a_record_is_listed_as_quarantined_with_what_to_do_and_not_as_interrupted() {
     let whole = small();
-    assert!(
-        whole.killed(&["backup"], Place::AfterAppend, 6),
-        "a backup has six appends"
-    );
+    whole
+        .killed(&["backup"], Place::AfterAppend, 6)
+        .expect("a backup has six appends");
     assert!(whole.ok(&["runs"]).contains("interrupted"));
     // The first record, which says what the run is, and a later one.
     for (lost, named) in [(1, "?"), (3, "backup")] {

@@ -177,7 +177,9 @@ fn an_interrupted_recovery_in_place_is_not_a_yes_until_it_is_resumed() {
     let sandbox = backed_up(ONE_TIER);
     let args = ["recover", "--in-place", "--yes"];
     assert!(
-        sandbox.killed(&args, rekindle_tests::faults::Place::AfterAct, 2),
+        sandbox
+            .killed(&args, rekindle_tests::faults::Place::AfterAct, 2)
+            .is_ok(),
         "it was to die after its second act"
     );
     let (verdict, text, status) = come_back(&sandbox);
