@@ -10,6 +10,7 @@ use rekindle_journal::Journal;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, builtin, expand, load_system, load_workflow};
+use rekindle_sources::place::resolve;
 use serde_json::Value;
 
 use crate::App;
@@ -161,8 +162,7 @@ impl Pinned {
 
 /// Returns the folder of the living system.
 pub(crate) fn data_root(system_dir: &Path, system: &System) -> PathBuf {
-    let root = system_dir.join(&system.root);
-    root.components().collect()
+    resolve(&system_dir.join(&system.root))
 }
 
 /// Reads the workspace's system file; its warnings are told.
