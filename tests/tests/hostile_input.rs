@@ -19,6 +19,8 @@ components:
 tiers:
   near: {url: \"file://./tiers/near\"}
   far: {url: \"file://./tiers/far\"}
+scenarios:
+  fire: {affects: all}
 ";
 
 fn small() -> Sandbox {
@@ -72,16 +74,58 @@ steps:
 #[test]
 fn unknown_names_list_the_known_ones() {
     let sandbox = small();
+    let lists = |args: &[&str], known: &str| {
+        let (code, said) = sandbox.code(args);
+        assert_eq!(code, 2, "{args:?}: {said}");
+        assert!(said.contains(known), "{args:?} does not list {known:?}: {said}");
+    };
+    lists(&["show", "ffff"], "there is no run yet");
+    fs::write(sandbox.path("mine.yaml"), "workflow: mine\nsteps: []\n").expect("write a workflow");
+    sandbox.ok(&["backup"]);
+    let first = |args: &[&str], key: &str| {
+        let line = sandbox
+            .ok(args)
+            .lines()
+            .next()
+            .map(serde_json::from_str::<serde_json::Value>);
+        let line = line.expect("a line").expect("one JSON object a line");
+        line[key].as_str().expect("an id").to_owned()
+    };
+    let (run, set) = (
+        first(&["runs", "--json"], "run"),
+        first(&["sets", "--json"], "set"),
+    );
+    let snapshot = first(&["snapshots", "--json"], "snapshot");
     for (args, known) in [
         (&["backup", "--component", "nots"][..], "notes"),
         (&["backup", "--tier", "nere"], "near"),
-        (&["show", "ffff"], ""),
-        (&["recover", "--scenario", "flood"], ""),
+        (&["show", "ffff"], &run),
+        (&["recover", "--scenario", "flood", "--to", "out"], "fire"),
+        (&["recover", "--from", "ffff", "--to", "out"], &set),
+        (
+            &["recover", "--from", "2001-01-01T00:00:00Z", "--to", "out"],
+            &set,
+        ),
+        (&["recover", "--from", "newest", "--to", "out"], "latest"),
+        (&["recover", "--tier", "nere", "--to", "out"], "far, near"),
+        (&["restore", "ffff", "--to", "out"], &snapshot),
+        (&["restore", "ffff", "--to", "out"], "notes"),
+        (
+            &["restore", &snapshot, "--tier", "nere", "--to", "out"],
+            "far, near",
+        ),
+        (&["run", "nosuch.yaml"], "backup, recover, verify"),
+        (&["run", "nosuch.yaml"], "workflow files there: mine.yaml;"),
+        (&["run", "elsewhere/nosuch.yaml"], "no workflow file stands there"),
+        (&["plan", "mime.yaml"], "did you mean \"mine.yaml\"?"),
     ] {
-        let (code, said) = sandbox.code(args);
-        assert_eq!(code, 2, "{args:?}: {said}");
-        assert!(said.contains(known), "{args:?}: {said}");
+        lists(args, known);
     }
+    assert_eq!(
+        sandbox.ok(&["runs", "--json"]).lines().count(),
+        1,
+        "a run was made for a name that nothing has"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `rekindle recover`
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_model::system::{Affects, System};
@@ -54,6 +55,11 @@ pub struct Args {
     yes: bool,
 }
 
+/// How long the tiers may take to say which sets there are before the run is begun without that answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Failures of the search for a set that only another command line mends.
+const UNKNOWN_SET: [&str; 3] = ["no_recovery_set", "ambiguous_set", "bad_parameter"];
+
 /// Recovers.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let session = Session::open_here(app).await?;
@@ -100,8 +106,8 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
     let wanted = from(&args.from, now);
     let preferred = tier(&system, args)?;
     let params = Map::from_iter([
-        ("from".to_owned(), Value::from(wanted)),
-        ("tier".to_owned(), Value::from(preferred)),
+        ("from".to_owned(), Value::from(wanted.clone())),
+        ("tier".to_owned(), Value::from(preferred.clone())),
         ("to".to_owned(), Value::from(root.to_string_lossy().into_owned())),
         ("in_place".to_owned(), Value::from(args.in_place)),
         (
@@ -123,6 +129,19 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         return dry_run(app, &pinned, &root, &occupied);
     }
     let ready = pinned.ready(app, session)?;
+    let struck = disaster_at.unwrap_or(now);
+    let found = rekindle_actions::find_set(&ready.site, &wanted, &preferred, Some(struck));
+    match tokio::time::timeout(PATIENCE, found).await {
+        Ok(Err(failure)) if UNKNOWN_SET.contains(&failure.code.as_str()) => {
+            let error = CliError::new(Exit::Usage, "unknown_set", failure.message);
+            return Err(match failure.hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            });
+        }
+        // A tier that does not answer now is the run's to wait for.
+        _ => {}
+    }
     if args.in_place && !args.yes && !occupied.is_empty() {
         let question = format!(
             "recover {} in place? What stands there moves to {}.before-<run>/",

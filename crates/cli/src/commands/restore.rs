@@ -1,5 +1,6 @@
 //! `rekindle restore`
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,9 +15,13 @@ use serde_json::json;
 use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::moment;
 use crate::pinned;
 use crate::target::{self, Ways};
 use crate::tiers::Tiers;
+
+/// How many known snapshots a refusal lists at most.
+const LISTED: usize = 10;
 
 /// Write one snapshot into a folder; the same command goes on after an interruption
 #[derive(Debug, clap::Args)]
@@ -170,25 +175,39 @@ async fn ways(tiers: &Tiers, args: &Args, snapshot: SnapshotId) -> Ways {
 async fn find(tiers: &Tiers, word: &str) -> Result<SnapshotId, CliError> {
     let plain = |text: &str| text.replace('-', "").to_lowercase();
     let prefix = plain(word);
-    let mut found: Vec<SnapshotId> = Vec::new();
+    let mut all = BTreeMap::new();
     for (_, tier) in tiers.reachable() {
-        let ids = tier.snapshots().await?;
-        found.extend(
-            ids.into_iter()
-                .filter(|id| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix)),
-        );
-    }
-    found.sort_unstable();
-    found.dedup();
-    let hint = "`rekindle snapshots` lists what there is";
-    match found.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(
-            CliError::usage(format!("there is no snapshot {word:?} in the tiers that answer"))
-                .with_hint(hint),
-        ),
-        several => {
-            Err(CliError::usage(format!("{word:?} begins {} snapshots", several.len())).with_hint(hint))
+        for id in tier.snapshots().await? {
+            all.entry(id).or_insert(tier);
         }
     }
+    let fits = |id: &SnapshotId| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix);
+    let found: Vec<SnapshotId> = all.keys().copied().filter(fits).collect();
+    let (message, among) = match found.as_slice() {
+        [one] => return Ok(*one),
+        [] => (
+            format!("there is no snapshot {word:?} in the tiers that answer"),
+            all.keys().copied().collect(),
+        ),
+        several => (format!("{word:?} begins {} snapshots", several.len()), found),
+    };
+    if among.is_empty() {
+        return Err(CliError::usage(message)
+            .with_hint("the tiers that answer hold none; `rekindle backup` makes the first ones"));
+    }
+    let mut lines = vec!["known, newest first (`rekindle snapshots` lists all):".to_owned()];
+    for id in among.iter().rev().take(LISTED) {
+        let told = match all.get(id) {
+            Some(tier) => tier.snapshot(*id).await.ok(),
+            None => None,
+        };
+        lines.push(told.map_or_else(
+            || id.to_string(),
+            |snapshot| {
+                let at = moment::show(snapshot.consistency_point.utc);
+                format!("{id} ({}, {at})", snapshot.component)
+            },
+        ));
+    }
+    Err(CliError::usage(message).with_hint(lines.join("\n  ")))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rekindle_plan::{Inputs, PlanStep};
+use rekindle_plan::{Inputs, PlanStep, builtin};
 use rekindle_sources::place::Place;
 use serde_json::{Map, Value};
 
@@ -29,6 +29,9 @@ pub struct Args {
 
 /// Runs a workflow over all components and all tiers.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    if !args.file.exists() {
+        return Err(no_file(&args.file));
+    }
     let yaml = pinned::read_text(&args.file)?;
     let session = Session::open_here(app).await?;
     let exit = begin(app, args, &session, &yaml).await;
@@ -62,6 +65,17 @@ async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<
         disaster_at: None,
     };
     drive::begin(app, session, ready, request).await
+}
+
+fn no_file(file: &Path) -> CliError {
+    let built_in = builtin::WORKFLOWS.map(|(name, _)| name).join(", ");
+    let beside = match pinned::workflow_files(file).as_slice() {
+        [] => "no workflow file stands there".to_owned(),
+        files => format!("workflow files there: {}", files.join(", ")),
+    };
+    CliError::usage(format!("there is no workflow file {}", file.display())).with_hint(format!(
+        "{beside}; built in are {built_in}, each a command of its own that `rekindle plan NAME` shows"
+    ))
 }
 
 fn ways(pinned: &Pinned, name: &str, workspace: &Workspace) -> Ways {
