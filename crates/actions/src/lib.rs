@@ -42,6 +42,7 @@ use std::sync::Arc;
 
 use rekindle_engine::Registry;
 
+pub use locate_set::find_set;
 pub use site::{Site, SiteParts};
 
 /// Returns every action, acting at `site`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
@@ -35,6 +36,23 @@ struct Params {
     tier: String,
     #[serde(default)]
     components: Names,
+}
+
+/// Returns the recovery set that a recovery would come back from, asked before there is a run for it.
+pub async fn find_set(
+    site: &Arc<Site>,
+    from: &str,
+    tier: &str,
+    disaster_at: Option<DateTime<Utc>>,
+) -> Result<SetId, Failure> {
+    let from = From::read(from)?;
+    let all: Vec<RecoverySet> = LocateSet(Arc::clone(site))
+        .gather(tier)
+        .await?
+        .sets
+        .into_values()
+        .collect();
+    Ok(choose::choose(&all, &from, disaster_at)?.id)
 }
 
 #[async_trait]

@@ -254,7 +254,7 @@ impl Restore {
         tiers: Vec<Arc<Tier>>,
         target: &Path,
     ) -> Result<Job, Failure> {
-        let target = crate::site::tidy(&self.0.system_dir().join(target));
+        let target = rekindle_sources::place::resolve(&self.0.system_dir().join(target));
         let place = Site::place(&target, component).unwrap_or_else(|| target.clone());
         let root = Shape::named_in(&snapshot.metadata)?.root(&place);
         let is_database = matches!(component.source, Some(Source::Sqlite { .. }));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rekindle_model::failure::Failure;
 use rekindle_model::system::{Component, Source, System};
 use rekindle_model::time::Clock;
+use rekindle_sources::place::resolve;
 use rekindle_vault::key::Keyring;
 use rekindle_vault::{Spool, Tier, TierMode};
 use serde_json::{Value, json};
@@ -57,7 +58,9 @@ impl Site {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         parts.system_dir = absolute(&parts.system_dir);
         parts.workspace_dir = absolute(&parts.workspace_dir);
-        parts.target_root = parts.target_root.map(|root| tidy(&parts.system_dir.join(root)));
+        parts.target_root = parts
+            .target_root
+            .map(|root| resolve(&parts.system_dir.join(root)));
         let tiers = parts
             .system
             .tiers
@@ -88,7 +91,7 @@ impl Site {
 
     /// Returns the folder that holds the living system's data.
     pub fn data_root(&self) -> PathBuf {
-        tidy(&self.parts.system_dir.join(&self.parts.system.root))
+        resolve(&self.parts.system_dir.join(&self.parts.system.root))
     }
 
     /// Returns the workspace's folder.
@@ -113,25 +116,16 @@ impl Site {
 
     /// Returns what no files source may ever take: the workspace and every tier on this machine.
     pub fn never_captured(&self) -> Vec<PathBuf> {
-        let mut paths = vec![tidy(&self.parts.workspace_dir)];
+        let mut paths = vec![resolve(&self.parts.workspace_dir)];
         for tier in self.parts.system.tiers.values() {
             paths.extend(
                 tier.locations()
                     .into_iter()
-                    .filter_map(|url| self.local_path(url)),
+                    .filter_map(|url| Tier::folder(url, &self.parts.system_dir))
+                    .map(|folder| resolve(&folder)),
             );
         }
         paths
-    }
-
-    /// Returns the folder that a `file://` URL names; a relative one is below [`Site::system_dir`].
-    fn local_path(&self, url: &str) -> Option<PathBuf> {
-        let path = match url.strip_prefix("file://") {
-            Some(path) => path,
-            None if url.contains("://") => return None,
-            None => url,
-        };
-        Some(tidy(&self.parts.system_dir.join(path)))
     }
 
     /// Returns the values that expressions see in every step of the run, beside what the engine adds
@@ -225,24 +219,12 @@ impl Site {
             .source
             .as_ref()
             .map(Source::path)
-            .map(|path| tidy(&root.join(path)))
+            .map(|path| below(root, path))
     }
 }
 
-/// Returns the path without `.` in it and with `..` taken literally, so that two spellings compare equal.
-///
-/// Symbolic links are left alone: nothing needs to exist yet.
-pub(crate) fn tidy(path: &Path) -> PathBuf {
-    use std::path::Component as Part;
-    let mut tidied = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Part::CurDir => {}
-            Part::ParentDir if tidied.file_name().is_some() => {
-                tidied.pop();
-            }
-            other => tidied.push(other),
-        }
-    }
-    tidied
+/// Returns where a source's path leads below a root. The plan refuses `..` in it, and a link at its end is the
+/// component's own.
+pub(crate) fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path).components().collect()
 }

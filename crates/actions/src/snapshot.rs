@@ -147,7 +147,7 @@ impl Action for TakeSnapshot {
 impl TakeSnapshot {
     /// Opens the component's source; a database is copied aside first.
     async fn open(&self, cx: &StepContext, name: &str, source: &Source) -> Result<Opened, Failure> {
-        let path = crate::site::tidy(&self.0.data_root().join(source.path()));
+        let path = crate::site::below(&self.0.data_root(), source.path());
         match source.clone() {
             Source::Files { include, exclude, .. } => {
                 let never = self.0.never_captured();

@@ -96,6 +96,7 @@ mod tests {
             "rekindle --json",
             "rekindle demo --size 5MB --keep /tmp/x",
             "rekindle init here --kit kit.txt --passphrase-file p",
+            "rekindle init here --from-kit kit.txt --tier-url file:///mnt/near",
             "rekindle backup --component a --component b --tier hot",
             "rekindle recover --scenario s --to out --from latest --tier hot --disaster-at 2026-11-23T10:00:00Z --strict",
             "rekindle recover --in-place --yes --dry-run",
@@ -131,6 +132,10 @@ mod tests {
             ("rekindle run f.yaml -p novalue", ErrorKind::ValueValidation),
             ("rekindle verify --sample 120%", ErrorKind::ValueValidation),
             ("rekindle recver", ErrorKind::InvalidSubcommand),
+            (
+                "rekindle init --tier-url file:///mnt/near",
+                ErrorKind::MissingRequiredArgument,
+            ),
             ("rekindle init --passphrase secret", ErrorKind::UnknownArgument),
         ] {
             assert_eq!(

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use rekindle_sources::place::resolve;
 use rekindle_vault::key::{Identity, Keyring, Unlock};
 use serde::{Deserialize, Serialize};
 
@@ -205,8 +206,9 @@ pub(crate) fn establish(
             .filter(|dir| !dir.is_empty())
             .map(|dir| {
                 let dir = std::path::absolute(&dir).unwrap_or_else(|_| PathBuf::from(&dir));
-                dir.strip_prefix(&workspace.dir)
-                    .map_or(dir.clone(), Path::to_owned)
+                resolve(&dir)
+                    .strip_prefix(resolve(&workspace.dir))
+                    .map_or(dir, Path::to_owned)
             }),
         kit_exported: None,
     };

@@ -12,6 +12,7 @@
 //! | [`pinned`] | what a run is pinned to, and the plan that follows from it |
 //! | [`drive`] | one run from here to its end, or to a graceful stop |
 //! | `displace` | a recovery in place: what stands at the targets moves aside first |
+//! | `target` | where a recovery may write |
 //! | [`live`] | what a run shows while it works |
 //! | [`signals`] | Ctrl-C once and twice |
 //! | `tiers` | the tiers, opened for reading |
@@ -36,6 +37,7 @@ pub mod printer;
 pub mod prompt;
 pub mod session;
 pub mod signals;
+mod target;
 mod tiers;
 pub mod workspace;
 

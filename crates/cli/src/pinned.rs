@@ -10,9 +10,11 @@ use rekindle_journal::Journal;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, builtin, expand, load_system, load_workflow};
+use rekindle_sources::place::resolve;
 use serde_json::Value;
 
 use crate::App;
+use crate::commands::lint::is_workflow;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::keys;
@@ -161,8 +163,7 @@ impl Pinned {
 
 /// Returns the folder of the living system.
 pub(crate) fn data_root(system_dir: &Path, system: &System) -> PathBuf {
-    let root = system_dir.join(&system.root);
-    root.components().collect()
+    resolve(&system_dir.join(&system.root))
 }
 
 /// Reads the workspace's system file; its warnings are told.
@@ -215,10 +216,35 @@ pub(crate) fn workflow_text(word: &str) -> Result<(String, String), CliError> {
     }
     let path = Path::new(word);
     if !path.exists() {
-        let known = builtin::WORKFLOWS.iter().map(|(name, _)| *name);
+        let known = builtin::WORKFLOWS.iter().map(|(name, _)| (*name).to_owned());
+        let known: Vec<String> = known.chain(workflow_files(path)).collect();
+        let known = known.iter().map(String::as_str);
         return Err(crate::names::unknown("workflow or file", word, known));
     }
     Ok((word.to_owned(), read_text(path)?))
+}
+
+/// How many workflow files a refusal lists at most.
+const LISTED: usize = 10;
+
+/// Returns the workflow files that stand where `missing` was looked for, by name, spelled as it is.
+pub(crate) fn workflow_files(missing: &Path) -> Vec<String> {
+    let dir = missing.parent().unwrap_or(Path::new(""));
+    let listed = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    let entries = std::fs::read_dir(listed).into_iter().flatten().flatten();
+    let mut files: Vec<String> = entries
+        .map(|entry| dir.join(entry.file_name()))
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml"))
+        .filter(|path| read_text(path).is_ok_and(|text| is_workflow(&text)))
+        .map(|path| path.display().to_string())
+        .collect();
+    files.sort_unstable();
+    files.truncate(LISTED);
+    files
 }
 
 /// A catalog that takes any action's parameters as they are: a pinned plan was checked when it was made, and

@@ -14,7 +14,10 @@ use crate::{keys, names, pinned};
 
 /// Tiers that answered.
 pub(crate) struct Tiers {
-    system: System,
+    /// The workspace whose tiers they are.
+    pub(crate) workspace: Workspace,
+    /// Its system.
+    pub(crate) system: System,
     open: Vec<(String, Arc<Tier>)>,
     asked: usize,
 }
@@ -58,6 +61,7 @@ impl Tiers {
         match (open.is_empty(), last) {
             (true, Some(error)) => Err(error.into()),
             _ => Ok(Self {
+                workspace,
                 system,
                 open,
                 asked: chosen.len(),

@@ -53,7 +53,7 @@ pub struct Diagnostic {
     pub width: usize,
     /// What is wrong.
     pub message: String,
-    /// The source line; empty where there is none.
+    /// The part of the source line that is shown; empty where there is none.
     pub source: String,
     /// What to do about it.
     pub help: Option<String>,
@@ -76,16 +76,9 @@ impl fmt::Display for Diagnostic {
         )?;
         let gutter = line.to_string().len() + 2;
         if !self.source.trim().is_empty() {
-            // A line may be megabytes long: only what stands around the fault is shown.
-            let skipped = if *col > SHOWN_CHARS {
-                col - SHOWN_CHARS / 2
-            } else {
-                0
-            };
-            let shown: String = self.source.chars().skip(skipped).take(SHOWN_CHARS).collect();
-            let before = col.saturating_sub(1).saturating_sub(skipped);
+            let before = col.saturating_sub(1).saturating_sub(skipped(*col));
             let width = self.width.clamp(1, SHOWN_CHARS.saturating_sub(before).max(1));
-            write!(f, "\n{line:>gutter$} | {}", printable(&shown))?;
+            write!(f, "\n{line:>gutter$} | {}", printable(&self.source))?;
             write!(
                 f,
                 "\n{:>gutter$} | {}{}",
@@ -98,6 +91,15 @@ impl fmt::Display for Diagnostic {
             write!(f, "\n{:>gutter$} = help: {}", "", printable(help))?;
         }
         Ok(())
+    }
+}
+
+/// Returns how many characters of a line are left out before a fault at `col`. A line may be megabytes long, and
+/// every fault of it is kept: only what stands around each is.
+fn skipped(col: usize) -> usize {
+    match col > SHOWN_CHARS {
+        true => col - SHOWN_CHARS / 2,
+        false => 0,
     }
 }
 
@@ -159,14 +161,45 @@ pub struct Problem {
 #[derive(Clone, Debug)]
 pub(crate) struct SourceText {
     pub(crate) name: String,
-    lines: Vec<String>,
+    lines: Vec<Line>,
+}
+
+/// A line of a file, with ways into its middle: as many faults as a line has, each would else count its
+/// characters from the beginning.
+#[derive(Clone, Debug)]
+struct Line {
+    text: String,
+    chars: usize,
+    /// The byte at which every [`STRIDE`]-th character begins.
+    marks: Vec<usize>,
+}
+
+/// Characters between two marks: a few times what is shown.
+const STRIDE: usize = 512;
+
+impl Line {
+    fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            chars: text.chars().count(),
+            marks: text.char_indices().step_by(STRIDE).map(|(at, _)| at).collect(),
+        }
+    }
+
+    /// Returns what is shown around a fault.
+    fn around(&self, col: usize) -> String {
+        let from = skipped(col);
+        let mark = self.marks.get(from / STRIDE).copied();
+        let rest = mark.and_then(|at| self.text.get(at..)).unwrap_or_default();
+        rest.chars().skip(from % STRIDE).take(SHOWN_CHARS).collect()
+    }
 }
 
 impl SourceText {
     pub(crate) fn new(name: &str, text: &str) -> Self {
         Self {
             name: name.to_owned(),
-            lines: text.lines().map(str::to_owned).collect(),
+            lines: text.lines().map(Line::new).collect(),
         }
     }
 
@@ -177,17 +210,10 @@ impl SourceText {
         message: String,
         help: Option<String>,
     ) -> Diagnostic {
-        let source = span
-            .line
-            .checked_sub(1)
-            .and_then(|line| self.lines.get(line))
-            .cloned()
-            .unwrap_or_default();
-        let rest = source
-            .chars()
-            .count()
-            .saturating_sub(span.col.saturating_sub(1))
-            .max(1);
+        let line = span.line.checked_sub(1).and_then(|line| self.lines.get(line));
+        let source = line.map(|line| line.around(span.col)).unwrap_or_default();
+        let chars = line.map_or(0, |line| line.chars);
+        let rest = chars.saturating_sub(span.col.saturating_sub(1)).max(1);
         let width = span.width.clamp(1, rest);
         Diagnostic {
             severity,

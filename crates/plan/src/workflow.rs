@@ -187,7 +187,8 @@ pub(crate) fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Work
     (found, Some(workflow))
 }
 
-/// Leaves the nodes of those steps only: a place among the steps is then a place among the nodes.
+/// Leaves the nodes of those steps only, named in their order: a place among the steps is then a place among the
+/// nodes.
 fn keep_steps(root: &mut Node, whole: &[usize]) {
     let Kind::Map(entries) = &mut root.kind else {
         return;
@@ -202,7 +203,7 @@ fn keep_steps(root: &mut Node, whole: &[usize]) {
     )) = steps
     {
         let mut at = 0..;
-        steps.retain(|_| at.next().is_some_and(|at| whole.contains(&at)));
+        steps.retain(|_| at.next().is_some_and(|at| whole.binary_search(&at).is_ok()));
     }
 }
 

@@ -151,6 +151,7 @@ fn hostile_yaml_is_refused_within_a_second() {
         vec!["*a"; 10_000].join(", ")
     );
     let keys: String = (0..100_000).map(|n| format!("k{n}: v\n")).collect();
+    let in_one_line = format!("{{{}}}", keys.trim_end().replace('\n', ", "));
     let unknown: String = (0..9_000)
         .map(|n| format!("  c{n}: {{after: [d{n}], source: {{type: files}}}}\n"))
         .collect();
@@ -185,6 +186,7 @@ fn hostile_yaml_is_refused_within_a_second() {
             "lacks `components`",
         ),
         ("many unknown keys", keys, "and 99952 more"),
+        ("as many in one line", in_one_line, "and 99952 more"),
         (
             "thousands of unknown names",
             format!("system: s\ncomponents:\n{unknown}"),

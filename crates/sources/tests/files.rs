@@ -140,6 +140,26 @@ fn links_are_captured_and_never_followed() {
 }
 
 #[test]
+fn a_way_back_out_of_a_link_leaves_out_what_it_leads_to_and_not_what_it_spells() {
+    let room = tempfile::tempdir().unwrap();
+    let root = room.path().join("root");
+    put(&root, "deep/er/file", "x");
+    put(&root, "deep/tier/pack", "of the tier");
+    put(&root, "tier/file", "of the data");
+    symlink("deep/er", root.join("link")).unwrap();
+    let never = [root.join("link/../tier"), root.join("not-yet/../deep/er")];
+    assert_eq!(
+        names(&root, &[], &[], &never),
+        ["", "deep", "link", "tier", "tier/file"]
+    );
+    let inside = FilesSource::open(&root.join("deep/tier"), &[], &[], &never);
+    assert_eq!(
+        inside.err().map(|failure| failure.code).as_deref(),
+        Some("source_is_own")
+    );
+}
+
+#[test]
 fn the_workspace_and_the_tiers_are_left_out_by_any_name_and_before_they_exist() {
     let room = tempfile::tempdir().unwrap();
     let root = room.path().join("root");

@@ -138,6 +138,11 @@ impl Tier {
         }
     }
 
+    /// Returns the folder on this machine that a location's URL names; none for another kind of location.
+    pub fn folder(url: &str, base: &Path) -> Option<PathBuf> {
+        local_folder("", url, base).ok()
+    }
+
     /// Returns the tier's name.
     pub fn name(&self) -> &str {
         &self.name

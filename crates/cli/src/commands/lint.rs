@@ -56,7 +56,7 @@ fn check(app: &App, file: &Path) -> Result<Diagnostics, CliError> {
 }
 
 /// Both kinds of file name themselves by their first key of all.
-fn is_workflow(text: &str) -> bool {
+pub(crate) fn is_workflow(text: &str) -> bool {
     let has = |key: &str| {
         text.lines()
             .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))

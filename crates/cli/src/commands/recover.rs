@@ -1,6 +1,7 @@
 //! `rekindle recover`
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_model::system::{Affects, System};
@@ -10,12 +11,13 @@ use serde_json::{Map, Value, json};
 use crate::App;
 use crate::commands::backup::{components, tiers};
 use crate::commands::plan;
-use crate::commands::run::{absolute, loops};
+use crate::commands::run::loops;
 use crate::drive::{self, Request};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::{self, Pinned};
 use crate::session::Session;
+use crate::target::{self, Ways};
 use crate::{displace, moment, names, prompt};
 
 /// Bring components back in priority order, and prove that they meet their targets
@@ -27,7 +29,7 @@ pub struct Args {
     /// Only this component, by name or alias
     #[arg(long = "component", value_name = "NAME")]
     components: Vec<String>,
-    /// Recover into this folder instead of the system's own
+    /// Recover into this folder instead of the system's own; nothing may stand there yet
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     to: Option<PathBuf>,
     /// Recover into the system's own folder, moving what stands there to <root>.before-<run>/
@@ -53,6 +55,11 @@ pub struct Args {
     yes: bool,
 }
 
+/// How long the tiers may take to say which sets there are before the run is begun without that answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Failures of the search for a set that only another command line mends.
+const UNKNOWN_SET: [&str; 3] = ["no_recovery_set", "ambiguous_set", "bad_parameter"];
+
 /// Recovers.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let session = Session::open_here(app).await?;
@@ -74,20 +81,33 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
     }
     let affected = affected(&system, args)?;
     let own_root = pinned::data_root(&session.workspace.system_dir(), &system);
-    let root = match &args.to {
-        Some(to) => PathBuf::from(absolute(&to.to_string_lossy())?),
-        None => own_root.clone(),
-    };
+    let ways = ways(args, &own_root);
+    let target = args
+        .to
+        .as_deref()
+        .map(|to| target::named(&session.workspace, &system, to, &ways))
+        .transpose()?;
+    let root = target
+        .as_ref()
+        .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
     let never = plan::site(app, &session.workspace, &system).never_captured();
     let occupied = occupied(&system, &affected, &root, &never)?;
-    // A folder that was named is asked for; the living system's own is only by --in-place.
-    let own = args.to.is_none() || root == own_root;
-    if own && !args.in_place && !occupied.is_empty() {
-        return Err(refusal(args, &root, &occupied));
+    match (&target, target::interrupted(session, &root).await) {
+        (Some(place), _) => target::empty(session, place, &ways).await?,
+        (None, Some(run)) if args.in_place => app.printer.warn(format!(
+            "run {run} was interrupted while it recovered into {}: rekindle resume {run}",
+            root.display()
+        )),
+        (None, _) if args.in_place => {}
+        (None, run) if !occupied.is_empty() => return Err(ways.occupied(&occupied, run)),
+        (None, Some(run)) => return Err(ways.interrupted(&root, run)),
+        (None, None) => {}
     }
+    let wanted = from(&args.from, now);
+    let preferred = tier(&system, args)?;
     let params = Map::from_iter([
-        ("from".to_owned(), Value::from(from(&args.from, now))),
-        ("tier".to_owned(), Value::from(tier(&system, args)?)),
+        ("from".to_owned(), Value::from(wanted.clone())),
+        ("tier".to_owned(), Value::from(preferred.clone())),
         ("to".to_owned(), Value::from(root.to_string_lossy().into_owned())),
         ("in_place".to_owned(), Value::from(args.in_place)),
         (
@@ -109,6 +129,19 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         return dry_run(app, &pinned, &root, &occupied);
     }
     let ready = pinned.ready(app, session)?;
+    let struck = disaster_at.unwrap_or(now);
+    let found = rekindle_actions::find_set(&ready.site, &wanted, &preferred, Some(struck));
+    match tokio::time::timeout(PATIENCE, found).await {
+        Ok(Err(failure)) if UNKNOWN_SET.contains(&failure.code.as_str()) => {
+            let error = CliError::new(Exit::Usage, "unknown_set", failure.message);
+            return Err(match failure.hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            });
+        }
+        // A tier that does not answer now is the run's to wait for.
+        _ => {}
+    }
     if args.in_place && !args.yes && !occupied.is_empty() {
         let question = format!(
             "recover {} in place? What stands there moves to {}.before-<run>/",
@@ -168,7 +201,7 @@ fn affected(system: &System, args: &Args) -> Result<Vec<String>, CliError> {
 /// Returns the first thing that stands at each target which is neither absent nor empty.
 ///
 /// A component that claims part of a folder by globs is occupied only by what it claims.
-fn occupied(
+pub(crate) fn occupied(
     system: &System,
     affected: &[String],
     root: &Path,
@@ -185,7 +218,8 @@ fn occupied(
     Ok(occupied)
 }
 
-fn refusal(args: &Args, root: &Path, occupied: &[PathBuf]) -> CliError {
+/// Returns how a recovery of the same choice goes on that cannot write where it was sent.
+fn ways(args: &Args, own_root: &Path) -> Ways {
     let mut chosen = String::new();
     if let Some(scenario) = &args.scenario {
         chosen.push_str(&format!(" --scenario {scenario}"));
@@ -196,26 +230,12 @@ fn refusal(args: &Args, root: &Path, occupied: &[PathBuf]) -> CliError {
     if args.from != "latest" {
         chosen.push_str(&format!(" --from {:?}", args.from));
     }
-    let first: Vec<String> = occupied
-        .iter()
-        .take(3)
-        .map(|path| path.display().to_string())
-        .collect();
-    let more = if occupied.len() > 3 {
-        format!(" and {} more", occupied.len() - 3)
-    } else {
-        String::new()
-    };
-    CliError::new(
-        Exit::Usage,
-        "targets_not_empty",
-        format!("the targets are not empty: {}{more}", first.join(", ")),
-    )
-    .with_hint(format!(
-        "choose one; nothing was touched\n  rekindle recover{chosen} --to DIR       leaves them alone\n  \
-             rekindle recover{chosen} --in-place     moves them to {}.before-<run>/",
-        root.display()
-    ))
+    Ways {
+        elsewhere: format!("rekindle recover{chosen} --to DIR"),
+        in_place: format!("rekindle recover{chosen} --in-place"),
+        other_source: None,
+        root: own_root.to_owned(),
+    }
 }
 
 /// A time is journaled as the instant that it means now; anything else names a set.

@@ -1,25 +1,34 @@
 //! `rekindle restore`
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rekindle_model::id::SnapshotId;
 use rekindle_report::text;
+use rekindle_sources::place::Place;
 use rekindle_vault::ProgressSink;
 use rekindle_vault::restore::{RestoreRequest, Window, restore};
 use serde_json::json;
 
 use crate::App;
-use crate::commands::run::absolute;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::moment;
+use crate::pinned;
+use crate::target::{self, Ways};
 use crate::tiers::Tiers;
+
+/// How many known snapshots a refusal lists at most.
+const LISTED: usize = 10;
 
 /// Write one snapshot into a folder; the same command goes on after an interruption
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The snapshot: a unique beginning of its id
     snapshot: String,
-    /// The folder; what stands there and differs is replaced, what does not differ is kept
+    /// The folder; nothing may stand there yet, but for what this same command left when it was interrupted
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     /// Only paths that match, relative to the snapshot's root
@@ -34,7 +43,8 @@ pub struct Args {
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let tiers = Tiers::open(app, &args.tiers).await?;
     let snapshot = find(&tiers, &args.snapshot).await?;
-    let root = PathBuf::from(absolute(&args.to.to_string_lossy())?);
+    let note = Note::take(&tiers, args, snapshot).await?;
+    let root = note.place.path().to_owned();
     let sources: Vec<_> = tiers.reachable().map(|(_, tier)| tier.clone()).collect();
     let request = RestoreRequest {
         snapshot,
@@ -54,6 +64,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     )
     .await
     .map_err(|error| CliError::from(rekindle_model::failure::Failure::from(error)))?;
+    if report.lost.is_empty() {
+        note.remove();
+    }
     let lost: Vec<_> = report
         .lost
         .iter()
@@ -91,29 +104,110 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     })
 }
 
+/// What the workspace remembers of a restore into a folder until it is done: with it the same command goes on
+/// where it was interrupted, and without it what stands in the folder is somebody else's.
+struct Note {
+    place: Place,
+    file: PathBuf,
+}
+
+impl Note {
+    /// Refuses a folder in which something stands that no earlier call of this same restore has left there, and
+    /// notes this call.
+    async fn take(tiers: &Tiers, args: &Args, snapshot: SnapshotId) -> Result<Self, CliError> {
+        let ways = ways(tiers, args, snapshot).await;
+        let place = target::named(&tiers.workspace, &tiers.system, &args.to, &ways)?;
+        let name = blake3::hash(place.path().as_os_str().as_bytes()).to_hex();
+        let notes = tiers.workspace.state.join("restores");
+        let file = notes.join(format!("{name}.json"));
+        if let Some(standing) = target::standing(place.path())? {
+            let told = mark(args, snapshot, &place)?;
+            if std::fs::read_to_string(&file).ok() != Some(told) {
+                return Err(ways.not_empty(&standing, None));
+            }
+            return Ok(Self { place, file });
+        }
+        let make = |folder: &Path| {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| CliError::io(format_args!("make {}", folder.display()), &error))
+        };
+        make(place.path())?;
+        make(&notes)?;
+        std::fs::write(&file, mark(args, snapshot, &place)?)
+            .map_err(|error| CliError::io(format_args!("write {}", file.display()), &error))?;
+        Ok(Self { place, file })
+    }
+
+    /// The restore is done. A note that stays lets the same command look at the folder once more, no more.
+    fn remove(self) {
+        let _ = std::fs::remove_file(self.file);
+    }
+}
+
+/// Returns what tells one restore from every other: a folder that was made anew is another one.
+fn mark(args: &Args, snapshot: SnapshotId, place: &Place) -> Result<String, CliError> {
+    let meta = std::fs::metadata(place.path())
+        .map_err(|error| CliError::io(format_args!("read {}", place.path().display()), &error))?;
+    let folder = json!({ "path": place.path(), "device": meta.dev(), "inode": meta.ino() });
+    Ok(json!({ "snapshot": snapshot, "include": args.include, "folder": folder }).to_string())
+}
+
+/// Returns how a restore goes on that cannot write where it was sent.
+async fn ways(tiers: &Tiers, args: &Args, snapshot: SnapshotId) -> Ways {
+    let mut component = String::new();
+    for (_, tier) in tiers.reachable() {
+        if let Ok(found) = tier.snapshot(snapshot).await {
+            if tiers.system.component(&found.component).is_some() {
+                component = format!(" --component {}", found.component);
+            }
+            break;
+        }
+    }
+    Ways {
+        elsewhere: format!("rekindle restore {} --to DIR", args.snapshot),
+        in_place: format!("rekindle recover{component} --in-place"),
+        other_source: Some("the newest set's"),
+        root: pinned::data_root(&tiers.workspace.system_dir(), &tiers.system),
+    }
+}
+
 /// Returns the snapshot whose id begins with `word` in any tier.
 async fn find(tiers: &Tiers, word: &str) -> Result<SnapshotId, CliError> {
     let plain = |text: &str| text.replace('-', "").to_lowercase();
     let prefix = plain(word);
-    let mut found: Vec<SnapshotId> = Vec::new();
+    let mut all = BTreeMap::new();
     for (_, tier) in tiers.reachable() {
-        let ids = tier.snapshots().await?;
-        found.extend(
-            ids.into_iter()
-                .filter(|id| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix)),
-        );
-    }
-    found.sort_unstable();
-    found.dedup();
-    let hint = "`rekindle snapshots` lists what there is";
-    match found.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(
-            CliError::usage(format!("there is no snapshot {word:?} in the tiers that answer"))
-                .with_hint(hint),
-        ),
-        several => {
-            Err(CliError::usage(format!("{word:?} begins {} snapshots", several.len())).with_hint(hint))
+        for id in tier.snapshots().await? {
+            all.entry(id).or_insert(tier);
         }
     }
+    let fits = |id: &SnapshotId| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix);
+    let found: Vec<SnapshotId> = all.keys().copied().filter(fits).collect();
+    let (message, among) = match found.as_slice() {
+        [one] => return Ok(*one),
+        [] => (
+            format!("there is no snapshot {word:?} in the tiers that answer"),
+            all.keys().copied().collect(),
+        ),
+        several => (format!("{word:?} begins {} snapshots", several.len()), found),
+    };
+    if among.is_empty() {
+        return Err(CliError::usage(message)
+            .with_hint("the tiers that answer hold none; `rekindle backup` makes the first ones"));
+    }
+    let mut lines = vec!["known, newest first (`rekindle snapshots` lists all):".to_owned()];
+    for id in among.iter().rev().take(LISTED) {
+        let told = match all.get(id) {
+            Some(tier) => tier.snapshot(*id).await.ok(),
+            None => None,
+        };
+        lines.push(told.map_or_else(
+            || id.to_string(),
+            |snapshot| {
+                let at = moment::show(snapshot.consistency_point.utc);
+                format!("{id} ({}, {at})", snapshot.component)
+            },
+        ));
+    }
+    Err(CliError::usage(message).with_hint(lines.join("\n  ")))
 }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::globs::Globs;
 use super::notes::{NoteKind, Notes};
 use super::read::Promised;
+use crate::place::Place;
 use crate::unreadable::{changed, unreadable};
 
 /// Folders kept open along the path to where the walk is; deeper trees reopen their upper folders, so that
@@ -42,7 +43,7 @@ struct Level {
 /// What must never be captured: the workspace and the tiers.
 struct Never {
     identities: Vec<(u64, u64)>,
-    paths: Vec<PathBuf>,
+    places: Vec<Place>,
 }
 
 /// A folder or a file as a tree to capture. See the [module](super).
@@ -80,8 +81,8 @@ impl FilesSource {
             root: canonical,
             single: false,
         };
-        let inside = |never: &PathBuf| source.root.starts_with(never);
-        if source.never.paths.iter().any(inside) {
+        let place = Place::of(&source.root).map_err(|why| unreadable("resolve", root, &why))?;
+        if source.never.places.iter().any(|never| never.holds(&place)) {
             let message = format!("{} belongs to the workspace or to a tier", source.root.display());
             return Err(Failure::permanent("source_is_own", message)
                 .with_hint("point the source's `path` at what is to be protected"));
@@ -312,42 +313,22 @@ impl Never {
     fn new(paths: &[PathBuf]) -> Result<Self, Failure> {
         let mut never = Self {
             identities: Vec::new(),
-            paths: Vec::new(),
+            places: Vec::new(),
         };
         for path in paths {
-            never
-                .paths
-                .push(resolved(path).map_err(|why| unreadable("resolve", path, &why))?);
-            match rustix::fs::stat(path) {
+            let place = Place::of(path).map_err(|why| unreadable("resolve", path, &why))?;
+            match rustix::fs::stat(place.path()) {
                 Ok(stat) => never.identities.push(identity(&stat)),
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(why) => return Err(unreadable("read", path, &why.into())),
             }
+            never.places.push(place);
         }
         Ok(never)
     }
 
     fn holds(&self, identity: (u64, u64), shown: &Path) -> bool {
-        self.identities.contains(&identity) || self.paths.iter().any(|path| path == shown)
-    }
-}
-
-/// Returns the canonical form of a path of which the last parts may not exist yet.
-fn resolved(path: &Path) -> io::Result<PathBuf> {
-    match path.canonicalize() {
-        Ok(path) => Ok(path),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => {
-                let parent = if parent.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    parent
-                };
-                Ok(resolved(parent)?.join(name))
-            }
-            _ => Err(why),
-        },
-        Err(why) => Err(why),
+        self.identities.contains(&identity) || self.places.iter().any(|place| place.path() == shown)
     }
 }
 
