@@ -8,15 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::entry::Entry;
 use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{Component, Source};
 use rekindle_plan::Problem;
-use rekindle_vault::restore::{self, RestoreCheckpoint, RestoreReport, RestoreRequest, Window};
+use rekindle_vault::restore::{
+    self, Depth, Difference, Inspection, RestoreCheckpoint, RestoreError, RestoreReport, RestoreRequest,
+    RestoreRoot, Window,
+};
 use rekindle_vault::{Snapshot, SnapshotReader, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::copy::{self, number};
 use crate::failures;
@@ -24,6 +29,7 @@ use crate::params::{self, Field, Kind};
 use crate::put_back;
 use crate::shape::Shape;
 use crate::site::Site;
+use crate::snapshot::blocking;
 use crate::views;
 
 /// See the module's documentation.
@@ -69,6 +75,37 @@ struct Job {
     into: PathBuf,
     /// Where what a database displaces goes; none for files.
     aside: Option<PathBuf>,
+    /// The folder that a person named; below it no link is followed.
+    target: PathBuf,
+}
+
+impl Job {
+    /// Returns the request to restore the tree at `folder`.
+    fn request(&self, folder: &Path, checkpoint: Option<RestoreCheckpoint>) -> RestoreRequest {
+        RestoreRequest {
+            snapshot: self.snapshot.id,
+            root: RestoreRoot::beneath(&self.target, folder),
+            include: Vec::new(),
+            checkpoint,
+            window: window(&self.snapshot),
+        }
+    }
+
+    /// Returns what of that which the checkpoint covers does not stand, as `whole` found it where the tree is
+    /// restored straight to its place.
+    async fn refuted(
+        &self,
+        checkpoint: Option<RestoreCheckpoint>,
+        whole: Inspection,
+        stop: &CancellationToken,
+    ) -> Result<Option<Difference>, Failure> {
+        if checkpoint.is_none() || self.into == self.root {
+            return Ok(whole.refuted);
+        }
+        let request = self.request(&self.into, checkpoint);
+        let counts = |_: &Entry, _| true;
+        Ok(restore::first_difference(&self.tiers, &request, Depth::Content, counts, stop).await?)
+    }
 }
 
 #[async_trait]
@@ -83,9 +120,11 @@ impl Action for Restore {
                 evidence: json!({ "why": "the component has no data" }),
             });
         };
-        let found = restore::inspect(&job.tiers, job.snapshot.id, &job.root, &[], &cx.stop).await?;
+        let checkpoint = usable(checkpoint, &job);
+        let at_place = checkpoint.clone().filter(|_| job.into == job.root);
+        let found = restore::inspect(&job.tiers, &job.request(&job.root, at_place), &cx.stop).await?;
         let whole = found.is_whole() && !(job.aside.is_some() && put_back::sidecar_stands_beside(&job.place));
-        let evidence = json!({
+        let mut evidence = json!({
             "snapshot": job.snapshot.id,
             "root": job.root,
             "whole": whole,
@@ -109,10 +148,15 @@ impl Action for Restore {
                 evidence,
             });
         }
-        // Without a checkpoint the next attempt looks at every file again, and keeps what is right.
-        Ok(match (usable(checkpoint, &job), found.bytes) {
-            (None, 0) => Reconciled::Redo { evidence },
-            (Some(_), _) | (None, _) => Reconciled::Continue { evidence },
+        let (covers, bytes_right) = (checkpoint.is_some(), found.bytes);
+        if let Some(refuted) = job.refuted(checkpoint, found, &cx.stop).await? {
+            // Redo takes the checkpoint away; the next attempt looks at every file again, and keeps what is right.
+            evidence["checkpoint_refuted"] = json!(refuted);
+            return Ok(Reconciled::Redo { evidence });
+        }
+        Ok(match (covers, bytes_right) {
+            (false, 0) => Reconciled::Redo { evidence },
+            (true, _) | (false, _) => Reconciled::Continue { evidence },
         })
     }
 
@@ -131,19 +175,18 @@ impl Action for Restore {
                 measures: Measures::new(),
             });
         };
-        make_folder(&job.into).await?;
-        let request = RestoreRequest {
-            snapshot: job.snapshot.id,
-            root: job.into.clone(),
-            include: Vec::new(),
-            checkpoint: usable(checkpoint.as_ref(), &job),
-            window: window(&job.snapshot),
-        };
+        make_folder(&job.target, &job.into).await?;
+        let request = job.request(&job.into, usable(checkpoint.as_ref(), &job));
         let report = restored(cx, &job, request).await?;
         if !report.lost.is_empty() {
             return Err(lost(&job, &report));
         }
         if let Some(aside) = &job.aside {
+            // What follows goes by paths: that no link stands on the way is looked at once more before it.
+            make_folder(&job.target, &job.root).await?;
+            if let Some(above) = job.target.parent() {
+                make_folder(above, aside).await?;
+            }
             put_back::put_back(&job.into, &job.place, aside).await?;
         }
         self.tidy_up(&job).await;
@@ -273,6 +316,7 @@ impl Restore {
             root,
             into,
             aside,
+            target,
         })
     }
 
@@ -313,10 +357,16 @@ fn usable(checkpoint: Option<&Value>, job: &Job) -> Option<RestoreCheckpoint> {
     (same && job.into.exists()).then_some(progress.restored)
 }
 
-async fn make_folder(folder: &Path) -> Result<(), Failure> {
-    tokio::fs::create_dir_all(folder)
-        .await
-        .map_err(|error| failures::io(&folder.display().to_string(), &error))
+/// Makes a folder that lies in `named`, which may be a link; below it none is followed.
+async fn make_folder(named: &Path, folder: &Path) -> Result<(), Failure> {
+    let root = RestoreRoot::beneath(named, folder);
+    blocking(move || {
+        root.make().map_err(|error| match error {
+            RestoreError::Io { path, source, .. } => failures::io(&path, &source),
+            other => other.into(),
+        })
+    })
+    .await
 }
 
 fn lost(job: &Job, report: &RestoreReport) -> Failure {
@@ -346,7 +396,7 @@ fn lost(job: &Job, report: &RestoreReport) -> Failure {
 }
 
 fn output(job: &Job, report: &RestoreReport) -> Output {
-    let value = json!({
+    let mut value = json!({
         "component_restored": job.name,
         "root": job.root,
         "place": job.place,
@@ -361,6 +411,9 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
         "consistency_point": job.snapshot.consistency_point.utc,
         "content_digest": job.snapshot.content_digest,
     });
+    if let Some(refuted) = &report.checkpoint_refuted {
+        value["checkpoint_refuted"] = json!(refuted);
+    }
     let measures = [
         ("bytes_total", report.bytes_total),
         ("bytes_written", report.bytes_written),
