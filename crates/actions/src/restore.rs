@@ -15,8 +15,8 @@ use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{Component, Source};
 use rekindle_plan::Problem;
 use rekindle_vault::restore::{
-    self, Depth, Difference, Inspection, RestoreCheckpoint, RestoreError, RestoreReport, RestoreRequest,
-    RestoreRoot, Window,
+    self, Aspect, Depth, Difference, Inspection, RestoreCheckpoint, RestoreError, RestoreReport,
+    RestoreRequest, RestoreRoot, Window,
 };
 use rekindle_vault::{Snapshot, SnapshotReader, Tier};
 use serde::{Deserialize, Serialize};
@@ -160,11 +160,33 @@ impl Action for Restore {
         })
     }
 
-    async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
-        let Some(place) = output.get("place").and_then(Value::as_str) else {
+    /// Compares what was restored with the snapshot's list of entries. Nothing between a restore and the end of a
+    /// recovery removes an entry or makes it something else, so that always counts. What is in a file counts (its
+    /// length, or its bytes where its time moved) unless it may have been changed rightly: by a `command` step of
+    /// the run that has ended and that this step does not need (probes only look), or by whoever has a database
+    /// open, as its sidecar shows. Modes, owners, and what stands there beyond the snapshot never count.
+    async fn recheck(&self, cx: &StepContext, _output: &Value) -> Result<Option<String>, Failure> {
+        let Some(job) = self.job(cx).await? else {
             return Ok(None);
         };
-        Ok((!Path::new(place).exists()).then(|| format!("{place} is gone")))
+        let in_use = job.aside.is_some() && put_back::sidecar_stands_beside(&job.place);
+        let may_change = in_use || views::ran_a_command(cx);
+        let counts = |_: &Entry, aspect| match aspect {
+            Aspect::Missing | Aspect::Type => true,
+            Aspect::Target | Aspect::Size | Aspect::Content => !may_change,
+            Aspect::Mode | Aspect::Owner | Aspect::Time => false,
+        };
+        let request = job.request(&job.root, None);
+        let found = restore::first_difference(&job.tiers, &request, Depth::Touched, counts, &cx.stop).await;
+        match found {
+            Ok(found) => Ok(found.map(|found| {
+                let path = job.root.join(found.path.display());
+                format!("{}: {}", path.display(), found.aspect)
+            })),
+            // The next attempt refuses it with what to do about it.
+            Err(error @ RestoreError::Link { .. }) => Ok(Some(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
