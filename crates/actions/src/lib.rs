@@ -45,6 +45,9 @@ use rekindle_engine::Registry;
 pub use locate_set::find_set;
 pub use site::{Site, SiteParts};
 
+/// The action that runs a program.
+pub(crate) const COMMAND: &str = "command";
+
 /// Returns every action, acting at `site`.
 pub fn registry(site: Arc<Site>) -> Registry {
     Registry::new()
@@ -59,5 +62,5 @@ pub fn registry(site: Arc<Site>) -> Registry {
             "system-integrity",
             system_integrity::SystemIntegrity(Arc::clone(&site)),
         )
-        .with("command", command::RunCommand(site))
+        .with(COMMAND, command::RunCommand(site))
 }

@@ -8,15 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::entry::Entry;
 use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{Component, Source};
 use rekindle_plan::Problem;
-use rekindle_vault::restore::{self, RestoreCheckpoint, RestoreReport, RestoreRequest, Window};
+use rekindle_vault::restore::{
+    self, Aspect, Depth, Difference, Inspection, RestoreCheckpoint, RestoreError, RestoreReport,
+    RestoreRequest, RestoreRoot, Window,
+};
 use rekindle_vault::{Snapshot, SnapshotReader, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::copy::{self, number};
 use crate::failures;
@@ -24,6 +29,7 @@ use crate::params::{self, Field, Kind};
 use crate::put_back;
 use crate::shape::Shape;
 use crate::site::Site;
+use crate::snapshot::blocking;
 use crate::views;
 
 /// See the module's documentation.
@@ -69,6 +75,37 @@ struct Job {
     into: PathBuf,
     /// Where what a database displaces goes; none for files.
     aside: Option<PathBuf>,
+    /// The folder that a person named; below it no link is followed.
+    target: PathBuf,
+}
+
+impl Job {
+    /// Returns the request to restore the tree at `folder`.
+    fn request(&self, folder: &Path, checkpoint: Option<RestoreCheckpoint>) -> RestoreRequest {
+        RestoreRequest {
+            snapshot: self.snapshot.id,
+            root: RestoreRoot::beneath(&self.target, folder),
+            include: Vec::new(),
+            checkpoint,
+            window: window(&self.snapshot),
+        }
+    }
+
+    /// Returns what of that which the checkpoint covers does not stand, as `whole` found it where the tree is
+    /// restored straight to its place.
+    async fn refuted(
+        &self,
+        checkpoint: Option<RestoreCheckpoint>,
+        whole: Inspection,
+        stop: &CancellationToken,
+    ) -> Result<Option<Difference>, Failure> {
+        if checkpoint.is_none() || self.into == self.root {
+            return Ok(whole.refuted);
+        }
+        let request = self.request(&self.into, checkpoint);
+        let counts = |_: &Entry, _| true;
+        Ok(restore::first_difference(&self.tiers, &request, Depth::Content, counts, stop).await?)
+    }
 }
 
 #[async_trait]
@@ -83,9 +120,11 @@ impl Action for Restore {
                 evidence: json!({ "why": "the component has no data" }),
             });
         };
-        let found = restore::inspect(&job.tiers, job.snapshot.id, &job.root, &[], &cx.stop).await?;
+        let checkpoint = usable(checkpoint, &job);
+        let at_place = checkpoint.clone().filter(|_| job.into == job.root);
+        let found = restore::inspect(&job.tiers, &job.request(&job.root, at_place), &cx.stop).await?;
         let whole = found.is_whole() && !(job.aside.is_some() && put_back::sidecar_stands_beside(&job.place));
-        let evidence = json!({
+        let mut evidence = json!({
             "snapshot": job.snapshot.id,
             "root": job.root,
             "whole": whole,
@@ -109,18 +148,45 @@ impl Action for Restore {
                 evidence,
             });
         }
-        // Without a checkpoint the next attempt looks at every file again, and keeps what is right.
-        Ok(match (usable(checkpoint, &job), found.bytes) {
-            (None, 0) => Reconciled::Redo { evidence },
-            (Some(_), _) | (None, _) => Reconciled::Continue { evidence },
+        let (covers, bytes_right) = (checkpoint.is_some(), found.bytes);
+        if let Some(refuted) = job.refuted(checkpoint, found, &cx.stop).await? {
+            // Redo takes the checkpoint away; the next attempt looks at every file again, and keeps what is right.
+            evidence["checkpoint_refuted"] = json!(refuted);
+            return Ok(Reconciled::Redo { evidence });
+        }
+        Ok(match (covers, bytes_right) {
+            (false, 0) => Reconciled::Redo { evidence },
+            (true, _) | (false, _) => Reconciled::Continue { evidence },
         })
     }
 
-    async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
-        let Some(place) = output.get("place").and_then(Value::as_str) else {
+    /// Compares what was restored with the snapshot's list of entries. Nothing between a restore and the end of a
+    /// recovery removes an entry or makes it something else, so that always counts. What is in a file counts (its
+    /// length, or its bytes where its time moved) unless it may have been changed rightly: by a `command` step of
+    /// the run that has ended and that this step does not need (probes only look), or by whoever has a database
+    /// open, as its sidecar shows. Modes, owners, and what stands there beyond the snapshot never count.
+    async fn recheck(&self, cx: &StepContext, _output: &Value) -> Result<Option<String>, Failure> {
+        let Some(job) = self.job(cx).await? else {
             return Ok(None);
         };
-        Ok((!Path::new(place).exists()).then(|| format!("{place} is gone")))
+        let in_use = job.aside.is_some() && put_back::sidecar_stands_beside(&job.place);
+        let may_change = in_use || views::ran_a_command(cx);
+        let counts = |_: &Entry, aspect| match aspect {
+            Aspect::Missing | Aspect::Type => true,
+            Aspect::Target | Aspect::Size | Aspect::Content => !may_change,
+            Aspect::Mode | Aspect::Owner | Aspect::Time => false,
+        };
+        let request = job.request(&job.root, None);
+        let found = restore::first_difference(&job.tiers, &request, Depth::Touched, counts, &cx.stop).await;
+        match found {
+            Ok(found) => Ok(found.map(|found| {
+                let path = job.root.join(found.path.display());
+                format!("{}: {}", path.display(), found.aspect)
+            })),
+            // The next attempt refuses it with what to do about it.
+            Err(error @ RestoreError::Link { .. }) => Ok(Some(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
@@ -131,19 +197,18 @@ impl Action for Restore {
                 measures: Measures::new(),
             });
         };
-        make_folder(&job.into).await?;
-        let request = RestoreRequest {
-            snapshot: job.snapshot.id,
-            root: job.into.clone(),
-            include: Vec::new(),
-            checkpoint: usable(checkpoint.as_ref(), &job),
-            window: window(&job.snapshot),
-        };
+        make_folder(&job.target, &job.into).await?;
+        let request = job.request(&job.into, usable(checkpoint.as_ref(), &job));
         let report = restored(cx, &job, request).await?;
         if !report.lost.is_empty() {
             return Err(lost(&job, &report));
         }
         if let Some(aside) = &job.aside {
+            // What follows goes by paths: that no link stands on the way is looked at once more before it.
+            make_folder(&job.target, &job.root).await?;
+            if let Some(above) = job.target.parent() {
+                make_folder(above, aside).await?;
+            }
             put_back::put_back(&job.into, &job.place, aside).await?;
         }
         self.tidy_up(&job).await;
@@ -273,6 +338,7 @@ impl Restore {
             root,
             into,
             aside,
+            target,
         })
     }
 
@@ -313,10 +379,16 @@ fn usable(checkpoint: Option<&Value>, job: &Job) -> Option<RestoreCheckpoint> {
     (same && job.into.exists()).then_some(progress.restored)
 }
 
-async fn make_folder(folder: &Path) -> Result<(), Failure> {
-    tokio::fs::create_dir_all(folder)
-        .await
-        .map_err(|error| failures::io(&folder.display().to_string(), &error))
+/// Makes a folder that lies in `named`, which may be a link; below it none is followed.
+async fn make_folder(named: &Path, folder: &Path) -> Result<(), Failure> {
+    let root = RestoreRoot::beneath(named, folder);
+    blocking(move || {
+        root.make().map_err(|error| match error {
+            RestoreError::Io { path, source, .. } => failures::io(&path, &source),
+            other => other.into(),
+        })
+    })
+    .await
 }
 
 fn lost(job: &Job, report: &RestoreReport) -> Failure {
@@ -346,7 +418,7 @@ fn lost(job: &Job, report: &RestoreReport) -> Failure {
 }
 
 fn output(job: &Job, report: &RestoreReport) -> Output {
-    let value = json!({
+    let mut value = json!({
         "component_restored": job.name,
         "root": job.root,
         "place": job.place,
@@ -361,6 +433,9 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
         "consistency_point": job.snapshot.consistency_point.utc,
         "content_digest": job.snapshot.content_digest,
     });
+    if let Some(refuted) = &report.checkpoint_refuted {
+        value["checkpoint_refuted"] = json!(refuted);
+    }
     let measures = [
         ("bytes_total", report.bytes_total),
         ("bytes_written", report.bytes_written),

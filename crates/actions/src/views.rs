@@ -75,6 +75,15 @@ fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
         .collect()
 }
 
+/// Returns whether a program of the system's own has run in this run, other than right before the step, and has
+/// ended: it may have changed whatever was restored.
+pub(crate) fn ran_a_command(cx: &StepContext) -> bool {
+    cx.steps.iter().any(|(id, view)| {
+        let ran = !matches!(view.state.state, StepState::Skipped { .. });
+        ran && view.uses == crate::COMMAND && !cx.step.needs.contains(id)
+    })
+}
+
 /// Returns what the run's snapshot of `component` has said.
 pub(crate) fn captured(views: &Views, component: &str) -> Option<Captured> {
     outputs::<Captured>(views)

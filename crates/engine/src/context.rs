@@ -57,6 +57,8 @@ pub struct StepContext {
 /// A step that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepView {
+    /// The action.
+    pub uses: String,
     /// How it ended, and what led to it.
     pub state: StepRecord,
     /// What it produced, wherever the journal keeps it; null unless it succeeded.

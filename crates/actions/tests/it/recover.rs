@@ -6,8 +6,9 @@ use crate::bench::{Bench, Ran, SYSTEM};
 use rekindle_engine::{Action, Control, Ended, Output, Reconciled, StepContext};
 use rekindle_model::event::{Event, Outcome, Record, Verdict};
 use rekindle_model::failure::Failure;
+use rekindle_model::id::RunId;
 use rekindle_model::time::{Clock, Stamp, SystemClock};
-use rekindle_plan::{Problem, builtin};
+use rekindle_plan::{Inputs, Problem, builtin};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -352,10 +353,8 @@ async fn killed_and_resumed(bench: &Bench, workflow: &str, yaml: &str, action: &
         .await
 }
 
-#[tokio::test]
-async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there() {
-    let bench = Bench::new(SYSTEM);
-    // More entries than one window of a restore takes.
+/// Begins a recovery of more entries than one window of a restore takes, and stops it after the first.
+async fn stopped_after_a_window(bench: &Bench) -> (RunId, Inputs) {
     std::fs::create_dir(bench.path("data/pages/many")).unwrap();
     for n in 0..4_200 {
         std::fs::write(
@@ -400,20 +399,17 @@ async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there
         "one before the stop, none in between"
     );
     assert!(!bench.path("back/pages/many/4199").exists());
+    (run, inputs)
+}
 
+async fn resumed(bench: &Bench, run: RunId, inputs: &Inputs) -> Ran {
+    let site = bench.site(Some("back"));
+    let registry = rekindle_actions::registry(site.clone());
     let engine = bench.engine(registry.clone());
     engine.adopt(run, "resumed").await.unwrap();
     let control = Control::default();
     let resumed = bench
-        .drive(
-            &engine,
-            run,
-            builtin::RECOVER,
-            &inputs,
-            &site,
-            &registry,
-            &control,
-        )
+        .drive(&engine, run, builtin::RECOVER, inputs, &site, &registry, &control)
         .await;
     assert_eq!(
         resumed.state().outcome,
@@ -426,6 +422,14 @@ async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there
         std::fs::read_dir(bench.path("back/pages/many")).unwrap().count(),
         4_200
     );
+    resumed
+}
+
+#[tokio::test]
+async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there() {
+    let bench = Bench::new(SYSTEM);
+    let (run, inputs) = stopped_after_a_window(&bench).await;
+    let resumed = resumed(&bench, run, &inputs).await;
     let pages = resumed.output("restore[pages]");
     let (written, kept) = (
         pages["bytes_written"].as_u64().unwrap(),
@@ -437,6 +441,32 @@ async fn a_restore_that_is_stopped_records_how_far_it_got_and_goes_on_from_there
         "what stood there is not done again: {pages:#}"
     );
     assert_eq!(written + kept, pages["bytes"].as_u64().unwrap());
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_not_believed_against_what_stands_there_and_the_history_says_so() {
+    let bench = Bench::new(SYSTEM);
+    let (run, inputs) = stopped_after_a_window(&bench).await;
+    // Neither its length nor its time gives it away.
+    let path = bench.path("back/pages/a.md");
+    let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+    std::fs::write(&path, vec![0; 10]).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(time).unwrap();
+    let resumed = resumed(&bench, run, &inputs).await;
+    let refuted = resumed.records.iter().find_map(|record| match &record.event {
+        Event::StepReconciled {
+            step,
+            verdict,
+            evidence,
+            ..
+        } if step.as_str() == "restore[pages]" => Some((*verdict, evidence["checkpoint_refuted"].clone())),
+        _ => None,
+    });
+    let expected = json!({ "path": "a.md", "aspect": "content" });
+    assert_eq!(refuted, Some((Verdict::Redo, expected)));
+    let kept = resumed.output("restore[pages]")["bytes_kept"].as_u64().unwrap();
+    assert!(kept >= 300_000, "what is right is kept: {kept}");
 }
 
 /// Asks for a stop as soon as the restore looks at its clock, which it does after each window.

@@ -48,7 +48,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let sources: Vec<_> = tiers.reachable().map(|(_, tier)| tier.clone()).collect();
     let request = RestoreRequest {
         snapshot,
-        root: root.clone(),
+        root: root.as_path().into(),
         include: args.include.clone(),
         checkpoint: None,
         window: Window::default(),

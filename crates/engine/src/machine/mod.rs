@@ -170,6 +170,7 @@ impl Machine {
             views.insert(
                 id.clone(),
                 StepView {
+                    uses: plan.steps[places[id]].uses.clone(),
                     state: record.clone(),
                     output,
                 },
@@ -283,6 +284,7 @@ impl Machine {
         }
         if record.state.is_final() {
             let view = StepView {
+                uses: self.plan.steps[place].uses.clone(),
                 state: record.clone(),
                 output: value,
             };

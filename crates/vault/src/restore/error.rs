@@ -40,6 +40,17 @@ pub enum RestoreError {
         /// Why it is not replaced.
         why: &'static str,
     },
+    /// A link stands where a folder on the way to the root belongs: what is restored would land elsewhere.
+    #[error(
+        "{path} is a link to {leads_to}, and nothing is restored through a link below the target; \
+         move it away, or restore to where it leads"
+    )]
+    Link {
+        /// The link.
+        path: String,
+        /// Where it points.
+        leads_to: String,
+    },
     /// A glob of `include` cannot be read.
     #[error("glob {glob:?} cannot be read: {why}")]
     Glob {
@@ -96,7 +107,9 @@ impl From<RestoreError> for Failure {
             RestoreError::Interrupted { .. } => Self::transient("interrupted", message),
             RestoreError::DiskFull { .. } => Self::transient(code::DISK_FULL, message),
             RestoreError::Hostile { .. } => Self::permanent("hostile_snapshot", message),
-            RestoreError::Obstructed { .. } => Self::permanent("obstructed", message),
+            RestoreError::Obstructed { .. } | RestoreError::Link { .. } => {
+                Self::permanent("obstructed", message)
+            }
             RestoreError::Glob { .. } => Self::permanent("bad_glob", message),
             RestoreError::Vault(error) => error.into_failure(),
             RestoreError::Content(ContentError::Lost(_)) => Self::permanent(code::DATA_LOST, message),

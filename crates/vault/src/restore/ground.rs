@@ -1,11 +1,14 @@
 //! The root folder, and the only way to touch anything beneath it.
 //!
+//! The root itself is reached from the folder that a person named, name by name and through no link either.
 //! The folder of an entry is opened by `openat2` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`, and the entry
 //! is then named relative to it by its last name alone, never followed.
 
 use std::ffi::CString;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rekindle_model::entry::{Entry, EntryKind, TreePath};
 use rekindle_model::id::SnapshotId;
@@ -14,6 +17,7 @@ use rustix::io::Errno;
 
 use super::error::RestoreError;
 use super::include::parent_of;
+use super::request::RestoreRoot;
 
 /// What the name of a file under construction begins with.
 pub const PARTIAL_PREFIX: &str = ".rekindle-partial-";
@@ -25,6 +29,13 @@ const FOLDER: OFlags = OFlags::PATH
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+impl RestoreRoot {
+    /// Makes the folder, and those above it, as a restore into it would; what would be refused then is refused here.
+    pub fn make(&self) -> Result<(), RestoreError> {
+        Ground::make(self, SnapshotId(uuid::Uuid::nil())).map(drop)
+    }
+}
 
 /// A root folder that is open.
 #[derive(Debug)]
@@ -42,23 +53,71 @@ pub(super) struct Spot {
 }
 
 impl Ground {
-    /// Opens the root; makes it, and what is above it, if asked to.
-    pub(super) fn open(root: &Path, snapshot: SnapshotId, make: bool) -> Result<Self, RestoreError> {
-        let shown = root.display().to_string();
-        if make {
-            std::fs::create_dir_all(root).map_err(|why| RestoreError::io("make the folder", &shown, why))?;
+    /// Opens the root; makes it, and what is above it.
+    pub(super) fn make(root: &RestoreRoot, snapshot: SnapshotId) -> Result<Self, RestoreError> {
+        let shown = root.named.display().to_string();
+        std::fs::create_dir_all(&root.named)
+            .map_err(|why| RestoreError::io("make the folder", &shown, why))?;
+        Self::open(root, snapshot, true)?
+            .ok_or_else(|| RestoreError::io("open", &root.path().display().to_string(), ErrorKind::NotFound))
+    }
+
+    /// Opens the root; none where there is no such folder.
+    pub(super) fn stands(root: &RestoreRoot, snapshot: SnapshotId) -> Result<Option<Self>, RestoreError> {
+        Self::open(root, snapshot, false)
+    }
+
+    fn open(root: &RestoreRoot, snapshot: SnapshotId, make: bool) -> Result<Option<Self>, RestoreError> {
+        let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut shown = root.named.clone();
+        let absent = |why: Errno| !make && matches!(why, Errno::NOENT | Errno::NOTDIR);
+        let mut opened = match rustix::fs::open(&root.named, folder, Mode::empty()) {
+            Err(why) if absent(why) => return Ok(None),
+            opened => opened.map_err(|why| RestoreError::io("open", &shown.display().to_string(), why))?,
+        };
+        for part in root.below.components() {
+            let std::path::Component::Normal(name) = part else {
+                return Err(RestoreError::Obstructed {
+                    path: root.path().display().to_string(),
+                    why: "the path leaves the target",
+                });
+            };
+            shown.push(name);
+            let shown = || shown.display().to_string();
+            if make {
+                match rustix::fs::mkdirat(&opened, name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(why) => return Err(RestoreError::io("make the folder", &shown(), why)),
+                }
+            }
+            opened = match beneath(&opened, name.as_bytes()) {
+                Ok(deeper) => deeper,
+                Err(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
+                    if let Ok(leads_to) = rustix::fs::readlinkat(&opened, name, Vec::new()) {
+                        let leads_to = leads_to.to_string_lossy().into_owned();
+                        let path = shown();
+                        return Err(RestoreError::Link { path, leads_to });
+                    }
+                    if !make {
+                        return Ok(None);
+                    }
+                    return Err(RestoreError::Obstructed {
+                        path: shown(),
+                        why: "something other than a folder stands there",
+                    });
+                }
+                Err(why) if absent(why) => return Ok(None),
+                Err(why) => return Err(RestoreError::io("open", &shown(), why)),
+            };
         }
-        let opened = rustix::fs::open(
-            root,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        );
-        let opened = opened.map_err(|why| RestoreError::io("open", &shown, why))?;
-        Ok(Self {
+        // Below the named folder only a path was opened; it is the same folder that is opened here for real.
+        let opened = rustix::fs::openat(&opened, c".", folder, Mode::empty())
+            .map_err(|why| RestoreError::io("open", &shown.display().to_string(), why))?;
+        Ok(Some(Self {
             root: opened,
-            shown: root.to_owned(),
+            shown,
             snapshot,
-        })
+        }))
     }
 
     /// Makes all that was written to the root's file system durable.

@@ -1,10 +1,11 @@
 //! Whether what stands in a root is already the snapshot.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use rekindle_model::entry::{EntryKind, TreePath};
-use rekindle_model::id::SnapshotId;
+use rekindle_model::entry::{Entry, EntryKind, TreePath};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use super::build::{holds, open_if_file};
 use super::error::RestoreError;
 use super::ground::{Ground, is_kind};
 use super::include::{Include, Outline};
+use super::request::{RestoreCheckpoint, RestoreRequest};
 use super::run::blocking;
 use super::store::ContentStore;
 
@@ -44,6 +46,21 @@ pub enum Aspect {
     Time,
 }
 
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "it is missing",
+            Self::Type => "something of another type stands there",
+            Self::Size => "its length is another",
+            Self::Content => "its bytes are others",
+            Self::Target => "it points elsewhere",
+            Self::Mode => "its mode is another",
+            Self::Owner => "its owner is another",
+            Self::Time => "its modification time is another",
+        })
+    }
+}
+
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
@@ -64,6 +81,8 @@ pub struct Inspection {
     pub differences: Vec<Difference>,
     /// How many there are.
     pub differing: u64,
+    /// The first of them that contradicts the request's checkpoint.
+    pub refuted: Option<Difference>,
 }
 
 impl Inspection {
@@ -73,43 +92,162 @@ impl Inspection {
     }
 }
 
-/// Compares a root with a snapshot; see [`inspect_from`].
-pub async fn inspect(
-    tiers: &[Arc<Tier>],
-    snapshot: SnapshotId,
-    root: &Path,
-    include: &[String],
-    stop: &CancellationToken,
-) -> Result<Inspection, RestoreError> {
-    let reader = SnapshotReader::open(tiers, snapshot).await;
-    let reader = reader.map_err(|error| RestoreError::Vault(Box::new(error)))?;
-    inspect_from(&reader, snapshot, root, include, stop).await
+/// How files of the right size are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Every file is read.
+    Content,
+    /// Only a file whose modification time is not the captured one is read: whoever writes to a file moves its time,
+    /// and a restore has set it.
+    Touched,
 }
 
-/// Compares a root with the entries of a snapshot: types, sizes, modes, times, link targets, and every byte.
-/// Nothing is written, and no link is followed. A root that is not there misses every entry.
-pub async fn inspect_from(
-    store: &dyn ContentStore,
-    snapshot: SnapshotId,
-    root: &Path,
-    include: &[String],
+/// Compares what stands at a request's root with what the request restores; see [`inspect_from`].
+pub async fn inspect(
+    tiers: &[Arc<Tier>],
+    request: &RestoreRequest,
     stop: &CancellationToken,
 ) -> Result<Inspection, RestoreError> {
-    let include = Include::new(include)?;
+    inspect_from(&open(tiers, request).await?, request, stop).await
+}
+
+/// Compares every entry of the store's snapshot, every byte of it, with what stands at the request's root.
+/// Nothing is changed. Where the request has a checkpoint, [`Inspection::refuted`] says whether what it covers stands.
+pub async fn inspect_from(
+    store: &dyn ContentStore,
+    request: &RestoreRequest,
+    stop: &CancellationToken,
+) -> Result<Inspection, RestoreError> {
+    let mut found = Inspection::default();
+    let covered = request.checkpoint.as_ref().map(Covered::by);
+    each(store, request, Depth::Content, stop, |begins, entry, aspect| {
+        found.entries += 1;
+        match (aspect, &entry.kind) {
+            (None, EntryKind::File { size }) => found.bytes += size,
+            (None, _) => {}
+            (Some(aspect), _) => {
+                let path = entry.path.clone();
+                let difference = Difference { path, aspect };
+                if found.refuted.is_none()
+                    && covered
+                        .as_ref()
+                        .is_some_and(|covered| covered.has(begins, entry, aspect))
+                {
+                    found.refuted = Some(difference.clone());
+                }
+                found.differing += 1;
+                if found.differences.len() < KEPT {
+                    found.differences.push(difference);
+                }
+            }
+        }
+        true
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Returns the first difference that `counts`; see [`first_difference_from`].
+pub async fn first_difference(
+    tiers: &[Arc<Tier>],
+    request: &RestoreRequest,
+    depth: Depth,
+    counts: impl Fn(&Entry, Aspect) -> bool + Send + Sync,
+    stop: &CancellationToken,
+) -> Result<Option<Difference>, RestoreError> {
+    first_difference_from(&open(tiers, request).await?, request, depth, counts, stop).await
+}
+
+/// Returns the first difference that `counts` between what the request restores and what stands at its root: of that
+/// which its checkpoint covers, or of all if it has none. Entries after it are not looked at.
+pub async fn first_difference_from(
+    store: &dyn ContentStore,
+    request: &RestoreRequest,
+    depth: Depth,
+    counts: impl Fn(&Entry, Aspect) -> bool + Send + Sync,
+    stop: &CancellationToken,
+) -> Result<Option<Difference>, RestoreError> {
+    let mut first = None;
+    let covered = request.checkpoint.as_ref().map(Covered::by);
+    each(store, request, depth, stop, |begins, entry, aspect| {
+        if covered.as_ref().is_some_and(|covered| begins >= covered.until) {
+            return false;
+        }
+        let aspect = aspect.filter(|aspect| counts(entry, *aspect));
+        let aspect = aspect.filter(|aspect| {
+            covered
+                .as_ref()
+                .is_none_or(|covered| covered.has(begins, entry, *aspect))
+        });
+        first = aspect.map(|aspect| Difference {
+            path: entry.path.clone(),
+            aspect,
+        });
+        first.is_none()
+    })
+    .await?;
+    Ok(first)
+}
+
+async fn open(tiers: &[Arc<Tier>], request: &RestoreRequest) -> Result<SnapshotReader, RestoreError> {
+    SnapshotReader::open(tiers, request.snapshot)
+        .await
+        .map_err(|error| RestoreError::Vault(Box::new(error)))
+}
+
+/// What a checkpoint says that stands.
+struct Covered<'a> {
+    /// Where in the stream it ends.
+    until: u64,
+    lost: HashSet<&'a TreePath>,
+    owners_set: bool,
+}
+
+impl<'a> Covered<'a> {
+    fn by(checkpoint: &'a RestoreCheckpoint) -> Self {
+        Self {
+            until: checkpoint.position.stream,
+            lost: checkpoint.lost.iter().map(|lost| &lost.path).collect(),
+            owners_set: checkpoint.owners_unset == 0,
+        }
+    }
+
+    /// Returns whether a difference of the entry that begins there contradicts the checkpoint.
+    fn has(&self, begins: u64, entry: &Entry, aspect: Aspect) -> bool {
+        let done = match (&entry.kind, aspect) {
+            // A folder's metadata comes in the second pass, which is always made.
+            (EntryKind::Dir, aspect) => matches!(aspect, Aspect::Missing | Aspect::Type),
+            (_, Aspect::Owner) => self.owners_set,
+            _ => true,
+        };
+        begins < self.until && done && !self.lost.contains(&entry.path)
+    }
+}
+
+/// Compares entry by entry, as long as `told` (where the record begins in the stream, the entry, in what it differs)
+/// returns true.
+async fn each(
+    store: &dyn ContentStore,
+    request: &RestoreRequest,
+    depth: Depth,
+    stop: &CancellationToken,
+    mut told: impl FnMut(u64, &Entry, Option<Aspect>) -> bool + Send,
+) -> Result<(), RestoreError> {
+    let include = Include::new(&request.include)?;
     let all = include.all();
     let stop = stop.child_token();
     let _dropped = stop.clone().drop_guard();
-    let there = root.to_owned();
-    let ground = match root.is_dir() {
-        true => Some(Arc::new(
-            blocking(move || Ground::open(&there, snapshot, false)).await?,
-        )),
-        false => None,
-    };
-    let mut found = Inspection::default();
+    let (root, snapshot) = (request.root.clone(), request.snapshot);
+    let ground = blocking(move || Ground::stands(&root, snapshot))
+        .await?
+        .map(Arc::new);
     let mut outline = Outline::at(include, &TreePath::ROOT);
     let mut cursor = store.cursor(0);
-    while let Some(record) = cursor.next().await? {
+    loop {
+        let begins = cursor.position();
+        let Some(record) = cursor.next().await? else {
+            return Ok(());
+        };
         if !outline.admit(&record)? || (record.entry.path.is_root() && !all) {
             continue;
         }
@@ -118,25 +256,13 @@ pub async fn inspect_from(
             None => Some(Aspect::Missing),
             Some(ground) => {
                 let (ground, record, stop) = (Arc::clone(ground), Arc::clone(&record), stop.clone());
-                blocking(move || ground.compare(&record, &stop)).await?
+                blocking(move || ground.compare(&record, depth, &stop)).await?
             }
         };
-        found.entries += 1;
-        match (aspect, &record.entry.kind) {
-            (None, EntryKind::File { size }) => found.bytes += size,
-            (None, _) => {}
-            (Some(aspect), _) => {
-                found.differing += 1;
-                if found.differences.len() < KEPT {
-                    found.differences.push(Difference {
-                        path: record.entry.path.clone(),
-                        aspect,
-                    });
-                }
-            }
+        if !told(begins, &record.entry, aspect) {
+            return Ok(());
         }
     }
-    Ok(found)
 }
 
 impl Ground {
@@ -144,6 +270,7 @@ impl Ground {
     fn compare(
         &self,
         record: &EntryRecord,
+        depth: Depth,
         stop: &CancellationToken,
     ) -> Result<Option<Aspect>, RestoreError> {
         if stop.is_cancelled() {
@@ -153,7 +280,10 @@ impl Ground {
         let spot = match self.spot(&entry.path) {
             Ok(spot) => spot,
             Err(RestoreError::Obstructed { .. }) => return Ok(Some(Aspect::Missing)),
-            Err(RestoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            // A folder that is closed to its owner too: a restore opens it and closes it again.
+            Err(RestoreError::Io { source, .. })
+                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+            {
                 return Ok(Some(Aspect::Missing));
             }
             Err(error) => return Err(error),
@@ -176,6 +306,18 @@ impl Ground {
             }
             _ => {}
         }
+        let right = || match &entry.kind {
+            EntryKind::File { .. } => match open_if_file(&spot, &spot.name)? {
+                Some(file) => holds(&file, record, &spot, stop),
+                None => Ok(false),
+            },
+            _ => Ok(true),
+        };
+        let touched = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
+            != (entry.mtime_s, entry.mtime_ns);
+        if touched && depth == Depth::Touched && !right()? {
+            return Ok(Some(Aspect::Content));
+        }
         let owned = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid);
         let bits = if owned { 0o7777 } else { 0o1777 };
         if !matches!(entry.kind, EntryKind::Symlink { .. }) && (stat.st_mode ^ entry.mode) & bits != 0 {
@@ -184,17 +326,11 @@ impl Ground {
         if !owned && rustix::process::geteuid().is_root() {
             return Ok(Some(Aspect::Owner));
         }
-        if (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)) != (entry.mtime_s, entry.mtime_ns)
-        {
+        if touched {
             return Ok(Some(Aspect::Time));
         }
-        if matches!(entry.kind, EntryKind::File { .. }) {
-            let Some(file) = open_if_file(&spot, &spot.name)? else {
-                return Ok(Some(Aspect::Content));
-            };
-            if !holds(&file, record, &spot, stop)? {
-                return Ok(Some(Aspect::Content));
-            }
+        if depth == Depth::Content && !right()? {
+            return Ok(Some(Aspect::Content));
         }
         Ok(None)
     }

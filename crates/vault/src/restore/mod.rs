@@ -2,8 +2,9 @@
 //!
 //! The entry stream is taken in bounded windows. A window's files are built beside their targets, made
 //! durable with one `syncfs`, renamed, and made durable again; only then is the checkpoint handed out that
-//! says so. Whatever a checkpoint covers is trusted after a resume; the window that was open is looked at
-//! file by file, and what is already right is kept. Metadata of folders comes last, in a second pass.
+//! says so. What a checkpoint covers is compared by its metadata before a restore goes on from there (only a file
+//! whose time differs is read), and where anything differs the checkpoint is dropped. From where the restore goes on
+//! it looks at every file, and what is already right is kept. Metadata of folders comes last, in a second pass.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -17,7 +18,8 @@
 //! | `folders` | the second pass |
 //! | `inspect` | whether what stands in a root is already the snapshot |
 //!
-//! Nothing is written outside the root: the kernel resolves every folder beneath it without links, and a
+//! Nothing is written outside the root: the kernel resolves every folder beneath it without links, as it does the
+//! way to it from the folder that a person named ([`RestoreRoot`]), and a
 //! stream whose entries do not form a tree is refused. `syncfs` covers the root's own file system; a root
 //! with another one mounted inside is outside the promise.
 
@@ -38,7 +40,11 @@ mod vault_tests;
 
 pub use error::RestoreError;
 pub use ground::PARTIAL_PREFIX;
-pub use inspect::{Aspect, Difference, Inspection, inspect, inspect_from};
-pub use request::{LostFile, Position, RestoreCheckpoint, RestoreReport, RestoreRequest, Window};
+pub use inspect::{
+    Aspect, Depth, Difference, Inspection, first_difference, first_difference_from, inspect, inspect_from,
+};
+pub use request::{
+    LostFile, Position, RestoreCheckpoint, RestoreReport, RestoreRequest, RestoreRoot, Window,
+};
 pub use run::{restore, restore_from};
 pub use store::{ContentError, ContentStore, EntryCursor};

@@ -1,10 +1,12 @@
 //! What a restore is asked for, how far it got, and what came of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rekindle_model::entry::TreePath;
 use rekindle_model::id::SnapshotId;
 use serde::{Deserialize, Serialize};
+
+use super::inspect::Difference;
 
 /// How much is restored between two checkpoints: what a kill costs at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +28,60 @@ impl Default for Window {
     }
 }
 
+/// The folder that becomes the root of a tree: one that a person named, and a path below it.
+///
+/// The named folder is opened wherever links lead to. Below it none is followed: what is restored would land
+/// somewhere that nobody named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreRoot {
+    pub(super) named: PathBuf,
+    pub(super) below: PathBuf,
+}
+
+impl RestoreRoot {
+    /// Returns `path`, which lies in or is the folder `named`. One that does not lie there counts as named itself.
+    pub fn beneath(named: &Path, path: &Path) -> Self {
+        match path.strip_prefix(named) {
+            Ok(below) => Self {
+                named: named.to_owned(),
+                below: below.to_owned(),
+            },
+            Err(_) => Self::from(path),
+        }
+    }
+
+    /// Returns the path of the folder.
+    pub fn path(&self) -> PathBuf {
+        // Joined to nothing, a path would end in a slash.
+        match self.below.as_os_str().is_empty() {
+            true => self.named.clone(),
+            false => self.named.join(&self.below),
+        }
+    }
+}
+
+impl From<&Path> for RestoreRoot {
+    /// The path itself was named.
+    fn from(path: &Path) -> Self {
+        Self {
+            named: path.to_owned(),
+            below: PathBuf::new(),
+        }
+    }
+}
+
 /// What is to be restored, and where to.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest {
     /// The snapshot; names of partial files derive from it.
     pub snapshot: SnapshotId,
     /// The folder that becomes the root of the tree; created if it is missing.
-    pub root: PathBuf,
+    pub root: RestoreRoot,
     /// Globs of what to restore; all if empty. One without `/` matches a name at any depth, one with `/` a
     /// path from the root of the tree; a folder that matches is restored with its content.
     pub include: Vec<String>,
-    /// How far an earlier attempt with the same snapshot, root and globs got.
+    /// How far an earlier attempt with the same snapshot, root and globs got. Where what it covers does not stand
+    /// any more, it is dropped.
     pub checkpoint: Option<RestoreCheckpoint>,
     /// How much is restored between two checkpoints.
     pub window: Window,
@@ -120,6 +165,9 @@ pub struct RestoreReport {
     pub bytes_kept: u64,
     /// Entries whose owner could not be set, for want of privilege.
     pub owners_unset: u64,
+    /// What differed of that which the request's checkpoint covers; then the checkpoint was dropped, every file was
+    /// looked at, and what was right was kept.
+    pub checkpoint_refuted: Option<Difference>,
     /// Files that no location could give.
     pub lost: Vec<LostFile>,
 }

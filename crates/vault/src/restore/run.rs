@@ -20,6 +20,7 @@ use super::error::RestoreError;
 use super::folders;
 use super::ground::Ground;
 use super::include::Include;
+use super::inspect::{Depth, Difference, first_difference_from};
 use super::plan::{Piece, Windows, Work};
 use super::request::{LostFile, RestoreCheckpoint, RestoreReport, RestoreRequest};
 use super::store::{ContentError, ContentStore};
@@ -65,9 +66,20 @@ where
     let stop = stop.child_token();
     let _dropped = stop.clone().drop_guard();
     let (root, snapshot) = (request.root.clone(), request.snapshot);
-    let ground = Arc::new(blocking(move || Ground::open(&root, snapshot, true)).await?);
+    let ground = Arc::new(blocking(move || Ground::make(&root, snapshot)).await?);
 
-    let recorded = request.checkpoint.clone();
+    // Who resumes may have tidied up, or the disk may have; a checkpoint says only what once stood there.
+    let checkpoint_refuted = match &request.checkpoint {
+        Some(_) => first_difference_from(store, &request, Depth::Touched, |_, _| true, &stop).await?,
+        None => None,
+    };
+    if let Some(found) = &checkpoint_refuted {
+        tracing::warn!(path = found.path.display(), differs = ?found.aspect, "the checkpoint is dropped");
+    }
+    let recorded = request
+        .checkpoint
+        .clone()
+        .filter(|_| checkpoint_refuted.is_none());
     let done = recorded.clone().unwrap_or_else(RestoreCheckpoint::beginning);
     let windows = Windows::at(store, include.clone(), request.window, &done.position);
     let kept = done.bytes_done;
@@ -82,6 +94,7 @@ where
         written: 0,
         kept,
         trusted: 0,
+        checkpoint_refuted,
     };
     match run.all(&include, &mut on_window).await {
         Ok(dirs) => Ok(run.report(dirs)),
@@ -106,6 +119,7 @@ struct Run<'a> {
     kept: u64,
     /// Bytes of the file in progress that only the checkpoint vouches for.
     trusted: u64,
+    checkpoint_refuted: Option<Difference>,
 }
 
 /// A stretch of a file while its window is open.
@@ -157,6 +171,7 @@ impl Run<'_> {
             bytes_written: self.written,
             bytes_kept: self.kept,
             owners_unset: self.done.owners_unset,
+            checkpoint_refuted: self.checkpoint_refuted,
             lost: self.done.lost,
         }
     }

@@ -280,7 +280,7 @@ fn many() -> TempDir {
 fn request(root: &Path) -> RestoreRequest {
     RestoreRequest {
         snapshot: SnapshotId(uuid::Uuid::from_u128(7)),
-        root: root.to_owned(),
+        root: root.into(),
         include: Vec::new(),
         checkpoint: None,
         window: Window {
@@ -325,8 +325,7 @@ async fn run(
 }
 
 async fn assert_whole(store: &Memory, root: &Path) {
-    let id = request(root).snapshot;
-    let found = inspect_from(store, id, root, &[], &CancellationToken::new())
+    let found = inspect_from(store, &request(root), &CancellationToken::new())
         .await
         .unwrap();
     assert!(found.is_whole(), "{found:?}");
@@ -492,6 +491,84 @@ async fn a_call_dropped_within_a_window_or_cut_off_from_its_store_resumes_with_b
 }
 
 #[tokio::test]
+async fn a_checkpoint_is_dropped_where_what_it_covers_does_not_stand_and_what_is_right_is_kept() {
+    let room = many();
+    let store = Memory::of(&room.path().join("tree"));
+    type Disturb = fn(&Path);
+    let cases: [(&str, Option<Aspect>, Disturb); 5] = [
+        ("nothing", None, |_| {}),
+        ("gone", Some(Aspect::Missing), |path| {
+            fs::remove_file(path).unwrap();
+        }),
+        ("cut", Some(Aspect::Size), |path| {
+            fs::write(path, "short").unwrap()
+        }),
+        ("overwritten", Some(Aspect::Content), |path| {
+            let len = fs::read(path).unwrap().len();
+            fs::write(path, vec![b'x'; len]).unwrap();
+        }),
+        ("touched", Some(Aspect::Time), |path| {
+            fs::write(path, fs::read(path).unwrap()).unwrap();
+        }),
+    ];
+    for (case, aspect, disturb) in cases {
+        let target = room.path().join(case);
+        let (_, mut kept) = run(&store, request(&target), Some(4)).await;
+        let checkpoint = kept.pop();
+        assert!(checkpoint.as_ref().unwrap().files > 2, "{checkpoint:?}");
+        disturb(&target.join("f0/file-00"));
+        let resumed = RestoreRequest {
+            checkpoint,
+            ..request(&target)
+        };
+        let report = run(&store, resumed, None).await.0.unwrap();
+        let refuted = report.checkpoint_refuted.map(|found| found.aspect);
+        assert_eq!(refuted, aspect, "{case}");
+        assert_eq!((report.files, report.lost.len()), (13, 0), "{case}");
+        assert!(report.bytes_kept > report.bytes_total / 5, "{case}");
+        assert_eq!(
+            report.bytes_kept + report.bytes_written,
+            report.bytes_total,
+            "{case}"
+        );
+        assert_whole(&store, &target).await;
+    }
+}
+
+#[tokio::test]
+async fn a_root_below_the_named_folder_is_reached_through_no_link() {
+    let room = many();
+    let store = Memory::of(&room.path().join("tree"));
+    for folder in ["real", "elsewhere"] {
+        fs::create_dir(room.path().join(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink("real", room.path().join("named")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", room.path().join("real/link")).unwrap();
+    let named = room.path().join("named");
+    for below in ["link", "link/deeper"] {
+        let asked = RestoreRequest {
+            root: RestoreRoot::beneath(&named, &named.join(below)),
+            ..request(&named)
+        };
+        let refused = run(&store, asked.clone(), None).await.0.unwrap_err();
+        assert!(
+            matches!(&refused, RestoreError::Link { path, leads_to } if path.ends_with("named/link") && leads_to == "../elsewhere"),
+            "{refused}"
+        );
+        let looked = inspect_from(&store, &asked, &CancellationToken::new()).await;
+        assert!(matches!(looked, Err(RestoreError::Link { .. })), "{looked:?}");
+        assert_eq!(fs::read_dir(room.path().join("elsewhere")).unwrap().count(), 0);
+    }
+    // The folder that was named may be a link, and what is missing below it is made.
+    let asked = RestoreRequest {
+        root: RestoreRoot::beneath(&named, &named.join("a/b")),
+        ..request(&named)
+    };
+    run(&store, asked, None).await.0.unwrap();
+    assert_whole(&store, &room.path().join("real/a/b")).await;
+}
+
+#[tokio::test]
 async fn a_stop_gives_back_the_newest_checkpoint() {
     let room = many();
     let store = Memory::of(&room.path().join("tree"));
@@ -602,15 +679,9 @@ async fn a_lost_chunk_costs_its_files_and_nothing_else() {
             assert_eq!(report.files, 11);
         }
     }
-    let found = inspect_from(
-        &store,
-        request(&target).snapshot,
-        &target,
-        &[],
-        &CancellationToken::new(),
-    )
-    .await
-    .unwrap();
+    let found = inspect_from(&store, &request(&target), &CancellationToken::new())
+        .await
+        .unwrap();
     let named: Vec<_> = found
         .differences
         .iter()
@@ -665,9 +736,7 @@ async fn whichever_chunk_is_lost_every_other_file_stands() {
             expected
         );
         let stop = CancellationToken::new();
-        let found = inspect_from(&store, request(&target).snapshot, &target, &[], &stop)
-            .await
-            .unwrap();
+        let found = inspect_from(&store, &request(&target), &stop).await.unwrap();
         assert_eq!(
             found.differences.into_iter().map(|d| d.path).collect::<Vec<_>>(),
             expected
@@ -737,7 +806,7 @@ fn the_calls_can_be_awaited_from_any_thread() {
         &stop,
     ));
     assert_send(&restore(&[], request(root), &sink, |_| async { Ok(()) }, &stop));
-    assert_send(&inspect(&[], request(root).snapshot, root, &[], &stop));
+    assert_send(&inspect(&[], &request(root), &stop));
 }
 
 fn entry(path: &str, kind: EntryKind) -> Entry {
@@ -920,8 +989,7 @@ async fn globs_restore_a_part_with_its_folders_and_leave_the_rest_of_the_root_al
         let there: Vec<_> = there.into_keys().map(|path| path.display()).collect();
         assert_eq!(there, ["", "a", "a/b", "a/b/c.bin", "plain.md"]);
     }
-    let id = request(&target).snapshot;
-    let found = inspect_from(&store, id, &target, &asked.include, &CancellationToken::new())
+    let found = inspect_from(&store, &asked, &CancellationToken::new())
         .await
         .unwrap();
     assert!(found.is_whole(), "{found:?}");
@@ -947,8 +1015,7 @@ async fn inspect_names_every_kind_of_difference() {
         run(&store, request(&target), None).await.0.unwrap();
         let path = target.join(what);
         spoil(&path);
-        let id = request(&target).snapshot;
-        let found = inspect_from(&store, id, &target, &[], &CancellationToken::new())
+        let found = inspect_from(&store, &request(&target), &CancellationToken::new())
             .await
             .unwrap();
         let named = found
