@@ -10,7 +10,6 @@
 //! | [`session`] | an open workspace |
 //! | [`pinned`] | what a run is pinned to, and the plan that follows from it |
 //! | [`drive`] | one run from here to its end, or to a graceful stop |
-//! | `displace` | a recovery in place: what stands at the targets moves aside first |
 //! | [`live`] | what a run shows while it works |
 //! | [`signals`] | Ctrl-C once and twice |
 //! | `tiers` | the tiers, opened for reading |
@@ -18,7 +17,6 @@
 
 pub mod args;
 pub mod commands;
-mod displace;
 pub mod drive;
 pub mod error;
 pub mod exit;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rekindle_actions::displace;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin, graph};
 use serde_json::{Map, Value, json};
@@ -16,7 +17,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::{self, Pinned};
 use crate::session::Session;
-use crate::{displace, moment, names, prompt};
+use crate::{moment, names, prompt};
 
 /// Bring components back in priority order, and prove that they meet their targets
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,8 @@ pub struct Args {
     /// Recover into this folder instead of the system's own
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     to: Option<PathBuf>,
-    /// Recover into the system's own folder, moving what stands there to <root>.before-<run>/
+    /// Recover into the system's own folder, moving what stands there to <root>.before-<run>/, or where that would
+    /// be on another file system, to a folder inside
     #[arg(long)]
     in_place: bool,
     /// From this recovery set, from the newest before a time, or from the newest
@@ -78,7 +80,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         Some(to) => PathBuf::from(absolute(&to.to_string_lossy())?),
         None => own_root.clone(),
     };
-    let never = plan::site(app, &session.workspace, &system).never_captured();
+    let never = plan::site(app, &session.workspace, &system).kept().never;
     let occupied = occupied(&system, &affected, &root, &never)?;
     // A folder that was named is asked for; the living system's own is only by --in-place.
     let own = args.to.is_none() || root == own_root;

@@ -1,6 +1,7 @@
 //! The tables of a recovery and of a backup, and the four answers.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use comfy_table::Cell;
 
@@ -94,6 +95,28 @@ pub fn recovery(found: &RecoveryTable) -> String {
         let _ = writeln!(text, "{component}: {error}");
     }
     text
+}
+
+/// Returns where what stood at the targets is, and how to put it back; empty where nothing was moved.
+pub fn set_aside(folders: &[String], root: &Path) -> String {
+    let root = root.display().to_string();
+    let mut text = String::new();
+    for folder in folders {
+        // A log that was written since would be replayed into a database that knows nothing of it.
+        let _ = writeln!(
+            text,
+            "what stood there before is in {folder}\n  to put it back: stop what uses {root}, remove each -wal, \
+             -shm and -journal beside its databases, then: cp -a {} {}",
+            quoted(&format!("{folder}/.")),
+            quoted(&format!("{root}/"))
+        );
+    }
+    text
+}
+
+/// Returns a word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// The class that is nearest to its limit, or farthest beyond it, speaks for the component.
@@ -229,4 +252,19 @@ fn answered(question: &str, answer: &Answer) -> String {
     };
     let run = answer.run.map(|run| format!("  [run {run}]")).unwrap_or_default();
     format!("{mark} {question:<24}{}{run}\n", answer.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_aside_is_put_back_by_a_command_that_a_shell_reads_as_it_is_meant() {
+        let told = set_aside(&["/srv/o'neill.before-1".to_owned()], Path::new("/srv/o'neill"));
+        assert!(
+            told.ends_with("then: cp -a '/srv/o'\\''neill.before-1/.' '/srv/o'\\''neill/'\n"),
+            "{told}"
+        );
+        assert_eq!(set_aside(&[], Path::new("/srv")), "");
+    }
 }
