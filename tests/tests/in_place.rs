@@ -335,6 +335,85 @@ fn a_recovery_that_fails_for_good_tells_where_what_stood_there_is_and_how_to_put
     assert_eq!(tree::differences(&before, &found), Vec::<String>::new());
 }
 
+#[test]
+fn no_backup_and_no_second_recovery_begins_before_one_in_place_has_ended() {
+    let (sandbox, backed_up, before) = changed();
+    let total = sandbox.fork().count(&IN_PLACE)(Place::AfterAppend);
+    for number in [total / 4, total / 2, total * 3 / 4] {
+        let sandbox = sandbox.fork();
+        let sets = sandbox.ok(&["sets", "--json"]);
+        assert!(sandbox.killed(&IN_PLACE, Place::AfterAppend, number));
+        let run = sandbox.history()[0]["run"].as_str().expect("a run").to_owned();
+        for args in [&["backup"][..], &["backup", "--component", "notes"], &IN_PLACE] {
+            let (code, told) = sandbox.code(args);
+            assert_eq!(code, 6, "{args:?}: {told}");
+            assert!(
+                told.contains(&format!("rekindle resume {run}")),
+                "{args:?}: {told}"
+            );
+        }
+        assert_eq!(sandbox.ok(&["sets", "--json"]), sets, "nothing was sealed");
+        // It reads what is stored, and writes elsewhere.
+        sandbox.ok(&["recover", "--to", "elsewhere"]);
+        sandbox.ok(&["resume", &run]);
+        judge("resumed", &sandbox, &backed_up, &before);
+        sandbox.ok(&["backup"]);
+    }
+}
+
+#[test]
+fn an_interrupted_backup_does_not_go_on_while_a_recovery_in_place_is_unfinished() {
+    let (sandbox, ..) = changed();
+    assert!(sandbox.killed(&["backup"], Place::AfterAppend, 2));
+    let backup = sandbox.history()[0]["run"].as_str().expect("a run").to_owned();
+    assert!(sandbox.killed(&IN_PLACE, Place::AfterAppend, 12));
+    let recovery = sandbox.history()[0]["run"].as_str().expect("a run").to_owned();
+    let (code, told) = sandbox.code(&["resume", &backup]);
+    assert_eq!(code, 6, "{told}");
+    assert!(told.contains(&format!("rekindle resume {recovery}")), "{told}");
+    sandbox.ok(&["resume", &recovery]);
+    sandbox.ok(&["resume", &backup]);
+}
+
+#[test]
+fn what_somebody_has_open_is_not_moved_unless_it_is_asked_for() {
+    let (sandbox, backed_up, before) = changed();
+    let pid = std::process::id().to_string();
+    let open = |path: &str| fs::File::open(sandbox.data().join(path)).expect("open a file");
+
+    // No component claims it, so it stays where it is.
+    let unclaimed = open("site/logo.png");
+    for path in ["notes/a.md", "ledger.sqlite", "notes/deep"] {
+        let held = open(path);
+        let (code, told) = sandbox.code(&IN_PLACE);
+        assert_eq!(code, 2, "{path}: {told}");
+        assert!(
+            told.contains(&format!("(pid {pid}) has ")) && told.contains(path),
+            "{path}: {told}"
+        );
+        assert!(told.contains("--while-running"), "{path}: {told}");
+        assert_eq!(read(&sandbox.data()), before, "{path}");
+        assert!(!sandbox.ok(&["runs", "--json"]).contains("\"recover\""), "{path}");
+        drop(held);
+    }
+
+    // Cut off before anything is moved, and resumed: the rest is not moved from under anybody either.
+    let cut = sandbox.fork();
+    assert!(cut.killed(&IN_PLACE, Place::AfterAppend, 2));
+    let held = fs::File::open(cut.data().join("notes/a.md")).expect("open a file");
+    let (code, told) = cut.code(&["resume"]);
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains("stop them, then: rekindle resume"), "{told}");
+    drop(held);
+    cut.ok(&["resume"]);
+    judge("resumed", &cut, &backed_up, &before);
+
+    let held = open("notes/a.md");
+    sandbox.ok(&[&IN_PLACE[..], &["--while-running"]].concat());
+    judge("while running", &sandbox, &backed_up, &before);
+    drop((held, unclaimed));
+}
+
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("list a folder").flatten() {

@@ -38,6 +38,14 @@ pub struct Standing {
     folders: Vec<PathBuf>,
 }
 
+impl Standing {
+    /// Returns all of it that could be moved: the root itself never is.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let all = self.folders.iter().chain(&self.files).map(PathBuf::as_path);
+        all.filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
 /// What is never moved, though a component may claim it.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {

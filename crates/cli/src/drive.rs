@@ -24,6 +24,7 @@ use crate::exit::Exit;
 use crate::live::Live;
 use crate::pinned::{Pinned, Ready};
 use crate::session::Session;
+use crate::{holders, unfinished};
 
 /// Who asked for a run, and since when it has been needed.
 pub struct Request {
@@ -36,6 +37,8 @@ pub struct Request {
 /// Creates a run and drives it.
 pub async fn begin(app: &App, session: &Session, ready: Ready, request: Request) -> Result<Exit, CliError> {
     ready.check_in_place()?;
+    unfinished::refuse_half_recovered(app, session, &ready, None).await?;
+    holders::refuse_in_use(app, &ready, None)?;
     let engine = engine(app, session, &ready);
     let now = app.clock.now();
     let run = engine
@@ -72,6 +75,8 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
     let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
     let ready = pinned.ready(app, session)?;
     ready.check_in_place()?;
+    unfinished::refuse_half_recovered(app, session, &ready, Some(run)).await?;
+    holders::refuse_in_use(app, &ready, Some(&evidence.state))?;
     let engine = engine(app, session, &ready);
     let state = engine.adopt(run, "resumed by hand").await?;
     let done = state.steps.values().filter(|step| step.state.is_final()).count();

@@ -9,6 +9,7 @@
 //! | [`workspace`], [`keys`] | where `.rekindle` stands; where the keys are |
 //! | [`session`] | an open workspace |
 //! | [`pinned`] | what a run is pinned to, and the plan that follows from it |
+//! | `unfinished`, `holders` | what a run has to wait for: a recovery in place that has not ended, files that are open |
 //! | [`drive`] | one run from here to its end, or to a graceful stop |
 //! | [`live`] | what a run shows while it works |
 //! | [`signals`] | Ctrl-C once and twice |
@@ -20,6 +21,7 @@ pub mod commands;
 pub mod drive;
 pub mod error;
 pub mod exit;
+mod holders;
 mod hooks;
 pub mod keys;
 pub mod live;
@@ -32,6 +34,7 @@ pub mod prompt;
 pub mod session;
 pub mod signals;
 mod tiers;
+mod unfinished;
 pub mod workspace;
 
 use std::ffi::OsString;

@@ -35,6 +35,10 @@ pub struct Args {
     /// be on another file system, to a folder inside
     #[arg(long)]
     in_place: bool,
+    /// Recover in place although somebody has files open there: what they write from then on is in the folder for
+    /// what was moved
+    #[arg(long, requires = "in_place")]
+    while_running: bool,
     /// From this recovery set, from the newest before a time, or from the newest
     #[arg(long, value_name = "SET|TIME|latest", default_value = "latest")]
     from: String,
@@ -92,6 +96,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         ("tier".to_owned(), Value::from(tier(&system, args)?)),
         ("to".to_owned(), Value::from(root.to_string_lossy().into_owned())),
         ("in_place".to_owned(), Value::from(args.in_place)),
+        ("while_running".to_owned(), Value::from(args.while_running)),
         (
             "scenario".to_owned(),
             Value::from(args.scenario.clone().unwrap_or_default()),
