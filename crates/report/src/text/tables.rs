@@ -6,7 +6,7 @@ use std::path::Path;
 use comfy_table::Cell;
 
 use super::{bytes, duration, plain, right, uncertain};
-use crate::backup::BackupTable;
+use crate::backup::{BackupRow, BackupTable, Noted};
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, Status, Verdict};
 
@@ -195,6 +195,9 @@ pub fn backup(found: &BackupTable) -> String {
     for error in found.components.iter().filter_map(|row| row.error.as_ref()) {
         let _ = writeln!(text, "{error}");
     }
+    for row in &found.components {
+        text.push_str(&left_out(row));
+    }
     let whole = found.components.iter().filter(|row| row.whole()).count();
     let _ = write!(
         text,
@@ -217,6 +220,36 @@ pub fn backup(found: &BackupTable) -> String {
             .map(|rule| format!(" ({rule})"))
             .unwrap_or_default();
         let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
+    }
+    text
+}
+
+/// How many entries are named of each kind that was left out.
+const NAMED: usize = 5;
+
+/// Tells what of a component was not captured as it stood.
+fn left_out(row: &BackupRow) -> String {
+    let component = &row.component;
+    let Some(noted) = &row.noted else {
+        return format!(
+            "{component}: whether something was left out is not known: the process died before it was recorded\n"
+        );
+    };
+    let mut text = String::new();
+    for Noted { kind, count, first } in noted {
+        let what = match kind.as_str() {
+            "special" => "left out (a socket, FIFO or device has no content)",
+            "vanished" => "left out (gone before it was read)",
+            "changed" => "written while captured (may be of two moments)",
+            other => other,
+        };
+        let names: Vec<&str> = first.iter().take(NAMED).map(String::as_str).collect();
+        let more = count.saturating_sub(names.len() as u64);
+        let more = match more {
+            0 => String::new(),
+            _ => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "{component}: {count} {what}: {}{more}", names.join(", "));
     }
     text
 }
