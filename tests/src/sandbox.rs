@@ -47,6 +47,11 @@ impl Sandbox {
     /// Makes what [`Sandbox::new`] makes, in memory where the machine has 4 GiB of it to spare. A killed process
     /// loses nothing that it has written, so memory shows the same as a disk, many times faster.
     pub fn in_memory(binary: &str, system_yaml: &str, bytes: u64) -> Self {
+        Self::empty_in_memory(binary, system_yaml).filled(bytes)
+    }
+
+    /// Makes what [`Sandbox::empty`] makes, in memory where the machine has 4 GiB of it to spare.
+    pub fn empty_in_memory(binary: &str, system_yaml: &str) -> Self {
         let memory = Path::new("/dev/shm");
         let free = rustix::fs::statvfs(memory).map_or(0, |space| space.f_bavail * space.f_frsize);
         let parent = if free >= 4 << 30 {
@@ -54,7 +59,7 @@ impl Sandbox {
         } else {
             std::env::temp_dir()
         };
-        Self::below(&parent, binary, system_yaml).filled(bytes)
+        Self::below(&parent, binary, system_yaml)
     }
 
     fn below(parent: &Path, binary: &str, system_yaml: &str) -> Self {

@@ -24,7 +24,10 @@ fn backed_up() -> Sandbox {
 fn restored_and_dead(backed_up: &Sandbox) -> Sandbox {
     let sandbox = backed_up.fork();
     let records = sandbox.count(&["recover", "--to", "undisturbed"])(Place::BeforeAppend);
-    assert!(sandbox.killed(&["recover", "--to", "out"], Place::BeforeAppend, records));
+    assert_eq!(
+        sandbox.killed(&["recover", "--to", "out"], Place::BeforeAppend, records),
+        Ok(())
+    );
     sandbox
 }
 

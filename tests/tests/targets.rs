@@ -175,7 +175,7 @@ fn a_folder_where_a_recovery_was_interrupted_names_the_run_to_resume() {
     // After the first act nothing has been written yet; after the third something stands there.
     for act in [1, 3] {
         let sandbox = sandbox.fork();
-        assert!(sandbox.killed(&recover, Place::AfterAct, act));
+        assert_eq!(sandbox.killed(&recover, Place::AfterAct, act), Ok(()));
         assert_eq!(sandbox.path("out").exists(), act == 3);
         for to in ["out", "./new/../out", "out/below"] {
             let (code, said) = sandbox.code(&["recover", "--to", to]);
@@ -201,7 +201,7 @@ fn a_lost_system_whose_recovery_was_interrupted_names_the_run_to_resume() {
     fs::remove_dir_all(sandbox.data()).expect("lose the data");
     for act in [1, 3] {
         let sandbox = sandbox.fork();
-        assert!(sandbox.killed(&["recover"], Place::AfterAct, act));
+        assert_eq!(sandbox.killed(&["recover"], Place::AfterAct, act), Ok(()));
         let (code, said) = sandbox.code(&["recover"]);
         assert_eq!(code, 2, "{act}: {said}");
         assert!(said.contains("rekindle resume 0"), "{act}: {said}");

@@ -8,6 +8,7 @@
 //! | `verify` | reads back what a tier has stored |
 //! | `seal-set` | seals the recovery set of a run |
 //! | `locate-set` | picks the recovery set to come back from |
+//! | `set-aside` | moves what stands in the way of a recovery in place |
 //! | `restore` | puts one component back |
 //! | `validate` | runs a component's probes and judges the numbers |
 //! | `system-integrity` | judges the system as a whole |
@@ -19,6 +20,7 @@ mod choose;
 mod command;
 mod compose;
 mod copy;
+pub mod displace;
 mod failures;
 mod judge;
 mod locate_set;
@@ -29,6 +31,7 @@ mod put_back;
 mod restore;
 mod rule;
 mod seal_set;
+mod set_aside;
 mod shape;
 mod site;
 mod snapshot;
@@ -56,6 +59,7 @@ pub fn registry(site: Arc<Site>) -> Registry {
         .with("verify", verify::Verify(Arc::clone(&site)))
         .with("seal-set", seal_set::SealSet(Arc::clone(&site)))
         .with("locate-set", locate_set::LocateSet(Arc::clone(&site)))
+        .with("set-aside", set_aside::SetAside(Arc::clone(&site)))
         .with("restore", restore::Restore(Arc::clone(&site)))
         .with("validate", validate::Validate(Arc::clone(&site)))
         .with(

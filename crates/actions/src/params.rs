@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Names,
     /// A list of texts with at least one in it: a program and its arguments.
     Words,
+    /// Yes or no.
+    Flag,
     /// A length of time such as `90s`.
     Period,
     /// A share such as `10%` or `0.1`, above 0 and at most 1.
@@ -138,6 +140,7 @@ impl Kind {
         let fits = match (self, value) {
             (_, Value::String(text)) if text.contains("${{") => true,
             (Self::Text, Value::String(_)) => true,
+            (Self::Flag, Value::Bool(_)) => true,
             (Self::Word(words), Value::String(word)) => words.contains(&word.as_str()),
             (Self::Names, Value::String(word)) => word == "all",
             (Self::Names, Value::Array(names)) => names.iter().all(Value::is_string),
@@ -158,6 +161,7 @@ impl Kind {
         match self {
             Self::Text => "a text".to_owned(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Flag => "true or false".to_owned(),
             Self::Names => "a list of names, or all".to_owned(),
             Self::Words => "a list with a program and its arguments".to_owned(),
             Self::Period => "a length of time such as \"90s\" or \"15m\"".to_owned(),

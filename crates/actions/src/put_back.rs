@@ -6,6 +6,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::id::RunId;
 use rekindle_sources::sqlite;
 
+use crate::displace;
 use crate::snapshot::blocking;
 
 /// What SQLite keeps beside a database and would replay into the next one of that name.
@@ -35,11 +36,9 @@ pub(crate) fn sidecar_stands_beside(place: &Path) -> bool {
     })
 }
 
-/// Returns the folder for what a database displaces: `<target>.before-<run>`, with the folders below the
-/// target repeated in it.
+/// Returns the folder for what a database displaces: the run's aside folder, with the folders below the target
+/// repeated in it.
 pub(crate) fn aside_folder(target: &Path, folder: &Path, run: RunId) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(format!(".before-{run}"));
     let below = folder.strip_prefix(target).unwrap_or(Path::new(""));
-    PathBuf::from(name).join(below)
+    displace::aside_folder(target, run, folder).join(below)
 }

@@ -63,20 +63,20 @@ struct Progress {
 }
 
 /// What is to be put back, and where.
-struct Job {
-    name: String,
-    snapshot: Snapshot,
-    tiers: Vec<Arc<Tier>>,
+pub(crate) struct Job {
+    pub(crate) name: String,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) tiers: Vec<Arc<Tier>>,
+    /// The folder that the whole system is recovered into; below it no link is followed.
+    pub(crate) target: PathBuf,
     /// Where the component's data shall stand.
-    place: PathBuf,
+    pub(crate) place: PathBuf,
     /// The folder that becomes the root of the tree when it stands there.
     root: PathBuf,
     /// Where the tree is restored to first; the root itself for files.
     into: PathBuf,
     /// Where what a database displaces goes; none for files.
     aside: Option<PathBuf>,
-    /// The folder that a person named; below it no link is followed.
-    target: PathBuf,
 }
 
 impl Job {
@@ -262,7 +262,7 @@ async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Resul
 
 impl Restore {
     /// Returns what is to be put back; none for a component without data.
-    async fn job(&self, cx: &StepContext) -> Result<Option<Job>, Failure> {
+    pub(crate) async fn job(&self, cx: &StepContext) -> Result<Option<Job>, Failure> {
         let params: Params = params::read(&cx.with)?;
         let (name, component) = self
             .0
@@ -325,7 +325,7 @@ impl Restore {
         let is_database = matches!(component.source, Some(Source::Sqlite { .. }));
         let (into, aside) = if is_database {
             // Beside its place, so that the last move is a rename on one file system.
-            let staging = root.join(format!(".rekindle-{}-{name}", cx.run));
+            let staging = root.join(format!(".rekindle-staging-{}-{name}", cx.run));
             (staging, Some(put_back::aside_folder(&target, &root, cx.run)))
         } else {
             (root.clone(), None)
@@ -334,11 +334,11 @@ impl Restore {
             name: name.to_owned(),
             snapshot,
             tiers,
+            target,
             place,
             root,
             into,
             aside,
-            target,
         })
     }
 

@@ -17,6 +17,7 @@ use rekindle_vault::{Spool, Tier, TierMode};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use crate::displace::Kept;
 use crate::failures;
 
 /// What a [`Site`] is made of; the caller has read and checked all of it.
@@ -40,6 +41,10 @@ pub struct SiteParts {
     pub executable: PathBuf,
     /// The folder that a recovery writes into; none for a run that recovers nothing.
     pub target_root: Option<PathBuf>,
+    /// The system's file: a recovery in place copies it aside and never moves it.
+    pub system_file: PathBuf,
+    /// The folders that hold the key: a recovery in place leaves them alone.
+    pub key_dirs: Vec<PathBuf>,
 }
 
 /// Where a run's steps act.
@@ -126,6 +131,16 @@ impl Site {
             );
         }
         paths
+    }
+
+    /// Returns what a recovery in place never moves.
+    pub fn kept(&self) -> Kept {
+        let mut never = self.never_captured();
+        never.extend(self.parts.key_dirs.iter().cloned());
+        Kept {
+            never,
+            copied: vec![self.parts.system_file.clone()],
+        }
     }
 
     /// Returns the values that expressions see in every step of the run, beside what the engine adds

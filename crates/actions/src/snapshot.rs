@@ -11,7 +11,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::Source;
 use rekindle_plan::Problem;
-use rekindle_sources::files::{FilesSource, Notes};
+use rekindle_sources::files::{FilesSource, NoteKind, Notes};
 use rekindle_sources::sqlite::{self, SqliteSource};
 use rekindle_vault::{CaptureRequest, Snapshot, Tier};
 use serde::{Deserialize, Serialize};
@@ -69,15 +69,21 @@ impl Action for TakeSnapshot {
             });
         };
         let Params { component, .. } = params::read(&cx.with)?;
-        let (component, _) = self.0.component(&views::looped(cx, "component", component)?)?;
+        let (name, component) = self.0.component(&views::looped(cx, "component", component)?)?;
         let spool = self.0.spool().await?;
         // The document is written last: where it is, everything that it names is too.
         Ok(
             match spool.snapshot(progress.snapshot).await.map_err(failures::vault)? {
-                Some(snapshot) => Reconciled::Adopt {
-                    evidence: json!({ "snapshot": snapshot.id, "content_digest": snapshot.content_digest }),
-                    output: output(component, &snapshot, None),
-                },
+                Some(snapshot) => {
+                    let evidence =
+                        json!({ "snapshot": snapshot.id, "content_digest": snapshot.content_digest });
+                    let mut output = output(name, &snapshot, None);
+                    if matches!(component.source, Some(Source::Files { .. })) {
+                        // What the walk left out died with the process.
+                        output.value["noted"] = Value::Null;
+                    }
+                    Reconciled::Adopt { output, evidence }
+                }
                 None => Reconciled::Redo {
                     evidence: json!({ "snapshot": progress.snapshot, "why": "its document is not in the spool" }),
                 },
@@ -251,8 +257,10 @@ fn output(component: &str, snapshot: &Snapshot, notes: Option<&Notes>) -> Output
     });
     if let Some(notes) = notes.filter(|notes| notes.total() > 0) {
         // A record is small: the first few name the kind of trouble, the log has them all.
-        let first: Vec<_> = notes.first().into_iter().take(20).collect();
-        value["noted"] = json!({ "total": notes.total(), "first": first });
+        let mut first = notes.first();
+        first.retain(|note| note.kind != NoteKind::Own);
+        first.truncate(20);
+        value["noted"] = json!({ "total": notes.total(), "counts": notes.counts(), "first": first });
     }
     let measures = [
         ("bytes_read", snapshot.bytes_read),

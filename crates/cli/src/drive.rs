@@ -1,8 +1,10 @@
 //! One run, from here to its end or to a graceful stop, and what is said about it afterwards.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use rekindle_actions::displace;
 use rekindle_engine::{Control, Ended, Engine, EngineError, NewRun};
 use rekindle_journal::JournalError;
 use rekindle_model::event::Worker;
@@ -10,7 +12,7 @@ use rekindle_model::id::{RunId, StepId};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_report::backup::backup_table;
-use rekindle_report::recovery::recovery_table;
+use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
 use rekindle_report::text;
@@ -18,12 +20,12 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
-use crate::displace;
 use crate::error::{CliError, make_room};
 use crate::exit::Exit;
 use crate::live::Live;
 use crate::pinned::{Pinned, Ready};
 use crate::session::Session;
+use crate::{holders, unfinished};
 
 /// Who asked for a run, and since when it has been needed.
 pub struct Request {
@@ -35,6 +37,9 @@ pub struct Request {
 
 /// Creates a run and drives it.
 pub async fn begin(app: &App, session: &Session, ready: Ready, request: Request) -> Result<Exit, CliError> {
+    ready.check_in_place()?;
+    unfinished::refuse_half_recovered(app, session, &ready, None).await?;
+    holders::refuse_in_use(app, &ready, None)?;
     let engine = engine(app, session, &ready);
     let now = app.clock.now();
     let run = engine
@@ -70,6 +75,9 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
     }
     let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
     let ready = pinned.ready(app, session)?;
+    ready.check_in_place()?;
+    unfinished::refuse_half_recovered(app, session, &ready, Some(run)).await?;
+    holders::refuse_in_use(app, &ready, Some(&evidence.state))?;
     let engine = engine(app, session, &ready);
     let state = engine.adopt(run, "resumed by hand").await?;
     let done = state.steps.values().filter(|step| step.state.is_final()).count();
@@ -110,7 +118,6 @@ async fn drive(
     run: RunId,
     ready: Ready,
 ) -> Result<Exit, CliError> {
-    displace::displace(app, session, &ready, run).await?;
     let live = Live::begin(app.printer, run, session.journal.subscribe(), engine.progress());
     let control = Control {
         stop: app.signals.stop().clone(),
@@ -124,11 +131,13 @@ async fn drive(
         Ended::Finished(state) => finished(app, session, &ready, &state).await,
         Ended::Interrupted(state) => {
             let waiting = waiting(&state);
+            let aside = set_aside(&session.evidence(run).await?, &ready.plan);
             let body = json!({ "run": run, "workflow": state.workflow, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
-                "waiting": waiting, "resume": format!("rekindle resume {run}") });
+                "waiting": waiting, "aside": aside, "resume": format!("rekindle resume {run}") });
             app.printer.data(&body, || {
                 let because: String = waiting.iter().map(|(step, why)| format!("{step} waits: {why}\n")).collect();
-                format!("{because}run {run} is interrupted and resumable; nothing that is journaled runs again\n  rekindle resume {run}")
+                let aside = text::set_aside(&aside, ready.site.target_root().unwrap_or(Path::new("")));
+                format!("{because}{aside}run {run} is interrupted and resumable; nothing that is journaled runs again\n  rekindle resume {run}")
             })?;
             Ok(Exit::Interrupted)
         }
@@ -160,7 +169,9 @@ fn waiting(state: &RunState) -> Vec<(&StepId, String)> {
 
 /// Tells what a run has come to, and returns its exit code.
 async fn finished(app: &App, session: &Session, ready: &Ready, state: &RunState) -> Result<Exit, CliError> {
-    displace::tidy(ready, state.id);
+    if let Some(root) = ready.site.target_root() {
+        displace::tidy(root, state.id);
+    }
     let evidence = session.evidence(state.id).await?;
     let cost = rework(&evidence);
     let mut body =
@@ -176,6 +187,16 @@ async fn finished(app: &App, session: &Session, ready: &Ready, state: &RunState)
         "recover" => {
             let table = recovery_table(&evidence, &ready.plan, &ready.pinned.system);
             said.push_str(&text::recovery(&table));
+            let aside = set_aside(&evidence, &ready.plan);
+            said.push_str(&text::set_aside(
+                &aside,
+                ready.site.target_root().unwrap_or(Path::new("")),
+            ));
+            let in_place = ready.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
+            if in_place && aside.is_empty() {
+                said.push_str("nothing stood in the way, or nothing was moved\n");
+            }
+            body["aside"] = json!(aside);
             missed = table.missed();
             body["recovery"] = json!(table);
             body["missed"] = json!(missed);

@@ -10,8 +10,8 @@
 //! | `kit`, `adopt` | the recovery kit; taking over the vault that the tiers hold already |
 //! | [`session`] | an open workspace |
 //! | [`pinned`] | what a run is pinned to, and the plan that follows from it |
+//! | `unfinished`, `holders` | what a run has to wait for: a recovery in place that has not ended, files that are open |
 //! | [`drive`] | one run from here to its end, or to a graceful stop |
-//! | `displace` | a recovery in place: what stands at the targets moves aside first |
 //! | `target` | where a recovery may write |
 //! | [`live`] | what a run shows while it works |
 //! | [`signals`] | Ctrl-C once and twice |
@@ -21,10 +21,10 @@
 mod adopt;
 pub mod args;
 pub mod commands;
-mod displace;
 pub mod drive;
 pub mod error;
 pub mod exit;
+mod holders;
 mod hooks;
 pub mod keys;
 mod kit;
@@ -39,6 +39,7 @@ pub mod session;
 pub mod signals;
 mod target;
 mod tiers;
+mod unfinished;
 pub mod workspace;
 
 use std::ffi::OsString;

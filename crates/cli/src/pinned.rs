@@ -134,6 +134,8 @@ impl Pinned {
             clock: Arc::clone(&app.clock),
             executable,
             target_root,
+            system_file: session.workspace.system_file.clone(),
+            key_dirs: key_dirs(&session.workspace),
         }));
         let registry = (app.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
         let plan = Arc::new(expand(
@@ -159,6 +161,31 @@ impl Pinned {
             .flat_map(|c| c.recovery.iter().map(|step| step.uses.clone()));
         own.chain(recovery).collect()
     }
+}
+
+impl Ready {
+    /// Refuses a recovery in place by a workflow that would restore over what stands there.
+    pub(crate) fn check_in_place(&self) -> Result<(), CliError> {
+        let in_place = self.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
+        let uses = |action: &str| self.plan.steps.iter().any(|step| step.uses == action);
+        if in_place && uses("restore") && !uses("set-aside") {
+            return Err(CliError::usage(format!(
+                "workflow {} recovers in place and has no step that sets aside what stands there",
+                self.plan.workflow
+            ))
+            .with_hint("let its restore need a step with `uses: set-aside`, as in the built-in workflow"));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the folders that may hold the key of a workspace.
+pub(crate) fn key_dirs(workspace: &Workspace) -> Vec<PathBuf> {
+    let own = keys::pinned(workspace)
+        .ok()
+        .and_then(|pinned| pinned.identity_dir)
+        .map(|dir| workspace.dir.join(dir));
+    keys::config_dir().ok().into_iter().chain(own).collect()
 }
 
 /// Returns the folder of the living system.

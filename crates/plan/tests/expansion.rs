@@ -86,7 +86,8 @@ fn recovery_steps_reads_and_after_order_a_recovery() {
         ("recovery[a,one]", vec!["restore[a]"]),
         ("recovery[a,two]", vec!["recovery[a,one]"]),
         ("validate[a]", vec!["recovery[a,two]", "restore[a]"]),
-        ("restore[b]", vec!["locate", "validate[a]"]),
+        ("set_aside[b]", vec!["locate", "validate[a]"]),
+        ("restore[b]", vec!["locate", "set_aside[b]"]),
         // d is not in this run and gates nothing.
         ("validate[c]", vec!["restore[a]", "restore[c]"]),
         ("integrity", vec!["validate[a]", "validate[b]", "validate[c]"]),

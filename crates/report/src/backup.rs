@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rekindle_model::entry::TreePath;
 use rekindle_model::event::Outcome;
 use rekindle_model::step::StepState;
 use rekindle_plan::Plan;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::evidence::Evidence;
 use crate::rework::bytes;
@@ -58,8 +60,22 @@ pub struct BackupRow {
     pub files: Option<u64>,
     /// Each due tier: whether its stored copy was verified; none where it was not stored.
     pub tiers: BTreeMap<String, Option<bool>>,
+    /// What of the source was not captured, or while it changed; none where that is not known, since the process
+    /// died before it was recorded.
+    pub noted: Option<Vec<Noted>>,
     /// The first thing that went wrong.
     pub error: Option<String>,
+}
+
+/// Entries of a source that were not captured as they stood, all for the same reason.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Noted {
+    /// `special`: a socket, FIFO or device; `vanished`: gone before it was read; `changed`: written while it was.
+    pub kind: String,
+    /// How many there are.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<String>,
 }
 
 impl BackupRow {
@@ -69,6 +85,32 @@ impl BackupRow {
             && !self.tiers.is_empty()
             && self.tiers.values().all(|tier| *tier == Some(true))
     }
+}
+
+/// Returns what a snapshot step noted; what belongs to Rekindle itself is nobody's loss.
+fn noted(output: &Value) -> Option<Vec<Noted>> {
+    let noted = match output.get("noted") {
+        None => return Some(Vec::new()),
+        Some(Value::Null) => return None,
+        Some(noted) => noted,
+    };
+    let first = |kind: &str| {
+        let of_kind = noted["first"].as_array().into_iter().flatten();
+        of_kind
+            .filter(|note| note["kind"] == kind)
+            .filter_map(|note| TreePath::deserialize(&note["path"]).ok())
+            .map(|path| path.display())
+            .collect()
+    };
+    let counts = noted["counts"].as_object().into_iter().flatten();
+    let kinds = counts
+        .filter(|(kind, _)| *kind != "own")
+        .map(|(kind, count)| Noted {
+            kind: kind.clone(),
+            count: count.as_u64().unwrap_or_default(),
+            first: first(kind),
+        });
+    Some(kinds.collect())
 }
 
 /// Returns what a backup stored.
@@ -89,6 +131,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                     bytes_new: None,
                     files: None,
                     tiers: BTreeMap::new(),
+                    noted: Some(Vec::new()),
                     error: None,
                 });
                 components.len() - 1
@@ -103,6 +146,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                 row.snapshot = output["snapshot"].as_str().map(str::to_owned);
                 row.bytes = output["bytes"].as_u64();
                 row.files = output["files"].as_u64();
+                row.noted = noted(output);
                 if let StepState::Succeeded { measures, .. } = &record.state {
                     row.bytes_new = measures.get("bytes_new").map(|value| bytes(*value));
                 }

@@ -212,6 +212,23 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
     }
 }
 
+/// Returns the folders that hold what stood where a recovery in place has written, also those of steps that have
+/// not ended; empty where nothing was moved.
+pub fn set_aside(evidence: &Evidence, plan: &Plan) -> Vec<String> {
+    let mut folders: Vec<String> = Vec::new();
+    for step in plan.steps.iter().filter(|step| step.uses == "set-aside") {
+        let begun = evidence.state.step(&step.id).checkpoint;
+        let begun = begun.map_or(Value::Null, |progress| evidence.resolve(&progress));
+        for value in [&evidence.output(&step.id)["aside"], &begun["aside"]] {
+            let named = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+            folders.extend(named.map(str::to_owned));
+        }
+    }
+    folders.sort_unstable();
+    folders.dedup();
+    folders
+}
+
 fn component_row(
     evidence: &Evidence,
     system: &System,

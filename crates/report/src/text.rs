@@ -13,7 +13,7 @@ use crate::evidence::Evidence;
 use crate::rework::{CutOff, Rework, rework};
 use crate::steps::timeline;
 
-pub use tables::{backup, recovery, status};
+pub use tables::{backup, recovery, set_aside, status};
 
 /// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.
 pub fn duration(duration: Duration) -> String {

@@ -94,6 +94,8 @@ impl Bench {
             clock: Arc::new(SystemClock),
             executable: PathBuf::from("rekindle"),
             target_root: to.map(|to| self.path(to)),
+            system_file: self.path("system.yaml"),
+            key_dirs: Vec::new(),
         }))
     }
 

@@ -116,6 +116,8 @@ pub(crate) fn site(app: &App, workspace: &Workspace, system: &System) -> Site {
         clock: Arc::clone(&app.clock),
         executable: PathBuf::from("rekindle"),
         target_root: None,
+        system_file: workspace.system_file.clone(),
+        key_dirs: pinned::key_dirs(workspace),
     })
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rekindle_actions::displace;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin, graph};
 use serde_json::{Map, Value, json};
@@ -18,7 +19,7 @@ use crate::exit::Exit;
 use crate::pinned::{self, Pinned};
 use crate::session::Session;
 use crate::target::{self, Ways};
-use crate::{displace, moment, names, prompt};
+use crate::{moment, names, prompt};
 
 /// Bring components back in priority order, and prove that they meet their targets
 #[derive(Debug, clap::Args)]
@@ -32,9 +33,14 @@ pub struct Args {
     /// Recover into this folder instead of the system's own; nothing may stand there yet
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     to: Option<PathBuf>,
-    /// Recover into the system's own folder, moving what stands there to <root>.before-<run>/
+    /// Recover into the system's own folder, moving what stands there to <root>.before-<run>/, or where that would
+    /// be on another file system, to a folder inside
     #[arg(long)]
     in_place: bool,
+    /// Recover in place although somebody has files open there: what they write from then on is in the folder for
+    /// what was moved
+    #[arg(long, requires = "in_place")]
+    while_running: bool,
     /// From this recovery set, from the newest before a time, or from the newest
     #[arg(long, value_name = "SET|TIME|latest", default_value = "latest")]
     from: String,
@@ -90,7 +96,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
     let root = target
         .as_ref()
         .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
-    let never = plan::site(app, &session.workspace, &system).never_captured();
+    let never = plan::site(app, &session.workspace, &system).kept().never;
     let occupied = occupied(&system, &affected, &root, &never)?;
     match (&target, target::interrupted(session, &root).await) {
         (Some(place), _) => target::empty(session, place, &ways).await?,
@@ -110,6 +116,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         ("tier".to_owned(), Value::from(preferred.clone())),
         ("to".to_owned(), Value::from(root.to_string_lossy().into_owned())),
         ("in_place".to_owned(), Value::from(args.in_place)),
+        ("while_running".to_owned(), Value::from(args.while_running)),
         (
             "scenario".to_owned(),
             Value::from(args.scenario.clone().unwrap_or_default()),

@@ -1,7 +1,9 @@
 //! `rekindle show`
 
+use std::path::Path;
+
 use rekindle_report::backup::backup_table;
-use rekindle_report::recovery::recovery_table;
+use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
 use rekindle_report::text;
@@ -46,6 +48,12 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         "recover" => {
             let table = recovery_table(&evidence, &plan, &pinned.system);
             said.push_str(&format!("\n{}", text::recovery(&table)));
+            let aside = set_aside(&evidence, &plan);
+            said.push_str(&text::set_aside(
+                &aside,
+                Path::new(pinned.param("to").unwrap_or_default()),
+            ));
+            body["aside"] = json!(aside);
             body["recovery"] = json!(table);
         }
         _ => {}

@@ -14,6 +14,7 @@ impl Catalog for Names {
             "verify",
             "seal-set",
             "locate-set",
+            "set-aside",
             "restore",
             "validate",
             "system-integrity",

@@ -1,11 +1,12 @@
 //! The tables of a recovery and of a backup, and the four answers.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use comfy_table::Cell;
 
 use super::{bytes, duration, plain, right, uncertain};
-use crate::backup::BackupTable;
+use crate::backup::{BackupRow, BackupTable, Noted};
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, Status, Verdict};
 
@@ -96,6 +97,28 @@ pub fn recovery(found: &RecoveryTable) -> String {
     text
 }
 
+/// Returns where what stood at the targets is, and how to put it back; empty where nothing was moved.
+pub fn set_aside(folders: &[String], root: &Path) -> String {
+    let root = root.display().to_string();
+    let mut text = String::new();
+    for folder in folders {
+        // A log that was written since would be replayed into a database that knows nothing of it.
+        let _ = writeln!(
+            text,
+            "what stood there before is in {folder}\n  to put it back: stop what uses {root}, remove each -wal, \
+             -shm and -journal beside its databases, then: cp -a {} {}",
+            quoted(&format!("{folder}/.")),
+            quoted(&format!("{root}/"))
+        );
+    }
+    text
+}
+
+/// Returns a word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// The class that is nearest to its limit, or farthest beyond it, speaks for the component.
 fn worst_class(row: &ComponentRow) -> (String, String) {
     let pressure = |objective: &Objective| match (objective.actual, objective.target) {
@@ -172,6 +195,9 @@ pub fn backup(found: &BackupTable) -> String {
     for error in found.components.iter().filter_map(|row| row.error.as_ref()) {
         let _ = writeln!(text, "{error}");
     }
+    for row in &found.components {
+        text.push_str(&left_out(row));
+    }
     let whole = found.components.iter().filter(|row| row.whole()).count();
     let _ = write!(
         text,
@@ -194,6 +220,36 @@ pub fn backup(found: &BackupTable) -> String {
             .map(|rule| format!(" ({rule})"))
             .unwrap_or_default();
         let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
+    }
+    text
+}
+
+/// How many entries are named of each kind that was left out.
+const NAMED: usize = 5;
+
+/// Tells what of a component was not captured as it stood.
+fn left_out(row: &BackupRow) -> String {
+    let component = &row.component;
+    let Some(noted) = &row.noted else {
+        return format!(
+            "{component}: whether something was left out is not known: the process died before it was recorded\n"
+        );
+    };
+    let mut text = String::new();
+    for Noted { kind, count, first } in noted {
+        let what = match kind.as_str() {
+            "special" => "left out (a socket, FIFO or device has no content)",
+            "vanished" => "left out (gone before it was read)",
+            "changed" => "written while captured (may be of two moments)",
+            other => other,
+        };
+        let names: Vec<&str> = first.iter().take(NAMED).map(String::as_str).collect();
+        let more = count.saturating_sub(names.len() as u64);
+        let more = match more {
+            0 => String::new(),
+            _ => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "{component}: {count} {what}: {}{more}", names.join(", "));
     }
     text
 }
@@ -230,4 +286,19 @@ fn answered(question: &str, answer: &Answer) -> String {
     };
     let run = answer.run.map(|run| format!("  [run {run}]")).unwrap_or_default();
     format!("{mark} {question:<24}{}{run}\n", answer.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_aside_is_put_back_by_a_command_that_a_shell_reads_as_it_is_meant() {
+        let told = set_aside(&["/srv/o'neill.before-1".to_owned()], Path::new("/srv/o'neill"));
+        assert!(
+            told.ends_with("then: cp -a '/srv/o'\\''neill.before-1/.' '/srv/o'\\''neill/'\n"),
+            "{told}"
+        );
+        assert_eq!(set_aside(&[], Path::new("/srv")), "");
+    }
 }

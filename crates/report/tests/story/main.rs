@@ -74,7 +74,10 @@ fn rework_counts_what_was_not_done_again() {
         1,
         "a run is created without an adoption"
     );
-    assert_eq!(cost.kept, 3, "locate, restore[orders] and validate[orders]");
+    assert_eq!(
+        cost.kept, 6,
+        "locate, what was set aside, restore[orders] and validate[orders]"
+    );
     assert_eq!(
         (cost.bytes_not_redone, cost.bytes_written_after_resume),
         (7_000_000, 3_000_000)
@@ -85,13 +88,13 @@ fn rework_counts_what_was_not_done_again() {
         (Verdict::Continue, 2)
     );
     assert!(!cost.ran_once.contains(&"restore[images]".into()));
-    assert_eq!(cost.ran_once.len(), 7);
+    assert_eq!(cost.ran_once.len(), 10);
 }
 
 #[test]
 fn a_component_that_did_not_end_has_no_rto() {
     let mut evidence = killed_and_resumed(false);
-    evidence.records.truncate(11);
+    evidence.records.truncate(17);
     let evidence = Evidence::new(evidence.records, BTreeMap::new()).unwrap();
     let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());
     assert_eq!(table.components[1].rto.actual, None);

@@ -37,6 +37,7 @@ impl Catalog for AnyAction {
             "verify",
             "seal-set",
             "locate-set",
+            "set-aside",
             "restore",
             "validate",
             "system-integrity",
@@ -213,6 +214,11 @@ pub(crate) fn killed_and_resumed(reboot: bool) -> Evidence {
         json!({"set": "0199bbbb-0000-7000-8000-000000000009"}),
         &[],
     );
+    for component in RECOVERED {
+        let step = format!("set_aside[{component}]");
+        pen.start(&step, 1);
+        pen.succeed(0, &step, 1, json!({"in_place": false, "aside": []}), &[]);
+    }
     pen.start("restore[orders]", 1);
     pen.start("restore[images]", 1);
     let orders = restored("2027-01-15T07:59:00Z", 4_000_000);

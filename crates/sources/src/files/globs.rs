@@ -47,6 +47,27 @@ impl Globs {
     }
 }
 
+/// The `exclude` globs of a source, asked about paths that need not exist.
+#[derive(Debug)]
+pub struct Excludes(GlobSet);
+
+impl Excludes {
+    /// Reads the globs.
+    ///
+    /// # Errors
+    /// A glob that cannot be read.
+    pub fn new(exclude: &[String]) -> Result<Self, Failure> {
+        set(exclude).map(Self)
+    }
+
+    /// Returns whether a path, relative to the source's root, or a folder above it is left out.
+    pub fn leaves_out(&self, path: &Path) -> bool {
+        path.ancestors()
+            .filter(|above| !above.as_os_str().is_empty())
+            .any(|above| self.0.is_match(above))
+    }
+}
+
 fn as_path(path: &TreePath) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
 }

@@ -18,6 +18,7 @@ mod notes;
 mod read;
 mod walk;
 
+pub use globs::Excludes;
 pub use notes::{Note, NoteKind, Notes};
 pub use walk::FilesSource;
 pub(crate) use walk::entry;

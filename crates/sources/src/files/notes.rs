@@ -1,5 +1,6 @@
 //! What a walk left out, or could only capture with a caveat. Never silent: each note is also a warning.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rekindle_model::entry::TreePath;
@@ -9,7 +10,7 @@ use serde::Serialize;
 const KEPT: usize = 1000;
 
 /// Why an entry is noted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteKind {
     /// A socket, FIFO or device: left out.
@@ -18,7 +19,7 @@ pub enum NoteKind {
     Vanished,
     /// Written while it was read: captured as far as its entry says.
     Changed,
-    /// Belongs to the workspace or to a tier: left out.
+    /// Belongs to the workspace, to a tier or to a recovery on its way: left out.
     Own,
 }
 
@@ -34,7 +35,7 @@ pub struct Note {
 #[derive(Debug, Default)]
 struct Kept {
     first: Vec<Note>,
-    total: u64,
+    counts: BTreeMap<NoteKind, u64>,
 }
 
 /// The notes of one walk, still readable after the source was handed over.
@@ -44,7 +45,16 @@ pub struct Notes(Arc<Mutex<Kept>>);
 impl Notes {
     /// Returns how many entries were noted.
     pub fn total(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).total
+        self.counts().values().sum()
+    }
+
+    /// Returns how many entries were noted of each kind that there was.
+    pub fn counts(&self) -> BTreeMap<NoteKind, u64> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .counts
+            .clone()
     }
 
     /// Returns the notes, at most the first 1000.
@@ -71,7 +81,7 @@ impl Notes {
             NoteKind::Changed => tracing::warn!(path = path.display(), "it changed while it was captured"),
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.total += 1;
+        *kept.counts.entry(kind).or_default() += 1;
         if kept.first.len() < KEPT {
             kept.first.push(Note {
                 path: path.clone(),

@@ -40,6 +40,12 @@ struct Level {
     pending: Option<Entry>,
 }
 
+/// What the names begin with that a recovery leaves on its way, or for what it moved out of the way; no entry of
+/// an honest tree.
+const PASSING: [&[u8]; 3] = [b".rekindle-partial-", b".rekindle-staging-", b".rekindle-before-"];
+/// What the name of a database that is about to be renamed to its place ends with.
+const SIBLING: &[u8] = b".rekindle-new";
+
 /// What must never be captured: the workspace and the tiers.
 struct Never {
     identities: Vec<(u64, u64)>,
@@ -206,6 +212,11 @@ impl FilesSource {
             return Ok(());
         }
         let taken = level.taken || self.globs.includes(&path);
+        let passing = PASSING.iter().any(|prefix| name.as_bytes().starts_with(prefix));
+        if passing || name.as_bytes().ends_with(SIBLING) {
+            self.notes.add(&path, NoteKind::Own);
+            return Ok(());
+        }
         let Some(folder) = &level.folder else {
             return Err(unreadable(
                 "list",

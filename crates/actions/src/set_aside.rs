@@ -1,0 +1,220 @@
+//! `set-aside`: moves what stands at a component's place out of the way of its restore, in a recovery in place.
+//!
+//! It begins only once the restore has what it needs: a set that holds the component, a tier that answers, a
+//! snapshot that opens, a copy of which no pack is missing. What it is about to move is recorded before the first
+//! rename; after a kill, whatever still stands is moved by the next attempt.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::entry::TreePath;
+use rekindle_model::event::Measures;
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::system::{Component, Source};
+use rekindle_plan::Problem;
+use rekindle_vault::{ProgressSink, VerifyLevel};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::displace::{self, Move};
+use crate::failures;
+use crate::params::{self, Field, Kind};
+use crate::restore::{Job, Restore};
+use crate::site::Site;
+use crate::snapshot::blocking;
+
+/// See the module's documentation.
+pub(crate) struct SetAside(pub(crate) Arc<Site>);
+
+const FIELDS: &[Field] = &[
+    Field::optional("in_place", Kind::Flag),
+    Field::optional("component", Kind::Text),
+    Field::optional("root", Kind::Text),
+    Field::optional("snapshot", Kind::Text),
+    Field::optional("tiers", Kind::Names),
+];
+
+/// How often it is looked again at what stands there: a service that goes on writing is not outrun for ever.
+const ROUNDS: usize = 3;
+
+#[derive(Deserialize)]
+struct Params {
+    #[serde(default)]
+    in_place: bool,
+}
+
+/// What is to be moved, recorded before any of it is.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Intent {
+    /// The folders that it goes to, for whoever reads the history.
+    aside: BTreeSet<String>,
+    root: PathBuf,
+    moves: Vec<Move>,
+}
+
+#[async_trait]
+impl Action for SetAside {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, FIELDS)
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        let Some(intent) = checkpoint.and_then(|value| Intent::deserialize(value).ok()) else {
+            return Ok(Reconciled::Redo {
+                evidence: json!({ "why": "nothing was moved yet" }),
+            });
+        };
+        let standing = intent.moves.iter().filter(|it| it.stands(&intent.root)).count();
+        let evidence = json!({
+            "aside": intent.aside, "moved": intent.moves.len() - standing, "still_standing": standing,
+        });
+        // Even where all is moved, something may have been written since: the next attempt looks.
+        Ok(Reconciled::Continue { evidence })
+    }
+
+    async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let Params { in_place } = params::read(&cx.with)?;
+        if !in_place {
+            return Ok(Output {
+                value: json!({ "in_place": false, "aside": [] }),
+                measures: Measures::new(),
+            });
+        }
+        let mut intent: Intent = checkpoint
+            .and_then(|value| Intent::deserialize(value).ok())
+            .unwrap_or_default();
+        let Some(job) = Restore(Arc::clone(&self.0)).job(cx).await? else {
+            return Ok(output(&intent));
+        };
+        for round in 0..=ROUNDS {
+            let moves = self.standing(cx, &job, &intent).await?;
+            if moves.is_empty() {
+                return Ok(output(&intent));
+            }
+            if round == ROUNDS {
+                break;
+            }
+            if intent.moves.is_empty() {
+                whole_somewhere(cx, &job).await?;
+            }
+            let known: HashSet<&TreePath> = intent.moves.iter().map(|it| &it.path).collect();
+            let new: Vec<Move> = moves
+                .iter()
+                .filter(|it| !known.contains(&it.path))
+                .cloned()
+                .collect();
+            if !new.is_empty() {
+                intent.root.clone_from(&job.target);
+                intent
+                    .aside
+                    .extend(new.iter().map(|it| it.aside.display().to_string()));
+                intent.moves.extend(new);
+                let progress = serde_json::to_value(&intent).map_err(|error| {
+                    Failure::permanent(
+                        params::BAD_PARAMETER,
+                        format!("a folder's name cannot be recorded: {error}"),
+                    )
+                    .with_hint("nothing was moved; recover --to another folder")
+                })?;
+                cx.checkpoint(progress).await?;
+            }
+            let root = job.target.clone();
+            blocking(move || {
+                for it in &moves {
+                    displace::set_aside(&root, it)?;
+                }
+                displace::sync(&root, &moves)
+            })
+            .await?;
+        }
+        let message = format!("something goes on writing to {}", job.place.display());
+        Err(Failure::permanent("in_use", message).with_hint(format!(
+            "stop it and recover again; what was moved is in {}",
+            list(&intent)
+        )))
+    }
+}
+
+impl SetAside {
+    /// Returns what has yet to be moved.
+    async fn standing(&self, cx: &StepContext, job: &Job, intent: &Intent) -> Result<Vec<Move>, Failure> {
+        let Some(source) = self.0.component(&job.name)?.1.source.clone() else {
+            return Ok(Vec::new());
+        };
+        let others = |(name, component): (&String, &Component)| {
+            (*name != job.name).then(|| component.source.clone()).flatten()
+        };
+        let others: Vec<Source> = self.0.system().components.iter().filter_map(others).collect();
+        let (root, run, kept) = (job.target.clone(), cx.run, self.0.kept());
+        let target = root.clone();
+        let mut moves = blocking(move || match root.exists() {
+            true => displace::moves(&root, run, &source, &others, &kept),
+            false => Ok(Vec::new()),
+        })
+        .await?;
+        // What was copied stays where it is; it is copied once.
+        moves.retain(|it| it.stands(&target));
+        // Of what is on its way already, the way is known.
+        let known: HashMap<&TreePath, &Move> = intent.moves.iter().map(|it| (&it.path, it)).collect();
+        for it in &mut moves {
+            if let Some(known) = known.get(&it.path) {
+                it.clone_from(known);
+            }
+        }
+        Ok(moves)
+    }
+}
+
+/// Makes sure, before anything is moved, that some tier lacks nothing of the snapshot.
+async fn whole_somewhere(cx: &StepContext, job: &Job) -> Result<(), Failure> {
+    let mut first = None;
+    for tier in &job.tiers {
+        let none = ProgressSink::none();
+        match rekindle_vault::verify(tier, job.snapshot.id, VerifyLevel::Exists, &none, &cx.stop).await {
+            Ok(report) if report.faults.is_empty() => return Ok(()),
+            Ok(report) => {
+                let message = format!(
+                    "tier {} lacks {} of its objects",
+                    tier.name(),
+                    report.faults.len()
+                );
+                first.get_or_insert(message);
+            }
+            Err(error) => {
+                let failure = failures::vault(error);
+                if failure.code == failures::INTERRUPTED {
+                    return Err(failure);
+                }
+                first.get_or_insert(failure.message);
+            }
+        }
+    }
+    let message = format!(
+        "nothing was moved: no tier holds all of snapshot {} of {}; {}",
+        job.snapshot.id,
+        job.name,
+        first.unwrap_or_default()
+    );
+    Err(Failure::permanent(code::DATA_LOST, message).with_hint(
+        "choose another set with --from (`rekindle sets`), or recover what there is with --to DIR",
+    ))
+}
+
+fn list(intent: &Intent) -> String {
+    intent.aside.iter().cloned().collect::<Vec<_>>().join(", ")
+}
+
+fn output(intent: &Intent) -> Output {
+    let moved = intent.moves.len();
+    Output {
+        value: json!({ "in_place": true, "aside": intent.aside, "moved": moved, "root": shown(&intent.root) }),
+        measures: Measures::from([("moved".to_owned(), crate::copy::number(moved as u64))]),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

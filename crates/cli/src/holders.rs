@@ -1,0 +1,241 @@
+//! Who has files open that a recovery in place is about to move: a process that goes on writing to them writes to
+//! what was moved, and nobody misses it until it is gone.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rekindle_actions::displace;
+use rekindle_model::run::RunState;
+use serde_json::Value;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::pinned::Ready;
+
+/// How many processes a refusal names.
+const NAMED: usize = 5;
+
+/// Refuses to begin, or to go on with, a recovery in place that would move what somebody has open; `state` is what
+/// a resumed run has come to. Does nothing for every other run.
+pub(crate) fn refuse_in_use(app: &App, ready: &Ready, state: Option<&RunState>) -> Result<(), CliError> {
+    let flag = |name: &str| ready.plan.params.get(name).and_then(Value::as_bool) == Some(true);
+    let (true, false, Some(root)) = (flag("in_place"), flag("while_running"), ready.site.target_root())
+    else {
+        return Ok(());
+    };
+    let kept = ready.site.kept();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for step in ready.plan.steps.iter().filter(|step| step.uses == "set-aside") {
+        let over = state.is_some_and(|state| state.step(&step.id).state.is_final());
+        let component = step.each.get("component");
+        let component = component.and_then(|name| ready.pinned.system.components.get(name));
+        if let Some(source) = component.filter(|_| !over).and_then(|it| it.source.as_ref()) {
+            let standing = displace::standing(root, source, &kept.never)?;
+            paths.extend(standing.paths().map(|path| root.join(path)));
+        }
+    }
+    // The system's file is copied: who edits it goes on editing the one that counts.
+    let stays = |path: &PathBuf| {
+        let named = kept
+            .copied
+            .iter()
+            .filter(|copied| copied.file_name() == path.file_name());
+        named
+            .filter_map(|copied| copied.canonicalize().ok())
+            .any(|copied| path.canonicalize().is_ok_and(|path| path == copied))
+    };
+    paths.retain(|path| !stays(path));
+    let found = match find(Path::new("/proc"), paths.into_iter()) {
+        Ok(found) => found,
+        Err(error) => {
+            app.printer.warn(format!(
+                "/proc cannot be read ({error}): whether somebody has files open there is not known"
+            ));
+            return Ok(());
+        }
+    };
+    match (found.refusal(), state) {
+        (Some(refusal), None) => {
+            Err(refusal
+                .with_hint("nothing was touched; stop them first, or recover --in-place --while-running"))
+        }
+        (Some(refusal), Some(state)) => {
+            Err(refusal.with_hint(format!("stop them, then: rekindle resume {}", state.id)))
+        }
+        (None, _) => {
+            if found.unseen > 0 {
+                app.printer.say(found.blind());
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A process, and one of the files that it has open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Holder {
+    pid: u32,
+    name: String,
+    path: PathBuf,
+}
+
+/// What a look at all processes has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Found {
+    holders: Vec<Holder>,
+    /// Processes of which this user may not see what they have open.
+    unseen: usize,
+}
+
+impl Found {
+    /// Returns the refusal, where there is somebody to name.
+    fn refusal(&self) -> Option<CliError> {
+        if self.holders.is_empty() {
+            return None;
+        }
+        let mut named: Vec<String> = self
+            .holders
+            .iter()
+            .take(NAMED)
+            .map(|holder| {
+                format!(
+                    "{} (pid {}) has {}",
+                    holder.name,
+                    holder.pid,
+                    holder.path.display()
+                )
+            })
+            .collect();
+        if self.holders.len() > NAMED {
+            named.push(format!("{} more", self.holders.len() - NAMED));
+        }
+        let unseen = match self.unseen {
+            0 => String::new(),
+            _ => format!("; {}", self.blind()),
+        };
+        let message = format!("what would be moved is in use: {}{unseen}", named.join(", "));
+        Some(CliError::new(Exit::Usage, "in_use", message))
+    }
+
+    /// Tells how many processes could not be looked at.
+    fn blind(&self) -> String {
+        let s = if self.unseen == 1 { "" } else { "es" };
+        format!(
+            "{} process{s} of other users could not be looked at; root may look at all",
+            self.unseen
+        )
+    }
+}
+
+/// Looks at every process but this one, as far as this user may.
+///
+/// Files are told apart by device and inode, so that one which is reached through another mount, a link or a
+/// container's own tree is found too.
+///
+/// # Errors
+/// `proc` cannot be listed.
+fn find(proc: &Path, paths: impl Iterator<Item = PathBuf>) -> io::Result<Found> {
+    let wanted: HashSet<(u64, u64)> = paths
+        .filter_map(|path| path.symlink_metadata().ok())
+        .map(|meta| (meta.dev(), meta.ino()))
+        .collect();
+    let mut found = Found::default();
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    for entry in fs::read_dir(proc)?.flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if pid == std::process::id() {
+            continue;
+        }
+        let of_process = entry.path();
+        match held(&of_process, &wanted) {
+            Ok(Some(path)) => {
+                let name = fs::read_to_string(of_process.join("comm")).unwrap_or_default();
+                found.holders.push(Holder {
+                    pid,
+                    name: name.trim().to_owned(),
+                    path,
+                });
+            }
+            Ok(None) => {}
+            // Threads of the kernel have no command line, and no files.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let command = fs::read(of_process.join("cmdline")).unwrap_or_default();
+                found.unseen += usize::from(!command.is_empty());
+            }
+            // It has ended in the meantime.
+            Err(_) => {}
+        }
+    }
+    found.holders.sort_by_key(|holder| holder.pid);
+    Ok(found)
+}
+
+/// Returns the first of the wanted files that a process has open.
+fn held(of_process: &Path, wanted: &HashSet<(u64, u64)>) -> io::Result<Option<PathBuf>> {
+    for entry in fs::read_dir(of_process.join("fd"))? {
+        let fd = entry?.path();
+        // Sockets and pipes have no path; whether they answer is nobody's business here.
+        let Ok(path) = fs::read_link(&fd) else { continue };
+        if !path.is_absolute() {
+            continue;
+        }
+        if fs::metadata(&fd).is_ok_and(|meta| wanted.contains(&(meta.dev(), meta.ino()))) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_be_looked_at_is_counted_and_threads_of_the_kernel_are_not() {
+        let proc = tempfile::tempdir().unwrap();
+        let wanted = proc.path().join("ledger");
+        fs::write(&wanted, "rows").unwrap();
+        let process = |pid: &str, command: &str| {
+            let folder = proc.path().join(pid);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("cmdline"), command).unwrap();
+            fs::write(folder.join("comm"), "shop\n").unwrap();
+            folder
+        };
+        let open = process("41", "shop").join("fd");
+        fs::create_dir(&open).unwrap();
+        std::os::unix::fs::symlink(&wanted, open.join("3")).unwrap();
+        std::os::unix::fs::symlink("socket:[7]", open.join("4")).unwrap();
+        process("42", "gone");
+        fs::create_dir(process("43", "idle").join("fd")).unwrap();
+        let found = find(proc.path(), std::iter::once(wanted.clone())).unwrap();
+        let holder = Holder {
+            pid: 41,
+            name: "shop".to_owned(),
+            path: wanted,
+        };
+        assert_eq!((found.holders.as_slice(), found.unseen), (&[holder][..], 0));
+        let told = found.refusal().unwrap().to_string();
+        assert!(told.contains("shop (pid 41) has "), "{told}");
+
+        let blind = Found {
+            holders: Vec::new(),
+            unseen: 1,
+        };
+        assert!(blind.refusal().is_none());
+        assert!(
+            blind.blind().starts_with("1 process of other users"),
+            "{}",
+            blind.blind()
+        );
+    }
+}
