@@ -109,7 +109,8 @@ fn damaged(copy: &Copy, report: &VerifyReport) -> Failure {
         ),
     )
     .with_hint(
-        "other tiers are read in its place; to make this one anew, move its folder away and back up again",
+        "`rekindle backup` stores again what is damaged, from another tier or from the living system; until then \
+         other tiers are read in its place",
     )
 }
 

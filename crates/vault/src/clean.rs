@@ -141,6 +141,9 @@ async fn drop_packs(
     }
     for (name, len) in doomed {
         location.store.delete(&name.path()).await?;
+        if let ObjectName::Pack(id) = name {
+            location.trust(id).await?;
+        }
         report.packs += 1;
         report.bytes += len;
     }

@@ -2,7 +2,8 @@
 //!
 //! Order at each location: packs, then one index of them, then the snapshot's document. What is there
 //! already is not written again, so a call that was cut off is simply made again and copies the rest. Bytes
-//! are copied, never linked: no two places share an inode.
+//! are copied, never linked: no two places share an inode. What was found damaged does not count as there: packs
+//! are written again under their names, lists are replaced.
 //!
 //! Memory: one pack (at most 36 MiB), the ids of the snapshot's chunks (32 bytes each), and the indexes of
 //! the places involved.
@@ -114,6 +115,7 @@ struct Task<'a> {
 impl Task<'_> {
     /// Copies the packs that hold what the location lacks, then lists them in an index.
     async fn bring(&mut self, reader: &SnapshotReader) -> Result<(), VaultError> {
+        self.mend_lists().await?;
         let held = self.location.holdings().await?;
         let wanted = self.wanted(reader, &held).await?;
         let total = *self.done + wanted.values().map(|wanted| wanted.len).sum::<u64>();
@@ -132,6 +134,9 @@ impl Task<'_> {
                 Some(listing) => listing,
                 None => self.copy_pack(*id, wanted).await?,
             };
+            if held.doubted.contains(id) {
+                self.location.trust(*id).await?;
+            }
             listings.push(listing);
             *self.done += wanted.len;
             self.progress.report(*self.done, Some(total));
@@ -140,6 +145,36 @@ impl Task<'_> {
         if !listings.is_empty() {
             let len = self.location.put_index(&listings).await?;
             self.wrote(len);
+        }
+        Ok(())
+    }
+
+    /// Replaces lists that are damaged by one of all the packs that are there and say what is in them.
+    async fn mend_lists(&mut self) -> Result<(), VaultError> {
+        let (_, faults) = self.location.index_and_faults().await?;
+        let damaged: Vec<ObjectName> = faults
+            .into_iter()
+            .filter(|(name, fault)| matches!(name, ObjectName::Index(_)) && fault.is_damage())
+            .map(|(name, _)| name)
+            .collect();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let mut listings = Vec::new();
+        for (name, len) in self.location.names("packs").await? {
+            let ObjectName::Pack(id) = name else { continue };
+            match self.location.listing(id, len).await {
+                Ok(listing) => listings.push(listing),
+                Err(VaultError::Object { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !listings.is_empty() {
+            let len = self.location.put_index(&listings).await?;
+            self.wrote(len);
+        }
+        for name in damaged {
+            self.location.store.delete(&name.path()).await?;
         }
         Ok(())
     }
@@ -232,6 +267,10 @@ impl Task<'_> {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a pack cannot be taken from here");
+                    if matches!(error, VaultError::Object { .. }) {
+                        // It does not count as held there any more: the next backup stores it again.
+                        source.location.doubt(id).await;
+                    }
                     failed.get_or_insert(error);
                 }
             }

@@ -52,6 +52,13 @@ pub enum ObjectFault {
     UnknownGeneration(u32),
 }
 
+impl ObjectFault {
+    /// Returns whether the stored bytes are to blame, and not what this program or its keyring knows.
+    pub(crate) fn is_damage(&self) -> bool {
+        !matches!(self, Self::NewerFormat { .. } | Self::UnknownGeneration(_))
+    }
+}
+
 /// A tier could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum TierError {

@@ -51,8 +51,9 @@ struct Entry {
 }
 
 impl Index {
-    /// Adds a pack; a pack that is known already adds nothing.
-    pub(crate) fn add(&mut self, listing: PackListing) {
+    /// Adds a pack; a pack that is known already adds nothing. A chunk of a doubted pack is looked for there only
+    /// where no other pack has it, in whichever order the two are added.
+    pub(crate) fn add(&mut self, listing: PackListing, doubted: bool) {
         if self.by_pack.contains_key(&listing.info.id) {
             return;
         }
@@ -66,16 +67,18 @@ impl Index {
                 sealed_len,
                 plain_len,
             } = slot;
-            self.chunks.insert(
-                id,
-                Entry {
-                    pack,
-                    ordinal,
-                    offset,
-                    sealed_len,
-                    plain_len,
-                },
-            );
+            let entry = Entry {
+                pack,
+                ordinal,
+                offset,
+                sealed_len,
+                plain_len,
+            };
+            if doubted {
+                self.chunks.entry(id).or_insert(entry);
+            } else {
+                self.chunks.insert(id, entry);
+            }
         }
     }
 

@@ -30,11 +30,15 @@ pub(crate) struct Location {
     known: Mutex<Known>,
 }
 
+/// The folder of marks: one empty object for each doubted pack, under the pack's name.
+const MARKS: &str = "damaged";
+
 #[derive(Debug, Default)]
 struct Known {
     lists: HashSet<Hash32>,
     index: Arc<Index>,
     faults: Vec<(ObjectName, ObjectFault)>,
+    doubted: HashSet<Hash32>,
 }
 
 impl Location {
@@ -56,6 +60,7 @@ impl Location {
     /// Returns the index and the damaged lists that it had to do without.
     pub(crate) async fn index_and_faults(&self) -> Result<IndexAndFaults, VaultError> {
         let mut known = self.known.lock().await;
+        let known = &mut *known;
         let names = self.names("index").await?;
         let lists: HashSet<Hash32> = names
             .iter()
@@ -67,9 +72,13 @@ impl Location {
                 }
             })
             .collect();
+        let doubted = self.doubted().await?;
         // A list that is gone means a cleanup: begin anew, so that nothing is found that is not there.
-        if !known.lists.is_subset(&lists) {
-            *known = Known::default();
+        if !known.lists.is_subset(&lists) || known.doubted != doubted {
+            *known = Known {
+                doubted,
+                ..Known::default()
+            };
         }
         let unread: Vec<Hash32> = lists.difference(&known.lists).copied().collect();
         known.faults.clear();
@@ -78,7 +87,10 @@ impl Location {
             match self.list_of(id).await? {
                 Ok(listings) => {
                     let index = Arc::make_mut(&mut known.index);
-                    listings.into_iter().for_each(|listing| index.add(listing));
+                    for listing in listings {
+                        let doubted = known.doubted.contains(&listing.info.id);
+                        index.add(listing, doubted);
+                    }
                     known.lists.insert(id);
                 }
                 Err(fault) => known.faults.push((name, fault)),
@@ -91,7 +103,9 @@ impl Location {
                     continue;
                 }
                 match self.listing(id, len).await {
-                    Ok(listing) => Arc::make_mut(&mut known.index).add(listing),
+                    Ok(listing) => {
+                        Arc::make_mut(&mut known.index).add(listing, known.doubted.contains(&id));
+                    }
                     Err(VaultError::Object { fault, .. }) => known.faults.push((name, fault)),
                     Err(error) => return Err(error),
                 }
@@ -100,9 +114,10 @@ impl Location {
         Ok((Arc::clone(&known.index), known.faults.clone()))
     }
 
-    /// Returns what is really there: the index, without packs that are missing or cut short.
+    /// Returns what is really there: the index, without packs that are missing, cut short or doubted.
     pub(crate) async fn holdings(&self) -> Result<Holdings, VaultError> {
         let index = self.index().await?;
+        let doubted = self.doubted().await?;
         let lengths: HashMap<Hash32, u64> = self
             .names("packs")
             .await?
@@ -114,8 +129,34 @@ impl Location {
                     None
                 }
             })
+            .filter(|(id, _)| !doubted.contains(id))
             .collect();
-        Ok(Holdings { index, lengths })
+        Ok(Holdings {
+            index,
+            lengths,
+            doubted,
+        })
+    }
+
+    /// Returns the packs that were found damaged and were not written anew since.
+    pub(crate) async fn doubted(&self) -> Result<HashSet<Hash32>, VaultError> {
+        let marks = self.store.list(MARKS).await?;
+        let name = |path: &str| path.strip_prefix(MARKS)?.strip_prefix('/')?.parse().ok();
+        Ok(marks.iter().filter_map(|(path, _)| name(path)).collect())
+    }
+
+    /// Marks a pack that was found damaged: from now on it does not count as held, so what needs it is stored
+    /// again. It stays, and is still read where nothing else has a chunk. A place that cannot be written to is
+    /// only complained about.
+    pub(crate) async fn doubt(&self, pack: Hash32) {
+        if let Err(error) = self.store.put(&mark(pack), Bytes::new()).await {
+            tracing::warn!(location = %self.url, %pack, %error, "a damaged pack cannot be marked, so it counts as held");
+        }
+    }
+
+    /// Takes a pack's mark away: its bytes are right again, or it is gone for good.
+    pub(crate) async fn trust(&self, pack: Hash32) -> Result<(), VaultError> {
+        Ok(self.store.delete(&mark(pack)).await?)
     }
 
     async fn list_of(&self, id: Hash32) -> Result<Result<Vec<PackListing>, ObjectFault>, VaultError> {
@@ -243,12 +284,14 @@ impl Location {
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     pub(crate) index: Arc<Index>,
-    /// Stored length of each pack, bytes.
+    /// Stored length of each pack that is not doubted, bytes.
     pub(crate) lengths: HashMap<Hash32, u64>,
+    /// Packs that were found damaged.
+    pub(crate) doubted: HashSet<Hash32>,
 }
 
 impl Holdings {
-    /// Returns where a chunk stands, in a pack that is there in full length.
+    /// Returns where a chunk stands, in a pack that is there in full length and is not doubted.
     pub(crate) fn find(&self, id: &ChunkId) -> Option<Found<'_>> {
         self.index
             .find(id)
@@ -258,6 +301,10 @@ impl Holdings {
     pub(crate) fn holds(&self, id: &ChunkId) -> bool {
         self.find(id).is_some()
     }
+}
+
+fn mark(pack: Hash32) -> String {
+    format!("{MARKS}/{pack}")
 }
 
 pub(crate) type IndexAndFaults = (Arc<Index>, Vec<(ObjectName, ObjectFault)>);

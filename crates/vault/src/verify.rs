@@ -1,5 +1,8 @@
 //! Verifying: is a snapshot whole in a tier? Judged by the stored copies, at each of the tier's locations.
 //!
+//! A pack that is damaged gets a mark beside it: it no longer counts as held, so the next backup stores again what
+//! it held.
+//!
 //! Memory: one pack (at most 36 MiB), 56 bytes for each chunk of the snapshot, and one location's index.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -180,35 +183,41 @@ impl Task<'_> {
     }
 
     async fn look_at_packs(&mut self, needed: Needed) -> Result<(), VaultError> {
+        let doubted = self.location.doubted().await?;
         let total = self.report.bytes + needed.values().map(|(info, _)| info.len).sum::<u64>();
         for (id, (info, slots)) in needed {
             self.check_stop()?;
             let name = ObjectName::Pack(id);
             self.report.objects += 1;
             let all = || slots.iter().map(|(_, slot)| slot.id).collect::<Vec<_>>();
-            if self.is_read(id) {
+            // What was found damaged once is read at any level: it may have been put right since.
+            let doubted = doubted.contains(&id);
+            if doubted || self.is_read(id) {
                 match self.location.bytes(name).await? {
-                    None => self.fault(name, ObjectFault::Missing, all()),
+                    None => self.pack_fault(id, ObjectFault::Missing, all()).await,
                     Some(bytes) => {
                         self.report.chunks += slots.len() as u64;
                         let keyring = Arc::clone(&self.location.keyring);
                         let len = info.len;
                         let bad = blocking(move || check_pack(&keyring, &info, &slots, &bytes)).await?;
                         self.report.bytes += len;
-                        if let Some((fault, chunks)) = bad {
-                            self.fault(name, fault, chunks);
+                        match bad {
+                            Some((fault, chunks)) => self.pack_fault(id, fault, chunks).await,
+                            None if doubted => self.location.trust(id).await?,
+                            None => {}
                         }
                     }
                 }
             } else {
                 match self.location.store.len(&name.path()).await? {
-                    None => self.fault(name, ObjectFault::Missing, all()),
+                    None => self.pack_fault(id, ObjectFault::Missing, all()).await,
                     Some(have) if have < info.len => {
-                        self.fault(name, ObjectFault::Truncated { have, need: info.len }, all());
+                        let fault = ObjectFault::Truncated { have, need: info.len };
+                        self.pack_fault(id, fault, all()).await;
                     }
                     Some(have) if have > info.len => {
                         let why = format!("it has {have} bytes instead of {}", info.len);
-                        self.fault(name, ObjectFault::Malformed { why }, all());
+                        self.pack_fault(id, ObjectFault::Malformed { why }, all()).await;
                     }
                     Some(_) => {}
                 }
@@ -261,6 +270,14 @@ impl Task<'_> {
             fault.files = files.into_iter().collect();
         }
         Ok(())
+    }
+
+    /// Reports a pack, and marks it in its location, so that the next backup stores again what it held.
+    async fn pack_fault(&mut self, pack: Hash32, fault: ObjectFault, chunks: Vec<ChunkId>) {
+        if fault.is_damage() {
+            self.location.doubt(pack).await;
+        }
+        self.fault(ObjectName::Pack(pack), fault, chunks);
     }
 
     fn fault(&mut self, object: ObjectName, fault: ObjectFault, chunks: Vec<ChunkId>) {

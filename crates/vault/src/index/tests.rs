@@ -95,11 +95,33 @@ fn a_newer_index_and_a_foreign_one_are_told_apart() {
 #[test]
 fn a_chunk_is_found_at_its_position_in_its_pack() {
     let mut index = Index::default();
-    sample().into_iter().for_each(|listing| index.add(listing));
+    sample().into_iter().for_each(|listing| index.add(listing, false));
     let found = index.find(&ChunkId([8; 32])).unwrap();
     assert_eq!(
         (found.ordinal, found.pack.id, found.slot.plain_len),
         (1, Hash32([1; 32]), 400)
     );
     assert!(index.find(&ChunkId([9; 32])).is_none());
+}
+
+#[test]
+fn a_chunk_is_found_in_a_doubted_pack_only_where_no_other_has_it() {
+    let sound = sample().remove(0);
+    let mut doubted = sound.clone();
+    doubted.info.id = Hash32([3; 32]);
+    doubted.slots.push(Slot {
+        id: ChunkId([9; 32]),
+        ..doubted.slots[0]
+    });
+    let listings = [(sound, false), (doubted, true)];
+    let mut reversed = listings.clone();
+    reversed.reverse();
+    for listings in [listings, reversed] {
+        let mut index = Index::default();
+        listings
+            .into_iter()
+            .for_each(|(listing, doubted)| index.add(listing, doubted));
+        let pack_of = |n| index.find(&ChunkId([n; 32])).unwrap().pack.id;
+        assert_eq!([7, 8, 9].map(pack_of), [1, 1, 3].map(|n| Hash32([n; 32])));
+    }
 }

@@ -124,6 +124,136 @@ async fn missing_and_truncated_packs_are_found_without_reading_and_stored_again(
     }
 }
 
+/// Changes one byte in the middle of a stored object.
+fn spoil(path: &std::path::Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Flips a byte of that object, once for each tier that is named; `verify` then has seen it.
+async fn spoiled_and_seen(site: &Site, tiers: &[&str], snapshot: &Snapshot, object: ObjectName) {
+    for name in tiers {
+        spoil(&site.path(name).join(object.path()));
+        let report = verify(site.tier(&[name]).await.as_ref(), snapshot, READ).await;
+        assert!(
+            report.faults.iter().any(|fault| fault.object == object),
+            "{name}: {:?}",
+            report.faults
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_damaged_in_the_only_tier_is_read_from_the_source_and_stored_again() {
+    let site = Site::new().await;
+    let (tree, first) = small(&site, &["hot"]).await;
+    let (data, entries) = packs(&site, "hot", &first).await;
+    site.spool.remove(first.id).await.unwrap();
+    for (at, object) in [(60, data), (120, entries)] {
+        spoiled_and_seen(&site, &["hot"], &first, object).await;
+        let tier = site.tier(&["hot"]).await;
+        let next = site
+            .capture(&tree, at, Some(&first), std::slice::from_ref(&tier))
+            .await
+            .unwrap();
+        assert!(next.bytes_new > 0, "it is written again");
+        site.store(&tier, &next).await.unwrap();
+        site.spool.remove(next.id).await.unwrap();
+        // Lists are read in no special order: in none of these is the damaged copy looked at first.
+        for _ in 0..8 {
+            let tier = site.tier(&["hot"]).await;
+            let report = verify(&tier, &next, READ).await;
+            assert!(report.faults.is_empty(), "{:?}", report.faults);
+            assert_eq!(read_back(&[tier], next.id).await.unwrap(), tree.files());
+        }
+    }
+    // Once more, with nothing damaged: everything counts as held again.
+    let tier = site.tier(&["hot"]).await;
+    let last = site
+        .capture(&tree, 180, None, std::slice::from_ref(&tier))
+        .await
+        .unwrap();
+    assert_eq!(last.bytes_new, 0);
+}
+
+#[tokio::test]
+async fn what_was_found_damaged_is_stored_again_from_another_tier_without_reading_the_source() {
+    let site = Site::new().await;
+    let (tree, first) = small(&site, &["hot", "cold"]).await;
+    let (data, _) = packs(&site, "hot", &first).await;
+    site.spool.remove(first.id).await.unwrap();
+    spoiled_and_seen(&site, &["hot"], &first, data).await;
+    let (hot, cold) = (site.tier(&["hot"]).await, site.tier(&["cold"]).await);
+    let opened = tree.bytes_opened.load(std::sync::atomic::Ordering::SeqCst);
+    let next = site
+        .capture(&tree, 60, Some(&first), &[hot.clone(), cold.clone()])
+        .await
+        .unwrap();
+    assert_eq!(
+        tree.bytes_opened.load(std::sync::atomic::Ordering::SeqCst),
+        opened
+    );
+    site.store_from(&hot, &next, std::slice::from_ref(&cold))
+        .await
+        .unwrap();
+    for snapshot in [&first, &next] {
+        let report = verify(site.tier(&["hot"]).await.as_ref(), snapshot, READ).await;
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
+    }
+    assert!(listing(&site.path("hot/damaged")).is_empty(), "the mark is gone");
+}
+
+#[tokio::test]
+async fn a_pack_that_a_copy_finds_damaged_in_its_source_does_not_count_as_held_there() {
+    let site = Site::new().await;
+    let (tree, first) = small(&site, &["cold"]).await;
+    let (data, _) = packs(&site, "cold", &first).await;
+    spoil(&site.path("spool").join(data.path()));
+    let hot = site.tier(&["hot"]).await;
+    let stored = site.store(&hot, &first).await;
+    assert!(
+        matches!(&stored, Err(VaultError::Object { object, .. }) if *object == data),
+        "{stored:?}"
+    );
+    let next = site.capture(&tree, 60, None, &[]).await.unwrap();
+    site.store(&hot, &next).await.unwrap();
+    assert_eq!(read_back(&[hot], next.id).await.unwrap(), tree.files());
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_replaced_by_the_next_store() {
+    let site = Site::new().await;
+    let (tree, first) = small(&site, &["hot"]).await;
+    spoil(&only(&site.path("hot"), "index"));
+    let tier = site.tier(&["hot"]).await;
+    let next = site
+        .capture(&tree, 60, Some(&first), std::slice::from_ref(&tier))
+        .await
+        .unwrap();
+    site.store(&tier, &next).await.unwrap();
+    for snapshot in [&first, &next] {
+        let report = verify(site.tier(&["hot"]).await.as_ref(), snapshot, READ).await;
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
+    }
+}
+
+#[tokio::test]
+async fn a_mark_goes_when_its_pack_is_read_whole_and_right() {
+    let site = Site::new().await;
+    let (_, snapshot) = small(&site, &["hot"]).await;
+    let (data, _) = packs(&site, "hot", &snapshot).await;
+    spoiled_and_seen(&site, &["hot"], &snapshot, data).await;
+    let tier = site.tier(&["hot"]).await;
+    let report = verify(&tier, &snapshot, VerifyLevel::Exists).await;
+    assert_eq!(report.faults.len(), 1, "what is known is not forgotten");
+    spoil(&site.path("hot").join(data.path()));
+    let report = verify(&tier, &snapshot, VerifyLevel::Exists).await;
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert!(listing(&site.path("hot/damaged")).is_empty());
+}
+
 #[tokio::test]
 async fn a_pack_that_lost_its_last_byte_is_a_fault_though_every_chunk_of_it_can_be_had() {
     let site = Site::new().await;

@@ -1,0 +1,70 @@
+//! A stored copy is damaged: `verify` finds it, the next `backup` stores it again, and the tier restores alone.
+
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rekindle_tests::sandbox::{Sandbox, la_factoria};
+use rekindle_tests::tree;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+
+/// Returns the files below a folder, the largest first.
+fn largest_first(folder: &Path) -> Vec<PathBuf> {
+    let found = tree::read(folder).expect("read a tree");
+    let files = found.into_iter().filter(|(_, what)| what.starts_with("file"));
+    let mut files: Vec<PathBuf> = files.map(|(path, _)| folder.join(path)).collect();
+    files.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).expect("look at a file").len()));
+    files
+}
+
+/// Changes one byte in the middle of a file; its length stays.
+fn spoil(path: &Path) {
+    let mut bytes = fs::read(path).expect("read");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(path, bytes).expect("write");
+}
+
+/// Returns the folders of the tiers, the one that is damaged first.
+fn tiers(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let found = fs::read_dir(sandbox.path("tiers")).expect("read the tiers");
+    let mut tiers: Vec<PathBuf> = found.map(|tier| tier.expect("a tier").path()).collect();
+    tiers.sort_by_key(|tier| !tier.ends_with("hot"));
+    assert!(tiers.len() > 1 && tiers[0].ends_with("hot"), "{tiers:?}");
+    tiers
+}
+
+#[test]
+fn a_damaged_pack_is_found_stored_again_by_the_next_backup_and_its_tier_restores_alone() {
+    let backed_up = Sandbox::new(BINARY, la_factoria(), 5_000_000);
+    backed_up.ok(&["backup"]);
+    backed_up.ok(&["recover", "--to", "before"]);
+    let before = tree::read(&backed_up.path("before")).expect("read");
+    for everywhere in [false, true] {
+        let sandbox = backed_up.fork();
+        let pack = largest_first(&sandbox.path("tiers/hot/packs")).swap_remove(0);
+        let pack = pack.strip_prefix(sandbox.path("tiers/hot")).expect("in the tier");
+        let affected = if everywhere { tiers(&sandbox).len() } else { 1 };
+        for tier in tiers(&sandbox).into_iter().take(affected) {
+            spoil(&tier.join(pack));
+        }
+        let (code, said) = sandbox.code(&["verify"]);
+        assert_ne!(code, 0, "{said}");
+        assert!(said.contains("is damaged"), "{said}");
+
+        sandbox.ok(&["backup"]);
+        sandbox.ok(&["verify"]);
+        for tier in tiers(&sandbox).into_iter().skip(1) {
+            fs::remove_dir_all(tier).expect("remove the other tiers");
+        }
+        sandbox.ok(&["recover", "--to", "after"]);
+        let after = tree::read(&sandbox.path("after")).expect("read");
+        assert!(
+            before == after,
+            "{}",
+            tree::differences(&before, &after).join("\n")
+        );
+    }
+}
