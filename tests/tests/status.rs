@@ -95,12 +95,18 @@ fn a_copy_that_was_found_damaged_after_its_backup_is_no_yes_any_more() {
         "the run that says so is named"
     );
     assert_eq!(status["how_much"]["verdict"], "no_data", "{status}");
-    // A look at names and lengths does not take it back.
+    // A look at names and lengths does not take it back, not even where the marks of the damage are lost.
+    let (code, said) = sandbox.code(&["verify", "--level", "exists"]);
+    assert_eq!(code, 5, "{said}");
+    fs::remove_dir_all(sandbox.path("tiers/near/damaged")).expect("remove the marks");
     sandbox.ok(&["verify", "--level", "exists"]);
     assert_eq!(come_back(&sandbox).0, "bad");
     let (code, said) = sandbox.code(&["backup"]);
     assert_ne!(code, 0, "{said}");
     assert_eq!(come_back(&sandbox).0, "bad");
+    // That backup found the damage by itself, so the next one stores again what is damaged.
+    sandbox.ok(&["backup"]);
+    assert_eq!(come_back(&sandbox).0, "good");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The last part of restoring a database: from its staging folder to its place.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rekindle_model::failure::Failure;
 use rekindle_model::id::RunId;
@@ -12,11 +13,15 @@ use crate::snapshot::blocking;
 /// What SQLite keeps beside a database and would replay into the next one of that name.
 const SIDECARS: [&str; 2] = ["-wal", "-journal"];
 
+/// One at a time: an attempt that ran out of time works on, and the next one waits for its end.
+static AT_WORK: Mutex<()> = Mutex::new(());
+
 /// Puts the database that was restored into `staging` to `place`; what it displaces goes to `aside`.
 pub(crate) async fn put_back(staging: &Path, place: &Path, aside: &Path) -> Result<(), Failure> {
     let staged = staging.join(place.file_name().unwrap_or_default());
     let (place, aside) = (place.to_path_buf(), aside.to_path_buf());
     blocking(move || {
+        let _at_work = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner);
         let told = |stage| tracing::debug!(?stage, "putting a database back");
         let put = sqlite::put_back(&staged, &place, &aside, &mut { told })?;
         for displaced in &put.displaced {

@@ -173,8 +173,13 @@ impl TakeSnapshot {
                 tokio::fs::create_dir_all(&staging)
                     .await
                     .map_err(|error| failures::io(&staging.display().to_string(), &error))?;
-                let copy = staging.join("database");
-                let captured = blocking(move || sqlite::capture(&path, &copy)).await?;
+                // An attempt that ran out of time may still be at its last step when the next one begins: it is told
+                // to stop, and has a file of its own.
+                let copy = staging.join(format!("database-{}", cx.attempt));
+                let stop = cx.stop.child_token();
+                let _over = stop.clone().drop_guard();
+                let captured =
+                    blocking(move || sqlite::capture(&path, &copy, &|| stop.is_cancelled())).await?;
                 let metadata = json!({
                     "source": "sqlite", "shape": Shape::File,
                     "pages": captured.pages, "database_bytes": captured.bytes,

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rekindle_model::entry::{EntryKind, TreeSource};
@@ -60,6 +60,11 @@ fn counts(path: &Path) -> (u32, u32) {
     (count("a"), count("b"))
 }
 
+/// Nobody asks the copy to stop.
+fn never() -> bool {
+    false
+}
+
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
         .map(|found| {
@@ -93,7 +98,7 @@ fn a_database_is_captured_whole_while_writers_write() {
                 }
             });
             for n in 0..5 {
-                captured.push(capture(&path, &staging.join(format!("{n}.db"))));
+                captured.push(capture(&path, &staging.join(format!("{n}.db")), &never));
             }
             stop.store(true, Ordering::SeqCst);
         });
@@ -116,6 +121,23 @@ fn a_database_is_captured_whole_while_writers_write() {
 }
 
 #[test]
+fn a_copy_that_is_told_to_stop_ends_between_two_steps_and_leaves_nothing_behind() {
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().join("live.db");
+    let database = make(&path, "wal", 2000);
+    let staging = room.path().join("staging");
+    fs::create_dir(&staging).unwrap();
+    let asked = AtomicU32::new(0);
+    // The first step is allowed.
+    let stopped = || asked.fetch_add(1, Ordering::SeqCst) == 1;
+    let failure = capture(&path, &staging.join("copy.db"), &stopped).unwrap_err();
+    assert_eq!(failure.code, "interrupted", "{failure}");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(names(&staging), [""; 0]);
+    drop(database);
+}
+
+#[test]
 fn what_stands_only_in_the_wal_is_captured_and_the_live_wal_is_left_alone() {
     let room = tempfile::tempdir().unwrap();
     let path = room.path().join("live.db");
@@ -125,7 +147,7 @@ fn what_stands_only_in_the_wal_is_captured_and_the_live_wal_is_left_alone() {
         fs::metadata(&path).unwrap().len() < 20 * 3000,
         "the rows should still be in the -wal"
     );
-    let captured = capture(&path, &room.path().join("copy.db")).unwrap();
+    let captured = capture(&path, &room.path().join("copy.db"), &never).unwrap();
     assert_eq!(counts(&captured.path), (20, 20));
     assert_eq!(fs::read(room.path().join("live.db-wal")).unwrap(), wal);
     drop(database);
@@ -138,7 +160,7 @@ fn the_entry_of_a_capture_looks_like_the_original() {
     drop(make(&path, "delete", 3));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let original = fs::metadata(&path).unwrap();
-    let captured = capture(&path, &room.path().join("staged-copy")).unwrap();
+    let captured = capture(&path, &room.path().join("staged-copy"), &never).unwrap();
     let copy = fs::read(&captured.path).unwrap();
     let mut source = SqliteSource::new(captured);
     let entry = source.next_entry().unwrap().unwrap();
@@ -169,13 +191,13 @@ fn what_is_not_a_database_is_refused_with_its_path() {
     let room = tempfile::tempdir().unwrap();
     let path = room.path().join("notes.txt");
     fs::write(&path, "x".repeat(5000)).unwrap();
-    let failure = capture(&path, &room.path().join("copy")).unwrap_err();
+    let failure = capture(&path, &room.path().join("copy"), &never).unwrap_err();
     assert_eq!(failure.code, "source_unreadable");
     assert!(
         failure.message.contains("notes.txt") && failure.hint.is_some(),
         "{failure:?}"
     );
-    let failure = capture(&room.path().join("none.db"), &room.path().join("copy")).unwrap_err();
+    let failure = capture(&room.path().join("none.db"), &room.path().join("copy"), &never).unwrap_err();
     assert!(failure.message.contains("none.db"), "{failure}");
     assert!(!room.path().join("none.db").exists());
 }

@@ -286,7 +286,7 @@ async fn a_backup_that_lost_its_process_adopts_what_was_whole_and_seals_one_set(
 }
 
 #[tokio::test]
-async fn a_damaged_copy_is_found_and_named_and_no_set_relies_on_it() {
+async fn a_damaged_copy_is_found_and_named_no_set_relies_on_it_and_the_next_backup_heals_it() {
     let bench = Bench::new(SYSTEM);
     bench.back_up().await;
     for pack in walk(&bench.path("tiers/cold/packs")) {
@@ -299,21 +299,29 @@ async fn a_damaged_copy_is_found_and_named_and_no_set_relies_on_it() {
         std::fs::set_permissions(&pack, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         std::fs::write(&pack, bytes).unwrap();
     }
-    let yaml = builtin::VERIFY.replace("retry:", "retry: {max_attempts: 1} #");
-    let verified = bench.run("verify", &yaml, json!({}), None).await;
+    // What has not changed is not stored again, so the backup meets the damaged packs when it reads them back.
+    let backup = builtin::BACKUP.replace("retry:", "retry: {max_attempts: 1} #");
+    let met = bench.run("backup", &backup, json!({}), None).await;
+    let seal = met.output("seal");
+    assert_eq!(seal["stored_in"], json!(["hot"]), "{seal:#}");
+    assert_eq!(
+        (&seal["all_verified"], &seal["recovery_ready"]),
+        (&json!(false), &json!(false))
+    );
+    let verify = builtin::VERIFY.replace("retry:", "retry: {max_attempts: 1} #");
+    let verified = bench.run("verify", &verify, json!({}), None).await;
     assert_eq!(verified.output("verify[pages,hot]")["verified"], true);
     let (code, message) = verified.failure("verify[pages,cold]");
     assert_eq!(code, "data_lost");
     assert!(message.contains("deep/c.md"), "{message}");
 
-    // What has not changed is not stored again, so the next backup meets the same damaged packs.
-    let yaml = builtin::BACKUP.replace("retry:", "retry: {max_attempts: 1} #");
-    let backup = bench.run("backup", &yaml, json!({}), None).await;
-    let seal = backup.output("seal");
-    assert_eq!(seal["stored_in"], json!(["hot"]), "{seal:#}");
+    // Now that they are known to be damaged, they are stored again.
+    let healed = bench.run("backup", &backup, json!({}), None).await;
+    let seal = healed.output("seal");
+    assert_eq!(seal["stored_in"], json!(["hot", "cold"]), "{seal:#}");
     assert_eq!(
         (&seal["all_verified"], &seal["recovery_ready"]),
-        (&json!(false), &json!(false))
+        (&json!(true), &json!(true))
     );
 }
 

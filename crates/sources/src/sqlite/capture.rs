@@ -47,16 +47,41 @@ pub struct SqliteCapture {
 /// wait while it is made in one go. The database is opened for reading only: nothing of it is changed, no
 /// checkpoint is made. The copy is fsynced and has passed `integrity_check` when this returns.
 ///
-/// It blocks; call it where blocking is allowed. The consistency point is not earlier than the call.
-pub fn capture(database: &Path, staging: &Path) -> Result<SqliteCapture, Failure> {
+/// It blocks; call it where blocking is allowed. The consistency point is not earlier than the call. `stopped` is
+/// asked between steps: once it says so the call fails as `interrupted`. A call that fails leaves nothing behind.
+pub fn capture(
+    database: &Path,
+    staging: &Path,
+    stopped: &dyn Fn() -> bool,
+) -> Result<SqliteCapture, Failure> {
     let stat = rustix::fs::stat(database).map_err(|why| unreadable("read", database, &why.into()))?;
     clear(staging)?;
+    let captured = capture_like(stat, database, staging, stopped);
+    if captured.is_err()
+        && let Err(failure) = clear(staging)
+    {
+        tracing::warn!(path = %staging.display(), %failure, "an unfinished copy stays behind");
+    }
+    captured
+}
+
+fn capture_like(
+    stat: Stat,
+    database: &Path,
+    staging: &Path,
+    stopped: &dyn Fn() -> bool,
+) -> Result<SqliteCapture, Failure> {
     let failed = |why: rusqlite::Error| refused(database, &why);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(database, flags).map_err(failed)?;
     from.busy_timeout(BUSY_PAUSE * BUSY_TIMES).map_err(failed)?;
     let mut to = Connection::open(staging).map_err(|why| not_staged(staging, &why))?;
-    let pages = copy(&from, &mut to).map_err(failed)?;
+    let pages = copy(&from, &mut to, stopped).map_err(failed)?.ok_or_else(|| {
+        Failure::transient(
+            "interrupted",
+            format!("the copy of {} was stopped", database.display()),
+        )
+    })?;
     to.close().map_err(|(_, why)| not_staged(staging, &why))?;
     drop(from);
 
@@ -78,7 +103,12 @@ pub fn capture(database: &Path, staging: &Path) -> Result<SqliteCapture, Failure
     })
 }
 
-fn copy(from: &Connection, to: &mut Connection) -> Result<u64, rusqlite::Error> {
+/// Returns the number of pages, none if the copy was stopped.
+fn copy(
+    from: &Connection,
+    to: &mut Connection,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Option<u64>, rusqlite::Error> {
     let mode: String = from.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     let pinned = mode.eq_ignore_ascii_case("wal");
     if pinned {
@@ -91,6 +121,9 @@ fn copy(from: &Connection, to: &mut Connection) -> Result<u64, rusqlite::Error> 
     let backup = Backup::new(from, to)?;
     let (mut restarts, mut busy, mut remaining) = (0, 0, i32::MAX);
     loop {
+        if stopped() {
+            return Ok(None);
+        }
         let pages = if restarts < RESTARTS { PAGES_PER_STEP } else { -1 };
         match backup.step(pages)? {
             StepResult::Done => break,
@@ -109,7 +142,7 @@ fn copy(from: &Connection, to: &mut Connection) -> Result<u64, rusqlite::Error> 
             }
         }
     }
-    Ok(u64::try_from(backup.progress().pagecount).unwrap_or(0))
+    Ok(Some(u64::try_from(backup.progress().pagecount).unwrap_or(0)))
 }
 
 fn still_held(result: StepResult) -> rusqlite::Error {
