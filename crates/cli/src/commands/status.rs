@@ -13,7 +13,7 @@ use rekindle_plan::Plan;
 use rekindle_report::Evidence;
 use rekindle_report::backup::{BackupTable, backup_table};
 use rekindle_report::copies::{Place, Sighting, place, sightings};
-use rekindle_report::recovery::{RecoveryTable, recovery_table};
+use rekindle_report::recovery::{RecoveryTable, recovery_table, set_aside};
 use rekindle_report::status::{Findings, Proven, status};
 use rekindle_report::text;
 use rekindle_vault::Tier;
@@ -71,7 +71,7 @@ struct Seen {
     in_place: Vec<InPlace>,
 }
 
-/// A recovery in place that has begun to restore.
+/// A recovery in place that has begun to move or to restore.
 struct InPlace {
     run: RunId,
     place: Place,
@@ -167,7 +167,8 @@ fn in_place(evidence: &Evidence, plan: &Plan) -> Option<InPlace> {
         record.attempts > 0 || !matches!(record.state, StepState::Pending | StepState::Skipped { .. })
     };
     let restores = || plan.steps.iter().filter(|step| step.uses == "restore");
-    (evidence.param("in_place") == true && restores().any(|step| begun(&step))).then(|| InPlace {
+    let moved = !set_aside(evidence, plan).is_empty();
+    (evidence.param("in_place") == true && (moved || restores().any(|step| begun(&step)))).then(|| InPlace {
         run: evidence.state.id,
         place: place(evidence),
         components: restores()
