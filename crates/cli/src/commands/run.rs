@@ -124,7 +124,7 @@ async fn unoccupied(
         .map(own)
         .collect::<Option<_>>()
         .unwrap_or_else(all);
-    let occupied = occupied(system, &components, root, &ready.site.never_captured())?;
+    let occupied = occupied(system, &components, root, &ready.site.kept().never)?;
     match (occupied.as_slice(), target::interrupted(session, root).await) {
         ([], None) => Ok(()),
         ([], Some(run)) => Err(ways.interrupted(root, run)),
