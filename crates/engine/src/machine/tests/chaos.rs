@@ -290,9 +290,8 @@ impl<'c> World<'c> {
                 Task::Recheck => Input::Rechecked { step, gone: None },
             });
         }
-        if self.run.machine.state().cancel.is_some() {
-            // A run that is being cancelled is over by then.
-            assert!(effects.contains(&Effect::Finish), "{effects:?}");
+        if effects.contains(&Effect::Finish) {
+            // It was being cancelled, or its last step was approved while others were rechecked.
             self.over = true;
             return;
         }
@@ -441,7 +440,7 @@ proptest! {
 fn the_cases_are_disturbed_in_every_way() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<&'static str, u32> = BTreeMap::new();
-    for _ in 0..300 {
+    for _ in 0..600 {
         let case = cases().new_tree(&mut runner).unwrap().current();
         for people in [People::Helpful, People::Anyhow] {
             for record in World::new(&case, &case.tape, people).live().records {
