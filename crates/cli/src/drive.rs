@@ -17,7 +17,6 @@ use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
 use rekindle_report::text;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::App;
 use crate::error::{CliError, make_room};
@@ -121,7 +120,6 @@ async fn drive(
     let live = Live::begin(app.printer, run, session.journal.subscribe(), engine.progress());
     let control = Control {
         stop: app.signals.stop().clone(),
-        cancel: CancellationToken::new(),
     };
     let ended = engine
         .drive(run, Arc::clone(&ready.plan), ready.site.scope(), &control)

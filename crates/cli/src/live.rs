@@ -133,10 +133,22 @@ impl Display {
             }
             Event::StepSkipped { step, .. } => self.line(format!("{step}: skipped")),
             Event::StepInvalidated { step, why } => self.line(format!("{step}: no longer holds: {why}")),
+            Event::ApprovalRequested { step, prompt, .. } => {
+                self.ended(step);
+                self.line(format!("{step}: waits for approval: {prompt}"));
+            }
+            Event::Approved { step, by, .. } => self.line(format!("{step}: approved by {by}")),
+            Event::Rejected { step, by, .. } => self.line(format!("{step}: rejected by {by}")),
+            Event::RetryRequested { step, by, .. } => {
+                self.line(format!("{step}: {by} asked for it to run again"))
+            }
+            Event::PauseRequested { by, .. } => self.line(format!("paused by {by}; nothing more starts")),
+            Event::RunUnpaused { by, .. } => self.line(format!("{by} lets it go on")),
+            Event::CancelRequested { by, .. } => self.line(format!("cancelled by {by}")),
             Event::StepCheckpoint { .. }
             | Event::RunCreated { .. }
             | Event::RunAdopted { .. }
-            | Event::CancelRequested { .. }
+            | Event::RunReopened { .. }
             | Event::RunFinished { .. } => {}
         }
     }

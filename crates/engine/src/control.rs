@@ -1,16 +1,15 @@
-//! How a run is ended early, and how driving it can end.
+//! How driving a run is ended early, and how it can end. What ends a run for good is asked of it:
+//! [`Ask::Cancel`](crate::Ask::Cancel).
 
 use rekindle_model::run::RunState;
 use tokio_util::sync::CancellationToken;
 
-/// How a caller ends a run early.
+/// How a caller stops driving a run.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     /// Stops gracefully: running steps record a checkpoint and end, nothing counts as failed, and the run can be
     /// resumed. [`Ended::Interrupted`].
     pub stop: CancellationToken,
-    /// Cancels the run: running steps are stopped and count as failed, the others are skipped, and the run is over.
-    pub cancel: CancellationToken,
 }
 
 /// How driving a run ended.

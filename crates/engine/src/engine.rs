@@ -1,4 +1,4 @@
-//! The engine: creates runs, takes them over, drives them.
+//! The engine: creates runs, takes them over, drives them, and passes on what people ask of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,16 @@ use rekindle_model::run::RunState;
 use rekindle_model::time::Clock;
 use rekindle_plan::{Inputs, Plan};
 use serde_json::Value;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use crate::control::{Control, Ended};
 use crate::driver;
 use crate::error::EngineError;
+use crate::machine::Machine;
 use crate::payload;
 use crate::progress::{BACKLOG, Progress};
 use crate::registry::Registry;
+use crate::request::{Request, Wish};
 
 /// How many steps of all runs of a process may be at work at once, unless told otherwise. Steps wait for disks and
 /// networks more than they compute; a plan's own `max_parallel` is what usually decides.
@@ -27,6 +29,11 @@ const DEFAULT_SLOTS: usize = 16;
 /// How long an action may take to end after it was asked to, unless told otherwise: enough to sync a window of a
 /// restore, and less than the 90 s after which service managers kill.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// How many requests may wait for the driver of a run; whoever asks waits longer.
+const WISHES: usize = 16;
+/// How often a request to a run that is not driven is decided anew because somebody else appended to it meanwhile.
+const UNDRIVEN_TRIES: u32 = 5;
 
 /// What a run is created with.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,14 +72,17 @@ pub(crate) struct Shared {
     pub(crate) grace: Duration,
     /// The runs that this process holds.
     held: Mutex<BTreeMap<RunId, Held>>,
+    /// Held by whoever appends to a run that is not driven, from the read that the append rests on: neither a
+    /// request nor an adoption nor the beginning of a drive may come in between.
+    undriven: tokio::sync::Mutex<()>,
 }
 
 /// How this process holds a run.
 struct Held {
     /// The epoch that it may append under.
     epoch: u64,
-    /// Whether somebody drives it now.
-    driven: bool,
+    /// The way to whoever drives it, while somebody does.
+    driver: Option<mpsc::Sender<Wish>>,
 }
 
 impl Engine {
@@ -87,6 +97,7 @@ impl Engine {
             slots: Arc::new(Semaphore::new(DEFAULT_SLOTS)),
             grace: DEFAULT_GRACE,
             held: Mutex::default(),
+            undriven: tokio::sync::Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -107,6 +118,7 @@ impl Engine {
             slots: Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS))),
             grace,
             held: Mutex::default(),
+            undriven: tokio::sync::Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -157,6 +169,7 @@ impl Engine {
     /// [`EngineError::Over`] when there is nothing left to drive, [`EngineError::Fenced`] when another process took
     /// it over at the same time.
     pub async fn adopt(&self, run: RunId, why: &str) -> Result<RunState, EngineError> {
+        let _alone = self.shared.undriven.lock().await;
         let mut state = self.load(run).await?;
         if let Some(outcome) = state.outcome {
             return Err(EngineError::Over { run, outcome });
@@ -201,7 +214,9 @@ impl Engine {
         scope: Value,
         control: &Control,
     ) -> Result<Ended, EngineError> {
-        let driving = self.shared.begin_driving(run)?;
+        let alone = self.shared.undriven.lock().await;
+        let (driving, wishes) = self.shared.begin_driving(run)?;
+        drop(alone);
         let records = self.read(run).await?;
         driver::drive(
             Arc::clone(&self.shared),
@@ -210,8 +225,71 @@ impl Engine {
             plan,
             scope,
             control,
+            wishes,
         )
         .await
+    }
+
+    /// Asks something of a run. What follows is durable on return: decided and begun by whoever drives the run in
+    /// this engine; else appended under the run's present epoch, to be honoured when it is adopted and driven.
+    ///
+    /// `plan` is the expansion of the definition that the run is pinned to.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] when it does not fit where the run stands: nothing was journaled then.
+    /// [`EngineError::Fenced`] when others kept appending to the run, [`EngineError::Journal`] and
+    /// [`EngineError::OtherPlan`].
+    pub async fn request(&self, run: RunId, plan: Arc<Plan>, request: Request) -> Result<(), EngineError> {
+        let request = request.fit();
+        let mut tries = 0;
+        loop {
+            if let Some(driver) = self.shared.driver_of(run) {
+                let (done, answer) = oneshot::channel();
+                let wish = Wish {
+                    request: request.clone(),
+                    done,
+                };
+                if driver.send(wish).await.is_ok()
+                    && let Ok(decided) = answer.await
+                {
+                    return decided.map_err(|why| EngineError::Refused { run, why });
+                }
+                // It has ended without a word, so there is none to ask now.
+            }
+            let _alone = self.shared.undriven.lock().await;
+            if self.shared.driver_of(run).is_some() {
+                continue;
+            }
+            tries += 1;
+            match self.request_undriven(run, &plan, &request).await {
+                Err(EngineError::Fenced { .. }) if tries < UNDRIVEN_TRIES => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn request_undriven(
+        &self,
+        run: RunId,
+        plan: &Arc<Plan>,
+        request: &Request,
+    ) -> Result<(), EngineError> {
+        let records = self.read(run).await?;
+        let machine = Machine::new(Arc::clone(plan), &records, Value::Null, BTreeMap::new())?;
+        let (expected_seq, epoch) = (machine.state().seq, machine.state().epoch);
+        let now = self.shared.clock.now();
+        let events = machine
+            .request_undriven(request, &now)
+            .map_err(|why| EngineError::Refused { run, why })?;
+        let append = Append {
+            run,
+            expected_seq,
+            epoch,
+            events,
+            now,
+        };
+        self.shared.journal.append(append).await?;
+        Ok(())
     }
 
     /// Returns where a run stands.
@@ -239,22 +317,31 @@ impl Shared {
 
     fn hold(&self, run: RunId, epoch: u64) {
         let mut held = self.held();
-        let driven = held.get(&run).is_some_and(|held| held.driven);
-        held.insert(run, Held { epoch, driven });
+        let driver = held.remove(&run).and_then(|held| held.driver);
+        held.insert(run, Held { epoch, driver });
     }
 
-    fn begin_driving(self: &Arc<Self>, run: RunId) -> Result<Driving, EngineError> {
+    /// Returns the way to whoever drives a run and still listens.
+    fn driver_of(&self, run: RunId) -> Option<mpsc::Sender<Wish>> {
+        let held = self.held();
+        let driver = held.get(&run)?.driver.as_ref();
+        driver.filter(|driver| !driver.is_closed()).cloned()
+    }
+
+    fn begin_driving(self: &Arc<Self>, run: RunId) -> Result<(Driving, mpsc::Receiver<Wish>), EngineError> {
         let mut held = self.held();
         let found = held.get_mut(&run).ok_or(EngineError::NotAdopted { run })?;
-        if found.driven {
+        if found.driver.is_some() {
             return Err(EngineError::AlreadyDriven { run });
         }
-        found.driven = true;
-        Ok(Driving {
+        let (driver, wishes) = mpsc::channel(WISHES);
+        found.driver = Some(driver);
+        let driving = Driving {
             shared: Arc::clone(self),
             run,
             epoch: found.epoch,
-        })
+        };
+        Ok((driving, wishes))
     }
 }
 
@@ -268,7 +355,7 @@ struct Driving {
 impl Drop for Driving {
     fn drop(&mut self) {
         if let Some(held) = self.shared.held().get_mut(&self.run) {
-            held.driven = false;
+            held.driver = None;
         }
     }
 }

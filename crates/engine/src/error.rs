@@ -1,9 +1,11 @@
-//! Why a run could not be created, adopted or driven.
+//! Why a run could not be created, adopted or driven, or does not do what it was asked.
 
 use rekindle_journal::JournalError;
 use rekindle_model::event::Outcome;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::run::IllegalHistory;
+
+use crate::request::Refusal;
 
 /// An operation of the engine failed. Steps that fail are no errors: they are outcomes.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,14 @@ pub enum EngineError {
         step: StepId,
         /// Why not.
         why: String,
+    },
+    /// What was asked of the run does not fit where it stands; nothing was journaled.
+    #[error("do what was asked of run {run}: {why}")]
+    Refused {
+        /// The run.
+        run: RunId,
+        /// Why not, and what to do.
+        why: Refusal,
     },
     /// What a run is created with cannot be written down.
     #[error("write down the run's inputs: {0}")]

@@ -33,11 +33,28 @@
 //! # Ending early
 //!
 //! [`Control::stop`] asks what is at work to end: attempts record a checkpoint and return [`INTERRUPTED`], which is
-//! not journaled, so that they count as cut off. [`Control::cancel`] asks the same, journals the attempts as failed
+//! not journaled, so that they count as cut off. [`Ask::Cancel`] asks the same, journals the attempts as failed
 //! (`cancelled`), skips the rest and finishes the run. An action that does not end within a grace period is dropped.
 //! When the journal refuses an append, everything is dropped at once.
+//!
+//! # What a person may ask
+//!
+//! [`Engine::request`] journals what a person asks of a run before it has effect, whether this engine drives the run
+//! or nobody does; in the latter case the rest follows when it is adopted and driven again. A request that does not
+//! fit is refused with what to do instead ([`Refusal`]).
+//!
+//! - **Pause.** Nothing starts any more, no retry and no reconciliation either; what is at work goes on to its end.
+//!   A paused run that is driven waits, and is not even over when all its steps have ended. Timeouts go on.
+//! - **Approve, reject.** A step that `uses:` [`APPROVE`] asks a person. It is no task and takes no slot; a crash
+//!   changes nothing for it, and its timeout counts from the question.
+//! - **Retry.** A step that has ended runs again with everything that came after it; one that was skipped because
+//!   another failed takes that one with it. Failures count anew. A step that waits for its next attempt begins it.
+//! - **Skip.** A step is left out for a reason, and what needs it goes on. A run with such a step is done in part.
+//!
+//! Retry and skip also open a run that is over; it is then adopted and driven like one that was interrupted.
 
 mod action;
+mod approve;
 mod context;
 mod control;
 mod driver;
@@ -47,11 +64,14 @@ mod machine;
 mod payload;
 mod progress;
 mod registry;
+mod request;
 
 pub use action::{Action, Output, Reconciled};
+pub use approve::APPROVE;
 pub use context::{INTERRUPTED, STALE, StepContext, StepView};
 pub use control::{Control, Ended};
 pub use engine::{Engine, NewRun};
 pub use error::EngineError;
 pub use progress::{Progress, Unit};
 pub use registry::Registry;
+pub use request::{Ask, Refusal, Request};

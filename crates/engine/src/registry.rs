@@ -8,6 +8,7 @@ use rekindle_plan::{Catalog, Problem};
 use serde_json::Value;
 
 use crate::action::Action;
+use crate::approve::{self, APPROVE};
 
 /// Actions by the name that a step `uses:`. Clones share the actions.
 #[derive(Clone, Default)]
@@ -52,12 +53,20 @@ impl Registry {
 }
 
 impl Catalog for Registry {
+    /// Returns the names of all actions, and of the question that the engine asks by itself.
     fn names(&self) -> Vec<String> {
-        self.actions.keys().cloned().collect()
+        let mut names: Vec<String> = self.actions.keys().cloned().collect();
+        if let Err(at) = names.binary_search_by(|name| name.as_str().cmp(APPROVE)) {
+            names.insert(at, APPROVE.to_owned());
+        }
+        names
     }
 
     /// Returns what the action finds wrong; a name that is not known is the planner's to report.
     fn check(&self, uses: &str, with: &Value) -> Vec<Problem> {
+        if uses == APPROVE {
+            return approve::check(with);
+        }
         self.get(uses).map_or_else(Vec::new, |action| action.check(with))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rekindle_model::event::{Event, JournalHead, Record};
+use rekindle_model::event::{Event, JournalHead, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId, StepId};
-use rekindle_model::run::{HistoryFault, IllegalHistory, RunState};
+use rekindle_model::run::{HistoryFault, IllegalHistory, Paused, RunState};
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
@@ -49,8 +49,10 @@ impl RunHead {
         summary.seq = record.seq;
         summary.epoch = record.epoch;
         summary.updated = record.time;
-        if let Event::RunFinished { outcome, .. } = record.event {
-            summary.outcome = Some(outcome);
+        match record.event {
+            Event::RunFinished { outcome, .. } => summary.outcome = Some(outcome),
+            Event::RunReopened { .. } => summary.outcome = None,
+            _ => {}
         }
         Some(Self { summary, hash })
     }
@@ -65,8 +67,7 @@ pub(crate) struct Admitted {
 
 /// Checks an append against the run's head and folds it into the run's state.
 ///
-/// `state` must be the fold of the run up to `head`; none for a new run and for one that is over. On an error
-/// it is unchanged.
+/// `state` must be the fold of the run up to `head`; none for a new run. On an error it is unchanged.
 pub(crate) fn admit(
     head: Option<&RunHead>,
     state: &mut Option<RunState>,
@@ -112,7 +113,7 @@ pub(crate) fn admit(
     })
 }
 
-/// Checks an append's (seq, epoch) against the run's head, and that the run is not over.
+/// Checks an append's (seq, epoch) against the run's head, and that the run is not over or is reopened first.
 pub(crate) fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), JournalError> {
     let run = append.run;
     let Some(first) = append.events.first() else {
@@ -131,7 +132,8 @@ pub(crate) fn check_position(head: Option<&RunHead>, append: &Append) -> Result<
             found_epoch,
         });
     }
-    if head.is_some_and(|head| head.summary.outcome.is_some()) {
+    let reopens = matches!(first, Event::RunReopened { .. });
+    if !reopens && head.is_some_and(|head| head.summary.outcome.is_some()) {
         let fault = HistoryFault::AfterEnd(first.name());
         return Err(IllegalHistory {
             run,
@@ -156,6 +158,9 @@ struct Fields {
     epoch: u64,
     adoptions: usize,
     cancel: Option<String>,
+    paused: Option<Paused>,
+    outcome: Option<Outcome>,
+    summary: Value,
 }
 
 impl Undo {
@@ -174,6 +179,9 @@ impl Undo {
             epoch: state.epoch,
             adoptions: state.adoptions.len(),
             cancel: state.cancel.clone(),
+            paused: state.paused.clone(),
+            outcome: state.outcome,
+            summary: state.summary.clone(),
         });
         Self { run, steps }
     }
@@ -188,9 +196,9 @@ impl Undo {
         state.epoch = before.epoch;
         state.adoptions.truncate(before.adoptions);
         state.cancel = before.cancel;
-        // Nothing fits after the end, so before it there was none.
-        state.outcome = None;
-        state.summary = Value::Null;
+        state.paused = before.paused;
+        state.outcome = before.outcome;
+        state.summary = before.summary;
         for (step, record) in self.steps {
             match record {
                 Some(record) => state.steps.insert(step, record),

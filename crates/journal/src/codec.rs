@@ -10,7 +10,7 @@
 //! Integers are big-endian. `prev` is the BLAKE3 of the whole value of the run's record before it.
 
 use chrono::DateTime;
-use rekindle_model::event::{Event, JournalHead, Record};
+use rekindle_model::event::{Event, JournalHead, Record, SkipReason};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::time::Stamp;
 use uuid::Uuid;
@@ -20,8 +20,9 @@ use crate::error::JournalError;
 /// The most bytes that a record's value may have. Larger values go to blobs.
 pub const MAX_RECORD: usize = 4096;
 
-/// The format of a record's value.
-pub const RECORD_FORMAT: u8 = 1;
+/// The newest format of a record's value. Format 2 differs from 1 only in the events that it may carry, and only
+/// records of such events have it: an older program names them instead of taking them for damage.
+pub const RECORD_FORMAT: u8 = 2;
 
 /// The length of a key in bytes.
 pub const KEY_LEN: usize = 24;
@@ -64,7 +65,10 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, JournalError> {
         why,
     };
     let mut value = Vec::with_capacity(256);
-    value.extend([RECORD_FORMAT, if record.head.is_some() { FLAG_HEAD } else { 0 }]);
+    value.extend([
+        format_of(&record.event),
+        if record.head.is_some() { FLAG_HEAD } else { 0 },
+    ]);
     value.extend(record.epoch.to_be_bytes());
     value.extend(record.time.utc.timestamp().to_be_bytes());
     value.extend(record.time.utc.timestamp_subsec_nanos().to_be_bytes());
@@ -91,6 +95,34 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, JournalError> {
     // A value that nests too deep is written without complaint and refused when it is read.
     decode(&key(record.run, record.seq), &value).map_err(|error| unencodable(error.to_string()))?;
     Ok(value)
+}
+
+/// Returns the oldest format that knows the event.
+fn format_of(event: &Event) -> u8 {
+    match event {
+        Event::ApprovalRequested { .. }
+        | Event::Approved { .. }
+        | Event::Rejected { .. }
+        | Event::RetryRequested { .. }
+        | Event::PauseRequested { .. }
+        | Event::RunUnpaused { .. }
+        | Event::RunReopened { .. }
+        | Event::StepSkipped {
+            why: SkipReason::Requested { .. },
+            ..
+        } => 2,
+        Event::RunCreated { .. }
+        | Event::RunAdopted { .. }
+        | Event::StepStarted { .. }
+        | Event::StepCheckpoint { .. }
+        | Event::StepReconciled { .. }
+        | Event::StepSucceeded { .. }
+        | Event::StepFailed { .. }
+        | Event::StepSkipped { .. }
+        | Event::StepInvalidated { .. }
+        | Event::CancelRequested { .. }
+        | Event::RunFinished { .. } => 1,
+    }
 }
 
 /// Decodes a record, checked against its CRC.
@@ -210,6 +242,8 @@ impl<'a> Input<'a> {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_model::id::StepId;
+
     use super::*;
     use crate::contract::{created, stamp};
 
@@ -241,6 +275,33 @@ mod tests {
     }
 
     #[test]
+    fn only_events_that_an_older_program_does_not_know_have_a_newer_format() {
+        let (by, why) = ("ann".to_owned(), None);
+        let left_out = SkipReason::Requested {
+            by: by.clone(),
+            why: "known".to_owned(),
+        };
+        let step = StepId::plain("s");
+        for (event, format) in [
+            (created("w"), 1),
+            (
+                Event::StepSkipped {
+                    step: step.clone(),
+                    why: SkipReason::Cancelled,
+                },
+                1,
+            ),
+            (Event::StepSkipped { step, why: left_out }, 2),
+            (Event::RunReopened { by, why }, 2),
+        ] {
+            let record = Record { event, ..record() };
+            let value = encode(&record).unwrap();
+            assert_eq!(value[0], format, "{}", record.event.name());
+            assert_eq!(decode(&key(record.run, record.seq), &value).unwrap(), record);
+        }
+    }
+
+    #[test]
     fn each_flipped_bit_of_a_key_or_value_is_corrupt() {
         let record = record();
         let (key, value) = (key(record.run, record.seq), encode(&record).unwrap());
@@ -266,15 +327,15 @@ mod tests {
         let record = record();
         let key = key(record.run, record.seq);
         let mut value = encode(&record).unwrap();
-        value[0] = 2;
+        value[0] = RECORD_FORMAT + 1;
         let body = value.len() - CRC_LEN;
         let sum = crc(&key, &value[..body]).to_be_bytes();
         value[body..].copy_from_slice(&sum);
         assert!(matches!(
             decode(&key, &value),
             Err(JournalError::NewerFormat {
-                found: 2,
-                supported: 1,
+                found: 3,
+                supported: 2,
                 ..
             })
         ));

@@ -29,6 +29,9 @@ where
     a_stale_position_is_a_conflict(&fresh().await).await;
     an_adoption_fences_the_epoch_before_it(&fresh().await).await;
     an_append_is_taken_whole_or_not_at_all(&fresh().await).await;
+    what_a_person_asks_is_kept_and_checked(&fresh().await).await;
+    a_finished_run_takes_nothing_but_its_reopening(&fresh().await).await;
+    a_run_may_end_and_be_reopened_without_a_pause(&fresh().await).await;
     an_event_that_does_not_fit_a_record_is_refused(&fresh().await).await;
     runs_are_listed_newest_first_and_filtered(&fresh().await).await;
     subscribers_see_every_record_in_order(&fresh().await).await;
@@ -95,6 +98,14 @@ pub fn finished(outcome: Outcome) -> Event {
     Event::RunFinished {
         outcome,
         summary: json!({"steps": 2}),
+    }
+}
+
+/// Returns the event that opens a finished run again.
+pub fn reopened() -> Event {
+    Event::RunReopened {
+        by: "ann".to_owned(),
+        why: Some("the disk is back".to_owned()),
     }
 }
 
@@ -316,6 +327,109 @@ async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
     let records = ok(journal.read(run).await);
     assert_eq!(ok(RunState::from_records(&records)).cancel, None);
     assert_eq!(records.len(), 5);
+}
+
+async fn what_a_person_asks_is_kept_and_checked(journal: &impl Journal) {
+    let run = RunId::new(&stamp(0));
+    let illegal = |error: JournalError| assert!(matches!(error, JournalError::Illegal(_)), "{error}");
+    let (by, why) = (|| "ann".to_owned(), || None);
+    let step = || StepId::from("s");
+    let asked = Event::ApprovalRequested {
+        step: step(),
+        attempt: 1,
+        prompt: "sure?".to_owned(),
+    };
+    let approved = || Event::Approved {
+        step: step(),
+        attempt: 1,
+        by: by(),
+        note: None,
+    };
+    let paused = || Event::PauseRequested { by: by(), why: why() };
+    let unpaused = || Event::RunUnpaused { by: by(), why: why() };
+    let mut expected = ok(journal
+        .append(append_to(run, 0, 1, vec![created("a"), started("s", 1), asked]))
+        .await);
+    for events in [
+        vec![succeeded("s")],
+        vec![approved(), approved()],
+        vec![unpaused()],
+        vec![paused(), paused()],
+        vec![paused(), unpaused(), reopened()],
+    ] {
+        illegal(err(journal.append(append_to(run, 3, 1, events)).await));
+    }
+    expected.extend(ok(journal
+        .append(append_to(run, 3, 1, vec![paused(), approved()]))
+        .await));
+    let retry = Event::RetryRequested {
+        step: step(),
+        by: by(),
+        why: why(),
+    };
+    expected.extend(ok(journal
+        .append(append_to(run, 5, 1, vec![succeeded("s"), retry, unpaused()]))
+        .await));
+    assert_eq!(ok(journal.read(run).await), expected);
+    let state = ok(RunState::from_records(&expected));
+    assert_eq!(state.paused, None);
+    assert!(
+        state
+            .step(&step())
+            .approval
+            .is_some_and(|approval| approval.is_granted())
+    );
+}
+
+async fn a_finished_run_takes_nothing_but_its_reopening(journal: &impl Journal) {
+    let run = RunId::new(&stamp(0));
+    let illegal = |error: JournalError| assert!(matches!(error, JournalError::Illegal(_)), "{error}");
+    let outcome = async || ok(journal.runs(&RunFilter::default()).await)[0].outcome;
+    ok(journal
+        .append(append_to(
+            run,
+            0,
+            1,
+            vec![created("a"), started("s", 1), finished(Outcome::Failed)],
+        ))
+        .await);
+    // An append that goes wrong after the reopening leaves the run over.
+    for events in [
+        vec![checkpoint("s", json!(1))],
+        vec![finished(Outcome::Succeeded)],
+        vec![reopened(), started("s", 1)],
+        vec![reopened(), reopened()],
+    ] {
+        illegal(err(journal.append(append_to(run, 3, 1, events)).await));
+    }
+    illegal(err(journal.append(append_to(run, 3, 2, vec![adopted(2)])).await));
+    assert_eq!(outcome().await, Some(Outcome::Failed));
+    ok(journal.append(append_to(run, 3, 1, vec![reopened()])).await);
+    assert_eq!(outcome().await, None, "a reopened run is listed as over");
+    illegal(err(journal.append(append_to(run, 4, 1, vec![reopened()])).await));
+    ok(journal
+        .append(append_to(run, 4, 2, vec![adopted(2), succeeded("s")]))
+        .await);
+    ok(journal
+        .append(append_to(run, 6, 2, vec![finished(Outcome::Succeeded)]))
+        .await);
+    assert_eq!(outcome().await, Some(Outcome::Succeeded));
+    assert_eq!(ok(journal.read(run).await).len(), 7);
+}
+
+async fn a_run_may_end_and_be_reopened_without_a_pause(journal: &impl Journal) {
+    let run = RunId::new(&stamp(0));
+    ok(journal.append(append_to(run, 0, 1, vec![created("a")])).await);
+    // Both may share one commit: the second is then decided on before the first can be read.
+    for seq in (1..60).step_by(2) {
+        let (ended, opened) = tokio::join!(
+            journal.append(append_to(run, seq, 1, vec![finished(Outcome::Failed)])),
+            journal.append(append_to(run, seq + 1, 1, vec![reopened()])),
+        );
+        ok(ended);
+        ok(opened);
+    }
+    assert_eq!(ok(journal.read(run).await).len(), 61);
 }
 
 async fn an_event_that_does_not_fit_a_record_is_refused(journal: &impl Journal) {

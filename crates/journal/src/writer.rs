@@ -39,7 +39,7 @@ pub(crate) struct Writer {
 
 struct Run {
     head: RunHead,
-    /// The fold up to `head`; none until the first append of this process, and once the run is over.
+    /// The fold up to `head`; none until the first append of this process, and once the run's end is in sled.
     state: Option<RunState>,
 }
 
@@ -95,7 +95,10 @@ impl Writer {
             return;
         }
         match self.write(&entries, &touched) {
-            Ok(()) => self.acknowledge(pending, entries.len()),
+            Ok(()) => {
+                self.forget_what_is_over(touched.keys());
+                self.acknowledge(pending, entries.len());
+            }
             Err(error) => {
                 // What was admitted is neither known to be durable nor known not to be: nothing may build on it.
                 self.shared.poison(&error);
@@ -131,16 +134,24 @@ impl Writer {
         };
         admit::check_position(Some(&run.head), &append)?;
         if run.state.is_none() {
-            // sled has all of the run's records: whatever this process has admitted to it left a fold behind,
-            // unless the run is over, and then nothing more gets here.
+            // sled has all of the run's records: whatever this process has admitted to it left a fold behind until
+            // it was written, and the end of a run is forgotten only then.
             run.state = Some(RunState::from_records(&self.shared.read(id)?)?);
         }
         let admitted = admit::admit(Some(&run.head), &mut run.state, append, self.log.head())?;
         run.head = admitted.head.clone();
-        if run.head.summary.outcome.is_some() {
-            run.state = None;
-        }
         Ok(admitted)
+    }
+
+    /// Lets go of the folds of runs that are over. One that is reopened is read from sled again.
+    fn forget_what_is_over<'a>(&mut self, written: impl Iterator<Item = &'a RunId>) {
+        for id in written {
+            if let Some(run) = self.runs.get_mut(id)
+                && run.head.summary.outcome.is_some()
+            {
+                run.state = None;
+            }
+        }
     }
 
     fn write(

@@ -115,6 +115,67 @@ pub enum Event {
         /// What was found.
         why: String,
     },
+    /// The attempt consists of a question, which was put: the step waits for a person.
+    ApprovalRequested {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// What is asked.
+        prompt: String,
+    },
+    /// A person said yes. The step's success follows from it, at once or when the run is driven again.
+    Approved {
+        /// The step.
+        step: StepId,
+        /// The attempt that asked.
+        attempt: u32,
+        /// Who.
+        by: String,
+        /// What they said about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// A person said no. The step's failure follows from it, at once or when the run is driven again.
+    Rejected {
+        /// The step.
+        step: StepId,
+        /// The attempt that asked.
+        attempt: u32,
+        /// Who.
+        by: String,
+        /// What they said about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// A person asked for the step to run again: one that waits for its next attempt begins it at once; one that
+    /// has ended is invalidated next, in the same append.
+    RetryRequested {
+        /// The step.
+        step: StepId,
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A person asked that nothing more be started. What is at work goes on to its end.
+    PauseRequested {
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A person let a paused run go on. It is not called *resumed*: that is what `rekindle resume` does with a run
+    /// that was interrupted, and `run_adopted` records it.
+    RunUnpaused {
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
     /// Somebody asked for the run to end early.
     CancelRequested {
         /// Who.
@@ -131,6 +192,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Value::is_null")]
         summary: Value,
     },
+    /// A person asked for more of a run that was over. It is not over any more, nor cancelled, nor paused; the only
+    /// event that may follow `run_finished`.
+    RunReopened {
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
 }
 
 impl Event {
@@ -146,8 +216,15 @@ impl Event {
             Self::StepFailed { .. } => "step_failed",
             Self::StepSkipped { .. } => "step_skipped",
             Self::StepInvalidated { .. } => "step_invalidated",
+            Self::ApprovalRequested { .. } => "approval_requested",
+            Self::Approved { .. } => "approved",
+            Self::Rejected { .. } => "rejected",
+            Self::RetryRequested { .. } => "retry_requested",
+            Self::PauseRequested { .. } => "pause_requested",
+            Self::RunUnpaused { .. } => "run_unpaused",
             Self::CancelRequested { .. } => "cancel_requested",
             Self::RunFinished { .. } => "run_finished",
+            Self::RunReopened { .. } => "run_reopened",
         }
     }
 
@@ -160,11 +237,18 @@ impl Event {
             | Self::StepSucceeded { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }
-            | Self::StepInvalidated { step, .. } => Some(step),
+            | Self::StepInvalidated { step, .. }
+            | Self::ApprovalRequested { step, .. }
+            | Self::Approved { step, .. }
+            | Self::Rejected { step, .. }
+            | Self::RetryRequested { step, .. } => Some(step),
             Self::RunCreated { .. }
             | Self::RunAdopted { .. }
+            | Self::PauseRequested { .. }
+            | Self::RunUnpaused { .. }
             | Self::CancelRequested { .. }
-            | Self::RunFinished { .. } => None,
+            | Self::RunFinished { .. }
+            | Self::RunReopened { .. } => None,
         }
     }
 }
@@ -215,6 +299,13 @@ pub enum SkipReason {
     },
     /// The run was cancelled.
     Cancelled,
+    /// A person asked for it to be left out; what needs it goes on as if it had succeeded.
+    Requested {
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        why: String,
+    },
 }
 
 /// How a run ended.
@@ -225,6 +316,7 @@ pub enum Outcome {
     Succeeded,
     /// Something failed, and something came through: a loop's last step succeeded for one of its keys (a copy
     /// that was verified in one of two tiers, a component that was validated), or a component came through whole.
+    /// Also where nothing failed, but a person had a step left out.
     Partial,
     /// Something failed, and no loop came to its end for any of its keys.
     Failed,
@@ -293,5 +385,59 @@ mod tests {
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json["event"], event.name());
         assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+    }
+
+    #[test]
+    fn what_a_person_asked_for_survives_and_what_they_did_not_say_may_be_missing() {
+        let (step, by) = (|| StepId::plain("confirm"), || "ann".to_owned());
+        let told = || Some("go".to_owned());
+        for event in [
+            Event::ApprovalRequested {
+                step: step(),
+                attempt: 1,
+                prompt: "sure?".into(),
+            },
+            Event::Approved {
+                step: step(),
+                attempt: 1,
+                by: by(),
+                note: told(),
+            },
+            Event::Rejected {
+                step: step(),
+                attempt: 1,
+                by: by(),
+                note: None,
+            },
+            Event::RetryRequested {
+                step: step(),
+                by: by(),
+                why: told(),
+            },
+            Event::PauseRequested { by: by(), why: None },
+            Event::RunUnpaused {
+                by: by(),
+                why: told(),
+            },
+            Event::RunReopened { by: by(), why: None },
+            Event::StepSkipped {
+                step: step(),
+                why: SkipReason::Requested {
+                    by: by(),
+                    why: "known".into(),
+                },
+            },
+        ] {
+            let packed = rmp_serde::to_vec_named(&event).unwrap();
+            assert_eq!(rmp_serde::from_slice::<Event>(&packed).unwrap(), event);
+            let json = serde_json::to_value(&event).unwrap();
+            assert_eq!(json["event"], event.name());
+            assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+        }
+        let bare = serde_json::json!({ "event": "pause_requested", "by": "ann" });
+        assert_eq!(
+            serde_json::from_value::<Event>(bare).unwrap(),
+            Event::PauseRequested { by: by(), why: None }
+        );
     }
 }

@@ -54,6 +54,8 @@ pub mod code {
     pub const TIMEOUT: &str = "timeout";
     /// The run was cancelled.
     pub const CANCELLED: &str = "cancelled";
+    /// A person said no to a step that asked for approval.
+    pub const REJECTED: &str = "rejected";
     /// The action itself broke (a panic, or an impossible state): a defect of Rekindle.
     pub const INTERNAL: &str = "internal";
     /// An expression in `with:` or `run_if:` could not be evaluated.

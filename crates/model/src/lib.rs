@@ -7,12 +7,14 @@
 //! | [`time`] | stamps, and the [`time::Clock`] that every `now` comes from |
 //! | [`event`] | the journal's vocabulary: what can happen to a run |
 //! | [`step`] | the one transition table: [`step::StepRecord::apply`] |
+//! | [`approval`] | a question to a person, and what was decided |
 //! | [`run`] | the one fold: [`run::RunState::fold`] |
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
 //! | [`expect`] | a target such as `<= 100`, and whether a measured number meets it |
 
+pub mod approval;
 pub mod entry;
 pub mod event;
 pub mod expect;

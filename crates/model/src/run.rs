@@ -44,10 +44,25 @@ pub struct RunState {
     pub steps: BTreeMap<StepId, StepRecord>,
     /// Who asked for it to be cancelled.
     pub cancel: Option<String>,
+    /// Who asked for it to be paused, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Figures of the whole run, once it is over.
     pub summary: Value,
+}
+
+/// That nothing of a run is to be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Who asked for it.
+    pub by: String,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Since when.
+    pub at: Stamp,
 }
 
 /// One process that took the run over.
@@ -90,6 +105,17 @@ pub enum HistoryFault {
     /// Something happened after the end.
     #[error("{0} after run_finished")]
     AfterEnd(&'static str),
+    /// A run that is not over was reopened.
+    #[error("{0} before run_finished")]
+    BeforeEnd(&'static str),
+    /// A paused run was paused, or one that goes on was let go on.
+    #[error("{event} in a run that is {}", if *.paused { "paused" } else { "not paused" })]
+    Pause {
+        /// The event.
+        event: &'static str,
+        /// Whether the run was paused before it.
+        paused: bool,
+    },
     /// A record of a fenced epoch, or an adoption that does not raise it by one.
     #[error("epoch {found}, expected {expected}")]
     Epoch {
@@ -170,6 +196,7 @@ impl RunState {
             adoptions: Vec::new(),
             steps: BTreeMap::new(),
             cancel: None,
+            paused: None,
             outcome: None,
             summary: Value::Null,
         })
@@ -190,8 +217,13 @@ impl RunState {
                 expected: self.seq + 1,
             }));
         }
-        if self.outcome.is_some() {
-            return Err(illegal(HistoryFault::AfterEnd(record.event.name())));
+        match (&record.event, self.outcome) {
+            (Event::RunReopened { .. }, Some(_)) => {}
+            (Event::RunReopened { .. }, None) => {
+                return Err(illegal(HistoryFault::BeforeEnd(record.event.name())));
+            }
+            (event, Some(_)) => return Err(illegal(HistoryFault::AfterEnd(event.name()))),
+            (_, None) => {}
         }
         let adopts = matches!(record.event, Event::RunAdopted { .. });
         let expected = self.epoch + u64::from(adopts);
@@ -220,6 +252,28 @@ impl RunState {
                 self.adoptions.push(adoption);
             }
             Event::CancelRequested { by, .. } => self.cancel = Some(by.clone()),
+            Event::PauseRequested { .. } | Event::RunUnpaused { .. }
+                if self.paused.is_some() == matches!(record.event, Event::PauseRequested { .. }) =>
+            {
+                return Err(illegal(HistoryFault::Pause {
+                    event: record.event.name(),
+                    paused: self.paused.is_some(),
+                }));
+            }
+            Event::PauseRequested { by, why } => {
+                self.paused = Some(Paused {
+                    by: by.clone(),
+                    why: why.clone(),
+                    at: record.time,
+                });
+            }
+            Event::RunUnpaused { .. } => self.paused = None,
+            Event::RunReopened { .. } => {
+                self.cancel = None;
+                self.paused = None;
+                self.outcome = None;
+                self.summary = Value::Null;
+            }
             Event::RunFinished { outcome, summary } => {
                 self.outcome = Some(*outcome);
                 self.summary = summary.clone();
@@ -230,7 +284,11 @@ impl RunState {
             | Event::StepSucceeded { step, .. }
             | Event::StepFailed { step, .. }
             | Event::StepSkipped { step, .. }
-            | Event::StepInvalidated { step, .. } => {
+            | Event::StepInvalidated { step, .. }
+            | Event::ApprovalRequested { step, .. }
+            | Event::Approved { step, .. }
+            | Event::Rejected { step, .. }
+            | Event::RetryRequested { step, .. } => {
                 let mut next = self.steps.get(step).cloned().unwrap_or_default();
                 next.apply(&record.event, &record.time).map_err(|source| {
                     illegal(HistoryFault::Step {
@@ -249,5 +307,133 @@ impl RunState {
     /// Returns a step's record; one that no event has named is pending.
     pub fn step(&self, step: &StepId) -> StepRecord {
         self.steps.get(step).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::time::{Clock, ManualClock};
+
+    /// Folds a run with these events after its creation. On an illegal one, returns what does not fit.
+    fn run(events: &[Event]) -> Result<RunState, HistoryFault> {
+        let created = Event::RunCreated {
+            workflow: "test".into(),
+            definition: Hash32::ZERO,
+            system: None,
+            inputs: Payload::NONE,
+            trigger: "a test".into(),
+            disaster_at: None,
+            disaster_at_told: false,
+        };
+        let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let mut epoch = 1;
+        let records = std::iter::once(&created)
+            .chain(events)
+            .zip(1..)
+            .map(|(event, seq)| {
+                epoch += u64::from(matches!(event, Event::RunAdopted { .. }));
+                Record {
+                    run: RunId(Uuid::from_u128(1)),
+                    seq,
+                    epoch,
+                    time: clock.now(),
+                    prev: Hash32::ZERO,
+                    head: None,
+                    event: event.clone(),
+                }
+            });
+        let records: Vec<Record> = records.collect();
+        let mut state = RunState::created(&records[0]).unwrap();
+        for record in &records[1..] {
+            let before = state.clone();
+            if let Err(illegal) = state.fold(record) {
+                assert_eq!(state, before, "a refused record must change nothing");
+                return Err(illegal.fault);
+            }
+        }
+        Ok(state)
+    }
+
+    fn asked(event: &str) -> Event {
+        serde_json::from_value(json!({ "event": event, "by": "ann", "why": "lunch" })).unwrap()
+    }
+
+    fn finished() -> Event {
+        let summary = json!({ "steps": 0 });
+        Event::RunFinished {
+            outcome: Outcome::Cancelled,
+            summary,
+        }
+    }
+
+    #[test]
+    fn a_run_is_paused_until_it_is_let_go_on() {
+        let paused = run(&[asked("pause_requested")]).unwrap().paused.unwrap();
+        assert_eq!(
+            (paused.by.as_str(), paused.why.as_deref()),
+            ("ann", Some("lunch"))
+        );
+        let both = [asked("pause_requested"), asked("run_unpaused")];
+        assert_eq!(run(&both).unwrap().paused, None);
+    }
+
+    #[test]
+    fn a_reopened_run_is_neither_over_nor_cancelled_nor_paused() {
+        let state = run(&[
+            asked("pause_requested"),
+            asked("cancel_requested"),
+            finished(),
+            asked("run_reopened"),
+        ])
+        .unwrap();
+        assert_eq!(
+            (state.outcome, state.cancel, state.paused, state.summary),
+            (None, None, None, Value::Null)
+        );
+        let again = [
+            finished(),
+            asked("run_reopened"),
+            finished(),
+            asked("run_reopened"),
+        ];
+        assert_eq!(run(&again).unwrap().outcome, None);
+    }
+
+    #[test]
+    fn what_does_not_fit_a_run_is_refused() {
+        let pause = |event, paused| HistoryFault::Pause { event, paused };
+        for (events, fault) in [
+            (
+                vec![asked("run_reopened")],
+                HistoryFault::BeforeEnd("run_reopened"),
+            ),
+            (
+                vec![finished(), asked("pause_requested")],
+                HistoryFault::AfterEnd("pause_requested"),
+            ),
+            (
+                vec![finished(), asked("cancel_requested")],
+                HistoryFault::AfterEnd("cancel_requested"),
+            ),
+            (
+                vec![finished(), finished()],
+                HistoryFault::AfterEnd("run_finished"),
+            ),
+            (vec![asked("run_unpaused")], pause("run_unpaused", false)),
+            (
+                vec![asked("pause_requested"), asked("pause_requested")],
+                pause("pause_requested", true),
+            ),
+        ] {
+            assert_eq!(run(&events).unwrap_err(), fault, "{events:?}");
+        }
+        assert_eq!(
+            pause("run_unpaused", false).to_string(),
+            "run_unpaused in a run that is not paused"
+        );
     }
 }

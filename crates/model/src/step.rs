@@ -2,19 +2,28 @@
 //!
 //! ```text
 //!            Started            Failed, retry_at
-//! Pending ───────────► Running ─────────────────► Backoff
+//! Pending ───────────► Running ─────────────────► Backoff ─ RetryRequested ─► Pending
 //!    │                 │ │ │ ◄─────────────────────┘ Started
 //!    │ Skipped         │ │ └─ Reconciled ─► Reconciled ─ Started (continue, redo) ─► Running
 //!    ▼                 │ │                       └─ Succeeded (adopt)
 //! Skipped              │ └─ Failed ─► Failed
 //!                      └─ Succeeded ─► Succeeded ─ Invalidated ─► Pending
 //! ```
+//! Beside these:
+//!
+//! - A running attempt may consist of a question to a person (ApprovalRequested). From then on it succeeds only after
+//!   it was Approved, it may be skipped or invalidated while it waits, and a next attempt asks anew.
+//! - RetryRequested leaves what is final as it is; the StepInvalidated that follows it makes it pending.
+//! - Invalidated also takes a step out of Backoff: what it waits to continue does not hold any more.
+//! - Skipped at a person's request may also follow Failed, and Skipped for any other reason.
+//!
 //! The engine folds what it appends and resumes from what it reads by this table alone, so an illegal
 //! history fails the same way in both.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{Approval, Decision};
 use crate::event::{Event, Measures, Payload, SkipReason, Verdict};
 use crate::failure::Failure;
 use crate::time::Stamp;
@@ -95,6 +104,9 @@ pub struct StepRecord {
     /// The last checkpoint that a next attempt may continue from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Payload>,
+    /// What the newest attempt asks a person, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// How many attempts were cut off and later adopted, continued or redone.
     pub reconciled: u32,
     /// When the first attempt since the last invalidation began.
@@ -123,6 +135,13 @@ pub struct IllegalTransition {
 }
 
 impl StepRecord {
+    /// Returns what the step asks a person who has not decided yet.
+    pub fn awaits(&self) -> Option<&Approval> {
+        self.approval
+            .as_ref()
+            .filter(|approval| self.state == StepState::Running && approval.decision.is_none())
+    }
+
     /// Applies one event of this step. On an error the record is unchanged.
     pub fn apply(&mut self, event: &Event, time: &Stamp) -> Result<(), IllegalTransition> {
         use StepState as S;
@@ -152,6 +171,7 @@ impl StepRecord {
                     self.checkpoint = None;
                 }
                 self.attempts = *attempt;
+                self.approval = None;
                 self.first_started.get_or_insert(*time);
                 self.last_started = Some(*time);
                 self.state = S::Running;
@@ -183,7 +203,7 @@ impl StepRecord {
                 | S::Reconciled {
                     verdict: Verdict::Adopt,
                 },
-            ) if *attempt == self.attempts => {
+            ) if *attempt == self.attempts && self.approval.as_ref().is_none_or(Approval::is_granted) => {
                 self.state = S::Succeeded {
                     output: output.clone(),
                     measures: measures.clone(),
@@ -211,11 +231,43 @@ impl StepRecord {
                     self.ended = Some(*time);
                 }
             }
-            (Event::StepSkipped { why, .. }, S::Pending | S::Backoff { .. } | S::Reconciled { .. }) => {
+            (Event::ApprovalRequested { attempt, prompt, .. }, S::Running)
+                if *attempt == self.attempts && self.approval.is_none() =>
+            {
+                self.approval = Some(Approval {
+                    prompt: prompt.clone(),
+                    asked: *time,
+                    decision: None,
+                });
+            }
+            (
+                Event::Approved {
+                    attempt, by, note, ..
+                }
+                | Event::Rejected {
+                    attempt, by, note, ..
+                },
+                S::Running,
+            ) if *attempt == self.attempts => match &mut self.approval {
+                Some(approval) if approval.decision.is_none() => {
+                    approval.decision = Some(Decision {
+                        granted: matches!(event, Event::Approved { .. }),
+                        by: by.clone(),
+                        note: note.clone(),
+                        at: *time,
+                    });
+                }
+                _ => return Err(illegal(*attempt)),
+            },
+            (Event::RetryRequested { .. }, S::Succeeded { .. } | S::Skipped { .. } | S::Failed { .. }) => {}
+            (Event::RetryRequested { .. }, S::Backoff { .. }) => self.state = S::Pending,
+            (Event::StepSkipped { why, .. }, _) if self.may_be_skipped(why) => {
                 self.state = S::Skipped { why: why.clone() };
                 self.ended = Some(*time);
             }
-            (Event::StepInvalidated { .. }, S::Succeeded { .. } | S::Skipped { .. } | S::Failed { .. }) => {
+            (Event::StepInvalidated { .. }, state)
+                if state.is_final() || matches!(state, S::Backoff { .. }) || self.awaits().is_some() =>
+            {
                 *self = Self {
                     attempts: self.attempts,
                     reconciled: self.reconciled,
@@ -227,7 +279,10 @@ impl StepRecord {
                 | Event::StepCheckpoint { attempt, .. }
                 | Event::StepReconciled { attempt, .. }
                 | Event::StepSucceeded { attempt, .. }
-                | Event::StepFailed { attempt, .. },
+                | Event::StepFailed { attempt, .. }
+                | Event::ApprovalRequested { attempt, .. }
+                | Event::Approved { attempt, .. }
+                | Event::Rejected { attempt, .. },
                 _,
             ) => return Err(illegal(*attempt)),
             (
@@ -235,12 +290,28 @@ impl StepRecord {
                 | Event::StepInvalidated { .. }
                 | Event::RunCreated { .. }
                 | Event::RunAdopted { .. }
+                | Event::RetryRequested { .. }
+                | Event::PauseRequested { .. }
+                | Event::RunUnpaused { .. }
                 | Event::CancelRequested { .. }
-                | Event::RunFinished { .. },
+                | Event::RunFinished { .. }
+                | Event::RunReopened { .. },
                 _,
             ) => return Err(illegal(0)),
         }
         Ok(())
+    }
+
+    fn may_be_skipped(&self, why: &SkipReason) -> bool {
+        use StepState as S;
+        let requested = matches!(why, SkipReason::Requested { .. });
+        match &self.state {
+            S::Pending | S::Backoff { .. } | S::Reconciled { .. } => true,
+            S::Running => self.awaits().is_some(),
+            S::Failed { .. } => requested,
+            S::Skipped { why } => requested && !matches!(why, SkipReason::Requested { .. }),
+            S::Succeeded { .. } => false,
+        }
     }
 }
 
@@ -302,6 +373,44 @@ mod tests {
         }
     }
 
+    fn asked(attempt: u32) -> Event {
+        Event::ApprovalRequested {
+            step: StepId::plain("s"),
+            attempt,
+            prompt: "sure?".into(),
+        }
+    }
+    fn approved(attempt: u32) -> Event {
+        Event::Approved {
+            step: StepId::plain("s"),
+            attempt,
+            by: "ann".into(),
+            note: None,
+        }
+    }
+    fn rejected(attempt: u32) -> Event {
+        Event::Rejected {
+            step: StepId::plain("s"),
+            attempt,
+            by: "ann".into(),
+            note: Some("no".into()),
+        }
+    }
+    fn retry() -> Event {
+        Event::RetryRequested {
+            step: StepId::plain("s"),
+            by: "ann".into(),
+            why: None,
+        }
+    }
+    fn skipped_by_request() -> Event {
+        let (by, why) = ("ann".into(), "known".into());
+        Event::StepSkipped {
+            step: StepId::plain("s"),
+            why: SkipReason::Requested { by, why },
+        }
+    }
+
     /// Applies a history and returns the final state's name, or the name of the first refused event.
     fn run(history: &[Event]) -> Result<StepRecord, &'static str> {
         let mut record = StepRecord::default();
@@ -343,6 +452,33 @@ mod tests {
                 vec![started(1), succeeded(1), invalidated(), started(2)],
                 "running",
             ),
+            (vec![started(1), asked(1), approved(1), succeeded(1)], "succeeded"),
+            (vec![started(1), asked(1), rejected(1), failed(1, None)], "failed"),
+            (vec![started(1), asked(1), failed(1, None)], "failed"),
+            (vec![started(1), asked(1), skipped_by_request()], "skipped"),
+            (vec![started(1), asked(1), skipped()], "skipped"),
+            (
+                vec![started(1), asked(1), invalidated(), started(2), asked(2)],
+                "running",
+            ),
+            (vec![started(1), failed(1, soon), retry(), started(2)], "running"),
+            (vec![started(1), failed(1, soon), retry()], "pending"),
+            (vec![started(1), failed(1, soon), invalidated()], "pending"),
+            (vec![started(1), failed(1, None), retry()], "failed"),
+            (
+                vec![started(1), failed(1, None), retry(), invalidated()],
+                "pending",
+            ),
+            (
+                vec![started(1), succeeded(1), retry(), invalidated(), started(2)],
+                "running",
+            ),
+            (vec![started(1), failed(1, None), skipped_by_request()], "skipped"),
+            (
+                vec![skipped(), skipped_by_request(), retry(), invalidated()],
+                "pending",
+            ),
+            (vec![started(1), failed(1, soon), skipped_by_request()], "skipped"),
         ] {
             assert_eq!(run(&history).unwrap().state.name(), expect, "{history:?}");
         }
@@ -368,6 +504,37 @@ mod tests {
             (vec![checkpoint(1, 0)], "step_checkpoint"),
             (vec![started(1), skipped()], "step_skipped"),
             (vec![invalidated()], "step_invalidated"),
+            (vec![asked(1)], "approval_requested"),
+            (vec![started(1), asked(2)], "approval_requested"),
+            (vec![started(1), asked(1), asked(1)], "approval_requested"),
+            (vec![started(1), approved(1)], "approved"),
+            (vec![started(1), asked(1), approved(2)], "approved"),
+            (vec![started(1), asked(1), approved(1), rejected(1)], "rejected"),
+            (vec![started(1), asked(1), rejected(1), approved(1)], "approved"),
+            (vec![started(1), asked(1), succeeded(1)], "step_succeeded"),
+            (
+                vec![started(1), asked(1), rejected(1), succeeded(1)],
+                "step_succeeded",
+            ),
+            (
+                vec![started(1), asked(1), failed(1, None), approved(1)],
+                "approved",
+            ),
+            (vec![started(1), asked(1), approved(1), skipped()], "step_skipped"),
+            (
+                vec![started(1), asked(1), approved(1), invalidated()],
+                "step_invalidated",
+            ),
+            (vec![retry()], "retry_requested"),
+            (vec![started(1), retry()], "retry_requested"),
+            (vec![started(1), skipped_by_request()], "step_skipped"),
+            (vec![started(1), invalidated()], "step_invalidated"),
+            (
+                vec![started(1), succeeded(1), skipped_by_request()],
+                "step_skipped",
+            ),
+            (vec![started(1), failed(1, None), skipped()], "step_skipped"),
+            (vec![skipped_by_request(), skipped_by_request()], "step_skipped"),
         ] {
             assert_eq!(run(&history).unwrap_err(), refused, "{history:?}");
         }
@@ -395,5 +562,30 @@ mod tests {
         ])
         .unwrap();
         assert_eq!((record.attempts, record.failures), (2, 1));
+    }
+
+    #[test]
+    fn a_retry_that_was_asked_for_keeps_the_checkpoint_of_a_wait_and_counts_failures_anew_after_the_end() {
+        let soon = DateTime::from_timestamp(1_800_000_000, 0);
+        let waited = run(&[started(1), checkpoint(1, 42), failed(1, soon), retry()]).unwrap();
+        assert_eq!(waited.checkpoint, Some(Payload::Inline(42.into())));
+        assert_eq!(waited.failures, 1);
+        let ended = run(&[started(1), failed(1, None), retry(), invalidated()]).unwrap();
+        assert_eq!((ended.attempts, ended.failures), (1, 0));
+    }
+
+    #[test]
+    fn a_next_attempt_asks_anew() {
+        let soon = DateTime::from_timestamp(1_800_000_000, 0);
+        let record = run(&[started(1), asked(1), failed(1, soon), started(2)]).unwrap();
+        assert_eq!(record.approval, None);
+        let record = run(&[started(1), asked(1), rejected(1)]).unwrap();
+        let approval = record.approval.as_ref().unwrap();
+        assert!(record.awaits().is_none() && !approval.is_granted());
+        let decision = approval.decision.as_ref().unwrap();
+        assert_eq!(
+            (decision.by.as_str(), decision.note.as_deref()),
+            ("ann", Some("no"))
+        );
     }
 }

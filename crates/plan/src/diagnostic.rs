@@ -282,8 +282,8 @@ impl<'s> Sink<'s> {
     }
 }
 
-/// Returns "did you mean `x`?" where a known name is near, else "expected one of `a`, `b`".
-pub(crate) fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
+/// Returns "did you mean `x`?" where a known name is near, else "expected one of `a`, `b`"; none where none is known.
+pub fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
     // Comparing costs the product of both lengths, and a hostile name may be as long as the file.
     if found.len() <= 128 {
         let near = known

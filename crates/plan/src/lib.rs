@@ -27,7 +27,7 @@ pub mod system;
 pub mod workflow;
 mod yaml;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Problem, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Problem, Severity, suggest};
 pub use expand::{expand, faults_of};
 pub use plan::{Backoff, Catalog, Inputs, Plan, PlanStep, Retry, RunIf};
 pub use system::{Loaded, load_system};

@@ -334,6 +334,9 @@ fn first_error(evidence: &Evidence, step: &StepId) -> Option<String> {
         StepState::Skipped {
             why: SkipReason::Cancelled,
         } => Some(format!("{step} skipped: the run was cancelled")),
+        StepState::Skipped {
+            why: SkipReason::Requested { by, why },
+        } => Some(format!("{step} skipped: {by} asked for it: {why}")),
         _ => None,
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rekindle_model::event::{Measures, Outcome, SkipReason};
+use rekindle_model::approval::Approval;
+use rekindle_model::event::{Event, Measures, Outcome, SkipReason};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::StepId;
 use rekindle_model::step::{StepRecord, StepState};
@@ -19,7 +20,7 @@ pub struct StepRow {
     pub step: StepId,
     /// The action, where the plan is known.
     pub uses: Option<String>,
-    /// The state's name; `cut off` where nothing drives the run any more.
+    /// The state's name; `waiting` where a person is asked, `cut off` where nothing drives the run any more.
     pub state: &'static str,
     /// Attempts begun, those cut off included.
     pub attempts: u32,
@@ -40,7 +41,35 @@ pub struct StepRow {
     pub error: Option<Failure>,
     /// Why it did not run.
     pub skipped: Option<String>,
+    /// What it asks a person, or asked in its newest attempt, and what was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// Who asked for it to run again, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retries: Vec<Retry>,
 }
+
+impl StepRow {
+    /// Returns what the step waits to be told, where it does.
+    pub fn waits_for(&self) -> Option<&str> {
+        let asked = self.approval.as_ref().filter(|asked| asked.decision.is_none())?;
+        (self.state == WAITING).then_some(asked.prompt.as_str())
+    }
+}
+
+/// That somebody asked for a step to run again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Retry {
+    /// Who.
+    pub by: String,
+    /// Why, in their words.
+    pub why: Option<String>,
+    /// When.
+    pub at: Stamp,
+}
+
+/// The state of a step that waits for a person's decision, as people see it.
+const WAITING: &str = "waiting";
 
 /// Returns the steps in the plan's order, those that no event has named as pending; without a plan, those
 /// that an event has named, in the order of their first start.
@@ -91,6 +120,9 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         StepState::Skipped {
             why: SkipReason::Cancelled,
         } => Some("the run was cancelled".to_owned()),
+        StepState::Skipped {
+            why: SkipReason::Requested { by, why },
+        } => Some(format!("{by} asked for it: {why}")),
         _ => None,
     };
     StepRow {
@@ -98,6 +130,7 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         uses,
         state: match (&record.state, evidence.state.outcome) {
             (StepState::Running, Some(_)) => "cut off",
+            _ if record.awaits().is_some() => WAITING,
             (state, _) => state.name(),
         },
         attempts: record.attempts,
@@ -109,7 +142,21 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         measures,
         error,
         skipped,
+        approval: record.approval.clone(),
+        retries: retries(evidence, step),
     }
+}
+
+fn retries(evidence: &Evidence, asked: &StepId) -> Vec<Retry> {
+    let retries = evidence.records.iter().filter_map(|record| match &record.event {
+        Event::RetryRequested { step, by, why } if step == asked => Some(Retry {
+            by: by.clone(),
+            why: why.clone(),
+            at: record.time,
+        }),
+        _ => None,
+    });
+    retries.collect()
 }
 
 /// Returns an outcome as people see it.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use rekindle_model::event::Verdict as Found;
+use rekindle_model::event::{Event, Verdict as Found};
 use rekindle_plan::Plan;
 
 use crate::evidence::Evidence;
@@ -64,7 +64,17 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>) -> String {
         },
     );
     if let Some(by) = &state.cancel {
-        let _ = writeln!(text, "cancelled by {by}");
+        let _ = writeln!(text, "cancelled by {by}{}", cancelled_why(evidence));
+    }
+    if let Some(paused) = &state.paused {
+        let _ = writeln!(
+            text,
+            "paused by {}{} since {} (rekindle unpause {})",
+            paused.by,
+            said(paused.why.as_ref()),
+            paused.at.utc.format("%Y-%m-%d %H:%M:%S UTC"),
+            state.id,
+        );
     }
     let _ = writeln!(text, "\n{}", steps(evidence, plan));
     let cost = rework(evidence);
@@ -104,6 +114,27 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
     let mut text = table.trim_fmt();
     text.push('\n');
     for row in &rows {
+        for retry in &row.retries {
+            let _ = writeln!(
+                text,
+                "{}: {} asked for it to run again{}",
+                row.step,
+                retry.by,
+                said(retry.why.as_ref())
+            );
+        }
+        if let Some(prompt) = row.waits_for() {
+            let run = evidence.state.id;
+            let _ = writeln!(
+                text,
+                "{} is waiting for approval: {prompt} (rekindle approve {run} {})",
+                row.step, row.step
+            );
+        } else if let Some(decision) = row.approval.as_ref().and_then(|asked| asked.decision.as_ref()) {
+            let what = if decision.granted { "approved" } else { "rejected" };
+            let (by, note) = (&decision.by, said(decision.note.as_ref()));
+            let _ = writeln!(text, "{} was {what} by {by}{note}", row.step);
+        }
         if let Some(error) = &row.error {
             let _ = writeln!(text, "{} failed: {error} [{}]", row.step, error.code);
             if let Some(hint) = &error.hint {
@@ -168,6 +199,20 @@ pub fn interruptions(cost: &Rework) -> String {
         );
     }
     text
+}
+
+fn said(why: Option<&String>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
+}
+
+/// Returns why the run was cancelled, as whoever asked for it put it.
+fn cancelled_why(evidence: &Evidence) -> String {
+    let newest = evidence.records.iter().rev();
+    let mut asked = newest.filter_map(|record| match &record.event {
+        Event::CancelRequested { why, .. } => Some(said(why.as_ref())),
+        _ => None,
+    });
+    asked.next().unwrap_or_default()
 }
 
 fn cut_off(cut: &CutOff) -> String {

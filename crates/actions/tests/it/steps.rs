@@ -94,14 +94,18 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
         if name == "command" {
             with["run"] = json!(["true"]);
         }
+        if name == "approve" {
+            with["message"] = json!("go on?");
+        }
         let problems = registry.check(&name, &with);
         assert_eq!(problems.len(), 1, "{name}: {problems:?}");
         assert_eq!(problems[0].at, ["sneaky"], "{name}");
+        let required = if name == "approve" { "`message`" } else { "\"run\"" };
         assert!(
             registry
                 .check(&name, &Value::Null)
                 .iter()
-                .all(|problem| problem.message.contains("\"run\"")),
+                .all(|problem| problem.message.contains(required)),
             "{name}"
         );
     }

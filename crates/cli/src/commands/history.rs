@@ -69,10 +69,19 @@ fn line(record: &Record) -> String {
             format!("{step}: {}", serde_json::to_string(why).unwrap_or_default())
         }
         Event::StepInvalidated { step, why } => format!("{step}: {why}"),
-        Event::CancelRequested { by, why } => format!(
-            "by {by}{}",
-            why.as_ref().map(|w| format!(": {w}")).unwrap_or_default()
-        ),
+        Event::ApprovalRequested {
+            step,
+            attempt,
+            prompt,
+        } => format!("{step} attempt {attempt}: {prompt}"),
+        Event::Approved { step, by, note, .. } | Event::Rejected { step, by, note, .. } => {
+            format!("{step} {}", asked(by, note.as_ref()))
+        }
+        Event::RetryRequested { step, by, why } => format!("{step} {}", asked(by, why.as_ref())),
+        Event::PauseRequested { by, why }
+        | Event::RunUnpaused { by, why }
+        | Event::RunReopened { by, why }
+        | Event::CancelRequested { by, why } => asked(by, why.as_ref()),
         Event::RunFinished { outcome, .. } => rekindle_report::steps::outcome(*outcome).to_owned(),
     };
     let time = record.time.utc.format("%H:%M:%S%.3f");
@@ -82,4 +91,8 @@ fn line(record: &Record) -> String {
         record.epoch,
         record.event.name()
     )
+}
+
+fn asked(by: &str, why: Option<&String>) -> String {
+    format!("by {by}{}", why.map(|why| format!(": {why}")).unwrap_or_default())
 }

@@ -4,7 +4,8 @@
 //!  control ─┐                       ┌─ Append ──► journal ──► fold
 //!  tasks ───┼─► Input ─► machine ─► │  (durable before anything below)
 //!  timer ───┤                       ├─ StartStep, Reconcile, Recheck ──► a task each, with its slot
-//!  asked ───┘                       └─ CancelStep, ArmTimer, Finish, Interrupt
+//!  asked ───┤                       └─ CancelStep, ArmTimer, Finish, Interrupt
+//!  wishes ──┘
 //! ```
 //! When an append fails, nothing of the decision is performed: every task is dropped at once, and the error says
 //! whether another process has taken the run over or the journal is lost.
@@ -20,6 +21,7 @@ use rekindle_model::event::{Event, Record};
 use rekindle_model::id::StepId;
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
+use rekindle_model::time::Stamp;
 use rekindle_plan::Plan;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -33,6 +35,7 @@ use crate::engine::Shared;
 use crate::error::EngineError;
 use crate::machine::{Effect, Input, Machine};
 use crate::payload;
+use crate::request::Wish;
 use work::{Job, Report, Task};
 
 /// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
@@ -49,6 +52,7 @@ pub(crate) async fn drive(
     plan: Arc<Plan>,
     ambient: Value,
     control: &Control,
+    wishes: mpsc::Receiver<Wish>,
 ) -> Result<Ended, EngineError> {
     let state = RunState::from_records(records)?;
     if state.outcome.is_some() {
@@ -76,7 +80,7 @@ pub(crate) async fn drive(
         alarm: None,
         ended: None,
     };
-    let ended = driver.run(asked, control).await;
+    let ended = driver.run(asked, wishes, control).await;
     if ended.is_err() {
         driver.drop_everything().await;
     }
@@ -134,17 +138,13 @@ impl Driver {
     async fn run(
         &mut self,
         mut asked: mpsc::Receiver<Asked>,
+        mut wishes: mpsc::Receiver<Wish>,
         control: &Control,
     ) -> Result<Ended, EngineError> {
-        // What was asked for before it begins holds from the beginning.
-        let (mut stopped, mut cancelled) = (control.stop.is_cancelled(), control.cancel.is_cancelled());
-        if cancelled {
-            self.decide(self.cancel(), Vec::new()).await?;
-        } else if stopped {
-            self.decide(Input::Stop, Vec::new()).await?;
-        } else {
-            self.decide(Input::Begin, Vec::new()).await?;
-        }
+        // A stop that was asked for before it begins holds from the beginning.
+        let mut stopped = control.stop.is_cancelled();
+        let first = if stopped { Input::Stop } else { Input::Begin };
+        self.decide(first, Vec::new()).await?;
         loop {
             if let Some(ended) = self.ended.take() {
                 return Ok(ended);
@@ -153,14 +153,11 @@ impl Driver {
             let slots = Arc::clone(&self.shared.slots);
             tokio::select! {
                 biased;
-                () = control.cancel.cancelled(), if !cancelled => {
-                    cancelled = true;
-                    self.decide(self.cancel(), Vec::new()).await?;
-                }
                 () = control.stop.cancelled(), if !stopped => {
                     stopped = true;
                     self.decide(Input::Stop, Vec::new()).await?;
                 }
+                Some(wish) = wishes.recv() => self.wish(wish).await?,
                 Some(asked) = asked.recv() => self.checkpoint(asked).await?,
                 Some(done) = self.tasks.join_next_with_id() => self.done(done).await?,
                 Ok(slot) = slots.acquire_owned(), if self.machine.starved() => {
@@ -173,20 +170,30 @@ impl Driver {
         }
     }
 
-    fn cancel(&self) -> Input {
-        let worker = &self.shared.worker;
-        Input::Cancel {
-            by: format!("process {} on {}", worker.pid, worker.host),
-        }
-    }
-
     /// Lets the machine decide, journals the decision and performs it. `slots` are those that have just become free.
     /// Returns whether anything was journaled.
-    async fn decide(
-        &mut self,
-        input: Input,
-        mut slots: Vec<OwnedSemaphorePermit>,
-    ) -> Result<bool, EngineError> {
+    async fn decide(&mut self, input: Input, slots: Vec<OwnedSemaphorePermit>) -> Result<bool, EngineError> {
+        let slots = self.slots(slots);
+        let now = self.shared.clock.now();
+        let effects = self.machine.decide(input, &now, slots.len());
+        self.follow(effects, now, slots).await
+    }
+
+    /// Decides about what a person asks, and tells them once it is durable.
+    async fn wish(&mut self, wish: Wish) -> Result<(), EngineError> {
+        let slots = self.slots(Vec::new());
+        let now = self.shared.clock.now();
+        let decided = match self.machine.request(&wish.request, &now, slots.len()) {
+            Ok(effects) => self.follow(effects, now, slots).await.map(|_| Ok(()))?,
+            Err(refusal) => Err(refusal),
+        };
+        // Whoever asked may have stopped waiting.
+        let _ = wish.done.send(decided);
+        Ok(())
+    }
+
+    /// Returns these slots and as many more as there are and as could be used.
+    fn slots(&self, mut slots: Vec<OwnedSemaphorePermit>) -> Vec<OwnedSemaphorePermit> {
         let wanted = self.max_parallel.saturating_sub(self.at_work.len());
         while slots.len() < wanted {
             let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() else {
@@ -194,8 +201,15 @@ impl Driver {
             };
             slots.push(slot);
         }
-        let now = self.shared.clock.now();
-        let effects = self.machine.decide(input, &now, slots.len());
+        slots
+    }
+
+    async fn follow(
+        &mut self,
+        effects: Vec<Effect>,
+        now: Stamp,
+        mut slots: Vec<OwnedSemaphorePermit>,
+    ) -> Result<bool, EngineError> {
         self.alarm = None;
         let mut journaled = false;
         for effect in effects {
@@ -209,11 +223,7 @@ impl Driver {
         Ok(journaled)
     }
 
-    async fn append(
-        &mut self,
-        events: Vec<Event>,
-        now: rekindle_model::time::Stamp,
-    ) -> Result<(), EngineError> {
+    async fn append(&mut self, events: Vec<Event>, now: Stamp) -> Result<(), EngineError> {
         let state = self.machine.state();
         let append = Append {
             run: state.id,
@@ -288,7 +298,7 @@ impl Driver {
             Effect::ArmTimer { after, .. } => self.alarm = Some(Instant::now() + after.min(LONGEST_SLEEP)),
             Effect::Finish => self.ended = Some(Ended::Finished(self.machine.state().clone())),
             Effect::Interrupt => self.ended = Some(Ended::Interrupted(self.machine.state().clone())),
-            // `decide` takes the append out before it performs the rest.
+            // `follow` takes the append out before it performs the rest.
             Effect::Append(_) => {}
         }
     }

@@ -32,8 +32,6 @@ pub(crate) enum Input {
     Wake,
     /// The run is to end gracefully, to be resumed.
     Stop,
-    /// The run is to be cancelled.
-    Cancel { by: String },
 }
 
 /// How an attempt ended.

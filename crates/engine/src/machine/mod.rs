@@ -14,6 +14,7 @@
 //! | `judge` | whether a step runs, waits or is skipped, by its needs and `run_if` |
 //! | `settle` | what starts now, what is skipped, whether the run is over |
 //! | `respond` | what follows from an attempt's end, a reconciliation, a recheck, a stop |
+//! | `request` | what follows from what a person asks, and from a decision on an approval |
 //! | `retry` | whether and when a failed attempt is followed by another |
 //! | `scope` | what expressions see |
 //! | `outcome` | how the run ended, and its figures |
@@ -21,6 +22,7 @@
 mod input;
 mod judge;
 mod outcome;
+mod request;
 mod respond;
 mod retry;
 mod scope;
@@ -42,6 +44,7 @@ use serde_json::Value;
 
 use crate::context::StepView;
 use crate::error::EngineError;
+use crate::request::{Refusal, Request};
 
 pub(crate) use input::{Effect, Ending, Found, Input};
 use scope::Scope;
@@ -64,6 +67,8 @@ pub(crate) struct Machine {
     /// When each step that waits for its next attempt failed last: where its wait began.
     failed_at: HashMap<usize, Stamp>,
     phase: Phase,
+    /// Whether nothing may start until a person lets it.
+    paused: bool,
     /// What this process works on.
     held: BTreeMap<usize, Held>,
     /// Steps whose artefacts are to be rechecked before anything starts.
@@ -125,6 +130,18 @@ struct Draft {
     effects: Vec<Effect>,
 }
 
+impl Draft {
+    fn at(now: &Stamp, room: usize) -> Self {
+        Self {
+            now: *now,
+            room,
+            touched: BTreeMap::new(),
+            events: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+}
+
 impl Machine {
     /// Returns the machine of a run with this history. `values` are the outputs of its succeeded steps.
     ///
@@ -182,6 +199,7 @@ impl Machine {
                 failed_at.insert(places[step], record.time);
             }
         }
+        let paused = state.paused.is_some();
         Ok(Self {
             plan,
             places,
@@ -193,6 +211,7 @@ impl Machine {
             views: Arc::new(views),
             failed_at,
             phase: Phase::Going,
+            paused,
             held: BTreeMap::new(),
             to_recheck: BTreeSet::new(),
             reconcile_later: HashMap::new(),
@@ -205,15 +224,41 @@ impl Machine {
     ///
     /// What is to be appended must be journaled at `now` and folded before the next input.
     pub(crate) fn decide(&mut self, input: Input, now: &Stamp, room: usize) -> Vec<Effect> {
-        let mut draft = Draft {
-            now: *now,
-            room,
-            touched: BTreeMap::new(),
-            events: Vec::new(),
-            effects: Vec::new(),
-        };
+        let mut draft = Draft::at(now, room);
         self.respond(&mut draft, input);
+        self.follow(draft)
+    }
+
+    /// Returns what follows from a person's request, as [`Machine::decide`] does for other input.
+    ///
+    /// # Errors
+    /// Why nothing follows; the machine is as it was.
+    pub(crate) fn request(
+        &mut self,
+        request: &Request,
+        now: &Stamp,
+        room: usize,
+    ) -> Result<Vec<Effect>, Refusal> {
+        let mut draft = Draft::at(now, room);
+        self.grant(&mut draft, request)?;
+        Ok(self.follow(draft))
+    }
+
+    /// Returns what is to be journaled for a request while nobody drives the run. What else follows from it is
+    /// decided when it is driven again, so the machine is of no more use afterwards.
+    ///
+    /// # Errors
+    /// Why nothing follows.
+    pub(crate) fn request_undriven(mut self, request: &Request, now: &Stamp) -> Result<Vec<Event>, Refusal> {
+        let mut draft = Draft::at(now, 0);
+        self.grant(&mut draft, request)?;
+        Ok(draft.events)
+    }
+
+    fn follow(&mut self, mut draft: Draft) -> Vec<Effect> {
+        self.honour(&mut draft);
         self.expire(&mut draft);
+        self.expire_questions(&mut draft);
         self.settle(&mut draft);
         let mut effects = Vec::with_capacity(draft.effects.len() + 1);
         if !draft.events.is_empty() {
@@ -278,8 +323,10 @@ impl Machine {
             Event::StepSucceeded { .. } => self.scope.add(&self.plan.steps[place], &value),
             Event::StepInvalidated { .. } => {
                 self.scope.remove(&self.plan.steps[place]);
+                self.reconcile_later.remove(&place);
                 Arc::make_mut(&mut self.views).remove(id);
             }
+            Event::StepSkipped { .. } => drop(self.reconcile_later.remove(&place)),
             _ => {}
         }
         if record.state.is_final() {

@@ -30,10 +30,26 @@ impl Machine {
             .map(|place| &self.record(draft, place).state)
             .collect();
         let came = |place: usize| matches!(states[place], StepState::Succeeded { .. });
-        match states
-            .iter()
-            .any(|state| matches!(state, StepState::Failed { .. }))
-        {
+        // What a cancellation left undone stays undone when the run is opened again for something else.
+        let fell = |state: &StepState| {
+            matches!(
+                state,
+                StepState::Failed { .. }
+                    | StepState::Skipped {
+                        why: SkipReason::Cancelled
+                    }
+            )
+        };
+        let left_out = |state: &StepState| {
+            matches!(
+                state,
+                StepState::Skipped {
+                    why: SkipReason::Requested { .. }
+                }
+            )
+        };
+        match states.iter().any(|state| fell(state)) {
+            false if states.iter().any(|state| left_out(state)) => Outcome::Partial,
             false => Outcome::Succeeded,
             true if self.ends_of_loops().any(came) || self.whole_component(&states) => Outcome::Partial,
             true => Outcome::Failed,

@@ -59,15 +59,6 @@ impl Machine {
             Input::Wake => {}
             Input::Stop if self.phase == Phase::Going => self.turn(draft, Phase::Stopping, StopWhy::Stop),
             Input::Stop => {}
-            Input::Cancel { by } => {
-                if self.state.cancel.is_none() {
-                    draft.events.push(Event::CancelRequested {
-                        by: payload::fit_sentence(&by),
-                        why: None,
-                    });
-                }
-                self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
-            }
         }
     }
 
@@ -132,7 +123,7 @@ impl Machine {
     }
 
     /// Journals that an attempt failed, and when the next is due, where there is one.
-    fn fail(&mut self, draft: &mut Draft, place: usize, error: Failure) {
+    pub(super) fn fail(&mut self, draft: &mut Draft, place: usize, error: Failure) {
         let record = self.record(draft, place);
         let (attempt, failures) = (record.attempts, record.failures + 1);
         let step = self.step(place);
@@ -241,41 +232,29 @@ impl Machine {
             },
             Value::Null,
         );
-        if self.phase == Phase::Going && draft.room > 0 {
+        if self.may_start() && draft.room > 0 {
             self.start(draft, place);
         }
     }
 
-    /// Makes a step and everything final that came after it pending again.
+    /// Makes a step and everything that came after it pending again, except for what was cut off: that is looked at
+    /// once all it needs is there again.
     fn invalidate(&mut self, draft: &mut Draft, place: usize, why: &str) {
         if !matches!(self.record(draft, place).state, StepState::Succeeded { .. }) {
             return;
         }
         let gone = self.step(place).id.clone();
-        let mut reached = vec![false; self.plan.steps.len()];
-        reached[place] = true;
-        for at in place..self.plan.steps.len() {
-            if !reached[at] {
-                continue;
+        let reached = self.reached_from(&[place]);
+        for at in (0..reached.len()).filter(|&at| reached[at]) {
+            match at == place {
+                true => self.withdraw(draft, at, why),
+                false => self.withdraw(draft, at, &format!("{gone}, which it rests on, is gone: {why}")),
             }
-            // A plan lists each step after its needs, so one pass reaches every dependent.
-            self.dependents[at]
-                .iter()
-                .for_each(|&dependent| reached[dependent] = true);
-            if !self.record(draft, at).state.is_final() {
-                continue;
-            }
-            let step = self.step(at).id.clone();
-            let why = match at == place {
-                true => payload::fit_sentence(why),
-                false => payload::fit_sentence(&format!("{gone}, which it rests on, is gone: {why}")),
-            };
-            self.push(draft, at, Event::StepInvalidated { step, why }, Value::Null);
         }
     }
 
     /// Turns the run towards its end and tells everything at work to end.
-    fn turn(&mut self, draft: &mut Draft, phase: Phase, why: StopWhy) {
+    pub(super) fn turn(&mut self, draft: &mut Draft, phase: Phase, why: StopWhy) {
         self.phase = phase;
         self.to_recheck.clear();
         for (&place, held) in &mut self.held {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::judge::Judgement;
 use super::{Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
+use crate::approve;
 use crate::payload;
 
 impl Machine {
@@ -120,9 +121,14 @@ impl Machine {
         }
     }
 
+    /// Returns whether anything may begin.
+    pub(super) fn may_start(&self) -> bool {
+        self.phase == Phase::Going && !self.paused
+    }
+
     /// Returns a step's parameters with their expressions replaced, or the failure that this is; a condition that
     /// cannot be told is one too.
-    fn render(&mut self, place: usize) -> Result<Value, Failure> {
+    pub(super) fn render(&mut self, place: usize) -> Result<Value, Failure> {
         let step = &self.plan.steps[place];
         let scope = self.scope.of(step);
         let checked = match &step.run_if {
@@ -171,7 +177,7 @@ impl Machine {
     }
 
     fn take_rechecks(&mut self, draft: &mut Draft) {
-        while self.phase == Phase::Going && self.has_capacity(draft) {
+        while self.may_start() && self.has_capacity(draft) {
             let Some(place) = self.to_recheck.pop_first() else {
                 return;
             };
@@ -231,6 +237,9 @@ impl Machine {
     fn skip_one(&mut self, draft: &mut Draft, place: usize, why: SkipReason) {
         let step = self.step(place).id.clone();
         if self.record(draft, place).state == StepState::Running {
+            if why != SkipReason::Cancelled && self.record(draft, place).awaits().is_some() {
+                return self.push(draft, place, Event::StepSkipped { step, why }, Value::Null);
+            }
             // An attempt was cut off, and nobody will look what became of it.
             if why == SkipReason::Cancelled {
                 return self.fail_for_good(draft, place, cancelled(None));
@@ -250,12 +259,21 @@ impl Machine {
 
     /// Takes up the most urgent steps that are ready. Returns whether one of them failed as it started.
     fn take_steps(&mut self, draft: &mut Draft) -> bool {
-        if self.phase != Phase::Going {
+        if !self.may_start() {
             return false;
         }
-        let mut ready: Vec<usize> = (0..self.plan.steps.len())
+        let ready: Vec<usize> = (0..self.plan.steps.len())
             .filter(|&place| self.ready(draft, place))
             .collect();
+        let (questions, mut ready): (Vec<usize>, Vec<usize>) = ready
+            .into_iter()
+            .partition(|&place| approve::asks(self.step(place)));
+        // A question takes no room: it is a person who works on it.
+        for place in questions {
+            if !self.ask(draft, place) {
+                return true;
+            }
+        }
         ready.sort_by_key(|&place| (self.step(place).priority, place));
         for place in ready {
             if !self.has_capacity(draft) {
@@ -278,6 +296,10 @@ impl Machine {
     }
 
     fn ready(&mut self, draft: &Draft, place: usize) -> bool {
+        let record = self.record(draft, place);
+        if record.state == StepState::Running && record.approval.is_some() {
+            return false;
+        }
         if self.held.contains_key(&place) || self.waits(draft, place).is_some_and(|wait| !wait.is_zero()) {
             return false;
         }
@@ -326,9 +348,10 @@ impl Machine {
         if !self.held.is_empty() {
             return;
         }
-        if (0..self.plan.steps.len()).all(|place| self.record(draft, place).state.is_final())
-            && !self.rechecking()
-        {
+        let ended = (0..self.plan.steps.len()).all(|place| self.record(draft, place).state.is_final());
+        // A paused run does not even end, so that whoever paused it finds it open.
+        let may_end = !self.paused || self.phase == Phase::Cancelling;
+        if ended && may_end && !self.rechecking() {
             let finished = self.finished(draft);
             draft.events.push(finished);
             draft.effects.push(Effect::Finish);
@@ -350,12 +373,16 @@ impl Machine {
                     .saturating_sub(draft.now.since(&held.since).duration);
                 Some((remaining, place))
             });
-        let waiting = (0..self.plan.steps.len())
-            .filter(|place| self.phase == Phase::Going && !self.held.contains_key(place))
+        let in_backoff = (0..self.plan.steps.len())
+            .filter(|place| self.may_start() && !self.held.contains_key(place))
             .filter_map(|place| self.waits(draft, place).map(|wait| (wait, place)));
+        let undecided = self
+            .waiting(draft)
+            .filter_map(|place| Some((self.time_to_decide(draft, place)?, place)));
         // What is due and did not start waits for room, not for time.
         let next = timeouts
-            .chain(waiting)
+            .chain(in_backoff)
+            .chain(undecided)
             .filter(|(remaining, _)| !remaining.is_zero())
             .min();
         if let Some((after, place)) = next {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rekindle_engine::{
-    Action, Control, Ended, Engine, EngineError, NewRun, Output, Reconciled, Registry, StepContext,
+    APPROVE, Action, Ask, Control, Ended, Engine, EngineError, NewRun, Output, Reconciled, Registry, Request,
+    StepContext,
 };
 use rekindle_journal::{Append, Journal, JournalError, MemoryJournal, RunFilter, RunSummary};
 use rekindle_model::event::{Event, Record, Worker};
@@ -45,6 +46,15 @@ pub(crate) fn step(id: &str, needs: &[&str]) -> PlanStep {
         timeout: None,
         priority: 100,
         id,
+    }
+}
+
+/// Returns a step that asks a person.
+pub(crate) fn question(id: &str, needs: &[&str]) -> PlanStep {
+    PlanStep {
+        uses: APPROVE.to_owned(),
+        with: json!({ "message": "sure?" }),
+        ..step(id, needs)
     }
 }
 
@@ -257,6 +267,16 @@ impl Bench {
         engine
             .drive(run, Arc::clone(&self.plan), json!({}), control)
             .await
+    }
+
+    /// Ann asks something of a run.
+    pub(crate) async fn ask(&self, engine: &Engine, run: RunId, ask: Ask) -> Result<(), EngineError> {
+        let request = Request {
+            by: "ann".to_owned(),
+            note: Some("known".to_owned()),
+            ask,
+        };
+        engine.request(run, Arc::clone(&self.plan), request).await
     }
 
     /// Creates a run and drives it to its end.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rekindle_engine::{Control, Ended, EngineError, INTERRUPTED, Reconciled};
+use rekindle_engine::{Ask, Control, Ended, EngineError, INTERRUPTED, Reconciled};
 use rekindle_journal::JournalError;
 use rekindle_model::event::Outcome;
 use rekindle_model::failure::{Failure, code};
@@ -121,14 +121,14 @@ async fn a_cancelled_run_is_over_and_says_what_it_did_to_each_step() {
     let control = Control::default();
     let cancel = async {
         tokio::time::sleep(SECOND).await;
-        control.cancel.cancel();
+        bench.ask(&engine, run, Ask::Cancel).await.unwrap();
     };
     let (ended, ()) = tokio::join!(bench.drive(&engine, run, &control), cancel);
     let state = finished(ended);
     assert_eq!(state.outcome, Some(Outcome::Cancelled));
     assert_eq!(failure_of(&state, "a").code, code::CANCELLED);
     assert_eq!(state_of(&state, "b"), "skipped");
-    assert_eq!(state.cancel.as_deref(), Some("process 1 on here"));
+    assert_eq!(state.cancel.as_deref(), Some("ann"));
     assert!(matches!(
         engine.adopt(run, "x").await,
         Err(EngineError::Over { .. })

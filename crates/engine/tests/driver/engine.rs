@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rekindle_engine::{Action, Control, EngineError, NewRun, Progress, Unit};
+use rekindle_engine::{APPROVE, Action, Control, EngineError, NewRun, Progress, Unit};
 use rekindle_model::id::StepId;
 use rekindle_plan::{Catalog, Inputs};
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ async fn a_registry_can_be_decorated_without_the_product_knowing() {
     });
     assert_eq!(
         (seen, bench.registry.names()),
-        (vec!["a".to_owned()], vec!["a".to_owned()])
+        (vec!["a".to_owned()], vec!["a".to_owned(), APPROVE.to_owned()])
     );
     let state = bench.finish().await;
     let rekindle_model::step::StepState::Succeeded { output, .. } = crate::bench::record(&state, "a").state

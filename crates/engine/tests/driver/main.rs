@@ -12,4 +12,5 @@ mod early;
 mod engine;
 mod failures;
 mod order;
+mod requests;
 mod values;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::{by_run, expect, fill, len, open, read_all, segments};
-use rekindle_journal::contract::{append_to, created, finished, stamp};
+use rekindle_journal::contract::{append_to, created, finished, reopened, stamp};
 use rekindle_journal::{Journal, JournalError, OpenError, OpenOptions, RunFilter, SledJournal};
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
@@ -55,6 +55,33 @@ async fn an_unfinished_snapshot_costs_a_rebuild() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_folder_costs_a_replay() {
     hurt("deleted", |sled| fs::remove_dir_all(sled).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reopened_run_is_listed_so_also_when_the_list_is_made_again_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (open_again, over_again) = (RunId::new(&stamp(0)), RunId::new(&stamp(1)));
+    let (journal, _) = open(dir.path()).await;
+    for run in [open_again, over_again] {
+        for (seq, event) in (0..).zip([created("a"), finished(Outcome::Failed), reopened()]) {
+            journal.append(append_to(run, seq, 1, vec![event])).await.unwrap();
+        }
+    }
+    let ended = vec![finished(Outcome::Succeeded)];
+    journal.append(append_to(over_again, 3, 1, ended)).await.unwrap();
+    journal.close().await;
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    let (journal, report) = open(dir.path()).await;
+    assert!(report.replayed > 0, "the list was made again");
+    let listed = journal.runs(&RunFilter::default()).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|run| (run.run, run.outcome)).collect();
+    assert_eq!(
+        listed,
+        [(over_again, Some(Outcome::Succeeded)), (open_again, None)]
+    );
+    // What is open again takes what a run that is under way takes.
+    let ended = vec![finished(Outcome::Succeeded)];
+    journal.append(append_to(open_again, 3, 1, ended)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

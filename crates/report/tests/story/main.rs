@@ -125,6 +125,31 @@ fn show_tells_each_failure_once_and_what_was_skipped_for_it() {
 }
 
 #[test]
+fn show_tells_who_waits_for_whom_and_who_asked_for_what() {
+    let evidence = decided_by_people();
+    let text = text::run(&evidence, None);
+    let run = evidence.state.id;
+    for line in [
+        format!("paused by ann: lunch since 2027-01-15 08:00:03 UTC (rekindle unpause {run})"),
+        format!("confirm is waiting for approval: overwrite orders? (rekindle approve {run} confirm)"),
+        "locate: ann asked for it to run again: the tier is back".to_owned(),
+        "announce was rejected by bob: not today".to_owned(),
+        "skipped because bob asked for it: it is known to be slow: validate[orders]".to_owned(),
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line:?} is missing in\n{text}"
+        );
+    }
+    let rows = steps::timeline(&evidence, None);
+    let confirm = rows.iter().find(|row| row.step.as_str() == "confirm").unwrap();
+    assert_eq!(
+        (confirm.state, confirm.waits_for()),
+        ("waiting", Some("overwrite orders?"))
+    );
+}
+
+#[test]
 fn the_four_answers_name_the_run_that_proves_them() {
     let plan_of = |yaml, components: &[&str]| plan(yaml, components);
     let system = system();

@@ -343,3 +343,68 @@ pub(crate) fn backed_up() -> Evidence {
     pen.finish(Outcome::Partial);
     pen.evidence()
 }
+
+/// A recovery of one component in which people have a say: one asked for the search to be done again, one left the
+/// validation out, one rejected a first question and a second one waits; the run is paused.
+pub(crate) fn decided_by_people() -> Evidence {
+    let step = |name: &str| StepId::from(name);
+    let (ann, bob) = (|| "ann".to_owned(), || "bob".to_owned());
+    let mut pen = Pen::new("recover", &["orders"], Some(1_799_999_990));
+    let started = |name: &str, attempt| Event::StepStarted {
+        step: step(name),
+        attempt,
+    };
+    let asked = |name: &str, prompt: &str| Event::ApprovalRequested {
+        step: step(name),
+        attempt: 1,
+        prompt: prompt.to_owned(),
+    };
+    let failed = |name: &str, error| Event::StepFailed {
+        step: step(name),
+        attempt: 1,
+        error,
+        retry_at: None,
+        measures: Measures::new(),
+    };
+    let down = Failure::transient("tier_unavailable", "tier far does not answer");
+    let no = Failure::permanent("rejected", "bob rejected it: not today");
+    for event in [
+        started("locate", 1),
+        failed("locate", down),
+        Event::RetryRequested {
+            step: step("locate"),
+            by: ann(),
+            why: Some("the tier is back".to_owned()),
+        },
+        Event::StepInvalidated {
+            step: step("locate"),
+            why: "ann asked for it to run again: the tier is back".to_owned(),
+        },
+        started("locate", 2),
+        started("announce", 1),
+        asked("announce", "tell the customers?"),
+        Event::Rejected {
+            step: step("announce"),
+            attempt: 1,
+            by: bob(),
+            note: Some("not today".to_owned()),
+        },
+        failed("announce", no),
+        started("confirm", 1),
+        asked("confirm", "overwrite orders?"),
+        Event::StepSkipped {
+            step: step("validate[orders]"),
+            why: SkipReason::Requested {
+                by: bob(),
+                why: "it is known to be slow".to_owned(),
+            },
+        },
+        Event::PauseRequested {
+            by: ann(),
+            why: Some("lunch".to_owned()),
+        },
+    ] {
+        pen.write(250, event);
+    }
+    Evidence::new(pen.records, BTreeMap::new()).unwrap()
+}

@@ -2,8 +2,9 @@
 //!
 //! The world outside the machine is simulated: tasks that are at work, which end in any order. A crash drops the
 //! machine either before an append, so that the decision is lost, or after it and before anything is performed, or
-//! while tasks are at work; a graceful stop interrupts them. What a test case chooses is read from a tape of bytes,
-//! which runs out: from there on nothing is disturbed any more.
+//! while tasks are at work; a graceful stop interrupts them. People ask for this and that, also while nobody drives
+//! the run. What a test case chooses is read from a tape of bytes, which runs out: from there on nothing is disturbed
+//! any more, a paused run is let go on, and what waits for approval is approved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,17 @@ struct CaseStep {
     /// How many attempts fail before one succeeds.
     failures: u32,
     retryable: bool,
+    /// Whether it asks a person instead.
+    question: bool,
+}
+
+/// What people ask while a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum People {
+    /// What does not change what the run comes to.
+    Helpful,
+    /// Anything.
+    Anyhow,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -43,15 +55,17 @@ fn cases() -> impl Strategy<Value = Case> {
         1..4_u32,
         prop_oneof![3 => Just(0), 1 => 1..4_u32],
         prop::bool::weighted(0.8),
+        prop::bool::weighted(0.2),
     );
     let step = step.prop_map(
-        |(needs, run_if, priority, max_attempts, failures, retryable)| CaseStep {
+        |(needs, run_if, priority, max_attempts, failures, retryable, question)| CaseStep {
             needs,
             run_if,
             priority,
             max_attempts,
             failures,
             retryable,
+            question,
         },
     );
     let steps = prop::collection::vec(step, 1..9);
@@ -74,7 +88,10 @@ impl Case {
                 run_if: case.run_if.clone(),
                 priority: case.priority,
                 retry: retry(case.max_attempts),
-                ..step(&name(place), &needs)
+                ..match case.question {
+                    true => question(&name(place), &needs),
+                    false => step(&name(place), &needs),
+                }
             }
         });
         plan(self.max_parallel, steps.collect())
@@ -101,6 +118,7 @@ enum Task {
 
 struct World<'c> {
     case: &'c Case,
+    people: People,
     tape: std::slice::Iter<'c, u8>,
     run: Run,
     at_work: Vec<(StepId, u32, Task)>,
@@ -110,10 +128,11 @@ struct World<'c> {
 }
 
 impl<'c> World<'c> {
-    fn new(case: &'c Case, tape: &'c [u8]) -> Self {
+    fn new(case: &'c Case, tape: &'c [u8], people: People) -> Self {
         let run = Run::new(case.plan());
         Self {
             case,
+            people,
             tape: tape.iter(),
             run,
             at_work: Vec::new(),
@@ -144,13 +163,17 @@ impl<'c> World<'c> {
                 self.crash();
             } else if self.chance(24) {
                 self.stop();
+            } else if self.chance(6) {
+                let ask = self.any_ask();
+                self.ask(ask);
             } else if self.at_work.is_empty() || (self.timer.is_some() && self.chance(4)) {
-                let wait = self
-                    .timer
-                    .take()
-                    .expect("nothing at work, no timer, and not over");
-                self.run.pass(wait);
-                self.feed(Input::Wake);
+                match self.timer.take() {
+                    Some(wait) => {
+                        self.run.pass(wait);
+                        self.feed(Input::Wake);
+                    }
+                    None => self.help(),
+                }
             } else {
                 self.end_one();
             }
@@ -164,6 +187,55 @@ impl<'c> World<'c> {
             return self.crash();
         }
         let effects = self.run.feed(input);
+        self.perform(effects);
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        if self.chance(20) {
+            return self.crash();
+        }
+        let before = self.run.machine.state().clone();
+        match self.run.try_ask(ask) {
+            Ok(effects) => self.perform(effects),
+            Err(_) => assert_eq!(*self.run.machine.state(), before, "a refusal changes nothing"),
+        }
+    }
+
+    fn any_ask(&mut self) -> Ask {
+        let steps = self.case.steps.len();
+        let step = StepId::from(format!("s{}", self.choose(steps)).as_str());
+        let kinds = match self.people {
+            People::Helpful => 4,
+            People::Anyhow => 7,
+        };
+        let asks = |step: &&StepId| self.run.machine.state().step(step).awaits().is_some();
+        let waiting = self.run.plan.steps.iter().map(|step| &step.id).find(asks);
+        // Mostly a question is decided that was put.
+        let decided = waiting.cloned().unwrap_or_else(|| step.clone());
+        match self.choose(kinds) {
+            0 => Ask::Pause,
+            1 => Ask::Unpause,
+            2 => Ask::Approve { step: decided },
+            3 => Ask::Retry { step },
+            4 => Ask::Skip { step },
+            5 => Ask::Reject { step: decided },
+            _ => Ask::Cancel,
+        }
+    }
+
+    /// Does what the run waits for, since nothing else goes on.
+    fn help(&mut self) {
+        let state = self.run.machine.state();
+        let waits = state.steps.iter().find(|(_, record)| record.awaits().is_some());
+        let ask = match (&state.paused, waits) {
+            (Some(_), _) => Ask::Unpause,
+            (None, Some((step, _))) => Ask::Approve { step: step.clone() },
+            (None, None) => panic!("nothing at work, no timer, nothing asked, and not over: {state:#?}"),
+        };
+        self.ask(ask);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
         if self.chance(20) && !effects.contains(&Effect::Finish) {
             return self.crash();
         }
@@ -192,6 +264,11 @@ impl<'c> World<'c> {
         self.crashes += 1;
         self.at_work.clear();
         self.timer = None;
+        if self.chance(4) {
+            // Refused or not, it is as durable as anything.
+            let ask = self.any_ask();
+            let _ = self.run.ask_undriven(ask);
+        }
         self.run.crash();
         self.feed(Input::Begin);
     }
@@ -212,6 +289,11 @@ impl<'c> World<'c> {
                 },
                 Task::Recheck => Input::Rechecked { step, gone: None },
             });
+        }
+        if effects.contains(&Effect::Finish) {
+            // It was being cancelled, or its last step was approved while others were rechecked.
+            self.over = true;
+            return;
         }
         assert!(effects.contains(&Effect::Interrupt), "{effects:?}");
         self.crash();
@@ -280,14 +362,22 @@ fn check_history(run: &Run) {
                         state,
                         StepState::Failed { .. }
                             | StepState::Skipped {
-                                why: SkipReason::Needs { .. }
+                                why: SkipReason::Needs { .. } | SkipReason::Cancelled
                             }
                     )
                 };
+                let satisfied = |state: &StepState| {
+                    matches!(
+                        state,
+                        StepState::Succeeded { .. }
+                            | StepState::Skipped {
+                                why: SkipReason::Requested { .. }
+                            }
+                    )
+                };
+                assert!(state.paused.is_none(), "{step} started while the run was paused");
                 let holds = match planned.run_if {
-                    RunIf::Success => needs
-                        .iter()
-                        .all(|state| matches!(state, StepState::Succeeded { .. })),
+                    RunIf::Success => needs.iter().all(satisfied),
                     RunIf::Failure => needs.iter().any(fell),
                     RunIf::Always | RunIf::Expr(_) => true,
                 };
@@ -316,11 +406,14 @@ fn check_history(run: &Run) {
 /// Returns what a run came to: every step's state without its journey, and the outcome.
 fn result(run: &Run) -> (BTreeMap<StepId, StepState>, Option<Outcome>) {
     let state = run.machine.state();
-    let steps = run
-        .plan
-        .steps
-        .iter()
-        .map(|step| (step.id.clone(), state.step(&step.id).state));
+    let steps = run.plan.steps.iter().map(|step| {
+        let mut state = state.step(&step.id).state;
+        if let (StepState::Succeeded { output, .. }, true) = (&mut state, crate::approve::asks(step)) {
+            // It says when it was approved.
+            *output = Payload::NONE;
+        }
+        (step.id.clone(), state)
+    });
     (steps.collect(), state.outcome)
 }
 
@@ -329,11 +422,16 @@ proptest! {
 
     #[test]
     fn a_disturbed_run_ends_as_an_undisturbed_one(case in cases()) {
-        let undisturbed = World::new(&case, &[]).live();
+        let undisturbed = World::new(&case, &[], People::Helpful).live();
         check_history(&undisturbed);
-        let disturbed = World::new(&case, &case.tape).live();
+        let disturbed = World::new(&case, &case.tape, People::Helpful).live();
         check_history(&disturbed);
         prop_assert_eq!(result(&disturbed), result(&undisturbed));
+    }
+
+    #[test]
+    fn whatever_people_ask_the_run_ends_and_its_history_keeps_every_promise(case in cases()) {
+        check_history(&World::new(&case, &case.tape, People::Anyhow).live());
     }
 }
 
@@ -342,10 +440,12 @@ proptest! {
 fn the_cases_are_disturbed_in_every_way() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<&'static str, u32> = BTreeMap::new();
-    for _ in 0..300 {
+    for _ in 0..600 {
         let case = cases().new_tree(&mut runner).unwrap().current();
-        for record in World::new(&case, &case.tape).live().records {
-            *seen.entry(record.event.name()).or_default() += 1;
+        for people in [People::Helpful, People::Anyhow] {
+            for record in World::new(&case, &case.tape, people).live().records {
+                *seen.entry(record.event.name()).or_default() += 1;
+            }
         }
     }
     for event in [
@@ -354,9 +454,16 @@ fn the_cases_are_disturbed_in_every_way() {
         "step_invalidated",
         "step_failed",
         "step_skipped",
+        "approval_requested",
+        "approved",
+        "rejected",
+        "pause_requested",
+        "run_unpaused",
+        "retry_requested",
+        "cancel_requested",
     ] {
         assert!(
-            seen.get(event).is_some_and(|&count| count > 100),
+            seen.get(event).is_some_and(|&count| count > 30),
             "{event}: {seen:?}"
         );
     }

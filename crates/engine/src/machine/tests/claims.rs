@@ -419,9 +419,8 @@ fn a_cancellation_skips_what_has_not_begun_and_fails_what_has() {
     };
     let (mut run, _) = Run::begun(plan(3, vec![step("a", &[]), step("b", &[]), waiting, always]));
     run.fail_for_now("waiting");
-    let cancel = Input::Cancel { by: "me".to_owned() };
     check(
-        &run.feed(cancel),
+        &run.ask(Ask::Cancel),
         &[
             "cancel_requested, skipped waiting, skipped always",
             "cancel a",
@@ -444,10 +443,7 @@ fn a_cancellation_skips_what_has_not_begun_and_fails_what_has() {
 fn a_cancellation_overtakes_a_stop() {
     let (mut run, _) = Run::begun(plan(1, vec![step("a", &[])]));
     check(&run.feed(Input::Stop), &["cancel a"]);
-    check(
-        &run.feed(Input::Cancel { by: "me".to_owned() }),
-        &["cancel_requested"],
-    );
+    check(&run.ask(Ask::Cancel), &["cancel_requested"]);
     check(
         &run.end("a", Ending::Dropped),
         &["failed a, run_finished", "finish"],

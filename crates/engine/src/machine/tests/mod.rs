@@ -1,7 +1,9 @@
 //! Claims about the machine: values in, values out, no runtime.
 
+mod approvals;
 mod chaos;
 mod claims;
+mod requests;
 mod resumed;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Effect, Ending, Found, Input, Machine};
+use crate::approve::APPROVE;
+use crate::request::{Ask, Refusal, Request};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,6 +44,47 @@ fn step(id: &str, needs: &[&str]) -> PlanStep {
         timeout: None,
         priority: 100,
         id,
+    }
+}
+
+/// Returns a step that asks a person.
+fn question(id: &str, needs: &[&str]) -> PlanStep {
+    PlanStep {
+        uses: APPROVE.to_owned(),
+        with: json!({ "message": "sure?" }),
+        ..step(id, needs)
+    }
+}
+
+fn request(ask: Ask) -> Request {
+    Request {
+        by: "ann".to_owned(),
+        note: Some("known".to_owned()),
+        ask,
+    }
+}
+
+fn approve(step: &str) -> Ask {
+    Ask::Approve {
+        step: StepId::from(step),
+    }
+}
+
+fn reject(step: &str) -> Ask {
+    Ask::Reject {
+        step: StepId::from(step),
+    }
+}
+
+fn again(step: &str) -> Ask {
+    Ask::Retry {
+        step: StepId::from(step),
+    }
+}
+
+fn leave_out(step: &str) -> Ask {
+    Ask::Skip {
+        step: StepId::from(step),
     }
 }
 
@@ -139,6 +184,36 @@ impl Run {
             "one append, first"
         );
         effects
+    }
+
+    /// Ann asks something of the run, which is driven; what follows is journaled.
+    #[track_caller]
+    fn ask(&mut self, ask: Ask) -> Vec<Effect> {
+        self.try_ask(ask)
+            .unwrap_or_else(|refusal| panic!("refused: {refusal}"))
+    }
+
+    fn try_ask(&mut self, ask: Ask) -> Result<Vec<Effect>, Refusal> {
+        let effects = self.machine.request(&request(ask), &self.now, usize::MAX)?;
+        if let Some(Effect::Append(events)) = effects.first() {
+            let appended = self.journal(events.clone());
+            self.machine.fold(&appended).unwrap();
+        }
+        Ok(effects)
+    }
+
+    /// Ann asks something of the run while nobody drives it. Returns what is journaled.
+    fn ask_undriven(&mut self, ask: Ask) -> Result<Vec<String>, Refusal> {
+        let machine = Machine::new(
+            Arc::clone(&self.plan),
+            &self.records,
+            Value::Null,
+            BTreeMap::new(),
+        )
+        .unwrap();
+        let events = machine.request_undriven(&request(ask), &self.now)?;
+        self.journal(events.clone());
+        Ok(lines(&[Effect::Append(events)]))
     }
 
     fn journal(&mut self, events: Vec<Event>) -> Vec<Record> {

@@ -170,7 +170,7 @@ fn a_stop_while_looking_leaves_the_step_to_the_next_process() {
 #[test]
 fn a_cancelled_run_that_was_cut_off_ends_cancelled_without_looking() {
     let (mut run, _) = Run::begun(plan(2, vec![step("a", &[]), step("b", &["a"])]));
-    run.feed(Input::Cancel { by: "me".to_owned() });
+    run.ask(Ask::Cancel);
     check(&run.crash_and_begin(), &["failed a, run_finished", "finish"]);
     assert_eq!(run.states(), ["failed", "skipped"]);
     assert_eq!(run.machine.state().outcome, Some(Outcome::Cancelled));

@@ -1,0 +1,380 @@
+//! What follows from a person's request, or why nothing does; and what a decision on an approval leads to.
+//!
+//! A request is refused before anything of it is decided, so that a refusal leaves the machine as it was.
+
+use rekindle_model::event::{Event, Payload, SkipReason};
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::StepId;
+use rekindle_model::step::StepState;
+use rekindle_plan::suggest;
+use serde_json::Value;
+
+use super::{Draft, Machine, Phase, StopWhy, retry};
+use crate::approve;
+use crate::payload;
+use crate::request::{Ask, Refusal, Request};
+
+impl Machine {
+    /// Adds to the draft what a request brings about.
+    pub(super) fn grant(&mut self, draft: &mut Draft, request: &Request) -> Result<(), Refusal> {
+        let over = self.state.outcome;
+        let opens = matches!(request.ask, Ask::Retry { .. } | Ask::Skip { .. });
+        match (over, &self.state.cancel) {
+            (Some(outcome), _) if !opens => return Err(Refusal::Over { outcome }),
+            (None, Some(by)) => return Err(Refusal::Cancelled { by: by.clone() }),
+            _ => {}
+        }
+        match &request.ask {
+            Ask::Cancel => {
+                draft.events.push(Event::CancelRequested {
+                    by: request.by.clone(),
+                    why: request.note.clone(),
+                });
+                self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
+                Ok(())
+            }
+            Ask::Pause => self.pause(draft, request),
+            Ask::Unpause => self.unpause(draft, request),
+            Ask::Approve { step } => self.decide_on(draft, step, request, true),
+            Ask::Reject { step } => self.decide_on(draft, step, request, false),
+            Ask::Retry { step } => self.run_again(draft, step, request),
+            Ask::Skip { step } => self.leave_out(draft, step, request),
+        }
+    }
+
+    fn pause(&mut self, draft: &mut Draft, request: &Request) -> Result<(), Refusal> {
+        if let Some(paused) = &self.state.paused {
+            let (by, at) = (paused.by.clone(), paused.at);
+            return Err(Refusal::Paused { by, at });
+        }
+        self.paused = true;
+        let (by, why) = (request.by.clone(), request.note.clone());
+        draft.events.push(Event::PauseRequested { by, why });
+        Ok(())
+    }
+
+    fn unpause(&mut self, draft: &mut Draft, request: &Request) -> Result<(), Refusal> {
+        if self.state.paused.is_none() {
+            return Err(Refusal::NotPaused);
+        }
+        self.paused = false;
+        let (by, why) = (request.by.clone(), request.note.clone());
+        draft.events.push(Event::RunUnpaused { by, why });
+        Ok(())
+    }
+
+    fn decide_on(
+        &mut self,
+        draft: &mut Draft,
+        step: &StepId,
+        request: &Request,
+        granted: bool,
+    ) -> Result<(), Refusal> {
+        let place = self.place(step)?;
+        let record = self.record(draft, place);
+        let attempt = record.attempts;
+        if record.awaits().is_none() {
+            let asked = record
+                .approval
+                .as_ref()
+                .filter(|_| record.state == StepState::Running);
+            if let Some(decision) = asked.and_then(|asked| asked.decision.as_ref()) {
+                return Err(Refusal::Decided {
+                    step: step.clone(),
+                    by: decision.by.clone(),
+                    granted: decision.granted,
+                });
+            }
+            return Err(Refusal::NotWaiting {
+                step: step.clone(),
+                state: record.state.name(),
+                waiting: self
+                    .waiting(draft)
+                    .map(|place| self.step(place).id.clone())
+                    .collect(),
+            });
+        }
+        let (step, by, note) = (step.clone(), request.by.clone(), request.note.clone());
+        let event = match granted {
+            true => Event::Approved {
+                step,
+                attempt,
+                by,
+                note,
+            },
+            false => Event::Rejected {
+                step,
+                attempt,
+                by,
+                note,
+            },
+        };
+        self.push(draft, place, event, Value::Null);
+        Ok(())
+    }
+
+    /// Makes a step pending again, with everything that came after it. One that was skipped takes with it what it
+    /// was skipped for, since it would only be skipped again.
+    fn run_again(&mut self, draft: &mut Draft, step: &StepId, request: &Request) -> Result<(), Refusal> {
+        let place = self.place(step)?;
+        let asked = Event::RetryRequested {
+            step: step.clone(),
+            by: request.by.clone(),
+            why: request.note.clone(),
+        };
+        let record = self.record(draft, place);
+        match &record.state {
+            StepState::Backoff { .. } => {
+                self.push(draft, place, asked, Value::Null);
+                return Ok(());
+            }
+            StepState::Running | StepState::Reconciled { .. } if record.awaits().is_none() => {
+                return Err(Refusal::AtWork { step: step.clone() });
+            }
+            StepState::Succeeded { .. }
+            | StepState::Failed { .. }
+            | StepState::Skipped {
+                why: SkipReason::Needs { .. } | SkipReason::Cancelled | SkipReason::Requested { .. },
+            } => {}
+            state => {
+                return Err(Refusal::NothingToRetry {
+                    step: step.clone(),
+                    state: state.name(),
+                });
+            }
+        }
+        let mut begin = vec![place];
+        if matches!(record.state, StepState::Skipped { .. }) {
+            self.add_fallen_needs(draft, &mut begin);
+        }
+        let reached = self.reached_from(&begin);
+        self.refuse_at_work(draft, place, &reached)?;
+        self.reopen(draft, request);
+        self.push(draft, place, asked, Value::Null);
+        let told = said(request);
+        for at in (0..reached.len()).filter(|&at| reached[at]) {
+            let why = match at == place {
+                true => format!("{} asked for it to run again{told}", request.by),
+                false => format!("{} asked for {step} to run again{told}", request.by),
+            };
+            self.withdraw(draft, at, &why);
+        }
+        Ok(())
+    }
+
+    /// Skips a step on request. What had been skipped because of it becomes pending, with everything after that.
+    fn leave_out(&mut self, draft: &mut Draft, step: &StepId, request: &Request) -> Result<(), Refusal> {
+        let place = self.place(step)?;
+        let Some(why) = request.note.clone() else {
+            return Err(Refusal::NoReason { step: step.clone() });
+        };
+        let record = self.record(draft, place);
+        let at_work = self.held.contains_key(&place)
+            || (record.state == StepState::Running && record.awaits().is_none());
+        let ended = match &record.state {
+            StepState::Succeeded { .. } => Some("succeeded"),
+            StepState::Skipped {
+                why: SkipReason::Condition { .. } | SkipReason::Requested { .. },
+            } => Some("was skipped"),
+            _ => None,
+        };
+        if let Some(state) = ended {
+            let step = step.clone();
+            return Err(Refusal::NothingToSkip { step, state });
+        }
+        if at_work {
+            return Err(Refusal::AtWork { step: step.clone() });
+        }
+        let fell = |&at: &usize| {
+            matches!(
+                self.record(draft, at).state,
+                StepState::Skipped {
+                    why: SkipReason::Needs { .. }
+                }
+            )
+        };
+        let begin: Vec<usize> = self.dependents[place].iter().copied().filter(fell).collect();
+        let reached = self.reached_from(&begin);
+        self.refuse_at_work(draft, place, &reached)?;
+        self.reopen(draft, request);
+        let by = request.by.clone();
+        let event = Event::StepSkipped {
+            step: step.clone(),
+            why: SkipReason::Requested { by, why },
+        };
+        self.push(draft, place, event, Value::Null);
+        let why = format!("{} had {step} left out{}", request.by, said(request));
+        for at in (0..reached.len()).filter(|&at| reached[at]) {
+            self.withdraw(draft, at, &why);
+        }
+        Ok(())
+    }
+
+    /// Journals what was decided about steps that asked, in this process or while nobody drove the run.
+    pub(super) fn honour(&mut self, draft: &mut Draft) {
+        for place in 0..self.plan.steps.len() {
+            let record = self.record(draft, place);
+            let asked = record
+                .approval
+                .as_ref()
+                .filter(|_| record.state == StepState::Running);
+            let Some(decision) = asked.and_then(|asked| asked.decision.clone()) else {
+                continue;
+            };
+            if decision.granted {
+                let value = approve::output(&decision);
+                let output = Payload::Inline(value.clone());
+                self.succeed(draft, place, output, value, Default::default());
+            } else {
+                self.fail(draft, place, approve::rejected(&decision));
+            }
+        }
+    }
+
+    /// Journals the question of a step that asks for approval, together with the start of its attempt. Returns
+    /// whether it does; else the step has failed by its expressions.
+    pub(super) fn ask(&mut self, draft: &mut Draft, place: usize) -> bool {
+        let prompt = match self.render(place) {
+            Ok(with) => approve::prompt(&with),
+            Err(error) => {
+                self.fail_for_good(draft, place, error);
+                return false;
+            }
+        };
+        let step = self.step(place).id.clone();
+        if self.record(draft, place).state != StepState::Running {
+            let attempt = self.record(draft, place).attempts + 1;
+            let started = Event::StepStarted {
+                step: step.clone(),
+                attempt,
+            };
+            self.push(draft, place, started, Value::Null);
+        }
+        let attempt = self.record(draft, place).attempts;
+        let asked = Event::ApprovalRequested {
+            step,
+            attempt,
+            prompt,
+        };
+        self.push(draft, place, asked, Value::Null);
+        true
+    }
+
+    /// Fails the approvals that nobody has decided within their step's timeout.
+    pub(super) fn expire_questions(&mut self, draft: &mut Draft) {
+        if self.phase == Phase::Cancelling {
+            return;
+        }
+        let waiting: Vec<usize> = self.waiting(draft).collect();
+        for place in waiting {
+            if self
+                .time_to_decide(draft, place)
+                .is_some_and(|left| left.is_zero())
+            {
+                let allowed = self.step(place).timeout.unwrap_or_default();
+                let error = Failure::transient(code::TIMEOUT, format!("nobody decided within {allowed:?}"))
+                    .with_hint("`rekindle retry` asks again; a longer `timeout` leaves more time");
+                self.fail(draft, place, error);
+            }
+        }
+    }
+
+    /// Returns the steps that wait for approval.
+    pub(super) fn waiting(&self, draft: &Draft) -> impl Iterator<Item = usize> {
+        (0..self.plan.steps.len()).filter(|&place| self.record(draft, place).awaits().is_some())
+    }
+
+    /// Returns how long a step that waits for approval may still wait, where it has a timeout. It counts from the
+    /// question, whichever process put it.
+    pub(super) fn time_to_decide(&self, draft: &Draft, place: usize) -> Option<std::time::Duration> {
+        let asked = self.record(draft, place).awaits()?.asked;
+        let ends_at = retry::ends_at(&asked, self.step(place).timeout?);
+        Some(retry::remaining(&asked, ends_at, &draft.now))
+    }
+
+    fn place(&self, step: &StepId) -> Result<usize, Refusal> {
+        self.places.get(step).copied().ok_or_else(|| {
+            let known: Vec<&str> = self.plan.steps.iter().map(|step| step.id.as_str()).collect();
+            Refusal::UnknownStep {
+                step: StepId::from(payload::fit_sentence(step.as_str()).as_str()),
+                help: suggest(step.as_str(), &known),
+            }
+        })
+    }
+
+    /// Adds everything that failed, or was skipped because of that, on the way to the steps in the list.
+    fn add_fallen_needs(&self, draft: &Draft, list: &mut Vec<usize>) {
+        let mut next = 0;
+        while let Some(&place) = list.get(next) {
+            next += 1;
+            for &need in &self.needs[place] {
+                let fell = matches!(
+                    self.record(draft, need).state,
+                    StepState::Failed { .. }
+                        | StepState::Skipped {
+                            why: SkipReason::Needs { .. } | SkipReason::Cancelled
+                        }
+                );
+                if fell && !list.contains(&need) {
+                    list.push(need);
+                }
+            }
+        }
+    }
+
+    /// Returns for each step whether it is among these or comes after one of them.
+    pub(super) fn reached_from(&self, begin: &[usize]) -> Vec<bool> {
+        let mut reached = vec![false; self.plan.steps.len()];
+        begin.iter().for_each(|&place| reached[place] = true);
+        // A plan lists each step after its needs, so one pass reaches every dependent.
+        for at in 0..reached.len() {
+            if reached[at] {
+                self.dependents[at]
+                    .iter()
+                    .for_each(|&dependent| reached[dependent] = true);
+            }
+        }
+        reached
+    }
+
+    fn refuse_at_work(&self, draft: &Draft, place: usize, reached: &[bool]) -> Result<(), Refusal> {
+        let at_work = (0..reached.len()).filter(|&at| {
+            let record = self.record(draft, at);
+            let begun = matches!(record.state, StepState::Running | StepState::Reconciled { .. });
+            reached[at] && at != place && begun && record.awaits().is_none()
+        });
+        let at_work: Vec<StepId> = at_work.map(|at| self.step(at).id.clone()).collect();
+        match at_work.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::DependentsAtWork {
+                step: self.step(place).id.clone(),
+                at_work,
+            }),
+        }
+    }
+
+    fn reopen(&mut self, draft: &mut Draft, request: &Request) {
+        if self.state.outcome.is_some() {
+            let (by, why) = (request.by.clone(), request.note.clone());
+            draft.events.push(Event::RunReopened { by, why });
+        }
+    }
+
+    /// Makes a step pending again that has ended, waits for its next attempt or waits for approval.
+    pub(super) fn withdraw(&mut self, draft: &mut Draft, place: usize, why: &str) {
+        let record = self.record(draft, place);
+        let waits = matches!(record.state, StepState::Backoff { .. }) || record.awaits().is_some();
+        if record.state.is_final() || waits {
+            let (step, why) = (self.step(place).id.clone(), payload::fit_sentence(why));
+            self.push(draft, place, Event::StepInvalidated { step, why }, Value::Null);
+        }
+    }
+}
+
+fn said(request: &Request) -> String {
+    request
+        .note
+        .as_ref()
+        .map(|note| format!(": {note}"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,291 @@
+//! What a person may ask of a run, and why it may be refused.
+//!
+//! The machine decides about a request, whether the run is driven or not, and what it decides is journaled before
+//! the one who asked is told.
+
+use rekindle_model::event::Outcome;
+use rekindle_model::id::StepId;
+use rekindle_model::time::Stamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::payload;
+
+/// Something that a person asks of a run. In JSON: `{"by": "ann", "note": "…", "ask": "approve", "step": "confirm"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asks.
+    pub by: String,
+    /// Why, or what they say about it. Leaving a step out needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What is asked.
+    #[serde(flatten)]
+    pub ask: Ask,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// The run is to end: what is at work is stopped and counts as failed, the rest is skipped.
+    Cancel,
+    /// Nothing more is to start; what is at work goes on to its end. The run waits, also through a crash.
+    Pause,
+    /// A paused run is to go on.
+    Unpause,
+    /// Yes, to a step that waits for approval.
+    Approve {
+        /// The step.
+        step: StepId,
+    },
+    /// No, to a step that waits for approval.
+    Reject {
+        /// The step.
+        step: StepId,
+    },
+    /// A step is to run again, and everything that came after it: it failed, was skipped because another did (which
+    /// then runs again too), or succeeded. A step that waits for its next attempt begins it at once. Opens a run
+    /// that is over.
+    Retry {
+        /// The step.
+        step: StepId,
+    },
+    /// A step is to be left out, for the reason in the note; what needs it goes on as if it had succeeded. Opens a
+    /// run that is over.
+    Skip {
+        /// The step.
+        step: StepId,
+    },
+}
+
+/// Why nothing follows from a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "refused", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The plan has no such step.
+    #[error("the run has no step {step}{}", help.as_ref().map(|help| format!("; {help}")).unwrap_or_default())]
+    UnknownStep {
+        /// The name that was given.
+        step: StepId,
+        /// Names that are near, or those that there are.
+        help: Option<String>,
+    },
+    /// The step does not ask anything now.
+    #[error(
+        "{step} does not wait for approval, it is {state}; {}",
+        those_that_wait(waiting)
+    )]
+    NotWaiting {
+        /// The step.
+        step: StepId,
+        /// Its state.
+        state: &'static str,
+        /// The steps that do wait.
+        waiting: Vec<StepId>,
+    },
+    /// Somebody was first.
+    #[error("{by} {} {step} already; `rekindle resume` goes on from there", if *granted { "approved" } else { "rejected" })]
+    Decided {
+        /// The step.
+        step: StepId,
+        /// Who decided.
+        by: String,
+        /// Whether it was approved.
+        granted: bool,
+    },
+    /// The run is over.
+    #[error("it is over ({}); `rekindle retry RUN STEP` or `rekindle skip RUN STEP --why …` opens it again", outcome_name(*.outcome))]
+    Over {
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The run is being cancelled.
+    #[error("{by} has cancelled it; wait until it is over (`rekindle resume` ends one that nobody drives)")]
+    Cancelled {
+        /// Who asked for it.
+        by: String,
+    },
+    /// The run is paused already.
+    #[error("{by} has paused it already, at {}; `rekindle unpause RUN` lets it go on", at.utc.format("%Y-%m-%d %H:%M:%S UTC"))]
+    Paused {
+        /// Who asked for it.
+        by: String,
+        /// When.
+        at: Stamp,
+    },
+    /// The run is not paused.
+    #[error("it is not paused; `rekindle resume RUN` drives one that was interrupted")]
+    NotPaused,
+    /// The step need not be retried.
+    #[error("there is nothing to retry: {step} {}", why_not_to_retry(state))]
+    NothingToRetry {
+        /// The step.
+        step: StepId,
+        /// Its state.
+        state: &'static str,
+    },
+    /// The step cannot be left out any more.
+    #[error("there is nothing to skip: {step} {state} already")]
+    NothingToSkip {
+        /// The step.
+        step: StepId,
+        /// What became of it.
+        state: &'static str,
+    },
+    /// A skip without a reason.
+    #[error("leaving {step} out needs a reason; say why (`--why …`), it is journaled with your name")]
+    NoReason {
+        /// The step.
+        step: StepId,
+    },
+    /// The step has an attempt without an outcome.
+    #[error(
+        "{step} is at work; wait for its end (`rekindle resume` goes on with one that was cut off), or cancel the run"
+    )]
+    AtWork {
+        /// The step.
+        step: StepId,
+    },
+    /// Steps that rest on this one have an attempt without an outcome.
+    #[error(
+        "{} rest on {step} and are at work; wait for their end, or cancel the run",
+        names(at_work)
+    )]
+    DependentsAtWork {
+        /// The step.
+        step: StepId,
+        /// Those that are at work.
+        at_work: Vec<StepId>,
+    },
+}
+
+/// A request on its way to the driver of its run, and whom to tell once it is durable.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) request: Request,
+    pub(crate) done: oneshot::Sender<Result<(), Refusal>>,
+}
+
+impl Request {
+    /// Returns the request as records can carry it. A note without a word is none.
+    pub(crate) fn fit(self) -> Self {
+        let note = self
+            .note
+            .as_deref()
+            .map(str::trim)
+            .filter(|note| !note.is_empty());
+        Self {
+            by: payload::fit_sentence(&self.by),
+            note: note.map(payload::fit_sentence),
+            ask: self.ask,
+        }
+    }
+}
+
+impl Ask {
+    /// Returns the step that it is about, or none where it is about the run.
+    pub fn step(&self) -> Option<&StepId> {
+        match self {
+            Self::Approve { step } | Self::Reject { step } | Self::Retry { step } | Self::Skip { step } => {
+                Some(step)
+            }
+            Self::Cancel | Self::Pause | Self::Unpause => None,
+        }
+    }
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Partial => "done in part",
+        Outcome::Failed => "failed",
+        Outcome::Cancelled => "cancelled",
+    }
+}
+
+fn those_that_wait(waiting: &[StepId]) -> String {
+    match waiting {
+        [] => "no step of the run does".to_owned(),
+        [one] => format!("{one} does"),
+        many => format!("these do: {}", names(many)),
+    }
+}
+
+fn why_not_to_retry(state: &str) -> &'static str {
+    match state {
+        "pending" => "has not begun; it starts by itself once all that it needs has ended",
+        "running" => "waits for approval; approve or reject it",
+        _ => "was skipped by its own condition, which would not hold again",
+    }
+}
+
+fn names(steps: &[StepId]) -> String {
+    let names: Vec<&str> = steps.iter().map(StepId::as_str).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_flat_object() {
+        let step = StepId::plain("confirm");
+        for (request, expect) in [
+            (
+                Request {
+                    by: "ann".to_owned(),
+                    note: Some("seen".to_owned()),
+                    ask: Ask::Approve { step },
+                },
+                json!({ "by": "ann", "note": "seen", "ask": "approve", "step": "confirm" }),
+            ),
+            (
+                Request {
+                    by: "ann".to_owned(),
+                    note: None,
+                    ask: Ask::Unpause,
+                },
+                json!({ "by": "ann", "ask": "unpause" }),
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&request).unwrap(), expect);
+            assert_eq!(serde_json::from_value::<Request>(expect).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let step = || StepId::plain("confirm");
+        let waiting = vec![step(), StepId::plain("other")];
+        for (refusal, expect) in [
+            (
+                Refusal::NotWaiting {
+                    step: StepId::plain("a"),
+                    state: "pending",
+                    waiting,
+                },
+                "a does not wait for approval, it is pending; these do: confirm, other",
+            ),
+            (
+                Refusal::Over {
+                    outcome: Outcome::Partial,
+                },
+                "it is over (done in part); `rekindle retry RUN STEP` or `rekindle skip RUN STEP --why …` opens it again",
+            ),
+            (
+                Refusal::NothingToRetry {
+                    step: step(),
+                    state: "pending",
+                },
+                "there is nothing to retry: confirm has not begun; it starts by itself once all that it needs has ended",
+            ),
+        ] {
+            assert_eq!(refusal.to_string(), expect);
+        }
+    }
+}
