@@ -1,4 +1,4 @@
-//! The La Factoria context system: a real system to protect, to measure and to damage.
+//! The La Factoria context system: a real system to protect, to run, to measure and to damage.
 //!
 //! La Factoria makes educational material. Its state is a tree of Markdown, JSON, model files, logs and two
 //! SQLite databases, laid out as [`layout`] says. This library makes such a system of any size from a seed,

@@ -25,7 +25,7 @@ use rekindle_model::time::Clock;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::damage::check_marker;
 use crate::error::FactoriaError;
@@ -62,7 +62,7 @@ pub struct ServeOptions {
 pub struct Serving {
     address: Address,
     socket: SocketAddr,
-    stop: CancellationToken,
+    stop: DropGuard,
     server: JoinHandle<()>,
     writer: Writer,
     run_dir: RunDir,
@@ -109,15 +109,15 @@ impl Serving {
         };
         let listener = TcpListener::bind(listen).await.map_err(bind)?;
         let socket = listener.local_addr().map_err(bind)?;
-        let address = run_dir.announce(socket, &*clock)?;
         let writer = Writer::start(&root, rate, Arc::clone(&clock))?;
+        let address = run_dir.announce(socket, &*clock)?;
         let stop = CancellationToken::new();
         let service = http::Service::new(root, clock, writer.shared());
         let server = tokio::spawn(http::serve(listener, service, stop.clone()));
         Ok(Self {
             address,
             socket,
-            stop,
+            stop: stop.drop_guard(),
             server,
             writer,
             run_dir,
@@ -140,7 +140,7 @@ impl Serving {
     /// # Errors
     /// Errors of closing the stores and of removing the address; [`FactoriaError::WriterEnded`].
     pub async fn stop(self) -> Result<Served, FactoriaError> {
-        self.stop.cancel();
+        drop(self.stop);
         // The server first: a request that still reads the database would keep its log from being folded in.
         let _ = self.server.await;
         let writer = self.writer;

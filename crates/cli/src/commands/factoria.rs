@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rekindle_factoria::FactoriaCommand;
 use rekindle_factoria::command::Surroundings;
+use rekindle_factoria::serve::Address;
 
 use crate::App;
 use crate::error::CliError;
@@ -17,7 +18,7 @@ pub(crate) async fn run(app: &App, command: FactoriaCommand) -> Result<Exit, Cli
     let around = Surroundings {
         clock: Arc::clone(&app.clock),
         stop: app.signals.stop().clone(),
-        listening: Box::new(|address| {
+        listening: Box::new(|address: &Address| {
             told = app
                 .printer
                 .line(address, || format!("listening on {}", address.listening));
