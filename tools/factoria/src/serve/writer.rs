@@ -56,6 +56,9 @@ struct State {
     stores: BTreeMap<String, StoreHealth>,
 }
 
+/// A store, or why it could not be opened.
+type Opened = Result<Box<dyn Store>, FactoriaError>;
+
 /// A store with its name, or nothing where it could not be opened.
 struct Slot {
     name: &'static str,
@@ -89,7 +92,7 @@ impl Writer {
     /// Opens the stores and begins to write.
     pub(super) fn start(root: &Path, rate: f64, clock: Arc<dyn Clock>) -> Result<Self, FactoriaError> {
         // The content database first: the audit log tells what it recorded.
-        let opened: [(&'static str, Result<Box<dyn Store>, FactoriaError>); 3] = [
+        let opened: [(&'static str, Opened); 3] = [
             (CONTENT, ContentStore::open(root).map(boxed)),
             (AUDIT, AuditStore::open(root).map(boxed)),
             (METRICS, MetricsStore::open(root).map(boxed)),

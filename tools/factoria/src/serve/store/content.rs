@@ -109,7 +109,7 @@ fn record(
     let seq: i64 = transaction.query_row("SELECT coalesce(max(seq), 0) + 1 FROM activity", [], |row| {
         row.get(0)
     })?;
-    let (kind, row_id, act) = if number(seq) % ITEM_EVERY == 0 {
+    let (kind, row_id, act) = if number(seq).is_multiple_of(ITEM_EVERY) {
         let kind = CONTENT_TYPES[(number(seq) / ITEM_EVERY) as usize % CONTENT_TYPES.len()];
         let id = item(&transaction, prose, kind, user, &turn.at)?;
         ("item", id, ("author", "generate", format!("item {id}: {kind}")))
