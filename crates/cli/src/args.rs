@@ -115,6 +115,8 @@ mod tests {
             "rekindle sets -s other.yaml",
             "rekindle restore 0199 --to out --include *.md",
             "rekindle factoria probe security --root d --json",
+            "rekindle factoria serve --root d --listen 127.0.0.1:8080 --rate 50 --for 5m --json",
+            "rekindle factoria stamps --root d --json",
             "rekindle key export --kit kit.txt",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());

@@ -255,7 +255,10 @@ impl From<Failure> for CliError {
 
 impl From<FactoriaError> for CliError {
     fn from(error: FactoriaError) -> Self {
-        Self::new(Exit::Usage, "factoria", error.to_string())
+        match error {
+            FactoriaError::AlreadyServed { .. } => Self::new(Exit::Held, "held", error.to_string()),
+            _ => Self::new(Exit::Usage, "factoria", error.to_string()),
+        }
     }
 }
 

@@ -69,6 +69,27 @@ pub fn seal(out: &mut Vec<u8>, start: usize, previous: &str) -> String {
     hash
 }
 
+/// Returns the number and the hash that a line, given without its line feed, claims for itself; `None` where it
+/// is no line of a log. Whether the claim holds, [`follows`] says.
+pub fn claims(line: &[u8]) -> Option<Checkpoint> {
+    let (seq, _, hash) = split(line)?;
+    Some(Checkpoint {
+        seq,
+        hash: hash.to_owned(),
+    })
+}
+
+/// Returns the number and the hash of a line that is whole and comes right after `previous`, in number and in
+/// chain; `None` for any other.
+pub fn follows(previous: &Checkpoint, line: &[u8]) -> Option<Checkpoint> {
+    let (seq, body, hash) = split(line)?;
+    let sound = previous.seq.checked_add(1) == Some(seq) && chained(&previous.hash, body) == hash;
+    sound.then(|| Checkpoint {
+        seq,
+        hash: hash.to_owned(),
+    })
+}
+
 /// Reads a log line by line and judges its chain.
 pub fn read(mut log: impl BufRead, checkpoint: Option<&Checkpoint>) -> io::Result<Audit> {
     let mut audit = Audit::default();

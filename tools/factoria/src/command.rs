@@ -1,15 +1,22 @@
 //! `rekindle factoria …`: the arguments, and each command's result as JSON. Printing it is the caller's part.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use rekindle_model::time::Clock;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::damage::{DamageOptions, How, damage};
 use crate::error::FactoriaError;
 use crate::generate::{GenerateOptions, generate};
 use crate::probe::{ProbeKind, probe};
+use crate::serve::{Address, DEFAULT_RATE, ServeOptions, serve};
 use crate::size;
+use crate::stamps::watermark;
 
 /// A whole La Factoria context system, to try Rekindle on
 #[derive(Clone, Debug, Subcommand)]
@@ -18,9 +25,16 @@ pub enum FactoriaCommand {
     Generate(GenerateArgs),
     /// Measures a system on disk and prints the numbers as one JSON object
     Probe(ProbeArgs),
+    /// Runs a system: writes records all the time and answers /health and /context over HTTP
+    Serve(ServeArgs),
+    /// Prints how far each store reaches, and whether anything is missing before that, as JSON
+    Stamps(StampsArgs),
     /// Destroys parts of a generated system, for real
     Damage(DamageArgs),
 }
+
+/// The most records a second that may be asked for; each is made durable by itself, which no disk does faster.
+const FASTEST_RATE: f64 = 100_000.0;
 
 /// Arguments of `generate`.
 #[derive(Clone, Debug, Args)]
@@ -49,6 +63,41 @@ pub struct ProbeArgs {
     pub component: Option<PathBuf>,
 }
 
+/// Arguments of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// The system's folder; it must carry the marker of a generated system
+    #[arg(long, value_name = "DIR")]
+    pub root: PathBuf,
+    /// Where to listen; a loopback address, since nobody has to log in. Port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Records a second, over audit log, content database and metrics log
+    #[arg(long, value_name = "PER_SECOND", default_value_t = DEFAULT_RATE, value_parser = rate)]
+    pub rate: f64,
+    /// Ends by itself after that time: 90s, 5m … [default: runs until Ctrl-C or SIGTERM]
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub limit: Option<Duration>,
+}
+
+/// Arguments of `stamps`.
+#[derive(Clone, Debug, Args)]
+pub struct StampsArgs {
+    /// The folder of a system or of a copy of one
+    #[arg(long, value_name = "DIR")]
+    pub root: PathBuf,
+}
+
+/// What a command needs besides its arguments.
+pub struct Surroundings<'a> {
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Ends `serve` in good order.
+    pub stop: CancellationToken,
+    /// Is told where `serve` listens, as soon as it does.
+    pub listening: Box<dyn FnOnce(&Address) + 'a>,
+}
+
 /// Arguments of `damage`.
 #[derive(Clone, Debug, Args)]
 pub struct DamageArgs {
@@ -68,11 +117,12 @@ pub struct DamageArgs {
 
 /// Does what the command says and returns its result.
 ///
-/// `generate` and `damage` return what they did; `probe` returns one object of numbers.
+/// `generate` and `damage` return what they did; `probe` returns one object of numbers, `stamps` one object per
+/// store. `serve` returns what it did when it has ended; it needs a runtime of several threads.
 ///
 /// # Errors
-/// Those of [`generate()`], [`probe()`] and [`damage()`].
-pub fn run(command: FactoriaCommand) -> Result<Value, FactoriaError> {
+/// Those of [`generate()`], [`probe()`], [`serve()`], [`watermark()`] and [`damage()`].
+pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<Value, FactoriaError> {
     match command {
         FactoriaCommand::Generate(GenerateArgs { root, seed, size }) => to_json(
             "the result",
@@ -87,6 +137,29 @@ pub fn run(command: FactoriaCommand) -> Result<Value, FactoriaError> {
             root,
             component,
         }) => to_json("the measures", &probe(kind, &root, component.as_deref())?),
+        FactoriaCommand::Serve(ServeArgs {
+            root,
+            listen,
+            rate,
+            limit,
+        }) => {
+            let Surroundings {
+                clock,
+                stop,
+                listening,
+            } = around;
+            let options = ServeOptions {
+                root,
+                listen,
+                rate,
+                clock,
+            };
+            to_json(
+                "the result",
+                &serve(options, limit, listening, stop.cancelled()).await?,
+            )
+        }
+        FactoriaCommand::Stamps(StampsArgs { root }) => to_json("the stamps", &watermark(&root)?),
         FactoriaCommand::Damage(DamageArgs {
             root,
             components,
@@ -101,6 +174,14 @@ pub fn run(command: FactoriaCommand) -> Result<Value, FactoriaError> {
                 seed,
             })?,
         ),
+    }
+}
+
+/// Reads a number of records a second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && rate <= FASTEST_RATE => Ok(rate),
+        _ => Err(format!("expected a number above 0 and up to {FASTEST_RATE}")),
     }
 }
 
@@ -126,6 +207,9 @@ mod tests {
             "x generate --root d --seed 7 --size 5MB",
             "x probe education --root d",
             "x probe files --root d --component cache",
+            "x serve --root d",
+            "x serve --root d --listen [::1]:8080 --rate 0.5 --for 90s",
+            "x stamps --root d",
             "x damage --root d --component cache --component db --how corrupt --seed 3",
         ] {
             assert!(Line::try_parse_from(line.split(' ')).is_ok(), "{line}");
@@ -133,6 +217,10 @@ mod tests {
         for line in [
             "x generate --root d --size huge",
             "x probe weather --root d",
+            "x serve --root d --rate 0",
+            "x serve --root d --rate NaN",
+            "x serve --root d --for soon",
+            "x serve --root d --listen localhost",
             "x damage --root d --how delete",
             "x damage --root d --component cache --how burn",
         ] {

@@ -98,7 +98,7 @@ pub fn damage(options: &DamageOptions) -> Result<Damaged, FactoriaError> {
     Ok(damaged)
 }
 
-fn check_marker(root: &Path) -> Result<(), FactoriaError> {
+pub(crate) fn check_marker(root: &Path) -> Result<(), FactoriaError> {
     let refused = |why: String| FactoriaError::NotFactoria {
         root: root.to_owned(),
         why,

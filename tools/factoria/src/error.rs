@@ -1,6 +1,7 @@
-//! What can go wrong while a system is made, measured or damaged, and what to do about it.
+//! What can go wrong while a system is made, run, measured or damaged, and what to do about it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Why an operation on a La Factoria system was not done.
@@ -68,6 +69,52 @@ pub enum FactoriaError {
         /// SQLite's reason.
         source: rusqlite::Error,
     },
+    /// A log cannot be continued, since how it ends is not known.
+    #[error("cannot go on with the log {}: {why}; recover it first, nothing was written to it", path.display())]
+    Log {
+        /// The log file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What a running system wrote to has been deleted or replaced under it.
+    #[error("{} is not the file that was opened: {why}; start the system again when its data is back", path.display())]
+    Replaced {
+        /// Where the file stood.
+        path: PathBuf,
+        /// What is there instead.
+        why: String,
+    },
+    /// The service has no authentication, so it listens on this machine only.
+    #[error(
+        "refusing to listen on {address}: contexts are served without authentication, so only a loopback address such as 127.0.0.1:0 or [::1]:0 is accepted"
+    )]
+    NotLoopback {
+        /// The address that was given.
+        address: SocketAddr,
+    },
+    /// The address could not be bound.
+    #[error("cannot listen on {address}: {source}; give another port, or 0 for any free one")]
+    Bind {
+        /// The address that was given.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// One process runs a system; a second one would give the same stamps again.
+    #[error("{} is running already{}; stop that process first", root.display(), process(*pid))]
+    AlreadyServed {
+        /// The system's folder.
+        root: PathBuf,
+        /// The process that runs it; `None` while that process has not said so yet.
+        pid: Option<u32>,
+    },
+    /// The thread that writes ended before it was asked to.
+    #[error("the writer of {} ended by itself, which is a defect; what it wrote until then is durable", root.display())]
+    WriterEnded {
+        /// The system's folder.
+        root: PathBuf,
+    },
     /// A document could not be turned into JSON, or built-in data is malformed: a defect of this library.
     #[error("cannot encode or decode {what}: {source}")]
     Json {
@@ -76,6 +123,10 @@ pub enum FactoriaError {
         /// The reason.
         source: serde_json::Error,
     },
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" in process {pid}"))
 }
 
 impl FactoriaError {

@@ -20,7 +20,7 @@ mod cache;
 pub(crate) mod content_db;
 mod context;
 mod education;
-mod fill;
+pub(crate) mod fill;
 mod intelligence;
 mod monitoring;
 mod performance;

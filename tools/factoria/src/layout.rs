@@ -10,6 +10,7 @@
 //! quality/ intelligence/ monitoring/ analytics/ reporting/
 //! db/content.sqlite            content items, prompts, assessments (WAL mode, foreign keys)
 //! users/users.sqlite           users and preferences
+//! run/                         of the running system only: its address and lock; never captured
 //! <folder>/.manifest.json      digests of the folder's static files (not in db/ and users/)
 //! ```
 
@@ -29,6 +30,10 @@ pub const CONTENT_DB: &str = "db/content.sqlite";
 pub const USERS_DB: &str = "users/users.sqlite";
 /// The audit log, relative to the root.
 pub const AUDIT_LOG: &str = "security/audit.log";
+/// The metrics log, relative to the root.
+pub const METRICS_LOG: &str = "monitoring/metrics.log";
+/// The folder of the running system, relative to the root: no part of what is backed up.
+pub const RUN: &str = "run";
 /// The anchor of the audit log, relative to the root: a sequence number and the hash it must carry.
 pub const AUDIT_CHECKPOINT: &str = "security/audit.checkpoint.json";
 

@@ -1,4 +1,4 @@
-//! The La Factoria context system: a real system to protect, to measure and to damage.
+//! The La Factoria context system: a real system to protect, to run, to measure and to damage.
 //!
 //! La Factoria makes educational material. Its state is a tree of Markdown, JSON, model files, logs and two
 //! SQLite databases, laid out as [`layout`] says. This library makes such a system of any size from a seed,
@@ -8,6 +8,9 @@
 //! |---|---|
 //! | [`mod@generate`] | writes a system; the same seed and size give the same bytes, modes and times |
 //! | [`mod@probe`] | measures a system on disk; every number is counted there and then |
+//! | [`mod@serve`] | runs a system: records with stamps in three stores, health and contexts over HTTP |
+//! | [`stamps`] | how far a system or a copy of it reaches, and whether anything is missing before that |
+//! | [`context`] | loads one context document with everything that it imports |
 //! | [`mod@damage`] | deletes or corrupts components, only below a root that carries the marker |
 //! | [`layout`] | folders, files and shares of size that the other modules agree on |
 //! | [`manifest`] | digests that travel inside each component, so that a restored copy can be judged alone |
@@ -18,6 +21,7 @@
 
 pub mod audit;
 pub mod command;
+pub mod context;
 pub mod damage;
 pub mod error;
 pub mod frameworks;
@@ -25,7 +29,9 @@ pub mod generate;
 pub mod layout;
 pub mod manifest;
 pub mod probe;
+pub mod serve;
 pub mod size;
+pub mod stamps;
 pub mod text;
 
 pub use command::{FactoriaCommand, run};
@@ -33,3 +39,5 @@ pub use damage::{DamageOptions, Damaged, How, damage};
 pub use error::FactoriaError;
 pub use generate::{GenerateOptions, Generated, generate};
 pub use probe::{ProbeKind, probe};
+pub use serve::{ServeOptions, Served, Serving, serve};
+pub use stamps::{StoreMark, watermark};

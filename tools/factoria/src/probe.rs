@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::FactoriaError;
 
 mod content;
-mod database;
+pub(crate) mod database;
 mod education;
 mod files;
 pub(crate) mod required;
@@ -63,7 +63,7 @@ pub fn probe(
     }
 }
 
-fn readable(root: &Path) -> Result<(), FactoriaError> {
+pub(crate) fn readable(root: &Path) -> Result<(), FactoriaError> {
     let unreadable = |source| FactoriaError::UnreadableRoot {
         root: root.to_owned(),
         source,
@@ -77,13 +77,13 @@ fn readable(root: &Path) -> Result<(), FactoriaError> {
 }
 
 /// Returns the JSON document at `path`, or `None` where it is absent, no regular file or malformed.
-fn document(path: &Path) -> Option<serde_json::Value> {
+pub(crate) fn document(path: &Path) -> Option<serde_json::Value> {
     regular(path).ok()?;
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 /// Refuses what is no regular file: opening a pipe would wait for ever.
-fn regular(path: &Path) -> io::Result<()> {
+pub(crate) fn regular(path: &Path) -> io::Result<()> {
     match fs::metadata(path)?.is_file() {
         true => Ok(()),
         false => Err(io::Error::from(io::ErrorKind::InvalidInput)),

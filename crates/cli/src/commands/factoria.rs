@@ -1,16 +1,36 @@
 //! `rekindle factoria`
 
+use std::sync::Arc;
+
 use rekindle_factoria::FactoriaCommand;
+use rekindle_factoria::command::Surroundings;
+use rekindle_factoria::serve::Address;
 
 use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// Makes, probes or damages the system that ships.
-pub(crate) fn run(app: &App, command: FactoriaCommand) -> Result<Exit, CliError> {
-    let result = rekindle_factoria::run(command)?;
-    app.printer.data(&result, || {
-        serde_json::to_string_pretty(&result).unwrap_or_default()
-    })?;
+/// Makes, runs, probes or damages the system that ships.
+pub(crate) async fn run(app: &App, command: FactoriaCommand) -> Result<Exit, CliError> {
+    // A running system tells two things, where it listens and in the end what it did: one line each.
+    let runs = matches!(command, FactoriaCommand::Serve(_));
+    let mut told = Ok(());
+    let around = Surroundings {
+        clock: Arc::clone(&app.clock),
+        stop: app.signals.stop().clone(),
+        listening: Box::new(|address: &Address| {
+            told = app
+                .printer
+                .line(address, || format!("listening on {}", address.listening));
+        }),
+    };
+    let result = rekindle_factoria::run(command, around).await?;
+    told?;
+    let text = || serde_json::to_string_pretty(&result).unwrap_or_default();
+    if runs {
+        app.printer.line(&result, text)?;
+    } else {
+        app.printer.data(&result, text)?;
+    }
     Ok(Exit::Done)
 }

@@ -46,6 +46,6 @@ pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit
         Some(Command::Sets(args)) => sets::run(app, &args).await,
         Some(Command::Restore(args)) => restore::run(app, &args).await,
         Some(Command::Key(command)) => key::run(app, &command),
-        Some(Command::Factoria(command)) => factoria::run(app, command),
+        Some(Command::Factoria(command)) => factoria::run(app, command).await,
     }
 }

@@ -52,7 +52,7 @@ fn length(rng: &mut Rng, share: u64) -> u64 {
 }
 
 /// Appends headed paragraphs until `out` is about `length` bytes long.
-pub(super) fn markdown(prose: &mut Prose, out: &mut Vec<u8>, length: u64) {
+pub(crate) fn markdown(prose: &mut Prose, out: &mut Vec<u8>, length: u64) {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     out.extend_from_slice(b"# ");
     prose.title(out);

@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use super::regular;
 
 /// A database opened for reading.
-pub(super) struct Opened {
-    pub(super) connection: Connection,
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
     path: PathBuf,
     immutable: bool,
     /// Holds the copy, where one was needed, until the connection is gone.
@@ -29,7 +29,7 @@ pub(super) struct Opened {
 
 impl Opened {
     /// Opens the database, or returns `None` where there is none that can be opened.
-    pub(super) fn open(path: &Path) -> Option<Self> {
+    pub(crate) fn open(path: &Path) -> Option<Self> {
         regular(path).ok()?;
         let (wal, shm) = (companion(path, "-wal"), companion(path, "-shm"));
         let (opened, copy, immutable) = if fs::symlink_metadata(&wal).is_err() {
@@ -53,7 +53,7 @@ impl Opened {
 
     /// Returns whether someone began to write while the database was read as immutable, so that what was read
     /// may be a mixture.
-    pub(super) fn was_disturbed(&self) -> bool {
+    pub(crate) fn was_disturbed(&self) -> bool {
         self.immutable && fs::symlink_metadata(companion(&self.path, "-wal")).is_ok()
     }
 }

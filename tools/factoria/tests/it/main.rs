@@ -6,3 +6,4 @@ mod content;
 mod damage;
 mod generate;
 mod probe;
+mod serve;
