@@ -1,4 +1,8 @@
 //! `command`: runs a program, a step of a component's own recovery for instance.
+//!
+//! What the program started ends with it. One that is meant to leave something running, a daemon that it starts
+//! for instance, says `detach: true`; a stop, a timeout or the end of Rekindle while the program itself still
+//! runs ends that too.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +30,7 @@ const FIELDS: &[Field] = &[
     Field::optional("env", Kind::Texts),
     Field::optional("cwd", Kind::Text),
     Field::optional("timeout", Kind::Period),
+    Field::optional("detach", Kind::Flag),
 ];
 
 /// How much of a program's text is kept as the step's output, in characters.
@@ -39,6 +44,8 @@ struct Params {
     /// Relative to the folder of `system.yaml`, which is also the default.
     cwd: Option<PathBuf>,
     timeout: Option<Period>,
+    #[serde(default)]
+    detach: bool,
 }
 
 #[async_trait]
@@ -64,16 +71,14 @@ impl Action for RunCommand {
             .collect();
         let cwd = self.0.system_dir().join(params.cwd.unwrap_or_default());
         let timeout = params.timeout.map(|period| period.0);
-        let ended = process::run(
-            &Program {
-                words: &words,
-                cwd: &cwd,
-                env: &env,
-                timeout,
-            },
-            &cx.stop,
-        )
-        .await?;
+        let program = Program {
+            words: &words,
+            cwd: &cwd,
+            env: &env,
+            timeout,
+            detach: params.detach,
+        };
+        let ended = process::run(&self.0, cx, &program).await?;
         if !ended.status.success() {
             let program = words.first().map_or("", String::as_str);
             return Err(

@@ -13,6 +13,8 @@
 //! | `system-integrity` | judges the system as a whole |
 //! | `command` | runs a program |
 //!
+//! Programs that steps and probes run are children of [`supervise`], so that none of them outlives its step.
+//!
 //! [`Site`] is the place all of them share; [`registry`] hands them to the engine.
 
 mod choose;
@@ -33,6 +35,7 @@ mod shape;
 mod site;
 mod snapshot;
 mod store;
+pub mod supervise;
 mod system_integrity;
 mod validate;
 mod verify;

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Share,
     /// Texts by name.
     Texts,
+    /// `true` or `false`.
+    Flag,
 }
 
 impl Field {
@@ -146,6 +148,7 @@ impl Kind {
             }
             (Self::Period, Value::String(text)) => humantime::parse_duration(text).is_ok(),
             (Self::Share, value) => serde_json::from_value::<Share>(value.clone()).is_ok(),
+            (Self::Flag, Value::Bool(_)) => true,
             (Self::Texts, Value::Object(texts)) => texts
                 .values()
                 .all(|text| text.is_string() || text.is_number() || text.is_boolean()),
@@ -163,6 +166,7 @@ impl Kind {
             Self::Period => "a length of time such as \"90s\" or \"15m\"".to_owned(),
             Self::Share => "a share such as \"10%\" or 0.1".to_owned(),
             Self::Texts => "texts by name".to_owned(),
+            Self::Flag => "true or false".to_owned(),
         }
     }
 }
