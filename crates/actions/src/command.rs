@@ -5,7 +5,7 @@
 //! runs ends that too.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::params::{self, Field, Kind};
 use crate::probe::word;
 use crate::process::{self, Program};
+use crate::redact::Redactor;
 use crate::site::Site;
 
 /// See the module's documentation.
@@ -48,6 +49,13 @@ struct Params {
     detach: bool,
 }
 
+impl Params {
+    fn env(&self) -> BTreeMap<String, String> {
+        let text = |(name, value): (&String, &Value)| (name.clone(), word(value));
+        self.env.iter().map(text).collect()
+    }
+}
+
 #[async_trait]
 impl Action for RunCommand {
     fn check(&self, with: &Value) -> Vec<Problem> {
@@ -56,20 +64,21 @@ impl Action for RunCommand {
 
     async fn reconcile(&self, cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let why = "a program that was cut off may have done any part of its work; it runs again";
+        let redactor = Redactor::of(&params::read::<Params>(&cx.with)?.env());
+        let words = redactor.value(json!(cx.with.get("run")));
         Ok(Reconciled::Redo {
-            evidence: json!({ "why": why, "run": cx.with.get("run") }),
+            evidence: json!({ "why": why, "run": words }),
         })
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         let params: Params = params::read(&cx.with)?;
         let words: Vec<String> = params.run.iter().map(word).collect();
-        let env = params
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), word(value)))
-            .collect();
-        let cwd = self.0.system_dir().join(params.cwd.unwrap_or_default());
+        let env = params.env();
+        let cwd = self
+            .0
+            .system_dir()
+            .join(params.cwd.as_deref().unwrap_or(Path::new("")));
         let timeout = params.timeout.map(|period| period.0);
         let program = Program {
             words: &words,
@@ -81,13 +90,12 @@ impl Action for RunCommand {
         let ended = process::run(&self.0, cx, &program).await?;
         if !ended.status.success() {
             let program = words.first().map_or("", String::as_str);
-            return Err(
-                Failure::transient("command_failed", format!("{program}: {}", ended.account()))
-                    .with_hint(format!("run it by hand: {}", words.join(" "))),
-            );
+            let failure = Failure::transient("command_failed", format!("{program}: {}", ended.account()))
+                .with_hint(format!("run it by hand: {}", words.join(" ")));
+            return Err(ended.redactor.failure(failure));
         }
         Ok(Output {
-            value: output(&ended.stdout),
+            value: ended.redactor.value(output(&ended.stdout)),
             measures: Measures::new(),
         })
     }

@@ -102,8 +102,9 @@ impl<'a> Prober<'a> {
                 failure
             })?;
         let failed = |why: String| {
-            Failure::transient("probe_failed", format!("probe {name}: {why}"))
-                .with_hint(format!("run it by hand: {}", words.join(" ")))
+            let failure = Failure::transient("probe_failed", format!("probe {name}: {why}"))
+                .with_hint(format!("run it by hand: {}", words.join(" ")));
+            ended.redactor.failure(failure)
         };
         if !ended.status.success() {
             return Err(failed(ended.account()));

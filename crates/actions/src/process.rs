@@ -21,7 +21,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::failures;
+use crate::redact::Redactor;
 use crate::site::Site;
+use crate::step_log::{Lines, StepLog, Stream};
 use crate::supervise::{self, ProcessId, Report};
 
 /// How much of a program's output is kept; what lies beyond is read and dropped, so that it never blocks.
@@ -50,12 +52,15 @@ pub(crate) struct Program<'a> {
 /// How a program ended.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
+    /// As the program wrote it, secrets and all: what is kept of it goes through the redactor.
     pub(crate) stdout: String,
     stderr: String,
+    /// Takes out the secrets that the program was given.
+    pub(crate) redactor: Redactor,
 }
 
 impl Ended {
-    /// Returns how it ended, with the last lines on stderr.
+    /// Returns how it ended, with the last lines on stderr, without secrets.
     pub(crate) fn account(&self) -> String {
         let lines: Vec<&str> = self
             .stderr
@@ -66,14 +71,32 @@ impl Ended {
         if last.is_empty() {
             self.status.to_string()
         } else {
-            format!("{}: {last}", self.status)
+            format!("{}: {}", self.status, self.redactor.text(&last))
         }
     }
 }
 
 /// Runs a program to its end. It is ended early, with all that it started, when the step is told to stop, when
-/// its time is up, when this future is dropped, and when this process dies.
+/// its time is up, when this future is dropped, and when this process dies. What it says is added to the step's log.
 pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) -> Result<Ended, Failure> {
+    let redactor = Redactor::of(program.env);
+    let log = StepLog::open(site.workspace_dir(), cx, &redactor);
+    log.note(&program.words.join(" "));
+    let ended = logged(site, cx, program, &log, &redactor).await;
+    match &ended {
+        Ok(ended) => log.note(&ended.status.to_string()),
+        Err(failure) => log.note(&failure.message),
+    }
+    ended.map_err(|failure| redactor.failure(failure))
+}
+
+async fn logged(
+    site: &Site,
+    cx: &StepContext,
+    program: &Program<'_>,
+    log: &StepLog,
+    redactor: &Redactor,
+) -> Result<Ended, Failure> {
     let Some(name) = program.words.first() else {
         return Err(Failure::permanent("command_failed", "there is no program to run"));
     };
@@ -82,8 +105,8 @@ pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) ->
             .with_hint("check that the program is there and may be run")
     };
     let (mut child, mut line) = start(site.executable(), program).map_err(|error| not_started(&error))?;
-    let stdout = Kept::from(child.stdout.take());
-    let stderr = Kept::from(child.stderr.take());
+    let stdout = Kept::from(child.stdout.take(), log.lines(Stream::Out));
+    let stderr = Kept::from(child.stderr.take(), log.lines(Stream::Err));
 
     let limit = async {
         match program.timeout {
@@ -118,6 +141,7 @@ pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) ->
         status,
         stdout,
         stderr,
+        redactor: redactor.clone(),
     })
 }
 
@@ -226,13 +250,14 @@ struct Kept {
 }
 
 impl Kept {
-    fn from(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
+    fn from(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, mut log: Lines) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&bytes);
         let reader = tokio::spawn(async move {
             let Some(mut pipe) = pipe else { return };
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+                log.feed(&buffer[..read]);
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend_from_slice(&buffer[..read]);
                 let excess = kept.len().saturating_sub(OUTPUT_BYTES);

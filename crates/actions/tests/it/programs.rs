@@ -120,3 +120,72 @@ async fn a_stop_ends_the_program_and_its_orphans_and_the_run_can_be_resumed() {
     assert!(matches!(ran.ended, Ended::Interrupted(_)));
     assert!(!runs(&orphan));
 }
+
+/// Returns the lines of the only run's logs by file name, without the time.
+fn logs(bench: &Bench) -> Vec<(String, Vec<String>)> {
+    let runs = std::fs::read_dir(bench.path(".rekindle/logs")).unwrap();
+    let files = runs.flat_map(|run| std::fs::read_dir(run.unwrap().path()).unwrap());
+    let mut logs: Vec<_> = files
+        .map(|file| {
+            let file = file.unwrap();
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            let lines = text
+                .lines()
+                .map(|line| line.split_once(' ').unwrap().1.to_owned());
+            (file.file_name().into_string().unwrap(), lines.collect())
+        })
+        .collect();
+    logs.sort();
+    logs
+}
+
+#[tokio::test]
+async fn what_a_program_says_is_kept_per_attempt_and_secrets_are_nowhere() {
+    let bench = Bench::new(SYSTEM);
+    let script = "echo told $DB_PASSWORD; echo postgres://ann:word@db/x >&2; exit 3";
+    let yaml = one(&format!(
+        r#"{{run: [sh, "-c", "{script}", "--password=hunter22"], env: {{DB_PASSWORD: hunter22}}}}
+    retry: {{max_attempts: 2, backoff: {{initial: 1ms, max: 1ms}}}}"#
+    ));
+    let ran = bench.run("one", &yaml, json!({}), None).await;
+    let (_, message) = ran.failure("it");
+    assert_eq!(message, "sh: exit status: 3: postgres://***@db/x");
+    let logs = logs(&bench);
+    let names: Vec<&str> = logs.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["it.1.log", "it.2.log"]);
+    for (_, mut lines) in logs {
+        assert!(lines.remove(0).starts_with("run sh -c echo told"));
+        // Two pipes have no common order.
+        let last = lines.pop().unwrap();
+        lines.sort();
+        assert_eq!(lines, ["err postgres://***@db/x", "out told ***"]);
+        assert_eq!(last, "run exit status: 3");
+    }
+    let failed = ran
+        .records
+        .iter()
+        .filter(|record| record.event.name() == "step_failed");
+    for record in failed {
+        let text = serde_json::to_string(record).unwrap();
+        assert!(!text.contains("hunter22") && !text.contains("ann:word"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_program_answers_is_journaled_without_secrets() {
+    let bench = Bench::new(SYSTEM);
+    let with = r#"{run: [sh, "-c", 'echo "{\"a\": \"$API_KEY\"}"'], env: {API_KEY: hunter22}}"#;
+    assert_eq!(command(&bench, with).await.output("it"), &json!({"a": "***"}));
+}
+
+#[tokio::test]
+async fn the_log_of_a_looped_step_and_of_its_probes_has_a_safe_name() {
+    let bench = Bench::new(SYSTEM);
+    let yaml =
+        "workflow: one\ndescription: d\nsteps:\n  - id: it\n    for_each: component\n    uses: validate\n";
+    bench.run("one", yaml, json!({}), Some("data")).await;
+    let logs = logs(&bench);
+    assert_eq!(logs.len(), 1, "the other components have no probes");
+    assert_eq!(logs[0].0, "it%5Bpages%5D.1.log");
+    assert_eq!(logs[0].1[1], "out {\"files\": 3}");
+}
