@@ -1,7 +1,11 @@
 //! `command`: runs a program, a step of a component's own recovery for instance.
+//!
+//! What the program started ends with it. One that is meant to leave something running, a daemon that it starts
+//! for instance, says `detach: true`; a stop, a timeout or the end of Rekindle while the program itself still
+//! runs ends that too.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +20,7 @@ use serde_json::{Value, json};
 use crate::params::{self, Field, Kind};
 use crate::probe::word;
 use crate::process::{self, Program};
+use crate::redact::Redactor;
 use crate::site::Site;
 
 /// See the module's documentation.
@@ -26,6 +31,7 @@ const FIELDS: &[Field] = &[
     Field::optional("env", Kind::Texts),
     Field::optional("cwd", Kind::Text),
     Field::optional("timeout", Kind::Period),
+    Field::optional("detach", Kind::Flag),
 ];
 
 /// How much of a program's text is kept as the step's output, in characters.
@@ -39,6 +45,15 @@ struct Params {
     /// Relative to the folder of `system.yaml`, which is also the default.
     cwd: Option<PathBuf>,
     timeout: Option<Period>,
+    #[serde(default)]
+    detach: bool,
+}
+
+impl Params {
+    fn env(&self) -> BTreeMap<String, String> {
+        let text = |(name, value): (&String, &Value)| (name.clone(), word(value));
+        self.env.iter().map(text).collect()
+    }
 }
 
 #[async_trait]
@@ -49,40 +64,38 @@ impl Action for RunCommand {
 
     async fn reconcile(&self, cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let why = "a program that was cut off may have done any part of its work; it runs again";
+        let redactor = Redactor::of(&params::read::<Params>(&cx.with)?.env());
+        let words = redactor.value(json!(cx.with.get("run")));
         Ok(Reconciled::Redo {
-            evidence: json!({ "why": why, "run": cx.with.get("run") }),
+            evidence: json!({ "why": why, "run": words }),
         })
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         let params: Params = params::read(&cx.with)?;
         let words: Vec<String> = params.run.iter().map(word).collect();
-        let env = params
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), word(value)))
-            .collect();
-        let cwd = self.0.system_dir().join(params.cwd.unwrap_or_default());
+        let env = params.env();
+        let cwd = self
+            .0
+            .system_dir()
+            .join(params.cwd.as_deref().unwrap_or(Path::new("")));
         let timeout = params.timeout.map(|period| period.0);
-        let ended = process::run(
-            &Program {
-                words: &words,
-                cwd: &cwd,
-                env: &env,
-                timeout,
-            },
-            &cx.stop,
-        )
-        .await?;
+        let program = Program {
+            words: &words,
+            cwd: &cwd,
+            env: &env,
+            timeout,
+            detach: params.detach,
+        };
+        let ended = process::run(&self.0, cx, &program).await?;
         if !ended.status.success() {
             let program = words.first().map_or("", String::as_str);
-            return Err(
-                Failure::transient("command_failed", format!("{program}: {}", ended.account()))
-                    .with_hint(format!("run it by hand: {}", words.join(" "))),
-            );
+            let failure = Failure::transient("command_failed", format!("{program}: {}", ended.account()))
+                .with_hint(format!("run it by hand: {}", words.join(" ")));
+            return Err(ended.redactor.failure(failure));
         }
         Ok(Output {
-            value: output(&ended.stdout),
+            value: ended.redactor.value(output(&ended.stdout)),
             measures: Measures::new(),
         })
     }

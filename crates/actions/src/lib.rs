@@ -14,6 +14,8 @@
 //! | `system-integrity` | judges the system as a whole |
 //! | `command` | runs a program |
 //!
+//! Programs that steps and probes run are children of [`supervise`], so that none of them outlives its step.
+//!
 //! [`Site`] is the place all of them share; [`registry`] hands them to the engine.
 
 mod choose;
@@ -28,6 +30,7 @@ mod params;
 mod probe;
 mod process;
 mod put_back;
+mod redact;
 mod restore;
 mod rule;
 mod seal_set;
@@ -35,7 +38,9 @@ mod set_aside;
 mod shape;
 mod site;
 mod snapshot;
+mod step_log;
 mod store;
+pub mod supervise;
 mod system_integrity;
 mod validate;
 mod verify;

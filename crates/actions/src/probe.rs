@@ -15,6 +15,7 @@ use crate::views::Fared;
 
 /// Runs probes in one step.
 pub(crate) struct Prober<'a> {
+    site: &'a Site,
     cx: &'a StepContext,
     scope: Value,
     cwd: PathBuf,
@@ -26,7 +27,7 @@ impl<'a> Prober<'a> {
     /// Returns a prober of what stands at `root`: the recovery's target unless told, and the living system in
     /// a run that recovers nothing.
     pub(crate) fn new(
-        site: &Site,
+        site: &'a Site,
         cx: &'a StepContext,
         root: Option<PathBuf>,
         component: Option<(&str, &Component)>,
@@ -43,6 +44,7 @@ impl<'a> Prober<'a> {
             scope["component"]["name"] = json!(name);
         }
         Self {
+            site,
             cx,
             scope,
             cwd: site.system_dir().to_path_buf(),
@@ -91,16 +93,18 @@ impl<'a> Prober<'a> {
             cwd: &self.cwd,
             env: &Default::default(),
             timeout,
+            detach: false,
         };
-        let ended = process::run(&program, &self.cx.stop)
+        let ended = process::run(self.site, self.cx, &program)
             .await
             .map_err(|mut failure| {
                 failure.message = format!("probe {name}: {}", failure.message);
                 failure
             })?;
         let failed = |why: String| {
-            Failure::transient("probe_failed", format!("probe {name}: {why}"))
-                .with_hint(format!("run it by hand: {}", words.join(" ")))
+            let failure = Failure::transient("probe_failed", format!("probe {name}: {why}"))
+                .with_hint(format!("run it by hand: {}", words.join(" ")));
+            ended.redactor.failure(failure)
         };
         if !ended.status.success() {
             return Err(failed(ended.account()));

@@ -1,47 +1,66 @@
-//! A program run for a probe or a command: its own process group, bounded output, ended when it must end.
+//! A program run for a probe, a command or a source: under the supervisor, with bounded output, ended when it
+//! must end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::failures;
+use crate::redact::Redactor;
+use crate::site::Site;
+use crate::step_log::{Lines, StepLog, Stream};
+use crate::supervise::{self, ProcessId, Report};
 
 /// How much of a program's output is kept; what lies beyond is read and dropped, so that it never blocks.
 const OUTPUT_BYTES: usize = 1 << 20;
-/// How long a program may take to end after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(2);
-/// How long to wait for the end of the output once the program itself has ended: a child that it left
-/// running may hold the pipe open for ever.
+/// How long to wait for a supervisor that was told to end everything: it gives 2 s, and killing takes a moment.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for the end of the output once the program itself has ended: a child that it was told to
+/// leave running may hold the pipe open for ever.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How many of the last lines on stderr go into a failure's message.
 const LAST_LINES: usize = 5;
+/// Our own variables that no program gets to see: whoever holds them opens every backup.
+const OUR_SECRETS: &str = "REKINDLE_PASSPHRASE";
 
 /// What to run.
+#[derive(Clone, Copy)]
 pub(crate) struct Program<'a> {
     pub(crate) words: &'a [String],
     pub(crate) cwd: &'a Path,
     pub(crate) env: &'a BTreeMap<String, String>,
     pub(crate) timeout: Option<Duration>,
+    /// Whether what it leaves running when it ends by itself is left alone.
+    pub(crate) detach: bool,
 }
 
 /// How a program ended.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
+    /// As the program wrote it, secrets and all: what is kept of it goes through the redactor.
     pub(crate) stdout: String,
     stderr: String,
+    /// Takes out the secrets that the program was given.
+    pub(crate) redactor: Redactor,
 }
 
 impl Ended {
-    /// Returns how it ended, with the last lines on stderr.
+    /// Returns how it ended, with the last lines on stderr, without secrets.
     pub(crate) fn account(&self) -> String {
         let lines: Vec<&str> = self
             .stderr
@@ -52,34 +71,42 @@ impl Ended {
         if last.is_empty() {
             self.status.to_string()
         } else {
-            format!("{}: {last}", self.status)
+            format!("{}: {}", self.status, self.redactor.text(&last))
         }
     }
 }
 
-/// Runs a program to its end. It is ended early, with all of its process group, when `stop` is set, when its
-/// time is up, or when this future is dropped.
-pub(crate) async fn run(program: &Program<'_>, stop: &CancellationToken) -> Result<Ended, Failure> {
-    let Some((name, arguments)) = program.words.split_first() else {
+/// Runs a program to its end. It is ended early, with all that it started, when the step is told to stop, when
+/// its time is up, when this future is dropped, and when this process dies. What it says is added to the step's log.
+pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) -> Result<Ended, Failure> {
+    let redactor = Redactor::of(program.env);
+    let log = StepLog::open(site.workspace_dir(), cx, &redactor);
+    log.note(&program.words.join(" "));
+    let ended = logged(site, cx, program, &log, &redactor).await;
+    match &ended {
+        Ok(ended) => log.note(&ended.status.to_string()),
+        Err(failure) => log.note(&failure.message),
+    }
+    ended.map_err(|failure| redactor.failure(failure))
+}
+
+async fn logged(
+    site: &Site,
+    cx: &StepContext,
+    program: &Program<'_>,
+    log: &StepLog,
+    redactor: &Redactor,
+) -> Result<Ended, Failure> {
+    let Some(name) = program.words.first() else {
         return Err(Failure::permanent("command_failed", "there is no program to run"));
     };
-    let mut child = Command::new(name)
-        .args(arguments)
-        .current_dir(program.cwd)
-        .envs(program.env)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| {
-            Failure::permanent("command_failed", format!("{name} could not be started: {error}"))
-                .with_hint("check that the program is there and may be run")
-        })?;
-    let group = Group::of(&child);
-    let stdout = Kept::from(child.stdout.take());
-    let stderr = Kept::from(child.stderr.take());
+    let not_started = |why: &dyn std::fmt::Display| {
+        Failure::permanent("command_failed", format!("{name} could not be started: {why}"))
+            .with_hint("check that the program is there and may be run")
+    };
+    let (mut child, mut line) = start(site.executable(), program).map_err(|error| not_started(&error))?;
+    let stdout = Kept::from(child.stdout.take(), log.lines(Stream::Out));
+    let stderr = Kept::from(child.stderr.take(), log.lines(Stream::Err));
 
     let limit = async {
         match program.timeout {
@@ -87,63 +114,132 @@ pub(crate) async fn run(program: &Program<'_>, stop: &CancellationToken) -> Resu
             None => std::future::pending().await,
         }
     };
-    let status = tokio::select! {
+    let supervisor = tokio::select! {
         status = child.wait() => status.map_err(|error| failures::io(name, &error))?,
-        () = stop.cancelled() => {
-            group.end(&mut child).await;
+        () = cx.stop.cancelled() => {
+            line.end(&mut child, name).await;
             return Err(failures::interrupted());
         }
         () = limit => {
-            group.end(&mut child).await;
+            line.end(&mut child, name).await;
             let limit = humantime::format_duration(program.timeout.unwrap_or_default());
             return Err(Failure::transient(code::TIMEOUT, format!("{name} did not end within {limit}")));
         }
     };
-    group.leave();
+    let told = line.told().await;
+    if let Some(why) = told.not_started {
+        return Err(not_started(&why));
+    }
+    tracing::debug!(program = name, process = ?told.process, status = ?told.status, "a program ended");
+    let status = told.status.ok_or_else(|| {
+        let message =
+            format!("{name} was ended from outside, its supervisor told nothing more: {supervisor}");
+        Failure::transient("command_failed", message)
+    })?;
     let (stdout, stderr) = tokio::join!(stdout.text(), stderr.text());
     Ok(Ended {
         status,
         stdout,
         stderr,
+        redactor: redactor.clone(),
     })
 }
 
-/// A child's process group, killed when it is dropped.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(
-            child
-                .id()
-                .and_then(|id| i32::try_from(id).ok())
-                .and_then(Pid::from_raw),
-        )
+/// Starts the supervisor with the program as its task.
+fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> {
+    let mut arguments: Vec<OsString> = vec![supervise::SUBCOMMAND.into()];
+    if program.detach {
+        arguments.push(supervise::DETACH.into());
     }
+    arguments.push(supervise::PROGRAM.into());
+    arguments.extend(program.words.iter().map(OsString::from));
 
-    /// Asks the group to end, then makes it.
-    async fn end(self, child: &mut Child) {
-        self.signal(Signal::TERM);
-        // Whether it ended by itself does not matter: what is left of the group is killed on drop.
-        let _ = tokio::time::timeout(GRACE, child.wait()).await;
-    }
-
-    /// Lets the group live: the program has ended, and what it left running it meant to leave.
-    fn leave(mut self) {
-        self.0 = None;
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            // The group may be gone already, which is what was wanted.
-            let _ = kill_process_group(group, signal);
+    let (own, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(supervisor);
+    // Only their names are looked at, to leave them out.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with(OUR_SECRETS) {
+            command.env_remove(name);
         }
+    }
+    let child = command
+        .args(arguments)
+        .current_dir(program.cwd)
+        .envs(program.env)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C at a terminal is for this process to decide about.
+        .process_group(0)
+        .spawn()?;
+    // It held their end of the socket; only the supervisor has it now.
+    drop(command);
+    Ok((child, Line::to(own)?))
+}
+
+/// The line to a supervisor. When it is hung up, which dropping it does too, the supervisor ends everything.
+struct Line {
+    socket: UnixStream,
+    reports: mpsc::UnboundedReceiver<Report>,
+}
+
+/// All that a supervisor told.
+#[derive(Default)]
+struct Told {
+    process: Option<ProcessId>,
+    not_started: Option<String>,
+    status: Option<ExitStatus>,
+}
+
+impl Line {
+    fn to(socket: UnixStream) -> io::Result<Self> {
+        let reader = BufReader::new(socket.try_clone()?);
+        let (sender, reports) = mpsc::unbounded_channel();
+        // A thread of its own: it waits as long as the program runs, which would hold up the runtime's end.
+        std::thread::Builder::new()
+            .name("supervisor".to_owned())
+            .spawn(move || {
+                let lines = reader.lines().map_while(Result::ok);
+                for report in lines.filter_map(|line| line.parse().ok()) {
+                    let Ok(()) = sender.send(report) else { return };
+                }
+            })?;
+        Ok(Self { socket, reports })
+    }
+
+    /// Returns what was told until the supervisor ended.
+    async fn told(&mut self) -> Told {
+        let mut told = Told::default();
+        while let Some(report) = self.reports.recv().await {
+            match report {
+                Report::Started(process) => told.process = Some(process),
+                Report::NotStarted(why) => told.not_started = Some(why),
+                Report::Ended(raw) => told.status = Some(ExitStatus::from_raw(raw)),
+            }
+        }
+        told
+    }
+
+    /// Has everything ended, and waits for it.
+    async fn end(&self, supervisor: &mut Child, name: &str) {
+        self.hang_up();
+        if tokio::time::timeout(PATIENCE, supervisor.wait()).await.is_err() {
+            tracing::warn!(
+                program = name,
+                "a program cannot be ended yet; its supervisor goes on trying"
+            );
+        }
+    }
+
+    fn hang_up(&self) {
+        // It fails where the supervisor is gone, and then there is nobody to tell.
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
-impl Drop for Group {
+impl Drop for Line {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        self.hang_up();
     }
 }
 
@@ -154,13 +250,14 @@ struct Kept {
 }
 
 impl Kept {
-    fn from(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
+    fn from(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, mut log: Lines) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&bytes);
         let reader = tokio::spawn(async move {
             let Some(mut pipe) = pipe else { return };
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+                log.feed(&buffer[..read]);
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend_from_slice(&buffer[..read]);
                 let excess = kept.len().saturating_sub(OUTPUT_BYTES);
@@ -177,91 +274,5 @@ impl Kept {
         self.reader.abort();
         let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn shell(
-        script: &str,
-        timeout: Option<Duration>,
-        stop: &CancellationToken,
-    ) -> Result<Ended, Failure> {
-        let words = ["sh", "-c", script].map(str::to_owned);
-        run(
-            &Program {
-                words: &words,
-                cwd: Path::new("/"),
-                env: &BTreeMap::new(),
-                timeout,
-            },
-            stop,
-        )
-        .await
-    }
-
-    #[tokio::test]
-    async fn a_program_that_fails_is_quoted_with_its_last_lines() {
-        let ended = shell(
-            "echo out; for i in 1 2 3 4 5 6 7; do echo line $i >&2; done; exit 3",
-            None,
-            &CancellationToken::new(),
-        )
-        .await
-        .unwrap();
-        assert_eq!(ended.stdout, "out\n");
-        assert_eq!(
-            ended.account(),
-            "exit status: 3: line 3 | line 4 | line 5 | line 6 | line 7"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_program_that_hangs_is_ended_with_its_children() {
-        let dir = tempfile::tempdir().unwrap();
-        let pid = dir.path().join("pid");
-        let script = format!("sh -c 'echo $$ > {}; exec sleep 1000' & wait", pid.display());
-        let failure = shell(
-            &script,
-            Some(Duration::from_millis(300)),
-            &CancellationToken::new(),
-        )
-        .await
-        .err()
-        .unwrap();
-        assert_eq!(failure.code, code::TIMEOUT);
-        let child: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
-        // A zombie without a parent that reaps it may linger; it runs no more.
-        let runs = || {
-            let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            !(state.is_empty() || state.contains(") Z "))
-        };
-        tokio::time::timeout(Duration::from_secs(5), async {
-            while runs() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
-        .unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_stop_ends_the_program_and_says_interrupted() {
-        let stop = CancellationToken::new();
-        stop.cancel();
-        assert_eq!(
-            shell("sleep 1000", None, &stop).await.err().unwrap().code,
-            failures::INTERRUPTED
-        );
-    }
-
-    #[tokio::test]
-    async fn a_child_left_running_does_not_hold_the_step() {
-        let ended = shell("sleep 5 & echo started", None, &CancellationToken::new())
-            .await
-            .unwrap();
-        assert_eq!(ended.stdout, "started\n");
     }
 }

@@ -37,7 +37,7 @@ pub struct SiteParts {
     pub wrapped_key: Vec<u8>,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
-    /// The running program, for `${{ rekindle }}` in probes and commands.
+    /// The running program: for `${{ rekindle }}` in probes and commands, and the supervisor of all of them.
     pub executable: PathBuf,
     /// The folder that a recovery writes into; none for a run that recovers nothing.
     pub target_root: Option<PathBuf>,
@@ -102,6 +102,11 @@ impl Site {
     /// Returns the workspace's folder.
     pub fn workspace_dir(&self) -> &Path {
         &self.parts.workspace_dir
+    }
+
+    /// Returns the running program.
+    pub(crate) fn executable(&self) -> &Path {
+        &self.parts.executable
     }
 
     /// Returns the clock.

@@ -47,6 +47,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use rekindle_actions::supervise;
 use rekindle_model::time::{Clock, SystemClock};
 
 pub use crate::error::CliError;
@@ -77,6 +78,11 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    // Before anything else: a supervisor has no runtime, no options and no voice of its own.
+    if args.get(1).is_some_and(|word| word == supervise::SUBCOMMAND) {
+        return supervise::supervise(args.into_iter().skip(2));
+    }
     let cli = match args::Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {

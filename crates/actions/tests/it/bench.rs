@@ -92,7 +92,7 @@ impl Bench {
             keyring: Arc::clone(&self.keyring),
             wrapped_key: self.wrapped.clone(),
             clock: Arc::new(SystemClock),
-            executable: PathBuf::from("rekindle"),
+            executable: PathBuf::from(env!("CARGO_BIN_EXE_supervise-under-test")),
             target_root: to.map(|to| self.path(to)),
             system_file: self.path("system.yaml"),
             key_dirs: Vec::new(),

@@ -1,0 +1,246 @@
+//! The supervisor: a program runs under it, and nothing that the program started outlives it unasked.
+//!
+//! A step's program is started as `rekindle __supervise … -- program arguments…`. The supervisor is the
+//! *subreaper* of all that the program starts: whatever calls `setsid` or forks twice becomes its child again
+//! when its parent ends, so that a walk of `/proc` finds it. Its stdin is one end of a socket whose other end
+//! only the owner holds. When that end closes, be it by a decision or by a SIGKILL of the owner, or when the
+//! supervisor gets SIGTERM, SIGINT or SIGHUP, it ends all descendants: SIGTERM, and SIGKILL after 2 s.
+//!
+//! Through the same socket it tells the owner how the program fares, one [`Report`] a line.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `descendants` | who they are, and how they are ended |
+//! | `report` | what the owner is told |
+
+mod descendants;
+mod report;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+pub(crate) use report::{ProcessId, Report};
+
+/// The first argument of a command line that asks for the supervisor.
+pub const SUBCOMMAND: &str = "__supervise";
+/// Leaves alone what the program left running when it ended by itself.
+pub(crate) const DETACH: &str = "--detach";
+/// The file that the program gets as its stdin; nothing without it.
+pub(crate) const STDIN: &str = "--stdin";
+/// What follows is the program and its arguments.
+pub(crate) const PROGRAM: &str = "--";
+
+/// The exit code where the program could not be started, as shells have it.
+const NOT_STARTED: u8 = 127;
+/// The exit code where the supervisor itself could not do its work.
+const BROKEN: u8 = 125;
+
+/// What the supervisor is told to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Order {
+    detach: bool,
+    stdin: Option<PathBuf>,
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
+/// Runs the program that the arguments name (those behind [`SUBCOMMAND`]) to its end, and ends what it started.
+///
+/// Returns the program's own exit code; 128 and the signal's number where a signal ended it; 127 where it could
+/// not be started; 125 where there is no supervising here, or nothing to supervise.
+pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Some(order) = Order::read(arguments) else {
+        return ExitCode::from(BROKEN);
+    };
+    match run(&order) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // The owner reads the program's stderr; there is no other place to say it.
+            let _ = writeln!(io::stderr(), "the supervisor cannot work: {error}");
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+impl Order {
+    fn read(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut order = Self::default();
+        let mut arguments = arguments.into_iter();
+        loop {
+            let argument = arguments.next()?;
+            match argument.to_str() {
+                Some(DETACH) => order.detach = true,
+                Some(STDIN) => order.stdin = Some(arguments.next()?.into()),
+                Some(PROGRAM) => break,
+                _ => return None,
+            }
+        }
+        order.program = arguments.next()?;
+        order.arguments = arguments.collect();
+        Some(order)
+    }
+}
+
+fn run(order: &Order) -> io::Result<u8> {
+    set_child_subreaper(Some(getpid()))?;
+    let owner = Owner::at_stdin()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(watch(order, owner))
+}
+
+async fn watch(order: &Order, mut owner: Owner) -> io::Result<u8> {
+    // Before the program is started: no signal may find the supervisor without its handler.
+    let mut asked = Asked::listen()?;
+    let mut children = signal(SignalKind::child())?;
+    let gone = owner.gone()?;
+
+    let program = match start(order) {
+        Ok(program) => program,
+        Err(error) => {
+            owner.tell(&Report::NotStarted(error.to_string()));
+            return Ok(NOT_STARTED);
+        }
+    };
+    if let Some(id) = descendants::id_of(program) {
+        owner.tell(&Report::Started(id));
+    }
+
+    let ended = tokio::select! {
+        ended = end_of(program, &mut children) => ended,
+        () = asked.next() => None,
+        _ = gone => None,
+    };
+    if let Some(status) = ended {
+        owner.tell(&Report::Ended(status.as_raw()));
+    }
+    if ended.is_none() || !order.detach {
+        descendants::end_all(&mut children).await;
+    }
+    Ok(match ended {
+        Some(status) => code_of(status),
+        None => BROKEN,
+    })
+}
+
+fn start(order: &Order) -> io::Result<Pid> {
+    let stdin = match &order.stdin {
+        Some(path) => Stdio::from(File::open(path)?),
+        None => Stdio::null(),
+    };
+    let child = Command::new(&order.program)
+        .args(&order.arguments)
+        .stdin(stdin)
+        // A program that signals its own group must not end its supervisor.
+        .process_group(0)
+        .spawn()?;
+    // The child is waited for together with those that are adopted later.
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(0))
+        .ok_or_else(|| io::Error::other("the program has no process id"))
+}
+
+/// Reaps children, adopted ones too, until it is the program that ended. None where it cannot be waited for.
+async fn end_of(program: Pid, children: &mut Signal) -> Option<WaitStatus> {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == program => return Some(status),
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => {
+                children.recv().await;
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Returns the exit code that a shell would give.
+fn code_of(status: WaitStatus) -> u8 {
+    let code = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => i32::from(BROKEN),
+    };
+    u8::try_from(code).unwrap_or(BROKEN)
+}
+
+/// The signals by which a supervisor is asked to end.
+struct Asked([Signal; 3]);
+
+impl Asked {
+    fn listen() -> io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        ]))
+    }
+
+    async fn next(&mut self) {
+        let [terminate, interrupt, hangup] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// The way to the owner: the socket that is this process's stdin.
+struct Owner(UnixStream);
+
+impl Owner {
+    fn at_stdin() -> io::Result<Self> {
+        // A copy that is closed on exec: the program gets a stdin of its own.
+        let socket: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+        Ok(Self(UnixStream::from(socket)))
+    }
+
+    fn tell(&mut self, report: &Report) {
+        // An owner that is gone is noticed by its silence, not by this.
+        let _ = writeln!(self.0, "{report}");
+    }
+
+    /// Returns what comes true when nobody holds the other end any more.
+    fn gone(&self) -> io::Result<oneshot::Receiver<()>> {
+        let mut socket = self.0.try_clone()?;
+        let (tell, gone) = oneshot::channel();
+        // A thread, since a read that waits for years is all it does; it ends with the process.
+        std::thread::Builder::new()
+            .name("owner".to_owned())
+            .spawn(move || {
+                let mut buffer = [0; 64];
+                while let Ok(1..) = socket.read(&mut buffer) {}
+                drop(tell);
+            })?;
+        Ok(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_read_up_to_the_program_and_no_further() {
+        let read = |line: &str| Order::read(line.split(' ').map(OsString::from));
+        let order = read("--detach --stdin /in -- sh --detach -- x").unwrap();
+        assert!(order.detach);
+        assert_eq!(order.stdin.as_deref(), Some(std::path::Path::new("/in")));
+        assert_eq!(order.program, "sh");
+        assert_eq!(order.arguments, ["--detach", "--", "x"]);
+        for bad in ["", "--", "sh", "--stdin --", "--unknown -- sh"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}
