@@ -306,16 +306,17 @@ async fn health_is_measured_and_fails_with_the_component_whose_data_is_gone() {
     let (_kept, root, _) = system(1, SMALL);
     let serving = Serving::start(options(&root)).await.unwrap();
     let socket = serving.socket();
-    reaches(&root, 0);
-    let (status, health) = get(socket, "/health");
-    assert_eq!(
-        (status, &health["status"]),
-        (200, &Value::from("ok")),
-        "{health:#}"
-    );
-    for name in STORES {
-        assert!(health["stores"][name]["newest"].as_u64().is_some(), "{health:#}");
-    }
+    // A record is told of once it is durable, which is later than it can be read.
+    let health = until("a record of every store", || {
+        let (status, health) = get(socket, "/health");
+        assert_eq!(
+            (status, &health["status"]),
+            (200, &Value::from("ok")),
+            "{health:#}"
+        );
+        let told = |name: &str| health["stores"][name]["newest"].as_u64().is_some();
+        STORES.into_iter().all(told).then_some(health)
+    });
     assert!(health["uptime_seconds"].as_f64().unwrap() > 0.0);
     assert_eq!(health["rate_stated"], RATE);
     let failing = |health: &Value| -> Vec<String> {

@@ -12,6 +12,9 @@ use crate::layout::{AUDIT_CHECKPOINT, AUDIT_LOG};
 use crate::probe::document;
 use crate::stamps::Numbers;
 
+/// Why a log that lacks its end is not gone on with.
+const SHORT: &str = "it ends before its checkpoint";
+
 /// The audit log, open at its end.
 pub(in crate::serve) struct AuditStore {
     log: Log,
@@ -26,9 +29,17 @@ impl AuditStore {
             seq: 0,
             hash: GENESIS.to_owned(),
         };
+        // The checkpoint says what must be there. Going on from less would bury the loss under new lines.
+        let anchor: Option<Checkpoint> =
+            document(&root.join(AUDIT_CHECKPOINT)).and_then(|document| serde_json::from_value(document).ok());
+        let short = |last: &Checkpoint| anchor.as_ref().is_some_and(|anchor| anchor.seq > last.seq);
         let (log, line) = Log::open(&root.join(AUDIT_LOG), |last, rest| {
             let before = last.map_or(Some(genesis.clone()), claims);
-            before.is_some_and(|before| follows(&before, rest).is_some())
+            let whole = before.as_ref().and_then(|before| follows(before, rest));
+            match whole.as_ref().or(before.as_ref()) {
+                Some(end) if short(end) => Err(SHORT),
+                _ => Ok(whole.is_some()),
+            }
         })?;
         let last = match line.as_deref() {
             None => genesis,
@@ -36,11 +47,8 @@ impl AuditStore {
                 claims(line).ok_or_else(|| log.unsound("its last line is no line of an audit log"))?
             }
         };
-        // The checkpoint says what must be there. Going on from less would bury the loss under new lines.
-        let anchor: Option<Checkpoint> =
-            document(&root.join(AUDIT_CHECKPOINT)).and_then(|document| serde_json::from_value(document).ok());
-        if anchor.is_some_and(|anchor| anchor.seq > last.seq) {
-            return Err(log.unsound("it ends before its checkpoint"));
+        if short(&last) {
+            return Err(log.unsound(SHORT));
         }
         let newest = line
             .and_then(|line| Numbers::of_line(&line))

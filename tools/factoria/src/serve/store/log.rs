@@ -26,10 +26,10 @@ impl Log {
     ///
     /// What stands after the last line feed is a write that a kill cut off. If `is_whole`, given the last whole
     /// line and that rest, says that only the line feed is lacking, it is completed; otherwise it is cut off. It
-    /// was never reported as written.
+    /// was never reported as written. Where it says that the log is unsound, and why, nothing is touched.
     pub(super) fn open(
         path: &Path,
-        is_whole: impl FnOnce(Option<&[u8]>, &[u8]) -> bool,
+        is_whole: impl FnOnce(Option<&[u8]>, &[u8]) -> Result<bool, &'static str>,
     ) -> Result<(Self, Option<Vec<u8>>), FactoriaError> {
         // A log is never created: an absent one is lost, and a new one in its place would hide that.
         regular(path).map_err(FactoriaError::io("open", path))?;
@@ -69,7 +69,7 @@ impl Log {
         if rest.is_empty() {
             return Ok((log, last));
         }
-        if is_whole(last.as_deref(), rest) {
+        if is_whole(last.as_deref(), rest).map_err(|why| log.unsound(why))? {
             log.length += rest.len() as u64;
             log.append(b"\n")?;
             return Ok((log, Some(rest.to_vec())));
@@ -132,7 +132,7 @@ mod tests {
             ("to", false, "", None),
         ] {
             fs::write(&path, before).unwrap();
-            let (mut log, found) = Log::open(&path, |_, _| whole).unwrap();
+            let (mut log, found) = Log::open(&path, |_, _| Ok(whole)).unwrap();
             assert_eq!(found.as_deref(), last.map(str::as_bytes), "{before:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), after, "{before:?}");
             log.append(b"next\n").unwrap();
@@ -144,9 +144,9 @@ mod tests {
     fn a_log_that_is_gone_or_replaced_is_not_written_and_never_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        assert!(Log::open(&path, |_, _| false).is_err());
+        assert!(Log::open(&path, |_, _| Ok(false)).is_err());
         fs::write(&path, "a\n").unwrap();
-        let (mut log, _) = Log::open(&path, |_, _| false).unwrap();
+        let (mut log, _) = Log::open(&path, |_, _| Ok(false)).unwrap();
         fs::rename(&path, folder.path().join("aside")).unwrap();
         assert!(matches!(log.append(b"b\n"), Err(FactoriaError::Replaced { .. })));
         assert!(!path.exists());

@@ -22,7 +22,7 @@ impl MetricsStore {
         let (log, line) = Log::open(&root.join(METRICS_LOG), |last, rest| {
             let before = last.map_or(Some(0), |last| Numbers::of_line(last).map(|line| line.seq));
             let seq = Numbers::of_line(rest).map(|line| line.seq);
-            before.is_some_and(|before| seq == before.checked_add(1))
+            Ok(before.is_some_and(|before| seq == before.checked_add(1)))
         })?;
         let (seq, newest) = match line {
             None => (0, None),
