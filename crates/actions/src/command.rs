@@ -86,6 +86,8 @@ impl Action for RunCommand {
             env: &env,
             timeout,
             detach: params.detach,
+            stdin: None,
+            stdout: None,
         };
         let ended = process::run(&self.0, cx, &program).await?;
         if !ended.status.success() {

@@ -84,9 +84,11 @@ impl Move {
 
 /// Returns the files and links at a component's target, relative to `root`, and its folders, outermost first.
 pub fn standing(root: &Path, source: &Source, never: &[PathBuf]) -> Result<Standing, Failure> {
-    let own = own_path(source);
-    let place = root.join(&own);
     let mut found = Standing::default();
+    let Some(own) = own_path(source) else {
+        return Ok(found);
+    };
+    let place = root.join(&own);
     match source {
         Source::Sqlite { .. } => {
             let sidecars = SIDECARS.iter().map(|suffix| {
@@ -119,7 +121,7 @@ pub fn standing(root: &Path, source: &Source, never: &[PathBuf]) -> Result<Stand
                 }
             }
         }
-        Source::Files { .. } => {}
+        Source::Files { .. } | Source::Command { .. } => {}
     }
     Ok(found)
 }
@@ -162,7 +164,11 @@ pub(crate) fn moves(
     kept: &Kept,
 ) -> Result<Vec<Move>, Failure> {
     let found = standing(root, source, &kept.never)?;
-    let others: Vec<Reach> = others.iter().map(Reach::of).collect::<Result<_, _>>()?;
+    let others: Vec<Reach> = others
+        .iter()
+        .filter_map(|other| Some((own_path(other)?, other)))
+        .map(|(own, other)| Reach::of(own, other))
+        .collect::<Result<_, _>>()?;
     let copied: Vec<PathBuf> = kept
         .copied
         .iter()
@@ -228,15 +234,12 @@ struct Reach {
 }
 
 impl Reach {
-    fn of(source: &Source) -> Result<Self, Failure> {
+    fn of(own: PathBuf, source: &Source) -> Result<Self, Failure> {
         let excludes = match source {
             Source::Files { exclude, .. } => Some(Excludes::new(exclude)?),
-            Source::Sqlite { .. } => None,
+            Source::Sqlite { .. } | Source::Command { .. } => None,
         };
-        Ok(Self {
-            own: own_path(source),
-            excludes,
-        })
+        Ok(Self { own, excludes })
     }
 
     /// Returns whether it may write into a folder, at any depth.
@@ -248,12 +251,14 @@ impl Reach {
     }
 }
 
-/// Returns where a source's data stand below the root; empty for the root itself.
-fn own_path(source: &Source) -> PathBuf {
-    Path::new(source.path())
-        .components()
-        .filter(|part| !matches!(part, std::path::Component::CurDir))
-        .collect()
+/// Returns where a source's data stand below the root: empty for the root itself, none where only programs know.
+fn own_path(source: &Source) -> Option<PathBuf> {
+    let parts = Path::new(source.path()?).components();
+    Some(
+        parts
+            .filter(|part| !matches!(part, std::path::Component::CurDir))
+            .collect(),
+    )
 }
 
 /// Returns whether everything in a folder, at any depth, is claimed and on the folder's own file system.

@@ -83,14 +83,16 @@ pub(crate) fn numbers(stdout: &str) -> Result<Numbers, String> {
     let Value::Object(fields) = value else {
         return Err("it printed JSON, but not one object of numbers".to_owned());
     };
-    let number = |(name, value): (String, Value)| {
-        let number = match value {
-            Value::Bool(flag) => Some(f64::from(u8::from(flag))),
-            value => value.as_f64(),
-        };
-        number.map(|number| (name, number))
-    };
-    Ok(fields.into_iter().filter_map(number).collect())
+    let named = |(name, value): (String, Value)| number(&value).map(|number| (name, number));
+    Ok(fields.into_iter().filter_map(named).collect())
+}
+
+/// Returns a JSON value as a number: `true` and `false` count as 1 and 0, texts are no numbers.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        value => value.as_f64(),
+    }
 }
 
 #[cfg(test)]
@@ -103,12 +105,9 @@ mod tests {
             .map(|(name, text)| ((*name).to_owned(), text.parse().unwrap()))
             .collect();
         Probe {
-            name: None,
             probe: "command".into(),
-            run: vec![],
-            timeout: None,
-            reads: vec![],
             expect,
+            ..Probe::default()
         }
     }
 

@@ -13,6 +13,8 @@
 //! | `validate` | runs a component's probes and judges the numbers |
 //! | `system-integrity` | judges the system as a whole |
 //! | `command` | runs a program |
+//! | `http` | sends a request |
+//! | `notify` | tells somebody, by a program or a webhook |
 //!
 //! Programs that steps and probes run are children of [`supervise`], so that none of them outlives its step.
 //!
@@ -23,9 +25,13 @@ mod command;
 mod compose;
 mod copy;
 pub mod displace;
+mod dump;
 mod failures;
+mod http;
+mod http_client;
 mod judge;
 mod locate_set;
+mod notify;
 mod params;
 mod probe;
 mod process;
@@ -52,6 +58,7 @@ use rekindle_engine::Registry;
 
 pub use locate_set::find_set;
 pub use site::{Site, SiteParts};
+pub use step_log::path as log_file;
 
 /// The action that runs a program.
 pub(crate) const COMMAND: &str = "command";
@@ -71,5 +78,7 @@ pub fn registry(site: Arc<Site>) -> Registry {
             "system-integrity",
             system_integrity::SystemIntegrity(Arc::clone(&site)),
         )
+        .with("http", http::SendRequest)
+        .with("notify", notify::Notify(Arc::clone(&site)))
         .with(COMMAND, command::RunCommand(site))
 }

@@ -38,6 +38,10 @@ pub(crate) enum Kind {
     Share,
     /// Texts by name.
     Texts,
+    /// The status of an HTTP answer.
+    Status,
+    /// Anything.
+    Any,
 }
 
 impl Field {
@@ -149,6 +153,10 @@ impl Kind {
             }
             (Self::Period, Value::String(text)) => humantime::parse_duration(text).is_ok(),
             (Self::Share, value) => serde_json::from_value::<Share>(value.clone()).is_ok(),
+            (Self::Any, _) => true,
+            (Self::Status, Value::Number(status)) => {
+                status.as_u64().is_some_and(|status| (100..600).contains(&status))
+            }
             (Self::Texts, Value::Object(texts)) => texts
                 .values()
                 .all(|text| text.is_string() || text.is_number() || text.is_boolean()),
@@ -167,6 +175,8 @@ impl Kind {
             Self::Period => "a length of time such as \"90s\" or \"15m\"".to_owned(),
             Self::Share => "a share such as \"10%\" or 0.1".to_owned(),
             Self::Texts => "texts by name".to_owned(),
+            Self::Status => "a status such as 200 or 404".to_owned(),
+            Self::Any => "anything".to_owned(),
         }
     }
 }

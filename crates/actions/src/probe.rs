@@ -1,16 +1,24 @@
 //! Probes: how the numbers about a living system are measured.
 
+mod files;
+mod http;
+mod sql;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::system::{Component, Probe, Source, System};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::judge::{self, Check, Numbers};
+use crate::params::BAD_PARAMETER;
 use crate::process::{self, Program};
-use crate::site::Site;
+use crate::site::{self, Site};
+use crate::step_log;
 use crate::views::Fared;
 
 /// Runs probes in one step.
@@ -35,14 +43,7 @@ impl<'a> Prober<'a> {
         let root = root
             .or_else(|| site.target_root().map(Path::to_path_buf))
             .unwrap_or_else(|| site.data_root());
-        let mut scope = site.scope();
-        scope["target"] = json!({ "root": root.to_string_lossy() });
-        scope["run"] = json!({ "id": cx.run.to_string(), "disaster_at": cx.disaster_at });
-        scope["each"] = json!(cx.step.each);
-        if let Some((name, component)) = component {
-            scope["component"] = json!(component);
-            scope["component"]["name"] = json!(name);
-        }
+        let scope = scope(site, cx, &root, component);
         Self {
             site,
             cx,
@@ -63,8 +64,10 @@ impl<'a> Prober<'a> {
             let source = system
                 .component(name)
                 .and_then(|(_, component)| component.source.as_ref());
-            let gone = source
-                .is_some_and(|source| !places(source).iter().any(|place| self.root.join(place).exists()));
+            // Where only programs know the place there is nothing to look for.
+            let gone = source.map(places).is_some_and(|places| {
+                !places.is_empty() && !places.iter().any(|place| self.root.join(place).exists())
+            });
             gone && system
                 .component(name)
                 .is_some_and(|(own, _)| !fared.contains_key(own))
@@ -75,11 +78,57 @@ impl<'a> Prober<'a> {
     pub(crate) async fn measure(&self, probe: &Probe) -> Result<Numbers, Failure> {
         match probe.probe.as_str() {
             "command" => self.command(probe).await,
+            "http" => {
+                let params = self.rendered(
+                    probe,
+                    json!({
+                        "url": probe.url, "headers": probe.headers, "values": probe.values,
+                    }),
+                )?;
+                let measured = http::measure(self.cx, &params, timeout(probe)).await;
+                measured.map_err(|failure| about(probe, failure))
+            }
+            "sql" => {
+                let database = self.place(probe, probe.database.as_deref())?;
+                let query: String = self.rendered(probe, json!(probe.query))?;
+                let scratch = self.site.staging_dir(
+                    &self.cx.run.to_string(),
+                    &step_log::safe(self.cx.step.id.as_str()),
+                );
+                let measured = sql::measure(self.cx, &database, &query, timeout(probe), scratch).await;
+                measured.map_err(|failure| about(probe, failure))
+            }
+            "files" => {
+                let params = files::Params {
+                    path: self.place(probe, probe.path.as_deref())?,
+                    include: self.rendered(probe, json!(probe.include))?,
+                    exclude: self.rendered(probe, json!(probe.exclude))?,
+                    digest: self.rendered(probe, json!(probe.digest))?,
+                };
+                let measured =
+                    files::measure(self.cx, params, self.site.never_captured(), timeout(probe)).await;
+                measured.map_err(|failure| about(probe, failure))
+            }
             other => Err(
                 Failure::permanent("unknown_probe", format!("there is no probe {other:?}"))
-                    .with_hint("the only probe is command"),
+                    .with_hint("the probes are command, http, sql and files"),
             ),
         }
+    }
+
+    /// Reads what a probe says, its expressions evaluated.
+    fn rendered<P: DeserializeOwned>(&self, probe: &Probe, said: Value) -> Result<P, Failure> {
+        let name = judge::name(probe);
+        let rendered = rekindle_plan::expr::render(&said, &self.scope)
+            .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
+        serde_json::from_value(rendered)
+            .map_err(|error| Failure::permanent(BAD_PARAMETER, format!("probe {name} does not fit: {error}")))
+    }
+
+    /// Returns where something below the root stands that a probe reads.
+    fn place(&self, probe: &Probe, path: Option<&str>) -> Result<PathBuf, Failure> {
+        let path: String = self.rendered(probe, json!(path.unwrap_or(".")))?;
+        Ok(site::below(&self.root, &path))
     }
 
     async fn command(&self, probe: &Probe) -> Result<Numbers, Failure> {
@@ -87,20 +136,19 @@ impl<'a> Prober<'a> {
         let words = rekindle_plan::expr::render(&json!(probe.run), &self.scope)
             .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
         let words: Vec<String> = words.as_array().into_iter().flatten().map(word).collect();
-        let timeout = probe.timeout.map(|period| period.0);
+        let timeout = timeout(probe);
         let program = Program {
             words: &words,
             cwd: &self.cwd,
             env: &Default::default(),
             timeout,
             detach: false,
+            stdin: None,
+            stdout: None,
         };
         let ended = process::run(self.site, self.cx, &program)
             .await
-            .map_err(|mut failure| {
-                failure.message = format!("probe {name}: {}", failure.message);
-                failure
-            })?;
+            .map_err(|failure| about(probe, failure))?;
         let failed = |why: String| {
             let failure = Failure::transient("probe_failed", format!("probe {name}: {why}"))
                 .with_hint(format!("run it by hand: {}", words.join(" ")));
@@ -111,6 +159,33 @@ impl<'a> Prober<'a> {
         }
         judge::numbers(&ended.stdout).map_err(failed)
     }
+}
+
+/// Returns what the expressions of a system's own programs see: what stands at `root` is their target.
+pub(crate) fn scope(
+    site: &Site,
+    cx: &StepContext,
+    root: &Path,
+    component: Option<(&str, &Component)>,
+) -> Value {
+    let mut scope = site.scope();
+    scope["target"] = json!({ "root": root.to_string_lossy() });
+    scope["run"] = json!({ "id": cx.run.to_string(), "disaster_at": cx.disaster_at });
+    scope["each"] = json!(cx.step.each);
+    if let Some((name, component)) = component {
+        scope["component"] = json!(component);
+        scope["component"]["name"] = json!(name);
+    }
+    scope
+}
+
+fn timeout(probe: &Probe) -> Option<Duration> {
+    probe.timeout.map(|period| period.0)
+}
+
+fn about(probe: &Probe, mut failure: Failure) -> Failure {
+    failure.message = format!("probe {}: {}", judge::name(probe), failure.message);
+    failure
 }
 
 /// Returns a rendered argument as the text that a program gets.
@@ -131,9 +206,11 @@ pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
 }
 
 /// Returns where a source's data stands, below the root: its path, or what its globs have before their first
-/// wildcard.
+/// wildcard; nothing where only programs know.
 fn places(source: &Source) -> Vec<PathBuf> {
-    let path = Path::new(source.path());
+    let Some(path) = source.path().map(Path::new) else {
+        return Vec::new();
+    };
     match source {
         Source::Files { include, .. } if !include.is_empty() => {
             let literal = |glob: &String| {
@@ -148,7 +225,7 @@ fn places(source: &Source) -> Vec<PathBuf> {
                 .map(|place| path.join(place))
                 .collect()
         }
-        Source::Files { .. } | Source::Sqlite { .. } => vec![path.to_owned()],
+        Source::Files { .. } | Source::Sqlite { .. } | Source::Command { .. } => vec![path.to_owned()],
     }
 }
 

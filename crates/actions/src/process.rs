@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -15,8 +17,8 @@ use std::time::Duration;
 
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -28,6 +30,8 @@ use crate::supervise::{self, ProcessId, Report};
 
 /// How much of a program's output is kept; what lies beyond is read and dropped, so that it never blocks.
 const OUTPUT_BYTES: usize = 1 << 20;
+/// How much of a stdout that goes into a file is read at once.
+const SPOOL_BUFFER: usize = 256 << 10;
 /// How long to wait for a supervisor that was told to end everything: it gives 2 s, and killing takes a moment.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait for the end of the output once the program itself has ended: a child that it was told to
@@ -47,6 +51,19 @@ pub(crate) struct Program<'a> {
     pub(crate) timeout: Option<Duration>,
     /// Whether what it leaves running when it ends by itself is left alone.
     pub(crate) detach: bool,
+    /// The file that it gets as its stdin; nothing without one.
+    pub(crate) stdin: Option<&'a Path>,
+    /// Where its stdout goes that is data; without it, into the log.
+    pub(crate) stdout: Option<SpoolTo<'a>>,
+}
+
+/// A file that takes a program's stdout.
+#[derive(Clone, Copy)]
+pub(crate) struct SpoolTo<'a> {
+    /// It must not exist yet.
+    pub(crate) file: &'a Path,
+    /// A program that prints more is ended.
+    pub(crate) max_bytes: u64,
 }
 
 /// How a program ended.
@@ -105,6 +122,11 @@ async fn logged(
             .with_hint("check that the program is there and may be run")
     };
     let (mut child, mut line) = start(site.executable(), program).map_err(|error| not_started(&error))?;
+    let mut spooling = None;
+    if let Some(to) = program.stdout {
+        // Where it fails, dropping the line ends the program.
+        spooling = Some(Spooling::begin(child.stdout.take(), to)?);
+    }
     let stdout = Kept::from(child.stdout.take(), log.lines(Stream::Out));
     let stderr = Kept::from(child.stderr.take(), log.lines(Stream::Err));
 
@@ -120,6 +142,10 @@ async fn logged(
             line.end(&mut child, name).await;
             return Err(failures::interrupted());
         }
+        failure = Spooling::broken(&mut spooling) => {
+            line.end(&mut child, name).await;
+            return Err(failure);
+        }
         () = limit => {
             line.end(&mut child, name).await;
             let limit = humantime::format_duration(program.timeout.unwrap_or_default());
@@ -129,6 +155,9 @@ async fn logged(
     let told = line.told().await;
     if let Some(why) = told.not_started {
         return Err(not_started(&why));
+    }
+    if let Some(spooling) = &mut spooling {
+        spooling.ended().await?;
     }
     tracing::debug!(program = name, process = ?told.process, status = ?told.status, "a program ended");
     let status = told.status.ok_or_else(|| {
@@ -150,6 +179,9 @@ fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> 
     let mut arguments: Vec<OsString> = vec![supervise::SUBCOMMAND.into()];
     if program.detach {
         arguments.push(supervise::DETACH.into());
+    }
+    if let Some(file) = program.stdin {
+        arguments.extend([supervise::STDIN.into(), file.into()]);
     }
     arguments.push(supervise::PROGRAM.into());
     arguments.extend(program.words.iter().map(OsString::from));
@@ -240,6 +272,65 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         self.hang_up();
+    }
+}
+
+/// A program's stdout on its way into a file.
+struct Spooling {
+    writer: JoinHandle<Result<(), Failure>>,
+    ended: Option<Result<(), Failure>>,
+}
+
+impl Spooling {
+    fn begin(pipe: Option<ChildStdout>, to: SpoolTo<'_>) -> Result<Self, Failure> {
+        let (shown, max_bytes) = (to.file.display().to_string(), to.max_bytes);
+        // The data of a system are for those who may read the system.
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(to.file)
+            .map_err(|error| failures::io(&shown, &error))?;
+        let mut file = tokio::fs::File::from_std(file);
+        let writer = tokio::spawn(async move {
+            let failed = |error: io::Error| failures::io(&shown, &error);
+            let Some(mut pipe) = pipe else { return Ok(()) };
+            let (mut buffer, mut bytes) = (vec![0; SPOOL_BUFFER], 0);
+            while let read @ 1.. = pipe.read(&mut buffer).await.map_err(failed)? {
+                bytes += read as u64;
+                if bytes > max_bytes {
+                    let message = format!("it prints more than {max_bytes} bytes");
+                    return Err(Failure::permanent("too_large", message)
+                        .with_hint("raise the source's `max_bytes` if that much is expected"));
+                }
+                file.write_all(&buffer[..read]).await.map_err(failed)?;
+            }
+            file.flush().await.map_err(failed)
+        });
+        Ok(Self { writer, ended: None })
+    }
+
+    /// Returns why the file does not take what is printed; waits for ever where it does.
+    async fn broken(spooling: &mut Option<Self>) -> Failure {
+        match spooling {
+            Some(spooling) => match spooling.ended().await {
+                Err(failure) => failure,
+                Ok(()) => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until all that was printed is in the file.
+    async fn ended(&mut self) -> Result<(), Failure> {
+        if let Some(ended) = &self.ended {
+            return ended.clone();
+        }
+        let ended = (&mut self.writer).await.unwrap_or_else(|error| {
+            let message = format!("a task broke: {error}; this is a defect of Rekindle");
+            Err(Failure::permanent(code::INTERNAL, message))
+        });
+        self.ended.insert(ended).clone()
     }
 }
 

@@ -45,6 +45,11 @@ impl Redactor {
         Self::new(given.map(|(_, value)| value.clone()).chain(inherited))
     }
 
+    /// Returns what takes out these secrets.
+    pub(crate) fn with(values: impl IntoIterator<Item = String>) -> Self {
+        Self::new(values)
+    }
+
     fn new(values: impl IntoIterator<Item = String>) -> Self {
         let mut secrets: Vec<String> = Vec::new();
         for value in values {

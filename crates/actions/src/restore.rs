@@ -1,7 +1,8 @@
 //! `restore`: puts one component back below the recovery's root.
 //!
 //! Files go straight to their place, in windows with a checkpoint after each. A database is restored into a
-//! staging folder beside its place and then put back past what its predecessor left behind.
+//! staging folder beside its place and then put back past what its predecessor left behind. A dump is restored into
+//! the workspace and then given to the program that takes it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::copy::{self, number};
+use crate::dump::{self, Piped};
 use crate::failures;
 use crate::params::{self, Field, Kind};
 use crate::put_back;
@@ -77,6 +79,15 @@ pub(crate) struct Job {
     into: PathBuf,
     /// Where what a database displaces goes; none for files.
     aside: Option<PathBuf>,
+    /// The program that gets what was restored; it stands in a staging folder of the workspace then.
+    feed: Option<Feed>,
+}
+
+/// The last part of restoring what programs dump and restore.
+struct Feed {
+    words: Vec<String>,
+    /// Where the program runs: the folder that the whole system is recovered into.
+    target: PathBuf,
 }
 
 impl Job {
@@ -120,6 +131,13 @@ impl Action for Restore {
                 evidence: json!({ "why": "the component has no data" }),
             });
         };
+        if job.feed.is_some() {
+            let why =
+                "a program that was cut off may have done any part of its work; it gets everything again";
+            return Ok(Reconciled::Redo {
+                evidence: json!({ "why": why, "snapshot": job.snapshot.id }),
+            });
+        }
         let checkpoint = usable(checkpoint, &job);
         let at_place = checkpoint.clone().filter(|_| job.into == job.root);
         let found = restore::inspect(&job.tiers, &job.request(&job.root, at_place), &cx.stop).await?;
@@ -169,6 +187,10 @@ impl Action for Restore {
         let Some(job) = self.job(cx).await? else {
             return Ok(None);
         };
+        if job.feed.is_some() {
+            // Only programs know where it stands; the probes of its validation look.
+            return Ok(None);
+        }
         let in_use = job.aside.is_some() && put_back::sidecar_stands_beside(&job.place);
         let may_change = in_use || views::ran_a_command(cx);
         let counts = |_: &Entry, aspect| match aspect {
@@ -197,6 +219,12 @@ impl Action for Restore {
                 measures: Measures::new(),
             });
         };
+        if let Some(feed) = &job.feed {
+            let fed = self.feed(cx, &job, feed, checkpoint.as_ref()).await;
+            // Nothing of the plain data stays in the workspace, however it went.
+            self.tidy_up(&job).await;
+            return fed;
+        }
         make_folder(&job.target, &job.into).await?;
         let request = job.request(&job.into, usable(checkpoint.as_ref(), &job));
         let report = restored(cx, &job, request).await?;
@@ -320,6 +348,23 @@ impl Restore {
         target: &Path,
     ) -> Result<Job, Failure> {
         let target = rekindle_sources::place::resolve(&self.0.system_dir().join(target));
+        if let Some(Source::Command { restore, .. }) = &component.source {
+            let staging = self.0.staging_dir(&cx.run.to_string(), name);
+            return Ok(Job {
+                name: name.to_owned(),
+                snapshot,
+                tiers,
+                target: staging.clone(),
+                place: staging.join(dump::FILE),
+                root: staging.clone(),
+                into: staging,
+                aside: None,
+                feed: Some(Feed {
+                    words: restore.clone(),
+                    target,
+                }),
+            });
+        }
         let place = Site::place(&target, component).unwrap_or_else(|| target.clone());
         let root = Shape::named_in(&snapshot.metadata)?.root(&place);
         let is_database = matches!(component.source, Some(Source::Sqlite { .. }));
@@ -339,12 +384,37 @@ impl Restore {
             root,
             into,
             aside,
+            feed: None,
         })
+    }
+
+    /// Restores the dump into the workspace, and gives it to its program.
+    async fn feed(
+        &self,
+        cx: &StepContext,
+        job: &Job,
+        feed: &Feed,
+        checkpoint: Option<&Value>,
+    ) -> Result<Output, Failure> {
+        make_folder(&job.target, &job.into).await?;
+        let report = restored(cx, job, job.request(&job.into, usable(checkpoint, job))).await?;
+        if !report.lost.is_empty() {
+            return Err(lost(job, &report));
+        }
+        make_folder(&feed.target, &feed.target).await?;
+        let piped = Piped {
+            site: &self.0,
+            cx,
+            name: &job.name,
+            component: self.0.component(&job.name)?.1,
+        };
+        piped.restore(&feed.words, &feed.target, &job.place).await?;
+        Ok(output(job, &report))
     }
 
     /// Removes what only the way to the goal needed.
     async fn tidy_up(&self, job: &Job) {
-        if job.into != job.root {
+        if job.into != job.root || job.feed.is_some() {
             crate::snapshot::discard(&job.into).await;
         }
     }
@@ -420,8 +490,8 @@ fn lost(job: &Job, report: &RestoreReport) -> Failure {
 fn output(job: &Job, report: &RestoreReport) -> Output {
     let mut value = json!({
         "component_restored": job.name,
-        "root": job.root,
-        "place": job.place,
+        "root": job.feed.as_ref().map_or(&job.root, |feed| &feed.target),
+        "place": job.feed.is_none().then_some(&job.place),
         "files": report.files,
         "dirs": report.dirs,
         "symlinks": report.symlinks,

@@ -238,7 +238,7 @@ impl Site {
         component
             .source
             .as_ref()
-            .map(Source::path)
+            .and_then(Source::path)
             .map(|path| below(root, path))
     }
 }

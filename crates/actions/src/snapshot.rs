@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::copy::{self, number};
+use crate::dump::Piped;
 use crate::failures;
 use crate::params::{self, Field, Kind, Names};
 use crate::shape::Shape;
@@ -151,9 +152,9 @@ impl Action for TakeSnapshot {
 }
 
 impl TakeSnapshot {
-    /// Opens the component's source; a database is copied aside first.
+    /// Opens the component's source; a database is copied aside first, and what a program prints is spooled.
     async fn open(&self, cx: &StepContext, name: &str, source: &Source) -> Result<Opened, Failure> {
-        let path = crate::site::below(&self.0.data_root(), source.path());
+        let path = crate::site::below(&self.0.data_root(), source.path().unwrap_or_default());
         match source.clone() {
             Source::Files { include, exclude, .. } => {
                 let never = self.0.never_captured();
@@ -191,6 +192,32 @@ impl TakeSnapshot {
                     notes: None,
                     staging: Some(staging),
                 })
+            }
+            Source::Command { dump, max_bytes, .. } => {
+                let staging = self.0.staging_dir(&cx.run.to_string(), name);
+                let (site, (_, component)) = (&self.0, self.0.component(name)?);
+                let piped = Piped {
+                    site,
+                    cx,
+                    name,
+                    component,
+                };
+                let opened = async {
+                    let file = piped.dump(&dump, max_bytes, &staging).await?;
+                    blocking(move || FilesSource::open(&file, &[], &[], &[])).await
+                };
+                match opened.await {
+                    Ok(source) => Ok(Opened {
+                        source: Box::new(source),
+                        metadata: json!({ "source": "command", "shape": Shape::File }),
+                        notes: None,
+                        staging: Some(staging),
+                    }),
+                    Err(failure) => {
+                        discard(&staging).await;
+                        Err(failure)
+                    }
+                }
             }
         }
     }

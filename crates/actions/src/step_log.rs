@@ -202,15 +202,15 @@ impl Drop for Lines {
     }
 }
 
-/// Returns where an attempt's log stands.
-pub(crate) fn path(workspace: &Path, run: RunId, step: &StepId, attempt: u32) -> PathBuf {
+/// Returns where the log of an attempt stands; `workspace` is the folder `.rekindle`.
+pub fn path(workspace: &Path, run: RunId, step: &StepId, attempt: u32) -> PathBuf {
     let name = format!("{}.{attempt}.log", safe(step.as_str()));
     workspace.join("logs").join(run.to_string()).join(name)
 }
 
 /// Returns the step's name as a part of a file's name: letters, digits, `.`, `_` and `-` as they are, all else as
 /// `%` and two hexadecimal digits, so that no two steps share a name. The end of a long one is its hash.
-fn safe(step: &str) -> String {
+pub(crate) fn safe(step: &str) -> String {
     let mut name = String::new();
     for byte in step.bytes() {
         match byte {

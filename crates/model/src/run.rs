@@ -304,6 +304,14 @@ impl RunState {
         Ok(())
     }
 
+    /// Returns the steps that wait for a person's decision.
+    pub fn waiting_for_approval(&self) -> impl Iterator<Item = &StepId> {
+        self.steps
+            .iter()
+            .filter(|(_, record)| record.awaits().is_some())
+            .map(|(step, _)| step)
+    }
+
     /// Returns a step's record; one that no event has named is pending.
     pub fn step(&self, step: &StepId) -> StepRecord {
         self.steps.get(step).cloned().unwrap_or_default()

@@ -145,6 +145,17 @@ pub enum Source {
         /// The database file below the system's root.
         path: String,
     },
+    /// Whatever one program prints and another reads.
+    Command {
+        /// The program that prints the data on its stdout, and its arguments; it runs in the system's root.
+        dump: Vec<String>,
+        /// The program that gets them on its stdin; it runs in the root that is recovered into. After a crash it
+        /// may be run again.
+        restore: Vec<String>,
+        /// How much the dump may print, in bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_bytes: Option<u64>,
+    },
 }
 
 impl Source {
@@ -152,10 +163,11 @@ impl Source {
         ".".to_owned()
     }
 
-    /// Returns the path below the system's root.
-    pub fn path(&self) -> &str {
+    /// Returns the path below the system's root; none where only programs know where the data are.
+    pub fn path(&self) -> Option<&str> {
         match self {
-            Self::Files { path, .. } | Self::Sqlite { path } => path,
+            Self::Files { path, .. } | Self::Sqlite { path } => Some(path),
+            Self::Command { .. } => None,
         }
     }
 }
@@ -176,18 +188,46 @@ pub struct RecoveryStep {
     pub timeout: Option<Period>,
 }
 
-/// A measurement of the living system, and what is expected of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A measurement of the living system, and what is expected of it. Which fields have a meaning depends on the
+/// kind; those without one are empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
     /// Its name; the kind of probe by default.
     #[serde(default)]
     pub name: Option<String>,
-    /// The kind: `command`.
+    /// The kind: `command`, `http`, `sql` or `files`.
     pub probe: String,
     /// The program and its arguments, for `command`; it prints one JSON object of numbers.
     #[serde(default)]
     pub run: Vec<String>,
+    /// What to GET, for `http`; it measures `status` and `latency_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What to send along, for `http`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Where numbers stand in the JSON that `http` gets: JSON pointers (RFC 6901) by the number's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, String>,
+    /// The SQLite database below the system's root, for `sql`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// What `sql` asks it: a query with one row, whose columns name the numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// The file or folder below the system's root, for `files`; it measures `count` and `bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Globs of what `files` counts, relative to `path`; everything by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
+    /// Globs of what `files` leaves out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// The digest that the files should have, in hexadecimal; with it `files` measures `digest`, true or false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// How long it may take.
     #[serde(default)]
     pub timeout: Option<Period>,

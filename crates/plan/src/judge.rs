@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rekindle_model::system::{Affects, Component, Period, System};
+use rekindle_model::system::{Affects, Component, Period, Source, System};
 
 /// A promise that may not be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -280,7 +280,8 @@ fn devices(system: &System, base_dir: &Path, findings: &mut Vec<Finding>) {
         if let Some(device) = component
             .source
             .as_ref()
-            .and_then(|source| device(&root.join(source.path())))
+            .and_then(Source::path)
+            .and_then(|path| device(&root.join(path)))
         {
             on_device.entry(device).or_default().push(name);
         }

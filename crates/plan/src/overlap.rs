@@ -23,25 +23,26 @@ pub(crate) fn parts(path: &str) -> Result<Vec<&str>, &'static str> {
 /// Claims by `include` globs of one folder are told apart only where a glob is common to both: which files
 /// match is known at the capture.
 pub(crate) fn clash(a: &Source, b: &Source) -> Option<String> {
-    let (a_parts, b_parts) = (parts(a.path()).ok()?, parts(b.path()).ok()?);
-    let (outer, inner, below) = match (
+    let (a_path, b_path) = (a.path()?, b.path()?);
+    let (a_parts, b_parts) = (parts(a_path).ok()?, parts(b_path).ok()?);
+    let (outer, inner, inner_path, below) = match (
         b_parts.strip_prefix(a_parts.as_slice()),
         a_parts.strip_prefix(b_parts.as_slice()),
     ) {
-        (Some(below), _) => (a, b, below),
-        (None, Some(below)) => (b, a, below),
+        (Some(below), _) => (a, b, b_path, below),
+        (None, Some(below)) => (b, a, a_path, below),
         (None, None) => return None,
     };
     let Source::Files { include, exclude, .. } = outer else {
-        return Some(format!("`{}`", inner.path()));
+        return Some(format!("`{}`", inner_path));
     };
     if below.is_empty() {
         return match inner {
             Source::Files { include: theirs, .. } if !include.is_empty() && !theirs.is_empty() => include
                 .iter()
                 .find(|glob| theirs.contains(glob))
-                .map(|glob| format!("`{glob}` below `{}`", inner.path())),
-            _ => Some(format!("`{}`", inner.path())),
+                .map(|glob| format!("`{glob}` below `{}`", inner_path)),
+            _ => Some(format!("`{}`", inner_path)),
         };
     }
     let inside = below.join("/");
@@ -49,7 +50,13 @@ pub(crate) fn clash(a: &Source, b: &Source) -> Option<String> {
         set(globs).is_some_and(|set| set.is_match(&inside) || set.is_match(format!("{inside}/x")))
     };
     let taken = (include.is_empty() || hits(include)) && !hits(exclude);
-    taken.then(|| format!("`{}`, which lies below `{}`", inner.path(), outer.path()))
+    taken.then(|| {
+        format!(
+            "`{}`, which lies below `{}`",
+            inner_path,
+            outer.path().unwrap_or_default()
+        )
+    })
 }
 
 fn set(globs: &[String]) -> Option<GlobSet> {

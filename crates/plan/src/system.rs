@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use petgraph::graph::{DiGraph, NodeIndex};
-use rekindle_model::expect::Expect;
 use rekindle_model::system::{
-    Affects, All, Component, DataClass, ImpactLevel, Objectives, Period, Probe, RecoveryStep, Scenario,
-    Source, System, Target, TierSpec,
+    Affects, All, Component, DataClass, ImpactLevel, Objectives, Period, RecoveryStep, Scenario, Source,
+    System, Target, TierSpec,
 };
 use serde_json::Value;
 
@@ -17,6 +16,7 @@ use crate::expr;
 use crate::judge;
 use crate::overlap;
 use crate::plan::Catalog;
+use crate::probe;
 use crate::read::{self, Fields};
 use crate::workflow::Origin;
 use crate::yaml::{self, Key, Kind, Node, Span};
@@ -190,7 +190,7 @@ fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
             }
             Some(rule)
         }),
-        integrity: fields.list("integrity", sink, probe),
+        integrity: fields.list("integrity", sink, probe::read),
         scenarios: fields.named("scenarios", sink, scenario),
     };
     Some(system)
@@ -222,7 +222,7 @@ fn component(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<Component> 
         reads: fields.texts("reads", sink),
         source: fields.get("source").and_then(|node| source(node, sink)),
         recovery: fields.list("recovery", sink, recovery_step),
-        validate: fields.list("validate", sink, probe),
+        validate: fields.list("validate", sink, probe::read),
     })
 }
 
@@ -230,6 +230,7 @@ fn source(node: &Node, sink: &mut Sink<'_>) -> Option<Source> {
     let kind = node.child("type").and_then(|node| read::text(node, sink));
     let known: &[&str] = match kind.as_deref() {
         Some("sqlite") => &["type", "path"],
+        Some("command") => &["type", "dump", "restore", "max_bytes"],
         _ => &["type", "path", "include", "exclude"],
     };
     let fields = Fields::open(node, "a source", known, sink)?;
@@ -254,18 +255,53 @@ fn source(node: &Node, sink: &mut Sink<'_>) -> Option<Source> {
             fields.require("path", sink);
             Some(Source::Sqlite { path: path? })
         }
+        "command" => {
+            let dump = program(
+                &fields,
+                node,
+                "dump",
+                "name the program that prints the data",
+                sink,
+            );
+            let restore = program(&fields, node, "restore", "name the program that reads them", sink);
+            if let Some(span) = fields.get("restore").map(|node| node.span)
+                && !restore.iter().any(|word| word.contains("target."))
+            {
+                let message = "the restore does not name `target.root`, and `recover --to` runs it too";
+                let help = "it runs in the folder that is recovered into; see that it writes nowhere else";
+                sink.warn(span, message, Some(help.to_owned()));
+            }
+            Some(Source::Command {
+                dump,
+                restore,
+                max_bytes: fields.parse("max_bytes", sink),
+            })
+        }
         other => {
             sink.error(
                 type_node.span,
                 format!("unknown type of source `{other}`"),
-                suggest(other, &["files", "sqlite"]),
+                suggest(other, &["files", "sqlite", "command"]),
             );
             None
         }
     }
 }
 
-fn check_globs(node: Option<&Node>, sink: &mut Sink<'_>) {
+/// Reads a program and its arguments, which a source cannot do without.
+fn program(fields: &Fields<'_>, source: &Node, key: &str, help: &str, sink: &mut Sink<'_>) -> Vec<String> {
+    let words = fields.texts(key, sink);
+    if words.is_empty() {
+        let message = format!("a `command` source lacks `{key}`");
+        sink.error(source.span, message, Some(help.to_owned()));
+    }
+    if let Some(node) = fields.get(key) {
+        read::check_expressions(node, sink);
+    }
+    words
+}
+
+pub(crate) fn check_globs(node: Option<&Node>, sink: &mut Sink<'_>) {
     for item in node.map(read::items).unwrap_or_default() {
         if let Kind::Scalar { raw, .. } = &item.kind
             && let Err(error) = globset::Glob::new(raw)
@@ -301,44 +337,6 @@ fn recovery_step(node: &Node, sink: &mut Sink<'_>) -> Option<RecoveryStep> {
         uses: uses?,
         with,
         timeout,
-    })
-}
-
-fn probe(node: &Node, sink: &mut Sink<'_>) -> Option<Probe> {
-    let fields = Fields::open(
-        node,
-        "a probe",
-        &["name", "probe", "run", "timeout", "reads", "expect"],
-        sink,
-    )?;
-    let kind_node = fields.require("probe", sink)?;
-    let kind = read::text(kind_node, sink)?;
-    if kind != "command" {
-        sink.error(
-            kind_node.span,
-            format!("unknown probe `{kind}`"),
-            suggest(&kind, &["command"]),
-        );
-    } else if fields
-        .get("run")
-        .is_none_or(|node| matches!(&node.kind, Kind::List(items) if items.is_empty()))
-    {
-        sink.error(
-            node.span,
-            "a `command` probe lacks `run`",
-            Some("name the program and its arguments".to_owned()),
-        );
-    }
-    if let Some(run) = fields.get("run") {
-        read::check_expressions(run, sink);
-    }
-    Some(Probe {
-        name: fields.text("name", sink),
-        probe: kind,
-        run: fields.texts("run", sink),
-        timeout: fields.parse("timeout", sink),
-        reads: fields.texts("reads", sink),
-        expect: fields.named("expect", sink, |node, _, sink| read::parse::<Expect>(node, sink)),
     })
 }
 
@@ -535,7 +533,7 @@ fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
         .iter()
         .filter_map(|(name, component)| {
             let source = component.source.as_ref()?;
-            Some((overlap::parts(source.path()).ok()?, name.as_str(), source))
+            Some((overlap::parts(source.path()?).ok()?, name.as_str(), source))
         })
         .collect();
     claims.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));

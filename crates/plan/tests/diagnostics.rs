@@ -52,6 +52,111 @@ steps:
 }
 
 #[test]
+fn each_kind_of_probe_knows_its_own_keys_and_needs() {
+    let with = |probe: &str| {
+        let text = format!("system: s\ncomponents:\n  a:\n    validate:\n      - {probe}\ntiers: {{}}\n");
+        faults_of_system(&text).to_string()
+    };
+    for (probe, fault) in [
+        ("{probe: htp, url: u}", "5:17: error: unknown probe `htp`"),
+        ("{probe: http}", "5:9: error: an `http` probe lacks `url`"),
+        (
+            "{probe: http, url: u, query: q}",
+            "5:31: error: unknown key `query` in a probe",
+        ),
+        (
+            "{probe: http, url: u, values: {n: a.b}}",
+            "5:43: error: `a.b` is not a JSON pointer",
+        ),
+        ("{probe: http, url: \"${{ params.\"}", "5:28: error:"),
+        (
+            "{probe: sql, database: d}",
+            "5:9: error: an `sql` probe lacks `query`",
+        ),
+        (
+            "{probe: sql, database: ../d, query: q}",
+            "5:32: error: the path leaves the system's `root`",
+        ),
+        ("{probe: files}", "5:9: error: a `files` probe lacks `path`"),
+        ("{probe: files, path: /d}", "5:30: error: the path is absolute"),
+        (
+            "{probe: files, path: d, include: [\"a[\"]}",
+            "5:43: error: not a glob",
+        ),
+        (
+            "{probe: files, path: d, digest: abc}",
+            "5:41: error: `abc` is not a digest",
+        ),
+        (
+            "{probe: files, path: d, expect: {digest: true}}",
+            "5:42: error: no digest is measured",
+        ),
+        (
+            "{probe: command, run: []}",
+            "5:9: error: a `command` probe lacks `run`",
+        ),
+    ] {
+        let found = with(probe);
+        assert!(
+            found.contains(&format!("system.yaml:{fault}")),
+            "{probe}:\n{found}"
+        );
+    }
+    for probe in [
+        "{probe: http, url: \"http://h/${{ run.id }}\", headers: {A: b}, values: {n: /a/b}, timeout: 3s}",
+        "{probe: sql, database: db/a.db, query: SELECT 1 AS n, expect: {n: \"== 1\"}}",
+        "{probe: files, path: a, exclude: [\"*.tmp\"], expect: {count: \"> 1\"}}",
+    ] {
+        assert_eq!(with(probe), "", "{probe}");
+    }
+}
+
+#[test]
+fn a_command_source_needs_both_programs_and_a_restore_that_may_reach_elsewhere_is_warned_about() {
+    let load = |source: &str| {
+        let text = format!("system: s\ncomponents:\n  a:\n    source: {source}\ntiers: {{}}\n");
+        load_system("system.yaml", &text)
+    };
+    for (source, fault) in [
+        (
+            "{type: command, restore: [b]}",
+            "4:13: error: a `command` source lacks `dump`",
+        ),
+        (
+            "{type: command, dump: [a], restore: []}",
+            "4:13: error: a `command` source lacks `restore`",
+        ),
+        (
+            "{type: command, dump: [a], restore: [b], path: p}",
+            "unknown key `path` in a source",
+        ),
+        (
+            "{type: command, dump: [a, \"${{ (\"], restore: [b]}",
+            "4:39: error:",
+        ),
+        (
+            "{type: command, dump: [a], restore: [b], max_bytes: much}",
+            "4:65: error:",
+        ),
+    ] {
+        let found = load(source).map(|_| ()).unwrap_err().to_string();
+        assert!(found.contains(fault), "{source}:\n{found}");
+    }
+    let warnings = |restore: &str| {
+        let loaded = load(&format!(
+            "{{type: command, dump: [a], restore: [{restore}], max_bytes: 9}}"
+        ));
+        loaded.unwrap().warnings.to_string()
+    };
+    assert!(
+        warnings("b").contains("does not name `target.root`"),
+        "{}",
+        warnings("b")
+    );
+    assert!(!warnings("b, \"${{ target.root }}\"").contains("target.root"));
+}
+
+#[test]
 fn a_cycle_is_shown_as_its_path() {
     let step = |id: &str, need: &str| format!("  - {{id: {id}, uses: command, needs: [{need}]}}\n");
     let text = format!(

@@ -7,6 +7,11 @@
 mod bench;
 #[expect(
     clippy::unwrap_used,
+    reason = "a server of a test's own that breaks is the test's failure"
+)]
+mod http;
+#[expect(
+    clippy::unwrap_used,
     reason = "a program that leaves no trace where it should has failed its test"
 )]
 mod programs;

@@ -88,26 +88,23 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
     let bench = Bench::new(SYSTEM);
     let registry = registry(bench.site(None));
     let names = registry.names();
-    assert_eq!(names.len(), 10);
+    assert_eq!(names.len(), 13);
     for name in names {
-        let mut with = json!({"sneaky": 1});
-        if name == "command" {
-            with["run"] = json!(["true"]);
-        }
-        if name == "approve" {
-            with["message"] = json!("go on?");
-        }
+        let required = match name.as_str() {
+            "command" => json!({"run": ["true"]}),
+            "approve" => json!({"message": "go on?"}),
+            "http" => json!({"url": "http://localhost/"}),
+            "notify" => json!({"message": "done", "command": ["true"]}),
+            _ => json!({}),
+        };
+        let mut with = required.clone();
+        with["sneaky"] = json!(1);
         let problems = registry.check(&name, &with);
         assert_eq!(problems.len(), 1, "{name}: {problems:?}");
         assert_eq!(problems[0].at, ["sneaky"], "{name}");
-        let required = if name == "approve" { "`message`" } else { "\"run\"" };
-        assert!(
-            registry
-                .check(&name, &Value::Null)
-                .iter()
-                .all(|problem| problem.message.contains(required)),
-            "{name}"
-        );
+        assert!(registry.check(&name, &required).is_empty(), "{name}");
+        let lacking = registry.check(&name, &Value::Null);
+        assert_eq!(lacking.is_empty(), required == json!({}), "{name}: {lacking:?}");
     }
     let problems = registry.check("locate-set", &json!({"from": "yesterday"}));
     assert_eq!(problems[0].at, ["from"]);

@@ -2,6 +2,7 @@
 //!
 //! [`capture`](fn@capture) copies a live database with SQLite's online backup into a staging file.
 //! [`SqliteSource`] gives that file to the vault under the original's name, mode, owner and time.
+//! [`Reader`] reads numbers out of one without leaving a trace beside it.
 //! [`put_back`](fn@put_back) brings a restored file to its place. A `-wal` or `-journal` that stands beside a
 //! database belongs to the bytes it was written for: SQLite would replay it into whatever file has the name.
 //! So the old file and all that goes with it is out of the way, durably, before the new one gets the name.
@@ -10,10 +11,12 @@ mod aside;
 mod capture;
 mod check;
 mod put_back;
+mod query;
 mod source;
 
 pub use capture::{SqliteCapture, capture};
 pub use put_back::{PutBack, PutBackStage, put_back};
+pub use query::Reader;
 pub use source::SqliteSource;
 
 /// What SQLite may keep beside a database, by suffix.

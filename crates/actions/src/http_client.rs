@@ -1,0 +1,188 @@
+//! One HTTP request and its answer, within bounds.
+//!
+//! Redirects are not followed and no proxy is used: what is measured is the server that was named.
+
+use std::io::Read;
+use std::time::Duration;
+
+use rekindle_engine::StepContext;
+use rekindle_model::failure::{Failure, code};
+use ureq::http;
+
+use crate::failures;
+use crate::params::BAD_PARAMETER;
+use crate::redact::{Redactor, looks_secret};
+use crate::snapshot::blocking;
+
+/// The code of a request that was not answered.
+pub(crate) const HTTP_FAILED: &str = "http_failed";
+/// How much of an answer is read; what lies beyond is dropped.
+const BODY_BYTES: u64 = 1 << 20;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Option<String>,
+    /// For all of it: the name, the connection, the request and the answer.
+    pub(crate) timeout: Duration,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// From before the request to the last byte of the answer.
+    pub(crate) latency: Duration,
+    /// At most 1 MiB of it.
+    pub(crate) body: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) struct NoResponse {
+    pub(crate) failure: Failure,
+    /// Whether the server cannot have seen the request.
+    pub(crate) unsent: bool,
+}
+
+impl From<Failure> for NoResponse {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            unsent: false,
+        }
+    }
+}
+
+impl Request {
+    /// Returns the request as it may be shown: without user info, and without a query, which may hold a key.
+    pub(crate) fn shown(&self) -> String {
+        let url = self.url.split(['?', '#']).next().unwrap_or_default();
+        let url = Redactor::default().text(url).into_owned();
+        format!("{} {url}", self.method)
+    }
+}
+
+/// Returns what of a URL nobody else may read: its user info and the password in it, its query, and in it the
+/// values whose names look secret. A server may say any of them again.
+pub(crate) fn secrets_of(url: &str) -> Vec<String> {
+    let mut secrets = Vec::new();
+    let (address, query) = url
+        .split('#')
+        .next()
+        .unwrap_or_default()
+        .split_once('?')
+        .unwrap_or((url, ""));
+    let authority = address
+        .split_once("://")
+        .map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    if let Some((user_info, _)) = authority.rsplit_once('@') {
+        secrets.push(user_info.to_owned());
+        secrets.extend(user_info.split_once(':').map(|(_, password)| password.to_owned()));
+    }
+    secrets.push(query.to_owned());
+    let values = query.split('&').filter_map(|pair| pair.split_once('='));
+    secrets.extend(
+        values
+            .filter(|(name, _)| looks_secret(name))
+            .map(|(_, value)| value.to_owned()),
+    );
+    secrets
+}
+
+/// Returns what takes out the secrets of a request, and those in its URL.
+pub(crate) fn redactor(url: &str, headers: impl Iterator<Item = (String, String)>) -> Redactor {
+    let secret = |name: &str| {
+        let lower = name.to_lowercase();
+        looks_secret(name) || lower.contains("authorization") || lower.contains("cookie")
+    };
+    let headers = headers.filter(|(name, _)| secret(name)).map(|(_, value)| value);
+    Redactor::with(headers.chain(secrets_of(url)))
+}
+
+/// Sends the request and reads the answer, whatever its status.
+pub(crate) async fn send(cx: &StepContext, request: Request) -> Result<Response, NoResponse> {
+    let shown = request.shown();
+    let begun = cx.clock.now();
+    let clock = std::sync::Arc::clone(&cx.clock);
+    let sent = blocking(move || {
+        Ok(exchange(request).map(|(status, body)| Response {
+            status,
+            latency: clock.now().since(&begun).duration,
+            body,
+        }))
+    });
+    let answer = tokio::select! {
+        answer = sent => answer?,
+        // The thread goes on until the request's time is up; its answer has no reader.
+        () = cx.stop.cancelled() => return Err(failures::interrupted().into()),
+    };
+    answer.map_err(|error| refused(&shown, &error))
+}
+
+fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_global(Some(request.timeout))
+        .user_agent(concat!("rekindle/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into();
+    let mut builder = http::Request::builder()
+        .method(request.method.as_str())
+        .uri(&request.url);
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
+    }
+    let answer = match request.body {
+        Some(body) => agent.run(builder.body(body)?)?,
+        None => agent.run(builder.body(())?)?,
+    };
+    let status = answer.status().as_u16();
+    let mut bytes = Vec::new();
+    answer
+        .into_body()
+        .into_reader()
+        .take(BODY_BYTES)
+        .read_to_end(&mut bytes)?;
+    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn refused(shown: &str, error: &ureq::Error) -> NoResponse {
+    use ureq::Error;
+    let message = format!("{shown}: {error}");
+    let unsent = match error {
+        Error::HostNotFound | Error::ConnectionFailed => true,
+        Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        _ => false,
+    };
+    let failure = match error {
+        Error::Timeout(_) => Failure::transient(code::TIMEOUT, message),
+        Error::Http(_) | Error::BadUri(_) => Failure::permanent(BAD_PARAMETER, message),
+        _ => Failure::transient(HTTP_FAILED, message).with_hint("see whether the server runs and answers"),
+    };
+    NoResponse { failure, unsent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_info_and_query_of_a_url_are_secrets_and_the_rest_is_none() {
+        for (url, secrets) in [
+            ("http://host/path#part", &[""][..]),
+            ("http://ann:word@host/a@b", &["ann:word", "word", ""]),
+            ("https://tok@host", &["tok", ""]),
+            ("http://host/p?a=b&api_key=x#token=y", &["a=b&api_key=x", "x"]),
+            ("http://host?token=x", &["token=x", "x"]),
+        ] {
+            assert_eq!(secrets_of(url), secrets, "{url}");
+        }
+    }
+}

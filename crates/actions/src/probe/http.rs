@@ -1,0 +1,57 @@
+//! Probe `http`: GETs a URL and measures `status`, `latency_ms`, and what JSON pointers find in the answer.
+
+use std::time::Duration;
+
+use rekindle_engine::StepContext;
+use rekindle_model::failure::Failure;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use crate::http_client::{self, Request};
+use crate::judge::{self, Numbers};
+
+/// How long an answer may take unless the probe says otherwise: a service that needs longer is not back.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is measured, rendered.
+#[derive(Deserialize)]
+pub(super) struct Params {
+    pub(super) url: String,
+    pub(super) headers: BTreeMap<String, String>,
+    /// JSON pointers (RFC 6901) by the name of the number that each finds.
+    pub(super) values: BTreeMap<String, String>,
+}
+
+/// A status that is no success is a number like any other; only no answer at all is a failure. What a pointer
+/// does not find, or finds to be no number, is not measured.
+pub(super) async fn measure(
+    cx: &StepContext,
+    params: &Params,
+    timeout: Option<Duration>,
+) -> Result<Numbers, Failure> {
+    let headers: Vec<_> = params.headers.clone().into_iter().collect();
+    let redactor = http_client::redactor(&params.url, headers.iter().cloned());
+    let request = Request {
+        method: "GET".to_owned(),
+        url: params.url.clone(),
+        headers,
+        body: None,
+        timeout: timeout.unwrap_or(TIMEOUT),
+    };
+    let response = http_client::send(cx, request)
+        .await
+        .map_err(|none| redactor.failure(none.failure))?;
+    let mut numbers = Numbers::from([
+        ("status".to_owned(), f64::from(response.status)),
+        ("latency_ms".to_owned(), response.latency.as_secs_f64() * 1000.0),
+    ]);
+    if let Ok(body) = serde_json::from_str::<Value>(&response.body) {
+        let found = params.values.iter().filter_map(|(name, pointer)| {
+            let number = judge::number(body.pointer(pointer)?)?;
+            Some((name.clone(), number))
+        });
+        numbers.extend(found);
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,56 @@
+//! Probe `sql`: one query that reads a SQLite database; the numbers of its only row, by column name.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rekindle_engine::StepContext;
+use rekindle_model::failure::{Failure, code};
+use rekindle_sources::sqlite::Reader;
+
+use crate::failures;
+use crate::judge::Numbers;
+use crate::snapshot::blocking;
+
+/// How long a query may take unless the probe says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a query that must end is told so: one that has not begun yet does not remember.
+const NAG: Duration = Duration::from_millis(20);
+
+/// Reads the numbers; a copy of the database, where one is needed, is made in `scratch`.
+pub(super) async fn measure(
+    cx: &StepContext,
+    database: &Path,
+    query: &str,
+    timeout: Option<Duration>,
+    scratch: PathBuf,
+) -> Result<Numbers, Failure> {
+    let limit = timeout.unwrap_or(TIMEOUT);
+    let (path, copies) = (database.to_path_buf(), scratch.clone());
+    let reader = blocking(move || Reader::open(&path, &copies)).await?;
+    let interrupter = reader.interrupter();
+    let query = query.to_owned();
+    let numbers = blocking(move || reader.numbers(&query));
+    tokio::pin!(numbers);
+    let early = tokio::select! {
+        numbers = &mut numbers => Ok(numbers),
+        () = cx.stop.cancelled() => Err(failures::interrupted()),
+        () = tokio::time::sleep(limit) => Err(Failure::transient(
+            code::TIMEOUT,
+            format!("the query did not end within {}", humantime::format_duration(limit)),
+        )),
+    };
+    let measured = match early {
+        Ok(numbers) => numbers,
+        Err(failure) => {
+            loop {
+                interrupter.interrupt();
+                if tokio::time::timeout(NAG, &mut numbers).await.is_ok() {
+                    break;
+                }
+            }
+            Err(failure)
+        }
+    };
+    crate::snapshot::discard(&scratch).await;
+    measured
+}
