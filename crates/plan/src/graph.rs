@@ -1,4 +1,8 @@
-//! A plan for people's eyes: layers of text for a terminal, or Graphviz.
+//! A plan for people's eyes: layers of text for a terminal, Graphviz, Mermaid, or a picture.
+
+mod dot;
+mod mermaid;
+mod svg;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -6,6 +10,10 @@ use std::fmt::Write as _;
 use rekindle_model::id::StepId;
 
 use crate::plan::{Plan, PlanStep, RunIf};
+
+pub use dot::{dot, dot_with};
+pub use mermaid::mermaid_with;
+pub use svg::svg_with;
 
 /// How many needs of one template are written out; more are written as `template[*]` with their number.
 const SHOWN_NEEDS: usize = 3;
@@ -78,44 +86,6 @@ pub fn text_with(plan: &Plan, labels: &BTreeMap<StepId, String>) -> String {
         out.push('\n');
     }
     out
-}
-
-/// Returns the plan as a Graphviz digraph.
-pub fn dot(plan: &Plan) -> String {
-    dot_with(plan, &BTreeMap::new())
-}
-
-/// Returns the plan as a Graphviz digraph, with a second line in each step that has a label.
-pub fn dot_with(plan: &Plan, labels: &BTreeMap<StepId, String>) -> String {
-    let mut out = format!(
-        "digraph {} {{\n  rankdir=LR;\n  node [shape=box, fontname=\"monospace\"];\n",
-        quoted(&plan.workflow)
-    );
-    for step in &plan.steps {
-        let id = quoted(step.id.as_str());
-        match labels.get(&step.id) {
-            None => drop(writeln!(out, "  {id};")),
-            Some(label) => drop(writeln!(
-                out,
-                "  {id} [label={}];",
-                quoted(&format!("{}\n{label}", step.id))
-            )),
-        }
-        for need in &step.needs {
-            let _ = writeln!(out, "  {} -> {id};", quoted(need.as_str()));
-        }
-    }
-    out.push_str("}\n");
-    out
-}
-
-fn quoted(text: &str) -> String {
-    format!(
-        "\"{}\"",
-        text.replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n")
-    )
 }
 
 /// Returns for each step the length of the longest way to it.

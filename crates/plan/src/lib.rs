@@ -11,6 +11,7 @@
 //! | [`expr`] | `${{ }}` expressions |
 //! | [`graph`] | a plan for people's eyes |
 //! | [`judge`] | whether the objectives of a system can be kept, with the arithmetic |
+//! | [`schema`] | the shape of both kinds of file, for editors |
 //! | [`builtin`] | the workflows and the system that ship |
 
 pub mod builtin;
@@ -22,7 +23,9 @@ pub mod graph;
 pub mod judge;
 mod overlap;
 pub mod plan;
+mod probe;
 mod read;
+pub mod schema;
 pub mod system;
 pub mod workflow;
 mod yaml;

@@ -1,5 +1,6 @@
 //! Projections for people: tables and sentences, without a terminal's colours unless asked for.
 
+mod gantt;
 mod tables;
 
 use std::fmt::Write;
@@ -13,6 +14,7 @@ use crate::evidence::Evidence;
 use crate::rework::{CutOff, Rework, rework};
 use crate::steps::timeline;
 
+pub use gantt::gantt;
 pub use tables::{backup, recovery, set_aside, status};
 
 /// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.

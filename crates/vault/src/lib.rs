@@ -12,6 +12,7 @@
 //! | `seal`, `pack`, `index`, `document` | the bytes of objects |
 //! | [`snapshot`], [`set`] | what documents say |
 //! | `location`, [`tier`], [`spool`] | places that hold objects |
+//! | [`probe`] | whether such a place does what it is relied on for |
 //! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | what is done with them |
 //!
 //! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
@@ -34,6 +35,7 @@ pub mod key;
 mod location;
 pub mod object;
 mod pack;
+pub mod probe;
 pub mod progress;
 pub mod reader;
 pub mod restore;

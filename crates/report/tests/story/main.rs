@@ -30,6 +30,12 @@ fn show_makes_obvious_what_was_continued_after_a_kill() {
 }
 
 #[test]
+fn bars_show_what_ran_beside_what_and_what_was_cut_off() {
+    let evidence = killed_and_resumed(false);
+    insta::assert_snapshot!(text::gantt(&evidence, Some(&plan(builtin::RECOVER, &RECOVERED))));
+}
+
+#[test]
 fn a_recovery_is_judged_component_by_component() {
     let evidence = killed_and_resumed(false);
     let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());

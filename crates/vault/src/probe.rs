@@ -1,0 +1,110 @@
+//! Whether a tier does what it is relied on for, tried out: write, read back, list, remove, and how long it takes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rekindle_model::time::Clock;
+use uuid::Uuid;
+
+use crate::location::Location;
+use crate::store::StoreError;
+use crate::tier::Tier;
+
+/// How much is written and read back: enough to see a rate, and no burden on a slow link.
+const SIZE: usize = 4 << 20;
+/// Where it is written; no object of the vault stands there, and what a crash leaves is removed by the next probe.
+const FOLDER: &str = "probes";
+
+/// What one location did when it was tried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    /// The location.
+    pub url: String,
+    /// How long it took to write the probe durably.
+    pub write: Duration,
+    /// How long it took to read it back.
+    pub read: Duration,
+    /// How many bytes were written and read.
+    pub bytes: u64,
+    /// What it failed of; none where it did everything.
+    pub fault: Option<String>,
+}
+
+impl Tier {
+    /// Tries out every location that is open: writes an object of random bytes, reads it back and compares it, finds
+    /// it in a listing, removes it and looks that it is gone. Nothing of the vault is touched.
+    pub async fn probe(&self, clock: &dyn Clock) -> Vec<Probed> {
+        let mut probed = Vec::new();
+        for location in self.locations() {
+            probed.push(probe(location, clock).await);
+        }
+        probed
+    }
+}
+
+async fn probe(location: &Location, clock: &dyn Clock) -> Probed {
+    let mut probed = Probed {
+        url: location.url.clone(),
+        write: Duration::ZERO,
+        read: Duration::ZERO,
+        bytes: SIZE as u64,
+        fault: None,
+    };
+    if let Err(fault) = exercise(location, clock, &mut probed).await {
+        probed.fault = Some(fault.to_string());
+    }
+    probed
+}
+
+/// A location did not do what it is relied on for.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("what was read back is not what was written")]
+    Other,
+    #[error("what was written is not in the listing")]
+    Unlisted,
+    #[error("what was removed is still there")]
+    Kept,
+}
+
+async fn exercise(location: &Location, clock: &dyn Clock, probed: &mut Probed) -> Result<(), Fault> {
+    let store = &location.store;
+    // Left by a probe that was killed.
+    for (left, _) in store.list(FOLDER).await? {
+        store.delete(&left).await?;
+    }
+    let name = format!("{FOLDER}/{}", Uuid::new_v4().simple());
+    let bytes = random();
+    let begun = clock.now();
+    store.put(&name, bytes.clone()).await?;
+    probed.write = clock.now().since(&begun).duration;
+    let begun = clock.now();
+    let back = store.get(&name).await;
+    probed.read = clock.now().since(&begun).duration;
+    let listed = store.list(FOLDER).await;
+    store.delete(&name).await?;
+    if back? != bytes {
+        return Err(Fault::Other);
+    }
+    if !listed?
+        .iter()
+        .any(|(path, len)| *path == name && *len == bytes.len() as u64)
+    {
+        return Err(Fault::Unlisted);
+    }
+    match store.len(&name).await? {
+        Some(_) => Err(Fault::Kept),
+        None => Ok(()),
+    }
+}
+
+/// Returns bytes that nothing on the way can compress or recognise: a hash of random bytes, drawn out.
+fn random() -> Bytes {
+    let mut bytes = vec![0; SIZE];
+    let mut seed = blake3::Hasher::new();
+    seed.update(Uuid::new_v4().as_bytes());
+    seed.finalize_xof().fill(&mut bytes);
+    bytes.into()
+}
