@@ -1,0 +1,122 @@
+//! What goes over the control socket, as JSON.
+
+use chrono::{DateTime, Utc};
+use rekindle_engine::{Progress, Unit};
+use rekindle_model::event::{Outcome, Record};
+use rekindle_model::id::{RunId, StepId};
+use rekindle_plan::Inputs;
+use serde::{Deserialize, Serialize};
+
+/// A run to be created and driven.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The workflow's YAML, which the run is pinned to.
+    pub definition: String,
+    /// The system's YAML, which the run is pinned to.
+    pub system: String,
+    /// What expands the definition into the plan.
+    pub inputs: Inputs,
+    /// Who or what asks for the run.
+    pub trigger: String,
+    /// When the disaster struck; where nobody told, the moment at which the run is created.
+    pub disaster_at: Option<DateTime<Utc>>,
+}
+
+/// The process that drives a workspace's runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerInfo {
+    /// Its process id.
+    pub pid: u32,
+    /// The version of Rekindle.
+    pub version: String,
+    /// When it became the owner.
+    pub since: DateTime<Utc>,
+    /// Whether it stays when nothing is left to drive.
+    pub stays: bool,
+    /// The runs that it drives now.
+    pub runs: Vec<RunId>,
+}
+
+/// What is told of a run to whoever follows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// A transition, durable in the journal.
+    Record(Box<Record>),
+    /// How far a running step is; not journaled.
+    Progress {
+        /// The step.
+        step: StepId,
+        /// How much is done.
+        done: u64,
+        /// How much there is to do, where it is known.
+        total: Option<u64>,
+        /// Whether bytes are counted, or items.
+        bytes: bool,
+    },
+    /// Nothing more will be told.
+    Ended(End),
+}
+
+impl From<Progress> for Told {
+    fn from(told: Progress) -> Self {
+        Self::Progress {
+            step: told.step,
+            done: told.done,
+            total: told.total,
+            bytes: told.unit == Unit::Bytes,
+        }
+    }
+}
+
+/// Why nothing more is told of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The run is over.
+    Finished(Outcome),
+    /// Nobody drives it any more; it can be resumed.
+    Interrupted,
+    /// Whoever drove it could not go on.
+    Broken(Problem),
+}
+
+/// An error as it goes from one process to another: what happened, what to do, and with which code to exit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// The exit code of the command line.
+    pub exit: u8,
+    /// A stable word for scripts.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Located findings of a file, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<String>,
+}
+
+impl Problem {
+    /// Returns a problem without a hint.
+    pub fn new(exit: u8, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            code: code.into(),
+            message: message.into(),
+            hint: None,
+            details: None,
+        }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}

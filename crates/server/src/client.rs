@@ -1,0 +1,249 @@
+//! Another process's owner, by its socket.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::http::{Method, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rekindle_engine::Request;
+use rekindle_model::id::RunId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use crate::api::{OwnerInfo, Problem, Submission, Told};
+use crate::desk::Desk;
+use crate::http::Created;
+use crate::socket::{self, Unreachable};
+
+/// How long an owner may take to answer. What takes longer than this is not asked over the socket: a run that was
+/// created is told of by its events.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many messages of a run may wait for whoever follows it.
+const BACKLOG: usize = 256;
+/// The longest line that is read: a record is at most 4 KiB in the journal, and some longer as JSON.
+const LINE_LIMIT: usize = 1 << 20;
+
+/// The owner of a workspace, in another process.
+#[derive(Clone, Debug)]
+pub struct Client {
+    dir: PathBuf,
+    info: OwnerInfo,
+}
+
+impl Client {
+    /// Looks for the owner of the workspace with this folder (`.rekindle`).
+    ///
+    /// # Errors
+    /// [`Unreachable::Nobody`] when there is none, [`Unreachable::Silent`] when it does not answer within 5 s.
+    pub async fn connect(dir: &Path) -> Result<Self, Unreachable> {
+        let mut client = Self {
+            dir: dir.to_owned(),
+            info: OwnerInfo {
+                pid: 0,
+                version: String::new(),
+                since: chrono::DateTime::UNIX_EPOCH,
+                stays: false,
+                runs: Vec::new(),
+            },
+        };
+        let answer = client.call(Method::GET, "/v1/owner", Bytes::new()).await?;
+        client.info = match serde_json::from_slice(&answer.body) {
+            Ok(info) if answer.status == StatusCode::OK => info,
+            _ => return Err(Unreachable::Silent { path: client.path() }),
+        };
+        Ok(client)
+    }
+
+    /// Returns who it is, and what it drove when it was found.
+    pub fn info(&self) -> &OwnerInfo {
+        &self.info
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(socket::NAME)
+    }
+
+    /// Sends one request and waits for the head of its answer.
+    async fn send(
+        &self,
+        method: Method,
+        route: &str,
+        body: Bytes,
+    ) -> Result<hyper::Response<Incoming>, Unreachable> {
+        let path = self.path();
+        let broken = |error: hyper::Error| {
+            tracing::debug!(%error, "the owner broke off");
+            Unreachable::Silent { path: path.clone() }
+        };
+        let exchange = async {
+            let stream = socket::connect(&self.dir).await?;
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(broken)?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "the connection to the owner broke off");
+                }
+            });
+            let request = hyper::Request::builder()
+                .method(method)
+                .uri(route)
+                .header(header::HOST, "workspace")
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Full::new(body))
+                .map_err(|error| Unreachable::Io {
+                    what: "ask on",
+                    path: path.clone(),
+                    source: std::io::Error::other(error),
+                })?;
+            sender.send_request(request).await.map_err(broken)
+        };
+        match tokio::time::timeout(PATIENCE, exchange).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Unreachable::Silent { path: path.clone() }),
+        }
+    }
+
+    async fn call(&self, method: Method, route: &str, body: Bytes) -> Result<Answer, Unreachable> {
+        let response = self.send(method, route, body).await?;
+        let status = response.status();
+        let silent = || Unreachable::Silent { path: self.path() };
+        let body = match tokio::time::timeout(PATIENCE, response.into_body().collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) | Err(_) => return Err(silent()),
+        };
+        Ok(Answer { status, body })
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        route: &str,
+        body: &impl Serialize,
+    ) -> Result<Option<T>, Problem> {
+        let body = serde_json::to_vec(body).map_err(|error| garbled(&error))?;
+        self.call(Method::POST, route, body.into()).await?.read()
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Answer {
+    fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, Problem> {
+        match self.status {
+            StatusCode::NO_CONTENT => Ok(None),
+            StatusCode::OK => serde_json::from_slice(&self.body)
+                .map(Some)
+                .map_err(|error| garbled(&error)),
+            _ => Err(problem(self.status, &self.body)),
+        }
+    }
+}
+
+fn problem(status: StatusCode, body: &[u8]) -> Problem {
+    serde_json::from_slice(body).unwrap_or_else(|_| {
+        let said = String::from_utf8_lossy(body);
+        Problem::new(
+            1,
+            "owner",
+            format!("the owner of this workspace answered {status}: {said}"),
+        )
+        .with_hint("it may be another version of Rekindle; run the command again when it has ended")
+    })
+}
+
+fn garbled(error: &serde_json::Error) -> Problem {
+    Problem::new(
+        1,
+        "owner",
+        format!("the owner of this workspace cannot be understood: {error}"),
+    )
+    .with_hint("it may be another version of Rekindle; run the command again when it has ended")
+}
+
+impl From<Unreachable> for Problem {
+    fn from(error: Unreachable) -> Self {
+        let message = error.to_string();
+        match error {
+            Unreachable::Nobody { .. } => Self::new(4, "owner_gone", message)
+                .with_hint("the process that drove this workspace is gone; `rekindle resume` goes on"),
+            Unreachable::Silent { .. } => Self::new(6, "owner_silent", message)
+                .with_hint("`rekindle doctor` names the process; it is safe to kill, its runs are resumable"),
+            Unreachable::OtherUser { .. } => {
+                Self::new(6, "other_user", message).with_hint("run the command as that user")
+            }
+            Unreachable::Io { .. } => Self::new(1, "io", message),
+        }
+    }
+}
+
+#[async_trait]
+impl Desk for Client {
+    async fn submit(&self, submission: Submission) -> Result<RunId, Problem> {
+        let created: Option<Created> = self.post("/v1/runs", &submission).await?;
+        created
+            .map(|created| created.run)
+            .ok_or_else(|| Problem::new(1, "owner", "the owner of this workspace did not name the run"))
+    }
+
+    async fn resume(&self, run: RunId) -> Result<(), Problem> {
+        let _: Option<()> = self.post(&format!("/v1/runs/{run}/resume"), &()).await?;
+        Ok(())
+    }
+
+    async fn request(&self, run: RunId, request: Request) -> Result<(), Problem> {
+        let _: Option<()> = self.post(&format!("/v1/runs/{run}/requests"), &request).await?;
+        Ok(())
+    }
+
+    async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {
+        let route = format!("/v1/runs/{run}/events?after={after}");
+        let response = self.send(Method::GET, &route, Bytes::new()).await?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
+            let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes());
+            return Err(problem(status, &body.unwrap_or_default()));
+        }
+        let (told, receiver) = mpsc::channel(BACKLOG);
+        tokio::spawn(read_lines(response.into_body(), told));
+        Ok(receiver)
+    }
+}
+
+/// Passes on what the owner tells, until it ends, breaks off or nobody listens any more.
+async fn read_lines(mut body: Incoming, told: mpsc::Sender<Told>) {
+    let mut rest = Vec::new();
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = told.closed() => return,
+        };
+        let Some(Ok(frame)) = frame else { return };
+        let Ok(data) = frame.into_data() else { continue };
+        rest.extend_from_slice(&data);
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            match serde_json::from_slice(&line) {
+                Ok(message) => {
+                    if told.send(message).await.is_err() {
+                        return;
+                    }
+                }
+                // Something that a newer owner tells.
+                Err(error) => tracing::debug!(%error, "an event was not understood"),
+            }
+        }
+        if rest.len() > LINE_LIMIT {
+            tracing::warn!("the owner sent an endless line");
+            return;
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! The owner: drives the runs that are submitted to it, and tells of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use rekindle_engine::{Control, Ended, Engine, EngineError, NewRun, Progress, Request};
+use rekindle_journal::{Journal, JournalError, RunFilter};
+use rekindle_model::event::{Outcome, Payload, Record, Worker};
+use rekindle_model::id::RunId;
+use rekindle_model::run::RunState;
+use rekindle_model::time::{Clock, Stamp};
+use rekindle_plan::{Inputs, Plan};
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{End, OwnerInfo, Problem, Submission, Told};
+use crate::desk::Desk;
+
+/// How many messages a follower may lag behind before its stream waits for it.
+const BACKLOG: usize = 256;
+
+/// What a run is pinned to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The workflow's YAML.
+    pub definition: Vec<u8>,
+    /// The system's YAML, where the run has a system.
+    pub system: Option<Vec<u8>>,
+    /// Parameters and loops.
+    pub inputs: Inputs,
+}
+
+/// A run that can be driven.
+pub struct Ready {
+    /// The engine, with the actions of this run.
+    pub engine: Engine,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// What expressions see.
+    pub scope: Value,
+}
+
+/// What a run is put together for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose<'a> {
+    /// It is to be created and driven.
+    Create,
+    /// It is to be taken over, from where it stands, and driven on.
+    Adopt(&'a RunState),
+    /// Something is asked of it, and nobody drives it.
+    Ask,
+}
+
+/// Puts runs together: opens keys and tiers, expands definitions. The command line's part.
+#[async_trait]
+pub trait Workshop: Send + Sync {
+    /// Returns what drives a run that is pinned to these parts.
+    ///
+    /// # Errors
+    /// A definition that does not expand, a key that does not open, something that stands in the way of the purpose.
+    async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem>;
+
+    /// Returns an engine's error as people see it.
+    fn problem(&self, error: EngineError) -> Problem;
+
+    /// Clears away what a run that is over has made and does not need any more; `scope` is the one of [`Ready`].
+    fn over(&self, run: RunId, scope: &Value);
+}
+
+/// The owner of a workspace. Clones are the same owner.
+#[derive(Clone)]
+pub struct Owner {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    journal: Arc<dyn Journal>,
+    workshop: Arc<dyn Workshop>,
+    clock: Arc<dyn Clock>,
+    worker: Worker,
+    since: Stamp,
+    stays: bool,
+    stop: CancellationToken,
+    runs: Mutex<BTreeMap<RunId, Driven>>,
+    /// How many runs are driven.
+    busy: watch::Sender<usize>,
+}
+
+/// A run that is driven now.
+#[derive(Clone)]
+struct Driven {
+    engine: Engine,
+    plan: Arc<Plan>,
+    end: watch::Receiver<Option<End>>,
+}
+
+impl Owner {
+    /// Returns an owner that drives runs of `journal`. `stop` ends it gracefully: every run is left resumable.
+    /// `stays` says whether it is there for more than the runs that it has.
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        workshop: Arc<dyn Workshop>,
+        clock: Arc<dyn Clock>,
+        worker: Worker,
+        stop: CancellationToken,
+        stays: bool,
+    ) -> Self {
+        let since = clock.now();
+        let shared = Shared {
+            journal,
+            workshop,
+            clock,
+            worker,
+            since,
+            stays,
+            stop,
+            runs: Mutex::default(),
+            busy: watch::Sender::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Returns who this is and what it drives.
+    pub fn info(&self) -> OwnerInfo {
+        OwnerInfo {
+            pid: self.shared.worker.pid,
+            version: self.shared.worker.version.clone(),
+            since: self.shared.since.utc,
+            stays: self.shared.stays,
+            runs: self.shared.runs().keys().copied().collect(),
+        }
+    }
+
+    /// Takes over every run without an end that nobody drives, oldest first, and returns them. One that cannot be
+    /// put together is told to the log and left as it is.
+    ///
+    /// # Errors
+    /// When the runs cannot be listed.
+    pub async fn sweep(&self) -> Result<Vec<RunId>, Problem> {
+        let filter = RunFilter {
+            finished: Some(false),
+            ..RunFilter::default()
+        };
+        let runs = self.shared.journal.runs(&filter).await;
+        let mut taken = Vec::new();
+        for found in runs
+            .map_err(|error| self.shared.journal_problem(error))?
+            .iter()
+            .rev()
+        {
+            match self.resume(found.run).await {
+                Ok(()) => taken.push(found.run),
+                Err(problem) => tracing::warn!(run = %found.run, %problem, "cannot be taken over"),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Waits until no run is driven.
+    pub async fn idle(&self) {
+        let mut busy = self.shared.busy.subscribe();
+        // The sender lives as long as this.
+        let _ = busy.wait_for(|count| *count == 0).await;
+    }
+
+    async fn read(&self, run: RunId) -> Result<Vec<Record>, Problem> {
+        let records = self.shared.journal.read(run).await;
+        records.map_err(|error| self.shared.journal_problem(error))
+    }
+
+    fn driven(&self, run: RunId) -> Option<Driven> {
+        self.shared.runs().get(&run).cloned()
+    }
+
+    /// Returns what a journaled run is pinned to.
+    async fn parts(&self, run: RunId) -> Result<(Parts, RunState), Problem> {
+        let state = RunState::from_records(&self.read(run).await?)
+            .map_err(|error| self.shared.workshop.problem(error.into()))?;
+        let blob = async |hash| {
+            let bytes = self.shared.journal.blob(hash).await;
+            bytes.map_err(|error| self.shared.journal_problem(error))
+        };
+        let inputs = match &state.inputs {
+            Payload::Inline(value) => serde_json::from_value(value.clone()),
+            Payload::Blob(hash) => serde_json::from_slice(&blob(*hash).await?),
+        };
+        let inputs = inputs.map_err(|error| {
+            Problem::new(
+                5,
+                "corrupt_inputs",
+                format!("the inputs of run {run} cannot be read: {error}"),
+            )
+        })?;
+        let parts = Parts {
+            definition: blob(state.definition).await?,
+            system: match state.system {
+                Some(hash) => Some(blob(hash).await?),
+                None => None,
+            },
+            workflow: state.workflow.clone(),
+            inputs,
+        };
+        Ok((parts, state))
+    }
+
+    /// Drives a run that `ready.engine` holds, beside everything else.
+    fn drive(&self, run: RunId, ready: Ready) {
+        let (told, end) = watch::channel(None);
+        let driven = Driven {
+            engine: ready.engine.clone(),
+            plan: Arc::clone(&ready.plan),
+            end,
+        };
+        let shared = Arc::clone(&self.shared);
+        shared.runs().insert(run, driven);
+        shared.busy.send_modify(|count| *count += 1);
+        // Runs are forgotten before their end is told, and counted out even where driving panics.
+        let leave = Leave { shared, run };
+        tokio::spawn(async move {
+            let control = Control {
+                stop: leave.shared.stop.clone(),
+            };
+            let Ready { engine, plan, scope } = ready;
+            let ended = engine.drive(run, plan, scope.clone(), &control).await;
+            let end = match ended {
+                Ok(Ended::Finished(state)) => {
+                    leave.shared.workshop.over(run, &scope);
+                    End::Finished(state.outcome.unwrap_or(Outcome::Failed))
+                }
+                Ok(Ended::Interrupted(_)) => End::Interrupted,
+                Err(error) => End::Broken(leave.shared.workshop.problem(error)),
+            };
+            leave.shared.runs().remove(&run);
+            // Nobody may be following.
+            let _ = told.send(Some(end));
+        });
+    }
+}
+
+/// Counts a run out when its driving ends.
+struct Leave {
+    shared: Arc<Shared>,
+    run: RunId,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.shared.runs().remove(&self.run);
+        self.shared
+            .busy
+            .send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+impl Shared {
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Driven>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn journal_problem(&self, error: JournalError) -> Problem {
+        self.workshop.problem(EngineError::Journal(error))
+    }
+
+    /// A stopping owner takes nothing on.
+    fn admit(&self) -> Result<(), Problem> {
+        match self.stop.is_cancelled() {
+            true => Err(
+                Problem::new(6, "stopping", "the process that owns this workspace is stopping")
+                    .with_hint("run the command again in a moment"),
+            ),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Desk for Owner {
+    async fn submit(&self, submission: Submission) -> Result<RunId, Problem> {
+        let shared = &self.shared;
+        shared.admit()?;
+        let parts = Parts {
+            workflow: submission.workflow,
+            definition: submission.definition.into_bytes(),
+            system: Some(submission.system.into_bytes()),
+            inputs: submission.inputs,
+        };
+        let ready = shared.workshop.ready(&parts, Purpose::Create).await?;
+        let told = submission.disaster_at;
+        let new = NewRun {
+            workflow: parts.workflow,
+            definition: parts.definition,
+            system: parts.system,
+            inputs: parts.inputs,
+            trigger: submission.trigger,
+            disaster_at: Some(told.unwrap_or_else(|| shared.clock.now().utc)),
+            disaster_at_told: told.is_some(),
+        };
+        let created = ready.engine.create(new).await;
+        let run = created.map_err(|error| shared.workshop.problem(error))?;
+        self.drive(run, ready);
+        Ok(run)
+    }
+
+    async fn resume(&self, run: RunId) -> Result<(), Problem> {
+        self.shared.admit()?;
+        if self.driven(run).is_some() {
+            return Ok(());
+        }
+        let (parts, state) = self.parts(run).await?;
+        let ready = self.shared.workshop.ready(&parts, Purpose::Adopt(&state)).await?;
+        let adopted = ready.engine.adopt(run, "resumed").await;
+        adopted.map_err(|error| self.shared.workshop.problem(error))?;
+        self.drive(run, ready);
+        Ok(())
+    }
+
+    async fn request(&self, run: RunId, request: Request) -> Result<(), Problem> {
+        let (engine, plan) = match self.driven(run) {
+            Some(driven) => (driven.engine, driven.plan),
+            None => {
+                let (parts, _) = self.parts(run).await?;
+                let ready = self.shared.workshop.ready(&parts, Purpose::Ask).await?;
+                (ready.engine, ready.plan)
+            }
+        };
+        let done = engine.request(run, plan, request).await;
+        done.map_err(|error| self.shared.workshop.problem(error))
+    }
+
+    async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {
+        let records = self.shared.journal.subscribe();
+        let driven = self.driven(run);
+        // An unknown run is refused now, rather than by an empty stream.
+        self.read(run).await?;
+        let (told, receiver) = mpsc::channel(BACKLOG);
+        let follower = Follower {
+            owner: self.clone(),
+            run,
+            last: after,
+            told,
+        };
+        tokio::spawn(async move {
+            // A follower that has gone away is no error.
+            let _ = follower.follow(records, driven).await;
+        });
+        Ok(receiver)
+    }
+}
+
+/// Returns what there is to tell of a run that nobody drives, as [`Desk::follow`] tells it.
+pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<Told> {
+    let outcome = RunState::from_records(&records)
+        .ok()
+        .and_then(|state| state.outcome);
+    let end = outcome.map_or(End::Interrupted, End::Finished);
+    let (told, receiver) = mpsc::channel(records.len() + 1);
+    let all = records.into_iter().map(|record| Told::Record(Box::new(record)));
+    for message in all.chain([Told::Ended(end)]) {
+        // There is room for all of them, and the receiver is here.
+        let _ = told.try_send(message);
+    }
+    receiver
+}
+
+/// Waits for the end of a driven run; none where its driving broke off.
+async fn ended(end: &mut watch::Receiver<Option<End>>) -> Option<End> {
+    end.wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|end| end.clone())
+}
+
+/// One who follows a run.
+struct Follower {
+    owner: Owner,
+    run: RunId,
+    /// The newest record that was told.
+    last: u64,
+    told: mpsc::Sender<Told>,
+}
+
+/// The follower has gone away.
+struct Gone;
+
+impl Follower {
+    async fn follow(
+        mut self,
+        mut records: broadcast::Receiver<Arc<Record>>,
+        driven: Option<Driven>,
+    ) -> Result<(), Gone> {
+        self.catch_up().await?;
+        let Some(Driven { engine, mut end, .. }) = driven else {
+            return self.finish(None).await;
+        };
+        let mut progress: broadcast::Receiver<Progress> = engine.progress();
+        let mut measuring = true;
+        loop {
+            tokio::select! {
+                biased;
+                record = records.recv() => match record {
+                    Ok(record) if record.run == self.run => self.record((*record).clone()).await?,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => self.catch_up().await.map(drop)?,
+                    Err(RecvError::Closed) => return self.finish(None).await,
+                },
+                told = progress.recv(), if measuring => match told {
+                    Ok(told) if told.run == self.run => self.say(told.into()).await?,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => measuring = false,
+                },
+                end = ended(&mut end) => return self.finish(end).await,
+                () = self.told.closed() => return Err(Gone),
+            }
+        }
+    }
+
+    /// Tells what the journal has and was not told yet, then why there is no more.
+    async fn finish(mut self, end: Option<End>) -> Result<(), Gone> {
+        let outcome = self.catch_up().await?;
+        let end = match (end, outcome) {
+            (Some(end), _) => end,
+            (None, Some(outcome)) => End::Finished(outcome),
+            (None, None) => End::Interrupted,
+        };
+        self.say(Told::Ended(end)).await
+    }
+
+    /// Returns how the run ended, where it has.
+    async fn catch_up(&mut self) -> Result<Option<Outcome>, Gone> {
+        let records = match self.owner.read(self.run).await {
+            Ok(records) => records,
+            Err(problem) => {
+                self.say(Told::Ended(End::Broken(problem))).await?;
+                return Err(Gone);
+            }
+        };
+        let outcome = RunState::from_records(&records)
+            .ok()
+            .and_then(|state| state.outcome);
+        for record in records {
+            self.record(record).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn record(&mut self, record: Record) -> Result<(), Gone> {
+        if record.seq <= self.last {
+            return Ok(());
+        }
+        self.last = record.seq;
+        self.say(Told::Record(Box::new(record))).await
+    }
+
+    async fn say(&self, told: Told) -> Result<(), Gone> {
+        self.told.send(told).await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,264 @@
+//! An owner to ask things of, in this process and over its socket.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rekindle_engine::{
+    Action, Ask, Engine, EngineError, INTERRUPTED, Output, Reconciled, Registry, Request, StepContext,
+};
+use rekindle_journal::{Journal, MemoryJournal};
+use rekindle_model::event::{Event, Worker};
+use rekindle_model::failure::Failure;
+use rekindle_model::id::RunId;
+use rekindle_model::time::SystemClock;
+use rekindle_plan::{Inputs, Problem as Fault, expand, load_workflow};
+use rekindle_server::{
+    Client, ControlSocket, Desk, End, Owner, Parts, Problem, Purpose, Ready, Submission, Told, Workshop,
+};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// Two steps, the second of which waits for a permit.
+pub(crate) const GATED: &str = "
+workflow: gated
+steps:
+  - id: first
+    uses: pass
+  - id: second
+    uses: gate
+    needs: [first]
+";
+
+/// How long anything here may take; nothing waits that long unless it is broken.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// An owner with its socket in a folder of its own.
+pub(crate) struct Bench {
+    pub(crate) owner: Owner,
+    pub(crate) client: Client,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) stop: CancellationToken,
+    gate: Arc<Semaphore>,
+    done: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        Self::over(Arc::new(MemoryJournal::new())).await
+    }
+
+    /// Returns an owner of what another has left.
+    pub(crate) async fn over(journal: Arc<dyn Journal>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (stop, done) = (CancellationToken::new(), CancellationToken::new());
+        let gate = Arc::new(Semaphore::new(0));
+        let shop = Shop {
+            journal: Arc::clone(&journal),
+            gate: Arc::clone(&gate),
+        };
+        let owner = Owner::new(
+            Arc::clone(&journal),
+            Arc::new(shop),
+            Arc::new(SystemClock),
+            worker(),
+            stop.clone(),
+            false,
+        );
+        let socket = ControlSocket::bind(dir.path()).unwrap();
+        let (serves, until) = (owner.clone(), done.clone());
+        let serving = tokio::spawn(async move { serves.serve(&socket, until.cancelled()).await });
+        let client = within(Client::connect(dir.path())).await.unwrap();
+        Self {
+            owner,
+            client,
+            journal,
+            stop,
+            gate,
+            done,
+            serving,
+            _dir: dir,
+        }
+    }
+
+    /// Lets one gated step go on.
+    pub(crate) fn open_gate(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// Ends the socket, as the end of the process does.
+    pub(crate) async fn end(self) {
+        self.done.cancel();
+        within(self.serving).await.unwrap();
+    }
+}
+
+pub(crate) fn worker() -> Worker {
+    Worker {
+        host: "bench".to_owned(),
+        pid: std::process::id(),
+        version: "0.0.0".to_owned(),
+    }
+}
+
+pub(crate) fn gated() -> Submission {
+    Submission {
+        workflow: "gated".to_owned(),
+        definition: GATED.to_owned(),
+        system: String::new(),
+        inputs: Inputs::default(),
+        trigger: "a test".to_owned(),
+        disaster_at: None,
+    }
+}
+
+pub(crate) fn ask(ask: Ask) -> Request {
+    Request {
+        by: "a test".to_owned(),
+        note: Some("because".to_owned()),
+        ask,
+    }
+}
+
+/// Waits for what must come.
+pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, what).await.expect("it took too long")
+}
+
+/// Returns what is told of a run up to an event of this name; fails when the run ends before it.
+pub(crate) async fn until(told: &mut mpsc::Receiver<Told>, event: &str, step: &str) {
+    within(async {
+        loop {
+            match told.recv().await.expect("the owner is there") {
+                Told::Record(record)
+                    if record.event.name() == event
+                        && record.event.step().is_none_or(|id| id.as_str() == step) =>
+                {
+                    return;
+                }
+                Told::Ended(end) => panic!("ended before {event} of {step}: {end:?}"),
+                Told::Record(_) | Told::Progress { .. } => {}
+            }
+        }
+    })
+    .await;
+}
+
+/// Returns everything that is told of a run, and its end.
+pub(crate) async fn all(told: &mut mpsc::Receiver<Told>) -> (Vec<Event>, End) {
+    within(async {
+        let mut events = Vec::new();
+        loop {
+            match told.recv().await.expect("an end is always told") {
+                Told::Record(record) => events.push(record.event),
+                Told::Progress { .. } => {}
+                Told::Ended(end) => return (events, end),
+            }
+        }
+    })
+    .await
+}
+
+/// Returns the desks that must not be told apart.
+pub(crate) fn desks(bench: &Bench) -> [(&'static str, &dyn Desk); 2] {
+    [("owner", &bench.owner), ("client", &bench.client)]
+}
+
+pub(crate) async fn names(journal: &dyn Journal, run: RunId) -> Vec<&'static str> {
+    let records = journal.read(run).await.unwrap();
+    records.iter().map(|record| record.event.name()).collect()
+}
+
+struct Shop {
+    journal: Arc<dyn Journal>,
+    gate: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Workshop for Shop {
+    async fn ready(&self, parts: &Parts, _purpose: Purpose<'_>) -> Result<Ready, Problem> {
+        let text = String::from_utf8_lossy(&parts.definition);
+        let refused = |found: rekindle_plan::Diagnostics| {
+            Problem::new(2, "invalid_file", found.to_string()).with_hint("correct it")
+        };
+        let workflow = load_workflow(&parts.workflow, &text).map_err(refused)?;
+        let registry = Registry::new()
+            .with("pass", Pass)
+            .with("gate", Gate(Arc::clone(&self.gate)));
+        let plan = expand(&workflow, None, &parts.inputs, &registry).map_err(refused)?;
+        let engine = Engine::new(
+            Arc::clone(&self.journal),
+            registry,
+            Arc::new(SystemClock),
+            worker(),
+        );
+        Ok(Ready {
+            engine,
+            plan: Arc::new(plan),
+            scope: json!({}),
+        })
+    }
+
+    fn problem(&self, error: EngineError) -> Problem {
+        let exit = match error {
+            EngineError::Over { .. } => 2,
+            _ => 1,
+        };
+        Problem::new(exit, "engine", error.to_string())
+    }
+
+    fn over(&self, _run: RunId, _scope: &Value) {}
+}
+
+struct Pass;
+
+#[async_trait]
+impl Action for Pass {
+    fn check(&self, _with: &Value) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        Ok(Reconciled::Redo {
+            evidence: Value::Null,
+        })
+    }
+
+    async fn run(&self, _cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        Ok(Output::default())
+    }
+}
+
+struct Gate(Arc<Semaphore>);
+
+#[async_trait]
+impl Action for Gate {
+    fn check(&self, _with: &Value) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        Ok(Reconciled::Redo {
+            evidence: Value::Null,
+        })
+    }
+
+    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        tokio::select! {
+            permit = self.0.acquire() => {
+                permit.expect("the gate is never closed").forget();
+                Ok(Output::default())
+            }
+            () = cx.stop.cancelled() => Err(Failure::transient(INTERRUPTED, "told to stop")),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Whoever answers, the owner itself or its socket: the same answers.
+
+use rekindle_engine::Ask;
+use rekindle_model::event::Outcome;
+use rekindle_model::id::RunId;
+use rekindle_server::{Desk, End};
+use uuid::Uuid;
+
+use crate::bench::{Bench, all, ask, desks, gated, names, until, within};
+
+#[tokio::test]
+async fn a_run_is_submitted_followed_and_comes_to_its_end() {
+    let bench = Bench::new().await;
+    for (who, desk) in desks(&bench) {
+        let run = desk.submit(gated()).await.unwrap();
+        assert_eq!(bench.owner.info().runs, [run], "{who}");
+        let mut told = desk.follow(run, 0).await.unwrap();
+        until(&mut told, "step_started", "second").await;
+        bench.open_gate();
+        let (events, end) = all(&mut told).await;
+        assert_eq!(end, End::Finished(Outcome::Succeeded), "{who}");
+        assert_eq!(events.last().unwrap().name(), "run_finished", "{who}");
+        within(bench.owner.idle()).await;
+        assert!(bench.owner.info().runs.is_empty(), "{who}");
+    }
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_follower_who_comes_late_is_told_the_rest_once() {
+    let bench = Bench::new().await;
+    for (who, desk) in desks(&bench) {
+        let run = desk.submit(gated()).await.unwrap();
+        bench.open_gate();
+        within(bench.owner.idle()).await;
+        let whole = names(&*bench.journal, run).await;
+        for after in 0..=whole.len() {
+            let mut told = desk.follow(run, after as u64).await.unwrap();
+            let (events, end) = all(&mut told).await;
+            let found: Vec<&str> = events.iter().map(|event| event.name()).collect();
+            assert_eq!(found, whole[after..], "{who}, after {after}");
+            assert_eq!(end, End::Finished(Outcome::Succeeded), "{who}");
+        }
+    }
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_submitter_who_goes_away_takes_nothing_with_it() {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(gated()).await.unwrap();
+    let mut told = bench.client.follow(run, 0).await.unwrap();
+    until(&mut told, "step_started", "second").await;
+    drop(told);
+    bench.open_gate();
+    within(bench.owner.idle()).await;
+    assert_eq!(names(&*bench.journal, run).await.last(), Some(&"run_finished"));
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_run_ends_with_who_and_why() {
+    let bench = Bench::new().await;
+    for (who, desk) in desks(&bench) {
+        let run = desk.submit(gated()).await.unwrap();
+        let mut told = desk.follow(run, 0).await.unwrap();
+        until(&mut told, "step_started", "second").await;
+        desk.request(run, ask(Ask::Cancel)).await.unwrap();
+        let (events, end) = all(&mut told).await;
+        assert_eq!(end, End::Finished(Outcome::Cancelled), "{who}");
+        let asked = events
+            .iter()
+            .find(|event| event.name() == "cancel_requested")
+            .unwrap();
+        let asked = serde_json::to_value(asked).unwrap();
+        assert_eq!(
+            (&asked["by"], &asked["why"]),
+            (&"a test".into(), &"because".into()),
+            "{who}"
+        );
+    }
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_stopped_owner_leaves_its_runs_and_another_takes_them_over() {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(gated()).await.unwrap();
+    let mut told = bench.client.follow(run, 0).await.unwrap();
+    until(&mut told, "step_started", "second").await;
+    bench.stop.cancel();
+    assert_eq!(all(&mut told).await.1, End::Interrupted);
+    within(bench.owner.idle()).await;
+    let refused = bench.client.submit(gated()).await.unwrap_err();
+    assert_eq!((refused.exit, refused.code.as_str()), (6, "stopping"));
+    let journal = bench.journal.clone();
+    bench.end().await;
+
+    let next = Bench::over(journal).await;
+    assert_eq!(within(next.owner.sweep()).await.unwrap(), [run]);
+    // Asked again for what it does already, it goes on with it.
+    next.client.resume(run).await.unwrap();
+    next.open_gate();
+    let mut told = next.client.follow(run, 0).await.unwrap();
+    assert_eq!(all(&mut told).await.1, End::Finished(Outcome::Succeeded));
+    let refused = next.client.resume(run).await.unwrap_err();
+    assert_eq!(refused.exit, 2, "{refused}");
+    next.end().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_alike_on_both_sides_of_the_socket() {
+    let bench = Bench::new().await;
+    let nobody = RunId(Uuid::from_u128(7));
+    let mut broken = gated();
+    broken.definition = "workflow: gated\nsteps:\n  - id: a\n    uses: nosuch\n".to_owned();
+    let mut said = Vec::new();
+    for (_, desk) in desks(&bench) {
+        said.push([
+            desk.submit(broken.clone()).await.unwrap_err(),
+            desk.resume(nobody).await.unwrap_err(),
+            desk.follow(nobody, 0).await.unwrap_err(),
+            desk.request(nobody, ask(Ask::Cancel)).await.unwrap_err(),
+        ]);
+    }
+    assert_eq!(said[0], said[1]);
+    assert!(said[0][0].message.contains("nosuch"), "{}", said[0][0]);
+    assert_eq!(said[0][0].hint.as_deref(), Some("correct it"));
+    bench.end().await;
+}
