@@ -4,11 +4,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
+//! | [`recording`] | the README's recordings, held against what the product says today |
 //! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
 //! | [`tree`] | a hash of a tree: paths, types, modes, times, contents |
 //! | [`effects`] | the effect log, which the engine never reads, held against the journal's history |
 
 pub mod effects;
 pub mod faults;
+pub mod recording;
 pub mod sandbox;
 pub mod tree;

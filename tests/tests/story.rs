@@ -1,12 +1,10 @@
 //! The story of the README, as a user would live it: the demo, and a recovery killed at about 70 %.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::Stdio;
 
+use rekindle_tests::recording;
 use rekindle_tests::sandbox::{Sandbox, la_factoria, said};
 use rekindle_tests::tree;
 use serde_json::Value;
@@ -21,15 +19,22 @@ fn the_demo_ends_well_and_every_other_command_works_in_what_it_keeps() {
     assert!(output.status.success(), "{}", said(&output));
     let narrated = String::from_utf8_lossy(&output.stderr);
     let told = format!("{narrated}{}", String::from_utf8_lossy(&output.stdout));
-    recording(
-        &told.replace(
-            &*sandbox
-                .path(".")
-                .canonicalize()
-                .expect("its path")
-                .to_string_lossy(),
-            "/tmp/demo",
-        ),
+    let folder = sandbox.path(".").canonicalize().expect("its path");
+    let told = told.replace(&*folder.to_string_lossy(), "/tmp/demo");
+    let kinds = [
+        "1. ",
+        "2. ",
+        "3. ",
+        "4. recover: SIGKILL",
+        "5. resumed",
+        "6. compared",
+        " component ",
+        "interruption 1",
+    ];
+    recording::hold(
+        "story.rs",
+        &format!("$ rekindle demo --size 20MB --keep DIR\n{told}"),
+        &kinds,
     );
     for args in [
         &["runs"][..],
@@ -44,48 +49,6 @@ fn the_demo_ends_well_and_every_other_command_works_in_what_it_keeps() {
     ] {
         let args: Vec<&str> = ["-w", "kept"].iter().chain(args).copied().collect();
         sandbox.ok(&args);
-    }
-}
-
-const RECORDING: [&str; 2] = [
-    "<!-- recorded by tests/tests/story.rs -->\n```\n",
-    "```\n<!-- end -->",
-];
-
-/// Holds the README's recording against what the demo says today: every kind of line is there, whatever its
-/// figures. With `REKINDLE_RECORD=1` the recording is written anew.
-fn recording(told: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(&path).expect("read the README");
-    let (before, rest) = readme
-        .split_once(RECORDING[0])
-        .expect("the README has a recording");
-    let (recorded, after) = rest.split_once(RECORDING[1]).expect("the recording ends");
-    if std::env::var_os("REKINDLE_RECORD").is_some() {
-        let told = told.trim_end();
-        let new = format!(
-            "{before}{}$ rekindle demo --size 20MB --keep DIR\n{told}\n{}{after}",
-            RECORDING[0], RECORDING[1]
-        );
-        fs::write(&path, new).expect("write the README");
-        return;
-    }
-    for kind in [
-        "1. ",
-        "2. ",
-        "3. ",
-        "4. recover: SIGKILL",
-        "5. resumed",
-        "6. compared",
-        " component ",
-        "interruption 1",
-    ] {
-        let has = |text: &str| text.lines().any(|line| line.starts_with(kind));
-        assert!(has(told), "the demo says nothing like {kind:?}:\n{told}");
-        assert!(
-            has(recorded),
-            "the README's recording lacks {kind:?}; record it with REKINDLE_RECORD=1"
-        );
     }
 }
 

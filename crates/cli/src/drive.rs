@@ -1,30 +1,32 @@
 //! One run, from here to its end or to a graceful stop, and what is said about it afterwards.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rekindle_actions::displace;
-use rekindle_engine::{Control, Ended, Engine, EngineError, NewRun};
-use rekindle_journal::JournalError;
-use rekindle_model::event::Worker;
+use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
+use rekindle_plan::Plan;
+use rekindle_report::Evidence;
 use rekindle_report::backup::backup_table;
 use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
 use rekindle_report::text;
+use rekindle_server::{End, Problem, Submission, Told};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::App;
+use crate::commands::requests;
 use crate::error::{CliError, make_room};
 use crate::exit::Exit;
+use crate::ground::Ground;
 use crate::live::Live;
-use crate::pinned::{Pinned, Ready};
+use crate::pinned::Pinned;
 use crate::session::Session;
-use crate::{holders, unfinished};
 
 /// Who asked for a run, and since when it has been needed.
 pub struct Request {
@@ -34,125 +36,276 @@ pub struct Request {
     pub disaster_at: Option<DateTime<Utc>>,
 }
 
-/// Creates a run and drives it.
-pub async fn begin(app: &App, session: &Session, ready: Ready, request: Request) -> Result<Exit, CliError> {
-    ready.check_in_place()?;
-    unfinished::refuse_half_recovered(app, session, &ready, None).await?;
-    holders::refuse_in_use(app, &ready, None)?;
-    let engine = engine(app, session, &ready);
-    let now = app.clock.now();
-    let run = engine
-        .create(NewRun {
-            workflow: ready.pinned.workflow.name.clone(),
-            definition: ready.pinned.definition.clone(),
-            system: Some(ready.pinned.system_yaml.clone()),
-            inputs: ready.pinned.inputs.clone(),
-            trigger: request.trigger,
-            disaster_at: Some(request.disaster_at.unwrap_or(now.utc)),
-            disaster_at_told: request.disaster_at.is_some(),
-        })
-        .await?;
-    app.printer.say(format!("run {run}: {}", ready.plan.workflow));
+/// Submits a run to whoever owns the workspace, and attends it to its end.
+pub async fn begin(app: &App, session: &Session, pinned: Pinned, request: Request) -> Result<Exit, CliError> {
+    let plan = pinned.plan()?;
+    let submission = Submission {
+        workflow: pinned.workflow.name.clone(),
+        definition: String::from_utf8_lossy(&pinned.definition).into_owned(),
+        system: String::from_utf8_lossy(&pinned.system_yaml).into_owned(),
+        inputs: pinned.inputs,
+        trigger: request.trigger,
+        disaster_at: request.disaster_at,
+    };
+    let run = session.desk.submit(submission).await?;
+    app.printer
+        .say(format!("run {run}: {}{}", plan.workflow, by(session)));
     app.printer.note(
         "run",
-        &json!({ "run": run, "workflow": ready.plan.workflow, "steps": ready.plan.steps.len() }),
+        &json!({ "run": run, "workflow": plan.workflow, "steps": plan.steps.len(), "owner": session.other_owner() }),
     );
-    drive(app, session, &engine, run, ready).await
+    attend(app, session, run, 0).await
 }
 
-/// Takes an interrupted run over and drives it on.
+/// Lets an interrupted or a paused run go on, and attends it to its end; one that is driven already is attended.
 pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, CliError> {
-    let evidence = session.evidence(run).await?;
-    if let Some(outcome) = evidence.state.outcome {
+    let evidence = session.ground.evidence(run).await?;
+    let state = &evidence.state;
+    if let Some(outcome) = state.outcome {
         return Err(CliError::usage(format!(
             "run {run} is over: {}",
             rekindle_report::steps::outcome(outcome)
         ))
         .with_hint(format!(
-            "`rekindle show {run}` tells how; a new run begins afresh"
+            "`rekindle show {run}` tells how; `rekindle retry {run} STEP` opens it again; a new run begins afresh"
         )));
     }
-    let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
-    let ready = pinned.ready(app, session)?;
-    ready.check_in_place()?;
-    unfinished::refuse_half_recovered(app, session, &ready, Some(run)).await?;
-    holders::refuse_in_use(app, &ready, Some(&evidence.state))?;
-    let engine = engine(app, session, &ready);
-    let state = engine.adopt(run, "resumed by hand").await?;
+    let plan = Pinned::read(&*session.ground.journal, state, &evidence.inputs)
+        .await?
+        .plan()?;
+    if state.paused.is_some() {
+        requests::ask(session, run, Ask::Unpause, None).await?;
+    }
+    session.desk.resume(run).await?;
     let done = state.steps.values().filter(|step| step.state.is_final()).count();
     app.printer.say(format!(
-        "resuming run {run}: {}, {done} of {} steps done before",
+        "resuming run {run}: {}, {done} of {} steps done before{}",
         state.workflow,
-        ready.plan.steps.len()
+        plan.steps.len(),
+        by(session)
     ));
     app.printer.note(
         "resume",
-        &json!({ "run": run, "workflow": state.workflow, "epoch": state.epoch, "done": done }),
+        &json!({ "run": run, "workflow": state.workflow, "epoch": state.epoch, "done": done, "owner": session.other_owner() }),
     );
-    drive(app, session, &engine, run, ready).await
+    attend(app, session, run, state.seq).await
 }
 
-fn engine(app: &App, session: &Session, ready: &Ready) -> Engine {
-    Engine::new(
-        Arc::clone(&session.journal),
-        ready.registry.clone(),
-        Arc::clone(&app.clock),
-        worker(),
-    )
+fn by(session: &Session) -> String {
+    session
+        .other_owner()
+        .map(|pid| format!(" (driven by process {pid}; Ctrl-C detaches)"))
+        .unwrap_or_default()
 }
 
-/// Returns this process, as the journal names it.
-pub(crate) fn worker() -> Worker {
-    Worker {
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
-async fn drive(
-    app: &App,
-    session: &Session,
-    engine: &Engine,
-    run: RunId,
-    ready: Ready,
-) -> Result<Exit, CliError> {
-    let live = Live::begin(app.printer, run, session.journal.subscribe(), engine.progress());
-    let control = Control {
-        stop: app.signals.stop().clone(),
-    };
-    let ended = engine
-        .drive(run, Arc::clone(&ready.plan), ready.site.scope(), &control)
-        .await;
-    live.end().await;
-    match ended.map_err(|error| stopped(error, run, session))? {
-        Ended::Finished(state) => finished(app, session, &ready, &state).await,
-        Ended::Interrupted(state) => {
-            let waiting = waiting(&state);
-            let aside = set_aside(&session.evidence(run).await?, &ready.plan);
-            let body = json!({ "run": run, "workflow": state.workflow, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
-                "waiting": waiting, "aside": aside, "resume": format!("rekindle resume {run}") });
+/// Shows what happens to a run from record `after` on, to its end, and tells what it has come to.
+pub(crate) async fn attend(app: &App, session: &Session, run: RunId, after: u64) -> Result<Exit, CliError> {
+    let told = session.desk.follow(run, after).await?;
+    // A stop goes to the owner where it is this process, and its end is worth waiting for.
+    let leave = session.other_owner().map(|_| app.signals.stop());
+    match listen(app, told, leave).await {
+        Heard::End(end) => come_to(app, &session.ground, run, end).await,
+        Heard::Left => {
+            let body = json!({ "run": run, "detached": true, "owner": session.other_owner() });
             app.printer.data(&body, || {
-                let because: String = waiting.iter().map(|(step, why)| format!("{step} waits: {why}\n")).collect();
-                let aside = text::set_aside(&aside, ready.site.target_root().unwrap_or(Path::new("")));
-                format!("{because}{aside}run {run} is interrupted and resumable; nothing that is journaled runs again\n  rekindle resume {run}")
+                format!(
+                    "detached; process {} goes on with run {run}\n  rekindle watch {run}",
+                    session.other_owner().unwrap_or_default()
+                )
             })?;
             Ok(Exit::Interrupted)
         }
+        Heard::Silence => Err(lost(run, session.other_owner())),
+    }
+}
+
+/// Shows what is told of a run, to its end; a stop ends the watching and nothing else.
+pub(crate) async fn watch(
+    app: &App,
+    ground: &Ground,
+    run: RunId,
+    told: mpsc::Receiver<Told>,
+) -> Result<Exit, CliError> {
+    match listen(app, told, Some(app.signals.stop())).await {
+        Heard::End(end) => come_to(app, ground, run, end).await,
+        Heard::Left => Ok(Exit::Done),
+        Heard::Silence => Err(lost(run, None)),
+    }
+}
+
+/// How listening ended.
+enum Heard {
+    End(End),
+    /// The person left.
+    Left,
+    /// The owner is gone.
+    Silence,
+}
+
+async fn listen(app: &App, mut told: mpsc::Receiver<Told>, leave: Option<&CancellationToken>) -> Heard {
+    let mut live = Live::new(app.printer);
+    let left = async {
+        match leave {
+            Some(stop) => stop.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(left);
+    let heard = loop {
+        tokio::select! {
+            biased;
+            message = told.recv() => match message {
+                Some(Told::Ended(end)) => break Heard::End(end),
+                Some(message) => live.told(&message),
+                None => break Heard::Silence,
+            },
+            () = &mut left => break Heard::Left,
+        }
+    };
+    live.clear();
+    heard
+}
+
+fn lost(run: RunId, owner: Option<u32>) -> CliError {
+    let who = owner.map_or_else(|| "the process".to_owned(), |pid| format!("process {pid}"));
+    CliError::new(
+        Exit::Interrupted,
+        "owner_gone",
+        format!("{who} that drove run {run} is gone"),
+    )
+    .with_hint(format!(
+        "nothing that was acknowledged is lost: rekindle resume {run}"
+    ))
+}
+
+/// Tells what a run has come to, and returns its exit code.
+async fn come_to(app: &App, ground: &Ground, run: RunId, end: End) -> Result<Exit, CliError> {
+    if let End::Broken(problem) = end {
+        return Err(broken(problem, run, ground));
+    }
+    let evidence = ground.evidence(run).await?;
+    let pinned = Pinned::read(&*ground.journal, &evidence.state, &evidence.inputs).await?;
+    let plan = pinned.plan()?;
+    let target = pinned.target_root(&ground.workspace.system_dir());
+    let told = Come {
+        evidence: &evidence,
+        pinned: &pinned,
+        plan: &plan,
+        target: target.as_deref().unwrap_or(Path::new("")),
+    };
+    match end {
+        End::Finished(_) => told.finished(app),
+        _ => told.interrupted(app),
     }
 }
 
 /// Returns why a run could not be driven on, and how it goes on where it can.
-fn stopped(error: EngineError, run: RunId, session: &Session) -> CliError {
-    let full = matches!(&error, EngineError::Journal(JournalError::DiskFull { .. }));
-    let error = CliError::from(error);
+fn broken(problem: Problem, run: RunId, ground: &Ground) -> CliError {
+    let error = CliError::from(problem);
     let resume = format!("`rekindle resume {run}`");
-    match error.exit() {
-        Exit::Interrupted if full => error.with_hint(make_room(&session.workspace.state, &resume)),
-        Exit::Interrupted => error.with_hint(format!(
+    match (error.exit(), error.code()) {
+        (Exit::Interrupted, "disk_full") => error.with_hint(make_room(&ground.workspace.state, &resume)),
+        (Exit::Interrupted, _) => error.with_hint(format!(
             "clear the cause, then {resume}; nothing that was acknowledged is lost"
         )),
         _ => error,
+    }
+}
+
+/// What a run has come to.
+struct Come<'a> {
+    evidence: &'a Evidence,
+    pinned: &'a Pinned,
+    plan: &'a Plan,
+    /// The folder that a recovery writes to.
+    target: &'a Path,
+}
+
+impl Come<'_> {
+    fn interrupted(&self, app: &App) -> Result<Exit, CliError> {
+        let state = &self.evidence.state;
+        let run = state.id;
+        let waiting = waiting(state);
+        let aside = set_aside(self.evidence, self.plan);
+        let body = json!({
+            "run": run, "workflow": state.workflow, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
+            "waiting": waiting, "aside": aside, "resume": format!("rekindle resume {run}"),
+        });
+        app.printer.data(&body, || {
+            let because: String = waiting
+                .iter()
+                .map(|(step, why)| format!("{step} waits: {why}\n"))
+                .collect();
+            let aside = text::set_aside(&aside, self.target);
+            format!(
+                "{because}{aside}run {run} is interrupted and resumable; nothing that is journaled runs again\n  \
+                 rekindle resume {run}"
+            )
+        })?;
+        Ok(Exit::Interrupted)
+    }
+
+    fn finished(&self, app: &App) -> Result<Exit, CliError> {
+        let Self {
+            evidence,
+            plan,
+            target,
+            ..
+        } = *self;
+        let state = &evidence.state;
+        let cost = rework(evidence);
+        let mut body =
+            json!({ "run": state.id, "workflow": state.workflow, "outcome": state.outcome, "rework": cost });
+        let mut said = String::new();
+        let mut missed = Vec::new();
+        match state.workflow.as_str() {
+            "backup" => {
+                let table = backup_table(evidence, plan);
+                said.push_str(&text::backup(&table));
+                body["backup"] = json!(table);
+            }
+            "recover" => {
+                let table = recovery_table(evidence, plan, &self.pinned.system);
+                said.push_str(&text::recovery(&table));
+                let aside = set_aside(evidence, plan);
+                said.push_str(&text::set_aside(&aside, target));
+                let in_place = plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
+                if in_place && aside.is_empty() {
+                    said.push_str("nothing stood in the way, or nothing was moved\n");
+                }
+                body["aside"] = json!(aside);
+                missed = table.missed();
+                body["recovery"] = json!(table);
+                body["missed"] = json!(missed);
+            }
+            _ => {
+                said.push_str(&text::steps(evidence, Some(plan)));
+                body["steps"] = json!(timeline(evidence, Some(plan)));
+            }
+        }
+        if !cost.interruptions.is_empty() {
+            said.push('\n');
+            said.push_str(&text::interruptions(&cost));
+        }
+        let mut exit = state.outcome.map_or(Exit::Failed, |outcome| {
+            Exit::of_run(outcome, evidence.data_lost())
+        });
+        let strict = plan.params.get("strict").and_then(Value::as_bool) == Some(true);
+        if exit == Exit::Done && strict && !missed.is_empty() {
+            exit = Exit::Partial;
+        }
+        body["exit"] = json!(exit.code());
+        app.printer.data(&body, || said)?;
+        missed
+            .iter()
+            .for_each(|what| app.printer.warn(format!("missed: {what}")));
+        if exit != Exit::Done {
+            app.printer.say(format!(
+                "`rekindle show {}` tells what happened to each step",
+                state.id
+            ));
+        }
+        Ok(exit)
     }
 }
 
@@ -163,68 +316,4 @@ fn waiting(state: &RunState) -> Vec<(&StepId, String)> {
         _ => None,
     };
     state.steps.iter().filter_map(of).collect()
-}
-
-/// Tells what a run has come to, and returns its exit code.
-async fn finished(app: &App, session: &Session, ready: &Ready, state: &RunState) -> Result<Exit, CliError> {
-    if let Some(root) = ready.site.target_root() {
-        displace::tidy(root, state.id);
-    }
-    let evidence = session.evidence(state.id).await?;
-    let cost = rework(&evidence);
-    let mut body =
-        json!({ "run": state.id, "workflow": state.workflow, "outcome": state.outcome, "rework": cost });
-    let mut said = String::new();
-    let mut missed = Vec::new();
-    match state.workflow.as_str() {
-        "backup" => {
-            let table = backup_table(&evidence, &ready.plan);
-            said.push_str(&text::backup(&table));
-            body["backup"] = json!(table);
-        }
-        "recover" => {
-            let table = recovery_table(&evidence, &ready.plan, &ready.pinned.system);
-            said.push_str(&text::recovery(&table));
-            let aside = set_aside(&evidence, &ready.plan);
-            said.push_str(&text::set_aside(
-                &aside,
-                ready.site.target_root().unwrap_or(Path::new("")),
-            ));
-            let in_place = ready.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
-            if in_place && aside.is_empty() {
-                said.push_str("nothing stood in the way, or nothing was moved\n");
-            }
-            body["aside"] = json!(aside);
-            missed = table.missed();
-            body["recovery"] = json!(table);
-            body["missed"] = json!(missed);
-        }
-        _ => {
-            said.push_str(&text::steps(&evidence, Some(&ready.plan)));
-            body["steps"] = json!(timeline(&evidence, Some(&ready.plan)));
-        }
-    }
-    if !cost.interruptions.is_empty() {
-        said.push('\n');
-        said.push_str(&text::interruptions(&cost));
-    }
-    let mut exit = state.outcome.map_or(Exit::Failed, |outcome| {
-        Exit::of_run(outcome, evidence.data_lost())
-    });
-    let strict = ready.plan.params.get("strict").and_then(Value::as_bool) == Some(true);
-    if exit == Exit::Done && strict && !missed.is_empty() {
-        exit = Exit::Partial;
-    }
-    body["exit"] = json!(exit.code());
-    app.printer.data(&body, || said)?;
-    missed
-        .iter()
-        .for_each(|what| app.printer.warn(format!("missed: {what}")));
-    if exit != Exit::Done {
-        app.printer.say(format!(
-            "`rekindle show {}` tells what happened to each step",
-            state.id
-        ));
-    }
-    Ok(exit)
 }

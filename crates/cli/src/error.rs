@@ -1,5 +1,6 @@
 //! Every error of every command, classified once: what is printed, what to do next, the exit code.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use rekindle_journal::{JournalError, OpenError};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::run::IllegalHistory;
 use rekindle_plan::Diagnostics;
+use rekindle_server::Problem;
 use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
@@ -19,7 +21,7 @@ use crate::exit::Exit;
 pub struct CliError {
     exit: Exit,
     /// A stable word for scripts (`usage`, `invalid_file`, `held` …).
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     hint: Option<String>,
     /// Located findings of a file, printed as they are before the message.
@@ -28,10 +30,10 @@ pub struct CliError {
 
 impl CliError {
     /// Returns an error with its exit code and a stable word for scripts.
-    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             exit,
-            code,
+            code: code.into(),
             message: message.into(),
             hint: None,
             details: None,
@@ -82,8 +84,8 @@ impl CliError {
     }
 
     /// Returns the stable word for scripts.
-    pub fn code(&self) -> &'static str {
-        self.code
+    pub fn code(&self) -> &str {
+        &self.code
     }
 
     /// Returns what to do next, where there is something.
@@ -184,8 +186,33 @@ impl From<EngineError> for CliError {
             EngineError::Journal(error) => error.into(),
             EngineError::History(error) => error.into(),
             EngineError::Over { .. } => Self::new(Exit::Usage, "over", message),
+            EngineError::Refused { .. } => Self::new(Exit::Usage, "refused", message),
             EngineError::Value { .. } => Self::new(Exit::DataLost, "journal_damaged", message),
             _ => Self::new(Exit::Failed, "engine", message),
+        }
+    }
+}
+
+impl From<Problem> for CliError {
+    fn from(problem: Problem) -> Self {
+        Self {
+            exit: Exit::of_code(problem.exit),
+            code: problem.code.into(),
+            message: problem.message,
+            hint: problem.hint,
+            details: problem.details,
+        }
+    }
+}
+
+impl From<CliError> for Problem {
+    fn from(error: CliError) -> Self {
+        Self {
+            exit: error.exit.code(),
+            code: error.code.into_owned(),
+            message: error.message,
+            hint: error.hint,
+            details: error.details,
         }
     }
 }

@@ -35,6 +35,22 @@ impl Exit {
         }
     }
 
+    /// Returns the code with this number; what another version may mean by others is a failure.
+    pub fn of_code(code: u8) -> Self {
+        let known = [
+            Self::Done,
+            Self::Usage,
+            Self::Partial,
+            Self::Interrupted,
+            Self::DataLost,
+            Self::Held,
+        ];
+        known
+            .into_iter()
+            .find(|exit| exit.code() == code)
+            .unwrap_or(Self::Failed)
+    }
+
     /// Returns the number.
     pub fn code(self) -> u8 {
         self as u8

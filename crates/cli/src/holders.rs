@@ -11,17 +11,21 @@ use rekindle_actions::displace;
 use rekindle_model::run::RunState;
 use serde_json::Value;
 
-use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::Ready;
+use crate::printer::Printer;
 
 /// How many processes a refusal names.
 const NAMED: usize = 5;
 
 /// Refuses to begin, or to go on with, a recovery in place that would move what somebody has open; `state` is what
 /// a resumed run has come to. Does nothing for every other run.
-pub(crate) fn refuse_in_use(app: &App, ready: &Ready, state: Option<&RunState>) -> Result<(), CliError> {
+pub(crate) fn refuse_in_use(
+    printer: Printer,
+    ready: &Ready,
+    state: Option<&RunState>,
+) -> Result<(), CliError> {
     let flag = |name: &str| ready.plan.params.get(name).and_then(Value::as_bool) == Some(true);
     let (true, false, Some(root)) = (flag("in_place"), flag("while_running"), ready.site.target_root())
     else {
@@ -52,7 +56,7 @@ pub(crate) fn refuse_in_use(app: &App, ready: &Ready, state: Option<&RunState>) 
     let found = match find(Path::new("/proc"), paths.into_iter()) {
         Ok(found) => found,
         Err(error) => {
-            app.printer.warn(format!(
+            printer.warn(format!(
                 "/proc cannot be read ({error}): whether somebody has files open there is not known"
             ));
             return Ok(());
@@ -68,7 +72,7 @@ pub(crate) fn refuse_in_use(app: &App, ready: &Ready, state: Option<&RunState>) 
         }
         (None, _) => {
             if found.unseen > 0 {
-                app.printer.say(found.blind());
+                printer.say(found.blind());
             }
             Ok(())
         }

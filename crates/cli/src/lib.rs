@@ -8,7 +8,8 @@
 //! | [`error`], [`exit`] | every error classified once; the exit codes |
 //! | [`workspace`], [`keys`] | where `.rekindle` stands; where the keys are |
 //! | `kit`, `adopt` | the recovery kit; taking over the vault that the tiers hold already |
-//! | [`session`] | an open workspace |
+//! | [`ground`], [`session`] | a workspace with its journal; in use, whoever owns it, or only looked at |
+//! | `workshop` | how the owner in this process puts runs together |
 //! | [`pinned`] | what a run is pinned to, and the plan that follows from it |
 //! | `unfinished`, `holders` | what a run has to wait for: a recovery in place that has not ended, files that are open |
 //! | [`drive`] | one run from here to its end, or to a graceful stop |
@@ -24,6 +25,7 @@ pub mod commands;
 pub mod drive;
 pub mod error;
 pub mod exit;
+pub mod ground;
 mod holders;
 mod hooks;
 pub mod keys;
@@ -40,6 +42,7 @@ pub mod signals;
 mod target;
 mod tiers;
 mod unfinished;
+mod workshop;
 pub mod workspace;
 
 use std::ffi::OsString;

@@ -2,90 +2,48 @@
 //! JSON lines for programs. It listens; nothing waits for it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use rekindle_engine::{Progress, Unit};
-use rekindle_model::event::{Event, Record};
-use rekindle_model::id::{RunId, StepId};
+use rekindle_model::event::Event;
+use rekindle_model::id::StepId;
 use rekindle_report::text;
+use rekindle_server::Told;
 use serde_json::json;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
 
 use crate::printer::Printer;
 
 /// How often a bar that has nothing new to say still turns, so that a person sees that it lives.
 const TICK: Duration = Duration::from_millis(120);
 
-/// A running display.
+/// A display of one run.
 pub struct Live {
-    done: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Live {
-    /// Begins to show what happens to one run.
-    pub fn begin(
-        printer: Printer,
-        run: RunId,
-        records: Receiver<Arc<Record>>,
-        progress: Receiver<Progress>,
-    ) -> Self {
-        let done = CancellationToken::new();
-        let task = tokio::spawn(show(Display::new(printer), run, records, progress, done.clone()));
-        Self { done, task }
-    }
-
-    /// Shows what has arrived until now and ends.
-    pub async fn end(self) {
-        self.done.cancel();
-        // A display that broke has taken nothing with it.
-        let _ = self.task.await;
-    }
-}
-
-async fn show(
-    mut display: Display,
-    run: RunId,
-    mut records: Receiver<Arc<Record>>,
-    mut progress: Receiver<Progress>,
-    done: CancellationToken,
-) {
-    let mut measuring = true;
-    loop {
-        tokio::select! {
-            biased;
-            record = records.recv() => match record {
-                Ok(record) if record.run == run => display.happened(&record.event),
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => break,
-            },
-            told = progress.recv(), if measuring => match told {
-                Ok(told) if told.run == run => display.progressed(&told),
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => measuring = false,
-            },
-            () = done.cancelled() => break,
-        }
-    }
-    display.clear();
-}
-
-struct Display {
     printer: Printer,
     bars: MultiProgress,
     running: HashMap<StepId, ProgressBar>,
 }
 
-impl Display {
-    fn new(printer: Printer) -> Self {
+impl Live {
+    /// Returns a display on which nothing has happened.
+    pub fn new(printer: Printer) -> Self {
         Self {
             printer,
             bars: MultiProgress::new(),
             running: HashMap::new(),
+        }
+    }
+
+    /// Shows what happens now.
+    pub fn told(&mut self, told: &Told) {
+        match told {
+            Told::Record(record) => self.happened(&record.event),
+            Told::Progress {
+                step,
+                done,
+                total,
+                bytes,
+            } => self.progressed(step, *done, *total, *bytes),
+            Told::Ended(_) => self.clear(),
         }
     }
 
@@ -168,26 +126,23 @@ impl Display {
         self.running.insert(step.clone(), bar);
     }
 
-    fn progressed(&mut self, told: &Progress) {
-        let unit = match told.unit {
-            Unit::Bytes => "bytes",
-            Unit::Items => "items",
-        };
+    fn progressed(&mut self, step: &StepId, done: u64, total: Option<u64>, bytes: bool) {
         if self.printer.is_json() {
-            let body = json!({ "step": told.step, "done": told.done, "total": told.total, "unit": unit });
+            let unit = if bytes { "bytes" } else { "items" };
+            let body = json!({ "step": step, "done": done, "total": total, "unit": unit });
             self.printer.note("progress", &body);
             return;
         }
-        let Some(bar) = self.running.get(&told.step) else {
+        let Some(bar) = self.running.get(step) else {
             return;
         };
-        if let Some(total) = told.total
+        if let Some(total) = total
             && bar.length() != Some(total)
         {
             bar.set_length(total);
-            bar.set_style(filling(matches!(told.unit, Unit::Bytes)));
+            bar.set_style(filling(bytes));
         }
-        bar.set_position(told.done);
+        bar.set_position(done);
     }
 
     fn ended(&mut self, step: &StepId) {
@@ -206,7 +161,8 @@ impl Display {
         }
     }
 
-    fn clear(&mut self) {
+    /// Removes the bars; what was said stays.
+    pub fn clear(&mut self) {
         self.running.drain().for_each(|(_, bar)| bar.finish_and_clear());
         let _ = self.bars.clear();
     }

@@ -10,6 +10,7 @@ use rekindle_journal::Journal;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, builtin, expand, load_system, load_workflow};
+use rekindle_server::Parts;
 use rekindle_sources::place::resolve;
 use serde_json::Value;
 
@@ -17,8 +18,8 @@ use crate::App;
 use crate::commands::lint::is_workflow;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::ground::Ground;
 use crate::keys;
-use crate::session::Session;
 use crate::workspace::Workspace;
 
 /// A run's definition, system and inputs, before anything is opened for it.
@@ -68,15 +69,6 @@ impl Pinned {
 
     /// Returns an existing run's parts, as its journal has them.
     pub async fn read(journal: &dyn Journal, state: &RunState, inputs: &Value) -> Result<Self, CliError> {
-        let definition = journal.blob(state.definition).await?;
-        let Some(hash) = state.system else {
-            return Err(CliError::new(
-                Exit::Failed,
-                "no_system",
-                format!("run {} was made without a system", state.id),
-            ));
-        };
-        let system_yaml = journal.blob(hash).await?;
         let inputs = serde_json::from_value(inputs.clone()).map_err(|error| {
             CliError::new(
                 Exit::DataLost,
@@ -84,12 +76,32 @@ impl Pinned {
                 format!("the inputs of run {} cannot be read: {error}", state.id),
             )
         })?;
+        Self::of(&Parts {
+            workflow: state.workflow.clone(),
+            definition: journal.blob(state.definition).await?,
+            system: match state.system {
+                Some(hash) => Some(journal.blob(hash).await?),
+                None => None,
+            },
+            inputs,
+        })
+    }
+
+    /// Returns a run from what it is pinned to.
+    pub fn of(parts: &Parts) -> Result<Self, CliError> {
+        let Some(system_yaml) = parts.system.clone() else {
+            return Err(CliError::new(
+                Exit::Failed,
+                "no_system",
+                "the run was made without a system",
+            ));
+        };
         Ok(Self {
-            workflow: load_workflow(&state.workflow, &String::from_utf8_lossy(&definition))?,
-            definition,
+            workflow: load_workflow(&parts.workflow, &String::from_utf8_lossy(&parts.definition))?,
+            definition: parts.definition.clone(),
             system: Arc::new(load_system("system.yaml", &String::from_utf8_lossy(&system_yaml))?.value),
             system_yaml,
-            inputs,
+            inputs: parts.inputs.clone(),
         })
     }
 
@@ -100,6 +112,16 @@ impl Pinned {
             .get(name)
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
+    }
+
+    /// Returns the folder that the run recovers into, where it recovers.
+    pub fn target_root(&self, system_dir: &Path) -> Option<PathBuf> {
+        match (self.param("to"), self.workflow.params.contains_key("to")) {
+            (Some(to), _) => Some(PathBuf::from(to)),
+            // A recovery that was given no folder goes to the system's own; `recover` has checked that it may.
+            (None, true) => Some(data_root(system_dir, &self.system)),
+            (None, false) => None,
+        }
     }
 
     /// Returns the plan without opening a key or a tier, for commands that only show it.
@@ -113,31 +135,27 @@ impl Pinned {
     }
 
     /// Opens what the run needs, and returns it ready to be driven.
-    pub fn ready(self, app: &App, session: &Session) -> Result<Ready, CliError> {
-        let key = keys::open(&session.workspace)?;
-        let system_dir = session.workspace.system_dir();
-        let target_root = match (self.param("to"), self.workflow.params.contains_key("to")) {
-            (Some(to), _) => Some(PathBuf::from(to)),
-            // A recovery that was given no folder goes to the system's own; `recover` has checked that it may.
-            (None, true) => Some(data_root(&system_dir, &self.system)),
-            (None, false) => None,
-        };
+    pub fn ready(self, ground: &Ground) -> Result<Ready, CliError> {
+        let workspace = &ground.workspace;
+        let key = keys::open(workspace)?;
+        let system_dir = workspace.system_dir();
+        let target_root = self.target_root(&system_dir);
         let executable =
             std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
         let site = Arc::new(Site::new(SiteParts {
             system: Arc::clone(&self.system),
             system_yaml: self.system_yaml.clone(),
             system_dir,
-            workspace_dir: session.workspace.state.clone(),
+            workspace_dir: workspace.state.clone(),
             keyring: key.keyring,
             wrapped_key: key.wrapped,
-            clock: Arc::clone(&app.clock),
+            clock: Arc::clone(&ground.clock),
             executable,
             target_root,
-            system_file: session.workspace.system_file.clone(),
-            key_dirs: key_dirs(&session.workspace),
+            system_file: workspace.system_file.clone(),
+            key_dirs: key_dirs(workspace),
         }));
-        let registry = (app.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
+        let registry = (ground.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
         let plan = Arc::new(expand(
             &self.workflow,
             Some(&self.system),

@@ -4,15 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_model::id::RunId;
-use rekindle_model::system::System;
+use rekindle_model::system::{Source, System};
 use rekindle_sources::place::Place;
 use rekindle_vault::Tier;
 use serde_json::Value;
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::ground::Ground;
 use crate::pinned;
-use crate::session::Session;
 use crate::workspace::Workspace;
 
 /// The two commands by which a refused recovery can go on.
@@ -66,6 +66,14 @@ impl Ways {
         self.refuse("targets_not_empty", message, interrupted)
     }
 
+    /// Refuses to recover what only programs can tell to be there or not.
+    pub(crate) fn unseen(&self, component: &str, interrupted: Option<RunId>) -> CliError {
+        let message = format!(
+            "whether anything stands where {component} is restored to is not known: a program restores it"
+        );
+        self.refuse("target_unknown", message, interrupted)
+    }
+
     /// Refuses a root into which a run that can go on was recovering.
     pub(crate) fn interrupted(&self, root: &Path, run: RunId) -> CliError {
         let message = format!(
@@ -112,8 +120,8 @@ pub(crate) fn named(
 }
 
 /// Refuses a folder that a person named and in which anything stands.
-pub(crate) async fn empty(session: &Session, place: &Place, ways: &Ways) -> Result<(), CliError> {
-    let interrupted = interrupted(session, place.path()).await;
+pub(crate) async fn empty(ground: &Ground, place: &Place, ways: &Ways) -> Result<(), CliError> {
+    let interrupted = interrupted(ground, place.path()).await;
     match (standing(place.path())?, interrupted) {
         (Some(standing), run) => Err(ways.not_empty(&standing, run)),
         (None, Some(run)) => Err(ways.interrupted(place.path(), run)),
@@ -138,11 +146,11 @@ pub(crate) fn standing(folder: &Path) -> Result<Option<PathBuf>, CliError> {
 }
 
 /// Returns the newest run that was interrupted while it recovered into this folder, into one in it or around it.
-pub(crate) async fn interrupted(session: &Session, root: &Path) -> Option<RunId> {
+pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<RunId> {
     let root = Place::of(root).ok()?;
-    for run in session.interrupted().await.ok()? {
+    for run in ground.interrupted().await.ok()? {
         // A run whose history cannot be read cannot be resumed either.
-        let Ok(evidence) = session.evidence(run.run).await else {
+        let Ok(evidence) = ground.evidence(run.run).await else {
             continue;
         };
         let to = evidence.inputs.pointer("/params/to").and_then(Value::as_str);
@@ -167,8 +175,9 @@ fn protected(workspace: &Workspace, system: &System) -> Vec<(String, Place)> {
         protected.push((own(), root.clone()));
     }
     // A component may be a link, or a mount, to data that stands elsewhere.
-    for source in system.components.values().filter_map(|c| c.source.as_ref()) {
-        protected.push((own(), root.join(source.path())));
+    let sources = system.components.values().filter_map(|c| c.source.as_ref());
+    for path in sources.filter_map(Source::path) {
+        protected.push((own(), root.join(path)));
     }
     for (name, tier) in &system.tiers {
         let folders = tier

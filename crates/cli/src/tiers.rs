@@ -1,8 +1,10 @@
 //! The tiers of the workspace, opened for reading. One that does not answer is told and left out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rekindle_model::system::System;
+use rekindle_model::id::SnapshotId;
+use rekindle_model::system::{System, TierSpec};
 use rekindle_vault::{Tier, TierMode};
 
 use crate::App;
@@ -10,7 +12,10 @@ use crate::commands::backup;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::workspace::Workspace;
-use crate::{keys, names, pinned};
+use crate::{keys, moment, names, pinned};
+
+/// How many known snapshots a refusal lists at most.
+const LISTED: usize = 10;
 
 /// Tiers that answered.
 pub(crate) struct Tiers {
@@ -83,6 +88,11 @@ impl Tiers {
         }
     }
 
+    /// Returns what the system says of a tier.
+    pub(crate) fn spec(&self, name: &str) -> Option<&TierSpec> {
+        self.system.tiers.get(name)
+    }
+
     /// Returns the own name of a component.
     pub(crate) fn component(&self, name: &str) -> Result<String, CliError> {
         match self.system.component(name) {
@@ -93,5 +103,46 @@ impl Tiers {
                 self.system.components_by_priority(),
             )),
         }
+    }
+
+    /// Returns the snapshot whose id begins with `word` in any tier.
+    pub(crate) async fn snapshot(&self, word: &str) -> Result<SnapshotId, CliError> {
+        let plain = |text: &str| text.replace('-', "").to_lowercase();
+        let prefix = plain(word);
+        let mut all = BTreeMap::new();
+        for (_, tier) in self.reachable() {
+            for id in tier.snapshots().await? {
+                all.entry(id).or_insert(tier);
+            }
+        }
+        let fits = |id: &SnapshotId| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix);
+        let found: Vec<SnapshotId> = all.keys().copied().filter(fits).collect();
+        let (message, among) = match found.as_slice() {
+            [one] => return Ok(*one),
+            [] => (
+                format!("there is no snapshot {word:?} in the tiers that answer"),
+                all.keys().copied().collect(),
+            ),
+            several => (format!("{word:?} begins {} snapshots", several.len()), found),
+        };
+        if among.is_empty() {
+            return Err(CliError::usage(message)
+                .with_hint("the tiers that answer hold none; `rekindle backup` makes the first ones"));
+        }
+        let mut lines = vec!["known, newest first (`rekindle snapshots` lists all):".to_owned()];
+        for id in among.iter().rev().take(LISTED) {
+            let told = match all.get(id) {
+                Some(tier) => tier.snapshot(*id).await.ok(),
+                None => None,
+            };
+            lines.push(told.map_or_else(
+                || id.to_string(),
+                |snapshot| {
+                    let at = moment::show(snapshot.consistency_point.utc);
+                    format!("{id} ({}, {at})", snapshot.component)
+                },
+            ));
+        }
+        Err(CliError::usage(message).with_hint(lines.join("\n  ")))
     }
 }

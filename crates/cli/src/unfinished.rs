@@ -7,23 +7,21 @@ use std::path::PathBuf;
 use rekindle_model::id::RunId;
 use rekindle_plan::Plan;
 
-use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::ground::Ground;
 use crate::pinned::{self, Pinned, Ready};
-use crate::session::Session;
 
 /// Refuses a run that reads or writes a component which an older, unfinished run is recovering where it lives.
 ///
 /// # Errors
 /// Names that run and the command that goes on with it; exit code 6.
 pub(crate) async fn refuse_half_recovered(
-    app: &App,
-    session: &Session,
+    ground: &Ground,
     ready: &Ready,
     own: Option<RunId>,
 ) -> Result<(), CliError> {
-    let system_dir = session.workspace.system_dir();
+    let system_dir = ground.workspace.system_dir();
     let living = same(pinned::data_root(&system_dir, &ready.pinned.system));
     let captured = components(&ready.plan, "snapshot");
     let into_the_living = |plan: &Plan, to: Option<PathBuf>| {
@@ -40,14 +38,14 @@ pub(crate) async fn refuse_half_recovered(
     if captured.is_empty() && restored.is_empty() {
         return Ok(());
     }
-    for run in session.interrupted().await? {
+    for run in ground.interrupted().await? {
         let run = run.run;
         if own == Some(run) {
             continue;
         }
         let read = async {
-            let evidence = session.evidence(run).await?;
-            let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
+            let evidence = ground.evidence(run).await?;
+            let pinned = Pinned::read(&*ground.journal, &evidence.state, &evidence.inputs).await?;
             let plan = pinned.plan()?;
             Ok::<_, CliError>((pinned, plan))
         };
@@ -55,7 +53,7 @@ pub(crate) async fn refuse_half_recovered(
             Ok(read) => read,
             // One that cannot be read must not keep every other from running.
             Err(error) => {
-                app.printer.warn(format!(
+                ground.printer.warn(format!(
                     "run {run} cannot be read, so whether it recovers in place is not known: {error}"
                 ));
                 continue;

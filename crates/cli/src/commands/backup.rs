@@ -33,7 +33,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &session.workspace)?;
+    let (system, _) = pinned::system(app, &session.ground.workspace)?;
     let mut loops = loops(&system);
     // A component without data of its own has nothing to capture.
     let with_data = |name: &String| system.components.get(name).is_some_and(|c| c.source.is_some());
@@ -55,12 +55,12 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
     if !args.tiers.is_empty() {
         loops.insert("tier".to_owned(), tiers(&system, &args.tiers)?);
     }
-    if keys::pinned(&session.workspace)?.kit_exported.is_none() {
+    if keys::pinned(&session.ground.workspace)?.kit_exported.is_none() {
         app.printer.warn(
             "the recovery kit was never exported: if this machine is lost, so are its backups (rekindle key export --kit FILE)",
         );
     }
-    for run in session.interrupted().await? {
+    for run in session.ground.interrupted().await? {
         app.printer.warn(format!(
             "run {} ({}) is interrupted: rekindle resume {}",
             run.run, run.workflow, run.run
@@ -70,12 +70,11 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         params: Map::new(),
         loops,
     };
-    let ready =
-        Pinned::new(app, &session.workspace, "backup", builtin::BACKUP, inputs)?.ready(app, session)?;
+    let pinned = Pinned::new(app, &session.ground.workspace, "backup", builtin::BACKUP, inputs)?;
     drive::begin(
         app,
         session,
-        ready,
+        pinned,
         Request {
             trigger: "rekindle backup".to_owned(),
             disaster_at: None,

@@ -12,7 +12,7 @@ use crate::commands::plan::plan_of;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::Pinned;
-use crate::session::Session;
+use crate::session::Look;
 
 /// Draw the steps of a workflow, or of a run with their states
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,10 @@ enum Format {
     Text,
     /// For Graphviz
     Dot,
+    /// For GitHub and wikis
+    Mermaid,
+    /// A picture for a browser
+    Svg,
 }
 
 /// Draws.
@@ -44,6 +48,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let drawn = match args.format {
         Format::Text => graph::text_with(&plan, &labels),
         Format::Dot => graph::dot_with(&plan, &labels),
+        Format::Mermaid => graph::mermaid_with(&plan, &labels),
+        Format::Svg => graph::svg_with(&plan, &labels),
     };
     app.printer.data(
         &json!({ "plan": plan, "states": labels, "drawing": drawn }),
@@ -53,11 +59,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 async fn of_run(app: &App, word: &str) -> Result<(Plan, BTreeMap<StepId, String>), CliError> {
-    let session = Session::look_here(app).await?;
-    let run = session.run(word).await?;
-    let evidence = session.evidence(run).await?;
-    let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
-    session.close().await;
+    let look = Look::here(app).await?;
+    let run = look.ground.run(word).await?;
+    let evidence = look.ground.evidence(run).await?;
+    let pinned = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await?;
+    look.close().await;
     let plan = pinned.plan()?;
     let labels = plan.steps.iter().map(|step| {
         (

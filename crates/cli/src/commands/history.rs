@@ -5,7 +5,7 @@ use rekindle_model::event::{Event, Record};
 use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::session::Session;
+use crate::session::Look;
 
 /// Print every record of a run, oldest first; with --json one object per line
 #[derive(Debug, clap::Args)]
@@ -17,10 +17,10 @@ pub struct Args {
 
 /// Prints a run's records.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let session = Session::look_here(app).await?;
-    let run = session.run(&args.run).await?;
-    let records = session.journal.read(run).await?;
-    session.close().await;
+    let look = Look::here(app).await?;
+    let run = look.ground.run(&args.run).await?;
+    let records = look.ground.journal.read(run).await?;
+    look.close().await;
     for record in &records {
         app.printer.line(record, || line(record))?;
     }

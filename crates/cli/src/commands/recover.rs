@@ -75,7 +75,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &session.workspace)?;
+    let (system, _) = pinned::system(app, &session.ground.workspace)?;
     let now = app.clock.now().utc;
     let disaster_at = args
         .disaster_at
@@ -86,26 +86,28 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         return Err(CliError::usage("the disaster cannot be in the future"));
     }
     let affected = affected(&system, args)?;
-    let own_root = pinned::data_root(&session.workspace.system_dir(), &system);
+    let own_root = pinned::data_root(&session.ground.workspace.system_dir(), &system);
     let ways = ways(args, &own_root);
     let target = args
         .to
         .as_deref()
-        .map(|to| target::named(&session.workspace, &system, to, &ways))
+        .map(|to| target::named(&session.ground.workspace, &system, to, &ways))
         .transpose()?;
     let root = target
         .as_ref()
         .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
-    let never = plan::site(app, &session.workspace, &system).kept().never;
+    let never = plan::site(app, &session.ground.workspace, &system).kept().never;
     let occupied = occupied(&system, &affected, &root, &never)?;
-    match (&target, target::interrupted(session, &root).await) {
-        (Some(place), _) => target::empty(session, place, &ways).await?,
+    let unseen = unseen(&system, &affected);
+    match (&target, target::interrupted(&session.ground, &root).await) {
+        (Some(place), _) => target::empty(&session.ground, place, &ways).await?,
         (None, Some(run)) if args.in_place => app.printer.warn(format!(
             "run {run} was interrupted while it recovered into {}: rekindle resume {run}",
             root.display()
         )),
         (None, _) if args.in_place => {}
         (None, run) if !occupied.is_empty() => return Err(ways.occupied(&occupied, run)),
+        (None, run) if unseen.is_some() => return Err(ways.unseen(&unseen.unwrap_or_default(), run)),
         (None, Some(run)) => return Err(ways.interrupted(&root, run)),
         (None, None) => {}
     }
@@ -127,7 +129,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
     loops.insert("component".to_owned(), affected);
     let pinned = Pinned::new(
         app,
-        &session.workspace,
+        &session.ground.workspace,
         "recover",
         builtin::RECOVER,
         Inputs { params, loops },
@@ -135,7 +137,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
     if args.dry_run {
         return dry_run(app, &pinned, &root, &occupied);
     }
-    let ready = pinned.ready(app, session)?;
+    let ready = pinned.ready(&session.ground)?;
     let struck = disaster_at.unwrap_or(now);
     let found = rekindle_actions::find_set(&ready.site, &wanted, &preferred, Some(struck));
     match tokio::time::timeout(PATIENCE, found).await {
@@ -149,7 +151,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         // A tier that does not answer now is the run's to wait for.
         _ => {}
     }
-    if args.in_place && !args.yes && !occupied.is_empty() {
+    if args.in_place && !args.yes && (!occupied.is_empty() || unseen.is_some()) {
         let question = format!(
             "recover {} in place? What stands there moves to {}.before-<run>/",
             root.display(),
@@ -165,7 +167,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         }
     }
     let trigger = "rekindle recover".to_owned();
-    drive::begin(app, session, ready, Request { trigger, disaster_at }).await
+    drive::begin(app, session, ready.pinned, Request { trigger, disaster_at }).await
 }
 
 fn affected(system: &System, args: &Args) -> Result<Vec<String>, CliError> {
@@ -223,6 +225,16 @@ pub(crate) fn occupied(
         occupied.extend(standing.files.first().map(|path| root.join(path)));
     }
     Ok(occupied)
+}
+
+/// Returns the first of these components whose place only programs know.
+fn unseen(system: &System, affected: &[String]) -> Option<String> {
+    let source = |name: &str| system.components.get(name)?.source.as_ref();
+    affected
+        .iter()
+        .map(String::as_str)
+        .find(|name| source(name).is_some_and(|source| source.path().is_none()))
+        .map(str::to_owned)
 }
 
 /// Returns how a recovery of the same choice goes on that cannot write where it was sent.

@@ -1,6 +1,5 @@
 //! `rekindle restore`
 
-use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,13 +14,9 @@ use serde_json::json;
 use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::moment;
 use crate::pinned;
 use crate::target::{self, Ways};
 use crate::tiers::Tiers;
-
-/// How many known snapshots a refusal lists at most.
-const LISTED: usize = 10;
 
 /// Write one snapshot into a folder; the same command goes on after an interruption
 #[derive(Debug, clap::Args)]
@@ -42,7 +37,7 @@ pub struct Args {
 /// Restores.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let tiers = Tiers::open(app, &args.tiers).await?;
-    let snapshot = find(&tiers, &args.snapshot).await?;
+    let snapshot = tiers.snapshot(&args.snapshot).await?;
     let note = Note::take(&tiers, args, snapshot).await?;
     let root = note.place.path().to_owned();
     let sources: Vec<_> = tiers.reachable().map(|(_, tier)| tier.clone()).collect();
@@ -169,45 +164,4 @@ async fn ways(tiers: &Tiers, args: &Args, snapshot: SnapshotId) -> Ways {
         other_source: Some("the newest set's"),
         root: pinned::data_root(&tiers.workspace.system_dir(), &tiers.system),
     }
-}
-
-/// Returns the snapshot whose id begins with `word` in any tier.
-async fn find(tiers: &Tiers, word: &str) -> Result<SnapshotId, CliError> {
-    let plain = |text: &str| text.replace('-', "").to_lowercase();
-    let prefix = plain(word);
-    let mut all = BTreeMap::new();
-    for (_, tier) in tiers.reachable() {
-        for id in tier.snapshots().await? {
-            all.entry(id).or_insert(tier);
-        }
-    }
-    let fits = |id: &SnapshotId| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix);
-    let found: Vec<SnapshotId> = all.keys().copied().filter(fits).collect();
-    let (message, among) = match found.as_slice() {
-        [one] => return Ok(*one),
-        [] => (
-            format!("there is no snapshot {word:?} in the tiers that answer"),
-            all.keys().copied().collect(),
-        ),
-        several => (format!("{word:?} begins {} snapshots", several.len()), found),
-    };
-    if among.is_empty() {
-        return Err(CliError::usage(message)
-            .with_hint("the tiers that answer hold none; `rekindle backup` makes the first ones"));
-    }
-    let mut lines = vec!["known, newest first (`rekindle snapshots` lists all):".to_owned()];
-    for id in among.iter().rev().take(LISTED) {
-        let told = match all.get(id) {
-            Some(tier) => tier.snapshot(*id).await.ok(),
-            None => None,
-        };
-        lines.push(told.map_or_else(
-            || id.to_string(),
-            |snapshot| {
-                let at = moment::show(snapshot.consistency_point.utc);
-                format!("{id} ({}, {at})", snapshot.component)
-            },
-        ));
-    }
-    Err(CliError::usage(message).with_hint(lines.join("\n  ")))
 }

@@ -26,9 +26,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 
 async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
     if let Some(word) = &args.run {
-        return drive::go_on(app, session, session.run(word).await?).await;
+        return drive::go_on(app, session, session.ground.run(word).await?).await;
     }
-    let mut interrupted = session.interrupted().await?;
+    let mut interrupted = session.ground.interrupted().await?;
     interrupted.reverse();
     match interrupted.as_slice() {
         [] => {

@@ -40,31 +40,31 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &session.workspace)?;
+    let (system, _) = pinned::system(app, &session.ground.workspace)?;
     let inputs = Inputs {
         params: params(&args.params)?,
         loops: loops(&system),
     };
     let name = args.file.display().to_string();
-    let mut pinned = Pinned::new(app, &session.workspace, &name, yaml, inputs)?;
-    let ways = ways(&pinned, &name, &session.workspace);
+    let mut pinned = Pinned::new(app, &session.ground.workspace, &name, yaml, inputs)?;
+    let ways = ways(&pinned, &name, &session.ground.workspace);
     let mut named = None;
     if let Some(Value::String(to)) = pinned.inputs.params.get_mut("to")
         && !to.is_empty()
     {
-        let place = target::named(&session.workspace, &system, Path::new(to), &ways)?;
+        let place = target::named(&session.ground.workspace, &system, Path::new(to), &ways)?;
         // A resumed run begins in another folder, and a link may lead elsewhere by then.
         *to = place.path().to_string_lossy().into_owned();
         named = Some(place);
     }
-    let ready = pinned.ready(app, session)?;
+    let ready = pinned.ready(&session.ground)?;
     unoccupied(session, &ready, named.as_ref(), &ways).await?;
     let trigger = format!("rekindle run {name}");
     let request = Request {
         trigger,
         disaster_at: None,
     };
-    drive::begin(app, session, ready, request).await
+    drive::begin(app, session, ready.pinned, request).await
 }
 
 fn no_file(file: &Path) -> CliError {
@@ -109,7 +109,7 @@ async fn unoccupied(
         return Ok(());
     };
     if let Some(place) = named {
-        return target::empty(session, place, ways).await;
+        return target::empty(&session.ground, place, ways).await;
     }
     let system = &ready.pinned.system;
     let own = |step: &&PlanStep| {
@@ -125,7 +125,10 @@ async fn unoccupied(
         .collect::<Option<_>>()
         .unwrap_or_else(all);
     let occupied = occupied(system, &components, root, &ready.site.kept().never)?;
-    match (occupied.as_slice(), target::interrupted(session, root).await) {
+    match (
+        occupied.as_slice(),
+        target::interrupted(&session.ground, root).await,
+    ) {
         ([], None) => Ok(()),
         ([], Some(run)) => Err(ways.interrupted(root, run)),
         (occupied, run) => Err(ways.occupied(occupied, run)),

@@ -9,7 +9,7 @@ use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::moment;
-use crate::session::Session;
+use crate::session::Look;
 
 /// List the runs of this workspace, newest first
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         .status
         .filter(|_| !quarantined)
         .map(|status| !matches!(status, Status::Interrupted));
-    let session = Session::look_here(app).await?;
+    let look = Look::here(app).await?;
     let filter = RunFilter {
         workflow: args.workflow.clone(),
         finished,
@@ -64,10 +64,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         since,
         limit: None,
     };
-    let mut runs = session.journal.runs(&filter).await?;
+    let mut runs = look.ground.journal.runs(&filter).await?;
     runs.retain(|run| !quarantined || run.quarantined.is_some());
-    let held = session.held;
-    session.close().await;
+    let held = look.held;
+    look.close().await;
     if runs.is_empty() {
         app.printer.say("no runs");
     }

@@ -13,7 +13,7 @@ use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::Pinned;
-use crate::session::Session;
+use crate::session::Look;
 
 /// Show what a run did: its steps, what was interrupted and how it went on, its objectives
 #[derive(Debug, clap::Args)]
@@ -25,12 +25,12 @@ pub struct Args {
 
 /// Shows a run.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let session = Session::look_here(app).await?;
-    let run = session.run(&args.run).await?;
-    let evidence = session.evidence(run).await?;
-    let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
-    let held = session.held;
-    session.close().await;
+    let look = Look::here(app).await?;
+    let run = look.ground.run(&args.run).await?;
+    let evidence = look.ground.evidence(run).await?;
+    let pinned = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await?;
+    let held = look.held;
+    look.close().await;
     let plan = pinned.plan()?;
     let mut body = json!({
         "run": run, "workflow": evidence.state.workflow, "trigger": evidence.state.trigger,
@@ -39,6 +39,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
     });
     let mut said = text::run(&evidence, Some(&plan));
+    said.push_str(&format!("\n{}", text::gantt(&evidence, Some(&plan))));
     match evidence.state.workflow.as_str() {
         "backup" => {
             let table = backup_table(&evidence, &plan);

@@ -23,7 +23,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::keys;
 use crate::pinned::{self, Pinned};
-use crate::session::Session;
+use crate::session::Look;
 
 /// How many runs are looked at, the newest first: what proves something is near.
 const LOOKED_AT: usize = 200;
@@ -32,27 +32,27 @@ const TIER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers.
 pub(crate) async fn run(app: &App) -> Result<Exit, CliError> {
-    let session = Session::look_here(app).await?;
-    let answered = answer(app, &session).await;
-    session.close().await;
+    let look = Look::here(app).await?;
+    let answered = answer(app, &look).await;
+    look.close().await;
     answered
 }
 
-async fn answer(app: &App, session: &Session) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &session.workspace)?;
-    let seen = Seen::read(app, session).await?;
+async fn answer(app: &App, look: &Look) -> Result<Exit, CliError> {
+    let (system, _) = pinned::system(app, &look.ground.workspace)?;
+    let seen = Seen::read(app, look).await?;
     let findings = Findings {
         system: &system,
         backups: &seen.backups,
         recoveries: &seen.recoveries,
         sightings: &seen.sightings,
-        tiers: tiers(&system, &session.workspace.system_dir()).await,
+        tiers: tiers(&system, &look.ground.workspace.system_dir()).await,
         interrupted: seen.interrupted.clone(),
         half_recovered: seen.half_recovered(),
         now: app.clock.now().utc,
     };
     let mut status = status(&findings);
-    if keys::pinned(&session.workspace).is_ok_and(|pinned| pinned.kit_exported.is_none()) {
+    if keys::pinned(&look.ground.workspace).is_ok_and(|pinned| pinned.kit_exported.is_none()) {
         status.next.push(
             "rekindle key export --kit FILE   (without it a lost machine loses the backups)".to_owned(),
         );
@@ -80,19 +80,19 @@ struct InPlace {
 }
 
 impl Seen {
-    async fn read(app: &App, session: &Session) -> Result<Self, CliError> {
+    async fn read(app: &App, look: &Look) -> Result<Self, CliError> {
         let mut seen = Self::default();
-        let mut runs = session.journal.runs(&RunFilter::default()).await?;
+        let mut runs = look.ground.journal.runs(&RunFilter::default()).await?;
         let unseen = runs.split_off(runs.len().min(LOOKED_AT));
         seen.interrupted = runs
             .iter()
             .chain(&unseen)
             // What another process may be working on right now is not there to be resumed.
-            .filter(|run| run.outcome.is_none() && run.quarantined.is_none() && !session.held)
+            .filter(|run| run.outcome.is_none() && run.quarantined.is_none() && !look.held)
             .map(|run| run.run)
             .collect();
         for run in &runs {
-            let evidence = match session.evidence(run.run).await {
+            let evidence = match look.ground.evidence(run.run).await {
                 Ok(evidence) => evidence,
                 // One run that is damaged must not keep the others from answering.
                 Err(error) if error.exit() == Exit::DataLost => {
@@ -101,7 +101,7 @@ impl Seen {
                 }
                 Err(error) => return Err(error),
             };
-            let read = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await;
+            let read = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await;
             match read.and_then(|pinned| Ok((pinned.plan()?, pinned.system))) {
                 Ok((plan, system)) => seen.take(&evidence, &plan, &system),
                 // A workflow that this version does not understand any more proves nothing about copies.

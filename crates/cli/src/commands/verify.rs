@@ -43,7 +43,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &session.workspace)?;
+    let (system, _) = pinned::system(app, &session.ground.workspace)?;
     let mut loops = loops(&system);
     if let Some(components) = loops.get_mut("component") {
         components.retain(|name| system.components.get(name).is_some_and(|c| c.source.is_some()));
@@ -60,12 +60,11 @@ async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         ("sample".to_owned(), Value::from(args.sample.clone())),
     ]);
     let inputs = Inputs { params, loops };
-    let ready =
-        Pinned::new(app, &session.workspace, "verify", builtin::VERIFY, inputs)?.ready(app, session)?;
+    let pinned = Pinned::new(app, &session.ground.workspace, "verify", builtin::VERIFY, inputs)?;
     drive::begin(
         app,
         session,
-        ready,
+        pinned,
         Request {
             trigger: "rekindle verify".to_owned(),
             disaster_at: None,

@@ -18,7 +18,7 @@ use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::Pinned;
-use crate::session::Session;
+use crate::session::{Seat, Session};
 use crate::workspace::Workspace;
 
 /// The shares of the data after which the recovery is killed; each is tried when the one before came too late.
@@ -136,7 +136,7 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
         }
     ));
 
-    let session = Session::open(app, Workspace::at(dir)).await?;
+    let session = Session::open(app, Workspace::at(dir), Seat::Leaves).await?;
     let reported = report(app, &session, &compared, &begun, killed_at_bytes, too_late, keep).await;
     session.close().await;
     expect_same(&compared, "what came back is not what was backed up")?;
@@ -152,22 +152,22 @@ async fn report(
     too_late: usize,
     keep: bool,
 ) -> Result<Exit, CliError> {
-    let run = session.run("latest").await?;
-    let evidence = session.evidence(run).await?;
-    let pinned = Pinned::read(&*session.journal, &evidence.state, &evidence.inputs).await?;
+    let run = session.ground.run("latest").await?;
+    let evidence = session.ground.evidence(run).await?;
+    let pinned = Pinned::read(&*session.ground.journal, &evidence.state, &evidence.inputs).await?;
     let table = recovery_table(&evidence, &pinned.plan()?, &pinned.system);
     let cost = rework(&evidence);
     let total: Duration = app.clock.now().since(begun).duration;
     let body = json!({
         "run": run, "recovery": table, "rework": cost, "compared": compared,
         "killed_at_bytes": killed_at_bytes, "kills_too_late": too_late, "duration": total.as_secs_f64(),
-        "kept": keep.then(|| session.workspace.dir.clone()),
+        "kept": keep.then(|| session.ground.workspace.dir.clone()),
     });
     app.printer.data(&body, || {
         let mut said = format!("\n{}\n{}", text::recovery(&table), text::interruptions(&cost));
         said.push_str(&format!("the whole demo took {}\n", text::duration(total)));
         if keep {
-            let dir = session.workspace.dir.display();
+            let dir = session.ground.workspace.dir.display();
             said.push_str(&format!(
                 "\nleft in {dir}; go on there:\n  rekindle -w {dir}\n  rekindle -w {dir} show latest\n  rekindle -w {dir} history latest\n"
             ));
@@ -195,12 +195,12 @@ async fn read(data: &Path, system: &System) -> Result<Tree, CliError> {
 /// Returns the folders that hold components and belong to none: nobody has captured them.
 fn frames(system: &System) -> Vec<PathBuf> {
     let mut frames = Vec::new();
-    for source in system
+    for path in system
         .components
         .values()
-        .filter_map(|component| component.source.as_ref())
+        .filter_map(|component| component.source.as_ref()?.path())
     {
-        let path: PathBuf = Path::new(source.path())
+        let path: PathBuf = Path::new(path)
             .components()
             .filter(|c| !matches!(c, std::path::Component::CurDir))
             .collect();

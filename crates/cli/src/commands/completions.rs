@@ -1,0 +1,29 @@
+//! `rekindle completions`
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::App;
+use crate::args::Cli;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// Print a shell's completion script
+///
+/// For bash: rekindle completions bash > /etc/bash_completion.d/rekindle
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints the script.
+pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "rekindle", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    let body = serde_json::json!({ "shell": args.shell.to_string(), "script": script });
+    app.printer.data(&body, || script.clone())?;
+    Ok(Exit::Done)
+}

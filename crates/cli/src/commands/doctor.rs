@@ -1,0 +1,330 @@
+//! `rekindle doctor`
+
+use std::path::Path;
+use std::time::Duration;
+
+use rekindle_journal::RunFilter;
+use rekindle_plan::load_system;
+use rekindle_report::text;
+use rekindle_server::{Client, Unreachable};
+use rekindle_vault::{Tier, TierMode};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::keys;
+use crate::pinned;
+use crate::session::Look;
+use crate::workspace::Workspace;
+
+/// Look whether everything is in place to back up and to come back, and say what to do where it is not
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Less free space than this is worth a warning: a window of a restore and a pack fit twice.
+const LITTLE_SPACE: u64 = 256 << 20;
+/// How far the clock may lag behind the newest record before it is worth a warning.
+const CLOCK_LAG: Duration = Duration::from_secs(60);
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Ok,
+    Warning,
+    Fault,
+}
+
+/// One check, and what to do about it.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: String,
+    verdict: Verdict,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            check: check.into(),
+            verdict: Verdict::Ok,
+            found: found.into(),
+            hint: None,
+        }
+    }
+
+    fn warning(check: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Warning,
+            hint: Some(hint.into()),
+            ..Self::ok(check, found)
+        }
+    }
+
+    fn fault(check: impl Into<String>, error: impl Into<CliError>) -> Self {
+        let error = error.into();
+        let details = error.details().map(|details| format!("\n{}", details.trim_end()));
+        Self {
+            verdict: Verdict::Fault,
+            hint: error.hint().map(str::to_owned),
+            ..Self::ok(check, format!("{error}{}", details.unwrap_or_default()))
+        }
+    }
+}
+
+/// Looks at everything.
+pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
+    let workspace = Workspace::find_here(&app.global)?;
+    let mut findings = vec![owner(&workspace).await];
+    findings.extend(journal(app).await);
+    let system = system(&workspace, &mut findings);
+    let key = match keys::open(&workspace) {
+        Ok(key) => {
+            findings.push(Finding::ok(
+                "key",
+                format!("opens; fingerprint {}", key.pinned.fingerprint),
+            ));
+            findings.push(match key.pinned.kit_exported {
+                Some(when) => Finding::ok(
+                    "recovery kit",
+                    format!("handed out {}", crate::moment::show(when)),
+                ),
+                None => Finding::warning(
+                    "recovery kit",
+                    "never handed out: if this machine is lost, so are the backups",
+                    "rekindle key export --kit FILE, and keep FILE somewhere else",
+                ),
+            });
+            Some(key)
+        }
+        Err(error) => {
+            findings.push(Finding::fault("key", error));
+            None
+        }
+    };
+    findings.push(space("workspace", &workspace.state));
+    if let Some(system) = &system {
+        let root = pinned::data_root(&workspace.system_dir(), system);
+        findings.push(match root.exists() {
+            true => space("root", &root),
+            false => Finding::warning(
+                "root",
+                format!("{} is not there", root.display()),
+                "`rekindle recover` brings it back",
+            ),
+        });
+        if let Some(key) = &key {
+            let system_dir = workspace.system_dir();
+            for (name, spec) in &system.tiers {
+                let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
+                let tier = Tier::open(
+                    name,
+                    &urls,
+                    &system_dir,
+                    key.keyring.clone(),
+                    &key.wrapped,
+                    TierMode::Existing,
+                );
+                findings.extend(match tier.await {
+                    Ok(tier) => holds(name, &tier).await,
+                    Err(error) => vec![Finding::fault(format!("tier {name}"), error)],
+                });
+            }
+        }
+    }
+    tell(app, &findings)
+}
+
+fn tell(app: &App, findings: &[Finding]) -> Result<Exit, CliError> {
+    let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count();
+    let (warnings, faults) = (count(Verdict::Warning), count(Verdict::Fault));
+    let body = json!({ "findings": findings, "warnings": warnings, "faults": faults });
+    app.printer.data(&body, || {
+        let width = findings
+            .iter()
+            .map(|one| one.check.chars().count())
+            .max()
+            .unwrap_or(0);
+        let mut said = String::new();
+        for one in findings {
+            let verdict = match one.verdict {
+                Verdict::Ok => "ok     ",
+                Verdict::Warning => "WARNING",
+                Verdict::Fault => "FAULT  ",
+            };
+            said.push_str(&format!("{verdict}  {:<width$}  {}\n", one.check, one.found));
+            if let Some(hint) = &one.hint {
+                said.push_str(&format!("         {:<width$}  → {hint}\n", ""));
+            }
+        }
+        said.push_str(&match (warnings, faults) {
+            (0, 0) => "everything is in place\n".to_owned(),
+            _ => format!("{faults} faults, {warnings} warnings\n"),
+        });
+        said
+    })?;
+    Ok(if faults > 0 { Exit::Failed } else { Exit::Done })
+}
+
+/// Who drives the runs of this workspace, and whether they answer.
+async fn owner(workspace: &Workspace) -> Finding {
+    match Client::connect(&workspace.state).await {
+        Ok(client) => {
+            let info = client.info();
+            let other = info.version != env!("CARGO_PKG_VERSION");
+            let found = format!(
+                "process {} drives {} runs since {}",
+                info.pid,
+                info.runs.len(),
+                crate::moment::show(info.since)
+            );
+            match other {
+                false => Finding::ok("owner", found),
+                true => Finding::warning(
+                    "owner",
+                    format!("{found}, as version {}", info.version),
+                    "end it and start it again as this version",
+                ),
+            }
+        }
+        Err(Unreachable::Nobody { .. }) => Finding::ok("owner", "nobody drives runs here"),
+        Err(error) => Finding::fault("owner", rekindle_server::Problem::from(error)),
+    }
+}
+
+/// Whether the journal can be read, what opening it has found, and what waits to be resumed.
+async fn journal(app: &App) -> Vec<Finding> {
+    let look = match Look::here(app).await {
+        Ok(look) => look,
+        Err(error) => return vec![Finding::fault("journal", error)],
+    };
+    let listed = look.ground.journal.runs(&RunFilter::default()).await;
+    let held = look.held;
+    look.close().await;
+    let runs = match listed {
+        Ok(runs) => runs,
+        Err(error) => return vec![Finding::fault("journal", error)],
+    };
+    let mut findings = vec![Finding::ok("journal", format!("{} runs", runs.len()))];
+    for run in runs.iter().filter(|run| run.quarantined.is_some()) {
+        findings.push(Finding::warning(
+            "journal",
+            format!(
+                "run {} is quarantined: {}",
+                run.run,
+                run.quarantined.as_deref().unwrap_or_default()
+            ),
+            "the other runs are not affected; keep the workspace as it is",
+        ));
+    }
+    let open = runs
+        .iter()
+        .filter(|run| run.outcome.is_none() && run.quarantined.is_none());
+    if !held {
+        findings.extend(open.map(|run| {
+            Finding::warning(
+                "interrupted",
+                format!("{} of {}", run.workflow, crate::moment::show(run.created.utc)),
+                format!("rekindle resume {}", run.run),
+            )
+        }));
+    }
+    let now = app.clock.now().utc;
+    if let Some(newest) = runs.iter().map(|run| run.updated.utc).max()
+        && (newest - now).to_std().is_ok_and(|lag| lag > CLOCK_LAG)
+    {
+        findings.push(Finding::warning(
+            "clock",
+            format!(
+                "the newest record is of {}, which is yet to come",
+                crate::moment::show(newest)
+            ),
+            "set the clock; order does not depend on it, but objectives are measured by it",
+        ));
+    }
+    findings
+}
+
+fn system(workspace: &Workspace, findings: &mut Vec<Finding>) -> Option<rekindle_model::system::System> {
+    let name = workspace.system_file.display().to_string();
+    let loaded = pinned::read_text(&workspace.system_file)
+        .and_then(|text| load_system(&name, &text).map_err(CliError::from));
+    match loaded {
+        Ok(loaded) => {
+            let judged = loaded.judge(&workspace.system_dir());
+            let warnings = loaded.warnings.0.len() + judged.0.len();
+            findings.push(match warnings {
+                0 => Finding::ok(
+                    "system.yaml",
+                    format!("{} components", loaded.value.components.len()),
+                ),
+                n => Finding::warning(
+                    "system.yaml",
+                    format!("{} components, {n} findings", loaded.value.components.len()),
+                    format!("rekindle lint {name}"),
+                ),
+            });
+            Some(loaded.value)
+        }
+        Err(error) => {
+            findings.push(Finding::fault("system.yaml", error));
+            None
+        }
+    }
+}
+
+async fn holds(name: &str, tier: &Tier) -> Vec<Finding> {
+    let check = format!("tier {name}");
+    let mut findings: Vec<Finding> = tier
+        .down()
+        .iter()
+        .map(|(url, why)| {
+            Finding::warning(
+                check.clone(),
+                format!("{url} does not answer: {why}"),
+                "its other locations serve meanwhile",
+            )
+        })
+        .collect();
+    findings.push(match (tier.sets().await, tier.snapshots().await) {
+        (Ok(sets), Ok(snapshots)) if sets.is_empty() => Finding::warning(
+            check,
+            format!("{} snapshots and no recovery set", snapshots.len()),
+            "rekindle backup",
+        ),
+        (Ok(sets), Ok(snapshots)) => Finding::ok(
+            check,
+            format!("{} recovery sets, {} snapshots", sets.len(), snapshots.len()),
+        ),
+        (Err(error), _) | (_, Err(error)) => Finding::fault(check, error),
+    });
+    findings
+}
+
+/// How much room there is where something stands.
+fn space(check: &str, path: &Path) -> Finding {
+    match rustix::fs::statvfs(path) {
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let said = format!("{} free at {}", text::bytes(free), path.display());
+            let read_only = found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+            match (read_only, free < LITTLE_SPACE) {
+                (true, _) => Finding::warning(
+                    check,
+                    format!("{} is read-only", path.display()),
+                    "runs can be looked at and not driven; mount it writable",
+                ),
+                (false, true) => Finding::warning(check, said, "make room before the next run"),
+                (false, false) => Finding::ok(check, said),
+            }
+        }
+        Err(error) => Finding::fault(
+            check,
+            CliError::io(format_args!("look at {}", path.display()), &error.into()),
+        ),
+    }
+}

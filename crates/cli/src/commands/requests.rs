@@ -1,0 +1,275 @@
+//! `rekindle cancel`, `pause`, `approve`, `reject`, `retry`, `skip`: what a person asks of a run.
+//!
+//! A request is journaled before it has effect, whoever drives the run, and also where nobody does.
+
+use rekindle_engine::{Ask, Request};
+use rekindle_model::id::{RunId, StepId};
+use rekindle_model::run::RunState;
+use serde_json::json;
+
+use crate::App;
+use crate::drive;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::session::Session;
+
+/// A run, and why.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The run: a unique beginning of its id, or latest
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Why, for those who read the history
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+}
+
+/// End a run early: what runs is stopped, the rest is skipped
+#[derive(Debug, clap::Args)]
+pub struct Cancel {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Let a run begin nothing new; what runs goes on to its end, until `rekindle unpause`
+#[derive(Debug, clap::Args)]
+pub struct Pause {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Let a paused run go on
+#[derive(Debug, clap::Args)]
+pub struct Unpause {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// A decision on a step that waits for one.
+#[derive(Debug, clap::Args)]
+pub struct DecisionArgs {
+    /// The run: a unique beginning of its id, or latest
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// The step [default: the one that waits]
+    #[arg(value_name = "STEP")]
+    step: Option<String>,
+    /// A note, for those who read the history
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+/// Let a step that waits for approval succeed
+#[derive(Debug, clap::Args)]
+pub struct Approve {
+    #[command(flatten)]
+    decision: DecisionArgs,
+}
+
+/// Let a step that waits for approval fail
+#[derive(Debug, clap::Args)]
+pub struct Reject {
+    #[command(flatten)]
+    decision: DecisionArgs,
+}
+
+/// Run a step again, and what rests on it; a run that is over is reopened
+#[derive(Debug, clap::Args)]
+pub struct Retry {
+    /// The run: a unique beginning of its id, or latest
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// The step
+    #[arg(value_name = "STEP")]
+    step: String,
+    /// Why, for those who read the history
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+}
+
+/// Do without a step; what needs it runs as if it had succeeded
+#[derive(Debug, clap::Args)]
+pub struct Skip {
+    /// The run: a unique beginning of its id, or latest
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// The step
+    #[arg(value_name = "STEP")]
+    step: String,
+    /// Why, for those who read the history
+    #[arg(long, value_name = "TEXT", required = true)]
+    why: String,
+}
+
+/// Cancels a run. One that nobody drives is taken over for that, and brought to its end.
+pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, CliError> {
+    let session = Session::open_here(app).await?;
+    let exit = async {
+        let run = session.ground.run(&args.run.run).await?;
+        ask(&session, run, Ask::Cancel, args.run.why.clone()).await?;
+        session.desk.resume(run).await?;
+        drive::attend(app, &session, run, 0).await
+    };
+    let exit = exit.await;
+    session.close().await;
+    // What was asked for was done; that the run did not come through is no failure of this command.
+    exit.map(|exit| if exit == Exit::Failed { Exit::Done } else { exit })
+}
+
+/// Pauses a run.
+pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, CliError> {
+    let asked = Asked {
+        run: &args.run.run,
+        note: args.run.why.clone(),
+        said: "begins nothing new; `rekindle unpause` lets it go on",
+    };
+    asked.of(app, |_, _| Ok(Ask::Pause)).await
+}
+
+/// Lets a paused run go on.
+pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, CliError> {
+    let asked = Asked {
+        run: &args.run.run,
+        note: args.run.why.clone(),
+        said: "goes on",
+    };
+    asked.of(app, |_, _| Ok(Ask::Unpause)).await
+}
+
+/// Approves a step.
+pub(crate) async fn approve(app: &App, args: &Approve) -> Result<Exit, CliError> {
+    let asked = Asked {
+        run: &args.decision.run,
+        note: args.decision.note.clone(),
+        said: "is approved",
+    };
+    let of = |run, state: &RunState| {
+        let step = waiting(run, state, args.decision.step.as_deref())?;
+        Ok(Ask::Approve { step })
+    };
+    asked.of(app, of).await
+}
+
+/// Rejects a step.
+pub(crate) async fn reject(app: &App, args: &Reject) -> Result<Exit, CliError> {
+    let asked = Asked {
+        run: &args.decision.run,
+        note: args.decision.note.clone(),
+        said: "is rejected",
+    };
+    let of = |run, state: &RunState| {
+        let step = waiting(run, state, args.decision.step.as_deref())?;
+        Ok(Ask::Reject { step })
+    };
+    asked.of(app, of).await
+}
+
+/// Retries a step.
+pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, CliError> {
+    let asked = Asked {
+        run: &args.run,
+        note: args.why.clone(),
+        said: "runs again",
+    };
+    let step = StepId::from(args.step.as_str());
+    asked.of(app, |_, _| Ok(Ask::Retry { step })).await
+}
+
+/// Skips a step.
+pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, CliError> {
+    let asked = Asked {
+        run: &args.run,
+        note: Some(args.why.clone()),
+        said: "is skipped",
+    };
+    let step = StepId::from(args.step.as_str());
+    asked.of(app, |_, _| Ok(Ask::Skip { step })).await
+}
+
+/// A request that is over once it is journaled.
+struct Asked<'a> {
+    run: &'a str,
+    note: Option<String>,
+    /// What follows, for people.
+    said: &'static str,
+}
+
+impl Asked<'_> {
+    async fn of(
+        self,
+        app: &App,
+        what: impl FnOnce(RunId, &RunState) -> Result<Ask, CliError>,
+    ) -> Result<Exit, CliError> {
+        let session = Session::open_here(app).await?;
+        let done = async {
+            let run = session.ground.run(self.run).await?;
+            let state = session.ground.evidence(run).await?.state;
+            let ask_for = what(run, &state)?;
+            let step = ask_for.step().cloned();
+            ask(&session, run, ask_for, self.note).await?;
+            let driven = session.drives(run).await;
+            let body = json!({ "run": run, "step": step, "driven": driven });
+            app.printer.data(&body, || {
+                let subject = step
+                    .as_ref()
+                    .map_or_else(|| format!("run {run}"), ToString::to_string);
+                match driven {
+                    true => format!("{subject} {}", self.said),
+                    false => format!(
+                        "{subject} {}, once somebody drives the run: rekindle resume {run}",
+                        self.said
+                    ),
+                }
+            })
+        };
+        let done = done.await;
+        session.close().await;
+        done.map(|()| Exit::Done)
+    }
+}
+
+/// Asks something of a run, in the name of the person at the keyboard.
+pub(crate) async fn ask(
+    session: &Session,
+    run: RunId,
+    ask: Ask,
+    note: Option<String>,
+) -> Result<(), CliError> {
+    let request = Request {
+        by: asker(),
+        note,
+        ask,
+    };
+    tracing::debug!(%run, ?request, "asked");
+    Ok(session.desk.request(run, request).await?)
+}
+
+/// Returns who asks, as the journal names them.
+fn asker() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    format!("{name} on {host}")
+}
+
+/// Returns the step that was named, else the only one that waits for approval.
+fn waiting(run: RunId, state: &RunState, named: Option<&str>) -> Result<StepId, CliError> {
+    if let Some(step) = named {
+        return Ok(StepId::from(step));
+    }
+    let waiting: Vec<&StepId> = state.waiting_for_approval().collect();
+    match waiting.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err(
+            CliError::usage(format!("no step of run {run} waits for approval"))
+                .with_hint(format!("`rekindle show {run}` tells where it stands")),
+        ),
+        several => {
+            let names: Vec<&str> = several.iter().map(|step| step.as_str()).collect();
+            Err(
+                CliError::usage(format!("{} steps of run {run} wait for approval", names.len()))
+                    .with_hint(format!("name one: {}", names.join(", "))),
+            )
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `rekindle serve`
+
+use serde_json::json;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::session::{Seat, Session};
+use crate::workspace::Workspace;
+
+/// Own the workspace: go on with every interrupted run, and drive what other commands submit, until Ctrl-C
+///
+/// The other commands find it by themselves. Ctrl-C or SIGTERM lets running steps leave a checkpoint; whoever serves
+/// next, or `rekindle resume`, goes on from there.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Serves.
+pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
+    let workspace = Workspace::find_here(&app.global)?;
+    let session = Session::open(app, workspace, Seat::Stays).await?;
+    let Some(owner) = session.owner().cloned() else {
+        let error = session.held_by_other();
+        session.close().await;
+        return Err(error);
+    };
+    let swept = owner.sweep().await;
+    match &swept {
+        Ok(taken) => {
+            let body = json!({ "pid": std::process::id(), "resumed": taken, "socket": session.socket() });
+            app.printer.note("serving", &body);
+            app.printer.say(format!(
+                "serving {} as process {}; going on with {} interrupted runs",
+                session.ground.workspace.dir.display(),
+                std::process::id(),
+                taken.len()
+            ));
+            app.signals.stop().cancelled().await;
+            owner.idle().await;
+        }
+        Err(problem) => tracing::debug!(%problem, "cannot sweep"),
+    }
+    drop(owner);
+    session.close().await;
+    swept?;
+    app.printer.say("stopped; nothing that is journaled runs again");
+    Ok(Exit::Done)
+}

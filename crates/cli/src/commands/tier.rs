@@ -1,0 +1,112 @@
+//! `rekindle tier`
+
+use std::time::Duration;
+
+use rekindle_report::text;
+use serde_json::json;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::tiers::Tiers;
+
+/// The subcommands of `rekindle tier`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List the tiers: where they are, how often a set is due there and how long it is kept, what they hold
+    List(Args),
+    /// Try each location out: write, read back, list, remove, and how long it takes
+    Check(Args),
+}
+
+/// Which tiers.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these
+    #[arg(value_name = "TIER")]
+    tiers: Vec<String>,
+}
+
+/// Lists or checks tiers.
+pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, CliError> {
+    match command {
+        Command::List(args) => list(app, &Tiers::open(app, &args.tiers).await?).await,
+        Command::Check(args) => check(app, &Tiers::open(app, &args.tiers).await?).await,
+    }
+}
+
+async fn list(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
+    let mut exit = tiers.exit();
+    for (name, tier) in tiers.reachable() {
+        let (snapshots, sets) = match (tier.snapshots().await, tier.sets().await) {
+            (Ok(snapshots), Ok(sets)) => (snapshots.len(), sets.len()),
+            (Err(error), _) | (_, Err(error)) => {
+                app.printer.warn(format!("tier {name}: {error}"));
+                exit = Exit::Partial;
+                continue;
+            }
+        };
+        for (url, why) in tier.down() {
+            app.printer
+                .warn(format!("tier {name}: {url} does not answer: {why}"));
+            exit = Exit::Partial;
+        }
+        let Some(spec) = tiers.spec(name) else { continue };
+        let body = json!({
+            "tier": name, "urls": tier.urls(), "down": tier.down(), "every": spec.every, "retain": spec.retain,
+            "storage_class": spec.storage_class, "location": spec.location, "snapshots": snapshots, "sets": sets,
+        });
+        let period = |period: Option<rekindle_model::system::Period>| {
+            period.map_or_else(
+                || "-".to_owned(),
+                |period| humantime::format_duration(period.0).to_string(),
+            )
+        };
+        app.printer.line(&body, || {
+            format!(
+                "{name:<8} every {:<6} kept {:<14} {snapshots:>4} snapshots {sets:>3} sets  {}",
+                period(spec.every),
+                period(spec.retain),
+                tier.urls().join(", ")
+            )
+        })?;
+    }
+    Ok(exit)
+}
+
+async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
+    let mut exit = tiers.exit();
+    for (name, tier) in tiers.reachable() {
+        for probed in tier.probe(&*app.clock).await {
+            if probed.fault.is_some() {
+                exit = Exit::Failed;
+            }
+            let body = json!({
+                "tier": name, "url": probed.url, "ok": probed.fault.is_none(), "fault": probed.fault,
+                "bytes": probed.bytes, "write_seconds": probed.write.as_secs_f64(),
+                "read_seconds": probed.read.as_secs_f64(),
+            });
+            app.printer.line(&body, || match &probed.fault {
+                None => format!(
+                    "{name:<8} ok      writes {}/s, reads {}/s  {}",
+                    rate(probed.bytes, probed.write),
+                    rate(probed.bytes, probed.read),
+                    probed.url
+                ),
+                Some(fault) => format!("{name:<8} FAULTY  {fault}  {}", probed.url),
+            })?;
+        }
+        for (url, why) in tier.down() {
+            exit = Exit::Failed;
+            let body = json!({ "tier": name, "url": url, "ok": false, "fault": why });
+            app.printer
+                .line(&body, || format!("{name:<8} DOWN    {why}  {url}"))?;
+        }
+    }
+    Ok(exit)
+}
+
+fn rate(bytes: u64, took: Duration) -> String {
+    // A u64 in a float is exact enough for a rate.
+    text::bytes((bytes as f64 / took.as_secs_f64().max(1e-9)) as u64)
+}

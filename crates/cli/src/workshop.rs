@@ -1,0 +1,80 @@
+//! How the owner in this process puts runs together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rekindle_actions::displace;
+use rekindle_engine::{Engine, EngineError};
+use rekindle_model::event::Worker;
+use rekindle_model::id::RunId;
+use rekindle_server::Problem;
+use rekindle_server::owner::{Parts, Purpose, Ready, Workshop};
+
+use serde_json::Value;
+
+use crate::error::CliError;
+use crate::ground::Ground;
+use crate::pinned::Pinned;
+use crate::{holders, unfinished};
+
+/// See the module's documentation.
+pub(crate) struct Shop(pub(crate) Ground);
+
+#[async_trait]
+impl Workshop for Shop {
+    async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem> {
+        Ok(self.put_together(parts, purpose).await?)
+    }
+
+    fn problem(&self, error: EngineError) -> Problem {
+        CliError::from(error).into()
+    }
+
+    fn over(&self, run: RunId, scope: &Value) {
+        if let Some(root) = scope.pointer("/target/root").and_then(Value::as_str) {
+            displace::tidy(Path::new(root), run);
+        }
+    }
+}
+
+impl Shop {
+    async fn put_together(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, CliError> {
+        let ground = &self.0;
+        let ready = Pinned::of(parts)?.ready(ground)?;
+        match purpose {
+            Purpose::Create => {
+                ready.check_in_place()?;
+                unfinished::refuse_half_recovered(ground, &ready, None).await?;
+                holders::refuse_in_use(ground.printer, &ready, None)?;
+            }
+            Purpose::Adopt(state) => {
+                ready.check_in_place()?;
+                unfinished::refuse_half_recovered(ground, &ready, Some(state.id)).await?;
+                holders::refuse_in_use(ground.printer, &ready, Some(state))?;
+            }
+            // Nothing will be acted on.
+            Purpose::Ask => {}
+        }
+        let engine = Engine::new(
+            Arc::clone(&ground.journal),
+            ready.registry.clone(),
+            Arc::clone(&ground.clock),
+            worker(),
+        );
+        Ok(Ready {
+            engine,
+            plan: Arc::clone(&ready.plan),
+            scope: ready.site.scope(),
+        })
+    }
+}
+
+/// Returns this process, as the journal names it.
+pub(crate) fn worker() -> Worker {
+    Worker {
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
