@@ -171,6 +171,7 @@ impl SetAside {
 /// Makes sure, before anything is moved, that some tier lacks nothing of the snapshot.
 async fn whole_somewhere(cx: &StepContext, job: &Job) -> Result<(), Failure> {
     let mut first = None;
+    let mut unread = None;
     for tier in &job.tiers {
         let none = ProgressSink::none();
         match rekindle_vault::verify(tier, job.snapshot.id, VerifyLevel::Exists, &none, &cx.stop).await {
@@ -188,7 +189,11 @@ async fn whole_somewhere(cx: &StepContext, job: &Job) -> Result<(), Failure> {
                 if failure.code == failures::INTERRUPTED {
                     return Err(failure);
                 }
-                first.get_or_insert(failure.message);
+                first.get_or_insert_with(|| failure.message.clone());
+                // A tier that was not asked says nothing about its copy.
+                if !matches!(failure.code.as_str(), code::DATA_LOST | "integrity" | "unknown") {
+                    unread.get_or_insert(failure);
+                }
             }
         }
     }
@@ -198,7 +203,11 @@ async fn whole_somewhere(cx: &StepContext, job: &Job) -> Result<(), Failure> {
         job.name,
         first.unwrap_or_default()
     );
-    Err(Failure::permanent(code::DATA_LOST, message).with_hint(
+    let failure = match unread {
+        Some(unread) => Failure { message, ..unread },
+        None => Failure::permanent(code::DATA_LOST, message),
+    };
+    Err(failure.with_hint(
         "choose another set with --from (`rekindle sets`), or recover what there is with --to DIR",
     ))
 }

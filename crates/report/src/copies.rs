@@ -98,7 +98,8 @@ pub fn sightings(evidence: &Evidence, plan: &Plan) -> Vec<Sighting> {
             ("restore", None, StepState::Succeeded { .. }) if !output["snapshot"].is_null() => {
                 Some(Saw::Present)
             }
-            ("restore", None, StepState::Failed { error }) if missed(error) == Saw::Damaged => {
+            // Before anything is moved, it is made sure that some tier holds all of it.
+            ("restore" | "set-aside", None, StepState::Failed { error }) if missed(error) == Saw::Damaged => {
                 Some(Saw::Damaged)
             }
             ("validate", None, StepState::Succeeded { .. }) if output["valid"] == true => Some(Saw::Whole),
