@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -146,10 +146,45 @@ pub fn aside_folder(root: &Path, run: RunId, within: &Path) -> PathBuf {
     top.join(format!("{INSIDE}{run}"))
 }
 
-/// Removes the folders of a run for what it displaced, as far as they hold nothing.
-pub fn tidy(root: &Path, run: RunId) {
-    remove_empty(&beside(root, run));
-    remove_empty(&root.join(format!("{INSIDE}{run}")));
+/// Returns the folders that [`aside_folder`] can have named for a run and that are there.
+pub fn asides(root: &Path, run: RunId) -> Vec<PathBuf> {
+    let name = format!("{INSIDE}{run}");
+    let inside = mount_points(root).into_iter().map(|top| top.join(&name));
+    let mut found: Vec<PathBuf> = [beside(root, run), root.join(&name)]
+        .into_iter()
+        .chain(inside)
+        .filter(|folder| folder.is_dir())
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Returns where other file systems are mounted below a folder; none where the kernel does not tell.
+fn mount_points(root: &Path) -> Vec<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let points = table
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    points
+        .map(unescaped)
+        .filter(|point| point.starts_with(root))
+        .collect()
+}
+
+/// Returns a path of the mount table, in which blanks and backslashes are three octal digits.
+fn unescaped(field: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| *first == b'\\');
+        let byte = octal
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        path.push(byte.unwrap_or(*first));
+        rest = byte.map_or(after, |_| &after[3..]);
+    }
+    PathBuf::from(OsString::from_vec(path))
 }
 
 /// Returns what has to be moved for a component to be restored, the fewest renames that take nothing else along.
@@ -278,10 +313,15 @@ fn is_whole(root: &Path, folder: &Path, files: &HashSet<&Path>, whole: &HashSet<
 /// Does one move; one that was done before is no error.
 pub(crate) fn set_aside(root: &Path, it: &Move) -> Result<(), Failure> {
     let (from, to) = (it.from(root), it.to());
-    let done = make_above(root, it).and_then(|()| match it.copied {
+    let mut made = Vec::new();
+    let done = make_above(root, it, &mut made).and_then(|()| match it.copied {
         true => copy(&from, &to),
         false => take(&from, &to),
     });
+    // Where nothing was moved after all, what was made for it goes; of an empty folder that was moved, nothing does.
+    for folder in made.iter().rev() {
+        let _ = fs::remove_dir(folder);
+    }
     done.map_err(|error| unmoved(&from, &error))
 }
 
@@ -306,11 +346,12 @@ fn unmoved(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// Makes the folders that a moved path stands in, each as its original is.
-fn make_above(root: &Path, it: &Move) -> io::Result<()> {
+/// Makes the folders that a moved path stands in, each as its original is, and adds them to `added`.
+fn make_above(root: &Path, it: &Move, added: &mut Vec<PathBuf>) -> io::Result<()> {
     if !it.aside.is_dir() {
         fs::create_dir_all(it.aside.parent().unwrap_or(Path::new("/")))?;
         make_like(root, &it.aside)?;
+        added.push(it.aside.clone());
     }
     let (mut original, mut made) = (root.to_owned(), it.aside.clone());
     let path = it.from(Path::new(""));
@@ -319,6 +360,7 @@ fn make_above(root: &Path, it: &Move) -> io::Result<()> {
         made.push(name);
         if !made.is_dir() {
             make_like(&original, &made)?;
+            added.push(made.clone());
         }
     }
     Ok(())
@@ -388,16 +430,6 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     copied.set_modified(from.metadata()?.modified()?)?;
     copied.sync_all()?;
     fs::rename(&passing, to)
-}
-
-/// Removes a folder and those below it as far as they are empty; whatever is not stays, and that is no error.
-fn remove_empty(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && fs::read_dir(entry.path()).is_ok() {
-            remove_empty(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(folder);
 }
 
 fn beside(root: &Path, run: RunId) -> PathBuf {
@@ -489,6 +521,46 @@ mod tests {
         fn aside(&self, path: &str) -> String {
             fs::read_to_string(self.aside.join(path)).unwrap()
         }
+    }
+
+    #[test]
+    fn what_is_gone_before_it_is_moved_leaves_no_folder_and_an_empty_folder_that_was_moved_stays() {
+        let ground = Ground::new();
+        ground.write("a/b/one.md", "1");
+        let other = ground.root.join("a/other.bin");
+        fs::write(&other, "stays").unwrap();
+        let found = moves(
+            &ground.root,
+            ground.run,
+            &files("a", &["**/*.md"]),
+            &[],
+            &Kept::default(),
+        )
+        .unwrap();
+        fs::remove_dir_all(ground.root.join("a/b")).unwrap();
+        for it in &found {
+            set_aside(&ground.root, it).unwrap();
+        }
+        assert!(!ground.aside.exists(), "{found:?}");
+        assert_eq!(asides(&ground.root, ground.run), Vec::<PathBuf>::new());
+
+        fs::create_dir_all(ground.root.join("a/queue/new")).unwrap();
+        assert_eq!(ground.take(&files("a/queue", &[]), &Kept::default()), ["a/queue"]);
+        assert!(ground.aside.join("a/queue/new").is_dir());
+        // Something that goes below it and is gone takes nothing away.
+        let gone = Move {
+            path: TreePath::new(b"a/queue/new/x").unwrap(),
+            aside: ground.aside.clone(),
+            copied: false,
+        };
+        set_aside(&ground.root, &gone).unwrap();
+        assert!(ground.aside.join("a/queue/new").is_dir());
+        assert_eq!(asides(&ground.root, ground.run), [ground.aside.clone()]);
+    }
+
+    #[test]
+    fn a_mount_point_is_read_as_the_kernel_spells_it() {
+        assert_eq!(unescaped(b"/a\\040b\\134c/\\09"), Path::new("/a b\\c/\\09"));
     }
 
     #[test]

@@ -32,6 +32,24 @@ pub(crate) async fn put_back(staging: &Path, place: &Path, aside: &Path) -> Resu
     .await
 }
 
+/// Removes the aside folder of a database for which nothing had to go there, and what was made above it.
+///
+/// None of these ever stood at the target: a folder in which a component has its database is not moved as a whole.
+pub(crate) async fn remove_unused(target: &Path, folder: &Path, aside: &Path) -> Result<(), Failure> {
+    let below = folder.strip_prefix(target).unwrap_or(Path::new(""));
+    let (depth, aside) = (below.components().count(), aside.to_path_buf());
+    blocking(move || {
+        let _at_work = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = aside.ancestors().take(depth + 1);
+        while made
+            .next()
+            .is_some_and(|folder| std::fs::remove_dir(folder).is_ok())
+        {}
+        Ok(())
+    })
+    .await
+}
+
 /// Returns whether a file stands beside the database that would be replayed into it.
 pub(crate) fn sidecar_stands_beside(place: &Path) -> bool {
     SIDECARS.iter().any(|suffix| {

@@ -417,6 +417,10 @@ impl Restore {
         if job.into != job.root || job.feed.is_some() {
             crate::snapshot::discard(&job.into).await;
         }
+        if let Some(aside) = &job.aside {
+            // One that stays takes nothing from the restored data.
+            let _ = put_back::remove_unused(&job.target, &job.root, aside).await;
+        }
     }
 }
 
