@@ -27,6 +27,7 @@ use crate::App;
 use crate::error::{CliError, QUARANTINED};
 use crate::exit::Exit;
 use crate::ground::Ground;
+use crate::past;
 use crate::workshop::{Shop, worker};
 use crate::workspace::Workspace;
 
@@ -119,7 +120,7 @@ impl Session {
         report: &OpenReport,
         seat: Seat,
     ) -> Result<Self, CliError> {
-        warn_of_damage(app, report);
+        warn_of_damage(app, &workspace, report);
         let disk = Arc::new(disk);
         let ground = ground(app, workspace, Arc::clone(&disk) as Arc<dyn Journal>);
         let owner = Owner::new(
@@ -260,7 +261,7 @@ impl Look {
         let workspace = Workspace::find_here(&app.global)?;
         let (why, held) = match SledJournal::open(&workspace.state, OpenOptions::default()).await {
             Ok((disk, report)) => {
-                warn_of_damage(app, &report);
+                warn_of_damage(app, &workspace, &report);
                 let disk = Arc::new(disk);
                 return Ok(Self {
                     ground: ground(app, workspace, Arc::clone(&disk) as Arc<dyn Journal>),
@@ -281,7 +282,7 @@ impl Look {
             false => app.printer.warn(told),
         }
         let (view, report) = LogView::open(&workspace.state).await?;
-        warn_of_damage(app, &report);
+        warn_of_damage(app, &workspace, &report);
         Ok(Self {
             ground: ground(app, workspace, Arc::new(view)),
             held,
@@ -373,7 +374,7 @@ fn cannot_write(error: &JournalError) -> bool {
 }
 
 /// What opening has repaired, and what it could not, is told: nothing is skipped silently.
-fn warn_of_damage(app: &App, report: &OpenReport) {
+fn warn_of_damage(app: &App, workspace: &Workspace, report: &OpenReport) {
     tracing::debug!(?report, "journal opened");
     for damage in &report.damage {
         let place = format!("{} at byte {}", damage.segment.display(), damage.offset);
@@ -391,6 +392,9 @@ fn warn_of_damage(app: &App, report: &OpenReport) {
     for (run, why) in &report.quarantined {
         app.printer
             .warn(format!("run {run} is quarantined, the others go on: {why}"));
+        if let Some(left) = past::left(app, workspace, *run) {
+            app.printer.warn(left);
+        }
     }
     if !report.quarantined.is_empty() {
         app.printer.warn(QUARANTINED);

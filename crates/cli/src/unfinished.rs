@@ -1,32 +1,36 @@
 //! A recovery into the living system that is not finished: what stands there may be half of two instants, so it is
-//! neither captured nor recovered over until that run has ended.
+//! neither captured nor recovered over until that run has ended. Where it has ended, and not well, it is not captured
+//! until a later recovery has made it good or a person has accepted it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rekindle_model::id::RunId;
 use rekindle_plan::Plan;
+use rekindle_report::text;
 
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ground::Ground;
+use crate::past::{self, same};
 use crate::pinned::{self, Pinned, Ready};
 
-/// Refuses a run that reads or writes a component which an older, unfinished run is recovering where it lives.
+/// Refuses a run that reads or writes a component which an older, unfinished run is recovering where it lives, and one
+/// that reads what a recovery which is over has left half recovered.
 ///
 /// # Errors
-/// Names that run and the command that goes on with it; exit code 6.
+/// Names that run and the commands that go on from there; exit code 6.
 pub(crate) async fn refuse_half_recovered(
     ground: &Ground,
     ready: &Ready,
     own: Option<RunId>,
 ) -> Result<(), CliError> {
     let system_dir = ground.workspace.system_dir();
-    let living = same(pinned::data_root(&system_dir, &ready.pinned.system));
+    let living = same(&pinned::data_root(&system_dir, &ready.pinned.system));
     let captured = components(&ready.plan, "snapshot");
     let into_the_living = |plan: &Plan, to: Option<PathBuf>| {
         let root = to.unwrap_or_else(|| pinned::data_root(&system_dir, &ready.pinned.system));
-        match same(root) == living {
+        match same(&root) == living {
             true => components(plan, "restore"),
             false => BTreeSet::new(),
         }
@@ -79,24 +83,63 @@ pub(crate) async fn refuse_half_recovered(
             .with_hint(format!("let it end first: rekindle resume {run}")));
         }
     }
-    Ok(())
+    match captured.is_empty() {
+        true => Ok(()),
+        false => refuse_unsettled(ground, ready, &captured).await,
+    }
 }
 
 /// Returns the components for which a plan has a step of that action.
 fn components(plan: &Plan, action: &str) -> BTreeSet<String> {
-    let named = |step: &rekindle_plan::PlanStep| {
-        let fixed = step.with.get("component").and_then(serde_json::Value::as_str);
-        step.each
-            .get("component")
-            .map(String::as_str)
-            .or(fixed)
-            .map(str::to_owned)
-    };
     let of_action = plan.steps.iter().filter(|step| step.uses == action);
-    of_action.filter_map(named).collect()
+    of_action.filter_map(past::component).map(str::to_owned).collect()
 }
 
-/// Returns the folder that a path leads to, links followed, or the path where it leads nowhere.
-fn same(path: PathBuf) -> PathBuf {
-    path.canonicalize().unwrap_or(path)
+/// Refuses to capture what a recovery that is over, or of which a record is lost, has left half recovered.
+async fn refuse_unsettled(
+    ground: &Ground,
+    ready: &Ready,
+    captured: &BTreeSet<String>,
+) -> Result<(), CliError> {
+    let accepted = past::runs(ready.pinned.param(past::ACCEPT).unwrap_or_default());
+    let half = past::half_recovered(ground, &ready.pinned.system, &accepted).await?;
+    let found = half
+        .iter()
+        .filter(|half| !half.resumable)
+        .map(|half| (half, half.of(captured)))
+        .find(|(_, names)| !names.is_empty());
+    let Some((half, names)) = found else {
+        return Ok(());
+    };
+    let run = half.run;
+    let message = match half.components {
+        Some(_) => format!(
+            "run {run} has recovered {} in place and did not come to a good end: what stands there may be half of it",
+            names.join(", ")
+        ),
+        None => format!(
+            "run {run} has set aside what stood there, and a record of it is lost: what stands there may be half recovered"
+        ),
+    };
+    let again = "rekindle recover --in-place".to_owned();
+    let accept = format!("rekindle backup --accept {run}");
+    let (again_does, accept_does) = match half.components {
+        Some(_) => (
+            "recovers again; what comes through is backed up as before",
+            "takes what stands there as it is",
+        ),
+        None => (
+            "recovers again; accept what then stands there",
+            "takes what stands there as it is",
+        ),
+    };
+    let width = again.len().max(accept.len());
+    let root = pinned::data_root(&ground.workspace.system_dir(), &ready.pinned.system);
+    let put_back = match half.aside.as_slice() {
+        [] => String::new(),
+        aside => format!("\n{}  and accept it", text::set_aside(aside, &root)),
+    };
+    Err(CliError::new(Exit::Held, "half_recovered", message).with_hint(format!(
+        "choose one; nothing was captured\n  {again:width$}   {again_does}\n  {accept:width$}   {accept_does}{put_back}"
+    )))
 }

@@ -2,7 +2,7 @@
 
 use rekindle_model::system::System;
 use rekindle_plan::{Inputs, builtin};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::App;
 use crate::commands::run::loops;
@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::{self, Pinned};
 use crate::session::Session;
-use crate::{keys, names};
+use crate::{keys, names, past};
 
 /// Capture every component, store it in every tier, verify the stored copies, seal a recovery set
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub struct Args {
     /// Only this tier
     #[arg(long = "tier", value_name = "NAME")]
     tiers: Vec<String>,
+    /// Accept what this recovery in place has left, although it did not come to a good end; the history says so
+    #[arg(long = "accept", value_name = "RUN")]
+    accepted: Vec<String>,
 }
 
 /// Backs up.
@@ -66,17 +69,26 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
             run.run, run.workflow, run.run
         ));
     }
-    let inputs = Inputs {
-        params: Map::new(),
-        loops,
-    };
+    let mut accepted = Vec::new();
+    for word in &args.accepted {
+        accepted.push(session.ground.run(word).await?.to_string());
+    }
+    let mut trigger = "rekindle backup".to_owned();
+    let mut params = Map::new();
+    if !accepted.is_empty() {
+        accepted
+            .iter()
+            .for_each(|run| trigger.push_str(&format!(" --accept {run}")));
+        params.insert(past::ACCEPT.to_owned(), Value::from(accepted.join(" ")));
+    }
+    let inputs = Inputs { params, loops };
     let pinned = Pinned::new(app, &session.ground.workspace, "backup", builtin::BACKUP, inputs)?;
     drive::begin(
         app,
         session,
         pinned,
         Request {
-            trigger: "rekindle backup".to_owned(),
+            trigger,
             disaster_at: None,
         },
     )

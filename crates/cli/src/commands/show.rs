@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::past;
 use crate::pinned::Pinned;
 use crate::session::Look;
 
@@ -27,7 +28,14 @@ pub struct Args {
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let look = Look::here(app).await?;
     let run = look.ground.run(&args.run).await?;
-    let evidence = look.ground.evidence(run).await?;
+    let evidence = look.ground.evidence(run).await.map_err(|error| {
+        let left = past::left(app, &look.ground.workspace, run);
+        let hint = error.hint().unwrap_or_default().to_owned();
+        match left {
+            Some(left) => error.with_hint(format!("{left}\n  {hint}")),
+            None => error,
+        }
+    })?;
     let pinned = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await?;
     let held = look.held;
     look.close().await;

@@ -1,19 +1,18 @@
 //! `rekindle` without a command: the four answers, each with the run that proves it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use rekindle_journal::RunFilter;
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
-use rekindle_model::step::StepState;
 use rekindle_model::system::System;
 use rekindle_plan::Plan;
 use rekindle_report::Evidence;
 use rekindle_report::backup::{BackupTable, backup_table};
-use rekindle_report::copies::{Place, Sighting, place, sightings};
-use rekindle_report::recovery::{RecoveryTable, recovery_table, set_aside};
+use rekindle_report::copies::{Sighting, place, sightings};
+use rekindle_report::recovery::{RecoveryTable, recovery_table};
 use rekindle_report::status::{Findings, Proven, status};
 use rekindle_report::text;
 use rekindle_vault::Tier;
@@ -22,6 +21,7 @@ use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::keys;
+use crate::past;
 use crate::pinned::{self, Pinned};
 use crate::session::Look;
 
@@ -41,6 +41,7 @@ pub(crate) async fn run(app: &App) -> Result<Exit, CliError> {
 async fn answer(app: &App, look: &Look) -> Result<Exit, CliError> {
     let (system, _) = pinned::system(app, &look.ground.workspace)?;
     let seen = Seen::read(app, look).await?;
+    let half = past::half_recovered(&look.ground, &system, &[]).await?;
     let findings = Findings {
         system: &system,
         backups: &seen.backups,
@@ -48,7 +49,7 @@ async fn answer(app: &App, look: &Look) -> Result<Exit, CliError> {
         sightings: &seen.sightings,
         tiers: tiers(&system, &look.ground.workspace.system_dir()).await,
         interrupted: seen.interrupted.clone(),
-        half_recovered: seen.half_recovered(),
+        half_recovered: half.first().map(|half| half.run),
         now: app.clock.now().utc,
     };
     let mut status = status(&findings);
@@ -68,15 +69,6 @@ struct Seen {
     recoveries: Vec<Proven<RecoveryTable>>,
     sightings: Vec<Sighting>,
     interrupted: Vec<RunId>,
-    in_place: Vec<InPlace>,
-}
-
-/// A recovery in place that has begun to move or to restore.
-struct InPlace {
-    run: RunId,
-    place: Place,
-    components: BTreeSet<String>,
-    outcome: Option<Outcome>,
 }
 
 impl Seen {
@@ -114,9 +106,6 @@ impl Seen {
     fn take(&mut self, evidence: &Evidence, plan: &Plan, system: &System) {
         let state = &evidence.state;
         self.sightings.extend(sightings(evidence, plan));
-        if state.workflow == "recover" {
-            self.in_place.extend(in_place(evidence, plan));
-        }
         if !matches!(state.outcome, Some(outcome) if outcome != Outcome::Cancelled) {
             return;
         }
@@ -129,26 +118,6 @@ impl Seen {
             _ => {}
         }
     }
-
-    /// Returns the newest recovery in place that is not over, or did not succeed, and that no later one has made
-    /// good. One that is over is history once a backup of what there is has come through.
-    fn half_recovered(&self) -> Option<RunId> {
-        let newest_ready = self
-            .backups
-            .iter()
-            .find(|backup| backup.table.recovery_ready == Some(true))
-            .map(|backup| backup.place);
-        let mut came = BTreeSet::new();
-        for one in &self.in_place {
-            match one.outcome {
-                Some(Outcome::Succeeded) => came.extend(one.components.iter()),
-                _ if one.components.iter().all(|name| came.contains(name)) => {}
-                Some(_) if newest_ready > Some(one.place) => {}
-                _ => return Some(one.run),
-            }
-        }
-        None
-    }
 }
 
 fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
@@ -159,23 +128,6 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
         interruptions: evidence.state.adoptions.len(),
         table,
     }
-}
-
-fn in_place(evidence: &Evidence, plan: &Plan) -> Option<InPlace> {
-    let begun = |step: &&rekindle_plan::PlanStep| {
-        let record = evidence.state.step(&step.id);
-        record.attempts > 0 || !matches!(record.state, StepState::Pending | StepState::Skipped { .. })
-    };
-    let restores = || plan.steps.iter().filter(|step| step.uses == "restore");
-    let moved = !set_aside(evidence, plan).is_empty();
-    (evidence.param("in_place") == true && (moved || restores().any(|step| begun(&step)))).then(|| InPlace {
-        run: evidence.state.id,
-        place: place(evidence),
-        components: restores()
-            .filter_map(|step| step.each.get("component").cloned())
-            .collect(),
-        outcome: evidence.state.outcome,
-    })
 }
 
 /// Asks every tier of the system whether it is there, all at once; it needs no key for that.
