@@ -120,6 +120,7 @@ fn a_recovery_that_lost_data_is_no_yes_any_more() {
     assert_eq!(status["proof"]["verdict"], "bad", "{status}");
     // From a folder that is whole again, everything is well.
     fs::remove_dir_all(sandbox.path("tiers/near")).expect("take the damaged tier away");
+    sandbox.ok(&["tier", "create", "near"]);
     sandbox.ok(&["backup"]);
     assert_eq!(come_back(&sandbox).0, "good");
 }

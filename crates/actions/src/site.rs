@@ -13,7 +13,7 @@ use rekindle_model::system::{Component, Source, System};
 use rekindle_model::time::Clock;
 use rekindle_sources::place::resolve;
 use rekindle_vault::key::Keyring;
-use rekindle_vault::{Spool, Tier, TierMode};
+use rekindle_vault::{Remembered, Spool, Tier, TierMode};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -183,7 +183,8 @@ impl Site {
         names.into_iter().cloned().collect()
     }
 
-    /// Returns the tier, opened; a new place becomes a tier only where `mode` says so.
+    /// Returns the tier, opened; a new place becomes a tier only where `mode` says so, and never one that has held
+    /// this workspace's vault before.
     pub(crate) async fn tier(&self, name: &str, mode: TierMode) -> Result<Arc<Tier>, Failure> {
         let (Some(cell), Some(spec)) = (self.tiers.get(name), self.parts.system.tiers.get(name)) else {
             let known = self.tiers_hot_first().join(", ");
@@ -194,13 +195,14 @@ impl Site {
         };
         let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
         let open = || async {
-            Tier::open(
+            Tier::open_remembered(
                 name,
                 &urls,
                 &self.parts.system_dir,
                 Arc::clone(&self.parts.keyring),
                 &self.parts.wrapped_key,
                 mode,
+                &Remembered::of(&self.parts.workspace_dir),
             )
             .await
             .map(Arc::new)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rekindle_vault::key::{Identity, KeyError, Keyring, Unlock};
-use rekindle_vault::{RecoverySet, Tier, TierError, TierMode};
+use rekindle_vault::{RecoverySet, Remembered, Tier, TierError, TierMode};
 
 use crate::App;
 use crate::error::CliError;
@@ -144,12 +144,20 @@ pub(crate) async fn adopt(
 }
 
 impl Adopted {
-    /// Opens a tier with the key that is taken over.
-    pub(crate) async fn opens(&self, name: &str, urls: &[String], base: &Path) -> Result<(), TierError> {
+    /// Opens a tier with the key that is taken over, and notes where it stands.
+    pub(crate) async fn opens(
+        &self,
+        name: &str,
+        urls: &[String],
+        base: &Path,
+        remembered: &Remembered,
+    ) -> Result<(), TierError> {
         let Origin::Tier { keyring, wrapped, .. } = &self.origin else {
             return Ok(());
         };
-        Tier::open(name, urls, base, Arc::clone(keyring), wrapped, TierMode::Existing)
+        let keyring = Arc::clone(keyring);
+        let mode = TierMode::Existing;
+        Tier::open_remembered(name, urls, base, keyring, wrapped, mode, remembered)
             .await
             .map(drop)
     }

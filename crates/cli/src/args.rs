@@ -148,6 +148,7 @@ mod tests {
             "rekindle diff 0199 019a --tier hot",
             "rekindle tier list",
             "rekindle tier check hot",
+            "rekindle tier create far",
             "rekindle doctor",
             "rekindle schema system",
             "rekindle completions zsh",

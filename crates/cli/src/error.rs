@@ -245,6 +245,7 @@ impl From<TierError> for CliError {
         match error {
             TierError::Unreachable { .. } => Self::new(Exit::Failed, "tier_unavailable", message)
                 .with_hint("other tiers are not affected; try again when it answers"),
+            TierError::Gone { .. } => Self::new(Exit::Failed, "tier_unavailable", message),
             TierError::Foreign { .. } => Self::new(Exit::Usage, "foreign_vault", message),
             TierError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
             TierError::KeyMismatch { .. } | TierError::Damaged { .. } => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{System, TierSpec};
-use rekindle_vault::{Tier, TierMode};
+use rekindle_vault::{Remembered, Tier, TierMode};
 
 use crate::App;
 use crate::commands::backup;
@@ -46,13 +46,14 @@ impl Tiers {
                 .map(|t| t.locations().into_iter().map(str::to_owned).collect())
                 .unwrap_or_default();
             let dir = workspace.system_dir();
-            match Tier::open(
+            match Tier::open_known(
                 name,
                 &urls,
                 &dir,
                 Arc::clone(&key.keyring),
                 &key.wrapped,
                 TierMode::Existing,
+                &Remembered::of(&workspace.state),
             )
             .await
             {

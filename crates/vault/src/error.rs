@@ -86,6 +86,27 @@ pub enum TierError {
         /// The location.
         url: String,
     },
+    /// The vault that this workspace has kept at the location is not there.
+    #[error(
+        "tier {tier}: {url} is missing or empty, and this workspace has stored there before; mount it, or \
+         `rekindle tier create {tier}` makes it anew, empty"
+    )]
+    Gone {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+    },
+    /// The note of the locations that hold this workspace's vault cannot be used.
+    #[error("tier {tier}: {}: {why}", .path.display())]
+    Note {
+        /// The tier's name.
+        tier: String,
+        /// The note.
+        path: std::path::PathBuf,
+        /// What went wrong.
+        why: String,
+    },
     /// The location holds other things, and a vault is not created among them.
     #[error("tier {tier}: {url} is not empty and holds no vault ({found}); choose an empty folder")]
     NotEmpty {

@@ -12,6 +12,7 @@ use crate::error::{ObjectFault, TierError, VaultError};
 use crate::key::Keyring;
 use crate::location::Location;
 use crate::object::{FORMAT_MARKER, FORMAT_VERSION, ObjectName, WRAPPED_KEY};
+use crate::remembered::Remembered;
 use crate::set::RecoverySet;
 use crate::snapshot::Snapshot;
 use crate::store::{LocalStore, Store, StoreError};
@@ -23,6 +24,8 @@ pub enum TierMode {
     Create,
     /// Takes only a vault that is there.
     Existing,
+    /// Takes only the vault that has been there before: where it is gone, the location is not mounted or was emptied.
+    StoredBefore,
 }
 
 /// A tier that is open.
@@ -62,15 +65,65 @@ impl Tier {
         wrapped_key: &[u8],
         mode: TierMode,
     ) -> Result<Self, TierError> {
+        Self::open_urls(name, urls, base, keyring, wrapped_key, |_| mode).await
+    }
+
+    /// Opens a tier as [`Tier::open`] does, for a workspace that remembers what it has opened. A location that held its
+    /// vault and is now missing or empty is an error ([`TierError::Gone`]), whatever `mode` says: most likely it is
+    /// not mounted, and a vault that is made in its place would pass for the lost one.
+    pub async fn open_known(
+        name: &str,
+        urls: &[String],
+        base: &Path,
+        keyring: Arc<Keyring>,
+        wrapped_key: &[u8],
+        mode: TierMode,
+        remembered: &Remembered,
+    ) -> Result<Self, TierError> {
+        let repository = keyring.repository();
+        let known = remembered.read(name, repository)?;
+        let mode_of = |url: &str| match known.contains(url) {
+            true => TierMode::StoredBefore,
+            false => mode,
+        };
+        Self::open_urls(name, urls, base, keyring, wrapped_key, mode_of).await
+    }
+
+    /// Opens a tier as [`Tier::open_known`] does, and notes its locations before anything is stored there.
+    pub async fn open_remembered(
+        name: &str,
+        urls: &[String],
+        base: &Path,
+        keyring: Arc<Keyring>,
+        wrapped_key: &[u8],
+        mode: TierMode,
+        remembered: &Remembered,
+    ) -> Result<Self, TierError> {
+        let repository = keyring.repository();
+        let tier = Self::open_known(name, urls, base, keyring, wrapped_key, mode, remembered).await?;
+        remembered.note(&tier, repository).await?;
+        Ok(tier)
+    }
+
+    async fn open_urls(
+        name: &str,
+        urls: &[String],
+        base: &Path,
+        keyring: Arc<Keyring>,
+        wrapped_key: &[u8],
+        mode: impl Fn(&str) -> TierMode,
+    ) -> Result<Self, TierError> {
         let mut stores = Vec::new();
         let mut down = Vec::new();
         let mut first = None;
         for url in urls {
-            match open_store(name, url, base, mode) {
+            match open_store(name, url, base, mode(url)) {
                 Ok(store) => stores.push((url.clone(), store)),
-                Err(error @ (TierError::Unreachable { .. } | TierError::NotAVault { .. }))
-                    if urls.len() > 1 =>
-                {
+                Err(
+                    error @ (TierError::Unreachable { .. }
+                    | TierError::NotAVault { .. }
+                    | TierError::Gone { .. }),
+                ) if urls.len() > 1 => {
                     down.push((url.clone(), error.to_string()));
                     first.get_or_insert(error);
                 }
@@ -80,7 +133,7 @@ impl Tier {
         if let (true, Some(error)) = (stores.is_empty(), first) {
             return Err(error);
         }
-        let mut tier = Self::open_stores(name, stores, keyring, wrapped_key, mode).await?;
+        let mut tier = Self::open_checked(name, stores, keyring, wrapped_key, mode).await?;
         tier.down.append(&mut down);
         Ok(tier)
     }
@@ -93,6 +146,16 @@ impl Tier {
         wrapped_key: &[u8],
         mode: TierMode,
     ) -> Result<Self, TierError> {
+        Self::open_checked(name, stores, keyring, wrapped_key, |_| mode).await
+    }
+
+    async fn open_checked(
+        name: &str,
+        stores: Vec<(String, Arc<dyn Store>)>,
+        keyring: Arc<Keyring>,
+        wrapped_key: &[u8],
+        mode: impl Fn(&str) -> TierMode,
+    ) -> Result<Self, TierError> {
         let several = stores.len() > 1;
         let mut tier = Self {
             name: name.to_owned(),
@@ -101,12 +164,13 @@ impl Tier {
         };
         let mut first = None;
         for (url, store) in stores {
+            let mode = mode(&url);
             match check_location(name, &url, store.as_ref(), &keyring, wrapped_key, mode).await {
                 Ok(()) => {
                     let location = Location::new(url, store, Arc::clone(&keyring), false);
                     tier.locations.push(Arc::new(location));
                 }
-                Err(error @ TierError::Unreachable { .. }) if several => {
+                Err(error @ (TierError::Unreachable { .. } | TierError::Gone { .. })) if several => {
                     tier.down.push((url, error.to_string()));
                     first.get_or_insert(error);
                 }
@@ -294,6 +358,12 @@ fn open_store(tier: &str, url: &str, base: &Path, mode: TierMode) -> Result<Arc<
                 why: "it is not a folder".to_owned(),
             });
         }
+        Err(error) if mode == TierMode::StoredBefore && error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(TierError::Gone {
+                tier: tier.to_owned(),
+                url: url.to_owned(),
+            });
+        }
         Err(error) => return Err(unreachable(error)),
     }
     let store = LocalStore::open(&folder).map_err(|source| TierError::Unreachable {
@@ -344,7 +414,6 @@ async fn check_location(
         tier: tier.to_owned(),
         source,
     };
-    let names = || (tier.to_owned(), url.to_owned());
     let marker = match store.get(FORMAT_MARKER).await {
         Ok(bytes) => Some(bytes),
         Err(StoreError::NotFound { .. }) => None,
@@ -358,15 +427,30 @@ async fn check_location(
         };
         return check_marker(tier, url, &marker, stored_key.as_deref(), keyring);
     }
-    if mode == TierMode::Existing {
-        let (tier, url) = names();
-        return Err(TierError::NotAVault { tier, url });
+    let (tier_name, url_name) = (tier.to_owned(), url.to_owned());
+    match mode {
+        TierMode::Create => {}
+        TierMode::Existing => {
+            return Err(TierError::NotAVault {
+                tier: tier_name,
+                url: url_name,
+            });
+        }
+        TierMode::StoredBefore => {
+            return Err(TierError::Gone {
+                tier: tier_name,
+                url: url_name,
+            });
+        }
     }
     // The key alone is what a creation leaves that was killed before it wrote the marker.
     let listed = store.list("").await.map_err(unreachable)?;
     if let Some((found, _)) = listed.into_iter().find(|(path, _)| path != WRAPPED_KEY) {
-        let (tier, url) = names();
-        return Err(TierError::NotEmpty { tier, url, found });
+        return Err(TierError::NotEmpty {
+            tier: tier_name,
+            url: url_name,
+            found,
+        });
     }
     store
         .put(WRAPPED_KEY, Bytes::copy_from_slice(wrapped_key))

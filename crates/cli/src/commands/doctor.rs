@@ -7,7 +7,7 @@ use rekindle_journal::RunFilter;
 use rekindle_plan::load_system;
 use rekindle_report::text;
 use rekindle_server::{Client, Unreachable};
-use rekindle_vault::{Tier, TierMode};
+use rekindle_vault::{Remembered, Tier, TierMode};
 use serde::Serialize;
 use serde_json::json;
 
@@ -119,15 +119,17 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
         });
         if let Some(key) = &key {
             let system_dir = workspace.system_dir();
+            let remembered = Remembered::of(&workspace.state);
             for (name, spec) in &system.tiers {
                 let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
-                let tier = Tier::open(
+                let tier = Tier::open_known(
                     name,
                     &urls,
                     &system_dir,
                     key.keyring.clone(),
                     &key.wrapped,
                     TierMode::Existing,
+                    &remembered,
                 );
                 findings.extend(match tier.await {
                     Ok(tier) => holds(name, &tier).await,

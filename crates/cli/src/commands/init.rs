@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use rekindle_model::system::System;
 use rekindle_plan::load_system;
+use rekindle_vault::Remembered;
 use serde_json::json;
 
 use crate::App;
@@ -174,7 +175,7 @@ async fn first_key(
     if let Some(identity) = &adopted.identity {
         keys::keep_identity(identity)?;
     }
-    warn_of_tiers(app, workspace, &adopted).await?;
+    look_at_tiers(app, workspace, &adopted).await?;
     let mut pinned = keys::establish(workspace, adopted.origin, now)?;
     if recovering {
         keys::kit_was_exported(workspace, now)?;
@@ -183,12 +184,16 @@ async fn first_key(
     Ok((pinned, written.is_none(), ADOPTED))
 }
 
-/// Tells which tiers of system.yaml do not hold the vault that is taken over: they may have moved.
-async fn warn_of_tiers(app: &App, workspace: &Workspace, adopted: &Adopted) -> Result<(), CliError> {
+/// Notes which tiers of system.yaml hold the vault that is taken over, and tells which do not: they may have moved.
+async fn look_at_tiers(app: &App, workspace: &Workspace, adopted: &Adopted) -> Result<(), CliError> {
     let (system, _) = pinned::system(app, workspace)?;
+    let remembered = Remembered::of(&workspace.state);
     for (name, spec) in &system.tiers {
         let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
-        if let Err(error) = adopted.opens(name, &urls, &workspace.system_dir()).await {
+        if let Err(error) = adopted
+            .opens(name, &urls, &workspace.system_dir(), &remembered)
+            .await
+        {
             app.printer.warn(format!(
                 "{error}; where it has moved, write its new place into {}",
                 workspace.system_file.display()

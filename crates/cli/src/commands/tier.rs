@@ -1,14 +1,19 @@
 //! `rekindle tier`
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_report::text;
+use rekindle_vault::{Remembered, Tier, TierMode};
 use serde_json::json;
 
 use crate::App;
+use crate::commands::backup;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::tiers::Tiers;
+use crate::workspace::Workspace;
+use crate::{keys, pinned};
 
 /// The subcommands of `rekindle tier`.
 #[derive(Debug, clap::Subcommand)]
@@ -17,6 +22,19 @@ pub enum Command {
     List(Args),
     /// Try each location out: write, read back, list, remove, and how long it takes
     Check(Args),
+    /// Make a tier that is gone for good anew, empty, where system.yaml says; the next backup stores there again
+    ///
+    /// A backup makes a new tier by itself. Where it has stored before, it never does: a missing or empty folder is
+    /// most likely a disk that is not mounted.
+    Create(Create),
+}
+
+/// Which tier is made anew.
+#[derive(Debug, clap::Args)]
+pub struct Create {
+    /// The tier
+    #[arg(value_name = "TIER")]
+    tier: String,
 }
 
 /// Which tiers.
@@ -32,7 +50,40 @@ pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, CliError> 
     match command {
         Command::List(args) => list(app, &Tiers::open(app, &args.tiers).await?).await,
         Command::Check(args) => check(app, &Tiers::open(app, &args.tiers).await?).await,
+        Command::Create(args) => create(app, &args.tier).await,
     }
+}
+
+/// Makes what is missing of a tier; a vault that is there is kept.
+async fn create(app: &App, named: &str) -> Result<Exit, CliError> {
+    let workspace = Workspace::find_here(&app.global)?;
+    let (system, _) = pinned::system(app, &workspace)?;
+    let key = keys::open(&workspace)?;
+    for name in backup::tiers(&system, &[named.to_owned()])? {
+        let urls: Vec<String> = system
+            .tiers
+            .get(&name)
+            .map(|spec| spec.locations().into_iter().map(str::to_owned).collect())
+            .unwrap_or_default();
+        let repository = key.keyring.repository();
+        let keyring = Arc::clone(&key.keyring);
+        let dir = workspace.system_dir();
+        let tier = Tier::open(&name, &urls, &dir, keyring, &key.wrapped, TierMode::Create).await?;
+        Remembered::of(&workspace.state).note(&tier, repository).await?;
+        let body = json!({ "tier": name, "urls": tier.urls(), "down": tier.down() });
+        app.printer.line(&body, || {
+            format!(
+                "tier {name} is ready at {}; `rekindle backup` stores there",
+                tier.urls().join(", ")
+            )
+        })?;
+        if let Some((url, why)) = tier.down().first() {
+            app.printer
+                .warn(format!("tier {name}: {url} does not answer: {why}"));
+            return Ok(Exit::Partial);
+        }
+    }
+    Ok(Exit::Done)
 }
 
 async fn list(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {

@@ -1,0 +1,89 @@
+//! Which locations hold a workspace's vault: what tells a place that is not mounted from a new one.
+//!
+//! One file for each tier, `tiers/NAME.json` in the workspace: URL → repository. It is written once a location was
+//! opened, and a location is never taken out of it: one that `system.yaml` names no more costs nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::TierError;
+use crate::store::{LocalStore, Store};
+use crate::tier::Tier;
+
+/// The notes of one workspace.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    dir: PathBuf,
+}
+
+/// The file's content.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    locations: BTreeMap<String, Uuid>,
+}
+
+impl Remembered {
+    /// Returns the notes of the workspace whose state is kept in `workspace_dir`; nothing is read or made yet.
+    pub fn of(workspace_dir: &Path) -> Self {
+        Self {
+            dir: workspace_dir.join("tiers"),
+        }
+    }
+
+    /// Returns the URLs at which the tier has held the repository's vault. Those of another repository do not count:
+    /// the workspace has begun anew since.
+    pub fn read(&self, tier: &str, repository: Uuid) -> Result<BTreeSet<String>, TierError> {
+        let note = self.load(tier)?.locations.into_iter();
+        Ok(note
+            .filter(|(_, there)| *there == repository)
+            .map(|(url, _)| url)
+            .collect())
+    }
+
+    /// Notes the locations of a tier that is open, durably; what is noted already is not written again.
+    pub async fn note(&self, tier: &Tier, repository: Uuid) -> Result<(), TierError> {
+        let mut note = self.load(tier.name())?;
+        let mut new = false;
+        for url in tier.urls() {
+            new |= note.locations.insert(url.to_owned(), repository) != Some(repository);
+        }
+        if !new {
+            return Ok(());
+        }
+        let unusable = |why: String| self.unusable(tier.name(), &why);
+        std::fs::create_dir_all(&self.dir).map_err(|error| unusable(error.to_string()))?;
+        let text = serde_json::to_vec_pretty(&note).map_err(|error| unusable(error.to_string()))?;
+        let store = LocalStore::open(&self.dir).map_err(|error| unusable(error.to_string()))?;
+        let put = store.put(&file_name(tier.name()), text.into()).await;
+        put.map_err(|error| unusable(error.to_string()))
+    }
+
+    fn load(&self, tier: &str) -> Result<Note, TierError> {
+        match std::fs::read(self.path(tier)) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| self.unusable(tier, &error.to_string()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Note::default()),
+            Err(error) => Err(self.unusable(tier, &error.to_string())),
+        }
+    }
+
+    fn path(&self, tier: &str) -> PathBuf {
+        self.dir.join(file_name(tier))
+    }
+
+    fn unusable(&self, tier: &str, why: &str) -> TierError {
+        TierError::Note {
+            tier: tier.to_owned(),
+            path: self.path(tier),
+            why: why.to_owned(),
+        }
+    }
+}
+
+fn file_name(tier: &str) -> String {
+    format!("{tier}.json")
+}

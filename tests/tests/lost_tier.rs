@@ -1,0 +1,82 @@
+//! A tier that is gone, most likely not mounted, is named and never made anew by a backup; `tier create` does that.
+
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+
+use rekindle_tests::sandbox::Sandbox;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+
+const SMALL: &str = "\
+system: small
+root: ./data
+components:
+  notes: {source: {type: files, path: notes}}
+tiers:
+  near: {url: \"file://./tiers/near\"}
+  far: {url: \"file://./tiers/far\"}
+";
+
+fn backed_up() -> Sandbox {
+    let sandbox = Sandbox::empty(BINARY, SMALL);
+    fs::create_dir_all(sandbox.data().join("notes")).expect("make a folder");
+    fs::write(sandbox.data().join("notes/a.md"), "hello").expect("write a note");
+    sandbox.ok(&["init", "--kit", "kit.txt"]);
+    sandbox.ok(&["backup"]);
+    sandbox
+}
+
+#[test]
+fn a_tier_whose_folder_is_missing_or_empty_is_down_and_nothing_is_made_in_its_place() {
+    for emptied in [false, true] {
+        let sandbox = backed_up();
+        let far = sandbox.path("tiers/far");
+        fs::remove_dir_all(&far).expect("lose a tier");
+        if emptied {
+            fs::create_dir(&far).expect("leave a mount point");
+        }
+        let output = sandbox.run(&["backup"]);
+        let told = rekindle_tests::sandbox::said(&output);
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        assert!(
+            told.contains("tier far: file://./tiers/far is missing or empty"),
+            "{told}"
+        );
+        assert!(told.contains("rekindle tier create far"), "{told}");
+        assert_eq!(far.exists(), emptied, "{told}");
+        assert!(!emptied || fs::read_dir(&far).expect("read it").next().is_none());
+        let (code, told) = sandbox.code(&["sets"]);
+        assert_eq!(code, 3, "{told}");
+        assert!(told.contains("has stored there before"), "{told}");
+
+        sandbox.ok(&["tier", "create", "far"]);
+        sandbox.ok(&["backup"]);
+        fs::remove_dir_all(sandbox.path("tiers/near")).expect("lose the other tier");
+        sandbox.ok(&["recover", "--to", "out"]);
+        let back = fs::read_to_string(sandbox.path("out/notes/a.md"));
+        assert_eq!(back.expect("it is back"), "hello");
+    }
+}
+
+#[test]
+fn a_tier_with_a_new_location_is_made_there() {
+    let sandbox = backed_up();
+    fs::remove_dir_all(sandbox.path("tiers/far")).expect("lose a tier");
+    let moved = SMALL.replace("./tiers/far", "./tiers/farther");
+    fs::write(sandbox.path("system.yaml"), moved).expect("write system.yaml");
+    sandbox.ok(&["backup"]);
+    assert!(sandbox.path("tiers/farther/format").exists());
+}
+
+#[test]
+fn a_workspace_that_came_back_by_the_kit_knows_the_tiers_that_it_found() {
+    let sandbox = backed_up();
+    fs::remove_dir_all(sandbox.path(".rekindle")).expect("lose the workspace");
+    fs::remove_dir_all(sandbox.path("config")).expect("lose the key");
+    sandbox.ok(&["init", "--from-kit", "kit.txt"]);
+    fs::remove_dir_all(sandbox.path("tiers/far")).expect("lose a tier");
+    let (code, told) = sandbox.code(&["backup"]);
+    assert_eq!(code, 3, "{told}");
+    assert!(!sandbox.path("tiers/far").exists());
+}
