@@ -68,3 +68,29 @@ fn a_damaged_pack_is_found_stored_again_by_the_next_backup_and_its_tier_restores
         );
     }
 }
+
+#[test]
+fn a_second_backup_heals_tiers_whose_packs_are_all_damaged_while_the_living_data_is_whole() {
+    let sandbox = Sandbox::new(BINARY, la_factoria(), 2_000_000);
+    sandbox.ok(&["backup"]);
+    sandbox.ok(&["recover", "--to", "before"]);
+    for tier in tiers(&sandbox) {
+        for pack in largest_first(&tier.join("packs")) {
+            let mut bytes = fs::read(&pack).expect("read");
+            bytes.iter_mut().step_by(50).for_each(|byte| *byte ^= 1);
+            fs::write(&pack, bytes).expect("write");
+        }
+    }
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_ne!(code, 0, "{said}");
+    sandbox.ok(&["backup"]);
+    sandbox.ok(&["verify"]);
+    sandbox.ok(&["recover", "--to", "after"]);
+    let before = tree::read(&sandbox.path("before")).expect("read");
+    let after = tree::read(&sandbox.path("after")).expect("read");
+    assert!(
+        before == after,
+        "{}",
+        tree::differences(&before, &after).join("\n")
+    );
+}

@@ -72,11 +72,12 @@ pub async fn capture(
     if let Some(there) = spool.snapshot(request.snapshot).await? {
         return Ok(there);
     }
-    let held = session::Held::read(spool, &request.tiers).await?;
     let parent = match request.parent {
         Some(id) => parent(spool, &request.tiers, id).await,
         None => None,
     };
+    // After the parent: what was found damaged there does not count as held.
+    let held = session::Held::read(spool, &request.tiers).await?;
     let location = Arc::clone(spool.location());
     let session = session::Session::new(
         Arc::clone(&location),
@@ -95,14 +96,21 @@ pub async fn capture(
     Ok(snapshot)
 }
 
+/// Opens the parent, and reads its entries through once: an unchanged tree has the same entries again, and where their
+/// packs are damaged everywhere, storing the new snapshot would find nothing to read.
 async fn parent(spool: &Spool, tiers: &[Arc<Tier>], id: SnapshotId) -> Option<SnapshotReader> {
     let tiers = tiers.iter().flat_map(|tier| tier.locations());
     let locations: Vec<Arc<Location>> = std::iter::once(spool.location()).chain(tiers).cloned().collect();
-    match SnapshotReader::open_at(locations, id).await {
-        Ok(reader) => Some(reader),
+    let reader = match SnapshotReader::open_marking(locations, id).await {
+        Ok(reader) => reader,
         Err(error) => {
             tracing::warn!(parent = %id, %error, "the parent cannot be read; everything is read again");
-            None
+            return None;
         }
+    };
+    for chunk in &reader.snapshot().tree {
+        // A chunk that is lost is told where the capture comes to it.
+        let _ = reader.chunk(chunk).await;
     }
+    Some(reader)
 }

@@ -83,7 +83,7 @@ pub async fn store(
             Err(error) => tracing::warn!(location = %location.url, %error, "nothing can be taken from it"),
         }
     }
-    let reader = SnapshotReader::of(places.clone(), document).await;
+    let reader = SnapshotReader::marking(places.clone(), document).await;
     let mut report = StoreReport::default();
     let mut done = 0;
     for location in own {

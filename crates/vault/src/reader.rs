@@ -28,6 +28,8 @@ struct Inner {
     sources: Vec<(Arc<Location>, Arc<Index>)>,
     /// Locations whose index could not be read, and why.
     down: Vec<String>,
+    /// Whether packs that are found damaged are marked, as a backup does; who only reads changes nothing.
+    marks: bool,
 }
 
 /// Where a chunk stands in the first location that has it, to read in the order of packs.
@@ -50,13 +52,31 @@ impl SnapshotReader {
     }
 
     pub(crate) async fn open_at(locations: Vec<Arc<Location>>, id: SnapshotId) -> Result<Self, VaultError> {
-        let found = first_document(&locations, ObjectName::Snapshot(id)).await?;
-        let snapshot: Snapshot = found.ok_or(VaultError::UnknownSnapshot(id))?;
+        let snapshot = document_at(&locations, id).await?;
         Ok(Self::of(locations, snapshot).await)
+    }
+
+    /// Opens a snapshot as [`SnapshotReader::marking`] does.
+    pub(crate) async fn open_marking(
+        locations: Vec<Arc<Location>>,
+        id: SnapshotId,
+    ) -> Result<Self, VaultError> {
+        let snapshot = document_at(&locations, id).await?;
+        Ok(Self::marking(locations, snapshot).await)
     }
 
     /// Opens a snapshot whose document is at hand.
     pub(crate) async fn of(locations: Vec<Arc<Location>>, snapshot: Snapshot) -> Self {
+        Self::build(locations, snapshot, false).await
+    }
+
+    /// Opens a snapshot for a backup: a pack that is found damaged is marked, so it counts as held no more and the
+    /// next capture stores again what was in it.
+    pub(crate) async fn marking(locations: Vec<Arc<Location>>, snapshot: Snapshot) -> Self {
+        Self::build(locations, snapshot, true).await
+    }
+
+    async fn build(locations: Vec<Arc<Location>>, snapshot: Snapshot, marks: bool) -> Self {
         let mut sources = Vec::new();
         let mut down = Vec::new();
         for location in locations {
@@ -70,6 +90,7 @@ impl SnapshotReader {
                 snapshot,
                 sources,
                 down,
+                marks,
             }),
         }
     }
@@ -126,6 +147,16 @@ impl SnapshotReader {
                 )),
                 Err(error) => {
                     tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be read, trying the next location");
+                    if let VaultError::Object {
+                        object: ObjectName::Pack(pack),
+                        fault,
+                        ..
+                    } = &error
+                        && self.inner.marks
+                        && fault.is_damage()
+                    {
+                        location.doubt(*pack).await;
+                    }
                     attempts.push(error.to_string());
                 }
             }
@@ -161,6 +192,11 @@ impl SnapshotReader {
             .enumerate()
             .collect()
     }
+}
+
+async fn document_at(locations: &[Arc<Location>], id: SnapshotId) -> Result<Snapshot, VaultError> {
+    let found = first_document(locations, ObjectName::Snapshot(id)).await?;
+    found.ok_or(VaultError::UnknownSnapshot(id))
 }
 
 /// The entries of a snapshot, in the order of their paths.
