@@ -226,3 +226,41 @@ fn a_passphrase_alone_brings_a_lost_host_back() {
     assert!(recovered.status.success(), "{}", said(&recovered));
     expect_all_back(&sandbox, &before, "out");
 }
+
+#[test]
+fn a_passphrase_and_a_tier_bring_everything_back_without_a_kit_and_without_a_system_file() {
+    let sandbox = backed_up(&["--passphrase-file", "passphrase"]);
+    let before = lose_the_host(&sandbox);
+    fs::remove_file(sandbox.path("system.yaml")).expect("lose system.yaml");
+    fs::remove_file(sandbox.path("kit.txt")).expect("lose the kit");
+    let tier = ["init", "--tier-url", "file://./tiers/far"];
+    // Without its passphrase nothing is made beside the vault.
+    let (code, why) = sandbox.code(&tier);
+    assert_eq!(code, 2, "{why}");
+    assert!(why.contains("--ask-passphrase"), "{why}");
+    assert!(!sandbox.path("system.yaml").exists() && !sandbox.path(".rekindle").exists());
+    let init = with_passphrase(&sandbox, &[&tier[..], &["--ask-passphrase"]].concat());
+    assert!(init.status.success(), "{}", said(&init));
+    assert_eq!(
+        fs::read_to_string(sandbox.path("system.yaml")).expect("read system.yaml"),
+        SMALL
+    );
+    let recovered = with_passphrase(&sandbox, &["recover", "--to", "out"]);
+    assert!(recovered.status.success(), "{}", said(&recovered));
+    expect_all_back(&sandbox, &before, "out");
+}
+
+#[test]
+fn a_kit_that_does_not_lead_to_a_tier_is_told_at_every_backup() {
+    let sandbox = backed_up(&[]);
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_eq!((code, said.contains("recovery kit")), (0, false), "{said}");
+    let moved = SMALL.replace("file://./tiers/far", "file://./tiers/farther");
+    fs::write(sandbox.path("system.yaml"), moved).expect("move a tier");
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("rekindle key export --kit FILE"), "{said}");
+    sandbox.ok(&["key", "export", "--kit", "second-kit.txt"]);
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_eq!((code, said.contains("recovery kit")), (0, false), "{said}");
+}

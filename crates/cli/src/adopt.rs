@@ -135,7 +135,7 @@ pub(crate) async fn adopt(
         }
         (None, Some(error)) => Err(error),
         (None, None) if expected => Err(CliError::usage(format!(
-            "no tier holds a vault that the kit could open{}",
+            "no tier holds a vault that could be taken over{}",
             nothing.iter().map(|why| format!("\n  {why}")).collect::<String>()
         ))
         .with_hint("mount a tier, or name where one stands now with --tier-url file:///FOLDER")),
@@ -253,7 +253,7 @@ fn not_opened(name: &str, url: &str, error: &TierError) -> CliError {
         error => format!("tier {name}: {url} holds a vault already: {error}"),
     };
     CliError::new(Exit::Usage, "vault_exists", message)
-        .with_hint("another tier of the system has the key too: name it with --from-kit FILE --tier-url URL; for a new vault point the tier at another folder")
+        .with_hint("another tier of the system has the key too: name it with --tier-url URL; for a new vault point the tier at another folder")
 }
 
 fn other_key(message: String) -> CliError {

@@ -45,6 +45,9 @@ pub struct Pinned {
     /// When the recovery kit was handed out, if ever.
     #[serde(default)]
     pub kit_exported: Option<DateTime<Utc>>,
+    /// The URLs of the tiers that the kit names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kit_tiers: Vec<String>,
 }
 
 /// How a keyring is opened.
@@ -211,6 +214,7 @@ pub(crate) fn establish(
                     .map_or(dir, Path::to_owned)
             }),
         kit_exported: None,
+        kit_tiers: Vec::new(),
     };
     // The keyring before what pins it: a crash in between leaves a workspace that begins again.
     write_secret(&wrapped_file(workspace), &wrapped)?;
@@ -350,10 +354,32 @@ pub(crate) fn pinned(workspace: &Workspace) -> Result<Pinned, CliError> {
     })
 }
 
-/// Notes that the recovery kit was handed out.
-pub(crate) fn kit_was_exported(workspace: &Workspace, now: DateTime<Utc>) -> Result<(), CliError> {
+/// Returns what is wrong with the recovery kit as it was handed out, and what to do, where something is: on the day
+/// on which it is needed, nothing else may be left.
+pub(crate) fn kit_fault(pinned: &Pinned, tiers: &[(String, String)]) -> Option<String> {
+    let export = "rekindle key export --kit FILE";
+    if pinned.kit_exported.is_none() {
+        let why = "the recovery kit was never exported: if this machine is lost, so are its backups";
+        return Some(format!("{why} ({export})"));
+    }
+    let told = |url: &String| pinned.kit_tiers.is_empty() || pinned.kit_tiers.contains(url);
+    let missing = tiers.iter().find(|(_, url)| !told(url));
+    missing.map(|(name, url)| {
+        format!(
+            "the recovery kit was exported before tier {name} was at {url}: it does not lead there ({export})"
+        )
+    })
+}
+
+/// Notes that the recovery kit was handed out, naming these tiers.
+pub(crate) fn kit_was_exported(
+    workspace: &Workspace,
+    tiers: Vec<String>,
+    now: DateTime<Utc>,
+) -> Result<(), CliError> {
     let mut pinned = pinned(workspace)?;
     pinned.kit_exported = Some(now);
+    pinned.kit_tiers = tiers;
     pin(workspace, &pinned)
 }
 
@@ -388,7 +414,8 @@ pub(crate) fn hand_out(
         }
         write_secret(file, kit.as_bytes())?;
     }
-    kit_was_exported(workspace, now)?;
+    let tiers = tiers.iter().map(|(_, url)| url.clone()).collect();
+    kit_was_exported(workspace, tiers, now)?;
     Ok(kit)
 }
 

@@ -108,6 +108,7 @@ mod tests {
             created: DateTime::UNIX_EPOCH,
             identity_dir: None,
             kit_exported: None,
+            kit_tiers: Vec::new(),
         };
         let tiers = [
             ("near".to_owned(), "file://./tiers/near".to_owned()),

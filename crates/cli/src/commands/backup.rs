@@ -5,6 +5,7 @@ use rekindle_plan::{Inputs, builtin};
 use serde_json::{Map, Value};
 
 use crate::App;
+use crate::commands::init;
 use crate::commands::run::loops;
 use crate::drive::{self, Request};
 use crate::error::CliError;
@@ -58,10 +59,9 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
     if !args.tiers.is_empty() {
         loops.insert("tier".to_owned(), tiers(&system, &args.tiers)?);
     }
-    if keys::pinned(&session.ground.workspace)?.kit_exported.is_none() {
-        app.printer.warn(
-            "the recovery kit was never exported: if this machine is lost, so are its backups (rekindle key export --kit FILE)",
-        );
+    let key = keys::pinned(&session.ground.workspace)?;
+    if let Some(fault) = keys::kit_fault(&key, &init::tier_urls(&session.ground.workspace)) {
+        app.printer.warn(fault);
     }
     for run in session.ground.interrupted().await? {
         app.printer.warn(format!(

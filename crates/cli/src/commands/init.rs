@@ -30,8 +30,9 @@ pub struct Args {
     /// system.yaml too where it is lost
     #[arg(long, value_name = "FILE")]
     from_kit: Option<PathBuf>,
-    /// A tier to take them from, beside those of system.yaml or of the kit
-    #[arg(long = "tier-url", value_name = "URL", requires = "from_kit")]
+    /// A tier to take them from, beside those of system.yaml or of the kit; without a kit it is opened by the
+    /// passphrase or by an identity in the config folder
+    #[arg(long = "tier-url", value_name = "URL")]
     tier_urls: Vec<String>,
     /// Write the recovery kit to this new file (0600)
     #[arg(long, value_name = "FILE")]
@@ -120,7 +121,8 @@ async fn first_key(
     workspace: &Workspace,
     now: DateTime<Utc>,
 ) -> Result<(Pinned, bool, &'static str), CliError> {
-    let recovering = kit.is_some();
+    let by_kit = kit.is_some();
+    let recovering = by_kit || !args.tier_urls.is_empty();
     let written = match workspace.system_file.exists() {
         true => Some(pinned::system(app, workspace)?.0),
         false => None,
@@ -177,8 +179,9 @@ async fn first_key(
     }
     look_at_tiers(app, workspace, &adopted).await?;
     let mut pinned = keys::establish(workspace, adopted.origin, now)?;
-    if recovering {
-        keys::kit_was_exported(workspace, now)?;
+    if by_kit {
+        let kit_tiers = tiers.into_iter().map(|(_, url)| url).collect();
+        keys::kit_was_exported(workspace, kit_tiers, now)?;
         pinned = keys::pinned(workspace)?;
     }
     Ok((pinned, written.is_none(), ADOPTED))
