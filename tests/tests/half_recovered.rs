@@ -125,6 +125,11 @@ fn refused(case: &str, sandbox: &Sandbox, run: &str) {
         "{case}: nothing was sealed"
     );
     assert_eq!(come_back(sandbox), ("bad".into(), run.into()), "{case}");
+    let next = sandbox.ok(&[]);
+    assert!(
+        next.contains(&format!("backup --accept {run}")) && !next.contains("rekindle backup\n"),
+        "{case}: {next}"
+    );
 }
 
 /// A person accepts what stands there: this backup and later ones come through, and the history says so.

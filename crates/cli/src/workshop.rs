@@ -1,17 +1,12 @@
 //! How the owner in this process puts runs together.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rekindle_actions::displace;
 use rekindle_engine::{Engine, EngineError};
 use rekindle_model::event::Worker;
-use rekindle_model::id::RunId;
 use rekindle_server::Problem;
 use rekindle_server::owner::{Parts, Purpose, Ready, Workshop};
-
-use serde_json::Value;
 
 use crate::error::CliError;
 use crate::ground::Ground;
@@ -29,12 +24,6 @@ impl Workshop for Shop {
 
     fn problem(&self, error: EngineError) -> Problem {
         CliError::from(error).into()
-    }
-
-    fn over(&self, run: RunId, scope: &Value) {
-        if let Some(root) = scope.pointer("/target/root").and_then(Value::as_str) {
-            displace::tidy(Path::new(root), run);
-        }
     }
 }
 

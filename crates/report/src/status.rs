@@ -129,6 +129,16 @@ fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<S
         .iter()
         .map(|run| format!("rekindle resume {run}"))
         .collect();
+    // No backup is made of it before that.
+    if let Some(run) = findings
+        .half_recovered
+        .filter(|run| !findings.interrupted.contains(run))
+    {
+        next.push("rekindle recover --in-place".to_owned());
+        next.push(format!(
+            "rekindle backup --accept {run}   (what stands there, as it is)"
+        ));
+    }
     let answers = findings.tiers.values().any(Option::is_none);
     if findings.backups.is_empty() && answers {
         next.push("rekindle sets   (what the tiers hold)".to_owned());
@@ -143,7 +153,7 @@ fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<S
             if !judged.is_sound() {
                 next.push("rekindle verify   (which copies can be read)".to_owned());
             }
-            if !judged.bad.is_empty() {
+            if !judged.bad.is_empty() && findings.half_recovered.is_none() {
                 next.push("rekindle backup".to_owned());
             }
         }

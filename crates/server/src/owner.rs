@@ -67,9 +67,6 @@ pub trait Workshop: Send + Sync {
 
     /// Returns an engine's error as people see it.
     fn problem(&self, error: EngineError) -> Problem;
-
-    /// Clears away what a run that is over has made and does not need any more; `scope` is the one of [`Ready`].
-    fn over(&self, run: RunId, scope: &Value);
 }
 
 /// The owner of a workspace. Clones are the same owner.
@@ -228,12 +225,9 @@ impl Owner {
                 stop: leave.shared.stop.clone(),
             };
             let Ready { engine, plan, scope } = ready;
-            let ended = engine.drive(run, plan, scope.clone(), &control).await;
+            let ended = engine.drive(run, plan, scope, &control).await;
             let end = match ended {
-                Ok(Ended::Finished(state)) => {
-                    leave.shared.workshop.over(run, &scope);
-                    End::Finished(state.outcome.unwrap_or(Outcome::Failed))
-                }
+                Ok(Ended::Finished(state)) => End::Finished(state.outcome.unwrap_or(Outcome::Failed)),
                 Ok(Ended::Interrupted(_)) => End::Interrupted,
                 Err(error) => End::Broken(leave.shared.workshop.problem(error)),
             };

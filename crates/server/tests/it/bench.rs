@@ -215,8 +215,6 @@ impl Workshop for Shop {
         };
         Problem::new(exit, "engine", error.to_string())
     }
-
-    fn over(&self, _run: RunId, _scope: &Value) {}
 }
 
 struct Pass;
