@@ -135,6 +135,7 @@ mod tests {
             "rekindle factoria serve --root d --listen 127.0.0.1:8080 --rate 50 --for 5m --json",
             "rekindle factoria stamps --root d --json",
             "rekindle key export --kit kit.txt",
+            "rekindle init --tier-url file:///mnt/near --ask-passphrase",
             "rekindle serve --json",
             "rekindle watch",
             "rekindle logs latest restore[context_cache]",
@@ -169,10 +170,6 @@ mod tests {
             ("rekindle verify --sample 120%", ErrorKind::ValueValidation),
             ("rekindle skip latest confirm", ErrorKind::MissingRequiredArgument),
             ("rekindle recver", ErrorKind::InvalidSubcommand),
-            (
-                "rekindle init --tier-url file:///mnt/near",
-                ErrorKind::MissingRequiredArgument,
-            ),
             ("rekindle init --passphrase secret", ErrorKind::UnknownArgument),
         ] {
             assert_eq!(
