@@ -27,7 +27,8 @@ use crate::views::{self, Fared};
 /// See the module's documentation.
 pub(crate) struct SealSet(pub(crate) Arc<Site>);
 
-/// What a system that states no rule of its own asks of a set: everything attempted, stored and verified.
+/// What a system that states no rule of its own asks of a set: everything attempted is stored and verified in at least
+/// one tier, and no stored copy is faulty. In which tiers the whole set stands, its step says (`stored_in`).
 const DEFAULT_RULE: &str = "backup.success_rate == 1 and integrity.all_verified";
 
 /// The set's name is chosen once, so that a set stored before a crash is recognised after it.
@@ -354,6 +355,7 @@ fn output(set: &RecoverySet, stored_in: &[String]) -> Output {
         "skew_ms": set.skew_ms,
         "rule": set.summary["rule"],
         "stored_in": stored_in,
+        "predecessor": set.predecessor,
     });
     let measures = Measures::from([("skew_ms".to_owned(), crate::copy::number(set.skew_ms))]);
     Output { value, measures }

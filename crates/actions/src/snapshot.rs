@@ -78,7 +78,9 @@ impl Action for TakeSnapshot {
                 Some(snapshot) => {
                     let evidence =
                         json!({ "snapshot": snapshot.id, "content_digest": snapshot.content_digest });
-                    let mut output = output(name, &snapshot, None);
+                    let tiers = self.0.tiers_that_answer(&self.0.tiers_hot_first()).await;
+                    let before = parent_of(&tiers, &snapshot).await;
+                    let mut output = output(name, &snapshot, before.as_ref(), None);
                     if matches!(component.source, Some(Source::Files { .. })) {
                         // What the walk left out died with the process.
                         output.value["noted"] = Value::Null;
@@ -126,7 +128,7 @@ impl Action for TakeSnapshot {
             Names::These(tiers) => tiers,
         };
         let tiers = self.0.tiers_that_answer(&due).await;
-        let parent = newest(&tiers, name).await?;
+        let before = newest(&tiers, name).await?;
 
         let consistency_point = self.0.clock().now();
         let snapshot = SnapshotId::new(&consistency_point);
@@ -135,7 +137,7 @@ impl Action for TakeSnapshot {
         let request = CaptureRequest {
             snapshot,
             component: name.to_owned(),
-            parent,
+            parent: before.as_ref().map(|before| before.id),
             source: opened.source,
             consistency_point,
             captured_by: format!("rekindle {}", env!("CARGO_PKG_VERSION")),
@@ -147,7 +149,7 @@ impl Action for TakeSnapshot {
             discard(&staging).await;
         }
         let captured = captured.map_err(failures::vault)?;
-        Ok(output(name, &captured, opened.notes.as_ref()))
+        Ok(output(name, &captured, before.as_ref(), opened.notes.as_ref()))
     }
 }
 
@@ -246,16 +248,27 @@ pub(crate) async fn discard(staging: &Path) {
 }
 
 /// Returns the newest snapshot of the component that any of the tiers holds: what a capture compares with.
-async fn newest(tiers: &[Arc<Tier>], component: &str) -> Result<Option<SnapshotId>, Failure> {
-    let mut newest = None;
+async fn newest(tiers: &[Arc<Tier>], component: &str) -> Result<Option<Snapshot>, Failure> {
+    let mut newest: Option<Snapshot> = None;
     for tier in tiers {
-        newest = newest.max(
-            copy::newest_of(tier, component)
-                .await?
-                .map(|snapshot| snapshot.id),
-        );
+        if let Some(found) = copy::newest_of(tier, component).await?
+            && newest.as_ref().is_none_or(|newest| newest.id < found.id)
+        {
+            newest = Some(found);
+        }
     }
     Ok(newest)
+}
+
+/// Returns what a snapshot was compared with, where a tier still says.
+async fn parent_of(tiers: &[Arc<Tier>], snapshot: &Snapshot) -> Option<Snapshot> {
+    let parent = snapshot.parent?;
+    for tier in tiers {
+        if let Ok(found) = tier.snapshot(parent).await {
+            return Some(found);
+        }
+    }
+    None
 }
 
 fn nothing_to_capture(component: &str) -> Output {
@@ -273,7 +286,7 @@ fn nothing_to_capture(component: &str) -> Output {
     }
 }
 
-fn output(component: &str, snapshot: &Snapshot, notes: Option<&Notes>) -> Output {
+fn output(component: &str, snapshot: &Snapshot, before: Option<&Snapshot>, notes: Option<&Notes>) -> Output {
     let mut value = json!({
         "component": component,
         "snapshot": snapshot.id,
@@ -287,6 +300,9 @@ fn output(component: &str, snapshot: &Snapshot, notes: Option<&Notes>) -> Output
         "parent": snapshot.parent,
         "metadata": snapshot.metadata,
     });
+    if let Some(before) = before {
+        value["before"] = json!({ "files": before.files, "bytes": before.bytes });
+    }
     if let Some(notes) = notes.filter(|notes| notes.total() > 0) {
         // A record is small: the first few name the kind of trouble, the log has them all.
         let mut first = notes.first();

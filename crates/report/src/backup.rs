@@ -27,6 +27,10 @@ pub struct BackupTable {
     pub oldest_point: Option<DateTime<Utc>>,
     /// The components, most urgent first as the plan has them.
     pub components: Vec<BackupRow>,
+    /// The tiers that keep the set, each with all of its members.
+    pub stored_in: Vec<String>,
+    /// The set before it.
+    pub predecessor: Option<String>,
     /// What the sealed set holds, what it inherited included.
     pub members: BTreeMap<String, Member>,
     /// From the run's creation to its end.
@@ -63,8 +67,33 @@ pub struct BackupRow {
     /// What of the source was not captured, or while it changed; none where that is not known, since the process
     /// died before it was recorded.
     pub noted: Option<Vec<Noted>>,
+    /// The snapshot before it, where this one has less than a tenth of its files or of its bytes.
+    pub shrunk_from: Option<Extent>,
     /// The first thing that went wrong.
     pub error: Option<String>,
+}
+
+/// How much a snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Of fewer files than these, most may come and go without anything being amiss.
+const FILES_WORTH_A_WARNING: u64 = 10;
+/// What is left of a snapshot that shrank by more than a person does in a day's work: a tenth.
+const SHRUNK_BELOW: u64 = 10;
+
+/// Returns what the snapshot before held, where so little of it is left that the source may have been lost.
+fn shrunk_from(output: &Value) -> Option<Extent> {
+    let before = Extent::deserialize(&output["before"]).ok()?;
+    let now = Extent::deserialize(output).ok()?;
+    let shrunk = |before: u64, now: u64| now.saturating_mul(SHRUNK_BELOW) < before;
+    let lost = shrunk(before.files, now.files) || shrunk(before.bytes, now.bytes);
+    (before.files >= FILES_WORTH_A_WARNING && lost).then_some(before)
 }
 
 /// Entries of a source that were not captured as they stood, all for the same reason.
@@ -132,6 +161,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                     files: None,
                     tiers: BTreeMap::new(),
                     noted: Some(Vec::new()),
+                    shrunk_from: None,
                     error: None,
                 });
                 components.len() - 1
@@ -147,6 +177,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                 row.bytes = output["bytes"].as_u64();
                 row.files = output["files"].as_u64();
                 row.noted = noted(output);
+                row.shrunk_from = shrunk_from(output);
                 if let StepState::Succeeded { measures, .. } = &record.state {
                     row.bytes_new = measures.get("bytes_new").map(|value| bytes(*value));
                 }
@@ -196,6 +227,8 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
         .filter_map(|(_, member)| DateTime::parse_from_rfc3339(member["consistency_point"].as_str()?).ok())
         .map(|point| point.to_utc())
         .min();
+    let stored_in = sealed.and_then(|output| output["stored_in"].as_array());
+    let stored_in = stored_in.into_iter().flatten();
     let state = &evidence.state;
     BackupTable {
         set: text("set"),
@@ -203,6 +236,10 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
         rule: text("rule"),
         oldest_point,
         components,
+        stored_in: stored_in
+            .filter_map(|tier| tier.as_str().map(str::to_owned))
+            .collect(),
+        predecessor: text("predecessor"),
         members,
         duration: state
             .outcome

@@ -79,6 +79,19 @@ pub(super) fn judge(findings: &Findings<'_>, backup: &Proven<BackupTable>) -> Ju
             judged.flaws.push(claim);
         }
     }
+    for row in &backup.table.components {
+        let Some((before, files)) = row.shrunk_from.zip(row.files) else {
+            continue;
+        };
+        let set = backup.table.predecessor.as_deref().unwrap_or("an older one");
+        judged.flaws.push(Claim {
+            text: format!(
+                "{} went from {} files to {files}: if that is not meant, the set before it is {set}",
+                row.component, before.files
+            ),
+            run: Some(backup.run),
+        });
+    }
     if let Some(failed) = failed_since(findings, backup.place) {
         judged.flaws.push(Claim {
             text: "a recovery since then did not succeed".to_owned(),

@@ -1,5 +1,6 @@
 //! The tables of a recovery and of a backup, and the four answers.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -201,18 +202,20 @@ pub fn backup(found: &BackupTable) -> String {
     let whole = found.components.iter().filter(|row| row.whole()).count();
     let _ = write!(
         text,
-        "{whole} of {} components stored and verified",
+        "{whole} of {} components stored and verified in every tier",
         found.components.len()
     );
     if let Some(took) = found.duration {
-        let _ = write!(text, " in {}", duration(took));
+        let _ = write!(text, ", in {}", duration(took));
     }
     text.push('\n');
+    text.push_str(&short_of_a_tier(found));
     if let Some(set) = &found.set {
-        let ready = match found.recovery_ready {
-            Some(true) => "recovery-ready",
-            Some(false) => "NOT recovery-ready",
-            None => "not judged",
+        let ready = match (found.recovery_ready, found.stored_in.as_slice()) {
+            (Some(true), []) => "recovery-ready".to_owned(),
+            (Some(true), tiers) => format!("recovery-ready in {}", tiers.join(", ")),
+            (Some(false), _) => "NOT recovery-ready".to_owned(),
+            (None, _) => "not judged".to_owned(),
         };
         let rule = found
             .rule
@@ -221,7 +224,57 @@ pub fn backup(found: &BackupTable) -> String {
             .unwrap_or_default();
         let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
     }
+    for row in &found.components {
+        text.push_str(&shrunk(row, found.predecessor.as_deref()));
+    }
     text
+}
+
+/// Tells of the components that are not in every tier where they are: those that share their tiers on one line.
+fn short_of_a_tier(found: &BackupTable) -> String {
+    let mut groups: BTreeMap<(Vec<&str>, Vec<&str>), Vec<&str>> = BTreeMap::new();
+    for row in found.components.iter().filter(|row| !row.whole()) {
+        let tiers = |good: bool| {
+            let held = row
+                .tiers
+                .iter()
+                .filter(move |(_, held)| (**held == Some(true)) == good);
+            held.map(|(tier, _)| tier.as_str()).collect()
+        };
+        let key: (Vec<&str>, Vec<&str>) = (tiers(true), tiers(false));
+        groups.entry(key).or_default().push(&row.component);
+    }
+    let mut text = String::new();
+    for ((good, missing), components) in groups {
+        let (components, missing) = (components.join(", "), missing.join(", "));
+        let _ = match good.as_slice() {
+            [] => writeln!(text, "  in no tier: {components}"),
+            good => writeln!(
+                text,
+                "  in {} only; {missing} is missing: {components}",
+                good.join(", ")
+            ),
+        };
+    }
+    text
+}
+
+/// Warns of a source that may have been lost before it was captured: the new set is the one that is recovered next.
+fn shrunk(row: &BackupRow, predecessor: Option<&str>) -> String {
+    let (Some(before), Some(files)) = (row.shrunk_from, row.files) else {
+        return String::new();
+    };
+    let set = predecessor.map_or_else(
+        || "`rekindle sets` lists what there is".to_owned(),
+        |set| format!("the set before it is {set}"),
+    );
+    format!(
+        "WARNING: {} went from {} files ({}) to {files} ({}): if that is not meant, {set}\n",
+        row.component,
+        before.files,
+        bytes(before.bytes),
+        bytes(row.bytes.unwrap_or_default()),
+    )
 }
 
 /// How many entries are named of each kind that was left out.
