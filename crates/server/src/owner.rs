@@ -83,6 +83,9 @@ struct Shared {
     since: Stamp,
     stays: bool,
     stop: CancellationToken,
+    /// Held from the look at what is there to the start of a run: of two who resume one run, or who submit two that
+    /// stand in each other's way, the second sees the first.
+    admission: tokio::sync::Mutex<()>,
     runs: Mutex<BTreeMap<RunId, Driven>>,
     /// How many runs are driven.
     busy: watch::Sender<usize>,
@@ -116,6 +119,7 @@ impl Owner {
             since,
             stays,
             stop,
+            admission: tokio::sync::Mutex::default(),
             runs: Mutex::default(),
             busy: watch::Sender::new(0),
         };
@@ -278,6 +282,7 @@ impl Shared {
 impl Desk for Owner {
     async fn submit(&self, submission: Submission) -> Result<RunId, Problem> {
         let shared = &self.shared;
+        let _admitted = shared.admission.lock().await;
         shared.admit()?;
         let parts = Parts {
             workflow: submission.workflow,
@@ -303,6 +308,7 @@ impl Desk for Owner {
     }
 
     async fn resume(&self, run: RunId) -> Result<(), Problem> {
+        let _admitted = self.shared.admission.lock().await;
         self.shared.admit()?;
         if self.driven(run).is_some() {
             return Ok(());

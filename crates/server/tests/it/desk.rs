@@ -128,3 +128,29 @@ async fn what_is_wrong_is_said_alike_on_both_sides_of_the_socket() {
     assert_eq!(said[0][0].hint.as_deref(), Some("correct it"));
     bench.end().await;
 }
+
+#[tokio::test]
+async fn of_two_who_resume_a_run_at_once_one_takes_it_over() {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(gated()).await.unwrap();
+    let mut told = bench.client.follow(run, 0).await.unwrap();
+    until(&mut told, "step_started", "second").await;
+    bench.stop.cancel();
+    assert_eq!(all(&mut told).await.1, End::Interrupted);
+    let journal = bench.journal.clone();
+    bench.end().await;
+
+    let next = Bench::over(journal).await;
+    let resumes = futures::future::join_all((0..8).map(|_| next.client.resume(run)));
+    assert!(within(resumes).await.iter().all(Result::is_ok));
+    next.open_gate();
+    let mut told = next.client.follow(run, 0).await.unwrap();
+    let (events, end) = all(&mut told).await;
+    assert_eq!(end, End::Finished(Outcome::Succeeded));
+    let adopted = events
+        .iter()
+        .filter(|event| event.name() == "run_adopted")
+        .count();
+    assert_eq!(adopted, 1);
+    next.end().await;
+}
