@@ -254,6 +254,10 @@ fn a_killed_owner_leaves_its_runs_to_resume_and_a_decision_made_in_between_holds
     assert!(approved.contains("rekindle resume"), "{approved}");
     sandbox.ok(&["resume", "latest"]);
     assert!(sandbox.path("after").exists());
+    // In its history every name stands once in each object, the epoch of the adoption too.
+    let history = sandbox.ok(&["history", "latest", "--json"]);
+    let adopted = history.lines().find(|line| line.contains("run_adopted"));
+    assert_eq!(adopted.map(|line| line.matches("\"epoch\"").count()), Some(1));
 }
 
 #[test]

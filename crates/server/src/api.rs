@@ -44,7 +44,7 @@ pub struct OwnerInfo {
 #[serde(rename_all = "snake_case")]
 pub enum Told {
     /// A transition, durable in the journal.
-    Record(Box<Record>),
+    Record(#[serde(with = "nested")] Box<Record>),
     /// How far a running step is; not journaled.
     Progress {
         /// The step.
@@ -58,6 +58,69 @@ pub enum Told {
     },
     /// Nothing more will be told.
     Ended(End),
+}
+
+/// A record with its event below it: laid flat, as `rekindle history --json` shows it, the epoch of an adoption would
+/// stand beside the epoch of its record under one name.
+mod nested {
+    use rekindle_model::event::{Event, JournalHead, Record};
+    use rekindle_model::id::{Hash32, RunId};
+    use rekindle_model::time::Stamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Nested {
+        run: RunId,
+        seq: u64,
+        epoch: u64,
+        time: Stamp,
+        prev: Hash32,
+        head: Option<JournalHead>,
+        event: Event,
+    }
+
+    pub(super) fn serialize<S: Serializer>(record: &Record, serializer: S) -> Result<S::Ok, S::Error> {
+        let Record {
+            run,
+            seq,
+            epoch,
+            time,
+            prev,
+            head,
+            event,
+        } = record.clone();
+        let nested = Nested {
+            run,
+            seq,
+            epoch,
+            time,
+            prev,
+            head,
+            event,
+        };
+        nested.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<Record>, D::Error> {
+        let Nested {
+            run,
+            seq,
+            epoch,
+            time,
+            prev,
+            head,
+            event,
+        } = Nested::deserialize(deserializer)?;
+        Ok(Box::new(Record {
+            run,
+            seq,
+            epoch,
+            time,
+            prev,
+            head,
+            event,
+        }))
+    }
 }
 
 impl From<Progress> for Told {

@@ -238,7 +238,9 @@ async fn read_lines(mut body: Incoming, told: mpsc::Sender<Told>) {
                     }
                 }
                 // Something that a newer owner tells.
-                Err(error) => tracing::debug!(%error, "an event was not understood"),
+                Err(error) => {
+                    tracing::warn!(%error, "the owner told something that this version does not understand")
+                }
             }
         }
         if rest.len() > LINE_LIMIT {

@@ -22,9 +22,20 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let records = look.ground.journal.read(run).await?;
     look.close().await;
     for record in &records {
-        app.printer.line(record, || line(record))?;
+        app.printer.line(&once(record)?, || line(record))?;
     }
     Ok(Exit::Done)
+}
+
+/// Returns a record as JSON in which every name stands once: an adoption's epoch is its record's too.
+fn once(record: &Record) -> Result<serde_json::Value, CliError> {
+    serde_json::to_value(record).map_err(|error| {
+        CliError::new(
+            Exit::Failed,
+            "internal",
+            format!("write a record as JSON: {error}"),
+        )
+    })
 }
 
 fn line(record: &Record) -> String {

@@ -151,6 +151,7 @@ async fn of_two_who_resume_a_run_at_once_one_takes_it_over() {
         .iter()
         .filter(|event| event.name() == "run_adopted")
         .count();
-    assert_eq!(adopted, 1);
+    let told: Vec<_> = events.iter().map(|event| event.name()).collect();
+    assert_eq!(adopted, 1, "{told:?}");
     next.end().await;
 }
