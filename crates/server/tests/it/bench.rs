@@ -186,6 +186,8 @@ struct Shop {
 #[async_trait]
 impl Workshop for Shop {
     async fn ready(&self, parts: &Parts, _purpose: Purpose<'_>) -> Result<Ready, Problem> {
+        // As opening a key does, it lets others come between.
+        tokio::task::yield_now().await;
         let text = String::from_utf8_lossy(&parts.definition);
         let refused = |found: rekindle_plan::Diagnostics| {
             Problem::new(2, "invalid_file", found.to_string()).with_hint("correct it")
