@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStderr, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
 use rekindle_model::time::{Clock, SystemClock};
@@ -53,8 +53,11 @@ struct Driver {
 
 impl Driver {
     fn start(sandbox: &Sandbox, args: &[&str]) -> Self {
-        let mut child = sandbox
-            .command(args)
+        Self::of(sandbox.command(args))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command
             .stderr(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -315,4 +318,25 @@ fn a_second_server_is_refused_with_the_name_of_the_first() {
     assert!(said.contains(&format!("process {}", owner.child.id())), "{said}");
     owner.signal(Signal::INT);
     assert!(owner.end().status.success());
+}
+
+#[test]
+fn an_owner_asks_for_its_passphrase_once_and_who_submits_needs_none() {
+    let sandbox = Sandbox::empty(BINARY, SMALL);
+    fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
+    fs::write(sandbox.path("data/notes/a.md"), "hello").expect("write a note");
+    fs::write(sandbox.path("passphrase"), "correct horse").expect("write a passphrase");
+    sandbox.ok(&["init", "--kit", "kit.txt", "--passphrase-file", "passphrase"]);
+    // Nobody can be asked, so it is known before anything is served.
+    let (code, said) = sandbox.code(&["serve"]);
+    assert_eq!((code, said.contains("passphrase")), (2, true), "{said}");
+    let mut serving = sandbox.command(&["serve", "--json"]);
+    serving.env("REKINDLE_PASSPHRASE", "correct horse");
+    let mut owner = Driver::of(serving);
+    owner.until(&["serving"]);
+    sandbox.ok(&["backup"]);
+    sandbox.ok(&["verify"]);
+    owner.signal(Signal::TERM);
+    let ended = owner.end();
+    assert!(ended.status.success(), "{}", self::said(&ended));
 }

@@ -1,7 +1,7 @@
 //! What commands and the owner of a workspace stand on: where it is, its journal, the process's surroundings.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rekindle_journal::{Journal, RunFilter, RunSummary};
 use rekindle_model::id::{Hash32, RunId};
@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::hooks::Hooks;
+use crate::keys::{self, OpenKey};
 use crate::lookup;
 use crate::printer::Printer;
 use crate::workspace::Workspace;
@@ -29,9 +30,21 @@ pub struct Ground {
     pub hooks: Hooks,
     /// How it speaks.
     pub printer: Printer,
+    /// The workspace's key, once somebody needed it.
+    pub(crate) key: Arc<OnceLock<Arc<OpenKey>>>,
 }
 
 impl Ground {
+    /// Opens the workspace's key, once for the whole process: a passphrase is asked for at the command's own terminal,
+    /// and not again for each run.
+    pub(crate) fn key(&self) -> Result<Arc<OpenKey>, CliError> {
+        if let Some(key) = self.key.get() {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(keys::open(&self.workspace)?);
+        Ok(Arc::clone(self.key.get_or_init(|| key)))
+    }
+
     /// Returns the run that `word` means.
     pub async fn run(&self, word: &str) -> Result<RunId, CliError> {
         lookup::run(&*self.journal, word).await

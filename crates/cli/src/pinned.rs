@@ -137,7 +137,7 @@ impl Pinned {
     /// Opens what the run needs, and returns it ready to be driven.
     pub fn ready(self, ground: &Ground) -> Result<Ready, CliError> {
         let workspace = &ground.workspace;
-        let key = keys::open(workspace)?;
+        let key = ground.key()?;
         let system_dir = workspace.system_dir();
         let target_root = self.target_root(&system_dir);
         let executable =
@@ -147,8 +147,8 @@ impl Pinned {
             system_yaml: self.system_yaml.clone(),
             system_dir,
             workspace_dir: workspace.state.clone(),
-            keyring: key.keyring,
-            wrapped_key: key.wrapped,
+            keyring: Arc::clone(&key.keyring),
+            wrapped_key: key.wrapped.clone(),
             clock: Arc::clone(&ground.clock),
             executable,
             target_root,

@@ -317,6 +317,7 @@ fn ground(app: &App, workspace: Workspace, journal: Arc<dyn Journal>) -> Ground 
         clock: Arc::clone(&app.clock),
         hooks: app.hooks.clone(),
         printer: app.printer,
+        key: Arc::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::App;
+use crate::commands::init;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::keys;
@@ -88,16 +89,9 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
                 "key",
                 format!("opens; fingerprint {}", key.pinned.fingerprint),
             ));
-            findings.push(match key.pinned.kit_exported {
-                Some(when) => Finding::ok(
-                    "recovery kit",
-                    format!("handed out {}", crate::moment::show(when)),
-                ),
-                None => Finding::warning(
-                    "recovery kit",
-                    "never handed out: if this machine is lost, so are the backups",
-                    "rekindle key export --kit FILE, and keep FILE somewhere else",
-                ),
+            findings.push(match keys::kit_fault(&key.pinned, &init::tier_urls(&workspace)) {
+                None => Finding::ok("recovery kit", "handed out, and leads to every tier"),
+                Some(fault) => Finding::warning("recovery kit", fault, "keep the file on another machine"),
             });
             Some(key)
         }

@@ -1,6 +1,6 @@
 //! `rekindle logs`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rekindle_model::id::StepId;
 use serde_json::json;
@@ -61,9 +61,6 @@ fn read(file: &Path) -> Result<Option<String>, CliError> {
     match std::fs::read(file) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::io(
-            format_args!("read {}", PathBuf::from(file).display()),
-            &error,
-        )),
+        Err(error) => Err(CliError::io(format_args!("read {}", file.display()), &error)),
     }
 }

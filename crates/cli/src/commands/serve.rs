@@ -24,6 +24,12 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
         session.close().await;
         return Err(error);
     };
+    // What needs a person's word is asked now, and not when a run is submitted from another terminal.
+    if let Err(error) = session.ground.key() {
+        drop(owner);
+        session.close().await;
+        return Err(error);
+    }
     let swept = owner.sweep().await;
     match &swept {
         Ok(taken) => {

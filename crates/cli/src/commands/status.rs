@@ -18,6 +18,7 @@ use rekindle_report::text;
 use rekindle_vault::Tier;
 
 use crate::App;
+use crate::commands::init;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::keys;
@@ -53,7 +54,9 @@ async fn answer(app: &App, look: &Look) -> Result<Exit, CliError> {
         now: app.clock.now().utc,
     };
     let mut status = status(&findings);
-    if keys::pinned(&look.ground.workspace).is_ok_and(|pinned| pinned.kit_exported.is_none()) {
+    let workspace = &look.ground.workspace;
+    let fault = keys::pinned(workspace).map(|pinned| keys::kit_fault(&pinned, &init::tier_urls(workspace)));
+    if let Ok(Some(_)) = fault {
         status.next.push(
             "rekindle key export --kit FILE   (without it a lost machine loses the backups)".to_owned(),
         );
