@@ -14,6 +14,27 @@ use serde_json::Value;
 use crate::faults::{COUNT, EFFECTS, KILL, Place};
 use crate::tree;
 
+/// A system with one component, `notes`, and one tier.
+pub const NOTES: &str = "\
+system: small
+root: ./data
+components:
+  notes: {source: {type: files, path: notes}}
+tiers:
+  near: {url: \"file://./tiers/near\"}
+";
+
+/// The system [`NOTES`] with a second tier.
+pub const NOTES_IN_TWO_TIERS: &str = "\
+system: small
+root: ./data
+components:
+  notes: {source: {type: files, path: notes}}
+tiers:
+  near: {url: \"file://./tiers/near\"}
+  far: {url: \"file://./tiers/far\"}
+";
+
 /// A folder with `data/`, `system.yaml`, `.rekindle/`, `tiers/` and `config/` in it.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -37,6 +58,15 @@ impl Sandbox {
         .expect("generate a system");
         self.ok(&["init", "--kit", "kit.txt"]);
         self
+    }
+
+    /// Makes a system with one note, `data/notes/a.md`, and a key. Nothing is backed up yet.
+    pub fn with_a_note(binary: &str, system_yaml: &str, note: &str) -> Self {
+        let sandbox = Self::empty(binary, system_yaml);
+        fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
+        fs::write(sandbox.path("data/notes/a.md"), note).expect("write a note");
+        sandbox.ok(&["init", "--kit", "kit.txt"]);
+        sandbox
     }
 
     /// Makes a folder with a system.yaml and nothing else.

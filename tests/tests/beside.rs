@@ -9,19 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use rekindle_tests::faults::Place;
-use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::sandbox::{NOTES, Sandbox};
 use rekindle_tests::tree;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
-
-const SMALL: &str = "\
-system: small
-root: ./data
-components:
-  notes: {source: {type: files, path: notes}}
-tiers:
-  near: {url: \"file://./tiers/near\"}
-";
 
 const GATED: &str = "\
 workflow: gated
@@ -41,11 +32,7 @@ const LOOKS: [&[&str]; 6] = [
 ];
 
 fn small() -> Sandbox {
-    let sandbox = Sandbox::empty(BINARY, SMALL);
-    fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
-    fs::write(sandbox.path("data/notes/a.md"), "hello").expect("write a note");
-    sandbox.ok(&["init", "--kit", "kit.txt"]);
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "hello")
 }
 
 /// Starts a run that waits at its gate before it takes further steps.

@@ -6,21 +6,12 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 
 use rekindle_tests::faults::Place;
-use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::sandbox::{NOTES, Sandbox};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-const SMALL: &str = "\
-system: small
-root: ./data
-components:
-  notes: {source: {type: files, path: notes}}
-tiers:
-  near: {url: \"file://./tiers/near\"}
-";
-
 fn with_sockets(count: usize) -> Sandbox {
-    let sandbox = Sandbox::empty(BINARY, SMALL);
+    let sandbox = Sandbox::empty(BINARY, NOTES);
     let run = sandbox.data().join("notes/run");
     fs::create_dir_all(&run).expect("make folders");
     fs::write(sandbox.data().join("notes/a.md"), "hello").expect("write a note");

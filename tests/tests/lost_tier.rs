@@ -1,28 +1,13 @@
 //! A tier that is gone, most likely not mounted, is named and never made anew by a backup; `tier create` does that.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 
-use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::sandbox::{NOTES_IN_TWO_TIERS, Sandbox};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-const SMALL: &str = "\
-system: small
-root: ./data
-components:
-  notes: {source: {type: files, path: notes}}
-tiers:
-  near: {url: \"file://./tiers/near\"}
-  far: {url: \"file://./tiers/far\"}
-";
-
 fn backed_up() -> Sandbox {
-    let sandbox = Sandbox::empty(BINARY, SMALL);
-    fs::create_dir_all(sandbox.data().join("notes")).expect("make a folder");
-    fs::write(sandbox.data().join("notes/a.md"), "hello").expect("write a note");
-    sandbox.ok(&["init", "--kit", "kit.txt"]);
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES_IN_TWO_TIERS, "hello");
     sandbox.ok(&["backup"]);
     sandbox
 }
@@ -63,7 +48,7 @@ fn a_tier_whose_folder_is_missing_or_empty_is_down_and_nothing_is_made_in_its_pl
 fn a_tier_with_a_new_location_is_made_there() {
     let sandbox = backed_up();
     fs::remove_dir_all(sandbox.path("tiers/far")).expect("lose a tier");
-    let moved = SMALL.replace("./tiers/far", "./tiers/farther");
+    let moved = NOTES_IN_TWO_TIERS.replace("./tiers/far", "./tiers/farther");
     fs::write(sandbox.path("system.yaml"), moved).expect("write system.yaml");
     sandbox.ok(&["backup"]);
     assert!(sandbox.path("tiers/farther/format").exists());

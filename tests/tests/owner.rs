@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::recording;
-use rekindle_tests::sandbox::{Sandbox, said};
+use rekindle_tests::sandbox::{NOTES, Sandbox, said};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -18,15 +18,6 @@ const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
 /// How long anything may take that must come; nothing waits that long unless it is broken.
 const LIMIT: Duration = Duration::from_secs(60);
-
-const SMALL: &str = "\
-system: small
-root: ./data
-components:
-  notes: {source: {type: files, path: notes}}
-tiers:
-  near: {url: \"file://./tiers/near\"}
-";
 
 /// Waits for a line in the fifo `gate`, then for a person, then is done.
 const ASKED: &str = "\
@@ -87,15 +78,12 @@ impl Driver {
 }
 
 fn small() -> Sandbox {
-    let sandbox = Sandbox::empty(BINARY, SMALL);
-    fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
-    fs::write(sandbox.path("data/notes/a.md"), "hello").expect("write a note");
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
     fs::write(sandbox.path("asked.yaml"), ASKED).expect("write a workflow");
     let gate = std::process::Command::new("mkfifo")
         .arg(sandbox.path("gate"))
         .status();
     assert!(gate.expect("make a gate").success());
-    sandbox.ok(&["init", "--kit", "kit.txt"]);
     sandbox
 }
 
@@ -282,6 +270,9 @@ fn a_paused_run_begins_nothing_until_it_is_resumed() {
     // A step was left out, so it is done in part.
     let (code, said) = sandbox.code(&["resume", "latest"]);
     assert_eq!(code, 3, "{said}");
+    // It was over and was opened again: nothing had interrupted it.
+    let shown: Value = serde_json::from_str(&sandbox.ok(&["show", "latest", "--json"])).expect("JSON");
+    assert_eq!(shown["rework"]["interruptions"], serde_json::json!([]));
     assert!(sandbox.path("after").exists());
 }
 
@@ -322,7 +313,7 @@ fn a_second_server_is_refused_with_the_name_of_the_first() {
 
 #[test]
 fn an_owner_asks_for_its_passphrase_once_and_who_submits_needs_none() {
-    let sandbox = Sandbox::empty(BINARY, SMALL);
+    let sandbox = Sandbox::empty(BINARY, NOTES);
     fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
     fs::write(sandbox.path("data/notes/a.md"), "hello").expect("write a note");
     fs::write(sandbox.path("passphrase"), "correct horse").expect("write a passphrase");

@@ -7,27 +7,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use rekindle_tests::faults::Place;
-use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::sandbox::{NOTES_IN_TWO_TIERS, Sandbox};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-const SMALL: &str = "\
-system: small
-root: ./data
-components:
-  notes: {source: {type: files, path: notes}}
-tiers:
-  near: {url: \"file://./tiers/near\"}
-  far: {url: \"file://./tiers/far\"}
-";
-
 fn small() -> Sandbox {
-    let sandbox = Sandbox::empty(BINARY, SMALL);
-    fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
-    fs::write(sandbox.path("data/notes/a.md"), "as it was").expect("write a note");
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES_IN_TWO_TIERS, "as it was");
     fs::write(sandbox.path("data/notes/b.md"), "going").expect("write a note");
-    sandbox.ok(&["init", "--kit", "kit.txt"]);
     sandbox
 }
 

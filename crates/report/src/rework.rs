@@ -79,8 +79,12 @@ pub fn rework(evidence: &Evidence) -> Rework {
     let mut cut_off: Vec<CutOff> = Vec::new();
     let mut checkpoints: BTreeMap<&StepId, (usize, Value)> = BTreeMap::new();
     let mut previous: Option<&rekindle_model::event::Record> = None;
+    // A run that was over and is opened again was not interrupted.
+    let mut reopened = false;
     for record in &evidence.records {
         match &record.event {
+            Event::RunReopened { .. } => reopened = true,
+            Event::RunAdopted { .. } if reopened => reopened = false,
             Event::RunAdopted { epoch, worker, why } => {
                 if let Some(last) = previous {
                     interruptions.push(Interruption {
