@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_engine::{StepContext, StepView};
+use rekindle_engine::{EndedSteps, StepContext, StepView};
 use rekindle_model::event::SkipReason;
 use rekindle_model::failure::Failure;
-use rekindle_model::id::{SetId, SnapshotId, StepId};
+use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::step::StepState;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::params::BAD_PARAMETER;
 
 /// The finished steps of the run.
-pub(crate) type Views = BTreeMap<StepId, StepView>;
+pub(crate) type Views = EndedSteps;
 
 /// The code of a step that lacks what an earlier step should have produced.
 pub(crate) const NOTHING_TO_WORK_ON: &str = "nothing_to_work_on";
@@ -69,7 +69,8 @@ pub(crate) struct LocatedMember {
 /// Returns every output of the wanted shape.
 fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
     views
-        .values()
+        .iter()
+        .map(|(_, view)| view)
         .filter(|view| succeeded(view))
         .filter_map(|view| T::deserialize(&view.output).ok())
         .collect()

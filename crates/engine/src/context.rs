@@ -1,6 +1,5 @@
 //! What an action sees of its run, and how it reports back while it works.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use rekindle_model::id::{RunId, StepId};
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::{Clock, Stamp};
 use rekindle_plan::PlanStep;
+use rpds::RedBlackTreeMapSync;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ pub struct StepContext {
     /// helps, and return a failure with the code [`INTERRUPTED`]. Whoever ignores it is dropped after a grace period.
     pub stop: CancellationToken,
     /// The steps of the run that had ended when this one began, whether or not it needs them.
-    pub steps: Arc<BTreeMap<StepId, StepView>>,
+    pub steps: EndedSteps,
     pub(crate) link: Link,
 }
 
@@ -63,6 +63,30 @@ pub struct StepView {
     pub state: StepRecord,
     /// What it produced, wherever the journal keeps it; null unless it succeeded.
     pub output: Value,
+}
+
+/// The steps of a run that have ended, by name. A clone costs nothing, however many there are, and stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct EndedSteps(RedBlackTreeMapSync<StepId, Arc<StepView>>);
+
+impl EndedSteps {
+    /// Returns the step of that name, where it has ended.
+    pub fn get(&self, step: &StepId) -> Option<&StepView> {
+        self.0.get(step).map(Arc::as_ref)
+    }
+
+    /// Returns all of them, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&StepId, &StepView)> {
+        self.0.iter().map(|(step, view)| (step, view.as_ref()))
+    }
+
+    pub(crate) fn insert(&mut self, step: StepId, view: StepView) {
+        self.0.insert_mut(step, Arc::new(view));
+    }
+
+    pub(crate) fn remove(&mut self, step: &StepId) {
+        self.0.remove_mut(step);
+    }
 }
 
 impl StepContext {

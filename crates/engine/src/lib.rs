@@ -68,7 +68,7 @@ mod request;
 
 pub use action::{Action, Output, Reconciled};
 pub use approve::APPROVE;
-pub use context::{INTERRUPTED, STALE, StepContext, StepView};
+pub use context::{EndedSteps, INTERRUPTED, STALE, StepContext, StepView};
 pub use control::{Control, Ended};
 pub use engine::{Engine, NewRun};
 pub use error::EngineError;

@@ -57,7 +57,7 @@ pub(super) fn context(
         disaster_at_told: state.disaster_at_told,
         clock: Arc::clone(&shared.clock),
         stop,
-        steps: Arc::clone(machine.views()),
+        steps: machine.views().clone(),
         link: Link {
             journal: Arc::clone(&shared.journal),
             checkpoints,

@@ -23,12 +23,12 @@ impl Machine {
     /// A step that was skipped because another failed counts as failed itself; one that was skipped by its own
     /// condition neither succeeded nor failed. One that a person had left out counts as succeeded.
     pub(super) fn judge(&mut self, draft: &Draft, place: usize) -> Judgement {
+        if !self.frontier.needs_are_settled(place) {
+            return Judgement::Wait;
+        }
         let (mut all_succeeded, mut failed) = (true, None);
         for &need in &self.needs[place] {
             let state = &self.record(draft, need).state;
-            if !self.has_settled(draft, need) {
-                return Judgement::Wait;
-            }
             all_succeeded &= matches!(
                 state,
                 StepState::Succeeded { .. }
@@ -61,19 +61,6 @@ impl Machine {
                 // An expression that fails is a failure of the step, which starts to have it.
                 Ok(true) | Err(_) => Judgement::Run,
             },
-        }
-    }
-
-    /// Returns whether a step has ended. One that a person had left out may have been so before what it needs ended;
-    /// whatever comes after it still waits for that.
-    fn has_settled(&self, draft: &Draft, place: usize) -> bool {
-        match &self.record(draft, place).state {
-            StepState::Skipped {
-                why: SkipReason::Requested { .. },
-            } => self.needs[place]
-                .iter()
-                .all(|&need| self.has_settled(draft, need)),
-            state => state.is_final(),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | module | what it decides |
 //! |---|---|
 //! | `input` | nothing: what can happen, and what can follow |
+//! | `frontier` | nothing: which steps may go forward, so that a decision need not look at all of them |
 //! | `judge` | whether a step runs, waits or is skipped, by its needs and `run_if` |
 //! | `settle` | what starts now, what is skipped, whether the run is over |
 //! | `respond` | what follows from an attempt's end, a reconciliation, a recheck, a stop |
@@ -19,6 +20,7 @@
 //! | `scope` | what expressions see |
 //! | `outcome` | how the run ended, and its figures |
 
+mod frontier;
 mod input;
 mod judge;
 mod outcome;
@@ -42,10 +44,11 @@ use rekindle_model::time::Stamp;
 use rekindle_plan::{Plan, PlanStep};
 use serde_json::Value;
 
-use crate::context::StepView;
+use crate::context::{EndedSteps, StepView};
 use crate::error::EngineError;
 use crate::request::{Refusal, Request};
 
+use frontier::{Frontier, Standing};
 pub(crate) use input::{Effect, Ending, Found, Input};
 use scope::Scope;
 
@@ -62,8 +65,9 @@ pub(crate) struct Machine {
     /// What a step is that no event has named.
     untouched: StepRecord,
     scope: Scope,
+    frontier: Frontier,
     /// The steps that have ended.
-    views: Arc<BTreeMap<StepId, StepView>>,
+    views: EndedSteps,
     /// When each step that waits for its next attempt failed last: where its wait began.
     failed_at: HashMap<usize, Stamp>,
     phase: Phase,
@@ -178,7 +182,7 @@ impl Machine {
             needs.push(found);
         }
         let mut scope = Scope::new(&plan, &state, ambient);
-        let mut views = BTreeMap::new();
+        let mut views = EndedSteps::default();
         for (id, record) in state.steps.iter().filter(|(_, record)| record.state.is_final()) {
             let output = values.remove(id).unwrap_or_default();
             if let (StepState::Succeeded { .. }, Some(step)) = (&record.state, plan.steps.get(places[id])) {
@@ -199,6 +203,12 @@ impl Machine {
                 failed_at.insert(places[step], record.time);
             }
         }
+        let standing = plan.steps.iter().map(|step| {
+            let record = state.steps.get(&step.id);
+            record.map_or(Standing::Pending, |record| Standing::of(&record.state))
+        });
+        let priority = plan.steps.iter().map(|step| step.priority).collect();
+        let frontier = Frontier::new(standing.collect(), priority, &needs);
         let paused = state.paused.is_some();
         Ok(Self {
             plan,
@@ -208,7 +218,8 @@ impl Machine {
             state,
             untouched: StepRecord::default(),
             scope,
-            views: Arc::new(views),
+            frontier,
+            views,
             failed_at,
             phase: Phase::Going,
             paused,
@@ -282,7 +293,7 @@ impl Machine {
     }
 
     /// Returns the steps that have ended.
-    pub(crate) fn views(&self) -> &Arc<BTreeMap<StepId, StepView>> {
+    pub(crate) fn views(&self) -> &EndedSteps {
         &self.views
     }
 
@@ -324,7 +335,7 @@ impl Machine {
             Event::StepInvalidated { .. } => {
                 self.scope.remove(&self.plan.steps[place]);
                 self.reconcile_later.remove(&place);
-                Arc::make_mut(&mut self.views).remove(id);
+                self.views.remove(id);
             }
             Event::StepSkipped { .. } => drop(self.reconcile_later.remove(&place)),
             _ => {}
@@ -335,8 +346,10 @@ impl Machine {
                 state: record.clone(),
                 output: value,
             };
-            Arc::make_mut(&mut self.views).insert(id.clone(), view);
+            self.views.insert(id.clone(), view);
         }
+        self.frontier
+            .moved(place, Standing::of(&record.state), &self.dependents);
         draft.touched.insert(place, record);
         draft.events.push(event);
     }

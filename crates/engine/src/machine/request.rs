@@ -212,7 +212,8 @@ impl Machine {
 
     /// Journals what was decided about steps that asked, in this process or while nobody drove the run.
     pub(super) fn honour(&mut self, draft: &mut Draft) {
-        for place in 0..self.plan.steps.len() {
+        let begun: Vec<usize> = self.frontier.active().collect();
+        for place in begun {
             let record = self.record(draft, place);
             let asked = record
                 .approval
@@ -281,7 +282,9 @@ impl Machine {
 
     /// Returns the steps that wait for approval.
     pub(super) fn waiting(&self, draft: &Draft) -> impl Iterator<Item = usize> {
-        (0..self.plan.steps.len()).filter(|&place| self.record(draft, place).awaits().is_some())
+        self.frontier
+            .active()
+            .filter(|&place| self.record(draft, place).awaits().is_some())
     }
 
     /// Returns how long a step that waits for approval may still wait, where it has a timeout. It counts from the

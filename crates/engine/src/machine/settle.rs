@@ -215,23 +215,37 @@ impl Machine {
         draft.room > 0
     }
 
-    /// Skips what will not run. One pass is enough, as a plan lists each step after its needs. Returns true.
+    /// Skips what will not run, and lines up what will. Returns true.
     fn skip(&mut self, draft: &mut Draft) -> bool {
-        for place in 0..self.plan.steps.len() {
-            let state = &self.record(draft, place).state;
-            if state.is_final() || self.held.contains_key(&place) {
-                continue;
+        if self.phase == Phase::Cancelling {
+            for place in 0..self.plan.steps.len() {
+                if !self.record(draft, place).state.is_final() && !self.held.contains_key(&place) {
+                    self.skip_one(draft, place, SkipReason::Cancelled);
+                }
             }
-            let why = match self.phase {
-                Phase::Cancelling => SkipReason::Cancelled,
-                _ => match self.judge(draft, place) {
-                    Judgement::Skip(why) => why,
-                    Judgement::Wait | Judgement::Run => continue,
-                },
-            };
-            self.skip_one(draft, place, why);
+            return true;
         }
-        true
+        loop {
+            while let Some(place) = self.frontier.next_unjudged() {
+                match self.judge(draft, place) {
+                    Judgement::Skip(why) => self.skip_one(draft, place, why),
+                    Judgement::Run => self.frontier.enqueue(place, approve::asks(self.step(place))),
+                    Judgement::Wait => {}
+                }
+            }
+            // What was begun, and waits or was cut off, is judged by what its needs are now.
+            let waiting: Vec<usize> = self.frontier.active().collect();
+            for place in waiting {
+                if !self.held.contains_key(&place)
+                    && let Judgement::Skip(why) = self.judge(draft, place)
+                {
+                    self.skip_one(draft, place, why);
+                }
+            }
+            if !self.frontier.is_unjudged() {
+                return true;
+            }
+        }
     }
 
     fn skip_one(&mut self, draft: &mut Draft, place: usize, why: SkipReason) {
@@ -262,23 +276,34 @@ impl Machine {
         if !self.may_start() {
             return false;
         }
-        let ready: Vec<usize> = (0..self.plan.steps.len())
-            .filter(|&place| self.ready(draft, place))
-            .collect();
-        let (questions, mut ready): (Vec<usize>, Vec<usize>) = ready
+        let begun: Vec<usize> = self.frontier.active().collect();
+        let begun = begun.into_iter().filter(|&place| self.ready(draft, place));
+        let begun: Vec<usize> = begun.collect();
+        let (mut questions, begun): (Vec<usize>, Vec<usize>) = begun
             .into_iter()
             .partition(|&place| approve::asks(self.step(place)));
+        questions.extend(self.frontier.questions());
+        questions.sort_unstable();
         // A question takes no room: it is a person who works on it.
         for place in questions {
             if !self.ask(draft, place) {
                 return true;
             }
         }
-        ready.sort_by_key(|&place| (self.step(place).priority, place));
-        for place in ready {
+        let mut begun: BTreeSet<(i64, usize)> = begun
+            .into_iter()
+            .map(|place| (self.step(place).priority, place))
+            .collect();
+        loop {
+            let pending = self.frontier.most_urgent();
+            let Some(next) = begun.first().copied().into_iter().chain(pending).min() else {
+                return false;
+            };
             if !self.has_capacity(draft) {
                 return false;
             }
+            begun.remove(&next);
+            let place = next.1;
             let cut_off = matches!(
                 self.record(draft, place).state,
                 StepState::Running | StepState::Reconciled { .. }
@@ -292,9 +317,9 @@ impl Machine {
                 return true;
             }
         }
-        false
     }
 
+    /// Returns whether a step that has begun may go on now.
     fn ready(&mut self, draft: &Draft, place: usize) -> bool {
         let record = self.record(draft, place);
         if record.state == StepState::Running && record.approval.is_some() {
@@ -348,10 +373,9 @@ impl Machine {
         if !self.held.is_empty() {
             return;
         }
-        let ended = (0..self.plan.steps.len()).all(|place| self.record(draft, place).state.is_final());
         // A paused run does not even end, so that whoever paused it finds it open.
         let may_end = !self.paused || self.phase == Phase::Cancelling;
-        if ended && may_end && !self.rechecking() {
+        if !self.frontier.has_unfinished() && may_end && !self.rechecking() {
             let finished = self.finished(draft);
             draft.events.push(finished);
             draft.effects.push(Effect::Finish);
@@ -373,7 +397,9 @@ impl Machine {
                     .saturating_sub(draft.now.since(&held.since).duration);
                 Some((remaining, place))
             });
-        let in_backoff = (0..self.plan.steps.len())
+        let in_backoff = self
+            .frontier
+            .active()
             .filter(|place| self.may_start() && !self.held.contains_key(place))
             .filter_map(|place| self.waits(draft, place).map(|wait| (wait, place)));
         let undecided = self

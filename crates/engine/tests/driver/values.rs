@@ -20,7 +20,7 @@ async fn a_large_output_is_a_blob_in_the_journal_and_a_value_for_every_reader() 
     let log = Log::default();
     let logs = log.clone();
     let read = Act::new(move |cx, _| {
-        let seen = &cx.steps[&StepId::plain("make")].output;
+        let seen = &cx.steps.get(&StepId::plain("make")).unwrap().output;
         logs.add(cx.with["last"] == "folder/file_499.txt" && *seen == large());
         async {
             tokio::time::sleep(SECOND).await;
