@@ -17,6 +17,7 @@ use crate::api::{Append, Journal, RunFilter, RunSummary};
 use crate::blobs::Blobs;
 use crate::codec;
 use crate::error::JournalError;
+use crate::index::{Indexer, Progress};
 use crate::lock::Lock;
 use crate::log::{self, Log};
 use crate::store::{RunEntry, Store};
@@ -38,7 +39,10 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) log_dir: PathBuf,
     pub(crate) blobs: Blobs,
+    /// The last commit that is durable.
     pub(crate) head: Mutex<JournalHead>,
+    /// How much of it sled has.
+    pub(crate) applied: Progress,
     pub(crate) records: broadcast::Sender<Arc<Record>>,
     pub(crate) counters: Counters,
     /// The error that ended this journal.
@@ -72,7 +76,8 @@ impl SledJournal {
     pub(crate) fn start(shared: Shared, log: Log) -> Result<Self, JournalError> {
         let shared = Arc::new(shared);
         let (queue, requests) = mpsc::channel();
-        let writer = Writer::new(Arc::clone(&shared), log);
+        let indexer = Indexer::start(Arc::clone(&shared))?;
+        let writer = Writer::new(Arc::clone(&shared), log, indexer);
         let writer = thread::Builder::new()
             .name("journal-writer".into())
             .spawn(move || writer.run(&requests))
@@ -158,6 +163,7 @@ impl Journal for SledJournal {
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         let filter = filter.clone();
         self.blocking(move |shared| {
+            shared.await_index()?;
             let mut runs = Vec::new();
             for run in shared.store.runs() {
                 if filter.limit.is_some_and(|limit| runs.len() >= limit) {
@@ -207,8 +213,18 @@ impl Shared {
             .map_or(Ok(()), |why| Err(JournalError::Poisoned { why: why.clone() }))
     }
 
+    /// Waits until sled has everything that is durable now.
+    fn await_index(&self) -> Result<(), JournalError> {
+        let durable = self.head.lock().unwrap_or_else(PoisonError::into_inner).commit;
+        match self.applied.wait_for(durable) {
+            true => Ok(()),
+            false => Err(self.poison(&JournalError::Index("the indexer has ended unexpectedly".into()))),
+        }
+    }
+
     /// Reads a run from sled, checked; what fails there is taken from the log and put back.
     pub(crate) fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+        self.await_index()?;
         let head = match self.store.run(run)? {
             None => return Err(JournalError::UnknownRun(run)),
             Some(RunEntry::Broken { why, .. }) => return Err(JournalError::Quarantined { run, why }),

@@ -5,8 +5,10 @@
 //! semantics without a disk. `FORMAT.md` beside this crate gives every byte on disk.
 //!
 //! ```text
-//! append ─► queue ─► writer thread:  admit (CAS, fold) ─► log frame, fdatasync ─► sled batch ─► acknowledge
-//! read   ─► sled, checked (seq, CRC, chain) ─► what fails is taken from the log ─► else quarantined
+//! append ─► queue ─► writer thread: admit (CAS, fold) ─► log frame, fdatasync ─► acknowledge
+//!                                                                            └─► index thread: sled batch
+//! read   ─► sled, once it has what is durable ─► checked (seq, CRC, chain); what fails is taken from the log, else
+//!            the run is quarantined
 //! open   ─► lock ─► scan the log ─► sled (or rebuild it) ─► apply frames that sled has not seen
 //! ```
 //!
@@ -20,6 +22,7 @@
 //! | `kept` | the journal's head, apart from the log |
 //! | `store` | sled: opened under watch, set aside when it cannot be |
 //! | `writer` | the thread that commits |
+//! | `index` | the thread that brings sled up to the log |
 //! | `open`, `replay`, `disk` | [`SledJournal`] |
 //! | `view` | [`LogView`]: the log, read beside its owner |
 //! | `blobs`, `lock` | large values; one owner of a workspace |
@@ -34,6 +37,7 @@ pub mod contract;
 mod disk;
 pub mod error;
 mod frame;
+mod index;
 mod kept;
 mod lock;
 mod log;

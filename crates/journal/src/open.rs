@@ -25,6 +25,7 @@ use crate::blobs::{Blobs, make_dir};
 use crate::codec::{self, Key};
 use crate::disk::{Counters, Shared, SledJournal};
 use crate::error::{JournalError, OpenError};
+use crate::index::Progress;
 use crate::kept::Kept;
 use crate::lock::Lock;
 use crate::log::{self, Log};
@@ -166,6 +167,7 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
         log_dir,
         blobs,
         head: Mutex::new(log.head()),
+        applied: Progress::at(log.head().commit),
         records: broadcast::Sender::new(SUBSCRIBER_BACKLOG),
         counters: Counters::default(),
         poison: OnceLock::new(),

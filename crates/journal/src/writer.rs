@@ -1,5 +1,5 @@
-//! The thread that commits: it takes what is queued, writes it as one frame with one sync, applies it to
-//! sled as one batch, and only then tells everybody.
+//! The thread that commits: it takes what is queued, writes it as one frame with one sync, and only then tells
+//! everybody. sled follows, see [`crate::index`].
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -16,6 +16,7 @@ use crate::api::Append;
 use crate::codec::Key;
 use crate::disk::Shared;
 use crate::error::JournalError;
+use crate::index::{Commit, Indexer};
 use crate::log::Log;
 use crate::store::RunEntry;
 
@@ -34,12 +35,13 @@ pub(crate) struct Request {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     log: Log,
+    indexer: Indexer,
     runs: HashMap<RunId, Run>,
 }
 
 struct Run {
     head: RunHead,
-    /// The fold up to `head`; none until the first append of this process, and once the run's end is in sled.
+    /// The fold up to `head`; none until the first append of this process, and once the run's end is durable.
     state: Option<RunState>,
 }
 
@@ -49,10 +51,11 @@ struct Pending {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, log: Log) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, log: Log, indexer: Indexer) -> Self {
         Self {
             shared,
             log,
+            indexer,
             runs: HashMap::new(),
         }
     }
@@ -94,10 +97,16 @@ impl Writer {
         if pending.is_empty() {
             return;
         }
-        match self.write(&entries, &touched) {
+        let records = entries.len();
+        let over: Vec<RunId> = touched
+            .iter()
+            .filter(|(_, entry)| entry.head().is_some_and(|head| head.summary.outcome.is_some()))
+            .map(|(run, _)| *run)
+            .collect();
+        match self.write(entries, touched) {
             Ok(()) => {
-                self.forget_what_is_over(touched.keys());
-                self.acknowledge(pending, entries.len());
+                self.forget(&over);
+                self.acknowledge(pending, records);
             }
             Err(error) => {
                 // What was admitted is neither known to be durable nor known not to be: nothing may build on it.
@@ -134,8 +143,8 @@ impl Writer {
         };
         admit::check_position(Some(&run.head), &append)?;
         if run.state.is_none() {
-            // sled has all of the run's records: whatever this process has admitted to it left a fold behind until
-            // it was written, and the end of a run is forgotten only then.
+            // Everything admitted to the run is durable: whatever this process has admitted left a fold behind until
+            // it was, and the end of a run is forgotten only then. So sled has it, or will have it in a moment.
             run.state = Some(RunState::from_records(&self.shared.read(id)?)?);
         }
         let admitted = admit::admit(Some(&run.head), &mut run.state, append, self.log.head())?;
@@ -144,11 +153,9 @@ impl Writer {
     }
 
     /// Lets go of the folds of runs that are over. One that is reopened is read from sled again.
-    fn forget_what_is_over<'a>(&mut self, written: impl Iterator<Item = &'a RunId>) {
-        for id in written {
-            if let Some(run) = self.runs.get_mut(id)
-                && run.head.summary.outcome.is_some()
-            {
+    fn forget(&mut self, over: &[RunId]) {
+        for id in over {
+            if let Some(run) = self.runs.get_mut(id) {
                 run.state = None;
             }
         }
@@ -156,16 +163,17 @@ impl Writer {
 
     fn write(
         &mut self,
-        entries: &[(Key, Vec<u8>)],
-        runs: &HashMap<RunId, RunEntry>,
+        entries: Vec<(Key, Vec<u8>)>,
+        runs: HashMap<RunId, RunEntry>,
     ) -> Result<(), JournalError> {
-        let head = self.log.append(entries)?;
-        let records = entries.iter().map(|(key, value)| (key, value.as_slice()));
-        self.shared
-            .store
-            .apply(head, records, runs.iter().map(|(run, entry)| (*run, entry)))?;
+        let head = self.log.append(&entries)?;
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
-        Ok(())
+        match self.indexer.apply(Commit { head, entries, runs }) {
+            true => Ok(()),
+            false => Err(self
+                .shared
+                .poison(&JournalError::Index("the indexer has ended unexpectedly".into()))),
+        }
     }
 
     fn acknowledge(&self, pending: Vec<Pending>, records: usize) {

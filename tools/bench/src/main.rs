@@ -45,6 +45,9 @@ enum Command {
         /// How often all of it is measured; the table takes the median
         #[arg(long, default_value_t = 3)]
         rounds: u32,
+        /// Only so many runs at once, a hundred steps each, and only Rekindle on disk: for a profiler
+        #[arg(long, hide = true)]
+        only: Option<u32>,
     },
     /// Large journals and large plans; a line of JSON for each case
     Scale {
@@ -78,7 +81,20 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Outcome<ExitCode> {
     match args.command {
-        Command::Steps { dir, rounds } => {
+        Command::Steps {
+            dir,
+            rounds,
+            only: Some(runs),
+        } => {
+            for round in 0..rounds {
+                steps::measure_one(&dir, round, runs, 100)?;
+            }
+        }
+        Command::Steps {
+            dir,
+            rounds,
+            only: None,
+        } => {
             for round in 0..rounds {
                 disk::measure(&dir, round)?;
                 steps::measure(&dir, round)?;

@@ -31,15 +31,18 @@ pub(crate) fn measure(dir: &Path, round: u32) -> Outcome<()> {
     for (runs, steps) in LOADS {
         let memory: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         print(&runtime.block_on(load("rekindle-memory", memory, runs, steps))?)?;
-        let path = dir.join(format!("rekindle-{round}-{runs}-{steps}"));
-        let journal = runtime
-            .block_on(SledJournal::open(&path, OpenOptions::default()))?
-            .0;
-        let journal: Arc<dyn Journal> = Arc::new(journal);
-        print(&runtime.block_on(load("rekindle", journal, runs, steps))?)?;
-        std::fs::remove_dir_all(&path)?;
+        measure_one(dir, round, runs, steps)?;
     }
     Ok(())
+}
+
+/// Measures one load on the journal on disk.
+pub(crate) fn measure_one(dir: &Path, round: u32, runs: u32, steps: u32) -> Outcome<()> {
+    let runtime = Runtime::new()?;
+    let path = dir.join(format!("rekindle-{round}-{runs}-{steps}"));
+    let (journal, _) = runtime.block_on(SledJournal::open(&path, OpenOptions::default()))?;
+    print(&runtime.block_on(load("rekindle", Arc::new(journal), runs, steps))?)?;
+    Ok(std::fs::remove_dir_all(&path)?)
 }
 
 async fn load(subject: &str, journal: Arc<dyn Journal>, runs: u32, steps: u32) -> Outcome<Figure> {
