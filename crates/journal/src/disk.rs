@@ -1,11 +1,10 @@
 //! The journal on disk, once it is open.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use rekindle_model::event::{JournalHead, Record};
@@ -20,17 +19,16 @@ use crate::error::JournalError;
 use crate::index::{Indexer, Progress};
 use crate::lock::Lock;
 use crate::log::{self, Log};
+use crate::queue::Queue;
 use crate::store::{RunEntry, Store};
 use crate::writer::{Request, Writer};
 
 /// The journal of a workspace: sled, made durable by a write-ahead log. See [`crate`] for the way of an append.
 ///
 /// Dropping it waits, as [`SledJournal::close`] does, until what is queued is committed.
-#[derive(Debug)]
 pub struct SledJournal {
     shared: Arc<Shared>,
-    queue: Option<mpsc::Sender<Request>>,
-    writer: Option<JoinHandle<()>>,
+    queue: Queue,
 }
 
 /// What the writer and the readers have in common. The lock is the last to go.
@@ -75,18 +73,10 @@ pub struct Stats {
 impl SledJournal {
     pub(crate) fn start(shared: Shared, log: Log) -> Result<Self, JournalError> {
         let shared = Arc::new(shared);
-        let (queue, requests) = mpsc::channel();
         let indexer = Indexer::start(Arc::clone(&shared))?;
         let writer = Writer::new(Arc::clone(&shared), log, indexer);
-        let writer = thread::Builder::new()
-            .name("journal-writer".into())
-            .spawn(move || writer.run(&requests))
-            .map_err(|error| JournalError::io("start the writer of", &shared.log_dir, error))?;
-        Ok(Self {
-            shared,
-            queue: Some(queue),
-            writer: Some(writer),
-        })
+        let queue = Queue::start(Arc::clone(&shared), writer)?;
+        Ok(Self { shared, queue })
     }
 
     /// Commits what is queued, closes sled and gives the lock up.
@@ -128,13 +118,9 @@ impl SledJournal {
     }
 }
 
-impl Drop for SledJournal {
-    fn drop(&mut self) {
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            // A panic of the writer has been told to whoever waited for it.
-            let _ = writer.join();
-        }
+impl fmt::Debug for SledJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "journal in {}", self.shared.log_dir.display())
     }
 }
 
@@ -142,18 +128,12 @@ impl Drop for SledJournal {
 impl Journal for SledJournal {
     async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self
-            .queue
-            .as_ref()
-            .is_some_and(|queue| queue.send(Request { append, reply }).is_ok());
-        let ended = || {
-            self.shared
-                .poison(&JournalError::Index("the writer has ended unexpectedly".into()))
-        };
-        if !sent {
-            return Err(ended());
-        }
-        answer.await.unwrap_or_else(|_| Err(ended()))
+        self.queue.push(Request { append, reply });
+        answer.await.unwrap_or_else(|_| {
+            Err(self
+                .shared
+                .poison(&JournalError::Index("the writer has ended unexpectedly".into())))
+        })
     }
 
     async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {

@@ -43,6 +43,7 @@ mod lock;
 mod log;
 pub mod memory;
 mod open;
+mod queue;
 mod replay;
 mod store;
 mod view;

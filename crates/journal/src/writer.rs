@@ -1,9 +1,8 @@
-//! The thread that commits: it takes what is queued, writes it as one frame with one sync, and only then tells
-//! everybody. sled follows, see [`crate::index`].
+//! A commit: what is queued is admitted, written as one frame with one sync, and only then is everybody told. Who
+//! commits, see [`crate::queue`]; sled follows, see [`crate::index`].
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 
 use rekindle_model::event::Record;
@@ -60,20 +59,14 @@ impl Writer {
         }
     }
 
-    /// Commits until every sender is gone.
-    pub(crate) fn run(mut self, queue: &Receiver<Request>) {
-        while let Ok(first) = queue.recv() {
-            self.commit(first, queue);
-        }
-    }
-
-    fn commit(&mut self, first: Request, queue: &Receiver<Request>) {
+    /// Commits what `next` gives, as far as it fits into one frame.
+    pub(crate) fn commit(&mut self, mut next: impl FnMut() -> Option<Request>) {
         let mut pending = Vec::new();
         let mut entries: Vec<(Key, Vec<u8>)> = Vec::new();
         let mut touched = HashMap::new();
         let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some(request) = next {
+        let mut full = false;
+        while !full && let Some(request) = next() {
             let run = request.append.run;
             match self.admit(request.append) {
                 Ok(admitted) => {
@@ -91,8 +84,7 @@ impl Writer {
                 }
                 Err(error) => tell(request.reply, Err(error)),
             }
-            let full = pending.len() >= MAX_GROUP || bytes >= MAX_FRAME_BYTES;
-            next = if full { None } else { queue.try_recv().ok() };
+            full = pending.len() >= MAX_GROUP || bytes >= MAX_FRAME_BYTES;
         }
         if pending.is_empty() {
             return;
