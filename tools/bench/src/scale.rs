@@ -150,8 +150,8 @@ pub(crate) fn part(part: Part) -> Outcome<()> {
             }
             Some(ms)
         }
-        Part::Resume { journal } => runtime.block_on(resume(&journal, began))?,
-        Part::Plan { journal, steps } => runtime.block_on(begin(&journal, steps))?,
+        Part::Resume { journal } => runtime.block_on(runtime.spawn(resume(journal, began)))??,
+        Part::Plan { journal, steps } => runtime.block_on(runtime.spawn(begin(journal, steps)))??,
     };
     let ms = ms.ok_or("the step that was waited for never started")?;
     print(&Told {
@@ -161,8 +161,8 @@ pub(crate) fn part(part: Part) -> Outcome<()> {
 }
 
 /// Resumes the only run of the journal; returns when the first step started.
-async fn resume(path: &Path, began: u64) -> Outcome<Option<f64>> {
-    let (journal, _) = SledJournal::open(path, OpenOptions::default()).await?;
+async fn resume(path: PathBuf, began: u64) -> Outcome<Option<f64>> {
+    let (journal, _) = SledJournal::open(&path, OpenOptions::default()).await?;
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let run = journal.runs(&RunFilter::default()).await?[0].run;
     let records = journal.read(run).await?;
@@ -183,8 +183,8 @@ async fn resume(path: &Path, began: u64) -> Outcome<Option<f64>> {
 
 /// Reads, expands and begins a workflow; returns how long it took until the first step started, from when the text
 /// was there.
-async fn begin(path: &Path, steps: u32) -> Outcome<Option<f64>> {
-    let (journal, _) = SledJournal::open(path, OpenOptions::default()).await?;
+async fn begin(path: PathBuf, steps: u32) -> Outcome<Option<f64>> {
+    let (journal, _) = SledJournal::open(&path, OpenOptions::default()).await?;
     let definition = chain(steps);
     let stopping = Control::default();
     let first = First::new(SystemClock.now().boot_ns, &stopping.stop);
