@@ -223,8 +223,17 @@ fn fold(state: &mut Option<RunState>, record: &Record) -> Result<(), IllegalHist
 /// # Errors
 /// The first record that is damaged, missing, or not linked to the one before it.
 pub(crate) fn check_chain<V: AsRef<[u8]>>(run: RunId, values: &[V]) -> Result<Vec<Record>, JournalError> {
-    let mut prev = Hash32::ZERO;
-    (1..)
+    check_chain_after(run, 0, Hash32::ZERO, values)
+}
+
+/// Checks the records of a run that follow its record `seq`, whose hash is `prev`.
+pub(crate) fn check_chain_after<V: AsRef<[u8]>>(
+    run: RunId,
+    seq: u64,
+    mut prev: Hash32,
+    values: &[V],
+) -> Result<Vec<Record>, JournalError> {
+    (seq + 1..)
         .zip(values)
         .map(|(seq, value)| {
             let value = value.as_ref();

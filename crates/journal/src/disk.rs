@@ -1,6 +1,5 @@
 //! The journal on disk, once it is open.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,15 +10,14 @@ use rekindle_model::event::{JournalHead, Record};
 use rekindle_model::id::{Hash32, RunId};
 use tokio::sync::{broadcast, oneshot};
 
-use crate::admit::{self, RunHead};
 use crate::api::{Append, Journal, RunFilter, RunSummary};
 use crate::blobs::Blobs;
-use crate::codec;
 use crate::error::JournalError;
 use crate::index::{Indexer, Progress};
 use crate::lock::Lock;
-use crate::log::{self, Log};
+use crate::log::Log;
 use crate::queue::Queue;
+use crate::read::Recent;
 use crate::store::{RunEntry, Store};
 use crate::writer::{Request, Writer};
 
@@ -43,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) applied: Progress,
     pub(crate) records: broadcast::Sender<Arc<Record>>,
     pub(crate) counters: Counters,
+    /// The run that was read last.
+    pub(crate) recent: Recent,
     /// The error that ended this journal.
     pub(crate) poison: OnceLock<String>,
     #[expect(dead_code, reason = "held until everything else is dropped")]
@@ -192,74 +192,4 @@ impl Shared {
             .get()
             .map_or(Ok(()), |why| Err(JournalError::Poisoned { why: why.clone() }))
     }
-
-    /// Waits until sled has everything that is durable now.
-    fn await_index(&self) -> Result<(), JournalError> {
-        let durable = self.head.lock().unwrap_or_else(PoisonError::into_inner).commit;
-        match self.applied.wait_for(durable) {
-            true => Ok(()),
-            false => Err(self.poison(&JournalError::Index("the indexer has ended unexpectedly".into()))),
-        }
-    }
-
-    /// Reads a run from sled, checked; what fails there is taken from the log and put back.
-    pub(crate) fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
-        self.await_index()?;
-        let head = match self.store.run(run)? {
-            None => return Err(JournalError::UnknownRun(run)),
-            Some(RunEntry::Broken { why, .. }) => return Err(JournalError::Quarantined { run, why }),
-            Some(RunEntry::Whole(head)) => head,
-        };
-        // What sled cannot read is missing, and is looked for in the log.
-        let mut values = self.store.values(run, head.summary.seq).unwrap_or_default();
-        match assemble(&head, &values) {
-            Err(JournalError::Corrupt { .. }) => {}
-            done => return done,
-        }
-        let logged = log::values_of(&self.log_dir, run)?;
-        let mut repaired = Vec::new();
-        for (seq, value) in logged.into_iter().filter(|(seq, _)| *seq <= head.summary.seq) {
-            if values.get(&seq) != Some(&value) {
-                repaired.push((codec::key(run, seq), value.clone()));
-                values.insert(seq, value);
-            }
-        }
-        let records = assemble(&head, &values).map_err(|error| match error {
-            JournalError::Corrupt { seq, why, .. } => JournalError::Quarantined {
-                run,
-                why: format!("record {seq}: {why}, in sled and in the log"),
-            },
-            other => other,
-        })?;
-        tracing::warn!(%run, records = repaired.len(), "records were damaged in sled and repaired from the log");
-        if let Err(error) = self.store.put_back(&repaired) {
-            tracing::warn!(%run, %error, "the repaired records could not be put back; the log still has them");
-        }
-        Ok(records)
-    }
-}
-
-/// Puts a run together and checks each record, the chain, and that it ends where the run's head says.
-pub(crate) fn assemble(head: &RunHead, values: &HashMap<u64, Vec<u8>>) -> Result<Vec<Record>, JournalError> {
-    let run = head.summary.run;
-    let corrupt = |seq, why: &str| JournalError::Corrupt {
-        run,
-        seq,
-        why: why.to_owned(),
-    };
-    let last = head.summary.seq;
-    let chain: Result<Vec<&[u8]>, _> = (1..=last)
-        .map(|seq| {
-            values
-                .get(&seq)
-                .map(Vec::as_slice)
-                .ok_or_else(|| corrupt(seq, "it is missing"))
-        })
-        .collect();
-    let chain = chain?;
-    let records = admit::check_chain(run, &chain)?;
-    if chain.last().map(|value| codec::hash(value)) != Some(head.hash) {
-        return Err(corrupt(last, "it is not the run's newest record"));
-    }
-    Ok(records)
 }

@@ -21,9 +21,9 @@
 //! | `frame`, `log` | the write-ahead log |
 //! | `kept` | the journal's head, apart from the log |
 //! | `store` | sled: opened under watch, set aside when it cannot be |
-//! | `writer` | the thread that commits |
+//! | `queue`, `writer` | who commits, and how |
 //! | `index` | the thread that brings sled up to the log |
-//! | `open`, `replay`, `disk` | [`SledJournal`] |
+//! | `open`, `replay`, `read`, `disk` | [`SledJournal`] |
 //! | `view` | [`LogView`]: the log, read beside its owner |
 //! | `blobs`, `lock` | large values; one owner of a workspace |
 //! | [`memory`] | [`MemoryJournal`] |
@@ -44,6 +44,7 @@ mod log;
 pub mod memory;
 mod open;
 mod queue;
+mod read;
 mod replay;
 mod store;
 mod view;

@@ -30,6 +30,7 @@ use crate::kept::Kept;
 use crate::lock::Lock;
 use crate::log::{self, Log};
 use crate::memory::SUBSCRIBER_BACKLOG;
+use crate::read::Recent;
 use crate::replay::{catch_up, replay};
 use crate::store::{self, RunEntry, Store, Unusable};
 
@@ -170,6 +171,7 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
         applied: Progress::at(log.head().commit),
         records: broadcast::Sender::new(SUBSCRIBER_BACKLOG),
         counters: Counters::default(),
+        recent: Recent::default(),
         poison: OnceLock::new(),
         lock,
     };

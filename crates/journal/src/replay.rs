@@ -177,7 +177,7 @@ impl Progress {
         if let (false, Some(head)) = (self.uneven, &self.head) {
             return Ok(RunEntry::Whole(head.clone()));
         }
-        let values = store.values(run, self.top)?;
+        let values = store.values(run, 1, self.top)?;
         let mut head: Option<RunHead> = None;
         for seq in 1..=self.top {
             let key = codec::key(run, seq);

@@ -197,9 +197,14 @@ impl Store {
             })
     }
 
-    /// Returns the values of a run's records from 1 to `last`, unchecked, by number; what is missing is left out.
-    pub(crate) fn values(&self, run: RunId, last: u64) -> Result<HashMap<u64, Vec<u8>>, JournalError> {
-        let range = record_key(&codec::key(run, 1))..=record_key(&codec::key(run, last));
+    /// Returns the values of a run's records from `first` to `last`, unchecked, by number; what is missing is left out.
+    pub(crate) fn values(
+        &self,
+        run: RunId,
+        first: u64,
+        last: u64,
+    ) -> Result<HashMap<u64, Vec<u8>>, JournalError> {
+        let range = record_key(&codec::key(run, first))..=record_key(&codec::key(run, last));
         let items = self.db()?.range(range).filter_map(|item| match item {
             Ok((key, value)) => {
                 parse_record_key(&key).map(|key| Ok((codec::parse_key(&key).1, value.to_vec())))
