@@ -15,6 +15,7 @@
 //! | `command` | runs a program |
 //! | `http` | sends a request |
 //! | `notify` | tells somebody, by a program or a webhook |
+//! | `noop` | nothing: for measuring, and for trying a workflow out |
 //!
 //! Programs that steps and probes run are children of [`supervise`], so that none of them outlives its step.
 //!
@@ -31,6 +32,7 @@ mod http;
 mod http_client;
 mod judge;
 mod locate_set;
+mod noop;
 mod notify;
 mod params;
 mod probe;
@@ -79,6 +81,7 @@ pub fn registry(site: Arc<Site>) -> Registry {
             system_integrity::SystemIntegrity(Arc::clone(&site)),
         )
         .with("http", http::SendRequest)
+        .with("noop", noop::Noop)
         .with("notify", notify::Notify(Arc::clone(&site)))
         .with(COMMAND, command::RunCommand(site))
 }
