@@ -49,7 +49,7 @@ impl Live {
 
     fn happened(&mut self, event: &Event) {
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
-            if !matches!(event, Event::StepCheckpoint { .. }) {
+            if !matches!(event, Event::StepCheckpoint { .. } | Event::ChildStarted { .. }) {
                 self.printer
                     .note("step", &json!({ "step": step, "event": event.name() }));
             }
@@ -104,6 +104,7 @@ impl Live {
             Event::RunUnpaused { by, .. } => self.line(format!("{by} lets it go on")),
             Event::CancelRequested { by, .. } => self.line(format!("cancelled by {by}")),
             Event::StepCheckpoint { .. }
+            | Event::ChildStarted { .. }
             | Event::RunCreated { .. }
             | Event::RunAdopted { .. }
             | Event::RunReopened { .. }

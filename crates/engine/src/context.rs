@@ -10,6 +10,7 @@ use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::Payload;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::process::Child;
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::{Clock, Stamp};
 use rekindle_plan::PlanStep;
@@ -74,10 +75,6 @@ impl StepContext {
     /// [`STALE`] when the attempt is over, [`INTERRUPTED`] when this process no longer drives the run. Either way
     /// the action should end.
     pub async fn checkpoint(&self, progress: Value) -> Result<(), Failure> {
-        let gone = || {
-            Failure::transient(INTERRUPTED, "this process no longer drives the run")
-                .with_hint("`rekindle resume` goes on from the last checkpoint")
-        };
         let stored = payload::store(&*self.link.journal, progress, payload::INLINE).await;
         let progress = stored.map_err(|error| {
             let code = if matches!(error, JournalError::DiskFull { .. }) {
@@ -87,19 +84,40 @@ impl StepContext {
             };
             Failure::transient(code, format!("record a checkpoint: {error}"))
         })?;
+        self.note(Note::Checkpoint(progress)).await?;
+        *self.link.last.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        Ok(())
+    }
+
+    /// Records a program that was started and is held: it may be let run once this returns, and not before. A later
+    /// attempt then begins only after that program is gone.
+    ///
+    /// What an action starts while it only looks at the world is not recorded: it changes nothing.
+    ///
+    /// # Errors
+    /// As [`StepContext::checkpoint`]; the program is then to be ended.
+    pub async fn child_started(&self, child: Child) -> Result<(), Failure> {
+        match self.link.works {
+            true => self.note(Note::Child(child)).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn note(&self, note: Note) -> Result<(), Failure> {
+        let gone = || {
+            Failure::transient(INTERRUPTED, "this process no longer drives the run")
+                .with_hint("`rekindle resume` goes on from the last checkpoint")
+        };
         let (done, answer) = oneshot::channel();
         let asked = Asked {
             step: self.step.id.clone(),
             attempt: self.attempt,
-            progress,
+            note,
             done,
         };
-        self.link.checkpoints.send(asked).await.map_err(|_| gone())?;
+        self.link.asking.send(asked).await.map_err(|_| gone())?;
         match answer.await {
-            Ok(true) => {
-                *self.link.last.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
-                Ok(())
-            }
+            Ok(true) => Ok(()),
             Ok(false) => {
                 let message = format!(
                     "attempt {} of {} is over; it records nothing more",
@@ -141,18 +159,29 @@ impl fmt::Debug for StepContext {
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) checkpoints: mpsc::Sender<Asked>,
+    pub(crate) asking: mpsc::Sender<Asked>,
+    /// Whether it works on its goal, rather than looking at what an earlier attempt left.
+    pub(crate) works: bool,
     pub(crate) progress: broadcast::Sender<Progress>,
     /// When the attempt began or last recorded a checkpoint.
     pub(crate) last: Arc<Mutex<Stamp>>,
 }
 
-/// A checkpoint to be journaled.
+/// What an attempt can have journaled.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Note {
+    /// How far it is.
+    Checkpoint(Payload),
+    /// A program that it has started.
+    Child(Child),
+}
+
+/// A note to be journaled.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) step: StepId,
     pub(crate) attempt: u32,
-    pub(crate) progress: Payload,
+    pub(crate) note: Note,
     /// Told true once it is durable, false when the attempt is over.
     pub(crate) done: oneshot::Sender<bool>,
 }

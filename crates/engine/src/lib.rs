@@ -20,7 +20,8 @@
 //!    attempts left); the next attempt gets the last checkpoint. A panic is the failure `internal`; an attempt that
 //!    takes longer than its `timeout` is told to end, and is the failure `timeout`.
 //! 5. **Cut off.** A kill, a power cut or a graceful stop leaves a step started without an outcome. That uses up no
-//!    attempt. When the run is adopted and driven again, the step is *reconciled* before anything else happens to it:
+//!    attempt. When the run is adopted and driven again, the programs that the attempt had started are seen to be
+//!    gone, and then the step is *reconciled* before anything else happens to it:
 //!    the action looks at the world, and its verdict is journaled with its evidence: adopt (it succeeded after all),
 //!    continue (a new attempt from the checkpoint) or redo (a new attempt from nothing).
 //! 6. **Invalidated.** When a run is driven again, every succeeded step that unfinished ones rest on, at whatever
@@ -61,7 +62,9 @@ mod driver;
 mod engine;
 mod error;
 mod machine;
+mod orphans;
 mod payload;
+pub mod process;
 mod progress;
 mod registry;
 mod request;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::id::{Hash32, RunId, StepId};
+use crate::process::Child;
 use crate::time::Stamp;
 
 /// Something that happened to a run.
@@ -53,6 +54,16 @@ pub enum Event {
         step: StepId,
         /// The attempt, from 1; an attempt that was cut off counts.
         attempt: u32,
+    },
+    /// The attempt has started a program, which is held until this is durable: nothing that it does is done by a
+    /// process that the journal does not know.
+    ChildStarted {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// The program's process, and its supervisor's.
+        child: Child,
     },
     /// Progress from which a next attempt continues.
     StepCheckpoint {
@@ -210,6 +221,7 @@ impl Event {
             Self::RunCreated { .. } => "run_created",
             Self::RunAdopted { .. } => "run_adopted",
             Self::StepStarted { .. } => "step_started",
+            Self::ChildStarted { .. } => "child_started",
             Self::StepCheckpoint { .. } => "step_checkpoint",
             Self::StepReconciled { .. } => "step_reconciled",
             Self::StepSucceeded { .. } => "step_succeeded",
@@ -232,6 +244,7 @@ impl Event {
     pub fn step(&self) -> Option<&StepId> {
         match self {
             Self::StepStarted { step, .. }
+            | Self::ChildStarted { step, .. }
             | Self::StepCheckpoint { step, .. }
             | Self::StepReconciled { step, .. }
             | Self::StepSucceeded { step, .. }
@@ -370,6 +383,7 @@ pub struct JournalHead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::ProcessId;
 
     #[test]
     fn an_event_survives_messagepack_and_json() {
@@ -402,6 +416,18 @@ mod tests {
                 attempt: 1,
                 by: by(),
                 note: told(),
+            },
+            Event::ChildStarted {
+                step: step(),
+                attempt: 1,
+                child: Child {
+                    program: ProcessId {
+                        pid: 7,
+                        start_ticks: 9,
+                    },
+                    supervisor: None,
+                    boot_id: uuid::Uuid::from_u128(5),
+                },
             },
             Event::Rejected {
                 step: step(),

@@ -279,6 +279,7 @@ impl RunState {
                 self.summary = summary.clone();
             }
             Event::StepStarted { step, .. }
+            | Event::ChildStarted { step, .. }
             | Event::StepCheckpoint { step, .. }
             | Event::StepReconciled { step, .. }
             | Event::StepSucceeded { step, .. }

@@ -13,6 +13,8 @@
 //!
 //! - A running attempt may consist of a question to a person (ApprovalRequested). From then on it succeeds only after
 //!   it was Approved, it may be skipped or invalidated while it waits, and a next attempt asks anew.
+//! - A running attempt may start programs (ChildStarted). They are known until the next attempt starts, whatever
+//!   becomes of this one: whoever starts it sees to it first that they are gone.
 //! - RetryRequested leaves what is final as it is; the StepInvalidated that follows it makes it pending.
 //! - Invalidated also takes a step out of Backoff: what it waits to continue does not hold any more.
 //! - Skipped at a person's request may also follow Failed, and Skipped for any other reason.
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::{Approval, Decision};
 use crate::event::{Event, Measures, Payload, SkipReason, Verdict};
 use crate::failure::Failure;
+use crate::process::Child;
 use crate::time::Stamp;
 
 /// Where a step stands.
@@ -104,6 +107,9 @@ pub struct StepRecord {
     /// The last checkpoint that a next attempt may continue from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Payload>,
+    /// The programs that the newest attempt has started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
     /// What the newest attempt asks a person, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
@@ -172,9 +178,15 @@ impl StepRecord {
                 }
                 self.attempts = *attempt;
                 self.approval = None;
+                self.children.clear();
                 self.first_started.get_or_insert(*time);
                 self.last_started = Some(*time);
                 self.state = S::Running;
+            }
+            (Event::ChildStarted { attempt, child, .. }, S::Running)
+                if *attempt == self.attempts && self.approval.is_none() =>
+            {
+                self.children.push(*child);
             }
             (
                 Event::StepCheckpoint {
@@ -271,11 +283,13 @@ impl StepRecord {
                 *self = Self {
                     attempts: self.attempts,
                     reconciled: self.reconciled,
+                    children: std::mem::take(&mut self.children),
                     ..Self::default()
                 };
             }
             (
                 Event::StepStarted { attempt, .. }
+                | Event::ChildStarted { attempt, .. }
                 | Event::StepCheckpoint { attempt, .. }
                 | Event::StepReconciled { attempt, .. }
                 | Event::StepSucceeded { attempt, .. }
@@ -319,6 +333,7 @@ impl StepRecord {
 mod tests {
     use super::*;
     use crate::id::StepId;
+    use crate::process::ProcessId;
     use crate::time::{Clock, SystemClock};
 
     fn started(attempt: u32) -> Event {
@@ -332,6 +347,18 @@ mod tests {
             step: StepId::plain("s"),
             attempt,
             progress: Payload::Inline(progress.into()),
+        }
+    }
+    fn child(attempt: u32, pid: i32) -> Event {
+        let program = ProcessId { pid, start_ticks: 5 };
+        Event::ChildStarted {
+            step: StepId::plain("s"),
+            attempt,
+            child: Child {
+                program,
+                supervisor: None,
+                boot_id: uuid::Uuid::nil(),
+            },
         }
     }
     fn reconciled(attempt: u32, verdict: Verdict) -> Event {
@@ -502,6 +529,13 @@ mod tests {
                 "step_succeeded",
             ),
             (vec![checkpoint(1, 0)], "step_checkpoint"),
+            (vec![child(1, 7)], "child_started"),
+            (vec![started(1), child(2, 7)], "child_started"),
+            (
+                vec![started(1), reconciled(1, Verdict::Redo), child(1, 7)],
+                "child_started",
+            ),
+            (vec![started(1), asked(1), child(1, 7)], "child_started"),
             (vec![started(1), skipped()], "step_skipped"),
             (vec![invalidated()], "step_invalidated"),
             (vec![asked(1)], "approval_requested"),
@@ -550,6 +584,27 @@ mod tests {
         };
         assert_eq!(next(Verdict::Continue), Some(Payload::Inline(42.into())));
         assert_eq!(next(Verdict::Redo), None);
+    }
+
+    #[test]
+    fn an_attempts_programs_are_known_until_the_next_attempt_starts() {
+        let programs = |more: &[Event]| {
+            let mut history = vec![started(1), child(1, 7), child(1, 8)];
+            history.extend_from_slice(more);
+            let found = run(&history).unwrap().children;
+            found.iter().map(|child| child.program.pid).collect::<Vec<_>>()
+        };
+        assert_eq!(programs(&[]), [7, 8]);
+        let soon = DateTime::from_timestamp(1_800_000_000, 0);
+        for left in [
+            vec![reconciled(1, Verdict::Continue)],
+            vec![failed(1, soon)],
+            vec![failed(1, None), retry(), invalidated()],
+        ] {
+            assert_eq!(programs(&left), [7, 8], "{left:?}");
+            let next = [&left[..], &[started(2)]].concat();
+            assert!(programs(&next).is_empty(), "{next:?}");
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
     let bench = Bench::new(SYSTEM);
     let registry = registry(bench.site(None));
     let names = registry.names();
-    assert_eq!(names.len(), 13);
+    assert_eq!(names.len(), 14);
     for name in names {
         let required = match name.as_str() {
             "command" => json!({"run": ["true"]}),

@@ -50,6 +50,9 @@ fn line(record: &Record) -> String {
             )
         }
         Event::StepStarted { step, attempt } => format!("{step} attempt {attempt}"),
+        Event::ChildStarted {
+            step, attempt, child, ..
+        } => format!("{step} attempt {attempt}: process {}", child.program.pid),
         Event::StepCheckpoint { step, attempt, .. } => format!("{step} attempt {attempt}"),
         Event::StepReconciled {
             step,

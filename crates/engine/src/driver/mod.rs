@@ -41,8 +41,8 @@ use work::{Job, Report, Task};
 /// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
 /// timeouts do not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-/// How many checkpoints may wait to be journaled; each attempt waits for its own.
-const CHECKPOINT_QUEUE: usize = 64;
+/// How many notes of attempts may wait to be journaled; each attempt waits for its own.
+const NOTES: usize = 64;
 
 /// Drives a run with this history until it is over or stopped.
 pub(crate) async fn drive(
@@ -64,7 +64,7 @@ pub(crate) async fn drive(
     let values = outputs(&shared, &state).await?;
     let max_parallel = plan.max_parallel.max(1);
     let machine = Machine::new(plan, records, ambient, values)?;
-    let (asking, asked) = mpsc::channel(CHECKPOINT_QUEUE);
+    let (asking, asked) = mpsc::channel(NOTES);
     let all = CancellationToken::new();
     let mut driver = Driver {
         shared,
@@ -158,7 +158,7 @@ impl Driver {
                     self.decide(Input::Stop, Vec::new()).await?;
                 }
                 Some(wish) = wishes.recv() => self.wish(wish).await?,
-                Some(asked) = asked.recv() => self.checkpoint(asked).await?,
+                Some(asked) = asked.recv() => self.note(asked).await?,
                 Some(done) = self.tasks.join_next_with_id() => self.done(done).await?,
                 Ok(slot) = slots.acquire_owned(), if self.machine.starved() => {
                     self.decide(Input::Wake, vec![slot]).await?;
@@ -247,12 +247,13 @@ impl Driver {
                 attempt,
                 with,
                 checkpoint,
+                children,
             } => {
                 self.spawn(
                     Job {
                         step,
                         attempt,
-                        task: Task::Run { checkpoint },
+                        task: Task::Run { checkpoint, children },
                     },
                     with,
                     slots,
@@ -263,12 +264,13 @@ impl Driver {
                 attempt,
                 with,
                 checkpoint,
+                children,
             } => {
                 self.spawn(
                     Job {
                         step,
                         attempt,
-                        task: Task::Reconcile { checkpoint },
+                        task: Task::Reconcile { checkpoint, children },
                     },
                     with,
                     slots,
@@ -344,22 +346,15 @@ impl Driver {
         Ok(())
     }
 
-    async fn checkpoint(&mut self, asked: Asked) -> Result<(), EngineError> {
+    async fn note(&mut self, asked: Asked) -> Result<(), EngineError> {
         let Asked {
             step,
             attempt,
-            progress,
+            note,
             done,
         } = asked;
         let granted = self
-            .decide(
-                Input::Checkpoint {
-                    step,
-                    attempt,
-                    progress,
-                },
-                Vec::new(),
-            )
+            .decide(Input::Noted { step, attempt, note }, Vec::new())
             .await?;
         // The attempt may have been dropped while it waited.
         let _ = done.send(granted);

@@ -5,7 +5,10 @@ use std::time::Duration;
 use rekindle_model::event::{Event, Measures, Payload};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::StepId;
+use rekindle_model::process::Child;
 use serde_json::Value;
+
+use crate::context::Note;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,12 +21,8 @@ pub(crate) enum Input {
         attempt: u32,
         ending: Ending,
     },
-    /// An attempt asks for a checkpoint. It is granted where an append follows.
-    Checkpoint {
-        step: StepId,
-        attempt: u32,
-        progress: Payload,
-    },
+    /// An attempt asks for a record. It is granted where an append follows.
+    Noted { step: StepId, attempt: u32, note: Note },
     /// A cut-off attempt was looked into.
     Reconciled { step: StepId, found: Found },
     /// A succeeded step's artefact was looked for.
@@ -73,19 +72,21 @@ pub(crate) enum Found {
 pub(crate) enum Effect {
     /// Journal these events, all or none, before anything else.
     Append(Vec<Event>),
-    /// Begin an attempt.
+    /// Begin an attempt, once the programs of earlier ones are gone.
     StartStep {
         step: StepId,
         attempt: u32,
         with: Value,
         checkpoint: Option<Payload>,
+        children: Vec<Child>,
     },
-    /// Look into an attempt that was cut off.
+    /// Look into an attempt that was cut off, once the programs that it had started are gone.
     Reconcile {
         step: StepId,
         attempt: u32,
         with: Value,
         checkpoint: Option<Payload>,
+        children: Vec<Child>,
     },
     /// Look whether a succeeded step's artefact is still there.
     Recheck {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::settle::cancelled;
 use super::{Draft, Effect, Ending, Found, Held, Input, Later, Machine, Phase, StopWhy, Work, retry};
-use crate::context::INTERRUPTED;
+use crate::context::{INTERRUPTED, Note};
 use crate::payload;
 
 impl Machine {
@@ -25,23 +25,18 @@ impl Machine {
                     self.ended(draft, place, held, ending);
                 }
             }
-            Input::Checkpoint {
-                step,
-                attempt,
-                progress,
-            } => {
+            Input::Noted { step, attempt, note } => {
                 if self.lives(&step, attempt) {
                     let place = self.places[&step];
-                    self.push(
-                        draft,
-                        place,
-                        Event::StepCheckpoint {
+                    let event = match note {
+                        Note::Checkpoint(progress) => Event::StepCheckpoint {
                             step,
                             attempt,
                             progress,
                         },
-                        Value::Null,
-                    );
+                        Note::Child(child) => Event::ChildStarted { step, attempt, child },
+                    };
+                    self.push(draft, place, event, Value::Null);
                 }
             }
             Input::Reconciled { step, found } => {

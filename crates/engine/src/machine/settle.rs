@@ -93,6 +93,7 @@ impl Machine {
     pub(super) fn start(&mut self, draft: &mut Draft, place: usize) -> bool {
         let step = self.step(place).id.clone();
         let attempt = self.record(draft, place).attempts + 1;
+        let children = self.record(draft, place).children.clone();
         match self.render(place) {
             Ok(with) => {
                 self.push(
@@ -111,6 +112,7 @@ impl Machine {
                     attempt,
                     with,
                     checkpoint,
+                    children,
                 });
                 true
             }
@@ -312,6 +314,7 @@ impl Machine {
             Ok(with) => {
                 let record = self.record(draft, place);
                 let (attempt, checkpoint) = (record.attempts, record.checkpoint.clone());
+                let children = record.children.clone();
                 let step = self.step(place).id.clone();
                 self.hold(draft, place, Work::Reconcile);
                 draft.effects.push(Effect::Reconcile {
@@ -319,6 +322,7 @@ impl Machine {
                     attempt,
                     with,
                     checkpoint,
+                    children,
                 });
                 true
             }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rekindle_model::event::{Event, Measures, Payload, Record, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::process::{Child, ProcessId};
 use rekindle_model::step::StepState;
 use rekindle_model::system::Period;
 use rekindle_model::time::Stamp;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use super::{Effect, Ending, Found, Input, Machine};
 use crate::approve::APPROVE;
+use crate::context::Note;
 use crate::request::{Ask, Refusal, Request};
 
 const SECOND: Duration = Duration::from_secs(1);
