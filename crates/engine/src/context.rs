@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::nest::SubRuns;
 use crate::payload;
 use crate::progress::{Progress, Unit};
 
@@ -50,6 +51,8 @@ pub struct StepContext {
     /// Says when to end early, be it for a graceful stop, a cancellation or a timeout: record a checkpoint where that
     /// helps, and return a failure with the code [`INTERRUPTED`]. Whoever ignores it is dropped after a grace period.
     pub stop: CancellationToken,
+    /// Says, beside `stop`, that the attempt will not be continued: the run is cancelled, or the attempt's time is up.
+    pub given_up: CancellationToken,
     /// The steps of the run that had ended when this one began, whether or not it needs them.
     pub steps: Arc<BTreeMap<StepId, StepView>>,
     pub(crate) link: Link,
@@ -135,6 +138,11 @@ impl StepContext {
         self.clock.now().since(&last).duration >= CHECKPOINT_EVERY
     }
 
+    /// Returns who can drive runs beside this one, where somebody does.
+    pub fn sub_runs(&self) -> Option<Arc<dyn SubRuns>> {
+        self.link.sub_runs.clone()
+    }
+
     /// Says how far the attempt is, for progress bars. Costs next to nothing and is not journaled.
     pub fn progress(&self, done: u64, total: Option<u64>, unit: Unit) {
         let told = Progress {
@@ -163,6 +171,7 @@ pub(crate) struct Link {
     /// Whether it works on its goal, rather than looking at what an earlier attempt left.
     pub(crate) works: bool,
     pub(crate) progress: broadcast::Sender<Progress>,
+    pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
     /// When the attempt began or last recorded a checkpoint.
     pub(crate) last: Arc<Mutex<Stamp>>,
 }

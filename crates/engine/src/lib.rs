@@ -31,6 +31,12 @@
 //! A run is over when all steps have ended: succeeded when none failed; partial when some did, but all steps of some
 //! component (`each["component"]`) came through; failed; or cancelled.
 //!
+//! # Runs of runs
+//!
+//! A step that `uses:` [`WORKFLOW`] runs another workflow as a run of its own, under an id that it has recorded before
+//! that run exists. Whoever drives the step's run drives that run too ([`SubRuns`]), stops it with it and cancels it
+//! with it; when it is interrupted, so is the run around it, and both are resumed together. Such a step takes no slot.
+//!
 //! # Ending early
 //!
 //! [`Control::stop`] asks what is at work to end: attempts record a checkpoint and return [`INTERRUPTED`], which is
@@ -62,6 +68,7 @@ mod driver;
 mod engine;
 mod error;
 mod machine;
+mod nest;
 mod orphans;
 mod payload;
 pub mod process;
@@ -75,6 +82,7 @@ pub use context::{INTERRUPTED, STALE, StepContext, StepView};
 pub use control::{Control, Ended};
 pub use engine::{Engine, NewRun};
 pub use error::EngineError;
+pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
 pub use progress::{Progress, Unit};
 pub use registry::Registry;
 pub use request::{Ask, Refusal, Request};

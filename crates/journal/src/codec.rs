@@ -111,7 +111,7 @@ fn format_of(event: &Event) -> u8 {
             why: SkipReason::Requested { .. },
             ..
         } => 2,
-        Event::ChildStarted { .. } => 3,
+        Event::ChildStarted { .. } | Event::RunCreated { parent: Some(_), .. } => 3,
         Event::RunCreated { .. }
         | Event::RunAdopted { .. }
         | Event::StepStarted { .. }

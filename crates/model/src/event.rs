@@ -38,6 +38,9 @@ pub enum Event {
         /// Whether `disaster_at` was told by a person, rather than assumed to be the run's start.
         #[serde(default)]
         disaster_at_told: bool,
+        /// The step that runs it, for a run that is part of another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
     },
     /// A process took the run over; holders of a lower epoch are refused from here on.
     RunAdopted {
@@ -335,6 +338,15 @@ pub enum Outcome {
     Failed,
     /// It was cancelled.
     Cancelled,
+}
+
+/// The step of a run that another run is the work of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The run.
+    pub run: RunId,
+    /// Its step.
+    pub step: StepId,
 }
 
 /// The process that drives a run.

@@ -8,7 +8,7 @@ const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// What a step may use. Actions are added in other crates, so that editors are told and not held to it.
 const ACTIONS: &str = "The action: snapshot, store, verify, seal-set, locate-set, set-aside, restore, validate, \
     system-integrity, command (runs a program), http (sends a request), notify (tells somebody), approve (asks a \
-    person), noop (nothing: gives back `output`, after `sleep` if it is given)";
+    person), workflow (runs another one, `with: {workflow: NAME or FILE, params: {…}}`), noop (nothing: gives back `output`, after `sleep` if it is given)";
 
 /// Returns the schema of a workflow file.
 pub fn workflow() -> Value {

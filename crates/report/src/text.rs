@@ -125,6 +125,9 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
                 said(retry.why.as_ref())
             );
         }
+        if let Some(run) = row.run {
+            let _ = writeln!(text, "{} is run {run} (rekindle show {run})", row.step);
+        }
         if let Some(prompt) = row.waits_for() {
             let run = evidence.state.id;
             let _ = writeln!(

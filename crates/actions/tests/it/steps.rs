@@ -88,11 +88,12 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
     let bench = Bench::new(SYSTEM);
     let registry = registry(bench.site(None));
     let names = registry.names();
-    assert_eq!(names.len(), 14);
+    assert_eq!(names.len(), 15);
     for name in names {
         let required = match name.as_str() {
             "command" => json!({"run": ["true"]}),
             "approve" => json!({"message": "go on?"}),
+            "workflow" => json!({"workflow": "backup"}),
             "http" => json!({"url": "http://localhost/"}),
             "notify" => json!({"message": "done", "command": ["true"]}),
             _ => json!({}),

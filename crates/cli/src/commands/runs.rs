@@ -81,16 +81,24 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         };
         let took = run.updated.since(&run.created);
         let body = json!({
-            "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "created": run.created.utc,
+            "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "parent": run.parent, "created": run.created.utc,
             "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "quarantined": run.quarantined,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
         app.printer.line(&body, || {
             let began = moment::show(run.created.utc);
             let took = text::duration(took.duration);
+            let below = run
+                .parent
+                .as_ref()
+                .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
             format!(
-                "{}  {:<10} {:<12} {began}  {took:>8}  {} records",
-                run.run, run.workflow, ended, run.seq
+                "{}  {:<10} {:<12} {began}  {took:>8}  {} records{}",
+                run.run,
+                run.workflow,
+                ended,
+                run.seq,
+                below.unwrap_or_default()
             )
         })?;
     }

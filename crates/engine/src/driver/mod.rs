@@ -34,9 +34,10 @@ use crate::control::{Control, Ended};
 use crate::engine::Shared;
 use crate::error::EngineError;
 use crate::machine::{Effect, Input, Machine};
+use crate::nest;
 use crate::payload;
 use crate::request::Wish;
-use work::{Job, Report, Task};
+use work::{Job, Report, Stops, Task};
 
 /// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
 /// timeouts do not.
@@ -129,9 +130,9 @@ struct Driver {
 
 /// A step at work.
 struct AtWork {
-    stop: CancellationToken,
-    /// Its share of the process's slots.
-    slot: OwnedSemaphorePermit,
+    stops: Stops,
+    /// Its share of the process's slots; one that waits for another run has none.
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Driver {
@@ -194,7 +195,12 @@ impl Driver {
 
     /// Returns these slots and as many more as there are and as could be used.
     fn slots(&self, mut slots: Vec<OwnedSemaphorePermit>) -> Vec<OwnedSemaphorePermit> {
-        let wanted = self.max_parallel.saturating_sub(self.at_work.len());
+        let taken = self
+            .at_work
+            .values()
+            .filter(|at_work| at_work.slot.is_some())
+            .count();
+        let wanted = self.max_parallel.saturating_sub(taken);
         while slots.len() < wanted {
             let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() else {
                 break;
@@ -292,9 +298,12 @@ impl Driver {
                     slots,
                 );
             }
-            Effect::CancelStep { step } => {
-                if let Some(at_work) = self.at_work.get(&step) {
-                    at_work.stop.cancel();
+            Effect::CancelStep { step, for_good } => {
+                if let Some(AtWork { stops, .. }) = self.at_work.get(&step) {
+                    if for_good {
+                        stops.given_up.cancel();
+                    }
+                    stops.stop.cancel();
                 }
             }
             Effect::ArmTimer { after, .. } => self.alarm = Some(Instant::now() + after.min(LONGEST_SLEEP)),
@@ -306,22 +315,33 @@ impl Driver {
     }
 
     fn spawn(&mut self, job: Job, with: Value, slots: &mut Vec<OwnedSemaphorePermit>) {
-        let (Some(slot), Some(planned)) = (slots.pop(), self.machine.planned(&job.step).cloned()) else {
-            // The machine takes up no more than it was given room for, and nothing that is not planned.
-            tracing::error!(step = %job.step, "taken up without a slot");
+        let Some(planned) = self.machine.planned(&job.step).cloned() else {
+            tracing::error!(step = %job.step, "taken up without a plan");
             return;
         };
-        let stop = self.all.child_token();
+        let slot = match nest::nests(&planned) {
+            true => None,
+            false => slots.pop(),
+        };
+        if slot.is_none() && !nest::nests(&planned) {
+            // The machine takes up no more than it was given room for.
+            tracing::error!(step = %job.step, "taken up without a slot");
+            return;
+        }
+        let stops = Stops {
+            stop: self.all.child_token(),
+            given_up: CancellationToken::new(),
+        };
         let cx = work::context(
             &self.shared,
             &self.machine,
             planned,
             &job,
             with,
-            stop.clone(),
+            stops.clone(),
             self.asking.clone(),
         );
-        self.at_work.insert(job.step.clone(), AtWork { stop, slot });
+        self.at_work.insert(job.step.clone(), AtWork { stops, slot });
         let task = self
             .tasks
             .spawn(work::perform(Arc::clone(&self.shared), cx, job.task.clone()));
@@ -337,7 +357,7 @@ impl Driver {
         let Some(job) = self.jobs.remove(&id) else {
             return Ok(());
         };
-        let slot = self.at_work.remove(&job.step).map(|at_work| at_work.slot);
+        let slot = self.at_work.remove(&job.step).and_then(|at_work| at_work.slot);
         let input = match done {
             Ok((_, report)) => report?,
             Err(error) => work::broken(job, error),

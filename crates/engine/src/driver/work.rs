@@ -44,6 +44,14 @@ pub(super) enum Task {
     },
 }
 
+/// How an attempt is told to end.
+#[derive(Clone)]
+pub(super) struct Stops {
+    pub(super) stop: CancellationToken,
+    /// Beside `stop`: it will not be continued.
+    pub(super) given_up: CancellationToken,
+}
+
 /// What a task has to say: what happened, or that the journal could not keep it.
 pub(super) type Report = Result<Input, JournalError>;
 
@@ -54,7 +62,7 @@ pub(super) fn context(
     step: PlanStep,
     job: &Job,
     with: Value,
-    stop: CancellationToken,
+    Stops { stop, given_up }: Stops,
     asking: mpsc::Sender<Asked>,
 ) -> StepContext {
     let state = machine.state();
@@ -67,12 +75,14 @@ pub(super) fn context(
         disaster_at_told: state.disaster_at_told,
         clock: Arc::clone(&shared.clock),
         stop,
+        given_up,
         steps: Arc::clone(machine.views()),
         link: Link {
             journal: Arc::clone(&shared.journal),
             asking,
             works: matches!(job.task, Task::Run { .. }),
             progress: shared.progress.clone(),
+            sub_runs: shared.sub_runs.clone(),
             last: Arc::new(Mutex::new(shared.clock.now())),
         },
     }

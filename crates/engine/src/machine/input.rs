@@ -95,8 +95,8 @@ pub(crate) enum Effect {
         with: Value,
         output: Value,
     },
-    /// Tell whatever is at work on the step to end; its end is reported as usual.
-    CancelStep { step: StepId },
+    /// Tell whatever is at work on the step to end; its end is reported as usual. `for_good`: it is not continued.
+    CancelStep { step: StepId, for_good: bool },
     /// Wake up after this time, because of this step. Replaces every earlier timer.
     ArmTimer { step: StepId, after: Duration },
     /// The run is over.

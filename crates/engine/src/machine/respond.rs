@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::settle::cancelled;
 use super::{Draft, Effect, Ending, Found, Held, Input, Later, Machine, Phase, StopWhy, Work, retry};
 use crate::context::{INTERRUPTED, Note};
+use crate::nest;
 use crate::payload;
 
 impl Machine {
@@ -112,6 +113,10 @@ impl Machine {
                 // It was cut off as by a crash, only more gently.
                 None => {}
                 Some(failure) if held.stop.is_some() && failure.code == INTERRUPTED => {}
+                // The run that it waits for was interrupted: so is this one, and both go on together.
+                Some(failure) if failure.code == INTERRUPTED && nest::nests(self.step(place)) => {
+                    self.turn(draft, Phase::Stopping, StopWhy::Stop);
+                }
                 Some(failure) => self.fail(draft, place, failure),
             },
         }
@@ -227,7 +232,7 @@ impl Machine {
             },
             Value::Null,
         );
-        if self.may_start() && draft.room > 0 {
+        if self.may_start() && (draft.room > 0 || nest::nests(self.step(place))) {
             self.start(draft, place);
         }
     }
@@ -253,12 +258,14 @@ impl Machine {
         self.phase = phase;
         self.to_recheck.clear();
         for (&place, held) in &mut self.held {
-            if held.stop.is_none() {
+            let for_good = why == StopWhy::Cancel;
+            if held.stop.is_none() || (for_good && held.stop == Some(StopWhy::Stop)) {
                 draft.effects.push(Effect::CancelStep {
                     step: self.plan.steps[place].id.clone(),
+                    for_good,
                 });
             }
-            if held.stop.is_none() || why == StopWhy::Cancel {
+            if held.stop.is_none() || for_good {
                 held.stop = Some(why);
             }
         }

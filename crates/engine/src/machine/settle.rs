@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::judge::Judgement;
 use super::{Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
 use crate::approve;
+use crate::nest;
 use crate::payload;
 
 impl Machine {
@@ -41,6 +42,7 @@ impl Machine {
                 held.stop = Some(StopWhy::Timeout);
                 draft.effects.push(Effect::CancelStep {
                     step: self.plan.steps[place].id.clone(),
+                    for_good: true,
                 });
             }
         }
@@ -146,7 +148,9 @@ impl Machine {
     }
 
     fn hold(&mut self, draft: &mut Draft, place: usize, work: Work) {
-        draft.room = draft.room.saturating_sub(1);
+        if !nest::nests(self.step(place)) {
+            draft.room = draft.room.saturating_sub(1);
+        }
         self.held.insert(
             place,
             Held {
@@ -210,7 +214,9 @@ impl Machine {
 
     /// Returns whether one more step may be taken up, and notes when only the process's limit forbids it.
     fn has_capacity(&mut self, draft: &Draft) -> bool {
-        if self.held.len() >= self.plan.max_parallel.max(1) {
+        let waits_only = |&&place: &&usize| nest::nests(self.step(place));
+        let busy = self.held.len() - self.held.keys().filter(waits_only).count();
+        if busy >= self.plan.max_parallel.max(1) {
             return false;
         }
         self.starved |= draft.room == 0;
@@ -276,9 +282,10 @@ impl Machine {
                 return true;
             }
         }
-        ready.sort_by_key(|&place| (self.step(place).priority, place));
+        // Nor does a step that waits for another run: those come before any that needs room.
+        ready.sort_by_key(|&place| (!nest::nests(self.step(place)), self.step(place).priority, place));
         for place in ready {
-            if !self.has_capacity(draft) {
+            if !nest::nests(self.step(place)) && !self.has_capacity(draft) {
                 return false;
             }
             let cut_off = matches!(

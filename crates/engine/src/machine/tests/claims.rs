@@ -482,7 +482,7 @@ fn a_cancellation_skips_what_has_not_begun_and_fails_what_has() {
 fn a_cancellation_overtakes_a_stop() {
     let (mut run, _) = Run::begun(plan(1, vec![step("a", &[])]));
     check(&run.feed(Input::Stop), &["cancel a"]);
-    check(&run.ask(Ask::Cancel), &["cancel_requested"]);
+    check(&run.ask(Ask::Cancel), &["cancel_requested", "cancel a"]);
     check(
         &run.end("a", Ending::Dropped),
         &["failed a, run_finished", "finish"],

@@ -3,6 +3,7 @@
 mod approvals;
 mod chaos;
 mod claims;
+mod nested;
 mod requests;
 mod resumed;
 
@@ -139,6 +140,7 @@ impl Run {
             trigger: "a test".to_owned(),
             disaster_at: None,
             disaster_at_told: false,
+            parent: None,
         };
         let (id, prev) = (RunId(Uuid::from_u128(7)), Hash32::ZERO);
         let records = vec![Record {
@@ -334,7 +336,7 @@ fn lines(effects: &[Effect]) -> Vec<String> {
         Effect::StartStep { step, attempt, .. } => format!("start {step} #{attempt}"),
         Effect::Reconcile { step, attempt, .. } => format!("reconcile {step} #{attempt}"),
         Effect::Recheck { step, .. } => format!("recheck {step}"),
-        Effect::CancelStep { step } => format!("cancel {step}"),
+        Effect::CancelStep { step, .. } => format!("cancel {step}"),
         Effect::ArmTimer { step, after } => format!("timer {step} {}s", after.as_secs_f64()),
         Effect::Finish => "finish".to_owned(),
         Effect::Interrupt => "interrupt".to_owned(),
