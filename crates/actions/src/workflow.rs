@@ -358,6 +358,11 @@ fn outcome(state: &RunState) -> Result<(), Failure> {
             let by = state.cancel.as_deref().unwrap_or("somebody");
             Err(Failure::permanent(code::CANCELLED, format!("{by} cancelled run {run}")).with_hint(hint))
         }
+        Some(Outcome::Stuck) => Err(Failure::permanent(
+            code("run_stuck"),
+            format!("run {run} failed, and what it did could not be undone"),
+        )
+        .with_hint(hint)),
         Some(Outcome::Partial) => Err(Failure::transient(
             code("run_partial"),
             format!("run {run} was done in part{}", because()),

@@ -89,6 +89,24 @@ impl Live {
                 };
                 self.line(format!("{step}: failed: {error}{again}"));
             }
+            Event::UndoStarted { step, attempt } => {
+                self.started(step, *attempt);
+                self.line(format!("{step}: is being undone"));
+            }
+            Event::UndoSucceeded { step, .. } => {
+                self.ended(step);
+                self.line(format!("{step}: undone"));
+            }
+            Event::UndoFailed { step, error, .. } => {
+                self.ended(step);
+                self.line(format!("{step}: could not be undone: {error}; will try again"));
+            }
+            Event::UndoStuck { step, error, .. } => {
+                self.ended(step);
+                self.line(format!(
+                    "{step}: could not be undone: {error}; somebody must see to it"
+                ));
+            }
             Event::StepSkipped { step, .. } => self.line(format!("{step}: skipped")),
             Event::StepInvalidated { step, why } => self.line(format!("{step}: no longer holds: {why}")),
             Event::ApprovalRequested { step, prompt, .. } => {

@@ -78,6 +78,10 @@ impl StepContext {
     /// [`STALE`] when the attempt is over, [`INTERRUPTED`] when this process no longer drives the run. Either way
     /// the action should end.
     pub async fn checkpoint(&self, progress: Value) -> Result<(), Failure> {
+        // An undo that is cut off begins anew.
+        if self.link.work == Work::Undo {
+            return Ok(());
+        }
         let stored = payload::store(&*self.link.journal, progress, payload::INLINE).await;
         let progress = stored.map_err(|error| {
             let code = if matches!(error, JournalError::DiskFull { .. }) {
@@ -100,9 +104,9 @@ impl StepContext {
     /// # Errors
     /// As [`StepContext::checkpoint`]; the program is then to be ended.
     pub async fn child_started(&self, child: Child) -> Result<(), Failure> {
-        match self.link.works {
-            true => self.note(Note::Child(child)).await,
-            false => Ok(()),
+        match self.link.work {
+            Work::Attempt | Work::Undo => self.note(Note::Child(child)).await,
+            Work::Look => Ok(()),
         }
     }
 
@@ -168,12 +172,22 @@ impl fmt::Debug for StepContext {
 pub(crate) struct Link {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) asking: mpsc::Sender<Asked>,
-    /// Whether it works on its goal, rather than looking at what an earlier attempt left.
-    pub(crate) works: bool,
+    pub(crate) work: Work,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
     /// When the attempt began or last recorded a checkpoint.
     pub(crate) last: Arc<Mutex<Stamp>>,
+}
+
+/// What an action was called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// To do the step's work.
+    Attempt,
+    /// To take back what another action did.
+    Undo,
+    /// To look at what was done.
+    Look,
 }
 
 /// What an attempt can have journaled.

@@ -31,6 +31,14 @@
 //! A run is over when all steps have ended: succeeded when none failed; partial when some did, but all steps of some
 //! component (`each["component"]`) came through; failed; or cancelled.
 //!
+//! # Taking back
+//!
+//! Where nothing came of a run (it failed, or was cancelled), every step with a `compensate` that was started since it
+//! was undone last is undone once all steps have ended: one at a time, those that started last first, each by its
+//! step's retry policy, and again from its beginning where it was cut off. One that fails for good is *stuck*, and so is
+//! the run; those before it follow when a person has had it tried again. A run that goes forward again runs anew what
+//! was undone.
+//!
 //! # Runs of runs
 //!
 //! A step that `uses:` [`WORKFLOW`] runs another workflow as a run of its own, under an id that it has recorded before

@@ -10,7 +10,7 @@
 //! Integers are big-endian. `prev` is the BLAKE3 of the whole value of the run's record before it.
 
 use chrono::DateTime;
-use rekindle_model::event::{Event, JournalHead, Record, SkipReason};
+use rekindle_model::event::{Event, JournalHead, Outcome, Record, SkipReason};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::time::Stamp;
 use uuid::Uuid;
@@ -111,7 +111,16 @@ fn format_of(event: &Event) -> u8 {
             why: SkipReason::Requested { .. },
             ..
         } => 2,
-        Event::ChildStarted { .. } | Event::RunCreated { parent: Some(_), .. } => 3,
+        Event::ChildStarted { .. }
+        | Event::RunCreated { parent: Some(_), .. }
+        | Event::UndoStarted { .. }
+        | Event::UndoSucceeded { .. }
+        | Event::UndoFailed { .. }
+        | Event::UndoStuck { .. }
+        | Event::RunFinished {
+            outcome: Outcome::Stuck,
+            ..
+        } => 3,
         Event::RunCreated { .. }
         | Event::RunAdopted { .. }
         | Event::StepStarted { .. }

@@ -129,6 +129,40 @@ pub enum Event {
         /// What was found.
         why: String,
     },
+    /// The undoing of what the step did begins. Durable before its first side effect.
+    UndoStarted {
+        /// The step.
+        step: StepId,
+        /// The attempt to undo, from 1 since the step was started last; one that was cut off counts.
+        attempt: u32,
+    },
+    /// What the step did is undone.
+    UndoSucceeded {
+        /// The step.
+        step: StepId,
+        /// The attempt to undo.
+        attempt: u32,
+    },
+    /// The attempt to undo failed, and another is due.
+    UndoFailed {
+        /// The step.
+        step: StepId,
+        /// The attempt to undo.
+        attempt: u32,
+        /// Why.
+        error: Failure,
+        /// When the next attempt is due.
+        retry_at: DateTime<Utc>,
+    },
+    /// The undo failed for good: what the step did stays, until a person sees to it.
+    UndoStuck {
+        /// The step.
+        step: StepId,
+        /// The attempt to undo.
+        attempt: u32,
+        /// Why.
+        error: Failure,
+    },
     /// The attempt consists of a question, which was put: the step waits for a person.
     ApprovalRequested {
         /// The step.
@@ -163,7 +197,7 @@ pub enum Event {
         note: Option<String>,
     },
     /// A person asked for the step to run again: one that waits for its next attempt begins it at once; one that
-    /// has ended is invalidated next, in the same append.
+    /// has ended is invalidated next, in the same append. Of one whose undo is stuck it is the undo that runs again.
     RetryRequested {
         /// The step.
         step: StepId,
@@ -231,6 +265,10 @@ impl Event {
             Self::StepFailed { .. } => "step_failed",
             Self::StepSkipped { .. } => "step_skipped",
             Self::StepInvalidated { .. } => "step_invalidated",
+            Self::UndoStarted { .. } => "undo_started",
+            Self::UndoSucceeded { .. } => "undo_succeeded",
+            Self::UndoFailed { .. } => "undo_failed",
+            Self::UndoStuck { .. } => "undo_stuck",
             Self::ApprovalRequested { .. } => "approval_requested",
             Self::Approved { .. } => "approved",
             Self::Rejected { .. } => "rejected",
@@ -254,6 +292,10 @@ impl Event {
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepInvalidated { step, .. }
+            | Self::UndoStarted { step, .. }
+            | Self::UndoSucceeded { step, .. }
+            | Self::UndoFailed { step, .. }
+            | Self::UndoStuck { step, .. }
             | Self::ApprovalRequested { step, .. }
             | Self::Approved { step, .. }
             | Self::Rejected { step, .. }
@@ -338,6 +380,8 @@ pub enum Outcome {
     Failed,
     /// It was cancelled.
     Cancelled,
+    /// It failed or was cancelled, and what a step did could not be undone: it waits for a person.
+    Stuck,
 }
 
 /// The step of a run that another run is the work of.

@@ -9,6 +9,7 @@
 //! | [`step`] | the one transition table: [`step::StepRecord::apply`] |
 //! | [`approval`] | a question to a person, and what was decided |
 //! | [`run`] | the one fold: [`run::RunState::fold`] |
+//! | [`undo`] | where the undoing of a step's work stands |
 //! | [`process`] | the programs that a step has started |
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`entry`] | one entry of a captured tree |
@@ -26,3 +27,4 @@ pub mod run;
 pub mod step;
 pub mod system;
 pub mod time;
+pub mod undo;

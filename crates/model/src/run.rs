@@ -291,6 +291,10 @@ impl RunState {
             | Event::StepFailed { step, .. }
             | Event::StepSkipped { step, .. }
             | Event::StepInvalidated { step, .. }
+            | Event::UndoStarted { step, .. }
+            | Event::UndoSucceeded { step, .. }
+            | Event::UndoFailed { step, .. }
+            | Event::UndoStuck { step, .. }
             | Event::ApprovalRequested { step, .. }
             | Event::Approved { step, .. }
             | Event::Rejected { step, .. }

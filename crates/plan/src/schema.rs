@@ -39,6 +39,11 @@ pub fn workflow() -> Value {
                 "run_if": text("success (default), failure, always, or an expression"),
                 "retry": {"$ref": "#/$defs/retry"},
                 "timeout": {"description": "The most that one attempt may take", "$ref": "#/$defs/period"},
+                "compensate": {"description": "What takes back what the step did, where the run fails or is cancelled", "$ref": "#/$defs/compensate"},
+            })),
+            "compensate": closed(&["uses"], json!({
+                "uses": text("The action; it must do no harm the second time"),
+                "with": {"type": "object", "description": "Its parameters; ${{ output }} is what the step gave, null where it failed"},
             })),
             "retry": closed(&[], json!({
                 "max_attempts": {"type": "integer", "minimum": 1},
@@ -275,6 +280,10 @@ mod tests {
             (
                 "retry",
                 "workflow: w\nsteps:\n  - id: a\n    uses: b\n    retry:\n      ",
+            ),
+            (
+                "compensate",
+                "workflow: w\nsteps:\n  - id: a\n    uses: b\n    compensate:\n      ",
             ),
             (
                 "backoff",

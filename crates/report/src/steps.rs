@@ -8,6 +8,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::step::{StepRecord, StepState};
 use rekindle_model::time::Stamp;
+use rekindle_model::undo::Undo;
 use rekindle_plan::Plan;
 use serde::Serialize;
 
@@ -41,6 +42,9 @@ pub struct StepRow {
     pub error: Option<Failure>,
     /// Why it did not run.
     pub skipped: Option<String>,
+    /// Where the undo of what it did stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
     /// The run that it runs, or ran last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
@@ -153,6 +157,7 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         measures,
         error,
         skipped,
+        undo: record.undo.clone(),
         run,
         approval: record.approval.clone(),
         retries: retries(evidence, step),
@@ -178,5 +183,6 @@ pub fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Partial => "done in part",
         Outcome::Failed => "failed",
         Outcome::Cancelled => "cancelled",
+        Outcome::Stuck => "stuck: what it did could not be undone",
     }
 }

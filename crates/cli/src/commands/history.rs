@@ -82,6 +82,24 @@ fn line(record: &Record) -> String {
         Event::StepSkipped { step, why } => {
             format!("{step}: {}", serde_json::to_string(why).unwrap_or_default())
         }
+        Event::UndoStarted { step, attempt } | Event::UndoSucceeded { step, attempt } => {
+            format!("{step} attempt {attempt}")
+        }
+        Event::UndoFailed {
+            step,
+            attempt,
+            error,
+            retry_at,
+        } => {
+            let at = crate::moment::show(*retry_at);
+            format!(
+                "{step} attempt {attempt}: {error} [{}], again at {at}",
+                error.code
+            )
+        }
+        Event::UndoStuck { step, attempt, error } => {
+            format!("{step} attempt {attempt}: {error} [{}]", error.code)
+        }
         Event::StepInvalidated { step, why } => format!("{step}: {why}"),
         Event::ApprovalRequested {
             step,

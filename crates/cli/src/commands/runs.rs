@@ -31,6 +31,8 @@ enum Status {
     Partial,
     Failed,
     Cancelled,
+    /// Failed or cancelled, and what a step did could not be undone
+    Stuck,
     /// Not ended: interrupted, and resumable
     Interrupted,
     /// A record of it is lost: it is kept, and never gone on with
@@ -49,6 +51,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         Status::Partial => Some(Outcome::Partial),
         Status::Failed => Some(Outcome::Failed),
         Status::Cancelled => Some(Outcome::Cancelled),
+        Status::Stuck => Some(Outcome::Stuck),
         Status::Interrupted | Status::Quarantined => None,
     });
     let quarantined = matches!(args.status, Some(Status::Quarantined));

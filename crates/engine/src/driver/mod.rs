@@ -298,6 +298,22 @@ impl Driver {
                     slots,
                 );
             }
+            Effect::StartUndo {
+                step,
+                attempt,
+                with,
+                children,
+            } => {
+                self.spawn(
+                    Job {
+                        step,
+                        attempt,
+                        task: Task::Undo { children },
+                    },
+                    with,
+                    slots,
+                );
+            }
             Effect::CancelStep { step, for_good } => {
                 if let Some(AtWork { stops, .. }) = self.at_work.get(&step) {
                     if for_good {
@@ -315,10 +331,13 @@ impl Driver {
     }
 
     fn spawn(&mut self, job: Job, with: Value, slots: &mut Vec<OwnedSemaphorePermit>) {
-        let Some(planned) = self.machine.planned(&job.step).cloned() else {
+        let Some(mut planned) = self.machine.planned(&job.step).cloned() else {
             tracing::error!(step = %job.step, "taken up without a plan");
             return;
         };
+        if let (Task::Undo { .. }, Some(undo)) = (&job.task, planned.compensate.clone()) {
+            (planned.uses, planned.with) = (undo.uses, undo.with);
+        }
         let slot = match nest::nests(&planned) {
             true => None,
             false => slots.pop(),

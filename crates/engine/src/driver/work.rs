@@ -15,9 +15,9 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{Action, Output, Reconciled};
-use crate::context::{Asked, Link, StepContext};
+use crate::context::{Asked, Link, StepContext, Work};
 use crate::engine::Shared;
-use crate::machine::{Ending, Found, Input, Machine};
+use crate::machine::{Ending, Found, Input, Machine, Undone};
 use crate::orphans;
 use crate::payload::{self, LoadError};
 
@@ -41,6 +41,9 @@ pub(super) enum Task {
     },
     Recheck {
         output: Value,
+    },
+    Undo {
+        children: Vec<Child>,
     },
 }
 
@@ -80,7 +83,11 @@ pub(super) fn context(
         link: Link {
             journal: Arc::clone(&shared.journal),
             asking,
-            works: matches!(job.task, Task::Run { .. }),
+            work: match job.task {
+                Task::Run { .. } => Work::Attempt,
+                Task::Undo { .. } => Work::Undo,
+                Task::Reconcile { .. } | Task::Recheck { .. } => Work::Look,
+            },
             progress: shared.progress.clone(),
             sub_runs: shared.sub_runs.clone(),
             last: Arc::new(Mutex::new(shared.clock.now())),
@@ -103,6 +110,14 @@ pub(super) async fn perform(shared: Arc<Shared>, cx: StepContext, task: Task) ->
         Task::Reconcile { checkpoint, children } => {
             let found = reconcile(&shared, &cx, checkpoint, &children).await?;
             Ok(Input::Reconciled { step, found })
+        }
+        Task::Undo { children } => {
+            let ending = undo(&shared, &cx, &children).await;
+            Ok(Input::Undone {
+                step,
+                attempt,
+                ending,
+            })
         }
         Task::Recheck { output } => {
             let gone = recheck(&shared, &cx, &output).await;
@@ -137,6 +152,11 @@ pub(super) fn broken(job: Job, error: JoinError) -> Input {
             step,
             found: Found::Failed(failure),
         },
+        Task::Undo { .. } => Input::Undone {
+            step,
+            attempt,
+            ending: Undone::Failed(failure),
+        },
         Task::Recheck { .. } => {
             tracing::warn!(%step, why = failure.message, "could not be rechecked");
             Input::Rechecked { step, gone: None }
@@ -170,6 +190,22 @@ async fn run(
                 measures,
             })
         }
+    }
+}
+
+async fn undo(shared: &Shared, cx: &StepContext, children: &[Child]) -> Undone {
+    let action = match known(shared, &cx.step) {
+        Ok(action) => action,
+        Err(failure) => return Undone::Failed(failure),
+    };
+    let work = async {
+        orphans::end(children).await?;
+        action.run(cx, None).await
+    };
+    match until_dropped(&cx.stop, shared.grace, work).await {
+        None => Undone::Dropped,
+        Some(Err(failure)) => Undone::Failed(failure),
+        Some(Ok(_)) => Undone::Succeeded,
     }
 }
 

@@ -27,6 +27,12 @@ pub(crate) enum Input {
     Reconciled { step: StepId, found: Found },
     /// A succeeded step's artefact was looked for.
     Rechecked { step: StepId, gone: Option<String> },
+    /// An attempt to undo a step ended.
+    Undone {
+        step: StepId,
+        attempt: u32,
+        ending: Undone,
+    },
     /// The time of the last [`Effect::ArmTimer`] has come, or a slot has become free.
     Wake,
     /// The run is to end gracefully, to be resumed.
@@ -67,6 +73,15 @@ pub(crate) enum Found {
     Dropped,
 }
 
+/// How an attempt to undo a step ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Undone {
+    Succeeded,
+    Failed(Failure),
+    /// It was told to end, did not, and was dropped.
+    Dropped,
+}
+
 /// Something is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
@@ -94,6 +109,13 @@ pub(crate) enum Effect {
         attempt: u32,
         with: Value,
         output: Value,
+    },
+    /// Take back what a step did, once the programs of its attempts are gone.
+    StartUndo {
+        step: StepId,
+        attempt: u32,
+        with: Value,
+        children: Vec<Child>,
     },
     /// Tell whatever is at work on the step to end; its end is reported as usual. `for_good`: it is not continued.
     CancelStep { step: StepId, for_good: bool },

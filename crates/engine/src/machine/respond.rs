@@ -52,25 +52,34 @@ impl Machine {
                     self.invalidate(draft, place, &why);
                 }
             }
+            Input::Undone {
+                step,
+                attempt,
+                ending,
+            } => {
+                if let Some((place, held)) = self.release(draft, &step, Some(attempt), Work::Undo) {
+                    self.undone(draft, place, held, ending);
+                }
+            }
             Input::Wake => {}
             Input::Stop if self.phase == Phase::Going => self.turn(draft, Phase::Stopping, StopWhy::Stop),
-            Input::Stop => {}
+            Input::Stop => self.leave(draft),
         }
     }
 
-    /// Returns whether this is an attempt that is at work.
+    /// Returns whether this is an attempt, be it to undo, that is at work.
     fn lives(&self, step: &rekindle_model::id::StepId, attempt: u32) -> bool {
         let Some(place) = self.places.get(step) else {
             return false;
         };
-        self.held
-            .get(place)
-            .is_some_and(|held| held.work == Work::Attempt)
-            && self
-                .state
-                .steps
-                .get(step)
-                .is_some_and(|record| record.attempts == attempt)
+        let (Some(held), Some(record)) = (self.held.get(place), self.state.steps.get(step)) else {
+            return false;
+        };
+        match held.work {
+            Work::Attempt => record.attempts == attempt,
+            Work::Undo => record.undo.as_ref().is_some_and(|undo| undo.attempts == attempt),
+            Work::Reconcile | Work::Recheck => false,
+        }
     }
 
     /// Takes a step out of this process's hands, where what is reported is what is at work.
@@ -83,7 +92,12 @@ impl Machine {
     ) -> Option<(usize, Held)> {
         let place = *self.places.get(step)?;
         let held = *self.held.get(&place)?;
-        let current = attempt.is_none_or(|attempt| attempt == self.record(draft, place).attempts);
+        let record = self.record(draft, place);
+        let attempts = match work {
+            Work::Undo => record.undo.as_ref().map_or(0, |undo| undo.attempts),
+            _ => record.attempts,
+        };
+        let current = attempt.is_none_or(|attempt| attempt == attempts);
         if held.work != work || !current {
             return None;
         }
@@ -154,7 +168,7 @@ impl Machine {
         }
     }
 
-    fn timeout(&self, place: usize) -> Failure {
+    pub(super) fn timeout(&self, place: usize) -> Failure {
         let allowed = self.step(place).timeout.unwrap_or_default();
         Failure::transient(
             code::TIMEOUT,
@@ -253,11 +267,30 @@ impl Machine {
         }
     }
 
+    /// Leaves what is still to be undone of a cancelled run to whoever resumes it.
+    fn leave(&mut self, draft: &mut Draft) {
+        self.leaving = true;
+        for (&place, held) in &mut self.held {
+            if held.work == Work::Undo && held.stop.is_none() {
+                held.stop = Some(StopWhy::Stop);
+                draft.effects.push(Effect::CancelStep {
+                    step: self.plan.steps[place].id.clone(),
+                    for_good: false,
+                });
+            }
+        }
+    }
+
     /// Turns the run towards its end and tells everything at work to end.
     pub(super) fn turn(&mut self, draft: &mut Draft, phase: Phase, why: StopWhy) {
+        self.leaving |= self.phase == Phase::Stopping;
         self.phase = phase;
         self.to_recheck.clear();
         for (&place, held) in &mut self.held {
+            // A cancellation does not keep what was done from being taken back.
+            if held.work == Work::Undo && why == StopWhy::Cancel {
+                continue;
+            }
             let for_good = why == StopWhy::Cancel;
             if held.stop.is_none() || (for_good && held.stop == Some(StopWhy::Stop)) {
                 draft.effects.push(Effect::CancelStep {

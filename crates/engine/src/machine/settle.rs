@@ -147,8 +147,8 @@ impl Machine {
             })
     }
 
-    fn hold(&mut self, draft: &mut Draft, place: usize, work: Work) {
-        if !nest::nests(self.step(place)) {
+    pub(super) fn hold(&mut self, draft: &mut Draft, place: usize, work: Work) {
+        if work == Work::Undo || !nest::nests(self.step(place)) {
             draft.room = draft.room.saturating_sub(1);
         }
         self.held.insert(
@@ -362,13 +362,32 @@ impl Machine {
         let ended = (0..self.plan.steps.len()).all(|place| self.record(draft, place).state.is_final());
         // A paused run does not even end, so that whoever paused it finds it open.
         let may_end = !self.paused || self.phase == Phase::Cancelling;
-        if ended && may_end && !self.rechecking() {
+        let all_over = ended && may_end && !self.rechecking();
+        if all_over && self.unwind(draft) {
+            return;
+        }
+        if all_over {
             let finished = self.finished(draft);
             draft.events.push(finished);
             draft.effects.push(Effect::Finish);
         } else if self.phase == Phase::Stopping {
             draft.effects.push(Effect::Interrupt);
         }
+    }
+
+    /// Takes back what the steps did, as far as that is owed. Returns whether there is more of it to come.
+    fn unwind(&mut self, draft: &mut Draft) -> bool {
+        while let Some(place) = self.next_undo(draft) {
+            if self.phase == Phase::Stopping || self.leaving {
+                draft.effects.push(Effect::Interrupt);
+                return true;
+            }
+            let waits = self.undo_waits(draft, place).is_some_and(|wait| !wait.is_zero());
+            if waits || !self.may_undo() || !self.has_capacity(draft) || self.start_undo(draft, place) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Arms the timer for what is due first.
@@ -390,10 +409,14 @@ impl Machine {
         let undecided = self
             .waiting(draft)
             .filter_map(|place| Some((self.time_to_decide(draft, place)?, place)));
+        let undo = (0..self.plan.steps.len())
+            .filter(|place| self.may_undo() && !self.held.contains_key(place))
+            .filter_map(|place| Some((self.undo_waits(draft, place)?, place)));
         // What is due and did not start waits for room, not for time.
         let next = timeouts
             .chain(in_backoff)
             .chain(undecided)
+            .chain(undo)
             .filter(|(remaining, _)| !remaining.is_zero())
             .min();
         if let Some((after, place)) = next {

@@ -6,6 +6,7 @@ mod claims;
 mod nested;
 mod requests;
 mod resumed;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use rekindle_model::process::{Child, ProcessId};
 use rekindle_model::step::StepState;
 use rekindle_model::system::Period;
 use rekindle_model::time::Stamp;
-use rekindle_plan::{Backoff, Plan, PlanStep, Retry, RunIf};
+use rekindle_plan::{Backoff, Compensate, Plan, PlanStep, Retry, RunIf};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -45,6 +46,7 @@ fn step(id: &str, needs: &[&str]) -> PlanStep {
         run_if: RunIf::Success,
         retry: Retry::default(),
         timeout: None,
+        compensate: None,
         priority: 100,
         id,
     }
@@ -336,6 +338,7 @@ fn lines(effects: &[Effect]) -> Vec<String> {
         Effect::StartStep { step, attempt, .. } => format!("start {step} #{attempt}"),
         Effect::Reconcile { step, attempt, .. } => format!("reconcile {step} #{attempt}"),
         Effect::Recheck { step, .. } => format!("recheck {step}"),
+        Effect::StartUndo { step, attempt, .. } => format!("undo {step} #{attempt}"),
         Effect::CancelStep { step, .. } => format!("cancel {step}"),
         Effect::ArmTimer { step, after } => format!("timer {step} {}s", after.as_secs_f64()),
         Effect::Finish => "finish".to_owned(),
