@@ -15,6 +15,8 @@
 //! | `command` | runs a program |
 //! | `http` | sends a request |
 //! | `notify` | tells somebody, by a program or a webhook |
+//! | `workflow` | runs another workflow, as a run of its own |
+//! | `noop` | nothing: for measuring, and for trying a workflow out |
 //!
 //! Programs that steps and probes run are children of [`supervise`], so that none of them outlives its step.
 //!
@@ -31,6 +33,7 @@ mod http;
 mod http_client;
 mod judge;
 mod locate_set;
+mod noop;
 mod notify;
 mod params;
 mod probe;
@@ -51,6 +54,7 @@ mod system_integrity;
 mod validate;
 mod verify;
 mod views;
+mod workflow;
 
 use std::sync::Arc;
 
@@ -65,7 +69,17 @@ pub(crate) const COMMAND: &str = "command";
 
 /// Returns every action, acting at `site`.
 pub fn registry(site: Arc<Site>) -> Registry {
+    registry_inside(site, workflow::Outer::default())
+}
+
+/// Returns every action, to check the steps of a workflow that others run.
+pub(crate) fn registry_inside(site: Arc<Site>, outer: workflow::Outer) -> Registry {
+    let run_workflow = workflow::RunWorkflow {
+        site: Arc::clone(&site),
+        outer,
+    };
     Registry::new()
+        .with(rekindle_engine::WORKFLOW, run_workflow)
         .with("snapshot", snapshot::TakeSnapshot(Arc::clone(&site)))
         .with("store", store::Store(Arc::clone(&site)))
         .with("verify", verify::Verify(Arc::clone(&site)))
@@ -79,6 +93,7 @@ pub fn registry(site: Arc<Site>) -> Registry {
             system_integrity::SystemIntegrity(Arc::clone(&site)),
         )
         .with("http", http::SendRequest)
+        .with("noop", noop::Noop)
         .with("notify", notify::Notify(Arc::clone(&site)))
         .with(COMMAND, command::RunCommand(site))
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,7 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rekindle_engine::StepContext;
+use rekindle_engine::process::look;
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::process::{Child as Journaled, ProcessId};
+use rekindle_model::time::boot_id;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -26,7 +29,7 @@ use crate::failures;
 use crate::redact::Redactor;
 use crate::site::Site;
 use crate::step_log::{Lines, StepLog, Stream};
-use crate::supervise::{self, ProcessId, Report};
+use crate::supervise::{self, Report};
 
 /// How much of a program's output is kept; what lies beyond is read and dropped, so that it never blocks.
 const OUTPUT_BYTES: usize = 1 << 20;
@@ -93,7 +96,7 @@ impl Ended {
     }
 }
 
-/// Runs a program to its end. It is ended early, with all that it started, when the step is told to stop, when
+/// Runs a program to its end. It begins once the journal knows its process. It is ended early, with all that it started, when the step is told to stop, when
 /// its time is up, when this future is dropped, and when this process dies. What it says is added to the step's log.
 pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) -> Result<Ended, Failure> {
     let redactor = Redactor::of(program.env);
@@ -137,7 +140,13 @@ async fn logged(
         }
     };
     let supervisor = tokio::select! {
-        status = child.wait() => status.map_err(|error| failures::io(name, &error))?,
+        status = attend(cx, &mut child, &mut line) => match status {
+            Ok(status) => status.map_err(|error| failures::io(name, &error))?,
+            Err(failure) => {
+                line.end(&mut child, name).await;
+                return Err(failure);
+            }
+        },
         () = cx.stop.cancelled() => {
             line.end(&mut child, name).await;
             return Err(failures::interrupted());
@@ -172,6 +181,25 @@ async fn logged(
         stderr,
         redactor: redactor.clone(),
     })
+}
+
+/// Lets the program run once it is journaled, and waits for its supervisor.
+async fn attend(
+    cx: &StepContext,
+    supervisor: &mut Child,
+    line: &mut Line,
+) -> Result<io::Result<ExitStatus>, Failure> {
+    if let Some(program) = line.held().await {
+        let pid = supervisor.id().and_then(|id| i32::try_from(id).ok());
+        let started = Journaled {
+            program,
+            supervisor: pid.and_then(look).map(|seen| seen.id),
+            boot_id: boot_id(),
+        };
+        cx.child_started(started).await?;
+        line.let_run();
+    }
+    Ok(supervisor.wait().await)
 }
 
 /// Starts the supervisor with the program as its task.
@@ -213,6 +241,7 @@ fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> 
 struct Line {
     socket: UnixStream,
     reports: mpsc::UnboundedReceiver<Report>,
+    told: Told,
 }
 
 /// All that a supervisor told.
@@ -236,20 +265,40 @@ impl Line {
                     let Ok(()) = sender.send(report) else { return };
                 }
             })?;
-        Ok(Self { socket, reports })
+        Ok(Self {
+            socket,
+            reports,
+            told: Told::default(),
+        })
+    }
+
+    /// Returns the process that waits to be let run; none where the supervisor could not get that far.
+    async fn held(&mut self) -> Option<ProcessId> {
+        let report = self.reports.recv().await?;
+        self.take_note(report);
+        self.told.process
+    }
+
+    /// Lets the program run.
+    fn let_run(&mut self) {
+        // It fails where the supervisor is gone, and then its end tells.
+        let _ = self.socket.write_all(b"g");
     }
 
     /// Returns what was told until the supervisor ended.
     async fn told(&mut self) -> Told {
-        let mut told = Told::default();
         while let Some(report) = self.reports.recv().await {
-            match report {
-                Report::Started(process) => told.process = Some(process),
-                Report::NotStarted(why) => told.not_started = Some(why),
-                Report::Ended(raw) => told.status = Some(ExitStatus::from_raw(raw)),
-            }
+            self.take_note(report);
         }
-        told
+        std::mem::take(&mut self.told)
+    }
+
+    fn take_note(&mut self, report: Report) {
+        match report {
+            Report::Held(process) => self.told.process = Some(process),
+            Report::NotStarted(why) => self.told.not_started = Some(why),
+            Report::Ended(raw) => self.told.status = Some(ExitStatus::from_raw(raw)),
+        }
     }
 
     /// Has everything ended, and waits for it.

@@ -31,7 +31,7 @@ impl Exit {
             _ if data_lost => Self::DataLost,
             Outcome::Succeeded => Self::Done,
             Outcome::Partial => Self::Partial,
-            Outcome::Failed | Outcome::Cancelled => Self::Failed,
+            Outcome::Failed | Outcome::Cancelled | Outcome::Stuck => Self::Failed,
         }
     }
 
@@ -73,6 +73,7 @@ mod tests {
             (Outcome::Succeeded, false, 0),
             (Outcome::Failed, false, 1),
             (Outcome::Cancelled, false, 1),
+            (Outcome::Stuck, false, 1),
             (Outcome::Partial, false, 3),
             (Outcome::Partial, true, 5),
             (Outcome::Failed, true, 5),

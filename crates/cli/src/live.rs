@@ -49,7 +49,7 @@ impl Live {
 
     fn happened(&mut self, event: &Event) {
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
-            if !matches!(event, Event::StepCheckpoint { .. }) {
+            if !matches!(event, Event::StepCheckpoint { .. } | Event::ChildStarted { .. }) {
                 self.printer
                     .note("step", &json!({ "step": step, "event": event.name() }));
             }
@@ -89,6 +89,24 @@ impl Live {
                 };
                 self.line(format!("{step}: failed: {error}{again}"));
             }
+            Event::UndoStarted { step, attempt } => {
+                self.started(step, *attempt);
+                self.line(format!("{step}: is being undone"));
+            }
+            Event::UndoSucceeded { step, .. } => {
+                self.ended(step);
+                self.line(format!("{step}: undone"));
+            }
+            Event::UndoFailed { step, error, .. } => {
+                self.ended(step);
+                self.line(format!("{step}: could not be undone: {error}; will try again"));
+            }
+            Event::UndoStuck { step, error, .. } => {
+                self.ended(step);
+                self.line(format!(
+                    "{step}: could not be undone: {error}; somebody must see to it"
+                ));
+            }
             Event::StepSkipped { step, .. } => self.line(format!("{step}: skipped")),
             Event::StepInvalidated { step, why } => self.line(format!("{step}: no longer holds: {why}")),
             Event::ApprovalRequested { step, prompt, .. } => {
@@ -104,6 +122,7 @@ impl Live {
             Event::RunUnpaused { by, .. } => self.line(format!("{by} lets it go on")),
             Event::CancelRequested { by, .. } => self.line(format!("cancelled by {by}")),
             Event::StepCheckpoint { .. }
+            | Event::ChildStarted { .. }
             | Event::RunCreated { .. }
             | Event::RunAdopted { .. }
             | Event::RunReopened { .. }

@@ -17,10 +17,13 @@ pub(crate) async fn run(journal: &dyn Journal, word: &str) -> Result<RunId, CliE
     pick(&runs, word)
 }
 
-/// Returns the one run whose id begins with `word`, dashes left out, or the newest for `latest`.
+/// Returns the one run whose id begins with `word`, dashes left out, or the newest that is not part of another for
+/// `latest`.
 fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, CliError> {
     if word == "latest" {
-        return runs.first().map(|run| run.run).ok_or_else(|| {
+        // What a run's step runs is shown with that run, and found by its own id.
+        let whole = runs.iter().find(|run| run.parent.is_none());
+        return whole.or(runs.first()).map(|run| run.run).ok_or_else(|| {
             CliError::usage("there is no run yet").with_hint("`rekindle backup` makes the first one")
         });
     }
@@ -61,6 +64,8 @@ fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_model::event::Parent;
+    use rekindle_model::id::StepId;
     use rekindle_model::time::{Clock, SystemClock};
 
     use super::*;
@@ -71,6 +76,7 @@ mod tests {
             run: id.parse().unwrap(),
             workflow: "backup".to_owned(),
             trigger: "test".to_owned(),
+            parent: None,
             created: now,
             updated: now,
             seq: 1,
@@ -88,6 +94,17 @@ mod tests {
             summary("0199bbbb-0000-7000-8000-000000000001"),
         ];
         assert_eq!(pick(&runs, "latest").unwrap(), runs[0].run);
+        let parent = Some(Parent {
+            run: runs[1].run,
+            step: StepId::plain("call"),
+        });
+        let nested = RunSummary {
+            parent,
+            ..summary("0199cccc-0000-7000-8000-000000000004")
+        };
+        let all = [&[nested], &runs[..]].concat();
+        assert_eq!(pick(&all, "latest").unwrap(), runs[0].run);
+        assert_eq!(pick(&all, "0199c").unwrap(), all[0].run);
         assert_eq!(pick(&runs, "0199B").unwrap(), runs[2].run);
         assert_eq!(
             pick(

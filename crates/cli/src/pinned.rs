@@ -171,7 +171,10 @@ impl Pinned {
     }
 
     fn names(&self) -> Vec<String> {
-        let own = self.workflow.steps.iter().map(|step| step.uses.clone());
+        let own = self.workflow.steps.iter().flat_map(|step| {
+            let compensate = step.compensate.as_ref().map(|undo| undo.uses.clone());
+            compensate.into_iter().chain([step.uses.clone()])
+        });
         let recovery = self
             .system
             .components

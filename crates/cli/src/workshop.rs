@@ -11,7 +11,7 @@ use rekindle_server::owner::{Parts, Purpose, Ready, Workshop};
 use crate::error::CliError;
 use crate::ground::Ground;
 use crate::pinned::Pinned;
-use crate::{holders, unfinished};
+use crate::{commands, holders, unfinished};
 
 /// See the module's documentation.
 pub(crate) struct Shop(pub(crate) Ground);
@@ -31,8 +31,11 @@ impl Shop {
     async fn put_together(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, CliError> {
         let ground = &self.0;
         let ready = Pinned::of(parts)?.ready(ground)?;
+        if let Purpose::Nest = purpose {
+            commands::run::refuse_occupied(ground, &ready).await?;
+        }
         match purpose {
-            Purpose::Create => {
+            Purpose::Create | Purpose::Nest => {
                 ready.check_in_place()?;
                 unfinished::refuse_half_recovered(ground, &ready, None).await?;
                 holders::refuse_in_use(ground.printer, &ready, None)?;

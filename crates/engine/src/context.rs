@@ -9,6 +9,7 @@ use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::Payload;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::process::Child;
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::{Clock, Stamp};
 use rekindle_plan::PlanStep;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::nest::SubRuns;
 use crate::payload;
 use crate::progress::{Progress, Unit};
 
@@ -49,6 +51,8 @@ pub struct StepContext {
     /// Says when to end early, be it for a graceful stop, a cancellation or a timeout: record a checkpoint where that
     /// helps, and return a failure with the code [`INTERRUPTED`]. Whoever ignores it is dropped after a grace period.
     pub stop: CancellationToken,
+    /// Says, beside `stop`, that the attempt will not be continued: the run is cancelled, or the attempt's time is up.
+    pub given_up: CancellationToken,
     /// The steps of the run that had ended when this one began, whether or not it needs them.
     pub steps: EndedSteps,
     pub(crate) link: Link,
@@ -98,10 +102,10 @@ impl StepContext {
     /// [`STALE`] when the attempt is over, [`INTERRUPTED`] when this process no longer drives the run. Either way
     /// the action should end.
     pub async fn checkpoint(&self, progress: Value) -> Result<(), Failure> {
-        let gone = || {
-            Failure::transient(INTERRUPTED, "this process no longer drives the run")
-                .with_hint("`rekindle resume` goes on from the last checkpoint")
-        };
+        // An undo that is cut off begins anew.
+        if self.link.work == Work::Undo {
+            return Ok(());
+        }
         let stored = payload::store(&*self.link.journal, progress, payload::INLINE).await;
         let progress = stored.map_err(|error| {
             let code = if matches!(error, JournalError::DiskFull { .. }) {
@@ -111,19 +115,40 @@ impl StepContext {
             };
             Failure::transient(code, format!("record a checkpoint: {error}"))
         })?;
+        self.note(Note::Checkpoint(progress)).await?;
+        *self.link.last.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        Ok(())
+    }
+
+    /// Records a program that was started and is held: it may be let run once this returns, and not before. A later
+    /// attempt then begins only after that program is gone.
+    ///
+    /// What an action starts while it only looks at the world is not recorded: it changes nothing.
+    ///
+    /// # Errors
+    /// As [`StepContext::checkpoint`]; the program is then to be ended.
+    pub async fn child_started(&self, child: Child) -> Result<(), Failure> {
+        match self.link.work {
+            Work::Attempt | Work::Undo => self.note(Note::Child(child)).await,
+            Work::Look => Ok(()),
+        }
+    }
+
+    async fn note(&self, note: Note) -> Result<(), Failure> {
+        let gone = || {
+            Failure::transient(INTERRUPTED, "this process no longer drives the run")
+                .with_hint("`rekindle resume` goes on from the last checkpoint")
+        };
         let (done, answer) = oneshot::channel();
         let asked = Asked {
             step: self.step.id.clone(),
             attempt: self.attempt,
-            progress,
+            note,
             done,
         };
-        self.link.checkpoints.send(asked).await.map_err(|_| gone())?;
+        self.link.asking.send(asked).await.map_err(|_| gone())?;
         match answer.await {
-            Ok(true) => {
-                *self.link.last.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
-                Ok(())
-            }
+            Ok(true) => Ok(()),
             Ok(false) => {
                 let message = format!(
                     "attempt {} of {} is over; it records nothing more",
@@ -139,6 +164,11 @@ impl StepContext {
     pub fn checkpoint_due(&self) -> bool {
         let last = *self.link.last.lock().unwrap_or_else(PoisonError::into_inner);
         self.clock.now().since(&last).duration >= CHECKPOINT_EVERY
+    }
+
+    /// Returns who can drive runs beside this one, where somebody does.
+    pub fn sub_runs(&self) -> Option<Arc<dyn SubRuns>> {
+        self.link.sub_runs.clone()
     }
 
     /// Says how far the attempt is, for progress bars. Costs next to nothing and is not journaled.
@@ -165,18 +195,40 @@ impl fmt::Debug for StepContext {
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) checkpoints: mpsc::Sender<Asked>,
+    pub(crate) asking: mpsc::Sender<Asked>,
+    pub(crate) work: Work,
     pub(crate) progress: broadcast::Sender<Progress>,
+    pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
     /// When the attempt began or last recorded a checkpoint.
     pub(crate) last: Arc<Mutex<Stamp>>,
 }
 
-/// A checkpoint to be journaled.
+/// What an action was called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// To do the step's work.
+    Attempt,
+    /// To take back what another action did.
+    Undo,
+    /// To look at what was done.
+    Look,
+}
+
+/// What an attempt can have journaled.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Note {
+    /// How far it is.
+    Checkpoint(Payload),
+    /// A program that it has started.
+    Child(Child),
+}
+
+/// A note to be journaled.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) step: StepId,
     pub(crate) attempt: u32,
-    pub(crate) progress: Payload,
+    pub(crate) note: Note,
     /// Told true once it is durable, false when the attempt is over.
     pub(crate) done: oneshot::Sender<bool>,
 }

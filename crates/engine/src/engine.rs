@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_journal::{Append, Journal};
-use rekindle_model::event::{Event, Record, Worker};
+use rekindle_model::event::{Event, Parent, Record, Worker};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_model::time::Clock;
@@ -18,6 +18,7 @@ use crate::control::{Control, Ended};
 use crate::driver;
 use crate::error::EngineError;
 use crate::machine::Machine;
+use crate::nest::SubRuns;
 use crate::payload;
 use crate::progress::{BACKLOG, Progress};
 use crate::registry::Registry;
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     /// One permit for each step that may be at work.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) grace: Duration,
+    /// Who drives runs beside those of this engine, where somebody does.
+    pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
     /// The runs that this process holds.
     held: Mutex<BTreeMap<RunId, Held>>,
     /// Held by whoever appends to a run that is not driven, from the read that the append rests on: neither a
@@ -96,6 +99,7 @@ impl Engine {
             progress: broadcast::Sender::new(BACKLOG),
             slots: Arc::new(Semaphore::new(DEFAULT_SLOTS)),
             grace: DEFAULT_GRACE,
+            sub_runs: None,
             held: Mutex::default(),
             undriven: tokio::sync::Mutex::default(),
         };
@@ -108,17 +112,23 @@ impl Engine {
     /// (at least one), and how long an action may take to end after it was asked to.
     #[must_use]
     pub fn with_limits(self, slots: usize, grace: Duration) -> Self {
-        let old = &self.shared;
+        let slots = Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS)));
         let shared = Shared {
-            journal: Arc::clone(&old.journal),
-            registry: old.registry.clone(),
-            clock: Arc::clone(&old.clock),
-            worker: old.worker.clone(),
-            progress: old.progress.clone(),
-            slots: Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS))),
+            slots,
             grace,
-            held: Mutex::default(),
-            undriven: tokio::sync::Mutex::default(),
+            ..self.shared.fresh()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Returns a fresh engine like this one, whose steps can have other runs driven beside theirs.
+    #[must_use]
+    pub fn with_sub_runs(self, sub_runs: Arc<dyn SubRuns>) -> Self {
+        let shared = Shared {
+            sub_runs: Some(sub_runs),
+            ..self.shared.fresh()
         };
         Self {
             shared: Arc::new(shared),
@@ -130,6 +140,20 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Journal`].
     pub async fn create(&self, new: NewRun) -> Result<RunId, EngineError> {
+        let run = RunId::new(&self.shared.clock.now());
+        self.create_as(run, None, new).await?;
+        Ok(run)
+    }
+
+    /// Creates a run that is the work of another run's step, under the id that the step has recorded.
+    ///
+    /// # Errors
+    /// [`EngineError::Journal`]; [`EngineError::Fenced`] where there is such a run already.
+    pub async fn create_below(&self, parent: Parent, run: RunId, new: NewRun) -> Result<(), EngineError> {
+        self.create_as(run, Some(parent), new).await
+    }
+
+    async fn create_as(&self, run: RunId, parent: Option<Parent>, new: NewRun) -> Result<(), EngineError> {
         let Shared { journal, clock, .. } = &*self.shared;
         let definition = journal.put_blob(new.definition).await?;
         let system = match new.system {
@@ -140,7 +164,6 @@ impl Engine {
             serde_json::to_value(&new.inputs).map_err(|error| EngineError::Inputs(error.to_string()))?;
         let inputs = payload::store(&**journal, inputs, payload::INLINE).await?;
         let now = clock.now();
-        let run = RunId::new(&now);
         let event = Event::RunCreated {
             workflow: new.workflow,
             definition,
@@ -149,6 +172,7 @@ impl Engine {
             trigger: payload::fit_sentence(&new.trigger),
             disaster_at: new.disaster_at,
             disaster_at_told: new.disaster_at_told,
+            parent,
         };
         journal
             .append(Append {
@@ -160,7 +184,7 @@ impl Engine {
             })
             .await?;
         self.shared.hold(run, 1);
-        Ok(run)
+        Ok(())
     }
 
     /// Takes a run over, raising its epoch: whoever held it before is refused from here on.
@@ -311,6 +335,22 @@ impl Engine {
 }
 
 impl Shared {
+    /// Returns the same for an engine that holds no run yet.
+    fn fresh(&self) -> Self {
+        Self {
+            journal: Arc::clone(&self.journal),
+            registry: self.registry.clone(),
+            clock: Arc::clone(&self.clock),
+            worker: self.worker.clone(),
+            progress: self.progress.clone(),
+            slots: Arc::clone(&self.slots),
+            grace: self.grace,
+            sub_runs: self.sub_runs.clone(),
+            held: Mutex::default(),
+            undriven: tokio::sync::Mutex::default(),
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, BTreeMap<RunId, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

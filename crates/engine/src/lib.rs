@@ -20,7 +20,8 @@
 //!    attempts left); the next attempt gets the last checkpoint. A panic is the failure `internal`; an attempt that
 //!    takes longer than its `timeout` is told to end, and is the failure `timeout`.
 //! 5. **Cut off.** A kill, a power cut or a graceful stop leaves a step started without an outcome. That uses up no
-//!    attempt. When the run is adopted and driven again, the step is *reconciled* before anything else happens to it:
+//!    attempt. When the run is adopted and driven again, the programs that the attempt had started are seen to be
+//!    gone, and then the step is *reconciled* before anything else happens to it:
 //!    the action looks at the world, and its verdict is journaled with its evidence: adopt (it succeeded after all),
 //!    continue (a new attempt from the checkpoint) or redo (a new attempt from nothing).
 //! 6. **Invalidated.** When a run is driven again, every succeeded step that unfinished ones rest on, at whatever
@@ -29,6 +30,20 @@
 //!
 //! A run is over when all steps have ended: succeeded when none failed; partial when some did, but all steps of some
 //! component (`each["component"]`) came through; failed; or cancelled.
+//!
+//! # Taking back
+//!
+//! Where nothing came of a run (it failed, or was cancelled), every step with a `compensate` that was started since it
+//! was undone last is undone once all steps have ended: one at a time, those that started last first, each by its
+//! step's retry policy, and again from its beginning where it was cut off. One that fails for good is *stuck*, and so is
+//! the run; those before it follow when a person has had it tried again. A run that goes forward again runs anew what
+//! was undone.
+//!
+//! # Runs of runs
+//!
+//! A step that `uses:` [`WORKFLOW`] runs another workflow as a run of its own, under an id that it has recorded before
+//! that run exists. Whoever drives the step's run drives that run too ([`SubRuns`]), stops it with it and cancels it
+//! with it; when it is interrupted, so is the run around it, and both are resumed together. Such a step takes no slot.
 //!
 //! # Ending early
 //!
@@ -61,7 +76,10 @@ mod driver;
 mod engine;
 mod error;
 mod machine;
+mod nest;
+mod orphans;
 mod payload;
+pub mod process;
 mod progress;
 mod registry;
 mod request;
@@ -72,6 +90,7 @@ pub use context::{EndedSteps, INTERRUPTED, STALE, StepContext, StepView};
 pub use control::{Control, Ended};
 pub use engine::{Engine, NewRun};
 pub use error::EngineError;
+pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
 pub use progress::{Progress, Unit};
 pub use registry::Registry;
 pub use request::{Ask, Refusal, Request};

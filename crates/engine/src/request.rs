@@ -134,6 +134,12 @@ pub enum Refusal {
         /// What became of it.
         state: &'static str,
     },
+    /// What the steps did is being taken back.
+    #[error("the run takes back what its steps did; wait until it is over, then ask again for {step}")]
+    Undoing {
+        /// The step.
+        step: StepId,
+    },
     /// A skip without a reason.
     #[error("leaving {step} out needs a reason; say why (`--why …`), it is journaled with your name")]
     NoReason {
@@ -202,6 +208,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Partial => "done in part",
         Outcome::Failed => "failed",
         Outcome::Cancelled => "cancelled",
+        Outcome::Stuck => "stuck",
     }
 }
 

@@ -31,12 +31,16 @@ impl RunHead {
             (
                 None,
                 Event::RunCreated {
-                    workflow, trigger, ..
+                    workflow,
+                    trigger,
+                    parent,
+                    ..
                 },
             ) => RunSummary {
                 run: record.run,
                 workflow: workflow.clone(),
                 trigger: trigger.clone(),
+                parent: parent.clone(),
                 created: record.time,
                 updated: record.time,
                 seq: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rekindle_model::event::{Event, Outcome, Record};
+use rekindle_model::event::{Event, Outcome, Parent, Record};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,9 @@ pub struct RunSummary {
     pub workflow: String,
     /// Who or what asked for it.
     pub trigger: String,
+    /// The step that runs it, for a run that is part of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// When it was created.
     pub created: Stamp,
     /// When its newest record was appended.
@@ -139,6 +142,7 @@ impl RunSummary {
             run,
             workflow: "?".to_owned(),
             trigger: "?".to_owned(),
+            parent: None,
             created,
             updated: created,
             seq: 0,

@@ -10,7 +10,7 @@
 //! Integers are big-endian. `prev` is the BLAKE3 of the whole value of the run's record before it.
 
 use chrono::DateTime;
-use rekindle_model::event::{Event, JournalHead, Record, SkipReason};
+use rekindle_model::event::{Event, JournalHead, Outcome, Record, SkipReason};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::time::Stamp;
 use uuid::Uuid;
@@ -20,9 +20,9 @@ use crate::error::JournalError;
 /// The most bytes that a record's value may have. Larger values go to blobs.
 pub const MAX_RECORD: usize = 4096;
 
-/// The newest format of a record's value. Format 2 differs from 1 only in the events that it may carry, and only
-/// records of such events have it: an older program names them instead of taking them for damage.
-pub const RECORD_FORMAT: u8 = 2;
+/// The newest format of a record's value. Formats 2 and 3 differ from 1 only in the events that they may carry, and
+/// only records of such events have them: an older program names them instead of taking them for damage.
+pub const RECORD_FORMAT: u8 = 3;
 
 /// The length of a key in bytes.
 pub const KEY_LEN: usize = 24;
@@ -111,6 +111,16 @@ fn format_of(event: &Event) -> u8 {
             why: SkipReason::Requested { .. },
             ..
         } => 2,
+        Event::ChildStarted { .. }
+        | Event::RunCreated { parent: Some(_), .. }
+        | Event::UndoStarted { .. }
+        | Event::UndoSucceeded { .. }
+        | Event::UndoFailed { .. }
+        | Event::UndoStuck { .. }
+        | Event::RunFinished {
+            outcome: Outcome::Stuck,
+            ..
+        } => 3,
         Event::RunCreated { .. }
         | Event::RunAdopted { .. }
         | Event::StepStarted { .. }
@@ -243,6 +253,7 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 mod tests {
     use rekindle_model::id::StepId;
+    use rekindle_model::process::{Child, ProcessId};
 
     use super::*;
     use crate::contract::{created, stamp};
@@ -282,6 +293,19 @@ mod tests {
             why: "known".to_owned(),
         };
         let step = StepId::plain("s");
+        let program = ProcessId {
+            pid: 7,
+            start_ticks: 9,
+        };
+        let child = Event::ChildStarted {
+            step: step.clone(),
+            attempt: 1,
+            child: Child {
+                program,
+                supervisor: Some(program),
+                boot_id: Uuid::from_u128(5),
+            },
+        };
         for (event, format) in [
             (created("w"), 1),
             (
@@ -293,6 +317,7 @@ mod tests {
             ),
             (Event::StepSkipped { step, why: left_out }, 2),
             (Event::RunReopened { by, why }, 2),
+            (child, 3),
         ] {
             let record = Record { event, ..record() };
             let value = encode(&record).unwrap();
@@ -334,8 +359,8 @@ mod tests {
         assert!(matches!(
             decode(&key, &value),
             Err(JournalError::NewerFormat {
-                found: 3,
-                supported: 2,
+                found: 4,
+                supported: 3,
                 ..
             })
         ));

@@ -61,6 +61,7 @@ pub fn created(workflow: &str) -> Event {
         trigger: "contract".to_owned(),
         disaster_at: None,
         disaster_at_told: false,
+        parent: None,
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::id::{Hash32, RunId, StepId};
+use crate::process::Child;
 use crate::time::Stamp;
 
 /// Something that happened to a run.
@@ -37,6 +38,9 @@ pub enum Event {
         /// Whether `disaster_at` was told by a person, rather than assumed to be the run's start.
         #[serde(default)]
         disaster_at_told: bool,
+        /// The step that runs it, for a run that is part of another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
     },
     /// A process took the run over; holders of a lower epoch are refused from here on.
     RunAdopted {
@@ -53,6 +57,16 @@ pub enum Event {
         step: StepId,
         /// The attempt, from 1; an attempt that was cut off counts.
         attempt: u32,
+    },
+    /// The attempt has started a program, which is held until this is durable: nothing that it does is done by a
+    /// process that the journal does not know.
+    ChildStarted {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// The program's process, and its supervisor's.
+        child: Child,
     },
     /// Progress from which a next attempt continues.
     StepCheckpoint {
@@ -115,6 +129,40 @@ pub enum Event {
         /// What was found.
         why: String,
     },
+    /// The undoing of what the step did begins. Durable before its first side effect.
+    UndoStarted {
+        /// The step.
+        step: StepId,
+        /// The attempt to undo, from 1 since the step was started last; one that was cut off counts.
+        attempt: u32,
+    },
+    /// What the step did is undone.
+    UndoSucceeded {
+        /// The step.
+        step: StepId,
+        /// The attempt to undo.
+        attempt: u32,
+    },
+    /// The attempt to undo failed, and another is due.
+    UndoFailed {
+        /// The step.
+        step: StepId,
+        /// The attempt to undo.
+        attempt: u32,
+        /// Why.
+        error: Failure,
+        /// When the next attempt is due.
+        retry_at: DateTime<Utc>,
+    },
+    /// The undo failed for good: what the step did stays, until a person sees to it.
+    UndoStuck {
+        /// The step.
+        step: StepId,
+        /// The attempt to undo.
+        attempt: u32,
+        /// Why.
+        error: Failure,
+    },
     /// The attempt consists of a question, which was put: the step waits for a person.
     ApprovalRequested {
         /// The step.
@@ -149,7 +197,7 @@ pub enum Event {
         note: Option<String>,
     },
     /// A person asked for the step to run again: one that waits for its next attempt begins it at once; one that
-    /// has ended is invalidated next, in the same append.
+    /// has ended is invalidated next, in the same append. Of one whose undo is stuck it is the undo that runs again.
     RetryRequested {
         /// The step.
         step: StepId,
@@ -210,12 +258,17 @@ impl Event {
             Self::RunCreated { .. } => "run_created",
             Self::RunAdopted { .. } => "run_adopted",
             Self::StepStarted { .. } => "step_started",
+            Self::ChildStarted { .. } => "child_started",
             Self::StepCheckpoint { .. } => "step_checkpoint",
             Self::StepReconciled { .. } => "step_reconciled",
             Self::StepSucceeded { .. } => "step_succeeded",
             Self::StepFailed { .. } => "step_failed",
             Self::StepSkipped { .. } => "step_skipped",
             Self::StepInvalidated { .. } => "step_invalidated",
+            Self::UndoStarted { .. } => "undo_started",
+            Self::UndoSucceeded { .. } => "undo_succeeded",
+            Self::UndoFailed { .. } => "undo_failed",
+            Self::UndoStuck { .. } => "undo_stuck",
             Self::ApprovalRequested { .. } => "approval_requested",
             Self::Approved { .. } => "approved",
             Self::Rejected { .. } => "rejected",
@@ -232,12 +285,17 @@ impl Event {
     pub fn step(&self) -> Option<&StepId> {
         match self {
             Self::StepStarted { step, .. }
+            | Self::ChildStarted { step, .. }
             | Self::StepCheckpoint { step, .. }
             | Self::StepReconciled { step, .. }
             | Self::StepSucceeded { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepInvalidated { step, .. }
+            | Self::UndoStarted { step, .. }
+            | Self::UndoSucceeded { step, .. }
+            | Self::UndoFailed { step, .. }
+            | Self::UndoStuck { step, .. }
             | Self::ApprovalRequested { step, .. }
             | Self::Approved { step, .. }
             | Self::Rejected { step, .. }
@@ -322,6 +380,17 @@ pub enum Outcome {
     Failed,
     /// It was cancelled.
     Cancelled,
+    /// It failed or was cancelled, and what a step did could not be undone: it waits for a person.
+    Stuck,
+}
+
+/// The step of a run that another run is the work of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The run.
+    pub run: RunId,
+    /// Its step.
+    pub step: StepId,
 }
 
 /// The process that drives a run.
@@ -370,6 +439,7 @@ pub struct JournalHead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::ProcessId;
 
     #[test]
     fn an_event_survives_messagepack_and_json() {
@@ -402,6 +472,18 @@ mod tests {
                 attempt: 1,
                 by: by(),
                 note: told(),
+            },
+            Event::ChildStarted {
+                step: step(),
+                attempt: 1,
+                child: Child {
+                    program: ProcessId {
+                        pid: 7,
+                        start_ticks: 9,
+                    },
+                    supervisor: None,
+                    boot_id: uuid::Uuid::from_u128(5),
+                },
             },
             Event::Rejected {
                 step: step(),

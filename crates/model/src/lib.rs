@@ -9,6 +9,8 @@
 //! | [`step`] | the one transition table: [`step::StepRecord::apply`] |
 //! | [`approval`] | a question to a person, and what was decided |
 //! | [`run`] | the one fold: [`run::RunState::fold`] |
+//! | [`undo`] | where the undoing of a step's work stands |
+//! | [`process`] | the programs that a step has started |
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
@@ -20,7 +22,9 @@ pub mod event;
 pub mod expect;
 pub mod failure;
 pub mod id;
+pub mod process;
 pub mod run;
 pub mod step;
 pub mod system;
 pub mod time;
+pub mod undo;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::{Event, Outcome, Payload, Record, Worker};
+use crate::event::{Event, Outcome, Parent, Payload, Record, Worker};
 use crate::id::{Hash32, RunId, StepId};
 use crate::step::{IllegalTransition, StepRecord};
 use crate::time::Stamp;
@@ -30,6 +30,9 @@ pub struct RunState {
     pub disaster_at: Option<DateTime<Utc>>,
     /// Whether a person told `disaster_at`.
     pub disaster_at_told: bool,
+    /// The step that runs it, for a run that is part of another: that one goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// When it was created.
     pub created: Stamp,
     /// When the newest record was appended.
@@ -176,6 +179,7 @@ impl RunState {
             trigger,
             disaster_at,
             disaster_at_told,
+            parent,
         } = &record.event
         else {
             return Err(illegal(HistoryFault::Creation(record.event.name())));
@@ -189,6 +193,7 @@ impl RunState {
             trigger: trigger.clone(),
             disaster_at: *disaster_at,
             disaster_at_told: *disaster_at_told,
+            parent: parent.clone(),
             created: record.time,
             updated: record.time,
             seq: 1,
@@ -279,12 +284,17 @@ impl RunState {
                 self.summary = summary.clone();
             }
             Event::StepStarted { step, .. }
+            | Event::ChildStarted { step, .. }
             | Event::StepCheckpoint { step, .. }
             | Event::StepReconciled { step, .. }
             | Event::StepSucceeded { step, .. }
             | Event::StepFailed { step, .. }
             | Event::StepSkipped { step, .. }
             | Event::StepInvalidated { step, .. }
+            | Event::UndoStarted { step, .. }
+            | Event::UndoSucceeded { step, .. }
+            | Event::UndoFailed { step, .. }
+            | Event::UndoStuck { step, .. }
             | Event::ApprovalRequested { step, .. }
             | Event::Approved { step, .. }
             | Event::Rejected { step, .. }
@@ -336,6 +346,7 @@ mod tests {
             trigger: "a test".into(),
             disaster_at: None,
             disaster_at_told: false,
+            parent: None,
         };
         let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let mut epoch = 1;

@@ -13,8 +13,12 @@
 //!
 //! - A running attempt may consist of a question to a person (ApprovalRequested). From then on it succeeds only after
 //!   it was Approved, it may be skipped or invalidated while it waits, and a next attempt asks anew.
+//! - A running attempt may start programs (ChildStarted). They are known until the next attempt starts, whatever
+//!   becomes of this one: whoever starts it sees to it first that they are gone.
 //! - RetryRequested leaves what is final as it is; the StepInvalidated that follows it makes it pending.
 //! - Invalidated also takes a step out of Backoff: what it waits to continue does not hold any more.
+//! - A step that has ended may be undone (UndoStarted and what follows it, see [`undo`](crate::undo)) where it was
+//!   started since it was undone last. Its own state stays as it is; starting it again makes it owe an undo anew.
 //! - Skipped at a person's request may also follow Failed, and Skipped for any other reason.
 //!
 //! The engine folds what it appends and resumes from what it reads by this table alone, so an illegal
@@ -26,7 +30,9 @@ use serde::{Deserialize, Serialize};
 use crate::approval::{Approval, Decision};
 use crate::event::{Event, Measures, Payload, SkipReason, Verdict};
 use crate::failure::Failure;
+use crate::process::Child;
 use crate::time::Stamp;
+use crate::undo::{Undo, UndoState};
 
 /// Where a step stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -104,9 +110,18 @@ pub struct StepRecord {
     /// The last checkpoint that a next attempt may continue from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Payload>,
+    /// The programs that the newest attempt has started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
     /// What the newest attempt asks a person, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// Whether it was started since it was undone last: there may be something to undo.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acted: bool,
+    /// The undo that has begun since it was started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
     /// How many attempts were cut off and later adopted, continued or redone.
     pub reconciled: u32,
     /// When the first attempt since the last invalidation began.
@@ -172,9 +187,18 @@ impl StepRecord {
                 }
                 self.attempts = *attempt;
                 self.approval = None;
+                self.children.clear();
+                self.acted = true;
+                self.undo = None;
                 self.first_started.get_or_insert(*time);
                 self.last_started = Some(*time);
                 self.state = S::Running;
+            }
+            (Event::ChildStarted { attempt, child, .. }, state)
+                if self.undoes(*attempt)
+                    || (*state == S::Running && *attempt == self.attempts && self.approval.is_none()) =>
+            {
+                self.children.push(*child);
             }
             (
                 Event::StepCheckpoint {
@@ -259,6 +283,52 @@ impl StepRecord {
                 }
                 _ => return Err(illegal(*attempt)),
             },
+            (Event::UndoStarted { attempt, .. }, state) if state.is_final() && self.acted => {
+                let (attempts, failures) = self
+                    .undo
+                    .as_ref()
+                    .map_or((0, 0), |undo| (undo.attempts, undo.failures));
+                let stuck = self.undo.as_ref().is_some_and(|undo| undo.stuck().is_some());
+                if *attempt != attempts + 1 || stuck {
+                    return Err(illegal(*attempt));
+                }
+                self.children.clear();
+                self.undo = Some(Undo {
+                    state: UndoState::Running,
+                    attempts: *attempt,
+                    failures,
+                });
+            }
+            (
+                Event::UndoSucceeded { attempt, .. }
+                | Event::UndoFailed { attempt, .. }
+                | Event::UndoStuck { attempt, .. },
+                _,
+            ) if self.undoes(*attempt) => {
+                let failures = self.undo.as_ref().map_or(0, |undo| undo.failures);
+                let failed = u32::from(!matches!(event, Event::UndoSucceeded { .. }));
+                let state = match event {
+                    Event::UndoFailed { error, retry_at, .. } => UndoState::Waiting {
+                        retry_at: *retry_at,
+                        since: *time,
+                        error: error.clone(),
+                    },
+                    Event::UndoStuck { error, .. } => UndoState::Stuck { error: error.clone() },
+                    _ => UndoState::Done,
+                };
+                self.acted = state != UndoState::Done;
+                self.undo = Some(Undo {
+                    state,
+                    attempts: *attempt,
+                    failures: failures + failed,
+                });
+            }
+            (Event::RetryRequested { .. }, _) if self.stuck().is_some() => {
+                if let Some(undo) = &mut self.undo {
+                    undo.state = UndoState::Due;
+                    undo.failures = 0;
+                }
+            }
             (Event::RetryRequested { .. }, S::Succeeded { .. } | S::Skipped { .. } | S::Failed { .. }) => {}
             (Event::RetryRequested { .. }, S::Backoff { .. }) => self.state = S::Pending,
             (Event::StepSkipped { why, .. }, _) if self.may_be_skipped(why) => {
@@ -271,15 +341,22 @@ impl StepRecord {
                 *self = Self {
                     attempts: self.attempts,
                     reconciled: self.reconciled,
+                    children: std::mem::take(&mut self.children),
+                    acted: self.acted,
                     ..Self::default()
                 };
             }
             (
                 Event::StepStarted { attempt, .. }
+                | Event::ChildStarted { attempt, .. }
                 | Event::StepCheckpoint { attempt, .. }
                 | Event::StepReconciled { attempt, .. }
                 | Event::StepSucceeded { attempt, .. }
                 | Event::StepFailed { attempt, .. }
+                | Event::UndoStarted { attempt, .. }
+                | Event::UndoSucceeded { attempt, .. }
+                | Event::UndoFailed { attempt, .. }
+                | Event::UndoStuck { attempt, .. }
                 | Event::ApprovalRequested { attempt, .. }
                 | Event::Approved { attempt, .. }
                 | Event::Rejected { attempt, .. },
@@ -302,6 +379,17 @@ impl StepRecord {
         Ok(())
     }
 
+    /// Returns why the undo of the step failed for good, where it did.
+    pub fn stuck(&self) -> Option<&Failure> {
+        self.undo.as_ref().and_then(Undo::stuck)
+    }
+
+    /// Returns whether this attempt to undo the step has begun and has no outcome.
+    fn undoes(&self, attempt: u32) -> bool {
+        let undo = self.undo.as_ref();
+        undo.is_some_and(|undo| undo.state == UndoState::Running && undo.attempts == attempt)
+    }
+
     fn may_be_skipped(&self, why: &SkipReason) -> bool {
         use StepState as S;
         let requested = matches!(why, SkipReason::Requested { .. });
@@ -319,6 +407,7 @@ impl StepRecord {
 mod tests {
     use super::*;
     use crate::id::StepId;
+    use crate::process::ProcessId;
     use crate::time::{Clock, SystemClock};
 
     fn started(attempt: u32) -> Event {
@@ -332,6 +421,18 @@ mod tests {
             step: StepId::plain("s"),
             attempt,
             progress: Payload::Inline(progress.into()),
+        }
+    }
+    fn child(attempt: u32, pid: i32) -> Event {
+        let program = ProcessId { pid, start_ticks: 5 };
+        Event::ChildStarted {
+            step: StepId::plain("s"),
+            attempt,
+            child: Child {
+                program,
+                supervisor: None,
+                boot_id: uuid::Uuid::nil(),
+            },
         }
     }
     fn reconciled(attempt: u32, verdict: Verdict) -> Event {
@@ -502,6 +603,13 @@ mod tests {
                 "step_succeeded",
             ),
             (vec![checkpoint(1, 0)], "step_checkpoint"),
+            (vec![child(1, 7)], "child_started"),
+            (vec![started(1), child(2, 7)], "child_started"),
+            (
+                vec![started(1), reconciled(1, Verdict::Redo), child(1, 7)],
+                "child_started",
+            ),
+            (vec![started(1), asked(1), child(1, 7)], "child_started"),
             (vec![started(1), skipped()], "step_skipped"),
             (vec![invalidated()], "step_invalidated"),
             (vec![asked(1)], "approval_requested"),
@@ -550,6 +658,99 @@ mod tests {
         };
         assert_eq!(next(Verdict::Continue), Some(Payload::Inline(42.into())));
         assert_eq!(next(Verdict::Redo), None);
+    }
+
+    fn undo(event: &str, attempt: u32) -> Event {
+        let error = Failure::transient("x", "y");
+        let value = serde_json::json!({
+            "event": event, "step": "s", "attempt": attempt, "error": error, "retry_at": "2027-01-15T08:00:00Z",
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_step_owes_an_undo_from_its_start_until_it_is_undone() {
+        let owes = |more: &[Event]| {
+            let record = run(&[&[started(1)], more].concat()).unwrap();
+            (record.acted, record.undo.map(|undo| undo.state))
+        };
+        assert_eq!(owes(&[succeeded(1)]), (true, None));
+        let begun = [succeeded(1), undo("undo_started", 1)];
+        assert_eq!(owes(&begun), (true, Some(UndoState::Running)));
+        let done = [&begun[..], &[undo("undo_succeeded", 1)]].concat();
+        assert_eq!(owes(&done), (false, Some(UndoState::Done)));
+        let again = [&done[..], &[invalidated(), started(2)]].concat();
+        assert_eq!(owes(&again), (true, None));
+        // What is invalidated was done all the same.
+        assert_eq!(owes(&[succeeded(1), invalidated()]), (true, None));
+        let stuck = [failed(1, None), undo("undo_started", 1), undo("undo_stuck", 1)];
+        let record = run(&[&[started(1)], &stuck[..]].concat()).unwrap();
+        assert_eq!(record.stuck().unwrap().code, "x");
+        let due = [&stuck[..], &[retry()]].concat();
+        assert_eq!(owes(&due), (true, Some(UndoState::Due)));
+        let second = [&due[..], &[undo("undo_started", 2), undo("undo_succeeded", 2)]].concat();
+        assert_eq!(owes(&second), (false, Some(UndoState::Done)));
+    }
+
+    #[test]
+    fn an_undo_that_does_not_fit_is_refused() {
+        let begun = || vec![started(1), succeeded(1), undo("undo_started", 1)];
+        let after = |more: Vec<Event>| [begun(), more].concat();
+        for (history, refused) in [
+            (vec![undo("undo_started", 1)], "undo_started"),
+            (vec![skipped(), undo("undo_started", 1)], "undo_started"),
+            (vec![started(1), undo("undo_started", 1)], "undo_started"),
+            (
+                vec![started(1), succeeded(1), undo("undo_started", 2)],
+                "undo_started",
+            ),
+            (
+                vec![started(1), succeeded(1), undo("undo_succeeded", 1)],
+                "undo_succeeded",
+            ),
+            (after(vec![undo("undo_failed", 2)]), "undo_failed"),
+            (
+                after(vec![undo("undo_succeeded", 1), undo("undo_started", 2)]),
+                "undo_started",
+            ),
+            (
+                after(vec![undo("undo_stuck", 1), undo("undo_started", 2)]),
+                "undo_started",
+            ),
+            (
+                after(vec![undo("undo_failed", 1), undo("undo_succeeded", 1)]),
+                "undo_succeeded",
+            ),
+        ] {
+            assert_eq!(run(&history).unwrap_err(), refused, "{history:?}");
+        }
+        let cut_off = after(vec![undo("undo_started", 2)]);
+        assert_eq!(
+            run(&cut_off).unwrap().undo.unwrap().attempts,
+            2,
+            "it may be cut off and begun again"
+        );
+    }
+
+    #[test]
+    fn an_attempts_programs_are_known_until_the_next_attempt_starts() {
+        let programs = |more: &[Event]| {
+            let mut history = vec![started(1), child(1, 7), child(1, 8)];
+            history.extend_from_slice(more);
+            let found = run(&history).unwrap().children;
+            found.iter().map(|child| child.program.pid).collect::<Vec<_>>()
+        };
+        assert_eq!(programs(&[]), [7, 8]);
+        let soon = DateTime::from_timestamp(1_800_000_000, 0);
+        for left in [
+            vec![reconciled(1, Verdict::Continue)],
+            vec![failed(1, soon)],
+            vec![failed(1, None), retry(), invalidated()],
+        ] {
+            assert_eq!(programs(&left), [7, 8], "{left:?}");
+            let next = [&left[..], &[started(2)]].concat();
+            assert!(programs(&next).is_empty(), "{next:?}");
+        }
     }
 
     #[test]

@@ -195,6 +195,7 @@ fn check_actions(
             faults.push(workflow.origin.error(&path, problem.message, problem.help));
         }
     }
+    check_compensations(workflow, catalog, &names, faults);
     // The system's own text is not at hand here; `Loaded::check_actions` shows the same faults at their places.
     for (name, component) in recovering(workflow, system, inputs) {
         for step in &component.recovery {
@@ -214,6 +215,41 @@ fn check_actions(
                     format!("{whose}: {}", problem.message),
                     problem.help,
                 ));
+            }
+        }
+    }
+}
+
+/// What waits for others cannot take anything back.
+const NO_COMPENSATION: [&str; 2] = ["approve", "workflow"];
+
+fn check_compensations(
+    workflow: &Workflow,
+    catalog: &dyn Catalog,
+    names: &[String],
+    faults: &mut Vec<Diagnostic>,
+) {
+    for (at, step) in workflow.steps.iter().enumerate() {
+        let Some(compensate) = &step.compensate else {
+            continue;
+        };
+        let (at, uses) = (at.to_string(), &compensate.uses);
+        let place = ["steps", &at, "compensate", "uses"];
+        if NO_COMPENSATION.contains(&uses.as_str()) {
+            let message = format!("`{uses}` cannot take back what a step did");
+            faults.push(workflow.origin.error(
+                &place,
+                message,
+                Some("use an action that acts by itself".to_owned()),
+            ));
+        } else if !names.contains(uses) {
+            let message = format!("unknown action `{uses}`");
+            faults.push(workflow.origin.error(&place, message, suggest(uses, names)));
+        } else {
+            for problem in catalog.check(uses, &compensate.with) {
+                let inside: Vec<&str> = problem.at.iter().map(String::as_str).collect();
+                let path = [&["steps", &at, "compensate", "with"][..], &inside].concat();
+                faults.push(workflow.origin.error(&path, problem.message, problem.help));
             }
         }
     }
@@ -296,6 +332,7 @@ impl<'w> Draft<'w> {
                     run_if: template.run_if.clone(),
                     retry: template.retry.clone(),
                     timeout: template.timeout,
+                    compensate: template.compensate.clone(),
                     priority: LAST,
                 })?;
             }
@@ -318,6 +355,7 @@ impl<'w> Draft<'w> {
                     run_if: RunIf::Success,
                     retry: Retry::default(),
                     timeout: step.timeout.map(|period| period.0),
+                    compensate: None,
                     priority: LAST,
                 })?;
             }

@@ -32,6 +32,6 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Problem, Severity, suggest};
 pub use expand::{expand, faults_of};
-pub use plan::{Backoff, Catalog, Inputs, Plan, PlanStep, Retry, RunIf};
+pub use plan::{Backoff, Catalog, Compensate, Inputs, Plan, PlanStep, Retry, RunIf};
 pub use system::{Loaded, load_system};
 pub use workflow::{ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow};

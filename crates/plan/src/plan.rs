@@ -66,8 +66,20 @@ pub struct PlanStep {
     /// How long one attempt may take.
     #[serde(serialize_with = "period")]
     pub timeout: Option<Duration>,
+    /// What takes back what the step did, where the run fails or is cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensate: Option<Compensate>,
     /// The most urgent priority among itself and what depends on it; lower runs sooner.
     pub priority: i64,
+}
+
+/// What takes back what a step did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compensate {
+    /// The action.
+    pub uses: String,
+    /// Its parameters, unrendered; `output` is what the step gave.
+    pub with: Value,
 }
 
 fn period<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

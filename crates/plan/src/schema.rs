@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
+/// What a step may use. Actions are added in other crates, so that editors are told and not held to it.
+const ACTIONS: &str = "The action: snapshot, store, verify, seal-set, locate-set, set-aside, restore, validate, \
+    system-integrity, command (runs a program), http (sends a request), notify (tells somebody), approve (asks a \
+    person), workflow (runs another one, `with: {workflow: NAME or FILE, params: {…}}`), noop (nothing: gives back `output`, after `sleep` if it is given)";
+
 /// Returns the schema of a workflow file.
 pub fn workflow() -> Value {
     let mut schema = json!({
@@ -29,11 +34,16 @@ pub fn workflow() -> Value {
                 "description": text("What it is for"),
                 "for_each": {"description": "One step for each component, tier …", "$ref": "#/$defs/texts"},
                 "needs": {"description": "Steps that end before it begins", "$ref": "#/$defs/texts"},
-                "uses": text("The action"),
+                "uses": text(ACTIONS),
                 "with": {"type": "object", "description": "The action's parameters; ${{ }} refers to params and to steps"},
                 "run_if": text("success (default), failure, always, or an expression"),
                 "retry": {"$ref": "#/$defs/retry"},
                 "timeout": {"description": "The most that one attempt may take", "$ref": "#/$defs/period"},
+                "compensate": {"description": "What takes back what the step did, where the run fails or is cancelled", "$ref": "#/$defs/compensate"},
+            })),
+            "compensate": closed(&["uses"], json!({
+                "uses": text("The action; it must do no harm the second time"),
+                "with": {"type": "object", "description": "Its parameters; ${{ output }} is what the step gave, null where it failed"},
             })),
             "retry": closed(&[], json!({
                 "max_attempts": {"type": "integer", "minimum": 1},
@@ -270,6 +280,10 @@ mod tests {
             (
                 "retry",
                 "workflow: w\nsteps:\n  - id: a\n    uses: b\n    retry:\n      ",
+            ),
+            (
+                "compensate",
+                "workflow: w\nsteps:\n  - id: a\n    uses: b\n    compensate:\n      ",
             ),
             (
                 "backoff",

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cycle;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Sink, SourceText, suggest};
 use crate::expr;
-use crate::plan::{Backoff, Retry, RunIf};
+use crate::plan::{Backoff, Compensate, Retry, RunIf};
 use crate::read::{self, Fields};
 use crate::yaml::{self, Key, Kind, Node, Span};
 
@@ -151,6 +151,8 @@ pub struct StepTemplate {
     pub retry: Retry,
     /// How long one attempt may take.
     pub timeout: Option<Duration>,
+    /// What takes back what it did.
+    pub compensate: Option<Compensate>,
 }
 
 /// Reads a workflow; `name` is the file's, for diagnostics.
@@ -310,6 +312,7 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         "run_if",
         "retry",
         "timeout",
+        "compensate",
     ];
     let fields = Fields::open(node, "a step", &known, sink)?;
     let id_node = fields.require("id", sink);
@@ -358,6 +361,7 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         .map(|node| retry(node, sink))
         .unwrap_or_default();
     let timeout = fields.parse::<Period>("timeout", sink).map(|period| period.0);
+    let compensate = fields.get("compensate").and_then(|node| compensate(node, sink));
     Some(StepTemplate {
         id: id?,
         for_each,
@@ -367,7 +371,20 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         run_if,
         retry,
         timeout,
+        compensate,
     })
+}
+
+fn compensate(node: &Node, sink: &mut Sink<'_>) -> Option<Compensate> {
+    let fields = Fields::open(node, "`compensate`", &["uses", "with"], sink)?;
+    let uses = fields
+        .require("uses", sink)
+        .and_then(|node| read::text(node, sink));
+    let with = fields.get("with").map_or(Value::Null, |node| {
+        read::check_expressions(node, sink);
+        node.value()
+    });
+    Some(Compensate { uses: uses?, with })
 }
 
 fn run_if(node: &Node, sink: &mut Sink<'_>) -> Option<RunIf> {

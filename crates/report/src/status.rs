@@ -370,7 +370,7 @@ fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
     };
     let (valid, invalid, unmeasured) = (count(Validity::Yes), count(Validity::No), count(Validity::NoData));
     let lost = table.components.iter().any(|row| row.restored == Some(false));
-    let failed = matches!(table.outcome, Some(Outcome::Failed));
+    let failed = matches!(table.outcome, Some(Outcome::Failed | Outcome::Stuck));
     let in_part = matches!(table.outcome, Some(Outcome::Partial));
     Answer {
         verdict: match (valid, invalid) {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use rekindle_model::approval::Approval;
 use rekindle_model::event::{Event, Measures, Outcome, SkipReason};
 use rekindle_model::failure::Failure;
-use rekindle_model::id::StepId;
+use rekindle_model::id::{RunId, StepId};
 use rekindle_model::step::{StepRecord, StepState};
 use rekindle_model::time::Stamp;
+use rekindle_model::undo::Undo;
 use rekindle_plan::Plan;
 use serde::Serialize;
 
@@ -41,6 +42,12 @@ pub struct StepRow {
     pub error: Option<Failure>,
     /// Why it did not run.
     pub skipped: Option<String>,
+    /// Where the undo of what it did stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
+    /// The run that it runs, or ran last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// What it asks a person, or asked in its newest attempt, and what was decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
@@ -70,6 +77,9 @@ pub struct Retry {
 
 /// The state of a step that waits for a person's decision, as people see it.
 const WAITING: &str = "waiting";
+
+/// What a step that runs another workflow `uses:`; its checkpoint names the run.
+const WORKFLOW: &str = "workflow";
 
 /// Returns the steps in the plan's order, those that no event has named as pending; without a plan, those
 /// that an event has named, in the order of their first start.
@@ -125,6 +135,11 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         } => Some(format!("{by} asked for it: {why}")),
         _ => None,
     };
+    let begun = record
+        .checkpoint
+        .as_ref()
+        .filter(|_| uses.as_deref() == Some(WORKFLOW));
+    let run = begun.and_then(|noted| serde_json::from_value(evidence.resolve(noted)["run"].clone()).ok());
     StepRow {
         step: step.clone(),
         uses,
@@ -142,6 +157,8 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         measures,
         error,
         skipped,
+        undo: record.undo.clone(),
+        run,
         approval: record.approval.clone(),
         retries: retries(evidence, step),
     }
@@ -166,5 +183,6 @@ pub fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Partial => "done in part",
         Outcome::Failed => "failed",
         Outcome::Cancelled => "cancelled",
+        Outcome::Stuck => "stuck: what it did could not be undone",
     }
 }

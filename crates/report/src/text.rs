@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use rekindle_model::event::{Event, Verdict as Found};
+use rekindle_model::undo::UndoState;
 use rekindle_plan::Plan;
 
 use crate::evidence::Evidence;
@@ -124,6 +125,28 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
                 retry.by,
                 said(retry.why.as_ref())
             );
+        }
+        if let Some(undo) = &row.undo {
+            let run = evidence.state.id;
+            let _ = match &undo.state {
+                UndoState::Done => writeln!(text, "{} was undone", row.step),
+                UndoState::Stuck { error } => writeln!(
+                    text,
+                    "{} could not be undone: {error} [{}]\n  see to the cause, then: rekindle retry {run} {}",
+                    row.step, error.code, row.step
+                ),
+                UndoState::Waiting { error, .. } => {
+                    writeln!(
+                        text,
+                        "{} is being undone; the last attempt failed: {error}",
+                        row.step
+                    )
+                }
+                UndoState::Running | UndoState::Due => writeln!(text, "{} is being undone", row.step),
+            };
+        }
+        if let Some(run) = row.run {
+            let _ = writeln!(text, "{} is run {run} (rekindle show {run})", row.step);
         }
         if let Some(prompt) = row.waits_for() {
             let run = evidence.state.id;

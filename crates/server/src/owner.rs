@@ -1,12 +1,14 @@
 //! The owner: drives the runs that are submitted to it, and tells of them.
 
+mod nested;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use rekindle_engine::{Control, Ended, Engine, EngineError, NewRun, Progress, Request};
 use rekindle_journal::{Journal, JournalError, RunFilter};
-use rekindle_model::event::{Outcome, Payload, Record, Worker};
+use rekindle_model::event::{Outcome, Parent, Payload, Record, Worker};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_model::time::{Clock, Stamp};
@@ -50,6 +52,8 @@ pub struct Ready {
 pub enum Purpose<'a> {
     /// It is to be created and driven.
     Create,
+    /// It is to be created and driven for a step of another run: nobody was asked about it at a terminal.
+    Nest,
     /// It is to be taken over, from where it stands, and driven on.
     Adopt(&'a RunState),
     /// Something is asked of it, and nobody drives it.
@@ -96,6 +100,8 @@ struct Shared {
 struct Driven {
     engine: Engine,
     plan: Arc<Plan>,
+    /// Interrupts it alone.
+    stop: CancellationToken,
     end: watch::Receiver<Option<End>>,
 }
 
@@ -150,12 +156,14 @@ impl Owner {
             ..RunFilter::default()
         };
         let runs = self.shared.journal.runs(&filter).await;
+        let runs = runs.map_err(|error| self.shared.journal_problem(error))?;
         let mut taken = Vec::new();
-        for found in runs
-            .map_err(|error| self.shared.journal_problem(error))?
-            .iter()
-            .rev()
-        {
+        for found in runs.iter().rev() {
+            let whole = |parent: &Parent| runs.iter().any(|run| run.run == parent.run);
+            // It is gone on with by the run that it is part of.
+            if found.parent.as_ref().is_some_and(whole) {
+                continue;
+            }
             match self.resume(found.run).await {
                 Ok(()) => taken.push(found.run),
                 Err(problem) => tracing::warn!(run = %found.run, %problem, "cannot be taken over"),
@@ -211,23 +219,32 @@ impl Owner {
         Ok((parts, state))
     }
 
+    /// Returns what drives a run that is pinned to these parts, and runs beside it that its steps begin.
+    async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem> {
+        let ready = self.shared.workshop.ready(parts, purpose).await?;
+        Ok(Ready {
+            engine: ready.engine.with_sub_runs(Arc::new(self.clone())),
+            ..ready
+        })
+    }
+
     /// Drives a run that `ready.engine` holds, beside everything else.
-    fn drive(&self, run: RunId, ready: Ready) {
+    fn drive(&self, run: RunId, ready: Ready) -> Driven {
         let (told, end) = watch::channel(None);
+        let stop = self.shared.stop.child_token();
         let driven = Driven {
             engine: ready.engine.clone(),
             plan: Arc::clone(&ready.plan),
+            stop: stop.clone(),
             end,
         };
         let shared = Arc::clone(&self.shared);
-        shared.runs().insert(run, driven);
+        shared.runs().insert(run, driven.clone());
         shared.busy.send_modify(|count| *count += 1);
         // Runs are forgotten before their end is told, and counted out even where driving panics.
         let leave = Leave { shared, run };
         tokio::spawn(async move {
-            let control = Control {
-                stop: leave.shared.stop.clone(),
-            };
+            let control = Control { stop };
             let Ready { engine, plan, scope } = ready;
             let ended = engine.drive(run, plan, scope, &control).await;
             let end = match ended {
@@ -239,6 +256,7 @@ impl Owner {
             // Nobody may be following.
             let _ = told.send(Some(end));
         });
+        driven
     }
 }
 
@@ -290,7 +308,7 @@ impl Desk for Owner {
             system: Some(submission.system.into_bytes()),
             inputs: submission.inputs,
         };
-        let ready = shared.workshop.ready(&parts, Purpose::Create).await?;
+        let ready = self.ready(&parts, Purpose::Create).await?;
         let told = submission.disaster_at;
         let new = NewRun {
             workflow: parts.workflow,
@@ -314,7 +332,8 @@ impl Desk for Owner {
             return Ok(());
         }
         let (parts, state) = self.parts(run).await?;
-        let ready = self.shared.workshop.ready(&parts, Purpose::Adopt(&state)).await?;
+        self.refuse_nested(&state).await?;
+        let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
         let adopted = ready.engine.adopt(run, "resumed").await;
         adopted.map_err(|error| self.shared.workshop.problem(error))?;
         self.drive(run, ready);

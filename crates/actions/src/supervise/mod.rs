@@ -6,7 +6,9 @@
 //! only the owner holds. When that end closes, be it by a decision or by a SIGKILL of the owner, or when the
 //! supervisor gets SIGTERM, SIGINT or SIGHUP, it ends all descendants: SIGTERM, and SIGKILL after 2 s.
 //!
-//! Through the same socket it tells the owner how the program fares, one [`Report`] a line.
+//! Through the same socket it tells the owner how the program fares, one [`Report`] a line. The program is *held*
+//! first: its process exists, is a copy of the supervisor's program, and becomes the program only once the owner has
+//! written down which process it is and says so with one byte. So nothing works on a system of which no trace is kept.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -29,12 +31,14 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, set_child_subreaper,
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-pub(crate) use report::{ProcessId, Report};
+pub(crate) use report::Report;
 
 /// The first argument of a command line that asks for the supervisor.
 pub const SUBCOMMAND: &str = "__supervise";
 /// Leaves alone what the program left running when it ended by itself.
 pub(crate) const DETACH: &str = "--detach";
+/// This process is to become the program, once its stdin says so.
+const HELD: &str = "--held";
 /// The file that the program gets as its stdin; nothing without it.
 pub(crate) const STDIN: &str = "--stdin";
 /// What follows is the program and its arguments.
@@ -49,6 +53,7 @@ const BROKEN: u8 = 125;
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Order {
     detach: bool,
+    held: bool,
     stdin: Option<PathBuf>,
     program: OsString,
     arguments: Vec<OsString>,
@@ -62,7 +67,11 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(order) = Order::read(arguments) else {
         return ExitCode::from(BROKEN);
     };
-    match run(&order) {
+    let done = match order.held {
+        true => become_it(&order),
+        false => run(&order),
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // The owner reads the program's stderr; there is no other place to say it.
@@ -80,6 +89,7 @@ impl Order {
             let argument = arguments.next()?;
             match argument.to_str() {
                 Some(DETACH) => order.detach = true,
+                Some(HELD) => order.held = true,
                 Some(STDIN) => order.stdin = Some(arguments.next()?.into()),
                 Some(PROGRAM) => break,
                 _ => return None,
@@ -104,23 +114,38 @@ async fn watch(order: &Order, mut owner: Owner) -> io::Result<u8> {
     // Before the program is started: no signal may find the supervisor without its handler.
     let mut asked = Asked::listen()?;
     let mut children = signal(SignalKind::child())?;
-    let gone = owner.gone()?;
+    let Listening { word, mut gone } = owner.listen()?;
 
-    let program = match start(order) {
-        Ok(program) => program,
-        Err(error) => {
-            owner.tell(&Report::NotStarted(error.to_string()));
+    let (program, gate) = hold(order)?;
+    if let Some(id) = descendants::id_of(program) {
+        owner.tell(&Report::Held(id));
+    }
+    let let_go = async {
+        word.await.ok()?;
+        gate.open().ok()?.await.ok()
+    };
+    let refused = tokio::select! {
+        answer = let_go => answer,
+        () = asked.next() => None,
+        _ = &mut gone => None,
+    };
+    match refused {
+        Some(why) if why.is_empty() => {}
+        Some(why) => {
+            owner.tell(&Report::NotStarted(why));
+            descendants::end_all(&mut children).await;
             return Ok(NOT_STARTED);
         }
-    };
-    if let Some(id) = descendants::id_of(program) {
-        owner.tell(&Report::Started(id));
+        None => {
+            descendants::end_all(&mut children).await;
+            return Ok(BROKEN);
+        }
     }
 
     let ended = tokio::select! {
         ended = end_of(program, &mut children) => ended,
         () = asked.next() => None,
-        _ = gone => None,
+        _ = &mut gone => None,
     };
     if let Some(status) = ended {
         owner.tell(&Report::Ended(status.as_raw()));
@@ -134,20 +159,68 @@ async fn watch(order: &Order, mut owner: Owner) -> io::Result<u8> {
     })
 }
 
-fn start(order: &Order) -> io::Result<Pid> {
-    let stdin = match &order.stdin {
-        Some(path) => Stdio::from(File::open(path)?),
-        None => Stdio::null(),
-    };
-    let child = Command::new(&order.program)
+/// Starts the process that becomes the program, and the gate that it waits at.
+fn hold(order: &Order) -> io::Result<(Pid, Gate)> {
+    let (own, theirs) = UnixStream::pair()?;
+    // What runs here now, also where the file was replaced since.
+    let mut command = Command::new("/proc/self/exe");
+    command.args([SUBCOMMAND, HELD]);
+    if let Some(file) = &order.stdin {
+        command.arg(STDIN).arg(file);
+    }
+    let child = command
+        .arg(PROGRAM)
+        .arg(&order.program)
         .args(&order.arguments)
-        .stdin(stdin)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
         // A program that signals its own group must not end its supervisor.
         .process_group(0)
         .spawn()?;
+    // It held their end of the gate; only the held process has it now.
+    drop(command);
     // The child is waited for together with those that are adopted later.
-    Pid::from_raw(i32::try_from(child.id()).unwrap_or(0))
-        .ok_or_else(|| io::Error::other("the program has no process id"))
+    let program = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0))
+        .ok_or_else(|| io::Error::other("the program has no process id"))?;
+    Ok((program, Gate(own)))
+}
+
+/// Waits at the gate and becomes the program. It returns only where that fails, which the gate is told.
+fn become_it(order: &Order) -> io::Result<u8> {
+    // A copy that is closed on exec: that it closes without a word says that the program runs.
+    let mut gate = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    if gate.read(&mut [0])? == 0 {
+        return Ok(NOT_STARTED);
+    }
+    let stdin = match order.stdin.as_ref().map(File::open).transpose() {
+        Ok(file) => file.map_or_else(Stdio::null, Stdio::from),
+        Err(error) => return gate.write_all(error.to_string().as_bytes()).map(|()| NOT_STARTED),
+    };
+    let error = Command::new(&order.program)
+        .args(&order.arguments)
+        .stdin(stdin)
+        .exec();
+    gate.write_all(error.to_string().as_bytes())?;
+    Ok(NOT_STARTED)
+}
+
+/// The gate that a held program waits at.
+struct Gate(UnixStream);
+
+impl Gate {
+    /// Lets the program run. What is returned comes true once it does, with an empty text, or with why it cannot.
+    fn open(mut self) -> io::Result<oneshot::Receiver<String>> {
+        self.0.write_all(b"g")?;
+        let (tell, told) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("gate".to_owned())
+            .spawn(move || {
+                let mut why = Vec::new();
+                // Where it breaks off, what was said counts.
+                let _ = self.0.read_to_end(&mut why);
+                let _ = tell.send(String::from_utf8_lossy(&why).into_owned());
+            })?;
+        Ok(told)
+    }
 }
 
 /// Reaps children, adopted ones too, until it is the program that ended. None where it cannot be waited for.
@@ -211,20 +284,31 @@ impl Owner {
         let _ = writeln!(self.0, "{report}");
     }
 
-    /// Returns what comes true when nobody holds the other end any more.
-    fn gone(&self) -> io::Result<oneshot::Receiver<()>> {
+    fn listen(&self) -> io::Result<Listening> {
         let mut socket = self.0.try_clone()?;
-        let (tell, gone) = oneshot::channel();
+        let (tell, gone) = oneshot::channel::<()>();
+        let (said, word) = oneshot::channel();
         // A thread, since a read that waits for years is all it does; it ends with the process.
         std::thread::Builder::new()
             .name("owner".to_owned())
             .spawn(move || {
+                let mut said = Some(said);
                 let mut buffer = [0; 64];
-                while let Ok(1..) = socket.read(&mut buffer) {}
+                while let Ok(1..) = socket.read(&mut buffer) {
+                    said.take().map(|said| said.send(()));
+                }
                 drop(tell);
             })?;
-        Ok(gone)
+        Ok(Listening { word, gone })
     }
+}
+
+/// What is heard from the owner.
+struct Listening {
+    /// It lets the program run.
+    word: oneshot::Receiver<()>,
+    /// Nobody holds the other end any more.
+    gone: oneshot::Receiver<()>,
 }
 
 #[cfg(test)]

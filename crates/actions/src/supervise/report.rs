@@ -3,20 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A process, and not another one that got its number later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ProcessId {
-    /// The process id.
-    pub(crate) pid: i32,
-    /// When it started, in clock ticks since the machine did: field 22 of `/proc/<pid>/stat`.
-    pub(crate) start_ticks: u64,
-}
+use rekindle_model::process::ProcessId;
 
 /// What a supervisor tells its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// `started <pid> <start ticks>`: the program runs.
-    Started(ProcessId),
+    /// `held <pid> <start ticks>`: the program's process is there and waits to be let run.
+    Held(ProcessId),
     /// `not-started <why>`: it could not be started.
     NotStarted(String),
     /// `ended <raw status>`: it ended, with the status that `wait` gave.
@@ -26,7 +19,7 @@ pub(crate) enum Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started(id) => write!(f, "started {} {}", id.pid, id.start_ticks),
+            Self::Held(id) => write!(f, "held {} {}", id.pid, id.start_ticks),
             Self::NotStarted(why) => write!(f, "not-started {}", why.replace('\n', " ")),
             Self::Ended(raw) => write!(f, "ended {raw}"),
         }
@@ -43,9 +36,9 @@ impl FromStr for Report {
     fn from_str(line: &str) -> Result<Self, NoReport> {
         let (kind, rest) = line.split_once(' ').ok_or(NoReport)?;
         match kind {
-            "started" => {
+            "held" => {
                 let (pid, start_ticks) = rest.split_once(' ').ok_or(NoReport)?;
-                Ok(Self::Started(ProcessId {
+                Ok(Self::Held(ProcessId {
                     pid: pid.parse().map_err(|_| NoReport)?,
                     start_ticks: start_ticks.parse().map_err(|_| NoReport)?,
                 }))
@@ -64,7 +57,7 @@ mod tests {
     #[test]
     fn every_report_is_read_as_it_was_written() {
         for report in [
-            Report::Started(ProcessId {
+            Report::Held(ProcessId {
                 pid: 7,
                 start_ticks: u64::MAX,
             }),
@@ -76,9 +69,9 @@ mod tests {
         }
         for bad in [
             "",
-            "started",
-            "started 1",
-            "started x y",
+            "held",
+            "held 1",
+            "held x y",
             "ended",
             "ended x",
             "hello there",

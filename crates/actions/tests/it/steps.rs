@@ -88,11 +88,12 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
     let bench = Bench::new(SYSTEM);
     let registry = registry(bench.site(None));
     let names = registry.names();
-    assert_eq!(names.len(), 13);
+    assert_eq!(names.len(), 15);
     for name in names {
         let required = match name.as_str() {
             "command" => json!({"run": ["true"]}),
             "approve" => json!({"message": "go on?"}),
+            "workflow" => json!({"workflow": "backup"}),
             "http" => json!({"url": "http://localhost/"}),
             "notify" => json!({"message": "done", "command": ["true"]}),
             _ => json!({}),
@@ -108,4 +109,30 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
     }
     let problems = registry.check("locate-set", &json!({"from": "yesterday"}));
     assert_eq!(problems[0].at, ["from"]);
+}
+
+#[tokio::test]
+async fn a_noop_gives_back_its_output_and_takes_its_time() {
+    let bench = Bench::new(SYSTEM);
+    let yaml = "workflow: one\ndescription: d\nsteps:\n  - id: it\n    uses: noop\n  - id: told\n    needs: [it]\n    \
+                uses: noop\n    with: {output: {of: [1, \"${{ run.workflow }}\"]}, sleep: 30ms}\n";
+    let ran = bench.run("one", yaml, json!({}), None).await;
+    assert_eq!(ran.output("it"), &Value::Null);
+    assert_eq!(ran.output("told"), &json!({ "of": [1, "one"] }));
+    let told = ran.state().step(&"told".into());
+    let took = told.ended.unwrap().since(&told.last_started.unwrap()).duration;
+    assert!(took.as_millis() >= 30, "{took:?}");
+    let problems = registry(bench.site(None)).check("noop", &json!({ "sleep": "long", "fail_times": 2 }));
+    assert_eq!(problems.len(), 2, "{problems:?}");
+}
+
+#[test]
+fn the_schema_of_workflows_names_every_action() {
+    let schema = rekindle_plan::schema::workflow();
+    let said = schema["$defs"]["step"]["properties"]["uses"]["description"]
+        .as_str()
+        .unwrap();
+    for name in registry(Bench::new(SYSTEM).site(None)).names() {
+        assert!(said.contains(&name), "{name} is missing: {said}");
+    }
 }

@@ -50,6 +50,9 @@ fn line(record: &Record) -> String {
             )
         }
         Event::StepStarted { step, attempt } => format!("{step} attempt {attempt}"),
+        Event::ChildStarted {
+            step, attempt, child, ..
+        } => format!("{step} attempt {attempt}: process {}", child.program.pid),
         Event::StepCheckpoint { step, attempt, .. } => format!("{step} attempt {attempt}"),
         Event::StepReconciled {
             step,
@@ -78,6 +81,24 @@ fn line(record: &Record) -> String {
         }
         Event::StepSkipped { step, why } => {
             format!("{step}: {}", serde_json::to_string(why).unwrap_or_default())
+        }
+        Event::UndoStarted { step, attempt } | Event::UndoSucceeded { step, attempt } => {
+            format!("{step} attempt {attempt}")
+        }
+        Event::UndoFailed {
+            step,
+            attempt,
+            error,
+            retry_at,
+        } => {
+            let at = crate::moment::show(*retry_at);
+            format!(
+                "{step} attempt {attempt}: {error} [{}], again at {at}",
+                error.code
+            )
+        }
+        Event::UndoStuck { step, attempt, error } => {
+            format!("{step} attempt {attempt}: {error} [{}]", error.code)
         }
         Event::StepInvalidated { step, why } => format!("{step}: {why}"),
         Event::ApprovalRequested {

@@ -1,5 +1,9 @@
 //! `rekindle resume`
 
+use std::collections::BTreeSet;
+
+use rekindle_model::id::RunId;
+
 use crate::App;
 use crate::drive;
 use crate::error::CliError;
@@ -29,6 +33,13 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         return drive::go_on(app, session, session.ground.run(word).await?).await;
     }
     let mut interrupted = session.ground.interrupted().await?;
+    // A run that is part of one of these is gone on with by that one.
+    let runs: BTreeSet<RunId> = interrupted.iter().map(|run| run.run).collect();
+    interrupted.retain(|run| {
+        run.parent
+            .as_ref()
+            .is_none_or(|parent| !runs.contains(&parent.run))
+    });
     interrupted.reverse();
     match interrupted.as_slice() {
         [] => {

@@ -12,6 +12,7 @@ use crate::commands::recover::occupied;
 use crate::drive::{self, Request};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::ground::Ground;
 use crate::pinned::{self, Pinned, Ready};
 use crate::session::Session;
 use crate::target::{self, Ways};
@@ -58,7 +59,7 @@ async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<
         named = Some(place);
     }
     let ready = pinned.ready(&session.ground)?;
-    unoccupied(session, &ready, named.as_ref(), &ways).await?;
+    unoccupied(&session.ground, &ready, named.as_ref(), &ways).await?;
     let trigger = format!("rekindle run {name}");
     let request = Request {
         trigger,
@@ -94,9 +95,30 @@ fn ways(pinned: &Pinned, name: &str, workspace: &Workspace) -> Ways {
     }
 }
 
+/// Refuses what `rekindle run` refuses, for a workflow that another one runs: nobody is there to be asked.
+pub(crate) async fn refuse_occupied(ground: &Ground, ready: &Ready) -> Result<(), CliError> {
+    let ways = ways(&ready.pinned, &ready.pinned.workflow.name, &ground.workspace);
+    let named = match ready.pinned.param("to") {
+        Some(to) if Path::new(to).is_relative() => {
+            return Err(
+                CliError::usage(format!("{to:?} is relative, and to what is not known here"))
+                    .with_hint("give `to` as an absolute path to a workflow that a step runs"),
+            );
+        }
+        Some(to) => Some(target::named(
+            &ground.workspace,
+            &ready.pinned.system,
+            Path::new(to),
+            &ways,
+        )?),
+        None => None,
+    };
+    unoccupied(ground, ready, named.as_ref(), &ways).await
+}
+
 /// Refuses a workflow that would restore onto what stands there; one in place moves it aside first.
 async fn unoccupied(
-    session: &Session,
+    ground: &Ground,
     ready: &Ready,
     named: Option<&Place>,
     ways: &Ways,
@@ -109,7 +131,7 @@ async fn unoccupied(
         return Ok(());
     };
     if let Some(place) = named {
-        return target::empty(&session.ground, place, ways).await;
+        return target::empty(ground, place, ways).await;
     }
     let system = &ready.pinned.system;
     let own = |step: &&PlanStep| {
@@ -125,10 +147,7 @@ async fn unoccupied(
         .collect::<Option<_>>()
         .unwrap_or_else(all);
     let occupied = occupied(system, &components, root, &ready.site.kept().never)?;
-    match (
-        occupied.as_slice(),
-        target::interrupted(&session.ground, root).await,
-    ) {
+    match (occupied.as_slice(), target::interrupted(ground, root).await) {
         ([], None) => Ok(()),
         ([], Some(run)) => Err(ways.interrupted(root, run)),
         (occupied, run) => Err(ways.occupied(occupied, run)),

@@ -31,6 +31,8 @@ enum Status {
     Partial,
     Failed,
     Cancelled,
+    /// Failed or cancelled, and what a step did could not be undone
+    Stuck,
     /// Not ended: interrupted, and resumable
     Interrupted,
     /// A record of it is lost: it is kept, and never gone on with
@@ -49,6 +51,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         Status::Partial => Some(Outcome::Partial),
         Status::Failed => Some(Outcome::Failed),
         Status::Cancelled => Some(Outcome::Cancelled),
+        Status::Stuck => Some(Outcome::Stuck),
         Status::Interrupted | Status::Quarantined => None,
     });
     let quarantined = matches!(args.status, Some(Status::Quarantined));
@@ -81,16 +84,24 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         };
         let took = run.updated.since(&run.created);
         let body = json!({
-            "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "created": run.created.utc,
+            "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "parent": run.parent, "created": run.created.utc,
             "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "quarantined": run.quarantined,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
         app.printer.line(&body, || {
             let began = moment::show(run.created.utc);
             let took = text::duration(took.duration);
+            let below = run
+                .parent
+                .as_ref()
+                .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
             format!(
-                "{}  {:<10} {:<12} {began}  {took:>8}  {} records",
-                run.run, run.workflow, ended, run.seq
+                "{}  {:<10} {:<12} {began}  {took:>8}  {} records{}",
+                run.run,
+                run.workflow,
+                ended,
+                run.seq,
+                below.unwrap_or_default()
             )
         })?;
     }

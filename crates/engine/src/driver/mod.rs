@@ -34,15 +34,16 @@ use crate::control::{Control, Ended};
 use crate::engine::Shared;
 use crate::error::EngineError;
 use crate::machine::{Effect, Input, Machine};
+use crate::nest;
 use crate::payload;
 use crate::request::Wish;
-use work::{Job, Report, Task};
+use work::{Job, Report, Stops, Task};
 
 /// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
 /// timeouts do not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-/// How many checkpoints may wait to be journaled; each attempt waits for its own.
-const CHECKPOINT_QUEUE: usize = 64;
+/// How many notes of attempts may wait to be journaled; each attempt waits for its own.
+const NOTES: usize = 64;
 
 /// Drives a run with this history until it is over or stopped.
 pub(crate) async fn drive(
@@ -64,7 +65,7 @@ pub(crate) async fn drive(
     let values = outputs(&shared, &state).await?;
     let max_parallel = plan.max_parallel.max(1);
     let machine = Machine::new(plan, records, ambient, values)?;
-    let (asking, asked) = mpsc::channel(CHECKPOINT_QUEUE);
+    let (asking, asked) = mpsc::channel(NOTES);
     let all = CancellationToken::new();
     let mut driver = Driver {
         shared,
@@ -129,9 +130,9 @@ struct Driver {
 
 /// A step at work.
 struct AtWork {
-    stop: CancellationToken,
-    /// Its share of the process's slots.
-    slot: OwnedSemaphorePermit,
+    stops: Stops,
+    /// Its share of the process's slots; one that waits for another run has none.
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Driver {
@@ -158,7 +159,7 @@ impl Driver {
                     self.decide(Input::Stop, Vec::new()).await?;
                 }
                 Some(wish) = wishes.recv() => self.wish(wish).await?,
-                Some(asked) = asked.recv() => self.checkpoint(asked).await?,
+                Some(asked) = asked.recv() => self.note(asked).await?,
                 Some(done) = self.tasks.join_next_with_id() => self.done(done).await?,
                 Ok(slot) = slots.acquire_owned(), if self.machine.starved() => {
                     self.decide(Input::Wake, vec![slot]).await?;
@@ -194,7 +195,12 @@ impl Driver {
 
     /// Returns these slots and as many more as there are and as could be used.
     fn slots(&self, mut slots: Vec<OwnedSemaphorePermit>) -> Vec<OwnedSemaphorePermit> {
-        let wanted = self.max_parallel.saturating_sub(self.at_work.len());
+        let taken = self
+            .at_work
+            .values()
+            .filter(|at_work| at_work.slot.is_some())
+            .count();
+        let wanted = self.max_parallel.saturating_sub(taken);
         while slots.len() < wanted {
             let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() else {
                 break;
@@ -247,12 +253,13 @@ impl Driver {
                 attempt,
                 with,
                 checkpoint,
+                children,
             } => {
                 self.spawn(
                     Job {
                         step,
                         attempt,
-                        task: Task::Run { checkpoint },
+                        task: Task::Run { checkpoint, children },
                     },
                     with,
                     slots,
@@ -263,12 +270,13 @@ impl Driver {
                 attempt,
                 with,
                 checkpoint,
+                children,
             } => {
                 self.spawn(
                     Job {
                         step,
                         attempt,
-                        task: Task::Reconcile { checkpoint },
+                        task: Task::Reconcile { checkpoint, children },
                     },
                     with,
                     slots,
@@ -290,9 +298,28 @@ impl Driver {
                     slots,
                 );
             }
-            Effect::CancelStep { step } => {
-                if let Some(at_work) = self.at_work.get(&step) {
-                    at_work.stop.cancel();
+            Effect::StartUndo {
+                step,
+                attempt,
+                with,
+                children,
+            } => {
+                self.spawn(
+                    Job {
+                        step,
+                        attempt,
+                        task: Task::Undo { children },
+                    },
+                    with,
+                    slots,
+                );
+            }
+            Effect::CancelStep { step, for_good } => {
+                if let Some(AtWork { stops, .. }) = self.at_work.get(&step) {
+                    if for_good {
+                        stops.given_up.cancel();
+                    }
+                    stops.stop.cancel();
                 }
             }
             Effect::ArmTimer { after, .. } => self.alarm = Some(Instant::now() + after.min(LONGEST_SLEEP)),
@@ -304,22 +331,36 @@ impl Driver {
     }
 
     fn spawn(&mut self, job: Job, with: Value, slots: &mut Vec<OwnedSemaphorePermit>) {
-        let (Some(slot), Some(planned)) = (slots.pop(), self.machine.planned(&job.step).cloned()) else {
-            // The machine takes up no more than it was given room for, and nothing that is not planned.
-            tracing::error!(step = %job.step, "taken up without a slot");
+        let Some(mut planned) = self.machine.planned(&job.step).cloned() else {
+            tracing::error!(step = %job.step, "taken up without a plan");
             return;
         };
-        let stop = self.all.child_token();
+        if let (Task::Undo { .. }, Some(undo)) = (&job.task, planned.compensate.clone()) {
+            (planned.uses, planned.with) = (undo.uses, undo.with);
+        }
+        let slot = match nest::nests(&planned) {
+            true => None,
+            false => slots.pop(),
+        };
+        if slot.is_none() && !nest::nests(&planned) {
+            // The machine takes up no more than it was given room for.
+            tracing::error!(step = %job.step, "taken up without a slot");
+            return;
+        }
+        let stops = Stops {
+            stop: self.all.child_token(),
+            given_up: CancellationToken::new(),
+        };
         let cx = work::context(
             &self.shared,
             &self.machine,
             planned,
             &job,
             with,
-            stop.clone(),
+            stops.clone(),
             self.asking.clone(),
         );
-        self.at_work.insert(job.step.clone(), AtWork { stop, slot });
+        self.at_work.insert(job.step.clone(), AtWork { stops, slot });
         let task = self
             .tasks
             .spawn(work::perform(Arc::clone(&self.shared), cx, job.task.clone()));
@@ -335,7 +376,7 @@ impl Driver {
         let Some(job) = self.jobs.remove(&id) else {
             return Ok(());
         };
-        let slot = self.at_work.remove(&job.step).map(|at_work| at_work.slot);
+        let slot = self.at_work.remove(&job.step).and_then(|at_work| at_work.slot);
         let input = match done {
             Ok((_, report)) => report?,
             Err(error) => work::broken(job, error),
@@ -344,22 +385,15 @@ impl Driver {
         Ok(())
     }
 
-    async fn checkpoint(&mut self, asked: Asked) -> Result<(), EngineError> {
+    async fn note(&mut self, asked: Asked) -> Result<(), EngineError> {
         let Asked {
             step,
             attempt,
-            progress,
+            note,
             done,
         } = asked;
         let granted = self
-            .decide(
-                Input::Checkpoint {
-                    step,
-                    attempt,
-                    progress,
-                },
-                Vec::new(),
-            )
+            .decide(Input::Noted { step, attempt, note }, Vec::new())
             .await?;
         // The attempt may have been dropped while it waited.
         let _ = done.send(granted);

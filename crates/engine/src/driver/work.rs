@@ -7,6 +7,7 @@ use rekindle_journal::JournalError;
 use rekindle_model::event::Payload;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::StepId;
+use rekindle_model::process::Child;
 use rekindle_plan::PlanStep;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -14,9 +15,10 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{Action, Output, Reconciled};
-use crate::context::{Asked, Link, StepContext};
+use crate::context::{Asked, Link, StepContext, Work};
 use crate::engine::Shared;
-use crate::machine::{Ending, Found, Input, Machine};
+use crate::machine::{Ending, Found, Input, Machine, Undone};
+use crate::orphans;
 use crate::payload::{self, LoadError};
 
 /// What a task is about.
@@ -29,9 +31,28 @@ pub(super) struct Job {
 
 #[derive(Clone, Debug)]
 pub(super) enum Task {
-    Run { checkpoint: Option<Payload> },
-    Reconcile { checkpoint: Option<Payload> },
-    Recheck { output: Value },
+    Run {
+        checkpoint: Option<Payload>,
+        children: Vec<Child>,
+    },
+    Reconcile {
+        checkpoint: Option<Payload>,
+        children: Vec<Child>,
+    },
+    Recheck {
+        output: Value,
+    },
+    Undo {
+        children: Vec<Child>,
+    },
+}
+
+/// How an attempt is told to end.
+#[derive(Clone)]
+pub(super) struct Stops {
+    pub(super) stop: CancellationToken,
+    /// Beside `stop`: it will not be continued.
+    pub(super) given_up: CancellationToken,
 }
 
 /// What a task has to say: what happened, or that the journal could not keep it.
@@ -44,8 +65,8 @@ pub(super) fn context(
     step: PlanStep,
     job: &Job,
     with: Value,
-    stop: CancellationToken,
-    checkpoints: mpsc::Sender<Asked>,
+    Stops { stop, given_up }: Stops,
+    asking: mpsc::Sender<Asked>,
 ) -> StepContext {
     let state = machine.state();
     StepContext {
@@ -57,11 +78,18 @@ pub(super) fn context(
         disaster_at_told: state.disaster_at_told,
         clock: Arc::clone(&shared.clock),
         stop,
+        given_up,
         steps: machine.views().clone(),
         link: Link {
             journal: Arc::clone(&shared.journal),
-            checkpoints,
+            asking,
+            work: match job.task {
+                Task::Run { .. } => Work::Attempt,
+                Task::Undo { .. } => Work::Undo,
+                Task::Reconcile { .. } | Task::Recheck { .. } => Work::Look,
+            },
             progress: shared.progress.clone(),
+            sub_runs: shared.sub_runs.clone(),
             last: Arc::new(Mutex::new(shared.clock.now())),
         },
     }
@@ -71,17 +99,25 @@ pub(super) fn context(
 pub(super) async fn perform(shared: Arc<Shared>, cx: StepContext, task: Task) -> Report {
     let (step, attempt) = (cx.step.id.clone(), cx.attempt);
     match task {
-        Task::Run { checkpoint } => {
-            let ending = run(&shared, &cx, checkpoint).await?;
+        Task::Run { checkpoint, children } => {
+            let ending = run(&shared, &cx, checkpoint, &children).await?;
             Ok(Input::Ended {
                 step,
                 attempt,
                 ending,
             })
         }
-        Task::Reconcile { checkpoint } => {
-            let found = reconcile(&shared, &cx, checkpoint).await?;
+        Task::Reconcile { checkpoint, children } => {
+            let found = reconcile(&shared, &cx, checkpoint, &children).await?;
             Ok(Input::Reconciled { step, found })
+        }
+        Task::Undo { children } => {
+            let ending = undo(&shared, &cx, &children).await;
+            Ok(Input::Undone {
+                step,
+                attempt,
+                ending,
+            })
         }
         Task::Recheck { output } => {
             let gone = recheck(&shared, &cx, &output).await;
@@ -116,6 +152,11 @@ pub(super) fn broken(job: Job, error: JoinError) -> Input {
             step,
             found: Found::Failed(failure),
         },
+        Task::Undo { .. } => Input::Undone {
+            step,
+            attempt,
+            ending: Undone::Failed(failure),
+        },
         Task::Recheck { .. } => {
             tracing::warn!(%step, why = failure.message, "could not be rechecked");
             Input::Rechecked { step, gone: None }
@@ -123,12 +164,21 @@ pub(super) fn broken(job: Job, error: JoinError) -> Input {
     }
 }
 
-async fn run(shared: &Shared, cx: &StepContext, checkpoint: Option<Payload>) -> Result<Ending, JournalError> {
+async fn run(
+    shared: &Shared,
+    cx: &StepContext,
+    checkpoint: Option<Payload>,
+    children: &[Child],
+) -> Result<Ending, JournalError> {
     let (action, checkpoint) = match prepare(shared, cx, checkpoint).await {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(Ending::Failed(failure)),
     };
-    match until_dropped(&cx.stop, shared.grace, action.run(cx, checkpoint)).await {
+    let work = async {
+        orphans::end(children).await?;
+        action.run(cx, checkpoint).await
+    };
+    match until_dropped(&cx.stop, shared.grace, work).await {
         None => Ok(Ending::Dropped),
         Some(Err(failure)) => Ok(Ending::Failed(failure)),
         Some(Ok(Output { value, measures })) => {
@@ -143,31 +193,59 @@ async fn run(shared: &Shared, cx: &StepContext, checkpoint: Option<Payload>) -> 
     }
 }
 
+async fn undo(shared: &Shared, cx: &StepContext, children: &[Child]) -> Undone {
+    let action = match known(shared, &cx.step) {
+        Ok(action) => action,
+        Err(failure) => return Undone::Failed(failure),
+    };
+    let work = async {
+        orphans::end(children).await?;
+        action.run(cx, None).await
+    };
+    match until_dropped(&cx.stop, shared.grace, work).await {
+        None => Undone::Dropped,
+        Some(Err(failure)) => Undone::Failed(failure),
+        Some(Ok(_)) => Undone::Succeeded,
+    }
+}
+
 async fn reconcile(
     shared: &Shared,
     cx: &StepContext,
     checkpoint: Option<Payload>,
+    children: &[Child],
 ) -> Result<Found, JournalError> {
     let (action, checkpoint) = match prepare(shared, cx, checkpoint).await {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(Found::Failed(failure)),
     };
-    match until_dropped(&cx.stop, shared.grace, action.reconcile(cx, checkpoint.as_ref())).await {
-        None => Ok(Found::Dropped),
-        Some(Err(failure)) => Ok(Found::Failed(failure)),
-        Some(Ok(Reconciled::Continue { evidence })) => Ok(Found::Continue { evidence }),
-        Some(Ok(Reconciled::Redo { evidence })) => Ok(Found::Redo { evidence }),
-        Some(Ok(Reconciled::Adopt {
+    let work = async {
+        let found = orphans::end(children).await?;
+        Ok((action.reconcile(cx, checkpoint.as_ref()).await?, found))
+    };
+    let (reconciled, found) = match until_dropped(&cx.stop, shared.grace, work).await {
+        None => return Ok(Found::Dropped),
+        Some(Err(failure)) => return Ok(Found::Failed(failure)),
+        Some(Ok(looked)) => looked,
+    };
+    match reconciled {
+        Reconciled::Continue { evidence } => Ok(Found::Continue {
+            evidence: orphans::with_found(evidence, found),
+        }),
+        Reconciled::Redo { evidence } => Ok(Found::Redo {
+            evidence: orphans::with_found(evidence, found),
+        }),
+        Reconciled::Adopt {
             output: Output { value, measures },
             evidence,
-        })) => {
+        } => {
             let (measures, limit) = payload::fit_measures(measures);
             let output = payload::store(&*shared.journal, value.clone(), limit).await?;
             Ok(Found::Adopt {
                 output,
                 value,
                 measures,
-                evidence,
+                evidence: orphans::with_found(evidence, found),
             })
         }
     }

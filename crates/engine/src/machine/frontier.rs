@@ -2,7 +2,7 @@
 //! plan.
 //!
 //! ```text
-//!  pending, needs unsettled ─── the last need settles ──► unjudged ── judged ──► ready / questions ── started ─┐
+//!  pending, needs unsettled ─── the last need settles ──► unjudged ── judged ──► ready, roomless ── started ───┐
 //!        ▲                                                   ▲                                                 ▼
 //!        └──────────── a need is invalidated ────────────────┴────────────── invalidated ◄──── final ◄──── active
 //! ```
@@ -27,8 +27,8 @@ pub(super) struct Frontier {
     unjudged: BTreeSet<usize>,
     /// Pending and judged to run: most urgent first.
     ready: BTreeSet<(i64, usize)>,
-    /// Pending and judged to ask a person, which takes no room.
-    questions: BTreeSet<usize>,
+    /// Pending and judged to run, and what takes no room: a question to a person, a wait for another run.
+    roomless: BTreeSet<usize>,
     /// How many steps have not ended.
     unfinished: usize,
 }
@@ -72,7 +72,7 @@ impl Frontier {
             active: BTreeSet::new(),
             unjudged: BTreeSet::new(),
             ready: BTreeSet::new(),
-            questions: BTreeSet::new(),
+            roomless: BTreeSet::new(),
             unfinished: 0,
         };
         for (place, needs) in needs.iter().enumerate() {
@@ -106,10 +106,10 @@ impl Frontier {
     }
 
     /// Records that a step which was to be judged is to run.
-    pub(super) fn enqueue(&mut self, place: usize, asks: bool) {
-        match asks {
-            true => drop(self.questions.insert(place)),
-            false => drop(self.ready.insert((self.priority[place], place))),
+    pub(super) fn enqueue(&mut self, place: usize, takes_room: bool) {
+        match takes_room {
+            true => drop(self.ready.insert((self.priority[place], place))),
+            false => drop(self.roomless.insert(place)),
         }
     }
 
@@ -127,9 +127,9 @@ impl Frontier {
         self.ready.first().copied()
     }
 
-    /// Returns the pending steps that are to ask a person.
-    pub(super) fn questions(&self) -> Vec<usize> {
-        self.questions.iter().copied().collect()
+    /// Returns the pending steps that are to run and take no room.
+    pub(super) fn roomless(&self) -> impl Iterator<Item = usize> {
+        self.roomless.iter().copied()
     }
 
     /// Returns the steps that have begun and not ended, in the order of the plan.
@@ -174,7 +174,7 @@ impl Frontier {
     fn strike(&mut self, place: usize) {
         self.unjudged.remove(&place);
         self.ready.remove(&(self.priority[place], place));
-        self.questions.remove(&place);
+        self.roomless.remove(&place);
     }
 
     /// Lets what comes after a step know that it has settled, or has not any more.

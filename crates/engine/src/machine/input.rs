@@ -5,7 +5,10 @@ use std::time::Duration;
 use rekindle_model::event::{Event, Measures, Payload};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::StepId;
+use rekindle_model::process::Child;
 use serde_json::Value;
+
+use crate::context::Note;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,16 +21,18 @@ pub(crate) enum Input {
         attempt: u32,
         ending: Ending,
     },
-    /// An attempt asks for a checkpoint. It is granted where an append follows.
-    Checkpoint {
-        step: StepId,
-        attempt: u32,
-        progress: Payload,
-    },
+    /// An attempt asks for a record. It is granted where an append follows.
+    Noted { step: StepId, attempt: u32, note: Note },
     /// A cut-off attempt was looked into.
     Reconciled { step: StepId, found: Found },
     /// A succeeded step's artefact was looked for.
     Rechecked { step: StepId, gone: Option<String> },
+    /// An attempt to undo a step ended.
+    Undone {
+        step: StepId,
+        attempt: u32,
+        ending: Undone,
+    },
     /// The time of the last [`Effect::ArmTimer`] has come, or a slot has become free.
     Wake,
     /// The run is to end gracefully, to be resumed.
@@ -68,24 +73,35 @@ pub(crate) enum Found {
     Dropped,
 }
 
+/// How an attempt to undo a step ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Undone {
+    Succeeded,
+    Failed(Failure),
+    /// It was told to end, did not, and was dropped.
+    Dropped,
+}
+
 /// Something is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// Journal these events, all or none, before anything else.
     Append(Vec<Event>),
-    /// Begin an attempt.
+    /// Begin an attempt, once the programs of earlier ones are gone.
     StartStep {
         step: StepId,
         attempt: u32,
         with: Value,
         checkpoint: Option<Payload>,
+        children: Vec<Child>,
     },
-    /// Look into an attempt that was cut off.
+    /// Look into an attempt that was cut off, once the programs that it had started are gone.
     Reconcile {
         step: StepId,
         attempt: u32,
         with: Value,
         checkpoint: Option<Payload>,
+        children: Vec<Child>,
     },
     /// Look whether a succeeded step's artefact is still there.
     Recheck {
@@ -94,8 +110,15 @@ pub(crate) enum Effect {
         with: Value,
         output: Value,
     },
-    /// Tell whatever is at work on the step to end; its end is reported as usual.
-    CancelStep { step: StepId },
+    /// Take back what a step did, once the programs of its attempts are gone.
+    StartUndo {
+        step: StepId,
+        attempt: u32,
+        with: Value,
+        children: Vec<Child>,
+    },
+    /// Tell whatever is at work on the step to end; its end is reported as usual. `for_good`: it is not continued.
+    CancelStep { step: StepId, for_good: bool },
     /// Wake up after this time, because of this step. Replaces every earlier timer.
     ArmTimer { step: StepId, after: Duration },
     /// The run is over.

@@ -18,6 +18,7 @@
 //! | `request` | what follows from what a person asks, and from a decision on an approval |
 //! | `retry` | whether and when a failed attempt is followed by another |
 //! | `scope` | what expressions see |
+//! | `undo` | how what the steps did is taken back |
 //! | `outcome` | how the run ended, and its figures |
 
 mod frontier;
@@ -31,6 +32,7 @@ mod scope;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -49,7 +51,7 @@ use crate::error::EngineError;
 use crate::request::{Refusal, Request};
 
 use frontier::{Frontier, Standing};
-pub(crate) use input::{Effect, Ending, Found, Input};
+pub(crate) use input::{Effect, Ending, Found, Input, Undone};
 use scope::Scope;
 
 /// One run, as far as it is decided.
@@ -70,7 +72,11 @@ pub(crate) struct Machine {
     views: EndedSteps,
     /// When each step that waits for its next attempt failed last: where its wait began.
     failed_at: HashMap<usize, Stamp>,
+    /// The record by which each step was started last; 0 for one that never was.
+    started: Vec<u64>,
     phase: Phase,
+    /// Whether this process is to leave a run that is being cancelled before all of it is undone.
+    leaving: bool,
     /// Whether nothing may start until a person lets it.
     paused: bool,
     /// What this process works on.
@@ -107,6 +113,7 @@ enum Work {
     Attempt,
     Reconcile,
     Recheck,
+    Undo,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,9 +205,12 @@ impl Machine {
             );
         }
         let mut failed_at = HashMap::new();
+        let mut started = vec![0; plan.steps.len()];
         for record in records {
-            if let Event::StepFailed { step, .. } = &record.event {
-                failed_at.insert(places[step], record.time);
+            match &record.event {
+                Event::StepFailed { step, .. } => drop(failed_at.insert(places[step], record.time)),
+                Event::StepStarted { step, .. } => started[places[step]] = record.seq,
+                _ => {}
             }
         }
         let standing = plan.steps.iter().map(|step| {
@@ -221,7 +231,9 @@ impl Machine {
             frontier,
             views,
             failed_at,
+            started,
             phase: Phase::Going,
+            leaving: false,
             paused,
             held: BTreeMap::new(),
             to_recheck: BTreeSet::new(),
@@ -330,6 +342,7 @@ impl Machine {
         debug_assert_eq!(applied, Ok(()), "{}", self.step(place).id);
         let id = &self.plan.steps[place].id;
         match &event {
+            Event::StepStarted { .. } => self.started[place] = self.state.seq + draft.events.len() as u64 + 1,
             Event::StepFailed { .. } => drop(self.failed_at.insert(place, draft.now)),
             Event::StepSucceeded { .. } => self.scope.add(&self.plan.steps[place], &value),
             Event::StepInvalidated { .. } => {
@@ -341,10 +354,15 @@ impl Machine {
             _ => {}
         }
         if record.state.is_final() {
+            // What an undo changes of a step is not what it gave.
+            let output = match (&event, self.views.get(id)) {
+                (Event::StepSucceeded { .. }, _) | (_, None) => value,
+                (_, Some(before)) => before.output.clone(),
+            };
             let view = StepView {
                 uses: self.plan.steps[place].uses.clone(),
                 state: record.clone(),
-                output: value,
+                output,
             };
             self.views.insert(id.clone(), view);
         }

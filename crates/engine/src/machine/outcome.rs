@@ -23,6 +23,14 @@ impl Machine {
     }
 
     fn outcome(&self, draft: &Draft) -> Outcome {
+        match self.unwinds(draft) && self.stuck(draft).next().is_some() {
+            true => Outcome::Stuck,
+            false => self.came_to(draft),
+        }
+    }
+
+    /// Returns what the steps came to, whatever became of it afterwards.
+    pub(super) fn came_to(&self, draft: &Draft) -> Outcome {
         if self.phase == Phase::Cancelling {
             return Outcome::Cancelled;
         }
@@ -102,6 +110,9 @@ impl Machine {
                 _ => skipped += 1,
             }
         }
+        let compensated = self.plan.steps.iter().any(|step| step.compensate.is_some());
+        let undone = self.undone_before(draft).len();
+        let stuck: Vec<&StepId> = self.stuck(draft).map(|place| &self.step(place).id).collect();
         let elapsed = draft.now.since(&self.state.created);
         let mut bytes = 0;
         let listed: Vec<&str> = failed
@@ -112,7 +123,7 @@ impl Machine {
                 bytes <= LISTED
             })
             .collect();
-        json!({
+        let mut summary = json!({
             "steps": self.plan.steps.len(),
             "succeeded": succeeded,
             "failed": failed.len(),
@@ -121,6 +132,12 @@ impl Machine {
             "clock_uncertain": elapsed.clock_uncertain,
             "failed_steps": listed,
             "failed_steps_left_out": failed.len() - listed.len(),
-        })
+        });
+        if compensated {
+            summary["undone"] = json!(undone);
+            // One at a time is undone, so that more than one are never stuck.
+            summary["stuck"] = json!(stuck);
+        }
+        summary
     }
 }

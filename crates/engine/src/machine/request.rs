@@ -24,6 +24,11 @@ impl Machine {
             (None, Some(by)) => return Err(Refusal::Cancelled { by: by.clone() }),
             _ => {}
         }
+        if let (true, None, Some(step)) = (opens, over, request.ask.step())
+            && self.unwinding(draft)
+        {
+            return Err(Refusal::Undoing { step: step.clone() });
+        }
         match &request.ask {
             Ask::Cancel => {
                 draft.events.push(Event::CancelRequested {
@@ -123,6 +128,11 @@ impl Machine {
             why: request.note.clone(),
         };
         let record = self.record(draft, place);
+        if record.stuck().is_some() {
+            self.reopen(draft, request);
+            self.push(draft, place, asked, Value::Null);
+            return Ok(());
+        }
         match &record.state {
             StepState::Backoff { .. } => {
                 self.push(draft, place, asked, Value::Null);
@@ -147,6 +157,8 @@ impl Machine {
         if matches!(record.state, StepState::Skipped { .. }) {
             self.add_fallen_needs(draft, &mut begin);
         }
+        // What was undone is not there any more, and the run goes forward again.
+        begin.extend(self.undone_before(draft));
         let reached = self.reached_from(&begin);
         self.refuse_at_work(draft, place, &reached)?;
         self.reopen(draft, request);
@@ -193,8 +205,10 @@ impl Machine {
                 }
             )
         };
-        let begin: Vec<usize> = self.dependents[place].iter().copied().filter(fell).collect();
-        let reached = self.reached_from(&begin);
+        let mut begin: Vec<usize> = self.dependents[place].iter().copied().filter(fell).collect();
+        begin.extend(self.undone_before(draft).into_iter().filter(|&at| at != place));
+        let mut reached = self.reached_from(&begin);
+        reached[place] = false;
         self.refuse_at_work(draft, place, &reached)?;
         self.reopen(draft, request);
         let by = request.by.clone();

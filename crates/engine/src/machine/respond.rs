@@ -5,9 +5,11 @@ use rekindle_model::failure::{Failure, code};
 use rekindle_model::step::StepState;
 use serde_json::Value;
 
+use super::judge::Judgement;
 use super::settle::cancelled;
 use super::{Draft, Effect, Ending, Found, Held, Input, Later, Machine, Phase, StopWhy, Work, retry};
-use crate::context::INTERRUPTED;
+use crate::context::{INTERRUPTED, Note};
+use crate::nest;
 use crate::payload;
 
 impl Machine {
@@ -25,23 +27,18 @@ impl Machine {
                     self.ended(draft, place, held, ending);
                 }
             }
-            Input::Checkpoint {
-                step,
-                attempt,
-                progress,
-            } => {
+            Input::Noted { step, attempt, note } => {
                 if self.lives(&step, attempt) {
                     let place = self.places[&step];
-                    self.push(
-                        draft,
-                        place,
-                        Event::StepCheckpoint {
+                    let event = match note {
+                        Note::Checkpoint(progress) => Event::StepCheckpoint {
                             step,
                             attempt,
                             progress,
                         },
-                        Value::Null,
-                    );
+                        Note::Child(child) => Event::ChildStarted { step, attempt, child },
+                    };
+                    self.push(draft, place, event, Value::Null);
                 }
             }
             Input::Reconciled { step, found } => {
@@ -56,25 +53,34 @@ impl Machine {
                     self.invalidate(draft, place, &why);
                 }
             }
+            Input::Undone {
+                step,
+                attempt,
+                ending,
+            } => {
+                if let Some((place, held)) = self.release(draft, &step, Some(attempt), Work::Undo) {
+                    self.undone(draft, place, held, ending);
+                }
+            }
             Input::Wake => {}
             Input::Stop if self.phase == Phase::Going => self.turn(draft, Phase::Stopping, StopWhy::Stop),
-            Input::Stop => {}
+            Input::Stop => self.leave(draft),
         }
     }
 
-    /// Returns whether this is an attempt that is at work.
+    /// Returns whether this is an attempt, be it to undo, that is at work.
     fn lives(&self, step: &rekindle_model::id::StepId, attempt: u32) -> bool {
         let Some(place) = self.places.get(step) else {
             return false;
         };
-        self.held
-            .get(place)
-            .is_some_and(|held| held.work == Work::Attempt)
-            && self
-                .state
-                .steps
-                .get(step)
-                .is_some_and(|record| record.attempts == attempt)
+        let (Some(held), Some(record)) = (self.held.get(place), self.state.steps.get(step)) else {
+            return false;
+        };
+        match held.work {
+            Work::Attempt => record.attempts == attempt,
+            Work::Undo => record.undo.as_ref().is_some_and(|undo| undo.attempts == attempt),
+            Work::Reconcile | Work::Recheck => false,
+        }
     }
 
     /// Takes a step out of this process's hands, where what is reported is what is at work.
@@ -87,7 +93,12 @@ impl Machine {
     ) -> Option<(usize, Held)> {
         let place = *self.places.get(step)?;
         let held = *self.held.get(&place)?;
-        let current = attempt.is_none_or(|attempt| attempt == self.record(draft, place).attempts);
+        let record = self.record(draft, place);
+        let attempts = match work {
+            Work::Undo => record.undo.as_ref().map_or(0, |undo| undo.attempts),
+            _ => record.attempts,
+        };
+        let current = attempt.is_none_or(|attempt| attempt == attempts);
         if held.work != work || !current {
             return None;
         }
@@ -117,6 +128,10 @@ impl Machine {
                 // It was cut off as by a crash, only more gently.
                 None => {}
                 Some(failure) if held.stop.is_some() && failure.code == INTERRUPTED => {}
+                // The run that it waits for was interrupted: so is this one, and both go on together.
+                Some(failure) if failure.code == INTERRUPTED && nest::nests(self.step(place)) => {
+                    self.turn(draft, Phase::Stopping, StopWhy::Stop);
+                }
                 Some(failure) => self.fail(draft, place, failure),
             },
         }
@@ -154,7 +169,7 @@ impl Machine {
         }
     }
 
-    fn timeout(&self, place: usize) -> Failure {
+    pub(super) fn timeout(&self, place: usize) -> Failure {
         let allowed = self.step(place).timeout.unwrap_or_default();
         Failure::transient(
             code::TIMEOUT,
@@ -232,7 +247,11 @@ impl Machine {
             },
             Value::Null,
         );
-        if self.may_start() && draft.room > 0 {
+        // What it rests on may have been decided otherwise while it was looked at.
+        if self.may_start()
+            && (draft.room > 0 || nest::nests(self.step(place)))
+            && self.judge(draft, place) == Judgement::Run
+        {
             self.start(draft, place);
         }
     }
@@ -253,17 +272,38 @@ impl Machine {
         }
     }
 
+    /// Leaves what is still to be undone of a cancelled run to whoever resumes it.
+    fn leave(&mut self, draft: &mut Draft) {
+        self.leaving = true;
+        for (&place, held) in &mut self.held {
+            if held.work == Work::Undo && held.stop.is_none() {
+                held.stop = Some(StopWhy::Stop);
+                draft.effects.push(Effect::CancelStep {
+                    step: self.plan.steps[place].id.clone(),
+                    for_good: false,
+                });
+            }
+        }
+    }
+
     /// Turns the run towards its end and tells everything at work to end.
     pub(super) fn turn(&mut self, draft: &mut Draft, phase: Phase, why: StopWhy) {
+        self.leaving |= self.phase == Phase::Stopping;
         self.phase = phase;
         self.to_recheck.clear();
         for (&place, held) in &mut self.held {
-            if held.stop.is_none() {
+            // A cancellation does not keep what was done from being taken back.
+            if held.work == Work::Undo && why == StopWhy::Cancel {
+                continue;
+            }
+            let for_good = why == StopWhy::Cancel;
+            if held.stop.is_none() || (for_good && held.stop == Some(StopWhy::Stop)) {
                 draft.effects.push(Effect::CancelStep {
                     step: self.plan.steps[place].id.clone(),
+                    for_good,
                 });
             }
-            if held.stop.is_none() || why == StopWhy::Cancel {
+            if held.stop.is_none() || for_good {
                 held.stop = Some(why);
             }
         }

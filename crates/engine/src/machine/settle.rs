@@ -6,12 +6,13 @@ use std::time::Duration;
 use rekindle_model::event::{Event, SkipReason, Verdict};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::step::StepState;
-use rekindle_plan::expr;
+use rekindle_plan::{PlanStep, expr};
 use serde_json::{Value, json};
 
 use super::judge::Judgement;
 use super::{Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
 use crate::approve;
+use crate::nest;
 use crate::payload;
 
 impl Machine {
@@ -41,6 +42,7 @@ impl Machine {
                 held.stop = Some(StopWhy::Timeout);
                 draft.effects.push(Effect::CancelStep {
                     step: self.plan.steps[place].id.clone(),
+                    for_good: true,
                 });
             }
         }
@@ -93,6 +95,7 @@ impl Machine {
     pub(super) fn start(&mut self, draft: &mut Draft, place: usize) -> bool {
         let step = self.step(place).id.clone();
         let attempt = self.record(draft, place).attempts + 1;
+        let children = self.record(draft, place).children.clone();
         match self.render(place) {
             Ok(with) => {
                 self.push(
@@ -111,6 +114,7 @@ impl Machine {
                     attempt,
                     with,
                     checkpoint,
+                    children,
                 });
                 true
             }
@@ -143,8 +147,10 @@ impl Machine {
             })
     }
 
-    fn hold(&mut self, draft: &mut Draft, place: usize, work: Work) {
-        draft.room = draft.room.saturating_sub(1);
+    pub(super) fn hold(&mut self, draft: &mut Draft, place: usize, work: Work) {
+        if work == Work::Undo || !nest::nests(self.step(place)) {
+            draft.room = draft.room.saturating_sub(1);
+        }
         self.held.insert(
             place,
             Held {
@@ -208,7 +214,9 @@ impl Machine {
 
     /// Returns whether one more step may be taken up, and notes when only the process's limit forbids it.
     fn has_capacity(&mut self, draft: &Draft) -> bool {
-        if self.held.len() >= self.plan.max_parallel.max(1) {
+        let waits_only = |&&place: &&usize| nest::nests(self.step(place));
+        let busy = self.held.len() - self.held.keys().filter(waits_only).count();
+        if busy >= self.plan.max_parallel.max(1) {
             return false;
         }
         self.starved |= draft.room == 0;
@@ -229,7 +237,7 @@ impl Machine {
             while let Some(place) = self.frontier.next_unjudged() {
                 match self.judge(draft, place) {
                     Judgement::Skip(why) => self.skip_one(draft, place, why),
-                    Judgement::Run => self.frontier.enqueue(place, approve::asks(self.step(place))),
+                    Judgement::Run => self.frontier.enqueue(place, takes_room(self.step(place))),
                     Judgement::Wait => {}
                 }
             }
@@ -279,14 +287,15 @@ impl Machine {
         let begun: Vec<usize> = self.frontier.active().collect();
         let begun = begun.into_iter().filter(|&place| self.ready(draft, place));
         let begun: Vec<usize> = begun.collect();
-        let (mut questions, begun): (Vec<usize>, Vec<usize>) = begun
-            .into_iter()
-            .partition(|&place| approve::asks(self.step(place)));
-        questions.extend(self.frontier.questions());
-        questions.sort_unstable();
-        // A question takes no room: it is a person who works on it.
-        for place in questions {
-            if !self.ask(draft, place) {
+        let (begun, roomless): (Vec<usize>, Vec<usize>) =
+            begun.into_iter().partition(|&place| takes_room(self.step(place)));
+        let roomless: BTreeSet<usize> = roomless.into_iter().chain(self.frontier.roomless()).collect();
+        for place in roomless {
+            let began = match approve::asks(self.step(place)) {
+                true => self.ask(draft, place),
+                false => self.take_up(draft, place),
+            };
+            if !began {
                 return true;
             }
         }
@@ -303,19 +312,18 @@ impl Machine {
                 return false;
             }
             begun.remove(&next);
-            let place = next.1;
-            let cut_off = matches!(
-                self.record(draft, place).state,
-                StepState::Running | StepState::Reconciled { .. }
-            );
-            let began = if cut_off {
-                self.reconcile(draft, place)
-            } else {
-                self.start(draft, place)
-            };
-            if !began {
+            if !self.take_up(draft, next.1) {
                 return true;
             }
+        }
+    }
+
+    /// Begins an attempt, or looks into the one that was cut off. Returns whether it does; else the step has failed
+    /// by its expressions.
+    fn take_up(&mut self, draft: &mut Draft, place: usize) -> bool {
+        match self.record(draft, place).state {
+            StepState::Running | StepState::Reconciled { .. } => self.reconcile(draft, place),
+            _ => self.start(draft, place),
         }
     }
 
@@ -337,6 +345,7 @@ impl Machine {
             Ok(with) => {
                 let record = self.record(draft, place);
                 let (attempt, checkpoint) = (record.attempts, record.checkpoint.clone());
+                let children = record.children.clone();
                 let step = self.step(place).id.clone();
                 self.hold(draft, place, Work::Reconcile);
                 draft.effects.push(Effect::Reconcile {
@@ -344,6 +353,7 @@ impl Machine {
                     attempt,
                     with,
                     checkpoint,
+                    children,
                 });
                 true
             }
@@ -375,13 +385,32 @@ impl Machine {
         }
         // A paused run does not even end, so that whoever paused it finds it open.
         let may_end = !self.paused || self.phase == Phase::Cancelling;
-        if !self.frontier.has_unfinished() && may_end && !self.rechecking() {
+        let all_over = !self.frontier.has_unfinished() && may_end && !self.rechecking();
+        if all_over && self.unwind(draft) {
+            return;
+        }
+        if all_over {
             let finished = self.finished(draft);
             draft.events.push(finished);
             draft.effects.push(Effect::Finish);
         } else if self.phase == Phase::Stopping {
             draft.effects.push(Effect::Interrupt);
         }
+    }
+
+    /// Takes back what the steps did, as far as that is owed. Returns whether there is more of it to come.
+    fn unwind(&mut self, draft: &mut Draft) -> bool {
+        while let Some(place) = self.next_undo(draft) {
+            if self.phase == Phase::Stopping || self.leaving {
+                draft.effects.push(Effect::Interrupt);
+                return true;
+            }
+            let waits = self.undo_waits(draft, place).is_some_and(|wait| !wait.is_zero());
+            if waits || !self.may_undo() || !self.has_capacity(draft) || self.start_undo(draft, place) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Arms the timer for what is due first.
@@ -405,10 +434,19 @@ impl Machine {
         let undecided = self
             .waiting(draft)
             .filter_map(|place| Some((self.time_to_decide(draft, place)?, place)));
+        // Nothing is undone while anything has yet to end.
+        let ended = match self.frontier.has_unfinished() {
+            true => 0,
+            false => self.plan.steps.len(),
+        };
+        let undo = (0..ended)
+            .filter(|place| self.may_undo() && !self.held.contains_key(place))
+            .filter_map(|place| Some((self.undo_waits(draft, place)?, place)));
         // What is due and did not start waits for room, not for time.
         let next = timeouts
             .chain(in_backoff)
             .chain(undecided)
+            .chain(undo)
             .filter(|(remaining, _)| !remaining.is_zero())
             .min();
         if let Some((after, place)) = next {
@@ -418,6 +456,12 @@ impl Machine {
             });
         }
     }
+}
+
+/// Returns whether a step at work keeps others from being so. A question does not, it is a person who works on it; nor
+/// does a step that waits for another run.
+fn takes_room(step: &PlanStep) -> bool {
+    !approve::asks(step) && !nest::nests(step)
 }
 
 /// Returns the failure of an attempt that a cancellation ended; `said` is what the action said on its way out.

@@ -44,6 +44,7 @@ pub(crate) fn step(id: &str, needs: &[&str]) -> PlanStep {
         run_if: RunIf::Success,
         retry: Retry::default(),
         timeout: None,
+        compensate: None,
         priority: 100,
         id,
     }

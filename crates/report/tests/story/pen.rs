@@ -103,6 +103,7 @@ impl Pen {
                 trigger: format!("rekindle {workflow}"),
                 disaster_at: disaster.and_then(|at| DateTime::from_timestamp(at, 0)),
                 disaster_at_told: disaster.is_some(),
+                parent: None,
             },
         );
         pen

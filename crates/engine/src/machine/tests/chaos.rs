@@ -15,6 +15,7 @@ use rekindle_model::run::RunState;
 
 use super::*;
 use crate::context::INTERRUPTED;
+use crate::machine::Undone;
 
 #[derive(Clone, Debug)]
 struct Case {
@@ -35,6 +36,8 @@ struct CaseStep {
     retryable: bool,
     /// Whether it asks a person instead.
     question: bool,
+    /// How many attempts to undo it fail before one succeeds, where it can be undone.
+    undo: Option<u32>,
 }
 
 /// What people ask while a run goes on.
@@ -56,9 +59,10 @@ fn cases() -> impl Strategy<Value = Case> {
         prop_oneof![3 => Just(0), 1 => 1..4_u32],
         prop::bool::weighted(0.8),
         prop::bool::weighted(0.2),
+        prop_oneof![3 => Just(None), 2 => Just(Some(0)), 1 => (1..4_u32).prop_map(Some)],
     );
     let step = step.prop_map(
-        |(needs, run_if, priority, max_attempts, failures, retryable, question)| CaseStep {
+        |(needs, run_if, priority, max_attempts, failures, retryable, question, undo)| CaseStep {
             needs,
             run_if,
             priority,
@@ -66,6 +70,7 @@ fn cases() -> impl Strategy<Value = Case> {
             failures,
             retryable,
             question,
+            undo,
         },
     );
     let steps = prop::collection::vec(step, 1..9);
@@ -88,6 +93,10 @@ impl Case {
                 run_if: case.run_if.clone(),
                 priority: case.priority,
                 retry: retry(case.max_attempts),
+                compensate: case.undo.map(|_| Compensate {
+                    uses: "test".to_owned(),
+                    with: Value::Null,
+                }),
                 ..match case.question {
                     true => question(&name(place), &needs),
                     false => step(&name(place), &needs),
@@ -95,6 +104,15 @@ impl Case {
             }
         });
         plan(self.max_parallel, steps.collect())
+    }
+
+    /// Returns how an attempt to undo a step ends after so many failures.
+    fn undone(&self, step: &StepId, failures: u32) -> Undone {
+        let place: usize = step.as_str()[1..].parse().unwrap();
+        match failures < self.steps[place].undo.unwrap() {
+            true => Undone::Failed(Failure::transient("busy", "busy")),
+            false => Undone::Succeeded,
+        }
     }
 
     /// Returns how an attempt ends after so many failures, whoever makes it and how often it was disturbed.
@@ -114,6 +132,7 @@ enum Task {
     Attempt,
     Reconcile,
     Recheck,
+    Undo,
 }
 
 struct World<'c> {
@@ -247,6 +266,7 @@ impl<'c> World<'c> {
                     self.at_work.push((step, attempt, Task::Reconcile))
                 }
                 Effect::Recheck { step, attempt, .. } => self.at_work.push((step, attempt, Task::Recheck)),
+                Effect::StartUndo { step, attempt, .. } => self.at_work.push((step, attempt, Task::Undo)),
                 Effect::ArmTimer { after, .. } => self.timer = Some(after),
                 Effect::Finish => self.over = true,
                 Effect::Append(_) | Effect::CancelStep { .. } | Effect::Interrupt => {}
@@ -288,6 +308,11 @@ impl<'c> World<'c> {
                     found: Found::Failed(interrupted),
                 },
                 Task::Recheck => Input::Rechecked { step, gone: None },
+                Task::Undo => Input::Undone {
+                    step,
+                    attempt,
+                    ending: Undone::Failed(interrupted),
+                },
             });
         }
         if effects.contains(&Effect::Finish) {
@@ -302,7 +327,16 @@ impl<'c> World<'c> {
     fn end_one(&mut self) {
         let at = self.choose(self.at_work.len());
         let (step, attempt, task) = self.at_work.remove(at);
-        let failures = self.run.machine.state().step(&step).failures;
+        let record = self.run.machine.state().step(&step);
+        if task == Task::Undo {
+            let ending = self.case.undone(&step, record.undo.unwrap().failures);
+            return self.feed(Input::Undone {
+                step,
+                attempt,
+                ending,
+            });
+        }
+        let failures = record.failures;
         let ending = self.case.ending(&step, failures);
         let input = match task {
             Task::Attempt => Input::Ended {
@@ -314,6 +348,7 @@ impl<'c> World<'c> {
                 let gone = self.chance(3).then(|| "gone".to_owned());
                 Input::Rechecked { step, gone }
             }
+            Task::Undo => unreachable!("it has ended above"),
             Task::Reconcile => {
                 let evidence = json!("looked");
                 let found = match (self.choose(3), ending) {
@@ -340,13 +375,46 @@ impl<'c> World<'c> {
     }
 }
 
+/// Returns the steps that can be undone and were started since they were undone last.
+fn owed(run: &Run, state: &RunState) -> Vec<StepId> {
+    let steps = run.plan.steps.iter();
+    let owed = steps.filter(|step| step.compensate.is_some() && state.step(&step.id).acted);
+    owed.map(|step| step.id.clone()).collect()
+}
+
 /// Checks each record against the plan and all records before it.
 fn check_history(run: &Run) {
     let mut state = RunState::created(&run.records[0]).unwrap();
     let mut succeeded: BTreeSet<StepId> = BTreeSet::new();
+    let mut started: BTreeMap<StepId, u64> = BTreeMap::new();
     for record in &run.records[1..] {
         match &record.event {
+            Event::UndoStarted { step, .. } => {
+                let owed = owed(run, &state);
+                assert_eq!(
+                    owed.iter().max_by_key(|owed| started[*owed]),
+                    Some(step),
+                    "it was not the last of those that were started: {started:?}"
+                );
+                let mut steps = run.plan.steps.iter().map(|planned| state.step(&planned.id));
+                assert!(steps.all(|step| step.state.is_final() && step.stuck().is_none()));
+            }
+            Event::RunFinished { outcome, .. } => {
+                let owed = owed(run, &state);
+                let stuck = owed
+                    .iter()
+                    .filter(|step| state.step(step).stuck().is_some())
+                    .count();
+                match outcome {
+                    Outcome::Failed | Outcome::Cancelled => {
+                        assert!(owed.is_empty(), "{owed:?} were not undone")
+                    }
+                    Outcome::Stuck => assert_eq!(stuck, 1, "{owed:?}"),
+                    Outcome::Succeeded | Outcome::Partial => {}
+                }
+            }
             Event::StepStarted { step, .. } => {
+                started.insert(step.clone(), record.seq);
                 assert!(
                     !succeeded.contains(step),
                     "{step} started again after its success"
@@ -440,7 +508,7 @@ proptest! {
 fn the_cases_are_disturbed_in_every_way() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<&'static str, u32> = BTreeMap::new();
-    for _ in 0..600 {
+    for _ in 0..800 {
         let case = cases().new_tree(&mut runner).unwrap().current();
         for people in [People::Helpful, People::Anyhow] {
             for record in World::new(&case, &case.tape, people).live().records {
@@ -461,6 +529,10 @@ fn the_cases_are_disturbed_in_every_way() {
         "run_unpaused",
         "retry_requested",
         "cancel_requested",
+        "undo_started",
+        "undo_succeeded",
+        "undo_failed",
+        "undo_stuck",
     ] {
         assert!(
             seen.get(event).is_some_and(|&count| count > 30),

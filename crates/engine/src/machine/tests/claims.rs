@@ -299,10 +299,10 @@ fn the_next_attempt_gets_the_checkpoint_of_the_last() {
         }],
     ));
     let progress = Payload::Inline(json!(41));
-    let checkpoint = Input::Checkpoint {
+    let checkpoint = Input::Noted {
         step: StepId::plain("a"),
         attempt: 1,
-        progress: progress.clone(),
+        note: Note::Checkpoint(progress.clone()),
     };
     check(&run.feed(checkpoint), &["checkpoint a"]);
     run.fail_for_now("a");
@@ -315,6 +315,45 @@ fn the_next_attempt_gets_the_checkpoint_of_the_last() {
 }
 
 #[test]
+fn the_programs_of_an_attempt_are_handed_to_whoever_takes_its_step_up_next() {
+    let (mut run, _) = Run::begun(plan(
+        1,
+        vec![PlanStep {
+            retry: retry(2),
+            ..step("a", &[])
+        }],
+    ));
+    let child = |pid| Child {
+        program: ProcessId { pid, start_ticks: 1 },
+        supervisor: None,
+        boot_id: Uuid::from_u128(1),
+    };
+    let started = |attempt, pid| Input::Noted {
+        step: StepId::plain("a"),
+        attempt,
+        note: Note::Child(child(pid)),
+    };
+    let handed = |effects: &[Effect]| match effects.last() {
+        Some(Effect::StartStep { children, .. } | Effect::Reconcile { children, .. }) => children.clone(),
+        _ => panic!("{effects:?}"),
+    };
+    check(&run.feed(started(1, 7)), &["child_started a"]);
+    run.feed(started(1, 8));
+    assert_eq!(handed(&run.crash_and_begin()), [child(7), child(8)]);
+    let evidence = Value::Null;
+    let again = run.found("a", Found::Redo { evidence });
+    assert_eq!(
+        handed(&again),
+        [child(7), child(8)],
+        "a second look costs nothing"
+    );
+    run.feed(started(2, 9));
+    run.fail_for_now("a");
+    run.pass(SECOND);
+    assert_eq!(handed(&run.feed(Input::Wake)), [child(9)]);
+}
+
+#[test]
 fn an_attempt_that_is_over_can_neither_record_nor_end() {
     let (mut run, _) = Run::begun(plan(
         1,
@@ -323,10 +362,10 @@ fn an_attempt_that_is_over_can_neither_record_nor_end() {
             ..step("a", &[])
         }],
     ));
-    let checkpoint = |attempt| Input::Checkpoint {
+    let checkpoint = |attempt| Input::Noted {
         step: StepId::plain("a"),
         attempt,
-        progress: Payload::NONE,
+        note: Note::Checkpoint(Payload::NONE),
     };
     let ended = |attempt| Input::Ended {
         step: StepId::plain("a"),
@@ -375,10 +414,10 @@ fn a_stop_starts_nothing_and_journals_no_interrupted_attempt_as_failed() {
     let steps = vec![step("a", &[]), step("b", &[]), step("c", &["b"])];
     let (mut run, _) = Run::begun(plan(2, steps));
     check(&run.feed(Input::Stop), &["cancel a", "cancel b"]);
-    let checkpoint = Input::Checkpoint {
+    let checkpoint = Input::Noted {
         step: StepId::plain("a"),
         attempt: 1,
-        progress: Payload::Inline(json!(1)),
+        note: Note::Checkpoint(Payload::Inline(json!(1))),
     };
     check(&run.feed(checkpoint), &["checkpoint a"]);
     check(
@@ -443,7 +482,7 @@ fn a_cancellation_skips_what_has_not_begun_and_fails_what_has() {
 fn a_cancellation_overtakes_a_stop() {
     let (mut run, _) = Run::begun(plan(1, vec![step("a", &[])]));
     check(&run.feed(Input::Stop), &["cancel a"]);
-    check(&run.ask(Ask::Cancel), &["cancel_requested"]);
+    check(&run.ask(Ask::Cancel), &["cancel_requested", "cancel a"]);
     check(
         &run.end("a", Ending::Dropped),
         &["failed a, run_finished", "finish"],

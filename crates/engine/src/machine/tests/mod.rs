@@ -3,8 +3,10 @@
 mod approvals;
 mod chaos;
 mod claims;
+mod nested;
 mod requests;
 mod resumed;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,15 +15,17 @@ use std::time::Duration;
 use rekindle_model::event::{Event, Measures, Payload, Record, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::process::{Child, ProcessId};
 use rekindle_model::step::StepState;
 use rekindle_model::system::Period;
 use rekindle_model::time::Stamp;
-use rekindle_plan::{Backoff, Plan, PlanStep, Retry, RunIf};
+use rekindle_plan::{Backoff, Compensate, Plan, PlanStep, Retry, RunIf};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Effect, Ending, Found, Input, Machine};
 use crate::approve::APPROVE;
+use crate::context::Note;
 use crate::request::{Ask, Refusal, Request};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,6 +46,7 @@ fn step(id: &str, needs: &[&str]) -> PlanStep {
         run_if: RunIf::Success,
         retry: Retry::default(),
         timeout: None,
+        compensate: None,
         priority: 100,
         id,
     }
@@ -137,6 +142,7 @@ impl Run {
             trigger: "a test".to_owned(),
             disaster_at: None,
             disaster_at_told: false,
+            parent: None,
         };
         let (id, prev) = (RunId(Uuid::from_u128(7)), Hash32::ZERO);
         let records = vec![Record {
@@ -332,7 +338,8 @@ fn lines(effects: &[Effect]) -> Vec<String> {
         Effect::StartStep { step, attempt, .. } => format!("start {step} #{attempt}"),
         Effect::Reconcile { step, attempt, .. } => format!("reconcile {step} #{attempt}"),
         Effect::Recheck { step, .. } => format!("recheck {step}"),
-        Effect::CancelStep { step } => format!("cancel {step}"),
+        Effect::StartUndo { step, attempt, .. } => format!("undo {step} #{attempt}"),
+        Effect::CancelStep { step, .. } => format!("cancel {step}"),
         Effect::ArmTimer { step, after } => format!("timer {step} {}s", after.as_secs_f64()),
         Effect::Finish => "finish".to_owned(),
         Effect::Interrupt => "interrupt".to_owned(),

@@ -178,10 +178,10 @@ fn a_timeout_goes_on_while_paused() {
 fn a_retry_of_a_waiting_step_begins_it_at_once_with_its_checkpoint() {
     let (mut run, _) = Run::begun(plan(1, vec![patient("a", &[])]));
     let progress = Payload::Inline(json!(41));
-    run.feed(Input::Checkpoint {
+    run.feed(Input::Noted {
         step: id("a"),
         attempt: 1,
-        progress: progress.clone(),
+        note: Note::Checkpoint(progress.clone()),
     });
     check(&run.fail_for_now("a"), &["failed a", "timer a 1s"]);
     let effects = run.ask(again("a"));

@@ -39,10 +39,10 @@ fn what_was_cut_off_is_reconciled_before_anything_else_happens_to_it() {
     ] {
         let (mut run, _) = Run::begun(plan(1, vec![step("a", &[]), step("b", &["a"])]));
         let progress = Payload::Inline(json!(7));
-        run.feed(Input::Checkpoint {
+        run.feed(Input::Noted {
             step: StepId::plain("a"),
             attempt: 1,
-            progress: progress.clone(),
+            note: Note::Checkpoint(progress.clone()),
         });
         let begun = run.crash_and_begin();
         check(&begun, &["reconcile a #1"]);

@@ -1,0 +1,411 @@
+//! `workflow`: runs another workflow, as a run of its own in the same journal.
+//!
+//! Which run it is, is a checkpoint of this step before that run exists: whatever cuts the step off, its next attempt
+//! finds the run, creates it where it does not exist yet, and drives it on where it has no end. The run is pinned to
+//! its workflow's bytes when it is created; its plan is checked when the workflow that names it is read, with all that
+//! it runs in turn.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext, SubRun};
+use rekindle_model::event::{Measures, Outcome, Parent};
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::RunId;
+use rekindle_model::run::RunState;
+use rekindle_model::step::StepState;
+use rekindle_plan::{
+    Diagnostics, Inputs, ParamKind, Problem, Workflow, builtin, expand, load_workflow, suggest,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::params::{self, Field, Kind};
+use crate::site::Site;
+
+/// See the module's documentation.
+pub(crate) struct RunWorkflow {
+    pub(crate) site: Arc<Site>,
+    pub(crate) outer: Outer,
+}
+
+/// The workflows around the one whose steps are checked, the outermost first.
+#[derive(Clone, Default)]
+pub(crate) struct Outer {
+    chain: Vec<String>,
+    /// How many workflows were read for the outermost step.
+    read: Arc<AtomicUsize>,
+}
+
+const FIELDS: &[Field] = &[
+    Field::required(WORKFLOW, Kind::Text),
+    Field::optional(PARAMS, Kind::Any),
+];
+const WORKFLOW: &str = "workflow";
+const PARAMS: &str = "params";
+
+/// How deep workflows may run workflows. People lose track long before.
+const DEEPEST: usize = 8;
+/// How many workflows are read at most to check one step: workflows that each run several would multiply.
+const MOST_READ: usize = 200;
+/// The largest workflow file, in bytes, as everywhere.
+const LARGEST: u64 = 16 << 20;
+
+#[derive(Deserialize)]
+struct Params {
+    workflow: String,
+    #[serde(default)]
+    params: Map<String, Value>,
+}
+
+/// The step's checkpoint.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    run: RunId,
+    /// That the run's end was this step's failure: another attempt begins another run.
+    #[serde(default)]
+    over: bool,
+}
+
+/// A workflow that a step names.
+struct Named {
+    /// What it is called in diagnostics: its name, or its file as it is written.
+    word: String,
+    /// Its name, or its file wherever the path to it leads: what tells two apart.
+    identity: String,
+    text: String,
+    built_in: bool,
+}
+
+impl RunWorkflow {
+    fn named(&self, word: &str) -> Result<Named, Problem> {
+        let built_in = builtin::WORKFLOWS.iter().find(|(name, _)| *name == word);
+        if let Some((name, text)) = built_in {
+            return Ok(Named {
+                word: word.to_owned(),
+                identity: (*name).to_owned(),
+                text: (*text).to_owned(),
+                built_in: true,
+            });
+        }
+        let path = self.site.system_dir().join(word);
+        let names = builtin::WORKFLOWS.map(|(name, _)| name);
+        let read = || -> Result<(PathBuf, String), String> {
+            let whole = path.canonicalize().map_err(|error| error.to_string())?;
+            let size = whole.metadata().map_err(|error| error.to_string())?.len();
+            if size > LARGEST {
+                return Err(format!("it is {size} bytes long; at most {LARGEST} are read"));
+            }
+            let text = std::fs::read_to_string(&whole).map_err(|error| error.to_string())?;
+            Ok((whole, text))
+        };
+        let (whole, text) = read().map_err(|why| Problem {
+            at: vec![WORKFLOW.to_owned()],
+            message: format!("there is no workflow `{word}`, and no such file: {why}"),
+            help: Some(format!(
+                "built in are {}; a file is looked for from the folder of system.yaml",
+                names.join(", ")
+            )),
+        })?;
+        Ok(Named {
+            word: word.to_owned(),
+            identity: whole.display().to_string(),
+            text,
+            built_in: false,
+        })
+    }
+
+    /// Returns what is wrong with the workflow that a step names, and with those that it runs.
+    fn check_named(&self, word: &str, with: &Value) -> Result<(), Problem> {
+        let problem = |message: String, help: Option<&str>| Problem {
+            at: vec![WORKFLOW.to_owned()],
+            message,
+            help: help.map(str::to_owned),
+        };
+        let outer = match self.outer.chain.is_empty() {
+            true => Outer::default(),
+            false => self.outer.clone(),
+        };
+        let named = self.named(word)?;
+        let mut chain = outer.chain.clone();
+        chain.push(named.identity.clone());
+        if outer.chain.contains(&named.identity) {
+            let from = outer.chain.iter().position(|one| *one == named.identity);
+            let path = chain[from.unwrap_or(0)..].join(" → ");
+            return Err(problem(
+                format!("these workflows run each other: {path}"),
+                Some("take one of these steps away"),
+            ));
+        }
+        if chain.len() > DEEPEST {
+            return Err(problem(
+                format!("workflows run workflows more than {DEEPEST} deep"),
+                Some("let one workflow have the steps of several"),
+            ));
+        }
+        if outer.read.fetch_add(1, Ordering::Relaxed) >= MOST_READ {
+            return Err(problem(
+                format!("more than {MOST_READ} workflows would be run by one step"),
+                Some("let one workflow have the steps of several"),
+            ));
+        }
+        let workflow =
+            load_workflow(&named.word, &named.text).map_err(|faults| problem(first(&faults), None))?;
+        let known: Vec<&str> = workflow.params.keys().map(String::as_str).collect();
+        let given = with.get(PARAMS).and_then(Value::as_object);
+        for (name, value) in given.into_iter().flatten() {
+            let at = || vec![PARAMS.to_owned(), name.clone()];
+            let Some(spec) = workflow.params.get(name) else {
+                return Err(Problem {
+                    at: at(),
+                    message: format!("workflow `{}` has no parameter `{name}`", workflow.name),
+                    help: suggest(name, &known).or_else(|| Some("it takes none".to_owned())),
+                });
+            };
+            if !is_expression(value) && spec.kind.accept(value).is_none() {
+                return Err(Problem {
+                    at: at(),
+                    message: format!("parameter `{name}` must be of type {}", spec.kind.name()),
+                    help: None,
+                });
+            }
+        }
+        let missing = workflow.params.iter().find(|(name, spec)| {
+            spec.default.is_none() && given.is_none_or(|given| !given.contains_key(*name))
+        });
+        if let Some((name, spec)) = missing {
+            let message = format!("parameter `{name}` ({}) of `{word}` is missing", spec.kind.name());
+            return Err(problem(message, Some("give it under `params:`")));
+        }
+        let inputs = Inputs {
+            params: workflow
+                .params
+                .iter()
+                .filter(|(_, spec)| spec.default.is_none())
+                .map(|(name, spec)| (name.clone(), placeholder(spec.kind)))
+                .collect(),
+            loops: self.loops(&named, &workflow),
+        };
+        let inner = Outer {
+            chain,
+            read: outer.read,
+        };
+        let catalog = crate::registry_inside(Arc::clone(&self.site), inner);
+        expand(&workflow, Some(self.site.system()), &inputs, &catalog)
+            .map(drop)
+            .map_err(|faults| problem(first(&faults), None))
+    }
+
+    /// Returns the loops of such a run: over the whole system. Of what ships, only a recovery goes through components
+    /// without a source.
+    fn loops(&self, named: &Named, workflow: &Workflow) -> BTreeMap<String, Vec<String>> {
+        let system = self.site.system();
+        let sourced = named.built_in && workflow.name != "recover";
+        let components = system.components_by_priority().into_iter();
+        let components = components
+            .filter(|name| {
+                !sourced
+                    || system
+                        .components
+                        .get(*name)
+                        .is_some_and(|one| one.source.is_some())
+            })
+            .map(str::to_owned)
+            .collect();
+        let tiers = system.tiers.keys().cloned().collect();
+        BTreeMap::from([("component".to_owned(), components), ("tier".to_owned(), tiers)])
+    }
+
+    /// Returns the run as it is to be created, from its workflow as it is now.
+    fn new_run(&self, cx: &StepContext, run: RunId, params: Params) -> Result<SubRun, Failure> {
+        let bad = |problem: Problem| {
+            let failure = Failure::permanent(params::BAD_PARAMETER, problem.message);
+            match problem.help {
+                Some(help) => failure.with_hint(help),
+                None => failure,
+            }
+        };
+        // It may have changed since the outer run began.
+        self.check_named(&params.workflow, &cx.with).map_err(bad)?;
+        let named = self.named(&params.workflow).map_err(bad)?;
+        let workflow = load_workflow(&named.word, &named.text)
+            .map_err(|faults| Failure::permanent(params::BAD_PARAMETER, first(&faults)))?;
+        Ok(SubRun {
+            run,
+            parent: Parent {
+                run: cx.run,
+                step: cx.step.id.clone(),
+            },
+            inputs: Inputs {
+                params: params.params,
+                loops: self.loops(&named, &workflow),
+            },
+            workflow: workflow.name,
+            definition: named.text,
+            disaster_at: cx.disaster_at,
+            disaster_at_told: cx.disaster_at_told,
+        })
+    }
+}
+
+#[async_trait]
+impl Action for RunWorkflow {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        let mut problems = params::check(with, FIELDS);
+        if let Some(params) = with.get(PARAMS)
+            && !params.is_object()
+        {
+            problems.push(Problem {
+                at: vec![PARAMS.to_owned()],
+                message: "`params` is not a map of parameters by name".to_owned(),
+                help: None,
+            });
+        }
+        match with.get(WORKFLOW).and_then(Value::as_str) {
+            Some(word) if word.contains("${{") => problems.push(Problem {
+                at: vec![WORKFLOW.to_owned()],
+                message: "which workflow is run cannot depend on the run: its plan is checked before"
+                    .to_owned(),
+                help: Some("name it here; what differs goes into its `params`".to_owned()),
+            }),
+            Some(word) if problems.is_empty() => problems.extend(self.check_named(word, with).err()),
+            _ => {}
+        }
+        problems
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        Ok(match checkpoint.and_then(noted) {
+            Some(Noted { run, over: false }) => Reconciled::Continue {
+                evidence: json!({ "run": run }),
+            },
+            Some(Noted { run, over: true }) => Reconciled::Redo {
+                evidence: json!({ "why": "the run before had ended, as this step's failure", "run": run }),
+            },
+            None => Reconciled::Redo {
+                evidence: json!({ "why": "no run had been chosen" }),
+            },
+        })
+    }
+
+    async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let params: Params = params::read(&cx.with)?;
+        let sub_runs = cx.sub_runs().ok_or_else(|| {
+            Failure::permanent(
+                "no_sub_runs",
+                "whoever drives this run cannot drive others beside it",
+            )
+        })?;
+        let run = match checkpoint.as_ref().and_then(noted) {
+            Some(Noted { run, over: false }) => run,
+            _ => {
+                let run = RunId::new(&cx.clock.now());
+                // Before the run exists, so that no crash leaves one that nobody knows.
+                cx.checkpoint(json!({ "run": run })).await?;
+                run
+            }
+        };
+        if !sub_runs.exists(run).await? {
+            sub_runs.create(self.new_run(cx, run, params)?).await?;
+        }
+        let ended = sub_runs.drive(run, cx).await?;
+        match outcome(&ended.state) {
+            Ok(()) => Ok(Output {
+                value: json!({ "run": run, "outputs": ended.outputs }),
+                measures: Measures::new(),
+            }),
+            Err(failure) => {
+                cx.checkpoint(json!({ "run": run, "over": true })).await?;
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn noted(checkpoint: &Value) -> Option<Noted> {
+    serde_json::from_value(checkpoint.clone()).ok()
+}
+
+/// Returns a run's end as that of the step that ran it.
+fn outcome(state: &RunState) -> Result<(), Failure> {
+    let run = state.id;
+    let failed = || {
+        let failed = state
+            .steps
+            .iter()
+            .filter_map(|(step, record)| match &record.state {
+                StepState::Failed { error } => Some((step, error)),
+                _ => None,
+            });
+        failed.collect::<Vec<_>>()
+    };
+    let because = || match failed().as_slice() {
+        [] => String::new(),
+        [(step, error)] => format!(": {step}: {error}"),
+        [(step, error), more @ ..] => format!(": {step}: {error}, and {} more", more.len()),
+    };
+    let code = |code: &'static str| match failed().iter().any(|(_, error)| error.code == code::DATA_LOST) {
+        true => code::DATA_LOST,
+        false => code,
+    };
+    let hint = format!("`rekindle show {run}` tells what happened to each of its steps");
+    match state.outcome {
+        Some(Outcome::Succeeded) => Ok(()),
+        Some(Outcome::Cancelled) => {
+            let by = state.cancel.as_deref().unwrap_or("somebody");
+            Err(Failure::permanent(code::CANCELLED, format!("{by} cancelled run {run}")).with_hint(hint))
+        }
+        Some(Outcome::Stuck) => Err(Failure::permanent(
+            code("run_stuck"),
+            format!("run {run} failed, and what it did could not be undone"),
+        )
+        .with_hint(hint)),
+        Some(Outcome::Partial) => Err(Failure::transient(
+            code("run_partial"),
+            format!("run {run} was done in part{}", because()),
+        )
+        .with_hint(hint)),
+        Some(Outcome::Failed) | None => Err(Failure::transient(
+            code("run_failed"),
+            format!("run {run} failed{}", because()),
+        )
+        .with_hint(hint)),
+    }
+}
+
+fn is_expression(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.contains("${{"))
+}
+
+/// Returns some value of a type: a plan's steps do not depend on it.
+fn placeholder(kind: ParamKind) -> Value {
+    match kind {
+        ParamKind::String => "x".into(),
+        ParamKind::Integer | ParamKind::Number => 1.into(),
+        ParamKind::Boolean => false.into(),
+        ParamKind::List => Value::Array(Vec::new()),
+        ParamKind::Duration => "1s".into(),
+    }
+}
+
+/// Returns the first of a file's faults with its place, and how many more there are.
+fn first(faults: &Diagnostics) -> String {
+    let more = match faults.0.len() {
+        0 | 1 => String::new(),
+        several => format!(" ({} more)", several - 1),
+    };
+    faults.0.first().map_or_else(String::new, |fault| {
+        let help = fault
+            .help
+            .as_ref()
+            .map(|help| format!("; {help}"))
+            .unwrap_or_default();
+        format!(
+            "{}:{}:{}: {}{help}{more}",
+            fault.file, fault.line, fault.col, fault.message
+        )
+    })
+}

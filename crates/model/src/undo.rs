@@ -1,0 +1,65 @@
+//! Where the undoing of a step's work stands.
+//!
+//! ```text
+//!          UndoStarted           UndoSucceeded
+//! owed ────────────────► Running ─────────────► Done
+//!              ▲          │    │ UndoStuck
+//!  UndoStarted │          │    └──────────────► Stuck ─ RetryRequested ─► Due ─ UndoStarted ─► Running
+//!           Waiting ◄─────┘ UndoFailed
+//! ```
+//! A step owes its undo from its start on, whatever becomes of it, until the undo is done. An undo that was cut off is
+//! started again: it is one whose second time does no harm.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::time::Stamp;
+
+/// The undo of what a step did since it was undone last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Undo {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub state: UndoState,
+    /// Attempts begun, those that were cut off included.
+    pub attempts: u32,
+    /// Attempts that failed, since somebody last asked for it to be tried again.
+    pub failures: u32,
+}
+
+/// Where an undo stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum UndoState {
+    /// An attempt has begun and has no outcome: it runs now, or it was cut off.
+    Running,
+    /// An attempt failed; the next is due.
+    Waiting {
+        /// When.
+        retry_at: DateTime<Utc>,
+        /// When the last one failed.
+        since: Stamp,
+        /// Why.
+        error: Failure,
+    },
+    /// A person asked for it to be tried again.
+    Due,
+    /// It failed for good, and somebody must see to it.
+    Stuck {
+        /// Why.
+        error: Failure,
+    },
+    /// What the step did is undone.
+    Done,
+}
+
+impl Undo {
+    /// Returns why it failed for good, where it did.
+    pub fn stuck(&self) -> Option<&Failure> {
+        match &self.state {
+            UndoState::Stuck { error } => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Runs that a step of another run has begun: driven by the same owner, beside that run.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use rekindle_engine::{Ask, INTERRUPTED, NewRun, Request, StepContext, SubEnd, SubRun, SubRuns};
+use rekindle_journal::JournalError;
+use rekindle_model::event::Payload;
+use rekindle_model::failure::Failure;
+use rekindle_model::id::RunId;
+use rekindle_model::run::RunState;
+use rekindle_model::step::StepState;
+use serde_json::Value;
+
+use super::{Driven, Owner, Parts, Purpose, ended};
+use crate::api::{End, Problem};
+use crate::desk::Desk;
+
+impl Owner {
+    /// Refuses a run that its parent will go on with: two who drive it would only get in each other's way.
+    pub(super) async fn refuse_nested(&self, state: &RunState) -> Result<(), Problem> {
+        let Some(parent) = &state.parent else {
+            return Ok(());
+        };
+        let unfinished = match self.shared.journal.read(parent.run).await {
+            Ok(records) => RunState::from_records(&records).is_ok_and(|parent| parent.outcome.is_none()),
+            // One whose parent is lost is all that is left to go on with.
+            Err(_) => false,
+        };
+        match unfinished {
+            true => Err(Problem::new(
+                2,
+                "nested",
+                format!(
+                    "run {} belongs to step {} of run {}, which has not ended",
+                    state.id, parent.step, parent.run
+                ),
+            )
+            .with_hint(format!(
+                "that one goes on with both: rekindle resume {}",
+                parent.run
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the run as it is driven, taken over where nobody drives it; its state where it is over.
+    async fn taken_up(&self, run: RunId, by: RunId) -> Result<Result<Driven, RunState>, Problem> {
+        let _admitted = self.shared.admission.lock().await;
+        if let Some(driven) = self.driven(run) {
+            return Ok(Ok(driven));
+        }
+        let (parts, state) = self.parts(run).await?;
+        if state.outcome.is_some() {
+            return Ok(Err(state));
+        }
+        self.shared.admit()?;
+        let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
+        let adopted = ready.engine.adopt(run, &format!("run {by} was resumed")).await;
+        adopted.map_err(|error| self.shared.workshop.problem(error))?;
+        Ok(Ok(self.drive(run, ready)))
+    }
+
+    /// Waits for a run's end. Where the step is stopped, the run is stopped; where it is given up, the run is
+    /// cancelled.
+    async fn wait_for(&self, run: RunId, mut driven: Driven, cx: &StepContext) -> Option<End> {
+        tokio::select! {
+            end = ended(&mut driven.end) => return end,
+            () = cx.stop.cancelled() => {}
+        }
+        if !cx.given_up.is_cancelled() {
+            driven.stop.cancel();
+            tokio::select! {
+                end = ended(&mut driven.end) => return end,
+                () = cx.given_up.cancelled() => {}
+            }
+        }
+        let cancel = Request {
+            by: format!("run {}", cx.run),
+            note: Some(format!("its step {} was given up", cx.step.id)),
+            ask: Ask::Cancel,
+        };
+        if let Err(problem) = self.request(run, cancel).await {
+            // It is over, or somebody else was first.
+            tracing::debug!(%run, %problem, "was not cancelled");
+        }
+        ended(&mut driven.end).await
+    }
+
+    async fn end_of(&self, state: RunState) -> Result<SubEnd, Failure> {
+        let mut outputs = BTreeMap::new();
+        for (step, record) in &state.steps {
+            if let StepState::Succeeded { output, .. } = &record.state {
+                let value = match output {
+                    Payload::Inline(value) => value.clone(),
+                    Payload::Blob(hash) => {
+                        let bytes = self.shared.journal.blob(*hash).await.map_err(journal)?;
+                        serde_json::from_slice::<Value>(&bytes).map_err(|error| {
+                            let message = format!("read what {step} of run {} gave: {error}", state.id);
+                            Failure::permanent("journal", message)
+                        })?
+                    }
+                };
+                outputs.insert(step.clone(), value);
+            }
+        }
+        Ok(SubEnd { state, outputs })
+    }
+}
+
+#[async_trait]
+impl SubRuns for Owner {
+    async fn exists(&self, run: RunId) -> Result<bool, Failure> {
+        match self.shared.journal.read(run).await {
+            Ok(_) => Ok(true),
+            Err(JournalError::UnknownRun { .. }) => Ok(false),
+            Err(error) => Err(journal(error)),
+        }
+    }
+
+    async fn create(&self, new: SubRun) -> Result<(), Failure> {
+        let _admitted = self.shared.admission.lock().await;
+        self.shared.admit().map_err(failure)?;
+        let (parent, _) = self.parts(new.parent.run).await.map_err(failure)?;
+        let parts = Parts {
+            workflow: new.workflow,
+            definition: new.definition.into_bytes(),
+            system: parent.system,
+            inputs: new.inputs,
+        };
+        let ready = self.ready(&parts, Purpose::Nest).await.map_err(failure)?;
+        let trigger = format!("run {}/{}", new.parent.run, new.parent.step);
+        let created = NewRun {
+            workflow: parts.workflow,
+            definition: parts.definition,
+            system: parts.system,
+            inputs: parts.inputs,
+            trigger,
+            disaster_at: new.disaster_at,
+            disaster_at_told: new.disaster_at_told,
+        };
+        let created = ready.engine.create_below(new.parent, new.run, created).await;
+        created.map_err(|error| failure(self.shared.workshop.problem(error)))?;
+        self.drive(new.run, ready);
+        Ok(())
+    }
+
+    async fn drive(&self, run: RunId, cx: &StepContext) -> Result<SubEnd, Failure> {
+        let driven = match self.taken_up(run, cx.run).await.map_err(failure)? {
+            Ok(driven) => driven,
+            Err(over) => return self.end_of(over).await,
+        };
+        match self.wait_for(run, driven, cx).await {
+            Some(End::Finished(_)) => {
+                let (_, state) = self.parts(run).await.map_err(failure)?;
+                self.end_of(state).await
+            }
+            Some(End::Interrupted) | None => Err(Failure::transient(
+                INTERRUPTED,
+                format!("run {run} was interrupted; both are resumed together"),
+            )),
+            Some(End::Broken(problem)) => Err(failure(problem)),
+        }
+    }
+}
+
+/// Returns a problem as the failure of the step that ran into it.
+fn failure(problem: Problem) -> Failure {
+    let code = match problem.code.as_str() {
+        // This owner takes nothing on any more: the next one goes on.
+        "stopping" => INTERRUPTED,
+        code => code,
+    };
+    let failure = Failure::transient(code, problem.message);
+    match problem.hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+fn journal(error: JournalError) -> Failure {
+    Failure::transient("journal", error.to_string())
+}
