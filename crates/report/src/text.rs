@@ -15,7 +15,7 @@ use crate::rework::{CutOff, Rework, rework};
 use crate::steps::timeline;
 
 pub use gantt::gantt;
-pub use tables::{backup, recovery, set_aside, status};
+pub use tables::{backup, elsewhere, recovery, set_aside, status};
 
 /// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.
 pub fn duration(duration: Duration) -> String {

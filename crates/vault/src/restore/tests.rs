@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::object::{ChunkId, ChunkRef};
 use crate::progress::ProgressSink;
-use crate::reader::ChunkPlace;
+use crate::reader::{ChunkPlace, Fetched};
 use crate::snapshot::EntryRecord;
 
 const CHUNK: usize = 4096;
@@ -65,7 +65,7 @@ impl ContentStore for Memory {
         Box::new(MemoryCursor(Arc::clone(&self.records), position as usize))
     }
 
-    async fn chunk(&self, chunk: &ChunkRef) -> Result<Vec<u8>, ContentError> {
+    async fn chunk(&self, chunk: &ChunkRef) -> Result<Fetched, ContentError> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         match self.after {
             Some((n, After::Hang)) if asked >= n => std::future::pending().await,
@@ -77,8 +77,16 @@ impl ContentStore for Memory {
         self.order.lock().unwrap().extend(self.place(chunk));
         match self.lost.contains(&chunk.id) {
             true => Err(ContentError::Lost(format!("chunk {} is in no tier", chunk.id))),
-            false => Ok(self.chunks[&chunk.id].clone()),
+            false => Ok(Fetched {
+                bytes: self.chunks[&chunk.id].clone(),
+                tier: "near".into(),
+                missed: Vec::new(),
+            }),
         }
+    }
+
+    fn listed_from(&self) -> BTreeMap<Arc<str>, Vec<String>> {
+        BTreeMap::new()
     }
 
     fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace> {
@@ -287,6 +295,7 @@ fn request(root: &Path) -> RestoreRequest {
             bytes: 4 * CHUNK as u64,
             entries: 8,
         },
+        prefer: None,
     }
 }
 
