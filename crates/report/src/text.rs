@@ -137,6 +137,14 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
             let (by, note) = (&decision.by, said(decision.note.as_ref()));
             let _ = writeln!(text, "{} was {what} by {by}{note}", row.step);
         }
+        let healed = evidence.output(&row.step)["healed"].as_array();
+        for what in healed.into_iter().flatten().filter_map(|what| what.as_str()) {
+            let _ = writeln!(
+                text,
+                "{} healed: {what}; what this backup needs of it was stored again",
+                row.step
+            );
+        }
         if let Some(error) = &row.error {
             let _ = writeln!(text, "{} failed: {error} [{}]", row.step, error.code);
             if let Some(hint) = &error.hint {

@@ -197,44 +197,51 @@ impl SnapshotReader {
             index,
         } in &self.inner.sources
         {
-            let Some(found) = index.find(&chunk.id) else {
-                attempts.push(format!("{} does not hold it", location.url));
-                continue;
-            };
-            match location.chunk(found).await {
-                Ok(bytes) if bytes.len() == chunk.len as usize => {
-                    return Ok(Fetched {
-                        bytes,
-                        tier: Arc::clone(tier),
-                        missed: attempts,
-                    });
-                }
-                Ok(plain) => attempts.push(format!(
-                    "{}: it has {} bytes instead of {}",
-                    location.url,
-                    plain.len(),
-                    chunk.len
-                )),
-                Err(error) => {
-                    tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be read, trying the next location");
-                    if let VaultError::Object {
-                        object: ObjectName::Pack(pack),
-                        fault,
-                        ..
-                    } = &error
-                        && self.inner.marks
-                        && fault.is_damage()
-                    {
-                        location.doubt(*pack).await;
+            let before = attempts.len();
+            for found in index.all(&chunk.id) {
+                match location.chunk(found).await {
+                    Ok(bytes) if bytes.len() == chunk.len as usize => {
+                        return Ok(Fetched {
+                            bytes,
+                            tier: Arc::clone(tier),
+                            missed: attempts,
+                        });
                     }
-                    attempts.push(error.to_string());
+                    Ok(plain) => attempts.push(format!(
+                        "{}: it has {} bytes instead of {}",
+                        location.url,
+                        plain.len(),
+                        chunk.len
+                    )),
+                    Err(error) => {
+                        self.missed(location, chunk, &error).await;
+                        attempts.push(error.to_string());
+                    }
                 }
+            }
+            if attempts.len() == before {
+                attempts.push(format!("{} does not hold it", location.url));
             }
         }
         Err(VaultError::ChunkLost {
             chunk: chunk.id,
             attempts,
         })
+    }
+
+    /// A chunk could not be read from a pack, which is marked where this reader marks.
+    async fn missed(&self, location: &Location, chunk: &ChunkRef, error: &VaultError) {
+        tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be read, trying the next place");
+        if let VaultError::Object {
+            object: ObjectName::Pack(pack),
+            fault,
+            ..
+        } = error
+            && self.inner.marks
+            && fault.is_damage()
+        {
+            location.doubt(*pack).await;
+        }
     }
 
     /// Returns where a chunk would be read first, none where no location lists it.
