@@ -14,6 +14,7 @@ use crate::cycle;
 use crate::diagnostic::{Diagnostics, Severity, Sink, SourceText, suggest};
 use crate::expr;
 use crate::judge;
+use crate::location;
 use crate::overlap;
 use crate::plan::Catalog;
 use crate::probe;
@@ -370,10 +371,9 @@ fn tier(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<TierSpec> {
         .flat_map(read::items)
     {
         if let Kind::Scalar { raw, .. } = &item.kind
-            && !raw.contains("://")
+            && let Some((message, help)) = location::fault(raw)
         {
-            let help = format!("write `file://{raw}` for a folder");
-            sink.error(item.span, format!("`{raw}` is not a URL"), Some(help));
+            sink.error(item.span, message, Some(help));
         }
     }
     match (fields.get("url"), fields.get("urls")) {
