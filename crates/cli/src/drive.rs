@@ -229,7 +229,7 @@ impl Come<'_> {
         let aside = set_aside(self.evidence, self.plan);
         let body = json!({
             "run": run, "workflow": state.workflow, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
-            "waiting": waiting, "aside": aside, "resume": format!("rekindle resume {run}"),
+            "waiting": waiting, "aside": aside, "resume": app.printer.from_here(&format!("rekindle resume {run}")),
         });
         app.printer.data(&body, || {
             let because: String = waiting
