@@ -24,6 +24,8 @@ use rekindle_tests::tree::{self, Tree};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 const SIZE: u64 = 20_000_000;
+/// A backup and a recovery, each killed before an append, after an append, and after an act.
+const SHAPES: u64 = 6;
 /// Tests that share the boundaries of one kind, so that they run side by side.
 const SHARDS: u64 = 4;
 
@@ -101,6 +103,7 @@ impl Tally {
         sandbox.ok(&going_on(sandbox, args));
     }
 
+    /// Prints one line: what was planned, and what happened of it.
     fn tell(&self, what: &str, total: u64, place: Place, shard: u64) {
         let Self {
             killed,
@@ -108,11 +111,16 @@ impl Tally {
             killed_again,
             over_again,
         } = self;
+        let (planned, planned_again) = (killed + over, killed_again + over_again);
         eprintln!(
-            "{what}, {total} boundaries of kind {}, shard {shard}: {killed} kills, {over} over before; \
-             {killed_again} kills of the resume, {over_again} over before",
-            place.name()
+            "crash matrix, one of {SHAPES} shapes: {what} killed {}, shard {} of {SHARDS}: {total} boundaries, \
+             {planned} kills planned, {killed} happened, {over} over before; {planned_again} kills of its resume \
+             planned, {killed_again} happened, {over_again} over before; {} resumes",
+            place.name(),
+            shard + 1,
+            planned + planned_again,
         );
+        assert!(planned > 0, "no kill was planned");
         assert!(
             *killed_again > 0 || *over_again == 0,
             "no resume was killed, out of {over_again}"

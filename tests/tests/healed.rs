@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rekindle_tests::sandbox::{Sandbox, la_factoria};
+use rekindle_tests::sandbox::{NOTES_IN_TWO_TIERS, Sandbox, la_factoria};
 use rekindle_tests::tree;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -93,4 +93,45 @@ fn a_second_backup_heals_tiers_whose_packs_are_all_damaged_while_the_living_data
         "{}",
         tree::differences(&before, &after).join("\n")
     );
+}
+
+/// The newest backups can be restored from each tier alone, so nothing is wrong, in whichever order the lists of a
+/// tier's packs are read: that order is another one in each process.
+#[test]
+fn packs_that_vanished_and_were_stored_again_raise_no_alarm_and_cost_no_restore_of_that_tier() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES_IN_TWO_TIERS, "first\n");
+    sandbox.ok(&["backup"]);
+    for tier in ["near", "far"] {
+        for pack in largest_first(&sandbox.path(&format!("tiers/{tier}/packs"))) {
+            fs::remove_file(pack).expect("remove a pack");
+        }
+    }
+    let (code, said) = sandbox.code(&["verify"]);
+    assert_eq!(code, 5, "{said}");
+    assert!(
+        said.contains("no other tier that answers holds all of it"),
+        "{said}"
+    );
+    sandbox.ok(&["backup"]);
+    for n in 0..8 {
+        for tier in ["near", "far"] {
+            // As if nobody had looked yet.
+            let _ = fs::remove_dir_all(sandbox.path(&format!("tiers/{tier}/damaged")));
+        }
+        sandbox.ok(&["verify"]);
+        let (code, said) = sandbox.code(&["recover", "--to", &format!("out{n}"), "--tier", "near"]);
+        assert_eq!((code, said.contains("instead")), (0, false), "{said}");
+    }
+}
+
+#[test]
+fn an_alarm_about_one_tier_says_which_other_holds_all_of_it() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES_IN_TWO_TIERS, "first\n");
+    sandbox.ok(&["backup"]);
+    for pack in largest_first(&sandbox.path("tiers/near/packs")) {
+        spoil(&pack);
+    }
+    let (code, said) = sandbox.code(&["verify"]);
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("tier far holds all of it"), "{said}");
 }

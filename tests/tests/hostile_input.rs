@@ -114,8 +114,14 @@ fn unknown_names_list_the_known_ones() {
             "far, near",
         ),
         (&["run", "nosuch.yaml"], "backup, recover, verify"),
-        (&["run", "nosuch.yaml"], "workflow files there: mine.yaml;"),
-        (&["run", "elsewhere/nosuch.yaml"], "no workflow file stands there"),
+        (
+            &["run", "nosuch.yaml"],
+            "known: backup, recover, verify, mine.yaml;",
+        ),
+        (
+            &["run", "elsewhere/nosuch.yaml"],
+            "known: backup, recover, verify;",
+        ),
         (&["plan", "mime.yaml"], "did you mean \"mine.yaml\"?"),
     ] {
         lists(args, known);

@@ -39,6 +39,9 @@ impl From {
     }
 }
 
+/// The code of a search that finds no set.
+pub(crate) const NO_SET: &str = "no_recovery_set";
+
 /// How many known sets a refusal lists; the newest come first.
 const LISTED: usize = 10;
 
@@ -94,7 +97,7 @@ pub(crate) fn choose<'a>(
         }
     };
     found.ok_or_else(|| {
-        let failure = Failure::permanent("no_recovery_set", wanted);
+        let failure = Failure::permanent(NO_SET, wanted);
         let mut known: Vec<&RecoverySet> = sets.iter().collect();
         known.sort_by_key(|set| std::cmp::Reverse(set.id));
         match known.as_slice() {

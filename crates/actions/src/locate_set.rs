@@ -46,13 +46,10 @@ pub async fn find_set(
     disaster_at: Option<DateTime<Utc>>,
 ) -> Result<SetId, Failure> {
     let from = From::read(from)?;
-    let all: Vec<RecoverySet> = LocateSet(Arc::clone(site))
-        .gather(tier)
-        .await?
-        .sets
-        .into_values()
-        .collect();
-    Ok(choose::choose(&all, &from, disaster_at)?.id)
+    let Sets { sets, held, .. } = LocateSet(Arc::clone(site)).gather(tier).await?;
+    let all: Vec<RecoverySet> = sets.into_values().collect();
+    let chosen = choose::choose(&all, &from, disaster_at);
+    Ok(chosen.map_err(|failure| lacking(failure, tier, &held))?.id)
 }
 
 #[async_trait]
@@ -93,7 +90,8 @@ impl Action for LocateSet {
         let from = From::read(&from)?;
         let Sets { sets, held, silent } = self.gather(&tier).await?;
         let all: Vec<RecoverySet> = sets.into_values().collect();
-        let set = choose::choose(&all, &from, cx.disaster_at)?;
+        let set = choose::choose(&all, &from, cx.disaster_at);
+        let set = set.map_err(|failure| lacking(failure, &tier, &held))?;
 
         let with_data = |name: &&String| {
             self.0
@@ -116,7 +114,7 @@ impl Action for LocateSet {
             .collect();
         if !without_data.is_empty() && without_data.len() == wanted.iter().filter(with_data).count() {
             return Err(Failure::permanent(
-                "no_recovery_set",
+                choose::NO_SET,
                 format!("recovery set {} holds none of {}", set.id, wanted.join(", ")),
             )
             .with_hint("choose another set with --from; `rekindle sets` lists them"));
@@ -170,12 +168,15 @@ impl LocateSet {
             silent: BTreeMap::new(),
         };
         let mut first = None;
+        let mut others = Vec::new();
         for name in self.0.tiers_hot_first() {
             let asked = async {
                 let tier = self.0.tier(&name, TierMode::Existing).await?;
                 let ids = tier.sets().await.map_err(failures::vault)?;
                 if named.is_empty() || named == name {
                     read_sets(&tier, &ids, &mut gathered.sets).await?;
+                } else {
+                    others.push(tier);
                 }
                 Ok::<_, Failure>(ids)
             };
@@ -191,6 +192,15 @@ impl LocateSet {
         if !named.is_empty() && !self.0.system().tiers.contains_key(named) {
             // Asking for it says that it is unknown, and which ones there are.
             self.0.tier(named, TierMode::Existing).await?;
+        }
+        // A set of the named tier whose document is damaged there is the same set in any other.
+        let own = gathered.held.iter().find(|(name, _)| name == named);
+        for id in own.map_or(&[][..], |(_, ids)| ids) {
+            for tier in &others {
+                if !gathered.sets.contains_key(id) && tier.sets().await.is_ok_and(|ids| ids.contains(id)) {
+                    read_sets(tier, std::slice::from_ref(id), &mut gathered.sets).await?;
+                }
+            }
         }
         match first {
             Some(failure) if gathered.held.is_empty() => {
@@ -226,6 +236,33 @@ async fn read_sets(
         }
     }
     Ok(())
+}
+
+/// Says of a set that was not found that only one tier was asked, and which others hold sets.
+fn lacking(failure: Failure, named: &str, held: &[(String, Vec<SetId>)]) -> Failure {
+    if named.is_empty() || failure.code != choose::NO_SET {
+        return failure;
+    }
+    let others: Vec<String> = held
+        .iter()
+        .filter(|(name, sets)| name != named && !sets.is_empty())
+        .map(|(name, sets)| format!("tier {name} holds {}", sets.len()))
+        .collect();
+    let own = held.iter().any(|(name, sets)| name == named && !sets.is_empty());
+    let message = format!("tier {named} has {}", failure.message);
+    let hint = match (others.is_empty(), own) {
+        (true, _) => failure.hint.unwrap_or_default(),
+        (false, true) => format!(
+            "{}; or recover from another tier: {}",
+            failure.hint.unwrap_or_default(),
+            others.join(", ")
+        ),
+        (false, false) => format!(
+            "leave --tier out, or name another one: {} (`rekindle sets` lists them)",
+            others.join(", ")
+        ),
+    };
+    Failure::permanent(choose::NO_SET, message).with_hint(hint)
 }
 
 /// Returns the tiers to read from: the named one, then those that hold the set, then the rest, which may

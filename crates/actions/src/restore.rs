@@ -16,10 +16,10 @@ use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{Component, Source};
 use rekindle_plan::Problem;
 use rekindle_vault::restore::{
-    self, Aspect, Depth, Difference, Inspection, RestoreCheckpoint, RestoreError, RestoreReport,
+    self, Aspect, Depth, Difference, Elsewhere, Inspection, RestoreCheckpoint, RestoreError, RestoreReport,
     RestoreRequest, RestoreRoot, Window,
 };
-use rekindle_vault::{Snapshot, SnapshotReader, Tier};
+use rekindle_vault::{Snapshot, SnapshotReader, Tier, TierMode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,8 @@ pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) snapshot: Snapshot,
     pub(crate) tiers: Vec<Arc<Tier>>,
+    /// The tier that all should come from.
+    prefer: Preferred,
     /// The folder that the whole system is recovered into; below it no link is followed.
     pub(crate) target: PathBuf,
     /// Where the component's data shall stand.
@@ -81,6 +83,14 @@ pub(crate) struct Job {
     aside: Option<PathBuf>,
     /// The program that gets what was restored; it stands in a staging folder of the workspace then.
     feed: Option<Feed>,
+}
+
+/// The tier that all should come from: the one that was asked for, else the fastest that holds the set.
+#[derive(Clone, Default)]
+struct Preferred {
+    tier: Option<String>,
+    /// Why it does not answer, where it does not.
+    silent: Option<String>,
 }
 
 /// The last part of restoring what programs dump and restore.
@@ -99,6 +109,7 @@ impl Job {
             include: Vec::new(),
             checkpoint,
             window: window(&self.snapshot),
+            prefer: self.prefer.tier.clone(),
         }
     }
 
@@ -159,6 +170,7 @@ impl Action for Restore {
                 symlinks: job.snapshot.symlinks,
                 bytes_total: job.snapshot.bytes,
                 bytes_kept: job.snapshot.bytes,
+                elsewhere: checkpoint.map_or_else(Vec::new, |restored| restored.elsewhere),
                 ..RestoreReport::default()
             };
             return Ok(Reconciled::Adopt {
@@ -334,8 +346,21 @@ impl Restore {
                 Failure::permanent(params::BAD_PARAMETER, "the step does not say where to restore to")
                     .with_hint("give it `root:`, or recover with --to or --in-place")
             })?;
-        self.place_job(cx, name, component, snapshot, tiers, &root)
-            .map(Some)
+        let mut job = self.place_job(cx, name, component, snapshot, tiers, &root)?;
+        job.prefer = self.preferred(&job, order.into_iter().next()).await;
+        Ok(Some(job))
+    }
+
+    /// Returns the tier that all should come from, with why it does not answer where it does not.
+    async fn preferred(&self, job: &Job, tier: Option<String>) -> Preferred {
+        let silent = match &tier {
+            Some(name) if job.tiers.iter().all(|tier| tier.name() != name) => {
+                let asked = self.0.tier(name, TierMode::Existing).await;
+                asked.err().map(|failure| failure.message)
+            }
+            _ => None,
+        };
+        Preferred { tier, silent }
     }
 
     fn place_job(
@@ -354,6 +379,7 @@ impl Restore {
                 name: name.to_owned(),
                 snapshot,
                 tiers,
+                prefer: Preferred::default(),
                 target: staging.clone(),
                 place: staging.join(dump::FILE),
                 root: staging.clone(),
@@ -379,6 +405,7 @@ impl Restore {
             name: name.to_owned(),
             snapshot,
             tiers,
+            prefer: Preferred::default(),
             target,
             place,
             root,
@@ -503,6 +530,9 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
         "bytes_written": report.bytes_written,
         "bytes_kept": report.bytes_kept,
         "owners_unset": report.owners_unset,
+        "preferred_tier": job.prefer.tier,
+        "bytes_elsewhere": report.elsewhere.iter().map(|one| one.bytes).sum::<u64>(),
+        "elsewhere": report.elsewhere.iter().map(|one| elsewhere(job, one)).collect::<Vec<_>>(),
         "snapshot": job.snapshot.id,
         "consistency_point": job.snapshot.consistency_point.utc,
         "content_digest": job.snapshot.content_digest,
@@ -519,4 +549,17 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
         value,
         measures: Measures::from(measures.map(|(name, count)| (name.to_owned(), number(count)))),
     }
+}
+
+/// Returns what came from another tier than the preferred one, as it is journaled and shown.
+fn elsewhere(job: &Job, one: &Elsewhere) -> Value {
+    let silent = job.prefer.silent.as_ref().filter(|_| one.why.is_empty());
+    json!({
+        "tier": one.tier,
+        "files": one.files,
+        "bytes": one.bytes,
+        "list": one.list,
+        "named": one.named.iter().map(|path| path.display()).collect::<Vec<_>>(),
+        "why": silent.unwrap_or(&one.why),
+    })
 }

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::SnapshotId;
 use rekindle_plan::Problem;
-use rekindle_vault::{TierMode, VerifyLevel, VerifyReport};
+use rekindle_vault::{ProgressSink, TierMode, VaultError, VerifyLevel, VerifyReport};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -82,11 +83,36 @@ impl Action for Verify {
         }
         // A failure carries a sentence only: what was found is kept in the journal first.
         cx.checkpoint(output.value).await?;
-        Err(damaged(&copy, &report))
+        let others = self.whole_elsewhere(cx, &copy, snapshot).await?;
+        Err(damaged(&copy, &report, &others))
     }
 }
 
-fn damaged(copy: &Copy, report: &VerifyReport) -> Failure {
+impl Verify {
+    /// Returns the other tiers that hold all objects of the snapshot, as far as that can be told without reading them.
+    async fn whole_elsewhere(
+        &self,
+        cx: &StepContext,
+        copy: &Copy,
+        snapshot: SnapshotId,
+    ) -> Result<Vec<String>, Failure> {
+        let mut names = self.0.tiers_hot_first();
+        names.retain(|name| *name != copy.tier);
+        let mut whole = Vec::new();
+        for tier in self.0.tiers_that_answer(&names).await {
+            let (sink, level) = (ProgressSink::none(), VerifyLevel::Exists);
+            match rekindle_vault::verify(&tier, snapshot, level, &sink, &cx.stop).await {
+                Ok(report) if report.faults.is_empty() => whole.push(tier.name().to_owned()),
+                Ok(_) => {}
+                Err(VaultError::Interrupted) => return Err(failures::interrupted()),
+                Err(error) => tracing::info!(tier = tier.name(), %error, "a tier is not asked"),
+            }
+        }
+        Ok(whole)
+    }
+}
+
+fn damaged(copy: &Copy, report: &VerifyReport, others: &[String]) -> Failure {
     let named: Vec<String> = report
         .faults
         .iter()
@@ -102,10 +128,15 @@ fn damaged(copy: &Copy, report: &VerifyReport) -> Failure {
     Failure::permanent(
         code::DATA_LOST,
         format!(
-            "the copy of {} in tier {} is damaged: {}{more}",
+            "the copy of {} in tier {} is damaged: {}{more}; {}",
             copy.component,
             copy.tier,
-            named.join("; ")
+            named.join("; "),
+            match others {
+                [] => "no other tier that answers holds all of it".to_owned(),
+                [one] => format!("tier {one} holds all of it"),
+                several => format!("tiers {} hold all of it", several.join(", ")),
+            }
         ),
     )
     .with_hint(
@@ -117,6 +148,12 @@ fn damaged(copy: &Copy, report: &VerifyReport) -> Failure {
 fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyReport) -> Output {
     let faults: Vec<String> = report
         .faults
+        .iter()
+        .take(FAULTS_KEPT)
+        .map(ToString::to_string)
+        .collect();
+    let healed: Vec<String> = report
+        .healed
         .iter()
         .take(FAULTS_KEPT)
         .map(ToString::to_string)
@@ -134,6 +171,9 @@ fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyRepor
         "bytes": report.bytes,
         "faults": faults,
         "faults_total": report.faults.len(),
+        // Damage that costs this snapshot nothing any more: what it needs was stored again.
+        "healed": healed,
+        "healed_total": report.healed.len(),
     });
     let measures = [("bytes_read", report.bytes), ("chunks", report.chunks)]
         .map(|(name, n)| (name.to_owned(), number(n)));

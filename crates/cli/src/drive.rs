@@ -229,7 +229,7 @@ impl Come<'_> {
         let aside = set_aside(self.evidence, self.plan);
         let body = json!({
             "run": run, "workflow": state.workflow, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
-            "waiting": waiting, "aside": aside, "resume": format!("rekindle resume {run}"),
+            "waiting": waiting, "aside": aside, "resume": app.printer.from_here(&format!("rekindle resume {run}")),
         });
         app.printer.data(&body, || {
             let because: String = waiting
@@ -257,7 +257,7 @@ impl Come<'_> {
         let mut body =
             json!({ "run": state.id, "workflow": state.workflow, "outcome": state.outcome, "rework": cost });
         let mut said = String::new();
-        let mut missed = Vec::new();
+        let (mut missed, mut fell_back) = (Vec::new(), Vec::new());
         match state.workflow.as_str() {
             "backup" => {
                 let table = backup_table(evidence, plan);
@@ -275,6 +275,8 @@ impl Come<'_> {
                 }
                 body["aside"] = json!(aside);
                 missed = table.missed();
+                fell_back = table.fell_back();
+                body["fell_back"] = json!(fell_back);
                 body["recovery"] = json!(table);
                 body["missed"] = json!(missed);
             }
@@ -296,9 +298,8 @@ impl Come<'_> {
         }
         body["exit"] = json!(exit.code());
         app.printer.data(&body, || said)?;
-        missed
-            .iter()
-            .for_each(|what| app.printer.warn(format!("missed: {what}")));
+        let warnings = missed.iter().map(|what| format!("missed: {what}"));
+        warnings.chain(fell_back).for_each(|what| app.printer.warn(what));
         if exit != Exit::Done {
             app.printer.say(format!(
                 "`rekindle show {}` tells what happened to each step",

@@ -26,6 +26,7 @@ pub mod drive;
 pub mod error;
 pub mod exit;
 pub mod ground;
+mod here;
 mod holders;
 mod hooks;
 pub mod keys;
@@ -45,8 +46,10 @@ mod tiers;
 mod unfinished;
 mod workshop;
 pub mod workspace;
+mod yaml_file;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -100,7 +103,7 @@ where
             return exit.into();
         }
     };
-    let printer = Printer::new(cli.global.json, cli.global.quiet);
+    let printer = Printer::new(&cli.global);
     trace(cli.global.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -144,5 +147,6 @@ fn trace(verbose: u8) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(printer::may_color() && std::io::stderr().is_terminal())
         .try_init();
 }

@@ -174,7 +174,7 @@ impl Live {
     fn line(&self, line: String) {
         if self.printer.live() {
             // Above the bars; without bars it is an ordinary line.
-            let _ = self.bars.println(line);
+            let _ = self.bars.println(self.printer.from_here(&line));
         } else {
             self.printer.say(line);
         }

@@ -9,18 +9,18 @@ use rekindle_engine::Registry;
 use rekindle_journal::Journal;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
-use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, builtin, expand, load_system, load_workflow};
+use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, expand, load_system, load_workflow};
 use rekindle_server::Parts;
 use rekindle_sources::place::resolve;
 use serde_json::Value;
 
 use crate::App;
-use crate::commands::lint::is_workflow;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::keys;
 use crate::workspace::Workspace;
+use crate::yaml_file::read_text;
 
 /// A run's definition, system and inputs, before anything is opened for it.
 pub struct Pinned {
@@ -224,75 +224,6 @@ pub(crate) fn system(app: &App, workspace: &Workspace) -> Result<(System, Vec<u8
     }
     let _ = app;
     Ok((loaded.value, text.into_bytes()))
-}
-
-/// Reads a YAML file that a person named.
-pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
-    /// More than any system or workflow needs; a larger file is not one.
-    const LIMIT: u64 = 16 << 20;
-    let size = std::fs::metadata(path)
-        .map(|meta| meta.len())
-        .map_err(|error| unreadable(path, &error))?;
-    if size > LIMIT {
-        return Err(CliError::new(
-            Exit::Usage,
-            "invalid_file",
-            format!(
-                "{} is {size} bytes long; at most {LIMIT} are read",
-                path.display()
-            ),
-        ));
-    }
-    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
-    String::from_utf8(bytes).map_err(|error| {
-        CliError::new(
-            Exit::Usage,
-            "invalid_file",
-            format!("{} is not UTF-8: {}", path.display(), error.utf8_error()),
-        )
-    })
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
-    CliError::usage(format!("cannot read {}: {error}", path.display()))
-}
-
-/// Returns a workflow's YAML: a built-in name, or a file.
-pub(crate) fn workflow_text(word: &str) -> Result<(String, String), CliError> {
-    if let Some((name, yaml)) = builtin::WORKFLOWS.iter().find(|(name, _)| *name == word) {
-        return Ok(((*name).to_owned(), (*yaml).to_owned()));
-    }
-    let path = Path::new(word);
-    if !path.exists() {
-        let known = builtin::WORKFLOWS.iter().map(|(name, _)| (*name).to_owned());
-        let known: Vec<String> = known.chain(workflow_files(path)).collect();
-        let known = known.iter().map(String::as_str);
-        return Err(crate::names::unknown("workflow or file", word, known));
-    }
-    Ok((word.to_owned(), read_text(path)?))
-}
-
-/// How many workflow files a refusal lists at most.
-const LISTED: usize = 10;
-
-/// Returns the workflow files that stand where `missing` was looked for, by name, spelled as it is.
-pub(crate) fn workflow_files(missing: &Path) -> Vec<String> {
-    let dir = missing.parent().unwrap_or(Path::new(""));
-    let listed = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    let entries = std::fs::read_dir(listed).into_iter().flatten().flatten();
-    let mut files: Vec<String> = entries
-        .map(|entry| dir.join(entry.file_name()))
-        .filter(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml"))
-        .filter(|path| read_text(path).is_ok_and(|text| is_workflow(&text)))
-        .map(|path| path.display().to_string())
-        .collect();
-    files.sort_unstable();
-    files.truncate(LISTED);
-    files
 }
 
 /// A catalog that takes any action's parameters as they are: a pinned plan was checked when it was made, and

@@ -1,16 +1,27 @@
 //! The one place that prints. Data goes to stdout, narration to stderr; what is data and what it looks like
 //! is decided here and nowhere else.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::args::Global;
 use crate::error::CliError;
+use crate::here;
 
 /// How a command speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Printer {
+pub struct Printer {
+    voice: Voice,
+    /// The options that the commands in what is said need, to mean the same workspace. Lives as long as the process,
+    /// which has one command line.
+    here: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
     /// For people.
     Text {
         /// Whether stdout may carry colours.
@@ -24,36 +35,58 @@ pub enum Printer {
     Json,
 }
 
+/// Returns whether colours are wanted at all: NO_COLOR and a dumb terminal say no.
+pub(crate) fn may_color() -> bool {
+    let allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    allowed && !is_dumb()
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 impl Printer {
-    /// Decides by the flags, NO_COLOR and what stdout and stderr are.
-    pub fn new(json: bool, quiet: bool) -> Self {
-        if json {
-            return Self::Json;
+    /// Decides by the options, NO_COLOR and what stdout and stderr are.
+    pub fn new(global: &Global) -> Self {
+        let voice = match global.json {
+            true => Voice::Json,
+            false => Voice::Text {
+                color: may_color() && std::io::stdout().is_terminal(),
+                live: !is_dumb() && std::io::stderr().is_terminal(),
+                quiet: global.quiet,
+            },
+        };
+        let environment = std::env::var_os("REKINDLE_WORKSPACE");
+        let here = here::options(global, environment.as_deref());
+        Self {
+            voice,
+            here: here.map(|options| &*options.leak()),
         }
-        let allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self::Text {
-            color: allowed && !dumb && std::io::stdout().is_terminal(),
-            live: !dumb && std::io::stderr().is_terminal(),
-            quiet,
+    }
+
+    /// Returns a text whose commands mean this workspace from where the person stands.
+    pub fn from_here(self, text: &str) -> Cow<'_, str> {
+        match self.here {
+            Some(options) => here::in_commands(text, options),
+            None => Cow::Borrowed(text),
         }
     }
 
     /// Returns whether programs read the output.
     pub fn is_json(self) -> bool {
-        self == Self::Json
+        self.voice == Voice::Json
     }
 
     /// Returns whether text may carry colours.
     pub fn color(self) -> bool {
-        matches!(self, Self::Text { color: true, .. })
+        matches!(self.voice, Voice::Text { color: true, .. })
     }
 
     /// Returns whether progress bars can move.
     pub fn live(self) -> bool {
         matches!(
-            self,
-            Self::Text {
+            self.voice,
+            Voice::Text {
                 live: true,
                 quiet: false,
                 ..
@@ -63,41 +96,42 @@ impl Printer {
 
     /// Prints a command's result: `text` for people, `data` for programs.
     pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
-        match self {
-            Self::Json => {
+        match self.voice {
+            Voice::Json => {
                 let line = serde_json::to_string_pretty(data)
                     .map_err(|error| CliError::new(crate::Exit::Failed, "internal", error.to_string()))?;
                 self.out(&line)
             }
-            Self::Text { .. } => self.out(text().trim_end()),
+            Voice::Text { .. } => self.out(&self.from_here(text().trim_end())),
         }
     }
 
     /// Prints one of many results; for programs each is one line.
     pub fn line<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
-        match self {
-            Self::Json => {
+        match self.voice {
+            Voice::Json => {
                 let line = serde_json::to_string(data)
                     .map_err(|error| CliError::new(crate::Exit::Failed, "internal", error.to_string()))?;
                 self.out(&line)
             }
-            Self::Text { .. } => self.out(&text()),
+            Voice::Text { .. } => self.out(&self.from_here(&text())),
         }
     }
 
     /// Tells what is going on.
     pub fn say(self, text: impl AsRef<str>) {
-        match self {
-            Self::Text { quiet: true, .. } => {}
-            Self::Text { .. } => err(text.as_ref()),
-            Self::Json => self.note("note", &serde_json::json!({ "message": text.as_ref() })),
+        let text = self.from_here(text.as_ref());
+        match self.voice {
+            Voice::Text { quiet: true, .. } => {}
+            Voice::Text { .. } => err(&text),
+            Voice::Json => self.note("note", &serde_json::json!({ "message": text })),
         }
     }
 
     /// Tells programs what is going on: one JSON object on a line of stderr, with its kind under `note`.
     /// People see nothing.
     pub fn note(self, kind: &str, body: &Value) {
-        if let Self::Json = self {
+        if self.is_json() {
             let mut line = serde_json::json!({ "note": kind });
             if let (Some(line), Some(body)) = (line.as_object_mut(), body.as_object()) {
                 line.extend(body.clone());
@@ -108,26 +142,26 @@ impl Printer {
 
     /// Warns; also when quiet.
     pub fn warn(self, text: impl AsRef<str>) {
-        match self {
-            Self::Text { color: true, .. } => {
-                err(&format!("\u{1b}[1;33mwarning:\u{1b}[0m {}", text.as_ref()))
-            }
-            Self::Text { .. } => err(&format!("warning: {}", text.as_ref())),
-            Self::Json => self.note("warning", &serde_json::json!({ "message": text.as_ref() })),
+        let text = self.from_here(text.as_ref());
+        match self.voice {
+            Voice::Text { color: true, .. } => err(&format!("\u{1b}[1;33mwarning:\u{1b}[0m {text}")),
+            Voice::Text { .. } => err(&format!("warning: {text}")),
+            Voice::Json => self.note("warning", &serde_json::json!({ "message": text })),
         }
     }
 
     /// Shows why a command failed. Programs get the error on stdout, so that it is never empty.
     pub fn error(self, error: &CliError) {
-        match self {
-            Self::Json => {
+        let hint = error.hint().map(|hint| self.from_here(hint));
+        match self.voice {
+            Voice::Json => {
                 let body = serde_json::json!({ "error": {
-                    "code": error.code(), "message": error.to_string(), "hint": error.hint(),
+                    "code": error.code(), "message": error.to_string(), "hint": hint,
                     "details": error.details(), "exit": error.exit().code(),
                 }});
                 let _ = self.out(&body.to_string());
             }
-            Self::Text { color, .. } => {
+            Voice::Text { color, .. } => {
                 if let Some(details) = error.details() {
                     err(details.trim_end());
                 }
@@ -137,7 +171,7 @@ impl Printer {
                     ("", "", "")
                 };
                 err(&format!("{red}error:{plain} {error}"));
-                if let Some(hint) = error.hint() {
+                if let Some(hint) = hint {
                     err(&format!("{cyan}hint:{plain} {hint}"));
                 }
             }

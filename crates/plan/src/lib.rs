@@ -21,6 +21,7 @@ pub mod expand;
 pub mod expr;
 pub mod graph;
 pub mod judge;
+mod location;
 mod overlap;
 pub mod plan;
 mod probe;

@@ -54,7 +54,7 @@ components:
   b: {priority: 1, after: [a]}
   c: {priority: 2, reads: [a, d]}
   d: {priority: 9}
-tiers: {hot: {url: 'file://hot'}, cold: {url: 'file://cold'}}
+tiers: {hot: {url: 'file://./hot'}, cold: {url: 'file://./cold'}}
 ";
 
 #[test]

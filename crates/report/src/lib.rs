@@ -10,6 +10,7 @@
 //! | [`steps`] | what did each step do, and how long did it take? |
 //! | [`rework`] | what was cut off, and how much did not have to be done again? |
 //! | [`recovery`] | were RTO and RPO met, component by component? |
+//! | [`origin`] | what of the set was recovered, and what came from another tier than wanted? |
 //! | [`copies`] | what did each run see of stored copies? |
 //! | [`backup`] | what did a backup store, and where is it verified? |
 //! | [`status`] | can we come back, how long will it take, how much will we lose, where is the proof? |
@@ -18,6 +19,7 @@
 pub mod backup;
 pub mod copies;
 pub mod evidence;
+pub mod origin;
 pub mod recovery;
 pub mod rework;
 mod seconds;

@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::evidence::Evidence;
+use crate::origin::{self, Elsewhere, OfSet};
 
 /// A recovery, judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,6 +30,8 @@ pub struct RecoveryTable {
     pub scenario: Option<String>,
     /// The recovery set that was restored.
     pub set: Option<String>,
+    /// What of that set was recovered, and what was not asked for.
+    pub of_set: OfSet,
     /// When the disaster struck.
     pub disaster_at: DateTime<Utc>,
     /// Whether a person told that instant; else it is assumed to be the run's start.
@@ -60,6 +63,8 @@ pub struct ComponentRow {
     pub rpo: Vec<ClassRow>,
     /// Bytes restored.
     pub bytes: Option<u64>,
+    /// What another tier gave in place of the one that all should have come from.
+    pub elsewhere: Vec<Elsewhere>,
     /// Why it did not come through.
     pub error: Option<String>,
 }
@@ -123,6 +128,16 @@ impl RecoveryTable {
         judge("RTO of the whole".to_owned(), &self.system_rto);
         judge("RPO of the scenario".to_owned(), &self.scenario_rpo);
         missed
+    }
+
+    /// Returns what came from another tier than it should have, and why, a sentence for each component and tier.
+    pub fn fell_back(&self) -> Vec<String> {
+        let of = |row: &ComponentRow| {
+            let told = row.elsewhere.iter();
+            told.map(|one| crate::text::elsewhere(&row.component, one))
+                .collect::<Vec<_>>()
+        };
+        self.components.iter().flat_map(of).collect()
     }
 }
 
@@ -202,6 +217,9 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         set: first("locate-set")
             .and_then(|output| output["set"].as_str())
             .map(str::to_owned),
+        of_set: origin::of_set(evidence, plan, &components, |name| {
+            system.component(name).is_some()
+        }),
         disaster_at,
         disaster_at_told: state.disaster_at_told,
         components,
@@ -288,6 +306,7 @@ fn component_row(
             })
             .collect(),
         bytes: restore.and_then(|step| evidence.output(&step.id)["bytes"].as_u64()),
+        elsewhere: restore.map_or_else(Vec::new, |step| origin::elsewhere(evidence, &step.id)),
         error: steps.iter().find_map(|step| first_error(evidence, &step.id)),
     }
 }

@@ -16,7 +16,7 @@ use crate::rework::{CutOff, Rework, rework};
 use crate::steps::timeline;
 
 pub use gantt::gantt;
-pub use tables::{backup, recovery, set_aside, status};
+pub use tables::{backup, elsewhere, recovery, set_aside, status};
 
 /// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.
 pub fn duration(duration: Duration) -> String {
@@ -159,6 +159,14 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
             let what = if decision.granted { "approved" } else { "rejected" };
             let (by, note) = (&decision.by, said(decision.note.as_ref()));
             let _ = writeln!(text, "{} was {what} by {by}{note}", row.step);
+        }
+        let healed = evidence.output(&row.step)["healed"].as_array();
+        for what in healed.into_iter().flatten().filter_map(|what| what.as_str()) {
+            let _ = writeln!(
+                text,
+                "{} healed: {what}; what this backup needs of it was stored again",
+                row.step
+            );
         }
         if let Some(error) = &row.error {
             let _ = writeln!(text, "{} failed: {error} [{}]", row.step, error.code);

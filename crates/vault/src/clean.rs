@@ -83,7 +83,7 @@ impl Spool {
             let tree = reader.snapshot().tree.clone();
             needed.extend(
                 tree.iter()
-                    .filter_map(|chunk| Some(index.find(&chunk.id)?.pack.id)),
+                    .flat_map(|chunk| index.all(&chunk.id).map(|found| found.pack.id)),
             );
             let mut entries = reader.entries();
             loop {
@@ -93,7 +93,7 @@ impl Spool {
                             record
                                 .chunks
                                 .iter()
-                                .filter_map(|chunk| Some(index.find(&chunk.id)?.pack.id)),
+                                .flat_map(|chunk| index.all(&chunk.id).map(|found| found.pack.id)),
                         );
                     }
                     Ok(None) => break,

@@ -5,6 +5,7 @@
 //! A sorted file that is searched without loading it can take the map's place behind [`Index::find`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slotted;
 
 use bytes::Bytes;
 use rekindle_model::id::Hash32;
@@ -39,6 +40,8 @@ pub(crate) struct Index {
     packs: Vec<PackInfo>,
     by_pack: HashMap<Hash32, u32>,
     chunks: HashMap<ChunkId, Entry>,
+    /// Where else a chunk stands: few do, those that were stored again after damage.
+    others: HashMap<ChunkId, Vec<Entry>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +54,8 @@ struct Entry {
 }
 
 impl Index {
-    /// Adds a pack; a pack that is known already adds nothing. A chunk of a doubted pack is looked for there only
-    /// where no other pack has it, in whichever order the two are added.
+    /// Adds a pack; a pack that is known already adds nothing. A chunk of a doubted pack is looked for there
+    /// last, in whichever order its packs are added.
     pub(crate) fn add(&mut self, listing: PackListing, doubted: bool) {
         if self.by_pack.contains_key(&listing.info.id) {
             return;
@@ -74,10 +77,14 @@ impl Index {
                 sealed_len,
                 plain_len,
             };
-            if doubted {
-                self.chunks.entry(id).or_insert(entry);
-            } else {
-                self.chunks.insert(id, entry);
+            match self.chunks.entry(id) {
+                Slotted::Vacant(first) => {
+                    first.insert(entry);
+                }
+                Slotted::Occupied(mut first) => {
+                    let later = if doubted { entry } else { first.insert(entry) };
+                    self.others.entry(id).or_default().push(later);
+                }
             }
         }
     }
@@ -86,15 +93,27 @@ impl Index {
         self.by_pack.contains_key(id)
     }
 
-    pub(crate) fn find(&self, id: &ChunkId) -> Option<Found<'_>> {
-        let entry = self.chunks.get(id)?;
+    /// Returns the likeliest place of a chunk.
+    pub(crate) fn find<'a>(&'a self, id: &'a ChunkId) -> Option<Found<'a>> {
+        self.all(id).next()
+    }
+
+    /// Returns every place where a chunk stands, the likeliest first. An index does not know which packs are really
+    /// there: of a pack that vanished, the chunks may have been stored again in another one.
+    pub(crate) fn all<'a>(&'a self, id: &'a ChunkId) -> impl Iterator<Item = Found<'a>> {
+        let others = self.others.get(id).into_iter().flatten();
+        let places = self.chunks.get(id).into_iter().chain(others);
+        places.filter_map(move |entry| self.place(id, *entry))
+    }
+
+    fn place(&self, id: &ChunkId, entry: Entry) -> Option<Found<'_>> {
         let Entry {
             pack,
             ordinal,
             offset,
             sealed_len,
             plain_len,
-        } = *entry;
+        } = entry;
         let pack = self.packs.get(pack as usize)?;
         Some(Found {
             pack,

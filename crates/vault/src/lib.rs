@@ -54,7 +54,7 @@ pub use copy::{StoreReport, store};
 pub use error::{ObjectFault, TierError, VaultError};
 pub use object::{ChunkId, ChunkRef, ObjectName};
 pub use progress::ProgressSink;
-pub use reader::{EntryStream, SnapshotReader};
+pub use reader::{EntryStream, Fetched, SnapshotReader};
 pub use remembered::Remembered;
 pub use set::{Member, RecoverySet};
 pub use snapshot::{ContentDigest, EntryRecord, Snapshot};

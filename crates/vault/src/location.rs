@@ -292,10 +292,9 @@ pub(crate) struct Holdings {
 
 impl Holdings {
     /// Returns where a chunk stands, in a pack that is there in full length and is not doubted.
-    pub(crate) fn find(&self, id: &ChunkId) -> Option<Found<'_>> {
-        self.index
-            .find(id)
-            .filter(|found| self.lengths.get(&found.pack.id) == Some(&found.pack.len))
+    pub(crate) fn find<'a>(&'a self, id: &'a ChunkId) -> Option<Found<'a>> {
+        let there = |found: &Found<'_>| self.lengths.get(&found.pack.id) == Some(&found.pack.len);
+        self.index.all(id).find(there)
     }
 
     pub(crate) fn holds(&self, id: &ChunkId) -> bool {

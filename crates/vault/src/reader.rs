@@ -1,7 +1,7 @@
 //! Reading a snapshot: its document, its entries in order, and any chunk, from whichever tier has it whole.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rekindle_model::entry::TreePath;
 use rekindle_model::id::{Hash32, SnapshotId};
@@ -25,11 +25,33 @@ pub struct SnapshotReader {
 #[derive(Debug)]
 struct Inner {
     snapshot: Snapshot,
-    sources: Vec<(Arc<Location>, Arc<Index>)>,
+    sources: Vec<Source>,
     /// Locations whose index could not be read, and why.
     down: Vec<String>,
+    /// The tiers that the document or a part of the list of entries came from, and why those before did not serve.
+    listed: Mutex<BTreeMap<Arc<str>, Vec<String>>>,
     /// Whether packs that are found damaged are marked, as a backup does; who only reads changes nothing.
     marks: bool,
+}
+
+/// A location that is read from.
+#[derive(Debug)]
+struct Source {
+    /// The tier that it belongs to; the location's own name where no tier was named.
+    tier: Arc<str>,
+    location: Arc<Location>,
+    index: Arc<Index>,
+}
+
+/// A chunk that was read, and where from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its plain bytes.
+    pub bytes: Vec<u8>,
+    /// The tier that gave them.
+    pub tier: Arc<str>,
+    /// What the locations answered that were asked before, in vain.
+    pub missed: Vec<String>,
 }
 
 /// Where a chunk stands in the first location that has it, to read in the order of packs.
@@ -47,13 +69,39 @@ impl SnapshotReader {
     /// Opens a snapshot. Tiers are tried in their order, and a tier's locations in theirs: for the document,
     /// and again for each chunk. A tier that cannot be read is passed over as long as another one serves.
     pub async fn open(tiers: &[Arc<Tier>], id: SnapshotId) -> Result<Self, VaultError> {
-        let locations = tiers.iter().flat_map(|tier| tier.locations().to_vec()).collect();
-        Self::open_at(locations, id).await
+        let locations = tiers.iter().flat_map(|tier| {
+            let name: Arc<str> = tier.name().into();
+            let of_tier = tier.locations().iter();
+            of_tier.map(move |location| (Arc::clone(&name), Arc::clone(location)))
+        });
+        Self::open_named(locations.collect(), id).await
     }
 
     pub(crate) async fn open_at(locations: Vec<Arc<Location>>, id: SnapshotId) -> Result<Self, VaultError> {
-        let snapshot = document_at(&locations, id).await?;
-        Ok(Self::of(locations, snapshot).await)
+        Self::open_named(unnamed(locations), id).await
+    }
+
+    async fn open_named(
+        locations: Vec<(Arc<str>, Arc<Location>)>,
+        id: SnapshotId,
+    ) -> Result<Self, VaultError> {
+        let (mut missed, mut failed) = (Vec::new(), None);
+        for (tier, location) in &locations {
+            match location.document::<Snapshot>(ObjectName::Snapshot(id)).await {
+                Ok(Some(snapshot)) => {
+                    let tier = Arc::clone(tier);
+                    let reader = Self::build(locations, snapshot, false).await;
+                    reader.note_listed(tier, missed);
+                    return Ok(reader);
+                }
+                Ok(None) => missed.push(format!("{} does not hold snapshot {id}", location.url)),
+                Err(error) => {
+                    missed.push(error.to_string());
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        Err(failed.unwrap_or(VaultError::UnknownSnapshot(id)))
     }
 
     /// Opens a snapshot as [`SnapshotReader::marking`] does.
@@ -61,27 +109,32 @@ impl SnapshotReader {
         locations: Vec<Arc<Location>>,
         id: SnapshotId,
     ) -> Result<Self, VaultError> {
-        let snapshot = document_at(&locations, id).await?;
+        let found = first_document(&locations, ObjectName::Snapshot(id)).await?;
+        let snapshot = found.ok_or(VaultError::UnknownSnapshot(id))?;
         Ok(Self::marking(locations, snapshot).await)
     }
 
     /// Opens a snapshot whose document is at hand.
     pub(crate) async fn of(locations: Vec<Arc<Location>>, snapshot: Snapshot) -> Self {
-        Self::build(locations, snapshot, false).await
+        Self::build(unnamed(locations), snapshot, false).await
     }
 
     /// Opens a snapshot for a backup: a pack that is found damaged is marked, so it counts as held no more and the
     /// next capture stores again what was in it.
     pub(crate) async fn marking(locations: Vec<Arc<Location>>, snapshot: Snapshot) -> Self {
-        Self::build(locations, snapshot, true).await
+        Self::build(unnamed(locations), snapshot, true).await
     }
 
-    async fn build(locations: Vec<Arc<Location>>, snapshot: Snapshot, marks: bool) -> Self {
+    async fn build(locations: Vec<(Arc<str>, Arc<Location>)>, snapshot: Snapshot, marks: bool) -> Self {
         let mut sources = Vec::new();
         let mut down = Vec::new();
-        for location in locations {
+        for (tier, location) in locations {
             match location.index().await {
-                Ok(index) => sources.push((location, index)),
+                Ok(index) => sources.push(Source {
+                    tier,
+                    location,
+                    index,
+                }),
                 Err(error) => down.push(format!("{}: {error}", location.url)),
             }
         }
@@ -90,6 +143,7 @@ impl SnapshotReader {
                 snapshot,
                 sources,
                 down,
+                listed: Mutex::default(),
                 marks,
             }),
         }
@@ -131,34 +185,42 @@ impl SnapshotReader {
     /// Returns a chunk's plain bytes, checked against its id and length, from the first location that has it
     /// whole. [`VaultError::ChunkLost`] says what each location answered.
     pub async fn chunk(&self, chunk: &ChunkRef) -> Result<Vec<u8>, VaultError> {
+        self.fetch(chunk).await.map(|fetched| fetched.bytes)
+    }
+
+    /// Returns what [`SnapshotReader::chunk`] does, with the tier that gave it.
+    pub async fn fetch(&self, chunk: &ChunkRef) -> Result<Fetched, VaultError> {
         let mut attempts = self.inner.down.clone();
-        for (location, index) in &self.inner.sources {
-            let Some(found) = index.find(&chunk.id) else {
-                attempts.push(format!("{} does not hold it", location.url));
-                continue;
-            };
-            match location.chunk(found).await {
-                Ok(plain) if plain.len() == chunk.len as usize => return Ok(plain),
-                Ok(plain) => attempts.push(format!(
-                    "{}: it has {} bytes instead of {}",
-                    location.url,
-                    plain.len(),
-                    chunk.len
-                )),
-                Err(error) => {
-                    tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be read, trying the next location");
-                    if let VaultError::Object {
-                        object: ObjectName::Pack(pack),
-                        fault,
-                        ..
-                    } = &error
-                        && self.inner.marks
-                        && fault.is_damage()
-                    {
-                        location.doubt(*pack).await;
+        for Source {
+            tier,
+            location,
+            index,
+        } in &self.inner.sources
+        {
+            let before = attempts.len();
+            for found in index.all(&chunk.id) {
+                match location.chunk(found).await {
+                    Ok(bytes) if bytes.len() == chunk.len as usize => {
+                        return Ok(Fetched {
+                            bytes,
+                            tier: Arc::clone(tier),
+                            missed: attempts,
+                        });
                     }
-                    attempts.push(error.to_string());
+                    Ok(plain) => attempts.push(format!(
+                        "{}: it has {} bytes instead of {}",
+                        location.url,
+                        plain.len(),
+                        chunk.len
+                    )),
+                    Err(error) => {
+                        self.missed(location, chunk, &error).await;
+                        attempts.push(error.to_string());
+                    }
                 }
+            }
+            if attempts.len() == before {
+                attempts.push(format!("{} does not hold it", location.url));
             }
         }
         Err(VaultError::ChunkLost {
@@ -167,14 +229,29 @@ impl SnapshotReader {
         })
     }
 
+    /// A chunk could not be read from a pack, which is marked where this reader marks.
+    async fn missed(&self, location: &Location, chunk: &ChunkRef, error: &VaultError) {
+        tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be read, trying the next place");
+        if let VaultError::Object {
+            object: ObjectName::Pack(pack),
+            fault,
+            ..
+        } = error
+            && self.inner.marks
+            && fault.is_damage()
+        {
+            location.doubt(*pack).await;
+        }
+    }
+
     /// Returns where a chunk would be read first, none where no location lists it.
     pub fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace> {
         self.inner
             .sources
             .iter()
             .enumerate()
-            .find_map(|(location, (_, index))| {
-                let found = index.find(&chunk.id)?;
+            .find_map(|(location, source)| {
+                let found = source.index.find(&chunk.id)?;
                 Some(ChunkPlace {
                     location,
                     pack: found.pack.id,
@@ -188,15 +265,28 @@ impl SnapshotReader {
         self.inner
             .sources
             .iter()
-            .map(|(location, _)| location.url.as_str())
+            .map(|source| source.location.url.as_str())
             .enumerate()
             .collect()
     }
+
+    /// Returns the tiers that the snapshot's document or a part of its list of entries came from until now, each with
+    /// what the locations answered that were asked before, in vain.
+    pub fn listed_from(&self) -> BTreeMap<Arc<str>, Vec<String>> {
+        let listed = self.inner.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.clone()
+    }
+
+    fn note_listed(&self, tier: Arc<str>, missed: Vec<String>) {
+        let mut listed = self.inner.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.entry(tier).or_insert(missed);
+    }
 }
 
-async fn document_at(locations: &[Arc<Location>], id: SnapshotId) -> Result<Snapshot, VaultError> {
-    let found = first_document(locations, ObjectName::Snapshot(id)).await?;
-    found.ok_or(VaultError::UnknownSnapshot(id))
+/// Each location under its own name, for a reader that nobody asks which tier served.
+fn unnamed(locations: Vec<Arc<Location>>) -> Vec<(Arc<str>, Arc<Location>)> {
+    let named = |location: Arc<Location>| (Arc::from(location.url.as_str()), location);
+    locations.into_iter().map(named).collect()
 }
 
 /// The entries of a snapshot, in the order of their paths.
@@ -237,7 +327,8 @@ impl EntryStream {
                     _ => Err(self.malformed("its entries end in the middle of a record".to_owned())),
                 };
             };
-            let bytes = self.reader.chunk(&chunk).await?;
+            let Fetched { bytes, tier, missed } = self.reader.fetch(&chunk).await?;
+            self.reader.note_listed(tier, missed);
             self.chunk += 1;
             self.buffer.drain(..self.at);
             self.at = 0;

@@ -382,7 +382,7 @@ fn local_folder(tier: &str, url: &str, base: &Path) -> Result<PathBuf, TierError
         why: why.to_owned(),
     };
     let Some(path) = url.strip_prefix("file://") else {
-        return Err(bad("only file:// locations can be used so far"));
+        return Err(bad("this version opens file:// locations only"));
     };
     if path.is_empty() {
         return Err(bad("it names no folder"));

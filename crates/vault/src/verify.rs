@@ -1,7 +1,8 @@
 //! Verifying: is a snapshot whole in a tier? Judged by the stored copies, at each of the tier's locations.
 //!
 //! A pack that is damaged gets a mark beside it: it no longer counts as held, so the next backup stores again what
-//! it held.
+//! it held. Where that has happened, nothing is lost there: what a damaged pack held and other packs of the same
+//! location hold whole is told as healed, and only the rest is a fault.
 //!
 //! Memory: one pack (at most 36 MiB), 56 bytes for each chunk of the snapshot, and one location's index.
 
@@ -14,7 +15,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{ObjectFault, VaultError};
-use crate::index::Index;
+use crate::index::{Found, Index};
 use crate::location::{Location, blocking};
 use crate::object::{ChunkId, ChunkRef, ObjectName};
 use crate::pack::{self, PackInfo, Slot};
@@ -45,8 +46,10 @@ pub struct VerifyReport {
     pub chunks: u64,
     /// Stored bytes of the packs that were looked at.
     pub bytes: u64,
-    /// What is wrong; empty for a whole snapshot.
+    /// What is lost there; empty for a snapshot that can be restored from each location alone.
     pub faults: Vec<Fault>,
+    /// Packs that are damaged, and whose chunks, as far as the snapshot needs them, stand whole in other packs.
+    pub healed: Vec<Fault>,
 }
 
 /// One thing that is wrong.
@@ -178,54 +181,101 @@ impl Task<'_> {
             let why = format!("{} of its chunks are in no index", lost.len());
             self.fault(name, ObjectFault::Malformed { why }, lost.into_iter().collect());
         }
-        self.look_at_packs(needed).await?;
+        self.look_at_packs(&index, needed).await?;
         self.name_files(&reader).await
     }
 
-    async fn look_at_packs(&mut self, needed: Needed) -> Result<(), VaultError> {
+    /// Looks at the packs, and for the chunks of each that is damaged at other packs that list them, until each is
+    /// found or nowhere left to be looked for.
+    async fn look_at_packs(&mut self, index: &Index, needed: Needed) -> Result<(), VaultError> {
         let doubted = self.location.doubted().await?;
         let total = self.report.bytes + needed.values().map(|(info, _)| info.len).sum::<u64>();
-        for (id, (info, slots)) in needed {
-            self.check_stop()?;
-            let name = ObjectName::Pack(id);
-            self.report.objects += 1;
-            let all = || slots.iter().map(|(_, slot)| slot.id).collect::<Vec<_>>();
-            // What was found damaged once is read at any level: it may have been put right since.
-            let doubted = doubted.contains(&id);
-            if doubted || self.is_read(id) {
-                match self.location.bytes(name).await? {
-                    None => self.pack_fault(id, ObjectFault::Missing, all()).await,
-                    Some(bytes) => {
-                        self.report.chunks += slots.len() as u64;
-                        let keyring = Arc::clone(&self.location.keyring);
-                        let len = info.len;
-                        let bad = blocking(move || check_pack(&keyring, &info, &slots, &bytes)).await?;
-                        self.report.bytes += len;
-                        match bad {
-                            Some((fault, chunks)) => self.pack_fault(id, fault, chunks).await,
-                            None if doubted => self.location.trust(id).await?,
-                            None => {}
+        let mut damaged = Vec::new();
+        let (mut tried, mut sound) = (HashSet::new(), HashSet::new());
+        let (mut round, mut again) = (needed, false);
+        while !round.is_empty() {
+            let mut next = Needed::new();
+            for (pack, (info, slots)) in round {
+                self.check_stop()?;
+                let mut held: HashSet<ChunkId> = slots.iter().map(|(_, slot)| slot.id).collect();
+                // What was found damaged once is read at any level: it may have been put right since. So is what
+                // stands in for it.
+                let doubt = doubted.contains(&pack);
+                let read = again || doubt || self.is_read(pack);
+                match self.look_at_pack(info, slots, read).await? {
+                    None if doubt => self.location.trust(pack).await?,
+                    None => {}
+                    Some((fault, chunks)) => {
+                        // A pack that is damaged where the snapshot needs nothing of it is relied upon no more.
+                        let left: Vec<ChunkId> = match chunks.is_empty() {
+                            true => held.drain().collect(),
+                            false => chunks.clone(),
+                        };
+                        for chunk in &left {
+                            held.remove(chunk);
+                            tried.insert((*chunk, pack));
+                            let other = |found: &Found<'_>| !tried.contains(&(*chunk, found.pack.id));
+                            if let Some(found) = index.all(chunk).find(other) {
+                                add(&mut next, found);
+                            }
                         }
+                        damaged.push((pack, fault, chunks, left));
                     }
                 }
-            } else {
-                match self.location.store.len(&name.path()).await? {
-                    None => self.pack_fault(id, ObjectFault::Missing, all()).await,
-                    Some(have) if have < info.len => {
-                        let fault = ObjectFault::Truncated { have, need: info.len };
-                        self.pack_fault(id, fault, all()).await;
-                    }
-                    Some(have) if have > info.len => {
-                        let why = format!("it has {have} bytes instead of {}", info.len);
-                        self.pack_fault(id, ObjectFault::Malformed { why }, all()).await;
-                    }
-                    Some(_) => {}
+                if again {
+                    sound.extend(held);
                 }
-                self.report.bytes += info.len;
+                let done = self.report.bytes;
+                self.progress.report(done, Some(total.max(done)));
             }
-            self.progress.report(self.report.bytes, Some(total));
+            (round, again) = (next, true);
+        }
+        for (pack, fault, mut chunks, left) in damaged {
+            if fault.is_damage() {
+                // So that the next backup stores again what it held.
+                self.location.doubt(pack).await;
+            }
+            chunks.retain(|chunk| !sound.contains(chunk));
+            let healed = left.iter().all(|chunk| sound.contains(chunk));
+            let fault = self.named(ObjectName::Pack(pack), fault, chunks);
+            match healed {
+                true => self.report.healed.push(fault),
+                false => self.report.faults.push(fault),
+            }
         }
         Ok(())
+    }
+
+    /// Returns what is wrong with a pack, and the chunks of those slots that cannot be had from it.
+    async fn look_at_pack(
+        &mut self,
+        info: PackInfo,
+        slots: Vec<(u32, Slot)>,
+        read: bool,
+    ) -> Result<Option<(ObjectFault, Vec<ChunkId>)>, VaultError> {
+        let name = ObjectName::Pack(info.id);
+        self.report.objects += 1;
+        let all = || slots.iter().map(|(_, slot)| slot.id).collect::<Vec<_>>();
+        let len = info.len;
+        if read {
+            let Some(bytes) = self.location.bytes(name).await? else {
+                return Ok(Some((ObjectFault::Missing, all())));
+            };
+            self.report.chunks += slots.len() as u64;
+            self.report.bytes += len;
+            let keyring = Arc::clone(&self.location.keyring);
+            return blocking(move || check_pack(&keyring, &info, &slots, &bytes)).await;
+        }
+        self.report.bytes += len;
+        let fault = match self.location.store.len(&name.path()).await? {
+            None => ObjectFault::Missing,
+            Some(have) if have < len => ObjectFault::Truncated { have, need: len },
+            Some(have) if have > len => ObjectFault::Malformed {
+                why: format!("it has {have} bytes instead of {len}"),
+            },
+            Some(_) => return Ok(None),
+        };
+        Ok(Some((fault, all())))
     }
 
     /// Returns whether a pack is in the sample: decided by its name and the snapshot's, so that snapshots
@@ -272,23 +322,19 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Reports a pack, and marks it in its location, so that the next backup stores again what it held.
-    async fn pack_fault(&mut self, pack: Hash32, fault: ObjectFault, chunks: Vec<ChunkId>) {
-        if fault.is_damage() {
-            self.location.doubt(pack).await;
-        }
-        self.fault(ObjectName::Pack(pack), fault, chunks);
+    fn fault(&mut self, object: ObjectName, fault: ObjectFault, chunks: Vec<ChunkId>) {
+        let fault = self.named(object, fault, chunks);
+        self.report.faults.push(fault);
     }
 
-    fn fault(&mut self, object: ObjectName, fault: ObjectFault, chunks: Vec<ChunkId>) {
-        let location = self.location.url.clone();
-        self.report.faults.push(Fault {
-            location,
+    fn named(&self, object: ObjectName, fault: ObjectFault, chunks: Vec<ChunkId>) -> Fault {
+        Fault {
+            location: self.location.url.clone(),
             object,
             fault,
             chunks,
             files: Vec::new(),
-        });
+        }
     }
 
     fn check_stop(&self) -> Result<(), VaultError> {
@@ -312,15 +358,19 @@ fn need(
     }
     match index.find(&chunk.id) {
         Some(found) => {
-            let (_, slots) = needed
-                .entry(found.pack.id)
-                .or_insert_with(|| (found.pack.clone(), Vec::new()));
-            slots.push((found.ordinal, found.slot));
+            add(needed, found);
         }
         None => {
             lost.insert(chunk.id);
         }
     }
+}
+
+fn add(needed: &mut Needed, found: Found<'_>) {
+    let (_, slots) = needed
+        .entry(found.pack.id)
+        .or_insert_with(|| (found.pack.clone(), Vec::new()));
+    slots.push((found.ordinal, found.slot));
 }
 
 /// Checks a pack's bytes against its name, and opens the chunks that are needed. A pack that is damaged

@@ -247,7 +247,7 @@ async fn journal(app: &App) -> Vec<Finding> {
 
 fn system(workspace: &Workspace, findings: &mut Vec<Finding>) -> Option<rekindle_model::system::System> {
     let name = workspace.system_file.display().to_string();
-    let loaded = pinned::read_text(&workspace.system_file)
+    let loaded = crate::yaml_file::read_text(&workspace.system_file)
         .and_then(|text| load_system(&name, &text).map_err(CliError::from));
     match loaded {
         Ok(loaded) => {

@@ -13,11 +13,13 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::Pinned;
 use crate::session::Look;
+use crate::yaml_file;
 
 /// Draw the steps of a workflow, or of a run with their states
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run (a unique beginning of its id, or latest), a workflow file, or the name of a built-in workflow
+    /// A run (a unique beginning of its id, or latest), a workflow file, or the name of one in the workspace's
+    /// workflows/ or of a built-in one
     #[arg(value_name = "RUN|FILE")]
     what: String,
     /// How to draw it
@@ -39,7 +41,8 @@ enum Format {
 
 /// Draws.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let named = builtin::WORKFLOWS.iter().any(|(name, _)| *name == args.what);
+    let built_in = builtin::WORKFLOWS.iter().any(|(name, _)| *name == args.what);
+    let named = built_in || yaml_file::of_workspace(app, &args.what).is_some();
     let (plan, labels) = if named || Path::new(&args.what).is_file() || args.what.ends_with(".yaml") {
         (plan_of(app, &args.what)?, BTreeMap::new())
     } else {

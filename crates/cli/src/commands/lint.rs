@@ -10,12 +10,12 @@ use crate::commands::plan::{catalog, placeholders, system_in_force};
 use crate::commands::run::loops;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::pinned;
+use crate::yaml_file::{self, read_text};
 
 /// Check system and workflow files: every fault with its line and column, and whether objectives can be kept
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The files
+    /// The files, or the names of workflows: of the workspace's workflows/, and of built-in ones
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -46,8 +46,15 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 fn check(app: &App, file: &Path) -> Result<Diagnostics, CliError> {
-    let text = pinned::read_text(file)?;
-    let name = file.display().to_string();
+    let word = file.display().to_string();
+    let (name, text) = match file.exists() {
+        true => (word, read_text(file)?),
+        false => {
+            let found = yaml_file::workflow(app, &word)?;
+            let found = found.ok_or_else(|| yaml_file::no_workflow(app, &word))?;
+            (found.name, found.yaml)
+        }
+    };
     if is_workflow(&text) {
         check_workflow(app, &name, &text)
     } else {

@@ -16,11 +16,12 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned;
 use crate::workspace::Workspace;
+use crate::yaml_file;
 
 /// Print every step of a workflow in the order in which they can run
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A workflow file, or the name of a built-in workflow
+    /// A workflow file, or the name of one in the workspace's workflows/ or of a built-in one
     #[arg(value_name = "FILE|WORKFLOW")]
     workflow: String,
 }
@@ -65,8 +66,8 @@ fn text(plan: &Plan) -> String {
 /// Returns the plan of a workflow over the workspace's system, or over the one that ships where there is no
 /// workspace.
 pub(crate) fn plan_of(app: &App, word: &str) -> Result<Plan, CliError> {
-    let (name, yaml) = pinned::workflow_text(word)?;
-    let workflow = load_workflow(&name, &yaml)?;
+    let found = yaml_file::workflow(app, word)?.ok_or_else(|| yaml_file::no_workflow(app, word))?;
+    let workflow = load_workflow(&found.name, &found.yaml)?;
     let system = system_in_force(app)?;
     let mut loops = loops(&system);
     // A backup captures what has data; a plan of it shows just that.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_actions::displace;
+use rekindle_model::failure::Failure;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin, graph};
 use serde_json::{Map, Value, json};
@@ -148,7 +149,9 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
                 None => error,
             });
         }
-        // A tier that does not answer now is the run's to wait for.
+        // Whoever names a tier wants that one, and may have reasons not to wait for it.
+        Ok(Err(failure)) if !preferred.is_empty() => return Err(unserved(&preferred, failure)),
+        // Tiers that do not answer now are the run's to wait for.
         _ => {}
     }
     if args.in_place && !args.yes && (!occupied.is_empty() || unseen.is_some()) {
@@ -267,6 +270,18 @@ fn tier(system: &System, args: &Args) -> Result<String, CliError> {
         Some(tier) => Ok(tiers(system, std::slice::from_ref(tier))?.concat()),
         None => Ok(String::new()),
     }
+}
+
+/// Refuses a recovery from a tier that cannot serve it.
+fn unserved(tier: &str, failure: Failure) -> CliError {
+    let message = format!("cannot recover from tier {tier}: {}", failure.message);
+    let then =
+        format!("bring tier {tier} back, or leave --tier out to take the fastest tier that holds a set");
+    let hint = failure
+        .hint
+        .clone()
+        .map_or_else(|| then.clone(), |hint| format!("{hint}\n  {then}"));
+    CliError::from(Failure { message, ..failure }).with_hint(hint)
 }
 
 fn dry_run(app: &App, pinned: &Pinned, root: &Path, occupied: &[PathBuf]) -> Result<Exit, CliError> {

@@ -47,6 +47,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         include: args.include.clone(),
         checkpoint: None,
         window: Window::default(),
+        prefer: sources.first().map(|tier| tier.name().to_owned()),
     };
     // Without a run there is no checkpoint to keep: a second call finds what is right by looking at it.
     let recorded = |_| std::future::ready(Ok(()));
@@ -70,7 +71,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let body = json!({
         "snapshot": snapshot, "root": root, "files": report.files, "dirs": report.dirs, "symlinks": report.symlinks,
         "bytes_total": report.bytes_total, "bytes_written": report.bytes_written, "bytes_kept": report.bytes_kept,
-        "lost": lost,
+        "lost": lost, "elsewhere": report.elsewhere,
     });
     app.printer.data(&body, || {
         let mut said = format!(
@@ -92,6 +93,16 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         }
         said
     })?;
+    for one in &report.elsewhere {
+        let wanted = sources.first().map_or("", |tier| tier.name());
+        app.printer.warn(format!(
+            "{} of {} files came from tier {}, not from {wanted}: {}",
+            text::bytes(one.bytes),
+            one.files,
+            one.tier,
+            one.why
+        ));
+    }
     Ok(if report.lost.is_empty() {
         tiers.exit()
     } else {

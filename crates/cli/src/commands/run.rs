@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rekindle_plan::{Inputs, PlanStep, builtin};
+use rekindle_plan::{Inputs, PlanStep};
 use rekindle_sources::place::Place;
 use serde_json::{Map, Value};
 
@@ -17,11 +17,12 @@ use crate::pinned::{self, Pinned, Ready};
 use crate::session::Session;
 use crate::target::{self, Ways};
 use crate::workspace::Workspace;
+use crate::yaml_file::{self, read_text};
 
 /// Run a workflow of your own
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The workflow file
+    /// The workflow file, or the name of one in the workspace's workflows/ or of a built-in one
     file: PathBuf,
     /// A parameter of the workflow
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -30,10 +31,12 @@ pub struct Args {
 
 /// Runs a workflow over all components and all tiers.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    if !args.file.exists() {
-        return Err(no_file(&args.file));
-    }
-    let yaml = pinned::read_text(&args.file)?;
+    let word = args.file.display().to_string();
+    let found = match args.file.exists() {
+        true => Some(read_text(&args.file)?),
+        false => yaml_file::workflow(app, &word)?.map(|found| found.yaml),
+    };
+    let yaml = found.ok_or_else(|| no_file(app, &args.file))?;
     let session = Session::open_here(app).await?;
     let exit = begin(app, args, &session, &yaml).await;
     session.close().await;
@@ -68,15 +71,10 @@ async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<
     drive::begin(app, session, ready.pinned, request).await
 }
 
-fn no_file(file: &Path) -> CliError {
-    let built_in = builtin::WORKFLOWS.map(|(name, _)| name).join(", ");
-    let beside = match pinned::workflow_files(file).as_slice() {
-        [] => "no workflow file stands there".to_owned(),
-        files => format!("workflow files there: {}", files.join(", ")),
-    };
-    CliError::usage(format!("there is no workflow file {}", file.display())).with_hint(format!(
-        "{beside}; built in are {built_in}, each a command of its own that `rekindle plan NAME` shows"
-    ))
+fn no_file(app: &App, file: &Path) -> CliError {
+    let message = format!("there is no workflow file {}", file.display());
+    let known = yaml_file::known(app, file).join(", ");
+    CliError::usage(message).with_hint(format!("known: {known}; `rekindle plan NAME` shows one"))
 }
 
 fn ways(pinned: &Pinned, name: &str, workspace: &Workspace) -> Ways {

@@ -57,6 +57,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         "recover" => {
             let table = recovery_table(&evidence, &plan, &pinned.system);
             said.push_str(&format!("\n{}", text::recovery(&table)));
+            let fell_back = table.fell_back();
+            fell_back
+                .iter()
+                .for_each(|what| said.push_str(&format!("another tier: {what}\n")));
             let aside = set_aside(&evidence, &plan);
             said.push_str(&text::set_aside(
                 &aside,
@@ -64,6 +68,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             ));
             body["aside"] = json!(aside);
             body["recovery"] = json!(table);
+            body["fell_back"] = json!(fell_back);
         }
         _ => {}
     }

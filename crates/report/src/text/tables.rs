@@ -8,8 +8,12 @@ use comfy_table::Cell;
 
 use super::{bytes, duration, plain, right, uncertain};
 use crate::backup::{BackupRow, BackupTable, Noted};
+use crate::origin::{Elsewhere, OfSet};
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, Status, Verdict};
+
+/// How many files a sentence names.
+const FILES_NAMED: usize = 5;
 
 /// Returns a recovery's table of components.
 pub fn recovery(found: &RecoveryTable) -> String {
@@ -64,7 +68,7 @@ pub fn recovery(found: &RecoveryTable) -> String {
     let what = found
         .scenario
         .as_deref()
-        .map_or("complete recovery".to_owned(), |s| format!("scenario {s}"));
+        .map_or_else(|| extent(&found.of_set), |s| format!("scenario {s}"));
     let _ = writeln!(
         text,
         "{what}: RTO {}, target {}",
@@ -88,12 +92,77 @@ pub fn recovery(found: &RecoveryTable) -> String {
             None => "no data",
         }
     );
+    if let Some(set) = found.set.as_ref().filter(|_| !found.of_set.is_empty()) {
+        let _ = writeln!(text, "{}", of_set(set, &found.of_set));
+    }
     for (component, error) in found
         .components
         .iter()
         .filter_map(|row| Some((&row.component, row.error.as_ref()?)))
     {
         let _ = writeln!(text, "{component}: {error}");
+    }
+    text
+}
+
+/// Returns what a recovery that follows no scenario is called.
+fn extent(of_set: &OfSet) -> String {
+    match of_set.all_asked_for() {
+        true => "complete recovery".to_owned(),
+        false => "recovery of a part".to_owned(),
+    }
+}
+
+/// Returns which components of the set were recovered, and which were not asked for.
+fn of_set(set: &str, of_set: &OfSet) -> String {
+    let all = of_set.len();
+    let mut text = match of_set.recovered.len() {
+        n if n == all => format!("recovery set {set}: all {all} of its components are recovered"),
+        0 => format!("recovery set {set}: none of its {all} components is recovered"),
+        n => format!(
+            "recovery set {set}: {n} of its {all} components recovered ({})",
+            of_set.recovered.join(", ")
+        ),
+    };
+    let rest = [
+        ("not recovered", &of_set.missing),
+        ("not asked for", &of_set.not_asked_for),
+        ("not in this system.yaml", &of_set.not_in_system),
+    ];
+    for (what, names) in rest.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let _ = write!(text, "; {what}: {}", names.join(", "));
+    }
+    text
+}
+
+/// Returns what another tier gave for a component in place of the one that all should have come from, and why.
+pub fn elsewhere(component: &str, one: &Elsewhere) -> String {
+    let mut what = Vec::new();
+    if one.files > 0 {
+        let files = if one.files == 1 { "file" } else { "files" };
+        what.push(format!("{} of {} {files}", bytes(one.bytes), one.files));
+    }
+    if one.list {
+        what.push("the list of its files, or a part of it,".to_owned());
+    }
+    let mut text = format!(
+        "{component}: {} came from tier {} instead",
+        what.join(" and "),
+        one.tier
+    );
+    let named = one.named.iter().take(FILES_NAMED);
+    let named: Vec<&str> = named.map(String::as_str).collect();
+    if !named.is_empty() {
+        let more = one.files.saturating_sub(named.len() as u64);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let _ = write!(text, " ({}{more})", named.join(", "));
+    }
+    if !one.why.is_empty() {
+        let _ = write!(text, ": {}", one.why);
     }
     text
 }

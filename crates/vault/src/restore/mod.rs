@@ -16,6 +16,7 @@
 //! | `run` | the windows, one after the other |
 //! | `ground`, `build` | everything that touches the root: links and folders, and files |
 //! | `folders` | the second pass |
+//! | `elsewhere` | what came from another tier than the one that it should come from |
 //! | `inspect` | whether what stands in a root is already the snapshot |
 //!
 //! Nothing is written outside the root: the kernel resolves every folder beneath it without links, as it does the
@@ -24,6 +25,7 @@
 //! with another one mounted inside is outside the promise.
 
 mod build;
+mod elsewhere;
 pub mod error;
 mod folders;
 mod ground;
@@ -38,6 +40,7 @@ mod tests;
 #[cfg(test)]
 mod vault_tests;
 
+pub use elsewhere::Elsewhere;
 pub use error::RestoreError;
 pub use ground::PARTIAL_PREFIX;
 pub use inspect::{

@@ -6,6 +6,7 @@ use rekindle_model::entry::TreePath;
 use rekindle_model::id::SnapshotId;
 use serde::{Deserialize, Serialize};
 
+use super::elsewhere::Elsewhere;
 use super::inspect::Difference;
 
 /// How much is restored between two checkpoints: what a kill costs at most.
@@ -85,6 +86,8 @@ pub struct RestoreRequest {
     pub checkpoint: Option<RestoreCheckpoint>,
     /// How much is restored between two checkpoints.
     pub window: Window,
+    /// The tier that all should come from; what comes from another is told. None: nothing is told.
+    pub prefer: Option<String>,
 }
 
 /// A place in the entry stream.
@@ -115,6 +118,9 @@ pub struct RestoreCheckpoint {
     pub owners_unset: u64,
     /// Files lost so far; grows with each, since none may be forgotten.
     pub lost: Vec<LostFile>,
+    /// What came from another tier than the preferred one so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl RestoreCheckpoint {
@@ -132,6 +138,7 @@ impl RestoreCheckpoint {
             bytes_done: 0,
             owners_unset: 0,
             lost: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 }
@@ -170,4 +177,6 @@ pub struct RestoreReport {
     pub checkpoint_refuted: Option<Difference>,
     /// Files that no location could give.
     pub lost: Vec<LostFile>,
+    /// What came from another tier than the preferred one, in earlier calls too.
+    pub elsewhere: Vec<Elsewhere>,
 }

@@ -16,6 +16,7 @@ use crate::snapshot::EntryRecord;
 use crate::tier::Tier;
 
 use super::build::Standing;
+use super::elsewhere::Tally;
 use super::error::RestoreError;
 use super::folders;
 use super::ground::Ground;
@@ -95,6 +96,7 @@ where
         kept,
         trusted: 0,
         checkpoint_refuted,
+        prefer: request.prefer.clone(),
     };
     match run.all(&include, &mut on_window).await {
         Ok(dirs) => Ok(run.report(dirs)),
@@ -120,6 +122,8 @@ struct Run<'a> {
     /// Bytes of the file in progress that only the checkpoint vouches for.
     trusted: u64,
     checkpoint_refuted: Option<Difference>,
+    /// The tier that all should come from.
+    prefer: Option<String>,
 }
 
 /// A stretch of a file while its window is open.
@@ -173,6 +177,7 @@ impl Run<'_> {
             owners_unset: self.done.owners_unset,
             checkpoint_refuted: self.checkpoint_refuted,
             lost: self.done.lost,
+            elsewhere: self.done.elsewhere,
         }
     }
 
@@ -281,12 +286,13 @@ impl Run<'_> {
             })
             .buffered(FETCHES);
         let mut window = 0;
+        let mut elsewhere = Tally::new(self.prefer.clone());
         while let Some((want, fetched)) = ahead.next().await {
             if self.stop.is_cancelled() {
                 return Err(RestoreError::Interrupted { checkpoint: None });
             }
-            let bytes = match fetched {
-                Ok(bytes) => bytes,
+            let fetched = match fetched {
+                Ok(fetched) => fetched,
                 Err(ContentError::Lost(why)) => {
                     for (index, ..) in want.to {
                         if let Some(stretch) = stretches.get_mut(index) {
@@ -297,13 +303,15 @@ impl Run<'_> {
                 }
                 Err(unavailable) => return Err(unavailable.into()),
             };
-            if bytes.len() != want.chunk.len as usize {
+            if fetched.bytes.len() != want.chunk.len as usize {
                 return Err(RestoreError::Broken(format!(
                     "chunk {} came with a wrong length",
                     want.chunk.id
                 )));
             }
+            elsewhere.note(&fetched, want.to.iter().map(|(_, record, _)| &record.entry.path));
             let ground = Arc::clone(&self.ground);
+            let bytes = fetched.bytes;
             let written = bytes.len() as u64 * want.to.len() as u64;
             blocking(move || {
                 want.to
@@ -316,6 +324,7 @@ impl Run<'_> {
             self.progress
                 .report(self.done.bytes_done + window, Some(self.store.bytes()));
         }
+        elsewhere.add_to(&mut self.done.elsewhere, &store.listed_from());
         Ok(())
     }
 

@@ -1,10 +1,13 @@
 //! What restore needs of a snapshot, so that it can be tested without a vault.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::error::VaultError;
 use crate::object::ChunkRef;
-use crate::reader::{ChunkPlace, EntryStream, SnapshotReader};
+use crate::reader::{ChunkPlace, EntryStream, Fetched, SnapshotReader};
 use crate::snapshot::EntryRecord;
 
 /// Why a record or a chunk cannot be had.
@@ -34,8 +37,11 @@ pub trait ContentStore: Send + Sync {
     /// Returns a cursor at a position that an earlier one told; 0 is the beginning.
     fn cursor(&self, position: u64) -> Box<dyn EntryCursor>;
 
-    /// Returns the plain bytes of a chunk, checked against its id and length.
-    async fn chunk(&self, chunk: &ChunkRef) -> Result<Vec<u8>, ContentError>;
+    /// Returns a chunk, its plain bytes checked against its id and length.
+    async fn chunk(&self, chunk: &ChunkRef) -> Result<Fetched, ContentError>;
+
+    /// Returns the tiers that the list of entries came from until now; see [`SnapshotReader::listed_from`].
+    fn listed_from(&self) -> BTreeMap<Arc<str>, Vec<String>>;
 
     /// Returns where a chunk is stored, if that is known; within a window chunks are fetched in this order.
     fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace>;
@@ -61,8 +67,12 @@ impl ContentStore for SnapshotReader {
         Box::new(self.entries_at(position))
     }
 
-    async fn chunk(&self, chunk: &ChunkRef) -> Result<Vec<u8>, ContentError> {
-        Self::chunk(self, chunk).await.map_err(told)
+    async fn chunk(&self, chunk: &ChunkRef) -> Result<Fetched, ContentError> {
+        self.fetch(chunk).await.map_err(told)
+    }
+
+    fn listed_from(&self) -> BTreeMap<Arc<str>, Vec<String>> {
+        Self::listed_from(self)
     }
 
     fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace> {

@@ -136,6 +136,7 @@ async fn a_restore_from_real_tiers_passes_over_damage_and_resumes_in_the_middle_
             bytes: 6 << 20,
             entries: 100,
         },
+        prefer: Some("hot".to_owned()),
     };
     let kept = Mutex::new(Vec::new());
     let killed_in_the_large_file = |checkpoint: RestoreCheckpoint| {
@@ -166,6 +167,12 @@ async fn a_restore_from_real_tiers_passes_over_damage_and_resumes_in_the_middle_
         .unwrap();
     assert_eq!((report.files, report.dirs, report.lost.len()), (13, 4, 0));
     assert_eq!(report.bytes_written, report.bytes_total - before);
+    let [told] = report.elsewhere.as_slice() else {
+        panic!("{:?}", report.elsewhere)
+    };
+    let told = told.clone();
+    assert!(told.tier == "cold" && told.why.contains("hot"), "{told:?}");
+    assert!(told.bytes > 0 && told.bytes <= report.bytes_total, "{told:?}");
     let found = inspect(&tiers, &asked, &stop).await.unwrap();
     assert!(found.is_whole(), "{found:?}");
     assert_eq!(found.bytes, report.bytes_total);
@@ -178,10 +185,15 @@ async fn a_restore_from_real_tiers_passes_over_damage_and_resumes_in_the_middle_
         include: Vec::new(),
         checkpoint: None,
         window: Window::default(),
+        prefer: Some("hot".to_owned()),
     };
     let report = restore(&tiers[..1], alone, &sink, |_| async { Ok(()) }, &stop)
         .await
         .unwrap();
     assert!(!report.lost.is_empty() && report.files > 0, "{report:?}");
     assert_eq!(report.files + report.lost.len() as u64, 13);
+    // What is lost here is what came from the other tier there, each file counted once over all windows.
+    let lost: Vec<_> = report.lost.into_iter().map(|file| file.path).collect();
+    assert_eq!((told.files, told.named), (lost.len() as u64, lost));
+    assert!(report.elsewhere.is_empty());
 }

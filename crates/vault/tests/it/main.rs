@@ -3,5 +3,6 @@
 
 mod common;
 mod damage;
+mod healed;
 mod interrupted;
 mod round_trip;

@@ -1,0 +1,184 @@
+//! The YAML files that people name: a system's, and workflows.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rekindle_plan::builtin;
+
+use crate::App;
+use crate::commands::lint::is_workflow;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::workspace::Workspace;
+
+/// More than any system or workflow needs; a larger file is not one.
+const LIMIT: u64 = 16 << 20;
+/// How many workflow files a refusal lists at most, of each folder.
+const LISTED: usize = 10;
+/// Names of what is open already: whoever writes `<(command)`, or pipes into the command, means to be read from there.
+const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
+
+/// Reads a YAML file that a person named. What is no regular file is refused: a named pipe would be waited for, a
+/// device never ends.
+pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
+    let unreadable =
+        |error: std::io::Error| CliError::usage(format!("cannot read {}: {error}", path.display()));
+    let invalid =
+        |why: String| CliError::new(Exit::Usage, "invalid_file", format!("{} {why}", path.display()));
+    let is_descriptor = DESCRIPTORS
+        .iter()
+        .any(|name| path.to_string_lossy().starts_with(name));
+    let regular = |meta: &Metadata| match what_instead(meta).filter(|_| !is_descriptor || meta.is_dir()) {
+        None => Ok(()),
+        Some(what) => Err(invalid(format!("is {what}, not a file"))
+            .with_hint("name a regular file; `/dev/stdin` reads what is piped into the command")),
+    };
+    regular(&std::fs::metadata(path).map_err(unreadable)?)?;
+    let file = open(path, is_descriptor).map_err(unreadable)?;
+    // What stands at a path may be another thing by now.
+    let meta = file.metadata().map_err(unreadable)?;
+    regular(&meta)?;
+    let mut bytes = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LIMIT {
+        let size = match meta.len() {
+            0 => format!("more than {LIMIT}"),
+            len => len.to_string(),
+        };
+        return Err(invalid(format!("is {size} bytes long; at most {LIMIT} are read")));
+    }
+    String::from_utf8(bytes).map_err(|error| invalid(format!("is not UTF-8: {}", error.utf8_error())))
+}
+
+/// Opens a file without waiting for whoever may be at its other end.
+fn open(path: &Path, is_descriptor: bool) -> std::io::Result<File> {
+    if is_descriptor {
+        return File::open(path);
+    }
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.cast_signed())
+        .open(path)
+}
+
+/// Returns what stands there in place of a regular file.
+fn what_instead(meta: &Metadata) -> Option<&'static str> {
+    let kind = meta.file_type();
+    match () {
+        () if kind.is_file() => None,
+        () if kind.is_dir() => Some("a folder"),
+        () if kind.is_fifo() => Some("a named pipe"),
+        () if kind.is_socket() => Some("a socket"),
+        () => Some("a device"),
+    }
+}
+
+/// A workflow that a person named.
+pub(crate) struct Named {
+    /// What diagnostics call it.
+    pub(crate) name: String,
+    /// Its YAML.
+    pub(crate) yaml: String,
+}
+
+/// Returns the workflow that a word names: a file here, else one in the workspace's folder `workflows`, else a built-in
+/// one, with or without `.yaml`. A bare built-in name is the built-in one, which the command of that name runs.
+pub(crate) fn workflow(app: &App, word: &str) -> Result<Option<Named>, CliError> {
+    let named = |name: String, yaml: String| Ok(Some(Named { name, yaml }));
+    if let Some(yaml) = built_in(word) {
+        return named(word.to_owned(), yaml.to_owned());
+    }
+    let path = Path::new(word);
+    if path.exists() {
+        return named(word.to_owned(), read_text(path)?);
+    }
+    // A path names one place, and nothing else.
+    if path.components().count() != 1 {
+        return Ok(None);
+    }
+    if let Some(path) = of_workspace(app, word) {
+        return named(path.display().to_string(), read_text(&path)?);
+    }
+    match stem(word).and_then(built_in) {
+        Some(yaml) => named(word.to_owned(), yaml.to_owned()),
+        None => Ok(None),
+    }
+}
+
+/// Returns the file in the workspace's folder `workflows` that a word names.
+pub(crate) fn of_workspace(app: &App, word: &str) -> Option<PathBuf> {
+    let dir = folder(app)?;
+    let names = match stem(word) {
+        Some(_) => vec![word.to_owned()],
+        None => vec![format!("{word}.yaml"), format!("{word}.yml")],
+    };
+    names
+        .iter()
+        .map(|name| dir.join(name))
+        .find(|path| path.is_file())
+}
+
+fn folder(app: &App) -> Option<PathBuf> {
+    let workspace = Workspace::find_here(&app.global).ok()?;
+    Some(workspace.dir.join("workflows"))
+}
+
+fn stem(word: &str) -> Option<&str> {
+    word.strip_suffix(".yaml").or_else(|| word.strip_suffix(".yml"))
+}
+
+fn built_in(name: &str) -> Option<&'static str> {
+    let found = builtin::WORKFLOWS.iter().find(|(own, _)| *own == name);
+    found.map(|(_, yaml)| *yaml)
+}
+
+/// Returns the error for a word that names no workflow, with those that there are.
+pub(crate) fn no_workflow(app: &App, word: &str) -> CliError {
+    let known = known(app, Path::new(word));
+    crate::names::unknown("workflow or file", word, known.iter().map(String::as_str))
+}
+
+/// Returns the workflows that a person can name: the built-in ones, the workspace's, and the files that stand where
+/// `missing` was looked for, spelled as it is.
+pub(crate) fn known(app: &App, missing: &Path) -> Vec<String> {
+    let beside = missing.parent().unwrap_or(Path::new(""));
+    let here = if beside.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        beside
+    };
+    let own = folder(app).map(|dir| workflows_in(&dir)).unwrap_or_default();
+    let files = workflows_in(here)
+        .into_iter()
+        .map(|name| beside.join(name).display().to_string());
+    let mut known: Vec<String> = builtin::WORKFLOWS
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    for name in own.into_iter().chain(files) {
+        if !known.contains(&name) {
+            known.push(name);
+        }
+    }
+    known
+}
+
+fn workflows_in(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| stem(name).is_some())
+        })
+        .filter(|entry| read_text(&entry.path()).is_ok_and(|text| is_workflow(&text)))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort_unstable();
+    names.truncate(LISTED);
+    names
+}

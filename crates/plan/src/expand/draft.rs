@@ -1,0 +1,364 @@
+//! Steps while they are laid out: their instances, what each needs, and the order in which they can run.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use rekindle_model::id::StepId;
+use rekindle_model::system::System;
+
+use super::recovering;
+use crate::cycle;
+use crate::diagnostic::Diagnostic;
+use crate::plan::{Inputs, PlanStep, Retry, RunIf};
+use crate::workflow::{RECOVERY, StepTemplate, Workflow};
+
+/// The most steps of a plan.
+const MAX_STEPS: usize = 1_000_000;
+/// The most needs of all steps of a plan together; each costs about 30 bytes.
+const MAX_NEEDS: usize = 10_000_000;
+/// The priority of steps that belong to no component and that nothing waits for: after all components.
+const LAST: i64 = u32::MAX as i64;
+
+/// Steps while they are laid out; a graph node is a step's place in `steps`, an edge leads to what it needs.
+pub(super) struct Draft<'w> {
+    workflow: &'w Workflow,
+    system: Option<&'w System>,
+    inputs: &'w Inputs,
+    graph: DiGraph<(), ()>,
+    steps: Vec<PlanStep>,
+    /// For each template of the file, the places of its instances.
+    instances: Vec<std::ops::Range<usize>>,
+    /// For each component with recovery steps, their places in order.
+    recoveries: HashMap<&'w str, Vec<usize>>,
+}
+
+impl<'w> Draft<'w> {
+    pub(super) fn new(workflow: &'w Workflow, system: Option<&'w System>, inputs: &'w Inputs) -> Self {
+        Self {
+            workflow,
+            system,
+            inputs,
+            graph: DiGraph::new(),
+            steps: Vec::new(),
+            instances: Vec::new(),
+            recoveries: HashMap::new(),
+        }
+    }
+
+    pub(super) fn lay_steps(&mut self) -> Result<(), String> {
+        for template in &self.workflow.steps {
+            let first = self.steps.len();
+            for values in self.combinations(&template.for_each)? {
+                let each = template
+                    .for_each
+                    .iter()
+                    .cloned()
+                    .zip(values.iter().map(|value| (*value).to_owned()))
+                    .collect();
+                self.push(PlanStep {
+                    id: StepId::looped(&template.id, &values),
+                    template: template.id.clone(),
+                    each,
+                    uses: template.uses.clone(),
+                    with: template.with.clone(),
+                    needs: Vec::new(),
+                    run_if: template.run_if.clone(),
+                    retry: template.retry.clone(),
+                    timeout: template.timeout,
+                    compensate: template.compensate.clone(),
+                    priority: LAST,
+                })?;
+            }
+            self.instances.push(first..self.steps.len());
+        }
+        for (name, component) in recovering(self.workflow, self.system, self.inputs) {
+            let mut places = Vec::new();
+            for step in &component.recovery {
+                places.push(self.steps.len());
+                self.push(PlanStep {
+                    id: StepId::looped(RECOVERY, &[name, &step.id]),
+                    template: RECOVERY.to_owned(),
+                    each: BTreeMap::from([
+                        ("component".to_owned(), name.to_owned()),
+                        ("step".to_owned(), step.id.clone()),
+                    ]),
+                    uses: step.uses.clone(),
+                    with: step.with.clone(),
+                    needs: Vec::new(),
+                    run_if: RunIf::Success,
+                    retry: Retry::default(),
+                    timeout: step.timeout.map(|period| period.0),
+                    compensate: None,
+                    priority: LAST,
+                })?;
+            }
+            if !places.is_empty() {
+                self.recoveries.insert(name, places);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, step: PlanStep) -> Result<(), String> {
+        if self.steps.len() >= MAX_STEPS {
+            return Err(format!("the plan would have more than {MAX_STEPS} steps"));
+        }
+        self.steps.push(step);
+        self.graph.add_node(());
+        Ok(())
+    }
+
+    /// Returns every combination of the loops' values, the last key running fastest.
+    fn combinations(&self, keys: &[String]) -> Result<Vec<Vec<&'w str>>, String> {
+        let mut found: Vec<Vec<&str>> = vec![Vec::new()];
+        for key in keys {
+            let mut values: Vec<&str> = Vec::new();
+            let mut seen = HashSet::new();
+            values.extend(
+                self.inputs
+                    .loops
+                    .get(key)
+                    .into_iter()
+                    .flatten()
+                    .map(String::as_str)
+                    .filter(|value| seen.insert(*value)),
+            );
+            if found.len().saturating_mul(values.len()) > MAX_STEPS {
+                return Err(format!("the plan would have more than {MAX_STEPS} steps"));
+            }
+            found = found
+                .iter()
+                .flat_map(|head| values.iter().map(|value| [head.as_slice(), &[*value]].concat()))
+                .collect();
+        }
+        Ok(found)
+    }
+
+    pub(super) fn lay_needs(&mut self) -> Result<(), String> {
+        let places: HashMap<&str, usize> = self
+            .workflow
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(at, step)| (step.id.as_str(), at))
+            .collect();
+        for (at, template) in self.workflow.steps.iter().enumerate() {
+            for needed in template
+                .needs
+                .iter()
+                .filter_map(|need| places.get(need.as_str()).copied())
+            {
+                let shared: Vec<&str> = template
+                    .for_each
+                    .iter()
+                    .filter(|key| self.workflow.steps[needed].for_each.contains(key))
+                    .map(String::as_str)
+                    .collect();
+                self.pair(
+                    self.instances[at].clone(),
+                    self.instances[needed].clone(),
+                    &shared,
+                )?;
+            }
+        }
+        self.lay_recoveries()?;
+        self.lay_order_of_components()
+    }
+
+    /// Joins the steps of two ranges that agree on the shared keys.
+    fn pair(
+        &mut self,
+        from: std::ops::Range<usize>,
+        to: std::ops::Range<usize>,
+        shared: &[&str],
+    ) -> Result<(), String> {
+        let values = |step: &PlanStep| -> Vec<String> {
+            shared
+                .iter()
+                .filter_map(|key| step.each.get(*key))
+                .cloned()
+                .collect()
+        };
+        let mut groups: HashMap<Vec<String>, Vec<usize>> = HashMap::new();
+        for place in to {
+            groups.entry(values(&self.steps[place])).or_default().push(place);
+        }
+        for place in from {
+            for needed in groups.get(&values(&self.steps[place])).into_iter().flatten() {
+                Self::need(&mut self.graph, place, *needed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn need(graph: &mut DiGraph<(), ()>, step: usize, needed: usize) -> Result<(), String> {
+        if graph.edge_count() >= MAX_NEEDS {
+            return Err(format!("the plan would have more than {MAX_NEEDS} needs"));
+        }
+        // Twice the same need is dropped when the needs are written out: looking for it here would be quadratic.
+        graph.add_edge(NodeIndex::new(step), NodeIndex::new(needed), ());
+        Ok(())
+    }
+
+    /// Returns, for each component, the places of the looped steps of the templates that `keep` lets through.
+    fn by_component(&self, keep: impl Fn(usize) -> bool) -> HashMap<String, Vec<usize>> {
+        let mut found: HashMap<String, Vec<usize>> = HashMap::new();
+        for at in (0..self.workflow.steps.len())
+            .filter(|at| self.workflow.steps[*at].over_components() && keep(*at))
+        {
+            for place in self.instances[at].clone() {
+                if let Some(component) = self.steps[place].each.get("component") {
+                    found.entry(component.clone()).or_default().push(place);
+                }
+            }
+        }
+        found
+    }
+
+    fn lay_recoveries(&mut self) -> Result<(), String> {
+        let steps = &self.workflow.steps;
+        let restores = self.by_component(|at| steps[at].uses == "restore");
+        let validates = self.by_component(|at| steps[at].uses == "validate");
+        let of = |map: &HashMap<String, Vec<usize>>, name: &str| map.get(name).cloned().unwrap_or_default();
+        for (name, places) in &self.recoveries {
+            for pair in places.windows(2) {
+                Self::need(&mut self.graph, pair[1], pair[0])?;
+            }
+            if let (Some(first), Some(last)) = (places.first(), places.last()) {
+                for restore in of(&restores, name) {
+                    Self::need(&mut self.graph, *first, restore)?;
+                }
+                for validate in of(&validates, name) {
+                    Self::need(&mut self.graph, validate, *last)?;
+                }
+            }
+        }
+        for (name, component) in recovering(self.workflow, self.system, self.inputs) {
+            for other in component
+                .reads
+                .iter()
+                .filter_map(|other| self.system?.component(other))
+            {
+                for validate in of(&validates, name) {
+                    for restore in of(&restores, other.0) {
+                        Self::need(&mut self.graph, validate, restore)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lay_order_of_components(&mut self) -> Result<(), String> {
+        let ordered = recovering(self.workflow, self.system, self.inputs);
+        if ordered.iter().all(|(_, component)| component.after.is_empty()) {
+            return Ok(());
+        }
+        let steps = &self.workflow.steps;
+        let looped: Vec<&StepTemplate> = steps.iter().filter(|step| step.over_components()).collect();
+        let ids: HashSet<&str> = looped.iter().map(|step| step.id.as_str()).collect();
+        let needed: HashSet<&str> = looped
+            .iter()
+            .flat_map(|step| &step.needs)
+            .map(String::as_str)
+            .collect();
+        let firsts = self.by_component(|at| !steps[at].needs.iter().any(|need| ids.contains(need.as_str())));
+        let lasts = self.by_component(|at| !needed.contains(steps[at].id.as_str()));
+        for (name, component) in ordered {
+            for other in component
+                .after
+                .iter()
+                .filter_map(|other| self.system?.component(other))
+            {
+                for first in firsts.get(name).into_iter().flatten() {
+                    for last in lasts.get(other.0).into_iter().flatten() {
+                        Self::need(&mut self.graph, *first, *last)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets priorities and needs, and returns the steps in an order in which they can run.
+    pub(super) fn order(mut self) -> Result<Vec<PlanStep>, Box<Diagnostic>> {
+        let Ok(sorted) = petgraph::algo::toposort(&self.graph, None) else {
+            return Err(Box::new(self.cycle()));
+        };
+        // Edges lead to needs, so every step stands in `sorted` before all that it needs.
+        let mut priority: Vec<i64> = self.steps.iter().map(|step| self.own_priority(step)).collect();
+        for node in sorted {
+            for needed in self.graph.neighbors(node) {
+                priority[needed.index()] = priority[needed.index()].min(priority[node.index()]);
+            }
+        }
+        let mut waiting: Vec<usize> = self
+            .graph
+            .node_indices()
+            .map(|node| self.graph.neighbors(node).count())
+            .collect();
+        let key = |place: usize| Reverse((priority[place], place));
+        let mut ready: BinaryHeap<Reverse<(i64, usize)>> = (0..self.steps.len())
+            .filter(|at| waiting[*at] == 0)
+            .map(key)
+            .collect();
+        let mut position = vec![0; self.steps.len()];
+        let mut order = Vec::with_capacity(self.steps.len());
+        while let Some(Reverse((_, place))) = ready.pop() {
+            position[place] = order.len();
+            order.push(place);
+            for dependent in self
+                .graph
+                .neighbors_directed(NodeIndex::new(place), Direction::Incoming)
+            {
+                waiting[dependent.index()] -= 1;
+                if waiting[dependent.index()] == 0 {
+                    ready.push(key(dependent.index()));
+                }
+            }
+        }
+        let ids: Vec<StepId> = self.steps.iter().map(|step| step.id.clone()).collect();
+        for (place, step) in self.steps.iter_mut().enumerate() {
+            let mut needs: Vec<usize> = self
+                .graph
+                .neighbors(NodeIndex::new(place))
+                .map(|needed| needed.index())
+                .collect();
+            needs.sort_by_key(|needed| position[*needed]);
+            needs.dedup();
+            step.needs = needs.into_iter().map(|needed| ids[needed].clone()).collect();
+            step.priority = priority[place];
+        }
+        let mut steps: Vec<Option<PlanStep>> = self.steps.into_iter().map(Some).collect();
+        Ok(order
+            .into_iter()
+            .filter_map(|place| steps[place].take())
+            .collect())
+    }
+
+    fn own_priority(&self, step: &PlanStep) -> i64 {
+        let component = step
+            .each
+            .get("component")
+            .and_then(|name| self.system?.components.get(name));
+        component.map_or(LAST, |component| i64::from(component.priority))
+    }
+
+    fn cycle(&self) -> Diagnostic {
+        let cycle = cycle::find(&self.graph).unwrap_or_default();
+        let path = cycle::path(
+            cycle
+                .iter()
+                .filter_map(|node| self.steps.get(node.index()))
+                .map(|step| step.id.as_str()),
+        );
+        let help = Some("take one need, `after` or `reads` away".to_owned());
+        self.workflow.origin.error(
+            &["steps"],
+            format!("these steps wait for each other: {path}"),
+            help,
+        )
+    }
+}

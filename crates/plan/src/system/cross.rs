@@ -1,0 +1,183 @@
+//! What one part of a system's file says about another: names, claims to the same files, orders that never end.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use petgraph::graph::{DiGraph, NodeIndex};
+use rekindle_model::system::{Affects, Source, System};
+
+use crate::cycle;
+use crate::diagnostic::Sink;
+use crate::overlap;
+use crate::read;
+use crate::yaml::{Kind, Node, Span};
+
+/// Judges what one part of the file says about another.
+pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
+    let at = |path: &[&str]| path.iter().try_fold(root, |node, step| node.child(step));
+    let nodes: HashMap<&str, &Node> = match at(&["components"]).map(|node| &node.kind) {
+        Some(Kind::Map(entries)) => entries
+            .iter()
+            .map(|(key, node)| (key.text.as_str(), node))
+            .collect(),
+        _ => HashMap::new(),
+    };
+    let field = |name: &str, key: &str| {
+        nodes
+            .get(name)
+            .and_then(|node| node.child(key))
+            .filter(|node| !node.is_null())
+    };
+    let mut names: BTreeSet<&str> = system.components.keys().map(String::as_str).collect();
+    let mut owners: HashMap<&str, &str> = names.iter().map(|name| (*name, *name)).collect();
+    for (name, component) in &system.components {
+        let aliases = field(name, "aliases").map(read::items).unwrap_or_default();
+        for (alias, node) in component.aliases.iter().zip(aliases) {
+            if let Some(owner) = owners.insert(alias, name) {
+                sink.error(
+                    node.span,
+                    format!("`{alias}` is already a name of component `{owner}`"),
+                    None,
+                );
+            }
+            names.insert(alias);
+        }
+    }
+    for node in at(&["integrity"]).map(read::items).unwrap_or_default() {
+        read::check_known(node.child("reads"), "component", &names, sink);
+    }
+    let levels = system.impact_levels.keys().map(String::as_str).collect();
+    let classes = system.data_classes.keys().map(String::as_str).collect();
+    for (name, component) in &system.components {
+        read::check_known(field(name, "after"), "component", &names, sink);
+        read::check_known(field(name, "reads"), "component", &names, sink);
+        read::check_known(field(name, "impact"), "impact level", &levels, sink);
+        read::check_known(field(name, "classes"), "data class", &classes, sink);
+        let mut seen = HashSet::new();
+        let steps = field(name, "recovery").map(read::items).unwrap_or_default();
+        for (step, node) in component.recovery.iter().zip(steps) {
+            if !seen.insert(&step.id) {
+                sink.error(
+                    node.locate(&["id"]),
+                    format!("the recovery step `{}` is there twice", step.id),
+                    None,
+                );
+            }
+        }
+    }
+    for (name, scenario) in &system.scenarios {
+        if matches!(scenario.affects, Affects::These(_)) {
+            read::check_known(at(&["scenarios", name, "affects"]), "component", &names, sink);
+        }
+    }
+    for (group, targets) in &system.targets {
+        for name in targets.keys() {
+            read::check_known(
+                at(&["targets", group, name, "component"]),
+                "component",
+                &names,
+                sink,
+            );
+        }
+    }
+    check_claims(system, &nodes, sink);
+    check_order(system, &owners, root, sink);
+}
+
+/// How many pairs of sources are compared; a thousand components that all lie in one folder need half of it.
+const MAX_COMPARED: usize = 1_000_000;
+
+/// Reports sources that claim the same file. Sorted by path, a source can clash only with those above it that
+/// begin its path, so that components side by side are never compared.
+fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'_>) {
+    let place = |name: &str, path: &[&str]| nodes.get(name).map_or(Span::START, |node| node.locate(path));
+    let mut claims: Vec<(Vec<&str>, &str, &Source)> = system
+        .components
+        .iter()
+        .filter_map(|(name, component)| {
+            let source = component.source.as_ref()?;
+            Some((overlap::parts(source.path()?).ok()?, name.as_str(), source))
+        })
+        .collect();
+    claims.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+    let mut above: Vec<usize> = Vec::new();
+    let mut compared = 0;
+    for at in 0..claims.len() {
+        let (parts, name, source) = &claims[at];
+        while above
+            .last()
+            .is_some_and(|last| !parts.starts_with(&claims[*last].0))
+        {
+            above.pop();
+        }
+        for other in &above {
+            compared += 1;
+            if compared > MAX_COMPARED {
+                let message = "too many sources lie inside each other to be told apart";
+                sink.error(
+                    place(name, &["source"]),
+                    message,
+                    Some("give components folders of their own".to_owned()),
+                );
+                return;
+            }
+            let (_, other, theirs) = &claims[*other];
+            if let Some(what) = overlap::clash(theirs, source) {
+                let span = place(name, &["source", "path"]);
+                let line = place(other, &["source"]).line;
+                let help = format!(
+                    "give the file to one of them, or `exclude` it from the other's source (line {line})"
+                );
+                sink.error(
+                    span,
+                    format!("components `{other}` and `{name}` both claim {what}"),
+                    Some(help),
+                );
+                break;
+            }
+        }
+        above.push(at);
+    }
+}
+
+/// Reports orders of recovery that wait for themselves. A component begins after the validation of those it comes
+/// `after`; its validation waits for the restore of those it `reads`.
+fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink: &mut Sink<'_>) {
+    let mut graph: DiGraph<&str, ()> = DiGraph::new();
+    let mut index = HashMap::new();
+    for name in system.components.keys() {
+        let (restore, validate) = (graph.add_node(name), graph.add_node(name));
+        graph.add_edge(validate, restore, ());
+        index.insert(name.as_str(), (restore, validate));
+    }
+    let node_of = |name: &str| owners.get(name).and_then(|own| index.get(own)).copied();
+    for (name, component) in &system.components {
+        let Some((restore, validate)) = node_of(name) else {
+            continue;
+        };
+        for (_, theirs) in component.after.iter().filter_map(|other| node_of(other)) {
+            graph.add_edge(restore, theirs, ());
+        }
+        for (theirs, _) in component.reads.iter().filter_map(|other| node_of(other)) {
+            graph.add_edge(validate, theirs, ());
+        }
+    }
+    if let Some(cycle) = cycle::find(&graph) {
+        let name = |node: &NodeIndex| graph[*node];
+        let first = cycle.first().map_or("", name);
+        let path = match cycle.iter().all(|node| name(node) == first) {
+            true => format!("{first} → {first}"),
+            false => cycle::path(cycle.iter().map(name)),
+        };
+        let key = if root.locate(&["components", first, "after"]) == root.locate(&["components", first]) {
+            "reads"
+        } else {
+            "after"
+        };
+        let span: Span = root.locate(&["components", first, key]);
+        sink.error(
+            span,
+            format!("these components wait for each other: {path}"),
+            Some("take one `after` or `reads` away".to_owned()),
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! Where a recovery's data came from: how much of the recovery set it took, and what another tier gave in place of
+//! the one that all should have come from.
+
+use rekindle_model::id::StepId;
+use rekindle_plan::Plan;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::evidence::Evidence;
+use crate::recovery::ComponentRow;
+
+/// The components of the recovery set, each named once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OfSet {
+    /// Restored.
+    pub recovered: Vec<String>,
+    /// Asked for, and not restored (yet).
+    pub missing: Vec<String>,
+    /// Not asked for.
+    pub not_asked_for: Vec<String>,
+    /// Not asked for, and not in the system that the run is pinned to either.
+    pub not_in_system: Vec<String>,
+}
+
+impl OfSet {
+    /// Returns whether the whole set was asked for.
+    pub fn all_asked_for(&self) -> bool {
+        self.not_asked_for.is_empty() && self.not_in_system.is_empty()
+    }
+
+    /// Returns how many components the set holds.
+    pub fn len(&self) -> usize {
+        self.recovered.len() + self.missing.len() + self.not_asked_for.len() + self.not_in_system.len()
+    }
+
+    /// Returns whether the set holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What one tier gave in place of the preferred one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Elsewhere {
+    /// The tier that served.
+    pub tier: String,
+    /// Files of which some content came from it.
+    pub files: u64,
+    /// Bytes of content that came from it.
+    pub bytes: u64,
+    /// Whether the snapshot's document, or a part of its list of files, came from it.
+    pub list: bool,
+    /// Some of those files.
+    pub named: Vec<String>,
+    /// Why the preferred tier did not serve.
+    pub why: String,
+}
+
+/// Returns what each component of the set that `locate` has found has come to.
+pub(crate) fn of_set(
+    evidence: &Evidence,
+    plan: &Plan,
+    rows: &[ComponentRow],
+    in_system: impl Fn(&str) -> bool,
+) -> OfSet {
+    let mut of_set = OfSet::default();
+    let locate = plan.steps.iter().find(|step| step.uses == "locate-set");
+    let members = locate.and_then(|step| evidence.output(&step.id)["components"].as_object());
+    for name in members.into_iter().flatten().map(|(name, _)| name) {
+        let row = rows.iter().find(|row| row.component == *name);
+        let group = match row.map(|row| row.restored) {
+            Some(Some(true)) => &mut of_set.recovered,
+            Some(_) => &mut of_set.missing,
+            None if in_system(name) => &mut of_set.not_asked_for,
+            None => &mut of_set.not_in_system,
+        };
+        group.push(name.clone());
+    }
+    of_set
+}
+
+/// Returns what a restore took from another tier than the preferred one; of one that has not ended, what its last
+/// checkpoint says.
+pub(crate) fn elsewhere(evidence: &Evidence, restore: &StepId) -> Vec<Elsewhere> {
+    let said = &evidence.output(restore)["elsewhere"];
+    if let Ok(said) = Vec::deserialize(said) {
+        return said;
+    }
+    let reached = evidence.state.step(restore).checkpoint;
+    let reached = reached.map_or(Value::Null, |progress| evidence.resolve(&progress));
+    Vec::deserialize(&reached["restored"]["elsewhere"]).unwrap_or_default()
+}

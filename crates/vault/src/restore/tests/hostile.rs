@@ -1,0 +1,139 @@
+//! What a hostile stream or a planted link can do: nothing outside the root.
+
+use super::*;
+
+#[tokio::test]
+async fn a_root_below_the_named_folder_is_reached_through_no_link() {
+    let room = many();
+    let store = Memory::of(&room.path().join("tree"));
+    for folder in ["real", "elsewhere"] {
+        fs::create_dir(room.path().join(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink("real", room.path().join("named")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", room.path().join("real/link")).unwrap();
+    let named = room.path().join("named");
+    for below in ["link", "link/deeper"] {
+        let asked = RestoreRequest {
+            root: RestoreRoot::beneath(&named, &named.join(below)),
+            ..request(&named)
+        };
+        let refused = run(&store, asked.clone(), None).await.0.unwrap_err();
+        assert!(
+            matches!(&refused, RestoreError::Link { path, leads_to } if path.ends_with("named/link") && leads_to == "../elsewhere"),
+            "{refused}"
+        );
+        let looked = inspect_from(&store, &asked, &CancellationToken::new()).await;
+        assert!(matches!(looked, Err(RestoreError::Link { .. })), "{looked:?}");
+        assert_eq!(fs::read_dir(room.path().join("elsewhere")).unwrap().count(), 0);
+    }
+    // The folder that was named may be a link, and what is missing below it is made.
+    let asked = RestoreRequest {
+        root: RestoreRoot::beneath(&named, &named.join("a/b")),
+        ..request(&named)
+    };
+    run(&store, asked, None).await.0.unwrap();
+    assert_whole(&store, &room.path().join("real/a/b")).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_a_tree_is_refused_and_nothing_is_written_outside_the_root() {
+    let dir = Some("dir");
+    let cases: [(&str, &[Shape<'_>]); 7] = [
+        (
+            "a file beneath a link",
+            &[("", dir), ("a", Some("../outside")), ("a/b", None)],
+        ),
+        (
+            "a folder beneath a link",
+            &[("", dir), ("a", Some("../outside")), ("a/b", dir)],
+        ),
+        (
+            "a link, then a folder of its name",
+            &[("", dir), ("a", Some("../outside")), ("a", dir), ("a/b", None)],
+        ),
+        ("a file beneath a file", &[("", dir), ("a", None), ("a/b", None)]),
+        ("a file in no folder", &[("", dir), ("a/b", None)]),
+        ("a stream out of order", &[("", dir), ("b", None), ("a", None)]),
+        ("a root that is a link", &[("", Some("../outside")), ("a", None)]),
+    ];
+    for (what, entries) in cases {
+        for entries_per_window in [1, 100] {
+            let room = tempfile::tempdir().unwrap();
+            let outside = room.path().join("outside");
+            fs::create_dir(&outside).unwrap();
+            let window = Window {
+                bytes: 1 << 20,
+                entries: entries_per_window,
+            };
+            let asked = RestoreRequest {
+                window,
+                ..request(&room.path().join("root"))
+            };
+            let result = run(&stream(entries), asked, None).await.0;
+            assert!(
+                matches!(result, Err(RestoreError::Hostile { .. })),
+                "{what}: {result:?}"
+            );
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_link_planted_in_the_root_is_replaced_and_never_followed() {
+    let store = stream(&[("", Some("dir")), ("a", Some("dir")), ("a/b", None), ("c", None)]);
+    let room = tempfile::tempdir().unwrap();
+    let (root, outside) = (room.path().join("root"), room.path().join("outside"));
+    fs::create_dir_all(&root).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("victim"), b"c").unwrap();
+    symlink(&outside, root.join("a")).unwrap();
+    symlink(outside.join("victim"), root.join("c")).unwrap();
+    let window = Window { bytes: 1, entries: 1 };
+    let asked = RestoreRequest {
+        window,
+        ..request(&root)
+    };
+    let (_, kept) = run(&store, asked.clone(), None).await;
+    assert_whole(&store, &root).await;
+
+    // After the checkpoint that made folder `a`, somebody puts a link in its place: the folder is made again.
+    fs::remove_dir_all(root.join("a")).unwrap();
+    symlink(&outside, root.join("a")).unwrap();
+    let after_folder = kept
+        .iter()
+        .find(|checkpoint| checkpoint.position.inside.display() == "a")
+        .cloned();
+    assert!(after_folder.is_some());
+    run(
+        &store,
+        RestoreRequest {
+            checkpoint: after_folder,
+            ..asked
+        },
+        None,
+    )
+    .await
+    .0
+    .unwrap();
+    assert_whole(&store, &root).await;
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    assert_eq!(fs::read(outside.join("victim")).unwrap(), b"c");
+}
+
+#[tokio::test]
+async fn a_folder_with_content_is_never_replaced_by_a_file() {
+    let store = stream(&[("", Some("dir")), ("a", None)]);
+    let room = tempfile::tempdir().unwrap();
+    fs::create_dir_all(room.path().join("a")).unwrap();
+    fs::write(room.path().join("a/precious"), b"mine").unwrap();
+    let result = run(&store, request(room.path()), None).await.0;
+    assert!(
+        matches!(result, Err(RestoreError::Obstructed { .. })),
+        "{result:?}"
+    );
+    assert_eq!(fs::read(room.path().join("a/precious")).unwrap(), b"mine");
+    fs::remove_file(room.path().join("a/precious")).unwrap();
+    run(&store, request(room.path()), None).await.0.unwrap();
+    assert_eq!(fs::read(room.path().join("a")).unwrap(), b"a");
+}
