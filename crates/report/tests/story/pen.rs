@@ -315,7 +315,8 @@ pub(crate) fn reopened() -> Evidence {
     let why = "ann asked for it to run again: the tier is back".to_owned();
     pen.write(0, Event::StepInvalidated { step, why });
     pen.adopt(500, "asked for again");
-    pen.start("locate", 2);
+    let step = StepId::from("locate");
+    pen.write(1_000, Event::StepStarted { step, attempt: 2 });
     pen.succeed(2_000, "locate", 2, json!({}), &[]);
     pen.evidence()
 }
