@@ -199,7 +199,7 @@ mod tests {
         let was = tempfile::tempdir().unwrap();
         let root = was.path();
         fs::create_dir(root.join("d")).unwrap();
-        for name in ["same", "content", "mode", "time", "gone"] {
+        for name in ["same", "content", "mode", "time", "gone", "grows"] {
             fs::write(root.join("d").join(name), name).unwrap();
         }
         symlink("same", root.join("d/link")).unwrap();
