@@ -137,9 +137,7 @@ impl Printer {
                     ("", "", "")
                 };
                 err(&format!("{red}error:{plain} {error}"));
-                if let Some(hint) = error.hint() {
-                    err(&format!("{cyan}hint:{plain} {hint}"));
-                }
+                err(&format!("{cyan}hint:{plain} {}", error.hint()));
             }
         }
     }
