@@ -6,6 +6,7 @@
 //! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
 //! | [`recording`] | the README's recordings, held against what the product says today |
 //! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
+//! | [`schema`] | a judge of data by JSON Schema |
 //! | [`tree`] | a hash of a tree: paths, types, modes, times, contents |
 //! | [`effects`] | the effect log, which the engine never reads, held against the journal's history |
 
@@ -13,4 +14,5 @@ pub mod effects;
 pub mod faults;
 pub mod recording;
 pub mod sandbox;
+pub mod schema;
 pub mod tree;

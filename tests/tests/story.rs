@@ -28,6 +28,10 @@ fn the_demo_ends_well_and_every_other_command_works_in_what_it_keeps() {
         "4. recover: SIGKILL",
         "5. resumed",
         "6. compared",
+        "7. started it again",
+        "   audit ",
+        "   content ",
+        "   metrics ",
         " component ",
         "interruption 1",
     ];

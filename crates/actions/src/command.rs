@@ -26,7 +26,7 @@ use crate::site::Site;
 /// See the module's documentation.
 pub(crate) struct RunCommand(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::required("run", Kind::Words),
     Field::optional("env", Kind::Texts),
     Field::optional("cwd", Kind::Text),

@@ -31,7 +31,7 @@ const IDEMPOTENT: &[&str] = &["GET", "HEAD", "PUT", "DELETE"];
 /// The methods that carry a body.
 const WITH_BODY: &[&str] = &["PUT", "POST", "PATCH"];
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("method", Kind::Word(METHODS)),
     Field::required("url", Kind::Text),
     Field::optional("headers", Kind::Texts),

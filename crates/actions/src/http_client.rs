@@ -123,7 +123,8 @@ pub(crate) async fn send(cx: &StepContext, request: Request) -> Result<Response,
     answer.map_err(|error| refused(&shown, &error))
 }
 
-fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
+/// Sends the request and reads the status and the body of its answer; it blocks.
+pub(crate) fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -153,7 +154,8 @@ fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn refused(shown: &str, error: &ureq::Error) -> NoResponse {
+/// Returns what an error says of a request, and whether it was sent.
+pub(crate) fn refused(shown: &str, error: &ureq::Error) -> NoResponse {
     use ureq::Error;
     let message = format!("{shown}: {error}");
     let unsent = match error {

@@ -29,6 +29,7 @@ mod copy;
 pub mod displace;
 mod dump;
 mod failures;
+mod health;
 mod http;
 mod http_client;
 mod judge;
@@ -45,6 +46,7 @@ mod rule;
 mod seal_set;
 mod set_aside;
 mod shape;
+mod shapes;
 mod site;
 mod snapshot;
 mod step_log;
@@ -60,7 +62,9 @@ use std::sync::Arc;
 
 use rekindle_engine::Registry;
 
+pub use health::{Answer, ask as ask_health};
 pub use locate_set::find_set;
+pub use shapes::shapes;
 pub use site::{Site, SiteParts};
 pub use step_log::path as log_file;
 

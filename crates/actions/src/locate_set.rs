@@ -22,7 +22,7 @@ use crate::site::Site;
 /// See the module's documentation.
 pub(crate) struct LocateSet(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("from", Kind::Text),
     Field::optional("tier", Kind::Text),
     Field::optional("components", Kind::Names),

@@ -17,7 +17,7 @@ use crate::params::{self, Field, Kind};
 /// See the module's documentation.
 pub(crate) struct Noop;
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("output", Kind::Any),
     Field::optional("sleep", Kind::Period),
 ];

@@ -29,7 +29,7 @@ use crate::site::Site;
 /// See the module's documentation.
 pub(crate) struct Notify(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("command", Kind::Words),
     Field::optional("webhook", Kind::Text),
     Field::optional("env", Kind::Texts),

@@ -37,7 +37,7 @@ use crate::views;
 /// See the module's documentation.
 pub(crate) struct Restore(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("component", Kind::Text),
     Field::optional("root", Kind::Text),
     Field::optional("snapshot", Kind::Text),

@@ -29,7 +29,7 @@ use crate::snapshot::blocking;
 /// See the module's documentation.
 pub(crate) struct SetAside(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("in_place", Kind::Flag),
     Field::optional("component", Kind::Text),
     Field::optional("root", Kind::Text),

@@ -28,7 +28,7 @@ use crate::views;
 /// See the module's documentation.
 pub(crate) struct TakeSnapshot(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("component", Kind::Text),
     Field::optional("tiers", Kind::Names),
 ];

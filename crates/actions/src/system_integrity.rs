@@ -22,7 +22,7 @@ use crate::views::{self, Fared};
 /// See the module's documentation.
 pub(crate) struct SystemIntegrity(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[Field::optional("root", Kind::Text)];
+pub(crate) const FIELDS: &[Field] = &[Field::optional("root", Kind::Text)];
 
 /// What a system that states no rule of its own must be: whole, with every component back.
 const DEFAULT_RULE: &str = "integrity.operational and recovery.success_rate == 1";

@@ -22,7 +22,7 @@ use crate::views;
 /// See the module's documentation.
 pub(crate) struct Validate(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("component", Kind::Text),
     Field::optional("root", Kind::Text),
 ];

@@ -20,7 +20,7 @@ use crate::site::Site;
 /// See the module's documentation.
 pub(crate) struct Verify(pub(crate) Arc<Site>);
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::optional("component", Kind::Text),
     Field::optional("tier", Kind::Text),
     Field::optional("snapshot", Kind::Text),

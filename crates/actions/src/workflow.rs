@@ -40,7 +40,7 @@ pub(crate) struct Outer {
     read: Arc<AtomicUsize>,
 }
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::required(WORKFLOW, Kind::Text),
     Field::optional(PARAMS, Kind::Any),
 ];

@@ -34,11 +34,21 @@ pub struct Request {
     pub trigger: String,
     /// When the disaster struck, where a person told it.
     pub disaster_at: Option<DateTime<Utc>>,
+    /// Whether nobody here waits for its end.
+    pub detach: bool,
 }
 
 /// Submits a run to whoever owns the workspace, and attends it to its end.
 pub async fn begin(app: &App, session: &Session, pinned: Pinned, request: Request) -> Result<Exit, CliError> {
     let plan = pinned.plan()?;
+    if request.detach && session.other_owner().is_none() {
+        return Err(CliError::new(
+            Exit::Usage,
+            "no_owner",
+            "nobody would go on with the run once this command has ended",
+        )
+        .with_hint("start an owner that stays, `rekindle serve`, or leave --detach out; nothing was begun"));
+    }
     let submission = Submission {
         workflow: pinned.workflow.name.clone(),
         definition: String::from_utf8_lossy(&pinned.definition).into_owned(),
@@ -54,7 +64,22 @@ pub async fn begin(app: &App, session: &Session, pinned: Pinned, request: Reques
         "run",
         &json!({ "run": run, "workflow": plan.workflow, "steps": plan.steps.len(), "owner": session.other_owner() }),
     );
+    if request.detach {
+        left(app, session, run)?;
+        return Ok(Exit::Done);
+    }
     attend(app, session, run, 0).await
+}
+
+/// Tells where a run goes on that nobody here waits for any more.
+fn left(app: &App, session: &Session, run: RunId) -> Result<(), CliError> {
+    let body = json!({ "run": run, "detached": true, "owner": session.other_owner() });
+    app.printer.data(&body, || {
+        format!(
+            "detached; process {} goes on with run {run}\n  rekindle watch {run}",
+            session.other_owner().unwrap_or_default()
+        )
+    })
 }
 
 /// Lets an interrupted or a paused run go on, and attends it to its end; one that is driven already is attended.
@@ -106,13 +131,7 @@ pub(crate) async fn attend(app: &App, session: &Session, run: RunId, after: u64)
     match listen(app, told, leave).await {
         Heard::End(end) => come_to(app, &session.ground, run, end).await,
         Heard::Left => {
-            let body = json!({ "run": run, "detached": true, "owner": session.other_owner() });
-            app.printer.data(&body, || {
-                format!(
-                    "detached; process {} goes on with run {run}\n  rekindle watch {run}",
-                    session.other_owner().unwrap_or_default()
-                )
-            })?;
+            left(app, session, run)?;
             Ok(Exit::Interrupted)
         }
         Heard::Silence => Err(lost(run, session.other_owner())),

@@ -88,8 +88,15 @@ impl CliError {
         &self.code
     }
 
-    /// Returns what to do next, where there is something.
-    pub fn hint(&self) -> Option<&str> {
+    /// Returns what to do next: what fits this very error, else what fits its kind.
+    pub fn hint(&self) -> &str {
+        self.hint
+            .as_deref()
+            .unwrap_or_else(|| next(self.exit, &self.code))
+    }
+
+    /// Returns what to do next where this very error says it.
+    pub(crate) fn own_hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
@@ -106,6 +113,51 @@ impl fmt::Display for CliError {
 }
 
 impl std::error::Error for CliError {}
+
+/// Returns what to do about an error of some kind that says nothing of its own.
+fn next(exit: Exit, code: &str) -> &'static str {
+    match code {
+        "disk_full" => "make room on that disk, then run the same command again",
+        "engine" => {
+            "`rekindle show RUN` tells how far the run came; `rekindle resume RUN` goes on where it can"
+        }
+        "factoria" => "`rekindle factoria --help` tells what its commands take",
+        "fenced" => "another process drives that run: `rekindle watch RUN` follows it to its end",
+        "foreign_vault" => "see the tier's URL in system.yaml: another system, or another key, stores there",
+        "invalid_file" => "mend the places that are named; `rekindle lint FILE` looks again",
+        "io" => "see that the path is there and that its disk is well, then run the same command again",
+        "journal" => "`rekindle doctor` tells what is amiss in this workspace",
+        "journal_damaged" => {
+            "`rekindle runs` names the runs that are whole; a new run needs nothing of a damaged one"
+        }
+        "key" => {
+            "`rekindle doctor` tells which key is expected here; `rekindle init DIR --from-kit KIT` takes it anew"
+        }
+        "key_damaged" => "take the key anew from a tier: rekindle init DIR --from-kit KIT",
+        "newer_format" => "use the version of rekindle that wrote it, or a newer one; nothing was changed",
+        "over" => "`rekindle show RUN` tells how it ended; a new run begins afresh",
+        "refused" => "`rekindle show RUN` tells what its steps are and what they wait for",
+        "source_unreadable" => {
+            "check the owner and the mode of what is named, then run the same command again"
+        }
+        "tier" => "mend the tier in system.yaml; `rekindle tier check` tries each out",
+        "tier_damaged" => "other tiers are not affected; `rekindle verify` tells what each still holds",
+        "tier_unavailable" => "see that it is mounted or answers; `rekindle tier check` tries each out",
+        "unknown_run" => "`rekindle runs` lists the runs of this workspace",
+        "wrong_passphrase" => "give it again; nothing was opened and nothing was changed",
+        _ => match exit {
+            Exit::Done | Exit::Failed | Exit::Partial => {
+                "`rekindle show latest` tells what the newest run came to; `rekindle doctor` looks for what is amiss"
+            }
+            Exit::Usage => "nothing was begun; `rekindle help COMMAND` tells what it takes",
+            Exit::Interrupted => "nothing that was acknowledged is lost: `rekindle resume` goes on",
+            Exit::DataLost => {
+                "what else there is stays as it is; `rekindle verify` tells what each tier still holds"
+            }
+            Exit::Held => "run the same command again when that process has ended",
+        },
+    }
+}
 
 /// What to do about a run of which a record is lost.
 pub(crate) const QUARANTINED: &str = "a quarantined run is never resumed: run its command again, a new run needs nothing of it; it is kept as it is";
@@ -300,6 +352,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_error_is_without_a_way_on_also_behind_the_socket() {
+        let exits = (0..=6).map(Exit::of_code);
+        let words = ["usage", "io", "journal", "engine", "held", "of no kind"];
+        for (exit, word) in exits.flat_map(|exit| words.map(|word| (exit, word))) {
+            let error = CliError::new(exit, word, "it failed");
+            assert!(error.hint().len() > 20, "{exit:?} {word}");
+            let told = error.hint().to_owned();
+            let problem = Problem::from(error);
+            assert_eq!(CliError::from(problem).hint(), told);
+        }
+        let own = CliError::usage("x").with_hint("do this");
+        assert_eq!(own.hint(), "do this");
+    }
+
+    #[test]
     fn every_kind_of_error_has_its_exit_code_and_says_what_to_do() {
         let run = RunId(uuid::Uuid::nil());
         let path = PathBuf::from("/w/lock");
@@ -362,8 +429,12 @@ mod tests {
                 "disk_full",
             ),
         ];
+        let of_no_kind = |error: &CliError| error.hint() == next(error.exit(), "a word of no kind");
         for (error, exit, code) in cases {
             assert_eq!((error.exit().code(), error.code()), (exit, code), "{error}");
+            // What somebody mistyped is told by the message; every wrapped error has a way on of its own kind.
+            let own = !["usage", "data_lost"].contains(&code);
+            assert!(!own || !of_no_kind(&error), "{error}: {}", error.hint());
         }
         let held = CliError::from(OpenError::Held { path, pid: Some(7) });
         assert!(held.to_string().contains("process 7"), "{held}");

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use rekindle_actions::displace;
 use rekindle_model::run::RunState;
-use serde_json::Value;
 
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -26,9 +25,7 @@ pub(crate) fn refuse_in_use(
     ready: &Ready,
     state: Option<&RunState>,
 ) -> Result<(), CliError> {
-    let flag = |name: &str| ready.plan.params.get(name).and_then(Value::as_bool) == Some(true);
-    let (true, false, Some(root)) = (flag("in_place"), flag("while_running"), ready.site.target_root())
-    else {
+    let Some(root) = ready.may_displace() else {
         return Ok(());
     };
     let kept = ready.site.kept();

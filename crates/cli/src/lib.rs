@@ -20,6 +20,7 @@
 //! | [`names`], [`moment`], [`lookup`] | names, instants and run ids as people type them |
 
 mod adopt;
+mod answering;
 pub mod args;
 pub mod commands;
 pub mod drive;

@@ -122,12 +122,7 @@ mod tests {
         );
         assert!(pick(&runs, "").is_err());
         let unknown = pick(&runs, "ffff").unwrap_err();
-        assert!(
-            unknown
-                .hint()
-                .unwrap()
-                .contains("0199bbbb-0000-7000-8000-000000000001")
-        );
+        assert!(unknown.hint().contains("0199bbbb-0000-7000-8000-000000000001"));
         assert_eq!(pick(&[], "latest").unwrap_err().exit(), crate::Exit::Usage);
     }
 }

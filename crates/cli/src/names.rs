@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(error.to_string(), "there is no component \"usr_data\"");
         assert_eq!(
             error.hint(),
-            Some("did you mean \"user_data\"? known: context_cache, user_data")
+            "did you mean \"user_data\"? known: context_cache, user_data"
         );
     }
 }

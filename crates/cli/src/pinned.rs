@@ -185,6 +185,14 @@ impl Pinned {
 }
 
 impl Ready {
+    /// Returns the folder of a recovery in place that minds whether somebody works there.
+    pub(crate) fn may_displace(&self) -> Option<&Path> {
+        let flag = |name: &str| self.plan.params.get(name).and_then(Value::as_bool) == Some(true);
+        self.site
+            .target_root()
+            .filter(|_| flag("in_place") && !flag("while_running"))
+    }
+
     /// Refuses a recovery in place by a workflow that would restore over what stands there.
     pub(crate) fn check_in_place(&self) -> Result<(), CliError> {
         let in_place = self.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);

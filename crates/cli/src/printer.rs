@@ -152,7 +152,7 @@ impl Printer {
 
     /// Shows why a command failed. Programs get the error on stdout, so that it is never empty.
     pub fn error(self, error: &CliError) {
-        let hint = error.hint().map(|hint| self.from_here(hint));
+        let hint = self.from_here(error.hint());
         match self.voice {
             Voice::Json => {
                 let body = serde_json::json!({ "error": {
@@ -171,9 +171,7 @@ impl Printer {
                     ("", "", "")
                 };
                 err(&format!("{red}error:{plain} {error}"));
-                if let Some(hint) = hint {
-                    err(&format!("{cyan}hint:{plain} {hint}"));
-                }
+                err(&format!("{cyan}hint:{plain} {hint}"));
             }
         }
     }

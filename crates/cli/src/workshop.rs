@@ -11,7 +11,7 @@ use rekindle_server::owner::{Parts, Purpose, Ready, Workshop};
 use crate::error::CliError;
 use crate::ground::Ground;
 use crate::pinned::Pinned;
-use crate::{commands, holders, unfinished};
+use crate::{answering, commands, holders, unfinished};
 
 /// See the module's documentation.
 pub(crate) struct Shop(pub(crate) Ground);
@@ -38,11 +38,13 @@ impl Shop {
             Purpose::Create | Purpose::Nest => {
                 ready.check_in_place()?;
                 unfinished::refuse_half_recovered(ground, &ready, None).await?;
+                answering::refuse_answering(ground.printer, &ready, None).await?;
                 holders::refuse_in_use(ground.printer, &ready, None)?;
             }
             Purpose::Adopt(state) => {
                 ready.check_in_place()?;
                 unfinished::refuse_half_recovered(ground, &ready, Some(state.id)).await?;
+                answering::refuse_answering(ground.printer, &ready, Some(state)).await?;
                 holders::refuse_in_use(ground.printer, &ready, Some(state))?;
             }
             // Nothing will be acted on.

@@ -144,7 +144,7 @@ mod tests {
         for global in [global(None, None), global(Some("nowhere"), None)] {
             let error = Workspace::find(&global, temp.path()).unwrap_err();
             assert_eq!(error.exit(), crate::Exit::Usage);
-            assert!(error.hint().unwrap().contains("rekindle init"), "{error:?}");
+            assert!(error.hint().contains("rekindle init"), "{error:?}");
         }
     }
 }

@@ -42,6 +42,9 @@ pub struct System {
     /// Formulas that decide (`recovery_ready`, `system_operational` …), printed with their inputs.
     #[serde(default)]
     pub rules: BTreeMap<String, String>,
+    /// How one sees that it runs: a recovery in place is refused while one of these answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<Health>,
     /// Checks across components, after a recovery.
     #[serde(default)]
     pub integrity: Vec<Probe>,
@@ -238,6 +241,21 @@ pub struct Probe {
     /// What each measured number must be; a number that the probe does not print is *no data*.
     #[serde(default)]
     pub expect: BTreeMap<String, Expect>,
+}
+
+/// A place where a running system answers over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// What to GET; only its path where `address` says where to.
+    pub url: String,
+    /// A file below the system's root which is there while the system runs: a JSON object whose `listening` is the
+    /// URL at which it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// How long an answer may take; two seconds by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Period>,
 }
 
 /// What an RPO is stated for.

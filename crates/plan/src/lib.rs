@@ -36,3 +36,4 @@ pub use expand::{expand, faults_of};
 pub use plan::{Backoff, Catalog, Compensate, Inputs, Plan, PlanStep, Retry, RunIf};
 pub use system::{Loaded, load_system};
 pub use workflow::{ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow};
+pub use yaml::value as yaml_value;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekindle_model::expect::Expect;
-use rekindle_model::system::Probe;
+use rekindle_model::system::{Health, Probe};
 
 use crate::diagnostic::{Sink, suggest};
 use crate::overlap;
@@ -15,15 +15,15 @@ use crate::yaml::{Kind, Node};
 const COMMON: [&str; 5] = ["name", "probe", "timeout", "reads", "expect"];
 
 /// A kind of probe.
-struct Form {
-    kind: &'static str,
+pub(crate) struct Form {
+    pub(crate) kind: &'static str,
     /// Its own keys.
-    keys: &'static [&'static str],
+    pub(crate) keys: &'static [&'static str],
     /// Those of them that it needs, each with what to write there.
-    needs: &'static [(&'static str, &'static str)],
+    pub(crate) needs: &'static [(&'static str, &'static str)],
 }
 
-const FORMS: &[Form] = &[
+pub(crate) const FORMS: &[Form] = &[
     Form {
         kind: "command",
         keys: &["run"],
@@ -109,6 +109,40 @@ pub(crate) fn read(node: &Node, sink: &mut Sink<'_>) -> Option<Probe> {
         timeout: fields.parse("timeout", sink),
         reads: fields.texts("reads", sink),
         expect: fields.named("expect", sink, |node, _, sink| read::parse::<Expect>(node, sink)),
+    })
+}
+
+/// The keys of a health URL.
+const HEALTH: [&str; 3] = ["url", "address", "timeout"];
+
+/// Reads one place where the running system answers.
+pub(crate) fn health(node: &Node, sink: &mut Sink<'_>) -> Option<Health> {
+    let fields = Fields::open(node, "a health URL", &HEALTH, sink)?;
+    let url_node = fields.require("url", sink);
+    let (url, address) = (fields.text("url", sink), fields.text("address", sink));
+    if let (Some(node), Some(Err(why))) = (fields.get("address"), address.as_deref().map(overlap::parts)) {
+        sink.error(node.span, format!("the path {why}"), None);
+    }
+    let timeout = fields.parse("timeout", sink);
+    let url = url?;
+    let fault = match address {
+        Some(_) if !url.starts_with('/') => Some((
+            "with `address`, `url` is the path of a URL",
+            "write it from its first slash on: /health",
+        )),
+        None if !["http://", "https://"].iter().any(|begin| url.starts_with(begin)) => Some((
+            "`url` is no URL of a server",
+            "write http://HOST:PORT/PATH, or name with `address` the file in which the system says where it listens",
+        )),
+        _ => None,
+    };
+    if let (Some((message, help)), Some(node)) = (fault, url_node) {
+        sink.error(node.span, message, Some(help.to_owned()));
+    }
+    Some(Health {
+        url,
+        address,
+        timeout,
     })
 }
 

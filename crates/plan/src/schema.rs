@@ -1,17 +1,19 @@
 //! The shape of system and workflow files as JSON Schema (draft 2020-12), for editors that complete and check while one
 //! types. What only the whole file shows (names that are referred to, cycles, arithmetic) is `lint`'s to judge.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::probe;
+
+/// The shape of what each action takes as its parameters, by the action's name.
+pub type Actions = BTreeMap<String, Value>;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// What a step may use. Actions are added in other crates, so that editors are told and not held to it.
-const ACTIONS: &str = "The action: snapshot, store, verify, seal-set, locate-set, set-aside, restore, validate, \
-    system-integrity, command (runs a program), http (sends a request), notify (tells somebody), approve (asks a \
-    person), workflow (runs another one, `with: {workflow: NAME or FILE, params: {…}}`), noop (nothing: gives back `output`, after `sleep` if it is given)";
-
-/// Returns the schema of a workflow file.
-pub fn workflow() -> Value {
+/// Returns the schema of a workflow file whose steps use these actions; of any other the parameters are open.
+pub fn workflow(actions: &Actions) -> Value {
     let mut schema = json!({
         "$schema": DRAFT,
         "title": "A Rekindle workflow",
@@ -29,22 +31,22 @@ pub fn workflow() -> Value {
                 "default": {"description": "What it is where nothing is given"},
                 "description": text("What it is for"),
             })),
-            "step": closed(&["id", "uses"], json!({
+            "step": acting(actions, closed(&["id", "uses"], json!({
                 "id": name("The step's name; a loop adds its keys in brackets"),
                 "description": text("What it is for"),
                 "for_each": {"description": "One step for each component, tier …", "$ref": "#/$defs/texts"},
                 "needs": {"description": "Steps that end before it begins", "$ref": "#/$defs/texts"},
-                "uses": text(ACTIONS),
+                "uses": text("The action"),
                 "with": {"type": "object", "description": "The action's parameters; ${{ }} refers to params and to steps"},
                 "run_if": text("success (default), failure, always, or an expression"),
                 "retry": {"$ref": "#/$defs/retry"},
                 "timeout": {"description": "The most that one attempt may take", "$ref": "#/$defs/period"},
                 "compensate": {"description": "What takes back what the step did, where the run fails or is cancelled", "$ref": "#/$defs/compensate"},
-            })),
-            "compensate": closed(&["uses"], json!({
+            }))),
+            "compensate": acting(actions, closed(&["uses"], json!({
                 "uses": text("The action; it must do no harm the second time"),
                 "with": {"type": "object", "description": "Its parameters; ${{ output }} is what the step gave, null where it failed"},
-            })),
+            }))),
             "retry": closed(&[], json!({
                 "max_attempts": {"type": "integer", "minimum": 1},
                 "backoff": {"$ref": "#/$defs/backoff"},
@@ -63,8 +65,8 @@ pub fn workflow() -> Value {
     schema
 }
 
-/// Returns the schema of a system file.
-pub fn system() -> Value {
+/// Returns the schema of a system file whose recovery steps use these actions; of any other the parameters are open.
+pub fn system(actions: &Actions) -> Value {
     let mut schema = json!({
         "$schema": DRAFT,
         "title": "A system that Rekindle protects",
@@ -81,6 +83,8 @@ pub fn system() -> Value {
                 "tiers": map("The places that keep backups", "tier"),
                 "targets": {"type": "object", "additionalProperties": map("Measured numbers and what they must be", "target")},
                 "rules": {"type": "object", "additionalProperties": {"type": "string"}},
+                "health": {"type": "array", "items": {"$ref": "#/$defs/health"},
+                    "description": "Where it answers while it runs: no recovery in place then"},
                 "integrity": {"type": "array", "items": {"$ref": "#/$defs/probe"}},
                 "scenarios": map("Disasters to be drilled", "scenario"),
             })),
@@ -97,25 +101,36 @@ pub fn system() -> Value {
                 "recovery": {"type": "array", "items": {"$ref": "#/$defs/recovery_step"}},
                 "validate": {"type": "array", "items": {"$ref": "#/$defs/probe"}},
             })),
-            "source": {"type": "object", "required": ["type"], "properties": {
-                "type": text("files, sqlite, command …"),
-                "path": text("Where it stands, below the root"),
-                "include": {"$ref": "#/$defs/texts"},
-                "exclude": {"$ref": "#/$defs/texts"},
-            }},
-            "recovery_step": closed(&["id", "uses"], json!({
+            "source": {"anyOf": [
+                closed(&["type"], json!({
+                    "type": {"const": "files"},
+                    "path": text("A folder or a file below the root; the root itself where nothing is said"),
+                    "include": {"description": "Globs of what is taken", "$ref": "#/$defs/texts"},
+                    "exclude": {"description": "Globs of what is left out", "$ref": "#/$defs/texts"},
+                })),
+                closed(&["type", "path"], json!({
+                    "type": {"const": "sqlite"},
+                    "path": text("The database below the root"),
+                })),
+                closed(&["type", "dump", "restore"], json!({
+                    "type": {"const": "command"},
+                    "dump": program("The program that prints the data"),
+                    "restore": program("The program that reads them"),
+                    "max_bytes": {"type": "integer", "minimum": 0, "description": "How much the dump may print"},
+                })),
+            ]},
+            "recovery_step": acting(actions, closed(&["id", "uses"], json!({
                 "id": name("The step's name"),
                 "uses": text("The action"),
                 "with": {"type": "object"},
                 "timeout": {"$ref": "#/$defs/period"},
-            })),
-            "probe": {"type": "object", "required": ["probe"], "properties": {
-                "name": text("What people call it"),
-                "probe": text("How it is measured: command …"),
+            }))),
+            "probe": {"anyOf": probes()},
+            "health": closed(&["url"], json!({
+                "url": text("What to GET; only its path where address says where to"),
+                "address": text("The file below the root in which the running system says where it listens"),
                 "timeout": {"$ref": "#/$defs/period"},
-                "reads": {"$ref": "#/$defs/texts"},
-                "expect": {"type": "object", "additionalProperties": {"$ref": "#/$defs/expect"}},
-            }},
+            })),
             "data_class": closed(&[], json!({
                 "rpo": {"description": "How much may be lost", "$ref": "#/$defs/period"},
                 "description": text("What it is"),
@@ -157,6 +172,67 @@ pub fn system() -> Value {
     schema
 }
 
+/// Returns the shape of a step whose `with` is what its action takes.
+fn acting(actions: &Actions, mut step: Value) -> Value {
+    let takes = |(action, with): (&String, &Value)| {
+        let needs = with["required"]
+            .as_array()
+            .is_some_and(|required| !required.is_empty());
+        let required: &[&str] = if needs { &["with"] } else { &[] };
+        json!({
+            "if": {"properties": {"uses": {"const": action}}},
+            "then": {"required": required, "properties": {"with": with}},
+        })
+    };
+    step["allOf"] = actions.iter().map(takes).collect();
+    step
+}
+
+/// Returns the shape of each kind of probe, with the keys that `lint` knows of it.
+fn probes() -> Vec<Value> {
+    let own = |key: &str| match key {
+        "run" => program("The program, which prints one JSON object of numbers"),
+        "headers" => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        "values" => json!({
+            "type": "object", "additionalProperties": {"type": "string"},
+            "description": "JSON pointers into the answer, by the number's name",
+        }),
+        "include" | "exclude" => json!({"$ref": "#/$defs/texts"}),
+        "url" => text("What to GET"),
+        "database" => text("The SQLite file below the root"),
+        "query" => text("A SELECT with one row, each column named for its number"),
+        "path" => text("The file or folder below the root"),
+        "digest" => text("What it should be, in hexadecimal"),
+        _ => json!({}),
+    };
+    let shape = |form: &probe::Form| {
+        let mut properties: Map<String, Value> = form
+            .keys
+            .iter()
+            .map(|key| ((*key).to_owned(), own(key)))
+            .collect();
+        properties.insert("name".to_owned(), text("What people call it"));
+        properties.insert("probe".to_owned(), json!({"const": form.kind}));
+        properties.insert("timeout".to_owned(), json!({"$ref": "#/$defs/period"}));
+        properties.insert("reads".to_owned(), json!({"$ref": "#/$defs/texts"}));
+        properties.insert(
+            "expect".to_owned(),
+            json!({"type": "object", "additionalProperties": {"$ref": "#/$defs/expect"}}),
+        );
+        let needs = form.needs.iter().map(|(key, _)| *key);
+        let required: Vec<&str> = std::iter::once("probe").chain(needs).collect();
+        closed(&required, Value::Object(properties))
+    };
+    probe::FORMS.iter().map(shape).collect()
+}
+
+fn program(description: &str) -> Value {
+    json!({
+        "description": description,
+        "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": ["string", "number"]}}],
+    })
+}
+
 fn add_common(schema: &mut Value) {
     let common = json!({
         "texts": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
@@ -189,77 +265,7 @@ fn name(description: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostic::{Sink, SourceText};
-    use crate::{builtin, load_system, load_workflow};
-
-    /// Says where a value leaves the schema, by the few words of it that are used here.
-    fn faults(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
-        if let Some(reference) = schema["$ref"].as_str() {
-            let name = reference.trim_start_matches("#/$defs/");
-            return faults(root, &root["$defs"][name], value, at, found);
-        }
-        if let Some(ways) = schema["anyOf"].as_array() {
-            let fits = |way: &Value| {
-                let mut found = Vec::new();
-                faults(root, way, value, at, &mut found);
-                found.is_empty()
-            };
-            if !ways.iter().any(fits) {
-                found.push(format!("{at}: fits no way"));
-            }
-            return;
-        }
-        let kind = schema["type"].as_str();
-        let fits = match (kind, value) {
-            (None, _) => schema.get("const").is_none_or(|only| only == value),
-            (Some("object"), value) => value.is_object(),
-            (Some("array"), value) => value.is_array(),
-            (Some("string"), value) => value.is_string(),
-            (Some("integer"), value) => value.is_u64(),
-            (Some(_), value) => value.is_number(),
-        };
-        if !fits {
-            found.push(format!("{at}: {value} is no {kind:?}"));
-        }
-        for required in schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
-            if value.get(required).is_none() {
-                found.push(format!("{at}: lacks {required}"));
-            }
-        }
-        for (key, below) in value.as_object().into_iter().flatten() {
-            let at = format!("{at}.{key}");
-            match (schema["properties"].get(key), schema.get("additionalProperties")) {
-                (Some(known), _) => faults(root, known, below, &at, found),
-                (None, Some(Value::Bool(false))) => found.push(format!("{at}: unknown")),
-                (None, Some(others)) => faults(root, others, below, &at, found),
-                (None, None) => {}
-            }
-        }
-        for (number, below) in value.as_array().into_iter().flatten().enumerate() {
-            faults(root, &schema["items"], below, &format!("{at}[{number}]"), found);
-        }
-    }
-
-    fn judge(schema: &Value, yaml: &str) -> Vec<String> {
-        let source = SourceText::new("shipped.yaml", yaml);
-        let value = crate::yaml::read(yaml, &mut Sink::new(&source)).unwrap().value();
-        let mut found = Vec::new();
-        faults(schema, schema, &value, "", &mut found);
-        found
-    }
-
-    #[test]
-    fn what_is_shipped_fits_its_schema() {
-        assert_eq!(judge(&system(), builtin::LA_FACTORIA), Vec::<String>::new());
-        for (name, yaml) in builtin::WORKFLOWS {
-            assert_eq!(judge(&workflow(), yaml), Vec::<String>::new(), "{name}");
-        }
-    }
+    use crate::{load_system, load_workflow};
 
     /// Every property of a closed object, with a value that is wrong in any place, so that only its name matters.
     fn keys<'s>(schema: &'s Value, of: &str) -> Vec<&'s String> {
@@ -272,7 +278,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_schema_is_known_to_lint() {
-        let workflow = workflow();
+        let workflow = workflow(&Actions::new());
         for (of, begin) in [
             ("workflow", ""),
             ("param", "workflow: w\nsteps: []\nparams:\n  p:\n    "),
@@ -297,7 +303,7 @@ mod tests {
                 assert!(!said.unwrap_or_default().contains("unknown key"), "{of}.{key}");
             }
         }
-        let system = system();
+        let system = system(&Actions::new());
         for (of, begin) in [
             ("system", ""),
             ("component", "system: s\ncomponents:\n  c:\n    "),
@@ -313,6 +319,7 @@ mod tests {
                 "impact_level",
                 "system: s\ncomponents: {}\nimpact_levels:\n  d:\n    ",
             ),
+            ("health", "system: s\ncomponents: {}\nhealth:\n  - "),
             ("objectives", "system: s\ncomponents: {}\nobjectives:\n  "),
             ("tier", "system: s\ncomponents: {}\ntiers:\n  t:\n    "),
             ("scenario", "system: s\ncomponents: {}\nscenarios:\n  t:\n    "),
@@ -322,6 +329,35 @@ mod tests {
                     .err()
                     .map(|found| found.to_string());
                 assert!(!said.unwrap_or_default().contains("unknown key"), "{of}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn sources_and_probes_have_the_keys_that_lint_knows_and_no_others() {
+        let system = system(&Actions::new());
+        for (of, key, begin) in [
+            (
+                "source",
+                "type",
+                "system: s\ncomponents:\n  c:\n    source:\n      ",
+            ),
+            ("probe", "probe", "system: s\ncomponents: {}\nintegrity:\n  - "),
+        ] {
+            for shape in system["$defs"][of]["anyOf"].as_array().unwrap() {
+                assert_eq!(shape["additionalProperties"], false, "{shape}");
+                let kind = shape["properties"][key]["const"].as_str().unwrap();
+                let indent = " ".repeat(begin.len() - begin.rfind('\n').unwrap() - 1);
+                for own in shape["properties"]
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .filter(|own| *own != key)
+                {
+                    let file = format!("{begin}{key}: {kind}\n{indent}{own}: []\n");
+                    let said = load_system("s", &file).err().map(|found| found.to_string());
+                    assert!(!said.unwrap_or_default().contains("unknown key"), "{kind}.{own}");
+                }
             }
         }
     }

@@ -122,6 +122,7 @@ fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
         "tiers",
         "targets",
         "rules",
+        "health",
         "integrity",
         "scenarios",
     ];
@@ -189,6 +190,7 @@ fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
             }
             Some(rule)
         }),
+        health: fields.list("health", sink, probe::health),
         integrity: fields.list("integrity", sink, probe::read),
         scenarios: fields.named("scenarios", sink, scenario),
     };

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use crate::diagnostic::Sink;
+use crate::diagnostic::{Diagnostics, Sink, SourceText};
 
 /// The largest text that is read, in bytes. A system with a thousand components is near 1 MB.
 const MAX_TEXT_BYTES: usize = 8 << 20;
@@ -142,6 +142,18 @@ impl Node {
         }
         node.span
     }
+}
+
+/// Reads a YAML file as data, whatever kind of file it is; `name` is the file's, for diagnostics.
+///
+/// # Errors
+/// What makes it no YAML that is read here.
+pub fn value(name: &str, text: &str) -> Result<Value, Diagnostics> {
+    let source = SourceText::new(name, text);
+    let mut sink = Sink::new(&source);
+    let root = read(text, &mut sink);
+    let found = sink.finish();
+    root.map(|root| root.value()).ok_or(found)
 }
 
 /// Reads one document. Faults go to the sink; without a tree there is at least one.

@@ -78,6 +78,9 @@ pub struct ServeArgs {
     /// Ends by itself after that time: 90s, 5m … [default: runs until Ctrl-C or SIGTERM]
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub limit: Option<Duration>,
+    /// Ends once its stdin is closed: for a program that starts it and may be killed
+    #[arg(long)]
+    pub until_eof: bool,
 }
 
 /// Arguments of `stamps`.
@@ -142,6 +145,8 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
             listen,
             rate,
             limit,
+            // Whoever calls reads stdin, and cancels `stop` at its end.
+            until_eof: _,
         }) => {
             let Surroundings {
                 clock,
@@ -208,7 +213,7 @@ mod tests {
             "x probe education --root d",
             "x probe files --root d --component cache",
             "x serve --root d",
-            "x serve --root d --listen [::1]:8080 --rate 0.5 --for 90s",
+            "x serve --root d --listen [::1]:8080 --rate 0.5 --for 90s --until-eof",
             "x stamps --root d",
             "x damage --root d --component cache --component db --how corrupt --seed 3",
         ] {

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +68,76 @@ pub fn watermark(root: &Path) -> Result<BTreeMap<String, StoreMark>, FactoriaErr
         (CONTENT.to_owned(), content(&root.join(CONTENT_DB))),
         (METRICS.to_owned(), log(&root.join(METRICS_LOG))),
     ]))
+}
+
+/// Returns, for each store of the system at `root`, the newest number that was durable at `instant` for certain: any
+/// later copy holds the records up to it.
+///
+/// A store's records are written one after the other: one was durable when the next was begun, whose time says when
+/// that was.
+///
+/// # Errors
+/// [`FactoriaError::UnreadableRoot`]. Of a store that is absent or damaged nothing is certain.
+pub fn durable_at(root: &Path, instant: DateTime<Utc>) -> Result<BTreeMap<String, u64>, FactoriaError> {
+    readable(root)?;
+    let (mut audit, mut content_rows, mut metrics) =
+        (Certain::at(instant), Certain::at(instant), Certain::at(instant));
+    for (path, certain) in [(AUDIT_LOG, &mut audit), (METRICS_LOG, &mut metrics)] {
+        let Ok(log) = File::open(root.join(path)) else {
+            continue;
+        };
+        for line in BufReader::with_capacity(1 << 20, log)
+            .split(b'\n')
+            .map_while(Result::ok)
+        {
+            certain.record(Numbers::of_line(&line));
+        }
+    }
+    if let Some(opened) = Opened::open(&root.join(CONTENT_DB))
+        && let Ok(mut rows) = opened
+            .connection
+            .prepare("SELECT seq, at FROM activity ORDER BY seq")
+        && let Ok(rows) = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+    {
+        for (seq, at) in rows.map_while(Result::ok) {
+            let seq = number(seq);
+            content_rows.record(Some(Numbers { seq, stamp: None, at }));
+        }
+    }
+    Ok(BTreeMap::from([
+        (AUDIT.to_owned(), audit.newest),
+        (CONTENT.to_owned(), content_rows.newest),
+        (METRICS.to_owned(), metrics.newest),
+    ]))
+}
+
+/// What of one store was durable at an instant.
+struct Certain {
+    instant: DateTime<Utc>,
+    before: u64,
+    newest: u64,
+}
+
+impl Certain {
+    fn at(instant: DateTime<Utc>) -> Self {
+        // Times are written in whole milliseconds, cut off: what says the same one may have been later.
+        Self {
+            instant: instant - Duration::from_millis(1),
+            before: 0,
+            newest: 0,
+        }
+    }
+
+    fn record(&mut self, record: Option<Numbers>) {
+        let Some(Numbers { seq, at, .. }) = record else {
+            return;
+        };
+        let at = at.and_then(|at| DateTime::parse_from_rfc3339(&at).ok());
+        if at.is_some_and(|at| at <= self.instant) {
+            self.newest = self.before;
+        }
+        self.before = seq;
+    }
 }
 
 impl StoreMark {
@@ -199,6 +271,24 @@ mod tests {
             (newest, seq, missing, doubled, torn_tail),
             "{text:?}"
         );
+    }
+
+    #[test]
+    fn a_record_is_certain_once_the_next_one_was_begun_a_millisecond_before() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("security")).unwrap();
+        let line = |seq: u64| format!("{{\"seq\":{seq},\"at\":\"2027-01-15T08:00:00.00{seq}Z\"}}\n");
+        let log: String = (1..=4).map(line).collect();
+        std::fs::write(root.path().join(AUDIT_LOG), log).unwrap();
+        for (millis, certain) in [(0, 0), (3, 1), (4, 2), (5, 3), (900, 3)] {
+            let instant = format!("2027-01-15T08:00:00.{millis:03}Z").parse().unwrap();
+            let found = durable_at(root.path(), instant).unwrap();
+            assert_eq!(
+                (found[AUDIT], found[CONTENT], found[METRICS]),
+                (certain, 0, 0),
+                "{millis}"
+            );
+        }
     }
 
     #[test]

@@ -89,6 +89,13 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
     let registry = registry(bench.site(None));
     let names = registry.names();
     assert_eq!(names.len(), 15);
+    let shapes = rekindle_actions::shapes();
+    let shapeless: Vec<&String> = names.iter().filter(|name| !shapes.contains_key(*name)).collect();
+    assert_eq!(
+        shapeless,
+        ["approve"],
+        "the engine's own is the only one whose shape is not told here"
+    );
     for name in names {
         let required = match name.as_str() {
             "command" => json!({"run": ["true"]}),
@@ -128,7 +135,7 @@ async fn a_noop_gives_back_its_output_and_takes_its_time() {
 
 #[test]
 fn the_schema_of_workflows_names_every_action() {
-    let schema = rekindle_plan::schema::workflow();
+    let schema = rekindle_plan::schema::workflow(&rekindle_actions::shapes());
     let said = schema["$defs"]["step"]["properties"]["uses"]["description"]
         .as_str()
         .unwrap();

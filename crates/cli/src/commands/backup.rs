@@ -26,6 +26,9 @@ pub struct Args {
     /// Accept what this recovery in place has left, although it did not come to a good end; the history says so
     #[arg(long = "accept", value_name = "RUN")]
     accepted: Vec<String>,
+    /// Leave the run to the owner of the workspace (`rekindle serve`) and return at once with its id
+    #[arg(long)]
+    detach: bool,
 }
 
 /// Backs up.
@@ -90,6 +93,7 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         Request {
             trigger,
             disaster_at: None,
+            detach: args.detach,
         },
     )
     .await

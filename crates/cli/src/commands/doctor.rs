@@ -71,7 +71,8 @@ impl Finding {
         let details = error.details().map(|details| format!("\n{}", details.trim_end()));
         Self {
             verdict: Verdict::Fault,
-            hint: error.hint().map(str::to_owned),
+            // It is doctor who is asked: what leads to doctor leads nowhere.
+            hint: error.own_hint().map(str::to_owned),
             ..Self::ok(check, format!("{error}{}", details.unwrap_or_default()))
         }
     }

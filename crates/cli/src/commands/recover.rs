@@ -60,6 +60,9 @@ pub struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    /// Leave the run to the owner of the workspace (`rekindle serve`) and return at once with its id
+    #[arg(long, conflicts_with = "dry_run")]
+    detach: bool,
 }
 
 /// How long the tiers may take to say which sets there are before the run is begun without that answer.
@@ -170,7 +173,17 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         }
     }
     let trigger = "rekindle recover".to_owned();
-    drive::begin(app, session, ready.pinned, Request { trigger, disaster_at }).await
+    drive::begin(
+        app,
+        session,
+        ready.pinned,
+        Request {
+            trigger,
+            disaster_at,
+            detach: args.detach,
+        },
+    )
+    .await
 }
 
 fn affected(system: &System, args: &Args) -> Result<Vec<String>, CliError> {

@@ -27,6 +27,9 @@ pub struct Args {
     /// A parameter of the workflow
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
     params: Vec<(String, String)>,
+    /// Leave the run to the owner of the workspace (`rekindle serve`) and return at once with its id
+    #[arg(long)]
+    detach: bool,
 }
 
 /// Runs a workflow over all components and all tiers.
@@ -67,6 +70,7 @@ async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<
     let request = Request {
         trigger,
         disaster_at: None,
+        detach: args.detach,
     };
     drive::begin(app, session, ready.pinned, request).await
 }

@@ -1,6 +1,7 @@
 //! `rekindle schema`
 
 use rekindle_plan::schema;
+use serde_json::json;
 
 use crate::App;
 use crate::error::CliError;
@@ -24,9 +25,18 @@ enum Kind {
 
 /// Prints the schema.
 pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let mut actions = rekindle_actions::shapes();
+    // The engine's own: what a person is asked.
+    actions.insert(
+        rekindle_engine::APPROVE.to_owned(),
+        json!({
+            "type": "object", "additionalProperties": false, "required": ["message"],
+            "properties": {"message": {"type": "string", "description": "What a person is asked"}},
+        }),
+    );
     let schema = match args.kind {
-        Kind::System => schema::system(),
-        Kind::Workflow => schema::workflow(),
+        Kind::System => schema::system(&actions),
+        Kind::Workflow => schema::workflow(&actions),
     };
     app.printer.data(&schema, || format!("{schema:#}"))?;
     Ok(Exit::Done)

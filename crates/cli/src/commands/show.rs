@@ -30,7 +30,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let run = look.ground.run(&args.run).await?;
     let evidence = look.ground.evidence(run).await.map_err(|error| {
         let left = past::left(app, &look.ground.workspace, run);
-        let hint = error.hint().unwrap_or_default().to_owned();
+        let hint = error.hint().to_owned();
         match left {
             Some(left) => error.with_hint(format!("{left}\n  {hint}")),
             None => error,

@@ -68,6 +68,7 @@ async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         Request {
             trigger: "rekindle verify".to_owned(),
             disaster_at: None,
+            detach: false,
         },
     )
     .await

@@ -11,6 +11,7 @@ use rekindle_plan::Plan;
 
 use super::duration;
 use crate::evidence::Evidence;
+use crate::rework::rework;
 use crate::steps::timeline;
 
 /// How many characters the whole run takes.
@@ -46,8 +47,12 @@ pub fn gantt(evidence: &Evidence, plan: Option<&Plan>) -> String {
     }
     let width = rows.iter().map(|(step, _)| step.as_str().chars().count()).max();
     let width = width.unwrap_or(0);
-    let adopted = state.adoptions.iter().map(|adoption| &adoption.at);
-    let adopted: Vec<usize> = adopted.map(|at| place(at, &state.created, whole)).collect();
+    // Who takes up a run that was over and is opened again takes it from nobody.
+    let adopted: Vec<usize> = rework(evidence)
+        .interruptions
+        .iter()
+        .map(|taken| place(&taken.resumed, &state.created, whole))
+        .collect();
     let mut text = format!(
         "{:width$}  0{:>end$}   {DONE} ran  {FAILED} failed  {CUT_OFF} cut off  {ASKED} asked a person  {TAKEN_OVER} taken over\n",
         "",

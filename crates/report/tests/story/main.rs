@@ -36,6 +36,16 @@ fn bars_show_what_ran_beside_what_and_what_was_cut_off() {
 }
 
 #[test]
+fn taking_up_a_run_that_was_opened_again_is_drawn_as_no_takeover() {
+    let bars = |evidence: &Evidence| {
+        let text = text::gantt(evidence, None);
+        text.split_once('\n').map(|(_, bars)| bars.to_owned()).unwrap()
+    };
+    assert!(!bars(&reopened()).contains('╎'), "{}", bars(&reopened()));
+    assert!(bars(&killed_and_resumed(false)).contains('╎'));
+}
+
+#[test]
 fn a_recovery_is_judged_component_by_component() {
     let evidence = killed_and_resumed(false);
     let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());

@@ -289,6 +289,39 @@ pub(crate) fn killed_and_resumed(reboot: bool) -> Evidence {
     pen.evidence()
 }
 
+/// A recovery that failed, was opened again by somebody's retry, and taken up by another process.
+pub(crate) fn reopened() -> Evidence {
+    let mut pen = Pen::new("recover", &["orders"], None);
+    pen.start("locate", 1);
+    let down = Failure::permanent("tier_unavailable", "tier far does not answer");
+    pen.fail(1_000, "locate", 1, down);
+    pen.finish(Outcome::Failed);
+    let (by, why) = ("ann".to_owned(), Some("the tier is back".to_owned()));
+    pen.write(
+        5_000,
+        Event::RunReopened {
+            by: by.clone(),
+            why: why.clone(),
+        },
+    );
+    let step = StepId::from("locate");
+    pen.write(
+        0,
+        Event::RetryRequested {
+            step: step.clone(),
+            by,
+            why,
+        },
+    );
+    let why = "ann asked for it to run again: the tier is back".to_owned();
+    pen.write(0, Event::StepInvalidated { step, why });
+    pen.adopt(500, "asked for again");
+    let step = StepId::from("locate");
+    pen.write(1_000, Event::StepStarted { step, attempt: 2 });
+    pen.succeed(2_000, "locate", 2, json!({}), &[]);
+    pen.evidence()
+}
+
 pub(crate) fn backed_up() -> Evidence {
     let mut pen = Pen::new("backup", &["orders", "images"], None);
     for component in ["orders", "images"] {

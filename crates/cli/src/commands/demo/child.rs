@@ -14,7 +14,7 @@ use crate::keys::{CONFIG_DIR_VAR, PASSPHRASE_VAR};
 
 /// Starts this program's commands in one workspace, with a key folder of its own.
 pub(super) struct Stage {
-    program: PathBuf,
+    pub(super) program: PathBuf,
     dir: PathBuf,
     config_dir: PathBuf,
 }
@@ -49,6 +49,20 @@ impl Stage {
 
     /// Runs one command to its end and returns its JSON; any other exit than 0 is an error.
     pub(super) async fn done(&self, app: &App, args: &[&str]) -> Result<Value, CliError> {
+        let mut said = self.lines(app, args).await?;
+        match (said.pop(), said.is_empty()) {
+            (Some(said), true) => Ok(said),
+            _ => Err(CliError::new(
+                Exit::Failed,
+                "demo",
+                format!("`{}` did not print one JSON object", args.join(" ")),
+            )
+            .with_hint("this is a fault of rekindle: please report it")),
+        }
+    }
+
+    /// Does the same with a command that prints any number of JSON objects.
+    pub(super) async fn lines(&self, app: &App, args: &[&str]) -> Result<Vec<Value>, CliError> {
         let mut running = self.start(args)?;
         let mut stdout = String::new();
         let mut pipe = running.child.stdout.take();
@@ -76,7 +90,9 @@ impl Stage {
             .await
             .map_err(|error| CliError::io("wait for a command", &error))?;
         if status.success() {
-            return serde_json::from_str(&stdout).map_err(|error| {
+            let said: Result<Vec<Value>, _> =
+                serde_json::Deserializer::from_str(&stdout).into_iter().collect();
+            return said.map_err(|error| {
                 CliError::new(
                     Exit::Failed,
                     "demo",
@@ -85,11 +101,7 @@ impl Stage {
             });
         }
         if app.signals.stop().is_cancelled() {
-            return Err(CliError::new(
-                Exit::Interrupted,
-                "interrupted",
-                "the demo was interrupted",
-            ));
+            return Err(interrupted());
         }
         let said = if warnings.is_empty() {
             stdout
@@ -156,6 +168,12 @@ impl Stage {
             notes: BufReader::new(stderr).lines(),
         })
     }
+}
+
+/// The error of a demo that somebody has stopped.
+pub(super) fn interrupted() -> CliError {
+    CliError::new(Exit::Interrupted, "interrupted", "the demo was interrupted")
+        .with_hint("begin it again: rekindle demo")
 }
 
 /// What a recovery has told of its restores.

@@ -57,8 +57,9 @@ pub(super) struct Comparison {
 }
 
 impl Tree {
-    /// Reads the whole tree at `root`; `frames` are folders that hold components and belong to none.
-    pub(super) fn read(root: &Path, frames: &[PathBuf]) -> Result<Self, CliError> {
+    /// Reads the tree at `root` but for the paths in `without`; `frames` are folders that hold components and belong
+    /// to none.
+    pub(super) fn read(root: &Path, frames: &[PathBuf], without: &[PathBuf]) -> Result<Self, CliError> {
         let mut tree = Self::default();
         let mut pending = vec![PathBuf::new()];
         while let Some(folder) = pending.pop() {
@@ -67,7 +68,7 @@ impl Tree {
             for entry in std::fs::read_dir(&path).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
                 let own = folder.join(entry.file_name());
-                if is_side_file(&own) {
+                if is_side_file(&own) || without.contains(&own) {
                     continue;
                 }
                 let found = tree.entry(&root.join(&own), frames.contains(&own))?;
@@ -190,7 +191,7 @@ mod tests {
     use super::*;
 
     fn tree(dir: &Path) -> Tree {
-        Tree::read(dir, &[]).unwrap()
+        Tree::read(dir, &[], &[PathBuf::from("d/grows")]).unwrap()
     }
 
     #[test]
@@ -198,11 +199,12 @@ mod tests {
         let was = tempfile::tempdir().unwrap();
         let root = was.path();
         fs::create_dir(root.join("d")).unwrap();
-        for name in ["same", "content", "mode", "time", "gone"] {
+        for name in ["same", "content", "mode", "time", "gone", "grows"] {
             fs::write(root.join("d").join(name), name).unwrap();
         }
         symlink("same", root.join("d/link")).unwrap();
         let before = tree(root);
+        fs::write(root.join("d/grows"), "judged elsewhere").unwrap();
         assert!(before.compare(&tree(root)).differences.is_empty());
 
         fs::write(root.join("d/content"), "CONTENT").unwrap();

@@ -22,30 +22,110 @@ pub(super) fn content(path: &Path) -> Result<blake3::Hash, CliError> {
     })
 }
 
-fn read(path: &Path) -> Result<blake3::Hash, rusqlite::Error> {
+/// Returns whether each table of the database `part` holds the first rows of the same table of `whole`, which only
+/// ever grew, after SQLite's own integrity check of both.
+pub(super) fn begins(whole: &Path, part: &Path) -> Result<bool, CliError> {
+    let compare = || -> Result<bool, rusqlite::Error> {
+        let (whole, part) = (open(whole)?, open(part)?);
+        let of = |database: &Connection| -> Result<(String, Vec<Table>), rusqlite::Error> {
+            Ok((integrity(database)?, tables(database)?))
+        };
+        let (sound, schema) = of(&part)?;
+        if (&sound, &schema) != (&"ok".to_owned(), &of(&whole)?.1) || integrity(&whole)? != "ok" {
+            return Ok(false);
+        }
+        for table in schema.iter().filter(|table| table.grows()) {
+            let (rows, found) = first_rows(&part, &table.name, u64::MAX)?;
+            if first_rows(&whole, &table.name, rows)? != (rows, found) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    compare().map_err(|error| {
+        CliError::new(
+            Exit::DataLost,
+            "bad_database",
+            format!(
+                "databases {} and {} cannot be compared: {error}",
+                whole.display(),
+                part.display()
+            ),
+        )
+        .with_hint("look at it yourself: rekindle demo --keep DIR")
+    })
+}
+
+/// One entry of a database's schema.
+#[derive(Debug, PartialEq)]
+struct Table {
+    name: String,
+    sql: String,
+    kind: String,
+}
+
+impl Table {
+    /// Whether rows are only ever added to it; SQLite's own counters are overwritten.
+    fn grows(&self) -> bool {
+        self.kind == "table" && !self.name.starts_with("sqlite_")
+    }
+}
+
+fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let database = Connection::open_with_flags(uri(path), flags)?;
-    let mut hasher = blake3::Hasher::new();
-    let integrity: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    text(&mut hasher, integrity.as_bytes());
+    Connection::open_with_flags(uri(path), flags)
+}
+
+fn integrity(database: &Connection) -> Result<String, rusqlite::Error> {
+    database.query_row("PRAGMA integrity_check", [], |row| row.get(0))
+}
+
+fn tables(database: &Connection) -> Result<Vec<Table>, rusqlite::Error> {
     let mut tables =
         database.prepare("SELECT name, COALESCE(sql, ''), type FROM sqlite_schema ORDER BY type, name")?;
-    let schema: Vec<(String, String, String)> = tables
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_, _>>()?;
-    for (name, sql, kind) in schema {
-        text(&mut hasher, name.as_bytes());
-        text(&mut hasher, sql.as_bytes());
-        if kind != "table" {
-            continue;
+    tables
+        .query_map([], |row| {
+            Ok(Table {
+                name: row.get(0)?,
+                sql: row.get(1)?,
+                kind: row.get(2)?,
+            })
+        })?
+        .collect()
+}
+
+/// Returns how many of the first rows of a table there are, up to a limit, and the hash of their values.
+fn first_rows(
+    database: &Connection,
+    table: &str,
+    limit: u64,
+) -> Result<(u64, blake3::Hash), rusqlite::Error> {
+    let mut hasher = blake3::Hasher::new();
+    let mut rows = database.prepare(&format!("SELECT * FROM \"{}\"", table.replace('"', "\"\"")))?;
+    let columns = rows.column_count();
+    let mut rows = rows.query([])?;
+    let mut found = 0;
+    while found < limit
+        && let Some(row) = rows.next()?
+    {
+        for column in 0..columns {
+            value(&mut hasher, row.get_ref(column)?);
         }
-        let mut rows = database.prepare(&format!("SELECT * FROM \"{}\"", name.replace('"', "\"\"")))?;
-        let columns = rows.column_count();
-        let mut rows = rows.query([])?;
-        while let Some(row) = rows.next()? {
-            for column in 0..columns {
-                value(&mut hasher, row.get_ref(column)?);
-            }
+        found += 1;
+    }
+    Ok((found, hasher.finalize()))
+}
+
+fn read(path: &Path) -> Result<blake3::Hash, rusqlite::Error> {
+    let database = open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    text(&mut hasher, integrity(&database)?.as_bytes());
+    for table in tables(&database)? {
+        text(&mut hasher, table.name.as_bytes());
+        text(&mut hasher, table.sql.as_bytes());
+        if table.kind == "table" {
+            let (rows, found) = first_rows(&database, &table.name, u64::MAX)?;
+            hasher.update(&rows.to_le_bytes()).update(found.as_bytes());
         }
     }
     Ok(hasher.finalize())

@@ -1,15 +1,19 @@
 //! `rekindle demo`: the whole story, on real files and real databases, by real processes.
 //!
-//! 1. A La Factoria system is generated.   2. `rekindle backup`.   3. Its data is deleted.
-//! 4. `rekindle recover` is killed by SIGKILL half-way.   5. `rekindle resume`.
-//! 6. Every byte is compared with what was backed up.
+//! 1. A La Factoria system is generated and started.   2. `rekindle backup`, while it writes.
+//! 3. It is killed, and its data is deleted.   4. `rekindle recover` is killed by SIGKILL half-way.
+//! 5. `rekindle resume`.   6. Every byte is compared with what was backed up.
+//! 7. The system is started again, healthy and without a gap in what it had written.
 //!
-//! Each command is a process of its own; nothing is known here that their output and the journal do not tell.
+//! Each command is a process of its own, and so is the system. Nothing is known here that their output, the journal
+//! and what the killed system left do not tell.
 
 mod child;
 mod compare;
 mod database;
+mod service;
 mod story;
+mod witness;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +24,7 @@ use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// Watch it happen: make a system, back it up, destroy it, recover it, killed half-way and resumed
+/// Watch it happen: run a system, back it up, destroy it, recover it, killed half-way and resumed, and run it again
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Leave everything in this new or empty folder; every other command works there

@@ -1,0 +1,86 @@
+//! What each action takes in its `with:`, as JSON Schema, for editors.
+
+use std::collections::BTreeMap;
+
+use rekindle_engine::WORKFLOW;
+use serde_json::{Map, Value, json};
+
+use crate::params::{Field, Kind};
+use crate::{
+    COMMAND, command, copy, http, locate_set, noop, notify, restore, set_aside, snapshot, system_integrity,
+    validate, verify, workflow,
+};
+
+/// Returns the shape of each action's parameters, by the action's name.
+pub fn shapes() -> BTreeMap<String, Value> {
+    let fields: [(&str, &[Field]); 14] = [
+        ("snapshot", snapshot::FIELDS),
+        ("store", copy::FIELDS),
+        ("verify", verify::FIELDS),
+        ("seal-set", &[]),
+        ("locate-set", locate_set::FIELDS),
+        ("set-aside", set_aside::FIELDS),
+        ("restore", restore::FIELDS),
+        ("validate", validate::FIELDS),
+        ("system-integrity", system_integrity::FIELDS),
+        ("http", http::FIELDS),
+        ("notify", notify::FIELDS),
+        (COMMAND, command::FIELDS),
+        (WORKFLOW, workflow::FIELDS),
+        ("noop", noop::FIELDS),
+    ];
+    fields
+        .into_iter()
+        .map(|(action, fields)| (action.to_owned(), shape(fields)))
+        .collect()
+}
+
+fn shape(fields: &[Field]) -> Value {
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|field| (field.name.to_owned(), or_expression(field.kind)))
+        .collect();
+    let required: Vec<&str> = fields
+        .iter()
+        .filter(|field| field.required)
+        .map(|field| field.name)
+        .collect();
+    json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+}
+
+/// Returns the shape of a value that may also be an expression, whose value is known to the run alone.
+fn or_expression(kind: Kind) -> Value {
+    let shape = match kind {
+        Kind::Text | Kind::Period => return json!({"type": "string"}),
+        Kind::Any => return json!({}),
+        Kind::Word(words) => json!({"enum": words}),
+        Kind::Names => json!({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+        Kind::Words => json!({"type": "array", "minItems": 1, "items": {"type": ["string", "number"]}}),
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::Share => {
+            json!({"anyOf": [{"type": "number"}, {"type": "string", "pattern": "^ *[0-9.]+ *%? *$"}]})
+        }
+        Kind::Texts => json!({
+            "type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]},
+        }),
+        Kind::Status => json!({"type": "integer", "minimum": 100, "maximum": 599}),
+    };
+    json!({"anyOf": [shape, {"type": "string", "pattern": "\\$\\{\\{"}]})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn required_parameters_and_expressions_are_told() {
+        let shapes = shapes();
+        assert_eq!(shapes["command"]["required"], json!(["run"]));
+        assert_eq!(shapes["seal-set"]["properties"], json!({}));
+        let level = &shapes["verify"]["properties"]["level"]["anyOf"];
+        assert_eq!(
+            (&level[0]["enum"], &level[1]["pattern"]),
+            (&json!(["exists", "read"]), &json!("\\$\\{\\{"))
+        );
+    }
+}
