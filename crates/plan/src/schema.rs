@@ -36,7 +36,7 @@ pub fn workflow(actions: &Actions) -> Value {
                 "description": text("What it is for"),
                 "for_each": {"description": "One step for each component, tier …", "$ref": "#/$defs/texts"},
                 "needs": {"description": "Steps that end before it begins", "$ref": "#/$defs/texts"},
-                "uses": text("The action"),
+                "uses": uses(actions),
                 "with": {"type": "object", "description": "The action's parameters; ${{ }} refers to params and to steps"},
                 "run_if": text("success (default), failure, always, or an expression"),
                 "retry": {"$ref": "#/$defs/retry"},
@@ -121,7 +121,7 @@ pub fn system(actions: &Actions) -> Value {
             ]},
             "recovery_step": acting(actions, closed(&["id", "uses"], json!({
                 "id": name("The step's name"),
-                "uses": text("The action"),
+                "uses": uses(actions),
                 "with": {"type": "object"},
                 "timeout": {"$ref": "#/$defs/period"},
             }))),
@@ -186,6 +186,15 @@ fn acting(actions: &Actions, mut step: Value) -> Value {
     };
     step["allOf"] = actions.iter().map(takes).collect();
     step
+}
+
+/// Returns the shape of an action's name. The list is for whoever reads; a later version may know others.
+fn uses(actions: &Actions) -> Value {
+    let names: Vec<&str> = actions.keys().map(String::as_str).collect();
+    text(&format!(
+        "The action: {}, or approve, which asks a person",
+        names.join(", ")
+    ))
 }
 
 /// Returns the shape of each kind of probe, with the keys that `lint` knows of it.
