@@ -174,6 +174,10 @@ impl Action for FaultyAction {
         self.inner.check(with)
     }
 
+    fn can_be_gone(&self) -> bool {
+        self.inner.can_be_gone()
+    }
+
     async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         self.inner.reconcile(cx, checkpoint).await
     }

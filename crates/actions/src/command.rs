@@ -62,6 +62,10 @@ impl Action for RunCommand {
         params::check(with, FIELDS)
     }
 
+    fn can_be_gone(&self) -> bool {
+        false
+    }
+
     async fn reconcile(&self, cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let why = "a program that was cut off may have done any part of its work; it runs again";
         let redactor = Redactor::of(&params::read::<Params>(&cx.with)?.env());

@@ -119,6 +119,10 @@ impl Action for SendRequest {
         problems
     }
 
+    fn can_be_gone(&self) -> bool {
+        false
+    }
+
     async fn reconcile(&self, cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let params: Params = params::read(&cx.with)?;
         let shown = params.request(cx).shown();

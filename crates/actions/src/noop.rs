@@ -37,6 +37,10 @@ impl Action for Noop {
         params::check(with, FIELDS)
     }
 
+    fn can_be_gone(&self) -> bool {
+        false
+    }
+
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         Ok(Reconciled::Redo {
             evidence: json!({ "why": "it leaves nothing behind" }),

@@ -69,6 +69,10 @@ impl Action for Notify {
         problems
     }
 
+    fn can_be_gone(&self) -> bool {
+        false
+    }
+
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let why = "a message that was cut off is sent again: twice is better than never";
         Ok(Reconciled::Redo {

@@ -38,6 +38,10 @@ impl Action for SystemIntegrity {
         params::check(with, FIELDS)
     }
 
+    fn can_be_gone(&self) -> bool {
+        false
+    }
+
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         Ok(Reconciled::Redo {
             evidence: json!({ "why": "a measurement that was cut off proves nothing" }),

@@ -30,6 +30,12 @@ pub trait Action: Send + Sync {
     /// When the world could not be looked at. A retryable failure is tried again by the step's retry policy.
     async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure>;
 
+    /// Returns whether what a succeeded step produced can be gone when its run is resumed. Where it cannot,
+    /// [`Action::recheck`] is not asked, which spares a long run thousands of questions.
+    fn can_be_gone(&self) -> bool {
+        true
+    }
+
     /// Looks, cheaply, whether what a succeeded step produced is still there: asked when a run is resumed and later
     /// steps are about to rely on it. Some sentence means that it is gone, and why; the step then runs again.
     ///

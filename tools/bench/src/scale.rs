@@ -221,6 +221,10 @@ impl Action for First {
         Vec::new()
     }
 
+    fn can_be_gone(&self) -> bool {
+        false
+    }
+
     async fn reconcile(&self, _: &StepContext, _: Option<&Value>) -> Result<Reconciled, Failure> {
         Ok(Reconciled::Redo {
             evidence: Value::Null,

@@ -64,7 +64,10 @@ pub(crate) async fn drive(
     }
     let values = outputs(&shared, &state).await?;
     let max_parallel = plan.max_parallel.max(1);
-    let machine = Machine::new(plan, records, ambient, values)?;
+    let machine = Machine::new(plan, records, ambient, values)?.rechecking(|uses| {
+        let action = shared.registry.get(uses);
+        action.is_some_and(|action| action.can_be_gone())
+    });
     let (asking, asked) = mpsc::channel(NOTES);
     let all = CancellationToken::new();
     let mut driver = Driver {

@@ -81,6 +81,8 @@ pub(crate) struct Machine {
     paused: bool,
     /// What this process works on.
     held: BTreeMap<usize, Held>,
+    /// For each step, whether what it produced can be gone.
+    can_be_gone: Vec<bool>,
     /// Steps whose artefacts are to be rechecked before anything starts.
     to_recheck: BTreeSet<usize>,
     /// Steps whose reconciliation failed, until it is tried again.
@@ -220,6 +222,7 @@ impl Machine {
         let priority = plan.steps.iter().map(|step| step.priority).collect();
         let frontier = Frontier::new(standing.collect(), priority, &needs);
         let paused = state.paused.is_some();
+        let can_be_gone = vec![true; plan.steps.len()];
         Ok(Self {
             plan,
             places,
@@ -236,10 +239,22 @@ impl Machine {
             leaving: false,
             paused,
             held: BTreeMap::new(),
+            can_be_gone,
             to_recheck: BTreeSet::new(),
             reconcile_later: HashMap::new(),
             starved: false,
         })
+    }
+
+    /// Rechecks only the steps of actions whose artefacts can be gone.
+    pub(crate) fn rechecking(mut self, can_be_gone: impl Fn(&str) -> bool) -> Self {
+        self.can_be_gone = self
+            .plan
+            .steps
+            .iter()
+            .map(|step| can_be_gone(&step.uses))
+            .collect();
+        self
     }
 
     /// Returns what follows from `input`. `room` is how many steps may be taken up beside those at hand, as far as

@@ -165,7 +165,8 @@ impl Machine {
         !self.to_recheck.is_empty() || self.held.values().any(|held| held.work == Work::Recheck)
     }
 
-    /// Returns the succeeded steps that any unfinished step rests on, at whatever distance.
+    /// Returns the succeeded steps that any unfinished step rests on, at whatever distance, and whose artefacts can
+    /// be gone.
     pub(super) fn relied_on(&self, draft: &Draft) -> BTreeSet<usize> {
         let mut relied_on = BTreeSet::new();
         // Backwards through the plan, every step comes after what needs it.
@@ -175,7 +176,7 @@ impl Machine {
             if !state.is_final() || matters[place] {
                 self.needs[place].iter().for_each(|&need| matters[need] = true);
             }
-            if matters[place] && matches!(state, StepState::Succeeded { .. }) {
+            if matters[place] && self.can_be_gone[place] && matches!(state, StepState::Succeeded { .. }) {
                 relied_on.insert(place);
             }
         }

@@ -106,6 +106,7 @@ pub(crate) struct Act {
     run: Box<OnRun>,
     reconcile: Box<OnReconcile>,
     recheck: Box<OnRecheck>,
+    lasts: bool,
 }
 
 impl Act {
@@ -123,6 +124,7 @@ impl Act {
                 })
             }),
             recheck: Box::new(|_, _| None),
+            lasts: false,
         }
     }
 
@@ -162,6 +164,14 @@ impl Act {
     }
 }
 
+impl Act {
+    /// Returns the action as one whose artefacts cannot be gone.
+    pub(crate) fn lasting(mut self) -> Self {
+        self.lasts = true;
+        self
+    }
+}
+
 struct CountsDrop(Arc<AtomicUsize>);
 
 impl Drop for CountsDrop {
@@ -174,6 +184,10 @@ impl Drop for CountsDrop {
 impl Action for Act {
     fn check(&self, _with: &Value) -> Vec<Problem> {
         Vec::new()
+    }
+
+    fn can_be_gone(&self) -> bool {
+        !self.lasts
     }
 
     async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {

@@ -127,6 +127,32 @@ async fn nothing_that_an_action_says_is_too_large_for_the_journal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_gone_is_not_looked_for() {
+    let log = Log::default();
+    let act = |log: &Log| {
+        let checks = log.clone();
+        Act::echo().rechecking(move |cx, _| {
+            checks.add(format_args!("recheck {}", cx.step.id));
+            None
+        })
+    };
+    let last = Act::new(|cx, _| async move {
+        match cx.attempt {
+            1 => std::future::pending().await,
+            _ => Ok(value(json!(null))),
+        }
+    });
+    let steps = vec![step("a", &[]), step("b", &["a"]), step("last", &["b"])];
+    let bench = Bench::new(1, steps)
+        .with("a", act(&log).lasting())
+        .with("b", act(&log))
+        .with("last", last);
+    let run = bench.kill_once(tokio::time::sleep(SECOND)).await;
+    bench.resume(run).await;
+    assert_eq!(log.lines(), ["recheck b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_artefact_that_is_gone_is_made_again_with_what_rests_on_it() {
     let log = Log::default();
     let act = |log: &Log| {
