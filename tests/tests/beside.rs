@@ -51,7 +51,7 @@ fn gated(sandbox: &Sandbox, steps: &str) -> (Child, std::io::Lines<BufReader<std
         .expect("start the first");
     let mut lines = BufReader::new(first.stderr.take().expect("its stderr")).lines();
     assert!(
-        lines.any(|line| line.is_ok_and(|line| line.contains("step_started"))),
+        lines.any(|line| line.is_ok_and(|line| line.contains("child_started"))),
         "the first never began"
     );
     (first, lines)

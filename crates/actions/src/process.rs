@@ -128,10 +128,10 @@ async fn logged(
     let mut spooling = None;
     if let Some(to) = program.stdout {
         // Where it fails, dropping the line ends the program.
-        spooling = Some(Spooling::begin(child.stdout.take(), to)?);
+        spooling = Some(Spooling::begin(child.stdout.take(), to, cx.clone())?);
     }
-    let stdout = Kept::from(child.stdout.take(), log.lines(Stream::Out));
-    let stderr = Kept::from(child.stderr.take(), log.lines(Stream::Err));
+    let stdout = Kept::from(child.stdout.take(), log.lines(Stream::Out), cx.clone());
+    let stderr = Kept::from(child.stderr.take(), log.lines(Stream::Err), cx.clone());
 
     let limit = async {
         match program.timeout {
@@ -331,7 +331,7 @@ struct Spooling {
 }
 
 impl Spooling {
-    fn begin(pipe: Option<ChildStdout>, to: SpoolTo<'_>) -> Result<Self, Failure> {
+    fn begin(pipe: Option<ChildStdout>, to: SpoolTo<'_>, cx: StepContext) -> Result<Self, Failure> {
         let (shown, max_bytes) = (to.file.display().to_string(), to.max_bytes);
         // The data of a system are for those who may read the system.
         let file = OpenOptions::new()
@@ -346,6 +346,7 @@ impl Spooling {
             let Some(mut pipe) = pipe else { return Ok(()) };
             let (mut buffer, mut bytes) = (vec![0; SPOOL_BUFFER], 0);
             while let read @ 1.. = pipe.read(&mut buffer).await.map_err(failed)? {
+                cx.alive();
                 bytes += read as u64;
                 if bytes > max_bytes {
                     let message = format!("it prints more than {max_bytes} bytes");
@@ -390,13 +391,15 @@ struct Kept {
 }
 
 impl Kept {
-    fn from(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, mut log: Lines) -> Self {
+    fn from(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, mut log: Lines, cx: StepContext) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&bytes);
         let reader = tokio::spawn(async move {
             let Some(mut pipe) = pipe else { return };
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+                // What a program says is a sign that it gets on.
+                cx.alive();
                 log.feed(&buffer[..read]);
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend_from_slice(&buffer[..read]);

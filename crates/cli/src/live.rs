@@ -49,7 +49,7 @@ impl Live {
 
     fn happened(&mut self, event: &Event) {
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
-            if !matches!(event, Event::StepCheckpoint { .. } | Event::ChildStarted { .. }) {
+            if !matches!(event, Event::StepCheckpoint { .. }) {
                 self.printer
                     .note("step", &json!({ "step": step, "event": event.name() }));
             }
@@ -121,6 +121,7 @@ impl Live {
             Event::PauseRequested { by, .. } => self.line(format!("paused by {by}; nothing more starts")),
             Event::RunUnpaused { by, .. } => self.line(format!("{by} lets it go on")),
             Event::CancelRequested { by, .. } => self.line(format!("cancelled by {by}")),
+            Event::DeadlinePassed => self.line("the run's deadline has passed".to_owned()),
             Event::StepCheckpoint { .. }
             | Event::ChildStarted { .. }
             | Event::RunCreated { .. }

@@ -166,12 +166,18 @@ impl StepContext {
         self.clock.now().since(&last).duration >= CHECKPOINT_EVERY
     }
 
+    /// Says that the attempt has not stalled, where there is nothing to be told of how far it is.
+    pub fn alive(&self) {
+        *self.link.sign.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.link.clock.now());
+    }
+
     /// Returns who can drive runs beside this one, where somebody does.
     pub fn sub_runs(&self) -> Option<Arc<dyn SubRuns>> {
         self.link.sub_runs.clone()
     }
 
-    /// Says how far the attempt is, for progress bars. Costs next to nothing and is not journaled.
+    /// Says how far the attempt is, for progress bars, and that it has not stalled. Costs next to nothing and is not
+    /// journaled.
     pub fn progress(&self, done: u64, total: Option<u64>, unit: Unit) {
         let told = Progress {
             run: self.run,
@@ -180,6 +186,7 @@ impl StepContext {
             total,
             unit,
         };
+        self.alive();
         // Nobody may be listening.
         let _ = self.link.progress.send(told);
     }
@@ -199,6 +206,10 @@ pub(crate) struct Link {
     pub(crate) work: Work,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
+    /// The driver's clock, whatever the action is shown.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// When the attempt last told how far it is.
+    pub(crate) sign: Arc<Mutex<Option<Stamp>>>,
     /// When the attempt began or last recorded a checkpoint.
     pub(crate) last: Arc<Mutex<Stamp>>,
 }

@@ -18,7 +18,9 @@
 //! 4. **Ended.** A success is journaled together with the starts that it unlocks, and never runs again. A failure is
 //!    journaled with `retry_at` where the retry policy grants another attempt (retryable, its code not excluded,
 //!    attempts left); the next attempt gets the last checkpoint. A panic is the failure `internal`; an attempt that
-//!    takes longer than its `timeout` is told to end, and is the failure `timeout`.
+//!    takes longer than its `timeout` is told to end, and is the failure `timeout`; one that neither tells how far it is
+//!    nor records anything for its `stall_timeout` is the failure `stalled`. All attempts of a step together have its
+//!    `deadline`, the run its own; both count from what is journaled, so that no resume begins them anew.
 //! 5. **Cut off.** A kill, a power cut or a graceful stop leaves a step started without an outcome. That uses up no
 //!    attempt. When the run is adopted and driven again, the programs that the attempt had started are seen to be
 //!    gone, and then the step is *reconciled* before anything else happens to it:

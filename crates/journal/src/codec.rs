@@ -113,6 +113,11 @@ fn format_of(event: &Event) -> u8 {
         } => 2,
         Event::ChildStarted { .. }
         | Event::RunCreated { parent: Some(_), .. }
+        | Event::DeadlinePassed
+        | Event::StepSkipped {
+            why: SkipReason::Deadline,
+            ..
+        }
         | Event::UndoStarted { .. }
         | Event::UndoSucceeded { .. }
         | Event::UndoFailed { .. }

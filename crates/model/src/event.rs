@@ -232,6 +232,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
+    /// The run has taken longer than its deadline: what is at work is stopped and fails, the rest does not start.
+    DeadlinePassed,
     /// The run is over.
     RunFinished {
         /// How it ended.
@@ -276,6 +278,7 @@ impl Event {
             Self::PauseRequested { .. } => "pause_requested",
             Self::RunUnpaused { .. } => "run_unpaused",
             Self::CancelRequested { .. } => "cancel_requested",
+            Self::DeadlinePassed => "deadline_passed",
             Self::RunFinished { .. } => "run_finished",
             Self::RunReopened { .. } => "run_reopened",
         }
@@ -305,6 +308,7 @@ impl Event {
             | Self::PauseRequested { .. }
             | Self::RunUnpaused { .. }
             | Self::CancelRequested { .. }
+            | Self::DeadlinePassed
             | Self::RunFinished { .. }
             | Self::RunReopened { .. } => None,
         }
@@ -357,6 +361,8 @@ pub enum SkipReason {
     },
     /// The run was cancelled.
     Cancelled,
+    /// The run's deadline had passed.
+    Deadline,
     /// A person asked for it to be left out; what needs it goes on as if it had succeeded.
     Requested {
         /// Who.

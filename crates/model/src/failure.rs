@@ -52,6 +52,10 @@ pub mod code {
     pub const DATA_LOST: &str = "data_lost";
     /// An attempt took longer than its `timeout`.
     pub const TIMEOUT: &str = "timeout";
+    /// A step's attempts together took longer than its `deadline`, or the run longer than its own.
+    pub const DEADLINE: &str = "deadline";
+    /// An attempt gave no sign of progress for longer than its `stall_timeout`.
+    pub const STALLED: &str = "stalled";
     /// The run was cancelled.
     pub const CANCELLED: &str = "cancelled";
     /// A person said no to a step that asked for approval.

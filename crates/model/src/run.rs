@@ -47,6 +47,12 @@ pub struct RunState {
     pub steps: BTreeMap<StepId, StepRecord>,
     /// Who asked for it to be cancelled.
     pub cancel: Option<String>,
+    /// When its deadline had passed, where it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Stamp>,
+    /// When it was opened again last; its deadline counts from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened: Option<Stamp>,
     /// Who asked for it to be paused, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
@@ -201,6 +207,8 @@ impl RunState {
             adoptions: Vec::new(),
             steps: BTreeMap::new(),
             cancel: None,
+            expired: None,
+            reopened: None,
             paused: None,
             outcome: None,
             summary: Value::Null,
@@ -273,8 +281,11 @@ impl RunState {
                 });
             }
             Event::RunUnpaused { .. } => self.paused = None,
+            Event::DeadlinePassed => self.expired = Some(record.time),
             Event::RunReopened { .. } => {
                 self.cancel = None;
+                self.expired = None;
+                self.reopened = Some(record.time);
                 self.paused = None;
                 self.outcome = None;
                 self.summary = Value::Null;

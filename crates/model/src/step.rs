@@ -371,6 +371,7 @@ impl StepRecord {
                 | Event::PauseRequested { .. }
                 | Event::RunUnpaused { .. }
                 | Event::CancelRequested { .. }
+                | Event::DeadlinePassed
                 | Event::RunFinished { .. }
                 | Event::RunReopened { .. },
                 _,

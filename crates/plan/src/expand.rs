@@ -6,6 +6,7 @@
 //! | a need without | all instances |
 //! | `recovery:` of a component | restore → its steps in order → validate |
 //! | `reads: [x]` of c | validate of c → restore of x |
+//! | a step under `on_failure` | all steps that are not |
 //! | `after: [x]` of c, in plans that restore | first looped steps of c → last looped steps of x |
 //!
 //! Components that are not in the run gate nothing. A backup is not held up by `after`: that orders recoveries.
@@ -59,6 +60,7 @@ pub fn expand(
         description: workflow.description.clone(),
         params,
         max_parallel: workflow.max_parallel,
+        deadline: workflow.deadline,
         steps,
     })
 }
@@ -123,16 +125,15 @@ fn params(workflow: &Workflow, inputs: &Inputs, faults: &mut Vec<Diagnostic>) ->
 
 fn check_loops(workflow: &Workflow, system: Option<&System>, inputs: &Inputs, faults: &mut Vec<Diagnostic>) {
     let keys: Vec<&str> = inputs.loops.keys().map(String::as_str).collect();
-    for (at, step) in workflow.steps.iter().enumerate() {
+    for step in &workflow.steps {
         for key in step
             .for_each
             .iter()
             .filter(|key| !inputs.loops.contains_key(*key))
         {
-            let at = at.to_string();
             let help = suggest_from_all(key, &keys).or_else(|| Some("this run has no loops".to_owned()));
             faults.push(workflow.origin.error(
-                &["steps", &at, "for_each"],
+                &step.path(&["for_each"]),
                 format!("unknown loop key `{key}`"),
                 help,
             ));
@@ -170,12 +171,11 @@ fn check_actions(
     faults: &mut Vec<Diagnostic>,
 ) {
     let names = catalog.names();
-    for (at, step) in workflow.steps.iter().enumerate() {
-        let at = at.to_string();
+    for step in &workflow.steps {
         if !names.contains(&step.uses) {
             let help = suggest(&step.uses, &names);
             faults.push(workflow.origin.error(
-                &["steps", &at, "uses"],
+                &step.path(&["uses"]),
                 format!("unknown action `{}`", step.uses),
                 help,
             ));
@@ -183,7 +183,7 @@ fn check_actions(
         }
         for problem in catalog.check(&step.uses, &step.with) {
             let inside: Vec<&str> = problem.at.iter().map(String::as_str).collect();
-            let path = [&["steps", &at, "with"][..], &inside].concat();
+            let path = step.path(&[&["with"][..], &inside].concat());
             faults.push(workflow.origin.error(&path, problem.message, problem.help));
         }
     }
@@ -221,12 +221,12 @@ fn check_compensations(
     names: &[String],
     faults: &mut Vec<Diagnostic>,
 ) {
-    for (at, step) in workflow.steps.iter().enumerate() {
+    for step in &workflow.steps {
         let Some(compensate) = &step.compensate else {
             continue;
         };
-        let (at, uses) = (at.to_string(), &compensate.uses);
-        let place = ["steps", &at, "compensate", "uses"];
+        let uses = &compensate.uses;
+        let place = step.path(&["compensate", "uses"]);
         if NO_COMPENSATION.contains(&uses.as_str()) {
             let message = format!("`{uses}` cannot take back what a step did");
             faults.push(workflow.origin.error(
@@ -240,7 +240,7 @@ fn check_compensations(
         } else {
             for problem in catalog.check(uses, &compensate.with) {
                 let inside: Vec<&str> = problem.at.iter().map(String::as_str).collect();
-                let path = [&["steps", &at, "compensate", "with"][..], &inside].concat();
+                let path = step.path(&[&["compensate", "with"][..], &inside].concat());
                 faults.push(workflow.origin.error(&path, problem.message, problem.help));
             }
         }

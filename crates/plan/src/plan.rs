@@ -40,6 +40,9 @@ pub struct Plan {
     pub params: Map<String, Value>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
+    /// How long a run may take, from its creation or from when it was opened again.
+    #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
     /// The steps, each after all that it needs; among those that could stand next, the most urgent first.
     pub steps: Vec<PlanStep>,
 }
@@ -66,6 +69,12 @@ pub struct PlanStep {
     /// How long one attempt may take.
     #[serde(serialize_with = "period")]
     pub timeout: Option<Duration>,
+    /// How long all its attempts together may take, from the start of the first.
+    #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
+    /// How long an attempt may go on without a sign of progress.
+    #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
+    pub stall_timeout: Option<Duration>,
     /// What takes back what the step did, where the run fails or is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensate: Option<Compensate>,

@@ -24,7 +24,9 @@ pub fn workflow(actions: &Actions) -> Value {
                 "description": text("What it is for"),
                 "params": map("What a run may be given", "param"),
                 "max_parallel": {"type": "integer", "minimum": 1, "description": "How many steps may be at work at once"},
+                "deadline": {"description": "The most that a run may take", "$ref": "#/$defs/period"},
                 "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},
+                "on_failure": {"type": "array", "description": "Steps that run once all others have ended, where one failed", "items": {"$ref": "#/$defs/step"}},
             })),
             "param": closed(&["type"], json!({
                 "type": {"enum": ["string", "integer", "number", "boolean", "list", "duration"]},
@@ -41,6 +43,8 @@ pub fn workflow(actions: &Actions) -> Value {
                 "run_if": text("success (default), failure, always, or an expression"),
                 "retry": {"$ref": "#/$defs/retry"},
                 "timeout": {"description": "The most that one attempt may take", "$ref": "#/$defs/period"},
+                "deadline": {"description": "The most that all its attempts together may take", "$ref": "#/$defs/period"},
+                "stall_timeout": {"description": "The most that an attempt may go on without a sign of progress", "$ref": "#/$defs/period"},
                 "compensate": {"description": "What takes back what the step did, where the run fails or is cancelled", "$ref": "#/$defs/compensate"},
             }))),
             "compensate": acting(actions, closed(&["uses"], json!({

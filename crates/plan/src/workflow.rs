@@ -29,7 +29,9 @@ pub struct Workflow {
     pub params: BTreeMap<String, ParamSpec>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
-    /// Its steps, in the order of the file.
+    /// How long a run may take.
+    pub deadline: Option<Duration>,
+    /// Its steps, in the order of the file, those under `on_failure` last.
     pub steps: Vec<StepTemplate>,
     pub(crate) origin: Arc<Origin>,
 }
@@ -151,8 +153,16 @@ pub struct StepTemplate {
     pub retry: Retry,
     /// How long one attempt may take.
     pub timeout: Option<Duration>,
+    /// How long all its attempts together may take, from the start of the first.
+    pub deadline: Option<Duration>,
+    /// How long an attempt may go on without a sign of progress.
+    pub stall_timeout: Option<Duration>,
     /// What takes back what it did.
     pub compensate: Option<Compensate>,
+    /// Whether it stands under `on_failure`: it runs once all others have ended, where one of them failed.
+    pub after_failure: bool,
+    /// The list that it stands in, and its number there.
+    pub(crate) place: (&'static str, String),
 }
 
 /// Reads a workflow; `name` is the file's, for diagnostics.
@@ -183,6 +193,7 @@ pub(crate) fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Work
         description: parts.description,
         params: parts.params,
         max_parallel: parts.max_parallel,
+        deadline: parts.deadline,
         steps: parts.steps,
         origin: Arc::new(Origin { source, root }),
     };
@@ -214,6 +225,7 @@ struct Parts {
     description: Option<String>,
     params: BTreeMap<String, ParamSpec>,
     max_parallel: usize,
+    deadline: Option<Duration>,
     steps: Vec<StepTemplate>,
     /// Where those steps stand among all nodes under `steps`.
     whole: Vec<usize>,
@@ -226,7 +238,15 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
     let fields = Fields::open(
         root,
         "a workflow",
-        &["workflow", "description", "params", "max_parallel", "steps"],
+        &[
+            "workflow",
+            "description",
+            "params",
+            "max_parallel",
+            "deadline",
+            STEPS,
+            ON_FAILURE,
+        ],
         sink,
     )?;
     let name = fields
@@ -237,14 +257,28 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
     let max_parallel = fields
         .integer("max_parallel", 1, sink)
         .unwrap_or(DEFAULT_PARALLEL);
-    fields.require("steps", sink);
+    let deadline = fields.parse::<Period>("deadline", sink).map(|period| period.0);
+    fields.require(STEPS, sink);
     let mut places = Vec::new();
     let (mut steps, mut whole) = (Vec::new(), Vec::new());
-    for (at, node) in fields.nodes("steps", sink).iter().enumerate() {
-        if let Some(step) = step(node, sink) {
+    for (at, node) in fields.nodes(STEPS, sink).iter().enumerate() {
+        if let Some(mut step) = step(node, sink) {
             places.push(node);
+            step.place = (STEPS, whole.len().to_string());
             steps.push(step);
             whole.push(at);
+        }
+    }
+    for (at, node) in fields.nodes(ON_FAILURE, sink).iter().enumerate() {
+        if let Some(mut step) = step(node, sink) {
+            places.push(node);
+            step.place = (ON_FAILURE, at.to_string());
+            step.after_failure = true;
+            check_after_failure(&step, node, sink);
+            if step.needs.is_empty() {
+                step.run_if = RunIf::Failure;
+            }
+            steps.push(step);
         }
     }
     check_steps(&steps, &places, sink);
@@ -253,9 +287,26 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         description,
         params,
         max_parallel: usize::try_from(max_parallel).unwrap_or(1),
+        deadline,
         steps,
         whole,
     })
+}
+
+/// Reports what a step that runs only after a failure cannot have.
+fn check_after_failure(step: &StepTemplate, node: &Node, sink: &mut Sink<'_>) {
+    let mut refuse = |key: &str, why: &str| {
+        if let Some(node) = node.child(key) {
+            sink.error(node.span, why, Some(format!("take `{key}` away")));
+        }
+    };
+    refuse("for_each", "a step under `on_failure` has no loop: it runs once");
+    if step.needs.is_empty() {
+        refuse(
+            "run_if",
+            "a step under `on_failure` runs where one of the others failed",
+        );
+    }
 }
 
 fn param(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<ParamSpec> {
@@ -298,6 +349,11 @@ fn param(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<ParamSpec> {
     })
 }
 
+/// The list of a workflow's steps.
+const STEPS: &str = "steps";
+/// The list of those that run where one of the steps failed.
+const ON_FAILURE: &str = "on_failure";
+
 /// The most keys that one step loops over.
 const MAX_LOOP_KEYS: usize = 8;
 
@@ -312,6 +368,8 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         "run_if",
         "retry",
         "timeout",
+        "deadline",
+        "stall_timeout",
         "compensate",
     ];
     let fields = Fields::open(node, "a step", &known, sink)?;
@@ -361,6 +419,10 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         .map(|node| retry(node, sink))
         .unwrap_or_default();
     let timeout = fields.parse::<Period>("timeout", sink).map(|period| period.0);
+    let deadline = fields.parse::<Period>("deadline", sink).map(|period| period.0);
+    let stall_timeout = fields
+        .parse::<Period>("stall_timeout", sink)
+        .map(|period| period.0);
     let compensate = fields.get("compensate").and_then(|node| compensate(node, sink));
     Some(StepTemplate {
         id: id?,
@@ -371,7 +433,11 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         run_if,
         retry,
         timeout,
+        deadline,
+        stall_timeout,
         compensate,
+        after_failure: false,
+        place: (STEPS, String::new()),
     })
 }
 
@@ -473,6 +539,17 @@ fn check_steps(steps: &[StepTemplate], places: &[&Node], sink: &mut Sink<'_>) {
     for (at, step) in steps.iter().enumerate() {
         let mut unknown = false;
         for need in &step.needs {
+            let other = by_id.get(need.as_str()).map(|&needed| &steps[needed]);
+            if other.is_some_and(|other| other.after_failure != step.after_failure) {
+                sink.error(
+                    span(at, "needs"),
+                    format!(
+                        "`{need}` stands in the other list: those under `on_failure` come after all others"
+                    ),
+                    None,
+                );
+                continue;
+            }
             match by_id.get(need.as_str()) {
                 Some(needed) => drop(graph.add_edge(NodeIndex::new(at), NodeIndex::new(*needed), ())),
                 None => unknown = true,
@@ -500,6 +577,11 @@ fn check_steps(steps: &[StepTemplate], places: &[&Node], sink: &mut Sink<'_>) {
 }
 
 impl StepTemplate {
+    /// Returns where something of it stands in the file.
+    pub(crate) fn path<'s>(&'s self, inside: &[&'s str]) -> Vec<&'s str> {
+        [&[self.place.0, &self.place.1][..], inside].concat()
+    }
+
     /// Returns whether it loops over components.
     pub(crate) fn over_components(&self) -> bool {
         self.for_each.iter().any(|key| key == "component")

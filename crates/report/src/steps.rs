@@ -131,6 +131,9 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
             why: SkipReason::Cancelled,
         } => Some("the run was cancelled".to_owned()),
         StepState::Skipped {
+            why: SkipReason::Deadline,
+        } => Some("the run's deadline had passed".to_owned()),
+        StepState::Skipped {
             why: SkipReason::Requested { by, why },
         } => Some(format!("{by} asked for it: {why}")),
         _ => None,

@@ -114,6 +114,7 @@ fn line(record: &Record) -> String {
         | Event::RunUnpaused { by, why }
         | Event::RunReopened { by, why }
         | Event::CancelRequested { by, why } => asked(by, why.as_ref()),
+        Event::DeadlinePassed => "what is at work is stopped, the rest does not start".to_owned(),
         Event::RunFinished { outcome, .. } => rekindle_report::steps::outcome(*outcome).to_owned(),
     };
     let time = record.time.utc.format("%H:%M:%S%.3f");

@@ -13,7 +13,7 @@
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rekindle_journal::Append;
@@ -37,7 +37,7 @@ use crate::machine::{Effect, Input, Machine};
 use crate::nest;
 use crate::payload;
 use crate::request::Wish;
-use work::{Job, Report, Stops, Task};
+use work::{Job, Reins, Report, Task};
 
 /// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
 /// timeouts do not.
@@ -64,7 +64,7 @@ pub(crate) async fn drive(
     }
     let values = outputs(&shared, &state).await?;
     let max_parallel = plan.max_parallel.max(1);
-    let machine = Machine::new(plan, records, ambient, values)?.rechecking(|uses| {
+    let machine = Machine::new(plan, records, ambient, values)?.looking_only_for(|uses| {
         let action = shared.registry.get(uses);
         action.is_some_and(|action| action.can_be_gone())
     });
@@ -133,7 +133,7 @@ struct Driver {
 
 /// A step at work.
 struct AtWork {
-    stops: Stops,
+    reins: Reins,
     /// Its share of the process's slots; one that waits for another run has none.
     slot: Option<OwnedSemaphorePermit>,
 }
@@ -178,6 +178,7 @@ impl Driver {
     /// Returns whether anything was journaled.
     async fn decide(&mut self, input: Input, slots: Vec<OwnedSemaphorePermit>) -> Result<bool, EngineError> {
         let slots = self.slots(slots);
+        self.listen();
         let now = self.shared.clock.now();
         let effects = self.machine.decide(input, &now, slots.len());
         self.follow(effects, now, slots).await
@@ -186,6 +187,7 @@ impl Driver {
     /// Decides about what a person asks, and tells them once it is durable.
     async fn wish(&mut self, wish: Wish) -> Result<(), EngineError> {
         let slots = self.slots(Vec::new());
+        self.listen();
         let now = self.shared.clock.now();
         let decided = match self.machine.request(&wish.request, &now, slots.len()) {
             Ok(effects) => self.follow(effects, now, slots).await.map(|_| Ok(()))?,
@@ -194,6 +196,21 @@ impl Driver {
         // Whoever asked may have stopped waiting.
         let _ = wish.done.send(decided);
         Ok(())
+    }
+
+    /// Lets the machine know of every sign of progress since it decided last.
+    fn listen(&mut self) {
+        for (step, at_work) in &self.at_work {
+            let sign = at_work
+                .reins
+                .sign
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(at) = sign {
+                self.machine.heard(step, at);
+            }
+        }
     }
 
     /// Returns these slots and as many more as there are and as could be used.
@@ -318,11 +335,11 @@ impl Driver {
                 );
             }
             Effect::CancelStep { step, for_good } => {
-                if let Some(AtWork { stops, .. }) = self.at_work.get(&step) {
+                if let Some(AtWork { reins, .. }) = self.at_work.get(&step) {
                     if for_good {
-                        stops.given_up.cancel();
+                        reins.given_up.cancel();
                     }
-                    stops.stop.cancel();
+                    reins.stop.cancel();
                 }
             }
             Effect::ArmTimer { after, .. } => self.alarm = Some(Instant::now() + after.min(LONGEST_SLEEP)),
@@ -350,9 +367,10 @@ impl Driver {
             tracing::error!(step = %job.step, "taken up without a slot");
             return;
         }
-        let stops = Stops {
+        let reins = Reins {
             stop: self.all.child_token(),
             given_up: CancellationToken::new(),
+            sign: Arc::default(),
         };
         let cx = work::context(
             &self.shared,
@@ -360,10 +378,10 @@ impl Driver {
             planned,
             &job,
             with,
-            stops.clone(),
+            reins.clone(),
             self.asking.clone(),
         );
-        self.at_work.insert(job.step.clone(), AtWork { stops, slot });
+        self.at_work.insert(job.step.clone(), AtWork { reins, slot });
         let task = self
             .tasks
             .spawn(work::perform(Arc::clone(&self.shared), cx, job.task.clone()));

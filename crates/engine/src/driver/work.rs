@@ -8,6 +8,7 @@ use rekindle_model::event::Payload;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::StepId;
 use rekindle_model::process::Child;
+use rekindle_model::time::Stamp;
 use rekindle_plan::PlanStep;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -47,12 +48,15 @@ pub(super) enum Task {
     },
 }
 
-/// How an attempt is told to end.
+/// What the driver and an attempt tell each other by.
 #[derive(Clone)]
-pub(super) struct Stops {
+pub(super) struct Reins {
+    /// It is to end.
     pub(super) stop: CancellationToken,
     /// Beside `stop`: it will not be continued.
     pub(super) given_up: CancellationToken,
+    /// When it last told how far it is.
+    pub(super) sign: Arc<Mutex<Option<Stamp>>>,
 }
 
 /// What a task has to say: what happened, or that the journal could not keep it.
@@ -65,7 +69,7 @@ pub(super) fn context(
     step: PlanStep,
     job: &Job,
     with: Value,
-    Stops { stop, given_up }: Stops,
+    Reins { stop, given_up, sign }: Reins,
     asking: mpsc::Sender<Asked>,
 ) -> StepContext {
     let state = machine.state();
@@ -89,6 +93,8 @@ pub(super) fn context(
                 Task::Reconcile { .. } | Task::Recheck { .. } => Work::Look,
             },
             progress: shared.progress.clone(),
+            clock: Arc::clone(&shared.clock),
+            sign,
             sub_runs: shared.sub_runs.clone(),
             last: Arc::new(Mutex::new(shared.clock.now())),
         },

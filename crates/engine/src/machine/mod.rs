@@ -16,6 +16,7 @@
 //! | `settle` | what starts now, what is skipped, whether the run is over |
 //! | `respond` | what follows from an attempt's end, a reconciliation, a recheck, a stop |
 //! | `request` | what follows from what a person asks, and from a decision on an approval |
+//! | `limits` | what takes too long, and how long anything may still take |
 //! | `retry` | whether and when a failed attempt is followed by another |
 //! | `scope` | what expressions see |
 //! | `undo` | how what the steps did is taken back |
@@ -24,6 +25,7 @@
 mod frontier;
 mod input;
 mod judge;
+mod limits;
 mod outcome;
 mod request;
 mod respond;
@@ -77,6 +79,8 @@ pub(crate) struct Machine {
     phase: Phase,
     /// Whether this process is to leave a run that is being cancelled before all of it is undone.
     leaving: bool,
+    /// Whether it is the run's deadline that ends it.
+    expired: bool,
     /// Whether nothing may start until a person lets it.
     paused: bool,
     /// What this process works on.
@@ -97,7 +101,7 @@ enum Phase {
     Going,
     /// Nothing starts any more; the run will be resumed.
     Stopping,
-    /// Nothing starts any more; the run will be over.
+    /// Nothing starts any more; the run will be over: it was cancelled, or its deadline has passed.
     Cancelling,
 }
 
@@ -106,6 +110,8 @@ enum Phase {
 struct Held {
     work: Work,
     since: Stamp,
+    /// When it last gave a sign of progress.
+    heard: Stamp,
     /// Why it was told to end, where it was.
     stop: Option<StopWhy>,
 }
@@ -121,6 +127,8 @@ enum Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StopWhy {
     Timeout,
+    Deadline,
+    Stalled,
     Stop,
     Cancel,
 }
@@ -237,6 +245,7 @@ impl Machine {
             started,
             phase: Phase::Going,
             leaving: false,
+            expired: false,
             paused,
             held: BTreeMap::new(),
             can_be_gone,
@@ -247,7 +256,7 @@ impl Machine {
     }
 
     /// Rechecks only the steps of actions whose artefacts can be gone.
-    pub(crate) fn rechecking(mut self, can_be_gone: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn looking_only_for(mut self, can_be_gone: impl Fn(&str) -> bool) -> Self {
         self.can_be_gone = self
             .plan
             .steps
@@ -295,6 +304,7 @@ impl Machine {
 
     fn follow(&mut self, mut draft: Draft) -> Vec<Effect> {
         self.honour(&mut draft);
+        self.expire_run(&mut draft);
         self.expire(&mut draft);
         self.expire_questions(&mut draft);
         self.settle(&mut draft);
@@ -312,6 +322,14 @@ impl Machine {
     /// Records that do not fit; nothing that this machine decided is refused.
     pub(crate) fn fold(&mut self, records: &[Record]) -> Result<(), IllegalHistory> {
         records.iter().try_for_each(|record| self.state.fold(record))
+    }
+
+    /// Notes that work gave a sign of progress; heard before what is decided next.
+    pub(crate) fn heard(&mut self, step: &StepId, at: Stamp) {
+        let held = self.places.get(step).and_then(|place| self.held.get_mut(place));
+        if let Some(held) = held {
+            held.heard = at;
+        }
     }
 
     /// Returns the run as it is journaled.

@@ -31,7 +31,7 @@ impl Machine {
 
     /// Returns what the steps came to, whatever became of it afterwards.
     pub(super) fn came_to(&self, draft: &Draft) -> Outcome {
-        if self.phase == Phase::Cancelling {
+        if self.phase == Phase::Cancelling && !self.expired {
             return Outcome::Cancelled;
         }
         let states: Vec<&StepState> = (0..self.plan.steps.len())
@@ -44,7 +44,7 @@ impl Machine {
                 state,
                 StepState::Failed { .. }
                     | StepState::Skipped {
-                        why: SkipReason::Cancelled
+                        why: SkipReason::Cancelled | SkipReason::Deadline
                     }
             )
         };

@@ -35,6 +35,7 @@ impl Machine {
                     by: request.by.clone(),
                     why: request.note.clone(),
                 });
+                self.expired = false;
                 self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
                 Ok(())
             }
@@ -144,7 +145,11 @@ impl Machine {
             StepState::Succeeded { .. }
             | StepState::Failed { .. }
             | StepState::Skipped {
-                why: SkipReason::Needs { .. } | SkipReason::Cancelled | SkipReason::Requested { .. },
+                why:
+                    SkipReason::Needs { .. }
+                    | SkipReason::Cancelled
+                    | SkipReason::Deadline
+                    | SkipReason::Requested { .. },
             } => {}
             state => {
                 return Err(Refusal::NothingToRetry {
@@ -329,7 +334,7 @@ impl Machine {
                     self.record(draft, need).state,
                     StepState::Failed { .. }
                         | StepState::Skipped {
-                            why: SkipReason::Needs { .. } | SkipReason::Cancelled
+                            why: SkipReason::Needs { .. } | SkipReason::Cancelled | SkipReason::Deadline
                         }
                 );
                 if fell && !list.contains(&need) {

@@ -1,12 +1,11 @@
 //! What follows from an attempt's end, a reconciliation, a recheck, a stop, before everything settles again.
 
 use rekindle_model::event::{Event, Verdict};
-use rekindle_model::failure::{Failure, code};
+use rekindle_model::failure::Failure;
 use rekindle_model::step::StepState;
 use serde_json::Value;
 
 use super::judge::Judgement;
-use super::settle::cancelled;
 use super::{Draft, Effect, Ending, Found, Held, Input, Later, Machine, Phase, StopWhy, Work, retry};
 use crate::context::{INTERRUPTED, Note};
 use crate::nest;
@@ -16,6 +15,9 @@ impl Machine {
     pub(super) fn respond(&mut self, draft: &mut Draft, input: Input) {
         match input {
             Input::Begin if self.state.cancel.is_some() => self.phase = Phase::Cancelling,
+            Input::Begin if self.state.expired.is_some() => {
+                (self.phase, self.expired) = (Phase::Cancelling, true);
+            }
             Input::Begin if self.phase == Phase::Going => self.to_recheck = self.relied_on(draft),
             Input::Begin => {}
             Input::Ended {
@@ -29,6 +31,7 @@ impl Machine {
             }
             Input::Noted { step, attempt, note } => {
                 if self.lives(&step, attempt) {
+                    self.heard(&step, draft.now);
                     let place = self.places[&step];
                     let event = match note {
                         Note::Checkpoint(progress) => Event::StepCheckpoint {
@@ -119,10 +122,13 @@ impl Machine {
             Ending::Dropped => None,
         };
         match held.stop {
-            Some(StopWhy::Cancel) => self.fail(draft, place, cancelled(failure.as_ref())),
-            Some(StopWhy::Timeout) => {
-                let timeout = self.timeout(place);
-                self.fail(draft, place, timeout);
+            Some(StopWhy::Cancel) => {
+                let error = self.called_off(failure.as_ref());
+                self.fail(draft, place, error);
+            }
+            Some(why @ (StopWhy::Timeout | StopWhy::Deadline | StopWhy::Stalled)) => {
+                let error = self.overdue(place, why);
+                self.fail(draft, place, error);
             }
             Some(StopWhy::Stop) | None => match failure {
                 // It was cut off as by a crash, only more gently.
@@ -169,15 +175,6 @@ impl Machine {
         }
     }
 
-    pub(super) fn timeout(&self, place: usize) -> Failure {
-        let allowed = self.step(place).timeout.unwrap_or_default();
-        Failure::transient(
-            code::TIMEOUT,
-            format!("the attempt took longer than its timeout of {allowed:?}"),
-        )
-        .with_hint("raise the step's `timeout`; what it had recorded as done is kept for the next attempt")
-    }
-
     fn reconciled(&mut self, draft: &mut Draft, place: usize, held: Held, found: Found) {
         let (step, attempt) = (self.step(place).id.clone(), self.record(draft, place).attempts);
         let failure = match found {
@@ -207,7 +204,7 @@ impl Machine {
             // The state stays as it is: a cancellation ends it as everything settles, a resume looks again.
             Some(StopWhy::Cancel) => return,
             Some(StopWhy::Stop) if failure.code == INTERRUPTED => return,
-            Some(StopWhy::Timeout) => self.timeout(place),
+            Some(why @ (StopWhy::Timeout | StopWhy::Deadline | StopWhy::Stalled)) => self.overdue(place, why),
             _ => failure,
         };
         // Looking is tried again like an attempt is, but no attempt is used up by it.

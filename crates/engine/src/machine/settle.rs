@@ -10,7 +10,7 @@ use rekindle_plan::{PlanStep, expr};
 use serde_json::{Value, json};
 
 use super::judge::Judgement;
-use super::{Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
+use super::{Draft, Effect, Held, Machine, Phase, Work, retry};
 use crate::approve;
 use crate::nest;
 use crate::payload;
@@ -30,22 +30,6 @@ impl Machine {
         }
         self.end(draft);
         self.arm(draft);
-    }
-
-    /// Tells work to end that has taken longer than its step allows.
-    pub(super) fn expire(&mut self, draft: &mut Draft) {
-        for (&place, held) in &mut self.held {
-            let Some(timeout) = self.plan.steps[place].timeout else {
-                continue;
-            };
-            if held.stop.is_none() && draft.now.since(&held.since).duration >= timeout {
-                held.stop = Some(StopWhy::Timeout);
-                draft.effects.push(Effect::CancelStep {
-                    step: self.plan.steps[place].id.clone(),
-                    for_good: true,
-                });
-            }
-        }
     }
 
     /// Journals that a step fails for good, without that its attempt begins to act. A start is journaled first where
@@ -156,6 +140,7 @@ impl Machine {
             Held {
                 work,
                 since: draft.now,
+                heard: draft.now,
                 stop: None,
             },
         );
@@ -227,9 +212,13 @@ impl Machine {
     /// Skips what will not run, and lines up what will. Returns true.
     fn skip(&mut self, draft: &mut Draft) -> bool {
         if self.phase == Phase::Cancelling {
+            let why = match self.expired {
+                true => SkipReason::Deadline,
+                false => SkipReason::Cancelled,
+            };
             for place in 0..self.plan.steps.len() {
                 if !self.record(draft, place).state.is_final() && !self.held.contains_key(&place) {
-                    self.skip_one(draft, place, SkipReason::Cancelled);
+                    self.skip_one(draft, place, why.clone());
                 }
             }
             return true;
@@ -260,12 +249,14 @@ impl Machine {
     fn skip_one(&mut self, draft: &mut Draft, place: usize, why: SkipReason) {
         let step = self.step(place).id.clone();
         if self.record(draft, place).state == StepState::Running {
-            if why != SkipReason::Cancelled && self.record(draft, place).awaits().is_some() {
+            let ends = matches!(why, SkipReason::Cancelled | SkipReason::Deadline);
+            if !ends && self.record(draft, place).awaits().is_some() {
                 return self.push(draft, place, Event::StepSkipped { step, why }, Value::Null);
             }
             // An attempt was cut off, and nobody will look what became of it.
-            if why == SkipReason::Cancelled {
-                return self.fail_for_good(draft, place, cancelled(None));
+            if ends {
+                let error = self.called_off(None);
+                return self.fail_for_good(draft, place, error);
             }
             let attempt = self.record(draft, place).attempts;
             let evidence = json!({ "why": "not looked at: a step that it needs did not succeed again" });
@@ -416,17 +407,16 @@ impl Machine {
 
     /// Arms the timer for what is due first.
     fn arm(&self, draft: &mut Draft) {
-        let timeouts = self
+        let limits = self
             .held
             .iter()
             .filter(|(_, held)| held.stop.is_none())
-            .filter_map(|(&place, held)| {
-                let remaining = self
-                    .step(place)
-                    .timeout?
-                    .saturating_sub(draft.now.since(&held.since).duration);
-                Some((remaining, place))
-            });
+            .filter_map(|(&place, held)| Some((self.limit(draft, place, held)?.0, place)));
+        let deadlines = self
+            .frontier
+            .active()
+            .filter_map(|place| Some((self.idle_limit(draft, place)?, place)));
+        let of_run = self.run_limit(draft).map(|remaining| (remaining, 0));
         let in_backoff = self
             .frontier
             .active()
@@ -444,7 +434,9 @@ impl Machine {
             .filter(|place| self.may_undo() && !self.held.contains_key(place))
             .filter_map(|place| Some((self.undo_waits(draft, place)?, place)));
         // What is due and did not start waits for room, not for time.
-        let next = timeouts
+        let next = limits
+            .chain(deadlines)
+            .chain(of_run)
             .chain(in_backoff)
             .chain(undecided)
             .chain(undo)

@@ -131,7 +131,7 @@ impl Machine {
             Undone::Dropped => None,
         };
         let failure = match (held.stop, failure) {
-            (Some(StopWhy::Timeout), _) => self.timeout(place),
+            (Some(why @ StopWhy::Timeout), _) => self.overdue(place, why),
             // It was cut off as by a crash, only more gently.
             (_, None) => return,
             (Some(StopWhy::Stop), Some(failure)) if failure.code == INTERRUPTED => return,

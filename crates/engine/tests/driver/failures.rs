@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rekindle_engine::{Reconciled, Registry};
+use rekindle_engine::{Reconciled, Registry, Unit};
 use rekindle_model::event::Outcome;
 use rekindle_model::failure::{Failure, code};
 use rekindle_plan::PlanStep;
@@ -145,4 +145,36 @@ async fn a_tier_that_is_down_while_looking_is_looked_at_again_later() {
         (state_of(&state, "a"), tries.load(Ordering::SeqCst)),
         ("succeeded", 2)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_tells_how_far_it_is_has_not_stalled() {
+    let limited = |id| PlanStep {
+        stall_timeout: Some(SECOND * 3),
+        ..step(id, &[])
+    };
+    let telling = Act::new(|cx, _| async move {
+        for done in 0..10 {
+            cx.progress(done, None, Unit::Items);
+            tokio::time::sleep(SECOND).await;
+        }
+        Ok(value(json!("told")))
+    });
+    let silent = Act::new(|cx, _| async move {
+        cx.stop.cancelled().await;
+        Err(Failure::transient("interrupted", "it was told to end"))
+    });
+    let bench = Bench::new(2, vec![limited("telling"), limited("silent")])
+        .with("telling", telling)
+        .with("silent", silent);
+    let state = bench.finish().await;
+    assert_eq!(state_of(&state, "telling"), "succeeded");
+    assert_eq!(failure_of(&state, "silent").code, code::STALLED);
+    let silent = record(&state, "silent");
+    let took = silent
+        .ended
+        .unwrap()
+        .since(&silent.last_started.unwrap())
+        .duration;
+    assert!((SECOND * 3..SECOND * 4).contains(&took), "{took:?}");
 }

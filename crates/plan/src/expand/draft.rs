@@ -67,6 +67,8 @@ impl<'w> Draft<'w> {
                     run_if: template.run_if.clone(),
                     retry: template.retry.clone(),
                     timeout: template.timeout,
+                    deadline: template.deadline,
+                    stall_timeout: template.stall_timeout,
                     compensate: template.compensate.clone(),
                     priority: LAST,
                 })?;
@@ -90,6 +92,8 @@ impl<'w> Draft<'w> {
                     run_if: RunIf::Success,
                     retry: Retry::default(),
                     timeout: step.timeout.map(|period| period.0),
+                    deadline: None,
+                    stall_timeout: None,
                     compensate: None,
                     priority: LAST,
                 })?;
@@ -164,7 +168,8 @@ impl<'w> Draft<'w> {
             }
         }
         self.lay_recoveries()?;
-        self.lay_order_of_components()
+        self.lay_order_of_components()?;
+        self.lay_after_failure()
     }
 
     /// Joins the steps of two ranges that agree on the shared keys.
@@ -215,6 +220,25 @@ impl<'w> Draft<'w> {
             }
         }
         found
+    }
+
+    /// What runs after a failure comes after everything else, where it does not come after another such step.
+    fn lay_after_failure(&mut self) -> Result<(), String> {
+        let templates = &self.workflow.steps;
+        let after: HashSet<usize> = (0..templates.len())
+            .filter(|&at| templates[at].after_failure)
+            .flat_map(|at| self.instances[at].clone())
+            .collect();
+        let first = |at: &usize| templates[*at].after_failure && templates[*at].needs.is_empty();
+        for place in (0..templates.len())
+            .filter(first)
+            .flat_map(|at| self.instances[at].clone())
+        {
+            for needed in (0..self.steps.len()).filter(|needed| !after.contains(needed)) {
+                Self::need(&mut self.graph, place, needed)?;
+            }
+        }
+        Ok(())
     }
 
     fn lay_recoveries(&mut self) -> Result<(), String> {

@@ -3,6 +3,7 @@
 mod approvals;
 mod chaos;
 mod claims;
+mod limits;
 mod nested;
 mod requests;
 mod resumed;
@@ -46,6 +47,8 @@ fn step(id: &str, needs: &[&str]) -> PlanStep {
         run_if: RunIf::Success,
         retry: Retry::default(),
         timeout: None,
+        deadline: None,
+        stall_timeout: None,
         compensate: None,
         priority: 100,
         id,
@@ -113,6 +116,7 @@ fn plan(max_parallel: usize, steps: Vec<PlanStep>) -> Plan {
     Plan {
         workflow: "test".to_owned(),
         description: None,
+        deadline: None,
         params: Map::new(),
         max_parallel,
         steps,

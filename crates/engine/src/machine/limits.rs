@@ -1,0 +1,147 @@
+//! What takes too long: an attempt its `timeout`, a silent one its `stall_timeout`, all attempts of a step together
+//! their `deadline`, the run its own.
+//!
+//! Deadlines count from what is journaled, so that no crash and no resume begins them anew; an attempt's own limits end
+//! with the process that makes it.
+
+use std::time::Duration;
+
+use rekindle_model::event::Event;
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::step::StepState;
+use rekindle_model::time::Stamp;
+
+use super::settle::cancelled;
+use super::{Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
+
+impl Machine {
+    /// Tells work to end that has taken longer than it may, and fails what waits past its deadline.
+    pub(super) fn expire(&mut self, draft: &mut Draft) {
+        let over = |(&place, held): (&usize, &Held)| {
+            let (remaining, why) = self.limit(draft, place, held)?;
+            (held.stop.is_none() && remaining.is_zero()).then_some((place, why))
+        };
+        let overdue: Vec<(usize, StopWhy)> = self.held.iter().filter_map(over).collect();
+        for (place, why) in overdue {
+            if let Some(held) = self.held.get_mut(&place) {
+                held.stop = Some(why);
+            }
+            draft.effects.push(Effect::CancelStep {
+                step: self.step(place).id.clone(),
+                for_good: true,
+            });
+        }
+        let late = |&place: &usize| self.idle_limit(draft, place).is_some_and(|left| left.is_zero());
+        let late: Vec<usize> = self.frontier.active().filter(late).collect();
+        for place in late {
+            let error = self.too_late(place);
+            self.reconcile_later.remove(&place);
+            self.fail_for_good(draft, place, error);
+        }
+    }
+
+    /// Ends a run that has taken longer than it may.
+    pub(super) fn expire_run(&mut self, draft: &mut Draft) {
+        if self.run_limit(draft).is_some_and(|left| left.is_zero()) {
+            draft.events.push(Event::DeadlinePassed);
+            self.expired = true;
+            self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
+        }
+    }
+
+    /// Returns how long what is at hand may still take, and which limit it is.
+    pub(super) fn limit(&self, draft: &Draft, place: usize, held: &Held) -> Option<(Duration, StopWhy)> {
+        let step = self.step(place);
+        let left = |limit: Option<Duration>, since: &Stamp| {
+            Some(limit?.saturating_sub(draft.now.since(since).duration))
+        };
+        let timeout = left(step.timeout, &held.since).map(|left| (left, StopWhy::Timeout));
+        let stalled = left(step.stall_timeout, &held.heard).map(|left| (left, StopWhy::Stalled));
+        let deadline = self.deadline(draft, place).map(|left| (left, StopWhy::Deadline));
+        let limits = match held.work {
+            Work::Attempt => [deadline, timeout, stalled],
+            Work::Reconcile => [deadline, timeout, None],
+            Work::Recheck | Work::Undo => [None, timeout, None],
+        };
+        limits.into_iter().flatten().min_by_key(|(left, _)| *left)
+    }
+
+    /// Returns how long a step that has begun and that nothing works on may still wait. One that waits for approval
+    /// has this limit too; one that was cut off is told once it is looked into.
+    pub(super) fn idle_limit(&self, draft: &Draft, place: usize) -> Option<Duration> {
+        let record = self.record(draft, place);
+        let waits = matches!(record.state, StepState::Backoff { .. }) || record.awaits().is_some();
+        let applies = waits && self.phase != Phase::Cancelling && !self.held.contains_key(&place);
+        applies.then(|| self.deadline(draft, place)).flatten()
+    }
+
+    /// Returns how long the run may still take, where it has a deadline that is not past.
+    pub(super) fn run_limit(&self, draft: &Draft) -> Option<Duration> {
+        let limit = self.plan.deadline?;
+        let ended = !self.frontier.has_unfinished();
+        if self.state.outcome.is_some() || self.phase == Phase::Cancelling || ended {
+            return None;
+        }
+        let begun = self.state.reopened.unwrap_or(self.state.created);
+        Some(retry::remaining(
+            &begun,
+            retry::ends_at(&begun, limit),
+            &draft.now,
+        ))
+    }
+
+    /// Returns how long a step that has begun may still take, all its attempts together.
+    fn deadline(&self, draft: &Draft, place: usize) -> Option<Duration> {
+        let (limit, begun) = (
+            self.step(place).deadline?,
+            self.record(draft, place).first_started?,
+        );
+        Some(retry::remaining(
+            &begun,
+            retry::ends_at(&begun, limit),
+            &draft.now,
+        ))
+    }
+
+    /// Returns the failure of an attempt that was told to end for this reason.
+    pub(super) fn overdue(&self, place: usize, why: StopWhy) -> Failure {
+        let step = self.step(place);
+        match why {
+            StopWhy::Deadline => self.too_late(place),
+            StopWhy::Stalled => {
+                let silent = step.stall_timeout.unwrap_or_default();
+                let message = format!("the attempt gave no sign of progress for {silent:?}");
+                Failure::transient(code::STALLED, message).with_hint(
+                    "see what it waits for; what it had recorded as done is kept for the next attempt",
+                )
+            }
+            StopWhy::Timeout | StopWhy::Stop | StopWhy::Cancel => {
+                let allowed = step.timeout.unwrap_or_default();
+                let message = format!("the attempt took longer than its timeout of {allowed:?}");
+                Failure::transient(code::TIMEOUT, message).with_hint(
+                    "raise the step's `timeout`; what it had recorded as done is kept for the next attempt",
+                )
+            }
+        }
+    }
+
+    /// Returns the failure of an attempt that ended with the run; `said` is what the action said on its way out.
+    pub(super) fn called_off(&self, said: Option<&Failure>) -> Failure {
+        if !self.expired {
+            return cancelled(said);
+        }
+        let limit = self.plan.deadline.unwrap_or_default();
+        Failure::permanent(
+            code::DEADLINE,
+            format!("the run took longer than its deadline of {limit:?}"),
+        )
+        .with_hint("`rekindle retry` opens the run again, with its whole deadline before it")
+    }
+
+    fn too_late(&self, place: usize) -> Failure {
+        let limit = self.step(place).deadline.unwrap_or_default();
+        let message = format!("its attempts together took longer than its deadline of {limit:?}");
+        Failure::permanent(code::DEADLINE, message)
+            .with_hint("`rekindle retry` begins it anew; a longer `deadline` leaves it more time")
+    }
+}
