@@ -243,7 +243,9 @@ impl Machine {
             },
             Value::Null,
         );
-        if self.may_start() && (draft.room > 0 || nest::nests(self.step(place))) {
+        let room = draft.room > 0 || nest::nests(self.step(place));
+        let group = self.step(place).concurrency.clone();
+        if self.may_start() && room && group.is_none_or(|group| self.turns.remove(&group)) {
             self.start(draft, place);
         }
     }

@@ -23,6 +23,7 @@ impl Machine {
             return;
         }
         self.starved = false;
+        self.wanted.clear();
         self.take_rechecks(draft);
         if !self.rechecking() {
             // A step that fails as it starts lets its dependents be skipped, and may free what others wait for.
@@ -275,6 +276,11 @@ impl Machine {
         for place in ready {
             if !nest::nests(self.step(place)) && !self.has_capacity(draft) {
                 return false;
+            }
+            let group = self.step(place).concurrency.clone();
+            if let Some(group) = group.filter(|group| !self.turns.remove(group)) {
+                self.wanted.insert(group);
+                continue;
             }
             let cut_off = matches!(
                 self.record(draft, place).state,
