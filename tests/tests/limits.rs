@@ -133,3 +133,41 @@ fn what_is_wrong_under_on_failure_is_found_at_its_place() {
         }
     }
 }
+
+#[test]
+fn a_step_that_waits_for_its_turn_in_a_group_is_shown_to_wait() {
+    let flow = |uses: &str| {
+        format!(
+            "workflow: it\nsteps:\n  - id: a\n    concurrency: disk\n    uses: command\n    with: {{run: [sh, \"-c\", \"touch begun; read line < gate\"]}}\n  - id: b\n    concurrency: disk\n    uses: {uses}\n"
+        )
+    };
+    let sandbox = sandbox(&flow("noop"));
+    let gate = std::process::Command::new("mkfifo")
+        .arg(sandbox.path("gate"))
+        .status();
+    assert!(gate.expect("make a gate").success());
+    let mut owner = sandbox
+        .command(&["run", "it.yaml"])
+        .spawn()
+        .expect("start the product");
+    while !sandbox.path("begun").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let shown = sandbox.ok(&["show", "latest"]);
+    assert!(
+        shown.contains("b waits for its turn: one step of disk at a time"),
+        "{shown}"
+    );
+    fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
+    assert!(owner.wait().expect("it ends").success());
+    let shown = sandbox.ok(&["show", "latest"]);
+    assert!(!shown.contains("waits"), "{shown}");
+
+    fs::write(sandbox.path("it.yaml"), flow("approve\n    with: {message: x}")).expect("write a workflow");
+    let output = sandbox.run(&["lint", "it.yaml"]);
+    let said = said(&output);
+    assert!(
+        said.contains("it.yaml:8:18") && said.contains("only waits"),
+        "{said}"
+    );
+}

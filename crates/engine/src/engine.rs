@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use crate::control::{Control, Ended};
 use crate::driver;
 use crate::error::EngineError;
+use crate::groups::Groups;
 use crate::machine::Machine;
 use crate::nest::SubRuns;
 use crate::payload;
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     /// One permit for each step that may be at work.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) grace: Duration,
+    /// Whose turn it is in each group of steps.
+    pub(crate) groups: Arc<Groups>,
     /// Who drives runs beside those of this engine, where somebody does.
     pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
     /// The runs that this process holds.
@@ -99,6 +102,7 @@ impl Engine {
             progress: broadcast::Sender::new(BACKLOG),
             slots: Arc::new(Semaphore::new(DEFAULT_SLOTS)),
             grace: DEFAULT_GRACE,
+            groups: Arc::default(),
             sub_runs: None,
             held: Mutex::default(),
             undriven: tokio::sync::Mutex::default(),
@@ -116,6 +120,18 @@ impl Engine {
         let shared = Shared {
             slots,
             grace,
+            ..self.shared.fresh()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Returns a fresh engine like this one, whose steps take turns with those of other engines.
+    #[must_use]
+    pub fn with_groups(self, groups: Arc<Groups>) -> Self {
+        let shared = Shared {
+            groups,
             ..self.shared.fresh()
         };
         Self {
@@ -345,6 +361,7 @@ impl Shared {
             progress: self.progress.clone(),
             slots: Arc::clone(&self.slots),
             grace: self.grace,
+            groups: Arc::clone(&self.groups),
             sub_runs: self.sub_runs.clone(),
             held: Mutex::default(),
             undriven: tokio::sync::Mutex::default(),

@@ -10,7 +10,7 @@
 //!    (`success`: all of them succeeded; `failure`: one failed, or was skipped because one did; `always`; an
 //!    expression). One that does not is journaled as skipped, with the reason.
 //! 2. **Started.** Among the steps that could start, those with the lowest priority number go first, as far as the
-//!    plan's `max_parallel` and the process's slots allow. `StepStarted` is durable before the action is called, and
+//!    plan's `max_parallel` and the process's slots allow, one of each `concurrency` group ([`Groups`]) at a time. `StepStarted` is durable before the action is called, and
 //!    stands in the same append as the outcome that unlocked it. Its `with` is rendered first; an expression that
 //!    fails is the failure of that attempt (`expression`), and the action is never called.
 //! 3. **At work.** The action has a [`StepContext`]: parameters, the outputs of what has ended, a `stop`. It may
@@ -77,6 +77,7 @@ mod control;
 mod driver;
 mod engine;
 mod error;
+mod groups;
 mod machine;
 mod nest;
 mod orphans;
@@ -92,6 +93,7 @@ pub use context::{EndedSteps, INTERRUPTED, STALE, StepContext, StepView};
 pub use control::{Control, Ended};
 pub use engine::{Engine, NewRun};
 pub use error::EngineError;
+pub use groups::Groups;
 pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
 pub use progress::{Progress, Unit};
 pub use registry::Registry;

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest, suggest_from_all};
 use crate::plan::{Catalog, Inputs, Plan};
 use crate::read::is_name;
-use crate::workflow::{Workflow, read_workflow};
+use crate::workflow::{StepTemplate, Workflow, read_workflow};
 
 use draft::Draft;
 
@@ -187,6 +187,7 @@ fn check_actions(
             faults.push(workflow.origin.error(&path, problem.message, problem.help));
         }
     }
+    check_groups(workflow, faults);
     check_compensations(workflow, catalog, &names, faults);
     // The system's own text is not at hand here; `Loaded::check_actions` shows the same faults at their places.
     for (name, component) in recovering(workflow, system, inputs) {
@@ -212,8 +213,24 @@ fn check_actions(
     }
 }
 
-/// What waits for others cannot take anything back.
-const NO_COMPENSATION: [&str; 2] = ["approve", "workflow"];
+/// What only waits for others. It cannot take anything back, and would keep others of a group waiting with it, perhaps
+/// those that it waits for.
+const WAITS_ONLY: [&str; 2] = ["approve", "workflow"];
+
+fn check_groups(workflow: &Workflow, faults: &mut Vec<Diagnostic>) {
+    let waits_only =
+        |step: &&StepTemplate| step.concurrency.is_some() && WAITS_ONLY.contains(&step.uses.as_str());
+    for step in workflow.steps.iter().filter(waits_only) {
+        faults.push(workflow.origin.error(
+            &step.path(&["concurrency"]),
+            format!(
+                "`{}` only waits, and would keep its whole group waiting",
+                step.uses
+            ),
+            Some("give the group to the steps that do the work".to_owned()),
+        ));
+    }
+}
 
 fn check_compensations(
     workflow: &Workflow,
@@ -227,7 +244,7 @@ fn check_compensations(
         };
         let uses = &compensate.uses;
         let place = step.path(&["compensate", "uses"]);
-        if NO_COMPENSATION.contains(&uses.as_str()) {
+        if WAITS_ONLY.contains(&uses.as_str()) {
             let message = format!("`{uses}` cannot take back what a step did");
             faults.push(workflow.origin.error(
                 &place,

@@ -75,6 +75,9 @@ pub struct PlanStep {
     /// How long an attempt may go on without a sign of progress.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub stall_timeout: Option<Duration>,
+    /// The group of steps, of all runs of a workspace, of which one is at work at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
     /// What takes back what the step did, where the run fails or is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensate: Option<Compensate>,

@@ -45,6 +45,7 @@ pub fn workflow(actions: &Actions) -> Value {
                 "timeout": {"description": "The most that one attempt may take", "$ref": "#/$defs/period"},
                 "deadline": {"description": "The most that all its attempts together may take", "$ref": "#/$defs/period"},
                 "stall_timeout": {"description": "The most that an attempt may go on without a sign of progress", "$ref": "#/$defs/period"},
+                "concurrency": text("The group of steps, of all runs, of which one is at work at a time"),
                 "compensate": {"description": "What takes back what the step did, where the run fails or is cancelled", "$ref": "#/$defs/compensate"},
             }))),
             "compensate": acting(actions, closed(&["uses"], json!({

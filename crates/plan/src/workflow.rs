@@ -157,6 +157,8 @@ pub struct StepTemplate {
     pub deadline: Option<Duration>,
     /// How long an attempt may go on without a sign of progress.
     pub stall_timeout: Option<Duration>,
+    /// The group of steps, of all runs of a workspace, of which one is at work at a time.
+    pub concurrency: Option<String>,
     /// What takes back what it did.
     pub compensate: Option<Compensate>,
     /// Whether it stands under `on_failure`: it runs once all others have ended, where one of them failed.
@@ -370,6 +372,7 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         "timeout",
         "deadline",
         "stall_timeout",
+        "concurrency",
         "compensate",
     ];
     let fields = Fields::open(node, "a step", &known, sink)?;
@@ -435,6 +438,7 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         timeout,
         deadline,
         stall_timeout,
+        concurrency: fields.text("concurrency", sink),
         compensate,
         after_failure: false,
         place: (STEPS, String::new()),

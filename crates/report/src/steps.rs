@@ -42,6 +42,9 @@ pub struct StepRow {
     pub error: Option<Failure>,
     /// Why it did not run.
     pub skipped: Option<String>,
+    /// The group in which it waits for its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_in: Option<String>,
     /// Where the undo of what it did stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
@@ -89,12 +92,15 @@ pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
             .steps
             .iter()
             .map(|step| {
-                row(
-                    evidence,
-                    &step.id,
-                    Some(step.uses.clone()),
-                    &evidence.state.step(&step.id),
-                )
+                let record = evidence.state.step(&step.id);
+                let row = row(evidence, &step.id, Some(step.uses.clone()), &record);
+                let ended = |need| evidence.state.step(need).state.is_final();
+                let could = record.state == StepState::Pending && evidence.state.outcome.is_none();
+                let waits = could && evidence.state.paused.is_none() && step.needs.iter().all(ended);
+                StepRow {
+                    waits_in: step.concurrency.clone().filter(|_| waits),
+                    ..row
+                }
             })
             .collect(),
         None => {
@@ -160,6 +166,7 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         measures,
         error,
         skipped,
+        waits_in: None,
         undo: record.undo.clone(),
         run,
         approval: record.approval.clone(),

@@ -126,6 +126,13 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
                 said(retry.why.as_ref())
             );
         }
+        if let Some(group) = &row.waits_in {
+            let _ = writeln!(
+                text,
+                "{} waits for its turn: one step of {group} at a time",
+                row.step
+            );
+        }
         if let Some(undo) = &row.undo {
             let run = evidence.state.id;
             let _ = match &undo.state {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rekindle_engine::{Control, Ended, Engine, EngineError, NewRun, Progress, Request};
+use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Progress, Request};
 use rekindle_journal::{Journal, JournalError, RunFilter};
 use rekindle_model::event::{Outcome, Parent, Payload, Record, Worker};
 use rekindle_model::id::RunId;
@@ -91,6 +91,8 @@ struct Shared {
     /// stand in each other's way, the second sees the first.
     admission: tokio::sync::Mutex<()>,
     runs: Mutex<BTreeMap<RunId, Driven>>,
+    /// Whose turn it is in each group of steps, of all runs.
+    groups: Arc<Groups>,
     /// How many runs are driven.
     busy: watch::Sender<usize>,
 }
@@ -127,6 +129,7 @@ impl Owner {
             stop,
             admission: tokio::sync::Mutex::default(),
             runs: Mutex::default(),
+            groups: Arc::default(),
             busy: watch::Sender::new(0),
         };
         Self {
@@ -223,7 +226,10 @@ impl Owner {
     async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem> {
         let ready = self.shared.workshop.ready(parts, purpose).await?;
         Ok(Ready {
-            engine: ready.engine.with_sub_runs(Arc::new(self.clone())),
+            engine: ready
+                .engine
+                .with_groups(Arc::clone(&self.shared.groups))
+                .with_sub_runs(Arc::new(self.clone())),
             ..ready
         })
     }

@@ -24,7 +24,7 @@ use rekindle_model::step::StepState;
 use rekindle_model::time::Stamp;
 use rekindle_plan::Plan;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -33,6 +33,7 @@ use crate::context::Asked;
 use crate::control::{Control, Ended};
 use crate::engine::Shared;
 use crate::error::EngineError;
+use crate::groups::Turn;
 use crate::machine::{Effect, Input, Machine};
 use crate::nest;
 use crate::payload;
@@ -82,6 +83,7 @@ pub(crate) async fn drive(
         _ends_all: all.clone().drop_guard(),
         all,
         alarm: None,
+        turns: BTreeMap::new(),
         ended: None,
     };
     let ended = driver.run(asked, wishes, control).await;
@@ -128,12 +130,16 @@ struct Driver {
     /// Tells everything to end when the driver goes, also what runs on threads that cannot be dropped.
     _ends_all: DropGuard,
     alarm: Option<Instant>,
+    /// Turns that were taken for steps about to start.
+    turns: BTreeMap<String, Turn>,
     ended: Option<Ended>,
 }
 
 /// A step at work.
 struct AtWork {
     reins: Reins,
+    /// Its turn in its group, where it has one.
+    turn: Option<Turn>,
     /// Its share of the process's slots; one that waits for another run has none.
     slot: Option<OwnedSemaphorePermit>,
 }
@@ -149,7 +155,9 @@ impl Driver {
         let mut stopped = control.stop.is_cancelled();
         let first = if stopped { Input::Stop } else { Input::Begin };
         self.decide(first, Vec::new()).await?;
+        let mut freed = self.shared.groups.freed();
         loop {
+            self.take_turns(&mut freed).await?;
             if let Some(ended) = self.ended.take() {
                 return Ok(ended);
             }
@@ -167,11 +175,37 @@ impl Driver {
                 Ok(slot) = slots.acquire_owned(), if self.machine.starved() => {
                     self.decide(Input::Wake, vec![slot]).await?;
                 }
+                Ok(()) = freed.changed(), if !self.machine.wanted().is_empty() => {}
                 () = tokio::time::sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
                     self.decide(Input::Wake, Vec::new()).await?;
                 }
             }
         }
+    }
+
+    /// Takes the turns that steps wait for, as far as nobody has them, and lets those steps start.
+    async fn take_turns(&mut self, freed: &mut watch::Receiver<u64>) -> Result<(), EngineError> {
+        loop {
+            // What ends from here on is seen as a change.
+            freed.borrow_and_update();
+            for group in self.machine.wanted() {
+                if let Some(turn) = self.shared.groups.take(group) {
+                    self.turns.insert(group.clone(), turn);
+                }
+            }
+            if self.turns.is_empty() {
+                return Ok(());
+            }
+            self.turns.keys().for_each(|group| self.machine.give_turn(group));
+            self.decide(Input::Wake, Vec::new()).await?;
+            self.give_back_turns();
+        }
+    }
+
+    /// Leaves the turns that no step has used after all to others.
+    fn give_back_turns(&mut self) {
+        self.machine.take_turns();
+        self.turns.clear();
     }
 
     /// Lets the machine decide, journals the decision and performs it. `slots` are those that have just become free.
@@ -367,6 +401,9 @@ impl Driver {
             tracing::error!(step = %job.step, "taken up without a slot");
             return;
         }
+        let turns = matches!(job.task, Task::Run { .. } | Task::Reconcile { .. });
+        let group = planned.concurrency.as_ref().filter(|_| turns);
+        let turn = group.and_then(|group| self.turns.remove(group));
         let reins = Reins {
             stop: self.all.child_token(),
             given_up: CancellationToken::new(),
@@ -381,7 +418,8 @@ impl Driver {
             reins.clone(),
             self.asking.clone(),
         );
-        self.at_work.insert(job.step.clone(), AtWork { reins, slot });
+        self.at_work
+            .insert(job.step.clone(), AtWork { reins, turn, slot });
         let task = self
             .tasks
             .spawn(work::perform(Arc::clone(&self.shared), cx, job.task.clone()));
@@ -397,12 +435,23 @@ impl Driver {
         let Some(job) = self.jobs.remove(&id) else {
             return Ok(());
         };
-        let slot = self.at_work.remove(&job.step).and_then(|at_work| at_work.slot);
+        let at_work = self.at_work.remove(&job.step);
+        let (slot, turn) = at_work.map_or((None, None), |at_work| (at_work.slot, at_work.turn));
+        let group = self
+            .machine
+            .planned(&job.step)
+            .and_then(|step| step.concurrency.clone());
+        // What was looked into goes on in the same turn.
+        if let (Task::Reconcile { .. }, Some(turn), Some(group)) = (&job.task, turn, group) {
+            self.machine.give_turn(&group);
+            self.turns.insert(group, turn);
+        }
         let input = match done {
             Ok((_, report)) => report?,
             Err(error) => work::broken(job, error),
         };
         self.decide(input, slot.into_iter().collect()).await?;
+        self.give_back_turns();
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use rekindle_model::event::SkipReason;
 use rekindle_model::step::StepState;
@@ -122,9 +123,10 @@ impl Frontier {
         !self.unjudged.is_empty()
     }
 
-    /// Returns the most urgent pending step that is to run.
-    pub(super) fn most_urgent(&self) -> Option<(i64, usize)> {
-        self.ready.first().copied()
+    /// Returns the most urgent pending step that is to run, after those up to `passed`.
+    pub(super) fn most_urgent_after(&self, passed: Option<(i64, usize)>) -> Option<(i64, usize)> {
+        let from = passed.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ready.range((from, Bound::Unbounded)).next().copied()
     }
 
     /// Returns the pending steps that are to run and take no room.

@@ -93,6 +93,10 @@ pub(crate) struct Machine {
     reconcile_later: HashMap<usize, Later>,
     /// Whether a step could start, were there a free slot in the process.
     starved: bool,
+    /// The groups whose turn this run has and no step of it uses.
+    turns: BTreeSet<String>,
+    /// The groups in which a step could start, were it its turn.
+    wanted: BTreeSet<String>,
 }
 
 /// Where the run is heading.
@@ -252,6 +256,8 @@ impl Machine {
             to_recheck: BTreeSet::new(),
             reconcile_later: HashMap::new(),
             starved: false,
+            turns: BTreeSet::new(),
+            wanted: BTreeSet::new(),
         })
     }
 
@@ -330,6 +336,21 @@ impl Machine {
         if let Some(held) = held {
             held.heard = at;
         }
+    }
+
+    /// Returns the groups in which a step could start, were it its turn.
+    pub(crate) fn wanted(&self) -> &BTreeSet<String> {
+        &self.wanted
+    }
+
+    /// Gives the run the turn of a group, for what is decided next.
+    pub(crate) fn give_turn(&mut self, group: &str) {
+        self.turns.insert(group.to_owned());
+    }
+
+    /// Takes back the turns that no step has used.
+    pub(crate) fn take_turns(&mut self) {
+        self.turns.clear();
     }
 
     /// Returns the run as it is journaled.

@@ -244,11 +244,11 @@ impl Machine {
             },
             Value::Null,
         );
+        let room = draft.room > 0 || nest::nests(self.step(place));
         // What it rests on may have been decided otherwise while it was looked at.
-        if self.may_start()
-            && (draft.room > 0 || nest::nests(self.step(place)))
-            && self.judge(draft, place) == Judgement::Run
-        {
+        let may_start = self.may_start() && room && self.judge(draft, place) == Judgement::Run;
+        let group = self.step(place).concurrency.clone();
+        if may_start && group.is_none_or(|group| self.turns.remove(&group)) {
             self.start(draft, place);
         }
     }

@@ -23,6 +23,7 @@ impl Machine {
             return;
         }
         self.starved = false;
+        self.wanted.clear();
         self.take_rechecks(draft);
         if !self.rechecking() {
             // A step that fails as it starts lets its dependents be skipped, and may free what others wait for.
@@ -295,19 +296,34 @@ impl Machine {
             .into_iter()
             .map(|place| (self.step(place).priority, place))
             .collect();
+        let mut passed = None;
         loop {
-            let pending = self.frontier.most_urgent();
+            let pending = self.frontier.most_urgent_after(passed);
             let Some(next) = begun.first().copied().into_iter().chain(pending).min() else {
                 return false;
             };
             if !self.has_capacity(draft) {
                 return false;
             }
-            begun.remove(&next);
-            if !self.take_up(draft, next.1) {
+            let is_pending = !begun.remove(&next);
+            if !self.takes_turn(next.1) {
+                passed = if is_pending { Some(next) } else { passed };
+            } else if !self.take_up(draft, next.1) {
                 return true;
             }
         }
+    }
+
+    /// Returns whether a step need not wait for others of its group, and notes the group where it must.
+    fn takes_turn(&mut self, place: usize) -> bool {
+        let Some(group) = self.plan.steps[place].concurrency.clone() else {
+            return true;
+        };
+        let granted = self.turns.remove(&group);
+        if !granted {
+            self.wanted.insert(group);
+        }
+        granted
     }
 
     /// Begins an attempt, or looks into the one that was cut off. Returns whether it does; else the step has failed

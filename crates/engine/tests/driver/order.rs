@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rekindle_engine::{Control, STALE};
+use rekindle_engine::{Control, Engine, Groups, STALE};
 use rekindle_model::event::Outcome;
+use rekindle_plan::PlanStep;
 use serde_json::json;
 use tokio::sync::Mutex;
 
@@ -154,4 +155,65 @@ async fn one_failure_stops_only_what_rests_on_it() {
     let states = ["bad[x]", "good[y]", "good[x]"].map(|id| state_of(&state, id));
     assert_eq!(states, ["failed", "succeeded", "skipped"]);
     assert_eq!(state.outcome, Some(Outcome::Partial));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_step_of_a_group_is_at_work_at_a_time_in_whatever_run() {
+    let grouped = |id| PlanStep {
+        concurrency: Some("disk".to_owned()),
+        ..step(id, &[])
+    };
+    let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let act = || {
+        let (busy, most) = (Arc::clone(&busy), Arc::clone(&most));
+        Act::new(move |_, _| {
+            let (busy, most) = (Arc::clone(&busy), Arc::clone(&most));
+            async move {
+                most.fetch_max(busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(SECOND).await;
+                busy.fetch_sub(1, Ordering::SeqCst);
+                Ok(value(json!(null)))
+            }
+        })
+    };
+    let bench = Bench::new(4, vec![grouped("a"), grouped("b"), grouped("c")]);
+    let bench = ["a", "b", "c"]
+        .into_iter()
+        .fold(bench, |bench, name| bench.with(name, act()));
+    let groups = Arc::new(Groups::default());
+    let engines = [0, 1].map(|_| bench.engine().with_groups(Arc::clone(&groups)));
+    let begun = tokio::time::Instant::now();
+    let drive = async |engine: &Engine| {
+        let run = engine.create(new_run()).await.unwrap();
+        bench.drive(engine, run, &Control::default()).await
+    };
+    let (first, second) = tokio::join!(drive(&engines[0]), drive(&engines[1]));
+    for ended in [first, second] {
+        assert_eq!(finished(ended).outcome, Some(Outcome::Succeeded));
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1, "two were at work at once");
+    assert_eq!(
+        begun.elapsed().as_secs(),
+        6,
+        "nobody waited for longer than for the others"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_cut_off_in_a_group_is_looked_into_and_goes_on_in_one_turn() {
+    let grouped = PlanStep {
+        concurrency: Some("disk".to_owned()),
+        ..step("a", &[])
+    };
+    let act = Act::new(|_, _| async {
+        tokio::time::sleep(SECOND).await;
+        Ok(value(json!(1)))
+    });
+    let bench = Bench::new(1, vec![grouped]).with("a", act);
+    let run = bench.kill_once(tokio::time::sleep(SECOND / 2)).await;
+    let state = bench.resume(run).await;
+    assert_eq!(state.outcome, Some(Outcome::Succeeded));
+    let seen = history(&*bench.journal, run).await;
+    let looked = seen.iter().filter(|line| line.starts_with("step_reconciled"));
+    assert_eq!(looked.count(), 1, "{seen:?}");
 }

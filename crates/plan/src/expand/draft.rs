@@ -69,6 +69,7 @@ impl<'w> Draft<'w> {
                     timeout: template.timeout,
                     deadline: template.deadline,
                     stall_timeout: template.stall_timeout,
+                    concurrency: template.concurrency.clone(),
                     compensate: template.compensate.clone(),
                     priority: LAST,
                 })?;
@@ -94,6 +95,7 @@ impl<'w> Draft<'w> {
                     timeout: step.timeout.map(|period| period.0),
                     deadline: None,
                     stall_timeout: None,
+                    concurrency: None,
                     compensate: None,
                     priority: LAST,
                 })?;

@@ -602,3 +602,29 @@ fn a_jump_of_the_wall_clock_neither_ends_nor_prolongs_a_wait() {
         check(&run.feed(Input::Wake), &["started a", "start a #2"]);
     }
 }
+
+#[test]
+fn a_step_of_a_group_starts_once_it_is_its_turn() {
+    let grouped = |id, needs: &[&str]| PlanStep {
+        concurrency: Some("disk".to_owned()),
+        ..step(id, needs)
+    };
+    let steps = vec![grouped("a", &[]), grouped("b", &[]), step("c", &[])];
+    let (mut run, begun) = Run::begun(plan(3, steps));
+    check(&begun, &["started c", "start c #1"]);
+    assert_eq!(run.machine.wanted().iter().collect::<Vec<_>>(), ["disk"]);
+    run.machine.give_turn("disk");
+    check(&run.feed(Input::Wake), &["started a", "start a #1"]);
+    assert!(run.machine.wanted().contains("disk"), "b waits for the next turn");
+    check(&run.succeed("a"), &["succeeded a"]);
+    run.machine.give_turn("disk");
+    check(&run.feed(Input::Wake), &["started b", "start b #1"]);
+    // What was cut off takes its turn to be looked at, and goes on in it.
+    check(&run.crash_and_begin(), &["reconcile c #1"]);
+    run.machine.give_turn("disk");
+    check(&run.feed(Input::Wake), &["reconcile b #1"]);
+    let evidence = Value::Null;
+    run.machine.give_turn("disk");
+    let found = run.found("b", Found::Redo { evidence });
+    check(&found, &["reconciled b, started b", "start b #2"]);
+}

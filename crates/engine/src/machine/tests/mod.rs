@@ -49,6 +49,7 @@ fn step(id: &str, needs: &[&str]) -> PlanStep {
         timeout: None,
         deadline: None,
         stall_timeout: None,
+        concurrency: None,
         compensate: None,
         priority: 100,
         id,
