@@ -9,11 +9,11 @@ use serde_json::{Map, Number, Value};
 use crate::diagnostic::{Diagnostics, Sink, SourceText};
 
 /// The largest text that is read, in bytes. A system with a thousand components is near 1 MB.
-const MAX_TEXT_BYTES: usize = 8 << 20;
+const MAX_TEXT_BYTES: usize = 4 << 20;
 /// The deepest nesting; the deepest of our own files has 7 levels.
 const MAX_DEPTH: usize = 64;
 /// How many nodes a tree may have once aliases are expanded.
-const MAX_NODES: usize = 1_000_000;
+const MAX_NODES: usize = 250_000;
 /// How many bytes of text a tree may hold once aliases are expanded.
 const MAX_EXPANDED_BYTES: usize = 16 << 20;
 

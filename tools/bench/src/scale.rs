@@ -16,7 +16,7 @@ use rekindle_model::event::{Event, Measures, Outcome as RunOutcome, Payload, Rec
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::time::{Clock, Stamp, SystemClock};
-use rekindle_plan::Problem;
+use rekindle_plan::{Inputs, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Outcome;
 use crate::figure::{Scaled, print};
-use crate::steps::{Noop, chain, engine, new_run, plan};
+use crate::steps::{Noop, chain, engine, looped_chain, new_run, plan, shards};
 
 /// The steps of the run that is resumed; half of them are done.
 const RESUMED_STEPS: u32 = 10_000;
@@ -34,6 +34,8 @@ const LISTED_RUNS: u32 = 10_000;
 const OPENED_RECORDS: u32 = 1_000_000;
 /// The records of each run in it: created, a start and a success per step, finished.
 const RECORDS_OF_RUN: u32 = 1000;
+/// The steps of the workflow that plans are made from, by a loop: as large plans come about.
+const CHAIN: u32 = 100;
 /// The sizes of plans, in steps.
 const PLANS: [u32; 3] = [1000, 10_000, 100_000];
 
@@ -174,7 +176,7 @@ async fn resume(path: PathBuf, began: u64) -> Outcome<Option<f64>> {
     let first = First::new(began, &stopping.stop);
     let at = Arc::clone(&first.at);
     let registry = Registry::new().with("noop", first);
-    let plan = Arc::new(plan(&definition, &registry)?);
+    let plan = Arc::new(plan(&definition, &Inputs::default(), &registry)?);
     let engine = engine(journal, registry);
     engine.adopt(run, "bench").await?;
     engine.drive(run, plan, json!({}), &stopping).await?;
@@ -185,14 +187,15 @@ async fn resume(path: PathBuf, began: u64) -> Outcome<Option<f64>> {
 /// was there.
 async fn begin(path: PathBuf, steps: u32) -> Outcome<Option<f64>> {
     let (journal, _) = SledJournal::open(&path, OpenOptions::default()).await?;
-    let definition = chain(steps);
+    let definition = looped_chain(CHAIN);
+    let inputs = shards(steps / CHAIN);
     let stopping = Control::default();
     let first = First::new(SystemClock.now().boot_ns, &stopping.stop);
     let at = Arc::clone(&first.at);
     let registry = Registry::new().with("noop", first);
-    let plan = Arc::new(plan(&definition, &registry)?);
+    let plan = Arc::new(plan(&definition, &inputs, &registry)?);
     let engine = engine(Arc::new(journal), registry);
-    let run = engine.create(new_run(definition)).await?;
+    let run = engine.create(new_run(definition, inputs)).await?;
     engine.drive(run, plan, json!({}), &stopping).await?;
     std::fs::remove_dir_all(path)?;
     Ok(*at.lock().unwrap_or_else(PoisonError::into_inner))
@@ -248,7 +251,7 @@ async fn half_done(path: &Path) -> Outcome<()> {
         Arc::clone(&journal),
         Registry::new().with("noop", Noop::default()),
     );
-    let run = engine.create(new_run(definition)).await?;
+    let run = engine.create(new_run(definition, Inputs::default())).await?;
     let seq = journal.read(run).await?.len() as u64;
     grow(&*journal, run, seq, RESUMED_STEPS / 2).await?;
     Ok(())
@@ -270,7 +273,7 @@ async fn runs_of(path: &Path, runs: u32, records: u32) -> Outcome<()> {
         for _ in (made * AT_ONCE)..((made + 1) * AT_ONCE).min(runs) {
             let (engine, journal, definition) = (engine.clone(), Arc::clone(&journal), definition.clone());
             makers.push(tokio::spawn(async move {
-                let run = engine.create(new_run(definition)).await?;
+                let run = engine.create(new_run(definition, Inputs::default())).await?;
                 let seq = grow(&*journal, run, 1, steps).await?;
                 let finished = Event::RunFinished {
                     outcome: RunOutcome::Succeeded,

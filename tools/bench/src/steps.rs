@@ -50,7 +50,7 @@ async fn load(subject: &str, journal: Arc<dyn Journal>, runs: u32, steps: u32) -
     let starts = Arc::clone(&noop.starts);
     let definition = chain(steps);
     let registry = Registry::new().with("noop", noop);
-    let plan = Arc::new(plan(&definition, &registry)?);
+    let plan = Arc::new(plan(&definition, &Inputs::default(), &registry)?);
     // One slot for each chain: the disk is to be the limit, not the engine's patience.
     let engine = engine(journal, registry).with_limits(runs as usize, Duration::from_secs(10));
     let began = now();
@@ -58,7 +58,7 @@ async fn load(subject: &str, journal: Arc<dyn Journal>, runs: u32, steps: u32) -
     for _ in 0..runs {
         let (engine, plan, definition) = (engine.clone(), Arc::clone(&plan), definition.clone());
         driven.push(tokio::spawn(async move {
-            let run = engine.create(new_run(definition)).await?;
+            let run = engine.create(new_run(definition, Inputs::default())).await?;
             engine.drive(run, plan, json!({}), &Control::default()).await
         }));
     }
@@ -90,10 +90,24 @@ pub(crate) fn chain(steps: u32) -> String {
     yaml
 }
 
+/// Returns the YAML of a chain of no-op steps, once for each value of a loop.
+pub(crate) fn looped_chain(steps: u32) -> String {
+    chain(steps).replace(", uses: noop", ", uses: noop, for_each: shard")
+}
+
+/// Returns what gives such a loop so many values.
+pub(crate) fn shards(values: u32) -> Inputs {
+    let values = (0..values).map(|value| format!("shard-{value}")).collect();
+    Inputs {
+        loops: [("shard".to_owned(), values)].into(),
+        ..Inputs::default()
+    }
+}
+
 /// Returns the plan of a workflow.
-pub(crate) fn plan(definition: &str, registry: &Registry) -> Outcome<Plan> {
+pub(crate) fn plan(definition: &str, inputs: &Inputs, registry: &Registry) -> Outcome<Plan> {
     let workflow = load_workflow("bench.yaml", definition).map_err(|found| found.to_string())?;
-    Ok(expand(&workflow, None, &Inputs::default(), registry).map_err(|found| found.to_string())?)
+    Ok(expand(&workflow, None, inputs, registry).map_err(|found| found.to_string())?)
 }
 
 /// Returns an engine of this process.
@@ -107,12 +121,12 @@ pub(crate) fn engine(journal: Arc<dyn Journal>, registry: Registry) -> Engine {
 }
 
 /// Returns what a run of this definition is created with.
-pub(crate) fn new_run(definition: String) -> NewRun {
+pub(crate) fn new_run(definition: String, inputs: Inputs) -> NewRun {
     NewRun {
         workflow: "chain".to_owned(),
         definition: definition.into_bytes(),
         system: None,
-        inputs: Inputs::default(),
+        inputs,
         trigger: "bench".to_owned(),
         disaster_at: None,
         disaster_at_told: false,
