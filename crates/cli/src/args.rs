@@ -83,6 +83,9 @@ pub enum Command {
     Snapshots(c::snapshots::Args),
     Sets(c::sets::Args),
     Restore(c::restore::Args),
+    /// The record of all runs: verify, export, import, rebuild, compact
+    #[command(subcommand)]
+    Journal(c::journal::Command),
     /// The key that opens the backups
     #[command(subcommand)]
     Key(c::key::Command),
@@ -135,6 +138,11 @@ mod tests {
             "rekindle factoria serve --root d --listen 127.0.0.1:8080 --rate 50 --for 5m --json",
             "rekindle factoria stamps --root d --json",
             "rekindle key export --kit kit.txt",
+            "rekindle journal verify --json",
+            "rekindle journal export latest 0199 --format jsonl -o runs.jsonl",
+            "rekindle journal export --all -o runs.archive",
+            "rekindle journal import runs.archive",
+            "rekindle journal rebuild",
             "rekindle init --tier-url file:///mnt/near --ask-passphrase",
             "rekindle serve --json",
             "rekindle watch",

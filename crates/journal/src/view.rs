@@ -20,6 +20,7 @@ use crate::codec;
 use crate::error::{JournalError, OpenError};
 use crate::kept::Kept;
 use crate::log;
+use crate::mark::Mark;
 use crate::open::OpenReport;
 
 /// A workspace's journal as its log has it at one moment. Appending to it is an error.
@@ -52,6 +53,30 @@ impl LogView {
     }
 }
 
+impl LogView {
+    /// Returns a run's records, byte for byte.
+    pub(crate) fn values(&self, run: RunId) -> Result<&[Vec<u8>], JournalError> {
+        let viewed = self.runs.get(&run).ok_or(JournalError::UnknownRun(run))?;
+        match &viewed.broken {
+            Some(why) => Err(JournalError::Quarantined {
+                run,
+                why: why.clone(),
+            }),
+            None => Ok(&viewed.values),
+        }
+    }
+
+    /// Returns a blob's bytes, checked.
+    pub(crate) fn blob_now(&self, hash: Hash32) -> Result<Vec<u8>, JournalError> {
+        self.blobs.get(hash)
+    }
+
+    /// Returns every run, oldest first.
+    pub fn run_ids(&self) -> impl Iterator<Item = RunId> {
+        self.runs.keys().copied()
+    }
+}
+
 fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
     let mut values: HashMap<RunId, BTreeMap<u64, Vec<u8>>> = HashMap::new();
     let mut report = OpenReport::default();
@@ -60,6 +85,9 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
     let kept = Kept::read(dir);
     if log_dir.exists() {
         let scanned = log::scan(&log_dir, |commit| {
+            for run in commit.marks.iter().filter_map(Mark::forgets) {
+                values.remove(&run);
+            }
             for (key, value) in commit.entries {
                 let (run, seq) = codec::parse_key(&key);
                 if codec::is_intact(&key, value) {
@@ -129,14 +157,7 @@ impl Journal for LogView {
     }
 
     async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
-        let viewed = self.runs.get(&run).ok_or(JournalError::UnknownRun(run))?;
-        match &viewed.broken {
-            Some(why) => Err(JournalError::Quarantined {
-                run,
-                why: why.clone(),
-            }),
-            None => admit::check_chain(run, &viewed.values),
-        }
+        admit::check_chain(run, self.values(run)?)
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
