@@ -143,6 +143,8 @@ mod tests {
             "rekindle journal export --all -o runs.archive",
             "rekindle journal import runs.archive",
             "rekindle journal rebuild",
+            "rekindle journal compact --older-than 90d --archive old.archive",
+            "rekindle journal compact --older-than 90d --dry-run",
             "rekindle init --tier-url file:///mnt/near --ask-passphrase",
             "rekindle serve --json",
             "rekindle watch",
@@ -177,6 +179,8 @@ mod tests {
             ("rekindle run f.yaml -p novalue", ErrorKind::ValueValidation),
             ("rekindle verify --sample 120%", ErrorKind::ValueValidation),
             ("rekindle skip latest confirm", ErrorKind::MissingRequiredArgument),
+            ("rekindle journal export -o x", ErrorKind::MissingRequiredArgument),
+            ("rekindle journal compact", ErrorKind::MissingRequiredArgument),
             ("rekindle recver", ErrorKind::InvalidSubcommand),
             ("rekindle init --passphrase secret", ErrorKind::UnknownArgument),
         ] {

@@ -27,6 +27,7 @@
 //! | `mark` | what the log says of itself: what was removed, what was imported |
 //! | `view` | [`LogView`]: the log, read beside its owner |
 //! | [`archive`] | runs outside of a journal, as an archive or JSON lines |
+//! | [`compact`] | old runs are removed, with the segments and blobs that only they needed |
 //! | `upkeep` | [`Upkeep`]: the journal open for imports, rebuilding, compacting |
 //! | [`verify`](mod@verify) | everything compared with everything else |
 //! | `blobs`, `lock` | large values; one owner of a workspace |
@@ -39,6 +40,7 @@ pub mod archive;
 mod base64;
 mod blobs;
 pub mod codec;
+pub mod compact;
 pub mod contract;
 mod disk;
 pub mod error;

@@ -142,6 +142,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) hurt: Vec<Key>,
     /// The segment that it is in.
     pub(crate) segment: &'a Path,
+    /// The head before that segment.
+    pub(crate) base: JournalHead,
     /// Where in it.
     pub(crate) offset: u64,
 }
@@ -221,6 +223,7 @@ pub(crate) fn scan(
                 scanned.damage.push(damaged(0, scanned.head.commit, what));
             }
         }
+        let base = scanned.head;
         let mut tail = Tail {
             number: *number,
             path: path.clone(),
@@ -267,6 +270,7 @@ pub(crate) fn scan(
                         marks,
                         hurt: Vec::new(),
                         segment: path,
+                        base,
                         offset: offset as u64,
                     })?;
                 }
@@ -292,6 +296,7 @@ pub(crate) fn scan(
                         marks,
                         hurt: hurt.into_iter().filter(|key| !mark::is_mark(key)).collect(),
                         segment: path,
+                        base,
                         offset: offset as u64,
                     })?;
                 }
@@ -422,6 +427,11 @@ impl Log {
     /// Writes one commit that holds marks, into a segment that older programs refuse.
     pub(crate) fn append_marked(&mut self, entries: &[(Key, Vec<u8>)]) -> Result<JournalHead, JournalError> {
         self.write(entries, LOG_FORMAT)
+    }
+
+    /// Lets the next commit begin a new segment.
+    pub(crate) fn begin_segment(&mut self) {
+        self.open = None;
     }
 
     fn write(&mut self, entries: &[(Key, Vec<u8>)], version: u32) -> Result<JournalHead, JournalError> {

@@ -48,7 +48,7 @@ impl LogView {
     /// [`OpenError::NewerFormat`], or a segment that cannot be read. Damage is no error: the report names it.
     pub async fn open(dir: &Path) -> Result<(Self, OpenReport), OpenError> {
         let dir = dir.to_owned();
-        let opened = tokio::task::spawn_blocking(move || view(&dir)).await;
+        let opened = tokio::task::spawn_blocking(move || view_beside(&dir)).await;
         opened.unwrap_or_else(|error| Err(JournalError::Index(error.to_string()).into()))
     }
 }
@@ -75,6 +75,26 @@ impl LogView {
     pub fn run_ids(&self) -> impl Iterator<Item = RunId> {
         self.runs.keys().copied()
     }
+}
+
+/// Reads the log again where a segment went while it was read: somebody compacts.
+fn view_beside(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
+    /// A compact deletes segments within a moment.
+    const TRIES: usize = 20;
+    let went = |error: &OpenError| {
+        let kind = match error {
+            OpenError::Journal(JournalError::Io { source, .. }) => Some(source.kind()),
+            _ => None,
+        };
+        kind == Some(std::io::ErrorKind::NotFound)
+    };
+    for _ in 1..TRIES {
+        match view(dir) {
+            Err(error) if went(&error) => {}
+            done => return done,
+        }
+    }
+    view(dir)
 }
 
 fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this binary is tests, their helpers included")]
 
 mod archive;
+mod compact;
 mod contract;
 mod damage;
 mod hazards;

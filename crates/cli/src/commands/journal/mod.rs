@@ -1,5 +1,6 @@
 //! `rekindle journal`: the record of all runs, looked after.
 
+pub mod compact;
 pub mod export;
 pub mod import;
 pub mod rebuild;
@@ -23,6 +24,7 @@ pub enum Command {
     Export(export::Args),
     Import(import::Args),
     Rebuild(rebuild::Args),
+    Compact(compact::Args),
 }
 
 /// Does it.
@@ -32,6 +34,7 @@ pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, CliError> 
         Command::Export(args) => export::run(app, args).await,
         Command::Import(args) => import::run(app, args).await,
         Command::Rebuild(args) => rebuild::run(app, args).await,
+        Command::Compact(args) => compact::run(app, args).await,
     }
 }
 
