@@ -1,5 +1,7 @@
 //! The journal is looked after from the command line: verified, taken out, brought in, made anew.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 
 use rekindle_tests::sandbox::{NOTES, Sandbox};

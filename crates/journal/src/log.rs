@@ -113,7 +113,7 @@ impl Gap {
             };
             (number, head) = (cut.last + 1, cut.to);
         }
-        head == self.cut.to
+        number == self.cut.last + 1 && head == self.cut.to
     }
 }
 
@@ -576,5 +576,35 @@ mod tests {
         }
         // Of the last one no later record tells: for that the head is kept apart.
         assert_eq!(damage(Some(3)), []);
+    }
+
+    #[test]
+    fn a_gap_is_explained_by_cuts_that_lead_from_its_one_end_to_its_other_and_by_nothing_else() {
+        let head = |commit: u64| JournalHead {
+            commit,
+            hash: Hash32([u8::try_from(commit).unwrap(); 32]),
+        };
+        let cut = |first, last, from, to| Cut {
+            first,
+            last,
+            from: head(from),
+            to: head(to),
+        };
+        let gap = Gap {
+            cut: cut(2, 4, 10, 40),
+            damage: Vec::new(),
+        };
+        for (cuts, explained) in [
+            (vec![cut(2, 4, 10, 40)], true),
+            (vec![cut(4, 4, 30, 40), cut(2, 3, 10, 30)], true),
+            (vec![], false),
+            (vec![cut(2, 3, 10, 30)], false),
+            (vec![cut(2, 3, 10, 30), cut(4, 4, 31, 40)], false),
+            (vec![cut(2, 4, 10, 39)], false),
+            (vec![cut(2, 4, 11, 40)], false),
+            (vec![cut(2, 5, 10, 40)], false),
+        ] {
+            assert_eq!(gap.is_explained(&cuts), explained, "{cuts:?}");
+        }
     }
 }

@@ -294,6 +294,33 @@ async fn a_segment_deleted_by_hand_is_damage_beside_those_that_were_cut_off() {
     assert_eq!(journal.runs(&RunFilter::default()).await.unwrap().len(), 4);
 }
 
+/// A power cut took sled back to before the compact, and the log has damage: what sled alone has is logged again, but
+/// not what was removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_run_does_not_come_back_from_a_sled_that_has_not_heard_of_it() {
+    let (dir, going) = journal().await;
+    let old = tempfile::tempdir().unwrap();
+    copy_dir(&dir.path().join("journal"), &old.path().join("journal"));
+    compact(dir.path(), None, usize::MAX);
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    copy_dir(&old.path().join("journal"), &dir.path().join("journal"));
+    let path = &segments(dir.path())[1];
+    let mut bytes = fs::read(path).unwrap();
+    bytes[400] ^= 1;
+    fs::write(path, bytes).unwrap();
+    for turn in ["first", "second"] {
+        let (journal, report) = open(dir.path()).await;
+        assert_eq!(report.damage.len(), 1, "{turn}: {report:?}");
+        assert!(report.quarantined.is_empty(), "{turn}: {report:?}");
+        let there = read_all(&journal).await;
+        assert!(
+            there.len() == 4 && there.keys().all(|run| !going.contains(run)),
+            "{turn}: {there:?}"
+        );
+        journal.close().await;
+    }
+}
+
 /// What cannot be read may need any blob: none is deleted then.
 #[tokio::test(flavor = "multi_thread")]
 async fn blobs_stay_while_a_run_is_quarantined_and_a_removed_run_is_not_found() {
