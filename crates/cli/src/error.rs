@@ -129,7 +129,7 @@ fn next(exit: Exit, code: &str) -> &'static str {
         "io" => "see that the path is there and that its disk is well, then run the same command again",
         "journal" => "`rekindle doctor` tells what is amiss in this workspace",
         "journal_damaged" => {
-            "`rekindle runs` names the runs that are whole; a new run needs nothing of a damaged one"
+            "`rekindle journal verify` names what is lost and what is not; a new run needs nothing of a damaged one"
         }
         "key" => {
             "`rekindle doctor` tells which key is expected here; `rekindle init DIR --from-kit KIT` takes it anew"
