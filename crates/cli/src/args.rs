@@ -83,6 +83,9 @@ pub enum Command {
     Snapshots(c::snapshots::Args),
     Sets(c::sets::Args),
     Restore(c::restore::Args),
+    /// The record of all runs: verify, export, import, rebuild, compact
+    #[command(subcommand)]
+    Journal(c::journal::Command),
     /// The key that opens the backups
     #[command(subcommand)]
     Key(c::key::Command),
@@ -135,6 +138,13 @@ mod tests {
             "rekindle factoria serve --root d --listen 127.0.0.1:8080 --rate 50 --for 5m --json",
             "rekindle factoria stamps --root d --json",
             "rekindle key export --kit kit.txt",
+            "rekindle journal verify --json",
+            "rekindle journal export latest 0199 --format jsonl -o runs.jsonl",
+            "rekindle journal export --all -o runs.archive",
+            "rekindle journal import runs.archive",
+            "rekindle journal rebuild",
+            "rekindle journal compact --older-than 90d --archive old.archive",
+            "rekindle journal compact --older-than 90d --dry-run",
             "rekindle init --tier-url file:///mnt/near --ask-passphrase",
             "rekindle serve --json",
             "rekindle watch",
@@ -169,6 +179,8 @@ mod tests {
             ("rekindle run f.yaml -p novalue", ErrorKind::ValueValidation),
             ("rekindle verify --sample 120%", ErrorKind::ValueValidation),
             ("rekindle skip latest confirm", ErrorKind::MissingRequiredArgument),
+            ("rekindle journal export -o x", ErrorKind::MissingRequiredArgument),
+            ("rekindle journal compact", ErrorKind::MissingRequiredArgument),
             ("rekindle recver", ErrorKind::InvalidSubcommand),
             ("rekindle init --passphrase secret", ErrorKind::UnknownArgument),
         ] {

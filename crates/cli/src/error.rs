@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rekindle_engine::EngineError;
 use rekindle_factoria::FactoriaError;
+use rekindle_journal::archive::ArchiveError;
 use rekindle_journal::{JournalError, OpenError};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::run::IllegalHistory;
@@ -128,7 +129,7 @@ fn next(exit: Exit, code: &str) -> &'static str {
         "io" => "see that the path is there and that its disk is well, then run the same command again",
         "journal" => "`rekindle doctor` tells what is amiss in this workspace",
         "journal_damaged" => {
-            "`rekindle runs` names the runs that are whole; a new run needs nothing of a damaged one"
+            "`rekindle journal verify` names what is lost and what is not; a new run needs nothing of a damaged one"
         }
         "key" => {
             "`rekindle doctor` tells which key is expected here; `rekindle init DIR --from-kit KIT` takes it anew"
@@ -224,6 +225,23 @@ impl From<JournalError> for CliError {
                 )
             }
             _ => Self::new(Exit::Failed, "journal", message),
+        }
+    }
+}
+
+impl From<ArchiveError> for CliError {
+    fn from(error: ArchiveError) -> Self {
+        let message = format!("cannot {error}");
+        match error {
+            ArchiveError::Differs { .. } => Self::new(Exit::Usage, "run_differs", message),
+            ArchiveError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
+            // One that failed in the journal is told as what it is.
+            ArchiveError::Journal(error @ (JournalError::DiskFull { .. } | JournalError::Io { .. })) => {
+                error.into()
+            }
+            _ => Self::new(Exit::DataLost, "archive_damaged", message).with_hint(
+                "nothing was imported, and the journal here is as it was; take another copy of the file",
+            ),
         }
     }
 }

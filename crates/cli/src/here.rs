@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use crate::args::Global;
 
 /// The commands that work in a workspace.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "approve",
     "backup",
     "cancel",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 28] = [
     "doctor",
     "graph",
     "history",
+    "journal",
     "key",
     "lint",
     "logs",

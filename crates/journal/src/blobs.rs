@@ -86,7 +86,24 @@ impl Blobs {
         Ok(bytes)
     }
 
-    fn path(&self, hash: Hash32) -> PathBuf {
+    /// Returns the hash of every blob there is.
+    pub(crate) fn list(&self) -> Result<Vec<Hash32>, JournalError> {
+        let io = |error| JournalError::io("list", &self.dir, error);
+        let mut hashes = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            hashes.extend(name.to_str().and_then(|name| name.parse::<Hash32>().ok()));
+        }
+        hashes.sort();
+        Ok(hashes)
+    }
+
+    /// Makes durable which blobs there are.
+    pub(crate) fn sync(&self) -> Result<(), JournalError> {
+        sync_dir(&self.dir)
+    }
+
+    pub(crate) fn path(&self, hash: Hash32) -> PathBuf {
         self.dir.join(hash.to_string())
     }
 }

@@ -16,6 +16,7 @@ use rekindle_model::time::Stamp;
 use uuid::Uuid;
 
 use crate::error::JournalError;
+use crate::mark;
 
 /// The most bytes that a record's value may have. Larger values go to blobs.
 pub const MAX_RECORD: usize = 4096;
@@ -218,13 +219,14 @@ pub(crate) fn anchor(value: &[u8]) -> Option<JournalHead> {
 
 /// Returns whether a value is what was written under that key.
 pub fn is_intact(at: &Key, value: &[u8]) -> bool {
-    value.len() >= FIXED_LEN + CRC_LEN
+    let least = if mark::is_mark(at) { 1 } else { FIXED_LEN };
+    value.len() >= least + CRC_LEN
         && value
             .split_last_chunk::<CRC_LEN>()
             .is_some_and(|(body, sum)| crc(at, body).to_be_bytes() == *sum)
 }
 
-fn crc(key: &Key, body: &[u8]) -> u32 {
+pub(crate) fn crc(key: &Key, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), body)
 }
 

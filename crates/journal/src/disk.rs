@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     /// The error that ended this journal.
     pub(crate) poison: OnceLock<String>,
-    #[expect(dead_code, reason = "held until everything else is dropped")]
+    /// Held until everything else is dropped.
     pub(crate) lock: Lock,
 }
 

@@ -15,8 +15,10 @@ use rekindle_model::id::Hash32;
 
 use crate::codec::{self, Input, KEY_LEN, Key};
 
-/// The newest log format that this version reads, and the one it writes.
-pub(crate) const LOG_FORMAT: u32 = 1;
+/// The newest log format that this version reads: that of a segment which may hold marks.
+pub(crate) const LOG_FORMAT: u32 = 2;
+/// The format of a segment that holds nothing but runs' records. Older programs read it.
+pub(crate) const PLAIN_FORMAT: u32 = 1;
 /// The length of a segment's header in bytes.
 pub(crate) const SEGMENT_HEADER: usize = 64;
 /// The length of a frame's header in bytes.

@@ -24,15 +24,23 @@
 //! | `queue`, `writer` | who commits, and how |
 //! | `index` | the thread that brings sled up to the log |
 //! | `open`, `replay`, `read`, `disk` | [`SledJournal`] |
+//! | `mark` | what the log says of itself: what was removed, what was imported |
 //! | `view` | [`LogView`]: the log, read beside its owner |
+//! | [`archive`] | runs outside of a journal, as an archive or JSON lines |
+//! | [`compact`] | old runs are removed, with the segments and blobs that only they needed |
+//! | `upkeep` | [`Upkeep`]: the journal open for imports, rebuilding, compacting |
+//! | [`verify`](mod@verify) | everything compared with everything else |
 //! | `blobs`, `lock` | large values; one owner of a workspace |
 //! | [`memory`] | [`MemoryJournal`] |
 //! | [`contract`] | what every backend must do |
 
 mod admit;
 pub mod api;
+pub mod archive;
+mod base64;
 mod blobs;
 pub mod codec;
+pub mod compact;
 pub mod contract;
 mod disk;
 pub mod error;
@@ -41,18 +49,24 @@ mod index;
 mod kept;
 mod lock;
 mod log;
+mod mark;
 pub mod memory;
 mod open;
 mod queue;
 mod read;
+mod refers;
 mod replay;
 mod store;
+mod upkeep;
+pub mod verify;
 mod view;
 mod writer;
 
 pub use api::{Append, Journal, RunFilter, RunSummary};
 pub use disk::{SledJournal, Stats};
 pub use error::{JournalError, OpenError};
+pub use mark::{ArchiveRef, Forgotten};
 pub use memory::MemoryJournal;
 pub use open::{Damage, OpenOptions, OpenReport};
+pub use upkeep::Upkeep;
 pub use view::LogView;

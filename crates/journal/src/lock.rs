@@ -15,6 +15,23 @@ use crate::error::{JournalError, OpenError};
 pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
 
 impl Lock {
+    /// Keeps owners away while something is read, and changes nothing. Says why where there is an owner already, or no
+    /// lock to take; none is needed where nobody ever owned the workspace.
+    pub(crate) fn look(path: &Path) -> Result<Result<Option<Self>, String>, JournalError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Ok(None)),
+            Err(error) => return Ok(Err(format!("the lock cannot be opened: {error}"))),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Ok(Some(Self(file)))),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Ok(Err("another process works in this workspace".to_owned()))
+            }
+            Err(error) => Err(JournalError::io("lock", path, error.into())),
+        }
+    }
+
     /// Takes the lock, or says who holds it.
     pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
         let io = |error| JournalError::io("open the lock", path, error);

@@ -1,6 +1,6 @@
 //! The write-ahead log: segments `log/<number>`, appended to by one writer, scanned when the journal opens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,8 +13,9 @@ use crate::admit;
 use crate::blobs::sync_dir;
 use crate::codec::{self, Key};
 use crate::error::{JournalError, OpenError};
-use crate::frame::{self, Entry, LOG_FORMAT, Piece, SEGMENT_HEADER, SegmentHeader};
+use crate::frame::{self, Entry, LOG_FORMAT, PLAIN_FORMAT, Piece, SEGMENT_HEADER, SegmentHeader};
 use crate::kept::Kept;
+use crate::mark::{self, Cut, Forgotten, Mark};
 use crate::open::Damage;
 
 /// The log, open for appending.
@@ -34,6 +35,7 @@ struct Segment {
     file: File,
     path: PathBuf,
     len: u64,
+    version: u32,
 }
 
 /// What a scan has found out besides the records.
@@ -45,6 +47,10 @@ pub(crate) struct Scanned {
     pub(crate) damage: Vec<Damage>,
     /// How many segments there are.
     pub(crate) segments: usize,
+    /// The runs that are forgotten and have not come back since.
+    pub(crate) forgotten: BTreeMap<RunId, Forgotten>,
+    /// The segments that were cut off the log on purpose.
+    pub(crate) cuts: Vec<Cut>,
     tail: Option<Tail>,
 }
 
@@ -69,7 +75,45 @@ impl Scanned {
             segment,
             offset,
             what,
+            until: known.commit,
         })
+    }
+
+    /// Returns how many bytes at the end are of a write that was cut off.
+    pub(crate) fn torn_bytes(&self) -> u64 {
+        let tail = self.tail.as_ref();
+        tail.map_or(0, |tail| tail.file_len - tail.end.unwrap_or(tail.file_len))
+    }
+
+    /// Takes note of a mark.
+    fn note(&mut self, mark: &Mark) {
+        match mark {
+            Mark::Forgotten(forgotten) => {
+                let run = forgotten.summary.run;
+                self.forgotten.insert(run, Forgotten::clone(forgotten));
+            }
+            Mark::Imported(imported) => drop(self.forgotten.remove(&imported.run)),
+            Mark::Cut(cut) => self.cuts.push(*cut),
+        }
+    }
+}
+
+/// Segments that are not there, and what is wrong unless they were cut off on purpose.
+struct Gap {
+    cut: Cut,
+    damage: Vec<Damage>,
+}
+
+impl Gap {
+    fn is_explained(&self, cuts: &[Cut]) -> bool {
+        let (mut number, mut head) = (self.cut.first, self.cut.from);
+        while number <= self.cut.last {
+            let Some(cut) = cuts.iter().find(|cut| cut.first == number && cut.from == head) else {
+                return false;
+            };
+            (number, head) = (cut.last + 1, cut.to);
+        }
+        number == self.cut.last + 1 && head == self.cut.to
     }
 }
 
@@ -83,6 +127,7 @@ struct Tail {
     /// The last whole frame.
     last_frame: Option<(u64, u64)>,
     file_len: u64,
+    version: u32,
 }
 
 /// What a scan hands over, in the order of the log.
@@ -91,8 +136,16 @@ pub(crate) struct Commit<'a> {
     pub(crate) head: Option<JournalHead>,
     /// Its records.
     pub(crate) entries: Vec<Entry<'a>>,
+    /// What it says of the log itself; it holds before the records.
+    pub(crate) marks: Vec<Mark>,
     /// The keys of records that are damaged, as far as they can be read.
     pub(crate) hurt: Vec<Key>,
+    /// The segment that it is in.
+    pub(crate) segment: &'a Path,
+    /// The head before that segment.
+    pub(crate) base: JournalHead,
+    /// Where in it.
+    pub(crate) offset: u64,
 }
 
 /// Reads the whole log without changing anything.
@@ -108,28 +161,20 @@ pub(crate) fn scan(
         head: admit::EMPTY,
         damage: Vec::new(),
         segments: segments.len(),
+        forgotten: BTreeMap::new(),
+        cuts: Vec::new(),
         tail: None,
     };
+    let mut gaps = Vec::new();
     for (at, (number, path)) in segments.iter().enumerate() {
         let last = at + 1 == segments.len();
         let bytes = fs::read(path).map_err(|error| JournalError::io("read", path, error))?;
-        let mut damage = |offset: usize, what: String| {
-            scanned.damage.push(Damage {
-                segment: path.clone(),
-                offset: offset as u64,
-                what,
-            });
+        let damaged = |offset: usize, until: u64, what: String| Damage {
+            segment: path.clone(),
+            offset: offset as u64,
+            what,
+            until,
         };
-        if at > 0 && segments[at - 1].0 + 1 != *number {
-            damage(
-                0,
-                format!(
-                    "segments {} to {} are missing",
-                    segments[at - 1].0 + 1,
-                    number - 1
-                ),
-            );
-        }
         let header = SegmentHeader::parse(&bytes);
         // A crash while the segment was created leaves a header cut short, or one of zeros, and nothing else.
         let unborn =
@@ -143,30 +188,49 @@ pub(crate) fn scan(
                 });
             }
             Some(header) if header.number != *number => {
-                damage(0, format!("it says that it is segment {}", header.number));
+                let what = format!("it says that it is segment {}", header.number);
+                scanned.damage.push(damaged(0, scanned.head.commit, what));
             }
             Some(header) => {
-                let first = at == 0 && header.base.commit > 0;
-                if first || (at > 0 && header.base != scanned.head) {
-                    damage(
-                        0,
-                        format!(
-                            "it follows commit {}, found {}",
-                            header.base.commit, scanned.head.commit
-                        ),
-                    );
+                let before = if at == 0 { 0 } else { segments[at - 1].0 };
+                let mut found = Vec::new();
+                if before + 1 != *number {
+                    let what = format!("segments {} to {} are missing", before + 1, number - 1);
+                    found.push(damaged(0, header.base.commit, what));
+                }
+                if header.base != scanned.head {
+                    let (follows, head) = (header.base.commit, scanned.head.commit);
+                    let what = format!("it follows commit {follows}, found {head}");
+                    found.push(damaged(0, header.base.commit, what));
+                }
+                match before + 1 == *number {
+                    true => scanned.damage.extend(found),
+                    false => gaps.push(Gap {
+                        cut: Cut {
+                            first: before + 1,
+                            last: number - 1,
+                            from: scanned.head,
+                            to: header.base,
+                        },
+                        damage: found,
+                    }),
                 }
                 scanned.head = header.base;
             }
             None if unborn => {}
-            None => damage(0, "its header does not check".to_owned()),
+            None => {
+                let what = "its header does not check".to_owned();
+                scanned.damage.push(damaged(0, scanned.head.commit, what));
+            }
         }
+        let base = scanned.head;
         let mut tail = Tail {
             number: *number,
             path: path.clone(),
             end: header.map(|_| SEGMENT_HEADER as u64),
             last_frame: None,
             file_len: bytes.len() as u64,
+            version: header.map_or(PLAIN_FORMAT, |header| header.version),
         };
         for piece in frame::scan(&bytes, last) {
             match piece {
@@ -177,29 +241,37 @@ pub(crate) fn scan(
                     entries,
                 } => {
                     let values = entries.iter().map(|(_, value)| *value);
-                    if admit::advance(scanned.head, values) != head {
-                        let before = scanned.head.commit;
-                        damage(
-                            offset,
-                            format!("commit {} does not follow commit {before}", head.commit),
-                        );
-                    } else if let Some(named) = unlike(scanned.head, &entries) {
+                    let follows = admit::advance(scanned.head, values) == head;
+                    let before = scanned.head.commit;
+                    let (marks, entries) = mark::split(entries);
+                    let imported = marks.iter().any(|mark| matches!(mark, Some(Mark::Imported(_))));
+                    if !follows {
+                        let what = format!("commit {} does not follow commit {before}", head.commit);
+                        scanned.damage.push(damaged(offset, head.commit, what));
+                    } else if !imported && let Some(named) = unlike(scanned.head, &entries) {
                         // The chain is whole, but not the one that a run's first or last record was written to.
-                        let before = scanned.head.commit;
-                        damage(
-                            offset,
-                            format!(
-                                "a record was written after commit {named}, and stands after commit {before}"
-                            ),
+                        let what = format!(
+                            "a record was written after commit {named}, and stands after commit {before}"
                         );
+                        scanned.damage.push(damaged(offset, head.commit, what));
+                    }
+                    if marks.iter().any(Option::is_none) {
+                        let what = "a mark cannot be read".to_owned();
+                        scanned.damage.push(damaged(offset, head.commit, what));
                     }
                     scanned.head = head;
                     tail.last_frame = Some((offset as u64, end as u64));
                     tail.end = tail.end.map(|_| end as u64);
+                    let marks: Vec<Mark> = marks.into_iter().flatten().collect();
+                    marks.iter().for_each(|mark| scanned.note(mark));
                     visit(Commit {
                         head: Some(head),
                         entries,
+                        marks,
                         hurt: Vec::new(),
+                        segment: path,
+                        base,
+                        offset: offset as u64,
                     })?;
                 }
                 Piece::Damage {
@@ -208,15 +280,24 @@ pub(crate) fn scan(
                     salvaged,
                     hurt,
                 } => {
-                    damage(offset, "a frame does not check".to_owned());
+                    let until = head.map_or(scanned.head.commit + 1, |head| head.commit);
+                    let what = "a frame does not check".to_owned();
+                    scanned.damage.push(damaged(offset, until, what));
                     if let Some(head) = head {
                         scanned.head = head;
                     }
                     tail.end = None;
+                    let (marks, entries) = mark::split(salvaged);
+                    let marks: Vec<Mark> = marks.into_iter().flatten().collect();
+                    marks.iter().for_each(|mark| scanned.note(mark));
                     visit(Commit {
                         head,
-                        entries: salvaged,
-                        hurt,
+                        entries,
+                        marks,
+                        hurt: hurt.into_iter().filter(|key| !mark::is_mark(key)).collect(),
+                        segment: path,
+                        base,
+                        offset: offset as u64,
                     })?;
                 }
                 Piece::Torn { .. } => {}
@@ -224,6 +305,14 @@ pub(crate) fn scan(
         }
         scanned.tail = Some(tail);
     }
+    for gap in gaps {
+        if !gap.is_explained(&scanned.cuts) {
+            scanned.damage.extend(gap.damage);
+        }
+    }
+    scanned
+        .damage
+        .sort_by(|a, b| (&a.segment, a.offset).cmp(&(&b.segment, b.offset)));
     Ok(scanned)
 }
 
@@ -241,6 +330,9 @@ fn unlike(before: JournalHead, entries: &[Entry<'_>]) -> Option<u64> {
 pub(crate) fn values_of(dir: &Path, run: RunId) -> Result<HashMap<u64, Vec<u8>>, JournalError> {
     let mut values = HashMap::new();
     let scanned = scan(dir, |commit| {
+        if commit.marks.iter().any(|mark| mark.forgets() == Some(run)) {
+            values.clear();
+        }
         for (key, value) in commit.entries {
             let (of, seq) = codec::parse_key(&key);
             if of == run && codec::is_intact(&key, value) {
@@ -316,6 +408,7 @@ impl Log {
                 file,
                 path: tail.path.clone(),
                 len: end,
+                version: tail.version,
             });
         }
         Ok((log, tail.file_len - end))
@@ -328,13 +421,27 @@ impl Log {
 
     /// Writes one commit and makes it durable. After an error the log must not be used any more.
     pub(crate) fn append(&mut self, entries: &[(Key, Vec<u8>)]) -> Result<JournalHead, JournalError> {
+        self.write(entries, PLAIN_FORMAT)
+    }
+
+    /// Writes one commit that holds marks, into a segment that older programs refuse.
+    pub(crate) fn append_marked(&mut self, entries: &[(Key, Vec<u8>)]) -> Result<JournalHead, JournalError> {
+        self.write(entries, LOG_FORMAT)
+    }
+
+    /// Lets the next commit begin a new segment.
+    pub(crate) fn begin_segment(&mut self) {
+        self.open = None;
+    }
+
+    fn write(&mut self, entries: &[(Key, Vec<u8>)], version: u32) -> Result<JournalHead, JournalError> {
         let values = || entries.iter().map(|(_, value)| value.as_slice());
         let head = admit::advance(self.head, values());
         let bytes = frame::encode(head, entries.iter().map(|(key, value)| (*key, value.as_slice())));
         let segment = match &mut self.open {
-            Some(segment) if segment.len < self.segment_bytes => segment,
+            Some(segment) if segment.len < self.segment_bytes && segment.version >= version => segment,
             _ => {
-                let next = self.create_segment()?;
+                let next = self.create_segment(version)?;
                 self.open.insert(next)
             }
         };
@@ -356,11 +463,11 @@ impl Log {
         Ok(head)
     }
 
-    fn create_segment(&mut self) -> Result<Segment, JournalError> {
+    fn create_segment(&mut self, version: u32) -> Result<Segment, JournalError> {
         let number = self.number + 1;
         let path = self.dir.join(format!("{number:010}"));
         let header = SegmentHeader {
-            version: LOG_FORMAT,
+            version,
             number,
             base: self.head,
         }
@@ -382,14 +489,20 @@ impl Log {
             file,
             path,
             len: header.len() as u64,
+            version,
         })
     }
 }
 
-fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
+pub(crate) fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
     let io = |error: io::Error| JournalError::io("list", dir, error);
     let mut segments = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io)? {
+    let entries = match fs::read_dir(dir) {
+        // A journal that was never opened.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(segments),
+        entries => entries.map_err(io)?,
+    };
+    for entry in entries {
         let entry = entry.map_err(io)?;
         if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
             segments.push((number, entry.path()));
@@ -463,5 +576,35 @@ mod tests {
         }
         // Of the last one no later record tells: for that the head is kept apart.
         assert_eq!(damage(Some(3)), []);
+    }
+
+    #[test]
+    fn a_gap_is_explained_by_cuts_that_lead_from_its_one_end_to_its_other_and_by_nothing_else() {
+        let head = |commit: u64| JournalHead {
+            commit,
+            hash: Hash32([u8::try_from(commit).unwrap(); 32]),
+        };
+        let cut = |first, last, from, to| Cut {
+            first,
+            last,
+            from: head(from),
+            to: head(to),
+        };
+        let gap = Gap {
+            cut: cut(2, 4, 10, 40),
+            damage: Vec::new(),
+        };
+        for (cuts, explained) in [
+            (vec![cut(2, 4, 10, 40)], true),
+            (vec![cut(4, 4, 30, 40), cut(2, 3, 10, 30)], true),
+            (vec![], false),
+            (vec![cut(2, 3, 10, 30)], false),
+            (vec![cut(2, 3, 10, 30), cut(4, 4, 31, 40)], false),
+            (vec![cut(2, 4, 10, 39)], false),
+            (vec![cut(2, 4, 11, 40)], false),
+            (vec![cut(2, 5, 10, 40)], false),
+        ] {
+            assert_eq!(gap.is_explained(&cuts), explained, "{cuts:?}");
+        }
     }
 }

@@ -28,7 +28,8 @@ use crate::error::{JournalError, OpenError};
 use crate::index::Progress;
 use crate::kept::Kept;
 use crate::lock::Lock;
-use crate::log::{self, Log};
+use crate::log::{self, Log, Scanned};
+use crate::mark::Mark;
 use crate::memory::SUBSCRIBER_BACKLOG;
 use crate::read::Recent;
 use crate::replay::{catch_up, replay};
@@ -89,6 +90,8 @@ pub struct Damage {
     pub offset: u64,
     /// What was found.
     pub what: String,
+    /// The newest commit that it may have cost.
+    pub until: u64,
 }
 
 impl SledJournal {
@@ -104,6 +107,12 @@ impl SledJournal {
 }
 
 fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), OpenError> {
+    let (shared, log, report) = parts(dir, options)?;
+    Ok((SledJournal::start(shared, log)?, report))
+}
+
+/// Opens the journal without its threads.
+pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, OpenReport), OpenError> {
     make_dir(dir)?;
     let lock = Lock::take(&dir.join("lock"))?;
     let log_dir = dir.join("log");
@@ -114,6 +123,9 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
     let kept = Kept::read(dir);
     let mut tops: HashMap<RunId, u64> = HashMap::new();
     let scanned = log::scan(&log_dir, |commit| {
+        for run in commit.marks.iter().filter_map(Mark::forgets) {
+            tops.remove(&run);
+        }
         for (key, _) in &commit.entries {
             let (run, seq) = codec::parse_key(key);
             let top = tops.entry(run).or_default();
@@ -147,12 +159,20 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
     report.damage.extend(scanned.falls_short(&log_dir, known));
     let (mut log, torn) = Log::open(&log_dir, options.segment_bytes, &scanned, head, Kept::open(dir))?;
     report.torn_bytes = torn;
+    let first = report.damage.iter().map(|damage| damage.until).min();
+    if first.is_some_and(|first| applied.commit < first) {
+        // What is made from a damaged log cannot vouch for what the log has lost.
+        store.note_incomplete()?;
+    }
     if !report.damage.is_empty() {
-        relog(&log_dir, &store, &mut log, &mut report)?;
+        relog(&log_dir, &store, &mut log, &scanned, &mut report)?;
     }
     if let Err(unusable) = catch_up(&log_dir, &store, applied, &log, &tops, &mut report) {
         drop(store);
         store = sled.begin_anew(unusable, &mut report)?;
+        if !report.damage.is_empty() {
+            store.note_incomplete()?;
+        }
         replay(&log_dir, &store, admit::EMPTY, log.head(), &mut report)?;
     }
     for run in store.runs() {
@@ -175,7 +195,7 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
         poison: OnceLock::new(),
         lock,
     };
-    Ok((SledJournal::start(shared, log)?, report))
+    Ok((shared, log, report))
 }
 
 struct Sled<'a> {
@@ -213,7 +233,13 @@ impl Sled<'_> {
 }
 
 /// Logs again each intact record that sled has and the log does not.
-fn relog(log_dir: &Path, store: &Store, log: &mut Log, report: &mut OpenReport) -> Result<(), OpenError> {
+fn relog(
+    log_dir: &Path,
+    store: &Store,
+    log: &mut Log,
+    scanned: &Scanned,
+    report: &mut OpenReport,
+) -> Result<(), OpenError> {
     /// How many records go into one frame.
     const GROUP: usize = 1024;
     let mut logged: HashSet<Key> = HashSet::new();
@@ -225,7 +251,9 @@ fn relog(log_dir: &Path, store: &Store, log: &mut Log, report: &mut OpenReport) 
     for record in store.records() {
         // What sled cannot read any more it cannot give back.
         let Ok((key, value)) = record else { break };
-        if codec::is_intact(&key, &value) && !logged.contains(&key) {
+        // sled may not have heard yet that a run was removed.
+        let forgotten = scanned.forgotten.contains_key(&codec::parse_key(&key).0);
+        if codec::is_intact(&key, &value) && !logged.contains(&key) && !forgotten {
             missing.push((key, value));
         }
     }

@@ -11,6 +11,7 @@ use crate::admit::RunHead;
 use crate::codec::{self, Key};
 use crate::error::{JournalError, OpenError};
 use crate::log::{self, Commit, Log};
+use crate::mark::Mark;
 use crate::open::OpenReport;
 use crate::store::{RunEntry, Store, Unusable};
 
@@ -66,7 +67,14 @@ pub(crate) fn replay(
         group.clear();
         applied
     };
-    log::scan(log_dir, |Commit { head, entries, hurt }| {
+    log::scan(log_dir, |commit| {
+        let Commit {
+            head,
+            entries,
+            marks,
+            hurt,
+            ..
+        } = commit;
         if head.is_some_and(|head| head.commit == from.commit && head != from) {
             let why = format!("its commit {} is not the log's", from.commit);
             return Err(JournalError::Index(why));
@@ -75,6 +83,15 @@ pub(crate) fn replay(
             return Ok(());
         }
         commits += 1;
+        for mark in marks {
+            if let Mark::Forgotten(forgotten) = mark {
+                apply(&mut group)?;
+                let run = forgotten.summary.run;
+                runs.remove(&run);
+                lost.remove(&run);
+                store.forget(None, &[*forgotten])?;
+            }
+        }
         for key in &hurt {
             let (run, seq) = codec::parse_key(key);
             let newest = lost.entry(run).or_default();

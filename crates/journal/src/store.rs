@@ -4,6 +4,8 @@
 //! "c"                     version (1) ‖ commit (8) ‖ head hash (32) ‖ CRC32C (4): the last commit applied
 //! "e" ‖ run ‖ seq         the record's value, as in the log
 //! "r" ‖ run               where the run stands (MessagePack) ‖ CRC32C (4) of key and value
+//! "f" ‖ run               that the run was removed (MessagePack) ‖ CRC32C (4) of key and value
+//! "i"                     there where it was made from a log that had lost something
 //! ```
 //! One commit is one batch in one tree, so sled shows all of it or nothing.
 
@@ -26,11 +28,14 @@ use crate::admit::{self, RunHead};
 use crate::blobs::sync_dir;
 use crate::codec::{self, Input, Key};
 use crate::error::JournalError;
+use crate::mark::Forgotten;
 
 const STORE_FORMAT: u8 = 1;
 const COMMIT: &[u8] = b"c";
 const RECORD: u8 = b'e';
 const RUN: u8 = b'r';
+const FORGOTTEN: u8 = b'f';
+const INCOMPLETE: &[u8] = b"i";
 /// How long closing waits for sled, which can hang after an I/O error. Nothing depends on its flush.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries to get sled's own lock, which its threads may hold a moment longer than its owner.
@@ -161,11 +166,43 @@ impl Store {
                 rmp_serde::to_vec_named(entry).map_err(|error| JournalError::Index(error.to_string()))?;
             batch.insert(key.as_slice(), seal(&key, packed));
         }
-        let mut commit = vec![STORE_FORMAT];
-        commit.extend(head.commit.to_be_bytes());
-        commit.extend(head.hash.0);
-        batch.insert(COMMIT, seal(COMMIT, commit));
+        batch.insert(COMMIT, commit_value(head));
         self.write(batch)
+    }
+
+    /// Removes runs, and keeps that they were there. With `head`, that is the last commit applied from now on.
+    pub(crate) fn forget(&self, head: Option<JournalHead>, runs: &[Forgotten]) -> Result<(), JournalError> {
+        for forgotten in runs {
+            let run = forgotten.summary.run;
+            let mut batch = Batch::default();
+            for key in self.db()?.scan_prefix(record_prefix(run)).keys() {
+                batch.remove(key.map_err(index)?);
+            }
+            batch.remove(run_key(run));
+            let key = [&[FORGOTTEN], run.as_bytes().as_slice()].concat();
+            let packed =
+                rmp_serde::to_vec_named(forgotten).map_err(|error| JournalError::Index(error.to_string()))?;
+            batch.insert(key.as_slice(), seal(&key, packed));
+            self.write(batch)?;
+        }
+        if let Some(head) = head {
+            let mut batch = Batch::default();
+            batch.insert(COMMIT, commit_value(head));
+            self.write(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that it was made from a log that had lost something: what both lack is gone.
+    pub(crate) fn note_incomplete(&self) -> Result<(), JournalError> {
+        let mut batch = Batch::default();
+        batch.insert(INCOMPLETE, &[STORE_FORMAT]);
+        self.write(batch)
+    }
+
+    /// Returns whether it was made from a log that had lost something.
+    pub(crate) fn is_incomplete(&self) -> Result<bool, JournalError> {
+        Ok(self.db()?.get(INCOMPLETE).map_err(index)?.is_some())
     }
 
     /// Puts back values that were repaired. They are what they were, so nothing else changes.
@@ -306,6 +343,17 @@ fn record_key(key: &Key) -> Vec<u8> {
 
 fn parse_record_key(key: &[u8]) -> Option<Key> {
     key.get(1..)?.try_into().ok()
+}
+
+fn record_prefix(run: RunId) -> Vec<u8> {
+    [&[RECORD], run.as_bytes().as_slice()].concat()
+}
+
+fn commit_value(head: JournalHead) -> Vec<u8> {
+    let mut commit = vec![STORE_FORMAT];
+    commit.extend(head.commit.to_be_bytes());
+    commit.extend(head.hash.0);
+    seal(COMMIT, commit)
 }
 
 fn run_key(run: RunId) -> Vec<u8> {

@@ -20,6 +20,7 @@ use crate::codec;
 use crate::error::{JournalError, OpenError};
 use crate::kept::Kept;
 use crate::log;
+use crate::mark::Mark;
 use crate::open::OpenReport;
 
 /// A workspace's journal as its log has it at one moment. Appending to it is an error.
@@ -47,9 +48,53 @@ impl LogView {
     /// [`OpenError::NewerFormat`], or a segment that cannot be read. Damage is no error: the report names it.
     pub async fn open(dir: &Path) -> Result<(Self, OpenReport), OpenError> {
         let dir = dir.to_owned();
-        let opened = tokio::task::spawn_blocking(move || view(&dir)).await;
+        let opened = tokio::task::spawn_blocking(move || view_beside(&dir)).await;
         opened.unwrap_or_else(|error| Err(JournalError::Index(error.to_string()).into()))
     }
+}
+
+impl LogView {
+    /// Returns a run's records, byte for byte.
+    pub(crate) fn values(&self, run: RunId) -> Result<&[Vec<u8>], JournalError> {
+        let viewed = self.runs.get(&run).ok_or(JournalError::UnknownRun(run))?;
+        match &viewed.broken {
+            Some(why) => Err(JournalError::Quarantined {
+                run,
+                why: why.clone(),
+            }),
+            None => Ok(&viewed.values),
+        }
+    }
+
+    /// Returns a blob's bytes, checked.
+    pub(crate) fn blob_now(&self, hash: Hash32) -> Result<Vec<u8>, JournalError> {
+        self.blobs.get(hash)
+    }
+
+    /// Returns every run, oldest first.
+    pub fn run_ids(&self) -> impl Iterator<Item = RunId> {
+        self.runs.keys().copied()
+    }
+}
+
+/// Reads the log again where a segment went while it was read: somebody compacts.
+fn view_beside(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
+    /// A compact deletes segments within a moment.
+    const TRIES: usize = 20;
+    let went = |error: &OpenError| {
+        let kind = match error {
+            OpenError::Journal(JournalError::Io { source, .. }) => Some(source.kind()),
+            _ => None,
+        };
+        kind == Some(std::io::ErrorKind::NotFound)
+    };
+    for _ in 1..TRIES {
+        match view(dir) {
+            Err(error) if went(&error) => {}
+            done => return done,
+        }
+    }
+    view(dir)
 }
 
 fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
@@ -60,6 +105,9 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
     let kept = Kept::read(dir);
     if log_dir.exists() {
         let scanned = log::scan(&log_dir, |commit| {
+            for run in commit.marks.iter().filter_map(Mark::forgets) {
+                values.remove(&run);
+            }
             for (key, value) in commit.entries {
                 let (run, seq) = codec::parse_key(&key);
                 if codec::is_intact(&key, value) {
@@ -129,14 +177,7 @@ impl Journal for LogView {
     }
 
     async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
-        let viewed = self.runs.get(&run).ok_or(JournalError::UnknownRun(run))?;
-        match &viewed.broken {
-            Some(why) => Err(JournalError::Quarantined {
-                run,
-                why: why.clone(),
-            }),
-            None => admit::check_chain(run, &viewed.values),
-        }
+        admit::check_chain(run, self.values(run)?)
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {

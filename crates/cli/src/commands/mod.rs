@@ -9,6 +9,7 @@ pub mod factoria;
 pub mod graph;
 pub mod history;
 pub mod init;
+pub mod journal;
 pub mod key;
 pub mod lint;
 pub mod logs;
@@ -69,6 +70,7 @@ pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit
         Some(Command::Snapshots(args)) => snapshots::run(app, &args).await,
         Some(Command::Sets(args)) => sets::run(app, &args).await,
         Some(Command::Restore(args)) => restore::run(app, &args).await,
+        Some(Command::Journal(command)) => journal::run(app, &command).await,
         Some(Command::Key(command)) => key::run(app, &command),
         Some(Command::Factoria(command)) => factoria::run(app, command).await,
     }

@@ -60,7 +60,16 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         several => {
             let mut worst = Exit::Done;
             for run in several {
-                let exit = drive::go_on(app, session, run.run).await?;
+                let exit = match drive::go_on(app, session, run.run).await {
+                    Ok(exit) => exit,
+                    Err(error) if error.exit() == Exit::Interrupted => return Err(error),
+                    // What is wrong with one run is no reason to leave the others.
+                    Err(error) => {
+                        let told = format!("run {}: {error}; {}", run.run, error.hint());
+                        app.printer.warn(told);
+                        error.exit()
+                    }
+                };
                 if exit == Exit::Interrupted {
                     return Ok(exit);
                 }

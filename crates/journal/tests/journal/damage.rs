@@ -292,7 +292,7 @@ async fn a_log_of_a_newer_format_is_refused_and_left_as_it_is() {
     fill(dir.path(), 1, 2, OpenOptions::default()).await;
     let path = &segments(dir.path())[0];
     let mut bytes = fs::read(path).unwrap();
-    bytes[11] = 2;
+    bytes[11] = 3;
     let crc = crc32c::crc32c(&bytes[..60]).to_be_bytes();
     bytes[60..64].copy_from_slice(&crc);
     fs::write(path, &bytes).unwrap();
@@ -303,8 +303,8 @@ async fn a_log_of_a_newer_format_is_refused_and_left_as_it_is() {
         matches!(
             error,
             OpenError::NewerFormat {
-                found: 2,
-                supported: 1,
+                found: 3,
+                supported: 2,
                 ..
             }
         ),

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::support::{by_run, expect, fill, len, open, read_all, segments};
-use rekindle_journal::contract::{append_to, created, finished, reopened, stamp};
+use crate::support::{by_run, expect, fill, len, open, open_with, read_all, segments};
+use rekindle_journal::contract::{append_to, checkpoint, created, finished, reopened, stamp};
 use rekindle_journal::{Journal, JournalError, OpenError, OpenOptions, RunFilter, SledJournal};
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
+use serde_json::json;
 
 /// Fills a journal, hurts its sled, and expects every record back. Returns whether sled was set aside.
 async fn hurt(case: &str, hurt: impl Fn(&Path)) -> bool {
@@ -50,6 +52,107 @@ async fn an_unfinished_snapshot_costs_a_rebuild() {
         .unwrap())
         .await
     );
+}
+
+/// Fills a journal, hurts its sled, and opens it with little patience. Expects every record back, by a rebuild.
+async fn impatient(case: &str, hurt: impl Fn(&Path) -> Option<fs::File>) {
+    let dir = tempfile::tempdir().unwrap();
+    let acknowledged = by_run(&fill(dir.path(), 2, 20, OpenOptions::default()).await);
+    let held = hurt(&dir.path().join("journal"));
+    let options = OpenOptions {
+        sled_timeout: Duration::from_millis(400),
+        ..OpenOptions::default()
+    };
+    let (journal, report) = open_with(dir.path(), options).await;
+    assert_eq!(
+        (report.rebuilt.len(), report.set_aside.len()),
+        (1, 1),
+        "{case}: {report:?}"
+    );
+    expect(&journal, &acknowledged, case).await;
+    drop(held);
+}
+
+/// Opening a pipe that nobody writes to never returns.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_that_hangs_costs_a_rebuild() {
+    impatient("hangs", |sled| {
+        let conf = sled.join("conf");
+        fs::remove_file(&conf).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &conf, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        None
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_of_sleds_own_that_is_never_let_go_of_costs_a_rebuild() {
+    impatient("held", |sled| {
+        let held = fs::File::open(sled.join("db")).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        Some(held)
+    })
+    .await;
+}
+
+/// Values of more than some 128 KiB go into files that sled does not sync. Ours never do.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_becomes_a_file_of_sleds_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunId::new(&stamp(0));
+    let (journal, _) = open(dir.path()).await;
+    journal.append(crate::support::next(run, 0)).await.unwrap();
+    let large = |len| vec![checkpoint("s", json!({ "large": "x".repeat(len) }))];
+    journal.append(append_to(run, 2, 1, large(3800))).await.unwrap();
+    let refused = journal
+        .append(append_to(run, 3, 1, large(200_000)))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, JournalError::TooLarge { .. }), "{refused}");
+    journal.put_blob(vec![7; 300_000]).await.unwrap();
+    journal.close().await;
+    let files = fs::read_dir(dir.path().join("journal/blobs")).map_or(0, Iterator::count);
+    assert_eq!(files, 0);
+}
+
+/// Its flush is no fsync, and can hang: nothing waits for it, and nothing needs it.
+#[test]
+fn sled_is_never_asked_to_flush_and_its_cache_is_small() {
+    let sled = include_str!("../../src/store.rs");
+    assert!(sled.contains("sled::Config"), "sled is named elsewhere");
+    for asked in [".flush()", ".flush_async("] {
+        assert!(!sled.contains(asked), "{asked}");
+    }
+    assert_eq!(OpenOptions::default().cache_bytes, 64 << 20);
+}
+
+/// What sled had not written out by itself is gone after a power cut: its folder is as it was a while ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sled_that_went_back_in_time_costs_a_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    let then = tempfile::tempdir().unwrap();
+    fill(dir.path(), 2, 10, OpenOptions::default()).await;
+    crate::support::copy_dir(&dir.path().join("journal"), &then.path().join("journal"));
+    let (journal, _) = open(dir.path()).await;
+    for (run, records) in read_all(&journal).await {
+        let seq = records.unwrap().len() as u64;
+        journal.append(crate::support::next(run, seq)).await.unwrap();
+    }
+    let acknowledged = read_all(&journal).await;
+    let acknowledged = acknowledged
+        .into_iter()
+        .map(|(run, records)| (run, records.unwrap()))
+        .collect();
+    journal.close().await;
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    crate::support::copy_dir(&then.path().join("journal"), &dir.path().join("journal"));
+    let (journal, report) = open(dir.path()).await;
+    assert_eq!(
+        (report.replayed, report.rebuilt.len(), report.damage.len()),
+        (2, 0, 0)
+    );
+    expect(&journal, &acknowledged, "went back").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

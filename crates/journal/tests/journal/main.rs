@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "this binary is tests, their helpers included")]
 
+mod archive;
+mod compact;
 mod contract;
 mod damage;
 mod hazards;
 mod kill;
 mod support;
+mod verify;
 mod view;

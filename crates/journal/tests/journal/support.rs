@@ -40,6 +40,7 @@ pub(crate) async fn fill(
     options: OpenOptions,
 ) -> Vec<(Vec<Record>, Vec<u64>)> {
     let (journal, _) = open_with(dir, options).await;
+    journal.put_blob(b"backup".to_vec()).await.unwrap();
     let runs: Vec<RunId> = (0..runs).map(|at| RunId::new(&stamp(at))).collect();
     let mut seqs = BTreeMap::new();
     let mut acknowledged = Vec::new();
@@ -112,7 +113,7 @@ pub(crate) fn copy(from: &Path, to: &Path, with_sled: bool) {
     }
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

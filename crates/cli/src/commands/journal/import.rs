@@ -1,0 +1,46 @@
+//! `rekindle journal import`
+
+use std::path::PathBuf;
+
+use rekindle_journal::archive::Bundle;
+use rekindle_journal::{OpenOptions, Upkeep};
+
+use crate::App;
+use crate::commands::journal::blocking;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::workspace::Workspace;
+
+/// Bring runs in from a file that `journal export` or `journal compact` wrote
+///
+/// The whole file is checked first: its hash, each record, each run's chain and history, each blob. A run that is here
+/// already, record for record, is skipped; one that differs is refused, and then nothing is imported.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The file: an archive or JSON lines
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Imports runs.
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+    let state = Workspace::find_here(&app.global)?.state;
+    let file = args.file.clone();
+    let imports = blocking(move || {
+        let bytes = std::fs::read(&file)
+            .map_err(|error| CliError::io(format_args!("read {}", file.display()), &error))?;
+        let (bundle, hash) = Bundle::decode(&bytes)?;
+        let (mut upkeep, _) = Upkeep::open(&state, &OpenOptions::default())?;
+        Ok::<_, CliError>(upkeep.import(&bundle, hash)?)
+    })
+    .await??;
+    app.printer.data(&imports, || {
+        format!(
+            "imported {} runs with {} records; {} were here already",
+            imports.imported.len(),
+            imports.records,
+            imports.skipped.len()
+        )
+    })?;
+    Ok(Exit::Done)
+}

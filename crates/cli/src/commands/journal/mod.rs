@@ -1,0 +1,68 @@
+//! `rekindle journal`: the record of all runs, looked after.
+
+pub mod compact;
+pub mod export;
+pub mod import;
+pub mod rebuild;
+pub mod verify;
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// What to do with the journal.
+#[derive(Debug, clap::Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a command's help is the doc comment of its arguments; one here would hide it"
+)]
+pub enum Command {
+    Verify(verify::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Rebuild(rebuild::Args),
+    Compact(compact::Args),
+}
+
+/// Does it.
+pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Verify(args) => verify::run(app, args).await,
+        Command::Export(args) => export::run(app, args).await,
+        Command::Import(args) => import::run(app, args).await,
+        Command::Rebuild(args) => rebuild::run(app, args).await,
+        Command::Compact(args) => compact::run(app, args).await,
+    }
+}
+
+/// Runs what reads or writes many files, aside from what else the process does.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CliError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| CliError::new(Exit::Failed, "internal", error.to_string()))
+}
+
+/// Writes a new file that others cannot read, durably, whole or not at all.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let failed = |error: &std::io::Error| CliError::io(format_args!("write {}", path.display()), error);
+    let dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(|error| failed(&error))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(|error| failed(&error))?;
+    file.persist_noclobber(path)
+        .map_err(|error| match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                CliError::usage(format!("{} is there already", path.display())).with_hint("name a new file")
+            }
+            _ => failed(&error.error),
+        })?;
+    std::fs::File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|error| failed(&error))
+}

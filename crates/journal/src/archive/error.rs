@@ -1,0 +1,71 @@
+//! Why a file of runs is refused.
+
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::run::IllegalHistory;
+
+use crate::error::JournalError;
+
+/// A file of runs cannot be imported. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// It is neither form, or cut short, or changed.
+    #[error("read the archive at byte {at}: {why}; take another copy of it")]
+    Damaged {
+        /// Where in it, in bytes.
+        at: usize,
+        /// What was found.
+        why: String,
+    },
+    /// It was written by a newer Rekindle.
+    #[error("read the archive: format {found}, this version reads up to {supported}; use a newer Rekindle")]
+    NewerFormat {
+        /// The format found.
+        found: u32,
+        /// The newest format that this version reads.
+        supported: u32,
+    },
+    /// A blob's bytes are not what its hash says.
+    #[error("read the archive: blob {expected} hashes to {found}; take another copy of it")]
+    Blob {
+        /// The hash that it stands under.
+        expected: Hash32,
+        /// The hash of its bytes.
+        found: Hash32,
+    },
+    /// A blob is not in it.
+    #[error("read the archive: run {run} refers to blob {hash}, which is not in it; take another copy of it")]
+    MissingBlob {
+        /// The run.
+        run: RunId,
+        /// The blob.
+        hash: Hash32,
+    },
+    /// A run's records contradict each other.
+    #[error("read the archive: {0}")]
+    History(IllegalHistory),
+    /// The JSON of a record is not that of its bytes.
+    #[error("read the archive: record {seq} of run {run}: {why}; export it again, or as an archive")]
+    Line {
+        /// The run.
+        run: RunId,
+        /// The record's number.
+        seq: u64,
+        /// What was found.
+        why: &'static str,
+    },
+    /// The journal has that run already, and it is another.
+    #[error(
+        "import run {run}: this journal has a run of that id, which differs from record {seq} on; nothing was \
+         imported, leave that run out or import into another workspace"
+    )]
+    Differs {
+        /// The run.
+        run: RunId,
+        /// The first record that differs.
+        seq: u64,
+    },
+    /// A record of the file, or the journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}

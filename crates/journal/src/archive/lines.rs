@@ -1,0 +1,197 @@
+//! The JSON lines.
+//!
+//! ```text
+//! {"rekindle_journal":1,"runs":…,"records":…,"blobs":…}
+//! {"record":{…as `rekindle history --json` prints it…},"hash":"…"}
+//! {"blob":"<hash>","base64":"…"}
+//! {"end":"<BLAKE3 of all lines before, with their ends>"}
+//! ```
+//! A record's bytes are made again from its JSON. Where they would not be the same (an older program may have written
+//! it, or a number may have no JSON), its line has them as `value`, in base64, and the JSON is compared with them.
+
+use rekindle_model::event::Record;
+use rekindle_model::id::Hash32;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ArchiveError, Bundle, Counts};
+use crate::admit;
+use crate::base64;
+use crate::codec;
+use crate::error::JournalError;
+
+const LINES_FORMAT: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    rekindle_journal: u32,
+    runs: u64,
+    records: u64,
+    blobs: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordLine {
+    record: Value,
+    hash: Hash32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlobLine {
+    blob: Hash32,
+    base64: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    end: Hash32,
+}
+
+pub(crate) fn encode(bundle: &Bundle) -> Result<(Vec<u8>, Hash32), JournalError> {
+    let Counts { runs, records, blobs } = bundle.counts();
+    let mut bytes = Vec::new();
+    let header = Header {
+        rekindle_journal: LINES_FORMAT,
+        runs,
+        records,
+        blobs,
+    };
+    line(&mut bytes, &header)?;
+    for (run, values) in &bundle.runs {
+        for (record, value) in admit::check_chain(*run, values)?.iter().zip(values) {
+            let json = json(record)?;
+            let same = again(&json).is_some_and(|again| again == *value);
+            let line_of = RecordLine {
+                record: json,
+                hash: codec::hash(value),
+                value: (!same).then(|| base64::encode(value)),
+            };
+            line(&mut bytes, &line_of)?;
+        }
+    }
+    for (hash, blob) in &bundle.blobs {
+        let base64 = base64::encode(blob);
+        line(&mut bytes, &BlobLine { blob: *hash, base64 })?;
+    }
+    let end = codec::hash(&bytes);
+    line(&mut bytes, &End { end })?;
+    Ok((bytes, end))
+}
+
+fn line(bytes: &mut Vec<u8>, value: &impl Serialize) -> Result<(), JournalError> {
+    serde_json::to_writer(&mut *bytes, value).map_err(unwritable)?;
+    bytes.push(b'\n');
+    Ok(())
+}
+
+fn json(record: &Record) -> Result<Value, JournalError> {
+    serde_json::to_value(record).map_err(unwritable)
+}
+
+fn unwritable(error: serde_json::Error) -> JournalError {
+    JournalError::Index(format!("write JSON: {error}"))
+}
+
+/// Returns the bytes that follow from a record's JSON once it was text, as [`decode`] reads it.
+fn again(json: &Value) -> Option<Vec<u8>> {
+    let record: Record = serde_json::from_str(&reread(json)?.to_string()).ok()?;
+    codec::encode(&record).ok()
+}
+
+/// Returns what a program reads that is given the value as text: a number may lose its last digit.
+fn reread(json: &Value) -> Option<Value> {
+    serde_json::from_str(&json.to_string()).ok()
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Bundle, Hash32), ArchiveError> {
+    let damaged = |at: usize, why: &str| ArchiveError::Damaged {
+        at,
+        why: why.to_owned(),
+    };
+    let text = std::str::from_utf8(bytes).map_err(|error| damaged(error.valid_up_to(), "it is no text"))?;
+    let mut lines = text.split_inclusive('\n');
+    let first = lines.next().unwrap_or_default();
+    // Of a newer format, only this is sure to be there.
+    let head: Value = serde_json::from_str(first).unwrap_or_default();
+    let found = head["rekindle_journal"]
+        .as_u64()
+        .ok_or_else(|| damaged(0, "it is neither an archive of runs nor JSON lines of one"))?;
+    if found > u64::from(LINES_FORMAT) {
+        return Err(ArchiveError::NewerFormat {
+            found: u32::try_from(found).unwrap_or(u32::MAX),
+            supported: LINES_FORMAT,
+        });
+    }
+    let header: Header = serde_json::from_value(head).map_err(|error| damaged(0, &error.to_string()))?;
+    let body = text
+        .strip_suffix('\n')
+        .and_then(|whole| whole.rfind('\n'))
+        .map(|at| at + 1);
+    let at = body.ok_or_else(|| damaged(bytes.len(), "it is cut short"))?;
+    let End { end } = serde_json::from_str(&text[at..])
+        .map_err(|_| damaged(at, "its last line does not say how it ends: it is cut short"))?;
+    if codec::hash(&bytes[..at]) != end {
+        return Err(damaged(
+            at,
+            "its hash is not that of the lines before it: it was changed",
+        ));
+    }
+    let mut bundle = Bundle::default();
+    let mut offset = first.len();
+    for text in text[offset..at].split_inclusive('\n') {
+        let blob: Result<BlobLine, _> = serde_json::from_str(text);
+        match blob {
+            Ok(blob) => {
+                let bytes = base64::decode(&blob.base64);
+                let bytes = bytes.ok_or_else(|| damaged(offset, "its blob is not base64"))?;
+                bundle.blobs.insert(blob.blob, bytes);
+            }
+            Err(_) => {
+                let line: RecordLine =
+                    serde_json::from_str(text).map_err(|error| damaged(offset, &error.to_string()))?;
+                let record: Record = serde_json::from_str(&line.record.to_string())
+                    .map_err(|error| damaged(offset, &error.to_string()))?;
+                let value = value_of(&record, &line)?;
+                bundle.runs.entry(record.run).or_default().push(value);
+            }
+        }
+        offset += text.len();
+    }
+    let Counts { runs, records, blobs } = bundle.counts();
+    if (runs, records, blobs) != (header.runs, header.records, header.blobs) {
+        return Err(damaged(
+            offset,
+            "it holds another number of things than its first line says",
+        ));
+    }
+    Ok((bundle, end))
+}
+
+/// Returns a record's bytes, which must be those that its hash is of.
+fn value_of(record: &Record, line: &RecordLine) -> Result<Vec<u8>, ArchiveError> {
+    let bad = |why| ArchiveError::Line {
+        run: record.run,
+        seq: record.seq,
+        why,
+    };
+    let value = match &line.value {
+        None => codec::encode(record)?,
+        Some(text) => {
+            let value = base64::decode(text).ok_or_else(|| bad("its value is not base64"))?;
+            let written = codec::decode(&codec::key(record.run, record.seq), &value)?;
+            let same = reread(&json(&written)?).is_some_and(|written| written == line.record);
+            same.then_some(value)
+                .ok_or_else(|| bad("its JSON is not that of its value"))?
+        }
+    };
+    match codec::hash(&value) == line.hash {
+        true => Ok(value),
+        false => Err(bad("its hash is not that of the bytes that follow from its JSON")),
+    }
+}

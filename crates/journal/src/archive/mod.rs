@@ -1,0 +1,137 @@
+//! Runs outside of a journal: exported to a file, and read back from one, whole or not at all.
+//!
+//! A [`Bundle`] is what such a file holds: each run's records byte for byte, and every blob that they refer to. It has
+//! two forms: [`binary`], the record bytes as the log has them, and [`lines`], JSON for people and their programs, from
+//! which the same bytes follow. Both end with a BLAKE3 hash over all that comes before it. `FORMAT.md` gives the bytes.
+
+mod binary;
+mod error;
+mod import;
+mod lines;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use rekindle_model::event::Record;
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::run::RunState;
+
+use crate::admit;
+use crate::codec;
+use crate::error::JournalError;
+use crate::refers::blobs_of;
+use crate::view::LogView;
+
+pub use error::ArchiveError;
+pub use import::Imports;
+
+/// The form of a file of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Jsonl,
+    /// The bytes of the log.
+    Archive,
+}
+
+/// Runs with their blobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bundle {
+    /// Each run's records, oldest first, byte for byte.
+    pub(crate) runs: BTreeMap<RunId, Vec<Vec<u8>>>,
+    /// The blobs that they refer to.
+    pub(crate) blobs: BTreeMap<Hash32, Vec<u8>>,
+}
+
+/// How much there is in a bundle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Runs.
+    pub runs: u64,
+    /// Their records.
+    pub records: u64,
+    /// The blobs that they refer to.
+    pub blobs: u64,
+}
+
+impl Bundle {
+    /// Takes runs out of a journal.
+    ///
+    /// # Errors
+    /// [`JournalError::UnknownRun`], [`JournalError::Quarantined`] for a run of which a record is lost, or a blob that
+    /// is: an export is whole or is not made.
+    pub fn of(view: &LogView, runs: impl IntoIterator<Item = RunId>) -> Result<Self, JournalError> {
+        let mut bundle = Self::default();
+        for run in runs {
+            let values = view.values(run)?.to_vec();
+            for hash in admit::check_chain(run, &values)?
+                .iter()
+                .flat_map(|record| blobs_of(&record.event))
+            {
+                if let Entry::Vacant(new) = bundle.blobs.entry(hash) {
+                    new.insert(view.blob_now(hash)?);
+                }
+            }
+            bundle.runs.insert(run, values);
+        }
+        Ok(bundle)
+    }
+
+    /// Returns how much there is in it.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            runs: self.runs.len() as u64,
+            records: self.runs.values().map(|values| values.len() as u64).sum(),
+            blobs: self.blobs.len() as u64,
+        }
+    }
+
+    /// Returns it as the bytes of a file, and the hash that they end with.
+    ///
+    /// # Errors
+    /// A record that cannot be read.
+    pub fn encode(&self, format: Format) -> Result<(Vec<u8>, Hash32), JournalError> {
+        match format {
+            Format::Archive => Ok(binary::encode(self)),
+            Format::Jsonl => lines::encode(self),
+        }
+    }
+
+    /// Reads a file of either form, and checks everything in it: its own hash and counts, each record, each run's
+    /// chain and history, each blob. Returns the hash that it ends with, too.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, Hash32), ArchiveError> {
+        let (bundle, hash) = match binary::is_archive(bytes) {
+            true => binary::decode(bytes)?,
+            false => lines::decode(bytes)?,
+        };
+        bundle.check()?;
+        Ok((bundle, hash))
+    }
+
+    fn check(&self) -> Result<(), ArchiveError> {
+        for (hash, bytes) in &self.blobs {
+            let found = codec::hash(bytes);
+            if found != *hash {
+                return Err(ArchiveError::Blob {
+                    expected: *hash,
+                    found,
+                });
+            }
+        }
+        for (run, values) in &self.runs {
+            let records: Vec<Record> = admit::check_chain(*run, values)?;
+            RunState::from_records(&records).map_err(ArchiveError::History)?;
+            let missing = records
+                .iter()
+                .flat_map(|record| blobs_of(&record.event))
+                .find(|hash| !self.blobs.contains_key(hash));
+            if let Some(hash) = missing {
+                return Err(ArchiveError::MissingBlob { run: *run, hash });
+            }
+        }
+        Ok(())
+    }
+}
