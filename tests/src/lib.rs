@@ -3,6 +3,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`chaos`] | what the chaos tests share: dice, a journal's writer, what it told, disks of a test's own |
 //! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
 //! | [`recording`] | the README's recordings, held against what the product says today |
 //! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
@@ -10,6 +11,7 @@
 //! | [`tree`] | a hash of a tree: paths, types, modes, times, contents |
 //! | [`effects`] | the effect log, which the engine never reads, held against the journal's history |
 
+pub mod chaos;
 pub mod effects;
 pub mod faults;
 pub mod recording;

@@ -1,0 +1,130 @@
+//! File systems of a test's own: an ext4 in a file whose power can be cut, and a small one in memory that fills.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::ioctl::{Setter, ioctl, opcode};
+
+/// How the power is cut: the values of `FS_IOC_SHUTDOWN`, which ext4 shares with XFS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// What is dirty is written before: a shutdown in an orderly way, as a battery allows.
+    Flushed = 0,
+    /// What the disk does not have is gone, the file system's own journal included.
+    Hard = 2,
+}
+
+/// A file system, unmounted when it is dropped.
+#[derive(Debug)]
+pub struct Disk {
+    image: Option<PathBuf>,
+    at: PathBuf,
+}
+
+impl Disk {
+    /// Makes an ext4 of `megabytes` in a file below `dir` and mounts it.
+    ///
+    /// # Errors
+    /// Why this machine cannot: no root, no mkfs.ext4, no loop device.
+    pub fn ext4(dir: &Path, megabytes: u64) -> Result<Self, String> {
+        let image = dir.join("image");
+        let file = fs::File::create(&image).map_err(|error| error.to_string())?;
+        file.set_len(megabytes << 20).map_err(|error| error.to_string())?;
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+        let disk = Self {
+            image: Some(image),
+            at: dir.join("disk"),
+        };
+        fs::create_dir(&disk.at).map_err(|error| error.to_string())?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    /// Mounts a file system in memory with room for so many bytes and inodes.
+    ///
+    /// # Errors
+    /// Why this machine cannot.
+    pub fn memory(dir: &Path, bytes: u64, inodes: u64) -> Result<Self, String> {
+        let disk = Self {
+            image: None,
+            at: dir.join("disk"),
+        };
+        fs::create_dir(&disk.at).map_err(|error| error.to_string())?;
+        let room = format!("size={bytes},nr_inodes={inodes}");
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &room, "tmpfs"])
+            .arg(&disk.at))?;
+        Ok(disk)
+    }
+
+    /// Returns where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        match &self.image {
+            Some(image) => run(Command::new("mount")
+                .args(["-o", "loop"])
+                .arg(image)
+                .arg(&self.at)),
+            None => Ok(()),
+        }
+    }
+
+    /// Mounts it again with other options, as `ro` or another `size`.
+    ///
+    /// # Errors
+    /// What `mount` said.
+    pub fn remount(&self, options: &str) -> Result<(), String> {
+        run(Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(&self.at))
+    }
+
+    /// Cuts the power: from now on nothing reaches the disk.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn cut(&self, how: Cut) -> Result<(), String> {
+        const SHUTDOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
+        let root = fs::File::open(&self.at).map_err(|error| error.to_string())?;
+        #[expect(
+            unsafe_code,
+            reason = "no safe call shuts a file system down; the kernel reads one u32, which is what is given"
+        )]
+        let done = unsafe { ioctl(root, Setter::<SHUTDOWN, u32>::new(how as u32)) };
+        done.map_err(|error| format!("shut the file system down: {error}"))
+    }
+
+    /// Unmounts and mounts it again, as after a boot. Nobody may use it any more.
+    ///
+    /// # Errors
+    /// What `umount` or `mount` said.
+    pub fn boot(&self) -> Result<(), String> {
+        run(Command::new("umount").arg(&self.at))?;
+        self.mount()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a test that fails may leave a process that still uses it.
+        let _ = run(Command::new("umount").arg("-l").arg(&self.at));
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "{command:?} ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+    }
+}

@@ -1,0 +1,82 @@
+//! What the chaos tests share: dice, a journal's writer in a process of its own, and what it told its parent.
+//!
+//! The judge knows what was acknowledged from a pipe, and nothing from the engine: the writer prints what it is about
+//! to append and what was acknowledged, the parent keeps it, and holds it against what a later process reads.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`writer`] | the helper binary's processes: one that appends until it is told not to, one that reads all |
+//! | [`told`] | what the parent was told, held against what is read |
+//! | [`disk`] | file systems of a test's own: an ext4 whose power is cut, a small one that fills |
+//! | [`planted`] | which faults can be planted |
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `REKINDLE_CHAOS_SEED` | the seed of all dice; it is printed in each summary |
+//! | `REKINDLE_CHAOS` | `long`: ten times as many faults |
+//! | `CI` | `true`: a mechanism that this machine does not have is a failure, not a skip |
+
+#![expect(clippy::print_stderr, reason = "seeds and counts are part of the result")]
+
+pub mod disk;
+pub mod planted;
+pub mod told;
+pub mod writer;
+
+/// SplitMix64: the same seed, the same faults.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// Returns the dice of a part of a test; each part has its own, whatever the others throw.
+    pub fn of(part: u64) -> Self {
+        Self(seed().wrapping_add(part.wrapping_mul(0x1000_0001)))
+    }
+
+    /// Returns a number from 0 to below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    /// Returns one of several.
+    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// Returns the seed of all dice.
+pub fn seed() -> u64 {
+    std::env::var("REKINDLE_CHAOS_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(20_261_123)
+}
+
+/// Returns how many faults are asked for: `short`, or ten times as many in the long form.
+pub fn many(short: u64) -> u64 {
+    match std::env::var("REKINDLE_CHAOS").as_deref() {
+        Ok("long") => short * 10,
+        _ => short,
+    }
+}
+
+/// Prints a mechanism's summary: the seed, then `counts`.
+pub fn summary(mechanism: &str, counts: &str) {
+    eprintln!("chaos {mechanism}, seed {}: {counts}", seed());
+}
+
+/// Tells that this machine does not have a mechanism, and what is not tested for it.
+///
+/// # Panics
+/// Under `CI=true`.
+pub fn skipped(mechanism: &str, why: &str) {
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "chaos {mechanism} cannot be tested here: {why}"
+    );
+    eprintln!("chaos {mechanism}: SKIPPED, 0 faults: {why}");
+}
