@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     /// The run that was read last.
     pub(crate) recent: Recent,
     /// The error that ended this journal.
-    pub(crate) poison: OnceLock<String>,
+    pub(crate) poison: OnceLock<JournalError>,
     /// Held until everything else is dropped.
     pub(crate) lock: Lock,
 }
@@ -182,14 +182,21 @@ impl Journal for SledJournal {
 impl Shared {
     /// Ends the journal, and returns the error that everybody gets from now on.
     pub(crate) fn poison(&self, error: &JournalError) -> JournalError {
-        JournalError::Poisoned {
-            why: self.poison.get_or_init(|| error.to_string()).clone(),
-        }
+        told(self.poison.get_or_init(|| error.clone()))
     }
 
     pub(crate) fn check_poison(&self) -> Result<(), JournalError> {
-        self.poison
-            .get()
-            .map_or(Ok(()), |why| Err(JournalError::Poisoned { why: why.clone() }))
+        self.poison.get().map_or(Ok(()), |error| Err(told(error)))
+    }
+}
+
+/// Returns what everybody is told of the error that ended the journal. That a disk is full is told as what it is: it
+/// can be helped, and then the run goes on.
+fn told(error: &JournalError) -> JournalError {
+    match error {
+        JournalError::DiskFull { .. } | JournalError::Poisoned { .. } => error.clone(),
+        other => JournalError::Poisoned {
+            why: other.to_string(),
+        },
     }
 }
