@@ -51,6 +51,8 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
             let listened = writer.listen(&mut told, lines, Duration::from_secs(20));
             listened.unwrap_or_else(|why| fail(why));
             std::thread::sleep(Duration::from_micros(dice.below(30_000)));
+            writer.hear(&mut told).unwrap_or_else(|why| fail(why));
+            told.cut();
             disk.cut(how).unwrap_or_else(|why| fail(why));
             writer.kill(&mut told).unwrap_or_else(|why| fail(why));
             disk.boot().unwrap_or_else(|why| fail(why));

@@ -10,12 +10,16 @@ pub struct Told {
     pub acknowledged: u64,
     /// How often a writer found the journal open for it.
     pub opened: u64,
+    /// Whether the power is being cut.
+    cut: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Run {
     /// The hash of each record that somebody was told of, by number.
     known: BTreeMap<u64, String>,
+    /// The same of records that nobody could have been told of, had the power really gone.
+    late: BTreeMap<u64, String>,
     /// The last record that was asked for.
     tried: u64,
 }
@@ -65,7 +69,12 @@ impl Told {
             }
             ["ack", run, seq, hash] => {
                 let seq = number(seq)?;
-                let known = &mut self.runs.entry(run.to_owned()).or_default().known;
+                let run_told = self.runs.entry(run.to_owned()).or_default();
+                if self.cut {
+                    run_told.late.insert(seq, hash.to_owned());
+                    return Ok(());
+                }
+                let known = &mut run_told.known;
                 if let Some(before) = known.insert(seq, hash.to_owned()) {
                     return Err(format!("record {seq} of {run} was told twice, first as {before}"));
                 }
@@ -79,6 +88,13 @@ impl Told {
             _ => return Err(format!("the writer said {line:?}")),
         }
         Ok(())
+    }
+
+    /// The power is being cut: what is told from now on until the next judgement obliges nobody. A file system that is
+    /// shut down while it syncs may drop the transaction and let the sync succeed (ext4 waits for a transaction that
+    /// runs or commits, and one that was aborted does neither); with the power gone, nobody would have heard of it.
+    pub fn cut(&mut self) {
+        self.cut = true;
     }
 
     /// Returns how many runs were told of.
@@ -114,17 +130,14 @@ impl Told {
                 if *seq > run.tried {
                     return Err(format!("nobody asked for record {seq} of {id}"));
                 }
-                match run.known.get(seq) {
+                match run.known.get(seq).or_else(|| run.late.get(seq)) {
                     Some(known) if known != hash => {
                         return Err(format!(
                             "record {seq} of {id} is not the one that was acknowledged"
                         ));
                     }
-                    Some(_) => {}
-                    None if allowed == Allowed::Nothing => {
-                        run.known.insert(*seq, hash.clone());
-                    }
-                    None => {}
+                    _ if allowed == Allowed::Nothing => drop(run.known.insert(*seq, hash.clone())),
+                    _ => {}
                 }
             }
             let last = run.known.keys().last().copied().unwrap_or(0);
@@ -134,7 +147,9 @@ impl Told {
                     records.len()
                 ));
             }
+            run.late.clear();
         }
+        self.cut = false;
         Ok(())
     }
 }
@@ -218,6 +233,22 @@ mod tests {
         told.judge(&read(three), Allowed::Nothing).unwrap();
         let lost = told.judge(&read("record r 1 a\nrecord r 2 b"), Allowed::Nothing);
         assert!(lost.unwrap_err().contains("3 were acknowledged"));
+    }
+
+    #[test]
+    fn what_is_told_while_the_power_is_cut_may_be_missing_and_must_not_be_another() {
+        let cut = || {
+            let mut told = told();
+            told.cut();
+            told.take("ack r 3 c").unwrap();
+            told
+        };
+        let two = "record r 1 a\nrecord r 2 b";
+        assert_eq!(cut().judge(&read(two), Allowed::Nothing), Ok(()));
+        let other = cut().judge(&read(&format!("{two}\nrecord r 3 x")), Allowed::Nothing);
+        assert!(other.unwrap_err().contains("not the one"));
+        let one = cut().judge(&read("record r 1 a"), Allowed::Nothing);
+        assert!(one.unwrap_err().contains("2 were acknowledged"));
     }
 
     #[test]

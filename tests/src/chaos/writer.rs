@@ -202,6 +202,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Takes what it has told until now.
+    ///
+    /// # Errors
+    /// It told of what must not be.
+    pub fn hear(&self, told: &mut Told) -> Result<(), String> {
+        self.lines.try_iter().try_for_each(|line| told.take(&line))
+    }
+
     /// Returns the process.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
