@@ -134,7 +134,7 @@ pub(crate) async fn attend(app: &App, session: &Session, run: RunId, after: u64)
             left(app, session, run)?;
             Ok(Exit::Interrupted)
         }
-        Heard::Silence => Err(lost(run, session.other_owner())),
+        Heard::Silence => gone(app, &session.ground, run, session.other_owner()).await,
     }
 }
 
@@ -148,7 +148,7 @@ pub(crate) async fn watch(
     match listen(app, told, Some(app.signals.stop())).await {
         Heard::End(end) => come_to(app, ground, run, end).await,
         Heard::Left => Ok(Exit::Done),
-        Heard::Silence => Err(lost(run, None)),
+        Heard::Silence => gone(app, ground, run, None).await,
     }
 }
 
@@ -183,6 +183,14 @@ async fn listen(app: &App, mut told: mpsc::Receiver<Told>, leave: Option<&Cancel
     };
     live.clear();
     heard
+}
+
+/// The owner is gone. It may have brought the run to its end before, and left before that was told.
+async fn gone(app: &App, ground: &Ground, run: RunId, owner: Option<u32>) -> Result<Exit, CliError> {
+    match ground.evidence(run).await.map(|evidence| evidence.state.outcome) {
+        Ok(Some(outcome)) => come_to(app, ground, run, End::Finished(outcome)).await,
+        _ => Err(lost(run, owner)),
+    }
 }
 
 fn lost(run: RunId, owner: Option<u32>) -> CliError {
