@@ -1,0 +1,42 @@
+//! The end-to-end claims, one module a topic, in one binary: forty that each hold the whole product took gigabytes of
+//! disk and most of the time of a build.
+
+mod another_tier;
+mod answering;
+mod architecture;
+mod beside;
+mod chaos_bytes;
+mod chaos_kills;
+mod chaos_power;
+mod chaos_syscalls;
+mod children;
+mod command_source;
+mod crash_matrix;
+mod detach;
+mod disturbed;
+mod foreign_records;
+mod half_recovered;
+mod healed;
+mod host_loss;
+mod hostile_input;
+mod in_place;
+mod journal;
+mod left_out;
+mod limits;
+mod lost_tier;
+mod named_files;
+mod nested;
+mod orphans;
+mod other_user;
+mod owner;
+mod owner_chaos;
+mod part_of_a_set;
+mod running;
+mod schema;
+mod secrets;
+mod shrunk;
+mod status;
+mod story;
+mod targets;
+mod toolbox;
+mod undone;
