@@ -535,6 +535,7 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
         "elsewhere": report.elsewhere.iter().map(|one| elsewhere(job, one)).collect::<Vec<_>>(),
         "snapshot": job.snapshot.id,
         "consistency_point": job.snapshot.consistency_point.utc,
+        "consistency_stamp": job.snapshot.consistency_point,
         "content_digest": job.snapshot.content_digest,
     });
     if let Some(refuted) = &report.checkpoint_refuted {

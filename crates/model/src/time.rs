@@ -47,7 +47,28 @@ impl Stamp {
             clock_uncertain: true,
         }
     }
+
+    /// Returns whether the wall clock was set between `earlier` and this stamp, so that the difference of their wall
+    /// times says nothing. Across boots that does not show.
+    pub fn was_set_since(&self, earlier: &Stamp) -> bool {
+        if self.boot_id != earlier.boot_id {
+            return false;
+        }
+        let passed = Duration::from_nanos(self.boot_ns.abs_diff(earlier.boot_ns));
+        let passed_signed = chrono::TimeDelta::from_std(passed).unwrap_or(chrono::TimeDelta::MAX);
+        let shown = match self.boot_ns >= earlier.boot_ns {
+            true => self.utc - earlier.utc,
+            false => earlier.utc - self.utc,
+        };
+        (shown - passed_signed).abs().to_std().unwrap_or(Duration::MAX) > STEPPED + passed / SLEWED
+    }
 }
+
+/// How far wall time and CLOCK_BOOTTIME may differ over a while without anybody having set a clock: some seconds of
+/// steps that a time service takes …
+const STEPPED: Duration = Duration::from_secs(2);
+/// … and a thousandth of the while: a clock is slewed by at most 500 ppm.
+const SLEWED: u32 = 1000;
 
 /// Where `now` comes from.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -135,6 +156,32 @@ mod tests {
                 clock_uncertain: false
             }
         );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_shows_within_a_boot_and_one_that_is_slewed_is_none() {
+        let start = SystemClock.now();
+        let hour = Duration::from_secs(3600);
+        let later = |shown: chrono::TimeDelta| Stamp {
+            utc: start.utc + shown,
+            boot_ns: start.boot_ns + 3_600_000_000_000,
+            ..start
+        };
+        let true_hour = chrono::TimeDelta::from_std(hour).unwrap();
+        let (second, day) = (chrono::TimeDelta::seconds(1), chrono::TimeDelta::days(1));
+        for fine in [true_hour, true_hour + second, true_hour - second * 5] {
+            assert!(!later(fine).was_set_since(&start), "{fine}");
+            assert!(!start.was_set_since(&later(fine)), "{fine}");
+        }
+        for set in [true_hour + day, true_hour - day, true_hour + second * 10] {
+            assert!(later(set).was_set_since(&start), "{set}");
+            assert!(start.was_set_since(&later(set)), "{set}");
+        }
+        let booted = Stamp {
+            boot_id: Uuid::from_u128(7),
+            ..later(day)
+        };
+        assert!(!booted.was_set_since(&start));
     }
 
     #[test]

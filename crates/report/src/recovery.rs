@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rekindle_model::event::{Outcome, SkipReason};
+use rekindle_model::event::{Event, Outcome, SkipReason};
 use rekindle_model::id::StepId;
 use rekindle_model::step::StepState;
 use rekindle_model::system::System;
@@ -262,6 +262,14 @@ fn component_row(
         .and_then(|output| output["consistency_point"].as_str())
         .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
         .map(|instant| instant.to_utc());
+    let created = &evidence.state.created;
+    // Both ends of a loss are read from the wall, and so is the time before the run: a clock that was set in between
+    // falsifies them. The capture is the latest instant before the disaster of which more is known than that.
+    let clock_set = restore
+        .and_then(|step| {
+            serde_json::from_value::<Stamp>(evidence.output(&step.id)["consistency_stamp"].clone()).ok()
+        })
+        .is_some_and(|captured| created.was_set_since(&captured));
     let validations: Vec<&StepId> = of("validate").map(|step| &step.id).collect();
     let valid = validity(evidence, &validations);
     let whole = steps
@@ -275,7 +283,10 @@ fn component_row(
         None
     };
     let (actual, clock_uncertain) = match back {
-        Some(back) => since_disaster(&evidence.state.created, &back, disaster_at),
+        Some(back) => {
+            let (actual, uncertain) = since_disaster(created, &back, disaster_at);
+            (actual, uncertain || clock_set && evidence.state.disaster_at_told)
+        }
         None => (None, false),
     };
     let restored = component
@@ -301,7 +312,7 @@ fn component_row(
                     actual: consistency_point
                         .map(|point| (disaster_at - point).to_std().unwrap_or(Duration::ZERO)),
                     // A capture from after the disaster is a clock that differs, or a wrong `--disaster-at`.
-                    clock_uncertain: consistency_point.is_some_and(|point| point > disaster_at),
+                    clock_uncertain: clock_set || consistency_point.is_some_and(|point| point > disaster_at),
                 },
             })
             .collect(),
@@ -327,11 +338,14 @@ fn validity(evidence: &Evidence, validations: &[&StepId]) -> Validity {
     if measured { Validity::Yes } else { Validity::NoData }
 }
 
+/// Returns when the last of them succeeded: the last in the journal, whatever the wall clock showed.
 fn last_end(evidence: &Evidence, validations: &[&StepId]) -> Option<Stamp> {
-    validations
-        .iter()
-        .filter_map(|step| evidence.state.step(step).ended)
-        .max_by_key(|stamp| (stamp.utc, stamp.boot_ns))
+    let ends = evidence.records.iter().rev();
+    let mut ends = ends.filter(|record| match &record.event {
+        Event::StepSucceeded { step, .. } => validations.contains(&step),
+        _ => false,
+    });
+    ends.next().map(|record| record.time)
 }
 
 /// The part before the run exists only on the wall; the part after it is exact within one boot.

@@ -326,7 +326,10 @@ fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &Judge
         return no_data("the newest recovery-ready set cannot be brought back whole");
     }
     let since = backup.table.oldest_point.unwrap_or(backup.at);
-    let loss = (findings.now - since).to_std().unwrap_or(Duration::ZERO);
+    let Ok(loss) = (findings.now - since).to_std() else {
+        // Nothing lost would be a figure that nobody has measured.
+        return no_data("clock uncertain: the newest set was made by a clock that is ahead of this one");
+    };
     let classes = &findings.system.data_classes;
     let missed: Vec<&str> = classes
         .iter()

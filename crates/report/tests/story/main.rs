@@ -11,7 +11,9 @@ mod pen;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rekindle_model::event::Verdict;
+use chrono::TimeDelta;
+use rekindle_model::event::{Event, Payload, Verdict};
+use rekindle_model::time::Stamp;
 use rekindle_plan::builtin;
 use rekindle_report::Evidence;
 use rekindle_report::backup::backup_table;
@@ -22,6 +24,7 @@ use rekindle_report::status::{Findings, Proven, status};
 use rekindle_report::{steps, text};
 
 use pen::*;
+use serde_json::json;
 
 #[test]
 fn show_makes_obvious_what_was_continued_after_a_kill() {
@@ -80,6 +83,66 @@ fn a_figure_that_spans_a_reboot_says_so() {
         "only what was valid before the reboot is certain"
     );
     assert!(table.system_rto.clock_uncertain);
+}
+
+/// The recovery, an hour after boot, of what was captured a minute before it by a clock that was set by `set` seconds
+/// since; at its `place`-th record the clock is set back by a day.
+fn with_a_clock_that_is_set(set: i64, place: usize) -> Evidence {
+    let mut records = killed_and_resumed(false).records;
+    let created = records[0].time;
+    let captured = Stamp {
+        utc: created.utc - TimeDelta::seconds(60 + set),
+        boot_ns: 3_540_000_000_000,
+        ..created
+    };
+    for (number, record) in records.iter_mut().enumerate() {
+        record.time.boot_ns += 3_600_000_000_000;
+        if number >= place {
+            record.time.utc -= TimeDelta::days(1);
+        }
+        if let Event::StepSucceeded {
+            output: Payload::Inline(output),
+            ..
+        } = &mut record.event
+            && output["consistency_point"].is_string()
+        {
+            output["consistency_point"] = json!(captured.utc);
+            output["consistency_stamp"] = json!(captured);
+        }
+    }
+    Evidence::new(records, BTreeMap::new()).unwrap()
+}
+
+#[test]
+fn a_clock_that_was_set_between_capture_and_recovery_makes_figures_uncertain() {
+    for (set, uncertain) in [(0, false), (1, false), (86_400, true), (-86_400, true)] {
+        let evidence = with_a_clock_that_is_set(set, usize::MAX);
+        let table = recovery_table(&evidence, &plan(builtin::RECOVER, &RECOVERED), &system());
+        let orders = &table.components[0];
+        // The disaster was told by a person, and the time from then to the run is on the wall only.
+        assert_eq!(orders.rto.clock_uncertain, uncertain, "RTO, set by {set} s");
+        assert_eq!(
+            orders.rpo[0].rpo.clock_uncertain, uncertain,
+            "RPO, set by {set} s"
+        );
+        let shown = text::recovery(&table);
+        assert_eq!(shown.contains("(clock uncertain)"), uncertain, "{shown}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_while_a_recovery_runs_changes_none_of_its_figures() {
+    let plan = plan(builtin::RECOVER, &RECOVERED);
+    let undisturbed = with_a_clock_that_is_set(0, usize::MAX);
+    let expect = recovery_table(&undisturbed, &plan, &system());
+    for place in 1..undisturbed.records.len() {
+        let evidence = with_a_clock_that_is_set(0, place);
+        assert_eq!(
+            recovery_table(&evidence, &plan, &system()),
+            expect,
+            "from record {place}"
+        );
+    }
 }
 
 #[test]
