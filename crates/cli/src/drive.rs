@@ -57,7 +57,8 @@ pub async fn begin(app: &App, session: &Session, pinned: Pinned, request: Reques
         trigger: request.trigger,
         disaster_at: request.disaster_at,
     };
-    let run = session.desk.submit(submission).await?;
+    let submitted = session.desk.submit(submission).await;
+    let run = submitted.map_err(|problem| not_taken_on(app, session, problem, "run the command again"))?;
     app.printer
         .say(format!("run {run}: {}{}", plan.workflow, by(session)));
     app.printer.note(
@@ -101,7 +102,14 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
     if state.paused.is_some() {
         requests::ask(session, run, Ask::Unpause, None).await?;
     }
-    session.desk.resume(run).await?;
+    if let Err(problem) = session.desk.resume(run).await {
+        let error = not_taken_on(app, session, problem, &format!("rekindle resume {run}"));
+        return match error.code() {
+            // It may have left because the run is over.
+            "owner_gone" => gone(app, &session.ground, run, session.other_owner()).await,
+            _ => Err(error),
+        };
+    }
     let done = state.steps.values().filter(|step| step.state.is_final()).count();
     app.printer.say(format!(
         "resuming run {run}: {}, {done} of {} steps done before{}",
@@ -114,6 +122,22 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
         &json!({ "run": run, "workflow": state.workflow, "epoch": state.epoch, "done": done, "owner": session.other_owner() }),
     );
     attend(app, session, run, state.seq).await
+}
+
+/// A process that is told to stop before a run has begun is interrupted like one that has begun it, and not held up by
+/// another.
+fn not_taken_on(app: &App, session: &Session, problem: Problem, again: &str) -> CliError {
+    let error = CliError::from(problem);
+    let own = session.other_owner().is_none() && app.signals.stop().is_cancelled();
+    match own && error.code() == "stopping" {
+        true => CliError::new(
+            Exit::Interrupted,
+            "interrupted",
+            "told to stop before the run was taken up; nothing was begun",
+        )
+        .with_hint(again),
+        false => error,
+    }
 }
 
 fn by(session: &Session) -> String {

@@ -107,7 +107,9 @@ impl Session {
             tokio::select! {
                 () = tokio::time::sleep(KNOCK) => {}
                 () = app.signals.stop().cancelled() => {
-                    return Err(CliError::new(Exit::Held, "held", "interrupted while waiting for the workspace"));
+                    let message = "told to stop while waiting for another process to let go of this workspace";
+                    return Err(CliError::new(Exit::Interrupted, "interrupted", message)
+                        .with_hint("nothing was begun; run the command again"));
                 }
             }
         }

@@ -78,7 +78,11 @@ impl Client {
         let path = self.path();
         let broken = |error: hyper::Error| {
             tracing::debug!(%error, "the owner broke off");
-            Unreachable::Silent { path: path.clone() }
+            // A process that ends closes what it has open; one that says what no owner says is none.
+            match error.is_parse() {
+                true => Unreachable::Silent { path: path.clone() },
+                false => Unreachable::Nobody { path: path.clone() },
+            }
         };
         let exchange = async {
             let stream = socket::connect(&self.dir).await?;

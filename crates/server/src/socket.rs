@@ -133,7 +133,11 @@ pub async fn connect(dir: &Path) -> Result<UnixStream, Unreachable> {
         Ok(stream) if is_ours(&stream) => Ok(stream),
         Ok(_) => Err(Unreachable::OtherUser { path }),
         Err(error) => Err(match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Unreachable::Nobody { path },
+            // Whoever closes while somebody connects resets the connection.
+            io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => Unreachable::Nobody { path },
             io::ErrorKind::PermissionDenied => Unreachable::OtherUser { path },
             // The queue of a listener that accepts nobody is full.
             io::ErrorKind::WouldBlock => Unreachable::Silent { path },
