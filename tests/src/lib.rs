@@ -5,16 +5,24 @@
 //! |---|---|
 //! | [`chaos`] | what the chaos tests share: dice, a journal's writer, what it told, disks of a test's own |
 //! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
+//! | [`product`] | the product as a process: what it tells while it works, held against what is read afterwards |
 //! | [`recording`] | the README's recordings, held against what the product says today |
+//! | [`reference`] | a pure model of what a workflow must come to, whatever was killed |
 //! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
 //! | [`schema`] | a judge of data by JSON Schema |
+//! | [`shapes`] | workflows of every shape, as YAML and as plans of the reference model |
+//! | [`small`] | a small system of files and a database, and a judge of what was recovered of it |
 //! | [`tree`] | a hash of a tree: paths, types, modes, times, contents |
 //! | [`effects`] | the effect log, which the engine never reads, held against the journal's history |
 
 pub mod chaos;
 pub mod effects;
 pub mod faults;
+pub mod product;
 pub mod recording;
+pub mod reference;
 pub mod sandbox;
 pub mod schema;
+pub mod shapes;
+pub mod small;
 pub mod tree;

@@ -92,7 +92,8 @@ impl Sandbox {
         Self::below(&parent, binary, system_yaml)
     }
 
-    fn below(parent: &Path, binary: &str, system_yaml: &str) -> Self {
+    /// Makes what [`Sandbox::empty`] makes, in a folder below `parent`.
+    pub fn below(parent: &Path, binary: &str, system_yaml: &str) -> Self {
         let dir = folder(parent);
         fs::write(dir.path().join("system.yaml"), system_yaml).expect("write system.yaml");
         Self {
@@ -211,13 +212,29 @@ impl Sandbox {
         Err(places.lines().filter(|line| *line == place.name()).count() as u64)
     }
 
+    /// Returns a run's history, one JSON object per record.
+    ///
+    /// # Errors
+    /// What the product said instead.
+    pub fn history_of(&self, run: &str) -> Result<Vec<Value>, String> {
+        let output = self.run(&["history", run, "--json"]);
+        if !output.status.success() {
+            return Err(format!(
+                "the history of {run} cannot be read, {}: {}",
+                output.status,
+                said(&output)
+            ));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let records = text.lines().map(serde_json::from_str);
+        records
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())
+    }
+
     /// Returns the newest run's history, one JSON object per record; empty where there is no run.
     pub fn history(&self) -> Vec<Value> {
-        let output = self.run(&["history", "latest", "--json"]);
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
-            .collect()
+        self.history_of("latest").unwrap_or_default()
     }
 }
 

@@ -1,8 +1,10 @@
-//! File systems of a test's own: an ext4 in a file whose power can be cut, and a small one in memory that fills.
+//! File systems of a test's own: an ext4 in a file, whose power can be cut, that can break down and be frozen; and a
+//! small one in memory that fills.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::ioctl::{Setter, ioctl, opcode};
 
@@ -14,6 +16,9 @@ pub enum Cut {
     /// What the disk does not have is gone, the file system's own journal included.
     Hard = 2,
 }
+
+/// How often a file system that is in use is tried to be unmounted again.
+const PATIENCE: u32 = 100;
 
 /// A file system, unmounted when it is dropped.
 #[derive(Debug)]
@@ -66,7 +71,7 @@ impl Disk {
     fn mount(&self) -> Result<(), String> {
         match &self.image {
             Some(image) => run(Command::new("mount")
-                .args(["-o", "loop"])
+                .args(["-o", "loop,errors=remount-ro"])
                 .arg(image)
                 .arg(&self.at)),
             None => Ok(()),
@@ -81,6 +86,15 @@ impl Disk {
         run(Command::new("mount")
             .args(["-o", &format!("remount,{options}")])
             .arg(&self.at))
+    }
+
+    /// Brings all that was written to the disk.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn flush(&self) -> Result<(), String> {
+        let root = fs::File::open(&self.at).map_err(|error| error.to_string())?;
+        rustix::fs::syncfs(root).map_err(|error| error.to_string())
     }
 
     /// Cuts the power: from now on nothing reaches the disk.
@@ -98,13 +112,80 @@ impl Disk {
         done.map_err(|error| format!("shut the file system down: {error}"))
     }
 
+    /// Lets the kernel find an error in the file system: from now on it can only be read.
+    ///
+    /// # Errors
+    /// Why this machine cannot.
+    pub fn break_down(&self) -> Result<(), String> {
+        let trigger = format!("/sys/fs/ext4/{}/trigger_fs_error", self.device()?);
+        fs::write(&trigger, "1").map_err(|error| format!("{trigger}: {error}"))
+    }
+
+    /// Returns the name of the device that is mounted.
+    fn device(&self) -> Result<String, String> {
+        let mounts = fs::read_to_string("/proc/mounts").map_err(|error| error.to_string())?;
+        let at = self.at.to_string_lossy();
+        let of_this = |line: &str| {
+            let (device, rest) = line.split_once(' ')?;
+            (rest.split(' ').next()? == at).then(|| device.trim_start_matches("/dev/").to_owned())
+        };
+        let found = mounts.lines().find_map(of_this);
+        found.ok_or_else(|| format!("{at} is not mounted"))
+    }
+
+    /// Freezes it: whoever writes waits until it is thawed.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn freeze(&self) -> Result<Frozen<'_>, String> {
+        self.set_frozen(true)?;
+        Ok(Frozen(self))
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<(), String> {
+        const FREEZE: rustix::ioctl::Opcode = opcode::read_write::<i32>(b'X', 119);
+        const THAW: rustix::ioctl::Opcode = opcode::read_write::<i32>(b'X', 120);
+        let root = fs::File::open(&self.at).map_err(|error| error.to_string())?;
+        #[expect(
+            unsafe_code,
+            reason = "no safe call freezes a file system; the kernel does not look at the value that is given"
+        )]
+        let done = unsafe {
+            match frozen {
+                true => ioctl(root, Setter::<FREEZE, i32>::new(0)),
+                false => ioctl(root, Setter::<THAW, i32>::new(0)),
+            }
+        };
+        done.map_err(|error| format!("freeze or thaw the file system: {error}"))
+    }
+
     /// Unmounts and mounts it again, as after a boot. Nobody may use it any more.
     ///
     /// # Errors
     /// What `umount` or `mount` said.
     pub fn boot(&self) -> Result<(), String> {
-        run(Command::new("umount").arg(&self.at))?;
+        let mut unmounted = run(Command::new("umount").arg(&self.at));
+        // Whoever was killed may still be closing what it had open.
+        for _ in 0..PATIENCE {
+            if unmounted.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            unmounted = run(Command::new("umount").arg(&self.at));
+        }
+        unmounted?;
         self.mount()
+    }
+}
+
+/// A file system that is frozen until this is dropped.
+#[derive(Debug)]
+pub struct Frozen<'a>(&'a Disk);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // One that cannot be thawed is no longer frozen.
+        let _ = self.0.set_frozen(false);
     }
 }
 

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | [`writer`] | the helper binary's processes: one that appends until it is told not to, one that reads all |
 //! | [`told`] | what the parent was told, held against what is read |
-//! | [`disk`] | file systems of a test's own: an ext4 whose power is cut, a small one that fills |
+//! | [`clock`] | a wall clock of a test's own, set ahead or back while the product runs |
+//! | [`disk`] | file systems of a test's own: an ext4 whose power is cut, that breaks down or freezes; a small one that fills |
 //! | [`planted`] | which faults can be planted |
 //!
 //! | variable | meaning |
@@ -18,6 +19,7 @@
 
 #![expect(clippy::print_stderr, reason = "seeds and counts are part of the result")]
 
+pub mod clock;
 pub mod disk;
 pub mod planted;
 pub mod told;

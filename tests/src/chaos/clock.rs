@@ -1,0 +1,58 @@
+//! A wall clock of a test's own: the product sees it set ahead or back while it runs; CLOCK_BOOTTIME and
+//! CLOCK_MONOTONIC go on as they do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A clock that libfaketime reads from a file at every look.
+#[derive(Debug)]
+pub struct WallClock {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl WallClock {
+    /// Makes a clock that shows what the machine's shows.
+    ///
+    /// # Errors
+    /// Why this machine cannot: it has no libfaketime.
+    pub fn new(dir: &Path) -> Result<Self, String> {
+        let clock = Self {
+            library: library().ok_or("no libfaketime; Debian's package is called faketime")?,
+            file: dir.join("wall-clock"),
+        };
+        clock.set(0)?;
+        Ok(clock)
+    }
+
+    /// Sets it to so many seconds ahead of the machine's, or behind.
+    ///
+    /// # Errors
+    /// Its file cannot be written.
+    pub fn set(&self, seconds: i64) -> Result<(), String> {
+        // Nobody must read half a line.
+        let new = self.file.with_extension("new");
+        fs::write(&new, format!("{seconds:+}\n"))
+            .and_then(|()| fs::rename(&new, &self.file))
+            .map_err(|error| format!("set the clock: {error}"))
+    }
+
+    /// Lets a command see this clock.
+    pub fn shown_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env("LD_PRELOAD", &self.library)
+            .env("FAKETIME_TIMESTAMP_FILE", &self.file)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("DONT_FAKE_MONOTONIC", "1")
+            // Files keep the times that they have.
+            .env("NO_FAKE_STAT", "1")
+    }
+}
+
+fn library() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut found = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    found.find(|library| library.exists())
+}

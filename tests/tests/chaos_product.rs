@@ -1,0 +1,236 @@
+//! The whole product killed at random: as it makes a workspace and its first backup, as it opens, backs up, recovers,
+//! and resumes, and again as it resumes what it had resumed.
+//!
+//! The story of one round: a deed is begun and killed by SIGKILL after a time drawn by the seed; what was killed is
+//! resumed, and the resume killed again where the dice say so; in the end it comes to its end. Then each transition that
+//! was told over a pipe is in the history, each set that was told to be sealed is listed, no step acted again after its
+//! journaled success (judged by an effect log that the engine never reads), and what was recovered is the living system,
+//! file by file and row by row.
+
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::time::Duration;
+
+use rekindle_tests::chaos::{Dice, many, seed, summary};
+use rekindle_tests::effects;
+use rekindle_tests::product::{Ended, Product, Told};
+use rekindle_tests::sandbox::{Sandbox, said};
+use rekindle_tests::small;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+/// Kills in the short form, in each of the shards; the long form has ten times as many.
+const KILLS: u64 = 150;
+/// How large the system is, in bytes.
+const SIZE: usize = 200_000;
+/// So many rounds share a workspace; then a fresh one shows first creation.
+const ROUNDS: u64 = 12;
+
+/// What is killed.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Init,
+    /// It opens the workspace, looks, and closes it.
+    Look,
+    Backup,
+    Recovery,
+    Resume,
+}
+
+/// How long each deed takes about, in microseconds; kills come within this time. It follows what is measured, so that
+/// they fall into the work and not after it.
+const WITHIN: [u64; 5] = [12_000, 12_000, 60_000, 60_000, 60_000];
+
+/// What happened.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Kills of each deed.
+    kills: [u64; 5],
+    /// Commands that came to their end before.
+    over: u64,
+    rounds: u64,
+    acknowledged: usize,
+    runs: usize,
+}
+
+/// A workspace under fire.
+struct Field {
+    sandbox: Sandbox,
+    told: Told,
+    dice: Dice,
+    tally: Tally,
+    within: [u64; 5],
+}
+
+impl Field {
+    fn fail(&self, why: &str) -> ! {
+        panic!(
+            "round {}, seed {}: {why}; told last: {:#?}",
+            self.tally.rounds,
+            seed(),
+            self.told.last
+        );
+    }
+
+    /// Starts a deed and kills it, or lets it come to its end where that comes first.
+    fn hit(&mut self, deed: Deed, args: &[&str]) -> Ended {
+        let product = Product::start(&self.sandbox, args);
+        let within = &mut self.within[deed as usize];
+        std::thread::sleep(Duration::from_micros(self.dice.below(*within)));
+        let ended = product.kill(&mut self.told);
+        if ended.signal == Some(9) {
+            *within = (*within * 21 / 20).min(400_000);
+            self.tally.kills[deed as usize] += 1;
+            return ended;
+        }
+        *within = (*within * 9 / 10).max(4_000);
+        self.tally.over += 1;
+        // There may be no run to look at, and no tier.
+        let nothing_there = matches!(deed, Deed::Look) && matches!(ended.code, Some(1 | 2));
+        if ended.code != Some(0) && !nothing_there {
+            self.fail(&format!("{args:?} ended with {ended:?}"));
+        }
+        self.told.sealed(&ended.stdout);
+        ended
+    }
+
+    fn whole(&mut self, args: &[&str]) {
+        let ended = Product::start(&self.sandbox, args).wait(&mut self.told);
+        if ended.code != Some(0) {
+            self.fail(&format!("{args:?} ended with {ended:?}"));
+        }
+        self.told.sealed(&ended.stdout);
+    }
+
+    /// Makes a workspace, killed as it is made, until there is one.
+    fn create(&mut self) {
+        while self.hit(Deed::Init, &["init"]).signal.is_some() && self.dice.below(4) > 0 {}
+        self.whole(&["init"]);
+    }
+
+    fn look(&mut self) {
+        let looks = [&["runs"][..], &["status"], &["history", "latest"], &["sets"]];
+        let args = *self.dice.one(&looks);
+        self.hit(Deed::Look, args);
+    }
+
+    /// Begins a deed and lets it come to its end, whatever is killed. Returns whether its run came to be.
+    fn deed(&mut self, deed: Deed, args: &[&str]) -> bool {
+        let before = self.runs();
+        let begun = self.hit(deed, args);
+        while begun.signal.is_some() && self.dice.below(3) > 0 {
+            self.hit(Deed::Resume, &["resume", "--all"]);
+            if self.dice.below(2) == 0 {
+                self.look();
+            }
+        }
+        self.whole(&["resume", "--all"]);
+        self.runs() > before
+    }
+
+    fn runs(&self) -> usize {
+        self.sandbox.ok(&["runs", "--json"]).lines().count()
+    }
+
+    fn back_up(&mut self) {
+        small::change(&self.sandbox, &mut self.dice);
+        if !self.deed(Deed::Backup, &["backup"]) {
+            self.whole(&["backup"]);
+        }
+    }
+
+    fn recover(&mut self) {
+        let out = self.sandbox.path("out");
+        let args = ["recover", "--to", "out"];
+        if !self.deed(Deed::Recovery, &args) {
+            self.whole(&args);
+        }
+        small::judge(&self.sandbox, &out).unwrap_or_else(|why| self.fail(&why));
+        fs::remove_dir_all(out).expect("make room");
+    }
+
+    /// Holds all that was told, and all that was done, against all that is journaled.
+    fn judge(&mut self) {
+        self.told
+            .judge(&self.sandbox)
+            .unwrap_or_else(|why| self.fail(&why));
+        let effects = fs::read_to_string(self.sandbox.effects()).unwrap_or_default();
+        for line in self.sandbox.ok(&["runs", "--json"]).lines() {
+            let run: serde_json::Value = serde_json::from_str(line).expect("one JSON object a line");
+            let id = run["run"].as_str().expect("its id");
+            let history = self.sandbox.history_of(id).unwrap_or_else(|why| self.fail(&why));
+            effects::judge(&history, &effects).unwrap_or_else(|why| self.fail(&format!("run {id}: {why}")));
+            self.tally.runs += 1;
+        }
+        let verified = self.sandbox.run(&["verify"]);
+        if !verified.status.success() {
+            self.fail(&said(&verified));
+        }
+        self.tally.acknowledged += self.told.acknowledged;
+    }
+}
+
+fn shard(shard: u64) {
+    let mut dice = Dice::of(200 + shard);
+    let mut tally = Tally::default();
+    let mut within = WITHIN;
+    while tally.kills.iter().sum::<u64>() < many(KILLS) {
+        let sandbox = Sandbox::empty_in_memory(BINARY, small::SYSTEM);
+        small::fill(&sandbox, SIZE, &mut dice);
+        let mut field = Field {
+            sandbox,
+            told: Told::default(),
+            dice,
+            tally,
+            within,
+        };
+        field.create();
+        for round in 0..ROUNDS {
+            field.tally.rounds += 1;
+            match field.dice.below(2) {
+                0 if round > 0 => field.recover(),
+                _ => field.back_up(),
+            }
+        }
+        field.judge();
+        Field {
+            dice,
+            tally,
+            within,
+            ..
+        } = field;
+    }
+    let [init, look, backup, recovery, resume] = tally.kills;
+    summary(
+        &format!("product {shard}"),
+        &format!(
+            "{} kills (init {init}, look {look}, backup {backup}, recovery {recovery}, resume {resume}), {} ended \
+             before, {} rounds, {} runs, {} acknowledged transitions, 0 violations",
+            tally.kills.iter().sum::<u64>(),
+            tally.over,
+            tally.rounds,
+            tally.runs,
+            tally.acknowledged
+        ),
+    );
+}
+
+#[test]
+fn whenever_the_product_is_killed_what_it_told_holds_0() {
+    shard(0);
+}
+
+#[test]
+fn whenever_the_product_is_killed_what_it_told_holds_1() {
+    shard(1);
+}
+
+#[test]
+fn whenever_the_product_is_killed_what_it_told_holds_2() {
+    shard(2);
+}
+
+#[test]
+fn whenever_the_product_is_killed_what_it_told_holds_3() {
+    shard(3);
+}
