@@ -23,8 +23,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 const KILLS: u64 = 150;
 /// How large the system is, in bytes.
 const SIZE: usize = 200_000;
-/// So many rounds share a workspace; then a fresh one shows first creation.
-const ROUNDS: u64 = 12;
+/// So many rounds share a workspace, which is made anew so often before.
+const ROUNDS: u64 = 10;
+const CREATIONS: u64 = 5;
 
 /// What is killed.
 #[derive(Clone, Copy, Debug)]
@@ -94,18 +95,30 @@ impl Field {
         ended
     }
 
-    fn whole(&mut self, args: &[&str]) {
+    /// Runs a command line that must come to its end, and returns what it printed.
+    fn whole(&mut self, args: &[&str]) -> String {
         let ended = Product::start(&self.sandbox, args).wait(&mut self.told);
         if ended.code != Some(0) {
             self.fail(&format!("{args:?} ended with {ended:?}"));
         }
         self.told.sealed(&ended.stdout);
+        ended.stdout
     }
 
-    /// Makes a workspace, killed as it is made, until there is one.
+    /// Makes a workspace, killed as it is made, until there is one; and does all of that again.
     fn create(&mut self) {
-        while self.hit(Deed::Init, &["init"]).signal.is_some() && self.dice.below(4) > 0 {}
-        self.whole(&["init"]);
+        for _ in 0..CREATIONS {
+            for left in [".rekindle", "config"] {
+                // The first time there is nothing yet.
+                let _ = fs::remove_dir_all(self.sandbox.path(left));
+            }
+            while self.hit(Deed::Init, &["init"]).signal.is_some() && self.dice.below(4) > 0 {}
+            let made = fingerprint(&self.whole(&["init"]));
+            let kept = fingerprint(&self.whole(&["init"]));
+            if made.is_none() || made != kept {
+                self.fail(&format!("the key {made:?} that was made became {kept:?}"));
+            }
+        }
     }
 
     fn look(&mut self) {
@@ -168,6 +181,12 @@ impl Field {
         }
         self.tally.acknowledged += self.told.acknowledged;
     }
+}
+
+/// Returns which key a workspace was told to have.
+fn fingerprint(told: &str) -> Option<String> {
+    let made: serde_json::Value = serde_json::from_str(told).ok()?;
+    made["fingerprint"].as_str().map(str::to_owned)
 }
 
 fn shard(shard: u64) {
