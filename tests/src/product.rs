@@ -90,11 +90,6 @@ impl Product {
         }
     }
 
-    /// Returns its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Takes what it has told until now.
     pub fn hear(&self, told: &mut Told) {
         self.notes.try_iter().for_each(|line| told.take(&line));

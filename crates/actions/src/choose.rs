@@ -100,7 +100,21 @@ pub(crate) fn choose<'a>(
         let failure = Failure::permanent(NO_SET, wanted);
         let mut known: Vec<&RecoverySet> = sets.iter().collect();
         known.sort_by_key(|set| std::cmp::Reverse(set.id));
+        let limit = match from {
+            From::Latest => disaster_at,
+            From::Time(time) => Some(*time),
+            From::Id(_) => None,
+        };
+        let later = |set: &&RecoverySet| {
+            let mut points = set.members.values().map(|member| member.consistency_point.utc);
+            limit.is_some_and(|limit| points.any(|point| point > limit))
+        };
         match known.as_slice() {
+            all @ [_, ..] if all.iter().all(later) => failure.with_hint(format!(
+                "each was made later than that, or by a clock that was ahead of this machine's; \
+                 choose one with --from: {}",
+                list(all)
+            )),
             [] => failure
                 .with_hint("the tiers that answer hold no recovery set; back up first: `rekindle backup`"),
             known => failure.with_hint(format!("choose one with --from: {}", list(known))),
@@ -207,6 +221,9 @@ mod tests {
         let refused = chosen(&sets, "latest", Some(0)).unwrap_err();
         assert_eq!(refused.code, "no_recovery_set");
         let hint = refused.hint.unwrap();
+        assert!(hint.contains("a clock that was ahead"), "both are later: {hint}");
+        let one_is_earlier = chosen(&sets, "latest", Some(15)).unwrap_err().hint.unwrap();
+        assert!(!one_is_earlier.contains("clock"), "{one_is_earlier}");
         let (newer, older) = (
             hint.find(&sets[1].id.to_string()),
             hint.find(&sets[0].id.to_string()),

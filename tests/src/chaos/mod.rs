@@ -8,7 +8,7 @@
 //! | [`writer`] | the helper binary's processes: one that appends until it is told not to, one that reads all |
 //! | [`told`] | what the parent was told, held against what is read |
 //! | [`clock`] | a wall clock of a test's own, set ahead or back while the product runs |
-//! | [`disk`] | file systems of a test's own: an ext4 whose power is cut, that breaks down or freezes; a small one that fills |
+//! | [`disk`] | file systems of a test's own: an ext4 that loses power, breaks down, freezes; a small one that fills |
 //! | [`planted`] | which faults can be planted |
 //!
 //! | variable | meaning |
