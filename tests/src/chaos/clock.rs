@@ -51,6 +51,24 @@ impl WallClock {
     }
 }
 
+impl Drop for WallClock {
+    /// Removes the shared memory that the library leaves where a process that it was loaded into was killed.
+    fn drop(&mut self) {
+        let left = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        for left in left {
+            let name = left.file_name();
+            let name = name.to_string_lossy();
+            let pid = name
+                .strip_prefix("faketime_shm_")
+                .or_else(|| name.strip_prefix("sem.faketime_sem_"));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                // Another test may be faster.
+                let _ = fs::remove_file(left.path());
+            }
+        }
+    }
+}
+
 fn library() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.flatten();
     let mut found = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
