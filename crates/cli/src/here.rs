@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use crate::args::Global;
 
 /// The commands that work in a workspace.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "approve",
     "backup",
     "cancel",
@@ -35,6 +35,7 @@ const COMMANDS: [&str; 29] = [
     "show",
     "skip",
     "snapshots",
+    "status",
     "tier",
     "unpause",
     "verify",
