@@ -3,11 +3,12 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rekindle_model::time::{Clock, SystemClock};
-use rekindle_tests::sandbox::{NOTES, Sandbox, said};
+use rekindle_tests::sandbox::{NOTES, NOTES_IN_TWO_TIERS, Sandbox, said};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -159,6 +160,86 @@ fn status_and_show_tell_what_is_at_work_whom_it_waits_for_and_what_was_cut_off()
     // In the order in which they began, whatever they are called.
     let logs = sandbox.ok(&["logs", "latest"]);
     assert!(logs.find("said-first") < logs.find("said-second"), "{logs}");
+}
+
+#[test]
+fn a_process_that_keeps_the_workspace_and_answers_nobody_is_named() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
+    fs::write(sandbox.path("quick.yaml"), QUICK).expect("write a workflow");
+    sandbox.ok(&["run", "quick.yaml"]);
+    let lock = sandbox.path(".rekindle/lock");
+    let mut holder = Command::new("flock");
+    holder
+        .arg(&lock)
+        .args(["sh", "-c", "echo $$ > held; exec sleep 60"]);
+    holder.current_dir(sandbox.path(".")).process_group(0);
+    let _holder = Running::start(holder);
+    wait_for("the holder", || sandbox.path("held").exists());
+    fs::write(&lock, "4194000\n").expect("name the holder");
+    let doctor = sandbox.ok(&["doctor"]);
+    assert!(
+        doctor.contains("WARNING  owner         process 4194000 works in this workspace and answers nobody"),
+        "{doctor}"
+    );
+    assert!(doctor.contains("kill -9 4194000"), "{doctor}");
+    // What is over needs nobody to be told.
+    sandbox.ok(&["watch", "latest"]);
+    let pid = fs::read_to_string(sandbox.path("held")).expect("its id");
+    let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+}
+
+#[test]
+fn a_journal_that_was_mended_as_it_was_opened_is_not_called_well() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
+    sandbox.ok(&["backup"]);
+    let segment = fs::read_dir(sandbox.path(".rekindle/log"))
+        .expect("list the log")
+        .next();
+    let segment = segment.expect("a segment").expect("list the log").path();
+    let before = fs::read(&segment).expect("read the log");
+    sandbox.ok(&["backup"]);
+    fs::write(&segment, before).expect("lose the log's end");
+    let told: Value = serde_json::from_str(&sandbox.ok(&["doctor", "--json"])).expect("JSON");
+    let of_journal = |found: &Value| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let findings = found["findings"].as_array().expect("findings");
+        let of_journal = findings.iter().filter(|one| one["check"] == "journal");
+        of_journal
+            .map(|one| (text(&one["verdict"]), text(&one["found"])))
+            .collect()
+    };
+    let found = of_journal(&told);
+    assert!(found.iter().all(|(verdict, _)| verdict == "warning"), "{found:?}");
+    assert!(
+        found.iter().any(|(_, what)| what.contains("logged again")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_tier_that_waits_for_its_first_backup_is_no_fault() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES_IN_TWO_TIERS, "hello");
+    let doctor = sandbox.ok(&["doctor"]);
+    assert!(
+        doctor.contains("WARNING  tier far      nothing was ever stored there"),
+        "{doctor}"
+    );
+    assert!(doctor.contains("`rekindle backup` makes it"), "{doctor}");
+    sandbox.ok(&["backup"]);
+    assert!(
+        sandbox
+            .ok(&["doctor"])
+            .contains("ok       tier far      1 recovery set, 1 snapshot\n")
+    );
+    // One that was there is missed.
+    fs::rename(sandbox.path("tiers/far"), sandbox.path("elsewhere")).expect("take it away");
+    let output = sandbox.run(&["doctor"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("FAULT    tier far      file://"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]
