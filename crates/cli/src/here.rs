@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::path::Path;
 
 use crate::args::Global;
 
@@ -54,6 +55,11 @@ pub(crate) fn options(global: &Global, environment: Option<&OsStr>) -> Option<St
         .map(|(option, path)| format!(" {option} {}", word(&path.to_string_lossy())))
         .collect();
     (!options.is_empty()).then_some(options)
+}
+
+/// Returns the option that names a workspace's folder.
+pub(crate) fn workspace(dir: &Path) -> String {
+    format!(" -w {}", word(&dir.to_string_lossy()))
 }
 
 /// Returns a word as a shell reads it back.
