@@ -277,6 +277,8 @@ fn a_paused_run_begins_nothing_until_it_is_resumed() {
     let mut resumed = Driver::start(&sandbox, &["resume", "latest", "--json"]);
     resumed.until(&["approval_requested"]);
     sandbox.ok(&["reject", "latest", "confirm", "--note", "not now"]);
+    // Why a step failed is told to programs too.
+    resumed.until(&["step_failed", "\"confirm\"", "not now"]);
     assert_eq!(resumed.end().status.code(), Some(1));
     assert_eq!(first.end().status.code(), Some(1));
     // What was rejected can be asked again, and left out.
