@@ -30,6 +30,7 @@ mod journal;
 mod left_out;
 mod limits;
 mod lost_tier;
+mod meanwhile;
 mod named_files;
 mod nested;
 mod orphans;

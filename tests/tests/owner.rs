@@ -70,6 +70,12 @@ impl Driver {
         kill_process(pid, signal).expect("signal it");
     }
 
+    /// Returns the rest of the narration.
+    fn rest(&mut self) -> String {
+        let lines: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();
+        lines.join("\n")
+    }
+
     fn end(mut self) -> Output {
         // What it still has to say must not fill the pipe.
         for _ in self.lines.by_ref() {}
@@ -132,8 +138,9 @@ impl Terminal<'_> {
             })
             .collect();
         let said = self.sandbox.ok(args);
+        let prompt = format!("$ rekindle {}", words.join(" "));
         self.written
-            .push_str(&format!("$ rekindle {}\n{}\n", words.join(" "), said.trim_end()));
+            .push_str(&format!("{}\n{}\n", prompt.trim_end(), said.trim_end()));
         said
     }
 }
@@ -152,6 +159,8 @@ fn the_second_terminal_looks_approves_and_watches_to_the_end() {
     open_gate(&sandbox);
     first.until(&["approval_requested"]);
     assert!(second.ok(&["show", "latest"]).contains("go on?"));
+    let status = second.ok(&[]);
+    assert!(status.contains("confirm waits for approval: go on?"), "{status}");
     let watching = Driver::start(&sandbox, &["watch", "latest"]);
     let approved = second.ok(&["approve", "latest", "--note", "seen"]);
     assert!(approved.contains("confirm is approved"), "{approved}");
@@ -169,6 +178,8 @@ fn the_second_terminal_looks_approves_and_watches_to_the_end() {
         "$ rekindle approve latest",
         "confirm is approved",
         "$ rekindle watch latest",
+        "at work: rekindle watch",
+        "at work: run",
     ];
     recording::hold("owner.rs", &second.written, &kinds);
 }
@@ -181,9 +192,12 @@ fn a_submitter_detaches_and_the_owner_goes_on() {
     let mut submitter = Driver::start(&sandbox, &["run", "asked.yaml", "--json"]);
     submitter.until(&["step_started", "\"wait\""]);
     submitter.signal(Signal::INT);
+    let submitter_said = submitter.rest();
     let left = submitter.end();
     assert_eq!(left.status.code(), Some(4), "{}", said(&left));
     assert!(said(&left).contains("detached"), "{}", said(&left));
+    // Nothing stops, so nobody is told that something does.
+    assert!(!submitter_said.contains("stopping"), "{submitter_said:?}");
     open_gate(&sandbox);
     wait_for("the approval", || {
         events(&sandbox).contains(&"approval_requested".to_owned())
@@ -263,6 +277,8 @@ fn a_paused_run_begins_nothing_until_it_is_resumed() {
     let mut resumed = Driver::start(&sandbox, &["resume", "latest", "--json"]);
     resumed.until(&["approval_requested"]);
     sandbox.ok(&["reject", "latest", "confirm", "--note", "not now"]);
+    // Why a step failed is told to programs too.
+    resumed.until(&["step_failed", "\"confirm\"", "not now"]);
     assert_eq!(resumed.end().status.code(), Some(1));
     assert_eq!(first.end().status.code(), Some(1));
     // What was rejected can be asked again, and left out.
@@ -288,10 +304,15 @@ fn an_owner_that_hangs_is_named_within_its_time() {
     owner.signal(Signal::CONT);
     assert_eq!(code, 6, "{said}");
     assert!(said.contains("does not answer"), "{said}");
+    let named = format!("process {}", owner.child.id());
+    assert!(said.contains(&named), "{said}");
     assert!(took < Duration::from_secs(7), "{took:?}");
     // Looking needs no owner.
     owner.signal(Signal::STOP);
     sandbox.ok(&["runs"]);
+    let doctor = sandbox.run(&["doctor"]);
+    let fault = format!("FAULT    owner         {named}");
+    assert!(self::said(&doctor).contains(&fault), "{}", self::said(&doctor));
     owner.signal(Signal::KILL);
     owner.end();
     // Its socket stays behind and is in nobody's way.

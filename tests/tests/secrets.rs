@@ -153,6 +153,10 @@ fn a_secret_is_nowhere_but_where_a_person_wrote_it() {
         &["logs", "latest", "--json"],
         &["runs"],
         &["watch", "latest"],
+        &["graph", "latest", "--json"],
+        &["graph", "latest", "--format", "svg"],
+        &["plan", "leaky.yaml", "--json"],
+        &["lint", "leaky.yaml"],
     ] {
         let output = run(&sandbox, args);
         heard.push_str(&format!("$ rekindle {}\n{}", args.join(" "), said(&output)));

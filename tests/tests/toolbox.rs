@@ -67,6 +67,21 @@ fn each_fault_of_a_broken_workspace_is_named_with_what_to_do() {
     assert!(faults >= 2, "{said}");
 }
 
+#[test]
+fn what_init_says_to_do_next_works_from_where_the_person_stands() {
+    let sandbox = Sandbox::empty(BINARY, NOTES_IN_TWO_TIERS);
+    let said = sandbox.ok(&["init", "shop"]);
+    for next in [
+        "`rekindle -w shop key export --kit FILE`",
+        "`rekindle -w shop lint shop/system.yaml`",
+        "`rekindle -w shop backup`",
+    ] {
+        assert!(said.contains(next), "{next}: {said}");
+    }
+    sandbox.ok(&["-w", "shop", "lint", "shop/system.yaml"]);
+    sandbox.ok(&["-w", "shop", "backup"]);
+}
+
 fn both(sandbox: &Sandbox, args: &[&str]) -> (i32, String) {
     let output = sandbox.run(args);
     (

@@ -93,13 +93,17 @@ pub(crate) fn secrets_of(url: &str) -> Vec<String> {
     secrets
 }
 
+/// Returns whether a header of this name lets a request in.
+pub(crate) fn is_secret_header(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    looks_secret(name) || lower.contains("authorization") || lower.contains("cookie")
+}
+
 /// Returns what takes out the secrets of a request, and those in its URL.
 pub(crate) fn redactor(url: &str, headers: impl Iterator<Item = (String, String)>) -> Redactor {
-    let secret = |name: &str| {
-        let lower = name.to_lowercase();
-        looks_secret(name) || lower.contains("authorization") || lower.contains("cookie")
-    };
-    let headers = headers.filter(|(name, _)| secret(name)).map(|(_, value)| value);
+    let headers = headers
+        .filter(|(name, _)| is_secret_header(name))
+        .map(|(_, value)| value);
     Redactor::with(headers.chain(secrets_of(url)))
 }
 

@@ -47,6 +47,7 @@ mod seal_set;
 mod set_aside;
 mod shape;
 mod shapes;
+mod shown;
 mod site;
 mod snapshot;
 mod step_log;
@@ -65,6 +66,7 @@ use rekindle_engine::Registry;
 pub use health::{Answer, ask as ask_health};
 pub use locate_set::find_set;
 pub use shapes::shapes;
+pub use shown::shown;
 pub use site::{Site, SiteParts};
 pub use step_log::path as log_file;
 

@@ -175,7 +175,7 @@ async fn post(cx: &StepContext, webhook: &str, notice: String, timeout: Duration
 }
 
 /// Returns the path of a URL without its first slash, where it has one.
-fn secret_part(url: &str) -> Option<String> {
+pub(crate) fn secret_part(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (_, path) = rest.split_once('/')?;
     let path = path.split(['?', '#']).next().unwrap_or_default();

@@ -17,11 +17,10 @@ use rekindle_report::text;
 use rekindle_server::{End, Problem, Submission, Told};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::App;
 use crate::commands::requests;
-use crate::error::{CliError, make_room};
+use crate::error::{CliError, OVER, make_room};
 use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::live::Live;
@@ -102,13 +101,24 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
     if state.paused.is_some() {
         requests::ask(session, run, Ask::Unpause, None).await?;
     }
-    if let Err(problem) = session.desk.resume(run).await {
-        let error = not_taken_on(app, session, problem, &format!("rekindle resume {run}"));
-        return match error.code() {
-            // It may have left because the run is over.
-            "owner_gone" => gone(app, &session.ground, run, session.other_owner()).await,
-            _ => Err(error),
-        };
+    match session.desk.resume(run).await {
+        Ok(()) => {}
+        // Whoever drove it was quicker.
+        Err(problem) if problem.code == OVER => return attend(app, session, run, state.seq).await,
+        // It may have left because the run is over.
+        Err(problem)
+            if problem.is_of_end() && session.ground.evidence(run).await?.state.outcome.is_some() =>
+        {
+            return gone(app, &session.ground, run, session.other_owner()).await;
+        }
+        Err(problem) => {
+            return Err(not_taken_on(
+                app,
+                session,
+                problem,
+                &format!("rekindle resume {run}"),
+            ));
+        }
     }
     let done = state.steps.values().filter(|step| step.state.is_final()).count();
     app.printer.say(format!(
@@ -129,7 +139,7 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
 fn not_taken_on(app: &App, session: &Session, problem: Problem, again: &str) -> CliError {
     let error = CliError::from(problem);
     let own = session.other_owner().is_none() && app.signals.stop().is_cancelled();
-    match own && error.code() == "stopping" {
+    match own && error.code() == rekindle_server::api::STOPPING {
         true => CliError::new(
             Exit::Interrupted,
             "interrupted",
@@ -149,10 +159,19 @@ fn by(session: &Session) -> String {
 
 /// Shows what happens to a run from record `after` on, to its end, and tells what it has come to.
 pub(crate) async fn attend(app: &App, session: &Session, run: RunId, after: u64) -> Result<Exit, CliError> {
-    let told = session.desk.follow(run, after).await?;
+    let told = match session.desk.follow(run, after).await {
+        // It was there when the run was given to it.
+        Err(problem) if problem.is_of_end() => {
+            return gone(app, &session.ground, run, session.other_owner()).await;
+        }
+        told => told?,
+    };
     // A stop goes to the owner where it is this process, and its end is worth waiting for.
-    let leave = session.other_owner().map(|_| app.signals.stop());
-    match listen(app, told, leave).await {
+    let on_stop = match session.other_owner() {
+        Some(_) => OnStop::Leave,
+        None => OnStop::Stay,
+    };
+    match listen(app, told, on_stop).await {
         Heard::End(end) => come_to(app, &session.ground, run, end).await,
         Heard::Left => {
             left(app, session, run)?;
@@ -169,7 +188,7 @@ pub(crate) async fn watch(
     run: RunId,
     told: mpsc::Receiver<Told>,
 ) -> Result<Exit, CliError> {
-    match listen(app, told, Some(app.signals.stop())).await {
+    match listen(app, told, OnStop::Leave).await {
         Heard::End(end) => come_to(app, ground, run, end).await,
         Heard::Left => Ok(Exit::Done),
         Heard::Silence => gone(app, ground, run, None).await,
@@ -185,15 +204,18 @@ enum Heard {
     Silence,
 }
 
-async fn listen(app: &App, mut told: mpsc::Receiver<Told>, leave: Option<&CancellationToken>) -> Heard {
+/// What a stop means to whoever listens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnStop {
+    /// The run is another's, and goes on.
+    Leave,
+    /// The run is interrupted, which is listened to as well.
+    Stay,
+}
+
+async fn listen(app: &App, mut told: mpsc::Receiver<Told>, on_stop: OnStop) -> Heard {
     let mut live = Live::new(app.printer);
-    let left = async {
-        match leave {
-            Some(stop) => stop.cancelled().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(left);
+    let mut stopping = false;
     let heard = loop {
         tokio::select! {
             biased;
@@ -202,12 +224,21 @@ async fn listen(app: &App, mut told: mpsc::Receiver<Told>, leave: Option<&Cancel
                 Some(message) => live.told(&message),
                 None => break Heard::Silence,
             },
-            () = &mut left => break Heard::Left,
+            () = app.signals.stop().cancelled(), if !stopping => match on_stop {
+                OnStop::Leave => break Heard::Left,
+                OnStop::Stay => {
+                    stopping = true;
+                    app.printer.say(STOPPING);
+                }
+            },
         }
     };
     live.clear();
     heard
 }
+
+/// What whoever drives runs says when it is told to stop.
+pub(crate) const STOPPING: &str = "stopping: running steps leave a checkpoint";
 
 /// The owner is gone. It may have brought the run to its end before, and left before that was told.
 async fn gone(app: &App, ground: &Ground, run: RunId, owner: Option<u32>) -> Result<Exit, CliError> {

@@ -12,6 +12,7 @@ use rekindle_model::failure::{Failure, code};
 use rekindle_model::run::IllegalHistory;
 use rekindle_plan::Diagnostics;
 use rekindle_server::Problem;
+use rekindle_server::api::{NOBODY, STOPPING};
 use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
@@ -101,6 +102,11 @@ impl CliError {
         self.hint.as_deref()
     }
 
+    /// Returns whether nothing was begun, only because the owner that was there is leaving or has left.
+    pub(crate) fn is_of_leaving(&self) -> bool {
+        [STOPPING, NOBODY].contains(&self.code())
+    }
+
     /// Returns located findings, where there are some.
     pub fn details(&self) -> Option<&str> {
         self.details.as_deref()
@@ -136,7 +142,7 @@ fn next(exit: Exit, code: &str) -> &'static str {
         }
         "key_damaged" => "take the key anew from a tier: rekindle init DIR --from-kit KIT",
         "newer_format" => "use the version of rekindle that wrote it, or a newer one; nothing was changed",
-        "over" => "`rekindle show RUN` tells how it ended; a new run begins afresh",
+        OVER => "`rekindle show RUN` tells how it ended; a new run begins afresh",
         "refused" => "`rekindle show RUN` tells what its steps are and what they wait for",
         "source_unreadable" => {
             "check the owner and the mode of what is named, then run the same command again"
@@ -159,6 +165,9 @@ fn next(exit: Exit, code: &str) -> &'static str {
         },
     }
 }
+
+/// The word of an error that says: what was asked for needs a run that is not over.
+pub(crate) const OVER: &str = "over";
 
 /// What to do about a run of which a record is lost.
 pub(crate) const QUARANTINED: &str = "a quarantined run is never resumed: run its command again, a new run needs nothing of it; it is kept as it is";
@@ -255,7 +264,7 @@ impl From<EngineError> for CliError {
             }
             EngineError::Journal(error) => error.into(),
             EngineError::History(error) => error.into(),
-            EngineError::Over { .. } => Self::new(Exit::Usage, "over", message),
+            EngineError::Over { .. } => Self::new(Exit::Usage, OVER, message),
             EngineError::Refused { .. } => Self::new(Exit::Usage, "refused", message),
             EngineError::Value { .. } => Self::new(Exit::DataLost, "journal_damaged", message),
             _ => Self::new(Exit::Failed, "engine", message),

@@ -5,11 +5,12 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::path::Path;
 
 use crate::args::Global;
 
 /// The commands that work in a workspace.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "approve",
     "backup",
     "cancel",
@@ -35,6 +36,7 @@ const COMMANDS: [&str; 29] = [
     "show",
     "skip",
     "snapshots",
+    "status",
     "tier",
     "unpause",
     "verify",
@@ -53,6 +55,11 @@ pub(crate) fn options(global: &Global, environment: Option<&OsStr>) -> Option<St
         .map(|(option, path)| format!(" {option} {}", word(&path.to_string_lossy())))
         .collect();
     (!options.is_empty()).then_some(options)
+}
+
+/// Returns the option that names a workspace's folder.
+pub(crate) fn workspace(dir: &Path) -> String {
+    format!(" -w {}", word(&dir.to_string_lossy()))
 }
 
 /// Returns a word as a shell reads it back.

@@ -16,6 +16,7 @@ use rekindle_sources::place::resolve;
 use rekindle_vault::key::{Identity, Keyring, Unlock};
 use serde::{Deserialize, Serialize};
 
+use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::kit;
@@ -399,12 +400,13 @@ fn kit_text(workspace: &Workspace, tiers: &[(String, String)]) -> Result<String,
     Ok(kit::text(&pinned, &workspace.system_file, tiers, &secret))
 }
 
-/// Hands out the kit, to `file` or as text, and notes that it was.
+/// Hands out the kit, to `file` or as text, and notes that it was. On a disk that has turned read-only the kit is wanted
+/// most: that it cannot be noted there is only warned of.
 pub(crate) fn hand_out(
+    app: &App,
     workspace: &Workspace,
     tiers: &[(String, String)],
     file: Option<&Path>,
-    now: DateTime<Utc>,
 ) -> Result<String, CliError> {
     let kit = kit_text(workspace, tiers)?;
     if let Some(file) = file {
@@ -415,7 +417,11 @@ pub(crate) fn hand_out(
         write_secret(file, kit.as_bytes())?;
     }
     let tiers = tiers.iter().map(|(_, url)| url.clone()).collect();
-    kit_was_exported(workspace, tiers, now)?;
+    if let Err(error) = kit_was_exported(workspace, tiers, app.clock.now().utc) {
+        app.printer.warn(format!(
+            "the kit is whole, but nothing here will say that it was handed out: {error}"
+        ));
+    }
     Ok(kit)
 }
 

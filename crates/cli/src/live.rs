@@ -49,9 +49,16 @@ impl Live {
 
     fn happened(&mut self, event: &Event) {
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
+            let mut body = json!({ "step": step, "event": event.name() });
+            // A program is told why, as a person is.
+            if let Event::StepFailed { error, .. }
+            | Event::UndoFailed { error, .. }
+            | Event::UndoStuck { error, .. } = event
+            {
+                body["error"] = json!({ "code": error.code, "message": error.message });
+            }
             if !matches!(event, Event::StepCheckpoint { .. }) {
-                self.printer
-                    .note("step", &json!({ "step": step, "event": event.name() }));
+                self.printer.note("step", &body);
             }
             return;
         }

@@ -17,6 +17,15 @@ pub(crate) async fn run(journal: &dyn Journal, word: &str) -> Result<RunId, CliE
     pick(&runs, word)
 }
 
+/// Returns the runs without an end, in the order of `runs`; left out are those that are part of another of them, which
+/// goes on with both, and those of which a record is lost.
+pub(crate) fn open(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
+    let is_open = |run: &RunSummary| run.outcome.is_none() && run.quarantined.is_none();
+    let goes_on = move |parent: RunId| runs.iter().any(|run| run.run == parent && is_open(run));
+    runs.iter()
+        .filter(move |run| is_open(run) && run.parent.as_ref().is_none_or(|parent| !goes_on(parent.run)))
+}
+
 /// Returns the one run whose id begins with `word`, dashes left out, or the newest that is not part of another for
 /// `latest`.
 fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, CliError> {

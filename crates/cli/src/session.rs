@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rekindle_journal::{
-    Append, Journal, JournalError, LogView, OpenError, OpenOptions, OpenReport, RunFilter, RunSummary,
-    SledJournal,
+    Append, Holder, Journal, JournalError, LogView, OpenError, OpenOptions, OpenReport, RunFilter,
+    RunSummary, SledJournal,
 };
 use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
@@ -32,9 +32,12 @@ use crate::workshop::{Shop, worker};
 use crate::workspace::Workspace;
 
 /// How long a command waits for a process that holds the workspace and answers nobody (design: 5 s).
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks again.
-const KNOCK: Duration = Duration::from_millis(100);
+pub(crate) const KNOCK: Duration = Duration::from_millis(100);
+
+/// How long an owner may take to say what it drives. Who only looks must not wait for one that hangs.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How long an owner is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +78,33 @@ struct Serving {
 }
 
 impl Session {
-    /// Opens the workspace that the global options name.
-    pub async fn open_here(app: &App) -> Result<Self, CliError> {
-        Self::open(app, Workspace::find_here(&app.global)?, Seat::Leaves).await
+    /// Does something in the workspace that the global options name, and lets go of it.
+    ///
+    /// An owner that is about to leave takes nothing on. Then it is all begun again, with the next owner or as the
+    /// owner.
+    pub async fn here(
+        app: &App,
+        work: impl AsyncFn(&Self) -> Result<Exit, CliError>,
+    ) -> Result<Exit, CliError> {
+        let begun = app.clock.now();
+        loop {
+            let session = Self::open(app, Workspace::find_here(&app.global)?, Seat::Leaves).await?;
+            let again = session.other_owner().is_some();
+            let done = work(&session).await;
+            session.close().await;
+            match done {
+                Err(error)
+                    if again
+                        && error.is_of_leaving()
+                        && app.clock.now().since(&begun).duration < PATIENCE
+                        && !app.signals.stop().is_cancelled() =>
+                {
+                    tracing::debug!(%error, "the owner leaves; asking the next one");
+                    tokio::time::sleep(KNOCK).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Becomes the owner of a workspace, or finds it; waits up to 5 s for a holder that answers nobody.
@@ -88,13 +115,14 @@ impl Session {
             let held = match SledJournal::open(&workspace.state, OpenOptions::default()).await {
                 Ok((disk, report)) => return Self::own(app, workspace, disk, &report, seat),
                 Err(held @ OpenError::Held { .. }) => held,
+                Err(OpenError::Journal(error)) if may_not_write(&error) => return Err(no_right(&error)),
                 Err(error) => return Err(error.into()),
             };
             match Client::connect(&workspace.state).await {
                 Ok(client) => return Ok(Self::other(app, workspace, client)),
                 // It opens or closes, or it only looks.
                 Err(Unreachable::Nobody { .. }) => {}
-                Err(error) => return Err(Problem::from(error).into()),
+                Err(error) => return Err(unreachable(error, &workspace.state)),
             }
             if app.clock.now().since(&begun).duration >= PATIENCE {
                 return Err(held.into());
@@ -106,11 +134,7 @@ impl Session {
             }
             tokio::select! {
                 () = tokio::time::sleep(KNOCK) => {}
-                () = app.signals.stop().cancelled() => {
-                    let message = "told to stop while waiting for another process to let go of this workspace";
-                    return Err(CliError::new(Exit::Interrupted, "interrupted", message)
-                        .with_hint("nothing was begun; run the command again"));
-                }
+                () = app.signals.stop().cancelled() => return Err(interrupted()),
             }
         }
     }
@@ -216,7 +240,7 @@ impl Session {
                 "staying until {runs} submitted runs have ended (Ctrl-C interrupts them)"
             ));
         }
-        owner.idle().await;
+        owner.leave().await;
         if let Some(serving) = serving {
             serving.end().await;
         }
@@ -233,7 +257,7 @@ impl Serving {
         let done = CancellationToken::new();
         let until = done.clone();
         let path = socket.path().to_owned();
-        let task = tokio::spawn(async move { owner.serve(&socket, until.cancelled()).await });
+        let task = tokio::spawn(async move { owner.serve(socket, until.cancelled()).await });
         Self { path, done, task }
     }
 
@@ -250,46 +274,70 @@ pub struct Look {
     pub ground: Ground,
     /// Whether another process works in the workspace, so that a run without an end may be on its way.
     pub held: bool,
+    /// Why the log is read as it stands, where it is.
+    pub as_it_stands: Option<String>,
+    /// What was damaged, and mended where it could be; the runs apart that are quarantined.
+    pub damage: Vec<String>,
     /// None where the log is read beside its owner.
     disk: Option<Arc<SledJournal>>,
 }
 
 impl Look {
+    /// Opens the workspace that the global options name, and tells how it was found.
+    pub async fn here(app: &App) -> Result<Self, CliError> {
+        let look = Self::open(app).await?;
+        match (&look.as_it_stands, look.held) {
+            (Some(why), true) => app.printer.say(why),
+            (Some(why), false) => app.printer.warn(why),
+            (None, _) => {}
+        }
+        look.damage.iter().for_each(|what| app.printer.warn(what));
+        Ok(look)
+    }
+
     /// Opens the workspace that the global options name.
     ///
     /// Where another process works in it, or there is no room or no right to write, the log is read as it stands:
     /// nothing waits and nothing is changed.
-    pub async fn here(app: &App) -> Result<Self, CliError> {
+    pub async fn open(app: &App) -> Result<Self, CliError> {
         let workspace = Workspace::find_here(&app.global)?;
         let (why, held) = match SledJournal::open(&workspace.state, OpenOptions::default()).await {
             Ok((disk, report)) => {
-                warn_of_damage(app, &workspace, &report);
+                let damage = damage(&report);
+                warn_of_quarantined(app, &workspace, &report);
                 let disk = Arc::new(disk);
                 return Ok(Self {
                     ground: ground(app, workspace, Arc::clone(&disk) as Arc<dyn Journal>),
                     held: false,
+                    as_it_stands: None,
+                    damage,
                     disk: Some(disk),
                 });
             }
-            Err(OpenError::Held { pid, .. }) => {
-                let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-                (format!("{holder} works in this workspace"), true)
-            }
+            Err(OpenError::Held { pid, .. }) => (format!("{} works in this workspace", Holder { pid }), true),
             Err(OpenError::Journal(error)) if cannot_write(&error) => (format!("cannot {error}"), false),
             Err(error) => return Err(error.into()),
         };
-        let told = format!("{why}; this is a view of the journal's log as it stands");
-        match held {
-            true => app.printer.say(told),
-            false => app.printer.warn(told),
-        }
         let (view, report) = LogView::open(&workspace.state).await?;
-        warn_of_damage(app, &workspace, &report);
+        warn_of_quarantined(app, &workspace, &report);
         Ok(Self {
             ground: ground(app, workspace, Arc::new(view)),
             held,
+            as_it_stands: Some(format!("{why}; this is a view of the journal's log as it stands")),
+            damage: damage(&report),
             disk: None,
         })
+    }
+
+    /// Returns the runs that a process drives now: none where nobody works here. None at all where somebody does and
+    /// does not say at once which.
+    pub async fn driven(&self) -> Option<Vec<RunId>> {
+        if !self.held {
+            return Some(Vec::new());
+        }
+        let asked = Client::connect(&self.ground.workspace.state);
+        let client = tokio::time::timeout(AT_ONCE, asked).await.ok()?.ok()?;
+        Some(client.info().runs.clone())
     }
 
     /// Closes the journal.
@@ -321,6 +369,48 @@ fn ground(app: &App, workspace: Workspace, journal: Arc<dyn Journal>) -> Ground 
         printer: app.printer,
         key: Arc::default(),
     }
+}
+
+/// Returns why whoever listens cannot be talked to; one that hangs is named, so that it can be ended.
+pub(crate) fn unreachable(error: Unreachable, state: &Path) -> CliError {
+    let holder = rekindle_journal::owner(state).ok().flatten();
+    match (&error, holder) {
+        (Unreachable::Silent { path }, Some(holder)) => CliError::new(
+            Exit::Held,
+            "owner_silent",
+            format!(
+                "{holder} owns this workspace and does not answer on {}",
+                path.display()
+            ),
+        )
+        .with_hint(ends(holder)),
+        _ => Problem::from(error).into(),
+    }
+}
+
+/// Returns that a process has the workspace and cannot be asked for anything.
+pub(crate) fn answers_nobody(holder: Holder) -> CliError {
+    CliError::new(
+        Exit::Held,
+        "held",
+        format!("{holder} works in this workspace and answers nobody"),
+    )
+    .with_hint(ends(holder))
+}
+
+/// What to do about a process that keeps the workspace and does not answer.
+pub(crate) fn ends(holder: Holder) -> String {
+    let kill = holder
+        .pid
+        .map_or_else(|| "kill it".to_owned(), |pid| format!("`kill -9 {pid}`"));
+    format!("wait for its end, or {kill}: it is safe to kill, `rekindle resume` goes on with its runs")
+}
+
+/// Returns that a person did not want to wait any longer.
+pub(crate) fn interrupted() -> CliError {
+    let message = "told to stop while waiting for another process to let go of this workspace";
+    CliError::new(Exit::Interrupted, "interrupted", message)
+        .with_hint("nothing was begun; run the command again")
 }
 
 /// The log of a workspace that another process owns, read anew for each question: it grows.
@@ -366,9 +456,13 @@ impl Journal for Fresh {
 
 /// Returns whether the journal cannot be opened only because nothing can be written beside it.
 fn cannot_write(error: &JournalError) -> bool {
+    matches!(error, JournalError::DiskFull { .. }) || may_not_write(error)
+}
+
+/// Returns whether there is no right to write in the workspace.
+fn may_not_write(error: &JournalError) -> bool {
     use std::io::ErrorKind as Kind;
     match error {
-        JournalError::DiskFull { .. } => true,
         JournalError::Io { source, .. } => {
             matches!(source.kind(), Kind::ReadOnlyFilesystem | Kind::PermissionDenied)
         }
@@ -376,22 +470,42 @@ fn cannot_write(error: &JournalError) -> bool {
     }
 }
 
+/// Returns the refusal of what needs to write in a workspace that may only be read. Nothing is there to be resumed: a
+/// run that had begun stands as it did.
+fn no_right(error: &JournalError) -> CliError {
+    CliError::new(Exit::Failed, "read_only", format!("cannot {error}")).with_hint(
+        "nothing was begun: what runs is journaled first; mount that file system writable, or run the command as the \
+         user who owns the workspace. Commands that only look work meanwhile",
+    )
+}
+
 /// What opening has repaired, and what it could not, is told: nothing is skipped silently.
 fn warn_of_damage(app: &App, workspace: &Workspace, report: &OpenReport) {
+    damage(report).iter().for_each(|what| app.printer.warn(what));
+    warn_of_quarantined(app, workspace, report);
+}
+
+/// Returns what opening has found damaged.
+fn damage(report: &OpenReport) -> Vec<String> {
     tracing::debug!(?report, "journal opened");
-    for damage in &report.damage {
-        let place = format!("{} at byte {}", damage.segment.display(), damage.offset);
-        app.printer
-            .warn(format!("the journal's log is damaged: {place}: {}", damage.what));
-    }
+    let mut found: Vec<String> = report
+        .damage
+        .iter()
+        .map(|damage| {
+            let place = format!("{} at byte {}", damage.segment.display(), damage.offset);
+            format!("the journal's log is damaged: {place}: {}", damage.what)
+        })
+        .collect();
     if report.relogged > 0 {
         let told = "records that the journal's log had lost were taken from its index and logged again";
-        app.printer.warn(format!("{} {told}", report.relogged));
+        found.push(format!("{} {told}", report.relogged));
     }
-    for why in &report.rebuilt {
-        app.printer
-            .warn(format!("the journal's index was rebuilt from the log: {why}"));
-    }
+    let rebuilt = report.rebuilt.iter();
+    found.extend(rebuilt.map(|why| format!("the journal's index was rebuilt from the log: {why}")));
+    found
+}
+
+fn warn_of_quarantined(app: &App, workspace: &Workspace, report: &OpenReport) {
     for (run, why) in &report.quarantined {
         app.printer
             .warn(format!("run {run} is quarantined, the others go on: {why}"));

@@ -2,11 +2,16 @@
 //!
 //! Ending at once is as safe as a kill, which is what every run must survive anyway.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
 use crate::printer::Printer;
+
+/// A process that has not ended by then says that it was heard.
+const SOON: Duration = Duration::from_millis(300);
 
 /// Whether somebody wants the process to stop.
 #[derive(Clone, Debug)]
@@ -45,8 +50,11 @@ async fn wait(printer: Printer, stop: CancellationToken, mut interrupt: Signal, 
         }
     };
     next().await;
-    printer.say("stopping: running steps leave a checkpoint (again to stop at once)");
     stop.cancel();
-    next().await;
+    // What ends at once, or only leaves others to go on, has nothing to say about it.
+    if tokio::time::timeout(SOON, next()).await.is_err() {
+        printer.say("stopping; again to stop at once, which is as safe");
+        next().await;
+    }
     std::process::exit(i32::from(Exit::Interrupted.code()));
 }

@@ -59,7 +59,7 @@ impl Tiers {
             {
                 Ok(tier) => open.push((name.clone(), Arc::new(tier))),
                 Err(error) => {
-                    app.printer.warn(format!("tier {name}: {error}"));
+                    app.printer.warn(error.to_string());
                     last = Some(error);
                 }
             }

@@ -65,6 +65,7 @@ mod writer;
 pub use api::{Append, Journal, RunFilter, RunSummary};
 pub use disk::{SledJournal, Stats};
 pub use error::{JournalError, OpenError};
+pub use lock::{Holder, owner};
 pub use mark::{ArchiveRef, Forgotten};
 pub use memory::MemoryJournal;
 pub use open::{Damage, OpenOptions, OpenReport};

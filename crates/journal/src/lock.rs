@@ -10,6 +10,53 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{JournalError, OpenError};
 
+/// Returns who owns the journal in a workspace's folder now, none where nobody does. Nothing is changed, and nobody is
+/// kept away for longer than it takes to look.
+///
+/// # Errors
+/// The lock is there and cannot be read.
+pub fn owner(dir: &Path) -> Result<Option<Holder>, JournalError> {
+    let path = dir.join(NAME);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(JournalError::io("open the lock", &path, error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Some(Holder {
+            pid: named_in(&mut file),
+        })),
+        Err(error) => Err(JournalError::io("lock", &path, error.into())),
+    }
+}
+
+/// The process that owns a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id, where it has written it down already.
+    pub pid: Option<u32>,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
+/// The lock's name in a workspace's folder.
+pub(crate) const NAME: &str = "lock";
+
+/// Returns the id that the owner has written into its lock; it may be just writing it.
+fn named_in(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
 /// The lock, held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
@@ -45,12 +92,9 @@ impl Lock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                // The owner may be just writing it; then its id is not told.
-                let _ = file.read_to_string(&mut text);
                 return Err(OpenError::Held {
                     path: path.to_owned(),
-                    pid: text.trim().parse().ok(),
+                    pid: named_in(&mut file),
                 });
             }
             Err(error) => return Err(JournalError::io("lock", path, error.into()).into()),
@@ -61,5 +105,21 @@ impl Lock {
             .and_then(|()| file.write_all(pid.as_bytes()))
             .map_err(|error| JournalError::io("write the lock", path, error))?;
         Ok(Self(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_is_named_as_long_as_it_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(owner(dir.path()).unwrap(), None);
+        let lock = Lock::take(&dir.path().join(NAME)).unwrap();
+        let pid = Some(std::process::id());
+        assert_eq!(owner(dir.path()).unwrap(), Some(Holder { pid }));
+        drop(lock);
+        assert_eq!(owner(dir.path()).unwrap(), None);
     }
 }

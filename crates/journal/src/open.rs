@@ -27,7 +27,7 @@ use crate::disk::{Counters, Shared, SledJournal};
 use crate::error::{JournalError, OpenError};
 use crate::index::Progress;
 use crate::kept::Kept;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::log::{self, Log, Scanned};
 use crate::mark::Mark;
 use crate::memory::SUBSCRIBER_BACKLOG;
@@ -114,7 +114,7 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
 /// Opens the journal without its threads.
 pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, OpenReport), OpenError> {
     make_dir(dir)?;
-    let lock = Lock::take(&dir.join("lock"))?;
+    let lock = Lock::take(&dir.join(lock::NAME))?;
     let log_dir = dir.join("log");
     make_dir(&log_dir)?;
     let blobs = Blobs::open(&dir.join("blobs"))?;

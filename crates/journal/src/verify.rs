@@ -15,7 +15,7 @@ use crate::blobs::Blobs;
 use crate::codec;
 use crate::error::{JournalError, OpenError};
 use crate::kept::Kept;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::log::{self, Scanned};
 use crate::mark::{Forgotten, Mark};
 use crate::open::OpenOptions;
@@ -229,7 +229,7 @@ struct Indexed {
 impl Sled {
     fn read(dir: &Path) -> Result<Self, OpenError> {
         let folder = dir.join("journal");
-        let _held = match Lock::look(&dir.join("lock"))? {
+        let _held = match Lock::look(&dir.join(lock::NAME))? {
             Ok(held) => held,
             Err(why) => return Ok(Self::Unread(why)),
         };

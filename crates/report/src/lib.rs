@@ -14,6 +14,7 @@
 //! | [`copies`] | what did each run see of stored copies? |
 //! | [`backup`] | what did a backup store, and where is it verified? |
 //! | [`status`] | can we come back, how long will it take, how much will we lose, where is the proof? |
+//! | [`unfinished`] | how far is a run that has not ended, and whom does it wait for? |
 //! | [`text`] | all of it for people |
 
 pub mod backup;
@@ -26,5 +27,6 @@ mod seconds;
 pub mod status;
 pub mod steps;
 pub mod text;
+pub mod unfinished;
 
 pub use evidence::{Evidence, blobs_of};

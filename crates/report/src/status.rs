@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::backup::BackupTable;
 use crate::copies::{Place, Sighting};
 use crate::recovery::{RecoveryTable, Validity};
+use crate::unfinished::Unfinished;
 
 mod judge;
 
@@ -49,8 +50,8 @@ pub struct Findings<'a> {
     pub sightings: &'a [Sighting],
     /// The system's tiers: why one does not answer now, none where it does.
     pub tiers: BTreeMap<String, Option<String>>,
-    /// Runs without an end.
-    pub interrupted: Vec<RunId>,
+    /// Runs without an end, newest first; those left out that another one goes on with.
+    pub unfinished: Vec<Unfinished>,
     /// The recovery in place that is not over or did not succeed, with nothing in place that succeeded since.
     pub half_recovered: Option<RunId>,
     /// The present instant, which losses are counted to.
@@ -72,6 +73,8 @@ pub struct Status {
     pub proof: Answer,
     /// Runs that were interrupted.
     pub interrupted: Vec<RunId>,
+    /// Runs without an end, the interrupted ones included, newest first.
+    pub unfinished: Vec<Unfinished>,
     /// What to do next, most urgent first.
     pub next: Vec<String>,
 }
@@ -118,21 +121,23 @@ pub fn status(findings: &Findings<'_>) -> Status {
         how_long: how_long(findings),
         how_much: how_much(findings, ready.zip(judged.as_ref())),
         proof: proof(proven),
-        interrupted: findings.interrupted.clone(),
+        interrupted: interrupted(findings).collect(),
+        unfinished: findings.unfinished.clone(),
         next: next(findings, judged.as_ref(), proven.is_some()),
     }
 }
 
+fn interrupted(findings: &Findings<'_>) -> impl Iterator<Item = RunId> {
+    let unfinished = findings.unfinished.iter();
+    unfinished.filter(|run| run.is_interrupted()).map(|run| run.run)
+}
+
 fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<String> {
-    let mut next: Vec<String> = findings
-        .interrupted
-        .iter()
-        .map(|run| format!("rekindle resume {run}"))
-        .collect();
+    let mut next: Vec<String> = findings.unfinished.iter().flat_map(Unfinished::next).collect();
     // No backup is made of it before that.
     if let Some(run) = findings
         .half_recovered
-        .filter(|run| !findings.interrupted.contains(run))
+        .filter(|run| findings.unfinished.iter().all(|one| one.run != *run))
     {
         next.push("rekindle recover --in-place".to_owned());
         next.push(format!(

@@ -1,5 +1,6 @@
 //! A run's steps, one row each, in the order of the plan.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekindle_model::approval::Approval;
@@ -60,6 +61,19 @@ pub struct StepRow {
 }
 
 impl StepRow {
+    /// Returns whether there is more to say of it than that it succeeded at once, waits for others to end, or was not
+    /// run.
+    pub fn is_remarkable(&self) -> bool {
+        let plain = matches!(self.state, "succeeded" | "pending" | "skipped");
+        !plain
+            || self.attempts > 1
+            || self.undo.is_some()
+            || self.run.is_some()
+            || self.approval.is_some()
+            || self.waits_in.is_some()
+            || !self.retries.is_empty()
+    }
+
     /// Returns what the step waits to be told, where it does.
     pub fn waits_for(&self) -> Option<&str> {
         let asked = self.approval.as_ref().filter(|asked| asked.decision.is_none())?;
@@ -87,13 +101,15 @@ const WORKFLOW: &str = "workflow";
 /// Returns the steps in the plan's order, those that no event has named as pending; without a plan, those
 /// that an event has named, in the order of their first start.
 pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
+    let mut asked = retries(evidence);
     match plan {
         Some(plan) => plan
             .steps
             .iter()
             .map(|step| {
                 let record = evidence.state.step(&step.id);
-                let row = row(evidence, &step.id, Some(step.uses.clone()), &record);
+                let retries = asked.remove(&step.id).unwrap_or_default();
+                let row = row(evidence, &step.id, Some(step.uses.clone()), &record, retries);
                 let ended = |need| evidence.state.step(need).state.is_final();
                 let could = record.state == StepState::Pending && evidence.state.outcome.is_none();
                 let waits = could && evidence.state.paused.is_none() && step.needs.iter().all(ended);
@@ -108,13 +124,19 @@ pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
             steps.sort_by_key(|(id, record)| (record.first_started.map(|stamp| stamp.utc), (*id).clone()));
             steps
                 .into_iter()
-                .map(|(id, record)| row(evidence, id, None, record))
+                .map(|(id, record)| row(evidence, id, None, record, asked.remove(id).unwrap_or_default()))
                 .collect()
         }
     }
 }
 
-fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRecord) -> StepRow {
+fn row(
+    evidence: &Evidence,
+    step: &StepId,
+    uses: Option<String>,
+    record: &StepRecord,
+    retries: Vec<Retry>,
+) -> StepRow {
     let elapsed = record
         .first_started
         .zip(record.ended)
@@ -170,20 +192,23 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         undo: record.undo.clone(),
         run,
         approval: record.approval.clone(),
-        retries: retries(evidence, step),
+        retries,
     }
 }
 
-fn retries(evidence: &Evidence, asked: &StepId) -> Vec<Retry> {
-    let retries = evidence.records.iter().filter_map(|record| match &record.event {
-        Event::RetryRequested { step, by, why } if step == asked => Some(Retry {
-            by: by.clone(),
-            why: why.clone(),
-            at: record.time,
-        }),
-        _ => None,
-    });
-    retries.collect()
+/// Returns who asked for which step to run again, in one pass: a run may have as many records as steps.
+fn retries(evidence: &Evidence) -> BTreeMap<StepId, Vec<Retry>> {
+    let mut asked: BTreeMap<StepId, Vec<Retry>> = BTreeMap::new();
+    for record in &evidence.records {
+        if let Event::RetryRequested { step, by, why } = &record.event {
+            asked.entry(step.clone()).or_default().push(Retry {
+                by: by.clone(),
+                why: why.clone(),
+                at: record.time,
+            });
+        }
+    }
+    asked
 }
 
 /// Returns an outcome as people see it.

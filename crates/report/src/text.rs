@@ -3,17 +3,19 @@
 mod gantt;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use rekindle_model::event::{Event, Verdict as Found};
+use rekindle_model::time::Stamp;
 use rekindle_model::undo::UndoState;
 use rekindle_plan::Plan;
 
 use crate::evidence::Evidence;
 use crate::rework::{CutOff, Rework, rework};
-use crate::steps::timeline;
+use crate::steps::{StepRow, timeline};
 
 pub use gantt::gantt;
 pub use tables::{backup, elsewhere, recovery, set_aside, status};
@@ -32,6 +34,14 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// Returns how many there are of something that is many with an s.
+pub fn count(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}
+
 /// Returns bytes in decimal units, as disks are sold and `--size` is read.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
@@ -41,21 +51,23 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// Returns everything that `rekindle show` says about a run.
-pub fn run(evidence: &Evidence, plan: Option<&Plan>) -> String {
+/// Returns everything that `rekindle show` says about a run; `now` for one that is at work, which goes on until then.
+pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> String {
     let state = &evidence.state;
     let mut text = String::new();
     let outcome = match state.outcome {
         Some(outcome) => crate::steps::outcome(outcome),
+        None if now.is_some() => "at work",
         None => "not finished",
     };
-    let took = state.updated.since(&state.created);
+    let took = now.unwrap_or(&state.updated).since(&state.created);
     let _ = writeln!(text, "run {} · {} · {outcome}", state.id, state.workflow);
     let _ = writeln!(
         text,
-        "began {} · {} in all{} · asked for by {} · {} records · {} {}",
+        "began {} · {} {}{} · asked for by {} · {} records · {} {}",
         state.created.utc.format("%Y-%m-%d %H:%M:%S UTC"),
         duration(took.duration),
+        if now.is_some() { "so far" } else { "in all" },
         uncertain(took.clock_uncertain),
         state.trigger,
         state.seq,
@@ -91,7 +103,8 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>) -> String {
 pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
     let mut table = plain();
     table.set_header(["step", "state", "attempts", "took", "written", "kept"]);
-    let rows = timeline(evidence, plan);
+    let all = timeline(evidence, plan);
+    let (rows, folded) = shown(&all);
     for row in &rows {
         let measure = |name: &str| {
             row.measures
@@ -114,9 +127,13 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
             right(measure("bytes_kept")),
         ]);
     }
-    let mut text = table.trim_fmt();
-    text.push('\n');
-    for row in &rows {
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text.push_str(&table.trim_fmt());
+        text.push('\n');
+    }
+    text.push_str(&folded);
+    for row in rows {
         for retry in &row.retries {
             let _ = writeln!(
                 text,
@@ -184,7 +201,7 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
     }
     // Many steps are skipped for one reason: it is said once.
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (why, step) in rows
+    for (why, step) in all
         .iter()
         .filter_map(|row| Some((row.skipped.as_deref()?, row.step.as_str())))
     {
@@ -194,9 +211,42 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
         }
     }
     for (why, steps) in reasons {
-        let _ = writeln!(text, "skipped because {why}: {}", steps.join(", "));
+        let named = &steps[..steps.len().min(MANY)];
+        let more = match steps.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "skipped because {why}: {}{more}", named.join(", "));
     }
     text
+}
+
+/// A table of more steps than this is read by nobody: the longest that ships has about eighty.
+const MANY: usize = 200;
+
+/// Returns the rows that a person is shown, and what is said of the others. Of a run with many steps these are the ones
+/// that did not simply succeed, and of many such ones the first.
+fn shown(all: &[StepRow]) -> (Vec<&StepRow>, String) {
+    if all.len() <= MANY {
+        return (all.iter().collect(), String::new());
+    }
+    let rows: Vec<&StepRow> = all.iter().filter(|row| row.is_remarkable()).take(MANY).collect();
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut next = rows.iter().peekable();
+    for row in all {
+        match next.peek().is_some_and(|shown| shown.step == row.step) {
+            true => drop(next.next()),
+            false => *others.entry(row.state).or_default() += 1,
+        }
+    }
+    let counted: Vec<String> = others.iter().map(|(state, n)| format!("{n} {state}")).collect();
+    let what = if rows.is_empty() { "" } else { "not listed: " };
+    let told = format!(
+        "{} steps; {what}{} (--json lists all)\n",
+        all.len(),
+        counted.join(", ")
+    );
+    (rows, told)
 }
 
 /// Returns what was interrupted, how each step went on, and the bytes that were not done again.

@@ -146,6 +146,13 @@ pub enum End {
     Broken(Problem),
 }
 
+/// The code of a [`Problem`] that says: the owner takes nothing on any more, and nothing was begun.
+pub const STOPPING: &str = "stopping";
+/// The code of a [`Problem`] that says: there is no owner, and nothing was asked of anybody.
+pub const NOBODY: &str = "nobody";
+/// The code of a [`Problem`] that says: the owner has ended, or ended while it was asked.
+pub const OWNER_GONE: &str = "owner_gone";
+
 /// An error as it goes from one process to another: what happened, what to do, and with which code to exit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -174,6 +181,17 @@ impl Problem {
             hint: None,
             details: None,
         }
+    }
+
+    /// Returns whether nothing was begun, only because the owner that was there is leaving or has left: asked again,
+    /// the next one does it.
+    pub fn is_of_leaving(&self) -> bool {
+        [STOPPING, NOBODY].contains(&self.code.as_str())
+    }
+
+    /// Returns whether the owner that was there has left or ended.
+    pub fn is_of_end(&self) -> bool {
+        [NOBODY, OWNER_GONE].contains(&self.code.as_str())
     }
 
     /// Adds what to do next.

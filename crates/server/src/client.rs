@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use crate::api::{OwnerInfo, Problem, Submission, Told};
+use crate::api::{NOBODY, OWNER_GONE, OwnerInfo, Problem, Submission, Told};
 use crate::desk::Desk;
 use crate::http::Created;
 use crate::socket::{self, Unreachable};
@@ -39,7 +39,8 @@ impl Client {
     /// Looks for the owner of the workspace with this folder (`.rekindle`).
     ///
     /// # Errors
-    /// [`Unreachable::Nobody`] when there is none, [`Unreachable::Silent`] when it does not answer within 5 s.
+    /// [`Unreachable::Nobody`] when there is none, or it left before it answered; [`Unreachable::Silent`] when it does
+    /// not answer within 5 s.
     pub async fn connect(dir: &Path) -> Result<Self, Unreachable> {
         let mut client = Self {
             dir: dir.to_owned(),
@@ -51,7 +52,11 @@ impl Client {
                 runs: Vec::new(),
             },
         };
-        let answer = client.call(Method::GET, "/v1/owner", Bytes::new()).await?;
+        let answer = match client.call(Method::GET, "/v1/owner", Bytes::new()).await {
+            // It has done nothing for this one yet.
+            Err(Unreachable::BrokeOff { path }) => return Err(Unreachable::Nobody { path }),
+            answer => answer?,
+        };
         client.info = match serde_json::from_slice(&answer.body) {
             Ok(info) if answer.status == StatusCode::OK => info,
             _ => return Err(Unreachable::Silent { path: client.path() }),
@@ -81,7 +86,7 @@ impl Client {
             // A process that ends closes what it has open; one that says what no owner says is none.
             match error.is_parse() {
                 true => Unreachable::Silent { path: path.clone() },
-                false => Unreachable::Nobody { path: path.clone() },
+                false => Unreachable::BrokeOff { path: path.clone() },
             }
         };
         let exchange = async {
@@ -116,10 +121,10 @@ impl Client {
     async fn call(&self, method: Method, route: &str, body: Bytes) -> Result<Answer, Unreachable> {
         let response = self.send(method, route, body).await?;
         let status = response.status();
-        let silent = || Unreachable::Silent { path: self.path() };
         let body = match tokio::time::timeout(PATIENCE, response.into_body().collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) | Err(_) => return Err(silent()),
+            Ok(Err(_)) => return Err(Unreachable::BrokeOff { path: self.path() }),
+            Err(_) => return Err(Unreachable::Silent { path: self.path() }),
         };
         Ok(Answer { status, body })
     }
@@ -176,8 +181,11 @@ impl From<Unreachable> for Problem {
     fn from(error: Unreachable) -> Self {
         let message = error.to_string();
         match error {
-            Unreachable::Nobody { .. } => Self::new(4, "owner_gone", message)
+            Unreachable::Nobody { .. } => Self::new(4, NOBODY, message)
                 .with_hint("the process that drove this workspace is gone; `rekindle resume` goes on"),
+            Unreachable::BrokeOff { .. } => Self::new(4, OWNER_GONE, message).with_hint(
+                "`rekindle runs` tells whether what was asked for has begun; `rekindle resume` goes on with it",
+            ),
             Unreachable::Silent { .. } => Self::new(6, "owner_silent", message)
                 .with_hint("`rekindle doctor` names the process; it is safe to kill, its runs are resumable"),
             Unreachable::OtherUser { .. } => {

@@ -10,6 +10,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -24,6 +25,7 @@ use hyper_util::service::TowerToHyperService;
 use rekindle_engine::Request;
 use rekindle_model::id::RunId;
 use serde::{Deserialize, Serialize};
+use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use crate::api::{OwnerInfo, Problem, Submission, Told};
@@ -33,10 +35,13 @@ use crate::socket::ControlSocket;
 
 /// The longest body that is taken: a system and a workflow at their own limits.
 const BODY_LIMIT: usize = 32 << 20;
+/// How long whoever has asked may take to be answered, once the socket closes. Answers take moments; one that reads
+/// none, a stopped process for instance, keeps nobody longer.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Owner {
-    /// Answers on the socket until `done`, then ends the connections that are left.
-    pub async fn serve(&self, socket: &ControlSocket, done: impl Future<Output = ()>) {
+    /// Answers on the socket until `done`, and then those who have asked or knocked before.
+    pub async fn serve(&self, mut socket: ControlSocket, done: impl Future<Output = ()>) {
         let router = routes(self.clone());
         let mut connections = JoinSet::new();
         tokio::pin!(done);
@@ -44,19 +49,28 @@ impl Owner {
             tokio::select! {
                 () = &mut done => break,
                 Some(stream) = socket.accept() => {
-                    let service = TowerToHyperService::new(router.clone());
-                    connections.spawn(async move {
-                        let served = hyper::server::conn::http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service)
-                            .await;
-                        if let Err(error) = served {
-                            tracing::debug!(%error, "a connection broke off");
-                        }
-                    });
+                    connections.spawn(answer(stream, router.clone()));
                 }
                 Some(_) = connections.join_next() => {}
             }
         }
+        for stream in socket.close() {
+            connections.spawn(answer(stream, router.clone()));
+        }
+        // A client asks once on each connection, and hangs up.
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
+            tracing::debug!("somebody does not hang up");
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, router: Router) {
+    let served = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection broke off");
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{End, OwnerInfo, Problem, Submission, Told};
+use crate::api::{End, OwnerInfo, Problem, STOPPING, Submission, Told};
 use crate::desk::Desk;
 
 /// How many messages a follower may lag behind before its stream waits for it.
@@ -86,6 +86,7 @@ struct Shared {
     worker: Worker,
     since: Stamp,
     stays: bool,
+    /// Cancelled once nothing more is taken on: it is told to stop, or it leaves.
     stop: CancellationToken,
     /// Held from the look at what is there to the start of a run: of two who resume one run, or who submit two that
     /// stand in each other's way, the second sees the first.
@@ -126,7 +127,7 @@ impl Owner {
             worker,
             since,
             stays,
-            stop,
+            stop: stop.child_token(),
             admission: tokio::sync::Mutex::default(),
             runs: Mutex::default(),
             groups: Arc::default(),
@@ -182,6 +183,19 @@ impl Owner {
         let _ = busy.wait_for(|count| *count == 0).await;
     }
 
+    /// Waits until no run is driven, and takes nothing on from then on: a run that came in between would be left
+    /// lying by the end of this process.
+    pub async fn leave(&self) {
+        loop {
+            self.idle().await;
+            let _admitted = self.shared.admission.lock().await;
+            if *self.shared.busy.borrow() == 0 {
+                self.shared.stop.cancel();
+                return;
+            }
+        }
+    }
+
     async fn read(&self, run: RunId) -> Result<Vec<Record>, Problem> {
         let records = self.shared.journal.read(run).await;
         records.map_err(|error| self.shared.journal_problem(error))
@@ -189,6 +203,13 @@ impl Owner {
 
     fn driven(&self, run: RunId) -> Option<Driven> {
         self.shared.runs().get(&run).cloned()
+    }
+
+    /// Returns a run as it is driven, once whoever is being admitted now has been: a run stands in the journal a
+    /// moment before it is driven.
+    async fn admitted(&self, run: RunId) -> Option<Driven> {
+        let _admitted = self.shared.admission.lock().await;
+        self.driven(run)
     }
 
     /// Returns what a journaled run is pinned to.
@@ -290,12 +311,12 @@ impl Shared {
         self.workshop.problem(EngineError::Journal(error))
     }
 
-    /// A stopping owner takes nothing on.
+    /// An owner that stops or leaves takes nothing on.
     fn admit(&self) -> Result<(), Problem> {
         match self.stop.is_cancelled() {
             true => Err(
-                Problem::new(6, "stopping", "the process that owns this workspace is stopping")
-                    .with_hint("run the command again in a moment"),
+                Problem::new(6, STOPPING, "the process that owns this workspace is stopping")
+                    .with_hint("run the command again in a moment; nothing was begun"),
             ),
             false => Ok(()),
         }
@@ -418,9 +439,11 @@ impl Follower {
     async fn follow(
         mut self,
         mut records: broadcast::Receiver<Arc<Record>>,
-        driven: Option<Driven>,
+        mut driven: Option<Driven>,
     ) -> Result<(), Gone> {
-        self.catch_up().await?;
+        if self.catch_up().await?.is_none() && driven.is_none() {
+            driven = self.owner.admitted(self.run).await;
+        }
         let Some(Driven { engine, mut end, .. }) = driven else {
             return self.finish(None).await;
         };

@@ -31,6 +31,12 @@ pub enum Unreachable {
         /// The socket.
         path: PathBuf,
     },
+    /// Whoever listened has ended before all of the answer was there.
+    #[error("the owner of this workspace ended while it was asked on {}", path.display())]
+    BrokeOff {
+        /// The socket.
+        path: PathBuf,
+    },
     /// Somebody listens and does not answer.
     #[error("the owner of this workspace does not answer on {}", path.display())]
     Silent {
@@ -88,6 +94,27 @@ impl ControlSocket {
         &self.path
     }
 
+    /// Lets nobody in any more and returns who had knocked before: the file goes first, so that whoever comes later
+    /// finds nobody, rather than a door that is never opened.
+    pub(crate) fn close(&mut self) -> Vec<UnixStream> {
+        let Some(listener) = self.listener.take() else {
+            return Vec::new();
+        };
+        let _ = std::fs::remove_file(&self.path);
+        let Ok(listener) = listener.into_std() else {
+            return Vec::new();
+        };
+        // It does not block: when the queue is empty, it says so.
+        let knocked = std::iter::from_fn(|| Some(listener.accept().ok()?.0));
+        knocked
+            .filter_map(|stream| {
+                stream.set_nonblocking(true).ok()?;
+                UnixStream::from_std(stream).ok()
+            })
+            .filter(is_ours)
+            .collect()
+    }
+
     /// Returns the next connection of this user, or none after the listener was taken. Others are turned away.
     pub(crate) async fn accept(&self) -> Option<UnixStream> {
         loop {
@@ -106,9 +133,8 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        drop(self.listener.take());
         // A file that stays is found to be dead by whoever connects.
-        let _ = std::fs::remove_file(&self.path);
+        self.close();
     }
 }
 

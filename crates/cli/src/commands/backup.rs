@@ -33,10 +33,7 @@ pub struct Args {
 
 /// Backs up.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let session = Session::open_here(app).await?;
-    let exit = backup(app, args, &session).await;
-    session.close().await;
-    exit
+    Session::here(app, async |session| backup(app, args, session).await).await
 }
 
 async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {

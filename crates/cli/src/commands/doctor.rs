@@ -6,8 +6,8 @@ use std::time::Duration;
 use rekindle_journal::RunFilter;
 use rekindle_plan::load_system;
 use rekindle_report::text;
-use rekindle_server::{Client, Unreachable};
-use rekindle_vault::{Remembered, Tier, TierMode};
+use rekindle_server::{Client, OwnerInfo, Unreachable};
+use rekindle_vault::{Remembered, Tier, TierError, TierMode};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,8 +16,9 @@ use crate::commands::init;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::keys;
+use crate::lookup;
 use crate::pinned;
-use crate::session::Look;
+use crate::session::{self, KNOCK, Look};
 use crate::workspace::Workspace;
 
 /// Look whether everything is in place to back up and to come back, and say what to do where it is not
@@ -26,6 +27,9 @@ pub struct Args {}
 
 /// Less free space than this is worth a warning: a window of a restore and a pack fit twice.
 const LITTLE_SPACE: u64 = 256 << 20;
+/// What to do about a journal that was found damaged.
+const DAMAGED: &str = "what could be mended is; `rekindle journal verify` reads all of it, and a disk that has lost \
+                       something once may lose more";
 /// How far the clock may lag behind the newest record before it is worth a warning.
 const CLOCK_LAG: Duration = Duration::from_secs(60);
 
@@ -101,11 +105,22 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
             None
         }
     };
-    findings.push(space("workspace", &workspace.state));
+    findings.push(match space("workspace", &workspace.state) {
+        Space::ReadOnly => Finding {
+            hint: Some("runs can be looked at and not driven; mount it writable".to_owned()),
+            verdict: Verdict::Fault,
+            ..Finding::ok("workspace", format!("{} is read-only", workspace.state.display()))
+        },
+        Space::Found(finding) => finding,
+    });
     if let Some(system) = &system {
         let root = pinned::data_root(&workspace.system_dir(), system);
         findings.push(match root.exists() {
-            true => space("root", &root),
+            true => match space("root", &root) {
+                // A backup needs no more; a recovery in place says so itself.
+                Space::ReadOnly => Finding::ok("root", format!("{} is read-only", root.display())),
+                Space::Found(finding) => finding,
+            },
             false => Finding::warning(
                 "root",
                 format!("{} is not there", root.display()),
@@ -115,6 +130,10 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
         if let Some(key) = &key {
             let system_dir = workspace.system_dir();
             let remembered = Remembered::of(&workspace.state);
+            let is_new = |name: &str| {
+                let stored = remembered.read(name, key.keyring.repository());
+                stored.is_ok_and(|stored| stored.is_empty())
+            };
             for (name, spec) in &system.tiers {
                 let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
                 let tier = Tier::open_known(
@@ -126,9 +145,23 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
                     TierMode::Existing,
                     &remembered,
                 );
+                let check = format!("tier {name}");
                 findings.extend(match tier.await {
                     Ok(tier) => holds(name, &tier).await,
-                    Err(error) => vec![Finding::fault(format!("tier {name}"), error)],
+                    Err(error) if is_absent(&error) && is_new(name) => {
+                        vec![Finding::warning(
+                            check,
+                            format!("nothing was ever stored there: {}", bare(name, &error)),
+                            "`rekindle backup` makes it; where it is to be mounted, mount it first",
+                        )]
+                    }
+                    Err(error) => {
+                        let found = bare(name, &error);
+                        vec![Finding {
+                            found,
+                            ..Finding::fault(check, error)
+                        }]
+                    }
                 });
             }
         }
@@ -160,7 +193,11 @@ fn tell(app: &App, findings: &[Finding]) -> Result<Exit, CliError> {
         }
         said.push_str(&match (warnings, faults) {
             (0, 0) => "everything is in place\n".to_owned(),
-            _ => format!("{faults} faults, {warnings} warnings\n"),
+            _ => format!(
+                "{}, {}\n",
+                text::count(faults, "fault"),
+                text::count(warnings, "warning")
+            ),
         });
         said
     })?;
@@ -169,44 +206,80 @@ fn tell(app: &App, findings: &[Finding]) -> Result<Exit, CliError> {
 
 /// Who drives the runs of this workspace, and whether they answer.
 async fn owner(workspace: &Workspace) -> Finding {
-    match Client::connect(&workspace.state).await {
-        Ok(client) => {
-            let info = client.info();
-            let other = info.version != env!("CARGO_PKG_VERSION");
-            let found = format!(
-                "process {} drives {} runs since {}",
-                info.pid,
-                info.runs.len(),
-                crate::moment::show(info.since)
-            );
-            match other {
-                false => Finding::ok("owner", found),
-                true => Finding::warning(
+    let mut left = STARTING;
+    loop {
+        return match Client::connect(&workspace.state).await {
+            Ok(client) => answers(client.info()),
+            Err(Unreachable::Nobody { .. }) => match rekindle_journal::owner(&workspace.state) {
+                Ok(None) => Finding::ok("owner", "nobody drives runs here"),
+                Ok(Some(_)) if left > 0 => {
+                    left -= 1;
+                    tokio::time::sleep(KNOCK).await;
+                    continue;
+                }
+                Ok(Some(holder)) => Finding::warning(
                     "owner",
-                    format!("{found}, as version {}", info.version),
-                    "end it and start it again as this version",
+                    format!("{holder} works in this workspace and answers nobody"),
+                    session::ends(holder),
                 ),
-            }
-        }
-        Err(Unreachable::Nobody { .. }) => Finding::ok("owner", "nobody drives runs here"),
-        Err(error) => Finding::fault("owner", rekindle_server::Problem::from(error)),
+                Err(error) => Finding::fault("owner", error),
+            },
+            Err(error) => Finding::fault("owner", session::unreachable(error, &workspace.state)),
+        };
+    }
+}
+
+/// How often one that begins or ends is knocked at before it counts as one that answers nobody.
+const STARTING: usize = 10;
+
+fn answers(info: &OwnerInfo) -> Finding {
+    let other = info.version != env!("CARGO_PKG_VERSION");
+    let found = format!(
+        "process {} drives {} since {}",
+        info.pid,
+        text::count(info.runs.len(), "run"),
+        crate::moment::show(info.since)
+    );
+    match other {
+        false => Finding::ok("owner", found),
+        true => Finding::warning(
+            "owner",
+            format!("{found}, as version {}", info.version),
+            "end it and start it again as this version",
+        ),
     }
 }
 
 /// Whether the journal can be read, what opening it has found, and what waits to be resumed.
 async fn journal(app: &App) -> Vec<Finding> {
-    let look = match Look::here(app).await {
+    let look = match Look::open(app).await {
         Ok(look) => look,
         Err(error) => return vec![Finding::fault("journal", error)],
     };
     let listed = look.ground.journal.runs(&RunFilter::default()).await;
-    let held = look.held;
+    let driven = look.driven().await;
+    let (held, as_it_stands, damage) = (look.held, look.as_it_stands.clone(), look.damage.clone());
     look.close().await;
     let runs = match listed {
         Ok(runs) => runs,
         Err(error) => return vec![Finding::fault("journal", error)],
     };
-    let mut findings = vec![Finding::ok("journal", format!("{} runs", runs.len()))];
+    let mut counted = text::count(runs.len(), "run");
+    if let Some(why) = as_it_stands.filter(|_| !held) {
+        counted = format!("{counted}; {why}");
+    }
+    let mut findings = match damage.is_empty() {
+        true => vec![Finding::ok("journal", counted)],
+        false => vec![Finding::warning(
+            "journal",
+            format!("{counted}; it was found damaged"),
+            DAMAGED,
+        )],
+    };
+    findings.extend(damage.into_iter().map(|what| Finding {
+        verdict: Verdict::Warning,
+        ..Finding::ok("journal", what)
+    }));
     for run in runs.iter().filter(|run| run.quarantined.is_some()) {
         findings.push(Finding::warning(
             "journal",
@@ -218,18 +291,16 @@ async fn journal(app: &App) -> Vec<Finding> {
             "the other runs are not affected; keep the workspace as it is",
         ));
     }
-    let open = runs
-        .iter()
-        .filter(|run| run.outcome.is_none() && run.quarantined.is_none());
-    if !held {
-        findings.extend(open.map(|run| {
-            Finding::warning(
-                "interrupted",
-                format!("{} of {}", run.workflow, crate::moment::show(run.created.utc)),
-                format!("rekindle resume {}", run.run),
-            )
-        }));
-    }
+    // What a process may be working on right now is not there to be resumed.
+    let interrupted =
+        lookup::open(&runs).filter(|run| driven.as_ref().is_some_and(|driven| !driven.contains(&run.run)));
+    findings.extend(interrupted.map(|run| {
+        Finding::warning(
+            "interrupted",
+            format!("{} of {}", run.workflow, crate::moment::show(run.created.utc)),
+            format!("rekindle resume {}", run.run),
+        )
+    }));
     let now = app.clock.now().utc;
     if let Some(newest) = runs.iter().map(|run| run.updated.utc).max()
         && (newest - now).to_std().is_ok_and(|lag| lag > CLOCK_LAG)
@@ -257,11 +328,15 @@ fn system(workspace: &Workspace, findings: &mut Vec<Finding>) -> Option<rekindle
             findings.push(match warnings {
                 0 => Finding::ok(
                     "system.yaml",
-                    format!("{} components", loaded.value.components.len()),
+                    text::count(loaded.value.components.len(), "component"),
                 ),
                 n => Finding::warning(
                     "system.yaml",
-                    format!("{} components, {n} findings", loaded.value.components.len()),
+                    format!(
+                        "{}, {}",
+                        text::count(loaded.value.components.len(), "component"),
+                        text::count(n, "finding")
+                    ),
                     format!("rekindle lint {name}"),
                 ),
             });
@@ -290,38 +365,58 @@ async fn holds(name: &str, tier: &Tier) -> Vec<Finding> {
     findings.push(match (tier.sets().await, tier.snapshots().await) {
         (Ok(sets), Ok(snapshots)) if sets.is_empty() => Finding::warning(
             check,
-            format!("{} snapshots and no recovery set", snapshots.len()),
+            format!("{} and no recovery set", text::count(snapshots.len(), "snapshot")),
             "rekindle backup",
         ),
         (Ok(sets), Ok(snapshots)) => Finding::ok(
             check,
-            format!("{} recovery sets, {} snapshots", sets.len(), snapshots.len()),
+            format!(
+                "{}, {}",
+                text::count(sets.len(), "recovery set"),
+                text::count(snapshots.len(), "snapshot")
+            ),
         ),
         (Err(error), _) | (_, Err(error)) => Finding::fault(check, error),
     });
     findings
 }
 
+/// Returns whether nothing stands where a tier should be.
+fn is_absent(error: &TierError) -> bool {
+    matches!(error, TierError::Unreachable { .. } | TierError::NotAVault { .. })
+}
+
+/// Returns what an error says of a tier, without the tier's name in front.
+fn bare(name: &str, error: &TierError) -> String {
+    let said = error.to_string();
+    let bare = said.strip_prefix(&format!("tier {name}: ")).map(str::to_owned);
+    bare.unwrap_or(said)
+}
+
+/// What the disk is like where something stands.
+enum Space {
+    ReadOnly,
+    Found(Finding),
+}
+
 /// How much room there is where something stands.
-fn space(check: &str, path: &Path) -> Finding {
-    match rustix::fs::statvfs(path) {
+fn space(check: &str, path: &Path) -> Space {
+    let found = match rustix::fs::statvfs(path) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let said = format!("{} free at {}", text::bytes(free), path.display());
-            let read_only = found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
-            match (read_only, free < LITTLE_SPACE) {
-                (true, _) => Finding::warning(
-                    check,
-                    format!("{} is read-only", path.display()),
-                    "runs can be looked at and not driven; mount it writable",
-                ),
-                (false, true) => Finding::warning(check, said, "make room before the next run"),
-                (false, false) => Finding::ok(check, said),
+            if found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+                return Space::ReadOnly;
+            }
+            match free < LITTLE_SPACE {
+                true => Finding::warning(check, said, "make room before the next run"),
+                false => Finding::ok(check, said),
             }
         }
         Err(error) => Finding::fault(
             check,
             CliError::io(format_args!("look at {}", path.display()), &error.into()),
         ),
-    }
+    };
+    Space::Found(found)
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         Format::Svg => graph::svg_with(&plan, &labels),
     };
     app.printer.data(
-        &json!({ "plan": plan, "states": labels, "drawing": drawn }),
+        &json!({ "plan": rekindle_actions::shown(&plan), "states": labels, "drawing": drawn }),
         || drawn.clone(),
     )?;
     Ok(Exit::Done)

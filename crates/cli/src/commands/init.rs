@@ -12,6 +12,7 @@ use crate::App;
 use crate::adopt::{self, Adopted, Means};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::here;
 use crate::keys::{self, Origin, Pinned};
 use crate::kit::Kit;
 use crate::pinned;
@@ -78,7 +79,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let made_key = key == "made";
     let mut kit_exported = pinned.kit_exported.is_some();
     if let Some(kit) = &args.kit {
-        keys::hand_out(&workspace, &tier_urls(&workspace), Some(kit), app.clock.now().utc)?;
+        keys::hand_out(app, &workspace, &tier_urls(&workspace), Some(kit))?;
         kit_exported = true;
     }
     let body = json!({
@@ -100,11 +101,19 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             }
             None => {}
         }
-        said.push_str(match key {
-            ADOPTED => "then: `rekindle sets` lists what there is, `rekindle recover --to OUT` brings it back",
-            _ => "then: edit system.yaml, `rekindle lint system.yaml`, `rekindle backup`",
+        let file = args.dir.as_deref().unwrap_or(Path::new("")).join("system.yaml");
+        let file = file.display();
+        said.push_str(&match key {
+            ADOPTED => {
+                "then: `rekindle sets` lists what there is, `rekindle recover --to OUT` brings it back".to_owned()
+            }
+            _ => format!("then: edit {file}, `rekindle lint {file}`, `rekindle backup`"),
         });
-        said
+        // Whoever named the folder stands elsewhere.
+        match &args.dir {
+            Some(dir) => here::in_commands(&said, &here::workspace(dir)).into_owned(),
+            None => said,
+        }
     })?;
     Ok(Exit::Done)
 }

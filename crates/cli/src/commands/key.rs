@@ -24,12 +24,7 @@ pub enum Command {
 pub(crate) fn run(app: &App, command: &Command) -> Result<Exit, CliError> {
     let Command::Export { kit } = command;
     let workspace = Workspace::find_here(&app.global)?;
-    let text = keys::hand_out(
-        &workspace,
-        &tier_urls(&workspace),
-        kit.as_deref(),
-        app.clock.now().utc,
-    )?;
+    let text = keys::hand_out(app, &workspace, &tier_urls(&workspace), kit.as_deref())?;
     let body = match kit {
         Some(file) => serde_json::json!({ "kit_file": file }),
         None => serde_json::json!({ "kit": text }),

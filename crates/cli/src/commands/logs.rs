@@ -1,7 +1,9 @@
 //! `rekindle logs`
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use rekindle_model::event::{Event, Record};
 use rekindle_model::id::StepId;
 use serde_json::json;
 
@@ -37,11 +39,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         return Err(names::unknown("step that has begun", step, known));
     }
     let mut printed = 0;
-    for (step, record) in &evidence.state.steps {
-        if args.step.as_deref().is_some_and(|only| only != step.as_str()) {
-            continue;
-        }
-        for attempt in 1..=record.attempts {
+    for (step, attempt) in begun(&evidence.records) {
+        if args.step.as_deref().is_none_or(|only| only == step.as_str()) {
             let file = rekindle_actions::log_file(&state, run, step, attempt);
             let Some(text) = read(&file)? else { continue };
             printed += 1;
@@ -55,6 +54,17 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         app.printer.say("no program of these steps has written anything");
     }
     Ok(Exit::Done)
+}
+
+/// Returns the attempts in the order in which they began: who reads wants to know what came first. An undo writes where
+/// the attempt of its number did.
+fn begun(records: &[Record]) -> Vec<(&StepId, u32)> {
+    let mut seen = BTreeSet::new();
+    let attempts = records.iter().filter_map(|record| match &record.event {
+        Event::StepStarted { step, attempt } | Event::UndoStarted { step, attempt } => Some((step, *attempt)),
+        _ => None,
+    });
+    attempts.filter(|attempt| seen.insert(*attempt)).collect()
 }
 
 fn read(file: &Path) -> Result<Option<String>, CliError> {

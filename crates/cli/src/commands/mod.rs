@@ -38,7 +38,7 @@ use crate::exit::Exit;
 /// Runs one command; none is status.
 pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit, CliError> {
     match command {
-        None => status::run(app).await,
+        None | Some(Command::Status(_)) => status::run(app).await,
         Some(Command::Demo(args)) => demo::run(app, args).await,
         Some(Command::Init(args)) => init::run(app, &args).await,
         Some(Command::Backup(args)) => backup::run(app, &args).await,

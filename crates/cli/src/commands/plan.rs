@@ -29,7 +29,8 @@ pub struct Args {
 /// Prints a plan.
 pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let plan = plan_of(app, &args.workflow)?;
-    app.printer.data(&plan, || text(&plan))?;
+    app.printer
+        .data(&rekindle_actions::shown(&plan), || text(&plan))?;
     Ok(Exit::Done)
 }
 

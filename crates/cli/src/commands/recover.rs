@@ -72,10 +72,7 @@ const UNKNOWN_SET: [&str; 3] = ["no_recovery_set", "ambiguous_set", "bad_paramet
 
 /// Recovers.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let session = Session::open_here(app).await?;
-    let exit = recover(app, args, &session).await;
-    session.close().await;
-    exit
+    Session::here(app, async |session| recover(app, args, session).await).await
 }
 
 async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {

@@ -2,6 +2,8 @@
 //!
 //! A request is journaled before it has effect, whoever drives the run, and also where nobody does.
 
+use std::cell::Cell;
+
 use rekindle_engine::{Ask, Request};
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::run::RunState;
@@ -9,7 +11,7 @@ use serde_json::json;
 
 use crate::App;
 use crate::drive;
-use crate::error::CliError;
+use crate::error::{CliError, OVER};
 use crate::exit::Exit;
 use crate::session::Session;
 
@@ -103,17 +105,24 @@ pub struct Skip {
 
 /// Cancels a run. One that nobody drives is taken over for that, and brought to its end.
 pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, CliError> {
-    let session = Session::open_here(app).await?;
-    let exit = async {
+    // Once: where its owner leaves before the rest is done, only the rest is begun again.
+    let asked = Cell::new(false);
+    let exit = Session::here(app, async |session| {
         let run = session.ground.run(&args.run.run).await?;
-        ask(&session, run, Ask::Cancel, args.run.why.clone()).await?;
-        session.desk.resume(run).await?;
-        drive::attend(app, &session, run, 0).await
-    };
-    let exit = exit.await;
-    session.close().await;
+        if !asked.get() {
+            ask(session, run, Ask::Cancel, args.run.why.clone()).await?;
+            asked.set(true);
+        }
+        match session.desk.resume(run).await {
+            // Whoever drives it was quicker.
+            Err(problem) if problem.code == OVER => {}
+            resumed => resumed?,
+        }
+        drive::attend(app, session, run, 0).await
+    });
     // What was asked for was done; that the run did not come through is no failure of this command.
-    exit.map(|exit| if exit == Exit::Failed { Exit::Done } else { exit })
+    exit.await
+        .map(|exit| if exit == Exit::Failed { Exit::Done } else { exit })
 }
 
 /// Pauses a run.
@@ -121,7 +130,7 @@ pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, CliError> {
     let asked = Asked {
         run: &args.run.run,
         note: args.run.why.clone(),
-        said: "begins nothing new; `rekindle unpause` lets it go on",
+        said: "begins nothing new; `rekindle unpause RUN` lets it go on",
     };
     asked.of(app, |_, _| Ok(Ask::Pause)).await
 }
@@ -172,7 +181,7 @@ pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, CliError> {
         said: "runs again",
     };
     let step = StepId::from(args.step.as_str());
-    asked.of(app, |_, _| Ok(Ask::Retry { step })).await
+    asked.of(app, |_, _| Ok(Ask::Retry { step: step.clone() })).await
 }
 
 /// Skips a step.
@@ -183,14 +192,14 @@ pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, CliError> {
         said: "is skipped",
     };
     let step = StepId::from(args.step.as_str());
-    asked.of(app, |_, _| Ok(Ask::Skip { step })).await
+    asked.of(app, |_, _| Ok(Ask::Skip { step: step.clone() })).await
 }
 
 /// A request that is over once it is journaled.
 struct Asked<'a> {
     run: &'a str,
     note: Option<String>,
-    /// What follows, for people.
+    /// What follows, for people; RUN is the run.
     said: &'static str,
 }
 
@@ -198,33 +207,31 @@ impl Asked<'_> {
     async fn of(
         self,
         app: &App,
-        what: impl FnOnce(RunId, &RunState) -> Result<Ask, CliError>,
+        what: impl Fn(RunId, &RunState) -> Result<Ask, CliError>,
     ) -> Result<Exit, CliError> {
-        let session = Session::open_here(app).await?;
-        let done = async {
+        Session::here(app, async |session| {
             let run = session.ground.run(self.run).await?;
             let state = session.ground.evidence(run).await?.state;
             let ask_for = what(run, &state)?;
             let step = ask_for.step().cloned();
-            ask(&session, run, ask_for, self.note).await?;
+            ask(session, run, ask_for, self.note.clone()).await?;
             let driven = session.drives(run).await;
             let body = json!({ "run": run, "step": step, "driven": driven });
             app.printer.data(&body, || {
+                let said = self.said.replace("RUN", &run.to_string());
                 let subject = step
                     .as_ref()
                     .map_or_else(|| format!("run {run}"), ToString::to_string);
                 match driven {
-                    true => format!("{subject} {}", self.said),
-                    false => format!(
-                        "{subject} {}, once somebody drives the run: rekindle resume {run}",
-                        self.said
-                    ),
+                    true => format!("{subject} {said}"),
+                    false => {
+                        format!("{subject} {said}, once somebody drives the run: rekindle resume {run}")
+                    }
                 }
-            })
-        };
-        let done = done.await;
-        session.close().await;
-        done.map(|()| Exit::Done)
+            })?;
+            Ok(Exit::Done)
+        })
+        .await
     }
 }
 

@@ -22,10 +22,7 @@ pub struct Args {
 
 /// Resumes.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let session = Session::open_here(app).await?;
-    let exit = resume(app, args, &session).await;
-    session.close().await;
-    exit
+    Session::here(app, async |session| resume(app, args, session).await).await
 }
 
 async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {

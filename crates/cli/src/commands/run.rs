@@ -40,10 +40,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         false => yaml_file::workflow(app, &word)?.map(|found| found.yaml),
     };
     let yaml = found.ok_or_else(|| no_file(app, &args.file))?;
-    let session = Session::open_here(app).await?;
-    let exit = begin(app, args, &session, &yaml).await;
-    session.close().await;
-    exit
+    Session::here(app, async |session| begin(app, args, session, &yaml).await).await
 }
 
 async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<Exit, CliError> {

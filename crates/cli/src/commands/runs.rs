@@ -69,7 +69,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     };
     let mut runs = look.ground.journal.runs(&filter).await?;
     runs.retain(|run| !quarantined || run.quarantined.is_some());
-    let held = look.held;
+    let driven = look.driven().await;
     look.close().await;
     if runs.is_empty() {
         app.printer.say("no runs");
@@ -78,14 +78,17 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         let ended = match (run.outcome, &run.quarantined) {
             (_, Some(_)) => "quarantined",
             (Some(outcome), None) => steps::outcome(outcome),
-            // Which of them the other process works on, the log does not say.
-            (None, None) if held => "not over",
-            (None, None) => "interrupted",
+            (None, None) => match driven.as_ref().map(|driven| driven.contains(&run.run)) {
+                Some(true) => "at work",
+                Some(false) => "interrupted",
+                // Another process works here, and does not say on what.
+                None => "not over",
+            },
         };
         let took = run.updated.since(&run.created);
         let body = json!({
             "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "parent": run.parent, "created": run.created.utc,
-            "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "quarantined": run.quarantined,
+            "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "state": ended, "quarantined": run.quarantined,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
         app.printer.line(&body, || {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::App;
+use crate::drive;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::session::{Seat, Session};
@@ -42,6 +43,7 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
                 taken.len()
             ));
             app.signals.stop().cancelled().await;
+            app.printer.say(drive::STOPPING);
             owner.idle().await;
         }
         Err(problem) => tracing::debug!(%problem, "cannot sweep"),

@@ -38,16 +38,20 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     })?;
     let pinned = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await?;
     let held = look.held;
+    let driven = look.driven().await;
     look.close().await;
+    let at_work = driven.is_some_and(|driven| driven.contains(&run));
+    let now = app.clock.now();
+    let now = Some(&now).filter(|_| at_work && evidence.state.outcome.is_none());
     let plan = pinned.plan()?;
     let mut body = json!({
         "run": run, "workflow": evidence.state.workflow, "trigger": evidence.state.trigger,
         "created": evidence.state.created.utc, "updated": evidence.state.updated.utc,
-        "outcome": evidence.state.outcome, "records": evidence.state.seq, "epoch": evidence.state.epoch,
+        "outcome": evidence.state.outcome, "at_work": now.is_some(), "records": evidence.state.seq, "epoch": evidence.state.epoch,
         "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
     });
-    let mut said = text::run(&evidence, Some(&plan));
-    said.push_str(&format!("\n{}", text::gantt(&evidence, Some(&plan))));
+    let mut said = text::run(&evidence, Some(&plan), now);
+    said.push_str(&format!("\n{}", text::gantt(&evidence, Some(&plan), now)));
     match evidence.state.workflow.as_str() {
         "backup" => {
             let table = backup_table(&evidence, &plan);
@@ -73,9 +77,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         _ => {}
     }
     if evidence.state.outcome.is_none() {
-        said.push_str(&match held {
-            true => "\nnot finished: another process works in this workspace\n".to_owned(),
-            false => format!("\nnot finished: rekindle resume {run}\n"),
+        said.push_str(&match (now.is_some(), held) {
+            (true, _) => format!("\nat work: rekindle watch {run}\n"),
+            (false, true) => "\nnot finished: another process works in this workspace\n".to_owned(),
+            (false, false) => format!("\nnot finished: rekindle resume {run}\n"),
         });
     }
     app.printer.data(&body, || said)?;

@@ -1,12 +1,11 @@
-//! `rekindle` without a command: the four answers, each with the run that proves it.
+//! `rekindle status`, or no command: the four answers, each with the run that proves it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rekindle_journal::RunFilter;
+use rekindle_journal::{RunFilter, RunSummary};
 use rekindle_model::event::Outcome;
-use rekindle_model::id::RunId;
 use rekindle_model::system::System;
 use rekindle_plan::Plan;
 use rekindle_report::Evidence;
@@ -15,6 +14,7 @@ use rekindle_report::copies::{Sighting, place, sightings};
 use rekindle_report::recovery::{RecoveryTable, recovery_table};
 use rekindle_report::status::{Findings, Proven, status};
 use rekindle_report::text;
+use rekindle_report::unfinished::Unfinished;
 use rekindle_vault::Tier;
 
 use crate::App;
@@ -22,11 +22,17 @@ use crate::commands::init;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::keys;
+use crate::lookup;
 use crate::past;
 use crate::pinned::{self, Pinned};
 use crate::session::Look;
 
-/// How many runs are looked at, the newest first: what proves something is near.
+/// Tell where you stand, as `rekindle` without a command does: can we come back, how long will it take, how much will we
+/// lose, where is the proof; what is at work, what waits for whom, what to do next
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// How many runs are looked at whatever they did, the newest first: what proves something is near.
 const LOOKED_AT: usize = 200;
 /// How long a tier may take to say that it is there. An answer must not wait for a location that hangs.
 const TIER_PATIENCE: Duration = Duration::from_secs(1);
@@ -49,7 +55,7 @@ async fn answer(app: &App, look: &Look) -> Result<Exit, CliError> {
         recoveries: &seen.recoveries,
         sightings: &seen.sightings,
         tiers: tiers(&system, &look.ground.workspace.system_dir()).await,
-        interrupted: seen.interrupted.clone(),
+        unfinished: seen.unfinished.clone(),
         half_recovered: half.first().map(|half| half.run),
         now: app.clock.now().utc,
     };
@@ -71,22 +77,20 @@ struct Seen {
     backups: Vec<Proven<BackupTable>>,
     recoveries: Vec<Proven<RecoveryTable>>,
     sightings: Vec<Sighting>,
-    interrupted: Vec<RunId>,
+    unfinished: Vec<Unfinished>,
 }
 
 impl Seen {
     async fn read(app: &App, look: &Look) -> Result<Self, CliError> {
         let mut seen = Self::default();
-        let mut runs = look.ground.journal.runs(&RunFilter::default()).await?;
-        let unseen = runs.split_off(runs.len().min(LOOKED_AT));
-        seen.interrupted = runs
-            .iter()
-            .chain(&unseen)
-            // What another process may be working on right now is not there to be resumed.
-            .filter(|run| run.outcome.is_none() && run.quarantined.is_none() && !look.held)
-            .map(|run| run.run)
-            .collect();
-        for run in &runs {
+        let runs = look.ground.journal.runs(&RunFilter::default()).await?;
+        let driven = look.driven().await;
+        let open: Vec<&RunSummary> = lookup::open(&runs).collect();
+        for (n, run) in runs.iter().enumerate() {
+            let is_open = open.iter().any(|one| one.run == run.run);
+            if n >= LOOKED_AT && !is_open && !seen.lacks(&run.workflow) {
+                continue;
+            }
             let evidence = match look.ground.evidence(run.run).await {
                 Ok(evidence) => evidence,
                 // One run that is damaged must not keep the others from answering.
@@ -97,13 +101,30 @@ impl Seen {
                 Err(error) => return Err(error),
             };
             let read = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await;
-            match read.and_then(|pinned| Ok((pinned.plan()?, pinned.system))) {
+            let read = read.and_then(|pinned| Ok((pinned.plan()?, pinned.system)));
+            if is_open {
+                let plan = read.as_ref().ok().map(|(plan, _)| plan);
+                let driven = driven.as_ref().map(|driven| driven.contains(&run.run));
+                seen.unfinished.push(Unfinished::of(&evidence, plan, driven));
+            }
+            match read {
                 Ok((plan, system)) => seen.take(&evidence, &plan, &system),
                 // A workflow that this version does not understand any more proves nothing about copies.
                 Err(error) => app.printer.warn(format!("run {} is left out: {error}", run.run)),
             }
         }
         Ok(seen)
+    }
+
+    /// Returns whether a run of this workflow may prove what no newer run has proven: behind many others there may be
+    /// the backup that everything rests on, and what was seen of its copies since.
+    fn lacks(&self, workflow: &str) -> bool {
+        let ready = |backup: &Proven<BackupTable>| backup.table.recovery_ready == Some(true);
+        match workflow {
+            "backup" | "verify" => !self.backups.iter().any(ready),
+            "recover" => self.recoveries.is_empty() || !self.backups.iter().any(ready),
+            _ => false,
+        }
     }
 
     fn take(&mut self, evidence: &Evidence, plan: &Plan, system: &System) {

@@ -92,7 +92,7 @@ async fn list(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
         let (snapshots, sets) = match (tier.snapshots().await, tier.sets().await) {
             (Ok(snapshots), Ok(sets)) => (snapshots.len(), sets.len()),
             (Err(error), _) | (_, Err(error)) => {
-                app.printer.warn(format!("tier {name}: {error}"));
+                app.printer.warn(error.to_string());
                 exit = Exit::Partial;
                 continue;
             }

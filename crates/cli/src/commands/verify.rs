@@ -36,10 +36,7 @@ enum Level {
 
 /// Verifies.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let session = Session::open_here(app).await?;
-    let exit = verify(app, args, &session).await;
-    session.close().await;
-    exit
+    Session::here(app, async |session| verify(app, args, session).await).await
 }
 
 async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {

@@ -33,14 +33,18 @@ struct Bar {
     drawn: char,
 }
 
-/// Returns one line a step that has begun, in the order of the plan, under a scale; empty where nothing has begun.
-pub fn gantt(evidence: &Evidence, plan: Option<&Plan>) -> String {
+/// Returns one line a step that has begun, in the order of the plan, under a scale; empty where nothing has begun. A run
+/// that is at work goes on until `now`. Of a run with many steps the remarkable ones are drawn.
+pub fn gantt(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> String {
     let state = &evidence.state;
-    let whole = state.updated.since(&state.created).duration;
-    let mut bars = bars(evidence, whole);
-    let rows: Vec<(StepId, Vec<Bar>)> = timeline(evidence, plan)
+    let until = now.unwrap_or(&state.updated);
+    let whole = until.since(&state.created).duration;
+    let mut bars = bars(evidence, whole, now);
+    let all = timeline(evidence, plan);
+    let rows: Vec<(StepId, Vec<Bar>)> = super::shown(&all)
+        .0
         .into_iter()
-        .filter_map(|row| bars.remove(&row.step).map(|bars| (row.step, bars)))
+        .filter_map(|row| Some((row.step.clone(), bars.remove(&row.step)?)))
         .collect();
     if rows.is_empty() {
         return String::new();
@@ -80,7 +84,7 @@ fn place(at: &Stamp, begun: &Stamp, whole: Duration) -> usize {
     ((share * WIDTH as f64) as usize).min(WIDTH - 1)
 }
 
-fn bars(evidence: &Evidence, whole: Duration) -> BTreeMap<StepId, Vec<Bar>> {
+fn bars(evidence: &Evidence, whole: Duration, now: Option<&Stamp>) -> BTreeMap<StepId, Vec<Bar>> {
     let created = &evidence.state.created;
     let mut begun: BTreeMap<&StepId, (Stamp, bool)> = BTreeMap::new();
     let mut bars: BTreeMap<StepId, Vec<Bar>> = BTreeMap::new();
@@ -121,7 +125,10 @@ fn bars(evidence: &Evidence, whole: Duration) -> BTreeMap<StepId, Vec<Bar>> {
         last = at;
     }
     for (step, from) in begun {
-        end(step, from, &evidence.state.updated, CUT_OFF);
+        match now {
+            Some(now) => end(step, from, now, DONE),
+            None => end(step, from, &evidence.state.updated, CUT_OFF),
+        }
     }
     bars
 }

@@ -11,6 +11,7 @@ use crate::backup::{BackupRow, BackupTable, Noted};
 use crate::origin::{Elsewhere, OfSet};
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, Status, Verdict};
+use crate::unfinished::Unfinished;
 
 /// How many files a sentence names.
 const FILES_NAMED: usize = 5;
@@ -34,6 +35,7 @@ pub fn recovery(found: &RecoveryTable) -> String {
             Cell::new(&row.component),
             Cell::new(match row.restored {
                 Some(true) => "yes",
+                Some(false) if found.outcome.is_none() => "not yet",
                 Some(false) => "no",
                 None => "no data",
             }),
@@ -93,7 +95,7 @@ pub fn recovery(found: &RecoveryTable) -> String {
         }
     );
     if let Some(set) = found.set.as_ref().filter(|_| !found.of_set.is_empty()) {
-        let _ = writeln!(text, "{}", of_set(set, &found.of_set));
+        let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));
     }
     for (component, error) in found
         .components
@@ -114,18 +116,22 @@ fn extent(of_set: &OfSet) -> String {
 }
 
 /// Returns which components of the set were recovered, and which were not asked for.
-fn of_set(set: &str, of_set: &OfSet) -> String {
+fn of_set(set: &str, of_set: &OfSet, over: bool) -> String {
     let all = of_set.len();
+    let so_far = if over { "" } else { " so far" };
     let mut text = match of_set.recovered.len() {
         n if n == all => format!("recovery set {set}: all {all} of its components are recovered"),
-        0 => format!("recovery set {set}: none of its {all} components is recovered"),
+        0 => format!("recovery set {set}: none of its {all} components is recovered{so_far}"),
         n => format!(
-            "recovery set {set}: {n} of its {all} components recovered ({})",
+            "recovery set {set}: {n} of its {all} components recovered{so_far} ({})",
             of_set.recovered.join(", ")
         ),
     };
     let rest = [
-        ("not recovered", &of_set.missing),
+        (
+            if over { "not recovered" } else { "still to come" },
+            &of_set.missing,
+        ),
         ("not asked for", &of_set.not_asked_for),
         ("not in this system.yaml", &of_set.not_in_system),
     ];
@@ -387,14 +393,57 @@ pub fn status(status: &Status) -> String {
     ] {
         text.push_str(&answered(question, answer));
     }
-    for run in &status.interrupted {
-        let _ = writeln!(text, "\ninterrupted: run {run}");
+    if !status.unfinished.is_empty() {
+        text.push('\n');
+        status
+            .unfinished
+            .iter()
+            .for_each(|run| text.push_str(&unfinished(run)));
     }
     if !status.next.is_empty() {
         text.push_str("\nnext:\n");
         status.next.iter().for_each(|command| {
             let _ = writeln!(text, "  {command}");
         });
+    }
+    text
+}
+
+/// How many of the steps that are at work a sentence names.
+const STEPS_NAMED: usize = 4;
+
+/// Returns how far a run without an end is.
+fn unfinished(run: &Unfinished) -> String {
+    let what = match run.driven {
+        Some(true) => "at work",
+        Some(false) => "interrupted",
+        None => "not over",
+    };
+    let began = run.began.format("%Y-%m-%d %H:%M:%S UTC");
+    let mut text = format!("{what}: run {}, {} of {began}", run.run, run.workflow);
+    if let Some((done, all)) = run.steps {
+        let _ = write!(text, ", {done} of {all} steps done");
+    }
+    // Of one that nobody drives, nothing is at work.
+    if !run.is_interrupted() && !run.at_work.is_empty() {
+        let named: Vec<&str> = run
+            .at_work
+            .iter()
+            .take(STEPS_NAMED)
+            .map(|step| step.as_str())
+            .collect();
+        let more = match run.at_work.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = write!(text, "; now {}{more}", named.join(", "));
+    }
+    if let Some(by) = &run.paused {
+        let _ = write!(text, "; paused by {by}");
+    }
+    text.push('\n');
+    for (step, prompt) in &run.waiting {
+        let _ = writeln!(text, "  {step} waits for approval: {prompt}");
     }
     text
 }

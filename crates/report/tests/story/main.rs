@@ -21,6 +21,7 @@ use rekindle_report::copies::{place, sightings};
 use rekindle_report::recovery::{Validity, recovery_table};
 use rekindle_report::rework::rework;
 use rekindle_report::status::{Findings, Proven, status};
+use rekindle_report::unfinished::Unfinished;
 use rekindle_report::{steps, text};
 
 use pen::*;
@@ -29,19 +30,27 @@ use serde_json::json;
 #[test]
 fn show_makes_obvious_what_was_continued_after_a_kill() {
     let evidence = killed_and_resumed(false);
-    insta::assert_snapshot!(text::run(&evidence, Some(&plan(builtin::RECOVER, &RECOVERED))));
+    insta::assert_snapshot!(text::run(
+        &evidence,
+        Some(&plan(builtin::RECOVER, &RECOVERED)),
+        None
+    ));
 }
 
 #[test]
 fn bars_show_what_ran_beside_what_and_what_was_cut_off() {
     let evidence = killed_and_resumed(false);
-    insta::assert_snapshot!(text::gantt(&evidence, Some(&plan(builtin::RECOVER, &RECOVERED))));
+    insta::assert_snapshot!(text::gantt(
+        &evidence,
+        Some(&plan(builtin::RECOVER, &RECOVERED)),
+        None
+    ));
 }
 
 #[test]
 fn taking_up_a_run_that_was_opened_again_is_drawn_as_no_takeover() {
     let bars = |evidence: &Evidence| {
-        let text = text::gantt(evidence, None);
+        let text = text::gantt(evidence, None, None);
         text.split_once('\n').map(|(_, bars)| bars.to_owned()).unwrap()
     };
     assert!(!bars(&reopened()).contains('╎'), "{}", bars(&reopened()));
@@ -206,7 +215,7 @@ fn show_tells_each_failure_once_and_what_was_skipped_for_it() {
 #[test]
 fn show_tells_who_waits_for_whom_and_who_asked_for_what() {
     let evidence = decided_by_people();
-    let text = text::run(&evidence, None);
+    let text = text::run(&evidence, None, None);
     let run = evidence.state.id;
     for line in [
         format!("paused by ann: lunch since 2027-01-15 08:00:03 UTC (rekindle unpause {run})"),
@@ -261,7 +270,11 @@ fn the_four_answers_name_the_run_that_proves_them() {
         recoveries: &recoveries,
         sightings: &sightings,
         tiers: reachable.clone(),
-        interrupted: vec![recovered.state.id],
+        unfinished: vec![Unfinished::of(
+            &recovered,
+            Some(&plan_of(builtin::RECOVER, &RECOVERED)),
+            Some(false),
+        )],
         half_recovered: None,
         now,
     };
@@ -272,7 +285,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
         recoveries: &[],
         sightings: &[],
         tiers: reachable,
-        interrupted: Vec::new(),
+        unfinished: Vec::new(),
         half_recovered: None,
         now,
     };

@@ -13,7 +13,7 @@ use rekindle_model::step::StepState;
 use serde_json::Value;
 
 use super::{Driven, Owner, Parts, Purpose, ended};
-use crate::api::{End, Problem};
+use crate::api::{End, Problem, STOPPING};
 use crate::desk::Desk;
 
 impl Owner {
@@ -168,7 +168,7 @@ impl SubRuns for Owner {
 fn failure(problem: Problem) -> Failure {
     let code = match problem.code.as_str() {
         // This owner takes nothing on any more: the next one goes on.
-        "stopping" => INTERRUPTED,
+        STOPPING => INTERRUPTED,
         code => code,
     };
     let failure = Failure::transient(code, problem.message);

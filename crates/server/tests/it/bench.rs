@@ -76,7 +76,7 @@ impl Bench {
         );
         let socket = ControlSocket::bind(dir.path()).unwrap();
         let (serves, until) = (owner.clone(), done.clone());
-        let serving = tokio::spawn(async move { serves.serve(&socket, until.cancelled()).await });
+        let serving = tokio::spawn(async move { serves.serve(socket, until.cancelled()).await });
         let client = within(Client::connect(dir.path())).await.unwrap();
         Self {
             owner,

@@ -2,4 +2,5 @@
 
 mod bench;
 mod desk;
+mod leaving;
 mod socket;

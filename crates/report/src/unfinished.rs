@@ -1,0 +1,82 @@
+//! A run without an end, in a few words: how far it is, what it does now, and whom it waits for.
+
+use chrono::{DateTime, Utc};
+use rekindle_model::id::{RunId, StepId};
+use rekindle_model::step::StepState;
+use rekindle_plan::Plan;
+use serde::Serialize;
+
+use crate::evidence::Evidence;
+
+/// A run without an end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unfinished {
+    /// The run.
+    pub run: RunId,
+    /// Its workflow's name.
+    pub workflow: String,
+    /// When it was created.
+    pub began: DateTime<Utc>,
+    /// Whether a process drives it now; none where another process works in the workspace and does not say on what.
+    pub driven: Option<bool>,
+    /// How many of its steps have ended, and how many there are.
+    pub steps: Option<(usize, usize)>,
+    /// The steps that have begun and not ended, those left out that wait for a person.
+    pub at_work: Vec<StepId>,
+    /// The steps that wait for a person, each with what it asks.
+    pub waiting: Vec<(StepId, String)>,
+    /// Who has paused it.
+    pub paused: Option<String>,
+}
+
+impl Unfinished {
+    /// Returns what a run's records tell of it.
+    pub fn of(evidence: &Evidence, plan: Option<&Plan>, driven: Option<bool>) -> Self {
+        let state = &evidence.state;
+        let ended = |step| state.step(step).state.is_final();
+        let asked = state.steps.iter().filter_map(|(step, record)| {
+            record.awaits()?;
+            let prompt = record.approval.as_ref().map(|asked| asked.prompt.clone());
+            Some((step.clone(), prompt.unwrap_or_default()))
+        });
+        let at_work = state
+            .steps
+            .iter()
+            .filter(|(_, record)| record.state == StepState::Running && record.awaits().is_none());
+        Self {
+            run: state.id,
+            workflow: state.workflow.clone(),
+            began: state.created.utc,
+            driven,
+            steps: plan.map(|plan| {
+                let done = plan.steps.iter().filter(|step| ended(&step.id)).count();
+                (done, plan.steps.len())
+            }),
+            at_work: at_work.map(|(step, _)| step.clone()).collect(),
+            waiting: asked.collect(),
+            paused: state.paused.as_ref().map(|paused| paused.by.clone()),
+        }
+    }
+
+    /// Returns whether nobody drives it, so that it waits to be resumed.
+    pub fn is_interrupted(&self) -> bool {
+        self.driven == Some(false)
+    }
+
+    /// Returns the commands that it waits for; where it needs nobody, the one that follows it.
+    pub fn next(&self) -> Vec<String> {
+        let run = self.run;
+        let asked = self
+            .waiting
+            .iter()
+            .map(|(step, prompt)| format!("rekindle approve {run} {step}   ({prompt})"));
+        let mut next: Vec<String> = asked.collect();
+        next.push(match (self.is_interrupted(), &self.paused) {
+            // It takes a pause back.
+            (true, _) => format!("rekindle resume {run}"),
+            (false, Some(_)) => format!("rekindle unpause {run}"),
+            (false, None) => format!("rekindle watch {run}"),
+        });
+        next
+    }
+}
