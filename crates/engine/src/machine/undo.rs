@@ -154,7 +154,8 @@ impl Machine {
 
     /// Returns whether an undo may begin: a cancellation does not keep what was done from being taken back.
     pub(super) fn may_undo(&self) -> bool {
-        self.phase != Phase::Stopping && !self.leaving && (!self.paused || self.phase == Phase::Cancelling)
+        let going = self.phase != Phase::Stopping && !self.leaving && !self.needs_turn;
+        going && (!self.paused || self.phase == Phase::Cancelling)
     }
 
     fn render_undo(&mut self, place: usize) -> Result<Value, Failure> {
