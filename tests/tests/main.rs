@@ -46,4 +46,5 @@ mod status;
 mod story;
 mod targets;
 mod toolbox;
+mod turns;
 mod undone;

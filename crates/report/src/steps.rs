@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rekindle_model::approval::Approval;
 use rekindle_model::event::{Event, Measures, Outcome, SkipReason};
 use rekindle_model::failure::Failure;
@@ -40,6 +41,13 @@ pub struct StepRow {
     pub measures: Measures,
     /// Why it failed, or why its last attempt did.
     pub error: Option<Failure>,
+    /// Its attempts that failed and were followed, or are to be followed, by another; the newest is not among them
+    /// while it waits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<FailedAttempt>,
+    /// When its next attempt is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<DateTime<Utc>>,
     /// Why it did not run.
     pub skipped: Option<String>,
     /// The group in which it waits for its turn.
@@ -65,6 +73,19 @@ impl StepRow {
         let asked = self.approval.as_ref().filter(|asked| asked.decision.is_none())?;
         (self.state == WAITING).then_some(asked.prompt.as_str())
     }
+}
+
+/// An attempt that failed and was followed by another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailedAttempt {
+    /// Which.
+    pub attempt: u32,
+    /// Why.
+    pub error: Failure,
+    /// When.
+    pub at: Stamp,
+    /// When the next was due.
+    pub retry_at: DateTime<Utc>,
 }
 
 /// That somebody asked for a step to run again.
@@ -126,6 +147,15 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         StepState::Succeeded { measures, .. } => (None, measures.clone()),
         _ => (None, Measures::new()),
     };
+    let retry_at = match &record.state {
+        StepState::Backoff { retry_at, .. } => Some(*retry_at),
+        _ => None,
+    };
+    let mut failed_attempts = failed_attempts(evidence, step);
+    if retry_at.is_some() {
+        // That is its `error`.
+        failed_attempts.pop();
+    }
     let skipped = match &record.state {
         StepState::Skipped {
             why: SkipReason::Needs { failed },
@@ -165,6 +195,8 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         clock_uncertain: elapsed.is_some_and(|elapsed| elapsed.clock_uncertain),
         measures,
         error,
+        failed_attempts,
+        retry_at,
         skipped,
         waits_in: None,
         undo: record.undo.clone(),
@@ -172,6 +204,25 @@ fn row(evidence: &Evidence, step: &StepId, uses: Option<String>, record: &StepRe
         approval: record.approval.clone(),
         retries: retries(evidence, step),
     }
+}
+
+fn failed_attempts(evidence: &Evidence, of: &StepId) -> Vec<FailedAttempt> {
+    let failed = evidence.records.iter().filter_map(|record| match &record.event {
+        Event::StepFailed {
+            step,
+            attempt,
+            error,
+            retry_at: Some(retry_at),
+            ..
+        } if step == of => Some(FailedAttempt {
+            attempt: *attempt,
+            error: error.clone(),
+            at: record.time,
+            retry_at: *retry_at,
+        }),
+        _ => None,
+    });
+    failed.collect()
 }
 
 fn retries(evidence: &Evidence, asked: &StepId) -> Vec<Retry> {
