@@ -38,6 +38,7 @@ mod other_user;
 mod owner;
 mod owner_chaos;
 mod part_of_a_set;
+mod reconciled;
 mod running;
 mod schema;
 mod secrets;
