@@ -31,6 +31,7 @@ mod journal;
 mod left_out;
 mod limits;
 mod lost_tier;
+mod marks;
 mod named_files;
 mod nested;
 mod orphans;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rekindle_model::event::{Event, SkipReason, Verdict};
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::planted::{self, Fault};
 use rekindle_model::step::StepState;
 use rekindle_plan::{PlanStep, expr};
 use serde_json::{Value, json};
@@ -447,6 +448,7 @@ impl Machine {
             .frontier
             .active()
             .filter(|place| self.may_start() && !self.held.contains_key(place))
+            .filter(|_| !planted::is(Fault::RetryTimerLost))
             .filter_map(|place| self.waits(draft, place).map(|wait| (wait, place)));
         let undecided = self
             .waiting(draft)

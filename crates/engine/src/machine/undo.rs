@@ -7,6 +7,7 @@
 
 use rekindle_model::event::{Event, Outcome};
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::planted::{self, Fault};
 use rekindle_model::undo::{Undo, UndoState};
 use rekindle_plan::expr;
 use serde_json::Value;
@@ -18,7 +19,7 @@ use crate::payload;
 impl Machine {
     /// Returns the step that is to be undone next, where all steps have ended so.
     pub(super) fn next_undo(&self, draft: &Draft) -> Option<usize> {
-        if !self.unwinds(draft) || self.stuck(draft).next().is_some() {
+        if !self.unwinds(draft) || self.stuck(draft).next().is_some() || planted::is(Fault::UndoSkipped) {
             return None;
         }
         let owes = |&place: &usize| self.owes_undo(draft, place);
