@@ -93,3 +93,36 @@ fn every_file_of_claims_is_part_of_the_binary_that_runs_them() {
         );
     }
 }
+
+#[test]
+fn the_table_of_planted_faults_is_what_is_planted() {
+    let (table, script) = (read("tests/README.md"), read("tools/planted"));
+    let named = read("crates/model/src/planted.rs");
+    let planted: Vec<Vec<&str>> = script
+        .split("table='")
+        .nth(1)
+        .and_then(|rest| rest.split('\'').next())
+        .expect("a table")
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .filter(|words: &Vec<&str>| !words.is_empty())
+        .collect();
+    assert_eq!(
+        planted.len(),
+        named.matches(" => \"").count(),
+        "each fault has its line"
+    );
+    for words in &planted {
+        let [fault, _, test] = words[..] else {
+            panic!("a fault, a binary and a test: {words:?}");
+        };
+        assert!(
+            named.contains(&format!("=> \"{fault}\"")),
+            "{fault} is not planted"
+        );
+        let told = table.lines().any(|line| {
+            line.starts_with(&format!("| `{fault}` |")) && line.ends_with(&format!("| `{test}` |"))
+        });
+        assert!(told, "tests/README.md does not say that {test} notices {fault}");
+    }
+}

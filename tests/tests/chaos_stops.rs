@@ -1,4 +1,4 @@
-//! SIGTERM at random moments of a backup, a recovery and their resumes, in some rounds twice; and two or more who resume
+//! SIGTERM, Ctrl-C and SIGHUP at random moments of a backup, a recovery and their resumes, in some rounds twice; and two or more who resume
 //! one run.
 //!
 //! Whoever is told to stop ends within 5 s and can be resumed; told twice, at once. Of several who resume one run one
@@ -52,7 +52,7 @@ fn stop(sandbox: &Sandbox, args: &[&str], dice: &mut Dice, within: u64, told: &m
     let product = Product::start(sandbox, args);
     std::thread::sleep(Duration::from_micros(dice.below(within)));
     let begun = SystemClock.now();
-    product.signal(*dice.one(&[Signal::TERM, Signal::INT]));
+    product.signal(*dice.one(&[Signal::TERM, Signal::INT, Signal::HUP]));
     let twice = dice.below(4) == 0;
     if twice {
         std::thread::sleep(Duration::from_micros(dice.below(20_000)));
@@ -69,7 +69,8 @@ fn stop(sandbox: &Sandbox, args: &[&str], dice: &mut Dice, within: u64, told: &m
         // A run's end may be journaled when the second signal comes.
         Ended { code: Some(4), .. } if twice || !told.knows_a_run() => Stopped::NotBegun,
         Ended {
-            signal: Some(15 | 2), ..
+            signal: Some(15 | 2 | 1),
+            ..
         } if !told.knows_a_run() => Stopped::NotBegun,
         ended => panic!(
             "{args:?} was told to stop and ended with {ended:?}; {:#?}",

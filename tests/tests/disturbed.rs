@@ -24,10 +24,12 @@ fn backed_up() -> Sandbox {
 fn restored_and_dead(backed_up: &Sandbox) -> Sandbox {
     let sandbox = backed_up.fork();
     let records = sandbox.count(&["recover", "--to", "undisturbed"])(Place::BeforeAppend);
-    assert_eq!(
-        sandbox.killed(&["recover", "--to", "out"], Place::BeforeAppend, records),
-        Ok(())
-    );
+    // Parallel steps share appends in another way each time, and a slow one records how far it is.
+    let mut last = records;
+    while let Err(passed) = sandbox.killed(&["recover", "--to", "out"], Place::BeforeAppend, last) {
+        fs::remove_dir_all(sandbox.path("out")).expect("remove what was recovered");
+        last = passed;
+    }
     sandbox
 }
 

@@ -1,6 +1,7 @@
 //! The end-to-end claims, one module a topic, in one binary: forty that each hold the whole product took gigabytes of
 //! disk and most of the time of a build.
 
+mod again;
 mod another_tier;
 mod answering;
 mod architecture;
@@ -30,6 +31,7 @@ mod journal;
 mod left_out;
 mod limits;
 mod lost_tier;
+mod marks;
 mod meanwhile;
 mod named_files;
 mod nested;
@@ -38,6 +40,7 @@ mod other_user;
 mod owner;
 mod owner_chaos;
 mod part_of_a_set;
+mod reconciled;
 mod running;
 mod schema;
 mod secrets;
@@ -46,4 +49,5 @@ mod status;
 mod story;
 mod targets;
 mod toolbox;
+mod turns;
 mod undone;

@@ -92,7 +92,8 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
             rekindle_report::steps::outcome(outcome)
         ))
         .with_hint(format!(
-            "`rekindle show {run}` tells how; `rekindle retry {run} STEP` opens it again; a new run begins afresh"
+            "`rekindle show {run}` tells how; `rekindle resume {run} --failed` runs again what failed of it, \
+             `--from STEP` a step and everything after it"
         )));
     }
     let plan = Pinned::read(&*session.ground.journal, state, &evidence.inputs)

@@ -128,6 +128,10 @@ impl Live {
             Event::PauseRequested { by, .. } => self.line(format!("paused by {by}; nothing more starts")),
             Event::RunUnpaused { by, .. } => self.line(format!("{by} lets it go on")),
             Event::CancelRequested { by, .. } => self.line(format!("cancelled by {by}")),
+            Event::TurnAwaited { group, holder } => self.line(format!(
+                "waits for its turn: one run of {group} at a time, and run {holder} is before it"
+            )),
+            Event::TurnTaken { .. } => self.line("it is its turn".to_owned()),
             Event::DeadlinePassed => self.line("the run's deadline has passed".to_owned()),
             Event::StepCheckpoint { .. }
             | Event::ChildStarted { .. }

@@ -1,6 +1,8 @@
-//! Ctrl-C and SIGTERM: the first asks for a graceful stop, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first asks for a graceful stop, a second Ctrl-C or SIGTERM ends the process at once.
 //!
-//! Ending at once is as safe as a kill, which is what every run must survive anyway.
+//! Ending at once is as safe as a kill, which is what every run must survive anyway. A hang-up never counts as the
+//! second: when a connection is lost, the kernel and the shell send one each. It is not listened to where the process
+//! was started with SIGHUP ignored, as `nohup` does.
 
 use std::time::Duration;
 
@@ -27,7 +29,10 @@ impl Signals {
         if let (Ok(interrupt), Ok(terminate)) =
             (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
         {
-            tokio::spawn(async move { wait(printer, listener, interrupt, terminate).await });
+            let hangup = (!hangup_is_ignored())
+                .then(|| signal(SignalKind::hangup()).ok())
+                .flatten();
+            tokio::spawn(async move { wait(printer, listener, interrupt, terminate, hangup).await });
         }
         Self { stop }
     }
@@ -38,18 +43,46 @@ impl Signals {
     }
 }
 
+/// Returns whether this process was started with SIGHUP ignored, from the mask `SigIgn` of /proc/self/status: bit 0 is
+/// signal 1.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores_hangup(&status)
+}
+
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
 #[expect(
     clippy::exit,
     reason = "the second signal ends the process at once, whatever still runs"
 )]
-async fn wait(printer: Printer, stop: CancellationToken, mut interrupt: Signal, mut terminate: Signal) {
+async fn wait(
+    printer: Printer,
+    stop: CancellationToken,
+    mut interrupt: Signal,
+    mut terminate: Signal,
+    mut hangup: Option<Signal>,
+) {
+    let hung_up = async {
+        match &mut hangup {
+            Some(hangup) => drop(hangup.recv().await),
+            None => std::future::pending().await,
+        }
+    };
     let mut next = async || {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
     };
-    next().await;
+    tokio::select! {
+        () = next() => {}
+        () = hung_up => {}
+    }
     stop.cancel();
     // What ends at once, or only leaves others to go on, has nothing to say about it.
     if tokio::time::timeout(SOON, next()).await.is_err() {
@@ -57,4 +90,21 @@ async fn wait(printer: Printer, stop: CancellationToken, mut interrupt: Signal, 
         next().await;
     }
     std::process::exit(i32::from(Exit::Interrupted.code()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hang_up_that_was_to_be_ignored_is() {
+        for (status, expect) in [
+            ("Name:\trekindle\nSigIgn:\t0000000000001001\nSigCgt:\t0\n", true),
+            ("SigIgn:\t0000000000001000\n", false),
+            ("SigCgt:\t0000000000000001\n", false),
+            ("", false),
+        ] {
+            assert_eq!(ignores_hangup(status), expect, "{status:?}");
+        }
+    }
 }

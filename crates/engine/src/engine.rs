@@ -12,7 +12,7 @@ use rekindle_model::run::RunState;
 use rekindle_model::time::Clock;
 use rekindle_plan::{Inputs, Plan};
 use serde_json::Value;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::control::{Control, Ended};
 use crate::driver;
@@ -24,10 +24,8 @@ use crate::payload;
 use crate::progress::{BACKLOG, Progress};
 use crate::registry::Registry;
 use crate::request::{Request, Wish};
+use crate::slots::Slots;
 
-/// How many steps of all runs of a process may be at work at once, unless told otherwise. Steps wait for disks and
-/// networks more than they compute; a plan's own `max_parallel` is what usually decides.
-const DEFAULT_SLOTS: usize = 16;
 /// How long an action may take to end after it was asked to, unless told otherwise: enough to sync a window of a
 /// restore, and less than the 90 s after which service managers kill.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -69,8 +67,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) worker: Worker,
     pub(crate) progress: broadcast::Sender<Progress>,
-    /// One permit for each step that may be at work.
-    pub(crate) slots: Arc<Semaphore>,
+    /// One for each step that may be at work.
+    pub(crate) slots: Arc<Slots>,
     pub(crate) grace: Duration,
     /// Whose turn it is in each group of steps.
     pub(crate) groups: Arc<Groups>,
@@ -100,7 +98,7 @@ impl Engine {
             clock,
             worker,
             progress: broadcast::Sender::new(BACKLOG),
-            slots: Arc::new(Semaphore::new(DEFAULT_SLOTS)),
+            slots: Arc::default(),
             grace: DEFAULT_GRACE,
             groups: Arc::default(),
             sub_runs: None,
@@ -116,10 +114,22 @@ impl Engine {
     /// (at least one), and how long an action may take to end after it was asked to.
     #[must_use]
     pub fn with_limits(self, slots: usize, grace: Duration) -> Self {
-        let slots = Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS)));
+        let slots = Arc::new(Slots::new(slots));
         let shared = Shared {
             slots,
             grace,
+            ..self.shared.fresh()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Returns a fresh engine like this one, whose steps share their slots with those of other engines.
+    #[must_use]
+    pub fn with_slots(self, slots: Arc<Slots>) -> Self {
+        let shared = Shared {
+            slots,
             ..self.shared.fresh()
         };
         Self {

@@ -1,28 +1,62 @@
-//! Steps of which only one is at work at a time, in whichever runs of a process they stand: `concurrency: NAME`.
+//! Whose turn it is: of the steps that name a `concurrency` group one is at work at a time, in whichever runs of a
+//! process they stand; of the runs whose workflow names one, one is.
 //!
 //! One process drives all runs of a workspace, so its memory is where the turns are kept; a crash frees them all, and
-//! whoever resumes takes them anew.
+//! whoever resumes takes them anew. Groups of steps and groups of runs have nothing to do with each other, also where
+//! they have the same name: a run would else wait for itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rekindle_model::id::RunId;
 use tokio::sync::watch;
 
 /// The turns of all groups. Share one among the engines of a process.
 #[derive(Debug, Default)]
 pub struct Groups {
-    taken: Mutex<BTreeSet<String>>,
-    /// Counts how often a turn ended.
+    /// The groups in which a step is at work.
+    steps: Mutex<BTreeSet<String>>,
+    runs: Mutex<Runs>,
+    /// Counts how often a turn ended, or a place in line.
     freed: watch::Sender<u64>,
 }
 
+/// Which runs have a turn, and which wait for one.
+#[derive(Debug, Default)]
+struct Runs {
+    groups: BTreeMap<String, Line>,
+    /// The run whose step each driven run is the work of, where it is that of one.
+    parents: BTreeMap<RunId, RunId>,
+}
+
+/// The runs of one group.
+#[derive(Debug, Default)]
+struct Line {
+    /// Whose turn it is: a run, and below it those of its own steps, each the work of the one before it.
+    at_work: Vec<RunId>,
+    /// Who waits; the oldest run is next, so that a line that forms anew after a crash has the order of before.
+    waiting: BTreeSet<RunId>,
+}
+
 impl Groups {
-    /// Takes the turn of a group, unless somebody has it.
+    /// Takes the turn of a group of steps, unless somebody has it.
     pub(crate) fn take(self: &Arc<Self>, group: &str) -> Option<Turn> {
-        self.taken().insert(group.to_owned()).then(|| Turn {
+        self.steps().insert(group.to_owned()).then(|| Turn {
             groups: Arc::clone(self),
             group: group.to_owned(),
         })
+    }
+
+    /// Lets a run that is driven take part in the turns of groups of runs.
+    pub(crate) fn join(self: &Arc<Self>, run: RunId, parent: Option<RunId>) -> Member {
+        if let Some(parent) = parent {
+            self.runs().parents.insert(run, parent);
+        }
+        Member {
+            groups: Arc::clone(self),
+            run,
+            group: None,
+        }
     }
 
     /// Returns what changes whenever a turn ends.
@@ -30,12 +64,29 @@ impl Groups {
         self.freed.subscribe()
     }
 
-    fn taken(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn steps(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.freed.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
-/// The turn of a group, until this is dropped.
+impl Runs {
+    /// Returns whether `run` is the work of `other`, at whatever distance.
+    fn is_below(&self, run: RunId, other: RunId) -> bool {
+        let parents = std::iter::successors(self.parents.get(&run), |run| self.parents.get(run));
+        // No run is its own ancestor; a bound all the same, since what is journaled may have been edited.
+        parents.take(self.parents.len()).any(|parent| *parent == other)
+    }
+}
+
+/// The turn of a group of steps, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     groups: Arc<Groups>,
@@ -44,9 +95,119 @@ pub(crate) struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.groups.taken().remove(&self.group);
-        self.groups
-            .freed
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.groups.steps().remove(&self.group);
+        self.groups.tell();
+    }
+}
+
+/// A driven run as one of its group, until this is dropped: then its turn is given back, or its place in line.
+#[derive(Debug)]
+pub(crate) struct Member {
+    groups: Arc<Groups>,
+    run: RunId,
+    /// The group in which it is at work or waits.
+    group: Option<String>,
+}
+
+impl Member {
+    /// Takes the run's turn, or its place in line. Returns whose turn it is first, where it is not its own.
+    pub(crate) fn take_turn(&mut self, group: &str) -> Result<(), RunId> {
+        let mut runs = self.groups.runs();
+        self.group = Some(group.to_owned());
+        let mut line = runs.groups.remove(group).unwrap_or_default();
+        line.waiting.insert(self.run);
+        // What a step of a run runs belongs to that run's turn.
+        let mut outer = line.at_work.iter();
+        let next = match line.at_work.is_empty() {
+            true => line.waiting.first().copied().filter(|first| *first != self.run),
+            false => outer.find(|other| !runs.is_below(self.run, **other)).copied(),
+        };
+        if next.is_none() {
+            line.waiting.remove(&self.run);
+            line.at_work.push(self.run);
+        }
+        runs.groups.insert(group.to_owned(), line);
+        next.map_or(Ok(()), Err)
+    }
+
+    /// Gives back the run's turn, or its place in line.
+    pub(crate) fn leave(&mut self) {
+        let Some(group) = self.group.take() else {
+            return;
+        };
+        let mut runs = self.groups.runs();
+        if let Some(line) = runs.groups.get_mut(&group) {
+            line.waiting.remove(&self.run);
+            line.at_work.retain(|run| *run != self.run);
+            if line.waiting.is_empty() && line.at_work.is_empty() {
+                runs.groups.remove(&group);
+            }
+        }
+        drop(runs);
+        self.groups.tell();
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.leave();
+        self.groups.runs().parents.remove(&self.run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn run(number: u128) -> RunId {
+        RunId(Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn one_run_of_a_group_has_the_turn_and_the_oldest_that_waits_is_next() {
+        let groups = Arc::new(Groups::default());
+        let [mut first, mut late, mut early] = [5, 9, 7].map(|number| groups.join(run(number), None));
+        assert_eq!(first.take_turn("g"), Ok(()));
+        assert_eq!(late.take_turn("g"), Err(run(5)));
+        assert_eq!(early.take_turn("g"), Err(run(5)));
+        assert_eq!(groups.join(run(1), None).take_turn("other"), Ok(()));
+        drop(first);
+        assert_eq!(late.take_turn("g"), Err(run(7)), "an older one waits");
+        assert_eq!(early.take_turn("g"), Ok(()));
+        early.leave();
+        assert_eq!(late.take_turn("g"), Ok(()));
+    }
+
+    #[test]
+    fn whoever_stops_waiting_stands_in_nobodys_way() {
+        let groups = Arc::new(Groups::default());
+        let [mut first, mut gone, mut last] = [1, 2, 3].map(|number| groups.join(run(number), None));
+        assert_eq!(first.take_turn("g"), Ok(()));
+        assert_eq!(gone.take_turn("g"), Err(run(1)));
+        assert_eq!(last.take_turn("g"), Err(run(1)));
+        let mut freed = groups.freed();
+        drop(gone);
+        assert!(freed.has_changed().unwrap());
+        freed.borrow_and_update();
+        drop(first);
+        assert!(freed.has_changed().unwrap(), "whoever waits is told");
+        assert_eq!(last.take_turn("g"), Ok(()));
+    }
+
+    #[test]
+    fn what_a_step_runs_has_the_turn_of_its_run_and_its_siblings_wait() {
+        let groups = Arc::new(Groups::default());
+        let mut outer = groups.join(run(1), None);
+        let _between = groups.join(run(2), Some(run(1)));
+        let [mut inner, mut sibling] = [3, 4].map(|number| groups.join(run(number), Some(run(2))));
+        assert_eq!(outer.take_turn("g"), Ok(()));
+        assert_eq!(inner.take_turn("g"), Ok(()));
+        assert_eq!(sibling.take_turn("g"), Err(run(3)));
+        drop(inner);
+        assert_eq!(sibling.take_turn("g"), Ok(()));
+        drop((outer, sibling));
+        assert_eq!(groups.join(run(9), None).take_turn("g"), Ok(()));
     }
 }

@@ -10,8 +10,9 @@
 //!    (`success`: all of them succeeded; `failure`: one failed, or was skipped because one did; `always`; an
 //!    expression). One that does not is journaled as skipped, with the reason.
 //! 2. **Started.** Among the steps that could start, those with the lowest priority number go first, as far as the
-//!    plan's `max_parallel` and the process's slots allow, one of each `concurrency` group ([`Groups`]) at a time. `StepStarted` is durable before the action is called, and
-//!    stands in the same append as the outcome that unlocked it. Its `with` is rendered first; an expression that
+//!    plan's `max_parallel` and the process's slots ([`Slots`]: the next one goes to the most urgent step of all runs)
+//!    allow, one of each `concurrency` group ([`Groups`]) at a time. `StepStarted` is durable before the action is
+//!    called, and stands in the same append as the outcome that unlocked it. Its `with` is rendered first; an expression that
 //!    fails is the failure of that attempt (`expression`), and the action is never called.
 //! 3. **At work.** The action has a [`StepContext`]: parameters, the outputs of what has ended, a `stop`. It may
 //!    record checkpoints; a checkpoint is durable when [`StepContext::checkpoint`] returns.
@@ -29,6 +30,10 @@
 //! 6. **Invalidated.** When a run is driven again, every succeeded step that unfinished ones rest on, at whatever
 //!    distance, is *rechecked* first. One whose artefact is gone is invalidated with the reason, and so is everything
 //!    final that came after it; they run again, and nothing else does.
+//!
+//! Where the workflow names a `concurrency` group, one of its runs is at work at a time: the others wait before they
+//! begin or go on, the oldest is next, and a run gives its turn back when it is over or no longer driven. What a step
+//! of a run runs has that run's turn. A wait is journaled (`turn_awaited`, `turn_taken`); the run's deadline counts on.
 //!
 //! A run is over when all steps have ended: succeeded when none failed; partial when some did, but all steps of some
 //! component (`each["component"]`) came through; failed; or cancelled.
@@ -86,6 +91,7 @@ pub mod process;
 mod progress;
 mod registry;
 mod request;
+mod slots;
 
 pub use action::{Action, Output, Reconciled};
 pub use approve::APPROVE;
@@ -98,3 +104,4 @@ pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
 pub use progress::{Progress, Unit};
 pub use registry::Registry;
 pub use request::{Ask, Refusal, Request};
+pub use slots::Slots;

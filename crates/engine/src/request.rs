@@ -51,6 +51,9 @@ pub enum Ask {
         /// The step.
         step: StepId,
     },
+    /// Every step that failed is to run again, and everything that came after one of them, what was skipped for it
+    /// included. Of a run that is stuck it is the undos that are tried again. Opens a run that is over.
+    RetryFailed,
     /// A step is to be left out, for the reason in the note; what needs it goes on as if it had succeeded. Opens a
     /// run that is over.
     Skip {
@@ -126,6 +129,11 @@ pub enum Refusal {
         /// Its state.
         state: &'static str,
     },
+    /// No step has failed.
+    #[error(
+        "there is nothing to retry: no step has failed; `rekindle retry RUN STEP` has any other run again"
+    )]
+    NothingFailed,
     /// The step cannot be left out any more.
     #[error("there is nothing to skip: {step} {state} already")]
     NothingToSkip {
@@ -135,11 +143,8 @@ pub enum Refusal {
         state: &'static str,
     },
     /// What the steps did is being taken back.
-    #[error("the run takes back what its steps did; wait until it is over, then ask again for {step}")]
-    Undoing {
-        /// The step.
-        step: StepId,
-    },
+    #[error("the run takes back what its steps did; wait until it is over, then ask again")]
+    Undoing,
     /// A skip without a reason.
     #[error("leaving {step} out needs a reason; say why (`--why …`), it is journaled with your name")]
     NoReason {
@@ -154,14 +159,15 @@ pub enum Refusal {
         /// The step.
         step: StepId,
     },
-    /// Steps that rest on this one have an attempt without an outcome.
+    /// Steps that rest on what is to run again have an attempt without an outcome.
     #[error(
-        "{} rest on {step} and are at work; wait for their end, or cancel the run",
-        names(at_work)
+        "{} rest on {} and are at work; wait for their end, or cancel the run",
+        names(at_work),
+        names(steps)
     )]
     DependentsAtWork {
-        /// The step.
-        step: StepId,
+        /// The steps that are to run again.
+        steps: Vec<StepId>,
         /// Those that are at work.
         at_work: Vec<StepId>,
     },
@@ -197,7 +203,7 @@ impl Ask {
             Self::Approve { step } | Self::Reject { step } | Self::Retry { step } | Self::Skip { step } => {
                 Some(step)
             }
-            Self::Cancel | Self::Pause | Self::Unpause => None,
+            Self::Cancel | Self::Pause | Self::Unpause | Self::RetryFailed => None,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rekindle_model::event::{Event, JournalHead, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId, StepId};
-use rekindle_model::run::{HistoryFault, IllegalHistory, Paused, RunState};
+use rekindle_model::planted::{self, Fault};
+use rekindle_model::run::{AwaitedTurn, HistoryFault, IllegalHistory, Paused, RunState};
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
@@ -129,7 +130,8 @@ pub(crate) fn check_position(head: Option<&RunHead>, append: &Append) -> Result<
     }
     let begins_epoch = head.is_none() || matches!(first, Event::RunAdopted { .. });
     let epoch = found_epoch + u64::from(begins_epoch);
-    if append.expected_seq != found_seq || append.epoch != epoch {
+    let fenced = append.epoch != epoch && !planted::is(Fault::EpochUnchecked);
+    if append.expected_seq != found_seq || fenced {
         return Err(JournalError::Conflict {
             run,
             found_seq,
@@ -162,7 +164,10 @@ struct Fields {
     epoch: u64,
     adoptions: usize,
     cancel: Option<String>,
+    expired: Option<Stamp>,
+    reopened: Option<Stamp>,
     paused: Option<Paused>,
+    awaits_turn: Option<AwaitedTurn>,
     outcome: Option<Outcome>,
     summary: Value,
 }
@@ -183,7 +188,10 @@ impl Undo {
             epoch: state.epoch,
             adoptions: state.adoptions.len(),
             cancel: state.cancel.clone(),
+            expired: state.expired,
+            reopened: state.reopened,
             paused: state.paused.clone(),
+            awaits_turn: state.awaits_turn.clone(),
             outcome: state.outcome,
             summary: state.summary.clone(),
         });
@@ -200,7 +208,10 @@ impl Undo {
         state.epoch = before.epoch;
         state.adoptions.truncate(before.adoptions);
         state.cancel = before.cancel;
+        state.expired = before.expired;
+        state.reopened = before.reopened;
         state.paused = before.paused;
+        state.awaits_turn = before.awaits_turn;
         state.outcome = before.outcome;
         state.summary = before.summary;
         for (step, record) in self.steps {

@@ -306,6 +306,7 @@ async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
     for events in [
         vec![succeeded("s"), started("t", 1), started("t", 1)],
         vec![cancel, started("s", 2)],
+        vec![turn_awaited(), started("s", 2)],
         vec![finished(Outcome::Failed), succeeded("s")],
     ] {
         illegal(err(journal.append(append_to(run, 2, 1, events)).await));
@@ -316,18 +317,30 @@ async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
     let nothing = err(journal.append(append_to(run, 2, 1, Vec::new())).await);
     assert!(matches!(nothing, JournalError::Empty(_)), "{nothing}");
     ok(journal
-        .append(append_to(run, 2, 1, vec![succeeded("s"), started("t", 1)]))
+        .append(append_to(
+            run,
+            2,
+            1,
+            vec![turn_awaited(), succeeded("s"), started("t", 1)],
+        ))
         .await);
     ok(journal
-        .append(append_to(run, 4, 1, vec![finished(Outcome::Failed)]))
+        .append(append_to(run, 5, 1, vec![finished(Outcome::Failed)]))
         .await);
     illegal(err(journal
-        .append(append_to(run, 5, 1, vec![succeeded("t")]))
+        .append(append_to(run, 6, 1, vec![succeeded("t")]))
         .await));
-    illegal(err(journal.append(append_to(run, 5, 2, vec![adopted(2)])).await));
+    illegal(err(journal.append(append_to(run, 6, 2, vec![adopted(2)])).await));
     let records = ok(journal.read(run).await);
     assert_eq!(ok(RunState::from_records(&records)).cancel, None);
-    assert_eq!(records.len(), 5);
+    assert_eq!(records.len(), 6);
+}
+
+fn turn_awaited() -> Event {
+    Event::TurnAwaited {
+        group: "nightly".to_owned(),
+        holder: RunId::new(&stamp(9)),
+    }
 }
 
 async fn what_a_person_asks_is_kept_and_checked(journal: &impl Journal) {

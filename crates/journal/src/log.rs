@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::RunId;
+use rekindle_model::planted::{self, Fault};
 
 use crate::admit;
 use crate::blobs::sync_dir;
@@ -429,6 +430,14 @@ impl Log {
         self.write(entries, LOG_FORMAT)
     }
 
+    /// Syncs the newest commit after it was acknowledged, where that fault is planted.
+    pub(crate) fn sync_late(&self) {
+        let late = planted::is(Fault::AcknowledgedBeforeSync);
+        if let Some(segment) = self.open.as_ref().filter(|_| late) {
+            let _ = segment.file.sync_data();
+        }
+    }
+
     /// Lets the next commit begin a new segment.
     pub(crate) fn begin_segment(&mut self) {
         self.open = None;
@@ -448,7 +457,10 @@ impl Log {
         let written = segment
             .file
             .write_all_at(&bytes, segment.len)
-            .and_then(|()| segment.file.sync_data());
+            .and_then(|()| match unsynced() {
+                true => Ok(()),
+                false => segment.file.sync_data(),
+            });
         if let Err(error) = written {
             // Nobody was told that it is durable; as far as the disk lets us, it was never there.
             let _ = segment
@@ -514,6 +526,11 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> 
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Returns whether a planted fault leaves commits unsynced when they are acknowledged.
+fn unsynced() -> bool {
+    planted::is(Fault::NotSynced) || planted::is(Fault::AcknowledgedBeforeSync)
 }
 
 #[cfg(test)]

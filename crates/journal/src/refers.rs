@@ -41,6 +41,8 @@ pub(crate) fn blobs_of(event: &Event) -> Vec<Hash32> {
         | Event::RunReopened { .. }
         | Event::CancelRequested { .. }
         | Event::DeadlinePassed
+        | Event::TurnAwaited { .. }
+        | Event::TurnTaken { .. }
         | Event::RunFinished { .. } => Vec::new(),
     }
 }

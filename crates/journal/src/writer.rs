@@ -99,6 +99,7 @@ impl Writer {
             Ok(()) => {
                 self.forget(&over);
                 self.acknowledge(pending, records);
+                self.log.sync_late();
             }
             Err(error) => {
                 // What was admitted is neither known to be durable nor known not to be: nothing may build on it.

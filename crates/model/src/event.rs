@@ -51,6 +51,18 @@ pub enum Event {
         /// Why it did.
         why: String,
     },
+    /// Another run of the same group was at work, or had waited longer: nothing starts before this run's turn.
+    TurnAwaited {
+        /// The group.
+        group: String,
+        /// The run whose turn it was then.
+        holder: RunId,
+    },
+    /// It is the turn of a run that had waited for it.
+    TurnTaken {
+        /// The group.
+        group: String,
+    },
     /// An attempt begins. Durable before its first side effect.
     StepStarted {
         /// The step.
@@ -259,6 +271,8 @@ impl Event {
         match self {
             Self::RunCreated { .. } => "run_created",
             Self::RunAdopted { .. } => "run_adopted",
+            Self::TurnAwaited { .. } => "turn_awaited",
+            Self::TurnTaken { .. } => "turn_taken",
             Self::StepStarted { .. } => "step_started",
             Self::ChildStarted { .. } => "child_started",
             Self::StepCheckpoint { .. } => "step_checkpoint",
@@ -305,6 +319,8 @@ impl Event {
             | Self::RetryRequested { step, .. } => Some(step),
             Self::RunCreated { .. }
             | Self::RunAdopted { .. }
+            | Self::TurnAwaited { .. }
+            | Self::TurnTaken { .. }
             | Self::PauseRequested { .. }
             | Self::RunUnpaused { .. }
             | Self::CancelRequested { .. }

@@ -11,6 +11,7 @@
 //! | [`run`] | the one fold: [`run::RunState::fold`] |
 //! | [`undo`] | where the undoing of a step's work stands |
 //! | [`process`] | the programs that a step has started |
+//! | [`planted`] | faults that the tests are to notice; none in a product |
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
@@ -22,6 +23,7 @@ pub mod event;
 pub mod expect;
 pub mod failure;
 pub mod id;
+pub mod planted;
 pub mod process;
 pub mod run;
 pub mod step;

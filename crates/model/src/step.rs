@@ -367,6 +367,8 @@ impl StepRecord {
                 | Event::StepInvalidated { .. }
                 | Event::RunCreated { .. }
                 | Event::RunAdopted { .. }
+                | Event::TurnAwaited { .. }
+                | Event::TurnTaken { .. }
                 | Event::RetryRequested { .. }
                 | Event::PauseRequested { .. }
                 | Event::RunUnpaused { .. }

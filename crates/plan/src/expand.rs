@@ -61,6 +61,7 @@ pub fn expand(
         params,
         max_parallel: workflow.max_parallel,
         deadline: workflow.deadline,
+        concurrency: workflow.concurrency.clone(),
         steps,
     })
 }

@@ -43,6 +43,9 @@ pub struct Plan {
     /// How long a run may take, from its creation or from when it was opened again.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
+    /// The group of runs of a workspace of which one is at work at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
     /// The steps, each after all that it needs; among those that could stand next, the most urgent first.
     pub steps: Vec<PlanStep>,
 }

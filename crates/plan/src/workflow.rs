@@ -31,6 +31,8 @@ pub struct Workflow {
     pub max_parallel: usize,
     /// How long a run may take.
     pub deadline: Option<Duration>,
+    /// The group of runs of a workspace of which one is at work at a time.
+    pub concurrency: Option<String>,
     /// Its steps, in the order of the file, those under `on_failure` last.
     pub steps: Vec<StepTemplate>,
     pub(crate) origin: Arc<Origin>,
@@ -196,6 +198,7 @@ pub(crate) fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Work
         params: parts.params,
         max_parallel: parts.max_parallel,
         deadline: parts.deadline,
+        concurrency: parts.concurrency,
         steps: parts.steps,
         origin: Arc::new(Origin { source, root }),
     };
@@ -228,6 +231,7 @@ struct Parts {
     params: BTreeMap<String, ParamSpec>,
     max_parallel: usize,
     deadline: Option<Duration>,
+    concurrency: Option<String>,
     steps: Vec<StepTemplate>,
     /// Where those steps stand among all nodes under `steps`.
     whole: Vec<usize>,
@@ -246,6 +250,7 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
             "params",
             "max_parallel",
             "deadline",
+            "concurrency",
             STEPS,
             ON_FAILURE,
         ],
@@ -260,6 +265,7 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         .integer("max_parallel", 1, sink)
         .unwrap_or(DEFAULT_PARALLEL);
     let deadline = fields.parse::<Period>("deadline", sink).map(|period| period.0);
+    let concurrency = fields.text("concurrency", sink);
     fields.require(STEPS, sink);
     let mut places = Vec::new();
     let (mut steps, mut whole) = (Vec::new(), Vec::new());
@@ -290,6 +296,7 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         params,
         max_parallel: usize::try_from(max_parallel).unwrap_or(1),
         deadline,
+        concurrency,
         steps,
         whole,
     })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rekindle_model::approval::Approval;
 use rekindle_model::event::{Event, Measures, Outcome, SkipReason};
 use rekindle_model::failure::Failure;
@@ -41,6 +42,13 @@ pub struct StepRow {
     pub measures: Measures,
     /// Why it failed, or why its last attempt did.
     pub error: Option<Failure>,
+    /// Its attempts that failed and were followed, or are to be followed, by another; the newest is not among them
+    /// while it waits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<FailedAttempt>,
+    /// When its next attempt is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<DateTime<Utc>>,
     /// Why it did not run.
     pub skipped: Option<String>,
     /// The group in which it waits for its turn.
@@ -81,6 +89,19 @@ impl StepRow {
     }
 }
 
+/// An attempt that failed and was followed by another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailedAttempt {
+    /// Which.
+    pub attempt: u32,
+    /// Why.
+    pub error: Failure,
+    /// When.
+    pub at: Stamp,
+    /// When the next was due.
+    pub retry_at: DateTime<Utc>,
+}
+
 /// That somebody asked for a step to run again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Retry {
@@ -101,15 +122,17 @@ const WORKFLOW: &str = "workflow";
 /// Returns the steps in the plan's order, those that no event has named as pending; without a plan, those
 /// that an event has named, in the order of their first start.
 pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
-    let mut asked = retries(evidence);
+    let mut told = Told {
+        failed: failed_attempts(evidence),
+        asked: retries(evidence),
+    };
     match plan {
         Some(plan) => plan
             .steps
             .iter()
             .map(|step| {
                 let record = evidence.state.step(&step.id);
-                let retries = asked.remove(&step.id).unwrap_or_default();
-                let row = row(evidence, &step.id, Some(step.uses.clone()), &record, retries);
+                let row = row(evidence, &step.id, Some(step.uses.clone()), &record, &mut told);
                 let ended = |need| evidence.state.step(need).state.is_final();
                 let could = record.state == StepState::Pending && evidence.state.outcome.is_none();
                 let waits = could && evidence.state.paused.is_none() && step.needs.iter().all(ended);
@@ -124,10 +147,16 @@ pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
             steps.sort_by_key(|(id, record)| (record.first_started.map(|stamp| stamp.utc), (*id).clone()));
             steps
                 .into_iter()
-                .map(|(id, record)| row(evidence, id, None, record, asked.remove(id).unwrap_or_default()))
+                .map(|(id, record)| row(evidence, id, None, record, &mut told))
                 .collect()
         }
     }
+}
+
+/// What the records tell of steps, gathered in one pass each: a run may have as many records as steps.
+struct Told {
+    failed: BTreeMap<StepId, Vec<FailedAttempt>>,
+    asked: BTreeMap<StepId, Vec<Retry>>,
 }
 
 fn row(
@@ -135,7 +164,7 @@ fn row(
     step: &StepId,
     uses: Option<String>,
     record: &StepRecord,
-    retries: Vec<Retry>,
+    told: &mut Told,
 ) -> StepRow {
     let elapsed = record
         .first_started
@@ -148,6 +177,15 @@ fn row(
         StepState::Succeeded { measures, .. } => (None, measures.clone()),
         _ => (None, Measures::new()),
     };
+    let retry_at = match &record.state {
+        StepState::Backoff { retry_at, .. } => Some(*retry_at),
+        _ => None,
+    };
+    let mut failed_attempts = told.failed.remove(step).unwrap_or_default();
+    if retry_at.is_some() {
+        // That is its `error`.
+        failed_attempts.pop();
+    }
     let skipped = match &record.state {
         StepState::Skipped {
             why: SkipReason::Needs { failed },
@@ -187,16 +225,18 @@ fn row(
         clock_uncertain: elapsed.is_some_and(|elapsed| elapsed.clock_uncertain),
         measures,
         error,
+        failed_attempts,
+        retry_at,
         skipped,
         waits_in: None,
         undo: record.undo.clone(),
         run,
         approval: record.approval.clone(),
-        retries,
+        retries: told.asked.remove(step).unwrap_or_default(),
     }
 }
 
-/// Returns who asked for which step to run again, in one pass: a run may have as many records as steps.
+/// Returns who asked for which step to run again.
 fn retries(evidence: &Evidence) -> BTreeMap<StepId, Vec<Retry>> {
     let mut asked: BTreeMap<StepId, Vec<Retry>> = BTreeMap::new();
     for record in &evidence.records {
@@ -209,6 +249,29 @@ fn retries(evidence: &Evidence) -> BTreeMap<StepId, Vec<Retry>> {
         }
     }
     asked
+}
+
+/// Returns the attempts of each step that failed and were followed by another.
+fn failed_attempts(evidence: &Evidence) -> BTreeMap<StepId, Vec<FailedAttempt>> {
+    let mut failed: BTreeMap<StepId, Vec<FailedAttempt>> = BTreeMap::new();
+    for record in &evidence.records {
+        if let Event::StepFailed {
+            step,
+            attempt,
+            error,
+            retry_at: Some(retry_at),
+            ..
+        } = &record.event
+        {
+            failed.entry(step.clone()).or_default().push(FailedAttempt {
+                attempt: *attempt,
+                error: error.clone(),
+                at: record.time,
+                retry_at: *retry_at,
+            });
+        }
+    }
+    failed
 }
 
 /// Returns an outcome as people see it.

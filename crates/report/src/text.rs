@@ -8,7 +8,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use rekindle_model::event::{Event, Verdict as Found};
+use rekindle_model::event::{Event, Outcome, Verdict as Found};
+use rekindle_model::step::{StepRecord, StepState};
 use rekindle_model::time::Stamp;
 use rekindle_model::undo::UndoState;
 use rekindle_plan::Plan;
@@ -51,6 +52,9 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
+/// How many failed attempts of a step are told one by one, the newest ones.
+const ATTEMPTS: usize = 3;
+
 /// Returns everything that `rekindle show` says about a run; `now` for one that is at work, which goes on until then.
 pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> String {
     let state = &evidence.state;
@@ -78,6 +82,7 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> Str
             "processes"
         },
     );
+    text.push_str(&in_short(evidence));
     if let Some(by) = &state.cancel {
         let _ = writeln!(text, "cancelled by {by}{}", cancelled_why(evidence));
     }
@@ -91,12 +96,84 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> Str
             state.id,
         );
     }
+    if let Some(turn) = &state.awaits_turn {
+        let _ = writeln!(
+            text,
+            "waits for its turn since {}: one run of {} at a time, and run {} was before it (rekindle show {})",
+            turn.since.utc.format("%Y-%m-%d %H:%M:%S UTC"),
+            turn.group,
+            turn.holder,
+            turn.holder,
+        );
+    }
     let _ = writeln!(text, "\n{}", steps(evidence, plan));
     let cost = rework(evidence);
     if !cost.interruptions.is_empty() || !cost.cut_off.is_empty() {
         let _ = writeln!(text, "{}", interruptions(&cost));
     }
+    text.push_str(&next(evidence));
     text
+}
+
+/// Returns which steps failed, and what became of what the others had done; empty where none did.
+fn in_short(evidence: &Evidence) -> String {
+    let steps = || evidence.state.steps.iter();
+    let failed: Vec<&str> = steps()
+        .filter(|(_, step)| fell(step))
+        .map(|(id, _)| id.as_str())
+        .collect();
+    let undone = |is: fn(&UndoState) -> bool| -> Vec<&str> {
+        steps()
+            .filter(|(_, step)| step.undo.as_ref().is_some_and(|undo| is(&undo.state)))
+            .map(|(id, _)| id.as_str())
+            .collect()
+    };
+    let parts = [
+        ("failed", failed),
+        ("taken back", undone(|undo| *undo == UndoState::Done)),
+        (
+            "not taken back",
+            undone(|undo| matches!(undo, UndoState::Stuck { .. })),
+        ),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(_, steps)| !steps.is_empty())
+        .map(|(what, steps)| format!("{what}: {}", named(&steps)))
+        .collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("{}\n", parts.join("; ")),
+    }
+}
+
+/// How many steps a line names.
+const NAMED: usize = 5;
+
+fn named(steps: &[&str]) -> String {
+    let first = steps[..steps.len().min(NAMED)].join(", ");
+    match steps.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// Returns how to go on with a run that is over and did not come through; empty where there is nothing to go on with.
+fn next(evidence: &Evidence) -> String {
+    let run = evidence.state.id;
+    let again = match evidence.state.outcome {
+        Some(Outcome::Failed | Outcome::Cancelled) => "to run again what failed, and what came after it",
+        Some(Outcome::Partial) if evidence.state.steps.values().any(fell) => {
+            "to run again what failed, and what came after it"
+        }
+        // What could not be undone has said so, with its own command.
+        Some(Outcome::Partial | Outcome::Stuck | Outcome::Succeeded) | None => return String::new(),
+    };
+    format!("{again}: rekindle resume {run} --failed\n")
+}
+
+fn fell(step: &StepRecord) -> bool {
+    matches!(step.state, StepState::Failed { .. })
 }
 
 /// Returns the table of steps.
@@ -134,6 +211,22 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
     }
     text.push_str(&folded);
     for row in rows {
+        let earlier = row.failed_attempts.len().saturating_sub(ATTEMPTS);
+        if earlier > 0 {
+            let _ = writeln!(text, "{}: {earlier} earlier attempts failed", row.step);
+        }
+        for failed in &row.failed_attempts[earlier..] {
+            let wait = (failed.retry_at - failed.at.utc).to_std().unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "{} attempt {} failed: {} [{}]; the next was due {} later",
+                row.step,
+                failed.attempt,
+                failed.error,
+                failed.error.code,
+                duration(wait)
+            );
+        }
         for retry in &row.retries {
             let _ = writeln!(
                 text,
@@ -193,7 +286,11 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
             );
         }
         if let Some(error) = &row.error {
-            let _ = writeln!(text, "{} failed: {error} [{}]", row.step, error.code);
+            let again = row
+                .retry_at
+                .map(|at| format!("; it is tried again at {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
+            let again = again.unwrap_or_default();
+            let _ = writeln!(text, "{} failed: {error} [{}]{again}", row.step, error.code);
             if let Some(hint) = &error.hint {
                 let _ = writeln!(text, "  {hint}");
             }
@@ -275,10 +372,13 @@ pub fn interruptions(cost: &Rework) -> String {
     }
     let _ = writeln!(
         text,
-        "{} steps ran once, {} were cut off; {} finished before the last interruption and did not run again",
-        cost.ran_once.len(),
-        cost.cut_off.len(),
-        cost.kept,
+        "{} ran once, {} cut off; {} finished before the last interruption and did not run again",
+        counted(cost.ran_once.len(), "step"),
+        match cost.cut_off.len() {
+            1 => "1 attempt was".to_owned(),
+            n => format!("{n} attempts were"),
+        },
+        counted(cost.kept, "step"),
     );
     if cost.bytes_not_redone + cost.bytes_written_after_resume > 0 {
         let _ = writeln!(
@@ -289,6 +389,13 @@ pub fn interruptions(cost: &Rework) -> String {
         );
     }
     text
+}
+
+fn counted(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
 }
 
 fn said(why: Option<&String>) -> String {

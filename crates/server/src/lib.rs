@@ -26,5 +26,5 @@ pub mod socket;
 pub use api::{End, OwnerInfo, Problem, Submission, Told};
 pub use client::Client;
 pub use desk::Desk;
-pub use owner::{Owner, Parts, Purpose, Ready, Workshop};
+pub use owner::{Owner, Pace, Parts, Purpose, Ready, Sweeper, Workshop};
 pub use socket::{ControlSocket, Unreachable};

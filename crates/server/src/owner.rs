@@ -1,25 +1,28 @@
 //! The owner: drives the runs that are submitted to it, and tells of them.
 
 mod nested;
+mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Progress, Request};
-use rekindle_journal::{Journal, JournalError, RunFilter};
-use rekindle_model::event::{Outcome, Parent, Payload, Record, Worker};
+use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Progress, Request, Slots};
+use rekindle_journal::{Journal, JournalError};
+use rekindle_model::event::{Outcome, Payload, Record, Worker};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_model::time::{Clock, Stamp};
 use rekindle_plan::{Inputs, Plan};
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{End, OwnerInfo, Problem, STOPPING, Submission, Told};
 use crate::desk::Desk;
+
+pub use sweep::{Pace, Sweeper};
 
 /// How many messages a follower may lag behind before its stream waits for it.
 const BACKLOG: usize = 256;
@@ -92,10 +95,16 @@ struct Shared {
     /// stand in each other's way, the second sees the first.
     admission: tokio::sync::Mutex<()>,
     runs: Mutex<BTreeMap<RunId, Driven>>,
-    /// Whose turn it is in each group of steps, of all runs.
+    /// Whose turn it is in each group, of all runs.
     groups: Arc<Groups>,
+    /// How many steps of all runs may be at work at once.
+    slots: Arc<Slots>,
     /// How many runs are driven.
     busy: watch::Sender<usize>,
+    /// The runs that somebody asked something of while nobody drove them.
+    asked: Mutex<BTreeSet<RunId>>,
+    /// Tells who sweeps of them.
+    nudge: Notify,
 }
 
 /// A run that is driven now.
@@ -131,7 +140,10 @@ impl Owner {
             admission: tokio::sync::Mutex::default(),
             runs: Mutex::default(),
             groups: Arc::default(),
+            slots: Arc::default(),
             busy: watch::Sender::new(0),
+            asked: Mutex::default(),
+            nudge: Notify::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -147,33 +159,6 @@ impl Owner {
             stays: self.shared.stays,
             runs: self.shared.runs().keys().copied().collect(),
         }
-    }
-
-    /// Takes over every run without an end that nobody drives, oldest first, and returns them. One that cannot be
-    /// put together is told to the log and left as it is.
-    ///
-    /// # Errors
-    /// When the runs cannot be listed.
-    pub async fn sweep(&self) -> Result<Vec<RunId>, Problem> {
-        let filter = RunFilter {
-            finished: Some(false),
-            ..RunFilter::default()
-        };
-        let runs = self.shared.journal.runs(&filter).await;
-        let runs = runs.map_err(|error| self.shared.journal_problem(error))?;
-        let mut taken = Vec::new();
-        for found in runs.iter().rev() {
-            let whole = |parent: &Parent| runs.iter().any(|run| run.run == parent.run);
-            // It is gone on with by the run that it is part of.
-            if found.parent.as_ref().is_some_and(whole) {
-                continue;
-            }
-            match self.resume(found.run).await {
-                Ok(()) => taken.push(found.run),
-                Err(problem) => tracing::warn!(run = %found.run, %problem, "cannot be taken over"),
-            }
-        }
-        Ok(taken)
     }
 
     /// Waits until no run is driven.
@@ -250,6 +235,7 @@ impl Owner {
             engine: ready
                 .engine
                 .with_groups(Arc::clone(&self.shared.groups))
+                .with_slots(Arc::clone(&self.shared.slots))
                 .with_sub_runs(Arc::new(self.clone())),
             ..ready
         })
@@ -368,16 +354,23 @@ impl Desk for Owner {
     }
 
     async fn request(&self, run: RunId, request: Request) -> Result<(), Problem> {
-        let (engine, plan) = match self.driven(run) {
-            Some(driven) => (driven.engine, driven.plan),
+        let (engine, plan, driven) = match self.driven(run) {
+            Some(driven) => (driven.engine, driven.plan, true),
             None => {
                 let (parts, _) = self.parts(run).await?;
                 let ready = self.shared.workshop.ready(&parts, Purpose::Ask).await?;
-                (ready.engine, ready.plan)
+                (ready.engine, ready.plan, false)
             }
         };
         let done = engine.request(run, plan, request).await;
-        done.map_err(|error| self.shared.workshop.problem(error))
+        done.map_err(|error| self.shared.workshop.problem(error))?;
+        if !driven {
+            let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.insert(run);
+            drop(asked);
+            self.shared.nudge.notify_one();
+        }
+        Ok(())
     }
 
     async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {

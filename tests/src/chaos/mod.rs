@@ -9,7 +9,6 @@
 //! | [`told`] | what the parent was told, held against what is read |
 //! | [`clock`] | a wall clock of a test's own, set ahead or back while the product runs |
 //! | [`disk`] | file systems of a test's own: an ext4 that loses power, breaks down, freezes; a small one that fills |
-//! | [`planted`] | which faults can be planted |
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -21,7 +20,6 @@
 
 pub mod clock;
 pub mod disk;
-pub mod planted;
 pub mod told;
 pub mod writer;
 

@@ -114,6 +114,8 @@ fn line(record: &Record) -> String {
         | Event::RunUnpaused { by, why }
         | Event::RunReopened { by, why }
         | Event::CancelRequested { by, why } => asked(by, why.as_ref()),
+        Event::TurnAwaited { group, holder } => format!("one run of {group} at a time, after run {holder}"),
+        Event::TurnTaken { group } => format!("in {group}"),
         Event::DeadlinePassed => "what is at work is stopped, the rest does not start".to_owned(),
         Event::RunFinished { outcome, .. } => rekindle_report::steps::outcome(*outcome).to_owned(),
     };

@@ -75,15 +75,25 @@ pub struct Reject {
     decision: DecisionArgs,
 }
 
-/// Run a step again, and what rests on it; a run that is over is reopened
+/// Ask for a step to run again, with everything after it; a run that is over is reopened
+///
+/// It is journaled and begins where somebody drives the run. To go on with the run in the same breath, use `rekindle
+/// resume RUN --from STEP` or `rekindle resume RUN --failed`.
 #[derive(Debug, clap::Args)]
 pub struct Retry {
     /// The run: a unique beginning of its id, or latest
     #[arg(value_name = "RUN")]
     run: String,
-    /// The step
-    #[arg(value_name = "STEP")]
-    step: String,
+    /// The step, whether it failed, succeeded or was skipped; one that waits for its next attempt begins it now
+    #[arg(
+        value_name = "STEP",
+        required_unless_present = "failed",
+        conflicts_with = "failed"
+    )]
+    step: Option<String>,
+    /// Every step that failed; of a run that is stuck, every undo that did
+    #[arg(long)]
+    failed: bool,
     /// Why, for those who read the history
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
@@ -178,10 +188,13 @@ pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, CliError> {
     let asked = Asked {
         run: &args.run,
         note: args.why.clone(),
-        said: "runs again",
+        said: match args.step {
+            Some(_) => "runs again",
+            None => "runs again what failed",
+        },
     };
-    let step = StepId::from(args.step.as_str());
-    asked.of(app, |_, _| Ok(Ask::Retry { step: step.clone() })).await
+    let step = args.step.as_deref();
+    asked.of(app, |_, _| Ok(again(step))).await
 }
 
 /// Skips a step.
@@ -193,6 +206,16 @@ pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, CliError> {
     };
     let step = StepId::from(args.step.as_str());
     asked.of(app, |_, _| Ok(Ask::Skip { step: step.clone() })).await
+}
+
+/// Returns the request that a step and everything after it run again, or everything that failed.
+pub(crate) fn again(step: Option<&str>) -> Ask {
+    match step {
+        Some(step) => Ask::Retry {
+            step: StepId::from(step),
+        },
+        None => Ask::RetryFailed,
+    }
 }
 
 /// A request that is over once it is journaled.

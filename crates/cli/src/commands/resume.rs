@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 use rekindle_model::id::RunId;
 
 use crate::App;
+use crate::commands::requests;
 use crate::drive;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::session::Session;
 
-/// Continue an interrupted run exactly where it stopped
+/// Continue an interrupted run exactly where it stopped; or run it again from a step, or what failed of it
+///
+/// With `--from` or `--failed` a run that is over is opened again: same run, same definition, same parameters; what it
+/// has done before those steps is kept.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run: a unique beginning of its id, or latest [default: the one that is interrupted]
@@ -18,6 +22,15 @@ pub struct Args {
     /// Every interrupted run, the oldest first
     #[arg(long, conflicts_with = "run")]
     all: bool,
+    /// Run this step again, and everything after it, also where it succeeded
+    #[arg(long, value_name = "STEP", requires = "run")]
+    from: Option<String>,
+    /// Run every step that failed again, and everything after those; of a run that is stuck, try its undos again
+    #[arg(long, requires = "run", conflicts_with = "from")]
+    failed: bool,
+    /// Why it runs again, for those who read the history
+    #[arg(long, value_name = "TEXT", requires = "run")]
+    why: Option<String>,
 }
 
 /// Resumes.
@@ -27,7 +40,12 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 
 async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
     if let Some(word) = &args.run {
-        return drive::go_on(app, session, session.ground.run(word).await?).await;
+        let run = session.ground.run(word).await?;
+        if args.from.is_some() || args.failed {
+            let ask = requests::again(args.from.as_deref());
+            requests::ask(session, run, ask, args.why.clone()).await?;
+        }
+        return drive::go_on(app, session, run).await;
     }
     let mut interrupted = session.ground.interrupted().await?;
     // A run that is part of one of these is gone on with by that one.

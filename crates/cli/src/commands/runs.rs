@@ -1,7 +1,10 @@
 //! `rekindle runs`
 
+use std::collections::BTreeMap;
+
 use rekindle_journal::RunFilter;
 use rekindle_model::event::Outcome;
+use rekindle_model::run::RunState;
 use rekindle_report::{steps, text};
 use serde_json::json;
 
@@ -70,14 +73,27 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let mut runs = look.ground.journal.runs(&filter).await?;
     runs.retain(|run| !quarantined || run.quarantined.is_some());
     let driven = look.driven().await;
+    let held = look.held;
+    let mut waiting = BTreeMap::new();
+    // Where nobody works here, nobody waits either.
+    for run in runs.iter().filter(|run| held && run.outcome.is_none()) {
+        // What cannot be read is told by the line itself, and by `show`.
+        let records = look.ground.journal.read(run.run).await.unwrap_or_default();
+        let turn = RunState::from_records(&records)
+            .ok()
+            .and_then(|state| state.awaits_turn);
+        waiting.extend(turn.map(|turn| (run.run, turn)));
+    }
     look.close().await;
     if runs.is_empty() {
         app.printer.say("no runs");
     }
     for run in &runs {
+        let turn = waiting.get(&run.run);
         let ended = match (run.outcome, &run.quarantined) {
             (_, Some(_)) => "quarantined",
             (Some(outcome), None) => steps::outcome(outcome),
+            (None, None) if turn.is_some() => "waiting",
             (None, None) => match driven.as_ref().map(|driven| driven.contains(&run.run)) {
                 Some(true) => "at work",
                 Some(false) => "interrupted",
@@ -89,6 +105,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         let body = json!({
             "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "parent": run.parent, "created": run.created.utc,
             "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "state": ended, "quarantined": run.quarantined,
+            "awaits_turn": turn,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
         app.printer.line(&body, || {
@@ -98,13 +115,16 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
                 .parent
                 .as_ref()
                 .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
+            let turn =
+                turn.map(|turn| format!("  one run of {} at a time, after {}", turn.group, turn.holder));
             format!(
-                "{}  {:<10} {:<12} {began}  {took:>8}  {} records{}",
+                "{}  {:<10} {:<12} {began}  {took:>8}  {} records{}{}",
                 run.run,
                 run.workflow,
                 ended,
                 run.seq,
-                below.unwrap_or_default()
+                below.unwrap_or_default(),
+                turn.unwrap_or_default(),
             )
         })?;
     }

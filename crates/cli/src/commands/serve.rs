@@ -1,5 +1,6 @@
 //! `rekindle serve`
 
+use rekindle_server::Pace;
 use serde_json::json;
 
 use crate::App;
@@ -11,8 +12,12 @@ use crate::workspace::Workspace;
 
 /// Own the workspace: go on with every interrupted run, and drive what other commands submit, until Ctrl-C
 ///
-/// The other commands find it by themselves. Ctrl-C or SIGTERM lets running steps leave a checkpoint; whoever serves
-/// next, or `rekindle resume`, goes on from there.
+/// It keeps looking for unfinished runs that nobody drives: one that a full disk has interrupted is tried again after
+/// half a minute, then after longer and longer rests, up to an hour; one that `rekindle retry` or `skip` opens again, at
+/// once.
+///
+/// The other commands find it by themselves. Ctrl-C, SIGTERM or a lost terminal (SIGHUP) lets running steps leave a
+/// checkpoint; whoever serves next, or `rekindle resume`, goes on from there.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -31,7 +36,8 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
         session.close().await;
         return Err(error);
     }
-    let swept = owner.sweep().await;
+    let mut sweeper = owner.sweeper(Pace::default());
+    let swept = sweeper.sweep().await;
     match &swept {
         Ok(taken) => {
             let body = json!({ "pid": std::process::id(), "resumed": taken, "socket": session.socket() });
@@ -42,13 +48,13 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
                 std::process::id(),
                 taken.len()
             ));
-            app.signals.stop().cancelled().await;
+            sweeper.keep_on().await;
             app.printer.say(drive::STOPPING);
             owner.idle().await;
         }
         Err(problem) => tracing::debug!(%problem, "cannot sweep"),
     }
-    drop(owner);
+    drop((sweeper, owner));
     session.close().await;
     swept?;
     app.printer.say("stopped; nothing that is journaled runs again");

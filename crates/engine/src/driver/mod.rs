@@ -24,7 +24,7 @@ use rekindle_model::step::StepState;
 use rekindle_model::time::Stamp;
 use rekindle_plan::Plan;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -33,11 +33,12 @@ use crate::context::Asked;
 use crate::control::{Control, Ended};
 use crate::engine::Shared;
 use crate::error::EngineError;
-use crate::groups::Turn;
+use crate::groups::{Member, Turn};
 use crate::machine::{Effect, Input, Machine};
 use crate::nest;
 use crate::payload;
 use crate::request::Wish;
+use crate::slots::{Slot, Slots};
 use work::{Job, Reins, Report, Task};
 
 /// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
@@ -69,6 +70,9 @@ pub(crate) async fn drive(
         let action = shared.registry.get(uses);
         action.is_some_and(|action| action.can_be_gone())
     });
+    let member = shared
+        .groups
+        .join(state.id, state.parent.as_ref().map(|parent| parent.run));
     let (asking, asked) = mpsc::channel(NOTES);
     let all = CancellationToken::new();
     let mut driver = Driver {
@@ -84,6 +88,8 @@ pub(crate) async fn drive(
         all,
         alarm: None,
         turns: BTreeMap::new(),
+        member,
+        ticket: None,
         ended: None,
     };
     let ended = driver.run(asked, wishes, control).await;
@@ -132,6 +138,10 @@ struct Driver {
     alarm: Option<Instant>,
     /// Turns that were taken for steps about to start.
     turns: BTreeMap<String, Turn>,
+    /// The run as one of its group, which gives its turn back when the driver goes.
+    member: Member,
+    /// Its place among the runs that wait for a slot, until it gets one.
+    ticket: Option<u64>,
     ended: Option<Ended>,
 }
 
@@ -141,7 +151,7 @@ struct AtWork {
     /// Its turn in its group, where it has one.
     turn: Option<Turn>,
     /// Its share of the process's slots; one that waits for another run has none.
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<Slot>,
 }
 
 impl Driver {
@@ -161,8 +171,12 @@ impl Driver {
             if let Some(ended) = self.ended.take() {
                 return Ok(ended);
             }
+            if self.take_runs_turn().await? {
+                continue;
+            }
             let alarm = self.alarm;
-            let slots = Arc::clone(&self.shared.slots);
+            let (slots, starved) = (Arc::clone(&self.shared.slots), self.machine.starved());
+            let ticket = self.place_in_line(&slots, starved.is_some());
             tokio::select! {
                 biased;
                 () = control.stop.cancelled(), if !stopped => {
@@ -172,15 +186,42 @@ impl Driver {
                 Some(wish) = wishes.recv() => self.wish(wish).await?,
                 Some(asked) = asked.recv() => self.note(asked).await?,
                 Some(done) = self.tasks.join_next_with_id() => self.done(done).await?,
-                Ok(slot) = slots.acquire_owned(), if self.machine.starved() => {
-                    self.decide(Input::Wake, vec![slot]).await?;
+                slot = slots.take(starved.unwrap_or_default(), ticket), if starved.is_some() => {
+                    self.ticket = None;
+                    self.decide_with(Input::Wake, vec![slot], None).await?;
                 }
-                Ok(()) = freed.changed(), if !self.machine.wanted().is_empty() => {}
+                Ok(()) = freed.changed(), if self.waits_for_a_turn() => {}
                 () = tokio::time::sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
                     self.decide(Input::Wake, Vec::new()).await?;
                 }
             }
         }
+    }
+
+    /// Takes the run's turn in its group, where it waits for that and nobody has it. Returns whether it has.
+    async fn take_runs_turn(&mut self) -> Result<bool, EngineError> {
+        let Some(group) = self.machine.awaits_turn() else {
+            // One that is paused before its turn stands in nobody's way.
+            if self.machine.needs_turn() {
+                self.member.leave();
+            }
+            return Ok(false);
+        };
+        match self.member.take_turn(group) {
+            Ok(()) => {
+                self.decide(Input::Turn, Vec::new()).await?;
+                Ok(true)
+            }
+            Err(holder) if self.machine.state().awaits_turn.is_none() => {
+                self.decide(Input::TurnOf(holder), Vec::new()).await?;
+                Ok(false)
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn waits_for_a_turn(&self) -> bool {
+        !self.machine.wanted().is_empty() || self.machine.awaits_turn().is_some()
     }
 
     /// Takes the turns that steps wait for, as far as nobody has them, and lets those steps start.
@@ -210,10 +251,22 @@ impl Driver {
 
     /// Lets the machine decide, journals the decision and performs it. `slots` are those that have just become free.
     /// Returns whether anything was journaled.
-    async fn decide(&mut self, input: Input, slots: Vec<OwnedSemaphorePermit>) -> Result<bool, EngineError> {
+    async fn decide(&mut self, input: Input, slots: Vec<Slot>) -> Result<bool, EngineError> {
+        let rival = self.shared.slots.most_urgent();
+        self.decide_with(input, slots, rival).await
+    }
+
+    /// Decides beside a step of another run that waits for a slot, where one does.
+    async fn decide_with(
+        &mut self,
+        input: Input,
+        slots: Vec<Slot>,
+        rival: Option<i64>,
+    ) -> Result<bool, EngineError> {
         let slots = self.slots(slots);
         self.listen();
         let now = self.shared.clock.now();
+        self.machine.yield_to(rival);
         let effects = self.machine.decide(input, &now, slots.len());
         self.follow(effects, now, slots).await
     }
@@ -223,6 +276,7 @@ impl Driver {
         let slots = self.slots(Vec::new());
         self.listen();
         let now = self.shared.clock.now();
+        self.machine.yield_to(self.shared.slots.most_urgent());
         let decided = match self.machine.request(&wish.request, &now, slots.len()) {
             Ok(effects) => self.follow(effects, now, slots).await.map(|_| Ok(()))?,
             Err(refusal) => Err(refusal),
@@ -247,8 +301,17 @@ impl Driver {
         }
     }
 
+    /// Returns the run's place among those that wait for a slot, which it keeps until it gets one.
+    fn place_in_line(&mut self, slots: &Slots, waits: bool) -> u64 {
+        if !waits {
+            self.ticket = None;
+            return 0;
+        }
+        *self.ticket.get_or_insert_with(|| slots.ticket())
+    }
+
     /// Returns these slots and as many more as there are and as could be used.
-    fn slots(&self, mut slots: Vec<OwnedSemaphorePermit>) -> Vec<OwnedSemaphorePermit> {
+    fn slots(&self, mut slots: Vec<Slot>) -> Vec<Slot> {
         let taken = self
             .at_work
             .values()
@@ -256,7 +319,7 @@ impl Driver {
             .count();
         let wanted = self.max_parallel.saturating_sub(taken);
         while slots.len() < wanted {
-            let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() else {
+            let Some(slot) = self.shared.slots.try_take() else {
                 break;
             };
             slots.push(slot);
@@ -268,7 +331,7 @@ impl Driver {
         &mut self,
         effects: Vec<Effect>,
         now: Stamp,
-        mut slots: Vec<OwnedSemaphorePermit>,
+        mut slots: Vec<Slot>,
     ) -> Result<bool, EngineError> {
         self.alarm = None;
         let mut journaled = false;
@@ -300,7 +363,7 @@ impl Driver {
         Ok(self.machine.fold(&records)?)
     }
 
-    fn perform(&mut self, effect: Effect, slots: &mut Vec<OwnedSemaphorePermit>) {
+    fn perform(&mut self, effect: Effect, slots: &mut Vec<Slot>) {
         match effect {
             Effect::StartStep {
                 step,
@@ -384,7 +447,7 @@ impl Driver {
         }
     }
 
-    fn spawn(&mut self, job: Job, with: Value, slots: &mut Vec<OwnedSemaphorePermit>) {
+    fn spawn(&mut self, job: Job, with: Value, slots: &mut Vec<Slot>) {
         let Some(mut planned) = self.machine.planned(&job.step).cloned() else {
             tracing::error!(step = %job.step, "taken up without a plan");
             return;

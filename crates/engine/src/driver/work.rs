@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rekindle_journal::JournalError;
-use rekindle_model::event::Payload;
+use rekindle_model::event::{Measures, Payload};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::StepId;
+use rekindle_model::planted::{self, Fault};
 use rekindle_model::process::Child;
 use rekindle_model::time::Stamp;
 use rekindle_plan::PlanStep;
@@ -180,6 +181,15 @@ async fn run(
         Ok(prepared) => prepared,
         Err(failure) => return Ok(Ending::Failed(failure)),
     };
+    if planted::is(Fault::OutcomeBeforeEffect) {
+        let (late, action) = (cx.clone(), Arc::clone(&action));
+        tokio::spawn(async move { action.run(&late, checkpoint).await });
+        return Ok(Ending::Succeeded {
+            output: Payload::NONE,
+            value: Value::Null,
+            measures: Measures::new(),
+        });
+    }
     let work = async {
         orphans::end(children).await?;
         action.run(cx, checkpoint).await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rekindle_model::event::{Event, Measures, Payload};
 use rekindle_model::failure::Failure;
-use rekindle_model::id::StepId;
+use rekindle_model::id::{RunId, StepId};
 use rekindle_model::process::Child;
 use serde_json::Value;
 
@@ -33,6 +33,10 @@ pub(crate) enum Input {
         attempt: u32,
         ending: Undone,
     },
+    /// It is the turn of this run in its group.
+    Turn,
+    /// It is another run's turn.
+    TurnOf(RunId),
     /// The time of the last [`Effect::ArmTimer`] has come, or a slot has become free.
     Wake,
     /// The run is to end gracefully, to be resumed.

@@ -14,7 +14,7 @@
 //! | `frontier` | nothing: which steps may go forward, so that a decision need not look at all of them |
 //! | `judge` | whether a step runs, waits or is skipped, by its needs and `run_if` |
 //! | `settle` | what starts now, what is skipped, whether the run is over |
-//! | `respond` | what follows from an attempt's end, a reconciliation, a recheck, a stop |
+//! | `respond` | what follows from an attempt's end, a reconciliation, a recheck, a turn, a stop |
 //! | `request` | what follows from what a person asks, and from a decision on an approval |
 //! | `limits` | what takes too long, and how long anything may still take |
 //! | `retry` | whether and when a failed attempt is followed by another |
@@ -83,6 +83,8 @@ pub(crate) struct Machine {
     expired: bool,
     /// Whether nothing may start until a person lets it.
     paused: bool,
+    /// Whether nothing may start before the run's turn in its group.
+    needs_turn: bool,
     /// What this process works on.
     held: BTreeMap<usize, Held>,
     /// For each step, whether what it produced can be gone.
@@ -91,8 +93,11 @@ pub(crate) struct Machine {
     to_recheck: BTreeSet<usize>,
     /// Steps whose reconciliation failed, until it is tried again.
     reconcile_later: HashMap<usize, Later>,
-    /// Whether a step could start, were there a free slot in the process.
-    starved: bool,
+    /// How urgent the most urgent step is that could start, were there a slot of the process for it.
+    starved: Option<i64>,
+    /// How urgent the most urgent step of other runs is that waits for a slot: it goes first, unless this run has a
+    /// more urgent one.
+    rival: Option<i64>,
     /// The groups whose turn this run has and no step of it uses.
     turns: BTreeSet<String>,
     /// The groups in which a step could start, were it its turn.
@@ -235,6 +240,7 @@ impl Machine {
         let frontier = Frontier::new(standing.collect(), priority, &needs);
         let paused = state.paused.is_some();
         let can_be_gone = vec![true; plan.steps.len()];
+        let needs_turn = plan.concurrency.is_some();
         Ok(Self {
             plan,
             places,
@@ -251,11 +257,13 @@ impl Machine {
             leaving: false,
             expired: false,
             paused,
+            needs_turn,
             held: BTreeMap::new(),
             can_be_gone,
             to_recheck: BTreeSet::new(),
             reconcile_later: HashMap::new(),
-            starved: false,
+            starved: None,
+            rival: None,
             turns: BTreeSet::new(),
             wanted: BTreeSet::new(),
         })
@@ -353,6 +361,22 @@ impl Machine {
         self.turns.clear();
     }
 
+    /// Returns whether nothing may start before the run's turn.
+    pub(crate) fn needs_turn(&self) -> bool {
+        self.needs_turn
+    }
+
+    /// Returns the group in which the run could go on, were it its turn.
+    pub(crate) fn awaits_turn(&self) -> Option<&str> {
+        let group = self.plan.concurrency.as_deref();
+        let may_go_on = match self.phase {
+            Phase::Going => !self.paused,
+            Phase::Cancelling => !self.leaving,
+            Phase::Stopping => false,
+        };
+        group.filter(|_| self.needs_turn && may_go_on && self.state.outcome.is_none())
+    }
+
     /// Returns the run as it is journaled.
     pub(crate) fn state(&self) -> &RunState {
         &self.state
@@ -370,9 +394,15 @@ impl Machine {
             .and_then(|&place| self.plan.steps.get(place))
     }
 
-    /// Returns whether a step could start, were there a free slot in the process.
-    pub(crate) fn starved(&self) -> bool {
+    /// Returns how urgent the most urgent step is that could start, were there a slot of the process for it.
+    pub(crate) fn starved(&self) -> Option<i64> {
         self.starved
+    }
+
+    /// Leaves the slots, for what is decided next, to a step of another run that waits for one, as far as it is more
+    /// urgent than this run's own or waited for longer.
+    pub(crate) fn yield_to(&mut self, rival: Option<i64>) {
+        self.rival = rival;
     }
 
     fn step(&self, place: usize) -> &PlanStep {

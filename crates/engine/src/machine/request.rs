@@ -18,16 +18,17 @@ impl Machine {
     /// Adds to the draft what a request brings about.
     pub(super) fn grant(&mut self, draft: &mut Draft, request: &Request) -> Result<(), Refusal> {
         let over = self.state.outcome;
-        let opens = matches!(request.ask, Ask::Retry { .. } | Ask::Skip { .. });
+        let opens = matches!(
+            request.ask,
+            Ask::Retry { .. } | Ask::RetryFailed | Ask::Skip { .. }
+        );
         match (over, &self.state.cancel) {
             (Some(outcome), _) if !opens => return Err(Refusal::Over { outcome }),
             (None, Some(by)) => return Err(Refusal::Cancelled { by: by.clone() }),
             _ => {}
         }
-        if let (true, None, Some(step)) = (opens, over, request.ask.step())
-            && self.unwinding(draft)
-        {
-            return Err(Refusal::Undoing { step: step.clone() });
+        if opens && over.is_none() && self.unwinding(draft) {
+            return Err(Refusal::Undoing);
         }
         match &request.ask {
             Ask::Cancel => {
@@ -44,6 +45,7 @@ impl Machine {
             Ask::Approve { step } => self.decide_on(draft, step, request, true),
             Ask::Reject { step } => self.decide_on(draft, step, request, false),
             Ask::Retry { step } => self.run_again(draft, step, request),
+            Ask::RetryFailed => self.run_failed_again(draft, request),
             Ask::Skip { step } => self.leave_out(draft, step, request),
         }
     }
@@ -123,20 +125,15 @@ impl Machine {
     /// was skipped for, since it would only be skipped again.
     fn run_again(&mut self, draft: &mut Draft, step: &StepId, request: &Request) -> Result<(), Refusal> {
         let place = self.place(step)?;
-        let asked = Event::RetryRequested {
-            step: step.clone(),
-            by: request.by.clone(),
-            why: request.note.clone(),
-        };
         let record = self.record(draft, place);
         if record.stuck().is_some() {
             self.reopen(draft, request);
-            self.push(draft, place, asked, Value::Null);
+            self.push_retry(draft, place, request);
             return Ok(());
         }
         match &record.state {
             StepState::Backoff { .. } => {
-                self.push(draft, place, asked, Value::Null);
+                self.push_retry(draft, place, request);
                 return Ok(());
             }
             StepState::Running | StepState::Reconciled { .. } if record.awaits().is_none() => {
@@ -162,21 +159,75 @@ impl Machine {
         if matches!(record.state, StepState::Skipped { .. }) {
             self.add_fallen_needs(draft, &mut begin);
         }
+        self.begin_again(draft, &[place], begin, request)
+    }
+
+    /// Makes every step that failed pending again, with everything that came after one of them. What could not be
+    /// undone comes first: before a run goes forward, what it left behind is seen to.
+    fn run_failed_again(&mut self, draft: &mut Draft, request: &Request) -> Result<(), Refusal> {
+        let stuck: Vec<usize> = self.stuck(draft).collect();
+        if !stuck.is_empty() {
+            self.reopen(draft, request);
+            for place in stuck {
+                self.push_retry(draft, place, request);
+            }
+            return Ok(());
+        }
+        let fell = |&place: &usize| {
+            matches!(
+                self.record(draft, place).state,
+                StepState::Failed { .. }
+                    | StepState::Skipped {
+                        why: SkipReason::Cancelled | SkipReason::Deadline
+                    }
+            )
+        };
+        let failed: Vec<usize> = (0..self.plan.steps.len()).filter(fell).collect();
+        match failed.is_empty() {
+            true => Err(Refusal::NothingFailed),
+            false => self.begin_again(draft, &failed, failed.clone(), request),
+        }
+    }
+
+    /// Makes steps pending again with everything that came after them. `asked` are those among them that a person
+    /// asked for.
+    fn begin_again(
+        &mut self,
+        draft: &mut Draft,
+        asked: &[usize],
+        mut begin: Vec<usize>,
+        request: &Request,
+    ) -> Result<(), Refusal> {
         // What was undone is not there any more, and the run goes forward again.
         begin.extend(self.undone_before(draft));
         let reached = self.reached_from(&begin);
-        self.refuse_at_work(draft, place, &reached)?;
+        self.refuse_at_work(draft, asked, &reached)?;
         self.reopen(draft, request);
-        self.push(draft, place, asked, Value::Null);
+        for &place in asked {
+            self.push_retry(draft, place, request);
+        }
         let told = said(request);
+        let named = match asked {
+            [one] => self.step(*one).id.to_string(),
+            _ => "what failed".to_owned(),
+        };
         for at in (0..reached.len()).filter(|&at| reached[at]) {
-            let why = match at == place {
+            let why = match asked.contains(&at) {
                 true => format!("{} asked for it to run again{told}", request.by),
-                false => format!("{} asked for {step} to run again{told}", request.by),
+                false => format!("{} asked for {named} to run again{told}", request.by),
             };
             self.withdraw(draft, at, &why);
         }
         Ok(())
+    }
+
+    fn push_retry(&mut self, draft: &mut Draft, place: usize, request: &Request) {
+        let asked = Event::RetryRequested {
+            step: self.step(place).id.clone(),
+            by: request.by.clone(),
+            why: request.note.clone(),
+        };
+        self.push(draft, place, asked, Value::Null);
     }
 
     /// Skips a step on request. What had been skipped because of it becomes pending, with everything after that.
@@ -214,7 +265,7 @@ impl Machine {
         begin.extend(self.undone_before(draft).into_iter().filter(|&at| at != place));
         let mut reached = self.reached_from(&begin);
         reached[place] = false;
-        self.refuse_at_work(draft, place, &reached)?;
+        self.refuse_at_work(draft, &[place], &reached)?;
         self.reopen(draft, request);
         let by = request.by.clone();
         let event = Event::StepSkipped {
@@ -359,17 +410,17 @@ impl Machine {
         reached
     }
 
-    fn refuse_at_work(&self, draft: &Draft, place: usize, reached: &[bool]) -> Result<(), Refusal> {
+    fn refuse_at_work(&self, draft: &Draft, asked: &[usize], reached: &[bool]) -> Result<(), Refusal> {
         let at_work = (0..reached.len()).filter(|&at| {
             let record = self.record(draft, at);
             let begun = matches!(record.state, StepState::Running | StepState::Reconciled { .. });
-            reached[at] && at != place && begun && record.awaits().is_none()
+            reached[at] && !asked.contains(&at) && begun && record.awaits().is_none()
         });
         let at_work: Vec<StepId> = at_work.map(|at| self.step(at).id.clone()).collect();
         match at_work.is_empty() {
             true => Ok(()),
             false => Err(Refusal::DependentsAtWork {
-                step: self.step(place).id.clone(),
+                steps: asked.iter().map(|&at| self.step(at).id.clone()).collect(),
                 at_work,
             }),
         }

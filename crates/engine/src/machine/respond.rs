@@ -1,4 +1,4 @@
-//! What follows from an attempt's end, a reconciliation, a recheck, a stop, before everything settles again.
+//! What follows from an attempt's end, a reconciliation, a recheck, a turn, a stop, before everything settles again.
 
 use rekindle_model::event::{Event, Verdict};
 use rekindle_model::failure::Failure;
@@ -63,6 +63,19 @@ impl Machine {
             } => {
                 if let Some((place, held)) = self.release(draft, &step, Some(attempt), Work::Undo) {
                     self.undone(draft, place, held, ending);
+                }
+            }
+            Input::Turn => {
+                self.needs_turn = false;
+                if let Some(waited) = &self.state.awaits_turn {
+                    let group = waited.group.clone();
+                    draft.events.push(Event::TurnTaken { group });
+                }
+            }
+            Input::TurnOf(holder) => {
+                // Who is first changes as it waits; that it waits does not.
+                if let (None, Some(group)) = (&self.state.awaits_turn, self.plan.concurrency.clone()) {
+                    draft.events.push(Event::TurnAwaited { group, holder });
                 }
             }
             Input::Wake => {}

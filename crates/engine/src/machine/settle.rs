@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rekindle_model::event::{Event, SkipReason, Verdict};
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::planted::{self, Fault};
 use rekindle_model::step::StepState;
 use rekindle_plan::{PlanStep, expr};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ impl Machine {
             draft.effects.push(Effect::Finish);
             return;
         }
-        self.starved = false;
+        self.starved = None;
         self.wanted.clear();
         self.take_rechecks(draft);
         if !self.rechecking() {
@@ -112,7 +113,7 @@ impl Machine {
 
     /// Returns whether anything may begin.
     pub(super) fn may_start(&self) -> bool {
-        self.phase == Phase::Going && !self.paused
+        self.phase == Phase::Going && !self.paused && !self.needs_turn
     }
 
     /// Returns a step's parameters with their expressions replaced, or the failure that this is; a condition that
@@ -170,10 +171,11 @@ impl Machine {
     }
 
     fn take_rechecks(&mut self, draft: &mut Draft) {
-        while self.may_start() && self.has_capacity(draft) {
-            let Some(place) = self.to_recheck.pop_first() else {
+        while let Some(&place) = self.to_recheck.first() {
+            if !self.may_start() || !self.has_capacity(draft, self.step(place).priority) {
                 return;
-            };
+            }
+            self.to_recheck.remove(&place);
             let record = self.record(draft, place);
             let (attempt, succeeded) = (
                 record.attempts,
@@ -199,15 +201,19 @@ impl Machine {
         }
     }
 
-    /// Returns whether one more step may be taken up, and notes when only the process's limit forbids it.
-    fn has_capacity(&mut self, draft: &Draft) -> bool {
+    /// Returns whether one more step, so urgent, may be taken up, and notes when only the process's limit forbids it.
+    fn has_capacity(&mut self, draft: &Draft, priority: i64) -> bool {
         let waits_only = |&&place: &&usize| nest::nests(self.step(place));
         let busy = self.held.len() - self.held.keys().filter(waits_only).count();
         if busy >= self.plan.max_parallel.max(1) {
             return false;
         }
-        self.starved |= draft.room == 0;
-        draft.room > 0
+        let yields = self.rival.is_some_and(|rival| rival <= priority);
+        if draft.room > 0 && !yields {
+            return true;
+        }
+        self.starved = Some(self.starved.map_or(priority, |urgent| urgent.min(priority)));
+        false
     }
 
     /// Skips what will not run, and lines up what will. Returns true.
@@ -302,7 +308,7 @@ impl Machine {
             let Some(next) = begun.first().copied().into_iter().chain(pending).min() else {
                 return false;
             };
-            if !self.has_capacity(draft) {
+            if !self.has_capacity(draft, next.0) {
                 return false;
             }
             let is_pending = !begun.remove(&next);
@@ -414,7 +420,12 @@ impl Machine {
                 return true;
             }
             let waits = self.undo_waits(draft, place).is_some_and(|wait| !wait.is_zero());
-            if waits || !self.may_undo() || !self.has_capacity(draft) || self.start_undo(draft, place) {
+            let priority = self.step(place).priority;
+            if waits
+                || !self.may_undo()
+                || !self.has_capacity(draft, priority)
+                || self.start_undo(draft, place)
+            {
                 return true;
             }
         }
@@ -437,6 +448,7 @@ impl Machine {
             .frontier
             .active()
             .filter(|place| self.may_start() && !self.held.contains_key(place))
+            .filter(|_| !planted::is(Fault::RetryTimerLost))
             .filter_map(|place| self.waits(draft, place).map(|wait| (wait, place)));
         let undecided = self
             .waiting(draft)

@@ -7,6 +7,7 @@
 
 use rekindle_model::event::{Event, Outcome};
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::planted::{self, Fault};
 use rekindle_model::undo::{Undo, UndoState};
 use rekindle_plan::expr;
 use serde_json::Value;
@@ -18,7 +19,7 @@ use crate::payload;
 impl Machine {
     /// Returns the step that is to be undone next, where all steps have ended so.
     pub(super) fn next_undo(&self, draft: &Draft) -> Option<usize> {
-        if !self.unwinds(draft) || self.stuck(draft).next().is_some() {
+        if !self.unwinds(draft) || self.stuck(draft).next().is_some() || planted::is(Fault::UndoSkipped) {
             return None;
         }
         let owes = |&place: &usize| self.owes_undo(draft, place);
@@ -154,7 +155,8 @@ impl Machine {
 
     /// Returns whether an undo may begin: a cancellation does not keep what was done from being taken back.
     pub(super) fn may_undo(&self) -> bool {
-        self.phase != Phase::Stopping && !self.leaving && (!self.paused || self.phase == Phase::Cancelling)
+        let going = self.phase != Phase::Stopping && !self.leaving && !self.needs_turn;
+        going && (!self.paused || self.phase == Phase::Cancelling)
     }
 
     fn render_undo(&mut self, place: usize) -> Result<Value, Failure> {

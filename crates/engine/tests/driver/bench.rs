@@ -245,6 +245,7 @@ impl Bench {
                 description,
                 params: Map::new(),
                 deadline: None,
+                concurrency: None,
                 max_parallel,
                 steps,
             }),

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rekindle_engine::{Control, Engine, Groups, STALE};
 use rekindle_model::event::Outcome;
-use rekindle_plan::PlanStep;
+use rekindle_model::id::{RunId, StepId};
+use rekindle_plan::{Plan, PlanStep};
 use serde_json::json;
 use tokio::sync::Mutex;
 
@@ -216,4 +217,118 @@ async fn what_was_cut_off_in_a_group_is_looked_into_and_goes_on_in_one_turn() {
     let seen = history(&*bench.journal, run).await;
     let looked = seen.iter().filter(|line| line.starts_with("step_reconciled"));
     assert_eq!(looked.count(), 1, "{seen:?}");
+}
+
+/// Which run's step began when.
+type Order = Arc<std::sync::Mutex<Vec<(RunId, StepId)>>>;
+
+/// Returns an action that takes a second, and notes the run and the step in which it began.
+fn noting(order: &Order) -> Act {
+    let order = Arc::clone(order);
+    Act::new(move |cx, _| {
+        let order = Arc::clone(&order);
+        async move {
+            order.lock().unwrap().push((cx.run, cx.step.id.clone()));
+            tokio::time::sleep(SECOND).await;
+            Ok(value(json!(1)))
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_slot_of_the_process_is_the_most_urgent_steps_in_whatever_run() {
+    let order = Order::default();
+    let patient = |n: u32| PlanStep {
+        priority: 9,
+        ..step(&format!("a[{n}]"), &[])
+    };
+    let urgent = |n: u32| PlanStep {
+        priority: 1,
+        ..step(&format!("a[{n}]"), &[])
+    };
+    let bench = Bench::new(4, (0..3).map(patient).collect()).with("a", noting(&order));
+    let late = Bench {
+        plan: Arc::new(Plan {
+            steps: (0..2).map(urgent).collect(),
+            ..(*bench.plan).clone()
+        }),
+        ..bench.clone()
+    };
+    let engine = bench.engine().with_limits(1, SECOND);
+    let first = engine.create(new_run()).await.unwrap();
+    let second = engine.create(new_run()).await.unwrap();
+    let control = Control::default();
+    let afterwards = async {
+        // The first run has the only slot by now.
+        tokio::time::sleep(SECOND / 2).await;
+        late.drive(&engine, second, &control).await
+    };
+    let (one, other) = tokio::join!(bench.drive(&engine, first, &control), afterwards);
+    for ended in [one, other] {
+        assert_eq!(finished(ended).outcome, Some(Outcome::Succeeded));
+    }
+    let runs: Vec<RunId> = order.lock().unwrap().iter().map(|(run, _)| *run).collect();
+    assert_eq!(runs, [first, second, second, first, first]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_are_as_urgent_take_turns_on_the_slots() {
+    let order = Order::default();
+    let steps = (0..3).map(|n| step(&format!("a[{n}]"), &[])).collect();
+    let bench = Bench::new(4, steps).with("a", noting(&order));
+    let engine = bench.engine().with_limits(1, SECOND);
+    let first = engine.create(new_run()).await.unwrap();
+    let second = engine.create(new_run()).await.unwrap();
+    let control = Control::default();
+    let (one, other) = tokio::join!(
+        bench.drive(&engine, first, &control),
+        bench.drive(&engine, second, &control)
+    );
+    for ended in [one, other] {
+        assert_eq!(finished(ended).outcome, Some(Outcome::Succeeded));
+    }
+    let runs: Vec<RunId> = order.lock().unwrap().iter().map(|(run, _)| *run).collect();
+    assert_eq!(runs, [first, second, first, second, first, second]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_run_of_a_group_is_at_work_at_a_time_and_a_kill_gives_its_turn_back() {
+    let order = Order::default();
+    let bench = Bench::new(1, vec![step("a", &[]), step("b", &["a"])]);
+    let bench = ["a", "b"]
+        .into_iter()
+        .fold(bench, |bench, name| bench.with(name, noting(&order)));
+    let bench = Bench {
+        plan: Arc::new(Plan {
+            concurrency: Some("nightly".to_owned()),
+            ..(*bench.plan).clone()
+        }),
+        ..bench
+    };
+    let engine = bench.engine();
+    let first = engine.create(new_run()).await.unwrap();
+    let second = engine.create(new_run()).await.unwrap();
+    let control = Control::default();
+    let killed = async {
+        // Dropping what drives it is as a kill is.
+        let driven = bench.drive(&engine, first, &control);
+        assert!(tokio::time::timeout(SECOND / 2, driven).await.is_err());
+        // Whoever resumes it comes later than whoever waits.
+        tokio::time::sleep(SECOND).await;
+        engine.adopt(first, "a kill").await.unwrap();
+        bench.drive(&engine, first, &control).await
+    };
+    let (one, other) = tokio::join!(killed, bench.drive(&engine, second, &control));
+    for ended in [one, other] {
+        assert_eq!(finished(ended).outcome, Some(Outcome::Succeeded));
+    }
+    let runs: Vec<RunId> = order.lock().unwrap().iter().map(|(run, _)| *run).collect();
+    assert_eq!(runs, [first, second, second, first, first], "none came between");
+    let waits = async |run| {
+        let lines = history(&*bench.journal, run).await;
+        let about = |line: &&String| line.starts_with("turn_") || line.as_str() == "run_adopted";
+        lines.iter().filter(about).cloned().collect::<Vec<String>>()
+    };
+    assert_eq!(waits(second).await, ["turn_awaited", "turn_taken"]);
+    assert_eq!(waits(first).await, ["run_adopted", "turn_awaited", "turn_taken"]);
 }

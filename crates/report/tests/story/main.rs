@@ -38,6 +38,17 @@ fn show_makes_obvious_what_was_continued_after_a_kill() {
 }
 
 #[test]
+fn a_bad_night_is_told_so_that_it_is_understood_at_three_in_the_morning() {
+    let (evidence, plan) = (night(), plan(NIGHT, &[]));
+    let said = format!(
+        "{}\n{}",
+        text::run(&evidence, Some(&plan), None),
+        text::gantt(&evidence, Some(&plan), None)
+    );
+    insta::assert_snapshot!(said);
+}
+
+#[test]
 fn bars_show_what_ran_beside_what_and_what_was_cut_off() {
     let evidence = killed_and_resumed(false);
     insta::assert_snapshot!(text::gantt(

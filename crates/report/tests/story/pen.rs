@@ -41,6 +41,8 @@ impl Catalog for AnyAction {
             "restore",
             "validate",
             "system-integrity",
+            "command",
+            "approve",
         ]
         .map(str::to_owned)
         .to_vec()
@@ -130,9 +132,13 @@ impl Pen {
     }
 
     fn adopt(&mut self, after: u64, why: &str) {
+        self.adopt_on("alpha", after, why);
+    }
+
+    fn adopt_on(&mut self, host: &str, after: u64, why: &str) {
         self.epoch += 1;
         let worker = Worker {
-            host: "alpha".to_owned(),
+            host: host.to_owned(),
             pid: 40 + self.epoch as u32,
             version: "0.1.0".to_owned(),
         };
@@ -182,6 +188,20 @@ impl Pen {
                 error,
                 retry_at: None,
                 measures,
+            },
+        );
+    }
+
+    fn fail_for_now(&mut self, after: u64, step: &str, attempt: u32, error: Failure, again: i64) {
+        let at = self.clock.now().utc + Duration::from_millis(after);
+        self.write(
+            after,
+            Event::StepFailed {
+                step: step.into(),
+                attempt,
+                error,
+                retry_at: Some(at + chrono::TimeDelta::seconds(again)),
+                measures: Measures::new(),
             },
         );
     }
@@ -441,4 +461,108 @@ pub(crate) fn decided_by_people() -> Evidence {
         pen.write(250, event);
     }
     Evidence::new(pen.records, BTreeMap::new()).unwrap()
+}
+
+/// A workflow in which all can go wrong that can.
+pub(crate) const NIGHT: &str = r#"
+workflow: switch-over
+steps:
+  - {id: lock, uses: command, compensate: {uses: command}}
+  - {id: copy, needs: [lock], uses: command, timeout: 30s, retry: {max_attempts: 3}}
+  - {id: confirm, needs: [copy], uses: approve, with: {message: "switch over?"}}
+  - {id: switch, needs: [confirm], uses: command, compensate: {uses: command}}
+  - {id: check, needs: [switch], uses: command}
+  - {id: tell, needs: [check], uses: command}
+"#;
+
+/// A bad night: an attempt that took too long, one that failed, a question, a crash, a takeover by another host, a
+/// failure for good, and what was taken back for it.
+pub(crate) fn night() -> Evidence {
+    let mut pen = Pen::new("switch-over", &[], None);
+    pen.start("lock", 1);
+    pen.succeed(1200, "lock", 1, Value::Null, &[]);
+    pen.start("copy", 1);
+    let late = Failure::transient("timeout", "the attempt took longer than its timeout of 30s");
+    pen.fail_for_now(30_000, "copy", 1, late, 2);
+    pen.clock.advance(Duration::from_secs(2));
+    pen.start("copy", 2);
+    pen.fail_for_now(
+        400,
+        "copy",
+        2,
+        Failure::transient("busy", "tier \"far\" is busy"),
+        4,
+    );
+    pen.clock.advance(Duration::from_secs(4));
+    pen.start("copy", 3);
+    pen.succeed(9000, "copy", 3, Value::Null, &[("bytes_written", 4e6)]);
+    pen.start("confirm", 1);
+    let (step, by) = (|| StepId::plain("confirm"), "ann on alpha".to_owned());
+    pen.write(
+        0,
+        Event::ApprovalRequested {
+            step: step(),
+            attempt: 1,
+            prompt: "switch over?".to_owned(),
+        },
+    );
+    let note = Some("customers are told".to_owned());
+    pen.write(
+        310_000,
+        Event::Approved {
+            step: step(),
+            attempt: 1,
+            by,
+            note,
+        },
+    );
+    pen.succeed(0, "confirm", 1, Value::Null, &[]);
+    pen.start("switch", 1);
+    let evidence =
+        json!({ "why": "a program that was cut off may have done any part of its work; it runs again" });
+    let cut_off = |attempt| Event::StepReconciled {
+        step: StepId::plain("switch"),
+        attempt,
+        verdict: Verdict::Redo,
+        evidence: evidence.clone(),
+    };
+    pen.adopt(42_000, "resumed");
+    pen.write(5, cut_off(1));
+    pen.start("switch", 2);
+    pen.adopt_on("beta", 600_000, "adopted from tier far");
+    pen.write(5, cut_off(2));
+    pen.start("switch", 3);
+    pen.succeed(800, "switch", 3, Value::Null, &[]);
+    pen.start("check", 1);
+    let refused = Failure::permanent("exit_code", "./check ended with 1")
+        .with_hint("see what it wrote: rekindle logs latest check");
+    pen.fail(500, "check", 1, refused);
+    let why = SkipReason::Needs {
+        failed: StepId::plain("check"),
+    };
+    pen.write(
+        0,
+        Event::StepSkipped {
+            step: StepId::plain("tell"),
+            why,
+        },
+    );
+    for step in ["switch", "lock"] {
+        pen.write(
+            0,
+            Event::UndoStarted {
+                step: step.into(),
+                attempt: 1,
+            },
+        );
+        pen.write(
+            700,
+            Event::UndoSucceeded {
+                step: step.into(),
+                attempt: 1,
+            },
+        );
+    }
+    pen.finish(Outcome::Failed);
+    pen.evidence()
 }

@@ -7,6 +7,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -65,6 +66,7 @@ impl Bench {
         let shop = Shop {
             journal: Arc::clone(&journal),
             gate: Arc::clone(&gate),
+            failed: Arc::default(),
         };
         let owner = Owner::new(
             Arc::clone(&journal),
@@ -118,6 +120,22 @@ pub(crate) fn gated() -> Submission {
         inputs: Inputs::default(),
         trigger: "a test".to_owned(),
         disaster_at: None,
+    }
+}
+
+/// A step that three attempts fail of what only time mends, each of which interrupts the run.
+pub(crate) fn flaky() -> Submission {
+    let definition = "
+workflow: flaky
+steps:
+  - id: only
+    uses: flaky
+    retry: {max_attempts: 1, interrupt_on: [busy], backoff: {initial: 1ms, max: 1ms}}
+";
+    Submission {
+        workflow: "flaky".to_owned(),
+        definition: definition.to_owned(),
+        ..gated()
     }
 }
 
@@ -181,6 +199,8 @@ pub(crate) async fn names(journal: &dyn Journal, run: RunId) -> Vec<&'static str
 struct Shop {
     journal: Arc<dyn Journal>,
     gate: Arc<Semaphore>,
+    /// How often a flaky step has failed.
+    failed: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -195,6 +215,7 @@ impl Workshop for Shop {
         let workflow = load_workflow(&parts.workflow, &text).map_err(refused)?;
         let registry = Registry::new()
             .with("pass", Pass)
+            .with("flaky", Flaky(Arc::clone(&self.failed)))
             .with("gate", Gate(Arc::clone(&self.gate)));
         let plan = expand(&workflow, None, &parts.inputs, &registry).map_err(refused)?;
         let engine = Engine::new(
@@ -235,6 +256,29 @@ impl Action for Pass {
 
     async fn run(&self, _cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         Ok(Output::default())
+    }
+}
+
+/// Fails three times, whatever process it is in.
+struct Flaky(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Action for Flaky {
+    fn check(&self, _with: &Value) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        Ok(Reconciled::Redo {
+            evidence: Value::Null,
+        })
+    }
+
+    async fn run(&self, _cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        match self.0.fetch_add(1, Ordering::SeqCst) {
+            0..3 => Err(Failure::permanent("busy", "not yet")),
+            _ => Ok(Output::default()),
+        }
     }
 }
 

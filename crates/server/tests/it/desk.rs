@@ -3,10 +3,11 @@
 use rekindle_engine::Ask;
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
-use rekindle_server::{Desk, End};
+use rekindle_server::{Desk, End, Pace};
+use std::time::Duration;
 use uuid::Uuid;
 
-use crate::bench::{Bench, all, ask, desks, gated, names, until, within};
+use crate::bench::{Bench, all, ask, desks, flaky, gated, names, until, within};
 
 #[tokio::test]
 async fn a_run_is_submitted_followed_and_comes_to_its_end() {
@@ -97,7 +98,8 @@ async fn a_stopped_owner_leaves_its_runs_and_another_takes_them_over() {
     bench.end().await;
 
     let next = Bench::over(journal).await;
-    assert_eq!(within(next.owner.sweep()).await.unwrap(), [run]);
+    let mut sweeper = next.owner.sweeper(Pace::default());
+    assert_eq!(within(sweeper.sweep()).await.unwrap(), [run]);
     // Asked again for what it does already, it goes on with it.
     next.client.resume(run).await.unwrap();
     next.open_gate();
@@ -154,4 +156,107 @@ async fn of_two_who_resume_a_run_at_once_one_takes_it_over() {
     let told: Vec<_> = events.iter().map(|event| event.name()).collect();
     assert_eq!(adopted, 1, "{told:?}");
     next.end().await;
+}
+
+const SOON: Pace = Pace {
+    every: Duration::from_millis(20),
+    longest: Duration::from_millis(40),
+};
+
+#[tokio::test]
+async fn whoever_keeps_sweeping_goes_on_with_a_run_that_a_failure_has_interrupted() {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(flaky()).await.unwrap();
+    let mut told = bench.client.follow(run, 0).await.unwrap();
+    assert_eq!(all(&mut told).await.1, End::Interrupted, "nobody sweeps yet");
+    let mut sweeper = bench.owner.sweeper(SOON);
+    let sweeping = tokio::spawn(async move { sweeper.keep_on().await });
+    within(async {
+        while names(&*bench.journal, run).await.last() != Some(&"run_finished") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let seen = names(&*bench.journal, run).await;
+    let adopted = seen.iter().filter(|name| **name == "run_adopted").count();
+    assert!(adopted >= 2, "it was interrupted more than once: {seen:?}");
+    bench.stop.cancel();
+    within(sweeping).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_keeps_being_interrupted_rests_longer_each_time() {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(flaky()).await.unwrap();
+    within(bench.owner.idle()).await;
+    let pace = Pace {
+        every: Duration::from_secs(10),
+        longest: Duration::from_secs(60),
+    };
+    let mut sweeper = bench.owner.sweeper(pace);
+    assert_eq!(
+        within(sweeper.sweep()).await.unwrap(),
+        [run],
+        "it had not been taken up"
+    );
+    within(bench.owner.idle()).await;
+    assert_eq!(within(sweeper.sweep()).await.unwrap(), [], "it rests");
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_finished_run_that_is_opened_again_is_taken_up_at_once_by_whoever_sweeps() {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(gated()).await.unwrap();
+    bench.open_gate();
+    within(bench.owner.idle()).await;
+    // Far longer than the test may take: it is the request that wakes it.
+    let mut sweeper = bench.owner.sweeper(Pace::default());
+    let sweeping = tokio::spawn(async move { sweeper.keep_on().await });
+    let step = "second".into();
+    let after = names(&*bench.journal, run).await.len() as u64;
+    bench.client.request(run, ask(Ask::Retry { step })).await.unwrap();
+    bench.open_gate();
+    within(async {
+        while !names(&*bench.journal, run).await.ends_with(&["run_finished"])
+            || names(&*bench.journal, run).await.len() as u64 <= after + 3
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    bench.stop.cancel();
+    within(sweeping).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn of_two_runs_of_a_group_the_second_waits_says_for_whom_and_follows() {
+    let bench = Bench::new().await;
+    let one_at_a_time = || {
+        let mut submission = gated();
+        submission.definition.push_str("concurrency: nightly\n");
+        submission
+    };
+    let first = bench.client.submit(one_at_a_time()).await.unwrap();
+    let mut of_first = bench.client.follow(first, 0).await.unwrap();
+    until(&mut of_first, "step_started", "second").await;
+    let second = bench.client.submit(one_at_a_time()).await.unwrap();
+    let mut of_second = bench.client.follow(second, 0).await.unwrap();
+    until(&mut of_second, "turn_awaited", "").await;
+    bench.open_gate();
+    bench.open_gate();
+    assert_eq!(all(&mut of_first).await.1, End::Finished(Outcome::Succeeded));
+    assert_eq!(all(&mut of_second).await.1, End::Finished(Outcome::Succeeded));
+    let seen = names(&*bench.journal, second).await;
+    assert_eq!(
+        seen[..4],
+        ["run_created", "turn_awaited", "turn_taken", "step_started"]
+    );
+    assert!(
+        !names(&*bench.journal, first).await.contains(&"turn_taken"),
+        "nobody was before it"
+    );
+    bench.end().await;
 }

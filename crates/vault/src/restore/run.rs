@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use rekindle_model::entry::EntryKind;
 use rekindle_model::failure::Failure;
+use rekindle_model::planted::{self, Fault};
 use tokio_util::sync::CancellationToken;
 
 use crate::object::{ChunkId, ChunkRef};
@@ -153,6 +154,13 @@ impl Run<'_> {
             let window = self.windows.next(&self.stop).await?;
             if window.is_empty() {
                 break;
+            }
+            if planted::is(Fault::CheckpointAhead) {
+                let ahead = RestoreCheckpoint {
+                    position: self.windows.position(),
+                    ..self.done.clone()
+                };
+                on_window(ahead).await.map_err(RestoreError::Checkpoint)?;
             }
             self.window(window).await?;
             self.done.position = self.windows.position();

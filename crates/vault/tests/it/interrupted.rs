@@ -1,10 +1,15 @@
 //! The process dies at every write of a capture and of a store, or the disk is full there: no document is ever
 //! visible before what it names, and the same call made again ends with everything whole.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use crate::common::*;
-use rekindle_vault::{Snapshot, Spool, Tier, TierMode, VaultError};
+use rekindle_model::failure::Failure;
+use rekindle_vault::restore::{
+    RestoreCheckpoint, RestoreError, RestoreReport, RestoreRequest, Window, restore,
+};
+use rekindle_vault::{CancellationToken, ProgressSink, Snapshot, Spool, Tier, TierMode, VaultError};
 
 /// Two captures, so that storing the second one takes several packs.
 async fn captured(site: &Site) -> (Tree, Snapshot) {
@@ -131,4 +136,72 @@ async fn leftovers_under_temporary_names_are_no_objects() {
     site.store(&tier, &snapshot).await.unwrap();
     assert_eq!(tier.snapshots().await.unwrap(), [snapshot.id]);
     assert_eq!(read_back(&[tier], snapshot.id).await.unwrap(), tree.files());
+}
+
+/// Restores into `to` from where `checkpoint` says, and dies at the `dies`-th window, once its checkpoint is recorded.
+async fn restored(
+    tier: &Arc<Tier>,
+    snapshot: &Snapshot,
+    to: &Path,
+    checkpoint: Option<RestoreCheckpoint>,
+    dies: Option<usize>,
+) -> (Result<RestoreReport, RestoreError>, Vec<RestoreCheckpoint>) {
+    let window = Window {
+        bytes: 100_000,
+        entries: 3,
+    };
+    let request = RestoreRequest {
+        snapshot: snapshot.id,
+        root: to.into(),
+        include: Vec::new(),
+        checkpoint,
+        window,
+        prefer: None,
+    };
+    let recorded = Mutex::new(Vec::new());
+    let on_window = |checkpoint| {
+        let mut recorded = recorded.lock().unwrap();
+        recorded.push(checkpoint);
+        let dead = dies == Some(recorded.len());
+        async move {
+            match dead {
+                true => Err(Failure::transient("killed", "killed")),
+                false => Ok(()),
+            }
+        }
+    };
+    let (progress, stop) = (ProgressSink::none(), CancellationToken::new());
+    let report = restore(std::slice::from_ref(tier), request, &progress, on_window, &stop).await;
+    (report, recorded.into_inner().unwrap())
+}
+
+#[tokio::test]
+async fn a_restore_that_dies_at_any_window_has_all_that_its_checkpoint_says() {
+    let site = Site::new().await;
+    let names: Vec<String> = (0..12).map(|n| format!("file-{n:02}")).collect();
+    let files: Vec<(&str, Vec<u8>)> = names
+        .iter()
+        .zip(0..)
+        .map(|(name, seed)| (name.as_str(), noise(70_000, seed)))
+        .collect();
+    let tree = Tree::of(&files);
+    let snapshot = site.capture(&tree, 0, None, &[]).await.unwrap();
+    let tier = site.tier(&["near"]).await;
+    site.store(&tier, &snapshot).await.unwrap();
+    let (whole, windows) = restored(&tier, &snapshot, &site.path("whole"), None, None).await;
+    let total = whole.unwrap().bytes_total;
+    assert!(windows.len() > 4, "{}", windows.len());
+    for dies in 1..=windows.len() {
+        let to = site.path(&format!("died-{dies}"));
+        let (died, mut recorded) = restored(&tier, &snapshot, &to, None, Some(dies)).await;
+        assert!(matches!(died, Err(RestoreError::Checkpoint(_))), "{died:?}");
+        let (resumed, _) = restored(&tier, &snapshot, &to, recorded.pop(), None).await;
+        let resumed = resumed.unwrap();
+        let refuted = &resumed.checkpoint_refuted;
+        assert!(
+            refuted.is_none(),
+            "window {dies}: what its checkpoint covers does not stand: {refuted:?}"
+        );
+        assert_eq!(resumed.bytes_written + resumed.bytes_kept, total, "window {dies}");
+    }
 }

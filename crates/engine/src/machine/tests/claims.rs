@@ -163,7 +163,10 @@ fn the_most_urgent_start_first_and_no_more_than_allowed() {
         &begun,
         &["started soon, started tie", "start soon #1", "start tie #1"],
     );
-    assert!(!run.machine.starved(), "the plan's own limit is no lack of room");
+    assert!(
+        run.machine.starved().is_none(),
+        "the plan's own limit is no lack of room"
+    );
     check(
         &run.succeed("tie"),
         &["succeeded tie, started mid", "start mid #1"],
@@ -174,9 +177,125 @@ fn the_most_urgent_start_first_and_no_more_than_allowed() {
 fn without_room_in_the_process_nothing_starts_and_the_machine_says_so() {
     let mut run = Run::new(plan(4, vec![step("a", &[]), step("b", &[])]));
     check(&run.feed_with_room(Input::Begin, 1), &["started a", "start a #1"]);
-    assert!(run.machine.starved());
+    assert_eq!(run.machine.starved(), Some(100));
     check(&run.feed_with_room(Input::Wake, 1), &["started b", "start b #1"]);
-    assert!(!run.machine.starved());
+    assert_eq!(run.machine.starved(), None);
+}
+
+#[test]
+fn a_slot_that_a_more_urgent_step_of_another_run_waits_for_is_left_to_it() {
+    let urgent = |id: &str, priority| PlanStep {
+        priority,
+        ..step(id, &[])
+    };
+    let mut run = Run::new(plan(4, vec![urgent("a", 1), urgent("b", 5), urgent("c", 9)]));
+    run.machine.yield_to(Some(5));
+    check(&run.feed(Input::Begin), &["started a", "start a #1"]);
+    assert_eq!(
+        run.machine.starved(),
+        Some(5),
+        "whoever is as urgent waited for longer"
+    );
+    run.machine.yield_to(Some(7));
+    check(&run.feed(Input::Wake), &["started b", "start b #1"]);
+    assert_eq!(run.machine.starved(), Some(9));
+    run.machine.yield_to(None);
+    check(&run.feed(Input::Wake), &["started c", "start c #1"]);
+    assert_eq!(run.machine.starved(), None);
+}
+
+#[test]
+fn a_run_of_a_group_begins_and_goes_on_only_once_it_is_its_turn() {
+    let grouped = || Plan {
+        concurrency: Some("nightly".to_owned()),
+        ..plan(9, vec![step("a", &[]), step("b", &["a"])])
+    };
+    let holder = rekindle_model::id::RunId(uuid::Uuid::from_u128(3));
+    let (mut run, begun) = Run::begun(grouped());
+    check(&begun, &[]);
+    assert_eq!(run.machine.awaits_turn(), Some("nightly"));
+    check(&run.feed(Input::TurnOf(holder)), &["turn_awaited"]);
+    check(&run.feed(Input::TurnOf(holder)), &[]);
+    assert_eq!(run.machine.state().awaits_turn.as_ref().unwrap().holder, holder);
+    check(&run.feed(Input::Turn), &["turn_taken, started a", "start a #1"]);
+    assert_eq!(run.machine.awaits_turn(), None);
+    // After a crash it is anybody's turn again, and nothing is even looked at before.
+    check(&run.crash_and_begin(), &[]);
+    assert_eq!(run.machine.awaits_turn(), Some("nightly"));
+    check(&run.feed(Input::Turn), &["reconcile a #1"]);
+
+    // A wait can be stopped, paused and cancelled.
+    let (mut run, _) = Run::begun(grouped());
+    run.feed(Input::TurnOf(holder));
+    run.ask(Ask::Pause);
+    assert_eq!(run.machine.awaits_turn(), None, "it stands in nobody's way");
+    run.ask(Ask::Unpause);
+    assert_eq!(run.machine.awaits_turn(), Some("nightly"));
+    check(&run.feed(Input::Stop), &["interrupt"]);
+    run.crash_and_begin();
+    check(
+        &run.ask(Ask::Cancel),
+        &["cancel_requested, skipped a, skipped b, run_finished", "finish"],
+    );
+}
+
+#[test]
+fn a_run_that_waits_for_its_turn_until_its_deadline_has_failed() {
+    let (mut run, begun) = Run::begun(Plan {
+        concurrency: Some("nightly".to_owned()),
+        deadline: Some(SECOND * 60),
+        ..plan(9, vec![step("a", &[])])
+    });
+    check(&begun, &["timer a 60s"]);
+    run.pass(SECOND * 60);
+    check(
+        &run.feed(Input::Wake),
+        &["deadline_passed, skipped a, run_finished", "finish"],
+    );
+}
+
+#[test]
+fn a_code_that_the_policy_excludes_is_final_whatever_the_failure_says() {
+    let policy = Retry {
+        non_retryable: vec!["busy".to_owned()],
+        ..retry(5)
+    };
+    let (mut run, _) = Run::begun(plan(
+        1,
+        vec![PlanStep {
+            retry: policy,
+            ..step("a", &[])
+        }],
+    ));
+    check(&run.fail_for_now("a"), &["failed a, run_finished", "finish"]);
+}
+
+#[test]
+fn the_sway_of_a_wait_is_journaled_with_it_and_a_crash_throws_no_new_dice() {
+    let mut policy = retry(5);
+    policy.backoff.jitter = 0.5;
+    policy.backoff.initial = Period(SECOND * 100);
+    policy.backoff.max = Period(SECOND * 100);
+    let (mut run, _) = Run::begun(plan(
+        1,
+        vec![PlanStep {
+            retry: policy,
+            ..step("a", &[])
+        }],
+    ));
+    run.fail_for_now("a");
+    let StepState::Backoff { retry_at, .. } = run.state("a") else {
+        panic!("{:?}", run.states());
+    };
+    let wait = (retry_at - run.now.utc).to_std().unwrap();
+    assert!(
+        wait != SECOND * 100 && wait >= SECOND * 50 && wait <= SECOND * 150,
+        "{wait:?}"
+    );
+    run.pass(SECOND * 10);
+    let resumed = run.crash_and_begin();
+    let left = (wait - SECOND * 10).as_secs_f64();
+    check(&resumed, &[&format!("timer a {left}s")]);
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn plan(max_parallel: usize, steps: Vec<PlanStep>) -> Plan {
         workflow: "test".to_owned(),
         description: None,
         deadline: None,
+        concurrency: None,
         params: Map::new(),
         max_parallel,
         steps,

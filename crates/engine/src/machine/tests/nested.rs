@@ -22,7 +22,7 @@ fn a_step_that_waits_for_a_run_takes_no_room() {
     let mut run = Run::new(plan(1, steps));
     let begun = run.feed_with_room(Input::Begin, 0);
     check(&begun, &["started x, started y", "start x #1", "start y #1"]);
-    assert!(run.machine.starved(), "what needs a slot waits for one");
+    assert!(run.machine.starved().is_some(), "what needs a slot waits for one");
     run.crash();
     let again = run.feed_with_room(Input::Begin, 0);
     check(&again, &["reconcile x #1", "reconcile y #1"]);

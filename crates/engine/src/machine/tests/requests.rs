@@ -275,12 +275,63 @@ fn a_succeeded_step_can_run_again_with_all_that_came_after_it() {
 }
 
 #[test]
+fn all_that_failed_runs_again_in_one_request_with_what_came_after_it_and_nothing_else_does() {
+    let steps = vec![
+        step("a", &[]),
+        step("b", &["a"]),
+        step("x", &[]),
+        step("y", &["x"]),
+        always("seal", &["b", "y"]),
+        step("apart", &[]),
+    ];
+    let (mut run, _) = Run::begun(plan(9, steps));
+    run.succeed("a");
+    run.succeed("apart");
+    run.fail("b");
+    run.fail("x");
+    run.succeed("seal");
+    assert_eq!(run.machine.state().outcome, Some(Outcome::Failed));
+    assert_eq!(
+        run.ask_undriven(Ask::RetryFailed).unwrap(),
+        [
+            "run_reopened, retry_requested b, retry_requested x, invalidated b, invalidated x, invalidated y, \
+          invalidated seal"
+        ]
+    );
+    run.crash_and_begin();
+    let a = id("a");
+    check(
+        &run.feed(Input::Rechecked { step: a, gone: None }),
+        &["started b, started x", "start b #2", "start x #2"],
+    );
+    let begun = run.try_ask(Ask::RetryFailed);
+    assert_eq!(begun, Err(Refusal::NothingFailed), "it is at work by now");
+    assert_eq!(run.states()[5], "succeeded");
+}
+
+#[test]
+fn what_a_cancellation_left_undone_counts_as_failed_when_all_that_failed_is_to_run_again() {
+    let (mut run, _) = Run::begun(plan(1, vec![step("a", &[]), step("b", &["a"])]));
+    run.ask(Ask::Cancel);
+    run.fail("a");
+    assert_eq!(run.machine.state().outcome, Some(Outcome::Cancelled));
+    run.ask_undriven(Ask::RetryFailed).unwrap();
+    check(&run.crash_and_begin(), &["started a", "start a #2"]);
+    run.succeed("a");
+    run.succeed("b");
+    assert_eq!(run.machine.state().outcome, Some(Outcome::Succeeded));
+    let again = run.ask_undriven(Ask::RetryFailed).unwrap_err();
+    assert_eq!(again, Refusal::NothingFailed);
+    assert!(again.to_string().contains("rekindle retry RUN STEP"), "{again}");
+}
+
+#[test]
 fn a_retry_is_refused_where_it_would_pull_the_ground_from_under_work() {
     let steps = vec![step("a", &[]), step("b", &["a"]), always("c", &["b"])];
     let (mut run, _) = Run::begun(plan(9, steps));
     run.succeed("a");
     let refused = |at_work: &str| Refusal::DependentsAtWork {
-        step: id("a"),
+        steps: vec![id("a")],
         at_work: vec![id(at_work)],
     };
     assert_eq!(run.try_ask(again("a")), Err(refused("b")));

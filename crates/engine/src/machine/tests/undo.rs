@@ -158,13 +158,30 @@ fn an_undo_that_fails_for_good_ends_the_run_as_stuck_until_a_person_has_it_tried
     assert_eq!(asked, ["run_reopened, retry_requested b"]);
     check(&run.crash_and_begin(), &["undo_started b", "undo b #2"]);
     // Meanwhile nothing of the run goes forward.
-    assert!(matches!(run.try_ask(again("c")), Err(Refusal::Undoing { .. })));
+    assert!(matches!(run.try_ask(again("c")), Err(Refusal::Undoing)));
     check(
         &undone(&mut run, "b", Undone::Succeeded),
         &["undo_succeeded b, undo_started a", "undo a #1"],
     );
     undone(&mut run, "a", Undone::Succeeded);
     assert_eq!(outcome(&run), Some(Outcome::Failed));
+}
+
+#[test]
+fn of_a_stuck_run_what_failed_are_its_undos_and_then_its_steps() {
+    let mut run = chain(compensated("b", &[]));
+    run.fail("c");
+    undone(&mut run, "b", failed(false));
+    assert_eq!(outcome(&run), Some(Outcome::Stuck));
+    let asked = run.ask_undriven(Ask::RetryFailed).unwrap();
+    assert_eq!(asked, ["run_reopened, retry_requested b"]);
+    check(&run.crash_and_begin(), &["undo_started b", "undo b #2"]);
+    undone(&mut run, "b", Undone::Succeeded);
+    undone(&mut run, "a", Undone::Succeeded);
+    assert_eq!(outcome(&run), Some(Outcome::Failed));
+    // What was undone runs anew before what failed does.
+    run.ask_undriven(Ask::RetryFailed).unwrap();
+    check(&run.crash_and_begin(), &["started a", "start a #2"]);
 }
 
 #[test]
