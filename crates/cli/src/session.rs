@@ -436,6 +436,10 @@ impl Journal for Fresh {
         self.view().await?.read(run).await
     }
 
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        Journal::values(&self.view().await?, run, after).await
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         self.view().await?.runs(filter).await
     }

@@ -220,6 +220,7 @@ impl Engine {
             epoch,
             worker,
             why: payload::fit_sentence(why),
+            workspace: None,
         };
         let now = self.shared.clock.now();
         let append = Append {

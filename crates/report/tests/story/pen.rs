@@ -142,6 +142,7 @@ impl Pen {
                 epoch: self.epoch,
                 worker,
                 why: why.to_owned(),
+                workspace: None,
             },
         );
     }
