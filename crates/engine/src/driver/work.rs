@@ -96,6 +96,7 @@ pub(super) fn context(
             clock: Arc::clone(&shared.clock),
             sign,
             sub_runs: shared.sub_runs.clone(),
+            replica: shared.replica.clone(),
             last: Arc::new(Mutex::new(shared.clock.now())),
         },
     }
@@ -181,6 +182,7 @@ async fn run(
         Err(failure) => return Ok(Ending::Failed(failure)),
     };
     let work = async {
+        cx.still_ours().await;
         orphans::end(children).await?;
         action.run(cx, checkpoint).await
     };
@@ -205,6 +207,7 @@ async fn undo(shared: &Shared, cx: &StepContext, children: &[Child]) -> Undone {
         Err(failure) => return Undone::Failed(failure),
     };
     let work = async {
+        cx.still_ours().await;
         orphans::end(children).await?;
         action.run(cx, None).await
     };
