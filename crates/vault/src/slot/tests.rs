@@ -1,9 +1,13 @@
 //! A chain of slots opens as it was written, or names the slot that does not fit.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::*;
-use crate::store::LocalStore;
+use crate::store::{LocalStore, Store};
 use crate::tier::{Tier, TierMode};
 
 fn run() -> RunId {
@@ -17,11 +21,14 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
+        Self::on(|store| Arc::new(store)).await
+    }
+
+    async fn on(storage: impl FnOnce(LocalStore) -> Arc<dyn Store>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = std::sync::Arc::new(LocalStore::open(dir.path()).unwrap());
-        let keyring = std::sync::Arc::new(Keyring::generate());
-        let stores: Vec<(String, std::sync::Arc<dyn crate::store::Store>)> =
-            vec![("file:///here".to_owned(), store)];
+        let store = storage(LocalStore::open(dir.path()).unwrap());
+        let keyring = Arc::new(Keyring::generate());
+        let stores = vec![("file:///here".to_owned(), store)];
         let tier = Tier::open_stores("near", stores, keyring, b"wrapped", TierMode::Create)
             .await
             .unwrap();
@@ -208,4 +215,63 @@ async fn a_full_slot_of_records_is_split() {
     assert_eq!(plans.iter().map(|plan| plan.records).sum::<usize>(), 600);
     assert!(plans.iter().all(|plan| plan.records * 4096 <= SLOT_BYTES));
     assert!(plan(&[]).is_empty());
+}
+
+/// Storage that cannot create an object only where there is none, and says so or does not.
+#[derive(Debug)]
+struct Lax {
+    inner: LocalStore,
+    says_so: bool,
+}
+
+#[async_trait]
+impl Store for Lax {
+    async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
+        self.inner.get(path).await
+    }
+    async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
+        self.inner.get_range(path, offset, len).await
+    }
+    async fn len(&self, path: &str) -> Result<Option<u64>, StoreError> {
+        self.inner.len(path).await
+    }
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.inner.put(path, bytes).await
+    }
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError> {
+        if self.says_so {
+            return Err(StoreError::NotExclusive {
+                location: "here".to_owned(),
+                path: path.to_owned(),
+                why: "a test".to_owned(),
+            });
+        }
+        self.inner.put(path, bytes).await?;
+        Ok(true)
+    }
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.folders(folder).await
+    }
+    async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        self.inner.list(folder).await
+    }
+    async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        self.inner.delete(path).await
+    }
+}
+
+#[tokio::test]
+async fn a_location_that_lets_two_create_one_object_is_found_out() {
+    for says_so in [true, false] {
+        let fixture = Fixture::on(|inner| Arc::new(Lax { inner, says_so })).await;
+        assert!(!fixture.place.is_exclusive().await.unwrap(), "{says_so}");
+        assert!(matches!(fixture.next(1, 1, &[b"one"]).await, Created::Here(_)));
+        if says_so {
+            // Then it is at least looked first.
+            let again = fixture.after(None, 1, 1, &[b"other"]);
+            assert_eq!(fixture.place.create(&again).await.unwrap(), Created::Taken);
+        }
+        let chain = fixture.place.chain(run()).await.unwrap();
+        assert_eq!(chain.values, [b"one"]);
+    }
 }
