@@ -136,8 +136,8 @@ impl Copier {
         taken
     }
 
-    /// Notes, and tells, what locations lack of a run.
-    async fn settle(&self, run: RunId, tell: bool) {
+    /// Notes, and tells, what locations lack of a run. Returns whether one of them does not even answer.
+    async fn settle(&self, run: RunId, tell: bool) -> bool {
         let copies = self.copies(run);
         let spots = copies.spots.lock().await;
         let mut lacking = Vec::new();
@@ -156,6 +156,7 @@ impl Copier {
         if let Err(error) = owed::note(&self.ground.workspace.state, run, lacking) {
             tracing::warn!(%run, %error, "what a tier lacks could not be noted");
         }
+        spots.iter().any(Spot::is_silent)
     }
 
     /// Copies what locations that are back have missed of earlier runs.
@@ -179,7 +180,9 @@ impl Copier {
                 let _ = owed::note(&self.ground.workspace.state, run, Vec::new());
                 continue;
             }
-            copier.settle(run, false).await;
+            if copier.settle(run, false).await {
+                return;
+            }
         }
     }
 
@@ -270,8 +273,10 @@ impl Replica for Copier {
 
     async fn end(&self, run: RunId) -> Result<(), TakenOver> {
         self.barrier(run, Duration::ZERO).await?;
-        self.settle(run, true).await;
-        self.catch_up(run).await;
+        // Whoever waits for the end of this run does not wait for a silent tier once for every earlier one.
+        if !self.settle(run, true).await {
+            self.catch_up(run).await;
+        }
         Ok(())
     }
 }

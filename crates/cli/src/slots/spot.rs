@@ -112,6 +112,11 @@ impl Spot {
         }
     }
 
+    /// Returns whether it has not answered at all.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.state, State::Down { pause: SILENCE, .. })
+    }
+
     /// Brings the location up to the journal, and looks that nobody else goes on with the run there.
     ///
     /// # Errors
