@@ -146,6 +146,10 @@ impl Journal for FaultyJournal {
         self.inner.read(run).await
     }
 
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.inner.values(run, after).await
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         self.inner.runs(filter).await
     }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`chaos`] | what the chaos tests share: dice, a journal's writer, what it told, disks of a test's own |
 //! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
+//! | [`hosts`] | several hosts that share a tier, and processes that are stopped and let go on |
 //! | [`product`] | the product as a process: what it tells while it works, held against what is read afterwards |
 //! | [`recording`] | the README's recordings, held against what the product says today |
 //! | [`reference`] | a pure model of what a workflow must come to, whatever was killed |
@@ -18,6 +19,7 @@
 pub mod chaos;
 pub mod effects;
 pub mod faults;
+pub mod hosts;
 pub mod product;
 pub mod recording;
 pub mod reference;

@@ -223,7 +223,7 @@ fn no_backup_seals_what_a_recovery_in_place_has_left_that_is_quarantined() {
     }
 }
 
-/// Damages one record of a run in the journal's log, and takes the index that has another copy of it.
+/// Damages one record of a run in the journal's log, and takes the index and the tiers' slots that have other copies.
 fn lose_record(sandbox: &Sandbox, run: &str, lost: usize) {
     let id = u128::from_str_radix(&run.replace('-', ""), 16).expect("an id");
     let id = id.to_be_bytes();
@@ -243,6 +243,9 @@ fn lose_record(sandbox: &Sandbox, run: &str, lost: usize) {
     bytes[ends[lost] - 1] ^= 1;
     fs::write(segment, bytes).expect("damage it");
     fs::remove_dir_all(sandbox.path(".rekindle/journal")).expect("lose the index");
+    for tier in ["near", "far"] {
+        fs::remove_dir_all(sandbox.path("tiers").join(tier).join("journal")).expect("lose the slots");
+    }
 }
 
 #[test]

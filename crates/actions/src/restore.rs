@@ -231,6 +231,8 @@ impl Action for Restore {
                 measures: Measures::new(),
             });
         };
+        // Before the first change: whoever has lost the run changes nothing of its target.
+        cx.barrier().await;
         if let Some(feed) = &job.feed {
             let fed = self.feed(cx, &job, feed, checkpoint.as_ref()).await;
             // Nothing of the plain data stays in the workspace, however it went.
@@ -249,6 +251,7 @@ impl Action for Restore {
             if let Some(above) = job.target.parent() {
                 make_folder(above, aside).await?;
             }
+            cx.barrier().await;
             put_back::put_back(&job.into, &job.place, aside).await?;
         }
         self.tidy_up(&job).await;
@@ -284,6 +287,8 @@ async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Resul
             if due {
                 cx.checkpoint(progress.clone()).await?;
             }
+            // A process that was stopped for a while may have lost the run since: it writes no further window then.
+            cx.still_ours().await;
             *newest.lock().unwrap_or_else(PoisonError::into_inner) = (!due).then_some(progress);
             Ok(())
         }
@@ -435,6 +440,7 @@ impl Restore {
             name: &job.name,
             component: self.0.component(&job.name)?.1,
         };
+        cx.barrier().await;
         piped.restore(&feed.words, &feed.target, &job.place).await?;
         Ok(output(job, &report))
     }

@@ -96,6 +96,8 @@ impl Action for SealSet {
             return Err(no_common_tier(&set));
         }
         cx.checkpoint(json!(progress)).await?;
+        // A set counts only once the run's copies tell of it; whoever has lost the run seals none.
+        cx.barrier().await;
         let due = tiers
             .iter()
             .filter(|tier| progress.tiers.iter().any(|name| name == tier.name()));

@@ -121,6 +121,8 @@ impl Action for SetAside {
                 })?;
                 cx.checkpoint(progress).await?;
             }
+            // Whoever goes on with the run elsewhere knows what was moved here, or nothing is.
+            cx.barrier().await;
             let root = job.target.clone();
             blocking(move || {
                 for it in &moves {

@@ -17,6 +17,7 @@ use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
 use crate::exit::Exit;
+use crate::slots::fenced;
 
 /// A command's failure, ready to be shown.
 #[derive(Debug)]
@@ -147,6 +148,9 @@ fn next(exit: Exit, code: &str) -> &'static str {
         "source_unreadable" => {
             "check the owner and the mode of what is named, then run the same command again"
         }
+        "taken_over" => {
+            "it goes on in the workspace that is named; `rekindle adopt URL RUN` brings it back from there"
+        }
         "tier" => "mend the tier in system.yaml; `rekindle tier check` tries each out",
         "tier_damaged" => "other tiers are not affected; `rekindle verify` tells what each still holds",
         "tier_unavailable" => "see that it is mounted or answers; `rekindle tier check` tries each out",
@@ -242,7 +246,9 @@ impl From<ArchiveError> for CliError {
     fn from(error: ArchiveError) -> Self {
         let message = format!("cannot {error}");
         match error {
-            ArchiveError::Differs { .. } => Self::new(Exit::Usage, "run_differs", message),
+            ArchiveError::Differs { .. } | ArchiveError::StillLost { .. } => {
+                Self::new(Exit::Usage, "run_differs", message)
+            }
             ArchiveError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
             // One that failed in the journal is told as what it is.
             ArchiveError::Journal(error @ (JournalError::DiskFull { .. } | JournalError::Io { .. })) => {
@@ -262,6 +268,7 @@ impl From<EngineError> for CliError {
             EngineError::Fenced { .. } | EngineError::AlreadyDriven { .. } => {
                 Self::new(Exit::Held, "fenced", message)
             }
+            EngineError::TakenOver(taken) => fenced::refusal(&taken),
             EngineError::Journal(error) => error.into(),
             EngineError::History(error) => error.into(),
             EngineError::Over { .. } => Self::new(Exit::Usage, OVER, message),

@@ -10,7 +10,8 @@ use std::path::Path;
 use crate::args::Global;
 
 /// The commands that work in a workspace.
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 31] = [
+    "adopt",
     "approve",
     "backup",
     "cancel",

@@ -16,6 +16,7 @@
 //! | `target` | where a recovery may write |
 //! | [`live`] | what a run shows while it works |
 //! | [`signals`] | Ctrl-C once and twice |
+//! | `slots` | a run's journal in every tier: copied, gone on with elsewhere, mended from there |
 //! | `tiers` | the tiers, opened for reading |
 //! | [`names`], [`moment`], [`lookup`] | names, instants and run ids as people type them |
 
@@ -42,6 +43,7 @@ pub mod printer;
 pub mod prompt;
 pub mod session;
 pub mod signals;
+mod slots;
 mod target;
 mod tiers;
 mod unfinished;

@@ -28,6 +28,7 @@ use crate::error::{CliError, QUARANTINED};
 use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::past;
+use crate::slots::repair;
 use crate::workshop::{Shop, worker};
 use crate::workspace::Workspace;
 
@@ -111,9 +112,31 @@ impl Session {
     pub async fn open(app: &App, workspace: Workspace, seat: Seat) -> Result<Self, CliError> {
         let begun = app.clock.now();
         let mut told = false;
+        let mut mended = None;
         loop {
             let held = match SledJournal::open(&workspace.state, OpenOptions::default()).await {
-                Ok((disk, report)) => return Self::own(app, workspace, disk, &report, seat),
+                Ok((disk, report)) if mended.is_none() && !report.quarantined.is_empty() => {
+                    let copies = repair::look(app, &workspace, &report.quarantined).await;
+                    if copies.is_empty() {
+                        return Self::own(app, workspace, disk, &report, seat);
+                    }
+                    // Mending needs the journal for itself. Whoever gets it in between may mend it as well.
+                    disk.close().await;
+                    if let Err(error) = copies.mend(app, &workspace).await {
+                        app.printer
+                            .warn(format!("what the tiers have of it could not be put in: {error}"));
+                    }
+                    mended = Some(report);
+                    continue;
+                }
+                Ok((disk, mut report)) => {
+                    if let Some(first) = mended.take() {
+                        // What the first opening has found and done is still to be told.
+                        report.relogged += first.relogged;
+                        report.rebuilt.splice(0..0, first.rebuilt);
+                    }
+                    return Self::own(app, workspace, disk, &report, seat);
+                }
                 Err(held @ OpenError::Held { .. }) => held,
                 Err(OpenError::Journal(error)) if may_not_write(&error) => return Err(no_right(&error)),
                 Err(error) => return Err(error.into()),
@@ -434,6 +457,10 @@ impl Journal for Fresh {
 
     async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
         self.view().await?.read(run).await
+    }
+
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        Journal::values(&self.view().await?, run, after).await
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {

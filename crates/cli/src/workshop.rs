@@ -1,9 +1,10 @@
 //! How the owner in this process puts runs together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use rekindle_engine::{Engine, EngineError};
+use rekindle_engine::{Engine, EngineError, Replica};
 use rekindle_model::event::Worker;
 use rekindle_server::Problem;
 use rekindle_server::owner::{Parts, Purpose, Ready, Workshop};
@@ -11,6 +12,8 @@ use rekindle_server::owner::{Parts, Purpose, Ready, Workshop};
 use crate::error::CliError;
 use crate::ground::Ground;
 use crate::pinned::Pinned;
+use crate::slots::copier::{COPY_EVERY, Copier};
+use crate::slots::fenced;
 use crate::{answering, commands, holders, unfinished};
 
 /// See the module's documentation.
@@ -34,6 +37,11 @@ impl Shop {
         if let Purpose::Nest = purpose {
             commands::run::refuse_occupied(ground, &ready).await?;
         }
+        let key = ground.key()?;
+        let copier = Copier::new(ground, key, &ready.pinned.system, COPY_EVERY)?;
+        if let Purpose::Adopt(state) | Purpose::Ask(state) = purpose {
+            fenced::refuse(&ground.workspace.state, state.id)?;
+        }
         match purpose {
             Purpose::Create | Purpose::Nest => {
                 ready.check_in_place()?;
@@ -46,9 +54,14 @@ impl Shop {
                 unfinished::refuse_half_recovered(ground, &ready, Some(state.id)).await?;
                 answering::refuse_answering(ground.printer, &ready, Some(state)).await?;
                 holders::refuse_in_use(ground.printer, &ready, Some(state))?;
+                // Before anything is appended to a run that somebody else goes on with.
+                if let Some(copier) = &copier {
+                    let ours = copier.barrier(state.id, Duration::ZERO).await;
+                    ours.map_err(|taken| fenced::refusal(&taken))?;
+                }
             }
             // Nothing will be acted on.
-            Purpose::Ask => {}
+            Purpose::Ask(_) => {}
         }
         let engine = Engine::new(
             Arc::clone(&ground.journal),
@@ -56,6 +69,12 @@ impl Shop {
             Arc::clone(&ground.clock),
             worker(),
         );
+        let engine = match (copier, purpose) {
+            (Some(copier), Purpose::Create | Purpose::Nest | Purpose::Adopt(_)) => {
+                engine.with_replica(copier)
+            }
+            _ => engine,
+        };
         Ok(Ready {
             engine,
             plan: Arc::clone(&ready.plan),

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::nest::SubRuns;
 use crate::payload;
 use crate::progress::{Progress, Unit};
+use crate::replica::Replica;
 
 /// The code of an attempt that ended because it was asked to stop.
 pub const INTERRUPTED: &str = "interrupted";
@@ -30,6 +31,9 @@ pub const STALE: &str = "stale_attempt";
 
 /// How far apart checkpoints are: a record costs a sync of the disk, and a second of work is cheap to redo.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// How old a look may be that nobody else goes on with the run, where that costs no more than work done twice.
+const STILL_OURS: Duration = Duration::from_secs(1);
 
 /// One attempt of a step. Clones are the same attempt.
 #[derive(Clone)]
@@ -171,6 +175,29 @@ impl StepContext {
         *self.link.sign.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.link.clock.now());
     }
 
+    /// Waits until every copy of the run's journal that can be reached has all of it, and nobody else is seen to go on
+    /// with the run: before what must not be done by one who has lost it.
+    ///
+    /// It does not return where somebody does: the driver drops the attempt.
+    pub async fn barrier(&self) {
+        self.look(Duration::ZERO).await;
+    }
+
+    /// Does what [`StepContext::barrier`] does, unless that was seen within the last second. In passing it costs
+    /// nothing; a process that was stopped for a while looks before it goes on.
+    pub async fn still_ours(&self) {
+        self.look(STILL_OURS).await;
+    }
+
+    async fn look(&self, fresh: Duration) {
+        if let Some(replica) = &self.link.replica
+            && let Err(taken) = replica.barrier(self.run, fresh).await
+        {
+            tracing::debug!(%taken, step = %self.step.id, "the attempt waits to be dropped");
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Returns who can drive runs beside this one, where somebody does.
     pub fn sub_runs(&self) -> Option<Arc<dyn SubRuns>> {
         self.link.sub_runs.clone()
@@ -206,6 +233,7 @@ pub(crate) struct Link {
     pub(crate) work: Work,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
+    pub(crate) replica: Option<Arc<dyn Replica>>,
     /// The driver's clock, whatever the action is shown.
     pub(crate) clock: Arc<dyn Clock>,
     /// When the attempt last told how far it is.

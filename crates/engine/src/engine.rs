@@ -13,6 +13,7 @@ use rekindle_model::time::Clock;
 use rekindle_plan::{Inputs, Plan};
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::control::{Control, Ended};
 use crate::driver;
@@ -23,6 +24,7 @@ use crate::nest::SubRuns;
 use crate::payload;
 use crate::progress::{BACKLOG, Progress};
 use crate::registry::Registry;
+use crate::replica::Replica;
 use crate::request::{Request, Wish};
 use crate::slots::Slots;
 
@@ -74,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) groups: Arc<Groups>,
     /// Who drives runs beside those of this engine, where somebody does.
     pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
+    /// Who keeps copies of the journal elsewhere, where somebody does.
+    pub(crate) replica: Option<Arc<dyn Replica>>,
     /// The runs that this process holds.
     held: Mutex<BTreeMap<RunId, Held>>,
     /// Held by whoever appends to a run that is not driven, from the read that the append rests on: neither a
@@ -102,6 +106,7 @@ impl Engine {
             grace: DEFAULT_GRACE,
             groups: Arc::default(),
             sub_runs: None,
+            replica: None,
             held: Mutex::default(),
             undriven: tokio::sync::Mutex::default(),
         };
@@ -161,6 +166,18 @@ impl Engine {
         }
     }
 
+    /// Returns a fresh engine like this one, of whose runs copies are kept.
+    #[must_use]
+    pub fn with_replica(self, replica: Arc<dyn Replica>) -> Self {
+        let shared = Shared {
+            replica: Some(replica),
+            ..self.shared.fresh()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
     /// Creates a run and pins it to its definition. It is durable on return, and this engine holds it.
     ///
     /// # Errors
@@ -209,6 +226,7 @@ impl Engine {
                 now,
             })
             .await?;
+        self.shared.copied(run).await?;
         self.shared.hold(run, 1);
         Ok(())
     }
@@ -217,8 +235,21 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Over`] when there is nothing left to drive, [`EngineError::Fenced`] when another process took
-    /// it over at the same time.
+    /// it over at the same time, [`EngineError::TakenOver`] when it is gone on with elsewhere.
     pub async fn adopt(&self, run: RunId, why: &str) -> Result<RunState, EngineError> {
+        self.adopt_into(run, why, None).await
+    }
+
+    /// Takes a run over as [`Engine::adopt`] does, into the workspace of that id, from another that had it.
+    ///
+    /// # Errors
+    /// As [`Engine::adopt`].
+    pub async fn adopt_into(
+        &self,
+        run: RunId,
+        why: &str,
+        workspace: Option<Uuid>,
+    ) -> Result<RunState, EngineError> {
         let _alone = self.shared.undriven.lock().await;
         let mut state = self.load(run).await?;
         if let Some(outcome) = state.outcome {
@@ -230,6 +261,7 @@ impl Engine {
             epoch,
             worker,
             why: payload::fit_sentence(why),
+            workspace,
         };
         let now = self.shared.clock.now();
         let append = Append {
@@ -242,6 +274,7 @@ impl Engine {
         for record in self.shared.journal.append(append).await? {
             state.fold(&record)?;
         }
+        self.shared.copied(run).await?;
         self.shared.hold(run, epoch);
         Ok(state)
     }
@@ -373,8 +406,17 @@ impl Shared {
             grace: self.grace,
             groups: Arc::clone(&self.groups),
             sub_runs: self.sub_runs.clone(),
+            replica: self.replica.clone(),
             held: Mutex::default(),
             undriven: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Waits until the copies have what the journal has of a run.
+    async fn copied(&self, run: RunId) -> Result<(), EngineError> {
+        match &self.replica {
+            Some(replica) => Ok(replica.barrier(run, Duration::ZERO).await?),
+            None => Ok(()),
         }
     }
 

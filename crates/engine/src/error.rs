@@ -5,6 +5,7 @@ use rekindle_model::event::Outcome;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::run::IllegalHistory;
 
+use crate::replica::TakenOver;
 use crate::request::Refusal;
 
 /// An operation of the engine failed. Steps that fail are no errors: they are outcomes.
@@ -17,6 +18,9 @@ pub enum EngineError {
         /// The run.
         run: RunId,
     },
+    /// Somebody else goes on with the run, elsewhere; this process has stopped acting on it.
+    #[error(transparent)]
+    TakenOver(#[from] TakenOver),
     /// The journal failed; this process has stopped acting on the run. What was acknowledged is safe.
     #[error("journal a transition: {0}")]
     Journal(JournalError),

@@ -52,6 +52,13 @@
 //! that run exists. Whoever drives the step's run drives that run too ([`SubRuns`]), stops it with it and cancels it
 //! with it; when it is interrupted, so is the run around it, and both are resumed together. Such a step takes no slot.
 //!
+//! # Copies elsewhere
+//!
+//! Where copies of a run's journal are kept ([`Replica`]), its creation and its adoption are in them before anything
+//! acts, the rest follows a little later, and an action can wait for it ([`StepContext::barrier`]). No attempt begins
+//! unless it was seen within a second that nobody else goes on with the run; once somebody does, everything is dropped
+//! at once and nothing more is appended ([`EngineError::TakenOver`]).
+//!
 //! # Ending early
 //!
 //! [`Control::stop`] asks what is at work to end: attempts record a checkpoint and return [`INTERRUPTED`], which is
@@ -90,6 +97,7 @@ mod payload;
 pub mod process;
 mod progress;
 mod registry;
+mod replica;
 mod request;
 mod slots;
 
@@ -103,5 +111,6 @@ pub use groups::Groups;
 pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
 pub use progress::{Progress, Unit};
 pub use registry::Registry;
+pub use replica::{Replica, TakenOver};
 pub use request::{Ask, Refusal, Request};
 pub use slots::Slots;

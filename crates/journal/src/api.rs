@@ -49,6 +49,13 @@ pub trait Journal: Send + Sync {
     /// [`JournalError::UnknownRun`], or [`JournalError::Quarantined`] when no intact copy of a record exists.
     async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError>;
 
+    /// Returns the values of a run's records after number `after`, byte for byte as they are stored, each checked and
+    /// the first of them against the record before it.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError>;
+
     /// Returns the runs that pass the filter, newest first.
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError>;
 

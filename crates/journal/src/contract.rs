@@ -25,6 +25,7 @@ where
     F: Future<Output = J>,
 {
     what_is_appended_is_read(&fresh().await).await;
+    values_are_the_bytes_of_the_records(&fresh().await).await;
     records_are_numbered_chained_and_anchored(&fresh().await).await;
     a_stale_position_is_a_conflict(&fresh().await).await;
     an_adoption_fences_the_epoch_before_it(&fresh().await).await;
@@ -121,7 +122,8 @@ pub fn append_to(run: RunId, expected_seq: u64, epoch: u64, events: Vec<Event>) 
     }
 }
 
-fn adopted(epoch: u64) -> Event {
+/// Returns the event by which a process takes a run over.
+pub fn adopted(epoch: u64) -> Event {
     let worker = Worker {
         host: "h".into(),
         pid: 7,
@@ -131,6 +133,7 @@ fn adopted(epoch: u64) -> Event {
         epoch,
         worker,
         why: "its owner died".into(),
+        workspace: None,
     }
 }
 
@@ -593,6 +596,27 @@ async fn blobs_are_kept_by_their_hash(journal: &impl Journal) {
         matches!(unknown, JournalError::UnknownBlob(Hash32::ZERO)),
         "{unknown}"
     );
+}
+
+async fn values_are_the_bytes_of_the_records<J: Journal>(journal: &J) {
+    let run = RunId::new(&stamp(0));
+    ok(journal
+        .append(append_to(run, 0, 1, vec![created("a"), started("s", 1)]))
+        .await);
+    ok(journal
+        .append(append_to(run, 2, 1, vec![checkpoint("s", json!(1))]))
+        .await);
+    let records = ok(journal.read(run).await);
+    for after in 0..5 {
+        let values = ok(journal.values(run, after).await);
+        assert_eq!(values.len() as u64, 3_u64.saturating_sub(after));
+        for (seq, value) in (after + 1..).zip(&values) {
+            let record = ok(codec::decode(&codec::key(run, seq), value));
+            assert_eq!(Some(&record), records.get(seq as usize - 1));
+        }
+    }
+    let unknown = journal.values(RunId::new(&stamp(9)), 0).await;
+    assert!(matches!(unknown, Err(JournalError::UnknownRun(_))), "{unknown:?}");
 }
 
 async fn of_concurrent_appends_at_one_position_one_wins<J: Journal + 'static>(journal: Arc<J>) {

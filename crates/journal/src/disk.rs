@@ -140,6 +140,10 @@ impl Journal for SledJournal {
         self.blocking(move |shared| shared.read(run)).await
     }
 
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.blocking(move |shared| shared.values(run, after)).await
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         let filter = filter.clone();
         self.blocking(move |shared| {

@@ -69,5 +69,6 @@ pub use lock::{Holder, owner};
 pub use mark::{ArchiveRef, Forgotten};
 pub use memory::MemoryJournal;
 pub use open::{Damage, OpenOptions, OpenReport};
+pub use refers::blobs_of;
 pub use upkeep::Upkeep;
 pub use view::LogView;

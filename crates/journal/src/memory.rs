@@ -116,6 +116,13 @@ impl Journal for MemoryJournal {
         admit::check_chain(run, &found.values)
     }
 
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        let inner = self.lock();
+        let found = inner.runs.get(&run).ok_or(JournalError::UnknownRun(run))?;
+        let after = usize::try_from(after).unwrap_or(usize::MAX);
+        Ok(found.values.iter().skip(after).cloned().collect())
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         let inner = self.lock();
         let summaries = inner.runs.values().rev().map(|run| &run.head.summary);

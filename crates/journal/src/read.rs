@@ -82,6 +82,39 @@ impl Shared {
         Ok(checked.records)
     }
 
+    /// Returns the values of a run's records after number `after`, checked.
+    pub(crate) fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        match self.values_after(run, after) {
+            // Reading all of it mends what sled has lost and the log still has.
+            Err(JournalError::Corrupt { .. }) => {
+                self.recent.take(run);
+                self.read(run)?;
+                self.values_after(run, after)
+            }
+            done => done,
+        }
+    }
+
+    fn values_after(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.await_index()?;
+        let head = match self.store.run(run)? {
+            None => return Err(JournalError::UnknownRun(run)),
+            Some(RunEntry::Broken { why, .. }) => return Err(JournalError::Quarantined { run, why }),
+            Some(RunEntry::Whole(head)) => head,
+        };
+        if after >= head.summary.seq {
+            return Ok(Vec::new());
+        }
+        let mut values = self.store.values(run, after.max(1), head.summary.seq)?;
+        let prev = values
+            .get(&after)
+            .map_or(Hash32::ZERO, |value| codec::hash(value));
+        assemble_after(&head, after, prev, &values)?;
+        Ok((after + 1..=head.summary.seq)
+            .filter_map(|seq| values.remove(&seq))
+            .collect())
+    }
+
     /// Reads a run from its first record, from sled and where that fails from the log.
     fn read_whole(&self, head: &RunHead) -> Result<Vec<Record>, JournalError> {
         let run = head.summary.run;

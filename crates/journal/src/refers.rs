@@ -4,7 +4,7 @@ use rekindle_model::event::{Event, Payload};
 use rekindle_model::id::Hash32;
 
 /// Returns the blobs that an event refers to.
-pub(crate) fn blobs_of(event: &Event) -> Vec<Hash32> {
+pub fn blobs_of(event: &Event) -> Vec<Hash32> {
     let of = |payload: &Payload| match payload {
         Payload::Blob(hash) => Some(*hash),
         Payload::Inline(_) => None,

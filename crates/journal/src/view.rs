@@ -180,6 +180,12 @@ impl Journal for LogView {
         admit::check_chain(run, self.values(run)?)
     }
 
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        let values = LogView::values(self, run)?;
+        let after = usize::try_from(after).unwrap_or(usize::MAX);
+        Ok(values.iter().skip(after).cloned().collect())
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         let summaries = self.runs.iter().rev().map(|(run, viewed)| {
             let whole = viewed.head.as_ref().map(|head| &head.summary);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::id::{Hash32, RunId, StepId};
@@ -50,6 +51,9 @@ pub enum Event {
         worker: Worker,
         /// Why it did.
         why: String,
+        /// The workspace that it was brought to, where that is another than the one that had it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workspace: Option<Uuid>,
     },
     /// Another run of the same group was at work, or had waited longer: nothing starts before this run's turn.
     TurnAwaited {

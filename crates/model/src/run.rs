@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::event::{Event, Outcome, Parent, Payload, Record, Worker};
 use crate::id::{Hash32, RunId, StepId};
@@ -98,6 +99,9 @@ pub struct Adoption {
     pub worker: Worker,
     /// Why.
     pub why: String,
+    /// The workspace that it was brought to from another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Uuid>,
     /// When.
     pub at: Stamp,
 }
@@ -272,7 +276,12 @@ impl RunState {
         }
         match &record.event {
             Event::RunCreated { .. } => return Err(illegal(HistoryFault::Creation(record.event.name()))),
-            Event::RunAdopted { epoch, worker, why } => {
+            Event::RunAdopted {
+                epoch,
+                worker,
+                why,
+                workspace,
+            } => {
                 if *epoch != expected {
                     return Err(illegal(HistoryFault::Epoch {
                         found: *epoch,
@@ -283,6 +292,7 @@ impl RunState {
                     epoch: *epoch,
                     worker: worker.clone(),
                     why: why.clone(),
+                    workspace: *workspace,
                     at: record.time,
                 };
                 self.epoch = *epoch;

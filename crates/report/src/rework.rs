@@ -85,7 +85,9 @@ pub fn rework(evidence: &Evidence) -> Rework {
         match &record.event {
             Event::RunReopened { .. } => reopened = true,
             Event::RunAdopted { .. } if reopened => reopened = false,
-            Event::RunAdopted { epoch, worker, why } => {
+            Event::RunAdopted {
+                epoch, worker, why, ..
+            } => {
                 if let Some(last) = previous {
                     interruptions.push(Interruption {
                         after_seq: last.seq,

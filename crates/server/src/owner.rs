@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::api::{End, OwnerInfo, Problem, STOPPING, Submission, Told};
 use crate::desk::Desk;
@@ -59,8 +60,8 @@ pub enum Purpose<'a> {
     Nest,
     /// It is to be taken over, from where it stands, and driven on.
     Adopt(&'a RunState),
-    /// Something is asked of it, and nobody drives it.
-    Ask,
+    /// Something is asked of it where it stands, and nobody drives it.
+    Ask(&'a RunState),
 }
 
 /// Puts runs together: opens keys and tiers, expands definitions. The command line's part.
@@ -159,6 +160,30 @@ impl Owner {
             stays: self.shared.stays,
             runs: self.shared.runs().keys().copied().collect(),
         }
+    }
+
+    /// Takes over a run that was brought from another workspace into the one of that id, and drives it on once `held`
+    /// says that it is held.
+    ///
+    /// # Errors
+    /// What [`Desk::resume`] fails of, and what `held` returns; the run is not driven then.
+    pub async fn bring(
+        &self,
+        run: RunId,
+        why: &str,
+        workspace: Uuid,
+        held: impl Future<Output = Result<(), Problem>>,
+    ) -> Result<(), Problem> {
+        let _admitted = self.shared.admission.lock().await;
+        self.shared.admit()?;
+        let (parts, state) = self.parts(run).await?;
+        self.refuse_nested(&state).await?;
+        let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
+        let adopted = ready.engine.adopt_into(run, why, Some(workspace)).await;
+        adopted.map_err(|error| self.shared.workshop.problem(error))?;
+        held.await?;
+        self.drive(run, ready);
+        Ok(())
     }
 
     /// Waits until no run is driven.
@@ -357,8 +382,9 @@ impl Desk for Owner {
         let (engine, plan, driven) = match self.driven(run) {
             Some(driven) => (driven.engine, driven.plan, true),
             None => {
-                let (parts, _) = self.parts(run).await?;
-                let ready = self.shared.workshop.ready(&parts, Purpose::Ask).await?;
+                let (parts, state) = self.parts(run).await?;
+                let asked = Purpose::Ask(&state);
+                let ready = self.shared.workshop.ready(&parts, asked).await?;
                 (ready.engine, ready.plan, false)
             }
         };

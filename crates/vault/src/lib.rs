@@ -11,6 +11,7 @@
 //! | [`mod@store`] | the seam to storage: whole objects, durable when written |
 //! | `seal`, `pack`, `index`, `document` | the bytes of objects |
 //! | [`snapshot`], [`set`] | what documents say |
+//! | [`slot`] | a run's journal, copied to a tier so that it can be gone on with elsewhere |
 //! | `location`, [`tier`], [`spool`] | places that hold objects |
 //! | [`probe`] | whether such a place does what it is relied on for |
 //! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | what is done with them |
@@ -18,8 +19,7 @@
 //! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
 //! before a set: whoever sees a document can read all of it. An interrupted call is simply made again.
 //!
-//! **Seams** that are left open: further [`store::Store`]s (S3), journal slots (`journal/` beside `packs/`),
-//! healing ([`verify::Fault`] names object and chunk), prune (documents are listed, packs are immutable),
+//! **Seams** that are left open: further [`store::Store`]s (S3), healing ([`verify::Fault`] names object and chunk), prune (documents are listed, packs are immutable),
 //! rotation (every object names its key generation), hard links and extended attributes (an entry record is a
 //! map; readers pass over fields they do not know).
 
@@ -42,6 +42,7 @@ mod remembered;
 pub mod restore;
 mod seal;
 pub mod set;
+pub mod slot;
 pub mod snapshot;
 pub mod spool;
 pub mod store;
@@ -57,6 +58,7 @@ pub use progress::ProgressSink;
 pub use reader::{EntryStream, Fetched, SnapshotReader};
 pub use remembered::Remembered;
 pub use set::{Member, RecoverySet};
+pub use slot::{Created, Slot, SlotError, SlotHead, SlotPlace};
 pub use snapshot::{ContentDigest, EntryRecord, Snapshot};
 pub use spool::Spool;
 pub use tier::{Tier, TierMode};

@@ -1,4 +1,5 @@
-//! Whether a tier does what it is relied on for, tried out: write, read back, list, remove, and how long it takes.
+//! Whether a tier does what it is relied on for, tried out: write, read back, list, remove, and how long it takes; and
+//! that of several who create one object one does, by which a run has one owner.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use rekindle_model::time::Clock;
 use uuid::Uuid;
 
 use crate::location::Location;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::tier::Tier;
 
 /// How much is written and read back: enough to see a rate, and no burden on a slow link.
@@ -32,7 +33,7 @@ pub struct Probed {
 
 impl Tier {
     /// Tries out every location that is open: writes an object of random bytes, reads it back and compares it, finds
-    /// it in a listing, removes it and looks that it is gone. Nothing of the vault is touched.
+    /// it in a listing, removes it and looks that it is gone; then several create one, and one must. Nothing of the vault is touched.
     pub async fn probe(&self, clock: &dyn Clock) -> Vec<Probed> {
         let mut probed = Vec::new();
         for location in self.locations() {
@@ -67,6 +68,32 @@ enum Fault {
     Unlisted,
     #[error("what was removed is still there")]
     Kept,
+    #[error(
+        "of several who create one object there, not exactly one does: another workspace cannot be kept from going on \
+         with the same run, so `rekindle adopt` asks"
+    )]
+    NotExclusive,
+}
+
+/// How many create one object at once to see that one of them does.
+const RIVALS: u8 = 8;
+
+/// Returns whether an object can be created only where there is none: by one of several at once, and by nobody after.
+pub(crate) async fn exclusive(store: &dyn Store) -> Result<bool, StoreError> {
+    let name = format!("{FOLDER}/{}", Uuid::new_v4().simple());
+    let rivals = (0..RIVALS).map(|who| store.create(&name, Bytes::from(vec![who; 64])));
+    let created = futures::future::join_all(rivals).await;
+    let late = store.create(&name, Bytes::from_static(b"late")).await;
+    let there = store.get(&name).await;
+    store.delete(&name).await?;
+    let mut winners = Vec::new();
+    for (who, created) in (0..RIVALS).zip(created) {
+        if created? {
+            winners.push(who);
+        }
+    }
+    let [winner] = winners[..] else { return Ok(false) };
+    Ok(!late? && there? == vec![winner; 64])
 }
 
 async fn exercise(location: &Location, clock: &dyn Clock, probed: &mut Probed) -> Result<(), Fault> {
@@ -94,9 +121,13 @@ async fn exercise(location: &Location, clock: &dyn Clock, probed: &mut Probed) -
     {
         return Err(Fault::Unlisted);
     }
-    match store.len(&name).await? {
-        Some(_) => Err(Fault::Kept),
-        None => Ok(()),
+    if store.len(&name).await?.is_some() {
+        return Err(Fault::Kept);
+    }
+    match exclusive(store.as_ref()).await {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(StoreError::NotExclusive { .. }) => Err(Fault::NotExclusive),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 /// Where objects are kept.
 #[async_trait]
@@ -27,6 +27,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn len(&self, path: &str) -> Result<Option<u64>, StoreError>;
     /// Writes the object whole, or not at all; durable when it returns. Replaces what stood there.
     async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
+    /// Writes the object whole and durably where there is none under that path, and returns whether it did: of all who
+    /// ask for one path, whenever and from wherever, one is told so. After an error it may be there all the same.
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError>;
+    /// Returns the names of the folders directly below a folder.
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError>;
     /// Returns the paths under a folder (all for the empty one) with their lengths, in no special order.
     async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError>;
     /// Removes the object; it is no error that there is none.
@@ -49,6 +54,16 @@ pub enum StoreError {
         location: String,
         /// The object's path.
         path: String,
+    },
+    /// The storage cannot write an object only where there is none.
+    #[error("{location} cannot create {path} only where nothing stands: {why}")]
+    NotExclusive {
+        /// The location.
+        location: String,
+        /// The object's path.
+        path: String,
+        /// What the system said.
+        why: String,
     },
     /// Anything else: the disk, the network, permissions.
     #[error("could not {action} {path} in {location}: {why}")]
@@ -162,6 +177,33 @@ impl Store for LocalStore {
             .map_err(|error| self.error("write", path, &error))
     }
 
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError> {
+        let exclusive = PutOptions::from(PutMode::Create);
+        match self
+            .files
+            .put_opts(&Path::from(path), bytes.into(), exclusive)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) if lacks_links(&error) => Err(StoreError::NotExclusive {
+                location: self.location.clone(),
+                path: path.to_owned(),
+                why: "its file system has no hard links".to_owned(),
+            }),
+            Err(error) => Err(self.error("create", path, &error)),
+        }
+    }
+
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let listed = self.files.list_with_delimiter(Some(&Path::from(folder))).await;
+        let listed = listed.map_err(|error| self.error("list", folder, &error))?;
+        let names = listed.common_prefixes.iter();
+        Ok(names
+            .filter_map(|path| path.filename().map(str::to_owned))
+            .collect())
+    }
+
     async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
         let prefix = (!folder.is_empty()).then(|| Path::from(folder));
         let found = self
@@ -182,9 +224,51 @@ impl Store for LocalStore {
     }
 }
 
+/// Returns whether an error says that the file system cannot link: a new name is then never given exclusively.
+fn lacks_links(error: &object_store::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let told = inner
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        // FAT says that it is not permitted; what is not permitted otherwise could not have been written before.
+        if matches!(
+            told.map(rustix::io::Errno::from_raw_os_error),
+            Some(
+                rustix::io::Errno::PERM
+                    | rustix::io::Errno::OPNOTSUPP
+                    | rustix::io::Errno::NOSYS
+                    | rustix::io::Errno::MLINK
+            )
+        ) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn of_many_who_create_one_object_one_does_and_its_bytes_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path()).unwrap();
+        for round in 0..20 {
+            let path = format!("journal/run/{round}");
+            let all = (0..8_u8).map(|who| store.create(&path, Bytes::from(vec![who; 3])));
+            let done = futures::future::join_all(all).await;
+            let won: Vec<usize> = (0..8).filter(|who| *done[*who].as_ref().unwrap()).collect();
+            assert_eq!(won.len(), 1, "{done:?}");
+            let winner = u8::try_from(won[0]).unwrap();
+            assert_eq!(&store.get(&path).await.unwrap()[..], [winner; 3]);
+        }
+        assert_eq!(store.folders("journal").await.unwrap(), ["run"]);
+        assert_eq!(store.folders("nowhere").await.unwrap(), [""; 0]);
+        assert_eq!(store.list("journal").await.unwrap().len(), 20);
+    }
 
     #[tokio::test]
     async fn a_full_disk_is_told_from_other_failures() {

@@ -215,6 +215,7 @@ impl Appender {
                 version: "0".into(),
             },
             why: "its writer was killed".into(),
+            workspace: None,
         };
         let seq = self.append(append_to(run, seq, epoch + 1, vec![adopted])).await?;
         let stale = append_to(run, seq, epoch, vec![checkpoint("s", json!("stale"))]);

@@ -43,9 +43,15 @@ fn line(record: &Record) -> String {
         Event::RunCreated {
             workflow, trigger, ..
         } => format!("{workflow}, asked for by {trigger}"),
-        Event::RunAdopted { epoch, worker, why } => {
+        Event::RunAdopted {
+            epoch,
+            worker,
+            why,
+            workspace,
+        } => {
+            let brought = workspace.map_or_else(String::new, |id| format!(" in workspace {id}"));
             format!(
-                "epoch {epoch} by process {} on {}: {why}",
+                "epoch {epoch} by process {} on {}{brought}: {why}",
                 worker.pid, worker.host
             )
         }

@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, whose doc comment is its help, and its function.
 
+pub mod adopt;
 pub mod backup;
 pub mod completions;
 pub mod demo;
@@ -45,6 +46,7 @@ pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit
         Some(Command::Recover(args)) => recover::run(app, &args).await,
         Some(Command::Verify(args)) => verify::run(app, &args).await,
         Some(Command::Resume(args)) => resume::run(app, &args).await,
+        Some(Command::Adopt(args)) => adopt::run(app, &args).await,
         Some(Command::Run(args)) => run::run(app, &args).await,
         Some(Command::Runs(args)) => runs::run(app, &args).await,
         Some(Command::Show(args)) => show::run(app, &args).await,

@@ -8,7 +8,8 @@
 //!  wishes ──┘
 //! ```
 //! When an append fails, nothing of the decision is performed: every task is dropped at once, and the error says
-//! whether another process has taken the run over or the journal is lost.
+//! whether another process has taken the run over or the journal is lost. The same holds where a copy of the journal
+//! elsewhere shows that somebody else goes on with the run.
 
 mod work;
 
@@ -18,14 +19,14 @@ use std::time::Duration;
 
 use rekindle_journal::Append;
 use rekindle_model::event::{Event, Record};
-use rekindle_model::id::StepId;
+use rekindle_model::id::{RunId, StepId};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_model::time::Stamp;
 use rekindle_plan::Plan;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{self, JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -37,6 +38,7 @@ use crate::groups::{Member, Turn};
 use crate::machine::{Effect, Input, Machine};
 use crate::nest;
 use crate::payload;
+use crate::replica::{Replica, TakenOver};
 use crate::request::Wish;
 use crate::slots::{Slot, Slots};
 use work::{Job, Reins, Report, Task};
@@ -64,6 +66,7 @@ pub(crate) async fn drive(
     if state.epoch != epoch {
         return Err(EngineError::Fenced { run: state.id });
     }
+    let run = state.id;
     let values = outputs(&shared, &state).await?;
     let max_parallel = plan.max_parallel.max(1);
     let machine = Machine::new(plan, records, ambient, values)?.looking_only_for(|uses| {
@@ -92,11 +95,46 @@ pub(crate) async fn drive(
         ticket: None,
         ended: None,
     };
-    let ended = driver.run(asked, wishes, control).await;
-    if ended.is_err() {
-        driver.drop_everything().await;
+    let replica = driver.shared.replica.clone();
+    let mut keeping = Keeping::begin(replica.clone(), run);
+    let ended = driver.run(asked, wishes, control, &mut keeping).await;
+    drop(keeping);
+    match (&ended, replica) {
+        (Ok(_), Some(replica)) => replica.end(run).await?,
+        (Ok(_), None) => {}
+        (Err(_), _) => driver.drop_everything().await,
     }
     ended
+}
+
+/// The copying of what is journaled, for as long as the run is driven.
+struct Keeping(Option<JoinHandle<TakenOver>>);
+
+impl Keeping {
+    fn begin(replica: Option<Arc<dyn Replica>>, run: RunId) -> Self {
+        Self(replica.map(|replica| tokio::spawn(async move { replica.keep(run).await })))
+    }
+
+    /// Waits until somebody else is found to go on with the run.
+    async fn lost(&mut self) -> TakenOver {
+        if let Some(task) = &mut self.0
+            && let Ok(taken) = task.await
+        {
+            self.0 = None;
+            return taken;
+        }
+        // Copying has broken off by a defect, or there is none. Barriers still find out.
+        self.0 = None;
+        std::future::pending().await
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
 }
 
 /// Returns the outputs of a run's succeeded steps, wherever they are kept.
@@ -160,6 +198,7 @@ impl Driver {
         mut asked: mpsc::Receiver<Asked>,
         mut wishes: mpsc::Receiver<Wish>,
         control: &Control,
+        keeping: &mut Keeping,
     ) -> Result<Ended, EngineError> {
         // A stop that was asked for before it begins holds from the beginning.
         let mut stopped = control.stop.is_cancelled();
@@ -179,6 +218,7 @@ impl Driver {
             let ticket = self.place_in_line(&slots, starved.is_some());
             tokio::select! {
                 biased;
+                taken = keeping.lost() => return Err(taken.into()),
                 () = control.stop.cancelled(), if !stopped => {
                     stopped = true;
                     self.decide(Input::Stop, Vec::new()).await?;

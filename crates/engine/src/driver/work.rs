@@ -97,6 +97,7 @@ pub(super) fn context(
             clock: Arc::clone(&shared.clock),
             sign,
             sub_runs: shared.sub_runs.clone(),
+            replica: shared.replica.clone(),
             last: Arc::new(Mutex::new(shared.clock.now())),
         },
     }
@@ -191,6 +192,7 @@ async fn run(
         });
     }
     let work = async {
+        cx.still_ours().await;
         orphans::end(children).await?;
         action.run(cx, checkpoint).await
     };
@@ -215,6 +217,7 @@ async fn undo(shared: &Shared, cx: &StepContext, children: &[Child]) -> Undone {
         Err(failure) => return Undone::Failed(failure),
     };
     let work = async {
+        cx.still_ours().await;
         orphans::end(children).await?;
         action.run(cx, None).await
     };

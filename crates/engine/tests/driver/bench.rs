@@ -414,6 +414,10 @@ impl Journal for Breaking {
         self.journal.read(run).await
     }
 
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.journal.values(run, after).await
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         self.journal.runs(filter).await
     }

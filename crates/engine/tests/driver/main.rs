@@ -12,5 +12,6 @@ mod early;
 mod engine;
 mod failures;
 mod order;
+mod replicas;
 mod requests;
 mod values;

@@ -65,6 +65,17 @@ pub enum ArchiveError {
         /// The first record that differs.
         seq: u64,
     },
+    /// The journal has lost a record of the run, and the file has not got it.
+    #[error(
+        "mend run {run}: record {seq} is lost in this journal, and is not in what it was to be mended from; nothing \
+         was changed, take a later copy of the run"
+    )]
+    StillLost {
+        /// The run.
+        run: RunId,
+        /// The first record that is in neither.
+        seq: u64,
+    },
     /// A record of the file, or the journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

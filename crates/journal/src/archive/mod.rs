@@ -9,8 +9,8 @@ mod error;
 mod import;
 mod lines;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
@@ -75,6 +75,46 @@ impl Bundle {
             bundle.runs.insert(run, values);
         }
         Ok(bundle)
+    }
+
+    /// Puts together what copies of a run have: its records, oldest first, and blobs, of which those count that the
+    /// records refer to.
+    ///
+    /// # Errors
+    /// A record, a blob or a history that does not check, as [`Bundle::decode`].
+    pub fn gather(
+        run: RunId,
+        values: Vec<Vec<u8>>,
+        blobs: BTreeMap<Hash32, Vec<u8>>,
+    ) -> Result<Self, ArchiveError> {
+        let mut bundle = Self {
+            runs: BTreeMap::from([(run, values)]),
+            blobs,
+        };
+        bundle.check()?;
+        let mut wanted = BTreeSet::new();
+        for (run, values) in &bundle.runs {
+            let records = admit::check_chain(*run, values)?;
+            wanted.extend(records.iter().flat_map(|record| blobs_of(&record.event)));
+        }
+        bundle.blobs.retain(|hash, _| wanted.contains(hash));
+        Ok(bundle)
+    }
+
+    /// Adds the runs and blobs of another.
+    pub fn extend(&mut self, other: Self) {
+        self.runs.extend(other.runs);
+        self.blobs.extend(other.blobs);
+    }
+
+    /// Returns a blob; none where it is not in it.
+    pub fn blob(&self, hash: Hash32) -> Option<&[u8]> {
+        self.blobs.get(&hash).map(Vec::as_slice)
+    }
+
+    /// Returns the records of a run, byte for byte; none where it is not in it.
+    pub fn values(&self, run: RunId) -> &[Vec<u8>] {
+        self.runs.get(&run).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Returns how much there is in it.

@@ -214,3 +214,112 @@ proptest! {
         }
     }
 }
+
+/// Damages the one record of `run` with number `seq` in the log, and takes sled away.
+fn lose_a_record(dir: &Path, value: &[u8]) {
+    let path = &crate::support::segments(dir)[0];
+    let mut log = std::fs::read(path).unwrap();
+    let at = log
+        .windows(value.len())
+        .position(|window| window == value)
+        .expect("the log has the record");
+    log[at + 60] ^= 1;
+    std::fs::write(path, log).unwrap();
+    std::fs::remove_dir_all(dir.join("journal")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_run_is_mended_by_a_copy_that_has_the_lost_record_and_nothing_else() {
+    let from = tempfile::tempdir().unwrap();
+    fill(from.path(), 2, 20, OpenOptions::default()).await;
+    let expected = records(from.path()).await;
+    let whole = bundle(from.path()).await;
+    let (bytes, _) = whole.encode(Format::Archive).unwrap();
+    let run = *expected.keys().next().unwrap();
+    let values = whole.values(run).to_vec();
+    // Five records, of which the third is lost later on.
+    let short = Bundle::gather(run, values[..5].to_vec(), blobs()).unwrap();
+    let too_short = Bundle::gather(run, values[..2].to_vec(), blobs()).unwrap();
+
+    for how in ["import", "mend by all", "mend by its beginning"] {
+        let to = tempfile::tempdir().unwrap();
+        crate::support::copy_dir(from.path(), to.path());
+        lose_a_record(to.path(), &values[2]);
+        let (journal, report) = open(to.path()).await;
+        assert_eq!(report.quarantined.len(), 1, "{how}");
+        journal.close().await;
+        let (mut upkeep, _) = Upkeep::open(to.path(), &OpenOptions::default()).unwrap();
+        let lost = upkeep.mend(run, &too_short, codec_hash()).unwrap_err();
+        assert!(matches!(lost, ArchiveError::StillLost { seq: 3, .. }), "{lost}");
+        match how {
+            "import" => {
+                drop(upkeep);
+                let imports = import(to.path(), &bytes).unwrap();
+                assert_eq!((imports.mended, imports.skipped.len()), (vec![run], 1));
+            }
+            "mend by all" => {
+                let mended = upkeep.mend(run, &whole, codec_hash()).unwrap();
+                assert_eq!(mended, values.len() as u64);
+                drop(upkeep);
+            }
+            _ => {
+                let mended = upkeep.mend(run, &short, codec_hash()).unwrap();
+                assert_eq!(mended, values.len() as u64, "what follows was intact here");
+                drop(upkeep);
+            }
+        }
+        let (journal, report) = open(to.path()).await;
+        assert_eq!(report.quarantined, [], "{how}");
+        assert_eq!(journal.read(run).await.unwrap(), expected[&run], "{how}");
+        journal.append(next(run, values.len() as u64)).await.unwrap();
+        journal.close().await;
+        let rebuilt = Upkeep::rebuild(to.path(), &OpenOptions::default()).unwrap();
+        assert_eq!(rebuilt.quarantined, [], "{how}");
+    }
+}
+
+/// What the runs of these tests refer to.
+fn blobs() -> BTreeMap<rekindle_model::id::Hash32, Vec<u8>> {
+    BTreeMap::from([(rekindle_journal::codec::hash(b"backup"), b"backup".to_vec())])
+}
+
+fn codec_hash() -> rekindle_model::id::Hash32 {
+    rekindle_journal::codec::hash(b"a copy")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_went_on_elsewhere_takes_the_place_of_what_was_appended_here() {
+    let here = tempfile::tempdir().unwrap();
+    fill(here.path(), 2, 8, OpenOptions::default()).await;
+    let run = *records(here.path()).await.keys().next().unwrap();
+    let there = tempfile::tempdir().unwrap();
+    crate::support::copy_dir(here.path(), there.path());
+    let (journal, _) = open(there.path()).await;
+    let seq = journal.read(run).await.unwrap().len() as u64;
+    let adopted = rekindle_journal::contract::adopted(2);
+    journal
+        .append(append_to(run, seq, 2, vec![adopted]))
+        .await
+        .unwrap();
+    journal.close().await;
+    let (journal, _) = open(here.path()).await;
+    journal.append(next(run, seq)).await.unwrap();
+    journal.append(next(run, seq + 1)).await.unwrap();
+    journal.close().await;
+
+    let theirs = bundle(there.path()).await;
+    let theirs = Bundle::gather(run, theirs.values(run).to_vec(), blobs()).unwrap();
+    let (mut upkeep, _) = Upkeep::open(here.path(), &OpenOptions::default()).unwrap();
+    let now = stamp(7).utc;
+    assert_eq!(upkeep.replace(&theirs, codec_hash(), now).unwrap(), [run]);
+    assert_eq!(upkeep.replace(&theirs, codec_hash(), now).unwrap(), []);
+    drop(upkeep);
+    let expected = records(there.path()).await;
+    assert_eq!(records(here.path()).await, expected);
+    assert_eq!(verify(here.path()).unwrap().findings, []);
+    Upkeep::rebuild(here.path(), &OpenOptions::default()).unwrap();
+    assert_eq!(records(here.path()).await, expected);
+    let (view, report) = LogView::open(here.path()).await.unwrap();
+    assert_eq!((report.quarantined.len(), report.damage.len()), (0, 0));
+    assert_eq!(view.read(run).await.unwrap(), expected[&run]);
+}

@@ -148,6 +148,7 @@ impl Pen {
                 epoch: self.epoch,
                 worker,
                 why: why.to_owned(),
+                workspace: None,
             },
         );
     }

@@ -84,6 +84,10 @@ impl Journal for Yielding {
         self.0.read(run).await
     }
 
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.0.values(run, after).await
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         self.0.runs(filter).await
     }

@@ -76,12 +76,14 @@ fn capture_like(
     let from = Connection::open_with_flags(database, flags).map_err(failed)?;
     from.busy_timeout(BUSY_PAUSE * BUSY_TIMES).map_err(failed)?;
     let mut to = Connection::open(staging).map_err(|why| not_staged(staging, &why))?;
-    let pages = copy(&from, &mut to, stopped).map_err(failed)?.ok_or_else(|| {
-        Failure::transient(
-            "interrupted",
-            format!("the copy of {} was stopped", database.display()),
-        )
-    })?;
+    let pages = copy(&from, &mut to, stopped)
+        .map_err(|why| not_copied(database, staging, &why))?
+        .ok_or_else(|| {
+            Failure::transient(
+                "interrupted",
+                format!("the copy of {} was stopped", database.display()),
+            )
+        })?;
     to.close().map_err(|(_, why)| not_staged(staging, &why))?;
     drop(from);
 
@@ -163,6 +165,18 @@ fn clear(staging: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Returns why a copy broke off. Of a file beside the copy that cannot be made SQLite says only that it could not open a
+/// database: whether there is room for one is tried.
+fn not_copied(database: &Path, staging: &Path, why: &rusqlite::Error) -> Failure {
+    let room = beside(staging, "-room");
+    if why.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
+        && let Err(refused) = File::create(&room).and_then(|_| std::fs::remove_file(&room))
+    {
+        return staging_failure(staging, &refused.to_string(), &refused);
+    }
+    refused(database, why)
 }
 
 fn refused(database: &Path, why: &rusqlite::Error) -> Failure {

@@ -365,6 +365,12 @@ impl Store for Fragile {
     async fn len(&self, path: &str) -> Result<Option<u64>, StoreError> {
         self.inner.len(path).await
     }
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError> {
+        self.inner.create(path, bytes).await
+    }
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.folders(folder).await
+    }
     async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
         self.inner.list(folder).await
     }

@@ -14,7 +14,8 @@ use crate::workspace::Workspace;
 /// Bring runs in from a file that `journal export` or `journal compact` wrote
 ///
 /// The whole file is checked first: its hash, each record, each run's chain and history, each blob. A run that is here
-/// already, record for record, is skipped; one that differs is refused, and then nothing is imported.
+/// already, record for record, is skipped; one that has lost records here is mended; one that differs is refused, and
+/// then nothing is imported.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The file: an archive or JSON lines
@@ -36,10 +37,14 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     .await??;
     app.printer.data(&imports, || {
         format!(
-            "imported {} runs with {} records; {} were here already",
+            "imported {} runs with {} records; {} were here already{}",
             imports.imported.len(),
             imports.records,
-            imports.skipped.len()
+            imports.skipped.len(),
+            match imports.mended.len() {
+                0 => String::new(),
+                mended => format!("; {mended} had lost records and are whole again"),
+            }
         )
     })?;
     Ok(Exit::Done)

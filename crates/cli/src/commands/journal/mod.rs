@@ -39,13 +39,15 @@ pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, CliError> 
 }
 
 /// Runs what reads or writes many files, aside from what else the process does.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CliError> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CliError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| CliError::new(Exit::Failed, "internal", error.to_string()))
 }
 
 /// Writes a new file that others cannot read, durably, whole or not at all.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let failed = |error: &std::io::Error| CliError::io(format_args!("write {}", path.display()), error);
     let dir = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -7,19 +7,30 @@ use crate::App;
 use crate::commands::journal::blocking;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::slots::repair;
 use crate::workspace::Workspace;
 
 /// Set the journal's index aside and make it anew from the log
 ///
 /// Every command does so by itself where the index cannot be relied on. What only the index still has is put into the
-/// log first. The old folder stays beside the new one.
+/// log first. The old folder stays beside the new one. A run that has lost records in both is mended by its copies in
+/// the tiers, where they have them.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
 /// Rebuilds the index.
 pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
-    let state = Workspace::find_here(&app.global)?.state;
-    let report = blocking(move || Upkeep::rebuild(&state, &OpenOptions::default())).await??;
+    let workspace = Workspace::find_here(&app.global)?;
+    let state = workspace.state.clone();
+    let mut report = blocking(move || Upkeep::rebuild(&state, &OpenOptions::default())).await??;
+    let copies = repair::look(app, &workspace, &report.quarantined).await;
+    let mended = match copies.is_empty() {
+        true => Vec::new(),
+        false => copies.mend(app, &workspace).await?,
+    };
+    report
+        .quarantined
+        .retain(|(run, _)| mended.iter().all(|mended| mended.run != *run));
     for damage in &report.damage {
         app.printer.warn(format!(
             "the journal's log is damaged: {} at byte {}: {}",
@@ -34,7 +45,7 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
         .map(|(run, why)| json!({ "run": run, "why": why }))
         .collect();
     let body = json!({ "commit": report.commit, "runs": report.runs, "commits": report.replayed,
-        "logged_again": report.relogged, "set_aside": report.set_aside, "quarantined": quarantined });
+        "logged_again": report.relogged, "set_aside": report.set_aside, "mended": mended, "quarantined": quarantined });
     app.printer.data(&body, || {
         let mut said = format!(
             "{} runs from {} commits of the log; {} records were logged again first\n",

@@ -257,6 +257,7 @@ impl Run {
             epoch,
             worker,
             why: "a crash".to_owned(),
+            workspace: None,
         }]);
         let state = rekindle_model::run::RunState::from_records(&self.records).unwrap();
         let values = state.steps.iter().filter_map(|(id, record)| match &record.state {

@@ -1,0 +1,120 @@
+//! That a run of this workspace was taken over by another one: noted in `fenced/<run>.json`, so that nobody goes on with
+//! it here, also while no tier answers. Only `rekindle adopt` takes the note away.
+
+use std::path::{Path, PathBuf};
+
+use rekindle_engine::TakenOver;
+use rekindle_model::id::RunId;
+
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// The folder of the notes.
+const FOLDER: &str = "fenced";
+
+fn file(state: &Path, run: RunId) -> PathBuf {
+    state.join(FOLDER).join(format!("{run}.json"))
+}
+
+/// Notes who has taken a run over, durably.
+pub(crate) fn note(state: &Path, taken: &TakenOver) -> std::io::Result<()> {
+    let text = serde_json::to_vec_pretty(taken).unwrap_or_default();
+    super::write(&file(state, taken.run), &text)
+}
+
+/// Returns who has taken a run over, where that was noted.
+pub(crate) fn noted(state: &Path, run: RunId) -> Result<Option<TakenOver>, CliError> {
+    let path = file(state, run);
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            CliError::new(
+                Exit::Held,
+                "taken_over",
+                format!(
+                    "run {run} was taken over by another workspace, and {} does not say by whom: {error}",
+                    path.display()
+                ),
+            )
+            .with_hint(format!(
+                "`rekindle adopt URL {run}` tells what a tier knows of it, and takes it back"
+            ))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(CliError::io(format_args!("read {}", path.display()), &error)),
+    }
+}
+
+/// Refuses a run that another workspace goes on with.
+pub(crate) fn refuse(state: &Path, run: RunId) -> Result<(), CliError> {
+    match noted(state, run)? {
+        Some(taken) => Err(refusal(&taken)),
+        None => Ok(()),
+    }
+}
+
+/// Takes the note away: the run is this workspace's again.
+pub(crate) fn clear(state: &Path, run: RunId) -> Result<(), CliError> {
+    let path = file(state, run);
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(CliError::io(format_args!("remove {}", path.display()), &error)),
+    }
+}
+
+/// Returns a free name for the archive of what this workspace had appended to a run that was taken over.
+pub(crate) fn archive(state: &Path, run: RunId) -> PathBuf {
+    let named = |n: u32| state.join(FOLDER).join(format!("{run}.{n}.archive"));
+    (1..)
+        .map(named)
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| named(0))
+}
+
+/// Returns the error of whoever would go on with a run that was taken over.
+pub(crate) fn refusal(taken: &TakenOver) -> CliError {
+    let TakenOver { run, url, .. } = taken;
+    CliError::new(Exit::Held, "taken_over", format!("cannot {taken}")).with_hint(format!(
+        "it goes on there; once nobody works on it there any more, `rekindle adopt {url} {run}` brings it back here"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_taken_over_is_refused_with_who_has_it_until_the_note_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunId(Uuid::from_u128(7));
+        refuse(dir.path(), run).unwrap();
+        clear(dir.path(), run).unwrap();
+        let taken = TakenOver {
+            run,
+            host: "other".into(),
+            workspace: Uuid::from_u128(9),
+            at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+            epoch: 2,
+            tier: "near".into(),
+            url: "file:///mnt/near".into(),
+        };
+        note(dir.path(), &taken).unwrap();
+        let error = refuse(dir.path(), run).unwrap_err();
+        assert_eq!(error.exit(), Exit::Held);
+        for part in ["host other", "2027-01-15 08:00:00 UTC", "tier near"] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+        assert!(
+            error.hint().contains("rekindle adopt file:///mnt/near"),
+            "{}",
+            error.hint()
+        );
+        std::fs::write(file(dir.path(), run), "torn").unwrap();
+        assert_eq!(refuse(dir.path(), run).unwrap_err().exit(), Exit::Held);
+        clear(dir.path(), run).unwrap();
+        refuse(dir.path(), run).unwrap();
+    }
+}

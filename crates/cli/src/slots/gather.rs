@@ -1,0 +1,113 @@
+//! A run put together from what locations have of it: each chain is checked as a whole, and the one that is furthest
+//! counts.
+
+use std::sync::Arc;
+
+use rekindle_journal::archive::Bundle;
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::system::System;
+use rekindle_vault::slot::{Chain, Link};
+use rekindle_vault::{Remembered, SlotPlace, Tier, TierMode};
+
+use crate::keys::OpenKey;
+use crate::workspace::Workspace;
+
+/// A run as one location has it.
+pub(crate) struct Gathered {
+    /// Its records, and the blobs that they refer to.
+    pub(crate) bundle: Bundle,
+    /// The last slot.
+    pub(crate) tail: Link,
+    /// The tier.
+    pub(crate) tier: String,
+    /// The location.
+    pub(crate) url: String,
+    /// How many records there are.
+    records: usize,
+}
+
+/// What locations have of a run.
+#[derive(Default)]
+pub(crate) struct Sought {
+    /// Each whole chain, the one that is furthest first: by epoch, then by records.
+    pub(crate) found: Vec<Gathered>,
+    /// What is wrong with the others.
+    pub(crate) faults: Vec<String>,
+}
+
+/// Reads a run from locations.
+pub(crate) async fn gather(places: &[SlotPlace], run: RunId) -> Sought {
+    let mut sought = Sought::default();
+    for place in places {
+        match place.chain(run).await {
+            Ok(Chain {
+                values,
+                blobs,
+                tail: Some(tail),
+            }) => {
+                let records = values.len();
+                match Bundle::gather(run, values, blobs) {
+                    Ok(bundle) => sought.found.push(Gathered {
+                        bundle,
+                        tail,
+                        tier: place.tier().to_owned(),
+                        url: place.url().to_owned(),
+                        records,
+                    }),
+                    Err(error) => sought.faults.push(format!(
+                        "tier {}: {}: the slots of run {run}: {error}",
+                        place.tier(),
+                        place.url()
+                    )),
+                }
+            }
+            Ok(_) => {}
+            Err(error) => sought.faults.push(format!("tier {}: {error}", place.tier())),
+        }
+    }
+    sought
+        .found
+        .sort_by_key(|found| std::cmp::Reverse((found.tail.head.epoch, found.records)));
+    sought
+}
+
+impl Gathered {
+    /// Returns what the journal notes as the source of the records.
+    pub(crate) fn source(&self) -> Hash32 {
+        self.tail.hash
+    }
+}
+
+/// Opens the locations of a system's tiers, as far as they answer; what does not is said.
+pub(crate) async fn places(
+    workspace: &Workspace,
+    system: &System,
+    key: &OpenKey,
+) -> (Vec<SlotPlace>, Vec<String>) {
+    let (mut places, mut silent) = (Vec::new(), Vec::new());
+    let (base, remembered) = (workspace.system_dir(), Remembered::of(&workspace.state));
+    for (name, tier) in &system.tiers {
+        let urls: Vec<String> = tier.locations().into_iter().map(str::to_owned).collect();
+        let opened = Tier::open_known(
+            name,
+            &urls,
+            &base,
+            Arc::clone(&key.keyring),
+            &key.wrapped,
+            TierMode::Existing,
+            &remembered,
+        );
+        match opened.await {
+            Ok(tier) => {
+                let down = tier
+                    .down()
+                    .iter()
+                    .map(|(url, why)| format!("tier {name}: {url}: {why}"));
+                silent.extend(down);
+                places.extend(tier.slot_places());
+            }
+            Err(error) => silent.push(error.to_string()),
+        }
+    }
+    (places, silent)
+}

@@ -1,0 +1,226 @@
+//! Two workspaces that reach different tiers, and then each other's.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rekindle_engine::{Replica, TakenOver};
+use rekindle_journal::MemoryJournal;
+use rekindle_journal::contract::{append_to, checkpoint, created, stamp, started};
+use rekindle_model::event::{Event, Worker};
+use rekindle_model::id::RunId;
+use rekindle_model::time::SystemClock;
+use rekindle_plan::load_system;
+use rekindle_vault::key::Keyring;
+use rekindle_vault::{SlotPlace, Tier, TierMode};
+use serde_json::json;
+
+use super::copier::{COPY_EVERY, Copier};
+use super::writer::Writer;
+use super::{fenced, owed};
+use crate::args::Global;
+use crate::ground::Ground;
+use crate::hooks::Hooks;
+use crate::keys::{OpenKey, Pinned, UnlockBy};
+use crate::printer::Printer;
+use crate::workspace::Workspace;
+
+/// One vault, in two tiers.
+struct Vault {
+    dir: tempfile::TempDir,
+    keyring: Arc<Keyring>,
+}
+
+/// A workspace with a journal of its own.
+struct Host {
+    ground: Ground,
+    key: Arc<OpenKey>,
+    tiers: PathBuf,
+}
+
+impl Vault {
+    async fn new() -> Self {
+        let vault = Self {
+            dir: tempfile::tempdir().unwrap(),
+            keyring: Arc::new(Keyring::generate()),
+        };
+        for tier in ["near", "far"] {
+            vault.open(tier, TierMode::Create).await;
+        }
+        vault
+    }
+
+    async fn open(&self, tier: &str, mode: TierMode) -> SlotPlace {
+        let url = format!("file://{}/{tier}", self.dir.path().display());
+        let keyring = Arc::clone(&self.keyring);
+        let opened = Tier::open(tier, &[url], Path::new("/"), keyring, b"wrapped", mode).await;
+        opened.unwrap().slot_places().remove(0)
+    }
+
+    fn host(&self, name: &str) -> Host {
+        let workspace = Workspace::at(&self.dir.path().join(name));
+        std::fs::create_dir_all(&workspace.state).unwrap();
+        let pinned = Pinned {
+            fingerprint: self.keyring.fingerprint(),
+            repository: self.keyring.repository().to_string(),
+            unlock: UnlockBy::Identity,
+            created: stamp(0).utc,
+            identity_dir: None,
+            kit_exported: None,
+            kit_tiers: Vec::new(),
+        };
+        Host {
+            ground: Ground {
+                workspace,
+                journal: Arc::new(MemoryJournal::new()),
+                clock: Arc::new(SystemClock),
+                hooks: Hooks::default(),
+                printer: Printer::new(&Global::default()),
+                key: Arc::new(OnceLock::new()),
+            },
+            key: Arc::new(OpenKey {
+                keyring: Arc::clone(&self.keyring),
+                wrapped: b"wrapped".to_vec(),
+                pinned,
+            }),
+            tiers: self.dir.path().to_owned(),
+        }
+    }
+}
+
+impl Host {
+    /// Returns what copies to these tiers: those that the host reaches.
+    fn copier(&self, tiers: &[&str]) -> Arc<Copier> {
+        let mut yaml =
+            "system: s\nroot: .\ncomponents:\n  a: {source: {type: files, path: a}}\ntiers:\n".to_owned();
+        for tier in tiers {
+            yaml.push_str(&format!(
+                "  {tier}: {{url: \"file://{}/{tier}\"}}\n",
+                self.tiers.display()
+            ));
+        }
+        let system = load_system("system.yaml", &yaml).unwrap().value;
+        let copier = Copier::new(&self.ground, Arc::clone(&self.key), &system, COPY_EVERY);
+        copier.unwrap().unwrap()
+    }
+
+    async fn copy(&self, tiers: &[&str], run: RunId) -> Result<(), TakenOver> {
+        self.copier(tiers).barrier(run, Duration::ZERO).await
+    }
+
+    async fn append(&self, run: RunId, seq: u64, epoch: u64, event: Event) {
+        let append = append_to(run, seq, epoch, vec![event]);
+        self.ground.journal.append(append).await.unwrap();
+    }
+
+    async fn begin(&self, run: RunId) {
+        self.ground.journal.put_blob(b"w".to_vec()).await.unwrap();
+        self.append(run, 0, 1, created("w")).await;
+    }
+
+    fn adopted(&self, epoch: u64, brought: bool) -> Event {
+        let worker = Worker {
+            host: "here".to_owned(),
+            pid: 1,
+            version: "0".to_owned(),
+        };
+        let writer = Writer::of(&self.ground.workspace.state);
+        Event::RunAdopted {
+            epoch,
+            worker,
+            why: "a test".to_owned(),
+            workspace: brought.then_some(writer.workspace),
+        }
+    }
+
+    async fn values(&self, run: RunId) -> Vec<Vec<u8>> {
+        self.ground.journal.values(run, 0).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_adoption_has_missed_in_another_tier_is_replaced_and_its_writer_is_fenced_there() {
+    let vault = Vault::new().await;
+    let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
+    for host in [&a, &b] {
+        host.begin(run).await;
+    }
+    a.copy(&["near", "far"], run).await.unwrap();
+    // They part: each reaches one tier.
+    a.append(run, 1, 1, started("s", 1)).await;
+    a.copy(&["far"], run).await.unwrap();
+    b.append(run, 1, 2, b.adopted(2, true)).await;
+    b.copy(&["near"], run).await.unwrap();
+    b.append(run, 2, 2, started("s", 1)).await;
+    // They reach both again.
+    b.copy(&["near", "far"], run).await.unwrap();
+    for tier in ["near", "far"] {
+        let place = vault.open(tier, TierMode::Existing).await;
+        let chain = place.chain(run).await.unwrap();
+        assert_eq!(chain.values, b.values(run).await, "{tier}");
+        assert_eq!(chain.blobs.len(), 1, "{tier}");
+    }
+    let taken = a.copy(&["far"], run).await.unwrap_err();
+    assert_eq!((taken.epoch, &*taken.tier), (2, "far"));
+    assert!(fenced::refuse(&a.ground.workspace.state, run).is_err());
+    b.copy(&["near", "far"], run).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_neither_adoption_is_ahead_both_are_fenced() {
+    let vault = Vault::new().await;
+    let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
+    for host in [&a, &b] {
+        host.begin(run).await;
+    }
+    a.copy(&["near", "far"], run).await.unwrap();
+    // Its owner was killed and resumed it, more than once, while it reached one tier.
+    a.append(run, 1, 2, a.adopted(2, false)).await;
+    a.append(run, 2, 3, a.adopted(3, false)).await;
+    a.copy(&["far"], run).await.unwrap();
+    b.append(run, 1, 2, b.adopted(2, true)).await;
+    b.copy(&["near"], run).await.unwrap();
+    assert_eq!(
+        a.copy(&["near", "far"], run).await.unwrap_err().tier.as_ref(),
+        "near"
+    );
+    assert_eq!(
+        b.copy(&["near", "far"], run).await.unwrap_err().tier.as_ref(),
+        "far"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_location_that_is_down_is_owed_what_it_misses_and_the_chain_goes_on_where_it_ended() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    a.copy(&["near", "far"], run).await.unwrap();
+    std::fs::rename(a.tiers.join("far"), a.tiers.join("away")).unwrap();
+    // It has held the vault, as the workspace knows.
+    let notes = a.ground.workspace.state.join("tiers");
+    std::fs::create_dir_all(&notes).unwrap();
+    let known =
+        json!({ "locations": { format!("file://{}/far", a.tiers.display()): vault.keyring.repository() } });
+    std::fs::write(notes.join("far.json"), known.to_string()).unwrap();
+    for seq in 1..4 {
+        let event = match seq {
+            1 => started("s", 1),
+            _ => checkpoint("s", json!(seq)),
+        };
+        a.append(run, seq, 1, event).await;
+        a.copy(&["near", "far"], run).await.unwrap();
+    }
+    a.copier(&["near", "far"]).end(run).await.unwrap();
+    assert_eq!(owed::runs(&a.ground.workspace.state), [run]);
+    assert!(!a.tiers.join("far").exists());
+    std::fs::rename(a.tiers.join("away"), a.tiers.join("far")).unwrap();
+    a.copier(&["near", "far"]).end(run).await.unwrap();
+    assert_eq!(owed::runs(&a.ground.workspace.state), []);
+    for (tier, slots) in [("near", 4), ("far", 2)] {
+        let place = vault.open(tier, TierMode::Existing).await;
+        let chain = place.chain(run).await.unwrap();
+        assert_eq!(chain.values, a.values(run).await, "{tier}");
+        assert_eq!(chain.tail.map(|tail| tail.head.n), Some(slots), "{tier}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Who writes slots: this workspace, by an id that it keeps for good, on this host.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// The file in the workspace's own folder.
+const FILE: &str = "workspace.json";
+
+/// Its content.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    id: Uuid,
+}
+
+/// A workspace on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Writer {
+    /// The workspace's id.
+    pub(crate) workspace: Uuid,
+    /// The host's name.
+    pub(crate) host: String,
+}
+
+impl Writer {
+    /// Returns who writes in the workspace whose own folder is `state`; where its id cannot be kept (a full disk), one
+    /// for now: that is no reason not to work.
+    pub(crate) fn of(state: &Path) -> Self {
+        Self::kept(state).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the workspace goes by another id until its own can be kept");
+            Self {
+                workspace: Uuid::new_v4(),
+                host: host(),
+            }
+        })
+    }
+
+    /// Returns who writes in the workspace whose own folder is `state`. Its id is made where there is none: call it
+    /// under the workspace's lock.
+    ///
+    /// The id serves messages. A copy of a workspace has the same one; that two of them go on with one run is found by
+    /// the records, and not by it.
+    pub(crate) fn kept(state: &Path) -> Result<Self, CliError> {
+        let path = state.join(FILE);
+        let host = host();
+        let failed = |what: &str, error: &std::io::Error| {
+            CliError::io(format_args!("{what} {}", path.display()), error)
+        };
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| {
+                    CliError::new(
+                        Exit::Failed,
+                        "io",
+                        format!("{} does not say which workspace this is: {error}", path.display()),
+                    )
+                    .with_hint("remove it; a new id is made, and runs are found as before")
+                })?;
+                Ok(Self {
+                    workspace: kept.id,
+                    host,
+                })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let workspace = Uuid::new_v4();
+                let text = serde_json::to_vec(&Kept { id: workspace }).unwrap_or_default();
+                super::write(&path, &text).map_err(|error| failed("write", &error))?;
+                Ok(Self { workspace, host })
+            }
+            Err(error) => Err(failed("read", &error)),
+        }
+    }
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workspace_keeps_its_id_and_says_where_it_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Writer::of(dir.path());
+        assert_eq!(Writer::kept(dir.path()).unwrap(), first);
+        std::fs::write(dir.path().join(FILE), "torn").unwrap();
+        let error = Writer::kept(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("workspace.json"), "{error}");
+        assert_ne!(Writer::of(dir.path()).workspace, first.workspace);
+    }
+}

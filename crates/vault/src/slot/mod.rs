@@ -1,0 +1,251 @@
+//! Slots: a run's journal, copied to a tier piece by piece.
+//!
+//! A slot is one sealed object that is created only where there is none. It has some of the run's records byte for
+//! byte, the blobs that they are the first to refer to, and the hash of the slot before it; so the slots of a run form
+//! a chain in each location, from which alone the run can be gone on with. Whoever creates a run's next slot goes on
+//! with the run; whoever finds it taken has lost it.
+//!
+//! ```text
+//! magic 8 | version 4 | generation 4 | salt 32 | sealed: encoding 1 | length 4 | MessagePack
+//! ```
+
+mod chain;
+mod place;
+
+use chrono::{DateTime, Utc};
+use rekindle_model::event::Outcome;
+use rekindle_model::id::{Hash32, RunId};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use uuid::Uuid;
+
+use crate::codec::{Fields, check_head};
+use crate::error::ObjectFault;
+use crate::key::{Keyring, random};
+use crate::object::{FORMAT_VERSION, ObjectName};
+use crate::seal::{ObjectKey, Part, Place};
+use crate::store::StoreError;
+
+pub use chain::{Chain, Link, Plan, Weight, plan};
+pub use place::{Created, SlotPlace};
+
+const MAGIC: [u8; 8] = *b"RKDLSLOT";
+const RAW: u8 = 0;
+const ZSTD: u8 = 1;
+const ZSTD_LEVEL: i32 = 3;
+
+/// How many bytes of records and blobs one slot takes: little enough to be written again after a broken connection.
+pub const SLOT_BYTES: usize = 1 << 20;
+/// The most that a slot may have once it is decompressed: its content, and what MessagePack adds.
+const MOST_PLAIN: usize = 4 * SLOT_BYTES;
+
+/// A part of a run's journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// What it says of itself and of the run.
+    pub head: SlotHead,
+    /// The values of records `first` to `last`, byte for byte as in the journal's log.
+    pub records: Vec<ByteBuf>,
+    /// What those records are the first to refer to, or those of a slot that follows.
+    pub blobs: Vec<BlobPart>,
+}
+
+/// What a slot says of itself, and of the run as it stands after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotHead {
+    /// The run.
+    pub run: RunId,
+    /// Its number, from 1.
+    pub n: u64,
+    /// BLAKE3 of the stored bytes of the slot before it; zeros for the first.
+    pub prev: Hash32,
+    /// The number of its first record. Where the chain has that record already, it and all after it are replaced.
+    pub first: u64,
+    /// The number of its last record; one less than `first` where it has none.
+    pub last: u64,
+    /// BLAKE3 of the value of record `last`; zeros where `last` is 0.
+    pub newest: Hash32,
+    /// The epoch under which it was written; it never falls in a chain.
+    pub epoch: u64,
+    /// The workspace that wrote it.
+    pub workspace: Uuid,
+    /// The host that it was written on.
+    pub host: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The run's workflow.
+    pub workflow: String,
+    /// The run whose step runs it, where it is part of another.
+    pub parent: Option<RunId>,
+    /// How the run has ended, where it has.
+    pub outcome: Option<Outcome>,
+}
+
+/// A piece of a blob, or all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobPart {
+    /// BLAKE3 of the whole blob.
+    pub hash: Hash32,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Where in it these bytes stand.
+    pub at: u64,
+    /// They.
+    pub bytes: ByteBuf,
+}
+
+/// A run's slots cannot be read or written.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SlotError {
+    /// There are later slots, and not this one.
+    #[error(
+        "slot {n} of run {run} is missing in {location}; another location of the run's tiers may have all of them"
+    )]
+    Missing {
+        /// The location.
+        location: String,
+        /// The run.
+        run: RunId,
+        /// The slot.
+        n: u64,
+    },
+    /// It is not what was written there.
+    #[error(
+        "slot {n} of run {run} in {location} {fault}; another location of the run's tiers may have it whole"
+    )]
+    Damaged {
+        /// The location.
+        location: String,
+        /// The run.
+        run: RunId,
+        /// The slot.
+        n: u64,
+        /// What is wrong with it.
+        fault: ObjectFault,
+    },
+    /// It does not follow the slots before it.
+    #[error(
+        "slot {n} of run {run} in {location} does not follow the slots before it: {why}; another location of the \
+         run's tiers may have them as they were written"
+    )]
+    Unchained {
+        /// The location.
+        location: String,
+        /// The run.
+        run: RunId,
+        /// The slot.
+        n: u64,
+        /// What does not fit.
+        why: String,
+    },
+    /// The location did not do what was asked.
+    #[error("{0}")]
+    Store(#[from] std::sync::Arc<StoreError>),
+}
+
+impl From<StoreError> for SlotError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(std::sync::Arc::new(error))
+    }
+}
+
+impl SlotError {
+    /// Returns whether the slots that are stored are to blame, rather than the way to them.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, Self::Store(_))
+    }
+}
+
+/// Where a slot belongs: it opens under no other run and no other number.
+fn place(keyring: &Keyring, generation: u32, run: RunId, n: u64) -> Place {
+    let mut name = [0; 32];
+    name[..16].copy_from_slice(run.as_bytes());
+    name[16..24].copy_from_slice(&n.to_le_bytes());
+    Place {
+        repository: keyring.repository(),
+        part: Part::Slot,
+        generation,
+        ordinal: 0,
+        name,
+    }
+}
+
+/// Seals a slot under its run and its number.
+fn seal(keyring: &Keyring, slot: &Slot) -> Result<Vec<u8>, ObjectFault> {
+    let malformed = |why: String| ObjectFault::Malformed { why };
+    let plain = rmp_serde::to_vec_named(slot)
+        .map_err(|error| malformed(format!("it cannot be written as MessagePack: {error}")))?;
+    let len = u32::try_from(plain.len())
+        .ok()
+        .filter(|_| plain.len() <= MOST_PLAIN);
+    let len = len.ok_or_else(|| malformed(format!("it would have {} bytes", plain.len())))?;
+    let packed = zstd::bulk::compress(&plain, ZSTD_LEVEL).ok();
+    let (encoding, content) = match packed.filter(|packed| packed.len() < plain.len()) {
+        Some(packed) => (ZSTD, packed),
+        None => (RAW, plain),
+    };
+    let mut body = vec![encoding];
+    body.extend(len.to_le_bytes());
+    body.extend(content);
+    let generation = keyring.newest();
+    let salt = random();
+    let at = place(keyring, generation.number, slot.head.run, slot.head.n);
+    ObjectKey::new(&generation.document, &salt).seal(&at, &mut body);
+    let mut bytes = Vec::with_capacity(48 + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&generation.number.to_le_bytes());
+    bytes.extend_from_slice(&salt);
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// Opens the slot that stands under a run and a number.
+fn open(keyring: &Keyring, run: RunId, n: u64, bytes: &[u8]) -> Result<Slot, ObjectFault> {
+    let malformed = |why: String| ObjectFault::Malformed { why };
+    let mut fields = Fields::new(bytes);
+    check_head(&mut fields, MAGIC)?;
+    let number = fields.u32()?;
+    let salt = fields.array()?;
+    let generation = keyring
+        .generation(number)
+        .ok_or(ObjectFault::UnknownGeneration(number))?;
+    let sealed = bytes.get(48..).unwrap_or_default().to_vec();
+    let key = ObjectKey::new(&generation.document, &salt);
+    let body = key.open(&place(keyring, number, run, n), sealed, "the slot")?;
+    let mut fields = Fields::new(&body);
+    let [encoding] = fields.array::<1>()?;
+    let len = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
+    if len > MOST_PLAIN {
+        return Err(malformed(format!("it would have {len} bytes")));
+    }
+    let content = body.get(5..).unwrap_or_default();
+    let plain = match encoding {
+        RAW => content.to_vec(),
+        ZSTD => zstd::bulk::decompress(content, len)
+            .map_err(|error| malformed(format!("it does not decompress: {error}")))?,
+        other => return Err(malformed(format!("there is no encoding {other}"))),
+    };
+    if plain.len() != len {
+        return Err(malformed(format!(
+            "it has {} bytes instead of {len}",
+            plain.len()
+        )));
+    }
+    let slot: Slot = rmp_serde::from_slice(&plain).map_err(|error| malformed(error.to_string()))?;
+    match slot.head.run == run && slot.head.n == n {
+        true => Ok(slot),
+        false => Err(malformed(format!(
+            "it says that it is {}",
+            ObjectName::Slot(slot.head.run, slot.head.n)
+        ))),
+    }
+}
+
+fn hash(bytes: &[u8]) -> Hash32 {
+    Hash32(*blake3::hash(bytes).as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! One location of a tier, as it keeps the slots of runs.
+
+use std::sync::Arc;
+
+use rekindle_model::id::{Hash32, RunId};
+
+use super::chain::{Chain, Link, Parts};
+use super::{Slot, SlotError, hash, open, seal};
+use crate::error::ObjectFault;
+use crate::location::{Location, blocking};
+use crate::object::{JOURNAL, ObjectName};
+use crate::store::StoreError;
+use crate::tier::Tier;
+
+/// Clones are the same location.
+#[derive(Clone, Debug)]
+pub struct SlotPlace {
+    tier: String,
+    location: Arc<Location>,
+}
+
+/// What became of a slot that was to be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is there now; the hash of its stored bytes.
+    Here(Hash32),
+    /// There was one under its number: somebody else goes on with the run, or an earlier try of one's own.
+    Taken,
+}
+
+impl Tier {
+    /// Returns the locations that are open, each of which has its own chain of every run.
+    pub fn slot_places(&self) -> Vec<SlotPlace> {
+        let places = self.locations().iter().map(|location| SlotPlace {
+            tier: self.name().to_owned(),
+            location: Arc::clone(location),
+        });
+        places.collect()
+    }
+}
+
+impl SlotPlace {
+    /// Returns the tier's name.
+    pub fn tier(&self) -> &str {
+        &self.tier
+    }
+
+    /// Returns the location's URL.
+    pub fn url(&self) -> &str {
+        &self.location.url
+    }
+
+    /// Returns the runs that have slots here, oldest first.
+    ///
+    /// # Errors
+    /// [`SlotError::Store`].
+    pub async fn runs(&self) -> Result<Vec<RunId>, SlotError> {
+        let names = self.location.store.folders(JOURNAL).await?;
+        let mut runs: Vec<RunId> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        runs.sort_unstable();
+        Ok(runs)
+    }
+
+    /// Returns a run's last slot; none where it has no slot here.
+    ///
+    /// # Errors
+    /// One that is missing before it, or that it is damaged.
+    pub async fn tail(&self, run: RunId) -> Result<Option<Link>, SlotError> {
+        match self.count(run).await? {
+            0 => Ok(None),
+            last => {
+                let (slot, hash) = self.read(run, last).await?;
+                Ok(Some(Link {
+                    head: slot.head,
+                    hash,
+                }))
+            }
+        }
+    }
+
+    /// Returns all that a run's slots say; no record where it has none here.
+    ///
+    /// # Errors
+    /// The first slot that is missing, damaged, or does not follow the one before it.
+    pub async fn chain(&self, run: RunId) -> Result<Chain, SlotError> {
+        let (mut chain, mut parts) = (Chain::default(), Parts::default());
+        for n in 1..=self.count(run).await? {
+            let (slot, hash) = self.read(run, n).await?;
+            chain
+                .add(slot, hash, &mut parts)
+                .map_err(|why| SlotError::Unchained {
+                    location: self.location.url.clone(),
+                    run,
+                    n,
+                    why,
+                })?;
+        }
+        Ok(chain)
+    }
+
+    /// Creates a slot where there is none under its number. Where the location cannot do that exclusively
+    /// ([`SlotPlace::is_exclusive`]), it looks first and then writes.
+    ///
+    /// # Errors
+    /// [`SlotError::Store`]; it may be there all the same.
+    pub async fn create(&self, slot: &Slot) -> Result<Created, SlotError> {
+        let (run, n) = (slot.head.run, slot.head.n);
+        let (keyring, sealed) = (Arc::clone(&self.location.keyring), slot.clone());
+        let bytes = blocking(move || seal(&keyring, &sealed)).await;
+        let bytes = bytes.unwrap_or_else(|error| {
+            Err(ObjectFault::Malformed {
+                why: error.to_string(),
+            })
+        });
+        let bytes = bytes.map_err(|fault| self.damaged(run, n, fault))?;
+        let (path, hash) = (ObjectName::Slot(run, n).path(), hash(&bytes));
+        let store = &self.location.store;
+        let created = match store.create(&path, bytes.clone().into()).await {
+            Err(StoreError::NotExclusive { .. }) if store.len(&path).await?.is_none() => {
+                store.put(&path, bytes.into()).await?;
+                true
+            }
+            Err(StoreError::NotExclusive { .. }) => false,
+            created => created?,
+        };
+        Ok(match created {
+            true => Created::Here(hash),
+            false => Created::Taken,
+        })
+    }
+
+    /// Returns whether there is a slot under that number.
+    ///
+    /// # Errors
+    /// [`SlotError::Store`].
+    pub async fn is_taken(&self, run: RunId, n: u64) -> Result<bool, SlotError> {
+        let path = ObjectName::Slot(run, n).path();
+        Ok(self.location.store.len(&path).await?.is_some())
+    }
+
+    /// Returns whether the location lets one of several create an object, tried out now.
+    ///
+    /// # Errors
+    /// [`SlotError::Store`]: it could not be told.
+    pub async fn is_exclusive(&self) -> Result<bool, SlotError> {
+        match crate::probe::exclusive(self.location.store.as_ref()).await {
+            Ok(exclusive) => Ok(exclusive),
+            Err(StoreError::NotExclusive { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns a run's number of slots, of which none is missing.
+    async fn count(&self, run: RunId) -> Result<u64, SlotError> {
+        let listed = match self.location.store.list(&format!("{JOURNAL}/{run}")).await {
+            Err(StoreError::NotFound { .. }) => Vec::new(),
+            listed => listed?,
+        };
+        let mut numbers: Vec<u64> = listed
+            .iter()
+            .filter_map(|(path, _)| match ObjectName::from_path(path) {
+                Some(ObjectName::Slot(of, n)) if of == run => Some(n),
+                _ => None,
+            })
+            .collect();
+        numbers.sort_unstable();
+        match (1..).zip(&numbers).find(|(expected, n)| expected != *n) {
+            None => Ok(numbers.len() as u64),
+            Some((n, _)) => Err(SlotError::Missing {
+                location: self.location.url.clone(),
+                run,
+                n,
+            }),
+        }
+    }
+
+    async fn read(&self, run: RunId, n: u64) -> Result<(Slot, Hash32), SlotError> {
+        let bytes = match self.location.store.get(&ObjectName::Slot(run, n).path()).await {
+            Err(StoreError::NotFound { .. }) => {
+                return Err(SlotError::Missing {
+                    location: self.location.url.clone(),
+                    run,
+                    n,
+                });
+            }
+            bytes => bytes?,
+        };
+        let slot = open(&self.location.keyring, run, n, &bytes);
+        let slot = slot.map_err(|fault| self.damaged(run, n, fault))?;
+        Ok((slot, hash(&bytes)))
+    }
+
+    fn damaged(&self, run: RunId, n: u64, fault: ObjectFault) -> SlotError {
+        SlotError::Damaged {
+            location: self.location.url.clone(),
+            run,
+            n,
+            fault,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! A chain of slots opens as it was written, or names the slot that does not fit.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::*;
+use crate::store::{LocalStore, Store};
+use crate::tier::{Tier, TierMode};
+
+fn run() -> RunId {
+    RunId(Uuid::from_u128(7))
+}
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    place: SlotPlace,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::on(|store| Arc::new(store)).await
+    }
+
+    async fn on(storage: impl FnOnce(LocalStore) -> Arc<dyn Store>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = storage(LocalStore::open(dir.path()).unwrap());
+        let keyring = Arc::new(Keyring::generate());
+        let stores = vec![("file:///here".to_owned(), store)];
+        let tier = Tier::open_stores("near", stores, keyring, b"wrapped", TierMode::Create)
+            .await
+            .unwrap();
+        let place = tier.slot_places().remove(0);
+        Self { dir, place }
+    }
+
+    fn file(&self, n: u64) -> PathBuf {
+        self.dir.path().join(ObjectName::Slot(run(), n).path())
+    }
+
+    /// Writes the next slot of the run, with these records.
+    async fn next(&self, first: u64, epoch: u64, records: &[&[u8]]) -> Created {
+        let slot = self.after(self.place.tail(run()).await.unwrap(), first, epoch, records);
+        self.place.create(&slot).await.unwrap()
+    }
+
+    fn after(&self, tail: Option<Link>, first: u64, epoch: u64, records: &[&[u8]]) -> Slot {
+        Slot {
+            head: SlotHead {
+                run: run(),
+                n: tail.as_ref().map_or(1, |tail| tail.head.n + 1),
+                prev: tail.as_ref().map_or(Hash32::ZERO, |tail| tail.hash),
+                first,
+                last: first + records.len() as u64 - 1,
+                newest: records.last().map_or_else(
+                    || tail.map_or(Hash32::ZERO, |tail| tail.head.newest),
+                    |record| hash(record),
+                ),
+                epoch,
+                workspace: Uuid::from_u128(1),
+                host: "here".to_owned(),
+                at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+                workflow: "backup".to_owned(),
+                parent: None,
+                outcome: None,
+            },
+            records: records.iter().map(|record| ByteBuf::from(*record)).collect(),
+            blobs: Vec::new(),
+        }
+    }
+
+    async fn fault(&self) -> String {
+        self.place.chain(run()).await.unwrap_err().to_string()
+    }
+}
+
+async fn three() -> Fixture {
+    let fixture = Fixture::new().await;
+    fixture.next(1, 1, &[b"one"]).await;
+    fixture.next(2, 1, &[b"two", b"three"]).await;
+    fixture.next(4, 1, &[b"four"]).await;
+    fixture
+}
+
+#[tokio::test]
+async fn a_chain_is_what_was_written() {
+    let fixture = three().await;
+    let chain = fixture.place.chain(run()).await.unwrap();
+    assert_eq!(chain.values, [&b"one"[..], b"two", b"three", b"four"]);
+    assert_eq!(chain.tail, fixture.place.tail(run()).await.unwrap());
+    assert_eq!(fixture.place.runs().await.unwrap(), [run()]);
+    let other = RunId(Uuid::from_u128(8));
+    assert_eq!(fixture.place.chain(other).await.unwrap(), Chain::default());
+    assert_eq!(fixture.place.tail(other).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_two_who_create_the_next_slot_one_does() {
+    let fixture = three().await;
+    let tail = fixture.place.tail(run()).await.unwrap();
+    let mine = fixture.after(tail.clone(), 5, 2, &[b"mine"]);
+    let theirs = fixture.after(tail, 5, 2, &[b"theirs"]);
+    let (mine, theirs) = futures::join!(fixture.place.create(&mine), fixture.place.create(&theirs));
+    let taken = [mine.unwrap(), theirs.unwrap()];
+    assert_eq!(taken.iter().filter(|one| **one == Created::Taken).count(), 1);
+    assert!(fixture.place.is_taken(run(), 4).await.unwrap());
+    assert!(!fixture.place.is_taken(run(), 5).await.unwrap());
+    assert!(fixture.place.is_exclusive().await.unwrap());
+}
+
+#[tokio::test]
+async fn every_flipped_byte_and_every_cut_of_a_slot_is_named() {
+    let fixture = three().await;
+    let whole = std::fs::read(fixture.file(2)).unwrap();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x04;
+        for bytes in [&changed[..], &whole[..at]] {
+            std::fs::write(fixture.file(2), bytes).unwrap();
+            let told = fixture.fault().await;
+            assert!(told.starts_with("slot 2 of run 00000000-"), "byte {at}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_is_gone_swapped_replaced_or_of_another_run_is_named() {
+    let fixture = three().await;
+    std::fs::rename(fixture.file(2), fixture.dir.path().join("kept")).unwrap();
+    assert!(fixture.fault().await.starts_with("slot 2 of run"));
+    assert!(fixture.fault().await.contains("is missing"));
+    // Another number's slot in its place.
+    std::fs::copy(fixture.file(3), fixture.file(2)).unwrap();
+    assert!(fixture.fault().await.contains("seal of the slot does not open"));
+    // Another run's slot of the same number.
+    let other = RunId(Uuid::from_u128(8));
+    let mut slot = fixture.after(None, 1, 1, &[b"other"]);
+    slot.head.run = other;
+    fixture.place.create(&slot).await.unwrap();
+    let one = fixture.dir.path().join(ObjectName::Slot(other, 1).path());
+    let first = std::fs::read(fixture.file(1)).unwrap();
+    std::fs::copy(one, fixture.file(1)).unwrap();
+    assert!(fixture.fault().await.starts_with("slot 1 of run"));
+    std::fs::write(fixture.file(1), first).unwrap();
+    // One that is sealed well and names another before it.
+    std::fs::remove_file(fixture.file(2)).unwrap();
+    let mut forged = fixture.after(None, 2, 1, &[b"two", b"three"]);
+    forged.head.n = 2;
+    fixture.place.create(&forged).await.unwrap();
+    let told = fixture.fault().await;
+    assert!(
+        told.starts_with("slot 2 of run") && told.contains("another slot before it"),
+        "{told}"
+    );
+    std::fs::rename(fixture.dir.path().join("kept"), fixture.file(2)).unwrap();
+    assert_eq!(fixture.place.chain(run()).await.unwrap().values.len(), 4);
+}
+
+#[tokio::test]
+async fn a_slot_replaces_records_only_under_a_higher_epoch() {
+    let fixture = three().await;
+    fixture.next(3, 2, &[b"other three"]).await;
+    let chain = fixture.place.chain(run()).await.unwrap();
+    assert_eq!(chain.values, [&b"one"[..], b"two", b"other three"]);
+    fixture.next(3, 2, &[b"again"]).await;
+    assert!(fixture.fault().await.contains("its epoch is 2, after epoch 2"));
+    let gap = three().await;
+    gap.next(6, 1, &[b"six"]).await;
+    assert!(gap.fault().await.contains("begins with record 6, after record 4"));
+}
+
+#[tokio::test]
+async fn a_large_blob_is_split_and_comes_back() {
+    let fixture = Fixture::new().await;
+    let blob: Vec<u8> = (0..5 * SLOT_BYTES / 2).map(|at| (at % 251) as u8).collect();
+    let small = b"small".to_vec();
+    let records = [
+        (4, vec![(hash(&small), small.clone())]),
+        (3000, vec![(hash(&blob), blob.clone()), (hash(b""), Vec::new())]),
+        (4000, Vec::new()),
+    ];
+    let plans = plan(&records);
+    assert_eq!(
+        plans.iter().map(|plan| plan.records).collect::<Vec<_>>(),
+        [1, 0, 2]
+    );
+    let values = [&b"r001"[..], &[1; 3000], &[2; 4000]];
+    let mut next = 0;
+    for part in plans {
+        let size: usize = part.blobs.iter().map(|blob| blob.bytes.len()).sum();
+        assert!(size <= SLOT_BYTES);
+        let tail = fixture.place.tail(run()).await.unwrap();
+        let mut slot = fixture.after(tail, next as u64 + 1, 1, &values[next..next + part.records]);
+        slot.blobs = part.blobs;
+        next += part.records;
+        assert!(matches!(
+            fixture.place.create(&slot).await.unwrap(),
+            Created::Here(_)
+        ));
+    }
+    let chain = fixture.place.chain(run()).await.unwrap();
+    assert_eq!(chain.values, values);
+    assert_eq!(
+        chain.blobs.into_values().map(|blob| blob.len()).sum::<usize>(),
+        blob.len() + small.len()
+    );
+}
+
+#[tokio::test]
+async fn a_full_slot_of_records_is_split() {
+    let records: Vec<(usize, Vec<_>)> = (0..600).map(|_| (4096, Vec::new())).collect();
+    let plans = plan(&records);
+    assert_eq!(plans.iter().map(|plan| plan.records).sum::<usize>(), 600);
+    assert!(plans.iter().all(|plan| plan.records * 4096 <= SLOT_BYTES));
+    assert!(plan(&[]).is_empty());
+}
+
+/// Storage that cannot create an object only where there is none, and says so or does not.
+#[derive(Debug)]
+struct Lax {
+    inner: LocalStore,
+    says_so: bool,
+}
+
+#[async_trait]
+impl Store for Lax {
+    async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
+        self.inner.get(path).await
+    }
+    async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
+        self.inner.get_range(path, offset, len).await
+    }
+    async fn len(&self, path: &str) -> Result<Option<u64>, StoreError> {
+        self.inner.len(path).await
+    }
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.inner.put(path, bytes).await
+    }
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError> {
+        if self.says_so {
+            return Err(StoreError::NotExclusive {
+                location: "here".to_owned(),
+                path: path.to_owned(),
+                why: "a test".to_owned(),
+            });
+        }
+        self.inner.put(path, bytes).await?;
+        Ok(true)
+    }
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.folders(folder).await
+    }
+    async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        self.inner.list(folder).await
+    }
+    async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        self.inner.delete(path).await
+    }
+}
+
+#[tokio::test]
+async fn a_location_that_lets_two_create_one_object_is_found_out() {
+    for says_so in [true, false] {
+        let fixture = Fixture::on(|inner| Arc::new(Lax { inner, says_so })).await;
+        assert!(!fixture.place.is_exclusive().await.unwrap(), "{says_so}");
+        assert!(matches!(fixture.next(1, 1, &[b"one"]).await, Created::Here(_)));
+        if says_so {
+            // Then it is at least looked first.
+            let again = fixture.after(None, 1, 1, &[b"other"]);
+            assert_eq!(fixture.place.create(&again).await.unwrap(), Created::Taken);
+        }
+        let chain = fixture.place.chain(run()).await.unwrap();
+        assert_eq!(chain.values, [b"one"]);
+    }
+}
