@@ -185,7 +185,7 @@ fn a_disk_that_is_full_of_bytes_or_of_files_interrupts_a_deed_that_then_goes_on(
         };
         disk.remount(&less).unwrap_or_else(|why| house.fail(&why));
         let ended = Product::start(&house.sandbox, House::deed(what)).wait(&mut house.told);
-        house.typed(&ended, &[3, 4], &["no room", "no space", "disk_full", "No space"]);
+        house.typed(&ended, &[3, 4], &["no room", "no space", "is full", "No space"]);
         if let Some(code @ 0..7) = ended.code {
             codes[code as usize] += 1;
         }
@@ -239,7 +239,11 @@ fn a_disk_that_breaks_down_to_read_only_interrupts_a_deed_that_then_goes_on() {
             return skipped("read-only disks", &why);
         }
         let ended = product.wait(&mut house.told);
-        house.typed(&ended, &[1, 3, 4], &["ead-only", "nput/output error"]);
+        house.typed(
+            &ended,
+            &[1, 3, 4],
+            &["ead-only", "nput/output error", "needs cleaning"],
+        );
         if let Some(code @ 0..7) = ended.code {
             codes[code as usize] += 1;
         }

@@ -56,7 +56,7 @@ pub fn capture(
 ) -> Result<SqliteCapture, Failure> {
     let stat = rustix::fs::stat(database).map_err(|why| unreadable("read", database, &why.into()))?;
     clear(staging)?;
-    let captured = capture_like(stat, database, staging, stopped);
+    let captured = capture_like(stat, database, staging, stopped).map_err(|why| or_full(staging, why));
     if captured.is_err()
         && let Err(failure) = clear(staging)
     {
@@ -75,6 +75,8 @@ fn capture_like(
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(database, flags).map_err(failed)?;
     from.busy_timeout(BUSY_PAUSE * BUSY_TIMES).map_err(failed)?;
+    // SQLite does not say why it cannot make a file.
+    File::create(staging).map_err(|why| staging_failure(staging, &why.to_string(), &why))?;
     let mut to = Connection::open(staging).map_err(|why| not_staged(staging, &why))?;
     let pages = copy(&from, &mut to, stopped)
         .map_err(|why| not_copied(database, staging, &why))?
@@ -204,6 +206,25 @@ fn refused(database: &Path, why: &rusqlite::Error) -> Failure {
         _ => Failure::permanent(code::SOURCE_UNREADABLE, message),
     }
     .with_hint(hint)
+}
+
+/// Returns the failure of a copy, or that the disk has no room for another file: SQLite, which makes files beside the
+/// copy, tells of that as of a database that cannot be opened.
+fn or_full(staging: &Path, failure: Failure) -> Failure {
+    let mut beside = staging.as_os_str().to_owned();
+    beside.push("-room");
+    let beside = PathBuf::from(beside);
+    match File::create_new(&beside) {
+        Err(why) if why.kind() == std::io::ErrorKind::StorageFull => {
+            staging_failure(staging, &why.to_string(), &why)
+        }
+        Err(_) => failure,
+        Ok(_) => {
+            // It was empty, and the folder is the step's own.
+            let _ = std::fs::remove_file(&beside);
+            failure
+        }
+    }
 }
 
 fn not_staged(staging: &Path, why: &rusqlite::Error) -> Failure {
