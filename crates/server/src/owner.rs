@@ -228,6 +228,19 @@ impl Owner {
         Ok((parts, state))
     }
 
+    /// Journals what is asked of a run that nobody drives, and tells whoever sweeps. The caller holds the admission.
+    async fn request_undriven(&self, run: RunId, request: Request) -> Result<(), Problem> {
+        let (parts, _) = self.parts(run).await?;
+        let ready = self.shared.workshop.ready(&parts, Purpose::Ask).await?;
+        let done = ready.engine.request(run, ready.plan, request).await;
+        done.map_err(|error| self.shared.workshop.problem(error))?;
+        let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert(run);
+        drop(asked);
+        self.shared.nudge.notify_one();
+        Ok(())
+    }
+
     /// Returns what drives a run that is pinned to these parts, and runs beside it that its steps begin.
     async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem> {
         let ready = self.shared.workshop.ready(parts, purpose).await?;
@@ -354,23 +367,23 @@ impl Desk for Owner {
     }
 
     async fn request(&self, run: RunId, request: Request) -> Result<(), Problem> {
-        let (engine, plan, driven) = match self.driven(run) {
-            Some(driven) => (driven.engine, driven.plan, true),
+        let (engine, plan) = match self.driven(run) {
+            Some(Driven { engine, plan, .. }) => (engine, plan),
             None => {
-                let (parts, _) = self.parts(run).await?;
-                let ready = self.shared.workshop.ready(&parts, Purpose::Ask).await?;
-                (ready.engine, ready.plan, false)
+                // Nobody may take it over until what is asked stands in its journal: whoever drove it by then would
+                // be overtaken by that record, and stop.
+                let admitted = self.shared.admission.lock().await;
+                match self.driven(run) {
+                    Some(Driven { engine, plan, .. }) => {
+                        drop(admitted);
+                        (engine, plan)
+                    }
+                    None => return self.request_undriven(run, request).await,
+                }
             }
         };
         let done = engine.request(run, plan, request).await;
-        done.map_err(|error| self.shared.workshop.problem(error))?;
-        if !driven {
-            let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.insert(run);
-            drop(asked);
-            self.shared.nudge.notify_one();
-        }
-        Ok(())
+        done.map_err(|error| self.shared.workshop.problem(error))
     }
 
     async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {

@@ -260,3 +260,30 @@ async fn of_two_runs_of_a_group_the_second_waits_says_for_whom_and_follows() {
     );
     bench.end().await;
 }
+
+#[tokio::test]
+async fn what_is_asked_while_a_run_is_being_taken_over_does_not_overtake_whoever_drives_it() {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(gated()).await.unwrap();
+    let mut told = bench.client.follow(run, 0).await.unwrap();
+    until(&mut told, "step_started", "second").await;
+    bench.stop.cancel();
+    assert_eq!(all(&mut told).await.1, End::Interrupted);
+    let journal = bench.journal.clone();
+    bench.end().await;
+
+    let next = Bench::over(journal).await;
+    // Each of them finds that nobody drives it, and both go on from there.
+    let (resumed, paused) = within(futures::future::join(
+        next.owner.resume(run),
+        next.owner.request(run, ask(Ask::Pause)),
+    ))
+    .await;
+    paused.unwrap();
+    resumed.unwrap();
+    let mut told = next.client.follow(run, 0).await.unwrap();
+    next.client.request(run, ask(Ask::Unpause)).await.unwrap();
+    next.open_gate();
+    assert_eq!(all(&mut told).await.1, End::Finished(Outcome::Succeeded));
+    next.end().await;
+}
