@@ -358,7 +358,9 @@ impl Desk for Owner {
             return Ok(());
         }
         let (parts, state) = self.parts(run).await?;
-        self.refuse_nested(&state).await?;
+        if let Some(given_up) = self.given_up_by(&state).await? {
+            self.request_undriven(run, given_up).await?;
+        }
         let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
         let adopted = ready.engine.adopt(run, "resumed").await;
         adopted.map_err(|error| self.shared.workshop.problem(error))?;
