@@ -51,11 +51,22 @@ fn pid_in(file: &Path) -> Option<i32> {
 
 /// Returns a process's parent, none where it is gone or a zombie.
 fn parent_of(pid: i32) -> Option<i32> {
+    let (state, parent) = stat_of(pid)?;
+    (state != 'Z').then_some(parent)
+}
+
+/// Returns the letter of a process's state.
+fn state_of(pid: i32) -> Option<char> {
+    stat_of(pid).map(|(state, _)| state)
+}
+
+/// Returns a process's state and its parent.
+fn stat_of(pid: i32) -> Option<(char, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    fields.next()?.parse().ok().filter(|_| state != "Z")
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.next()?.parse().ok()?))
 }
 
 fn signal(pid: i32, signal: Signal) {
@@ -82,11 +93,16 @@ fn a_program_that_nothing_was_left_to_end_is_ended_before_its_step_goes_on() {
         .expect("start the product");
     let program = poll("the program begins", || pid_in(&sandbox.path("pid")));
     let supervisor = parent_of(program).expect("a program has a supervisor");
-    // Stopped, the supervisor does not see its owner die; then it dies itself.
-    signal(supervisor, Signal::STOP);
+    // An owner that stands still does not see the supervisor die. The other way round the kernel would wake the
+    // supervisor: its process group is an orphan once its owner has died.
+    let owner_pid = i32::try_from(owner.id()).expect("a process id");
+    signal(owner_pid, Signal::STOP);
+    poll("the owner stands still", || {
+        (state_of(owner_pid)? == 'T').then_some(())
+    });
+    signal(supervisor, Signal::KILL);
     owner.kill().expect("kill the product");
     owner.wait().expect("reap the product");
-    signal(supervisor, Signal::KILL);
     poll("the program is an orphan", || {
         (parent_of(program)? != supervisor).then_some(())
     });

@@ -110,6 +110,11 @@ pub enum Refusal {
         /// Who asked for it.
         by: String,
     },
+    /// The run's deadline has passed, and it is being ended.
+    #[error(
+        "its deadline has passed; wait until it is over (`rekindle resume` ends one that nobody drives), then ask again"
+    )]
+    Expired,
     /// The run is paused already.
     #[error("{by} has paused it already, at {}; `rekindle unpause RUN` lets it go on", at.utc.format("%Y-%m-%d %H:%M:%S UTC"))]
     Paused {

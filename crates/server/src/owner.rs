@@ -177,7 +177,8 @@ impl Owner {
         let _admitted = self.shared.admission.lock().await;
         self.shared.admit()?;
         let (parts, state) = self.parts(run).await?;
-        self.refuse_nested(&state).await?;
+        // Only refused here where its parent goes on with it: nothing is appended before it is held.
+        self.given_up_by(&state).await?;
         let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
         let adopted = ready.engine.adopt_into(run, why, Some(workspace)).await;
         adopted.map_err(|error| self.shared.workshop.problem(error))?;
@@ -251,6 +252,20 @@ impl Owner {
             inputs,
         };
         Ok((parts, state))
+    }
+
+    /// Journals what is asked of a run that nobody drives, and tells whoever sweeps. The caller holds the admission.
+    async fn request_undriven(&self, run: RunId, request: Request) -> Result<(), Problem> {
+        let (parts, state) = self.parts(run).await?;
+        let asked = Purpose::Ask(&state);
+        let ready = self.shared.workshop.ready(&parts, asked).await?;
+        let done = ready.engine.request(run, ready.plan, request).await;
+        done.map_err(|error| self.shared.workshop.problem(error))?;
+        let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert(run);
+        drop(asked);
+        self.shared.nudge.notify_one();
+        Ok(())
     }
 
     /// Returns what drives a run that is pinned to these parts, and runs beside it that its steps begin.
@@ -370,7 +385,9 @@ impl Desk for Owner {
             return Ok(());
         }
         let (parts, state) = self.parts(run).await?;
-        self.refuse_nested(&state).await?;
+        if let Some(given_up) = self.given_up_by(&state).await? {
+            self.request_undriven(run, given_up).await?;
+        }
         let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
         let adopted = ready.engine.adopt(run, "resumed").await;
         adopted.map_err(|error| self.shared.workshop.problem(error))?;
@@ -379,24 +396,23 @@ impl Desk for Owner {
     }
 
     async fn request(&self, run: RunId, request: Request) -> Result<(), Problem> {
-        let (engine, plan, driven) = match self.driven(run) {
-            Some(driven) => (driven.engine, driven.plan, true),
+        let (engine, plan) = match self.driven(run) {
+            Some(Driven { engine, plan, .. }) => (engine, plan),
             None => {
-                let (parts, state) = self.parts(run).await?;
-                let asked = Purpose::Ask(&state);
-                let ready = self.shared.workshop.ready(&parts, asked).await?;
-                (ready.engine, ready.plan, false)
+                // Nobody may take it over until what is asked stands in its journal: whoever drove it by then would
+                // be overtaken by that record, and stop.
+                let admitted = self.shared.admission.lock().await;
+                match self.driven(run) {
+                    Some(Driven { engine, plan, .. }) => {
+                        drop(admitted);
+                        (engine, plan)
+                    }
+                    None => return self.request_undriven(run, request).await,
+                }
             }
         };
         let done = engine.request(run, plan, request).await;
-        done.map_err(|error| self.shared.workshop.problem(error))?;
-        if !driven {
-            let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.insert(run);
-            drop(asked);
-            self.shared.nudge.notify_one();
-        }
-        Ok(())
+        done.map_err(|error| self.shared.workshop.problem(error))
     }
 
     async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {

@@ -504,7 +504,7 @@ impl Driver {
             tracing::error!(step = %job.step, "taken up without a slot");
             return;
         }
-        let turns = matches!(job.task, Task::Run { .. } | Task::Reconcile { .. });
+        let turns = !matches!(job.task, Task::Recheck { .. });
         let group = planned.concurrency.as_ref().filter(|_| turns);
         let turn = group.and_then(|group| self.turns.remove(group));
         let reins = Reins {
@@ -565,8 +565,9 @@ impl Driver {
             note,
             done,
         } = asked;
-        let granted = self
-            .decide(Input::Noted { step, attempt, note }, Vec::new())
+        // Something else may be journaled with what is decided, whatever becomes of the note.
+        let granted = self.machine.lives(&step, attempt);
+        self.decide(Input::Noted { step, attempt, note }, Vec::new())
             .await?;
         // The attempt may have been dropped while it waited.
         let _ = done.send(granted);

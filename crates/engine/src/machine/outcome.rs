@@ -23,9 +23,11 @@ impl Machine {
     }
 
     fn outcome(&self, draft: &Draft) -> Outcome {
-        match self.unwinds(draft) && self.stuck(draft).next().is_some() {
-            true => Outcome::Stuck,
-            false => self.came_to(draft),
+        match (self.unwinds(draft), self.came_to(draft)) {
+            (true, _) if self.stuck(draft).next().is_some() => Outcome::Stuck,
+            // All had succeeded when it was cancelled, and nothing of it is there any more.
+            (true, Outcome::Succeeded) => Outcome::Failed,
+            (_, came_to) => came_to,
         }
     }
 

@@ -25,6 +25,10 @@ impl Machine {
         match (over, &self.state.cancel) {
             (Some(outcome), _) if !opens => return Err(Refusal::Over { outcome }),
             (None, Some(by)) => return Err(Refusal::Cancelled { by: by.clone() }),
+            // It would be skipped again at once, and what it had given would be lost.
+            (None, None) if self.state.expired.is_some() && request.ask != Ask::Cancel => {
+                return Err(Refusal::Expired);
+            }
             _ => {}
         }
         if opens && over.is_none() && self.unwinding(draft) {

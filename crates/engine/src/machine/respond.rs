@@ -85,7 +85,7 @@ impl Machine {
     }
 
     /// Returns whether this is an attempt, be it to undo, that is at work.
-    fn lives(&self, step: &rekindle_model::id::StepId, attempt: u32) -> bool {
+    pub(crate) fn lives(&self, step: &rekindle_model::id::StepId, attempt: u32) -> bool {
         let Some(place) = self.places.get(step) else {
             return false;
         };

@@ -424,6 +424,7 @@ impl Machine {
             if waits
                 || !self.may_undo()
                 || !self.has_capacity(draft, priority)
+                || !self.takes_turn(place)
                 || self.start_undo(draft, place)
             {
                 return true;
@@ -462,13 +463,15 @@ impl Machine {
             .filter(|place| self.may_undo() && !self.held.contains_key(place))
             .filter_map(|place| Some((self.undo_waits(draft, place)?, place)));
         // What is due and did not start waits for room, not for time.
+        let starts = in_backoff
+            .chain(undo)
+            .filter(|(remaining, _)| !remaining.is_zero());
+        // What has begun past its limit is told so next.
         let next = limits
             .chain(deadlines)
             .chain(of_run)
-            .chain(in_backoff)
             .chain(undecided)
-            .chain(undo)
-            .filter(|(remaining, _)| !remaining.is_zero())
+            .chain(starts)
             .min();
         if let Some((after, place)) = next {
             draft.effects.push(Effect::ArmTimer {

@@ -5,9 +5,10 @@
 //! good is stuck, and what started before it stays as it is: its own undo may rest on the one that failed. The run is
 //! over then, as stuck; when a person has the undo tried again, the others follow.
 
-use rekindle_model::event::{Event, Outcome};
+use rekindle_model::event::{Event, Outcome, SkipReason};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::planted::{self, Fault};
+use rekindle_model::step::StepState;
 use rekindle_model::undo::{Undo, UndoState};
 use rekindle_plan::expr;
 use serde_json::Value;
@@ -38,12 +39,27 @@ impl Machine {
     /// Returns whether what the steps did is taken back: nothing came of the run. A run that has begun to take back
     /// what it did and is opened again goes on with that, unless all comes through this time.
     pub(super) fn unwinds(&self, draft: &Draft) -> bool {
-        let begun = || (0..self.plan.steps.len()).any(|place| self.record(draft, place).undo.is_some());
         match self.came_to(draft) {
             Outcome::Failed | Outcome::Cancelled | Outcome::Stuck => true,
-            Outcome::Partial => begun(),
-            Outcome::Succeeded => false,
+            Outcome::Partial => self.taken_back(draft, |_| true),
+            // One that is stuck has kept what it did, as far as anybody knows.
+            Outcome::Succeeded => self.taken_back(draft, |undo| undo.stuck().is_none()),
         }
+    }
+
+    /// Returns whether such an undo of any step has begun that was not started since. One that a person had left out
+    /// does not count: the run has come through without it.
+    fn taken_back(&self, draft: &Draft, counts: impl Fn(&Undo) -> bool) -> bool {
+        (0..self.plan.steps.len()).any(|place| {
+            let record = self.record(draft, place);
+            let left_out = matches!(
+                record.state,
+                StepState::Skipped {
+                    why: SkipReason::Requested { .. }
+                }
+            );
+            !left_out && record.undo.as_ref().is_some_and(&counts)
+        })
     }
 
     /// Returns whether steps are being undone: nothing else may be asked of them meanwhile.

@@ -17,18 +17,22 @@ use crate::api::{End, Problem, STOPPING};
 use crate::desk::Desk;
 
 impl Owner {
-    /// Refuses a run that its parent will go on with: two who drive it would only get in each other's way.
-    pub(super) async fn refuse_nested(&self, state: &RunState) -> Result<(), Problem> {
+    /// Refuses a run that its parent will go on with: two who drive it would only get in each other's way. Returns the
+    /// cancel of one whose parent is over: that ended, after a crash, without anybody telling this one that it was given
+    /// up. Not of one that somebody has opened again since.
+    pub(super) async fn given_up_by(&self, state: &RunState) -> Result<Option<Request>, Problem> {
         let Some(parent) = &state.parent else {
-            return Ok(());
+            return Ok(None);
         };
-        let unfinished = match self.shared.journal.read(parent.run).await {
-            Ok(records) => RunState::from_records(&records).is_ok_and(|parent| parent.outcome.is_none()),
-            // One whose parent is lost is all that is left to go on with.
-            Err(_) => false,
+        // One whose parent is lost is all that is left to go on with.
+        let Ok(records) = self.shared.journal.read(parent.run).await else {
+            return Ok(None);
         };
-        match unfinished {
-            true => Err(Problem::new(
+        let Ok(around) = RunState::from_records(&records) else {
+            return Ok(None);
+        };
+        if around.outcome.is_none() {
+            return Err(Problem::new(
                 2,
                 "nested",
                 format!(
@@ -39,9 +43,14 @@ impl Owner {
             .with_hint(format!(
                 "that one goes on with both: rekindle resume {}",
                 parent.run
-            ))),
-            false => Ok(()),
+            )));
         }
+        let goes_on = state.outcome.is_some() || state.reopened.is_some() || state.cancel.is_some();
+        Ok((!goes_on).then(|| Request {
+            by: format!("run {}", parent.run),
+            note: Some(format!("it is over, and its step {} was given up", parent.step)),
+            ask: Ask::Cancel,
+        }))
     }
 
     /// Returns the run as it is driven, taken over where nobody drives it; its state where it is over.

@@ -1,9 +1,9 @@
 //! Whoever answers, the owner itself or its socket: the same answers.
 
-use rekindle_engine::Ask;
-use rekindle_model::event::Outcome;
+use rekindle_engine::{Ask, SubRun, SubRuns};
+use rekindle_model::event::{Outcome, Parent};
 use rekindle_model::id::RunId;
-use rekindle_server::{Desk, End, Pace};
+use rekindle_server::{Desk, End, Pace, Submission};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -259,4 +259,84 @@ async fn of_two_runs_of_a_group_the_second_waits_says_for_whom_and_follows() {
         "nobody was before it"
     );
     bench.end().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_while_a_run_is_being_taken_over_does_not_overtake_whoever_drives_it() {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(gated()).await.unwrap();
+    let mut told = bench.client.follow(run, 0).await.unwrap();
+    until(&mut told, "step_started", "second").await;
+    bench.stop.cancel();
+    assert_eq!(all(&mut told).await.1, End::Interrupted);
+    let journal = bench.journal.clone();
+    bench.end().await;
+
+    let next = Bench::over(journal).await;
+    // Each of them finds that nobody drives it, and both go on from there.
+    let (resumed, paused) = within(futures::future::join(
+        next.owner.resume(run),
+        next.owner.request(run, ask(Ask::Pause)),
+    ))
+    .await;
+    paused.unwrap();
+    resumed.unwrap();
+    let mut told = next.client.follow(run, 0).await.unwrap();
+    next.client.request(run, ask(Ask::Unpause)).await.unwrap();
+    next.open_gate();
+    assert_eq!(all(&mut told).await.1, End::Finished(Outcome::Succeeded));
+    next.end().await;
+}
+
+#[tokio::test]
+async fn a_run_whose_parent_is_over_is_cancelled_and_one_that_was_opened_again_since_is_not() {
+    let bench = Bench::new().await;
+    let parent = bench.client.submit(gated()).await.unwrap();
+    let mut told = bench.client.follow(parent, 0).await.unwrap();
+    until(&mut told, "step_started", "second").await;
+    let child = RunId(Uuid::from_u128(9));
+    let Submission {
+        workflow,
+        definition,
+        inputs,
+        ..
+    } = gated();
+    let sub_run = SubRun {
+        run: child,
+        parent: Parent {
+            run: parent,
+            step: "second".into(),
+        },
+        workflow,
+        definition,
+        inputs,
+        disaster_at: None,
+        disaster_at_told: false,
+    };
+    SubRuns::create(&bench.owner, sub_run).await.unwrap();
+    let mut told = bench.client.follow(child, 0).await.unwrap();
+    until(&mut told, "step_started", "second").await;
+    bench.stop.cancel();
+    within(bench.owner.idle()).await;
+    let journal = bench.journal.clone();
+    bench.end().await;
+
+    // The run around it is cancelled while nobody drives either, so that nobody tells the step that it is given up.
+    let next = Bench::over(journal).await;
+    next.owner.request(parent, ask(Ask::Cancel)).await.unwrap();
+    next.owner.resume(parent).await.unwrap();
+    within(next.owner.idle()).await;
+    let mut sweeper = next.owner.sweeper(Pace::default());
+    assert_eq!(within(sweeper.sweep()).await.unwrap(), [child]);
+    within(next.owner.idle()).await;
+    let mut told = next.client.follow(child, 0).await.unwrap();
+    assert_eq!(all(&mut told).await.1, End::Finished(Outcome::Cancelled));
+
+    next.owner.request(child, ask(Ask::RetryFailed)).await.unwrap();
+    next.open_gate();
+    next.owner.resume(child).await.unwrap();
+    within(next.owner.idle()).await;
+    let mut told = next.client.follow(child, 0).await.unwrap();
+    assert_eq!(all(&mut told).await.1, End::Finished(Outcome::Succeeded));
+    next.end().await;
 }

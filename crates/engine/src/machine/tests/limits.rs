@@ -130,3 +130,33 @@ fn a_run_that_takes_too_long_is_stopped_and_has_failed() {
     check(&run.succeed("b"), &["succeeded b, run_finished", "finish"]);
     assert_eq!(run.machine.state().outcome, Some(Outcome::Succeeded));
 }
+
+#[test]
+fn nothing_more_is_asked_of_a_run_whose_deadline_is_past_until_it_is_over() {
+    let limited = Plan {
+        deadline: Some(SECOND * 10),
+        ..plan(2, vec![step("a", &[]), step("b", &["a"]), step("c", &["b"])])
+    };
+    let (mut run, _) = Run::begun(limited);
+    run.succeed("a");
+    run.pass(SECOND * 10);
+    check(
+        &run.feed(Input::Wake),
+        &["deadline_passed, skipped c", "cancel b"],
+    );
+    for ask in [again("a"), leave_out("c"), Ask::RetryFailed, Ask::Pause] {
+        let refused = run.try_ask(ask.clone()).map(|effects| lines(&effects));
+        assert_eq!(refused, Err(Refusal::Expired), "{ask:?}");
+        assert_eq!(run.ask_undriven(ask), Err(Refusal::Expired));
+    }
+    assert_eq!(run.state("a").name(), "succeeded", "and it is not lost");
+    check(&run.ask(Ask::Cancel), &["cancel_requested"]);
+}
+
+#[test]
+fn what_begins_after_its_deadline_is_told_to_end_all_the_same() {
+    let (mut run, _) = Run::begun(plan(1, vec![timely("a", 10)]));
+    run.pass(SECOND * 20);
+    check(&run.crash_and_begin(), &["reconcile a #1", "timer a 0s"]);
+    check(&run.feed(Input::Wake), &["cancel a"]);
+}

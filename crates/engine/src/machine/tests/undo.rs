@@ -271,3 +271,71 @@ fn an_undo_whose_parameters_cannot_be_told_is_stuck() {
         &["failed c, undo_started b, undo_stuck b, run_finished", "finish"],
     );
 }
+
+#[test]
+fn a_stuck_undo_of_a_run_that_was_cancelled_when_all_had_succeeded_is_tried_again() {
+    let mut run = chain(compensated("b", &[]));
+    run.ask(Ask::Pause);
+    check(&run.succeed("c"), &["succeeded c"]);
+    check(
+        &run.ask(Ask::Cancel),
+        &["cancel_requested, undo_started b", "undo b #1"],
+    );
+    undone(&mut run, "b", failed(false));
+    assert_eq!(outcome(&run), Some(Outcome::Stuck));
+    run.ask_undriven(again("b")).unwrap();
+    check(&run.crash_and_begin(), &["undo_started b", "undo b #2"]);
+    check(
+        &undone(&mut run, "b", Undone::Succeeded),
+        &["undo_succeeded b, undo_started a", "undo a #1"],
+    );
+    undone(&mut run, "a", Undone::Succeeded);
+    assert_eq!(
+        outcome(&run),
+        Some(Outcome::Failed),
+        "nothing of it is there any more"
+    );
+}
+
+#[test]
+fn an_undo_waits_for_the_turn_of_its_step_as_an_attempt_does() {
+    let b = PlanStep {
+        concurrency: Some("disk".to_owned()),
+        ..compensated("b", &[])
+    };
+    let (mut run, _) = Run::begun(plan(1, vec![b, step("c", &["b"])]));
+    run.machine.give_turn("disk");
+    check(&run.feed(Input::Wake), &["started b", "start b #1"]);
+    run.succeed("b");
+    check(&run.fail("c"), &["failed c"]);
+    assert!(
+        run.machine.wanted().contains("disk"),
+        "a step of another run has it"
+    );
+    run.machine.give_turn("disk");
+    check(&run.feed(Input::Wake), &["undo_started b", "undo b #1"]);
+    assert!(run.machine.wanted().is_empty());
+    check(
+        &undone(&mut run, "b", Undone::Succeeded),
+        &["undo_succeeded b, run_finished", "finish"],
+    );
+}
+
+#[test]
+fn a_run_that_comes_through_without_the_step_that_broke_it_keeps_what_it_did() {
+    let mut b = compensated("b", &["a"]);
+    b.compensate = b.compensate.map(|undo| Compensate {
+        with: json!({}),
+        ..undo
+    });
+    let (mut run, _) = Run::begun(plan(1, vec![compensated("a", &[]), b]));
+    run.succeed("a");
+    run.fail("b");
+    undone(&mut run, "b", Undone::Succeeded);
+    undone(&mut run, "a", Undone::Succeeded);
+    assert_eq!(outcome(&run), Some(Outcome::Failed));
+    run.ask_undriven(leave_out("b")).unwrap();
+    check(&run.crash_and_begin(), &["started a", "start a #2"]);
+    check(&run.succeed("a"), &["succeeded a, run_finished", "finish"]);
+    assert_eq!(outcome(&run), Some(Outcome::Partial));
+}
