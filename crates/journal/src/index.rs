@@ -102,6 +102,11 @@ impl Progress {
         state.applied >= commit
     }
 
+    /// Returns the last commit that sled has.
+    pub(crate) fn applied(&self) -> u64 {
+        self.state().applied
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

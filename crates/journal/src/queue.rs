@@ -42,6 +42,8 @@ struct State {
     /// How long the last commit took.
     took: Option<Duration>,
     closing: bool,
+    /// Whether a commit has panicked: there is none after it.
+    broken: bool,
 }
 
 impl Queue {
@@ -67,6 +69,10 @@ impl Queue {
     /// Queues an append, and commits it here where nobody else is at it.
     pub(crate) fn push(&self, request: Request) {
         let mut state = self.inner.state();
+        if state.broken {
+            // Nobody would take it: dropping it tells whoever waits.
+            return;
+        }
         state.waiting.push_back(request);
         if state.busy {
             return;
@@ -158,6 +164,11 @@ impl Drop for Ends<'_> {
                 .poison(&JournalError::Index("the writer has ended unexpectedly".into()));
         }
         let mut state = self.inner.state();
+        if thread::panicking() {
+            state.broken = true;
+            // The writer thread may be the one that panics; whoever waits is told by this.
+            state.waiting.clear();
+        }
         state.busy = false;
         state.took = Some(self.began.elapsed());
         let more = state.closing || !state.waiting.is_empty();

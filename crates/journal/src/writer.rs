@@ -1,7 +1,7 @@
 //! A commit: what is queued is admitted, written as one frame with one sync, and only then is everybody told. Who
 //! commits, see [`crate::queue`]; sled follows, see [`crate::index`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -36,6 +36,8 @@ pub(crate) struct Writer {
     log: Log,
     indexer: Indexer,
     runs: HashMap<RunId, Run>,
+    /// The runs that have ended, and the commits by which they did, until sled has these.
+    ended: VecDeque<(u64, RunId)>,
 }
 
 struct Run {
@@ -56,6 +58,7 @@ impl Writer {
             log,
             indexer,
             runs: HashMap::new(),
+            ended: VecDeque::new(),
         }
     }
 
@@ -145,11 +148,28 @@ impl Writer {
         Ok(admitted)
     }
 
-    /// Lets go of the folds of runs that are over. One that is reopened is read from sled again.
+    /// Lets go of the folds of runs that are over, and of all that is known of those that sled has come to the end of:
+    /// whoever drives runs for years must not remember each. One that is reopened is read from sled again.
     fn forget(&mut self, over: &[RunId]) {
+        let commit = self.log.head().commit;
         for id in over {
             if let Some(run) = self.runs.get_mut(id) {
                 run.state = None;
+                self.ended.push_back((commit, *id));
+            }
+        }
+        let applied = self.shared.applied.applied();
+        while let Some((_, id)) = self
+            .ended
+            .front()
+            .copied()
+            .filter(|(commit, _)| *commit <= applied)
+        {
+            self.ended.pop_front();
+            // One without a fold has not been appended to since its newest end.
+            let newest = |ended: &VecDeque<(u64, RunId)>| !ended.iter().any(|(_, later)| *later == id);
+            if self.runs.get(&id).is_some_and(|run| run.state.is_none()) && newest(&self.ended) {
+                self.runs.remove(&id);
             }
         }
     }

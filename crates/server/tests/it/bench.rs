@@ -207,7 +207,11 @@ struct Shop {
 impl Workshop for Shop {
     async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem> {
         // As opening a key does, it lets others come between; whoever only asks is slow, so that they come far.
-        let turns = if matches!(purpose, Purpose::Ask(_)) { 200 } else { 1 };
+        let turns = if matches!(purpose, Purpose::Ask(_)) {
+            200
+        } else {
+            1
+        };
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
