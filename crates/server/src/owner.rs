@@ -60,6 +60,8 @@ pub enum Purpose<'a> {
     Nest,
     /// It is to be taken over, from where it stands, and driven on.
     Adopt(&'a RunState),
+    /// It was brought from another workspace, and is to be taken over here by a person's wish.
+    Bring(&'a RunState),
     /// Something is asked of it where it stands, and nobody drives it.
     Ask(&'a RunState),
 }
@@ -178,7 +180,7 @@ impl Owner {
         self.shared.admit()?;
         let (parts, state) = self.parts(run).await?;
         self.refuse_nested(&state).await?;
-        let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
+        let ready = self.ready(&parts, Purpose::Bring(&state)).await?;
         let adopted = ready.engine.adopt_into(run, why, Some(workspace)).await;
         adopted.map_err(|error| self.shared.workshop.problem(error))?;
         held.await?;
