@@ -293,3 +293,29 @@ fn a_run_without_tiers_has_no_copies_and_a_tier_is_tried_out_for_who_comes_first
     let checked = host.ok(&["tier", "check"]);
     assert!(checked.contains("ok"), "{checked}");
 }
+
+#[test]
+fn an_adoption_that_is_cut_off_is_gone_on_with_by_nothing_but_another_adoption() {
+    let hosts = Hosts::of(BINARY, TWO_TIERS);
+    let (_first, run) = half_recovered(&hosts);
+    let other = hosts.another(&[]);
+    // The run is here, and `run_adopted` with it; no tier has been told.
+    let adopt = ["adopt", &hosts.url("near"), &run];
+    assert_eq!(other.killed(&adopt, Place::AfterAppend, 1), Ok(()));
+    for tier in ["near", "far"] {
+        fs::rename(hosts.shared(tier), hosts.shared(&format!("{tier}.away"))).expect("take a tier away");
+    }
+    let (code, told) = other.code(&["resume", &run]);
+    assert_eq!(code, 6, "{told}");
+    assert!(told.contains("rekindle adopt") && told.contains(&run), "{told}");
+    assert!(!other.path("out").exists(), "something was restored");
+    for tier in ["near", "far"] {
+        fs::rename(hosts.shared(&format!("{tier}.away")), hosts.shared(tier)).expect("bring a tier back");
+    }
+    other.ok(&adopt);
+    assert_eq!(
+        other.code(&["resume"]).0,
+        0,
+        "nothing is left to go on with, and nothing refuses"
+    );
+}

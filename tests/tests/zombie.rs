@@ -85,6 +85,16 @@ fn wakes_up(hosts: &Hosts, a: &Sandbox, working: Working, run: &str) {
             "{told}"
         );
     }
+    // Whoever looks is told who has it, and not to resume it.
+    for args in [&["runs"][..], &[], &["show", run], &["doctor"]] {
+        let (_, told) = a.code(args);
+        assert!(told.contains(&way), "{args:?}: {told}");
+        assert!(!told.contains(&format!("resume {run}")), "{args:?}: {told}");
+        assert!(
+            args == ["doctor"] || told.contains("elsewhere"),
+            "{args:?}: {told}"
+        );
+    }
     // Also where no tier answers.
     fs::rename(hosts.shared("near"), hosts.shared("away")).expect("take the tier away");
     assert_eq!(a.code(&["resume", run]).0, 6);

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::past::{self, same};
 use crate::pinned::{self, Pinned, Ready};
+use crate::slots::fenced;
 
 /// Refuses a run that reads or writes a component which an older, unfinished run is recovering where it lives, and one
 /// that reads what a recovery which is over has left half recovered.
@@ -80,7 +81,10 @@ pub(crate) async fn refuse_half_recovered(
                     both.join(", ")
                 ),
             )
-            .with_hint(format!("let it end first: rekindle resume {run}")));
+            .with_hint(format!(
+                "let it end first: {}",
+                fenced::way_on(&ground.workspace.state, run)
+            )));
         }
     }
     match captured.is_empty() {

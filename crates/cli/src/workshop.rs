@@ -49,7 +49,7 @@ impl Shop {
                 answering::refuse_answering(ground.printer, &ready, None).await?;
                 holders::refuse_in_use(ground.printer, &ready, None)?;
             }
-            Purpose::Adopt(state) => {
+            Purpose::Adopt(state) | Purpose::Bring(state) => {
                 ready.check_in_place()?;
                 unfinished::refuse_half_recovered(ground, &ready, Some(state.id)).await?;
                 answering::refuse_answering(ground.printer, &ready, Some(state)).await?;
@@ -70,7 +70,7 @@ impl Shop {
             worker(),
         );
         let engine = match (copier, purpose) {
-            (Some(copier), Purpose::Create | Purpose::Nest | Purpose::Adopt(_)) => {
+            (Some(copier), Purpose::Create | Purpose::Nest | Purpose::Adopt(_) | Purpose::Bring(_)) => {
                 engine.with_replica(copier)
             }
             _ => engine,

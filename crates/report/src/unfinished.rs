@@ -27,6 +27,36 @@ pub struct Unfinished {
     pub waiting: Vec<(StepId, String)>,
     /// Who has paused it.
     pub paused: Option<String>,
+    /// The workspace that goes on with it, where that is another one.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Another workspace, which has taken a run over.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Elsewhere {
+    /// Its host.
+    pub host: String,
+    /// Its id.
+    pub workspace: String,
+    /// Since when it is known to have the run.
+    pub since: Option<DateTime<Utc>>,
+    /// The command that takes the run back.
+    pub adopt: String,
+}
+
+impl Elsewhere {
+    /// Returns who it is, as a sentence goes on.
+    pub fn named(&self) -> String {
+        let since = self
+            .since
+            .map(|at| format!(" since {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
+        format!(
+            "host {} (workspace {}){}",
+            self.host,
+            self.workspace,
+            since.unwrap_or_default()
+        )
+    }
 }
 
 impl Unfinished {
@@ -55,17 +85,24 @@ impl Unfinished {
             at_work: at_work.map(|(step, _)| step.clone()).collect(),
             waiting: asked.collect(),
             paused: state.paused.as_ref().map(|paused| paused.by.clone()),
+            elsewhere: None,
         }
     }
 
     /// Returns whether nobody drives it, so that it waits to be resumed.
     pub fn is_interrupted(&self) -> bool {
-        self.driven == Some(false)
+        self.driven == Some(false) && self.elsewhere.is_none()
     }
 
     /// Returns the commands that it waits for; where it needs nobody, the one that follows it.
     pub fn next(&self) -> Vec<String> {
         let run = self.run;
+        if let Some(elsewhere) = &self.elsewhere {
+            return vec![format!(
+                "{}   (once host {} does not work on it any more)",
+                elsewhere.adopt, elsewhere.host
+            )];
+        }
         let asked = self
             .waiting
             .iter()

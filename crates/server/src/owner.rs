@@ -60,6 +60,8 @@ pub enum Purpose<'a> {
     Nest,
     /// It is to be taken over, from where it stands, and driven on.
     Adopt(&'a RunState),
+    /// It was brought from another workspace, and is to be taken over here by a person's wish.
+    Bring(&'a RunState),
     /// Something is asked of it where it stands, and nobody drives it.
     Ask(&'a RunState),
 }
@@ -179,7 +181,7 @@ impl Owner {
         let (parts, state) = self.parts(run).await?;
         // Only refused here where its parent goes on with it: nothing is appended before it is held.
         self.given_up_by(&state).await?;
-        let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
+        let ready = self.ready(&parts, Purpose::Bring(&state)).await?;
         let adopted = ready.engine.adopt_into(run, why, Some(workspace)).await;
         adopted.map_err(|error| self.shared.workshop.problem(error))?;
         held.await?;

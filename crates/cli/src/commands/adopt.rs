@@ -75,9 +75,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let brought = Brought::gather(app, &places, run).await?;
     let state = brought.state()?;
     brought.check(app, args, &workspace, &place, &state).await?;
-    brought.import(app, &workspace).await?;
-    fenced::clear(&workspace.state, run)?;
+    brought.import(app, &workspace, &state).await?;
     if let Some(outcome) = state.outcome {
+        fenced::clear(&workspace.state, run)?;
         let body = json!({ "run": run, "outcome": outcome, "adopted": false });
         app.printer.data(&body, || {
             format!(
@@ -117,7 +117,9 @@ async fn go_on(
             .await
             .map_err(|error| unheld(run, place, &error.to_string()))?;
         match tail {
-            Some(Link { head, .. }) if head.workspace == ours && head.epoch > state.epoch => Ok(()),
+            Some(Link { head, .. }) if head.workspace == ours && head.epoch > state.epoch => {
+                Ok(fenced::clear(&session.ground.workspace.state, run)?)
+            }
             _ => Err(unheld(run, place, "it does not have the slot of this adoption")),
         }
     };
@@ -439,7 +441,11 @@ impl Brought {
 
     /// Brings the records into this workspace's journal. What the journal has beyond them stays; what it has in their
     /// place is kept in an archive, and does not count any more.
-    async fn import(&self, app: &App, workspace: &Workspace) -> Result<(), CliError> {
+    ///
+    /// An unfinished run that is brought here stays the other's, also after a crash, until the tier has the slot of its
+    /// adoption: whoever goes on with what is interrupted here, a server above all, would else do so beside the other
+    /// where no tier answers.
+    async fn import(&self, app: &App, workspace: &Workspace, state: &RunState) -> Result<(), CliError> {
         let (view, _) = LogView::open(&workspace.state).await?;
         let mut bundle = Bundle::default();
         let mut source = None;
@@ -464,6 +470,11 @@ impl Brought {
         }
         drop(view);
         let Some(source) = source else { return Ok(()) };
+        if state.outcome.is_none() && !bundle.values(self.run).is_empty() {
+            let taken = self.runs[0].holder();
+            fenced::note(&workspace.state, &taken)
+                .map_err(|error| CliError::io(format_args!("note who has run {}", self.run), &error))?;
+        }
         let (state, now) = (workspace.state.clone(), app.clock.now().utc);
         blocking(move || {
             let (mut upkeep, _) = Upkeep::open(&state, &OpenOptions::default())?;

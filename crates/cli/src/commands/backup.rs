@@ -12,6 +12,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::{self, Pinned};
 use crate::session::Session;
+use crate::slots::fenced;
 use crate::{keys, names, past};
 
 /// Capture every component, store it in every tier, verify the stored copies, seal a recovery set
@@ -65,8 +66,10 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
     }
     for run in session.ground.interrupted().await? {
         app.printer.warn(format!(
-            "run {} ({}) is interrupted: rekindle resume {}",
-            run.run, run.workflow, run.run
+            "run {} ({}) is not over: {}",
+            run.run,
+            run.workflow,
+            fenced::way_on(&session.ground.workspace.state, run.run)
         ));
     }
     let mut accepted = Vec::new();

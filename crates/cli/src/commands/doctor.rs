@@ -19,6 +19,7 @@ use crate::keys;
 use crate::lookup;
 use crate::pinned;
 use crate::session::{self, KNOCK, Look};
+use crate::slots::fenced;
 use crate::workspace::Workspace;
 
 /// Look whether everything is in place to back up and to come back, and say what to do where it is not
@@ -259,6 +260,7 @@ async fn journal(app: &App) -> Vec<Finding> {
     let listed = look.ground.journal.runs(&RunFilter::default()).await;
     let driven = look.driven().await;
     let (held, as_it_stands, damage) = (look.held, look.as_it_stands.clone(), look.damage.clone());
+    let state = look.ground.workspace.state.clone();
     look.close().await;
     let runs = match listed {
         Ok(runs) => runs,
@@ -298,7 +300,7 @@ async fn journal(app: &App) -> Vec<Finding> {
         Finding::warning(
             "interrupted",
             format!("{} of {}", run.workflow, crate::moment::show(run.created.utc)),
-            format!("rekindle resume {}", run.run),
+            fenced::way_on(&state, run.run),
         )
     }));
     let now = app.clock.now().utc;

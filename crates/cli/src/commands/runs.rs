@@ -13,6 +13,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::moment;
 use crate::session::Look;
+use crate::slots::fenced;
 
 /// List the runs of this workspace, newest first
 #[derive(Debug, clap::Args)]
@@ -84,15 +85,21 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             .and_then(|state| state.awaits_turn);
         waiting.extend(turn.map(|turn| (run.run, turn)));
     }
+    let state = look.ground.workspace.state.clone();
     look.close().await;
     if runs.is_empty() {
         app.printer.say("no runs");
     }
     for run in &runs {
         let turn = waiting.get(&run.run);
+        let elsewhere = match (run.outcome, &run.quarantined) {
+            (None, None) => fenced::elsewhere(&state, run.run),
+            _ => None,
+        };
         let ended = match (run.outcome, &run.quarantined) {
             (_, Some(_)) => "quarantined",
             (Some(outcome), None) => steps::outcome(outcome),
+            (None, None) if elsewhere.is_some() => "elsewhere",
             (None, None) if turn.is_some() => "waiting",
             (None, None) => match driven.as_ref().map(|driven| driven.contains(&run.run)) {
                 Some(true) => "at work",
@@ -105,7 +112,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         let body = json!({
             "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "parent": run.parent, "created": run.created.utc,
             "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "state": ended, "quarantined": run.quarantined,
-            "awaits_turn": turn,
+            "awaits_turn": turn, "elsewhere": elsewhere,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
         app.printer.line(&body, || {
@@ -117,14 +124,18 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
                 .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
             let turn =
                 turn.map(|turn| format!("  one run of {} at a time, after {}", turn.group, turn.holder));
+            let elsewhere = elsewhere
+                .as_ref()
+                .map(|held| format!("  held by {}: {}", held.named(), held.adopt));
             format!(
-                "{}  {:<10} {:<12} {began}  {took:>8}  {} records{}{}",
+                "{}  {:<10} {:<12} {began}  {took:>8}  {} records{}{}{}",
                 run.run,
                 run.workflow,
                 ended,
                 run.seq,
                 below.unwrap_or_default(),
                 turn.unwrap_or_default(),
+                elsewhere.unwrap_or_default(),
             )
         })?;
     }

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::past;
 use crate::pinned::Pinned;
 use crate::session::Look;
+use crate::slots::fenced;
 
 /// Show what a run did: its steps, what was interrupted and how it went on, its objectives
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let pinned = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await?;
     let held = look.held;
     let driven = look.driven().await;
+    let over = evidence.state.outcome.is_some();
+    let elsewhere = match over {
+        true => None,
+        false => fenced::elsewhere(&look.ground.workspace.state, run),
+    };
     look.close().await;
     let at_work = driven.is_some_and(|driven| driven.contains(&run));
     let now = app.clock.now();
@@ -48,7 +54,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         "run": run, "workflow": evidence.state.workflow, "trigger": evidence.state.trigger,
         "created": evidence.state.created.utc, "updated": evidence.state.updated.utc,
         "outcome": evidence.state.outcome, "at_work": now.is_some(), "records": evidence.state.seq, "epoch": evidence.state.epoch,
-        "awaits_turn": evidence.state.awaits_turn,
+        "awaits_turn": evidence.state.awaits_turn, "elsewhere": elsewhere,
         "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
     });
     let mut said = text::run(&evidence, Some(&plan), now);
@@ -78,10 +84,15 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         _ => {}
     }
     if evidence.state.outcome.is_none() {
-        said.push_str(&match (now.is_some(), held) {
-            (true, _) => format!("\nat work: rekindle watch {run}\n"),
-            (false, true) => "\nnot finished: another process works in this workspace\n".to_owned(),
-            (false, false) => format!("\nnot finished: rekindle resume {run}\n"),
+        said.push_str(&match (&elsewhere, now.is_some(), held) {
+            (Some(other), _, _) => format!(
+                "\nheld elsewhere, by {}; once nobody works on it there: {}\n",
+                other.named(),
+                other.adopt
+            ),
+            (None, true, _) => format!("\nat work: rekindle watch {run}\n"),
+            (None, false, true) => "\nnot finished: another process works in this workspace\n".to_owned(),
+            (None, false, false) => format!("\nnot finished: rekindle resume {run}\n"),
         });
     }
     app.printer.data(&body, || said)?;

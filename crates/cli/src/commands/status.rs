@@ -26,6 +26,7 @@ use crate::lookup;
 use crate::past;
 use crate::pinned::{self, Pinned};
 use crate::session::Look;
+use crate::slots::fenced;
 
 /// Tell where you stand, as `rekindle` without a command does: can we come back, how long will it take, how much will we
 /// lose, where is the proof; what is at work, what waits for whom, what to do next
@@ -105,7 +106,9 @@ impl Seen {
             if is_open {
                 let plan = read.as_ref().ok().map(|(plan, _)| plan);
                 let driven = driven.as_ref().map(|driven| driven.contains(&run.run));
-                seen.unfinished.push(Unfinished::of(&evidence, plan, driven));
+                let mut unfinished = Unfinished::of(&evidence, plan, driven);
+                unfinished.elsewhere = fenced::elsewhere(&look.ground.workspace.state, run.run);
+                seen.unfinished.push(unfinished);
             }
             match read {
                 Ok((plan, system)) => seen.take(&evidence, &plan, &system),

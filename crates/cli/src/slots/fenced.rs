@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rekindle_engine::TakenOver;
 use rekindle_model::id::RunId;
+use rekindle_report::unfinished::Elsewhere;
 
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -42,6 +43,30 @@ pub(crate) fn noted(state: &Path, run: RunId) -> Result<Option<TakenOver>, CliEr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(CliError::io(format_args!("read {}", path.display()), &error)),
     }
+}
+
+/// Returns which other workspace goes on with a run, for those who list it.
+pub(crate) fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
+    match noted(state, run) {
+        Ok(taken) => taken.map(|taken| Elsewhere {
+            host: taken.host.to_string(),
+            workspace: taken.workspace.to_string(),
+            since: Some(taken.at),
+            adopt: format!("rekindle adopt {} {run}", taken.url),
+        }),
+        // It is refused all the same.
+        Err(_) => Some(Elsewhere {
+            host: "unknown".to_owned(),
+            workspace: "unknown".to_owned(),
+            since: None,
+            adopt: format!("rekindle adopt URL {run}"),
+        }),
+    }
+}
+
+/// Returns the command that goes on with an unfinished run.
+pub(crate) fn way_on(state: &Path, run: RunId) -> String {
+    elsewhere(state, run).map_or_else(|| format!("rekindle resume {run}"), |held| held.adopt)
 }
 
 /// Refuses a run that another workspace goes on with.
@@ -112,7 +137,14 @@ mod tests {
             "{}",
             error.hint()
         );
+        let held = elsewhere(dir.path(), run).unwrap();
+        assert_eq!(held.host, "other");
+        assert_eq!(
+            way_on(dir.path(), run),
+            format!("rekindle adopt file:///mnt/near {run}")
+        );
         std::fs::write(file(dir.path(), run), "torn").unwrap();
+        assert!(elsewhere(dir.path(), run).is_some());
         assert_eq!(refuse(dir.path(), run).unwrap_err().exit(), Exit::Held);
         clear(dir.path(), run).unwrap();
         refuse(dir.path(), run).unwrap();

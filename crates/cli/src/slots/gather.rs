@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rekindle_engine::TakenOver;
 use rekindle_journal::archive::Bundle;
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::system::System;
@@ -75,6 +76,20 @@ impl Gathered {
     /// Returns what the journal notes as the source of the records.
     pub(crate) fn source(&self) -> Hash32 {
         self.tail.hash
+    }
+
+    /// Returns who has the run, as its last slot tells.
+    pub(crate) fn holder(&self) -> TakenOver {
+        let head = &self.tail.head;
+        TakenOver {
+            run: head.run,
+            host: head.host.as_str().into(),
+            workspace: head.workspace,
+            at: head.at,
+            epoch: head.epoch,
+            tier: self.tier.as_str().into(),
+            url: self.url.as_str().into(),
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! history of the records, as for any archive. It fills in what is lost here and adds nothing beyond; where it says
 //! something else than what is intact here, the run stays quarantined.
 
+use std::time::Duration;
+
 use rekindle_journal::{OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
 
@@ -14,6 +16,9 @@ use crate::exit::Exit;
 use crate::keys::{self, UnlockBy};
 use crate::pinned;
 use crate::workspace::Workspace;
+
+/// How long the tiers may take: whoever opens the workspace does not wait for one that hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A run that was quarantined and is whole again.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -54,16 +59,23 @@ pub(crate) async fn look(app: &App, workspace: &Workspace, quarantined: &[(RunId
             return Copies(copies);
         }
     };
-    let (places, silent) = places(workspace, &system, &key).await;
-    for why in silent {
-        tracing::info!(why, "a tier is not asked for what is lost");
-    }
-    for (run, _) in quarantined {
-        let sought = gather(&places, *run).await;
-        sought.faults.iter().for_each(|fault| app.printer.warn(fault));
-        if !sought.found.is_empty() {
-            copies.push((*run, sought.found));
+    let looking = async {
+        let (places, silent) = places(workspace, &system, &key).await;
+        for why in silent {
+            tracing::info!(why, "a tier is not asked for what is lost");
         }
+        for (run, _) in quarantined {
+            let sought = gather(&places, *run).await;
+            sought.faults.iter().for_each(|fault| app.printer.warn(fault));
+            if !sought.found.is_empty() {
+                copies.push((*run, sought.found));
+            }
+        }
+    };
+    if tokio::time::timeout(PATIENCE, looking).await.is_err() {
+        app.printer.warn(format!(
+            "the tiers were asked for what is lost, and have not answered within {PATIENCE:?}; it is left as it is"
+        ));
     }
     Copies(copies)
 }

@@ -116,6 +116,13 @@ impl Upkeep {
             if matches!(&entry, Some(RunEntry::Whole(head)) if head.hash == newest) {
                 continue;
             }
+            // Of a longer run here that the bundle mends, nothing is given up.
+            if matches!(&entry, Some(RunEntry::Broken { top, .. }) if *top > values.len() as u64)
+                && self.mend(*run, bundle, archive).is_ok_and(|records| records > 0)
+            {
+                changed.push(*run);
+                continue;
+            }
             let forgotten = entry.map(|entry| {
                 let head = entry.head();
                 let why = match &entry {

@@ -241,7 +241,12 @@ async fn a_quarantined_run_is_mended_by_a_copy_that_has_the_lost_record_and_noth
     let short = Bundle::gather(run, values[..5].to_vec(), blobs()).unwrap();
     let too_short = Bundle::gather(run, values[..2].to_vec(), blobs()).unwrap();
 
-    for how in ["import", "mend by all", "mend by its beginning"] {
+    for how in [
+        "import",
+        "mend by all",
+        "mend by its beginning",
+        "replace by its beginning",
+    ] {
         let to = tempfile::tempdir().unwrap();
         crate::support::copy_dir(from.path(), to.path());
         lose_a_record(to.path(), &values[2]);
@@ -260,6 +265,11 @@ async fn a_quarantined_run_is_mended_by_a_copy_that_has_the_lost_record_and_noth
             "mend by all" => {
                 let mended = upkeep.mend(run, &whole, codec_hash()).unwrap();
                 assert_eq!(mended, values.len() as u64);
+                drop(upkeep);
+            }
+            "replace by its beginning" => {
+                let changed = upkeep.replace(&short, codec_hash(), stamp(7).utc).unwrap();
+                assert_eq!(changed, [run]);
                 drop(upkeep);
             }
             _ => {

@@ -415,6 +415,7 @@ const STEPS_NAMED: usize = 4;
 /// Returns how far a run without an end is.
 fn unfinished(run: &Unfinished) -> String {
     let what = match run.driven {
+        _ if run.elsewhere.is_some() => "held elsewhere",
         Some(true) => "at work",
         Some(false) => "interrupted",
         None => "not over",
@@ -423,6 +424,10 @@ fn unfinished(run: &Unfinished) -> String {
     let mut text = format!("{what}: run {}, {} of {began}", run.run, run.workflow);
     if let Some((done, all)) = run.steps {
         let _ = write!(text, ", {done} of {all} steps done");
+    }
+    if let Some(elsewhere) = &run.elsewhere {
+        let _ = writeln!(text, ", by {}", elsewhere.named());
+        return text;
     }
     // Of one that nobody drives, nothing is at work.
     if !run.is_interrupted() && !run.at_work.is_empty() {

@@ -38,6 +38,8 @@ const ZSTD_LEVEL: i32 = 3;
 pub const SLOT_BYTES: usize = 1 << 20;
 /// The most that a slot may have once it is decompressed: its content, and what MessagePack adds.
 const MOST_PLAIN: usize = 4 * SLOT_BYTES;
+/// The most that a slot may have as it is stored: that, the head, and what sealing adds.
+const MOST_STORED: u64 = MOST_PLAIN as u64 + 128;
 
 /// A part of a run's journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

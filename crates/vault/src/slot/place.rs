@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rekindle_model::id::{Hash32, RunId};
 
 use super::chain::{Chain, Link, Parts};
-use super::{Slot, SlotError, hash, open, seal};
+use super::{MOST_STORED, Slot, SlotError, hash, open, seal};
 use crate::error::ObjectFault;
 use crate::location::{Location, blocking};
 use crate::object::{JOURNAL, ObjectName};
@@ -175,7 +175,9 @@ impl SlotPlace {
     }
 
     async fn read(&self, run: RunId, n: u64) -> Result<(Slot, Hash32), SlotError> {
-        let bytes = match self.location.store.get(&ObjectName::Slot(run, n).path()).await {
+        let path = ObjectName::Slot(run, n).path();
+        // Whatever stands there is not read into memory before its length is that of a slot.
+        let bytes = match self.location.store.get_range(&path, 0, MOST_STORED + 1).await {
             Err(StoreError::NotFound { .. }) => {
                 return Err(SlotError::Missing {
                     location: self.location.url.clone(),
@@ -185,6 +187,10 @@ impl SlotPlace {
             }
             bytes => bytes?,
         };
+        if bytes.len() as u64 > MOST_STORED {
+            let why = format!("has more than {MOST_STORED} bytes");
+            return Err(self.damaged(run, n, ObjectFault::Malformed { why }));
+        }
         let slot = open(&self.location.keyring, run, n, &bytes);
         let slot = slot.map_err(|fault| self.damaged(run, n, fault))?;
         Ok((slot, hash(&bytes)))

@@ -126,6 +126,23 @@ async fn every_flipped_byte_and_every_cut_of_a_slot_is_named() {
 }
 
 #[tokio::test]
+async fn what_is_far_too_long_for_a_slot_is_named_and_not_read_into_memory() {
+    let fixture = three().await;
+    // More than any machine has; it takes no room on the disk.
+    let file = std::fs::File::options()
+        .write(true)
+        .open(fixture.file(3))
+        .unwrap();
+    file.set_len(1 << 42).unwrap();
+    let told = fixture.fault().await;
+    assert!(
+        told.starts_with("slot 3 of run") && told.contains("bytes"),
+        "{told}"
+    );
+    assert!(fixture.place.tail(run()).await.unwrap_err().is_damage());
+}
+
+#[tokio::test]
 async fn a_slot_that_is_gone_swapped_replaced_or_of_another_run_is_named() {
     let fixture = three().await;
     std::fs::rename(fixture.file(2), fixture.dir.path().join("kept")).unwrap();
