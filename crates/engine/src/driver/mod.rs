@@ -68,14 +68,14 @@ pub(crate) async fn drive(
     }
     let run = state.id;
     let values = outputs(&shared, &state).await?;
+    let member = shared
+        .groups
+        .join(run, state.parent.as_ref().map(|parent| parent.run));
     let max_parallel = plan.max_parallel.max(1);
-    let machine = Machine::new(plan, records, ambient, values)?.looking_only_for(|uses| {
+    let machine = Machine::at(plan, state, records, ambient, values)?.looking_only_for(|uses| {
         let action = shared.registry.get(uses);
         action.is_some_and(|action| action.can_be_gone())
     });
-    let member = shared
-        .groups
-        .join(state.id, state.parent.as_ref().map(|parent| parent.run));
     let (asking, asked) = mpsc::channel(NOTES);
     let all = CancellationToken::new();
     let mut driver = Driver {

@@ -181,9 +181,22 @@ impl Machine {
         plan: Arc<Plan>,
         records: &[Record],
         ambient: Value,
+        values: BTreeMap<StepId, Value>,
+    ) -> Result<Self, EngineError> {
+        Self::at(plan, RunState::from_records(records)?, records, ambient, values)
+    }
+
+    /// Does what [`Machine::new`] does where the history was folded already, into `state`.
+    ///
+    /// # Errors
+    /// A history that names a step which the plan lacks.
+    pub(crate) fn at(
+        plan: Arc<Plan>,
+        state: RunState,
+        records: &[Record],
+        ambient: Value,
         mut values: BTreeMap<StepId, Value>,
     ) -> Result<Self, EngineError> {
-        let state = RunState::from_records(records)?;
         let places: HashMap<StepId, usize> = plan
             .steps
             .iter()
