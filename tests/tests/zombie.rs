@@ -10,7 +10,7 @@
 use std::fs;
 
 use rekindle_tests::hosts::{Hosts, Working, told_of, until};
-use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::sandbox::{Sandbox, said};
 use rekindle_tests::tree;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -87,7 +87,7 @@ fn wakes_up(hosts: &Hosts, a: &Sandbox, working: Working, run: &str) {
     }
     // Whoever looks is told who has it, and not to resume it.
     for args in [&["runs"][..], &[], &["show", run], &["doctor"]] {
-        let (_, told) = a.code(args);
+        let told = said(&a.run(args));
         assert!(told.contains(&way), "{args:?}: {told}");
         assert!(!told.contains(&format!("resume {run}")), "{args:?}: {told}");
         assert!(
