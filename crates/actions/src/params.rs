@@ -162,7 +162,20 @@ impl Kind {
                 .all(|text| text.is_string() || text.is_number() || text.is_boolean()),
             _ => false,
         };
-        (!fits).then(|| format!("expected {}, found {}", self.example(), name_of(value)))
+        (!fits).then(|| format!("expected {}, found {}", self.example(), self.found(value)))
+    }
+
+    /// Returns what stands there; of a list, what in it does not fit.
+    fn found(self, value: &Value) -> String {
+        let (Self::Words | Self::Names, Value::Array(items)) = (self, value) else {
+            return name_of(value);
+        };
+        match items.iter().find(|item| !(item.is_string() || item.is_number())) {
+            None if items.is_empty() => "an empty one".to_owned(),
+            None => "one with a number in it; write it in quotes".to_owned(),
+            Some(odd @ Value::Bool(_)) => format!("one with {odd} in it; write it in quotes"),
+            Some(odd) => format!("one with {} in it", name_of(odd)),
+        }
     }
 
     fn example(self) -> String {
@@ -258,6 +271,20 @@ mod tests {
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].at, ["componet"]);
         assert_eq!(problems[0].help.as_deref(), Some("did you mean \"component\"?"));
+    }
+
+    #[test]
+    fn of_a_list_that_does_not_fit_it_is_said_what_in_it_does_not() {
+        for (run, expect) in [
+            (json!([true]), "found one with true in it; write it in quotes"),
+            (json!([]), "found an empty one"),
+            (json!(["sh", ["-c"]]), "found one with a list in it"),
+            (json!("sh"), "found \"sh\""),
+        ] {
+            let problems = check(&json!({ "run": run }), FIELDS);
+            let said = format!("expected a list with a program and its arguments, {expect}");
+            assert_eq!(problems[0].message, said);
+        }
     }
 
     #[test]
