@@ -6,9 +6,10 @@
 //!          ‖ body CRC (4) ‖ header CRC (4) ‖ body
 //! body     per record: key (24) ‖ value length (4) ‖ value
 //! ```
-//! Integers are big-endian, checksums CRC32C. A frame is written with one call and synced before the next, so
-//! a crash can leave at most the last one torn: cut short, or with blocks that never reached the disk and
-//! read as zeros. Whatever else does not check is damage, and is named.
+//! Integers are big-endian, checksums CRC32C. Zeros may follow the last frame: room that was reserved for those to
+//! come. A frame is written with one call and synced before the next, so a crash can leave at most the last one
+//! torn: cut short, by the end of the file or by zeros, or with blocks that never reached the disk and read as
+//! zeros. Whatever else does not check is damage, and is named.
 
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::Hash32;
@@ -29,6 +30,8 @@ const SEGMENT_MAGIC: &[u8; 8] = b"RKJLOG\r\n";
 const FRAME_MAGIC: &[u8; 4] = b"RKFR";
 /// What a device writes whole or not at all; the smallest in use.
 const SECTOR: usize = 512;
+/// So many zeros in a row are none of a checksum's: fewer could be a coincidence.
+const TELLING: usize = 4;
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +121,9 @@ pub(crate) fn encode<'a>(head: JournalHead, entries: impl Iterator<Item = Entry<
 /// Splits a segment into what it holds. `last` says whether a crash may have cut it off.
 pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
+    let written = written(bytes);
     let mut offset = SEGMENT_HEADER.min(bytes.len());
-    while offset < bytes.len() {
+    while offset < written {
         let rest = &bytes[offset..];
         let header = FrameHeader::parse(rest);
         let end = header
@@ -138,7 +142,9 @@ pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
             offset = end;
             continue;
         }
-        let (salvaged, hurt, walked) = salvage(bytes, (offset + FRAME_HEADER).min(bytes.len()), end);
+        // A frame whose header does not check ends with what was written, and with a checksum's own zeros at most.
+        let until = end.unwrap_or(written + TELLING - 1).min(bytes.len());
+        let (salvaged, hurt, walked) = salvage(&bytes[..until], (offset + FRAME_HEADER).min(until));
         let next = match end {
             Some(end) if end <= bytes.len() => end,
             Some(_) => bytes.len(),
@@ -146,8 +152,8 @@ pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
         };
         // With every record whole, only the header is hurt: that is damage, however many zeros there are.
         let all_there = end.is_none() && hurt.is_empty() && !salvaged.is_empty();
-        let cut_short = rest.len() < FRAME_HEADER || end.is_some_and(|end| end > bytes.len());
-        if last && next == bytes.len() && (cut_short || (!all_there && lacks_a_sector(bytes, offset))) {
+        let cut_short = written - offset < FRAME_HEADER || end.is_some_and(|end| end > bytes.len());
+        if last && next >= written && (cut_short || (!all_there && lacks_a_part(&bytes[..until], offset))) {
             pieces.push(Piece::Torn { offset });
         } else {
             pieces.push(Piece::Damage {
@@ -204,9 +210,8 @@ fn entry<'a>(input: &mut Input<'a>) -> Option<Entry<'a>> {
 
 /// Walks the records of a damaged body one by one, as far as their lengths lead. Returns those that check,
 /// the keys of those that do not, and where the last one that checks ends.
-fn salvage(bytes: &[u8], start: usize, end: Option<usize>) -> (Vec<Entry<'_>>, Vec<Key>, usize) {
-    let end = end.unwrap_or(bytes.len()).min(bytes.len());
-    let mut input = Input(bytes.get(start..end).unwrap_or_default());
+fn salvage(bytes: &[u8], start: usize) -> (Vec<Entry<'_>>, Vec<Key>, usize) {
+    let mut input = Input(&bytes[start..]);
     let (mut salvaged, mut hurt, mut walked) = (Vec::new(), Vec::new(), start);
     // No run's id begins with the magic for some thousand years: their first bytes are a time stamp.
     while input.0.len() > KEY_LEN && !input.0.starts_with(FRAME_MAGIC) {
@@ -214,7 +219,7 @@ fn salvage(bytes: &[u8], start: usize, end: Option<usize>) -> (Vec<Entry<'_>>, V
         match entry(&mut input) {
             Some((key, value)) if codec::is_intact(&key, value) => {
                 salvaged.push((key, value));
-                walked = end - input.0.len();
+                walked = bytes.len() - input.0.len();
             }
             Some((key, value)) if value.len() <= codec::MAX_RECORD => hurt.push(key),
             _ => {
@@ -232,20 +237,24 @@ fn find_frame(bytes: &[u8], from: usize) -> usize {
         .unwrap_or(bytes.len())
 }
 
-/// Returns whether a part of the bytes from `offset` on, as devices write them, reads as zeros: a power cut
-/// let the file grow but not its content. A whole frame begins with its magic and ends with a checksum; only
-/// a value with 512 zeros in one place could look like that, and then sled still has the commit.
-fn lacks_a_sector(bytes: &[u8], offset: usize) -> bool {
+/// Returns where the zeros begin with which a segment ends.
+pub(crate) fn written(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
+}
+
+/// Returns whether a part of the frame from `offset` to the end reads as zeros: its end, or what devices write whole
+/// or not at all. A crash let the file have the room but not the content. A whole frame begins with its magic and
+/// ends with a checksum; only a value with 512 zeros in one place could look like that, and then sled still has the
+/// commit.
+fn lacks_a_part(bytes: &[u8], offset: usize) -> bool {
+    if bytes.len() - written(bytes).max(offset) >= TELLING {
+        return true;
+    }
     let mut at = offset;
     while at < bytes.len() {
         let end = ((at / SECTOR + 1) * SECTOR).min(bytes.len());
-        // Fewer than four bytes could be a coincidence.
-        let long_enough = end - at >= 4;
-        if long_enough && (at == offset || end == bytes.len() || end - at == SECTOR) {
-            let part = &bytes[at..end];
-            if part.iter().all(|byte| *byte == 0) {
-                return true;
-            }
+        if end - at >= TELLING && (at == offset || end - at == SECTOR) && written(&bytes[at..end]) == 0 {
+            return true;
         }
         at = end;
     }
@@ -319,13 +328,14 @@ mod tests {
         let (bytes, offsets) = segment();
         let whole = scan(&bytes, true);
         assert!(whole.iter().all(|piece| matches!(piece, Piece::Frame { .. })) && whole.len() == 3);
-        for at in SEGMENT_HEADER..bytes.len() {
+        for (at, reserved) in (SEGMENT_HEADER..bytes.len()).flat_map(|at| [(at, 0), (at, 3 * SECTOR)]) {
             for bit in 0..8 {
                 let mut flipped = bytes.clone();
                 flipped[at] ^= 1 << bit;
+                flipped.resize(bytes.len() + reserved, 0);
                 let hurt = offsets.iter().rposition(|offset| *offset <= at).unwrap();
                 let found = scan(&flipped, true);
-                let case = format!("bit {bit} of byte {at}: {found:?}");
+                let case = format!("bit {bit} of byte {at}, {reserved} reserved: {found:?}");
                 assert_eq!(found.len(), 3, "{case}");
                 for (n, (found, whole)) in found.iter().zip(&whole).enumerate() {
                     match found {
@@ -361,6 +371,45 @@ mod tests {
                 matches!(scan(&bytes[..end], false)[2], Piece::Damage { .. }),
                 "cut at {end}"
             );
+        }
+    }
+
+    #[test]
+    fn a_cut_within_reserved_room_is_torn_where_its_zeros_are_no_coincidence_and_else_damage() {
+        let (bytes, offsets) = segment();
+        for end in offsets[2]..bytes.len() - 1 {
+            let mut cut = bytes[..end].to_vec();
+            cut.resize(bytes.len() + 3 * SECTOR, 0);
+            let found = scan(&cut, true);
+            let (lacking, torn) = (bytes.len() - end, Piece::Torn { offset: offsets[2] });
+            match found.get(2) {
+                None => assert_eq!(end, offsets[2], "cut at {end}: nothing of it was written"),
+                Some(piece) if lacking >= TELLING => assert_eq!(piece, &torn, "cut at {end}"),
+                Some(piece) => assert!(matches!(piece, Piece::Damage { .. }), "cut at {end}"),
+            }
+            if end > offsets[2] {
+                let other = scan(&cut, false);
+                assert!(
+                    matches!(other[2], Piece::Damage { .. }),
+                    "cut at {end}: {other:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_room_is_neither_torn_nor_damage_in_any_segment() {
+        let (mut bytes, _) = segment();
+        let whole = bytes.clone();
+        for reserved in [1, 59, 60, 511, 512, 9000] {
+            bytes.resize(whole.len() + reserved, 0);
+            for last in [true, false] {
+                assert_eq!(
+                    scan(&bytes, last),
+                    scan(&whole, last),
+                    "{reserved} bytes reserved"
+                );
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn next(run: RunId, seq: u64) -> Append {
 }
 
 /// Appends `appends` times, in turn to `runs` runs. Returns what was acknowledged, in order, each with the
-/// log's segments and their lengths as they were then.
+/// log's segments and where their last frame ended then.
 pub(crate) async fn fill(
     dir: &Path,
     runs: u64,
@@ -48,7 +48,7 @@ pub(crate) async fn fill(
         let seq = seqs.entry(*run).or_insert(0);
         let records = journal.append(next(*run, *seq)).await.unwrap();
         *seq += records.len() as u64;
-        acknowledged.push((records, segments(dir).iter().map(|path| len(path)).collect()));
+        acknowledged.push((records, segments(dir).iter().map(|path| ends(path)).collect()));
     }
     journal.close().await;
     acknowledged
@@ -103,6 +103,17 @@ pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
 
 pub(crate) fn len(path: &Path) -> u64 {
     fs::metadata(path).unwrap().len()
+}
+
+/// Returns where the last frame of a segment ends: while it is written to, reserved room follows.
+fn ends(path: &Path) -> u64 {
+    let bytes = fs::read(path).unwrap();
+    let mut at = 64;
+    while bytes.get(at..at + 4) == Some(b"RKFR".as_slice()) {
+        let body: [u8; 4] = bytes[at + 4..at + 8].try_into().unwrap();
+        at += 60 + u32::from_be_bytes(body) as usize;
+    }
+    at as u64
 }
 
 /// Copies a workspace, or only its log.
