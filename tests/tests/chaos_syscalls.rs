@@ -17,18 +17,19 @@ use rekindle_tests::chaos::{Dice, many, skipped, summary};
 
 const WRITER: &str = env!("CARGO_BIN_EXE_rekindle-journal-writer");
 /// Writers that a fault is planned for, in each of two shards; the long form has ten times as many.
-const CASES: u64 = 150;
+const CASES: u64 = 180;
 /// So many cases share a journal.
 const PER_JOURNAL: u64 = 10;
 
 /// Calls, and how many of them one thread makes at most that are worth hitting.
-const CALLS: [(&str, u64); 9] = [
+const CALLS: [(&str, u64); 10] = [
     ("pwrite64", 40),
     ("fdatasync", 40),
     ("fsync", 8),
     ("?rename,?renameat,?renameat2", 3),
     ("openat", 12),
     ("write", 4),
+    ("fallocate", 4),
     ("ftruncate", 4),
     ("read", 4),
     ("sync_file_range", 6),
