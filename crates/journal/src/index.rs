@@ -17,9 +17,9 @@ use crate::disk::Shared;
 use crate::error::JournalError;
 use crate::store::RunEntry;
 
-/// How long commits are gathered: long enough for a hundred of them on a fast disk, and less than anybody notices
-/// who begins to read then.
-const GATHER: Duration = Duration::from_millis(20);
+/// How long commits are gathered. Each batch slows a commit or two that are made meanwhile, so there should be few of
+/// them; nobody notices, since whoever reads has it applied at once, and after a crash it is read from the log.
+const GATHER: Duration = Duration::from_millis(200);
 /// How many records are not gathered any longer: what sled applies in a few milliseconds.
 const BATCH: usize = 2048;
 /// How many records sled may be behind; the writer waits for it then. They are in memory, some hundred bytes each, and
