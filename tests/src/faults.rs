@@ -142,7 +142,7 @@ impl Journal for FaultyJournal {
         Ok(records)
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.inner.read(run).await
     }
 

@@ -21,7 +21,7 @@ fn workspace() -> (Sandbox, Record) {
     let first = runtime.block_on(async {
         let (view, _) = LogView::open(&sandbox.path(".rekindle")).await.unwrap();
         let run = view.runs(&RunFilter::default()).await.unwrap()[0].run;
-        view.read(run).await.unwrap().remove(0)
+        view.read(run).await.unwrap()[0].clone()
     });
     (sandbox, first)
 }

@@ -74,6 +74,6 @@ impl Ground {
             })?;
             blobs.insert(hash, value);
         }
-        Ok(Evidence::new(records, blobs)?)
+        Ok(Evidence::new(Arc::unwrap_or_clone(records), blobs)?)
     }
 }

@@ -455,7 +455,7 @@ impl Journal for Fresh {
         self.view().await?.append(append).await
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.view().await?.read(run).await
     }
 

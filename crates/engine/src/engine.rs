@@ -388,7 +388,7 @@ impl Engine {
         self.shared.progress.subscribe()
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, EngineError> {
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, EngineError> {
         Ok(self.shared.journal.read(run).await?)
     }
 }

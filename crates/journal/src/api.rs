@@ -43,11 +43,12 @@ pub trait Journal: Send + Sync {
     /// append is durable: open the journal again and read the run.
     async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError>;
 
-    /// Returns a run's whole history, oldest first, without a gap, each record checked.
+    /// Returns a run's whole history, oldest first, without a gap, each record checked. It may be shared with whoever
+    /// reads the run next: of ten thousand records a copy is megabytes.
     ///
     /// # Errors
     /// [`JournalError::UnknownRun`], or [`JournalError::Quarantined`] when no intact copy of a record exists.
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError>;
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError>;
 
     /// Returns the values of a run's records after number `after`, byte for byte as they are stored, each checked and
     /// the first of them against the record before it.

@@ -162,7 +162,7 @@ async fn what_is_appended_is_read(journal: &impl Journal) {
     let last = vec![succeeded("a"), finished(Outcome::Succeeded)];
     expected.extend(ok(journal.append(append_to(run, 3, 1, last)).await));
     assert_eq!(
-        ok(journal.read(run).await),
+        *ok(journal.read(run).await),
         expected,
         "read differs from what append returned"
     );
@@ -194,7 +194,7 @@ async fn records_are_numbered_chained_and_anchored(journal: &impl Journal) {
         "numbers have gaps"
     );
     let mut prev = Hash32::ZERO;
-    for record in &records {
+    for record in &*records {
         assert_eq!(
             record.prev, prev,
             "record {} does not follow the one before it",
@@ -387,7 +387,7 @@ async fn what_a_person_asks_is_kept_and_checked(journal: &impl Journal) {
     expected.extend(ok(journal
         .append(append_to(run, 5, 1, vec![succeeded("s"), retry, unpaused()]))
         .await));
-    assert_eq!(ok(journal.read(run).await), expected);
+    assert_eq!(*ok(journal.read(run).await), expected);
     let state = ok(RunState::from_records(&expected));
     assert_eq!(state.paused, None);
     assert!(

@@ -136,7 +136,7 @@ impl Journal for SledJournal {
         })
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.blocking(move |shared| shared.read(run)).await
     }
 

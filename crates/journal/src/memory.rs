@@ -110,10 +110,10 @@ impl Journal for MemoryJournal {
             .collect())
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         let inner = self.lock();
         let found = inner.runs.get(&run).ok_or(JournalError::UnknownRun(run))?;
-        admit::check_chain(run, &found.values)
+        admit::check_chain(run, &found.values).map(Arc::new)
     }
 
     async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {

@@ -1,7 +1,7 @@
 //! Reading a run back: checked, and repaired from the log where sled has damage.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
@@ -19,10 +19,10 @@ use crate::store::RunEntry;
 pub(crate) struct Recent(Mutex<Option<Checked>>);
 
 /// The first records of a run, without a gap.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Checked {
     run: RunId,
-    records: Vec<Record>,
+    records: Arc<Vec<Record>>,
     /// The hash of the last of them.
     hash: Hash32,
 }
@@ -33,7 +33,7 @@ impl Recent {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         recent.filter(|known| known.run == run).unwrap_or(Checked {
             run,
-            records: Vec::new(),
+            records: Arc::default(),
             hash: Hash32::ZERO,
         })
     }
@@ -54,7 +54,7 @@ impl Shared {
     }
 
     /// Reads a run from sled, checked; what fails there is taken from the log and put back.
-    pub(crate) fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+    pub(crate) fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.await_index()?;
         let head = match self.store.run(run)? {
             None => return Err(JournalError::UnknownRun(run)),
@@ -73,13 +73,17 @@ impl Shared {
         };
         let tail = assemble_after(&head, first - 1, checked.hash, &values);
         match tail {
-            Ok(tail) => checked.records.extend(tail),
-            Err(JournalError::Corrupt { .. }) => checked.records = self.read_whole(&head)?,
+            Ok(tail) if checked.records.is_empty() => checked.records = Arc::new(tail),
+            // Copied where somebody still has what they have read.
+            Ok(tail) if !tail.is_empty() => Arc::make_mut(&mut checked.records).extend(tail),
+            Ok(_) => {}
+            Err(JournalError::Corrupt { .. }) => checked.records = Arc::new(self.read_whole(&head)?),
             Err(other) => return Err(other),
         }
         checked.hash = head.hash;
-        self.recent.keep(checked.clone());
-        Ok(checked.records)
+        let records = Arc::clone(&checked.records);
+        self.recent.keep(checked);
+        Ok(records)
     }
 
     /// Returns the values of a run's records after number `after`, checked.

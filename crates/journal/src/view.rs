@@ -176,8 +176,8 @@ impl Journal for LogView {
         Err(JournalError::ReadOnly { what: "append to" })
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
-        admit::check_chain(run, self.values(run)?)
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
+        admit::check_chain(run, self.values(run)?).map(Arc::new)
     }
 
     async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {

@@ -202,9 +202,30 @@ enum Open {
     List(Vec<Node>),
     Map {
         entries: Vec<(Key, Node)>,
-        seen: HashSet<String>,
+        seen: Seen,
         key: Option<Key>,
     },
+}
+
+/// The keys of a map so far, so that none comes twice. Most maps have a handful, for which a set costs more than it
+/// saves.
+#[derive(Default)]
+struct Seen(HashSet<String>);
+
+impl Seen {
+    /// The most entries that are compared one by one.
+    const FEW: usize = 16;
+
+    /// Returns whether the key is new; `entries` are those before it.
+    fn is_new(&mut self, key: &str, entries: &[(Key, Node)]) -> bool {
+        if entries.len() < Self::FEW {
+            return entries.iter().all(|(known, _)| known.text != key);
+        }
+        if self.0.is_empty() {
+            self.0.extend(entries.iter().map(|(known, _)| known.text.clone()));
+        }
+        self.0.insert(key.to_owned())
+    }
 }
 
 struct Frame {
@@ -278,7 +299,7 @@ impl Builder {
                     anchor,
                     Open::Map {
                         entries: Vec::new(),
-                        seen: HashSet::new(),
+                        seen: Seen::default(),
                         key: None,
                     },
                 )?;
@@ -371,7 +392,7 @@ impl Builder {
             Some(Open::List(items)) => items.push(node),
             Some(Open::Map { entries, seen, key }) => match key.take() {
                 Some(key) => {
-                    if seen.insert(key.text.clone()) {
+                    if seen.is_new(&key.text, entries) {
                         entries.push((key, node));
                     } else {
                         sink.error(

@@ -336,3 +336,14 @@ fn hostile_yaml_is_refused_within_a_second() {
         assert!(as_workflow.is_err(), "{what}");
     }
 }
+
+#[test]
+fn a_key_is_there_twice_however_many_others_stand_between() {
+    for others in [0, 14, 15, 16, 17, 60] {
+        let between: String = (0..others).map(|at| format!("  k{at}: 1\n")).collect();
+        let text = format!("map:\n  twice: 1\n{between}  twice: 2\n");
+        let faults = rekindle_plan::yaml_value("file.yaml", &text).unwrap_err().to_string();
+        let fault = format!("{}:3: error: the key `twice` is there twice", others + 3);
+        assert!(faults.contains(&fault), "{others} between: {faults}");
+    }
+}

@@ -209,7 +209,7 @@ impl Owner {
         }
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, Problem> {
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, Problem> {
         let records = self.shared.journal.read(run).await;
         records.map_err(|error| self.shared.journal_problem(error))
     }
@@ -529,7 +529,7 @@ impl Follower {
         let outcome = RunState::from_records(&records)
             .ok()
             .and_then(|state| state.outcome);
-        for record in records {
+        for record in Arc::unwrap_or_clone(records) {
             self.record(record).await?;
         }
         Ok(outcome)

@@ -172,6 +172,7 @@ async fn resume(path: PathBuf, began: u64) -> Outcome<Option<f64>> {
         return Err("the run has no beginning".into());
     };
     let definition = String::from_utf8(journal.blob(*definition).await?)?;
+    drop(records);
     let stopping = Control::default();
     let first = First::new(began, &stopping.stop);
     let at = Arc::clone(&first.at);

@@ -154,7 +154,7 @@ impl Bench {
             .drive(run, Arc::new(plan), site.scope(), control)
             .await
             .unwrap();
-        let records = self.journal.read(run).await.unwrap();
+        let records = Arc::unwrap_or_clone(self.journal.read(run).await.unwrap());
         let mut outputs = BTreeMap::new();
         for (id, step) in &ended.state().steps {
             if let StepState::Succeeded { output, .. } = &step.state {

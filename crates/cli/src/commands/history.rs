@@ -21,7 +21,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let run = look.ground.run(&args.run).await?;
     let records = look.ground.journal.read(run).await?;
     look.close().await;
-    for record in &records {
+    for record in records.iter() {
         app.printer.line(&once(record)?, || line(record))?;
     }
     Ok(Exit::Done)

@@ -1,5 +1,7 @@
 //! `rekindle watch`
 
+use std::sync::Arc;
+
 use rekindle_model::event::Event;
 use rekindle_model::id::RunId;
 use rekindle_server::owner::told_of;
@@ -52,7 +54,7 @@ async fn follow(app: &App, ground: &Ground, run: RunId) -> Result<mpsc::Receiver
                     Some(Event::RunFinished { .. })
                 );
                 let Some(holder) = rekindle_journal::owner(state)?.filter(|_| !over) else {
-                    return Ok(told_of(records));
+                    return Ok(told_of(Arc::unwrap_or_clone(records)));
                 };
                 if app.clock.now().since(&begun).duration >= PATIENCE {
                     return Err(session::answers_nobody(holder));

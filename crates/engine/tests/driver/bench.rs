@@ -349,11 +349,11 @@ pub(crate) fn failure_of(state: &RunState, step: &str) -> Failure {
 
 /// Returns the events of a run as short lines, one a record.
 pub(crate) async fn history(journal: &dyn Journal, run: RunId) -> Vec<String> {
-    let line = |record: Record| match record.event.step() {
+    let line = |record: &Record| match record.event.step() {
         Some(step) => format!("{} {step}", record.event.name()),
         None => record.event.name().to_owned(),
     };
-    journal.read(run).await.unwrap().into_iter().map(line).collect()
+    journal.read(run).await.unwrap().iter().map(line).collect()
 }
 
 /// What was done, in order, as the world saw it.
@@ -410,7 +410,7 @@ impl Journal for Breaking {
         }
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.journal.read(run).await
     }
 

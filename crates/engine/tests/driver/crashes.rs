@@ -109,7 +109,7 @@ fn check(at: BreaksAt, state: &RunState) {
 /// Returns the steps whose success is journaled.
 async fn successes(journal: &dyn Journal, run: RunId) -> BTreeSet<String> {
     let records = journal.read(run).await.unwrap();
-    let steps = records.into_iter().filter_map(|record| match record.event {
+    let steps = records.iter().filter_map(|record| match &record.event {
         Event::StepSucceeded { step, .. } => Some(step.to_string()),
         _ => None,
     });

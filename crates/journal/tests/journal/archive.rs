@@ -280,7 +280,7 @@ async fn a_quarantined_run_is_mended_by_a_copy_that_has_the_lost_record_and_noth
         }
         let (journal, report) = open(to.path()).await;
         assert_eq!(report.quarantined, [], "{how}");
-        assert_eq!(journal.read(run).await.unwrap(), expected[&run], "{how}");
+        assert_eq!(*journal.read(run).await.unwrap(), expected[&run], "{how}");
         journal.append(next(run, values.len() as u64)).await.unwrap();
         journal.close().await;
         let rebuilt = Upkeep::rebuild(to.path(), &OpenOptions::default()).unwrap();
@@ -331,5 +331,5 @@ async fn a_run_that_went_on_elsewhere_takes_the_place_of_what_was_appended_here(
     assert_eq!(records(here.path()).await, expected);
     let (view, report) = LogView::open(here.path()).await.unwrap();
     assert_eq!((report.quarantined.len(), report.damage.len()), (0, 0));
-    assert_eq!(view.read(run).await.unwrap(), expected[&run]);
+    assert_eq!(*view.read(run).await.unwrap(), expected[&run]);
 }

@@ -169,7 +169,7 @@ async fn a_run_that_has_lost_a_record_is_quarantined_and_others_go_on() {
             .await
             .unwrap_err();
         assert!(matches!(error, JournalError::Quarantined { .. }), "{error}");
-        assert_eq!(journal.read(whole).await.unwrap(), acknowledged[&whole]);
+        assert_eq!(*journal.read(whole).await.unwrap(), acknowledged[&whole]);
         journal.close().await;
     }
 }
@@ -215,12 +215,12 @@ async fn a_record_that_fails_in_sled_is_taken_from_the_log_and_put_back() {
         drop(db);
         let (journal, report) = open(dir.path()).await;
         assert_eq!(report.rebuilt, Vec::<String>::new(), "{case}");
-        assert_eq!(journal.read(run).await.unwrap(), acknowledged[&run], "{case}");
+        assert_eq!(*journal.read(run).await.unwrap(), acknowledged[&run], "{case}");
         // Put back: the log is not needed for it any more.
         fs::rename(dir.path().join("log"), dir.path().join("away")).unwrap();
         fs::create_dir(dir.path().join("log")).unwrap();
         assert_eq!(
-            journal.read(run).await.unwrap(),
+            *journal.read(run).await.unwrap(),
             acknowledged[&run],
             "{case}, put back"
         );
@@ -283,7 +283,7 @@ async fn a_record_that_fails_in_sled_and_in_the_log_quarantines_its_run_when_it_
         .await
         .unwrap_err();
     assert!(matches!(error, JournalError::Quarantined { .. }), "{error}");
-    assert_eq!(journal.read(whole).await.unwrap(), acknowledged[&whole]);
+    assert_eq!(*journal.read(whole).await.unwrap(), acknowledged[&whole]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,7 +340,7 @@ async fn a_log_that_has_lost_whole_commits_at_its_end_is_noticed_with_sled_and_w
         );
         assert_eq!(viewed.damage, report.damage);
         assert_eq!(report.relogged, if with_sled { 2 } else { 0 });
-        assert_eq!(&journal.read(run).await.unwrap(), records);
+        assert_eq!(&*journal.read(run).await.unwrap(), records);
         journal
             .append(crate::support::next(run, records.len() as u64))
             .await

@@ -304,7 +304,7 @@ async fn usable(dir: &Path, case: &str) {
     journal.close().await;
     let (journal, report) = open(dir).await;
     assert_eq!((report.commit, report.damage.len()), (1, 0), "{case}");
-    assert_eq!(journal.read(run).await.unwrap(), records, "{case}");
+    assert_eq!(*journal.read(run).await.unwrap(), records, "{case}");
 }
 
 /// A power cut can leave blocks of the last write as zeros. Nobody was told of it, so it is cut off.

@@ -66,7 +66,8 @@ pub(crate) fn by_run<'a>(appends: impl IntoIterator<Item = &'a (Vec<Record>, Vec
 pub(crate) async fn read_all(journal: &SledJournal) -> BTreeMap<RunId, Result<Vec<Record>, JournalError>> {
     let mut runs = BTreeMap::new();
     for summary in journal.runs(&RunFilter::default()).await.unwrap() {
-        runs.insert(summary.run, journal.read(summary.run).await);
+        let read = journal.read(summary.run).await;
+        runs.insert(summary.run, read.map(std::sync::Arc::unwrap_or_clone));
     }
     runs
 }

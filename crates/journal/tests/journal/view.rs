@@ -19,7 +19,7 @@ async fn a_view_beside_the_owner_shows_what_was_acknowledged_and_takes_nothing()
         let hash = journal.put_blob(b"large".to_vec()).await.unwrap();
         let (view, report) = LogView::open(dir.path()).await.unwrap();
         assert_eq!((report.damage, report.runs), (vec![], 1));
-        assert_eq!(view.read(run).await.unwrap(), records);
+        assert_eq!(*view.read(run).await.unwrap(), records);
         assert_eq!(view.blob(hash).await.unwrap(), b"large");
         let all = RunFilter::default();
         assert_eq!(view.runs(&all).await.unwrap(), journal.runs(&all).await.unwrap());
@@ -48,7 +48,7 @@ async fn a_view_of_a_log_cut_anywhere_shows_its_whole_part_and_leaves_the_rest()
         let expect = by_run(filled.iter().take_while(|(_, lens)| lens[0] <= at));
         assert_eq!(report.runs, expect.len(), "cut at {at}");
         for (run, records) in &expect {
-            assert_eq!(&view.read(*run).await.unwrap(), records, "cut at {at}");
+            assert_eq!(&*view.read(*run).await.unwrap(), records, "cut at {at}");
         }
         assert_eq!(len(path), at, "a view has cut it off");
         let names: Vec<_> = fs::read_dir(cut.path())

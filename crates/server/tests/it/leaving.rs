@@ -80,7 +80,7 @@ impl Journal for Yielding {
         appended
     }
 
-    async fn read(&self, run: RunId) -> Result<Vec<Record>, JournalError> {
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.0.read(run).await
     }
 
