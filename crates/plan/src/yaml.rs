@@ -153,7 +153,10 @@ pub fn value(name: &str, text: &str) -> Result<Value, Diagnostics> {
     let mut sink = Sink::new(&source);
     let root = read(text, &mut sink);
     let found = sink.finish();
-    root.map(|root| root.value()).ok_or(found)
+    match root {
+        Some(root) if !found.has_errors() => Ok(root.value()),
+        _ => Err(found),
+    }
 }
 
 /// Reads one document. Faults go to the sink; without a tree there is at least one.
