@@ -124,7 +124,7 @@ fn a_zombie_of_a_recovery_changes_its_target_no_more_and_exits_with_6() {
         "the second component is restored later"
     );
 
-    let told = b.ok(&["adopt", &hosts.url("near")]);
+    let told = b.ok(&["adopt", &hosts.url("near"), "--yes"]);
     assert!(told.contains("recovered") || told.contains("two"), "{told}");
     let [expect, back] = [a.data(), a.path("out")].map(|root| tree::read(&root).expect("read a tree"));
     assert_eq!(tree::differences(&expect, &back), [""; 0]);
@@ -176,7 +176,7 @@ fn of_two_who_adopt_a_run_at_once_one_goes_on_with_it() {
     let url = hosts.url("near");
     let mut working = others
         .iter()
-        .map(|host| Working::start(host, &["adopt", &url, &run]))
+        .map(|host| Working::start(host, &["adopt", &url, &run, "--yes"]))
         .collect::<Vec<_>>();
     until("one to lose", || working.iter_mut().any(Working::has_ended));
     fs::write(hosts.shared("go"), "").expect("let programs go on");

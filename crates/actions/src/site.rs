@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 
 use crate::displace::Kept;
 use crate::failures;
+use crate::verify_slots::SlotReader;
 
 /// What a [`Site`] is made of; the caller has read and checked all of it.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub struct SiteParts {
     pub system_file: PathBuf,
     /// The folders that hold the key: a recovery in place leaves them alone.
     pub key_dirs: Vec<PathBuf>,
+    /// What compares the slots in a tier with the journal; none where a plan is only shown.
+    pub slots: Option<Arc<dyn SlotReader>>,
 }
 
 /// Where a run's steps act.
@@ -107,6 +110,11 @@ impl Site {
     /// Returns the running program.
     pub(crate) fn executable(&self) -> &Path {
         &self.parts.executable
+    }
+
+    /// Returns what compares the slots in a tier with the journal.
+    pub(crate) fn slots(&self) -> Option<&dyn SlotReader> {
+        self.parts.slots.as_deref()
     }
 
     /// Returns the clock.

@@ -1,6 +1,7 @@
 //! One location, and how far its chain of one run has come.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use rekindle_vault::slot::{Link, Weight, plan};
 use rekindle_vault::{Created, Slot, SlotError, SlotHead, SlotPlace, TierError};
 
 use super::copier::Opening;
+use super::seen;
 use super::writer::Writer;
 
 /// How long a location may take before the run goes on without it.
@@ -21,14 +23,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long one is left alone that has not answered at all: asking costs [`PATIENCE`] each time.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long a location may take whose slots are all read, because some of them are damaged.
+const THOROUGH_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a chain may turn out to be further than it was, before it is left for later.
 const TRIES: usize = 4;
+/// How long it holds where a chain ended. Whoever was stopped for longer looks for its end again: slots of a run that was
+/// over in the meantime may have been removed ([`super::prune`]), and the next number among them, but never this soon.
+pub(super) const STALE: Duration = Duration::from_secs(3600);
 
 /// Whose records are copied, and by whom.
 pub(super) struct Source {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) writer: Writer,
+    /// The workspace's own folder.
+    pub(super) state: PathBuf,
 }
 
 /// A location for one run.
@@ -38,6 +47,10 @@ pub(super) struct Spot {
     place: Option<SlotPlace>,
     /// Where its chain ends, once that is known.
     end: Option<End>,
+    /// When that was looked at last.
+    looked: Option<Stamp>,
+    /// Whether slots are damaged there: then all of them are read before any is added.
+    pub(super) damaged: bool,
     pub(super) state: State,
     /// What the run is, once it was read.
     about: Option<About>,
@@ -64,6 +77,8 @@ pub(super) enum State {
         since: Stamp,
         /// How long it is left alone from then on.
         pause: Duration,
+        /// Whether a person is to be asked before anything is written there.
+        asks: bool,
     },
 }
 
@@ -77,12 +92,31 @@ struct End {
     outcome: Option<Outcome>,
     /// The blobs that it has.
     blobs: HashSet<Hash32>,
+    /// Whether its records were removed: what comes next begins it anew.
+    closed: bool,
+}
+
+impl End {
+    /// Returns the end of a chain that is to begin anew after slot `n`.
+    fn before_a_beginning(n: u64) -> Self {
+        Self {
+            n,
+            hash: Hash32::ZERO,
+            seq: 0,
+            newest: Hash32::ZERO,
+            outcome: None,
+            blobs: HashSet::new(),
+            closed: false,
+        }
+    }
 }
 
 /// Why a location could not be brought up to the journal.
 enum Fault {
     Taken(Box<TakenOver>),
     Down(String),
+    /// What is there cannot be read, and it may be another workspace's.
+    Unknown(String),
     Absent,
     /// The chain is further than it was.
     Moved,
@@ -107,9 +141,21 @@ impl Spot {
             url: url.to_owned(),
             place: None,
             end: None,
+            looked: None,
+            damaged: false,
             state: State::Copied,
             about: None,
         }
+    }
+
+    /// Returns the number of the last slot that agrees with the journal, where it is known.
+    pub(super) fn seen(&self) -> Option<u64> {
+        self.end.as_ref().map(|end| end.n)
+    }
+
+    /// Has all slots read before any is added: some of them are damaged.
+    pub(super) fn look_closer(&mut self) {
+        (self.end, self.damaged) = (None, true);
     }
 
     /// Returns whether it has not answered at all.
@@ -133,35 +179,50 @@ impl Spot {
         {
             return Ok(());
         }
-        let (fault, pause) = match tokio::time::timeout(PATIENCE, self.try_copy(run, source, opening)).await {
+        let since_looked = |now: &Stamp, spot: &Self| spot.looked.map(|looked| now.since(&looked).duration);
+        if since_looked(&now, self).is_some_and(|since| since > STALE) {
+            self.end = None;
+        }
+        let patience = match self.damaged {
+            true => THOROUGH_PATIENCE,
+            false => PATIENCE,
+        };
+        let mut copied = tokio::time::timeout(patience, self.try_copy(run, source, opening)).await;
+        if matches!(copied, Ok(Ok(()))) && source.clock.now().since(&now).duration > STALE {
+            // Stopped between the look and what followed from it.
+            self.end = None;
+            copied = tokio::time::timeout(patience, self.try_copy(run, source, opening)).await;
+        }
+        let (fault, pause) = match copied {
             Ok(Ok(())) => {
-                self.state = State::Copied;
+                (self.state, self.damaged) = (State::Copied, false);
+                self.looked = Some(now);
                 return Ok(());
             }
             Ok(Err(fault)) => (fault, AGAIN),
             // What it was asked for may yet come about: the chain is looked at again.
             Err(_) => (
-                Fault::Down(format!("it has not answered within {PATIENCE:?}")),
+                Fault::Down(format!("it has not answered within {patience:?}")),
                 SILENCE,
             ),
         };
         self.end = None;
-        self.state = match fault {
+        let (why, asks) = match fault {
             Fault::Taken(taken) => return Err(*taken),
-            Fault::Absent => State::Absent,
-            Fault::Down(why) => {
-                tracing::info!(%run, tier = self.tier, url = self.url, why, "slots are not copied");
-                State::Down {
-                    why,
-                    since: now,
-                    pause,
-                }
+            Fault::Absent => {
+                self.state = State::Absent;
+                return Ok(());
             }
-            Fault::Moved => State::Down {
-                why: "its slots keep changing".to_owned(),
-                since: now,
-                pause: AGAIN,
-            },
+            Fault::Down(why) => (why, false),
+            Fault::Unknown(why) => (why, true),
+            Fault::Moved => ("its slots keep changing".to_owned(), false),
+        };
+        tracing::info!(%run, tier = self.tier, url = self.url, why, "slots are not copied");
+        self.state = State::Down {
+            why,
+            since: now,
+            pause,
+            asks,
         };
         Ok(())
     }
@@ -187,7 +248,7 @@ impl Spot {
         for _ in 0..TRIES {
             let end = match self.end.take() {
                 Some(end) => end,
-                None => agree(&place, run, source).await?,
+                None => agree(&place, run, source, self.damaged).await?,
             };
             match advance(&place, run, source, end, &about).await {
                 Ok(end) => {
@@ -211,70 +272,111 @@ impl Spot {
 /// Finds the end of a chain, and that it agrees with the journal here.
 ///
 /// A chain that does not is somebody else's, unless this workspace has since adopted the run under a higher epoch: then
-/// the chain is what others had before they lost it, and its rest is replaced.
-async fn agree(place: &SlotPlace, run: RunId, source: &Source) -> Result<End, Fault> {
-    let Some(Link { head, hash }) = place.tail(run).await? else {
-        return Ok(End {
-            n: 0,
-            hash: Hash32::ZERO,
-            seq: 0,
-            newest: Hash32::ZERO,
-            outcome: None,
-            blobs: HashSet::new(),
-        });
-    };
-    let values = source.journal.values(run, 0).await?;
-    let newest = |seq: u64| match usize::try_from(seq) {
-        Ok(0) => Some(Hash32::ZERO),
-        Ok(seq) => values.get(seq - 1).map(|value| codec::hash(value)),
-        Err(_) => None,
-    };
-    let seq = match newest(head.last) == Some(head.newest) {
-        true => head.last,
-        false if brought_here(run, &values, source)? > head.epoch => {
-            let theirs = match place.chain(run).await {
-                Ok(chain) => chain.values,
-                // What cannot be read cannot be agreed with.
-                Err(error) if error.is_damage() => Vec::new(),
-                Err(error) => return Err(error.into()),
-            };
-            let same = values
-                .iter()
-                .zip(&theirs)
-                .take_while(|(ours, theirs)| ours == theirs);
-            same.count() as u64
+/// the chain is what others had before they lost it, and its rest is replaced. Where slots are damaged, the chain is to
+/// begin anew after its last number: `thorough` looks for damage before its end, too.
+async fn agree(place: &SlotPlace, run: RunId, source: &Source, thorough: bool) -> Result<End, Fault> {
+    if !thorough {
+        match place.tail(run).await {
+            Ok(None) => return Ok(End::before_a_beginning(0)),
+            Ok(Some(link)) => return Ours::read(run, source).await?.end_at(place, &link, source).await,
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error.into()),
         }
-        false => {
-            return Err(Fault::Taken(Box::new(TakenOver {
-                run,
-                host: head.host.into(),
-                workspace: head.workspace,
-                at: head.at,
-                epoch: head.epoch,
-                tier: place.tier().into(),
-                url: place.url().into(),
-            })));
-        }
-    };
-    let (mut blobs, mut outcome) = (HashSet::new(), None);
-    for record in decoded(
-        run,
-        0,
-        values
-            .get(..usize::try_from(seq).unwrap_or(0))
-            .unwrap_or_default(),
-    )? {
-        blobs.extend(blobs_of(&record.event));
-        outcome = outcome_after(outcome, &record.event);
     }
-    Ok(End {
-        n: head.n,
-        hash,
-        seq,
-        newest: newest(seq).unwrap_or(Hash32::ZERO),
-        outcome,
-        blobs,
-    })
+    let walked = place.walk(run).await?;
+    let ours = Ours::read(run, source).await?;
+    let agreed = match &walked.tail {
+        None => None,
+        Some(link) => Some(ours.end_at(place, link, source).await?),
+    };
+    if walked.faults.is_empty() {
+        return Ok(agreed.unwrap_or_else(|| End::before_a_beginning(0)));
+    }
+    let seen = seen::read(&source.state, run).get(place.url()).copied();
+    if !walked.ends_readably() && seen != Some(walked.last) {
+        let last = seen.map_or_else(|| "none".to_owned(), |seen| format!("slot {seen}"));
+        return Err(Fault::Unknown(format!(
+            "slot {} of the run cannot be read, and the last that this workspace knows there is {last}: another \
+             workspace may have written it; `rekindle adopt {} {run}` asks, and then they are begun anew",
+            walked.last,
+            place.url()
+        )));
+    }
+    tracing::warn!(%run, url = place.url(), last = walked.last, "damaged slots: they are begun anew");
+    Ok(End::before_a_beginning(walked.last))
+}
+
+/// What this workspace has of a run.
+struct Ours {
+    run: RunId,
+    values: Vec<Vec<u8>>,
+}
+
+impl Ours {
+    async fn read(run: RunId, source: &Source) -> Result<Self, JournalError> {
+        let values = source.journal.values(run, 0).await?;
+        Ok(Self { run, values })
+    }
+
+    /// Returns the hash of a record; none beyond the last.
+    fn newest(&self, seq: u64) -> Option<Hash32> {
+        match usize::try_from(seq) {
+            Ok(0) => Some(Hash32::ZERO),
+            Ok(seq) => self.values.get(seq - 1).map(|value| codec::hash(value)),
+            Err(_) => None,
+        }
+    }
+
+    /// Returns the end of a chain whose last slot this is, where it agrees with what is here.
+    async fn end_at(&self, place: &SlotPlace, link: &Link, source: &Source) -> Result<End, Fault> {
+        let (run, head) = (self.run, &link.head);
+        let seq = match self.newest(head.last) == Some(head.newest) {
+            true => head.last,
+            false if brought_here(run, &self.values, source)? > head.epoch => {
+                if head.closes() {
+                    return Ok(End::before_a_beginning(head.n));
+                }
+                let theirs = match place.chain(run).await {
+                    Ok(chain) => chain.values,
+                    // What cannot be read cannot be agreed with.
+                    Err(error) if error.is_damage() => Vec::new(),
+                    Err(error) => return Err(error.into()),
+                };
+                let same = self
+                    .values
+                    .iter()
+                    .zip(&theirs)
+                    .take_while(|(ours, theirs)| ours == theirs);
+                same.count() as u64
+            }
+            false => {
+                return Err(Fault::Taken(Box::new(TakenOver {
+                    run,
+                    host: head.host.as_str().into(),
+                    workspace: head.workspace,
+                    at: head.at,
+                    epoch: head.epoch,
+                    tier: place.tier().into(),
+                    url: place.url().into(),
+                })));
+            }
+        };
+        let known = usize::try_from(seq).unwrap_or(0);
+        let (mut blobs, mut outcome) = (HashSet::new(), None);
+        for record in decoded(run, 0, self.values.get(..known).unwrap_or_default())? {
+            blobs.extend(blobs_of(&record.event));
+            outcome = outcome_after(outcome, &record.event);
+        }
+        Ok(End {
+            n: head.n,
+            hash: link.hash,
+            seq,
+            newest: self.newest(seq).unwrap_or(Hash32::ZERO),
+            outcome,
+            blobs,
+            closed: head.closes(),
+        })
+    }
 }
 
 /// Returns the epoch under which this workspace has last taken the run over from another one; 0 where it never has.
@@ -298,12 +400,16 @@ async fn advance(
     mut end: End,
     about: &About,
 ) -> Result<End, Fault> {
-    let values = source.journal.values(run, end.seq).await?;
+    let mut values = source.journal.values(run, end.seq).await?;
     if values.is_empty() {
         return match place.is_taken(run, end.n + 1).await? {
             true => Err(Fault::Moved),
             false => Ok(end),
         };
+    }
+    if end.closed {
+        end = End::before_a_beginning(end.n);
+        values = source.journal.values(run, 0).await?;
     }
     let records = decoded(run, end.seq, &values)?;
     let epoch = records.last().map_or(0, |record| record.epoch);
@@ -355,6 +461,7 @@ async fn advance(
                     newest,
                     outcome,
                     blobs: end.blobs,
+                    closed: false,
                 };
             }
             Created::Taken => return Err(Fault::Moved),

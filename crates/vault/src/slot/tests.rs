@@ -383,7 +383,10 @@ async fn of_a_run_that_is_pruned_one_slot_stays_that_says_so_and_takes_the_next_
     assert!(walked.closed && walked.faults.is_empty() && walked.records.is_empty());
     let tail = fixture.place.tail(run()).await.unwrap().unwrap().head;
     let end = before.unwrap().head;
-    assert_eq!((tail.last, tail.newest, tail.outcome), (end.last, end.newest, end.outcome));
+    assert_eq!(
+        (tail.last, tail.newest, tail.outcome),
+        (end.last, end.newest, end.outcome)
+    );
     assert!(matches!(
         fixture.place.chain(run()).await.unwrap_err(),
         SlotError::Removed { .. }

@@ -101,7 +101,12 @@ impl Walk {
                 head.first
             ));
         }
-        if head.first <= known && self.tail.as_ref().is_some_and(|tail| tail.head.epoch == head.epoch) {
+        if head.first <= known
+            && self
+                .tail
+                .as_ref()
+                .is_some_and(|tail| tail.head.epoch == head.epoch)
+        {
             return Err(format!("its epoch is {}, after epoch {}", head.epoch, head.epoch));
         }
         self.records
