@@ -1,6 +1,7 @@
 //! The end-to-end claims, one module a topic, in one binary: forty that each hold the whole product took gigabytes of
 //! disk and most of the time of a build.
 
+mod adopted;
 mod again;
 mod another_tier;
 mod answering;

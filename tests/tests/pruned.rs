@@ -73,6 +73,11 @@ fn what_is_older_than_the_tier_keeps_goes_but_for_open_runs_and_those_of_a_kept_
     host.ok(&["recover", "--to", "out"]);
     let over = newest(&host);
     assert_eq!(runs(&planned(&host, &[])), [""; 0], "nothing is a day old");
+    let (code, told) = later(&host, &clock, 3, &["prune", "--dry-run"]);
+    assert!(
+        code == 0 && told.contains("nothing to remove"),
+        "a clock that is ahead: {told}"
+    );
     // The newest slot says how late it is, not the clock alone.
     let (code, told) = later(&host, &clock, 3, &["verify"]);
     assert_eq!(code, 0, "{told}");
