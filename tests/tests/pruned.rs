@@ -101,6 +101,14 @@ fn what_is_older_than_the_tier_keeps_goes_but_for_open_runs_and_those_of_a_kept_
     let unchanged: Vec<_> = [&backup, &open, &over].map(|run| slots(&near, run)).into();
     assert_eq!(before, unchanged, "a dry run removes nothing");
 
+    // Nor is what is open removed by a workspace that has never heard of the run.
+    let stranger = hosts.another(&[]);
+    let (_, told) = later(&stranger, &clock, 3, &["prune", "--dry-run"]);
+    assert!(
+        told.contains(&over) && !told.contains(&open) && !told.contains(&backup),
+        "{told}"
+    );
+
     let (code, told) = later(&host, &clock, 3, &["prune"]);
     assert_eq!(code, 0, "{told}");
     assert_eq!(slots(&near, &over).len(), 1, "one stays that says so");

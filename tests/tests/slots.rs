@@ -300,18 +300,13 @@ fn an_adoption_that_is_cut_off_is_gone_on_with_by_nothing_but_another_adoption()
     let (first, run) = half_recovered(&hosts);
     let other = hosts.another(&[]);
     let out = first.path("out");
-    let before = tree::read(&out).expect("read what is back");
+    assert!(!out.exists(), "nothing was restored yet");
     // The run is here, and `run_adopted` with it or not yet; no tier has been told.
     let adopt = ["adopt", &hosts.url("near"), &run];
     for place in [Place::BeforeAppend, Place::AfterAppend] {
         assert_eq!(other.killed(&adopt, place, 1), Ok(()));
         refused_without_tiers(&hosts, &other, &run);
-        let after = tree::read(&out).expect("read what is back");
-        assert_eq!(
-            tree::differences(&before, &after),
-            [""; 0],
-            "something was restored"
-        );
+        assert!(!out.exists(), "something was restored");
     }
     other.ok(&adopt);
     assert_eq!(

@@ -33,7 +33,7 @@ struct Vault {
 }
 
 /// The machine's clock, and how long it seems to have stood still for a process that was stopped, in seconds.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Stopped(AtomicU64);
 
 impl Clock for Stopped {
