@@ -139,13 +139,13 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
         let places = tier.slot_places();
         for (probed, place) in tier.probe(&*app.clock).await.into_iter().zip(places) {
             if probed.fault.is_some() {
-                exit = exit.max(Exit::Failed);
+                exit = failed(exit);
             }
             let read = slots.read(&place, app.signals.stop()).await;
             let (report, unread) = match read {
                 Ok(report) => (report, None),
                 Err(error) => {
-                    exit = exit.max(Exit::Failed);
+                    exit = failed(exit);
                     (SlotsReport::default(), Some(error.to_string()))
                 }
             };
@@ -180,13 +180,21 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
             })?;
         }
         for (url, why) in tier.down() {
-            exit = exit.max(Exit::Failed);
+            exit = failed(exit);
             let body = json!({ "tier": name, "url": url, "ok": false, "fault": why });
             app.printer
                 .line(&body, || format!("{name:<8} DOWN    {why}  {url}"))?;
         }
     }
     Ok(exit)
+}
+
+/// Returns the exit code once a location does not do what it should; damage outweighs that.
+fn failed(exit: Exit) -> Exit {
+    match exit {
+        Exit::DataLost => exit,
+        _ => Exit::Failed,
+    }
 }
 
 /// The slots of locations, compared with the journal's log as it stands.

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`copier`] | copies the journal of the runs that this process drives, and finds out who else goes on with them |
 //! | `spot` | one location, and how far its chain of one run has come |
+//! | `end` | where a chain ends, and whether it agrees with the journal here |
 //! | [`gather`] | a run put together from what locations have of it |
 //! | [`fenced`] | that a run was taken over, noted in this workspace |
 //! | `owed`, [`seen`] | which runs a location lacks slots of; which slots this workspace has seen last |
@@ -24,6 +25,7 @@
 
 pub(crate) mod check;
 pub(crate) mod copier;
+mod end;
 pub(crate) mod fenced;
 pub(crate) mod gather;
 pub(crate) mod owed;
