@@ -153,9 +153,8 @@ fn damaged(tier: &str, faults: &[SlotFault]) -> Failure {
     Failure::permanent(
         code::DATA_LOST,
         format!(
-            "copies of runs' journals in tier {tier} are damaged: {}{more}; {}",
-            named.join("; "),
-            next.join("; ")
+            "copies of runs' journals in tier {tier} are damaged: {}{more}",
+            named.join("; ")
         ),
     )
     .with_hint(next.join("; "))
