@@ -1,6 +1,7 @@
 //! The end-to-end claims, one module a topic, in one binary: forty that each hold the whole product took gigabytes of
 //! disk and most of the time of a build.
 
+mod adopted;
 mod again;
 mod another_tier;
 mod answering;
@@ -40,12 +41,14 @@ mod other_user;
 mod owner;
 mod owner_chaos;
 mod part_of_a_set;
+mod pruned;
 mod reconciled;
 mod running;
 mod schema;
 mod secrets;
 mod shrunk;
 mod slots;
+mod slots_checked;
 mod status;
 mod story;
 mod targets;

@@ -297,20 +297,16 @@ fn a_run_without_tiers_has_no_copies_and_a_tier_is_tried_out_for_who_comes_first
 #[test]
 fn an_adoption_that_is_cut_off_is_gone_on_with_by_nothing_but_another_adoption() {
     let hosts = Hosts::of(BINARY, TWO_TIERS);
-    let (_first, run) = half_recovered(&hosts);
+    let (first, run) = half_recovered(&hosts);
     let other = hosts.another(&[]);
-    // The run is here, and `run_adopted` with it; no tier has been told.
+    let out = first.path("out");
+    assert!(!out.exists(), "nothing was restored yet");
+    // The run is here, and `run_adopted` with it or not yet; no tier has been told.
     let adopt = ["adopt", &hosts.url("near"), &run];
-    assert_eq!(other.killed(&adopt, Place::AfterAppend, 1), Ok(()));
-    for tier in ["near", "far"] {
-        fs::rename(hosts.shared(tier), hosts.shared(&format!("{tier}.away"))).expect("take a tier away");
-    }
-    let (code, told) = other.code(&["resume", &run]);
-    assert_eq!(code, 6, "{told}");
-    assert!(told.contains("rekindle adopt") && told.contains(&run), "{told}");
-    assert!(!other.path("out").exists(), "something was restored");
-    for tier in ["near", "far"] {
-        fs::rename(hosts.shared(&format!("{tier}.away")), hosts.shared(tier)).expect("bring a tier back");
+    for place in [Place::BeforeAppend, Place::AfterAppend] {
+        assert_eq!(other.killed(&adopt, place, 1), Ok(()));
+        refused_without_tiers(&hosts, &other, &run);
+        assert!(!out.exists(), "something was restored");
     }
     other.ok(&adopt);
     assert_eq!(
@@ -318,4 +314,22 @@ fn an_adoption_that_is_cut_off_is_gone_on_with_by_nothing_but_another_adoption()
         0,
         "nothing is left to go on with, and nothing refuses"
     );
+}
+
+/// Whoever would resume what was half adopted is refused, also where no tier answers that could say so.
+fn refused_without_tiers(hosts: &Hosts, other: &Sandbox, run: &str) {
+    for tier in ["near", "far"] {
+        fs::rename(hosts.shared(tier), hosts.shared(&format!("{tier}.away"))).expect("take a tier away");
+    }
+    let (code, told) = other.code(&["resume", run]);
+    assert_eq!(code, 6, "{told}");
+    assert!(told.contains("rekindle adopt") && told.contains(run), "{told}");
+    // Nobody has taken it from this workspace.
+    assert!(
+        told.contains("was adopting it") && !told.contains("taken it over"),
+        "{told}"
+    );
+    for tier in ["near", "far"] {
+        fs::rename(hosts.shared(&format!("{tier}.away")), hosts.shared(tier)).expect("bring a tier back");
+    }
 }

@@ -9,6 +9,7 @@
 
 use std::fs;
 
+use rekindle_tests::faults::Place;
 use rekindle_tests::hosts::{Hosts, Working, told_of, until};
 use rekindle_tests::sandbox::{Sandbox, said};
 use rekindle_tests::tree;
@@ -101,6 +102,35 @@ fn wakes_up(hosts: &Hosts, a: &Sandbox, working: Working, run: &str) {
     fs::rename(hosts.shared("away"), hosts.shared("near")).expect("bring the tier back");
 }
 
+/// Host A names who has its run, and what to do, wherever it would offer to resume one that was interrupted.
+fn names_who_has_it(hosts: &Hosts, a: &Sandbox, run: &str) {
+    let way = format!("rekindle adopt {} {run}", hosts.url("near"));
+    let (code, told) = a.code(&["recover", "--to", "out"]);
+    assert_eq!(code, 2, "{told}");
+    assert!(
+        told.contains(&way) && told.contains("it is held by host"),
+        "{told}"
+    );
+    assert!(!told.contains(&format!("resume {run}")), "{told}");
+    // Of others that were interrupted, only those are resumed that are this workspace's.
+    for to in ["third", "fourth"] {
+        assert_eq!(a.killed(&["recover", "--to", to], Place::AfterAppend, 4), Ok(()));
+    }
+    let (code, told) = a.code(&["resume"]);
+    assert_eq!(code, 2, "{told}");
+    assert!(
+        told.contains("2 runs are interrupted") && told.contains(&way),
+        "{told}"
+    );
+    let (code, told) = a.code(&["resume", "--all"]);
+    assert_eq!(code, 6, "{told}");
+    assert!(told.contains(&way), "{told}");
+    for to in ["third", "fourth"] {
+        let [expect, back] = [a.data(), a.path(to)].map(|root| tree::read(&root).expect("read a tree"));
+        assert_eq!(tree::differences(&expect, &back), [""; 0]);
+    }
+}
+
 /// Host A takes the finished history in, and has the same run as host B.
 fn comes_home(hosts: &Hosts, a: &Sandbox, b: &Sandbox, run: &str) {
     let told = a.ok(&["adopt", &hosts.url("near"), run]);
@@ -124,7 +154,7 @@ fn a_zombie_of_a_recovery_changes_its_target_no_more_and_exits_with_6() {
         "the second component is restored later"
     );
 
-    let told = b.ok(&["adopt", &hosts.url("near")]);
+    let told = b.ok(&["adopt", &hosts.url("near"), "--yes"]);
     assert!(told.contains("recovered") || told.contains("two"), "{told}");
     let [expect, back] = [a.data(), a.path("out")].map(|root| tree::read(&root).expect("read a tree"));
     assert_eq!(tree::differences(&expect, &back), [""; 0]);
@@ -136,6 +166,7 @@ fn a_zombie_of_a_recovery_changes_its_target_no_more_and_exits_with_6() {
     fs::remove_dir_all(a.path("out/two")).expect("change what was made");
     wakes_up(&hosts, &a, zombie, &run);
     assert!(!a.path("out/two").exists(), "the zombie wrote to its target");
+    names_who_has_it(&hosts, &a, &run);
     comes_home(&hosts, &a, &b, &run);
 }
 
@@ -176,7 +207,7 @@ fn of_two_who_adopt_a_run_at_once_one_goes_on_with_it() {
     let url = hosts.url("near");
     let mut working = others
         .iter()
-        .map(|host| Working::start(host, &["adopt", &url, &run]))
+        .map(|host| Working::start(host, &["adopt", &url, &run, "--yes"]))
         .collect::<Vec<_>>();
     until("one to lose", || working.iter_mut().any(Working::has_ended));
     fs::write(hosts.shared("go"), "").expect("let programs go on");

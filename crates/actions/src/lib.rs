@@ -6,6 +6,7 @@
 //! | `snapshot` | captures one component into the spool |
 //! | `store` | brings one tier what it lacks of a snapshot |
 //! | `verify` | reads back what a tier has stored |
+//! | `verify-slots` | reads back the copies of runs' journals that a tier keeps |
 //! | `seal-set` | seals the recovery set of a run |
 //! | `locate-set` | picks the recovery set to come back from |
 //! | `set-aside` | moves what stands in the way of a recovery in place |
@@ -56,6 +57,7 @@ pub mod supervise;
 mod system_integrity;
 mod validate;
 mod verify;
+mod verify_slots;
 mod views;
 mod workflow;
 
@@ -65,10 +67,12 @@ use rekindle_engine::Registry;
 
 pub use health::{Answer, ask as ask_health};
 pub use locate_set::find_set;
+pub use seal_set::sealed_set;
 pub use shapes::shapes;
 pub use shown::shown;
 pub use site::{Site, SiteParts};
 pub use step_log::path as log_file;
+pub use verify_slots::{SlotFault, SlotReader, SlotsReport};
 
 /// The action that runs a program.
 pub(crate) const COMMAND: &str = "command";
@@ -89,6 +93,7 @@ pub(crate) fn registry_inside(site: Arc<Site>, outer: workflow::Outer) -> Regist
         .with("snapshot", snapshot::TakeSnapshot(Arc::clone(&site)))
         .with("store", store::Store(Arc::clone(&site)))
         .with("verify", verify::Verify(Arc::clone(&site)))
+        .with("verify-slots", verify_slots::VerifySlots(Arc::clone(&site)))
         .with("seal-set", seal_set::SealSet(Arc::clone(&site)))
         .with("locate-set", locate_set::LocateSet(Arc::clone(&site)))
         .with("set-aside", set_aside::SetAside(Arc::clone(&site)))

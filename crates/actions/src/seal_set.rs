@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
-use rekindle_model::event::Measures;
+use rekindle_model::event::{Event, Measures, Payload};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::time::Stamp;
@@ -38,6 +38,17 @@ struct Progress {
     created: Stamp,
     /// The tiers that the set goes to; empty until it is composed.
     tiers: Vec<String>,
+}
+
+/// Returns the recovery set that a run was sealing, where an event tells of it; whether it did, the tiers know.
+pub fn sealed_set(event: &Event) -> Option<SetId> {
+    match event {
+        Event::StepCheckpoint {
+            progress: Payload::Inline(progress),
+            ..
+        } => Progress::deserialize(progress).ok().map(|progress| progress.set),
+        _ => None,
+    }
 }
 
 #[async_trait]

@@ -8,15 +8,16 @@ use serde_json::{Map, Value, json};
 use crate::params::{Field, Kind};
 use crate::{
     COMMAND, command, copy, http, locate_set, noop, notify, restore, set_aside, snapshot, system_integrity,
-    validate, verify, workflow,
+    validate, verify, verify_slots, workflow,
 };
 
 /// Returns the shape of each action's parameters, by the action's name.
 pub fn shapes() -> BTreeMap<String, Value> {
-    let fields: [(&str, &[Field]); 14] = [
+    let fields: [(&str, &[Field]); 15] = [
         ("snapshot", snapshot::FIELDS),
         ("store", copy::FIELDS),
         ("verify", verify::FIELDS),
+        ("verify-slots", verify_slots::FIELDS),
         ("seal-set", &[]),
         ("locate-set", locate_set::FIELDS),
         ("set-aside", set_aside::FIELDS),

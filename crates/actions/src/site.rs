@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rekindle_model::failure::Failure;
+use rekindle_model::failure::{Failure, code};
 use rekindle_model::system::{Component, Source, System};
 use rekindle_model::time::Clock;
 use rekindle_sources::place::resolve;
@@ -19,6 +20,10 @@ use tokio::sync::OnceCell;
 
 use crate::displace::Kept;
 use crate::failures;
+use crate::verify_slots::SlotReader;
+
+/// How long a tier may take to open, which reads two small files, before it counts as one that does not answer.
+const OPENS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a [`Site`] is made of; the caller has read and checked all of it.
 #[derive(Clone)]
@@ -45,6 +50,8 @@ pub struct SiteParts {
     pub system_file: PathBuf,
     /// The folders that hold the key: a recovery in place leaves them alone.
     pub key_dirs: Vec<PathBuf>,
+    /// What compares the slots in a tier with the journal; none where a plan is only shown.
+    pub slots: Option<Arc<dyn SlotReader>>,
 }
 
 /// Where a run's steps act.
@@ -107,6 +114,11 @@ impl Site {
     /// Returns the running program.
     pub(crate) fn executable(&self) -> &Path {
         &self.parts.executable
+    }
+
+    /// Returns what compares the slots in a tier with the journal.
+    pub(crate) fn slots(&self) -> Option<&dyn SlotReader> {
+        self.parts.slots.as_deref()
     }
 
     /// Returns the clock.
@@ -208,7 +220,16 @@ impl Site {
             .map(Arc::new)
             .map_err(|error| failures::tier(&error))
         };
-        cell.get_or_try_init(open).await.cloned()
+        let opened = tokio::time::timeout(OPENS_WITHIN, cell.get_or_try_init(open)).await;
+        opened
+            .unwrap_or_else(|_| {
+                Err(Failure::transient(
+                    code::TIER_UNAVAILABLE,
+                    format!("tier {name} has not answered within {OPENS_WITHIN:?}"),
+                )
+                .with_hint("see that the tier's location is mounted and can be reached, then resume the run"))
+            })
+            .cloned()
     }
 
     /// Returns those of the tiers that are vaults and answer, in the given order.

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::args::Global;
 
 /// The commands that work in a workspace.
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 32] = [
     "adopt",
     "approve",
     "backup",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 31] = [
     "logs",
     "pause",
     "plan",
+    "prune",
     "recover",
     "reject",
     "restore",

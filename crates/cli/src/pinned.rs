@@ -19,6 +19,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::keys;
+use crate::slots::check::Reader;
 use crate::workspace::Workspace;
 use crate::yaml_file::read_text;
 
@@ -154,6 +155,10 @@ impl Pinned {
             target_root,
             system_file: workspace.system_file.clone(),
             key_dirs: key_dirs(workspace),
+            slots: Some(Arc::new(Reader {
+                journal: Arc::clone(&ground.journal),
+                state: workspace.state.clone(),
+            })),
         }));
         let registry = (ground.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
         let plan = Arc::new(expand(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rekindle_model::id::RunId;
 use rekindle_model::system::{Source, System};
+use rekindle_report::unfinished::Elsewhere;
 use rekindle_sources::place::Place;
 use rekindle_vault::Tier;
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::pinned;
+use crate::slots::fenced;
 use crate::workspace::Workspace;
 
 /// The two commands by which a refused recovery can go on.
@@ -29,7 +31,7 @@ pub(crate) struct Ways {
 
 impl Ways {
     /// Returns a refusal with both commands, and with the run that goes on there where one was interrupted.
-    fn refuse(&self, code: &'static str, message: String, interrupted: Option<RunId>) -> CliError {
+    fn refuse(&self, code: &'static str, message: String, interrupted: Option<&Interrupted>) -> CliError {
         let mut ways = vec![
             (self.elsewhere.clone(), "into a folder that is free".to_owned()),
             (
@@ -41,9 +43,15 @@ impl Ways {
                 ),
             ),
         ];
-        if let Some(run) = interrupted {
-            let does = "goes on with the recovery that was interrupted there".to_owned();
-            ways.insert(0, (format!("rekindle resume {run}"), does));
+        if let Some(Interrupted { way_on, held, .. }) = interrupted {
+            let does = match held {
+                None => "goes on with the recovery that was interrupted there".to_owned(),
+                Some(held) => format!(
+                    "once nobody works on the recovery that was interrupted there: it is held by {}",
+                    held.named()
+                ),
+            };
+            ways.insert(0, (way_on.clone(), does));
         }
         let width = ways.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
         let lines: Vec<String> = ways
@@ -55,19 +63,19 @@ impl Ways {
     }
 
     /// Refuses targets at which something stands, named with the first of it.
-    pub(crate) fn occupied(&self, occupied: &[PathBuf], interrupted: Option<RunId>) -> CliError {
+    pub(crate) fn occupied(&self, occupied: &[PathBuf], interrupted: Option<&Interrupted>) -> CliError {
         let message = format!("the targets are not empty: {}", list(occupied));
         self.refuse("targets_not_empty", message, interrupted)
     }
 
     /// Refuses a folder in which anything stands, named with the first of it.
-    pub(crate) fn not_empty(&self, standing: &Path, interrupted: Option<RunId>) -> CliError {
+    pub(crate) fn not_empty(&self, standing: &Path, interrupted: Option<&Interrupted>) -> CliError {
         let message = format!("the folder is not empty: {}", standing.display());
         self.refuse("targets_not_empty", message, interrupted)
     }
 
     /// Refuses to recover what only programs can tell to be there or not.
-    pub(crate) fn unseen(&self, component: &str, interrupted: Option<RunId>) -> CliError {
+    pub(crate) fn unseen(&self, component: &str, interrupted: Option<&Interrupted>) -> CliError {
         let message = format!(
             "whether anything stands where {component} is restored to is not known: a program restores it"
         );
@@ -75,12 +83,35 @@ impl Ways {
     }
 
     /// Refuses a root into which a run that can go on was recovering.
-    pub(crate) fn interrupted(&self, root: &Path, run: RunId) -> CliError {
-        let message = format!(
-            "run {run} was interrupted while it recovered into {}",
+    pub(crate) fn interrupted(&self, root: &Path, interrupted: &Interrupted) -> CliError {
+        self.refuse("interrupted_there", interrupted.told(root), Some(interrupted))
+    }
+}
+
+/// A run that was interrupted while it recovered into a folder.
+pub(crate) struct Interrupted {
+    run: RunId,
+    /// The command that goes on with it.
+    way_on: String,
+    /// Who has it, where that is another workspace.
+    held: Option<Elsewhere>,
+}
+
+impl Interrupted {
+    fn told(&self, root: &Path) -> String {
+        let Self { run, held, .. } = self;
+        let held = held
+            .as_ref()
+            .map_or(String::new(), |held| format!(", and is held by {}", held.named()));
+        format!(
+            "run {run} was interrupted while it recovered into {}{held}",
             root.display()
-        );
-        self.refuse("interrupted_there", message, Some(run))
+        )
+    }
+
+    /// Returns a warning for who recovers there all the same.
+    pub(crate) fn warning(&self, root: &Path) -> String {
+        format!("{}: {}", self.told(root), self.way_on)
     }
 }
 
@@ -122,8 +153,8 @@ pub(crate) fn named(
 /// Refuses a folder that a person named and in which anything stands.
 pub(crate) async fn empty(ground: &Ground, place: &Place, ways: &Ways) -> Result<(), CliError> {
     let interrupted = interrupted(ground, place.path()).await;
-    match (standing(place.path())?, interrupted) {
-        (Some(standing), run) => Err(ways.not_empty(&standing, run)),
+    match (standing(place.path())?, &interrupted) {
+        (Some(standing), run) => Err(ways.not_empty(&standing, run.as_ref())),
         (None, Some(run)) => Err(ways.interrupted(place.path(), run)),
         (None, None) => Ok(()),
     }
@@ -146,7 +177,7 @@ pub(crate) fn standing(folder: &Path) -> Result<Option<PathBuf>, CliError> {
 }
 
 /// Returns the newest run that was interrupted while it recovered into this folder, into one in it or around it.
-pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<RunId> {
+pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<Interrupted> {
     let root = Place::of(root).ok()?;
     for run in ground.interrupted().await.ok()? {
         // A run whose history cannot be read cannot be resumed either.
@@ -158,7 +189,12 @@ pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<RunId> {
             .filter(|to| !to.is_empty())
             .and_then(|to| Place::of(Path::new(to)).ok());
         if theirs.is_some_and(|theirs| theirs.overlaps(&root)) {
-            return Some(run.run);
+            let (state, run) = (&ground.workspace.state, run.run);
+            return Some(Interrupted {
+                run,
+                way_on: fenced::way_on(state, run),
+                held: fenced::elsewhere(state, run),
+            });
         }
     }
     None

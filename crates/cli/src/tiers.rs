@@ -33,10 +33,7 @@ impl Tiers {
         let workspace = Workspace::find_here(&app.global)?;
         let (system, _) = pinned::system(app, &workspace)?;
         let key = keys::open(&workspace)?;
-        let chosen = match named {
-            [] => system.tiers.keys().cloned().collect(),
-            named => backup::tiers(&system, named)?,
-        };
+        let chosen = Self::named(&system, named)?;
         let mut open = Vec::new();
         let mut last = None;
         for name in &chosen {
@@ -72,6 +69,14 @@ impl Tiers {
                 open,
                 asked: chosen.len(),
             }),
+        }
+    }
+
+    /// Returns the own names of those tiers, of all where none is named.
+    pub(crate) fn named(system: &System, named: &[String]) -> Result<Vec<String>, CliError> {
+        match named {
+            [] => Ok(system.tiers.keys().cloned().collect()),
+            named => backup::tiers(system, named),
         }
     }
 

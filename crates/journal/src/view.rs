@@ -27,6 +27,8 @@ use crate::open::OpenReport;
 #[derive(Debug)]
 pub struct LogView {
     runs: BTreeMap<RunId, Viewed>,
+    /// The runs that were removed on purpose and have not come back.
+    forgotten: Vec<RunId>,
     blobs: Blobs,
     /// Nothing is ever sent.
     records: broadcast::Sender<Arc<Record>>,
@@ -71,6 +73,11 @@ impl LogView {
         self.blobs.get(hash)
     }
 
+    /// Returns the runs that were removed on purpose, by compacting, and have not come back since.
+    pub fn forgotten(&self) -> impl Iterator<Item = RunId> {
+        self.forgotten.iter().copied()
+    }
+
     /// Returns every run, oldest first.
     pub fn run_ids(&self) -> impl Iterator<Item = RunId> {
         self.runs.keys().copied()
@@ -100,6 +107,7 @@ fn view_beside(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
 fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
     let mut values: HashMap<RunId, BTreeMap<u64, Vec<u8>>> = HashMap::new();
     let mut report = OpenReport::default();
+    let mut forgotten = Vec::new();
     let log_dir = dir.join("log");
     // Before the log, which may grow in between.
     let kept = Kept::read(dir);
@@ -121,6 +129,7 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
         let short = scanned.falls_short(&log_dir, kept);
         report.damage = scanned.damage;
         report.damage.extend(short);
+        forgotten = scanned.forgotten.into_keys().collect();
     }
     let runs: BTreeMap<RunId, Viewed> = values
         .into_iter()
@@ -133,6 +142,7 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
         .collect();
     let view = LogView {
         runs,
+        forgotten,
         blobs: Blobs::view(&dir.join("blobs")),
         records: broadcast::Sender::new(1),
     };

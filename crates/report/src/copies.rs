@@ -151,6 +151,20 @@ fn missed(error: &Failure) -> Saw {
     }
 }
 
+/// Returns what a run found wrong with the copies of runs' journals: one object for each slot, with its tier, location,
+/// run, number, what is wrong, and what to do.
+pub fn slot_faults(evidence: &Evidence, plan: &Plan) -> Vec<Value> {
+    let steps = plan.steps.iter().filter(|step| step.uses == "verify-slots");
+    let faults = steps.filter_map(|step| {
+        let found = match evidence.output(&step.id) {
+            Value::Null => last_checkpoint(evidence, &step.id),
+            output => output.clone(),
+        };
+        found["slot_faults"].as_array().cloned()
+    });
+    faults.flatten().collect()
+}
+
 /// A verification that finds damage keeps what it found in its checkpoint, since a failure carries a sentence only.
 fn last_checkpoint(evidence: &Evidence, id: &StepId) -> Value {
     let progress = evidence

@@ -42,6 +42,8 @@ pub struct Elsewhere {
     pub since: Option<DateTime<Utc>>,
     /// The command that takes the run back.
     pub adopt: String,
+    /// Whether this workspace was taking the run back and was cut off.
+    pub adopting: bool,
 }
 
 impl Elsewhere {
@@ -50,8 +52,12 @@ impl Elsewhere {
         let since = self
             .since
             .map(|at| format!(" since {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
+        let adopting = match self.adopting {
+            true => ", from where an adoption by this workspace was cut off",
+            false => "",
+        };
         format!(
-            "host {} (workspace {}){}",
+            "host {} (workspace {}){}{adopting}",
             self.host,
             self.workspace,
             since.unwrap_or_default()

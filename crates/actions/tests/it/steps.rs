@@ -88,7 +88,7 @@ async fn every_action_refuses_a_parameter_that_it_does_not_know() {
     let bench = Bench::new(SYSTEM);
     let registry = registry(bench.site(None));
     let names = registry.names();
-    assert_eq!(names.len(), 15);
+    assert_eq!(names.len(), 16);
     let shapes = rekindle_actions::shapes();
     let shapeless: Vec<&String> = names.iter().filter(|name| !shapes.contains_key(*name)).collect();
     assert_eq!(

@@ -15,6 +15,7 @@ pub mod key;
 pub mod lint;
 pub mod logs;
 pub mod plan;
+pub mod prune;
 pub mod recover;
 pub mod requests;
 pub mod restore;
@@ -54,6 +55,7 @@ pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit
         Some(Command::Graph(args)) => graph::run(app, &args).await,
         Some(Command::Lint(args)) => lint::run(app, &args),
         Some(Command::Plan(args)) => plan::run(app, &args),
+        Some(Command::Prune(args)) => prune::run(app, &args).await,
         Some(Command::Serve(args)) => serve::run(app, &args).await,
         Some(Command::Watch(args)) => watch::run(app, &args).await,
         Some(Command::Logs(args)) => logs::run(app, &args).await,

@@ -100,12 +100,10 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
     let never = plan::site(app, &session.ground.workspace, &system).kept().never;
     let occupied = occupied(&system, &affected, &root, &never)?;
     let unseen = unseen(&system, &affected);
-    match (&target, target::interrupted(&session.ground, &root).await) {
+    let interrupted = target::interrupted(&session.ground, &root).await;
+    match (&target, interrupted.as_ref()) {
         (Some(place), _) => target::empty(&session.ground, place, &ways).await?,
-        (None, Some(run)) if args.in_place => app.printer.warn(format!(
-            "run {run} was interrupted while it recovered into {}: rekindle resume {run}",
-            root.display()
-        )),
+        (None, Some(run)) if args.in_place => app.printer.warn(run.warning(&root)),
         (None, _) if args.in_place => {}
         (None, run) if !occupied.is_empty() => return Err(ways.occupied(&occupied, run)),
         (None, run) if unseen.is_some() => return Err(ways.unseen(&unseen.unwrap_or_default(), run)),

@@ -14,6 +14,7 @@ use crate::drive;
 use crate::error::{CliError, OVER};
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::slots::fenced;
 
 /// A run, and why.
 #[derive(Debug, clap::Args)]
@@ -248,7 +249,8 @@ impl Asked<'_> {
                 match driven {
                     true => format!("{subject} {said}"),
                     false => {
-                        format!("{subject} {said}, once somebody drives the run: rekindle resume {run}")
+                        let way_on = fenced::way_on(&session.ground.workspace.state, run);
+                        format!("{subject} {said}, once somebody drives the run: {way_on}")
                     }
                 }
             })?;

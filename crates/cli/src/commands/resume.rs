@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rekindle_model::id::RunId;
+use rekindle_report::unfinished::Elsewhere;
 
 use crate::App;
 use crate::commands::requests;
@@ -10,6 +11,7 @@ use crate::drive;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::slots::fenced;
 
 /// Continue an interrupted run exactly where it stopped; or run it again from a step, or what failed of it
 ///
@@ -56,6 +58,23 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
             .is_none_or(|parent| !runs.contains(&parent.run))
     });
     interrupted.reverse();
+    let state = &session.ground.workspace.state;
+    let held: Vec<(RunId, Elsewhere)> = interrupted
+        .iter()
+        .filter_map(|run| Some((run.run, fenced::elsewhere(state, run.run)?)))
+        .collect();
+    // Whoever has only such runs is refused with who has them.
+    let all_held = held.len() == interrupted.len();
+    if !all_held && !args.all {
+        interrupted.retain(|run| held.iter().all(|(held, _)| *held != run.run));
+        for (run, elsewhere) in &held {
+            app.printer.warn(format!(
+                "run {run} is held by {}; once nobody works on it there: {}",
+                elsewhere.named(),
+                elsewhere.adopt
+            ));
+        }
+    }
     match interrupted.as_slice() {
         [] => {
             app.printer.data(&serde_json::json!({ "resumed": [] }), || {
@@ -67,10 +86,30 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         several if !args.all => {
             let list: Vec<String> = several
                 .iter()
-                .map(|run| format!("{} ({})", run.run, run.workflow))
+                .map(|run| match held.iter().find(|(held, _)| *held == run.run) {
+                    None => format!("{} ({})", run.run, run.workflow),
+                    Some((_, held)) => {
+                        format!(
+                            "{} ({}), held by {}: {}",
+                            run.run,
+                            run.workflow,
+                            held.named(),
+                            held.adopt
+                        )
+                    }
+                })
                 .collect();
-            Err(CliError::usage(format!("{} runs are interrupted", several.len()))
-                .with_hint(format!("name one, or --all:\n  {}", list.join("\n  "))))
+            let count = several.len();
+            match all_held {
+                false => Err(CliError::usage(format!("{count} runs are interrupted"))
+                    .with_hint(format!("name one, or --all:\n  {}", list.join("\n  ")))),
+                true => Err(CliError::new(
+                    Exit::Held,
+                    "taken_over",
+                    format!("{count} runs are interrupted, and other workspaces go on with all of them"),
+                )
+                .with_hint(format!("once nobody works on it there:\n  {}", list.join("\n  ")))),
+            }
         }
         several => {
             let mut worst = Exit::Done;

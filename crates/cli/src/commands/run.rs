@@ -146,7 +146,8 @@ async fn unoccupied(
         .collect::<Option<_>>()
         .unwrap_or_else(all);
     let occupied = occupied(system, &components, root, &ready.site.kept().never)?;
-    match (occupied.as_slice(), target::interrupted(ground, root).await) {
+    let interrupted = target::interrupted(ground, root).await;
+    match (occupied.as_slice(), interrupted.as_ref()) {
         ([], None) => Ok(()),
         ([], Some(run)) => Err(ways.interrupted(root, run)),
         (occupied, run) => Err(ways.occupied(occupied, run)),

@@ -2,7 +2,7 @@
 //! goes on with them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +17,10 @@ use rekindle_plan::load_system;
 use rekindle_vault::{Remembered, SlotPlace, Tier, TierError, TierMode};
 use tokio::sync::watch;
 
+use super::owed::Owed;
 use super::spot::{Source, Spot, State, says_absent};
 use super::writer::Writer;
-use super::{fenced, owed};
+use super::{fenced, owed, seen};
 use crate::error::CliError;
 use crate::ground::Ground;
 use crate::keys::OpenKey;
@@ -100,6 +101,7 @@ impl Copier {
                 journal: Arc::clone(&ground.journal),
                 clock: Arc::clone(&ground.clock),
                 writer: Writer::of(state),
+                state: state.clone(),
             },
             opening: Opening {
                 key,
@@ -136,33 +138,52 @@ impl Copier {
         taken
     }
 
+    /// Has those locations looked at closely whose slots of a run were found damaged.
+    async fn look_closer(&self, run: RunId) {
+        let owed = owed::read(&self.source.state, run);
+        if owed.damaged.is_empty() {
+            return;
+        }
+        let copies = self.copies(run);
+        let mut spots = copies.spots.lock().await;
+        let damaged = spots.iter_mut().filter(|spot| owed.damaged.contains(&spot.url));
+        damaged.for_each(Spot::look_closer);
+    }
+
     /// Notes, and tells, what locations lack of a run. Returns whether one of them does not even answer.
     async fn settle(&self, run: RunId, tell: bool) -> bool {
         let copies = self.copies(run);
         let spots = copies.spots.lock().await;
-        let mut lacking = Vec::new();
+        let mut lacking = Owed::default();
         for spot in spots.iter() {
-            let State::Down { why, .. } = &spot.state else {
+            let State::Down { why, asks, .. } = &spot.state else {
                 continue;
             };
-            lacking.push(spot.url.clone());
+            lacking.locations.insert(spot.url.clone());
+            if spot.damaged {
+                lacking.damaged.insert(spot.url.clone());
+            }
             if tell {
+                let then = match asks {
+                    true => "",
+                    false => "; it is copied there once the tier is back",
+                };
                 self.ground.printer.warn(format!(
-                    "tier {} lacks part of the journal of run {run}: {}: {why}; it is copied there once the tier is back",
+                    "tier {} lacks part of the journal of run {run}: {}: {why}{then}",
                     spot.tier, spot.url
                 ));
             }
         }
-        if let Err(error) = owed::note(&self.ground.workspace.state, run, lacking) {
+        if let Err(error) = owed::note(&self.source.state, run, &lacking) {
             tracing::warn!(%run, %error, "what a tier lacks could not be noted");
         }
         spots.iter().any(Spot::is_silent)
     }
 
-    /// Copies what locations that are back have missed of earlier runs.
+    /// Copies what locations that are back have missed of earlier runs, and begins anew what was found damaged there.
     async fn catch_up(&self, but: RunId) {
         let begun = self.source.clock.now();
-        let owing = owed::runs(&self.ground.workspace.state).into_iter();
+        let owing = owed::runs(&self.source.state).into_iter();
         for run in owing.filter(|run| *run != but) {
             if self.source.clock.now().since(&begun).duration >= CATCH_UP_FOR {
                 return;
@@ -170,14 +191,20 @@ impl Copier {
             let copier = match self.of_earlier(run).await {
                 Ok(Some(copier)) => copier,
                 Ok(None) => continue,
+                // Compacted away: nothing can be copied any more.
+                Err(error) if error.code() == "unknown_run" => {
+                    forget(&self.source.state, run);
+                    continue;
+                }
                 Err(error) => {
                     tracing::info!(%run, %error, "its slots cannot be caught up");
                     continue;
                 }
             };
+            copier.look_closer(run).await;
             if let Err(taken) = copier.barrier(run, Duration::ZERO).await {
                 tracing::warn!(%run, %taken, "was taken over while a tier was down");
-                let _ = owed::note(&self.ground.workspace.state, run, Vec::new());
+                let _ = owed::note(&self.source.state, run, &Owed::default());
                 continue;
             }
             if copier.settle(run, false).await {
@@ -196,6 +223,15 @@ impl Copier {
         let yaml = journal.blob(system).await?;
         let system = load_system("system.yaml", &String::from_utf8_lossy(&yaml))?.value;
         Self::new(&self.ground, Arc::clone(&self.opening.key), &system, self.every)
+    }
+}
+
+/// Takes away what is noted of the slots of a run that is not in this workspace any more.
+pub(crate) fn forget(state: &Path, run: RunId) {
+    for forgotten in [owed::note(state, run, &Owed::default()), seen::forget(state, run)] {
+        if let Err(error) = forgotten {
+            tracing::info!(%run, %error, "what is noted of its slots stays");
+        }
     }
 }
 
@@ -225,7 +261,14 @@ impl Replica for Copier {
         let all = spots
             .iter_mut()
             .map(|spot| spot.copy(run, &self.source, &self.opening));
-        for copied in join_all(all).await {
+        let copied = join_all(all).await;
+        let ends = spots
+            .iter()
+            .filter_map(|spot| Some((spot.url.clone(), spot.seen()?)));
+        if let Err(error) = seen::note(&self.source.state, run, &ends.collect()) {
+            tracing::info!(%run, %error, "how far its slots were seen could not be noted");
+        }
+        for copied in copied {
             copied.map_err(|taken| self.lose(&copies, taken))?;
         }
         *copies.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
@@ -272,6 +315,7 @@ impl Replica for Copier {
     }
 
     async fn end(&self, run: RunId) -> Result<(), TakenOver> {
+        self.look_closer(run).await;
         self.barrier(run, Duration::ZERO).await?;
         // Whoever waits for the end of this run does not wait for a silent tier once for every earlier one.
         if !self.settle(run, true).await {

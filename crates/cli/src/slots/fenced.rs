@@ -1,11 +1,13 @@
 //! That a run of this workspace was taken over by another one: noted in `fenced/<run>.json`, so that nobody goes on with
-//! it here, also while no tier answers. Only `rekindle adopt` takes the note away.
+//! it here, also while no tier answers. Only `rekindle adopt` takes the note away. An adoption by this workspace that was
+//! cut off before a tier has it leaves such a note, too, and says so.
 
 use std::path::{Path, PathBuf};
 
 use rekindle_engine::TakenOver;
 use rekindle_model::id::RunId;
 use rekindle_report::unfinished::Elsewhere;
+use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -17,14 +19,38 @@ fn file(state: &Path, run: RunId) -> PathBuf {
     state.join(FOLDER).join(format!("{run}.json"))
 }
 
+/// A note's content.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// Who has the run.
+    #[serde(flatten)]
+    pub(crate) taken: TakenOver,
+    /// Whether this workspace was adopting the run from them, and no tier has it yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) adopting: bool,
+}
+
 /// Notes who has taken a run over, durably.
 pub(crate) fn note(state: &Path, taken: &TakenOver) -> std::io::Result<()> {
-    let text = serde_json::to_vec_pretty(taken).unwrap_or_default();
+    write(state, taken, false)
+}
+
+/// Notes who has a run that this workspace is about to adopt, durably: until a tier has it, it is theirs.
+pub(crate) fn note_adopting(state: &Path, holder: &TakenOver) -> std::io::Result<()> {
+    write(state, holder, true)
+}
+
+fn write(state: &Path, taken: &TakenOver, adopting: bool) -> std::io::Result<()> {
+    let note = Note {
+        taken: taken.clone(),
+        adopting,
+    };
+    let text = serde_json::to_vec_pretty(&note).unwrap_or_default();
     super::write(&file(state, taken.run), &text)
 }
 
 /// Returns who has taken a run over, where that was noted.
-pub(crate) fn noted(state: &Path, run: RunId) -> Result<Option<TakenOver>, CliError> {
+pub(crate) fn noted(state: &Path, run: RunId) -> Result<Option<Note>, CliError> {
     let path = file(state, run);
     match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
@@ -48,7 +74,8 @@ pub(crate) fn noted(state: &Path, run: RunId) -> Result<Option<TakenOver>, CliEr
 /// Returns which other workspace goes on with a run, for those who list it.
 pub(crate) fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
     match noted(state, run) {
-        Ok(taken) => taken.map(|taken| Elsewhere {
+        Ok(note) => note.map(|Note { taken, adopting }| Elsewhere {
+            adopting,
             host: taken.host.to_string(),
             workspace: taken.workspace.to_string(),
             since: Some(taken.at),
@@ -56,6 +83,7 @@ pub(crate) fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
         }),
         // It is refused all the same.
         Err(_) => Some(Elsewhere {
+            adopting: false,
             host: "unknown".to_owned(),
             workspace: "unknown".to_owned(),
             since: None,
@@ -72,7 +100,11 @@ pub(crate) fn way_on(state: &Path, run: RunId) -> String {
 /// Refuses a run that another workspace goes on with.
 pub(crate) fn refuse(state: &Path, run: RunId) -> Result<(), CliError> {
     match noted(state, run)? {
-        Some(taken) => Err(refusal(&taken)),
+        Some(Note {
+            taken,
+            adopting: true,
+        }) => Err(half_adopted(&taken)),
+        Some(Note { taken, .. }) => Err(refusal(&taken)),
         None => Ok(()),
     }
 }
@@ -102,6 +134,22 @@ pub(crate) fn refusal(taken: &TakenOver) -> CliError {
     CliError::new(Exit::Held, "taken_over", format!("cannot {taken}")).with_hint(format!(
         "it goes on there; once nobody works on it there any more, `rekindle adopt {url} {run}` brings it back here"
     ))
+}
+
+/// Returns the error of whoever would go on with a run whose adoption by this workspace was cut off.
+fn half_adopted(holder: &TakenOver) -> CliError {
+    let TakenOver {
+        run, host, tier, url, ..
+    } = holder;
+    CliError::new(
+        Exit::Held,
+        "half_adopted",
+        format!(
+            "cannot go on with run {run}: this workspace was adopting it from host {host} by tier {tier} and was cut off, \
+             and whether the tier has that is not known"
+        ),
+    )
+    .with_hint(format!("adopt it again: rekindle adopt {url} {run}"))
 }
 
 #[cfg(test)]
@@ -143,6 +191,10 @@ mod tests {
             way_on(dir.path(), run),
             format!("rekindle adopt file:///mnt/near {run}")
         );
+        note_adopting(dir.path(), &taken).unwrap();
+        let error = refuse(dir.path(), run).unwrap_err();
+        assert_eq!((error.exit(), error.code()), (Exit::Held, "half_adopted"));
+        assert!(!error.to_string().contains("taken it over"), "{error}");
         std::fs::write(file(dir.path(), run), "torn").unwrap();
         assert!(elsewhere(dir.path(), run).is_some());
         assert_eq!(refuse(dir.path(), run).unwrap_err().exit(), Exit::Held);

@@ -1,15 +1,14 @@
 //! A run put together from what locations have of it: each chain is checked as a whole, and the one that is furthest
 //! counts.
 
-use std::sync::Arc;
-
 use rekindle_engine::TakenOver;
 use rekindle_journal::archive::Bundle;
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::system::System;
+use rekindle_vault::SlotPlace;
 use rekindle_vault::slot::{Chain, Link};
-use rekindle_vault::{Remembered, SlotPlace, Tier, TierMode};
 
+use super::{OPENS_WITHIN, READS_WITHIN, silent};
 use crate::keys::OpenKey;
 use crate::workspace::Workspace;
 
@@ -40,7 +39,11 @@ pub(crate) struct Sought {
 pub(crate) async fn gather(places: &[SlotPlace], run: RunId) -> Sought {
     let mut sought = Sought::default();
     for place in places {
-        match place.chain(run).await {
+        let Ok(chain) = tokio::time::timeout(READS_WITHIN, place.chain(run)).await else {
+            sought.faults.push(silent(place));
+            continue;
+        };
+        match chain {
             Ok(Chain {
                 values,
                 blobs,
@@ -100,20 +103,10 @@ pub(crate) async fn places(
     key: &OpenKey,
 ) -> (Vec<SlotPlace>, Vec<String>) {
     let (mut places, mut silent) = (Vec::new(), Vec::new());
-    let (base, remembered) = (workspace.system_dir(), Remembered::of(&workspace.state));
     for (name, tier) in &system.tiers {
         let urls: Vec<String> = tier.locations().into_iter().map(str::to_owned).collect();
-        let opened = Tier::open_known(
-            name,
-            &urls,
-            &base,
-            Arc::clone(&key.keyring),
-            &key.wrapped,
-            TierMode::Existing,
-            &remembered,
-        );
-        match opened.await {
-            Ok(tier) => {
+        match super::open(workspace, key, name, urls).await {
+            Some(Ok(tier)) => {
                 let down = tier
                     .down()
                     .iter()
@@ -121,7 +114,8 @@ pub(crate) async fn places(
                 silent.extend(down);
                 places.extend(tier.slot_places());
             }
-            Err(error) => silent.push(error.to_string()),
+            Some(Err(error)) => silent.push(error.to_string()),
+            None => silent.push(format!("tier {name} has not answered within {OPENS_WITHIN:?}")),
         }
     }
     (places, silent)

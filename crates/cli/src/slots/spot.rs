@@ -1,18 +1,19 @@
 //! One location, and how far its chain of one run has come.
 
-use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_engine::TakenOver;
 use rekindle_journal::{Journal, JournalError, blobs_of, codec};
-use rekindle_model::event::{Event, Outcome, Record};
-use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::event::Event;
+use rekindle_model::id::RunId;
 use rekindle_model::time::{Clock, Stamp};
-use rekindle_vault::slot::{Link, Weight, plan};
+use rekindle_vault::slot::{Weight, plan};
 use rekindle_vault::{Created, Slot, SlotError, SlotHead, SlotPlace, TierError};
 
 use super::copier::Opening;
+use super::end::{End, agree, decoded, outcome_after};
 use super::writer::Writer;
 
 /// How long a location may take before the run goes on without it.
@@ -21,14 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long one is left alone that has not answered at all: asking costs [`PATIENCE`] each time.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long a location may take whose slots are all read, because some of them are damaged.
+const THOROUGH_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a chain may turn out to be further than it was, before it is left for later.
 const TRIES: usize = 4;
+/// How long it holds where a chain ended. Whoever was stopped for longer looks for its end again: slots of a run that was
+/// over in the meantime may have been removed ([`super::prune`]), and the next number among them, but never this soon.
+pub(super) const STALE: Duration = Duration::from_secs(3600);
 
 /// Whose records are copied, and by whom.
 pub(super) struct Source {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) writer: Writer,
+    /// The workspace's own folder.
+    pub(super) state: PathBuf,
 }
 
 /// A location for one run.
@@ -38,6 +46,10 @@ pub(super) struct Spot {
     place: Option<SlotPlace>,
     /// Where its chain ends, once that is known.
     end: Option<End>,
+    /// When that was looked at last.
+    looked: Option<Stamp>,
+    /// Whether slots are damaged there: then all of them are read before any is added.
+    pub(super) damaged: bool,
     pub(super) state: State,
     /// What the run is, once it was read.
     about: Option<About>,
@@ -64,25 +76,17 @@ pub(super) enum State {
         since: Stamp,
         /// How long it is left alone from then on.
         pause: Duration,
+        /// Whether a person is to be asked before anything is written there.
+        asks: bool,
     },
 }
 
-/// The end of a chain that agrees with the journal here.
-struct End {
-    n: u64,
-    hash: Hash32,
-    /// The last record that is in it and counts.
-    seq: u64,
-    newest: Hash32,
-    outcome: Option<Outcome>,
-    /// The blobs that it has.
-    blobs: HashSet<Hash32>,
-}
-
 /// Why a location could not be brought up to the journal.
-enum Fault {
+pub(super) enum Fault {
     Taken(Box<TakenOver>),
     Down(String),
+    /// What is there cannot be read, and it may be another workspace's.
+    Unknown(String),
     Absent,
     /// The chain is further than it was.
     Moved,
@@ -107,9 +111,21 @@ impl Spot {
             url: url.to_owned(),
             place: None,
             end: None,
+            looked: None,
+            damaged: false,
             state: State::Copied,
             about: None,
         }
+    }
+
+    /// Returns the number of the last slot that agrees with the journal, where it is known.
+    pub(super) fn seen(&self) -> Option<u64> {
+        self.end.as_ref().map(|end| end.n)
+    }
+
+    /// Has all slots read before any is added: some of them are damaged.
+    pub(super) fn look_closer(&mut self) {
+        (self.end, self.damaged) = (None, true);
     }
 
     /// Returns whether it has not answered at all.
@@ -133,35 +149,50 @@ impl Spot {
         {
             return Ok(());
         }
-        let (fault, pause) = match tokio::time::timeout(PATIENCE, self.try_copy(run, source, opening)).await {
+        let since_looked = |now: &Stamp, spot: &Self| spot.looked.map(|looked| now.since(&looked).duration);
+        if since_looked(&now, self).is_some_and(|since| since > STALE) {
+            self.end = None;
+        }
+        let patience = match self.damaged {
+            true => THOROUGH_PATIENCE,
+            false => PATIENCE,
+        };
+        let mut copied = tokio::time::timeout(patience, self.try_copy(run, source, opening)).await;
+        if matches!(copied, Ok(Ok(()))) && source.clock.now().since(&now).duration > STALE {
+            // Stopped between the look and what followed from it.
+            self.end = None;
+            copied = tokio::time::timeout(patience, self.try_copy(run, source, opening)).await;
+        }
+        let (fault, pause) = match copied {
             Ok(Ok(())) => {
-                self.state = State::Copied;
+                (self.state, self.damaged) = (State::Copied, false);
+                self.looked = Some(now);
                 return Ok(());
             }
             Ok(Err(fault)) => (fault, AGAIN),
             // What it was asked for may yet come about: the chain is looked at again.
             Err(_) => (
-                Fault::Down(format!("it has not answered within {PATIENCE:?}")),
+                Fault::Down(format!("it has not answered within {patience:?}")),
                 SILENCE,
             ),
         };
         self.end = None;
-        self.state = match fault {
+        let (why, asks) = match fault {
             Fault::Taken(taken) => return Err(*taken),
-            Fault::Absent => State::Absent,
-            Fault::Down(why) => {
-                tracing::info!(%run, tier = self.tier, url = self.url, why, "slots are not copied");
-                State::Down {
-                    why,
-                    since: now,
-                    pause,
-                }
+            Fault::Absent => {
+                self.state = State::Absent;
+                return Ok(());
             }
-            Fault::Moved => State::Down {
-                why: "its slots keep changing".to_owned(),
-                since: now,
-                pause: AGAIN,
-            },
+            Fault::Down(why) => (why, false),
+            Fault::Unknown(why) => (why, true),
+            Fault::Moved => ("its slots keep changing".to_owned(), false),
+        };
+        tracing::info!(%run, tier = self.tier, url = self.url, why, "slots are not copied");
+        self.state = State::Down {
+            why,
+            since: now,
+            pause,
+            asks,
         };
         Ok(())
     }
@@ -187,7 +218,7 @@ impl Spot {
         for _ in 0..TRIES {
             let end = match self.end.take() {
                 Some(end) => end,
-                None => agree(&place, run, source).await?,
+                None => agree(&place, run, source, self.damaged).await?,
             };
             match advance(&place, run, source, end, &about).await {
                 Ok(end) => {
@@ -208,88 +239,6 @@ impl Spot {
     }
 }
 
-/// Finds the end of a chain, and that it agrees with the journal here.
-///
-/// A chain that does not is somebody else's, unless this workspace has since adopted the run under a higher epoch: then
-/// the chain is what others had before they lost it, and its rest is replaced.
-async fn agree(place: &SlotPlace, run: RunId, source: &Source) -> Result<End, Fault> {
-    let Some(Link { head, hash }) = place.tail(run).await? else {
-        return Ok(End {
-            n: 0,
-            hash: Hash32::ZERO,
-            seq: 0,
-            newest: Hash32::ZERO,
-            outcome: None,
-            blobs: HashSet::new(),
-        });
-    };
-    let values = source.journal.values(run, 0).await?;
-    let newest = |seq: u64| match usize::try_from(seq) {
-        Ok(0) => Some(Hash32::ZERO),
-        Ok(seq) => values.get(seq - 1).map(|value| codec::hash(value)),
-        Err(_) => None,
-    };
-    let seq = match newest(head.last) == Some(head.newest) {
-        true => head.last,
-        false if brought_here(run, &values, source)? > head.epoch => {
-            let theirs = match place.chain(run).await {
-                Ok(chain) => chain.values,
-                // What cannot be read cannot be agreed with.
-                Err(error) if error.is_damage() => Vec::new(),
-                Err(error) => return Err(error.into()),
-            };
-            let same = values
-                .iter()
-                .zip(&theirs)
-                .take_while(|(ours, theirs)| ours == theirs);
-            same.count() as u64
-        }
-        false => {
-            return Err(Fault::Taken(Box::new(TakenOver {
-                run,
-                host: head.host.into(),
-                workspace: head.workspace,
-                at: head.at,
-                epoch: head.epoch,
-                tier: place.tier().into(),
-                url: place.url().into(),
-            })));
-        }
-    };
-    let (mut blobs, mut outcome) = (HashSet::new(), None);
-    for record in decoded(
-        run,
-        0,
-        values
-            .get(..usize::try_from(seq).unwrap_or(0))
-            .unwrap_or_default(),
-    )? {
-        blobs.extend(blobs_of(&record.event));
-        outcome = outcome_after(outcome, &record.event);
-    }
-    Ok(End {
-        n: head.n,
-        hash,
-        seq,
-        newest: newest(seq).unwrap_or(Hash32::ZERO),
-        outcome,
-        blobs,
-    })
-}
-
-/// Returns the epoch under which this workspace has last taken the run over from another one; 0 where it never has.
-fn brought_here(run: RunId, values: &[Vec<u8>], source: &Source) -> Result<u64, JournalError> {
-    let adoptions = decoded(run, 0, values)?
-        .into_iter()
-        .filter_map(|record| match record.event {
-            Event::RunAdopted { epoch, workspace, .. } if workspace == Some(source.writer.workspace) => {
-                Some(epoch)
-            }
-            _ => None,
-        });
-    Ok(adoptions.max().unwrap_or(0))
-}
-
 /// Creates the slots that the journal is ahead of the chain; where it is not, looks that nobody else is.
 async fn advance(
     place: &SlotPlace,
@@ -298,12 +247,16 @@ async fn advance(
     mut end: End,
     about: &About,
 ) -> Result<End, Fault> {
-    let values = source.journal.values(run, end.seq).await?;
+    let mut values = source.journal.values(run, end.seq).await?;
     if values.is_empty() {
         return match place.is_taken(run, end.n + 1).await? {
             true => Err(Fault::Moved),
             false => Ok(end),
         };
+    }
+    if end.closed {
+        end = End::before_a_beginning(end.n);
+        values = source.journal.values(run, 0).await?;
     }
     let records = decoded(run, end.seq, &values)?;
     let epoch = records.last().map_or(0, |record| record.epoch);
@@ -355,6 +308,7 @@ async fn advance(
                     newest,
                     outcome,
                     blobs: end.blobs,
+                    closed: false,
                 };
             }
             Created::Taken => return Err(Fault::Moved),
@@ -375,21 +329,6 @@ async fn about(run: RunId, source: &Source) -> Result<About, JournalError> {
             parent: None,
         },
     })
-}
-
-fn decoded(run: RunId, after: u64, values: &[Vec<u8>]) -> Result<Vec<Record>, JournalError> {
-    (after + 1..)
-        .zip(values)
-        .map(|(seq, value)| codec::decode(&codec::key(run, seq), value))
-        .collect()
-}
-
-fn outcome_after(outcome: Option<Outcome>, event: &Event) -> Option<Outcome> {
-    match event {
-        Event::RunFinished { outcome, .. } => Some(*outcome),
-        Event::RunReopened { .. } => None,
-        _ => outcome,
-    }
 }
 
 /// Returns whether an error of opening a location says that no vault is there.

@@ -1,15 +1,16 @@
 //! Two workspaces that reach different tiers, and then each other's.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rekindle_engine::{Replica, TakenOver};
 use rekindle_journal::MemoryJournal;
-use rekindle_journal::contract::{append_to, checkpoint, created, stamp, started};
-use rekindle_model::event::{Event, Worker};
+use rekindle_journal::contract::{append_to, checkpoint, created, finished, stamp, started};
+use rekindle_model::event::{Event, Outcome, Worker};
 use rekindle_model::id::RunId;
-use rekindle_model::time::SystemClock;
+use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::load_system;
 use rekindle_vault::key::Keyring;
 use rekindle_vault::{SlotPlace, Tier, TierMode};
@@ -31,9 +32,25 @@ struct Vault {
     keyring: Arc<Keyring>,
 }
 
+/// The machine's clock, and how long it seems to have stood still for a process that was stopped, in seconds.
+#[derive(Debug, Default)]
+struct Stopped(AtomicU64);
+
+impl Clock for Stopped {
+    fn now(&self) -> Stamp {
+        let (now, seconds) = (SystemClock.now(), self.0.load(Ordering::SeqCst));
+        Stamp {
+            utc: now.utc + chrono::Duration::seconds(seconds.cast_signed()),
+            boot_ns: now.boot_ns + seconds * 1_000_000_000,
+            boot_id: now.boot_id,
+        }
+    }
+}
+
 /// A workspace with a journal of its own.
 struct Host {
     ground: Ground,
+    clock: Arc<Stopped>,
     key: Arc<OpenKey>,
     tiers: PathBuf,
 }
@@ -69,11 +86,13 @@ impl Vault {
             kit_exported: None,
             kit_tiers: Vec::new(),
         };
+        let clock = Arc::new(Stopped::default());
         Host {
+            clock: Arc::clone(&clock),
             ground: Ground {
                 workspace,
                 journal: Arc::new(MemoryJournal::new()),
-                clock: Arc::new(SystemClock),
+                clock,
                 hooks: Hooks::default(),
                 printer: Printer::new(&Global::default()),
                 key: Arc::new(OnceLock::new()),
@@ -223,4 +242,56 @@ async fn a_location_that_is_down_is_owed_what_it_misses_and_the_chain_goes_on_wh
         assert_eq!(chain.values, a.values(run).await, "{tier}");
         assert_eq!(chain.tail.map(|tail| tail.head.n), Some(slots), "{tier}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_stopped_while_its_run_was_ended_elsewhere_and_pruned_is_fenced_though_its_next_number_is_free()
+ {
+    let vault = Vault::new().await;
+    let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
+    for host in [&a, &b] {
+        host.begin(run).await;
+    }
+    let copier = a.copier(&["near"]);
+    copier.barrier(run, Duration::ZERO).await.unwrap();
+    b.append(run, 1, 2, b.adopted(2, true)).await;
+    b.copy(&["near"], run).await.unwrap();
+    b.append(run, 2, 2, finished(Outcome::Succeeded)).await;
+    b.copy(&["near"], run).await.unwrap();
+    let place = vault.open("near", TierMode::Existing).await;
+    let held = place.held(run).await.unwrap().unwrap();
+    assert!(place.close(&held).await.unwrap());
+    assert!(
+        !place.is_taken(run, 2).await.unwrap(),
+        "the stopped one's next number is free"
+    );
+    a.append(run, 1, 1, started("s", 1)).await;
+    // It was stopped for as long as slots stay at least.
+    a.clock.0.store(24 * 3600, Ordering::SeqCst);
+    let taken = copier.barrier(run, Duration::ZERO).await.unwrap_err();
+    assert_eq!((taken.epoch, taken.run), (2, run));
+    assert!(!place.is_taken(run, 2).await.unwrap(), "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    let driving = a.copier(&["near"]);
+    driving.barrier(run, Duration::ZERO).await.unwrap();
+    a.append(run, 1, 1, started("s", 1)).await;
+    driving.barrier(run, Duration::ZERO).await.unwrap();
+    let first = a.tiers.join(format!("near/journal/{run}/0000000001"));
+    std::fs::write(first, "nothing").unwrap();
+    let place = vault.open("near", TierMode::Existing).await;
+    assert!(place.chain(run).await.is_err());
+    let state = &a.ground.workspace.state;
+    owed::add(state, run, place.url(), true).unwrap();
+    driving.end(run).await.unwrap();
+    assert_eq!(place.chain(run).await.unwrap().values, a.values(run).await);
+    assert_eq!(owed::runs(state), []);
+    a.append(run, 2, 1, checkpoint("s", json!(1))).await;
+    driving.barrier(run, Duration::ZERO).await.unwrap();
+    assert_eq!(place.chain(run).await.unwrap().values, a.values(run).await);
 }

@@ -12,6 +12,7 @@ impl Catalog for Names {
             "snapshot",
             "store",
             "verify",
+            "verify-slots",
             "seal-set",
             "locate-set",
             "set-aside",

@@ -1,11 +1,11 @@
-//! What a run's slots say together, and how records are laid out in slots.
+//! What a run's slots say together, and how records are laid out in slots. [`super::walk`] decides what follows what.
 
 use std::collections::BTreeMap;
 
 use rekindle_model::id::Hash32;
 use serde_bytes::ByteBuf;
 
-use super::{BlobPart, SLOT_BYTES, Slot, SlotHead, hash};
+use super::{BlobPart, SLOT_BYTES, Slot, SlotHead};
 
 /// A run's journal as the slots of one location have it. Whether its records follow each other is the journal's to
 /// say.
@@ -29,77 +29,26 @@ pub struct Link {
 }
 
 impl Chain {
-    /// Adds the next slot, or says why it cannot be the next.
-    pub(super) fn add(&mut self, slot: Slot, stored: Hash32, parts: &mut Parts) -> Result<(), String> {
+    /// Takes what the next slot brings, which is in order; `begins` says that the chain begins anew with it.
+    pub(super) fn take(&mut self, slot: Slot, begins: bool, building: &mut BTreeMap<Hash32, Vec<u8>>) {
         let Slot { head, records, blobs } = slot;
-        let (n, prev) = match &self.tail {
-            None => (1, Hash32::ZERO),
-            Some(tail) => (tail.head.n + 1, tail.hash),
-        };
-        if head.n != n {
-            return Err(format!("slot {n} is expected there"));
-        }
-        if head.prev != prev {
-            return Err("it names another slot before it".to_owned());
-        }
-        let known = self.values.len() as u64;
-        if head.first == 0 || head.first > known + 1 {
-            return Err(format!(
-                "it begins with record {}, after record {known}",
-                head.first
-            ));
-        }
-        if head.last + 1 - head.first.min(head.last + 1) != records.len() as u64 {
-            return Err(format!(
-                "it has {} records for {} to {}",
-                records.len(),
-                head.first,
-                head.last
-            ));
-        }
-        let before = self.tail.as_ref().map_or(0, |tail| tail.head.epoch);
-        if head.epoch < before || (head.first <= known && head.epoch == before) {
-            return Err(format!("its epoch is {}, after epoch {before}", head.epoch));
+        if begins {
+            (self.values, self.blobs) = (Vec::new(), BTreeMap::new());
+            building.clear();
         }
         self.values
             .truncate(usize::try_from(head.first - 1).unwrap_or(usize::MAX));
         self.values.extend(records.into_iter().map(ByteBuf::into_vec));
-        let newest = self.values.last().map_or(Hash32::ZERO, |value| hash(value));
-        if self.values.len() as u64 != head.last || newest != head.newest {
-            return Err("its last record is not the one that it names".to_owned());
-        }
         for part in blobs {
-            if let Some((hash, blob)) = parts.add(part)? {
-                self.blobs.insert(hash, blob);
-            }
-        }
-        self.tail = Some(Link { head, hash: stored });
-        Ok(())
-    }
-}
-
-/// Blobs of which not all pieces were seen yet.
-#[derive(Default)]
-pub(super) struct Parts(BTreeMap<Hash32, Vec<u8>>);
-
-impl Parts {
-    /// Returns the blob that a piece completes. Pieces come in order; one that was begun anew begins at 0 again.
-    fn add(&mut self, part: BlobPart) -> Result<Option<(Hash32, Vec<u8>)>, String> {
-        let mut blob = match part.at {
-            0 => Vec::new(),
-            _ => self.0.remove(&part.hash).unwrap_or_default(),
-        };
-        if blob.len() as u64 != part.at {
-            return Err(format!("a piece of blob {} is not where it belongs", part.hash));
-        }
-        blob.extend_from_slice(&part.bytes);
-        if (blob.len() as u64) < part.len {
-            self.0.insert(part.hash, blob);
-            return Ok(None);
-        }
-        match hash(&blob) == part.hash {
-            true => Ok(Some((part.hash, blob))),
-            false => Err(format!("blob {} is not what its hash says", part.hash)),
+            let mut blob = match part.at {
+                0 => Vec::new(),
+                _ => building.remove(&part.hash).unwrap_or_default(),
+            };
+            blob.extend_from_slice(&part.bytes);
+            match (blob.len() as u64) < part.len {
+                true => building.insert(part.hash, blob),
+                false => self.blobs.insert(part.hash, blob),
+            };
         }
     }
 }

@@ -3,7 +3,9 @@
 //! A slot is one sealed object that is created only where there is none. It has some of the run's records byte for
 //! byte, the blobs that they are the first to refer to, and the hash of the slot before it; so the slots of a run form
 //! a chain in each location, from which alone the run can be gone on with. Whoever creates a run's next slot goes on
-//! with the run; whoever finds it taken has lost it.
+//! with the run; whoever finds it taken has lost it. Where slots are damaged, the chain begins anew under the next
+//! number ([`walk`]); where a run has been over for long, a last slot closes its chain and the others are removed
+//! ([`mod@prune`]).
 //!
 //! ```text
 //! magic 8 | version 4 | generation 4 | salt 32 | sealed: encoding 1 | length 4 | MessagePack
@@ -11,6 +13,8 @@
 
 mod chain;
 mod place;
+pub mod prune;
+pub mod walk;
 
 use chrono::{DateTime, Utc};
 use rekindle_model::event::Outcome;
@@ -28,6 +32,7 @@ use crate::store::StoreError;
 
 pub use chain::{Chain, Link, Plan, Weight, plan};
 pub use place::{Created, SlotPlace};
+pub use walk::Walked;
 
 const MAGIC: [u8; 8] = *b"RKDLSLOT";
 const RAW: u8 = 0;
@@ -59,7 +64,7 @@ pub struct SlotHead {
     pub run: RunId,
     /// Its number, from 1.
     pub n: u64,
-    /// BLAKE3 of the stored bytes of the slot before it; zeros for the first.
+    /// BLAKE3 of the stored bytes of the slot before it; zeros for one with which the chain begins.
     pub prev: Hash32,
     /// The number of its first record. Where the chain has that record already, it and all after it are replaced.
     pub first: u64,
@@ -83,6 +88,19 @@ pub struct SlotHead {
     pub outcome: Option<Outcome>,
 }
 
+impl SlotHead {
+    /// Returns whether the chain begins with it, whatever stands under lower numbers.
+    pub fn begins(&self) -> bool {
+        self.prev == Hash32::ZERO
+    }
+
+    /// Returns whether it says that the run is over and that its records were removed from the location: it begins a
+    /// chain after records that it does not have.
+    pub fn closes(&self) -> bool {
+        self.begins() && self.first > 1 && self.first == self.last + 1 && self.outcome.is_some()
+    }
+}
+
 /// A piece of a blob, or all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobPart {
@@ -100,17 +118,21 @@ pub struct BlobPart {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotError {
-    /// There are later slots, and not this one.
+    /// There are later slots, and not these.
     #[error(
-        "slot {n} of run {run} is missing in {location}; another location of the run's tiers may have all of them"
+        "{} of run {run} {} missing in {location}; another location of the run's tiers may have all of them",
+        numbers(*n, *to),
+        if n == to { "is" } else { "are" }
     )]
     Missing {
         /// The location.
         location: String,
         /// The run.
         run: RunId,
-        /// The slot.
+        /// The first that is missing.
         n: u64,
+        /// The last of those in a row.
+        to: u64,
     },
     /// It is not what was written there.
     #[error(
@@ -141,6 +163,14 @@ pub enum SlotError {
         /// What does not fit.
         why: String,
     },
+    /// The run has been over for long, and its records were removed there.
+    #[error("the slots of run {run} were removed from {location} once it was over for long")]
+    Removed {
+        /// The location.
+        location: String,
+        /// The run.
+        run: RunId,
+    },
     /// The location did not do what was asked.
     #[error("{0}")]
     Store(#[from] std::sync::Arc<StoreError>),
@@ -155,7 +185,22 @@ impl From<StoreError> for SlotError {
 impl SlotError {
     /// Returns whether the slots that are stored are to blame, rather than the way to them.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::Store(_))
+        !matches!(self, Self::Store(_) | Self::Removed { .. })
+    }
+
+    /// Returns the slot that is to blame, the first where there are several.
+    pub fn slot(&self) -> Option<u64> {
+        match self {
+            Self::Missing { n, .. } | Self::Damaged { n, .. } | Self::Unchained { n, .. } => Some(*n),
+            Self::Removed { .. } | Self::Store(_) => None,
+        }
+    }
+}
+
+fn numbers(from: u64, to: u64) -> String {
+    match from == to {
+        true => format!("slot {from}"),
+        false => format!("slots {from} to {to}"),
     }
 }
 

@@ -1,10 +1,12 @@
 //! One location of a tier, as it keeps the slots of runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rekindle_model::id::{Hash32, RunId};
 
-use super::chain::{Chain, Link, Parts};
+use super::chain::{Chain, Link};
+use super::walk::{Walk, Walked};
 use super::{MOST_STORED, Slot, SlotError, hash, open, seal};
 use crate::error::ObjectFault;
 use crate::location::{Location, blocking};
@@ -16,7 +18,7 @@ use crate::tier::Tier;
 #[derive(Clone, Debug)]
 pub struct SlotPlace {
     tier: String,
-    location: Arc<Location>,
+    pub(super) location: Arc<Location>,
 }
 
 /// What became of a slot that was to be created.
@@ -64,38 +66,110 @@ impl SlotPlace {
     /// Returns a run's last slot; none where it has no slot here.
     ///
     /// # Errors
-    /// One that is missing before it, or that it is damaged.
+    /// That it is damaged, or that one is missing before it in the chain.
     pub async fn tail(&self, run: RunId) -> Result<Option<Link>, SlotError> {
-        match self.count(run).await? {
-            0 => Ok(None),
-            last => {
-                let (slot, hash) = self.read(run, last).await?;
-                Ok(Some(Link {
-                    head: slot.head,
-                    hash,
-                }))
-            }
+        let numbers = self.numbers(run).await?;
+        let Some(last) = numbers.last().copied() else {
+            return Ok(None);
+        };
+        if last > numbers.len() as u64 {
+            // What is missing may be retired: then the chain begins after it.
+            let walked = self.walk(run).await?;
+            return walked.faults.into_iter().next().map_or(Ok(walked.tail), Err);
         }
+        let (slot, hash) = self.read(run, last).await?;
+        Ok(Some(Link {
+            head: slot.head,
+            hash,
+        }))
     }
 
     /// Returns all that a run's slots say; no record where it has none here.
     ///
     /// # Errors
-    /// The first slot that is missing, damaged, or does not follow the one before it.
+    /// The first slot that is missing, damaged, or does not follow the one before it; [`SlotError::Removed`].
     pub async fn chain(&self, run: RunId) -> Result<Chain, SlotError> {
-        let (mut chain, mut parts) = (Chain::default(), Parts::default());
-        for n in 1..=self.count(run).await? {
-            let (slot, hash) = self.read(run, n).await?;
-            chain
-                .add(slot, hash, &mut parts)
-                .map_err(|why| SlotError::Unchained {
+        let (mut chain, mut building) = (Chain::default(), BTreeMap::new());
+        let walked = self
+            .pass(run, |slot| {
+                let begins = slot.head.begins();
+                chain.take(slot, begins, &mut building);
+            })
+            .await?;
+        if let Some(fault) = walked.faults.into_iter().next() {
+            return Err(fault);
+        }
+        if walked.closed {
+            return Err(SlotError::Removed {
+                location: self.location.url.clone(),
+                run,
+            });
+        }
+        chain.tail = walked.tail;
+        Ok(chain)
+    }
+
+    /// Reads every slot of a run, one at a time, and tells what is wrong since its chain has begun.
+    ///
+    /// # Errors
+    /// [`SlotError::Store`]: it could not be told.
+    pub async fn walk(&self, run: RunId) -> Result<Walked, SlotError> {
+        self.pass(run, |_| {}).await
+    }
+
+    /// Reads every slot of a run, and hands over each that is in order.
+    ///
+    /// # Errors
+    /// [`SlotError::Store`]: it could not be told.
+    pub async fn pass(&self, run: RunId, mut each: impl FnMut(Slot)) -> Result<Walked, SlotError> {
+        let (mut walk, mut faults, mut slots) = (Walk::default(), Vec::new(), 0);
+        let (mut expected, mut last) = (1, 0);
+        for n in self.numbers(run).await? {
+            if n > expected {
+                faults.push(SlotError::Missing {
                     location: self.location.url.clone(),
                     run,
-                    n,
-                    why,
-                })?;
+                    n: expected,
+                    to: n - 1,
+                });
+            }
+            (expected, last) = (n + 1, n);
+            let (slot, hash) = match self.read(run, n).await {
+                Ok(read) => read,
+                Err(fault) if fault.is_damage() => {
+                    faults.push(fault);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            slots += 1;
+            // Whatever is wrong with the slots before a beginning is wrong with nothing that counts.
+            if slot.head.begins() {
+                faults.clear();
+            }
+            if !faults.is_empty() {
+                walk.pass_over(&slot, hash);
+                continue;
+            }
+            match walk.add(&slot, hash) {
+                Ok(()) => each(slot),
+                Err(why) => {
+                    faults.push(SlotError::Unchained {
+                        location: self.location.url.clone(),
+                        run,
+                        n,
+                        why,
+                    });
+                    walk.pass_over(&slot, hash);
+                }
+            }
         }
-        Ok(chain)
+        Ok(Walked {
+            last,
+            faults,
+            slots,
+            ..walk.end()
+        })
     }
 
     /// Creates a slot where there is none under its number. Where the location cannot do that exclusively
@@ -150,8 +224,8 @@ impl SlotPlace {
         }
     }
 
-    /// Returns a run's number of slots, of which none is missing.
-    async fn count(&self, run: RunId) -> Result<u64, SlotError> {
+    /// Returns the numbers of a run's slots, ascending; some may be missing.
+    pub(super) async fn numbers(&self, run: RunId) -> Result<Vec<u64>, SlotError> {
         let listed = match self.location.store.list(&format!("{JOURNAL}/{run}")).await {
             Err(StoreError::NotFound { .. }) => Vec::new(),
             listed => listed?,
@@ -164,17 +238,10 @@ impl SlotPlace {
             })
             .collect();
         numbers.sort_unstable();
-        match (1..).zip(&numbers).find(|(expected, n)| expected != *n) {
-            None => Ok(numbers.len() as u64),
-            Some((n, _)) => Err(SlotError::Missing {
-                location: self.location.url.clone(),
-                run,
-                n,
-            }),
-        }
+        Ok(numbers)
     }
 
-    async fn read(&self, run: RunId, n: u64) -> Result<(Slot, Hash32), SlotError> {
+    pub(super) async fn read(&self, run: RunId, n: u64) -> Result<(Slot, Hash32), SlotError> {
         let path = ObjectName::Slot(run, n).path();
         // Whatever stands there is not read into memory before its length is that of a slot.
         let bytes = match self.location.store.get_range(&path, 0, MOST_STORED + 1).await {
@@ -183,6 +250,7 @@ impl SlotPlace {
                     location: self.location.url.clone(),
                     run,
                     n,
+                    to: n,
                 });
             }
             bytes => bytes?,

@@ -165,6 +165,7 @@ async fn a_slot_that_is_gone_swapped_replaced_or_of_another_run_is_named() {
     std::fs::remove_file(fixture.file(2)).unwrap();
     let mut forged = fixture.after(None, 2, 1, &[b"two", b"three"]);
     forged.head.n = 2;
+    forged.head.prev = hash(b"another");
     fixture.place.create(&forged).await.unwrap();
     let told = fixture.fault().await;
     assert!(
@@ -291,4 +292,134 @@ async fn a_location_that_lets_two_create_one_object_is_found_out() {
         let chain = fixture.place.chain(run()).await.unwrap();
         assert_eq!(chain.values, [b"one"]);
     }
+}
+
+/// The slots under which a run's records were written, from the beginning of its chain.
+async fn held_in(fixture: &Fixture) -> Vec<u64> {
+    let walked = fixture.place.walk(run()).await.unwrap();
+    assert!(walked.faults.is_empty(), "{:?}", walked.faults);
+    walked.records.into_iter().map(|(_, n)| n).collect()
+}
+
+/// Begins the chain anew after its last number, with these records.
+async fn anew(fixture: &Fixture, epoch: u64, records: &[&[u8]]) -> Created {
+    let mut slot = fixture.after(None, 1, epoch, records);
+    slot.head.n = fixture.place.walk(run()).await.unwrap().last + 1;
+    fixture.place.create(&slot).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_chain_that_begins_anew_retires_what_is_damaged_or_missing_before_it() {
+    let records: [&[u8]; 4] = [b"one", b"two", b"three", b"four"];
+    for lost in [&[1][..], &[2], &[3], &[1, 3], &[1, 2, 3]] {
+        for gone in [true, false] {
+            let fixture = three().await;
+            for n in lost {
+                match gone {
+                    true => std::fs::remove_file(fixture.file(*n)).unwrap(),
+                    false => std::fs::write(fixture.file(*n), b"nothing").unwrap(),
+                }
+            }
+            let walked = fixture.place.walk(run()).await.unwrap();
+            assert_eq!(walked.ends_readably(), gone || !lost.contains(&3), "{lost:?}");
+            if !gone || !lost.contains(&3) {
+                fixture.fault().await;
+            }
+            assert!(matches!(anew(&fixture, 1, &records).await, Created::Here(_)));
+            let chain = fixture.place.chain(run()).await.unwrap();
+            assert_eq!(chain.values, records, "{lost:?}");
+            let tail = fixture.place.tail(run()).await.unwrap();
+            assert_eq!(chain.tail, tail);
+            let n = tail.unwrap().head.n;
+            assert_eq!(held_in(&fixture).await, [n; 4]);
+            // It goes on from there, and what is wrong from there on is found.
+            fixture.next(5, 1, &[b"five"]).await;
+            assert_eq!(fixture.place.chain(run()).await.unwrap().values.len(), 5);
+            std::fs::write(fixture.file(n), b"nothing").unwrap();
+            fixture.fault().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chain_begins_anew_under_no_lower_epoch() {
+    let fixture = three().await;
+    fixture.next(5, 3, &[b"adopted"]).await;
+    std::fs::write(fixture.file(2), b"nothing").unwrap();
+    anew(&fixture, 2, &[b"one"]).await;
+    assert!(fixture.fault().await.contains("its epoch is 2, after epoch 3"));
+}
+
+#[tokio::test]
+async fn who_begins_a_chain_anew_competes_with_who_goes_on_with_it() {
+    let fixture = three().await;
+    let tail = fixture.place.tail(run()).await.unwrap();
+    let zombie = fixture.after(tail, 5, 1, &[b"zombie"]);
+    std::fs::write(fixture.file(2), b"nothing").unwrap();
+    assert!(matches!(anew(&fixture, 2, &[b"one"]).await, Created::Here(_)));
+    assert_eq!(fixture.place.create(&zombie).await.unwrap(), Created::Taken);
+    assert_eq!(fixture.place.chain(run()).await.unwrap().values, [b"one"]);
+}
+
+/// The three slots, with a last one by which the run is over.
+async fn over() -> Fixture {
+    let fixture = three().await;
+    let mut slot = fixture.after(fixture.place.tail(run()).await.unwrap(), 5, 1, &[b"end"]);
+    slot.head.outcome = Some(Outcome::Succeeded);
+    fixture.place.create(&slot).await.unwrap();
+    fixture
+}
+
+#[tokio::test]
+async fn of_a_run_that_is_pruned_one_slot_stays_that_says_so_and_takes_the_next_number() {
+    let fixture = over().await;
+    let before = fixture.place.tail(run()).await.unwrap();
+    let late = fixture.after(before.clone(), 6, 2, &[b"reopened"]);
+    let held = fixture.place.held(run()).await.unwrap().unwrap();
+    assert_eq!((held.slots, Some(&held.tail)), (4, before.as_ref()));
+    assert!(fixture.place.close(&held).await.unwrap());
+    assert_eq!(fixture.place.numbers(run()).await.unwrap(), [5]);
+    let walked = fixture.place.walk(run()).await.unwrap();
+    assert!(walked.closed && walked.faults.is_empty() && walked.records.is_empty());
+    let tail = fixture.place.tail(run()).await.unwrap().unwrap().head;
+    let end = before.unwrap().head;
+    assert_eq!(
+        (tail.last, tail.newest, tail.outcome),
+        (end.last, end.newest, end.outcome)
+    );
+    assert!(matches!(
+        fixture.place.chain(run()).await.unwrap_err(),
+        SlotError::Removed { .. }
+    ));
+    assert_eq!(fixture.place.create(&late).await.unwrap(), Created::Taken);
+    let left = fixture.place.held(run()).await.unwrap().unwrap();
+    assert_eq!(left.slots, 0);
+    // What goes on after it begins anew.
+    fixture.next(6, 2, &[b"reopened"]).await;
+    assert!(fixture.fault().await.contains("were removed"));
+    anew(&fixture, 2, &[b"one"]).await;
+    assert_eq!(fixture.place.chain(run()).await.unwrap().values, [b"one"]);
+}
+
+#[tokio::test]
+async fn nothing_is_removed_of_a_run_that_somebody_goes_on_with_meanwhile() {
+    let fixture = over().await;
+    let held = fixture.place.held(run()).await.unwrap().unwrap();
+    fixture.next(6, 2, &[b"reopened"]).await;
+    assert!(!fixture.place.close(&held).await.unwrap());
+    assert_eq!(fixture.place.chain(run()).await.unwrap().values.len(), 6);
+}
+
+#[tokio::test]
+async fn pruning_that_was_cut_off_is_finished() {
+    let fixture = over().await;
+    let held = fixture.place.held(run()).await.unwrap().unwrap();
+    let third = std::fs::read(fixture.file(3)).unwrap();
+    assert!(fixture.place.close(&held).await.unwrap());
+    std::fs::write(fixture.file(3), third).unwrap();
+    assert!(fixture.place.walk(run()).await.unwrap().faults.is_empty());
+    let held = fixture.place.held(run()).await.unwrap().unwrap();
+    assert_eq!(held.slots, 1);
+    assert!(fixture.place.close(&held).await.unwrap());
+    assert_eq!(fixture.place.numbers(run()).await.unwrap(), [5]);
 }

@@ -13,13 +13,15 @@ use crate::commands::journal::{blocking, write_new};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::moment;
+use crate::slots::copier;
 use crate::workspace::Workspace;
 
 /// Remove runs that have been over for long, once they are in an archive, and what only they needed
 ///
 /// A log segment goes when none of its runs is kept, a blob when no run refers to it. That a run existed, how it ended
 /// and which archive it is in stays: `journal verify --json` lists it. `journal import` brings runs back. Interrupted,
-/// nothing that is kept is lost, and the same command finishes.
+/// nothing that is kept is lost, and the same command finishes. The copies of their journals in the tiers stay until
+/// `rekindle prune` removes them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Remove finished runs whose newest record is older: 90d, or an instant with its offset
@@ -66,6 +68,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         let (planned, archive) = (plan.clone(), archived.clone());
         blocking(move || upkeep.compact(&planned, archive.as_ref(), now, |_| ControlFlow::Continue(())))
             .await??;
+        for run in &plan.runs {
+            copier::forget(&state, run.run);
+        }
     }
     let body = json!({ "dry_run": args.dry_run, "removed": plan.runs, "kept": plan.kept, "segments": plan.segments,
         "blobs": plan.blobs, "blobs_stay": plan.blobs_stay, "archive": archived });
@@ -122,6 +127,9 @@ fn text(plan: &Plan, dry_run: bool, archive: Option<&ArchiveRef>) -> String {
         plan.blobs.len(),
         plan.kept
     ));
+    if !plan.runs.is_empty() {
+        said.push_str("their copies in the tiers stay until `rekindle prune` removes them\n");
+    }
     if let Some(why) = &plan.blobs_stay {
         said.push_str(&format!("no blob is removed: {why}\n"));
     }

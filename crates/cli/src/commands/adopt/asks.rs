@@ -1,0 +1,256 @@
+//! What a person is asked before a run of another host goes on here: what it captures, which programs it runs, and what
+//! nobody can tell of who else goes on with it.
+
+use std::path::Path;
+
+use rekindle_model::id::RunId;
+use rekindle_model::run::RunState;
+use rekindle_model::system::{Source, System};
+use rekindle_plan::{Plan, PlanStep};
+use rekindle_vault::SlotPlace;
+use serde_json::Value;
+
+use super::brought::Brought;
+use super::{Args, same};
+use crate::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::pinned;
+use crate::prompt;
+use crate::slots::{self, owed, seen};
+use crate::workspace::Workspace;
+
+/// How many characters of a program's command line are shown.
+const SHOWN: usize = 100;
+
+/// Makes sure that the run can be gone on with here, and that a person wants what it would do here.
+pub(super) async fn check(
+    app: &App,
+    args: &Args,
+    workspace: &Workspace,
+    place: &SlotPlace,
+    (brought, state): (&Brought, &RunState),
+    unread: &Unread,
+) -> Result<(), CliError> {
+    let run = brought.run;
+    let mut questions = unread.questions(run);
+    if state.outcome.is_none() {
+        let pinned = brought.pinned(state)?;
+        let locations: Vec<String> = pinned
+            .system
+            .tiers
+            .values()
+            .flat_map(|tier| tier.locations().into_iter().map(str::to_owned))
+            .collect();
+        if !locations.iter().any(|url| same(workspace, url, &args.url)) {
+            return Err(CliError::usage(format!(
+                "run {run} knows its tiers at {}, and {} is none of them",
+                locations.join(", "),
+                args.url
+            ))
+            .with_hint("mount the tier where the run knows it, and name it so; nothing was changed"));
+        }
+        let plan = pinned.plan()?;
+        if let Some(target) = pinned.target_root(&workspace.system_dir()) {
+            tell_of_target(app, run, &target);
+        }
+        if captures(&plan, state) {
+            let root = pinned::data_root(&workspace.system_dir(), &pinned.system);
+            questions.push(format!(
+                "what run {run} has not captured yet, it captures from {} on this host",
+                root.display()
+            ));
+        }
+        let programs = programs(&plan, &pinned.system, state);
+        if !programs.is_empty() {
+            questions.push(format!(
+                "run {run} goes on to run on this host\n  {}\n",
+                programs.join("\n  ")
+            ));
+        }
+        let exclusive = tokio::time::timeout(slots::READS_WITHIN, place.is_exclusive()).await;
+        match exclusive.map_err(|_| slots::unanswered(place.url(), slots::READS_WITHIN))? {
+            Ok(true) => {}
+            Ok(false) => questions.push(format!(
+                "{} cannot keep two workspaces from going on with one run: make sure that host {} does not",
+                place.url(),
+                brought.tail().head.host
+            )),
+            Err(error) => return Err(super::failed(&error)),
+        }
+    }
+    ask(app, args, &questions)
+}
+
+/// Asks all at once; `--yes` is the answer where there is no terminal.
+fn ask(app: &App, args: &Args, questions: &[String]) -> Result<(), CliError> {
+    if questions.is_empty() || args.yes {
+        questions
+            .iter()
+            .for_each(|what| app.printer.warn(what.trim_end()));
+        return Ok(());
+    }
+    let all = questions.join("; ").replace("\n; ", "\n");
+    let (all, end) = match all.strip_suffix('\n') {
+        Some(all) => (all, "\n"),
+        None => (&*all, ". "),
+    };
+    match prompt::confirm(&format!("{all}{end}Adopt it?"))? {
+        Some(true) => Ok(()),
+        Some(false) => Err(CliError::new(Exit::Failed, "declined", "nothing was done")),
+        None => Err(CliError::usage(format!("adopting needs a yes: {all}"))
+            .with_hint("there is no terminal: add --yes; nothing was done")),
+    }
+}
+
+/// What is wrong with the slots of a run in the locations that answer.
+#[derive(Default)]
+pub(super) struct Unread {
+    /// The locations with damaged slots.
+    damaged: Vec<String>,
+    /// Those of them whose newest slot cannot be read, and its number, but for the ones that this workspace knows for
+    /// its own.
+    ends: Vec<(String, u64)>,
+}
+
+impl Unread {
+    /// Reads the slots of a run.
+    pub(super) async fn read(workspace: &Workspace, places: &[SlotPlace], run: RunId) -> Self {
+        let mut unread = Self::default();
+        let seen = seen::read(&workspace.state, run);
+        for place in places {
+            let walked = tokio::time::timeout(slots::READS_WITHIN, place.walk(run)).await;
+            let Ok(Ok(walked)) = walked else { continue };
+            if walked.faults.is_empty() {
+                continue;
+            }
+            unread.damaged.push(place.url().to_owned());
+            if !walked.ends_readably() && seen.get(place.url()) != Some(&walked.last) {
+                unread.ends.push((place.url().to_owned(), walked.last));
+            }
+        }
+        unread
+    }
+
+    fn questions(&self, run: RunId) -> Vec<String> {
+        let asked = self.ends.iter().map(|(url, n)| {
+            format!(
+                "slot {n} of run {run} in {url} cannot be read, and it may be how another workspace goes on with the run: \
+                 make sure that none does"
+            )
+        });
+        asked.collect()
+    }
+
+    /// Notes what a person has said: no other workspace goes on with the run, and what is damaged is begun anew.
+    pub(super) fn note(&self, workspace: &Workspace, run: RunId) -> Result<(), CliError> {
+        let failed =
+            |error: std::io::Error| CliError::io(format_args!("note what is known of run {run}"), &error);
+        seen::note(&workspace.state, run, &self.ends.iter().cloned().collect()).map_err(failed)?;
+        for url in &self.damaged {
+            owed::add(&workspace.state, run, url, true).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Asks about a run that this workspace has whole and no location has, and notes the answer.
+    pub(super) fn settle(
+        &self,
+        app: &App,
+        args: &Args,
+        workspace: &Workspace,
+        run: RunId,
+    ) -> Result<(), CliError> {
+        ask(app, args, &self.questions(run))?;
+        self.note(workspace, run)
+    }
+}
+
+/// Returns the programs that steps which have not ended run, each with its step.
+fn programs(plan: &Plan, system: &System, state: &RunState) -> Vec<String> {
+    let left = plan
+        .steps
+        .iter()
+        .filter(|step| !state.step(&step.id).state.is_final());
+    let mut programs = Vec::new();
+    for step in left {
+        for program in programs_of(step, system) {
+            programs.push(format!("{}: {program}", step.id));
+        }
+    }
+    programs
+}
+
+fn programs_of(step: &PlanStep, system: &System) -> Vec<String> {
+    let component = step
+        .each
+        .get("component")
+        .and_then(|name| system.components.get(name));
+    let source = component.and_then(|component| component.source.as_ref());
+    match (step.uses.as_str(), source) {
+        ("command" | "notify", _) => words(step.with.get("run").or_else(|| step.with.get("command"))),
+        ("workflow", _) => step
+            .with
+            .get("workflow")
+            .and_then(Value::as_str)
+            .map(|name| format!("workflow {name}, and the programs of its steps"))
+            .into_iter()
+            .collect(),
+        ("snapshot", Some(Source::Command { dump, .. })) => vec![line(dump)],
+        ("restore", Some(Source::Command { restore, .. })) => vec![line(restore)],
+        ("validate", _) => component
+            .into_iter()
+            .flat_map(|component| &component.validate)
+            .filter(|probe| !probe.run.is_empty())
+            .map(|probe| line(&probe.run))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn words(run: Option<&Value>) -> Vec<String> {
+    let words = run.and_then(Value::as_array).into_iter().flatten();
+    let words: Vec<String> = words
+        .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned))
+        .collect();
+    match words.is_empty() {
+        true => Vec::new(),
+        false => vec![line(&words)],
+    }
+}
+
+/// Returns a command line on one line, cut short.
+fn line(words: &[String]) -> String {
+    let line: String = words
+        .join(" ")
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    match line.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+/// Tells where the run writes: the folder that it names, and no other.
+fn tell_of_target(app: &App, run: RunId, target: &Path) {
+    let there = match (target.exists(), target.parent().is_some_and(Path::exists)) {
+        (true, _) => "",
+        (false, true) => ", which is not there yet",
+        (false, false) => ", which this host does not have, nor the folder above it: both are made",
+    };
+    app.printer
+        .say(format!("run {run} recovers into {}{there}", target.display()));
+}
+
+/// Returns whether there is something that the run has yet to capture.
+fn captures(plan: &Plan, state: &RunState) -> bool {
+    let left = |step: &&rekindle_plan::PlanStep| {
+        step.uses == "snapshot"
+            && state
+                .steps
+                .get(&step.id)
+                .is_none_or(|step| !step.state.is_final())
+    };
+    plan.steps.iter().any(|step| left(&step))
+}

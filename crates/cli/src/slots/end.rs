@@ -1,0 +1,188 @@
+//! Where a chain ends, and whether it agrees with the journal here: what decides who goes on with a run, and whether slots
+//! that are damaged may be begun anew.
+
+use std::collections::HashSet;
+
+use rekindle_engine::TakenOver;
+use rekindle_journal::{JournalError, blobs_of, codec};
+use rekindle_model::event::{Event, Outcome, Record};
+use rekindle_model::id::{Hash32, RunId};
+use rekindle_vault::SlotPlace;
+use rekindle_vault::slot::Link;
+
+use super::seen;
+use super::spot::{Fault, Source};
+
+/// The end of a chain that agrees with the journal here.
+pub(super) struct End {
+    pub(super) n: u64,
+    pub(super) hash: Hash32,
+    /// The last record that is in it and counts.
+    pub(super) seq: u64,
+    pub(super) newest: Hash32,
+    pub(super) outcome: Option<Outcome>,
+    /// The blobs that it has.
+    pub(super) blobs: HashSet<Hash32>,
+    /// Whether its records were removed: what comes next begins it anew.
+    pub(super) closed: bool,
+}
+
+impl End {
+    /// Returns the end of a chain that is to begin anew after slot `n`.
+    pub(super) fn before_a_beginning(n: u64) -> Self {
+        Self {
+            n,
+            hash: Hash32::ZERO,
+            seq: 0,
+            newest: Hash32::ZERO,
+            outcome: None,
+            blobs: HashSet::new(),
+            closed: false,
+        }
+    }
+}
+
+/// Finds the end of a chain, and that it agrees with the journal here.
+///
+/// A chain that does not is somebody else's, unless this workspace has since adopted the run under a higher epoch: then
+/// the chain is what others had before they lost it, and its rest is replaced. Where slots are damaged, the chain is to
+/// begin anew after its last number: `thorough` looks for damage before its end, too.
+pub(super) async fn agree(
+    place: &SlotPlace,
+    run: RunId,
+    source: &Source,
+    thorough: bool,
+) -> Result<End, Fault> {
+    if !thorough {
+        match place.tail(run).await {
+            Ok(None) => return Ok(End::before_a_beginning(0)),
+            Ok(Some(link)) => return Ours::read(run, source).await?.end_at(place, &link, source).await,
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let walked = place.walk(run).await?;
+    let ours = Ours::read(run, source).await?;
+    let agreed = match &walked.tail {
+        None => None,
+        Some(link) => Some(ours.end_at(place, link, source).await?),
+    };
+    if walked.faults.is_empty() {
+        return Ok(agreed.unwrap_or_else(|| End::before_a_beginning(0)));
+    }
+    let seen = seen::read(&source.state, run).get(place.url()).copied();
+    if !walked.ends_readably() && seen != Some(walked.last) {
+        let last = seen.map_or_else(|| "none".to_owned(), |seen| format!("slot {seen}"));
+        return Err(Fault::Unknown(format!(
+            "slot {} of the run cannot be read, and the last that this workspace knows there is {last}: another \
+             workspace may have written it; `rekindle adopt {} {run}` asks, and then they are begun anew",
+            walked.last,
+            place.url()
+        )));
+    }
+    tracing::warn!(%run, url = place.url(), last = walked.last, "damaged slots: they are begun anew");
+    Ok(End::before_a_beginning(walked.last))
+}
+
+/// What this workspace has of a run.
+struct Ours {
+    run: RunId,
+    values: Vec<Vec<u8>>,
+}
+
+impl Ours {
+    async fn read(run: RunId, source: &Source) -> Result<Self, JournalError> {
+        let values = source.journal.values(run, 0).await?;
+        Ok(Self { run, values })
+    }
+
+    /// Returns the hash of a record; none beyond the last.
+    fn newest(&self, seq: u64) -> Option<Hash32> {
+        match usize::try_from(seq) {
+            Ok(0) => Some(Hash32::ZERO),
+            Ok(seq) => self.values.get(seq - 1).map(|value| codec::hash(value)),
+            Err(_) => None,
+        }
+    }
+
+    /// Returns the end of a chain whose last slot this is, where it agrees with what is here.
+    async fn end_at(&self, place: &SlotPlace, link: &Link, source: &Source) -> Result<End, Fault> {
+        let (run, head) = (self.run, &link.head);
+        let seq = match self.newest(head.last) == Some(head.newest) {
+            true => head.last,
+            false if brought_here(run, &self.values, source)? > head.epoch => {
+                if head.closes() {
+                    return Ok(End::before_a_beginning(head.n));
+                }
+                let theirs = match place.chain(run).await {
+                    Ok(chain) => chain.values,
+                    // What cannot be read cannot be agreed with.
+                    Err(error) if error.is_damage() => Vec::new(),
+                    Err(error) => return Err(error.into()),
+                };
+                let same = self
+                    .values
+                    .iter()
+                    .zip(&theirs)
+                    .take_while(|(ours, theirs)| ours == theirs);
+                same.count() as u64
+            }
+            false => {
+                return Err(Fault::Taken(Box::new(TakenOver {
+                    run,
+                    host: head.host.as_str().into(),
+                    workspace: head.workspace,
+                    at: head.at,
+                    epoch: head.epoch,
+                    tier: place.tier().into(),
+                    url: place.url().into(),
+                })));
+            }
+        };
+        let known = usize::try_from(seq).unwrap_or(0);
+        let (mut blobs, mut outcome) = (HashSet::new(), None);
+        for record in decoded(run, 0, self.values.get(..known).unwrap_or_default())? {
+            blobs.extend(blobs_of(&record.event));
+            outcome = outcome_after(outcome, &record.event);
+        }
+        Ok(End {
+            n: head.n,
+            hash: link.hash,
+            seq,
+            newest: self.newest(seq).unwrap_or(Hash32::ZERO),
+            outcome,
+            blobs,
+            closed: head.closes(),
+        })
+    }
+}
+
+/// Returns the epoch under which this workspace has last taken the run over from another one; 0 where it never has.
+fn brought_here(run: RunId, values: &[Vec<u8>], source: &Source) -> Result<u64, JournalError> {
+    let adoptions = decoded(run, 0, values)?
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Event::RunAdopted { epoch, workspace, .. } if workspace == Some(source.writer.workspace) => {
+                Some(epoch)
+            }
+            _ => None,
+        });
+    Ok(adoptions.max().unwrap_or(0))
+}
+
+/// Returns the records after a number, from their values.
+pub(super) fn decoded(run: RunId, after: u64, values: &[Vec<u8>]) -> Result<Vec<Record>, JournalError> {
+    (after + 1..)
+        .zip(values)
+        .map(|(seq, value)| codec::decode(&codec::key(run, seq), value))
+        .collect()
+}
+
+/// Returns how a run has ended, where it has, once something more has happened.
+pub(super) fn outcome_after(outcome: Option<Outcome>, event: &Event) -> Option<Outcome> {
+    match event {
+        Event::RunFinished { outcome, .. } => Some(*outcome),
+        Event::RunReopened { .. } => None,
+        _ => outcome,
+    }
+}

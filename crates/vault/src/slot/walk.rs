@@ -1,0 +1,169 @@
+//! One pass over a run's slots in a location, one slot in memory at a time: which of them follow each other, and what is
+//! wrong with the others.
+//!
+//! A chain begins with a slot that names none before it. Any later slot may be such a beginning: then whatever stands
+//! under lower numbers is retired, damaged or whole, and is neither followed nor complained about. That is how a chain
+//! goes on whose slots are damaged: nothing is ever written in the place of what somebody else may have written, and
+//! everybody who goes on with the run still competes for one next number.
+
+use std::collections::BTreeMap;
+
+use rekindle_model::id::Hash32;
+
+use super::{BlobPart, Link, Slot, SlotError, hash};
+
+/// What a pass over a run's slots has shown.
+///
+/// Memory: 40 bytes for each record, and the names of the slots.
+#[derive(Clone, Debug, Default)]
+pub struct Walked {
+    /// The highest number that is there; 0 where the run has no slot.
+    pub last: u64,
+    /// The last slot that can be read: the end of the chain where it has the number [`Walked::last`].
+    pub tail: Option<Link>,
+    /// What is wrong since the chain began, in order.
+    pub faults: Vec<SlotError>,
+    /// Whether the records were removed once the run was over ([`super::SlotHead::closes`]).
+    pub closed: bool,
+    /// The records: the hash of each one's value, and the slot that has it.
+    pub records: Vec<(Hash32, u64)>,
+    /// How many slots were read.
+    pub slots: u64,
+}
+
+impl Walked {
+    /// Returns whether the newest slot can be read. Where it cannot, nobody can tell from here who wrote it.
+    pub fn ends_readably(&self) -> bool {
+        self.tail.as_ref().map_or(0, |tail| tail.head.n) == self.last
+    }
+}
+
+/// How a chain stands after some of its slots.
+#[derive(Default)]
+pub(super) struct Walk {
+    tail: Option<Link>,
+    records: Vec<(Hash32, u64)>,
+    closed: bool,
+    parts: Parts,
+    /// The newest epoch of any slot that could be read, retired ones included.
+    epoch: u64,
+}
+
+impl Walk {
+    /// Takes the next slot, or says why it cannot be the next.
+    pub(super) fn add(&mut self, slot: &Slot, stored: Hash32) -> Result<(), String> {
+        let head = &slot.head;
+        if head.epoch < self.epoch {
+            return Err(format!("its epoch is {}, after epoch {}", head.epoch, self.epoch));
+        }
+        if head.begins() {
+            (self.tail, self.closed) = (None, false);
+            (self.records, self.parts) = (Vec::new(), Parts::default());
+        } else {
+            match &self.tail {
+                Some(tail) if tail.head.n + 1 != head.n => {
+                    return Err(format!("slot {} is expected there", tail.head.n + 1));
+                }
+                Some(tail) if tail.hash == head.prev => {}
+                _ => return Err("it names another slot before it".to_owned()),
+            }
+        }
+        if head.last + 1 - head.first.min(head.last + 1) != slot.records.len() as u64 {
+            return Err(format!(
+                "it has {} records for {} to {}",
+                slot.records.len(),
+                head.first,
+                head.last
+            ));
+        }
+        if head.closes() {
+            self.closed = true;
+        } else {
+            self.follow(slot)?;
+        }
+        self.epoch = head.epoch;
+        self.tail = Some(Link {
+            head: head.clone(),
+            hash: stored,
+        });
+        Ok(())
+    }
+
+    fn follow(&mut self, slot: &Slot) -> Result<(), String> {
+        let head = &slot.head;
+        let known = self.records.len() as u64;
+        if self.closed {
+            return Err("the slot before it says that the records were removed".to_owned());
+        }
+        if head.first == 0 || head.first > known + 1 {
+            return Err(format!(
+                "it begins with record {}, after record {known}",
+                head.first
+            ));
+        }
+        if head.first <= known
+            && self
+                .tail
+                .as_ref()
+                .is_some_and(|tail| tail.head.epoch == head.epoch)
+        {
+            return Err(format!("its epoch is {}, after epoch {}", head.epoch, head.epoch));
+        }
+        self.records
+            .truncate(usize::try_from(head.first - 1).unwrap_or(usize::MAX));
+        let values = slot.records.iter();
+        self.records.extend(values.map(|value| (hash(value), head.n)));
+        let newest = self.records.last().map_or(Hash32::ZERO, |(hash, _)| *hash);
+        if self.records.len() as u64 != head.last || newest != head.newest {
+            return Err("its last record is not the one that it names".to_owned());
+        }
+        slot.blobs.iter().try_for_each(|part| self.parts.add(part))
+    }
+
+    /// Returns what the pass has shown, beside its faults.
+    pub(super) fn end(self) -> Walked {
+        Walked {
+            tail: self.tail,
+            closed: self.closed,
+            records: self.records,
+            ..Walked::default()
+        }
+    }
+
+    /// Notes a slot that can be read and follows nothing: one before it is missing or damaged.
+    pub(super) fn pass_over(&mut self, slot: &Slot, stored: Hash32) {
+        self.epoch = self.epoch.max(slot.head.epoch);
+        self.tail = Some(Link {
+            head: slot.head.clone(),
+            hash: stored,
+        });
+    }
+}
+
+/// Blobs of which not all pieces were seen yet: how many bytes there were, and what they hash to.
+#[derive(Default)]
+struct Parts(BTreeMap<Hash32, (u64, blake3::Hasher)>);
+
+impl Parts {
+    /// Takes a piece, and looks at the blob that it completes. Pieces come in order; one that was begun anew begins at 0
+    /// again.
+    fn add(&mut self, part: &BlobPart) -> Result<(), String> {
+        let (len, mut hasher) = match part.at {
+            0 => (0, blake3::Hasher::new()),
+            _ => self.0.remove(&part.hash).unwrap_or_default(),
+        };
+        if len != part.at {
+            return Err(format!("a piece of blob {} is not where it belongs", part.hash));
+        }
+        hasher.update(&part.bytes);
+        let len = len + part.bytes.len() as u64;
+        if len < part.len {
+            self.0.insert(part.hash, (len, hasher));
+            return Ok(());
+        }
+        match Hash32(*hasher.finalize().as_bytes()) == part.hash {
+            true => Ok(()),
+            false => Err(format!("blob {} is not what its hash says", part.hash)),
+        }
+    }
+}
