@@ -352,6 +352,14 @@ fn outcome(state: &RunState) -> Result<(), Failure> {
         false => code,
     };
     let hint = format!("`rekindle show {run}` tells what happened to each of its steps");
+    if let Some(deadlock) = &state.deadlock
+        && state.outcome != Some(Outcome::Succeeded)
+    {
+        let message = format!("run {run} gave up its turn in `{}`: {deadlock}", deadlock.group);
+        // Another attempt would wait for the same runs: what they wait for is that this one ends.
+        return Err(Failure::permanent(code(code::DEADLOCK), message)
+            .with_hint("let one of them end before the other begins, or give both one `concurrency` group"));
+    }
     match state.outcome {
         Some(Outcome::Succeeded) => Ok(()),
         Some(Outcome::Cancelled) => {

@@ -34,6 +34,9 @@
 //! Where the workflow names a `concurrency` group, one of its runs is at work at a time: the others wait before they
 //! begin or go on, the oldest is next, and a run gives its turn back when it is over or no longer driven. What a step
 //! of a run runs has that run's turn. A wait is journaled (`turn_awaited`, `turn_taken`); the run's deadline counts on.
+//! Where runs wait for each other (each has a turn, and a step whose run wants the other's), the youngest of those that
+//! wait gives up its turn: that is journaled with who waits for whom (`deadlocked`), nothing of it starts, and it has
+//! failed, so that the others go on.
 //!
 //! A run is over when all steps have ended: succeeded when none failed; partial when some did, but all steps of some
 //! component (`each["component"]`) came through; failed; or cancelled.
@@ -86,6 +89,7 @@ mod action;
 mod approve;
 mod context;
 mod control;
+mod deadlock;
 mod driver;
 mod engine;
 mod error;

@@ -2,8 +2,9 @@
 //! so that no action can make a record that the journal must refuse.
 
 use rekindle_journal::{Journal, JournalError};
-use rekindle_model::event::{Measures, Payload};
+use rekindle_model::event::{Measures, Payload, Waits};
 use rekindle_model::failure::Failure;
+use rekindle_model::run::LONGEST_CYCLE;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ const RECORD_ROOM: usize = 3200;
 const MESSAGE: usize = 1536;
 /// The longest hint, sentence or condition, in bytes.
 const SENTENCE: usize = 512;
+/// The longest name of a group in a deadlock's cycle, in bytes.
+const GROUP: usize = 128;
 /// The largest evidence, in encoded bytes.
 const EVIDENCE: usize = 1024;
 
@@ -101,6 +104,15 @@ pub(crate) fn fit_evidence(evidence: Value) -> Value {
         return evidence;
     }
     json!({ "truncated": true, "bytes": size, "beginning": fit(&evidence.to_string(), EVIDENCE - 128) })
+}
+
+/// Returns who waits for whom as a record can carry it.
+pub(crate) fn fit_cycle(mut cycle: Vec<Waits>) -> Vec<Waits> {
+    cycle.truncate(LONGEST_CYCLE);
+    for waits in &mut cycle {
+        waits.group = waits.group.take().map(|group| fit(&group, GROUP));
+    }
+    cycle
 }
 
 fn fit(text: &str, limit: usize) -> String {

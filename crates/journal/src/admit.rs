@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rekindle_model::event::{Event, JournalHead, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId, StepId};
 use rekindle_model::planted::{self, Fault};
-use rekindle_model::run::{AwaitedTurn, HistoryFault, IllegalHistory, Paused, RunState};
+use rekindle_model::run::{AwaitedTurn, Deadlock, HistoryFault, IllegalHistory, Paused, RunState};
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
@@ -167,6 +167,7 @@ struct Fields {
     expired: Option<Stamp>,
     reopened: Option<Stamp>,
     paused: Option<Paused>,
+    deadlock: Option<Deadlock>,
     awaits_turn: Option<AwaitedTurn>,
     outcome: Option<Outcome>,
     summary: Value,
@@ -191,6 +192,7 @@ impl Undo {
             expired: state.expired,
             reopened: state.reopened,
             paused: state.paused.clone(),
+            deadlock: state.deadlock.clone(),
             awaits_turn: state.awaits_turn.clone(),
             outcome: state.outcome,
             summary: state.summary.clone(),
@@ -211,6 +213,7 @@ impl Undo {
         state.expired = before.expired;
         state.reopened = before.reopened;
         state.paused = before.paused;
+        state.deadlock = before.deadlock;
         state.awaits_turn = before.awaits_turn;
         state.outcome = before.outcome;
         state.summary = before.summary;

@@ -1,13 +1,14 @@
 //! The one fold: a run's state is what its records say, one after another.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::event::{Event, Outcome, Parent, Payload, Record, Worker};
+use crate::event::{Event, Outcome, Parent, Payload, Record, Waits, Worker};
 use crate::id::{Hash32, RunId, StepId};
 use crate::planted::{self, Fault};
 use crate::step::{IllegalTransition, StepRecord};
@@ -58,6 +59,9 @@ pub struct RunState {
     /// Who asked for it to be paused, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
+    /// That it gave up its turn, where it did: runs waited for each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadlock: Option<Deadlock>,
     /// The turn that it waits for, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_turn: Option<AwaitedTurn>,
@@ -88,6 +92,45 @@ pub struct AwaitedTurn {
     pub holder: RunId,
     /// Since when.
     pub since: Stamp,
+}
+
+/// The most runs that a [`Deadlock`] names, so that it fits a record. Runs are nested eight deep at most.
+pub const LONGEST_CYCLE: usize = 16;
+
+/// That a run gave up its turn because runs waited for each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlock {
+    /// The group.
+    pub group: String,
+    /// The runs, this one first: each waits for the next, the last for the first.
+    pub cycle: Vec<Waits>,
+    /// When.
+    pub at: Stamp,
+}
+
+impl Deadlock {
+    /// Tells who waits for whom.
+    pub fn told(cycle: &[Waits]) -> String {
+        let mut told = "runs wait for each other: ".to_owned();
+        let behind = cycle.iter().skip(1).chain(cycle.first());
+        for (at, (waits, next)) in cycle.iter().zip(behind).enumerate() {
+            told.push_str(&match at {
+                0 => format!("run {} ", waits.run),
+                _ => ", which ".to_owned(),
+            });
+            told.push_str(&match &waits.group {
+                Some(group) => format!("waits for its turn in `{group}` after run {}", next.run),
+                None => format!("waits for run {}, the work of its step", next.run),
+            });
+        }
+        told
+    }
+}
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Self::told(&self.cycle))
+    }
 }
 
 /// One process that took the run over.
@@ -237,6 +280,7 @@ impl RunState {
             expired: None,
             reopened: None,
             paused: None,
+            deadlock: None,
             awaits_turn: None,
             outcome: None,
             summary: Value::Null,
@@ -316,6 +360,14 @@ impl RunState {
                 });
             }
             Event::TurnTaken { .. } => self.awaits_turn = None,
+            Event::Deadlocked { group, cycle } => {
+                self.awaits_turn = None;
+                self.deadlock = Some(Deadlock {
+                    group: group.clone(),
+                    cycle: cycle.clone(),
+                    at: record.time,
+                });
+            }
             Event::CancelRequested { by, .. } => self.cancel = Some(by.clone()),
             Event::PauseRequested { .. } | Event::RunUnpaused { .. }
                 if self.paused.is_some() == matches!(record.event, Event::PauseRequested { .. }) =>
@@ -339,6 +391,7 @@ impl RunState {
                 self.expired = None;
                 self.reopened = Some(record.time);
                 self.paused = None;
+                self.deadlock = None;
                 self.awaits_turn = None;
                 self.outcome = None;
                 self.summary = Value::Null;

@@ -369,6 +369,7 @@ impl StepRecord {
                 | Event::RunAdopted { .. }
                 | Event::TurnAwaited { .. }
                 | Event::TurnTaken { .. }
+                | Event::Deadlocked { .. }
                 | Event::RetryRequested { .. }
                 | Event::PauseRequested { .. }
                 | Event::RunUnpaused { .. }

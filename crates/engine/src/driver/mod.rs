@@ -34,7 +34,7 @@ use crate::context::Asked;
 use crate::control::{Control, Ended};
 use crate::engine::Shared;
 use crate::error::EngineError;
-use crate::groups::{Member, Turn};
+use crate::groups::{Member, NotNow, Turn};
 use crate::machine::{Effect, Input, Machine};
 use crate::nest;
 use crate::payload;
@@ -238,7 +238,7 @@ impl Driver {
         }
     }
 
-    /// Takes the run's turn in its group, where it waits for that and nobody has it. Returns whether it has.
+    /// Takes the run's turn in its group, where it waits for that and nobody has it. Returns whether anything came of it.
     async fn take_runs_turn(&mut self) -> Result<bool, EngineError> {
         let Some(group) = self.machine.awaits_turn() else {
             // One that is paused before its turn stands in nobody's way.
@@ -252,11 +252,15 @@ impl Driver {
                 self.decide(Input::Turn, Vec::new()).await?;
                 Ok(true)
             }
-            Err(holder) if self.machine.state().awaits_turn.is_none() => {
+            Err(NotNow::After(holder)) if self.machine.state().awaits_turn.is_none() => {
                 self.decide(Input::TurnOf(holder), Vec::new()).await?;
                 Ok(false)
             }
-            Err(_) => Ok(false),
+            Err(NotNow::After(_)) => Ok(false),
+            Err(NotNow::Deadlock(cycle)) => {
+                self.decide(Input::Deadlock(cycle), Vec::new()).await?;
+                Ok(true)
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use rekindle_model::step::StepState;
 use rekindle_model::time::Stamp;
 
 use super::settle::cancelled;
-use super::{Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
+use super::{CutShort, Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
 
 impl Machine {
     /// Tells work to end that has taken longer than it may, and fails what waits past its deadline.
@@ -44,7 +44,7 @@ impl Machine {
     pub(super) fn expire_run(&mut self, draft: &mut Draft) {
         if self.run_limit(draft).is_some_and(|left| left.is_zero()) {
             draft.events.push(Event::DeadlinePassed);
-            self.expired = true;
+            self.cut_short = CutShort::Deadline;
             self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
         }
     }
@@ -127,15 +127,25 @@ impl Machine {
 
     /// Returns the failure of an attempt that ended with the run; `said` is what the action said on its way out.
     pub(super) fn called_off(&self, said: Option<&Failure>) -> Failure {
-        if !self.expired {
-            return cancelled(said);
+        match self.cut_short {
+            CutShort::Cancel => cancelled(said),
+            CutShort::Deadline => {
+                let limit = self.plan.deadline.unwrap_or_default();
+                let message = format!("the run took longer than its deadline of {limit:?}");
+                Failure::permanent(code::DEADLINE, message)
+                    .with_hint("`rekindle retry` opens the run again, with its whole deadline before it")
+            }
+            CutShort::Deadlock => self.gave_way(),
         }
-        let limit = self.plan.deadline.unwrap_or_default();
-        Failure::permanent(
-            code::DEADLINE,
-            format!("the run took longer than its deadline of {limit:?}"),
+    }
+
+    /// Returns the failure of what a run had begun that gave up its turn.
+    pub(super) fn gave_way(&self) -> Failure {
+        let group = self.plan.concurrency.as_deref().unwrap_or_default();
+        let message = format!("the run gave up its turn in `{group}`, because runs waited for each other");
+        Failure::permanent(code::DEADLOCK, message).with_hint(
+            "`rekindle show` names them; once they have ended, `rekindle retry` has it tried again",
         )
-        .with_hint("`rekindle retry` opens the run again, with its whole deadline before it")
     }
 
     fn too_late(&self, place: usize) -> Failure {

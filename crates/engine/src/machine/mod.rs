@@ -79,8 +79,10 @@ pub(crate) struct Machine {
     phase: Phase,
     /// Whether this process is to leave a run that is being cancelled before all of it is undone.
     leaving: bool,
-    /// Whether it is the run's deadline that ends it.
-    expired: bool,
+    /// What ends the run early, where something does.
+    cut_short: CutShort,
+    /// Whether it will never be the run's turn.
+    deadlocked: bool,
     /// Whether nothing may start until a person lets it.
     paused: bool,
     /// Whether nothing may start before the run's turn in its group.
@@ -110,8 +112,19 @@ enum Phase {
     Going,
     /// Nothing starts any more; the run will be resumed.
     Stopping,
-    /// Nothing starts any more; the run will be over: it was cancelled, or its deadline has passed.
+    /// Nothing starts any more; the run will be over: [`CutShort`] says why.
     Cancelling,
+}
+
+/// What ends a run early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CutShort {
+    /// Somebody cancelled it.
+    Cancel,
+    /// Its deadline has passed.
+    Deadline,
+    /// It gave up its turn: runs waited for each other.
+    Deadlock,
 }
 
 /// A step that this process works on.
@@ -268,7 +281,8 @@ impl Machine {
             started,
             phase: Phase::Going,
             leaving: false,
-            expired: false,
+            cut_short: CutShort::Cancel,
+            deadlocked: false,
             paused,
             needs_turn,
             held: BTreeMap::new(),

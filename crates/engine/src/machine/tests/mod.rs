@@ -7,6 +7,7 @@ mod limits;
 mod nested;
 mod requests;
 mod resumed;
+mod turns;
 mod undo;
 
 use std::collections::BTreeMap;
