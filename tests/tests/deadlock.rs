@@ -123,3 +123,30 @@ fn a_run_and_the_run_of_its_step_have_the_turn_of_one_group_together() {
         assert_eq!(run_of(&sandbox, workflow)["outcome"], "succeeded", "{workflow}");
     }
 }
+
+#[test]
+fn lint_warns_of_workflows_that_may_come_to_wait_for_each_other() {
+    let sandbox = sandbox();
+    write(&sandbox, "one.yaml", &outer("one", "disk", "tape.yaml"));
+    write(&sandbox, "two.yaml", &outer("two", "tape", "disk.yaml"));
+    let both = "workflow: both\nsteps:\n  - {id: a, uses: workflow, with: {workflow: one.yaml}}\n  - {id: b, uses: \
+                workflow, with: {workflow: two.yaml}}\n";
+    write(&sandbox, "both.yaml", both);
+    for alone in ["one.yaml", "two.yaml"] {
+        assert!(sandbox.ok(&["lint", alone]).contains("no findings"), "{alone}");
+    }
+    for (files, place) in [
+        (&["lint", "one.yaml", "two.yaml"][..], "two.yaml:10:22: warning"),
+        (&["lint", "both.yaml"], "both.yaml:4:46: warning"),
+    ] {
+        let said = sandbox.ok(files);
+        for told in [
+            place,
+            "may come to wait for each other's groups",
+            "`one` has `disk` and runs `inner-tape`, which wants `tape`",
+            "`two` has `tape` and runs `inner-disk`, which wants `disk`",
+        ] {
+            assert!(said.contains(told), "{told}: {said}");
+        }
+    }
+}

@@ -161,6 +161,17 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_whom_fits_a_record_however_many_wait_and_whatever_their_groups_are_called() {
+        let waits = Waits {
+            run: rekindle_model::id::RunId(uuid::Uuid::from_u128(u128::MAX)),
+            group: Some("é".repeat(2000)),
+        };
+        let cycle = fit_cycle(vec![waits; 100]);
+        assert_eq!(cycle.len(), LONGEST_CYCLE);
+        assert!(encoded(&cycle) < RECORD_ROOM, "{}", encoded(&cycle));
+    }
+
+    #[test]
     fn measures_that_do_not_fit_are_counted() {
         let many: Measures = (0..500).map(|n| (format!("number_{n}_ms"), 0.1)).collect();
         let (kept, _) = fit_measures(many);

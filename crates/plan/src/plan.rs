@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::diagnostic::Problem;
+use crate::turns::Turns;
 
 /// The actions that steps may use.
 pub trait Catalog {
@@ -16,6 +17,11 @@ pub trait Catalog {
     fn names(&self) -> Vec<String>;
     /// Returns what is wrong with an action's parameters, which may hold unrendered `${{ }}`.
     fn check(&self, uses: &str, with: &Value) -> Vec<Problem>;
+    /// Returns the turns of the workflow that such a step runs, where it runs one that can be read.
+    fn turns(&self, uses: &str, with: &Value) -> Option<Turns> {
+        let (_, _) = (uses, with);
+        None
+    }
 }
 
 /// What a run is created with; journaled, so that a resumed run expands to the same plan.
