@@ -33,7 +33,8 @@
 //!
 //! Where the workflow names a `concurrency` group, one of its runs is at work at a time: the others wait before they
 //! begin or go on, the oldest is next, and a run gives its turn back when it is over or no longer driven. What a step
-//! of a run runs has that run's turn. A wait is journaled (`turn_awaited`, `turn_taken`); the run's deadline counts on.
+//! of a run runs has that run's turn. A wait is journaled (`turn_awaited`, `turn_taken`). The run's deadline counts
+//! from its first turn, whatever it waits for a later one after a crash.
 //! Where runs wait for each other (each has a turn, and a step whose run wants the other's), the youngest of those that
 //! wait gives up its turn: that is journaled with who waits for whom (`deadlocked`), nothing of it starts, and it has
 //! failed, so that the others go on.

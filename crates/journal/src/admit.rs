@@ -166,6 +166,7 @@ struct Fields {
     cancel: Option<String>,
     expired: Option<Stamp>,
     reopened: Option<Stamp>,
+    begun: Option<Stamp>,
     paused: Option<Paused>,
     deadlock: Option<Deadlock>,
     awaits_turn: Option<AwaitedTurn>,
@@ -191,6 +192,7 @@ impl Undo {
             cancel: state.cancel.clone(),
             expired: state.expired,
             reopened: state.reopened,
+            begun: state.begun,
             paused: state.paused.clone(),
             deadlock: state.deadlock.clone(),
             awaits_turn: state.awaits_turn.clone(),
@@ -212,6 +214,7 @@ impl Undo {
         state.cancel = before.cancel;
         state.expired = before.expired;
         state.reopened = before.reopened;
+        state.begun = before.begun;
         state.paused = before.paused;
         state.deadlock = before.deadlock;
         state.awaits_turn = before.awaits_turn;

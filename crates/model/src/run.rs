@@ -53,9 +53,13 @@ pub struct RunState {
     /// When its deadline had passed, where it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Stamp>,
-    /// When it was opened again last; its deadline counts from there.
+    /// When it was opened again last; its deadline counts from there, where it has no group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reopened: Option<Stamp>,
+    /// When it began since it was created or opened again: when its turn came that it had waited for, or its first step
+    /// started. The deadline of a run of a group counts from there; what it waits for its turn after a crash counts too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Stamp>,
     /// Who asked for it to be paused, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
@@ -279,6 +283,7 @@ impl RunState {
             cancel: None,
             expired: None,
             reopened: None,
+            begun: None,
             paused: None,
             deadlock: None,
             awaits_turn: None,
@@ -359,7 +364,10 @@ impl RunState {
                     since: record.time,
                 });
             }
-            Event::TurnTaken { .. } => self.awaits_turn = None,
+            Event::TurnTaken { .. } => {
+                self.awaits_turn = None;
+                self.begun.get_or_insert(record.time);
+            }
             Event::Deadlocked { group, cycle } => {
                 self.awaits_turn = None;
                 self.deadlock = Some(Deadlock {
@@ -390,6 +398,7 @@ impl RunState {
                 self.cancel = None;
                 self.expired = None;
                 self.reopened = Some(record.time);
+                self.begun = None;
                 self.paused = None;
                 self.deadlock = None;
                 self.awaits_turn = None;
@@ -425,6 +434,9 @@ impl RunState {
                     })
                 })?;
                 self.steps.insert(step.clone(), next);
+                if let Event::StepStarted { .. } = record.event {
+                    self.begun.get_or_insert(record.time);
+                }
             }
         }
         self.seq = record.seq;

@@ -46,7 +46,7 @@ pub struct Plan {
     pub params: Map<String, Value>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
-    /// How long a run may take, from its creation or from when it was opened again.
+    /// How long a run may take, from its creation or from when it was opened again; one of a group, from its turn.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
     /// The group of runs of a workspace of which one is at work at a time.

@@ -24,7 +24,7 @@ pub fn workflow(actions: &Actions) -> Value {
                 "description": text("What it is for"),
                 "params": map("What a run may be given", "param"),
                 "max_parallel": {"type": "integer", "minimum": 1, "description": "How many steps may be at work at once"},
-                "deadline": {"description": "The most that a run may take", "$ref": "#/$defs/period"},
+                "deadline": {"description": "The most that a run may take, from its turn where it has a group", "$ref": "#/$defs/period"},
                 "concurrency": text("The group of runs of which one is at work at a time; the others wait"),
                 "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},
                 "on_failure": {"type": "array", "description": "Steps that run once all others have ended, where one failed", "items": {"$ref": "#/$defs/step"}},

@@ -29,7 +29,7 @@ pub struct Workflow {
     pub params: BTreeMap<String, ParamSpec>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
-    /// How long a run may take.
+    /// How long a run may take; what it waits for the turn of its group does not count.
     pub deadline: Option<Duration>,
     /// The group of runs of a workspace of which one is at work at a time.
     pub concurrency: Option<String>,

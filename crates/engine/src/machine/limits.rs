@@ -75,14 +75,18 @@ impl Machine {
         applies.then(|| self.deadline(draft, place)).flatten()
     }
 
-    /// Returns how long the run may still take, where it has a deadline that is not past.
+    /// Returns how long the run may still take, where it has a deadline that is not past. One that waits for its first
+    /// turn has not begun.
     pub(super) fn run_limit(&self, draft: &Draft) -> Option<Duration> {
         let limit = self.plan.deadline?;
         let ended = !self.frontier.has_unfinished();
         if self.state.outcome.is_some() || self.phase == Phase::Cancelling || ended {
             return None;
         }
-        let begun = self.state.reopened.unwrap_or(self.state.created);
+        let begun = match self.plan.concurrency {
+            Some(_) => self.begun?,
+            None => self.state.reopened.unwrap_or(self.state.created),
+        };
         Some(retry::remaining(
             &begun,
             retry::ends_at(&begun, limit),

@@ -87,6 +87,8 @@ pub(crate) struct Machine {
     paused: bool,
     /// Whether nothing may start before the run's turn in its group.
     needs_turn: bool,
+    /// When a run of a group began; its deadline counts from there.
+    begun: Option<Stamp>,
     /// What this process works on.
     held: BTreeMap<usize, Held>,
     /// For each step, whether what it produced can be gone.
@@ -267,6 +269,7 @@ impl Machine {
         let paused = state.paused.is_some();
         let can_be_gone = vec![true; plan.steps.len()];
         let needs_turn = plan.concurrency.is_some();
+        let begun = state.begun;
         Ok(Self {
             plan,
             places,
@@ -285,6 +288,7 @@ impl Machine {
             deadlocked: false,
             paused,
             needs_turn,
+            begun,
             held: BTreeMap::new(),
             can_be_gone,
             to_recheck: BTreeSet::new(),

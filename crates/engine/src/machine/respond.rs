@@ -69,6 +69,7 @@ impl Machine {
             }
             Input::Turn => {
                 self.needs_turn = false;
+                self.begun.get_or_insert(draft.now);
                 if let Some(waited) = &self.state.awaits_turn {
                     let group = waited.group.clone();
                     draft.events.push(Event::TurnTaken { group });

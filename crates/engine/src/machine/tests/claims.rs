@@ -240,21 +240,6 @@ fn a_run_of_a_group_begins_and_goes_on_only_once_it_is_its_turn() {
 }
 
 #[test]
-fn a_run_that_waits_for_its_turn_until_its_deadline_has_failed() {
-    let (mut run, begun) = Run::begun(Plan {
-        concurrency: Some("nightly".to_owned()),
-        deadline: Some(SECOND * 60),
-        ..plan(9, vec![step("a", &[])])
-    });
-    check(&begun, &["timer a 60s"]);
-    run.pass(SECOND * 60);
-    check(
-        &run.feed(Input::Wake),
-        &["deadline_passed, skipped a, run_finished", "finish"],
-    );
-}
-
-#[test]
 fn a_code_that_the_policy_excludes_is_final_whatever_the_failure_says() {
     let policy = Retry {
         non_retryable: vec!["busy".to_owned()],

@@ -97,3 +97,64 @@ fn a_cancelled_run_that_gives_way_stays_cancelled() {
     };
     assert_eq!(error.code, code::CANCELLED);
 }
+
+fn limited() -> Plan {
+    Plan {
+        deadline: Some(SECOND * 60),
+        ..grouped(vec![step("a", &[])])
+    }
+}
+
+#[test]
+fn the_deadline_of_a_run_counts_from_its_turn() {
+    let other = RunId(Uuid::from_u128(9));
+    let (mut run, begun) = Run::begun(limited());
+    check(&begun, &[]);
+    check(&run.feed(Input::TurnOf(other)), &["turn_awaited"]);
+    run.pass(SECOND * 100);
+    check(&run.feed(Input::Wake), &[]);
+    let taken = ["turn_taken, started a", "start a #1", "timer a 60s"];
+    check(&run.feed(Input::Turn), &taken);
+    run.pass(SECOND * 60);
+    check(&run.feed(Input::Wake), &["deadline_passed", "cancel a"]);
+}
+
+#[test]
+fn a_resume_begins_the_deadline_of_a_run_with_a_turn_no_sooner_and_no_later() {
+    let other = RunId(Uuid::from_u128(9));
+    for waits in [true, false] {
+        let (mut run, _) = Run::begun(limited());
+        if waits {
+            run.feed(Input::TurnOf(other));
+            run.pass(SECOND * 100);
+            // It dies before its turn: there is nothing that a deadline could count from.
+            check(&run.crash_and_begin(), &[]);
+            run.feed(Input::TurnOf(other));
+        }
+        run.feed(Input::Turn);
+        run.pass(SECOND * 20);
+        // Whoever resumes it waits for its turn again, which counts: it had begun.
+        check(&run.crash_and_begin(), &["timer a 40s"]);
+        check(&run.feed(Input::TurnOf(other)), &["turn_awaited", "timer a 40s"]);
+        run.pass(SECOND * 10);
+        let again = ["turn_taken", "reconcile a #1", "timer a 30s"];
+        check(&run.feed(Input::Turn), &again);
+        run.pass(SECOND * 30);
+        check(&run.feed(Input::Wake), &["deadline_passed", "cancel a"]);
+    }
+}
+
+#[test]
+fn a_run_that_is_opened_again_has_its_deadline_from_its_next_turn() {
+    let (mut run, _) = Run::begun(limited());
+    run.feed(Input::Turn);
+    run.pass(SECOND * 50);
+    run.fail("a");
+    run.ask_undriven(again("a")).unwrap();
+    run.pass(SECOND * 50);
+    check(&run.crash_and_begin(), &[]);
+    check(
+        &run.feed(Input::Turn),
+        &["started a", "start a #2", "timer a 60s"],
+    );
+}
