@@ -81,7 +81,8 @@
 //! - **Approve, reject.** A step that `uses:` [`APPROVE`] asks a person. It is no task and takes no slot; a crash
 //!   changes nothing for it, and its timeout counts from the question.
 //! - **Retry.** A step that has ended runs again with everything that came after it; one that was skipped because
-//!   another failed takes that one with it. Failures count anew. A step that waits for its next attempt begins it.
+//!   another failed takes that one with it. A step that waits for its next attempt begins it. Either way its failures and
+//!   its deadline count anew.
 //! - **Skip.** A step is left out for a reason, and what needs it goes on. A run with such a step is done in part.
 //!
 //! Retry and skip also open a run that is over; it is then adopted and driven like one that was interrupted.

@@ -221,8 +221,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
-    /// A person asked for the step to run again: one that waits for its next attempt begins it at once; one that
-    /// has ended is invalidated next, in the same append. Of one whose undo is stuck it is the undo that runs again.
+    /// A person asked for the step to run again: one that waits for its next attempt begins it at once, and its
+    /// failures and its deadline count anew; one that has ended is invalidated next, in the same append. Of one whose undo is stuck it is the undo that runs again.
     RetryRequested {
         /// The step.
         step: StepId,

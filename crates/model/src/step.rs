@@ -15,7 +15,8 @@
 //!   it was Approved, it may be skipped or invalidated while it waits, and a next attempt asks anew.
 //! - A running attempt may start programs (ChildStarted). They are known until the next attempt starts, whatever
 //!   becomes of this one: whoever starts it sees to it first that they are gone.
-//! - RetryRequested leaves what is final as it is; the StepInvalidated that follows it makes it pending.
+//! - RetryRequested leaves what is final as it is; the StepInvalidated that follows it makes it pending. A step in Backoff
+//!   has its attempts and its deadline anew by it, and keeps its checkpoint.
 //! - Invalidated also takes a step out of Backoff: what it waits to continue does not hold any more.
 //! - A step that has ended may be undone (UndoStarted and what follows it, see [`undo`](crate::undo)) where it was
 //!   started since it was undone last. Its own state stays as it is; starting it again makes it owe an undo anew.
@@ -127,6 +128,9 @@ pub struct StepRecord {
     /// When the first attempt since the last invalidation began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_started: Option<Stamp>,
+    /// From when its deadline counts: as `first_started`, or since a person asked for the next attempt of one that waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timed_from: Option<Stamp>,
     /// When the newest attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_started: Option<Stamp>,
@@ -191,6 +195,7 @@ impl StepRecord {
                 self.acted = true;
                 self.undo = None;
                 self.first_started.get_or_insert(*time);
+                self.timed_from.get_or_insert(*time);
                 self.last_started = Some(*time);
                 self.state = S::Running;
             }
@@ -330,7 +335,12 @@ impl StepRecord {
                 }
             }
             (Event::RetryRequested { .. }, S::Succeeded { .. } | S::Skipped { .. } | S::Failed { .. }) => {}
-            (Event::RetryRequested { .. }, S::Backoff { .. }) => self.state = S::Pending,
+            (Event::RetryRequested { .. }, S::Backoff { .. }) => {
+                // Whoever asks for it gives it its attempts and its time anew.
+                self.failures = 0;
+                self.timed_from = None;
+                self.state = S::Pending;
+            }
             (Event::StepSkipped { why, .. }, _) if self.may_be_skipped(why) => {
                 self.state = S::Skipped { why: why.clone() };
                 self.ended = Some(*time);
@@ -770,11 +780,12 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_that_was_asked_for_keeps_the_checkpoint_of_a_wait_and_counts_failures_anew_after_the_end() {
+    fn a_retry_that_was_asked_for_keeps_the_checkpoint_of_a_wait_and_counts_failures_and_time_anew() {
         let soon = DateTime::from_timestamp(1_800_000_000, 0);
         let waited = run(&[started(1), checkpoint(1, 42), failed(1, soon), retry()]).unwrap();
         assert_eq!(waited.checkpoint, Some(Payload::Inline(42.into())));
-        assert_eq!(waited.failures, 1);
+        assert_eq!((waited.attempts, waited.failures), (1, 0));
+        assert!(waited.first_started.is_some() && waited.timed_from.is_none());
         let ended = run(&[started(1), failed(1, None), retry(), invalidated()]).unwrap();
         assert_eq!((ended.attempts, ended.failures), (1, 0));
     }

@@ -96,10 +96,7 @@ impl Machine {
 
     /// Returns how long a step that has begun may still take, all its attempts together.
     fn deadline(&self, draft: &Draft, place: usize) -> Option<Duration> {
-        let (limit, begun) = (
-            self.step(place).deadline?,
-            self.record(draft, place).first_started?,
-        );
+        let (limit, begun) = (self.step(place).deadline?, self.record(draft, place).timed_from?);
         Some(retry::remaining(
             &begun,
             retry::ends_at(&begun, limit),
