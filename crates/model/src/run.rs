@@ -13,6 +13,7 @@ use crate::id::{Hash32, RunId, StepId};
 use crate::planted::{self, Fault};
 use crate::step::{IllegalTransition, StepRecord};
 use crate::time::Stamp;
+use crate::undo::UndoState;
 
 /// A run, folded from its records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,6 +181,14 @@ pub enum HistoryFault {
     /// Something happened after the end.
     #[error("{0} after run_finished")]
     AfterEnd(&'static str),
+    /// A run ended while something of it had not.
+    #[error("run_finished while step {step} is {state}")]
+    Unfinished {
+        /// The first such step.
+        step: StepId,
+        /// Its state.
+        state: &'static str,
+    },
     /// A run that is not over was reopened.
     #[error("{0} before run_finished")]
     BeforeEnd(&'static str),
@@ -406,6 +415,10 @@ impl RunState {
                 self.summary = Value::Null;
             }
             Event::RunFinished { outcome, summary } => {
+                if let Some((step, state)) = self.unfinished() {
+                    let step = step.clone();
+                    return Err(illegal(HistoryFault::Unfinished { step, state }));
+                }
                 self.outcome = Some(*outcome);
                 self.awaits_turn = None;
                 self.summary = summary.clone();
@@ -442,6 +455,22 @@ impl RunState {
         self.seq = record.seq;
         self.updated = record.time;
         Ok(())
+    }
+
+    /// Returns the first step that was begun and has not ended, or that is being undone, with what it is.
+    fn unfinished(&self) -> Option<(&StepId, &'static str)> {
+        self.steps.iter().find_map(|(step, record)| {
+            let undoing = record
+                .undo
+                .as_ref()
+                .is_some_and(|undo| undo.state == UndoState::Running);
+            let state = match record.state.is_final() {
+                true if undoing => "being undone",
+                true => return None,
+                false => record.state.name(),
+            };
+            Some((step, state))
+        })
     }
 
     /// Returns the steps that wait for a person's decision.
@@ -567,6 +596,49 @@ mod tests {
         for ends in [turn("turn_taken"), adopted.unwrap(), finished()] {
             let state = run(&[turn("turn_awaited"), ends.clone()]).unwrap();
             assert_eq!(state.awaits_turn, None, "{ends:?}");
+        }
+    }
+
+    fn of_step(event: &str, attempt: u32) -> Event {
+        let error = crate::failure::Failure::permanent("x", "y");
+        let why = json!({ "reason": "cancelled" });
+        serde_json::from_value(json!({
+            "event": event, "step": "s", "attempt": attempt, "error": error, "output": Payload::NONE,
+            "retry_at": "2027-01-15T08:00:00Z", "verdict": "redo", "evidence": null, "why": why,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_run_does_not_end_before_what_it_has_begun() {
+        let started = || of_step("step_started", 1);
+        let undoing = || {
+            vec![
+                started(),
+                of_step("step_succeeded", 1),
+                of_step("undo_started", 1),
+            ]
+        };
+        for (history, state) in [
+            (vec![started()], "running"),
+            (vec![started(), of_step("step_reconciled", 1)], "reconciled"),
+            (vec![started(), of_step("step_failed", 1)], "backoff"),
+            (undoing(), "being undone"),
+        ] {
+            let fault = run(&[history.clone(), vec![finished()]].concat()).unwrap_err();
+            let step = StepId::plain("s");
+            assert_eq!(fault, HistoryFault::Unfinished { step, state }, "{history:?}");
+        }
+        let ended = [
+            vec![started(), of_step("step_succeeded", 1)],
+            vec![of_step("step_skipped", 1)],
+            [undoing(), vec![of_step("undo_stuck", 1)]].concat(),
+        ];
+        for history in ended {
+            assert!(
+                run(&[history.clone(), vec![finished()]].concat()).is_ok(),
+                "{history:?}"
+            );
         }
     }
 
