@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::probe;
+use crate::workflow::LONGEST_GROUP;
 
 /// The shape of what each action takes as its parameters, by the action's name.
 pub type Actions = BTreeMap<String, Value>;
@@ -25,7 +26,7 @@ pub fn workflow(actions: &Actions) -> Value {
                 "params": map("What a run may be given", "param"),
                 "max_parallel": {"type": "integer", "minimum": 1, "description": "How many steps may be at work at once"},
                 "deadline": {"description": "The most that a run may take, from its turn where it has a group", "$ref": "#/$defs/period"},
-                "concurrency": text("The group of runs of which one is at work at a time; the others wait"),
+                "concurrency": group("The group of runs of which one is at work at a time; the others wait"),
                 "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},
                 "on_failure": {"type": "array", "description": "Steps that run once all others have ended, where one failed", "items": {"$ref": "#/$defs/step"}},
             })),
@@ -46,7 +47,7 @@ pub fn workflow(actions: &Actions) -> Value {
                 "timeout": {"description": "The most that one attempt may take", "$ref": "#/$defs/period"},
                 "deadline": {"description": "The most that all its attempts together may take", "$ref": "#/$defs/period"},
                 "stall_timeout": {"description": "The most that an attempt may go on without a sign of progress", "$ref": "#/$defs/period"},
-                "concurrency": text("The group of steps, of all runs, of which one is at work at a time"),
+                "concurrency": group("The group of steps, of all runs, of which one is at work at a time"),
                 "compensate": {"description": "What takes back what the step did, where the run fails or is cancelled", "$ref": "#/$defs/compensate"},
             }))),
             "compensate": acting(actions, closed(&["uses"], json!({
@@ -271,6 +272,10 @@ fn map(description: &str, of: &str) -> Value {
 
 fn text(description: &str) -> Value {
     json!({"type": "string", "description": description})
+}
+
+fn group(description: &str) -> Value {
+    json!({"type": "string", "description": description, "minLength": 1, "maxLength": LONGEST_GROUP})
 }
 
 fn name(description: &str) -> Value {

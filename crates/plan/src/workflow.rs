@@ -265,7 +265,7 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         .integer("max_parallel", 1, sink)
         .unwrap_or(DEFAULT_PARALLEL);
     let deadline = fields.parse::<Period>("deadline", sink).map(|period| period.0);
-    let concurrency = fields.text("concurrency", sink);
+    let concurrency = group(&fields, sink);
     fields.require(STEPS, sink);
     let mut places = Vec::new();
     let (mut steps, mut whole) = (Vec::new(), Vec::new());
@@ -300,6 +300,26 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         steps,
         whole,
     })
+}
+
+/// The longest name of a group, in bytes: `turn_awaited` carries it, and a record has 4 KiB. People need a word or two.
+pub(crate) const LONGEST_GROUP: usize = 128;
+
+/// Reads the name of a `concurrency` group.
+fn group(fields: &Fields<'_>, sink: &mut Sink<'_>) -> Option<String> {
+    let node = fields.get("concurrency")?;
+    let group = read::text(node, sink)?;
+    let message = match group.len() {
+        0 => "a group without a name".to_owned(),
+        1..=LONGEST_GROUP => return Some(group),
+        long => format!("the group's name is {long} bytes long; at most {LONGEST_GROUP} may be"),
+    };
+    sink.error(
+        node.span,
+        message,
+        Some("call the group by a short word".to_owned()),
+    );
+    None
 }
 
 /// Reports what a step that runs only after a failure cannot have.
@@ -445,7 +465,7 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         timeout,
         deadline,
         stall_timeout,
-        concurrency: fields.text("concurrency", sink),
+        concurrency: group(&fields, sink),
         compensate,
         after_failure: false,
         place: (STEPS, String::new()),

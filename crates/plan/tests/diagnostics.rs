@@ -336,3 +336,32 @@ fn hostile_yaml_is_refused_within_a_second() {
         assert!(as_workflow.is_err(), "{what}");
     }
 }
+
+#[test]
+fn a_group_is_called_by_a_short_word() {
+    let with = |group: &str| {
+        let text = format!(
+            "workflow: w\nconcurrency: {group}\nsteps:\n  - id: a\n    uses: noop\n    concurrency: {group}\n"
+        );
+        load_workflow("w.yaml", &text)
+    };
+    let group = "é".repeat(64);
+    let workflow = with(&group).unwrap();
+    assert_eq!(workflow.concurrency.as_deref(), Some(group.as_str()));
+    assert_eq!(workflow.steps[0].concurrency, workflow.concurrency);
+    for (group, fault) in [
+        (
+            "x".repeat(129),
+            "the group's name is 129 bytes long; at most 128 may be",
+        ),
+        ("\"\"".to_owned(), "a group without a name"),
+    ] {
+        let faults = with(&group).unwrap_err();
+        let found: Vec<_> = faults
+            .0
+            .iter()
+            .map(|one| (one.line, one.col, one.message.as_str()))
+            .collect();
+        assert_eq!(found, [(2, 14, fault), (6, 18, fault)]);
+    }
+}
