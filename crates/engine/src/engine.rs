@@ -22,11 +22,11 @@ use crate::groups::Groups;
 use crate::machine::Machine;
 use crate::nest::SubRuns;
 use crate::payload;
+use crate::permits::Permits;
 use crate::progress::{BACKLOG, Progress};
 use crate::registry::Registry;
 use crate::replica::Replica;
 use crate::request::{Request, Wish};
-use crate::slots::Slots;
 
 /// How long an action may take to end after it was asked to, unless told otherwise: enough to sync a window of a
 /// restore, and less than the 90 s after which service managers kill.
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     pub(crate) worker: Worker,
     pub(crate) progress: broadcast::Sender<Progress>,
     /// One for each step that may be at work.
-    pub(crate) slots: Arc<Slots>,
+    pub(crate) permits: Arc<Permits>,
     pub(crate) grace: Duration,
     /// Whose turn it is in each group of steps.
     pub(crate) groups: Arc<Groups>,
@@ -102,7 +102,7 @@ impl Engine {
             clock,
             worker,
             progress: broadcast::Sender::new(BACKLOG),
-            slots: Arc::default(),
+            permits: Arc::default(),
             grace: DEFAULT_GRACE,
             groups: Arc::default(),
             sub_runs: None,
@@ -118,10 +118,10 @@ impl Engine {
     /// Returns a fresh engine like this one, under other limits: how many steps of all runs may be at work at once
     /// (at least one), and how long an action may take to end after it was asked to.
     #[must_use]
-    pub fn with_limits(self, slots: usize, grace: Duration) -> Self {
-        let slots = Arc::new(Slots::new(slots));
+    pub fn with_limits(self, permits: usize, grace: Duration) -> Self {
+        let permits = Arc::new(Permits::new(permits));
         let shared = Shared {
-            slots,
+            permits,
             grace,
             ..self.shared.fresh()
         };
@@ -130,11 +130,11 @@ impl Engine {
         }
     }
 
-    /// Returns a fresh engine like this one, whose steps share their slots with those of other engines.
+    /// Returns a fresh engine like this one, whose steps share their permits with those of other engines.
     #[must_use]
-    pub fn with_slots(self, slots: Arc<Slots>) -> Self {
+    pub fn with_permits(self, permits: Arc<Permits>) -> Self {
         let shared = Shared {
-            slots,
+            permits,
             ..self.shared.fresh()
         };
         Self {
@@ -402,7 +402,7 @@ impl Shared {
             clock: Arc::clone(&self.clock),
             worker: self.worker.clone(),
             progress: self.progress.clone(),
-            slots: Arc::clone(&self.slots),
+            permits: Arc::clone(&self.permits),
             grace: self.grace,
             groups: Arc::clone(&self.groups),
             sub_runs: self.sub_runs.clone(),

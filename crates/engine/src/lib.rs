@@ -10,7 +10,7 @@
 //!    (`success`: all of them succeeded; `failure`: one failed, or was skipped because one did; `always`; an
 //!    expression). One that does not is journaled as skipped, with the reason.
 //! 2. **Started.** Among the steps that could start, those with the lowest priority number go first, as far as the
-//!    plan's `max_parallel` and the process's slots ([`Slots`]: the next one goes to the most urgent step of all runs)
+//!    plan's `max_parallel` and the process's permits ([`Permits`]: the next one goes to the most urgent step of all runs)
 //!    allow, one of each `concurrency` group ([`Groups`]) at a time. `StepStarted` is durable before the action is
 //!    called, and stands in the same append as the outcome that unlocked it. Its `with` is rendered first; an expression that
 //!    fails is the failure of that attempt (`expression`), and the action is never called.
@@ -54,7 +54,7 @@
 //!
 //! A step that `uses:` [`WORKFLOW`] runs another workflow as a run of its own, under an id that it has recorded before
 //! that run exists. Whoever drives the step's run drives that run too ([`SubRuns`]), stops it with it and cancels it
-//! with it; when it is interrupted, so is the run around it, and both are resumed together. Such a step takes no slot.
+//! with it; when it is interrupted, so is the run around it, and both are resumed together. Such a step takes no permit.
 //!
 //! # Copies elsewhere
 //!
@@ -78,7 +78,7 @@
 //!
 //! - **Pause.** Nothing starts any more, no retry and no reconciliation either; what is at work goes on to its end.
 //!   A paused run that is driven waits, and is not even over when all its steps have ended. Timeouts go on.
-//! - **Approve, reject.** A step that `uses:` [`APPROVE`] asks a person. It is no task and takes no slot; a crash
+//! - **Approve, reject.** A step that `uses:` [`APPROVE`] asks a person. It is no task and takes no permit; a crash
 //!   changes nothing for it, and its timeout counts from the question.
 //! - **Retry.** A step that has ended runs again with everything that came after it; one that was skipped because
 //!   another failed takes that one with it. A step that waits for its next attempt begins it. Either way its failures and
@@ -100,12 +100,12 @@ mod machine;
 mod nest;
 mod orphans;
 mod payload;
+mod permits;
 pub mod process;
 mod progress;
 mod registry;
 mod replica;
 mod request;
-mod slots;
 
 pub use action::{Action, Output, Reconciled};
 pub use approve::APPROVE;
@@ -115,8 +115,8 @@ pub use engine::{Engine, NewRun};
 pub use error::EngineError;
 pub use groups::Groups;
 pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
+pub use permits::Permits;
 pub use progress::{Progress, Unit};
 pub use registry::Registry;
 pub use replica::{Replica, TakenOver};
 pub use request::{Ask, Refusal, Request};
-pub use slots::Slots;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Progress, Request, Slots};
+use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Permits, Progress, Request};
 use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::{Outcome, Payload, Record, Worker};
 use rekindle_model::id::RunId;
@@ -101,7 +101,7 @@ struct Shared {
     /// Whose turn it is in each group, of all runs.
     groups: Arc<Groups>,
     /// How many steps of all runs may be at work at once.
-    slots: Arc<Slots>,
+    permits: Arc<Permits>,
     /// How many runs are driven.
     busy: watch::Sender<usize>,
     /// The runs that somebody asked something of while nobody drove them.
@@ -143,7 +143,7 @@ impl Owner {
             admission: tokio::sync::Mutex::default(),
             runs: Mutex::default(),
             groups: Arc::default(),
-            slots: Arc::default(),
+            permits: Arc::default(),
             busy: watch::Sender::new(0),
             asked: Mutex::default(),
             nudge: Notify::new(),
@@ -277,7 +277,7 @@ impl Owner {
             engine: ready
                 .engine
                 .with_groups(Arc::clone(&self.shared.groups))
-                .with_slots(Arc::clone(&self.shared.slots))
+                .with_permits(Arc::clone(&self.shared.permits))
                 .with_sub_runs(Arc::new(self.clone())),
             ..ready
         })

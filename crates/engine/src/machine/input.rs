@@ -39,7 +39,7 @@ pub(crate) enum Input {
     TurnOf(RunId),
     /// It will never be this run's turn: these runs wait for each other, and this one, the first, is to give way.
     Deadlock(Vec<Waits>),
-    /// The time of the last [`Effect::ArmTimer`] has come, or a slot has become free.
+    /// The time of the last [`Effect::ArmTimer`] has come, or a permit has become free.
     Wake,
     /// The run is to end gracefully, to be resumed.
     Stop,

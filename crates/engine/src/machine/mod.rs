@@ -97,9 +97,9 @@ pub(crate) struct Machine {
     to_recheck: BTreeSet<usize>,
     /// Steps whose reconciliation failed, until it is tried again.
     reconcile_later: HashMap<usize, Later>,
-    /// How urgent the most urgent step is that could start, were there a slot of the process for it.
+    /// How urgent the most urgent step is that could start, were there a permit of the process for it.
     starved: Option<i64>,
-    /// How urgent the most urgent step of other runs is that waits for a slot: it goes first, unless this run has a
+    /// How urgent the most urgent step of other runs is that waits for a permit: it goes first, unless this run has a
     /// more urgent one.
     rival: Option<i64>,
     /// The groups whose turn this run has and no step of it uses.
@@ -425,12 +425,12 @@ impl Machine {
             .and_then(|&place| self.plan.steps.get(place))
     }
 
-    /// Returns how urgent the most urgent step is that could start, were there a slot of the process for it.
+    /// Returns how urgent the most urgent step is that could start, were there a permit of the process for it.
     pub(crate) fn starved(&self) -> Option<i64> {
         self.starved
     }
 
-    /// Leaves the slots, for what is decided next, to a step of another run that waits for one, as far as it is more
+    /// Leaves the permits, for what is decided next, to a step of another run that waits for one, as far as it is more
     /// urgent than this run's own or waited for longer.
     pub(crate) fn yield_to(&mut self, rival: Option<i64>) {
         self.rival = rival;

@@ -183,7 +183,7 @@ fn without_room_in_the_process_nothing_starts_and_the_machine_says_so() {
 }
 
 #[test]
-fn a_slot_that_a_more_urgent_step_of_another_run_waits_for_is_left_to_it() {
+fn a_permit_that_a_more_urgent_step_of_another_run_waits_for_is_left_to_it() {
     let urgent = |id: &str, priority| PlanStep {
         priority,
         ..step(id, &[])
@@ -378,7 +378,7 @@ fn a_failure_that_only_a_person_can_mend_interrupts_the_run_once_the_attempts_ar
 }
 
 #[test]
-fn a_step_that_waits_for_its_next_attempt_takes_no_slot() {
+fn a_step_that_waits_for_its_next_attempt_takes_no_permit() {
     let a = PlanStep {
         retry: retry(2),
         ..step("a", &[])
