@@ -8,10 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// How many steps of all runs of a process may be at work at once, unless told otherwise. Steps wait for disks and
-/// networks more than they compute; a plan's own `max_parallel` is what usually decides.
-const DEFAULT: usize = 16;
-
 /// The permits of a process. Share one among its engines.
 #[derive(Debug)]
 pub struct Permits {
@@ -31,11 +27,15 @@ type Place = (i64, u64);
 
 impl Default for Permits {
     fn default() -> Self {
-        Self::new(DEFAULT)
+        Self::new(Self::USUAL)
     }
 }
 
 impl Permits {
+    /// How many steps of all runs of a process may be at work at once, unless told otherwise. Steps wait for disks and
+    /// networks more than they compute; a plan's own `max_parallel` is what usually decides.
+    pub const USUAL: usize = 16;
+
     /// Returns so many permits, at least one.
     pub fn new(count: usize) -> Self {
         let inner = Inner {

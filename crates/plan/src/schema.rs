@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use rekindle_model::system::System;
 use serde_json::{Map, Value, json};
 
 use crate::probe;
@@ -83,6 +84,8 @@ pub fn system(actions: &Actions) -> Value {
                 "system": name("The system's name"),
                 "description": text("What it is"),
                 "root": text("The folder of its data, relative to this file"),
+                "max_parallel": {"type": "integer", "minimum": 1, "maximum": System::MOST_PARALLEL,
+                    "description": "How many steps of all runs may be at work at once in the workspace; 16 where nothing is said"},
                 "components": map("Its recoverable parts", "component"),
                 "data_classes": map("What recovery points are promised for", "data_class"),
                 "impact_levels": map("How long an outage may last", "impact_level"),

@@ -365,3 +365,24 @@ fn a_group_is_called_by_a_short_word() {
         assert_eq!(found, [(2, 14, fault), (6, 18, fault)]);
     }
 }
+
+#[test]
+fn how_many_steps_a_workspace_has_at_work_at_once_is_bounded() {
+    let with = |most: &str| {
+        load_system(
+            "s.yaml",
+            &format!("system: s\nmax_parallel: {most}\ncomponents: {{}}\ntiers: {{}}\n"),
+        )
+    };
+    assert_eq!(with("256").unwrap().value.max_parallel, Some(256));
+    for most in ["0", "257", "many", "-1", "1.5"] {
+        let faults = with(most).unwrap_err();
+        let one = &faults.0[0];
+        let found = (one.line, one.col, one.message.as_str());
+        assert_eq!(
+            found,
+            (2, 15, "`max_parallel` must be a whole number from 1 to 256"),
+            "{most}"
+        );
+    }
+}

@@ -121,8 +121,8 @@ struct Driven {
 }
 
 impl Owner {
-    /// Returns an owner that drives runs of `journal`. `stop` ends it gracefully: every run is left resumable.
-    /// `stays` says whether it is there for more than the runs that it has.
+    /// Returns an owner that drives runs of `journal`, with so many steps at work at once. `stop` ends it gracefully:
+    /// every run is left resumable. `stays` says whether it is there for more than the runs that it has.
     pub fn new(
         journal: Arc<dyn Journal>,
         workshop: Arc<dyn Workshop>,
@@ -130,6 +130,7 @@ impl Owner {
         worker: Worker,
         stop: CancellationToken,
         stays: bool,
+        permits: Permits,
     ) -> Self {
         let since = clock.now();
         let shared = Shared {
@@ -143,7 +144,7 @@ impl Owner {
             admission: tokio::sync::Mutex::default(),
             runs: Mutex::default(),
             groups: Arc::default(),
-            permits: Arc::default(),
+            permits: Arc::new(permits),
             busy: watch::Sender::new(0),
             asked: Mutex::default(),
             nudge: Notify::new(),

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rekindle_engine::{
-    Action, Ask, Engine, EngineError, INTERRUPTED, Output, Reconciled, Registry, Request, StepContext,
+    Action, Ask, Engine, EngineError, INTERRUPTED, Output, Permits, Reconciled, Registry, Request,
+    StepContext,
 };
 use rekindle_journal::{Journal, MemoryJournal};
 use rekindle_model::event::{Event, Worker};
@@ -75,6 +76,7 @@ impl Bench {
             worker(),
             stop.clone(),
             false,
+            Permits::default(),
         );
         let socket = ControlSocket::bind(dir.path()).unwrap();
         let (serves, until) = (owner.clone(), done.clone());
