@@ -183,12 +183,32 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Journal`].
     pub async fn create(&self, new: NewRun) -> Result<RunId, EngineError> {
+        let run = self.create_here(new).await?;
+        self.copied(run).await?;
+        Ok(run)
+    }
+
+    /// Creates a run as [`Engine::create`] does, and does not wait for its copies elsewhere. Whoever drives it waits for
+    /// [`Engine::copied`] first.
+    ///
+    /// # Errors
+    /// As [`Engine::create`].
+    pub async fn create_here(&self, new: NewRun) -> Result<RunId, EngineError> {
         let run = RunId::new(&self.shared.clock.now());
         self.create_as(run, None, new).await?;
         Ok(run)
     }
 
-    /// Creates a run that is the work of another run's step, under the id that the step has recorded.
+    /// Waits until the copies, as far as they can be reached, have what the journal has of a run.
+    ///
+    /// # Errors
+    /// [`EngineError::TakenOver`] when it is gone on with elsewhere.
+    pub async fn copied(&self, run: RunId) -> Result<(), EngineError> {
+        self.shared.copied(run).await
+    }
+
+    /// Creates a run that is the work of another run's step, under the id that the step has recorded, and does not wait
+    /// for its copies elsewhere, as [`Engine::create_here`].
     ///
     /// # Errors
     /// [`EngineError::Journal`]; [`EngineError::Fenced`] where there is such a run already.
@@ -226,7 +246,6 @@ impl Engine {
                 now,
             })
             .await?;
-        self.shared.copied(run).await?;
         self.shared.hold(run, 1);
         Ok(())
     }

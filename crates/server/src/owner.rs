@@ -1,5 +1,6 @@
 //! The owner: drives the runs that are submitted to it, and tells of them.
 
+mod admission;
 mod nested;
 mod sweep;
 
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use crate::api::{End, OwnerInfo, Problem, STOPPING, Submission, Told};
 use crate::desk::Desk;
 
+use admission::Admission;
 pub use sweep::{Pace, Sweeper};
 
 /// How many messages a follower may lag behind before its stream waits for it.
@@ -94,15 +96,13 @@ struct Shared {
     stays: bool,
     /// Cancelled once nothing more is taken on: it is told to stop, or it leaves.
     stop: CancellationToken,
-    /// Held from the look at what is there to the start of a run: of two who resume one run, or who submit two that
-    /// stand in each other's way, the second sees the first.
-    admission: tokio::sync::Mutex<()>,
+    admission: Admission,
     runs: Mutex<BTreeMap<RunId, Driven>>,
     /// Whose turn it is in each group, of all runs.
     groups: Arc<Groups>,
     /// How many steps of all runs may be at work at once.
     permits: Arc<Permits>,
-    /// How many runs are driven.
+    /// How many runs are driven, or being taken up.
     busy: watch::Sender<usize>,
     /// The runs that somebody asked something of while nobody drove them.
     asked: Mutex<BTreeSet<RunId>>,
@@ -141,7 +141,7 @@ impl Owner {
             since,
             stays,
             stop: stop.child_token(),
-            admission: tokio::sync::Mutex::default(),
+            admission: Admission::default(),
             runs: Mutex::default(),
             groups: Arc::default(),
             permits: Arc::new(permits),
@@ -177,8 +177,8 @@ impl Owner {
         workspace: Uuid,
         held: impl Future<Output = Result<(), Problem>>,
     ) -> Result<(), Problem> {
-        let _admitted = self.shared.admission.lock().await;
-        self.shared.admit()?;
+        let _busy = self.begin().await?;
+        let _alone = self.shared.admission.alone_with(run).await;
         let (parts, state) = self.parts(run).await?;
         // Only refused here where its parent goes on with it: nothing is appended before it is held.
         self.given_up_by(&state).await?;
@@ -202,7 +202,7 @@ impl Owner {
     pub async fn leave(&self) {
         loop {
             self.idle().await;
-            let _admitted = self.shared.admission.lock().await;
+            let _admitted = self.shared.admission.enter().await;
             if *self.shared.busy.borrow() == 0 {
                 self.shared.stop.cancel();
                 return;
@@ -219,10 +219,18 @@ impl Owner {
         self.shared.runs().get(&run).cloned()
     }
 
+    /// Begins to take up a run, which leaves this owner busy.
+    async fn begin(&self) -> Result<Busy, Problem> {
+        let _admitted = self.shared.admission.enter().await;
+        self.shared.admit()?;
+        Ok(Busy::begin(&self.shared))
+    }
+
     /// Returns a run as it is driven, once whoever is being admitted now has been: a run stands in the journal a
     /// moment before it is driven.
     async fn admitted(&self, run: RunId) -> Option<Driven> {
-        let _admitted = self.shared.admission.lock().await;
+        drop(self.shared.admission.enter().await);
+        let _alone = self.shared.admission.alone_with(run).await;
         self.driven(run)
     }
 
@@ -257,7 +265,7 @@ impl Owner {
         Ok((parts, state))
     }
 
-    /// Journals what is asked of a run that nobody drives, and tells whoever sweeps. The caller holds the admission.
+    /// Journals what is asked of a run that nobody drives, and tells whoever sweeps. The caller is alone with it.
     async fn request_undriven(&self, run: RunId, request: Request) -> Result<(), Problem> {
         let (parts, state) = self.parts(run).await?;
         let asked = Purpose::Ask(&state);
@@ -284,8 +292,23 @@ impl Owner {
         })
     }
 
+    /// Drives a run that `ready.engine` has created here, once it is copied elsewhere.
+    fn drive_new(&self, run: RunId, ready: Ready) -> Driven {
+        let engine = ready.engine.clone();
+        self.drive_after(run, ready, async move { engine.copied(run).await })
+    }
+
     /// Drives a run that `ready.engine` holds, beside everything else.
     fn drive(&self, run: RunId, ready: Ready) -> Driven {
+        self.drive_after(run, ready, std::future::ready(Ok(())))
+    }
+
+    fn drive_after(
+        &self,
+        run: RunId,
+        ready: Ready,
+        first: impl Future<Output = Result<(), EngineError>> + Send + 'static,
+    ) -> Driven {
         let (told, end) = watch::channel(None);
         let stop = self.shared.stop.child_token();
         let driven = Driven {
@@ -296,13 +319,25 @@ impl Owner {
         };
         let shared = Arc::clone(&self.shared);
         shared.runs().insert(run, driven.clone());
-        shared.busy.send_modify(|count| *count += 1);
         // Runs are forgotten before their end is told, and counted out even where driving panics.
-        let leave = Leave { shared, run };
+        let busy = Busy::begin(&shared);
+        let leave = Leave {
+            shared,
+            run,
+            _busy: busy,
+        };
         tokio::spawn(async move {
             let control = Control { stop };
             let Ready { engine, plan, scope } = ready;
-            let ended = engine.drive(run, plan, scope, &control).await;
+            // One that is to stop begins nothing, so that nothing need be copied first.
+            let first = tokio::select! {
+                first = first => first,
+                () = control.stop.cancelled() => Ok(()),
+            };
+            let ended = match first {
+                Ok(()) => engine.drive(run, plan, scope, &control).await,
+                Err(error) => Err(error),
+            };
             let end = match ended {
                 Ok(Ended::Finished(state)) => End::Finished(state.outcome.unwrap_or(Outcome::Failed)),
                 Ok(Ended::Interrupted(_)) => End::Interrupted,
@@ -316,18 +351,32 @@ impl Owner {
     }
 }
 
-/// Counts a run out when its driving ends.
+/// Takes a run off the desk when its driving ends.
 struct Leave {
     shared: Arc<Shared>,
     run: RunId,
+    _busy: Busy,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
         self.shared.runs().remove(&self.run);
-        self.shared
-            .busy
-            .send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// A run that is driven or being taken up, counted until this is dropped.
+struct Busy(Arc<Shared>);
+
+impl Busy {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.busy.send_modify(|count| *count += 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -356,7 +405,7 @@ impl Shared {
 impl Desk for Owner {
     async fn submit(&self, submission: Submission) -> Result<RunId, Problem> {
         let shared = &self.shared;
-        let _admitted = shared.admission.lock().await;
+        let _admitted = shared.admission.enter().await;
         shared.admit()?;
         let parts = Parts {
             workflow: submission.workflow,
@@ -375,15 +424,15 @@ impl Desk for Owner {
             disaster_at: Some(told.unwrap_or_else(|| shared.clock.now().utc)),
             disaster_at_told: told.is_some(),
         };
-        let created = ready.engine.create(new).await;
+        let created = ready.engine.create_here(new).await;
         let run = created.map_err(|error| shared.workshop.problem(error))?;
-        self.drive(run, ready);
+        self.drive_new(run, ready);
         Ok(run)
     }
 
     async fn resume(&self, run: RunId) -> Result<(), Problem> {
-        let _admitted = self.shared.admission.lock().await;
-        self.shared.admit()?;
+        let _busy = self.begin().await?;
+        let _alone = self.shared.admission.alone_with(run).await;
         if self.driven(run).is_some() {
             return Ok(());
         }
@@ -404,10 +453,10 @@ impl Desk for Owner {
             None => {
                 // Nobody may take it over until what is asked stands in its journal: whoever drove it by then would
                 // be overtaken by that record, and stop.
-                let admitted = self.shared.admission.lock().await;
+                let alone = self.shared.admission.alone_with(run).await;
                 match self.driven(run) {
                     Some(Driven { engine, plan, .. }) => {
-                        drop(admitted);
+                        drop(alone);
                         (engine, plan)
                     }
                     None => return self.request_undriven(run, request).await,
