@@ -26,7 +26,7 @@ use crate::permits::Permits;
 use crate::progress::{BACKLOG, Progress};
 use crate::registry::Registry;
 use crate::replica::Replica;
-use crate::request::{Request, Wish};
+use crate::request::{Request, TakenBy, Wish};
 
 /// How long an action may take to end after it was asked to, unless told otherwise: enough to sync a window of a
 /// restore, and less than the 90 s after which service managers kill.
@@ -335,13 +335,18 @@ impl Engine {
     /// Asks something of a run. What follows is durable on return: decided and begun by whoever drives the run in
     /// this engine; else appended under the run's present epoch, to be honoured when it is adopted and driven.
     ///
-    /// `plan` is the expansion of the definition that the run is pinned to.
+    /// `plan` is the expansion of the definition that the run is pinned to. Returns who has taken it.
     ///
     /// # Errors
     /// [`EngineError::Refused`] when it does not fit where the run stands: nothing was journaled then.
     /// [`EngineError::Fenced`] when others kept appending to the run, [`EngineError::Journal`] and
     /// [`EngineError::OtherPlan`].
-    pub async fn request(&self, run: RunId, plan: Arc<Plan>, request: Request) -> Result<(), EngineError> {
+    pub async fn request(
+        &self,
+        run: RunId,
+        plan: Arc<Plan>,
+        request: Request,
+    ) -> Result<TakenBy, EngineError> {
         let request = request.fit();
         let mut tries = 0;
         loop {
@@ -354,7 +359,10 @@ impl Engine {
                 if driver.send(wish).await.is_ok()
                     && let Ok(decided) = answer.await
                 {
-                    return decided.map_err(|why| EngineError::Refused { run, why });
+                    return match decided {
+                        Ok(()) => Ok(TakenBy::Driver),
+                        Err(why) => Err(EngineError::Refused { run, why }),
+                    };
                 }
                 // It has ended without a word, so there is none to ask now.
             }
@@ -365,7 +373,7 @@ impl Engine {
             tries += 1;
             match self.request_undriven(run, &plan, &request).await {
                 Err(EngineError::Fenced { .. }) if tries < UNDRIVEN_TRIES => {}
-                done => return done,
+                done => return done.map(|()| TakenBy::Journal),
             }
         }
     }

@@ -119,4 +119,4 @@ pub use permits::Permits;
 pub use progress::{Progress, Unit};
 pub use registry::Registry;
 pub use replica::{Replica, TakenOver};
-pub use request::{Ask, Refusal, Request};
+pub use request::{Ask, Refusal, Request, TakenBy};

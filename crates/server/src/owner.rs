@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Permits, Progress, Request};
+use rekindle_engine::{
+    Control, Ended, Engine, EngineError, Groups, NewRun, Permits, Progress, Request, TakenBy,
+};
 use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::{Outcome, Payload, Record, Worker};
 use rekindle_model::id::RunId;
@@ -272,10 +274,7 @@ impl Owner {
         let ready = self.shared.workshop.ready(&parts, asked).await?;
         let done = ready.engine.request(run, ready.plan, request).await;
         done.map_err(|error| self.shared.workshop.problem(error))?;
-        let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.insert(run);
-        drop(asked);
-        self.shared.nudge.notify_one();
+        self.shared.was_asked(run);
         Ok(())
     }
 
@@ -389,6 +388,14 @@ impl Shared {
         self.workshop.problem(EngineError::Journal(error))
     }
 
+    /// Tells whoever sweeps that something was asked of a run that nobody drives.
+    fn was_asked(&self, run: RunId) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert(run);
+        drop(asked);
+        self.nudge.notify_one();
+    }
+
     /// An owner that stops or leaves takes nothing on.
     fn admit(&self) -> Result<(), Problem> {
         match self.stop.is_cancelled() {
@@ -448,23 +455,38 @@ impl Desk for Owner {
     }
 
     async fn request(&self, run: RunId, request: Request) -> Result<(), Problem> {
-        let (engine, plan) = match self.driven(run) {
-            Some(Driven { engine, plan, .. }) => (engine, plan),
+        let driven = match self.driven(run) {
+            Some(driven) => driven,
             None => {
                 // Nobody may take it over until what is asked stands in its journal: whoever drove it by then would
                 // be overtaken by that record, and stop.
                 let alone = self.shared.admission.alone_with(run).await;
                 match self.driven(run) {
-                    Some(Driven { engine, plan, .. }) => {
+                    Some(driven) => {
                         drop(alone);
-                        (engine, plan)
+                        driven
                     }
                     None => return self.request_undriven(run, request).await,
                 }
             }
         };
-        let done = engine.request(run, plan, request).await;
-        done.map_err(|error| self.shared.workshop.problem(error))
+        let Driven {
+            engine,
+            plan,
+            mut end,
+            ..
+        } = driven;
+        let taken = engine.request(run, plan, request).await;
+        let taken = taken.map_err(|error| self.shared.workshop.problem(error))?;
+        if taken == TakenBy::Journal {
+            // Its driving has ended, and it is about to leave the desk. Only then can it be taken up again.
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move {
+                let _ = ended(&mut end).await;
+                shared.was_asked(run);
+            });
+        }
+        Ok(())
     }
 
     async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {
