@@ -24,6 +24,67 @@ fn cycle(run: &Run) -> Vec<Waits> {
 }
 
 #[test]
+fn a_run_of_a_group_begins_and_goes_on_only_once_it_is_its_turn() {
+    let grouped = || Plan {
+        concurrency: Some("nightly".to_owned()),
+        ..plan(9, vec![step("a", &[]), step("b", &["a"])])
+    };
+    let holder = rekindle_model::id::RunId(uuid::Uuid::from_u128(3));
+    let (mut run, begun) = Run::begun(grouped());
+    check(&begun, &[]);
+    assert_eq!(run.machine.awaits_turn(), Some("nightly"));
+    check(&run.feed(Input::TurnOf(holder)), &["turn_awaited"]);
+    check(&run.feed(Input::TurnOf(holder)), &[]);
+    assert_eq!(run.machine.state().awaits_turn.as_ref().unwrap().holder, holder);
+    check(&run.feed(Input::Turn), &["turn_taken, started a", "start a #1"]);
+    assert_eq!(run.machine.awaits_turn(), None);
+    // After a crash it is anybody's turn again, and nothing is even looked at before.
+    check(&run.crash_and_begin(), &[]);
+    assert_eq!(run.machine.awaits_turn(), Some("nightly"));
+    check(&run.feed(Input::Turn), &["reconcile a #1"]);
+
+    // A wait can be stopped, paused and cancelled.
+    let (mut run, _) = Run::begun(grouped());
+    run.feed(Input::TurnOf(holder));
+    run.ask(Ask::Pause);
+    assert_eq!(run.machine.awaits_turn(), None, "it stands in nobody's way");
+    run.ask(Ask::Unpause);
+    assert_eq!(run.machine.awaits_turn(), Some("nightly"));
+    check(&run.feed(Input::Stop), &["interrupt"]);
+    run.crash_and_begin();
+    check(
+        &run.ask(Ask::Cancel),
+        &["cancel_requested, skipped a, skipped b, run_finished", "finish"],
+    );
+}
+
+#[test]
+fn a_step_of_a_group_starts_once_it_is_its_turn() {
+    let grouped = |id, needs: &[&str]| PlanStep {
+        concurrency: Some("disk".to_owned()),
+        ..step(id, needs)
+    };
+    let steps = vec![grouped("a", &[]), grouped("b", &[]), step("c", &[])];
+    let (mut run, begun) = Run::begun(plan(3, steps));
+    check(&begun, &["started c", "start c #1"]);
+    assert_eq!(run.machine.wanted().iter().collect::<Vec<_>>(), ["disk"]);
+    run.machine.give_turn("disk");
+    check(&run.feed(Input::Wake), &["started a", "start a #1"]);
+    assert!(run.machine.wanted().contains("disk"), "b waits for the next turn");
+    check(&run.succeed("a"), &["succeeded a"]);
+    run.machine.give_turn("disk");
+    check(&run.feed(Input::Wake), &["started b", "start b #1"]);
+    // What was cut off takes its turn to be looked at, and goes on in it.
+    check(&run.crash_and_begin(), &["reconcile c #1"]);
+    run.machine.give_turn("disk");
+    check(&run.feed(Input::Wake), &["reconcile b #1"]);
+    let evidence = Value::Null;
+    run.machine.give_turn("disk");
+    let found = run.found("b", Found::Redo { evidence });
+    check(&found, &["reconciled b, started b", "start b #2"]);
+}
+
+#[test]
 fn a_run_that_gives_way_to_those_it_waits_for_has_failed_and_says_for_whom() {
     let (mut run, _) = Run::begun(grouped(vec![step("a", &[]), step("b", &["a"])]));
     run.feed(Input::TurnOf(RunId(Uuid::from_u128(9))));
