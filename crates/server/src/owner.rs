@@ -1,6 +1,7 @@
 //! The owner: drives the runs that are submitted to it, and tells of them.
 
 mod admission;
+mod follow;
 mod nested;
 mod sweep;
 
@@ -8,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rekindle_engine::{
-    Control, Ended, Engine, EngineError, Groups, NewRun, Permits, Progress, Request, TakenBy,
-};
+use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Permits, Request, TakenBy};
 use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::{Outcome, Payload, Record, Worker};
 use rekindle_model::id::RunId;
@@ -18,8 +17,7 @@ use rekindle_model::run::RunState;
 use rekindle_model::time::{Clock, Stamp};
 use rekindle_plan::{Inputs, Plan};
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,6 +25,8 @@ use crate::api::{End, OwnerInfo, Problem, STOPPING, Submission, Told};
 use crate::desk::Desk;
 
 use admission::Admission;
+use follow::Follower;
+pub use follow::told_of;
 pub use sweep::{Pace, Sweeper};
 
 /// How many messages a follower may lag behind before its stream waits for it.
@@ -509,113 +509,10 @@ impl Desk for Owner {
     }
 }
 
-/// Returns what there is to tell of a run that nobody drives, as [`Desk::follow`] tells it.
-pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<Told> {
-    let outcome = RunState::from_records(&records)
-        .ok()
-        .and_then(|state| state.outcome);
-    let end = outcome.map_or(End::Interrupted, End::Finished);
-    let (told, receiver) = mpsc::channel(records.len() + 1);
-    let all = records.into_iter().map(|record| Told::Record(Box::new(record)));
-    for message in all.chain([Told::Ended(end)]) {
-        // There is room for all of them, and the receiver is here.
-        let _ = told.try_send(message);
-    }
-    receiver
-}
-
 /// Waits for the end of a driven run; none where its driving broke off.
 async fn ended(end: &mut watch::Receiver<Option<End>>) -> Option<End> {
     end.wait_for(Option::is_some)
         .await
         .ok()
         .and_then(|end| end.clone())
-}
-
-/// One who follows a run.
-struct Follower {
-    owner: Owner,
-    run: RunId,
-    /// The newest record that was told.
-    last: u64,
-    told: mpsc::Sender<Told>,
-}
-
-/// The follower has gone away.
-struct Gone;
-
-impl Follower {
-    async fn follow(
-        mut self,
-        mut records: broadcast::Receiver<Arc<Record>>,
-        mut driven: Option<Driven>,
-    ) -> Result<(), Gone> {
-        if self.catch_up().await?.is_none() && driven.is_none() {
-            driven = self.owner.admitted(self.run).await;
-        }
-        let Some(Driven { engine, mut end, .. }) = driven else {
-            return self.finish(None).await;
-        };
-        let mut progress: broadcast::Receiver<Progress> = engine.progress();
-        let mut measuring = true;
-        loop {
-            tokio::select! {
-                biased;
-                record = records.recv() => match record {
-                    Ok(record) if record.run == self.run => self.record((*record).clone()).await?,
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => self.catch_up().await.map(drop)?,
-                    Err(RecvError::Closed) => return self.finish(None).await,
-                },
-                told = progress.recv(), if measuring => match told {
-                    Ok(told) if told.run == self.run => self.say(told.into()).await?,
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => measuring = false,
-                },
-                end = ended(&mut end) => return self.finish(end).await,
-                () = self.told.closed() => return Err(Gone),
-            }
-        }
-    }
-
-    /// Tells what the journal has and was not told yet, then why there is no more.
-    async fn finish(mut self, end: Option<End>) -> Result<(), Gone> {
-        let outcome = self.catch_up().await?;
-        let end = match (end, outcome) {
-            (Some(end), _) => end,
-            (None, Some(outcome)) => End::Finished(outcome),
-            (None, None) => End::Interrupted,
-        };
-        self.say(Told::Ended(end)).await
-    }
-
-    /// Returns how the run ended, where it has.
-    async fn catch_up(&mut self) -> Result<Option<Outcome>, Gone> {
-        let records = match self.owner.read(self.run).await {
-            Ok(records) => records,
-            Err(problem) => {
-                self.say(Told::Ended(End::Broken(problem))).await?;
-                return Err(Gone);
-            }
-        };
-        let outcome = RunState::from_records(&records)
-            .ok()
-            .and_then(|state| state.outcome);
-        for record in records {
-            self.record(record).await?;
-        }
-        Ok(outcome)
-    }
-
-    async fn record(&mut self, record: Record) -> Result<(), Gone> {
-        if record.seq <= self.last {
-            return Ok(());
-        }
-        self.last = record.seq;
-        self.say(Told::Record(Box::new(record))).await
-    }
-
-    async fn say(&self, told: Told) -> Result<(), Gone> {
-        self.told.send(told).await.map_err(|_| Gone)
-    }
 }
