@@ -20,6 +20,7 @@ mod chaos_syscalls;
 mod children;
 mod command_source;
 mod crash_matrix;
+mod deadlock;
 mod detach;
 mod disturbed;
 mod foreign_records;

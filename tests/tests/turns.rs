@@ -150,3 +150,59 @@ fn a_run_that_waits_for_its_turn_can_be_cancelled() {
     assert_eq!(begun(&sandbox), 1);
     assert_eq!(runs(&sandbox)[1]["outcome"], "cancelled");
 }
+
+/// Two steps that could be at work together, each of which waits for a line.
+const TWO: &str = r#"
+workflow: two
+max_parallel: 2
+steps:
+  - id: a
+    uses: command
+    with: {run: [sh, -c, "echo begun >> begun; read line < gate.a"]}
+  - id: b
+    uses: command
+    with: {run: [sh, -c, "echo begun >> begun; read line < gate.b"]}
+"#;
+
+#[test]
+fn how_many_steps_are_at_work_at_once_is_what_the_system_or_who_serves_says() {
+    for (key, args, most) in [
+        ("", &["serve"][..], 2),
+        ("max_parallel: 1\n", &["serve"], 1),
+        ("max_parallel: 1\n", &["serve", "--max-parallel", "2"], 2),
+        ("", &["serve", "--max-parallel", "1"], 1),
+    ] {
+        let sandbox = sandbox();
+        fs::write(sandbox.path("two.yaml"), TWO).expect("write a workflow");
+        let gates = ["gate.a", "gate.b"];
+        let made = Command::new("mkfifo")
+            .args(gates.map(|gate| sandbox.path(gate)))
+            .status();
+        assert!(made.expect("make gates").success());
+        let system = fs::read_to_string(sandbox.path("system.yaml")).expect("read the system");
+        fs::write(sandbox.path("system.yaml"), format!("{key}{system}")).expect("write the system");
+        let mut owner = sandbox.command(args).spawn().expect("start the product");
+        until("it serves", || sandbox.path(".rekindle/control.sock").exists());
+        let mut run = sandbox
+            .command(&["run", "two.yaml"])
+            .spawn()
+            .expect("start the product");
+        until("it is at work", || begun(&sandbox) == most);
+        let started = |sandbox: &Sandbox| {
+            let history = sandbox.ok(&["history", "latest"]);
+            history
+                .lines()
+                .filter(|line| line.contains("step_started"))
+                .count()
+        };
+        // Starts that are allowed are one append.
+        assert_eq!(started(&sandbox), most, "{key:?} {args:?}");
+        for gate in gates {
+            fs::write(sandbox.path(gate), "go\n").expect("open a gate");
+        }
+        until("it has ended", || run.try_wait().expect("look at it").is_some());
+        assert_eq!(begun(&sandbox), 2);
+        owner.kill().expect("kill the owner");
+        owner.wait().expect("reap the owner");
+    }
+}

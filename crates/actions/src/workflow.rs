@@ -18,7 +18,7 @@ use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_plan::{
-    Diagnostics, Inputs, ParamKind, Problem, Workflow, builtin, expand, load_workflow, suggest,
+    Diagnostics, Inputs, ParamKind, Problem, Turns, Workflow, builtin, expand, load_workflow, suggest,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -199,6 +199,28 @@ impl RunWorkflow {
             .map_err(|faults| problem(first(&faults), None))
     }
 
+    /// Returns the turns of a workflow and of what it runs, as far as that is read to check it.
+    fn turns_of(&self, word: &str, depth: usize, read: &mut usize) -> Option<Turns> {
+        *read += 1;
+        if depth > DEEPEST || *read > MOST_READ {
+            return None;
+        }
+        let named = self.named(word).ok()?;
+        let workflow = load_workflow(&named.word, &named.text).ok()?;
+        let mut runs = Vec::new();
+        for (at, step) in workflow.steps.iter().enumerate() {
+            let word = step.with.get(WORKFLOW).and_then(Value::as_str);
+            if let (rekindle_engine::WORKFLOW, Some(word)) = (step.uses.as_str(), word) {
+                runs.extend(self.turns_of(word, depth + 1, read).map(|inner| (at, inner)));
+            }
+        }
+        Some(Turns {
+            workflow: workflow.name,
+            group: workflow.concurrency,
+            runs,
+        })
+    }
+
     /// Returns the loops of such a run: over the whole system. Of what ships, only a recovery goes through components
     /// without a source.
     fn loops(&self, named: &Named, workflow: &Workflow) -> BTreeMap<String, Vec<String>> {
@@ -277,6 +299,10 @@ impl Action for RunWorkflow {
         problems
     }
 
+    fn turns(&self, with: &Value) -> Option<Turns> {
+        self.turns_of(with.get(WORKFLOW)?.as_str()?, 1, &mut 0)
+    }
+
     async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         Ok(match checkpoint.and_then(noted) {
             Some(Noted { run, over: false }) => Reconciled::Continue {
@@ -352,6 +378,14 @@ fn outcome(state: &RunState) -> Result<(), Failure> {
         false => code,
     };
     let hint = format!("`rekindle show {run}` tells what happened to each of its steps");
+    if let Some(deadlock) = &state.deadlock
+        && state.outcome != Some(Outcome::Succeeded)
+    {
+        let message = format!("run {run} gave up its turn in `{}`: {deadlock}", deadlock.group);
+        // Another attempt would wait for the same runs: what they wait for is that this one ends.
+        return Err(Failure::permanent(code(code::DEADLOCK), message)
+            .with_hint("let one of them end before the other begins, or give both one `concurrency` group"));
+    }
     match state.outcome {
         Some(Outcome::Succeeded) => Ok(()),
         Some(Outcome::Cancelled) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rekindle_model::event::Event;
 use rekindle_model::id::StepId;
+use rekindle_model::run::Deadlock;
 use rekindle_report::text;
 use rekindle_server::Told;
 use serde_json::json;
@@ -132,6 +133,9 @@ impl Live {
                 "waits for its turn: one run of {group} at a time, and run {holder} is before it"
             )),
             Event::TurnTaken { .. } => self.line("it is its turn".to_owned()),
+            Event::Deadlocked { group, cycle } => {
+                self.line(format!("gives up its turn in {group}: {}", Deadlock::told(cycle)))
+            }
             Event::DeadlinePassed => self.line("the run's deadline has passed".to_owned()),
             Event::StepCheckpoint { .. }
             | Event::ChildStarted { .. }

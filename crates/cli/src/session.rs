@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rekindle_engine::Permits;
 use rekindle_journal::{
     Append, Holder, Journal, JournalError, LogView, OpenError, OpenOptions, OpenReport, RunFilter,
     RunSummary, SledJournal,
 };
 use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
+use rekindle_plan::load_system;
 use rekindle_server::{Client, ControlSocket, Desk, Owner, Problem, Unreachable};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -31,6 +33,7 @@ use crate::past;
 use crate::slots::repair;
 use crate::workshop::{Shop, worker};
 use crate::workspace::Workspace;
+use crate::yaml_file;
 
 /// How long a command waits for a process that holds the workspace and answers nobody (design: 5 s).
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,8 +48,11 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 pub enum Seat {
     /// Until its own runs, and those that were submitted to it, have ended.
     Leaves,
-    /// Until it is told to stop.
-    Stays,
+    /// Until it is told to stop. So many steps of all runs are at work at once, where a person said so.
+    Stays {
+        /// How many, at least one.
+        max_parallel: Option<u32>,
+    },
 }
 
 /// A workspace in which something is to happen.
@@ -69,6 +75,17 @@ struct Own {
     owner: Owner,
     disk: Arc<SledJournal>,
     serving: Option<Serving>,
+}
+
+/// Returns how many steps may be at work at once, as the system file says it now: of a run's pinned one it would be too
+/// late. Whoever needs more of a file that cannot be read than this is told of it.
+fn max_parallel(workspace: &Workspace) -> Option<u32> {
+    let path = &workspace.system_file;
+    let text = yaml_file::read_text(path).ok()?;
+    load_system(&path.display().to_string(), &text)
+        .ok()?
+        .value
+        .max_parallel
 }
 
 /// The control socket, answered on.
@@ -172,13 +189,20 @@ impl Session {
         warn_of_damage(app, &workspace, report);
         let disk = Arc::new(disk);
         let ground = ground(app, workspace, Arc::clone(&disk) as Arc<dyn Journal>);
+        let told = match seat {
+            Seat::Stays { max_parallel } => max_parallel,
+            Seat::Leaves => None,
+        };
+        let permits = told.or_else(|| max_parallel(&ground.workspace));
+        let permits = permits.and_then(|count| usize::try_from(count).ok());
         let owner = Owner::new(
             Arc::clone(&ground.journal),
             Arc::new(Shop(ground.clone())),
             Arc::clone(&ground.clock),
             worker(),
             app.signals.stop().clone(),
-            seat == Seat::Stays,
+            seat != Seat::Leaves,
+            Permits::new(permits.unwrap_or(Permits::USUAL)),
         );
         let serving = match ControlSocket::bind(&ground.workspace.state) {
             Ok(socket) => Some(Serving::begin(owner.clone(), socket)),

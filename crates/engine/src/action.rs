@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
-use rekindle_plan::Problem;
+use rekindle_plan::{Problem, Turns};
 use serde_json::Value;
 
 use crate::context::StepContext;
@@ -20,6 +20,12 @@ use crate::context::StepContext;
 pub trait Action: Send + Sync {
     /// Returns what is wrong with `with`, when a workflow is read; it may hold unrendered `${{ }}`.
     fn check(&self, with: &Value) -> Vec<Problem>;
+
+    /// Returns the turns of the workflow that such a step runs, where it runs one that can be read.
+    fn turns(&self, with: &Value) -> Option<Turns> {
+        let _ = with;
+        None
+    }
 
     /// Looks at the world after an attempt was cut off, and says what became of it. `cx.attempt` is the attempt that
     /// was cut off, `checkpoint` the last that it recorded.

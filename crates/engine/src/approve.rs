@@ -1,7 +1,7 @@
 //! A step that asks a person: `uses: approve`, `with: {message: …}`.
 //!
 //! It has no action. The machine journals the question together with the start of its attempt, and the step then
-//! waits, without a task and without a slot, through any number of crashes, until somebody approves or rejects it or
+//! waits, without a task and without a permit, through any number of crashes, until somebody approves or rejects it or
 //! its `timeout` has passed since the question. Its output is `{by, note, at}`.
 
 use rekindle_model::approval::Decision;

@@ -22,11 +22,11 @@ use crate::groups::Groups;
 use crate::machine::Machine;
 use crate::nest::SubRuns;
 use crate::payload;
+use crate::permits::Permits;
 use crate::progress::{BACKLOG, Progress};
 use crate::registry::Registry;
 use crate::replica::Replica;
-use crate::request::{Request, Wish};
-use crate::slots::Slots;
+use crate::request::{Request, TakenBy, Wish};
 
 /// How long an action may take to end after it was asked to, unless told otherwise: enough to sync a window of a
 /// restore, and less than the 90 s after which service managers kill.
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     pub(crate) worker: Worker,
     pub(crate) progress: broadcast::Sender<Progress>,
     /// One for each step that may be at work.
-    pub(crate) slots: Arc<Slots>,
+    pub(crate) permits: Arc<Permits>,
     pub(crate) grace: Duration,
     /// Whose turn it is in each group of steps.
     pub(crate) groups: Arc<Groups>,
@@ -102,7 +102,7 @@ impl Engine {
             clock,
             worker,
             progress: broadcast::Sender::new(BACKLOG),
-            slots: Arc::default(),
+            permits: Arc::default(),
             grace: DEFAULT_GRACE,
             groups: Arc::default(),
             sub_runs: None,
@@ -118,10 +118,10 @@ impl Engine {
     /// Returns a fresh engine like this one, under other limits: how many steps of all runs may be at work at once
     /// (at least one), and how long an action may take to end after it was asked to.
     #[must_use]
-    pub fn with_limits(self, slots: usize, grace: Duration) -> Self {
-        let slots = Arc::new(Slots::new(slots));
+    pub fn with_limits(self, permits: usize, grace: Duration) -> Self {
+        let permits = Arc::new(Permits::new(permits));
         let shared = Shared {
-            slots,
+            permits,
             grace,
             ..self.shared.fresh()
         };
@@ -130,11 +130,11 @@ impl Engine {
         }
     }
 
-    /// Returns a fresh engine like this one, whose steps share their slots with those of other engines.
+    /// Returns a fresh engine like this one, whose steps share their permits with those of other engines.
     #[must_use]
-    pub fn with_slots(self, slots: Arc<Slots>) -> Self {
+    pub fn with_permits(self, permits: Arc<Permits>) -> Self {
         let shared = Shared {
-            slots,
+            permits,
             ..self.shared.fresh()
         };
         Self {
@@ -183,12 +183,32 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Journal`].
     pub async fn create(&self, new: NewRun) -> Result<RunId, EngineError> {
+        let run = self.create_here(new).await?;
+        self.copied(run).await?;
+        Ok(run)
+    }
+
+    /// Creates a run as [`Engine::create`] does, and does not wait for its copies elsewhere. Whoever drives it waits for
+    /// [`Engine::copied`] first.
+    ///
+    /// # Errors
+    /// As [`Engine::create`].
+    pub async fn create_here(&self, new: NewRun) -> Result<RunId, EngineError> {
         let run = RunId::new(&self.shared.clock.now());
         self.create_as(run, None, new).await?;
         Ok(run)
     }
 
-    /// Creates a run that is the work of another run's step, under the id that the step has recorded.
+    /// Waits until the copies, as far as they can be reached, have what the journal has of a run.
+    ///
+    /// # Errors
+    /// [`EngineError::TakenOver`] when it is gone on with elsewhere.
+    pub async fn copied(&self, run: RunId) -> Result<(), EngineError> {
+        self.shared.copied(run).await
+    }
+
+    /// Creates a run that is the work of another run's step, under the id that the step has recorded, and does not wait
+    /// for its copies elsewhere, as [`Engine::create_here`].
     ///
     /// # Errors
     /// [`EngineError::Journal`]; [`EngineError::Fenced`] where there is such a run already.
@@ -226,7 +246,6 @@ impl Engine {
                 now,
             })
             .await?;
-        self.shared.copied(run).await?;
         self.shared.hold(run, 1);
         Ok(())
     }
@@ -316,13 +335,18 @@ impl Engine {
     /// Asks something of a run. What follows is durable on return: decided and begun by whoever drives the run in
     /// this engine; else appended under the run's present epoch, to be honoured when it is adopted and driven.
     ///
-    /// `plan` is the expansion of the definition that the run is pinned to.
+    /// `plan` is the expansion of the definition that the run is pinned to. Returns who has taken it.
     ///
     /// # Errors
     /// [`EngineError::Refused`] when it does not fit where the run stands: nothing was journaled then.
     /// [`EngineError::Fenced`] when others kept appending to the run, [`EngineError::Journal`] and
     /// [`EngineError::OtherPlan`].
-    pub async fn request(&self, run: RunId, plan: Arc<Plan>, request: Request) -> Result<(), EngineError> {
+    pub async fn request(
+        &self,
+        run: RunId,
+        plan: Arc<Plan>,
+        request: Request,
+    ) -> Result<TakenBy, EngineError> {
         let request = request.fit();
         let mut tries = 0;
         loop {
@@ -335,7 +359,10 @@ impl Engine {
                 if driver.send(wish).await.is_ok()
                     && let Ok(decided) = answer.await
                 {
-                    return decided.map_err(|why| EngineError::Refused { run, why });
+                    return match decided {
+                        Ok(()) => Ok(TakenBy::Driver),
+                        Err(why) => Err(EngineError::Refused { run, why }),
+                    };
                 }
                 // It has ended without a word, so there is none to ask now.
             }
@@ -346,7 +373,7 @@ impl Engine {
             tries += 1;
             match self.request_undriven(run, &plan, &request).await {
                 Err(EngineError::Fenced { .. }) if tries < UNDRIVEN_TRIES => {}
-                done => return done,
+                done => return done.map(|()| TakenBy::Journal),
             }
         }
     }
@@ -402,7 +429,7 @@ impl Shared {
             clock: Arc::clone(&self.clock),
             worker: self.worker.clone(),
             progress: self.progress.clone(),
-            slots: Arc::clone(&self.slots),
+            permits: Arc::clone(&self.permits),
             grace: self.grace,
             groups: Arc::clone(&self.groups),
             sub_runs: self.sub_runs.clone(),

@@ -8,8 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rekindle_model::event::Waits;
 use rekindle_model::id::RunId;
 use tokio::sync::watch;
+
+use crate::deadlock::{self, WaitsFor};
 
 /// The turns of all groups. Share one among the engines of a process.
 #[derive(Debug, Default)]
@@ -77,12 +80,35 @@ impl Groups {
     }
 }
 
+/// Why it is not a run's turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotNow {
+    /// It is this run's turn first.
+    After(RunId),
+    /// Runs wait for each other, and this one is to give way: whoever it waits for never ends else.
+    Deadlock(Vec<Waits>),
+}
+
 impl Runs {
     /// Returns whether `run` is the work of `other`, at whatever distance.
     fn is_below(&self, run: RunId, other: RunId) -> bool {
         let parents = std::iter::successors(self.parents.get(&run), |run| self.parents.get(run));
         // No run is its own ancestor; a bound all the same, since what is journaled may have been edited.
         parents.take(self.parents.len()).any(|parent| *parent == other)
+    }
+
+    /// Returns whom a driven run waits for: those that have the turn that it wants, and the work of its own steps.
+    fn waits_for(&self, run: RunId) -> Vec<WaitsFor> {
+        let mut found = Vec::new();
+        for (group, line) in &self.groups {
+            if line.waiting.contains(&run) {
+                let before = line.at_work.iter().filter(|other| !self.is_below(run, **other));
+                found.extend(before.map(|other| (*other, Some(group.clone()))));
+            }
+        }
+        let own = self.parents.iter().filter(|(_, parent)| **parent == run);
+        found.extend(own.map(|(child, _)| (*child, None)));
+        found
     }
 }
 
@@ -110,12 +136,15 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Takes the run's turn, or its place in line. Returns whose turn it is first, where it is not its own.
-    pub(crate) fn take_turn(&mut self, group: &str) -> Result<(), RunId> {
+    /// Takes the run's turn, or its place in line.
+    ///
+    /// # Errors
+    /// Why it is not its turn. To be asked again whenever a turn ends.
+    pub(crate) fn take_turn(&mut self, group: &str) -> Result<(), NotNow> {
         let mut runs = self.groups.runs();
         self.group = Some(group.to_owned());
         let mut line = runs.groups.remove(group).unwrap_or_default();
-        line.waiting.insert(self.run);
+        let begins_to_wait = line.waiting.insert(self.run);
         // What a step of a run runs belongs to that run's turn.
         let mut outer = line.at_work.iter();
         let next = match line.at_work.is_empty() {
@@ -127,7 +156,21 @@ impl Member {
             line.at_work.push(self.run);
         }
         runs.groups.insert(group.to_owned(), line);
-        next.map_or(Ok(()), Err)
+        let Some(next) = next else {
+            return Ok(());
+        };
+        let Some(cycle) = deadlock::cycle(self.run, |run| runs.waits_for(run)) else {
+            return Err(NotNow::After(next));
+        };
+        drop(runs);
+        if deadlock::who_gives_way(&cycle) == Some(self.run) {
+            return Err(NotNow::Deadlock(cycle));
+        }
+        if begins_to_wait {
+            // Whoever is to give way waits already, and looks only when told.
+            self.groups.tell();
+        }
+        Err(NotNow::After(next))
     }
 
     /// Gives back the run's turn, or its place in line.
@@ -165,16 +208,20 @@ mod tests {
         RunId(Uuid::from_u128(number))
     }
 
+    fn after(number: u128) -> NotNow {
+        NotNow::After(run(number))
+    }
+
     #[test]
     fn one_run_of_a_group_has_the_turn_and_the_oldest_that_waits_is_next() {
         let groups = Arc::new(Groups::default());
         let [mut first, mut late, mut early] = [5, 9, 7].map(|number| groups.join(run(number), None));
         assert_eq!(first.take_turn("g"), Ok(()));
-        assert_eq!(late.take_turn("g"), Err(run(5)));
-        assert_eq!(early.take_turn("g"), Err(run(5)));
+        assert_eq!(late.take_turn("g"), Err(after(5)));
+        assert_eq!(early.take_turn("g"), Err(after(5)));
         assert_eq!(groups.join(run(1), None).take_turn("other"), Ok(()));
         drop(first);
-        assert_eq!(late.take_turn("g"), Err(run(7)), "an older one waits");
+        assert_eq!(late.take_turn("g"), Err(after(7)), "an older one waits");
         assert_eq!(early.take_turn("g"), Ok(()));
         early.leave();
         assert_eq!(late.take_turn("g"), Ok(()));
@@ -185,8 +232,8 @@ mod tests {
         let groups = Arc::new(Groups::default());
         let [mut first, mut gone, mut last] = [1, 2, 3].map(|number| groups.join(run(number), None));
         assert_eq!(first.take_turn("g"), Ok(()));
-        assert_eq!(gone.take_turn("g"), Err(run(1)));
-        assert_eq!(last.take_turn("g"), Err(run(1)));
+        assert_eq!(gone.take_turn("g"), Err(after(1)));
+        assert_eq!(last.take_turn("g"), Err(after(1)));
         let mut freed = groups.freed();
         drop(gone);
         assert!(freed.has_changed().unwrap());
@@ -204,10 +251,56 @@ mod tests {
         let [mut inner, mut sibling] = [3, 4].map(|number| groups.join(run(number), Some(run(2))));
         assert_eq!(outer.take_turn("g"), Ok(()));
         assert_eq!(inner.take_turn("g"), Ok(()));
-        assert_eq!(sibling.take_turn("g"), Err(run(3)));
+        assert_eq!(sibling.take_turn("g"), Err(after(3)));
         drop(inner);
         assert_eq!(sibling.take_turn("g"), Ok(()));
         drop((outer, sibling));
         assert_eq!(groups.join(run(9), None).take_turn("g"), Ok(()));
+    }
+
+    #[test]
+    fn of_runs_that_wait_for_each_other_the_youngest_that_waits_is_told_to_give_way() {
+        let groups = Arc::new(Groups::default());
+        let [mut one, mut other] = [1, 2].map(|number| groups.join(run(number), None));
+        assert_eq!(one.take_turn("g"), Ok(()));
+        assert_eq!(other.take_turn("h"), Ok(()));
+        let mut young = groups.join(run(4), Some(run(1)));
+        let mut old = groups.join(run(3), Some(run(2)));
+        assert_eq!(
+            young.take_turn("h"),
+            Err(after(2)),
+            "nobody waits for it in turn yet"
+        );
+        let mut freed = groups.freed();
+        freed.borrow_and_update();
+        assert_eq!(old.take_turn("g"), Err(after(1)), "it is the older of the two");
+        assert!(freed.has_changed().unwrap(), "the younger one is told");
+        freed.borrow_and_update();
+        assert_eq!(old.take_turn("g"), Err(after(1)));
+        assert!(!freed.has_changed().unwrap(), "once");
+        let waits = |number, group: Option<&str>| Waits {
+            run: run(number),
+            group: group.map(str::to_owned),
+        };
+        let cycle = vec![
+            waits(4, Some("h")),
+            waits(2, None),
+            waits(3, Some("g")),
+            waits(1, None),
+        ];
+        assert_eq!(young.take_turn("h"), Err(NotNow::Deadlock(cycle)));
+        drop(young);
+        drop(one);
+        assert_eq!(old.take_turn("g"), Ok(()));
+    }
+
+    #[test]
+    fn a_run_and_the_work_of_its_own_steps_are_no_deadlock_in_one_group() {
+        let groups = Arc::new(Groups::default());
+        let mut outer = groups.join(run(1), None);
+        let [mut first, mut second] = [2, 3].map(|number| groups.join(run(number), Some(run(1))));
+        assert_eq!(outer.take_turn("g"), Ok(()));
+        assert_eq!(first.take_turn("g"), Ok(()));
+        assert_eq!(second.take_turn("g"), Err(after(2)));
     }
 }

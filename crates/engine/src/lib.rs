@@ -10,7 +10,7 @@
 //!    (`success`: all of them succeeded; `failure`: one failed, or was skipped because one did; `always`; an
 //!    expression). One that does not is journaled as skipped, with the reason.
 //! 2. **Started.** Among the steps that could start, those with the lowest priority number go first, as far as the
-//!    plan's `max_parallel` and the process's slots ([`Slots`]: the next one goes to the most urgent step of all runs)
+//!    plan's `max_parallel` and the process's permits ([`Permits`]: the next one goes to the most urgent step of all runs)
 //!    allow, one of each `concurrency` group ([`Groups`]) at a time. `StepStarted` is durable before the action is
 //!    called, and stands in the same append as the outcome that unlocked it. Its `with` is rendered first; an expression that
 //!    fails is the failure of that attempt (`expression`), and the action is never called.
@@ -33,7 +33,11 @@
 //!
 //! Where the workflow names a `concurrency` group, one of its runs is at work at a time: the others wait before they
 //! begin or go on, the oldest is next, and a run gives its turn back when it is over or no longer driven. What a step
-//! of a run runs has that run's turn. A wait is journaled (`turn_awaited`, `turn_taken`); the run's deadline counts on.
+//! of a run runs has that run's turn. A wait is journaled (`turn_awaited`, `turn_taken`). The run's deadline counts
+//! from its first turn, whatever it waits for a later one after a crash.
+//! Where runs wait for each other (each has a turn, and a step whose run wants the other's), the youngest of those that
+//! wait gives up its turn: that is journaled with who waits for whom (`deadlocked`), nothing of it starts, and it has
+//! failed, so that the others go on.
 //!
 //! A run is over when all steps have ended: succeeded when none failed; partial when some did, but all steps of some
 //! component (`each["component"]`) came through; failed; or cancelled.
@@ -50,7 +54,7 @@
 //!
 //! A step that `uses:` [`WORKFLOW`] runs another workflow as a run of its own, under an id that it has recorded before
 //! that run exists. Whoever drives the step's run drives that run too ([`SubRuns`]), stops it with it and cancels it
-//! with it; when it is interrupted, so is the run around it, and both are resumed together. Such a step takes no slot.
+//! with it; when it is interrupted, so is the run around it, and both are resumed together. Such a step takes no permit.
 //!
 //! # Copies elsewhere
 //!
@@ -74,10 +78,11 @@
 //!
 //! - **Pause.** Nothing starts any more, no retry and no reconciliation either; what is at work goes on to its end.
 //!   A paused run that is driven waits, and is not even over when all its steps have ended. Timeouts go on.
-//! - **Approve, reject.** A step that `uses:` [`APPROVE`] asks a person. It is no task and takes no slot; a crash
+//! - **Approve, reject.** A step that `uses:` [`APPROVE`] asks a person. It is no task and takes no permit; a crash
 //!   changes nothing for it, and its timeout counts from the question.
 //! - **Retry.** A step that has ended runs again with everything that came after it; one that was skipped because
-//!   another failed takes that one with it. Failures count anew. A step that waits for its next attempt begins it.
+//!   another failed takes that one with it. A step that waits for its next attempt begins it. Either way its failures and
+//!   its deadline count anew.
 //! - **Skip.** A step is left out for a reason, and what needs it goes on. A run with such a step is done in part.
 //!
 //! Retry and skip also open a run that is over; it is then adopted and driven like one that was interrupted.
@@ -86,6 +91,7 @@ mod action;
 mod approve;
 mod context;
 mod control;
+mod deadlock;
 mod driver;
 mod engine;
 mod error;
@@ -94,12 +100,12 @@ mod machine;
 mod nest;
 mod orphans;
 mod payload;
+mod permits;
 pub mod process;
 mod progress;
 mod registry;
 mod replica;
 mod request;
-mod slots;
 
 pub use action::{Action, Output, Reconciled};
 pub use approve::APPROVE;
@@ -109,8 +115,8 @@ pub use engine::{Engine, NewRun};
 pub use error::EngineError;
 pub use groups::Groups;
 pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
+pub use permits::Permits;
 pub use progress::{Progress, Unit};
 pub use registry::Registry;
 pub use replica::{Replica, TakenOver};
-pub use request::{Ask, Refusal, Request};
-pub use slots::Slots;
+pub use request::{Ask, Refusal, Request, TakenBy};

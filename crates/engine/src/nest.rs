@@ -1,7 +1,7 @@
 //! Steps that run another workflow: `uses: workflow`.
 //!
 //! The run that such a step begins is a run of its own, which whoever drives the step's run drives beside it. The step
-//! only waits for it, so it takes no slot of the process and no room of its plan, as a question to a person takes none:
+//! only waits for it, so it takes no permit of the process and no room of its plan, as a question to a person takes none:
 //! however many of them wait, what they wait for can go on.
 
 use std::collections::BTreeMap;

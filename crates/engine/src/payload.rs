@@ -2,8 +2,9 @@
 //! so that no action can make a record that the journal must refuse.
 
 use rekindle_journal::{Journal, JournalError};
-use rekindle_model::event::{Measures, Payload};
+use rekindle_model::event::{Measures, Payload, Waits};
 use rekindle_model::failure::Failure;
+use rekindle_model::run::LONGEST_CYCLE;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ const RECORD_ROOM: usize = 3200;
 const MESSAGE: usize = 1536;
 /// The longest hint, sentence or condition, in bytes.
 const SENTENCE: usize = 512;
+/// The longest name of a group in a deadlock's cycle, in bytes.
+const GROUP: usize = 128;
 /// The largest evidence, in encoded bytes.
 const EVIDENCE: usize = 1024;
 
@@ -103,6 +106,15 @@ pub(crate) fn fit_evidence(evidence: Value) -> Value {
     json!({ "truncated": true, "bytes": size, "beginning": fit(&evidence.to_string(), EVIDENCE - 128) })
 }
 
+/// Returns who waits for whom as a record can carry it.
+pub(crate) fn fit_cycle(mut cycle: Vec<Waits>) -> Vec<Waits> {
+    cycle.truncate(LONGEST_CYCLE);
+    for waits in &mut cycle {
+        waits.group = waits.group.take().map(|group| fit(&group, GROUP));
+    }
+    cycle
+}
+
 fn fit(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
@@ -146,6 +158,17 @@ mod tests {
         let evidence = fit_evidence(json!({ "files": vec!["a/long/name"; 1000] }));
         assert_eq!(evidence["truncated"], true);
         assert!(encoded(&evidence) <= EVIDENCE);
+    }
+
+    #[test]
+    fn who_waits_for_whom_fits_a_record_however_many_wait_and_whatever_their_groups_are_called() {
+        let waits = Waits {
+            run: rekindle_model::id::RunId(uuid::Uuid::from_u128(u128::MAX)),
+            group: Some("é".repeat(2000)),
+        };
+        let cycle = fit_cycle(vec![waits; 100]);
+        assert_eq!(cycle.len(), LONGEST_CYCLE);
+        assert!(encoded(&cycle) < RECORD_ROOM, "{}", encoded(&cycle));
     }
 
     #[test]

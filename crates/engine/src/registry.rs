@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use rekindle_plan::{Catalog, Problem};
+use rekindle_plan::{Catalog, Problem, Turns};
 use serde_json::Value;
 
 use crate::action::Action;
@@ -68,6 +68,10 @@ impl Catalog for Registry {
             return approve::check(with);
         }
         self.get(uses).map_or_else(Vec::new, |action| action.check(with))
+    }
+
+    fn turns(&self, uses: &str, with: &Value) -> Option<Turns> {
+        self.get(uses)?.turns(with)
     }
 }
 

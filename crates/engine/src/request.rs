@@ -24,6 +24,15 @@ pub struct Request {
     pub ask: Ask,
 }
 
+/// Who has taken a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenBy {
+    /// Whoever drives the run: what follows from it has begun.
+    Driver,
+    /// The journal alone, because nobody drove the run: the rest follows when it is driven again.
+    Journal,
+}
+
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rekindle_model::event::{Event, JournalHead, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId, StepId};
 use rekindle_model::planted::{self, Fault};
-use rekindle_model::run::{AwaitedTurn, HistoryFault, IllegalHistory, Paused, RunState};
+use rekindle_model::run::{AwaitedTurn, Deadlock, HistoryFault, IllegalHistory, Paused, RunState};
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,9 @@ struct Fields {
     cancel: Option<String>,
     expired: Option<Stamp>,
     reopened: Option<Stamp>,
+    begun: Option<Stamp>,
     paused: Option<Paused>,
+    deadlock: Option<Deadlock>,
     awaits_turn: Option<AwaitedTurn>,
     outcome: Option<Outcome>,
     summary: Value,
@@ -190,7 +192,9 @@ impl Undo {
             cancel: state.cancel.clone(),
             expired: state.expired,
             reopened: state.reopened,
+            begun: state.begun,
             paused: state.paused.clone(),
+            deadlock: state.deadlock.clone(),
             awaits_turn: state.awaits_turn.clone(),
             outcome: state.outcome,
             summary: state.summary.clone(),
@@ -210,7 +214,9 @@ impl Undo {
         state.cancel = before.cancel;
         state.expired = before.expired;
         state.reopened = before.reopened;
+        state.begun = before.begun;
         state.paused = before.paused;
+        state.deadlock = before.deadlock;
         state.awaits_turn = before.awaits_turn;
         state.outcome = before.outcome;
         state.summary = before.summary;

@@ -24,7 +24,7 @@ pub const MAX_RECORD: usize = 4096;
 
 /// The newest format of a record's value. Formats 2 to 4 differ from 1 only in the events that they may carry, and
 /// only records of such events have them: an older program names them instead of taking them for damage.
-pub const RECORD_FORMAT: u8 = 4;
+pub const RECORD_FORMAT: u8 = 5;
 
 /// The length of a key in bytes.
 pub const KEY_LEN: usize = 24;
@@ -129,6 +129,11 @@ fn format_of(event: &Event) -> u8 {
             ..
         } => 3,
         Event::TurnAwaited { .. } | Event::TurnTaken { .. } => 4,
+        Event::Deadlocked { .. }
+        | Event::StepSkipped {
+            why: SkipReason::Deadlock,
+            ..
+        } => 5,
         Event::RunCreated { .. }
         | Event::RunAdopted { .. }
         | Event::StepStarted { .. }
@@ -333,6 +338,13 @@ mod tests {
                 },
                 4,
             ),
+            (
+                Event::StepSkipped {
+                    step: StepId::plain("t"),
+                    why: SkipReason::Deadlock,
+                },
+                5,
+            ),
         ] {
             let record = Record { event, ..record() };
             let value = encode(&record).unwrap();
@@ -374,8 +386,8 @@ mod tests {
         assert!(matches!(
             decode(&key, &value),
             Err(JournalError::NewerFormat {
-                found: 5,
-                supported: 4,
+                found: 6,
+                supported: 5,
                 ..
             })
         ));

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use chrono::DateTime;
-use rekindle_model::event::{Event, Measures, Outcome, Payload, Record, Worker};
+use rekindle_model::event::{Event, Measures, Outcome, Payload, Record, SkipReason, Worker};
 use rekindle_model::id::{Hash32, RunId, StepId};
 use rekindle_model::run::RunState;
 use rekindle_model::time::Stamp;
@@ -310,7 +310,8 @@ async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
         vec![succeeded("s"), started("t", 1), started("t", 1)],
         vec![cancel, started("s", 2)],
         vec![turn_awaited(), started("s", 2)],
-        vec![finished(Outcome::Failed), succeeded("s")],
+        vec![turn_awaited(), finished(Outcome::Failed)],
+        vec![succeeded("s"), finished(Outcome::Failed), started("t", 1)],
     ] {
         illegal(err(journal.append(append_to(run, 2, 1, events)).await));
     }
@@ -328,15 +329,27 @@ async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
         ))
         .await);
     ok(journal
-        .append(append_to(run, 5, 1, vec![finished(Outcome::Failed)]))
+        .append(append_to(
+            run,
+            5,
+            1,
+            vec![succeeded("t"), finished(Outcome::Failed)],
+        ))
         .await);
     illegal(err(journal
-        .append(append_to(run, 6, 1, vec![succeeded("t")]))
+        .append(append_to(run, 7, 1, vec![started("u", 1)]))
         .await));
-    illegal(err(journal.append(append_to(run, 6, 2, vec![adopted(2)])).await));
+    illegal(err(journal.append(append_to(run, 7, 2, vec![adopted(2)])).await));
     let records = ok(journal.read(run).await);
     assert_eq!(ok(RunState::from_records(&records)).cancel, None);
-    assert_eq!(records.len(), 6);
+    assert_eq!(records.len(), 7);
+}
+
+fn skipped(step: &str) -> Event {
+    Event::StepSkipped {
+        step: StepId::from(step),
+        why: SkipReason::Cancelled,
+    }
 }
 
 fn turn_awaited() -> Event {
@@ -407,14 +420,14 @@ async fn a_finished_run_takes_nothing_but_its_reopening(journal: &impl Journal) 
             run,
             0,
             1,
-            vec![created("a"), started("s", 1), finished(Outcome::Failed)],
+            vec![created("a"), skipped("s"), finished(Outcome::Failed)],
         ))
         .await);
     // An append that goes wrong after the reopening leaves the run over.
     for events in [
         vec![checkpoint("s", json!(1))],
         vec![finished(Outcome::Succeeded)],
-        vec![reopened(), started("s", 1)],
+        vec![reopened(), skipped("s")],
         vec![reopened(), reopened()],
     ] {
         illegal(err(journal.append(append_to(run, 3, 1, events)).await));
@@ -425,7 +438,7 @@ async fn a_finished_run_takes_nothing_but_its_reopening(journal: &impl Journal) 
     assert_eq!(outcome().await, None, "a reopened run is listed as over");
     illegal(err(journal.append(append_to(run, 4, 1, vec![reopened()])).await));
     ok(journal
-        .append(append_to(run, 4, 2, vec![adopted(2), succeeded("s")]))
+        .append(append_to(run, 4, 2, vec![adopted(2), skipped("t")]))
         .await);
     ok(journal
         .append(append_to(run, 6, 2, vec![finished(Outcome::Succeeded)]))

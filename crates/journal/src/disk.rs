@@ -26,7 +26,7 @@ use crate::writer::{Request, Writer};
 /// Dropping it waits, as [`SledJournal::close`] does, until what is queued is committed.
 pub struct SledJournal {
     shared: Arc<Shared>,
-    queue: Queue,
+    pub(crate) queue: Queue,
 }
 
 /// What the writer and the readers have in common. The lock is the last to go.

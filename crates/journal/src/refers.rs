@@ -43,6 +43,7 @@ pub fn blobs_of(event: &Event) -> Vec<Hash32> {
         | Event::DeadlinePassed
         | Event::TurnAwaited { .. }
         | Event::TurnTaken { .. }
+        | Event::Deadlocked { .. }
         | Event::RunFinished { .. } => Vec::new(),
     }
 }

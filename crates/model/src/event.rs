@@ -67,6 +67,15 @@ pub enum Event {
         /// The group.
         group: String,
     },
+    /// The run waited for its turn, runs waited for each other, and it is the youngest of those that waited for a turn:
+    /// it gives up, so that the others go on. Nothing of it starts.
+    Deadlocked {
+        /// The group.
+        group: String,
+        /// The runs that wait, this one first: each for the next, the last for the first. At most
+        /// [`LONGEST_CYCLE`](crate::run::LONGEST_CYCLE) of them.
+        cycle: Vec<Waits>,
+    },
     /// An attempt begins. Durable before its first side effect.
     StepStarted {
         /// The step.
@@ -212,8 +221,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
-    /// A person asked for the step to run again: one that waits for its next attempt begins it at once; one that
-    /// has ended is invalidated next, in the same append. Of one whose undo is stuck it is the undo that runs again.
+    /// A person asked for the step to run again: one that waits for its next attempt begins it at once, and its
+    /// failures and its deadline count anew; one that has ended is invalidated next, in the same append. Of one whose undo is stuck it is the undo that runs again.
     RetryRequested {
         /// The step.
         step: StepId,
@@ -277,6 +286,7 @@ impl Event {
             Self::RunAdopted { .. } => "run_adopted",
             Self::TurnAwaited { .. } => "turn_awaited",
             Self::TurnTaken { .. } => "turn_taken",
+            Self::Deadlocked { .. } => "deadlocked",
             Self::StepStarted { .. } => "step_started",
             Self::ChildStarted { .. } => "child_started",
             Self::StepCheckpoint { .. } => "step_checkpoint",
@@ -325,6 +335,7 @@ impl Event {
             | Self::RunAdopted { .. }
             | Self::TurnAwaited { .. }
             | Self::TurnTaken { .. }
+            | Self::Deadlocked { .. }
             | Self::PauseRequested { .. }
             | Self::RunUnpaused { .. }
             | Self::CancelRequested { .. }
@@ -383,6 +394,8 @@ pub enum SkipReason {
     Cancelled,
     /// The run's deadline had passed.
     Deadline,
+    /// The run had given up its turn: runs waited for each other.
+    Deadlock,
     /// A person asked for it to be left out; what needs it goes on as if it had succeeded.
     Requested {
         /// Who.
@@ -417,6 +430,17 @@ pub struct Parent {
     pub run: RunId,
     /// Its step.
     pub step: StepId,
+}
+
+/// One of several runs that wait for each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// The run.
+    pub run: RunId,
+    /// The group in which it waits for its turn, which the next one has; none where the next one is the work of one of
+    /// its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// The process that drives a run.

@@ -1,17 +1,19 @@
 //! The one fold: a run's state is what its records say, one after another.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::event::{Event, Outcome, Parent, Payload, Record, Worker};
+use crate::event::{Event, Outcome, Parent, Payload, Record, Waits, Worker};
 use crate::id::{Hash32, RunId, StepId};
 use crate::planted::{self, Fault};
 use crate::step::{IllegalTransition, StepRecord};
 use crate::time::Stamp;
+use crate::undo::UndoState;
 
 /// A run, folded from its records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,12 +54,19 @@ pub struct RunState {
     /// When its deadline had passed, where it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Stamp>,
-    /// When it was opened again last; its deadline counts from there.
+    /// When it was opened again last; its deadline counts from there, where it has no group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reopened: Option<Stamp>,
+    /// When it began since it was created or opened again: when its turn came that it had waited for, or its first step
+    /// started. The deadline of a run of a group counts from there; what it waits for its turn after a crash counts too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Stamp>,
     /// Who asked for it to be paused, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
+    /// That it gave up its turn, where it did: runs waited for each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadlock: Option<Deadlock>,
     /// The turn that it waits for, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_turn: Option<AwaitedTurn>,
@@ -88,6 +97,45 @@ pub struct AwaitedTurn {
     pub holder: RunId,
     /// Since when.
     pub since: Stamp,
+}
+
+/// The most runs that a [`Deadlock`] names, so that it fits a record. Runs are nested eight deep at most.
+pub const LONGEST_CYCLE: usize = 16;
+
+/// That a run gave up its turn because runs waited for each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlock {
+    /// The group.
+    pub group: String,
+    /// The runs, this one first: each waits for the next, the last for the first.
+    pub cycle: Vec<Waits>,
+    /// When.
+    pub at: Stamp,
+}
+
+impl Deadlock {
+    /// Tells who waits for whom.
+    pub fn told(cycle: &[Waits]) -> String {
+        let mut told = "runs wait for each other: ".to_owned();
+        let behind = cycle.iter().skip(1).chain(cycle.first());
+        for (at, (waits, next)) in cycle.iter().zip(behind).enumerate() {
+            told.push_str(&match at {
+                0 => format!("run {} ", waits.run),
+                _ => ", which ".to_owned(),
+            });
+            told.push_str(&match &waits.group {
+                Some(group) => format!("waits for its turn in `{group}` after run {}", next.run),
+                None => format!("waits for run {}, the work of its step", next.run),
+            });
+        }
+        told
+    }
+}
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Self::told(&self.cycle))
+    }
 }
 
 /// One process that took the run over.
@@ -133,6 +181,14 @@ pub enum HistoryFault {
     /// Something happened after the end.
     #[error("{0} after run_finished")]
     AfterEnd(&'static str),
+    /// A run ended while something of it had not.
+    #[error("run_finished while step {step} is {state}")]
+    Unfinished {
+        /// The first such step.
+        step: StepId,
+        /// Its state.
+        state: &'static str,
+    },
     /// A run that is not over was reopened.
     #[error("{0} before run_finished")]
     BeforeEnd(&'static str),
@@ -236,7 +292,9 @@ impl RunState {
             cancel: None,
             expired: None,
             reopened: None,
+            begun: None,
             paused: None,
+            deadlock: None,
             awaits_turn: None,
             outcome: None,
             summary: Value::Null,
@@ -315,7 +373,18 @@ impl RunState {
                     since: record.time,
                 });
             }
-            Event::TurnTaken { .. } => self.awaits_turn = None,
+            Event::TurnTaken { .. } => {
+                self.awaits_turn = None;
+                self.begun.get_or_insert(record.time);
+            }
+            Event::Deadlocked { group, cycle } => {
+                self.awaits_turn = None;
+                self.deadlock = Some(Deadlock {
+                    group: group.clone(),
+                    cycle: cycle.clone(),
+                    at: record.time,
+                });
+            }
             Event::CancelRequested { by, .. } => self.cancel = Some(by.clone()),
             Event::PauseRequested { .. } | Event::RunUnpaused { .. }
                 if self.paused.is_some() == matches!(record.event, Event::PauseRequested { .. }) =>
@@ -338,12 +407,18 @@ impl RunState {
                 self.cancel = None;
                 self.expired = None;
                 self.reopened = Some(record.time);
+                self.begun = None;
                 self.paused = None;
+                self.deadlock = None;
                 self.awaits_turn = None;
                 self.outcome = None;
                 self.summary = Value::Null;
             }
             Event::RunFinished { outcome, summary } => {
+                if let Some((step, state)) = self.unfinished() {
+                    let step = step.clone();
+                    return Err(illegal(HistoryFault::Unfinished { step, state }));
+                }
                 self.outcome = Some(*outcome);
                 self.awaits_turn = None;
                 self.summary = summary.clone();
@@ -372,11 +447,30 @@ impl RunState {
                     })
                 })?;
                 self.steps.insert(step.clone(), next);
+                if let Event::StepStarted { .. } = record.event {
+                    self.begun.get_or_insert(record.time);
+                }
             }
         }
         self.seq = record.seq;
         self.updated = record.time;
         Ok(())
+    }
+
+    /// Returns the first step that was begun and has not ended, or that is being undone, with what it is.
+    fn unfinished(&self) -> Option<(&StepId, &'static str)> {
+        self.steps.iter().find_map(|(step, record)| {
+            let undoing = record
+                .undo
+                .as_ref()
+                .is_some_and(|undo| undo.state == UndoState::Running);
+            let state = match record.state.is_final() {
+                true if undoing => "being undone",
+                true => return None,
+                false => record.state.name(),
+            };
+            Some((step, state))
+        })
     }
 
     /// Returns the steps that wait for a person's decision.
@@ -502,6 +596,49 @@ mod tests {
         for ends in [turn("turn_taken"), adopted.unwrap(), finished()] {
             let state = run(&[turn("turn_awaited"), ends.clone()]).unwrap();
             assert_eq!(state.awaits_turn, None, "{ends:?}");
+        }
+    }
+
+    fn of_step(event: &str, attempt: u32) -> Event {
+        let error = crate::failure::Failure::permanent("x", "y");
+        let why = json!({ "reason": "cancelled" });
+        serde_json::from_value(json!({
+            "event": event, "step": "s", "attempt": attempt, "error": error, "output": Payload::NONE,
+            "retry_at": "2027-01-15T08:00:00Z", "verdict": "redo", "evidence": null, "why": why,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_run_does_not_end_before_what_it_has_begun() {
+        let started = || of_step("step_started", 1);
+        let undoing = || {
+            vec![
+                started(),
+                of_step("step_succeeded", 1),
+                of_step("undo_started", 1),
+            ]
+        };
+        for (history, state) in [
+            (vec![started()], "running"),
+            (vec![started(), of_step("step_reconciled", 1)], "reconciled"),
+            (vec![started(), of_step("step_failed", 1)], "backoff"),
+            (undoing(), "being undone"),
+        ] {
+            let fault = run(&[history.clone(), vec![finished()]].concat()).unwrap_err();
+            let step = StepId::plain("s");
+            assert_eq!(fault, HistoryFault::Unfinished { step, state }, "{history:?}");
+        }
+        let ended = [
+            vec![started(), of_step("step_succeeded", 1)],
+            vec![of_step("step_skipped", 1)],
+            [undoing(), vec![of_step("undo_stuck", 1)]].concat(),
+        ];
+        for history in ended {
+            assert!(
+                run(&[history.clone(), vec![finished()]].concat()).is_ok(),
+                "{history:?}"
+            );
         }
     }
 

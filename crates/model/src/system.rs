@@ -23,6 +23,10 @@ pub struct System {
     /// The folder that holds the system's data, relative to the file.
     #[serde(default = "System::default_root")]
     pub root: String,
+    /// How many steps of all runs of the workspace may be at work at once, at most [`System::MOST_PARALLEL`]; what is
+    /// usual where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<u32>,
     /// The recoverable parts, by name.
     pub components: BTreeMap<String, Component>,
     /// What RPOs are stated for, by name.
@@ -54,6 +58,10 @@ pub struct System {
 }
 
 impl System {
+    /// The most steps that may be at work at once in a workspace: each may hold a program with its pipes and a file or
+    /// two, and a process has 1024 open files where nobody has raised that.
+    pub const MOST_PARALLEL: u32 = 256;
+
     fn default_root() -> String {
         ".".to_owned()
     }

@@ -8,6 +8,7 @@
 //! | [`workflow`] | a workflow file to [`Workflow`] |
 //! | [`plan`] | what a run is created with, and the plan that it follows |
 //! | [`expand`](mod@expand) | loops, needs and priorities: a workflow to a [`Plan`] |
+//! | `turns` | whether runs may come to wait for each other's groups |
 //! | [`expr`] | `${{ }}` expressions |
 //! | [`graph`] | a plan for people's eyes |
 //! | [`judge`] | whether the objectives of a system can be kept, with the arithmetic |
@@ -28,6 +29,7 @@ mod probe;
 mod read;
 pub mod schema;
 pub mod system;
+mod turns;
 pub mod workflow;
 mod yaml;
 
@@ -35,5 +37,6 @@ pub use diagnostic::{Diagnostic, Diagnostics, Problem, Severity, suggest};
 pub use expand::{expand, faults_of};
 pub use plan::{Backoff, Catalog, Compensate, Inputs, Plan, PlanStep, Retry, RunIf};
 pub use system::{Loaded, load_system};
+pub use turns::{Turns, may_wait_for_each_other};
 pub use workflow::{ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow};
 pub use yaml::value as yaml_value;

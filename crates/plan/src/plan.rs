@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::diagnostic::Problem;
+use crate::turns::Turns;
 
 /// The actions that steps may use.
 pub trait Catalog {
@@ -16,6 +17,11 @@ pub trait Catalog {
     fn names(&self) -> Vec<String>;
     /// Returns what is wrong with an action's parameters, which may hold unrendered `${{ }}`.
     fn check(&self, uses: &str, with: &Value) -> Vec<Problem>;
+    /// Returns the turns of the workflow that such a step runs, where it runs one that can be read.
+    fn turns(&self, uses: &str, with: &Value) -> Option<Turns> {
+        let (_, _) = (uses, with);
+        None
+    }
 }
 
 /// What a run is created with; journaled, so that a resumed run expands to the same plan.
@@ -40,7 +46,7 @@ pub struct Plan {
     pub params: Map<String, Value>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
-    /// How long a run may take, from its creation or from when it was opened again.
+    /// How long a run may take, from its creation or from when it was opened again; one of a group, from its turn.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
     /// The group of runs of a workspace of which one is at work at a time.

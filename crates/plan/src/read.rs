@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde_json::Value;
@@ -65,8 +66,29 @@ impl<'n> Fields<'n> {
         self.get(key).and_then(|node| parse(node, sink))
     }
 
-    /// Reads an integer within bounds.
+    /// Reads an integer that has a lower bound.
     pub(crate) fn integer(&self, key: &str, least: u32, sink: &mut Sink<'_>) -> Option<u32> {
+        self.bounded(key, least..=u32::MAX, &format!("of at least {least}"), sink)
+    }
+
+    /// Reads an integer between two bounds.
+    pub(crate) fn integer_between(
+        &self,
+        key: &str,
+        least: u32,
+        most: u32,
+        sink: &mut Sink<'_>,
+    ) -> Option<u32> {
+        self.bounded(key, least..=most, &format!("from {least} to {most}"), sink)
+    }
+
+    fn bounded(
+        &self,
+        key: &str,
+        bounds: RangeInclusive<u32>,
+        told: &str,
+        sink: &mut Sink<'_>,
+    ) -> Option<u32> {
         let node = self.get(key)?;
         let number = match &node.kind {
             Kind::Scalar {
@@ -75,13 +97,9 @@ impl<'n> Fields<'n> {
             } => number.as_u64().and_then(|number| u32::try_from(number).ok()),
             _ => None,
         };
-        let number = number.filter(|number| *number >= least);
+        let number = number.filter(|number| bounds.contains(number));
         if number.is_none() {
-            sink.error(
-                node.span,
-                format!("`{key}` must be a whole number of at least {least}"),
-                None,
-            );
+            sink.error(node.span, format!("`{key}` must be a whole number {told}"), None);
         }
         number
     }

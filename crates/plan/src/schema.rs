@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use rekindle_model::system::System;
 use serde_json::{Map, Value, json};
 
 use crate::probe;
+use crate::workflow::LONGEST_GROUP;
 
 /// The shape of what each action takes as its parameters, by the action's name.
 pub type Actions = BTreeMap<String, Value>;
@@ -24,8 +26,8 @@ pub fn workflow(actions: &Actions) -> Value {
                 "description": text("What it is for"),
                 "params": map("What a run may be given", "param"),
                 "max_parallel": {"type": "integer", "minimum": 1, "description": "How many steps may be at work at once"},
-                "deadline": {"description": "The most that a run may take", "$ref": "#/$defs/period"},
-                "concurrency": text("The group of runs of which one is at work at a time; the others wait"),
+                "deadline": {"description": "The most that a run may take, from its turn where it has a group", "$ref": "#/$defs/period"},
+                "concurrency": group("The group of runs of which one is at work at a time; the others wait"),
                 "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},
                 "on_failure": {"type": "array", "description": "Steps that run once all others have ended, where one failed", "items": {"$ref": "#/$defs/step"}},
             })),
@@ -46,7 +48,7 @@ pub fn workflow(actions: &Actions) -> Value {
                 "timeout": {"description": "The most that one attempt may take", "$ref": "#/$defs/period"},
                 "deadline": {"description": "The most that all its attempts together may take", "$ref": "#/$defs/period"},
                 "stall_timeout": {"description": "The most that an attempt may go on without a sign of progress", "$ref": "#/$defs/period"},
-                "concurrency": text("The group of steps, of all runs, of which one is at work at a time"),
+                "concurrency": group("The group of steps, of all runs, of which one is at work at a time"),
                 "compensate": {"description": "What takes back what the step did, where the run fails or is cancelled", "$ref": "#/$defs/compensate"},
             }))),
             "compensate": acting(actions, closed(&["uses"], json!({
@@ -82,6 +84,8 @@ pub fn system(actions: &Actions) -> Value {
                 "system": name("The system's name"),
                 "description": text("What it is"),
                 "root": text("The folder of its data, relative to this file"),
+                "max_parallel": {"type": "integer", "minimum": 1, "maximum": System::MOST_PARALLEL,
+                    "description": "How many steps of all runs may be at work at once in the workspace; 16 where nothing is said"},
                 "components": map("Its recoverable parts", "component"),
                 "data_classes": map("What recovery points are promised for", "data_class"),
                 "impact_levels": map("How long an outage may last", "impact_level"),
@@ -271,6 +275,10 @@ fn map(description: &str, of: &str) -> Value {
 
 fn text(description: &str) -> Value {
     json!({"type": "string", "description": description})
+}
+
+fn group(description: &str) -> Value {
+    json!({"type": "string", "description": description, "minLength": 1, "maxLength": LONGEST_GROUP})
 }
 
 fn name(description: &str) -> Value {

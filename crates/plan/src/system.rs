@@ -115,6 +115,7 @@ fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
         "system",
         "description",
         "root",
+        "max_parallel",
         "components",
         "data_classes",
         "impact_levels",
@@ -145,6 +146,7 @@ fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
         system: name.unwrap_or_default(),
         description: fields.text("description", sink),
         root: fields.text("root", sink).unwrap_or_else(|| ".".to_owned()),
+        max_parallel: fields.integer_between("max_parallel", 1, System::MOST_PARALLEL, sink),
         components: fields.named("components", sink, component),
         data_classes: fields.named("data_classes", sink, |node, name, sink| {
             let fields = Fields::open(

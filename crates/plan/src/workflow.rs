@@ -29,7 +29,7 @@ pub struct Workflow {
     pub params: BTreeMap<String, ParamSpec>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
-    /// How long a run may take.
+    /// How long a run may take; what it waits for the turn of its group does not count.
     pub deadline: Option<Duration>,
     /// The group of runs of a workspace of which one is at work at a time.
     pub concurrency: Option<String>,
@@ -265,7 +265,7 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         .integer("max_parallel", 1, sink)
         .unwrap_or(DEFAULT_PARALLEL);
     let deadline = fields.parse::<Period>("deadline", sink).map(|period| period.0);
-    let concurrency = fields.text("concurrency", sink);
+    let concurrency = group(&fields, sink);
     fields.require(STEPS, sink);
     let mut places = Vec::new();
     let (mut steps, mut whole) = (Vec::new(), Vec::new());
@@ -300,6 +300,26 @@ fn workflow(root: &Node, sink: &mut Sink<'_>) -> Option<Parts> {
         steps,
         whole,
     })
+}
+
+/// The longest name of a group, in bytes: `turn_awaited` carries it, and a record has 4 KiB. People need a word or two.
+pub(crate) const LONGEST_GROUP: usize = 128;
+
+/// Reads the name of a `concurrency` group.
+fn group(fields: &Fields<'_>, sink: &mut Sink<'_>) -> Option<String> {
+    let node = fields.get("concurrency")?;
+    let group = read::text(node, sink)?;
+    let message = match group.len() {
+        0 => "a group without a name".to_owned(),
+        1..=LONGEST_GROUP => return Some(group),
+        long => format!("the group's name is {long} bytes long; at most {LONGEST_GROUP} may be"),
+    };
+    sink.error(
+        node.span,
+        message,
+        Some("call the group by a short word".to_owned()),
+    );
+    None
 }
 
 /// Reports what a step that runs only after a failure cannot have.
@@ -445,7 +465,7 @@ fn step(node: &Node, sink: &mut Sink<'_>) -> Option<StepTemplate> {
         timeout,
         deadline,
         stall_timeout,
-        concurrency: fields.text("concurrency", sink),
+        concurrency: group(&fields, sink),
         compensate,
         after_failure: false,
         place: (STEPS, String::new()),

@@ -342,8 +342,60 @@ fn a_key_is_there_twice_however_many_others_stand_between() {
     for others in [0, 14, 15, 16, 17, 60] {
         let between: String = (0..others).map(|at| format!("  k{at}: 1\n")).collect();
         let text = format!("map:\n  twice: 1\n{between}  twice: 2\n");
-        let faults = rekindle_plan::yaml_value("file.yaml", &text).unwrap_err().to_string();
+        let faults = rekindle_plan::yaml_value("file.yaml", &text)
+            .unwrap_err()
+            .to_string();
         let fault = format!("{}:3: error: the key `twice` is there twice", others + 3);
         assert!(faults.contains(&fault), "{others} between: {faults}");
+    }
+}
+
+#[test]
+fn a_group_is_called_by_a_short_word() {
+    let with = |group: &str| {
+        let text = format!(
+            "workflow: w\nconcurrency: {group}\nsteps:\n  - id: a\n    uses: noop\n    concurrency: {group}\n"
+        );
+        load_workflow("w.yaml", &text)
+    };
+    let group = "é".repeat(64);
+    let workflow = with(&group).unwrap();
+    assert_eq!(workflow.concurrency.as_deref(), Some(group.as_str()));
+    assert_eq!(workflow.steps[0].concurrency, workflow.concurrency);
+    for (group, fault) in [
+        (
+            "x".repeat(129),
+            "the group's name is 129 bytes long; at most 128 may be",
+        ),
+        ("\"\"".to_owned(), "a group without a name"),
+    ] {
+        let faults = with(&group).unwrap_err();
+        let found: Vec<_> = faults
+            .0
+            .iter()
+            .map(|one| (one.line, one.col, one.message.as_str()))
+            .collect();
+        assert_eq!(found, [(2, 14, fault), (6, 18, fault)]);
+    }
+}
+
+#[test]
+fn how_many_steps_a_workspace_has_at_work_at_once_is_bounded() {
+    let with = |most: &str| {
+        load_system(
+            "s.yaml",
+            &format!("system: s\nmax_parallel: {most}\ncomponents: {{}}\ntiers: {{}}\n"),
+        )
+    };
+    assert_eq!(with("256").unwrap().value.max_parallel, Some(256));
+    for most in ["0", "257", "many", "-1", "1.5"] {
+        let faults = with(most).unwrap_err();
+        let one = &faults.0[0];
+        let found = (one.line, one.col, one.message.as_str());
+        assert_eq!(
+            found,
+            (2, 15, "`max_parallel` must be a whole number from 1 to 256"),
+            "{most}"
+        );
     }
 }

@@ -200,6 +200,9 @@ fn row(
             why: SkipReason::Deadline,
         } => Some("the run's deadline had passed".to_owned()),
         StepState::Skipped {
+            why: SkipReason::Deadlock,
+        } => Some("the run gave up its turn: runs waited for each other".to_owned()),
+        StepState::Skipped {
             why: SkipReason::Requested { by, why },
         } => Some(format!("{by} asked for it: {why}")),
         _ => None,

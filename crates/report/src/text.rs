@@ -106,6 +106,14 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> Str
             turn.holder,
         );
     }
+    if let Some(deadlock) = &state.deadlock {
+        let _ = writeln!(
+            text,
+            "gave up its turn at {}: {deadlock}; let one of them end before the other begins (rekindle retry {} --failed)",
+            deadlock.at.utc.format("%Y-%m-%d %H:%M:%S UTC"),
+            state.id,
+        );
+    }
     let _ = writeln!(text, "\n{}", steps(evidence, plan));
     let cost = rework(evidence);
     if !cost.interruptions.is_empty() || !cost.cut_off.is_empty() {

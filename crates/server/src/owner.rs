@@ -1,5 +1,7 @@
 //! The owner: drives the runs that are submitted to it, and tells of them.
 
+mod admission;
+mod follow;
 mod nested;
 mod sweep;
 
@@ -7,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Progress, Request, Slots};
+use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Permits, Request, TakenBy};
 use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::{Outcome, Payload, Record, Worker};
 use rekindle_model::id::RunId;
@@ -15,14 +17,16 @@ use rekindle_model::run::RunState;
 use rekindle_model::time::{Clock, Stamp};
 use rekindle_plan::{Inputs, Plan};
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::api::{End, OwnerInfo, Problem, STOPPING, Submission, Told};
 use crate::desk::Desk;
 
+use admission::Admission;
+use follow::Follower;
+pub use follow::told_of;
 pub use sweep::{Pace, Sweeper};
 
 /// How many messages a follower may lag behind before its stream waits for it.
@@ -94,15 +98,13 @@ struct Shared {
     stays: bool,
     /// Cancelled once nothing more is taken on: it is told to stop, or it leaves.
     stop: CancellationToken,
-    /// Held from the look at what is there to the start of a run: of two who resume one run, or who submit two that
-    /// stand in each other's way, the second sees the first.
-    admission: tokio::sync::Mutex<()>,
+    admission: Admission,
     runs: Mutex<BTreeMap<RunId, Driven>>,
     /// Whose turn it is in each group, of all runs.
     groups: Arc<Groups>,
     /// How many steps of all runs may be at work at once.
-    slots: Arc<Slots>,
-    /// How many runs are driven.
+    permits: Arc<Permits>,
+    /// How many runs are driven, or being taken up.
     busy: watch::Sender<usize>,
     /// The runs that somebody asked something of while nobody drove them.
     asked: Mutex<BTreeSet<RunId>>,
@@ -121,8 +123,8 @@ struct Driven {
 }
 
 impl Owner {
-    /// Returns an owner that drives runs of `journal`. `stop` ends it gracefully: every run is left resumable.
-    /// `stays` says whether it is there for more than the runs that it has.
+    /// Returns an owner that drives runs of `journal`, with so many steps at work at once. `stop` ends it gracefully:
+    /// every run is left resumable. `stays` says whether it is there for more than the runs that it has.
     pub fn new(
         journal: Arc<dyn Journal>,
         workshop: Arc<dyn Workshop>,
@@ -130,6 +132,7 @@ impl Owner {
         worker: Worker,
         stop: CancellationToken,
         stays: bool,
+        permits: Permits,
     ) -> Self {
         let since = clock.now();
         let shared = Shared {
@@ -140,10 +143,10 @@ impl Owner {
             since,
             stays,
             stop: stop.child_token(),
-            admission: tokio::sync::Mutex::default(),
+            admission: Admission::default(),
             runs: Mutex::default(),
             groups: Arc::default(),
-            slots: Arc::default(),
+            permits: Arc::new(permits),
             busy: watch::Sender::new(0),
             asked: Mutex::default(),
             nudge: Notify::new(),
@@ -176,8 +179,8 @@ impl Owner {
         workspace: Uuid,
         held: impl Future<Output = Result<(), Problem>>,
     ) -> Result<(), Problem> {
-        let _admitted = self.shared.admission.lock().await;
-        self.shared.admit()?;
+        let _busy = self.begin().await?;
+        let _alone = self.shared.admission.alone_with(run).await;
         let (parts, state) = self.parts(run).await?;
         // Only refused here where its parent goes on with it: nothing is appended before it is held.
         self.given_up_by(&state).await?;
@@ -201,7 +204,7 @@ impl Owner {
     pub async fn leave(&self) {
         loop {
             self.idle().await;
-            let _admitted = self.shared.admission.lock().await;
+            let _admitted = self.shared.admission.enter().await;
             if *self.shared.busy.borrow() == 0 {
                 self.shared.stop.cancel();
                 return;
@@ -218,10 +221,18 @@ impl Owner {
         self.shared.runs().get(&run).cloned()
     }
 
+    /// Begins to take up a run, which leaves this owner busy.
+    async fn begin(&self) -> Result<Busy, Problem> {
+        let _admitted = self.shared.admission.enter().await;
+        self.shared.admit()?;
+        Ok(Busy::begin(&self.shared))
+    }
+
     /// Returns a run as it is driven, once whoever is being admitted now has been: a run stands in the journal a
     /// moment before it is driven.
     async fn admitted(&self, run: RunId) -> Option<Driven> {
-        let _admitted = self.shared.admission.lock().await;
+        drop(self.shared.admission.enter().await);
+        let _alone = self.shared.admission.alone_with(run).await;
         self.driven(run)
     }
 
@@ -256,17 +267,14 @@ impl Owner {
         Ok((parts, state))
     }
 
-    /// Journals what is asked of a run that nobody drives, and tells whoever sweeps. The caller holds the admission.
+    /// Journals what is asked of a run that nobody drives, and tells whoever sweeps. The caller is alone with it.
     async fn request_undriven(&self, run: RunId, request: Request) -> Result<(), Problem> {
         let (parts, state) = self.parts(run).await?;
         let asked = Purpose::Ask(&state);
         let ready = self.shared.workshop.ready(&parts, asked).await?;
         let done = ready.engine.request(run, ready.plan, request).await;
         done.map_err(|error| self.shared.workshop.problem(error))?;
-        let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.insert(run);
-        drop(asked);
-        self.shared.nudge.notify_one();
+        self.shared.was_asked(run);
         Ok(())
     }
 
@@ -277,14 +285,29 @@ impl Owner {
             engine: ready
                 .engine
                 .with_groups(Arc::clone(&self.shared.groups))
-                .with_slots(Arc::clone(&self.shared.slots))
+                .with_permits(Arc::clone(&self.shared.permits))
                 .with_sub_runs(Arc::new(self.clone())),
             ..ready
         })
     }
 
+    /// Drives a run that `ready.engine` has created here, once it is copied elsewhere.
+    fn drive_new(&self, run: RunId, ready: Ready) -> Driven {
+        let engine = ready.engine.clone();
+        self.drive_after(run, ready, async move { engine.copied(run).await })
+    }
+
     /// Drives a run that `ready.engine` holds, beside everything else.
     fn drive(&self, run: RunId, ready: Ready) -> Driven {
+        self.drive_after(run, ready, std::future::ready(Ok(())))
+    }
+
+    fn drive_after(
+        &self,
+        run: RunId,
+        ready: Ready,
+        first: impl Future<Output = Result<(), EngineError>> + Send + 'static,
+    ) -> Driven {
         let (told, end) = watch::channel(None);
         let stop = self.shared.stop.child_token();
         let driven = Driven {
@@ -295,13 +318,25 @@ impl Owner {
         };
         let shared = Arc::clone(&self.shared);
         shared.runs().insert(run, driven.clone());
-        shared.busy.send_modify(|count| *count += 1);
         // Runs are forgotten before their end is told, and counted out even where driving panics.
-        let leave = Leave { shared, run };
+        let busy = Busy::begin(&shared);
+        let leave = Leave {
+            shared,
+            run,
+            _busy: busy,
+        };
         tokio::spawn(async move {
             let control = Control { stop };
             let Ready { engine, plan, scope } = ready;
-            let ended = engine.drive(run, plan, scope, &control).await;
+            // One that is to stop begins nothing, so that nothing need be copied first.
+            let first = tokio::select! {
+                first = first => first,
+                () = control.stop.cancelled() => Ok(()),
+            };
+            let ended = match first {
+                Ok(()) => engine.drive(run, plan, scope, &control).await,
+                Err(error) => Err(error),
+            };
             let end = match ended {
                 Ok(Ended::Finished(state)) => End::Finished(state.outcome.unwrap_or(Outcome::Failed)),
                 Ok(Ended::Interrupted(_)) => End::Interrupted,
@@ -315,18 +350,32 @@ impl Owner {
     }
 }
 
-/// Counts a run out when its driving ends.
+/// Takes a run off the desk when its driving ends.
 struct Leave {
     shared: Arc<Shared>,
     run: RunId,
+    _busy: Busy,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
         self.shared.runs().remove(&self.run);
-        self.shared
-            .busy
-            .send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// A run that is driven or being taken up, counted until this is dropped.
+struct Busy(Arc<Shared>);
+
+impl Busy {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.busy.send_modify(|count| *count += 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -337,6 +386,14 @@ impl Shared {
 
     fn journal_problem(&self, error: JournalError) -> Problem {
         self.workshop.problem(EngineError::Journal(error))
+    }
+
+    /// Tells whoever sweeps that something was asked of a run that nobody drives.
+    fn was_asked(&self, run: RunId) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert(run);
+        drop(asked);
+        self.nudge.notify_one();
     }
 
     /// An owner that stops or leaves takes nothing on.
@@ -355,7 +412,7 @@ impl Shared {
 impl Desk for Owner {
     async fn submit(&self, submission: Submission) -> Result<RunId, Problem> {
         let shared = &self.shared;
-        let _admitted = shared.admission.lock().await;
+        let _admitted = shared.admission.enter().await;
         shared.admit()?;
         let parts = Parts {
             workflow: submission.workflow,
@@ -374,15 +431,15 @@ impl Desk for Owner {
             disaster_at: Some(told.unwrap_or_else(|| shared.clock.now().utc)),
             disaster_at_told: told.is_some(),
         };
-        let created = ready.engine.create(new).await;
+        let created = ready.engine.create_here(new).await;
         let run = created.map_err(|error| shared.workshop.problem(error))?;
-        self.drive(run, ready);
+        self.drive_new(run, ready);
         Ok(run)
     }
 
     async fn resume(&self, run: RunId) -> Result<(), Problem> {
-        let _admitted = self.shared.admission.lock().await;
-        self.shared.admit()?;
+        let _busy = self.begin().await?;
+        let _alone = self.shared.admission.alone_with(run).await;
         if self.driven(run).is_some() {
             return Ok(());
         }
@@ -398,23 +455,38 @@ impl Desk for Owner {
     }
 
     async fn request(&self, run: RunId, request: Request) -> Result<(), Problem> {
-        let (engine, plan) = match self.driven(run) {
-            Some(Driven { engine, plan, .. }) => (engine, plan),
+        let driven = match self.driven(run) {
+            Some(driven) => driven,
             None => {
                 // Nobody may take it over until what is asked stands in its journal: whoever drove it by then would
                 // be overtaken by that record, and stop.
-                let admitted = self.shared.admission.lock().await;
+                let alone = self.shared.admission.alone_with(run).await;
                 match self.driven(run) {
-                    Some(Driven { engine, plan, .. }) => {
-                        drop(admitted);
-                        (engine, plan)
+                    Some(driven) => {
+                        drop(alone);
+                        driven
                     }
                     None => return self.request_undriven(run, request).await,
                 }
             }
         };
-        let done = engine.request(run, plan, request).await;
-        done.map_err(|error| self.shared.workshop.problem(error))
+        let Driven {
+            engine,
+            plan,
+            mut end,
+            ..
+        } = driven;
+        let taken = engine.request(run, plan, request).await;
+        let taken = taken.map_err(|error| self.shared.workshop.problem(error))?;
+        if taken == TakenBy::Journal {
+            // Its driving has ended, and it is about to leave the desk. Only then can it be taken up again.
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move {
+                let _ = ended(&mut end).await;
+                shared.was_asked(run);
+            });
+        }
+        Ok(())
     }
 
     async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {
@@ -437,113 +509,10 @@ impl Desk for Owner {
     }
 }
 
-/// Returns what there is to tell of a run that nobody drives, as [`Desk::follow`] tells it.
-pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<Told> {
-    let outcome = RunState::from_records(&records)
-        .ok()
-        .and_then(|state| state.outcome);
-    let end = outcome.map_or(End::Interrupted, End::Finished);
-    let (told, receiver) = mpsc::channel(records.len() + 1);
-    let all = records.into_iter().map(|record| Told::Record(Box::new(record)));
-    for message in all.chain([Told::Ended(end)]) {
-        // There is room for all of them, and the receiver is here.
-        let _ = told.try_send(message);
-    }
-    receiver
-}
-
 /// Waits for the end of a driven run; none where its driving broke off.
 async fn ended(end: &mut watch::Receiver<Option<End>>) -> Option<End> {
     end.wait_for(Option::is_some)
         .await
         .ok()
         .and_then(|end| end.clone())
-}
-
-/// One who follows a run.
-struct Follower {
-    owner: Owner,
-    run: RunId,
-    /// The newest record that was told.
-    last: u64,
-    told: mpsc::Sender<Told>,
-}
-
-/// The follower has gone away.
-struct Gone;
-
-impl Follower {
-    async fn follow(
-        mut self,
-        mut records: broadcast::Receiver<Arc<Record>>,
-        mut driven: Option<Driven>,
-    ) -> Result<(), Gone> {
-        if self.catch_up().await?.is_none() && driven.is_none() {
-            driven = self.owner.admitted(self.run).await;
-        }
-        let Some(Driven { engine, mut end, .. }) = driven else {
-            return self.finish(None).await;
-        };
-        let mut progress: broadcast::Receiver<Progress> = engine.progress();
-        let mut measuring = true;
-        loop {
-            tokio::select! {
-                biased;
-                record = records.recv() => match record {
-                    Ok(record) if record.run == self.run => self.record((*record).clone()).await?,
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => self.catch_up().await.map(drop)?,
-                    Err(RecvError::Closed) => return self.finish(None).await,
-                },
-                told = progress.recv(), if measuring => match told {
-                    Ok(told) if told.run == self.run => self.say(told.into()).await?,
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => measuring = false,
-                },
-                end = ended(&mut end) => return self.finish(end).await,
-                () = self.told.closed() => return Err(Gone),
-            }
-        }
-    }
-
-    /// Tells what the journal has and was not told yet, then why there is no more.
-    async fn finish(mut self, end: Option<End>) -> Result<(), Gone> {
-        let outcome = self.catch_up().await?;
-        let end = match (end, outcome) {
-            (Some(end), _) => end,
-            (None, Some(outcome)) => End::Finished(outcome),
-            (None, None) => End::Interrupted,
-        };
-        self.say(Told::Ended(end)).await
-    }
-
-    /// Returns how the run ended, where it has.
-    async fn catch_up(&mut self) -> Result<Option<Outcome>, Gone> {
-        let records = match self.owner.read(self.run).await {
-            Ok(records) => records,
-            Err(problem) => {
-                self.say(Told::Ended(End::Broken(problem))).await?;
-                return Err(Gone);
-            }
-        };
-        let outcome = RunState::from_records(&records)
-            .ok()
-            .and_then(|state| state.outcome);
-        for record in Arc::unwrap_or_clone(records) {
-            self.record(record).await?;
-        }
-        Ok(outcome)
-    }
-
-    async fn record(&mut self, record: Record) -> Result<(), Gone> {
-        if record.seq <= self.last {
-            return Ok(());
-        }
-        self.last = record.seq;
-        self.say(Told::Record(Box::new(record))).await
-    }
-
-    async fn say(&self, told: Told) -> Result<(), Gone> {
-        self.told.send(told).await.map_err(|_| Gone)
-    }
 }

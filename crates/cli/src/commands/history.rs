@@ -1,6 +1,7 @@
 //! `rekindle history`
 
 use rekindle_model::event::{Event, Record};
+use rekindle_model::run::Deadlock;
 
 use crate::App;
 use crate::error::CliError;
@@ -122,6 +123,7 @@ fn line(record: &Record) -> String {
         | Event::CancelRequested { by, why } => asked(by, why.as_ref()),
         Event::TurnAwaited { group, holder } => format!("one run of {group} at a time, after run {holder}"),
         Event::TurnTaken { group } => format!("in {group}"),
+        Event::Deadlocked { group, cycle } => format!("in {group}: {}", Deadlock::told(cycle)),
         Event::DeadlinePassed => "what is at work is stopped, the rest does not start".to_owned(),
         Event::RunFinished { outcome, .. } => rekindle_report::steps::outcome(*outcome).to_owned(),
     };

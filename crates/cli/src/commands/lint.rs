@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rekindle_plan::{Diagnostics, Inputs, expand, faults_of, load_system, load_workflow};
+use rekindle_plan::{
+    Diagnostics, Inputs, Turns, expand, faults_of, load_system, load_workflow, may_wait_for_each_other,
+};
 use serde_json::json;
 
 use crate::App;
@@ -13,6 +15,9 @@ use crate::exit::Exit;
 use crate::yaml_file::{self, read_text};
 
 /// Check system and workflow files: every fault with its line and column, and whether objectives can be kept
+///
+/// Workflows that are checked together are also looked at for whether their runs may come to wait for each other's
+/// concurrency groups.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The files, or the names of workflows: of the workspace's workflows/, and of built-in ones
@@ -23,8 +28,9 @@ pub struct Args {
 /// Checks files.
 pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let mut worst = Exit::Done;
+    let mut turns = Vec::new();
     for file in &args.files {
-        let found = check(app, file)?;
+        let found = check(app, file, &mut turns)?;
         if found.has_errors() {
             worst = Exit::Usage;
         }
@@ -45,7 +51,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     Ok(worst)
 }
 
-fn check(app: &App, file: &Path) -> Result<Diagnostics, CliError> {
+/// Checks a file, a workflow beside those that were checked before it: their turns are in `turns`.
+fn check(app: &App, file: &Path, turns: &mut Vec<Turns>) -> Result<Diagnostics, CliError> {
     let word = file.display().to_string();
     let (name, text) = match file.exists() {
         true => (word, read_text(file)?),
@@ -56,7 +63,7 @@ fn check(app: &App, file: &Path) -> Result<Diagnostics, CliError> {
         }
     };
     if is_workflow(&text) {
-        check_workflow(app, &name, &text)
+        check_workflow(app, &name, &text, turns)
     } else {
         Ok(check_system(app, file, &name, &text))
     }
@@ -71,7 +78,12 @@ pub(crate) fn is_workflow(text: &str) -> bool {
     has("workflow") || (has("steps") && !has("components"))
 }
 
-fn check_workflow(app: &App, name: &str, text: &str) -> Result<Diagnostics, CliError> {
+fn check_workflow(
+    app: &App,
+    name: &str,
+    text: &str,
+    beside: &mut Vec<Turns>,
+) -> Result<Diagnostics, CliError> {
     let system = system_in_force(app)?;
     let (loops, catalog) = (loops(&system), catalog(app, &system));
     let Ok(workflow) = load_workflow(name, text) else {
@@ -86,7 +98,12 @@ fn check_workflow(app: &App, name: &str, text: &str) -> Result<Diagnostics, CliE
         loops,
     };
     Ok(match expand(&workflow, Some(&system), &inputs, &catalog) {
-        Ok(_) => Diagnostics(Vec::new()),
+        Ok(_) => {
+            let turns = Turns::of(&workflow, &catalog);
+            let found = may_wait_for_each_other(&workflow, &turns, beside);
+            beside.push(turns);
+            found
+        }
         Err(faults) => faults,
     })
 }

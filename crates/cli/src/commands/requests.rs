@@ -85,7 +85,8 @@ pub struct Retry {
     /// The run: a unique beginning of its id, or latest
     #[arg(value_name = "RUN")]
     run: String,
-    /// The step, whether it failed, succeeded or was skipped; one that waits for its next attempt begins it now
+    /// The step, whether it failed, succeeded or was skipped; one that waits for its next attempt begins it now,
+    /// with its attempts and its deadline anew
     #[arg(
         value_name = "STEP",
         required_unless_present = "failed",

@@ -1,5 +1,6 @@
 //! `rekindle serve`
 
+use rekindle_model::system::System;
 use rekindle_server::Pace;
 use serde_json::json;
 
@@ -19,12 +20,17 @@ use crate::workspace::Workspace;
 /// The other commands find it by themselves. Ctrl-C, SIGTERM or a lost terminal (SIGHUP) lets running steps leave a
 /// checkpoint; whoever serves next, or `rekindle resume`, goes on from there.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// How many steps of all runs may be at work at once, 1 to 256 [default: `max_parallel` of system.yaml, else 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(System::MOST_PARALLEL)))]
+    max_parallel: Option<u32>,
+}
 
 /// Serves.
-pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let workspace = Workspace::find_here(&app.global)?;
-    let session = Session::open(app, workspace, Seat::Stays).await?;
+    let max_parallel = args.max_parallel;
+    let session = Session::open(app, workspace, Seat::Stays { max_parallel }).await?;
     let Some(owner) = session.owner().cloned() else {
         let error = session.held_by_other();
         session.close().await;

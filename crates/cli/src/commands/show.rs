@@ -55,7 +55,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         "run": run, "workflow": evidence.state.workflow, "trigger": evidence.state.trigger,
         "created": evidence.state.created.utc, "updated": evidence.state.updated.utc,
         "outcome": evidence.state.outcome, "at_work": now.is_some(), "records": evidence.state.seq, "epoch": evidence.state.epoch,
-        "awaits_turn": evidence.state.awaits_turn, "elsewhere": elsewhere,
+        "awaits_turn": evidence.state.awaits_turn, "deadlock": evidence.state.deadlock, "elsewhere": elsewhere,
         "slot_faults": slot_faults(&evidence, &plan),
         "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
     });

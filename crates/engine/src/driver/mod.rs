@@ -3,7 +3,7 @@
 //! ```text
 //!  control ─┐                       ┌─ Append ──► journal ──► fold
 //!  tasks ───┼─► Input ─► machine ─► │  (durable before anything below)
-//!  timer ───┤                       ├─ StartStep, Reconcile, Recheck ──► a task each, with its slot
+//!  timer ───┤                       ├─ StartStep, Reconcile, Recheck ──► a task each, with its permit
 //!  asked ───┤                       └─ CancelStep, ArmTimer, Finish, Interrupt
 //!  wishes ──┘
 //! ```
@@ -34,13 +34,13 @@ use crate::context::Asked;
 use crate::control::{Control, Ended};
 use crate::engine::Shared;
 use crate::error::EngineError;
-use crate::groups::{Member, Turn};
+use crate::groups::{Member, NotNow, Turn};
 use crate::machine::{Effect, Input, Machine};
 use crate::nest;
 use crate::payload;
+use crate::permits::{Permit, Permits};
 use crate::replica::{Replica, TakenOver};
 use crate::request::Wish;
-use crate::slots::{Slot, Slots};
 use work::{Job, Reins, Report, Task};
 
 /// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
@@ -178,7 +178,7 @@ struct Driver {
     turns: BTreeMap<String, Turn>,
     /// The run as one of its group, which gives its turn back when the driver goes.
     member: Member,
-    /// Its place among the runs that wait for a slot, until it gets one.
+    /// Its place among the runs that wait for a permit, until it gets one.
     ticket: Option<u64>,
     ended: Option<Ended>,
 }
@@ -188,8 +188,8 @@ struct AtWork {
     reins: Reins,
     /// Its turn in its group, where it has one.
     turn: Option<Turn>,
-    /// Its share of the process's slots; one that waits for another run has none.
-    slot: Option<Slot>,
+    /// Its share of the process's permits; one that waits for another run has none.
+    permit: Option<Permit>,
 }
 
 impl Driver {
@@ -214,8 +214,8 @@ impl Driver {
                 continue;
             }
             let alarm = self.alarm;
-            let (slots, starved) = (Arc::clone(&self.shared.slots), self.machine.starved());
-            let ticket = self.place_in_line(&slots, starved.is_some());
+            let (permits, starved) = (Arc::clone(&self.shared.permits), self.machine.starved());
+            let ticket = self.place_in_line(&permits, starved.is_some());
             tokio::select! {
                 biased;
                 taken = keeping.lost() => return Err(taken.into()),
@@ -226,9 +226,9 @@ impl Driver {
                 Some(wish) = wishes.recv() => self.wish(wish).await?,
                 Some(asked) = asked.recv() => self.note(asked).await?,
                 Some(done) = self.tasks.join_next_with_id() => self.done(done).await?,
-                slot = slots.take(starved.unwrap_or_default(), ticket), if starved.is_some() => {
+                permit = permits.take(starved.unwrap_or_default(), ticket), if starved.is_some() => {
                     self.ticket = None;
-                    self.decide_with(Input::Wake, vec![slot], None).await?;
+                    self.decide_with(Input::Wake, vec![permit], None).await?;
                 }
                 Ok(()) = freed.changed(), if self.waits_for_a_turn() => {}
                 () = tokio::time::sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
@@ -238,7 +238,7 @@ impl Driver {
         }
     }
 
-    /// Takes the run's turn in its group, where it waits for that and nobody has it. Returns whether it has.
+    /// Takes the run's turn in its group, where it waits for that and nobody has it. Returns whether anything came of it.
     async fn take_runs_turn(&mut self) -> Result<bool, EngineError> {
         let Some(group) = self.machine.awaits_turn() else {
             // One that is paused before its turn stands in nobody's way.
@@ -252,11 +252,15 @@ impl Driver {
                 self.decide(Input::Turn, Vec::new()).await?;
                 Ok(true)
             }
-            Err(holder) if self.machine.state().awaits_turn.is_none() => {
+            Err(NotNow::After(holder)) if self.machine.state().awaits_turn.is_none() => {
                 self.decide(Input::TurnOf(holder), Vec::new()).await?;
                 Ok(false)
             }
-            Err(_) => Ok(false),
+            Err(NotNow::After(_)) => Ok(false),
+            Err(NotNow::Deadlock(cycle)) => {
+                self.decide(Input::Deadlock(cycle), Vec::new()).await?;
+                Ok(true)
+            }
         }
     }
 
@@ -289,36 +293,36 @@ impl Driver {
         self.turns.clear();
     }
 
-    /// Lets the machine decide, journals the decision and performs it. `slots` are those that have just become free.
+    /// Lets the machine decide, journals the decision and performs it. `permits` are those that have just become free.
     /// Returns whether anything was journaled.
-    async fn decide(&mut self, input: Input, slots: Vec<Slot>) -> Result<bool, EngineError> {
-        let rival = self.shared.slots.most_urgent();
-        self.decide_with(input, slots, rival).await
+    async fn decide(&mut self, input: Input, permits: Vec<Permit>) -> Result<bool, EngineError> {
+        let rival = self.shared.permits.most_urgent();
+        self.decide_with(input, permits, rival).await
     }
 
-    /// Decides beside a step of another run that waits for a slot, where one does.
+    /// Decides beside a step of another run that waits for a permit, where one does.
     async fn decide_with(
         &mut self,
         input: Input,
-        slots: Vec<Slot>,
+        permits: Vec<Permit>,
         rival: Option<i64>,
     ) -> Result<bool, EngineError> {
-        let slots = self.slots(slots);
+        let permits = self.permits(permits);
         self.listen();
         let now = self.shared.clock.now();
         self.machine.yield_to(rival);
-        let effects = self.machine.decide(input, &now, slots.len());
-        self.follow(effects, now, slots).await
+        let effects = self.machine.decide(input, &now, permits.len());
+        self.follow(effects, now, permits).await
     }
 
     /// Decides about what a person asks, and tells them once it is durable.
     async fn wish(&mut self, wish: Wish) -> Result<(), EngineError> {
-        let slots = self.slots(Vec::new());
+        let permits = self.permits(Vec::new());
         self.listen();
         let now = self.shared.clock.now();
-        self.machine.yield_to(self.shared.slots.most_urgent());
-        let decided = match self.machine.request(&wish.request, &now, slots.len()) {
-            Ok(effects) => self.follow(effects, now, slots).await.map(|_| Ok(()))?,
+        self.machine.yield_to(self.shared.permits.most_urgent());
+        let decided = match self.machine.request(&wish.request, &now, permits.len()) {
+            Ok(effects) => self.follow(effects, now, permits).await.map(|_| Ok(()))?,
             Err(refusal) => Err(refusal),
         };
         // Whoever asked may have stopped waiting.
@@ -341,37 +345,37 @@ impl Driver {
         }
     }
 
-    /// Returns the run's place among those that wait for a slot, which it keeps until it gets one.
-    fn place_in_line(&mut self, slots: &Slots, waits: bool) -> u64 {
+    /// Returns the run's place among those that wait for a permit, which it keeps until it gets one.
+    fn place_in_line(&mut self, permits: &Permits, waits: bool) -> u64 {
         if !waits {
             self.ticket = None;
             return 0;
         }
-        *self.ticket.get_or_insert_with(|| slots.ticket())
+        *self.ticket.get_or_insert_with(|| permits.ticket())
     }
 
-    /// Returns these slots and as many more as there are and as could be used.
-    fn slots(&self, mut slots: Vec<Slot>) -> Vec<Slot> {
+    /// Returns these permits and as many more as there are and as could be used.
+    fn permits(&self, mut permits: Vec<Permit>) -> Vec<Permit> {
         let taken = self
             .at_work
             .values()
-            .filter(|at_work| at_work.slot.is_some())
+            .filter(|at_work| at_work.permit.is_some())
             .count();
         let wanted = self.max_parallel.saturating_sub(taken);
-        while slots.len() < wanted {
-            let Some(slot) = self.shared.slots.try_take() else {
+        while permits.len() < wanted {
+            let Some(permit) = self.shared.permits.try_take() else {
                 break;
             };
-            slots.push(slot);
+            permits.push(permit);
         }
-        slots
+        permits
     }
 
     async fn follow(
         &mut self,
         effects: Vec<Effect>,
         now: Stamp,
-        mut slots: Vec<Slot>,
+        mut permits: Vec<Permit>,
     ) -> Result<bool, EngineError> {
         self.alarm = None;
         let mut journaled = false;
@@ -380,7 +384,7 @@ impl Driver {
                 self.append(events, now).await?;
                 journaled = true;
             } else {
-                self.perform(effect, &mut slots);
+                self.perform(effect, &mut permits);
             }
         }
         Ok(journaled)
@@ -403,7 +407,7 @@ impl Driver {
         Ok(self.machine.fold(&records)?)
     }
 
-    fn perform(&mut self, effect: Effect, slots: &mut Vec<Slot>) {
+    fn perform(&mut self, effect: Effect, permits: &mut Vec<Permit>) {
         match effect {
             Effect::StartStep {
                 step,
@@ -419,7 +423,7 @@ impl Driver {
                         task: Task::Run { checkpoint, children },
                     },
                     with,
-                    slots,
+                    permits,
                 );
             }
             Effect::Reconcile {
@@ -436,7 +440,7 @@ impl Driver {
                         task: Task::Reconcile { checkpoint, children },
                     },
                     with,
-                    slots,
+                    permits,
                 );
             }
             Effect::Recheck {
@@ -452,7 +456,7 @@ impl Driver {
                         task: Task::Recheck { output },
                     },
                     with,
-                    slots,
+                    permits,
                 );
             }
             Effect::StartUndo {
@@ -468,7 +472,7 @@ impl Driver {
                         task: Task::Undo { children },
                     },
                     with,
-                    slots,
+                    permits,
                 );
             }
             Effect::CancelStep { step, for_good } => {
@@ -487,7 +491,7 @@ impl Driver {
         }
     }
 
-    fn spawn(&mut self, job: Job, with: Value, slots: &mut Vec<Slot>) {
+    fn spawn(&mut self, job: Job, with: Value, permits: &mut Vec<Permit>) {
         let Some(mut planned) = self.machine.planned(&job.step).cloned() else {
             tracing::error!(step = %job.step, "taken up without a plan");
             return;
@@ -495,13 +499,13 @@ impl Driver {
         if let (Task::Undo { .. }, Some(undo)) = (&job.task, planned.compensate.clone()) {
             (planned.uses, planned.with) = (undo.uses, undo.with);
         }
-        let slot = match nest::nests(&planned) {
+        let permit = match nest::nests(&planned) {
             true => None,
-            false => slots.pop(),
+            false => permits.pop(),
         };
-        if slot.is_none() && !nest::nests(&planned) {
+        if permit.is_none() && !nest::nests(&planned) {
             // The machine takes up no more than it was given room for.
-            tracing::error!(step = %job.step, "taken up without a slot");
+            tracing::error!(step = %job.step, "taken up without a permit");
             return;
         }
         let turns = !matches!(job.task, Task::Recheck { .. });
@@ -522,7 +526,7 @@ impl Driver {
             self.asking.clone(),
         );
         self.at_work
-            .insert(job.step.clone(), AtWork { reins, turn, slot });
+            .insert(job.step.clone(), AtWork { reins, turn, permit });
         let task = self
             .tasks
             .spawn(work::perform(Arc::clone(&self.shared), cx, job.task.clone()));
@@ -539,7 +543,7 @@ impl Driver {
             return Ok(());
         };
         let at_work = self.at_work.remove(&job.step);
-        let (slot, turn) = at_work.map_or((None, None), |at_work| (at_work.slot, at_work.turn));
+        let (permit, turn) = at_work.map_or((None, None), |at_work| (at_work.permit, at_work.turn));
         let group = self
             .machine
             .planned(&job.step)
@@ -553,7 +557,7 @@ impl Driver {
             Ok((_, report)) => report?,
             Err(error) => work::broken(job, error),
         };
-        self.decide(input, slot.into_iter().collect()).await?;
+        self.decide(input, permit.into_iter().collect()).await?;
         self.give_back_turns();
         Ok(())
     }

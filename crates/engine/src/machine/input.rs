@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rekindle_model::event::{Event, Measures, Payload};
+use rekindle_model::event::{Event, Measures, Payload, Waits};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::process::Child;
@@ -37,7 +37,9 @@ pub(crate) enum Input {
     Turn,
     /// It is another run's turn.
     TurnOf(RunId),
-    /// The time of the last [`Effect::ArmTimer`] has come, or a slot has become free.
+    /// It will never be this run's turn: these runs wait for each other, and this one, the first, is to give way.
+    Deadlock(Vec<Waits>),
+    /// The time of the last [`Effect::ArmTimer`] has come, or a permit has become free.
     Wake,
     /// The run is to end gracefully, to be resumed.
     Stop,

@@ -70,7 +70,7 @@ fn root_of_failure(id: &StepId, state: &StepState) -> Option<StepId> {
     match state {
         StepState::Failed { .. }
         | StepState::Skipped {
-            why: SkipReason::Cancelled | SkipReason::Deadline,
+            why: SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock,
         } => Some(id.clone()),
         StepState::Skipped {
             why: SkipReason::Needs { failed },

@@ -12,7 +12,7 @@ use rekindle_model::step::StepState;
 use rekindle_model::time::Stamp;
 
 use super::settle::cancelled;
-use super::{Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
+use super::{CutShort, Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
 
 impl Machine {
     /// Tells work to end that has taken longer than it may, and fails what waits past its deadline.
@@ -44,7 +44,7 @@ impl Machine {
     pub(super) fn expire_run(&mut self, draft: &mut Draft) {
         if self.run_limit(draft).is_some_and(|left| left.is_zero()) {
             draft.events.push(Event::DeadlinePassed);
-            self.expired = true;
+            self.cut_short = CutShort::Deadline;
             self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
         }
     }
@@ -75,14 +75,18 @@ impl Machine {
         applies.then(|| self.deadline(draft, place)).flatten()
     }
 
-    /// Returns how long the run may still take, where it has a deadline that is not past.
+    /// Returns how long the run may still take, where it has a deadline that is not past. One that waits for its first
+    /// turn has not begun.
     pub(super) fn run_limit(&self, draft: &Draft) -> Option<Duration> {
         let limit = self.plan.deadline?;
         let ended = !self.frontier.has_unfinished();
         if self.state.outcome.is_some() || self.phase == Phase::Cancelling || ended {
             return None;
         }
-        let begun = self.state.reopened.unwrap_or(self.state.created);
+        let begun = match self.plan.concurrency {
+            Some(_) => self.begun?,
+            None => self.state.reopened.unwrap_or(self.state.created),
+        };
         Some(retry::remaining(
             &begun,
             retry::ends_at(&begun, limit),
@@ -92,10 +96,7 @@ impl Machine {
 
     /// Returns how long a step that has begun may still take, all its attempts together.
     fn deadline(&self, draft: &Draft, place: usize) -> Option<Duration> {
-        let (limit, begun) = (
-            self.step(place).deadline?,
-            self.record(draft, place).first_started?,
-        );
+        let (limit, begun) = (self.step(place).deadline?, self.record(draft, place).timed_from?);
         Some(retry::remaining(
             &begun,
             retry::ends_at(&begun, limit),
@@ -127,15 +128,25 @@ impl Machine {
 
     /// Returns the failure of an attempt that ended with the run; `said` is what the action said on its way out.
     pub(super) fn called_off(&self, said: Option<&Failure>) -> Failure {
-        if !self.expired {
-            return cancelled(said);
+        match self.cut_short {
+            CutShort::Cancel => cancelled(said),
+            CutShort::Deadline => {
+                let limit = self.plan.deadline.unwrap_or_default();
+                let message = format!("the run took longer than its deadline of {limit:?}");
+                Failure::permanent(code::DEADLINE, message)
+                    .with_hint("`rekindle retry` opens the run again, with its whole deadline before it")
+            }
+            CutShort::Deadlock => self.gave_way(),
         }
-        let limit = self.plan.deadline.unwrap_or_default();
-        Failure::permanent(
-            code::DEADLINE,
-            format!("the run took longer than its deadline of {limit:?}"),
+    }
+
+    /// Returns the failure of what a run had begun that gave up its turn.
+    pub(super) fn gave_way(&self) -> Failure {
+        let group = self.plan.concurrency.as_deref().unwrap_or_default();
+        let message = format!("the run gave up its turn in `{group}`, because runs waited for each other");
+        Failure::permanent(code::DEADLOCK, message).with_hint(
+            "`rekindle show` names them; once they have ended, `rekindle retry` has it tried again",
         )
-        .with_hint("`rekindle retry` opens the run again, with its whole deadline before it")
     }
 
     fn too_late(&self, place: usize) -> Failure {

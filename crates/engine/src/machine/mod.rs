@@ -79,12 +79,16 @@ pub(crate) struct Machine {
     phase: Phase,
     /// Whether this process is to leave a run that is being cancelled before all of it is undone.
     leaving: bool,
-    /// Whether it is the run's deadline that ends it.
-    expired: bool,
+    /// What ends the run early, where something does.
+    cut_short: CutShort,
+    /// Whether it will never be the run's turn.
+    deadlocked: bool,
     /// Whether nothing may start until a person lets it.
     paused: bool,
     /// Whether nothing may start before the run's turn in its group.
     needs_turn: bool,
+    /// When a run of a group began; its deadline counts from there.
+    begun: Option<Stamp>,
     /// What this process works on.
     held: BTreeMap<usize, Held>,
     /// For each step, whether what it produced can be gone.
@@ -93,9 +97,9 @@ pub(crate) struct Machine {
     to_recheck: BTreeSet<usize>,
     /// Steps whose reconciliation failed, until it is tried again.
     reconcile_later: HashMap<usize, Later>,
-    /// How urgent the most urgent step is that could start, were there a slot of the process for it.
+    /// How urgent the most urgent step is that could start, were there a permit of the process for it.
     starved: Option<i64>,
-    /// How urgent the most urgent step of other runs is that waits for a slot: it goes first, unless this run has a
+    /// How urgent the most urgent step of other runs is that waits for a permit: it goes first, unless this run has a
     /// more urgent one.
     rival: Option<i64>,
     /// The groups whose turn this run has and no step of it uses.
@@ -110,8 +114,19 @@ enum Phase {
     Going,
     /// Nothing starts any more; the run will be resumed.
     Stopping,
-    /// Nothing starts any more; the run will be over: it was cancelled, or its deadline has passed.
+    /// Nothing starts any more; the run will be over: [`CutShort`] says why.
     Cancelling,
+}
+
+/// What ends a run early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CutShort {
+    /// Somebody cancelled it.
+    Cancel,
+    /// Its deadline has passed.
+    Deadline,
+    /// It gave up its turn: runs waited for each other.
+    Deadlock,
 }
 
 /// A step that this process works on.
@@ -254,6 +269,7 @@ impl Machine {
         let paused = state.paused.is_some();
         let can_be_gone = vec![true; plan.steps.len()];
         let needs_turn = plan.concurrency.is_some();
+        let begun = state.begun;
         Ok(Self {
             plan,
             places,
@@ -268,9 +284,11 @@ impl Machine {
             started,
             phase: Phase::Going,
             leaving: false,
-            expired: false,
+            cut_short: CutShort::Cancel,
+            deadlocked: false,
             paused,
             needs_turn,
+            begun,
             held: BTreeMap::new(),
             can_be_gone,
             to_recheck: BTreeSet::new(),
@@ -407,12 +425,12 @@ impl Machine {
             .and_then(|&place| self.plan.steps.get(place))
     }
 
-    /// Returns how urgent the most urgent step is that could start, were there a slot of the process for it.
+    /// Returns how urgent the most urgent step is that could start, were there a permit of the process for it.
     pub(crate) fn starved(&self) -> Option<i64> {
         self.starved
     }
 
-    /// Leaves the slots, for what is decided next, to a step of another run that waits for one, as far as it is more
+    /// Leaves the permits, for what is decided next, to a step of another run that waits for one, as far as it is more
     /// urgent than this run's own or waited for longer.
     pub(crate) fn yield_to(&mut self, rival: Option<i64>) {
         self.rival = rival;

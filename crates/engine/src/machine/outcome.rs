@@ -8,7 +8,7 @@ use rekindle_model::step::StepState;
 use rekindle_plan::{PlanStep, RunIf};
 use serde_json::{Value, json};
 
-use super::{Draft, Machine, Phase};
+use super::{CutShort, Draft, Machine, Phase};
 
 /// How many bytes of names of failed steps a summary lists; the others are counted.
 const LISTED: usize = 1024;
@@ -33,7 +33,7 @@ impl Machine {
 
     /// Returns what the steps came to, whatever became of it afterwards.
     pub(super) fn came_to(&self, draft: &Draft) -> Outcome {
-        if self.phase == Phase::Cancelling && !self.expired {
+        if self.phase == Phase::Cancelling && self.cut_short == CutShort::Cancel {
             return Outcome::Cancelled;
         }
         let states: Vec<&StepState> = (0..self.plan.steps.len())
@@ -46,7 +46,7 @@ impl Machine {
                 state,
                 StepState::Failed { .. }
                     | StepState::Skipped {
-                        why: SkipReason::Cancelled | SkipReason::Deadline
+                        why: SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock
                     }
             )
         };

@@ -9,7 +9,7 @@ use rekindle_model::step::StepState;
 use rekindle_plan::suggest;
 use serde_json::Value;
 
-use super::{Draft, Machine, Phase, StopWhy, retry};
+use super::{CutShort, Draft, Machine, Phase, StopWhy, retry};
 use crate::approve;
 use crate::payload;
 use crate::request::{Ask, Refusal, Request};
@@ -40,7 +40,7 @@ impl Machine {
                     by: request.by.clone(),
                     why: request.note.clone(),
                 });
-                self.expired = false;
+                self.cut_short = CutShort::Cancel;
                 self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
                 Ok(())
             }
@@ -150,6 +150,7 @@ impl Machine {
                     SkipReason::Needs { .. }
                     | SkipReason::Cancelled
                     | SkipReason::Deadline
+                    | SkipReason::Deadlock
                     | SkipReason::Requested { .. },
             } => {}
             state => {
@@ -182,7 +183,7 @@ impl Machine {
                 self.record(draft, place).state,
                 StepState::Failed { .. }
                     | StepState::Skipped {
-                        why: SkipReason::Cancelled | SkipReason::Deadline
+                        why: SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock
                     }
             )
         };
@@ -389,7 +390,10 @@ impl Machine {
                     self.record(draft, need).state,
                     StepState::Failed { .. }
                         | StepState::Skipped {
-                            why: SkipReason::Needs { .. } | SkipReason::Cancelled | SkipReason::Deadline
+                            why: SkipReason::Needs { .. }
+                                | SkipReason::Cancelled
+                                | SkipReason::Deadline
+                                | SkipReason::Deadlock
                         }
                 );
                 if fell && !list.contains(&need) {

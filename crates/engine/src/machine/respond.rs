@@ -6,7 +6,9 @@ use rekindle_model::step::StepState;
 use serde_json::Value;
 
 use super::judge::Judgement;
-use super::{Draft, Effect, Ending, Found, Held, Input, Later, Machine, Phase, StopWhy, Work, retry};
+use super::{
+    CutShort, Draft, Effect, Ending, Found, Held, Input, Later, Machine, Phase, StopWhy, Work, retry,
+};
 use crate::context::{INTERRUPTED, Note};
 use crate::nest;
 use crate::payload;
@@ -16,7 +18,7 @@ impl Machine {
         match input {
             Input::Begin if self.state.cancel.is_some() => self.phase = Phase::Cancelling,
             Input::Begin if self.state.expired.is_some() => {
-                (self.phase, self.expired) = (Phase::Cancelling, true);
+                (self.phase, self.cut_short) = (Phase::Cancelling, CutShort::Deadline);
             }
             Input::Begin if self.phase == Phase::Going => self.to_recheck = self.relied_on(draft),
             Input::Begin => {}
@@ -67,6 +69,7 @@ impl Machine {
             }
             Input::Turn => {
                 self.needs_turn = false;
+                self.begun.get_or_insert(draft.now);
                 if let Some(waited) = &self.state.awaits_turn {
                     let group = waited.group.clone();
                     draft.events.push(Event::TurnTaken { group });
@@ -76,6 +79,19 @@ impl Machine {
                 // Who is first changes as it waits; that it waits does not.
                 if let (None, Some(group)) = (&self.state.awaits_turn, self.plan.concurrency.clone()) {
                     draft.events.push(Event::TurnAwaited { group, holder });
+                }
+            }
+            Input::Deadlock(cycle) => {
+                let Some(group) = self.plan.concurrency.clone() else {
+                    return;
+                };
+                let cycle = payload::fit_cycle(cycle);
+                draft.events.push(Event::Deadlocked { group, cycle });
+                self.deadlocked = true;
+                // One that waited only to take back what it had done ends as what it was.
+                if self.phase != Phase::Cancelling {
+                    self.cut_short = CutShort::Deadlock;
+                    self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
                 }
             }
             Input::Wake => {}

@@ -11,7 +11,7 @@ use rekindle_plan::{PlanStep, expr};
 use serde_json::{Value, json};
 
 use super::judge::Judgement;
-use super::{Draft, Effect, Held, Machine, Phase, Work, retry};
+use super::{CutShort, Draft, Effect, Held, Machine, Phase, Work, retry};
 use crate::approve;
 use crate::nest;
 use crate::payload;
@@ -219,9 +219,10 @@ impl Machine {
     /// Skips what will not run, and lines up what will. Returns true.
     fn skip(&mut self, draft: &mut Draft) -> bool {
         if self.phase == Phase::Cancelling {
-            let why = match self.expired {
-                true => SkipReason::Deadline,
-                false => SkipReason::Cancelled,
+            let why = match self.cut_short {
+                CutShort::Cancel => SkipReason::Cancelled,
+                CutShort::Deadline => SkipReason::Deadline,
+                CutShort::Deadlock => SkipReason::Deadlock,
             };
             for place in 0..self.plan.steps.len() {
                 if !self.record(draft, place).state.is_final() && !self.held.contains_key(&place) {
@@ -256,7 +257,10 @@ impl Machine {
     fn skip_one(&mut self, draft: &mut Draft, place: usize, why: SkipReason) {
         let step = self.step(place).id.clone();
         if self.record(draft, place).state == StepState::Running {
-            let ends = matches!(why, SkipReason::Cancelled | SkipReason::Deadline);
+            let ends = matches!(
+                why,
+                SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock
+            );
             if !ends && self.record(draft, place).awaits().is_some() {
                 return self.push(draft, place, Event::StepSkipped { step, why }, Value::Null);
             }
@@ -415,6 +419,11 @@ impl Machine {
     /// Takes back what the steps did, as far as that is owed. Returns whether there is more of it to come.
     fn unwind(&mut self, draft: &mut Draft) -> bool {
         while let Some(place) = self.next_undo(draft) {
+            if self.deadlocked && self.needs_turn {
+                // Whoever has its turn is not to be disturbed, and will not end before this run has.
+                self.give_up_undo(draft, place);
+                continue;
+            }
             if self.phase == Phase::Stopping || self.leaving {
                 draft.effects.push(Effect::Interrupt);
                 return true;

@@ -94,6 +94,21 @@ impl Machine {
         }
     }
 
+    /// Journals that what a step did stays, because it will never be the run's turn.
+    pub(super) fn give_up_undo(&mut self, draft: &mut Draft, place: usize) {
+        let step = self.step(place).id.clone();
+        let undo = self.record(draft, place).undo.as_ref();
+        let attempt = undo.map_or(0, |undo| undo.attempts) + 1;
+        let started = Event::UndoStarted {
+            step: step.clone(),
+            attempt,
+        };
+        self.push(draft, place, started, Value::Null);
+        let error = payload::fit_failure(self.gave_way());
+        let stuck = Event::UndoStuck { step, attempt, error };
+        self.push(draft, place, stuck, Value::Null);
+    }
+
     /// Begins the next attempt to undo a step. Returns whether it did; else it is stuck by its expressions.
     pub(super) fn start_undo(&mut self, draft: &mut Draft, place: usize) -> bool {
         let step = self.step(place).id.clone();

@@ -296,7 +296,10 @@ impl Bench {
             note: Some("known".to_owned()),
             ask,
         };
-        engine.request(run, Arc::clone(&self.plan), request).await
+        engine
+            .request(run, Arc::clone(&self.plan), request)
+            .await
+            .map(drop)
     }
 
     /// Creates a run and drives it to its end.

@@ -121,7 +121,7 @@ async fn no_more_than_max_parallel_are_at_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_of_one_process_share_its_slots() {
+async fn runs_of_one_process_share_its_permits() {
     let most = Arc::new(AtomicUsize::new(0));
     let steps = (0..4).map(|n| step(&format!("a[{n}]"), &[])).collect();
     let bench = Bench::new(4, steps).with("a", counted(&most));
@@ -236,7 +236,7 @@ fn noting(order: &Order) -> Act {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_slot_of_the_process_is_the_most_urgent_steps_in_whatever_run() {
+async fn the_next_permit_of_the_process_is_the_most_urgent_steps_in_whatever_run() {
     let order = Order::default();
     let patient = |n: u32| PlanStep {
         priority: 9,
@@ -259,7 +259,7 @@ async fn the_next_slot_of_the_process_is_the_most_urgent_steps_in_whatever_run()
     let second = engine.create(new_run()).await.unwrap();
     let control = Control::default();
     let afterwards = async {
-        // The first run has the only slot by now.
+        // The first run has the only permit by now.
         tokio::time::sleep(SECOND / 2).await;
         late.drive(&engine, second, &control).await
     };
@@ -272,7 +272,7 @@ async fn the_next_slot_of_the_process_is_the_most_urgent_steps_in_whatever_run()
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_that_are_as_urgent_take_turns_on_the_slots() {
+async fn runs_that_are_as_urgent_take_turns_on_the_permits() {
     let order = Order::default();
     let steps = (0..3).map(|n| step(&format!("a[{n}]"), &[])).collect();
     let bench = Bench::new(4, steps).with("a", noting(&order));

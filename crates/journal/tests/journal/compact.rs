@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rekindle_journal::archive::Bundle;
-use rekindle_journal::contract::{checkpoint, created, finished, stamp, started};
+use rekindle_journal::contract::{checkpoint, created, finished, stamp, started, succeeded};
 use rekindle_journal::verify::{Verification, verify};
 use rekindle_journal::{
     Append, ArchiveRef, Journal, JournalError, LogView, OpenOptions, RunFilter, SledJournal, Upkeep,
@@ -40,9 +40,10 @@ async fn add(journal: &SledJournal, at: u64, parent: Option<RunId>, ends: bool) 
         });
     }
     let mut events = vec![first, started("s", 1)];
-    events.extend((0..4).map(|n| checkpoint("s", json!({ "n": n }))));
-    if ends {
-        events.push(finished(Outcome::Failed));
+    events.extend((0..3).map(|n| checkpoint("s", json!({ "n": n }))));
+    match ends {
+        true => events.extend([succeeded("s"), finished(Outcome::Failed)]),
+        false => events.push(checkpoint("s", json!({ "n": 3 }))),
     }
     for (seq, event) in (0..).zip(events) {
         let (now, events) = (stamp(at), vec![event]);

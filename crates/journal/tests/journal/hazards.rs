@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{by_run, copy, expect, fill, len, next, open, open_with, read_all, segments};
-use rekindle_journal::contract::{append_to, checkpoint, created, finished, reopened, stamp};
+use rekindle_journal::contract::{append_to, checkpoint, created, finished, reopened, stamp, succeeded};
 use rekindle_journal::{Journal, JournalError, OpenError, OpenOptions, RunFilter, SledJournal};
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
@@ -472,7 +472,12 @@ async fn appends_of_128_tasks_share_commits() {
                             .unwrap(),
                     );
                 }
-                let last = append_to(run, records.len() as u64, 1, vec![finished(Outcome::Cancelled)]);
+                let last = append_to(
+                    run,
+                    records.len() as u64,
+                    1,
+                    vec![succeeded("s"), finished(Outcome::Cancelled)],
+                );
                 records.extend(journal.append(last).await.unwrap());
                 (run, records)
             })
@@ -483,7 +488,7 @@ async fn appends_of_128_tasks_share_commits() {
         acknowledged.extend([task.await.unwrap()]);
     }
     let stats = journal.stats();
-    assert_eq!((stats.appends, stats.records), (128 * 9, 128 * 10));
+    assert_eq!((stats.appends, stats.records), (128 * 9, 128 * 11));
     assert!(
         stats.largest_group > 1 && stats.commits < stats.appends,
         "{stats:?}"

@@ -55,7 +55,7 @@ impl Owner {
 
     /// Returns the run as it is driven, taken over where nobody drives it; its state where it is over.
     async fn taken_up(&self, run: RunId, by: RunId) -> Result<Result<Driven, RunState>, Problem> {
-        let _admitted = self.shared.admission.lock().await;
+        let _alone = self.shared.admission.alone_with(run).await;
         if let Some(driven) = self.driven(run) {
             return Ok(Ok(driven));
         }
@@ -128,7 +128,7 @@ impl SubRuns for Owner {
     }
 
     async fn create(&self, new: SubRun) -> Result<(), Failure> {
-        let _admitted = self.shared.admission.lock().await;
+        let _admitted = self.shared.admission.enter().await;
         self.shared.admit().map_err(failure)?;
         let (parent, _) = self.parts(new.parent.run).await.map_err(failure)?;
         let parts = Parts {
@@ -150,7 +150,7 @@ impl SubRuns for Owner {
         };
         let created = ready.engine.create_below(new.parent, new.run, created).await;
         created.map_err(|error| failure(self.shared.workshop.problem(error)))?;
-        self.drive(new.run, ready);
+        self.drive_new(new.run, ready);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use rekindle_journal::{RunFilter, RunSummary};
 use rekindle_model::id::RunId;
 use tokio::time::Instant;
@@ -79,13 +80,18 @@ impl Sweeper {
         self.resting.retain(|run, _| unfinished.contains(run));
         // It is gone on with by the run that it is part of.
         let is_part = |run: &RunSummary| run.parent.as_ref().is_some_and(|of| unfinished.contains(&of.run));
-        let mut taken = Vec::new();
+        let mut rested = Vec::new();
         for found in runs.iter().rev().filter(|run| !is_part(run)) {
             let run = found.run;
-            if self.owner.driven(run).is_some() || self.rests(run) {
-                continue;
+            if self.owner.driven(run).is_none() && !self.rests(run) {
+                rested.push(run);
             }
-            match self.owner.resume(run).await {
+        }
+        // Begun in their order; one whose tier hangs holds no other up.
+        let resumed = join_all(rested.iter().map(|run| self.owner.resume(*run))).await;
+        let mut taken = Vec::new();
+        for (run, resumed) in rested.into_iter().zip(resumed) {
+            match resumed {
                 Ok(()) => taken.push(run),
                 Err(problem) => tracing::warn!(%run, %problem, "cannot be taken over"),
             }

@@ -7,12 +7,13 @@
 )]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rekindle_engine::{
-    Action, Ask, Engine, EngineError, INTERRUPTED, Output, Reconciled, Registry, Request, StepContext,
+    Action, Ask, Engine, EngineError, INTERRUPTED, Output, Permits, Reconciled, Registry, Replica, Request,
+    StepContext, TakenOver,
 };
 use rekindle_journal::{Journal, MemoryJournal};
 use rekindle_model::event::{Event, Worker};
@@ -24,7 +25,7 @@ use rekindle_server::{
     Client, ControlSocket, Desk, End, Owner, Parts, Problem, Purpose, Ready, Submission, Told, Workshop,
 };
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Two steps, the second of which waits for a permit.
@@ -47,6 +48,7 @@ pub(crate) struct Bench {
     pub(crate) client: Client,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) stop: CancellationToken,
+    pub(crate) hangs: Arc<Hangs>,
     gate: Arc<Semaphore>,
     done: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
@@ -63,8 +65,10 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let (stop, done) = (CancellationToken::new(), CancellationToken::new());
         let gate = Arc::new(Semaphore::new(0));
+        let hangs = Arc::new(Hangs::default());
         let shop = Shop {
             journal: Arc::clone(&journal),
+            hangs: Arc::clone(&hangs),
             gate: Arc::clone(&gate),
             failed: Arc::default(),
         };
@@ -75,6 +79,7 @@ impl Bench {
             worker(),
             stop.clone(),
             false,
+            Permits::default(),
         );
         let socket = ControlSocket::bind(dir.path()).unwrap();
         let (serves, until) = (owner.clone(), done.clone());
@@ -85,6 +90,7 @@ impl Bench {
             client,
             journal,
             stop,
+            hangs,
             gate,
             done,
             serving,
@@ -196,8 +202,86 @@ pub(crate) async fn names(journal: &dyn Journal, run: RunId) -> Vec<&'static str
     records.iter().map(|record| record.event.name()).collect()
 }
 
+/// Where a tier hangs until it is let go of: as a run is put together, as its creation is copied, as its end is.
+#[derive(Debug, Default)]
+pub(crate) struct Hangs {
+    adopting: AtomicBool,
+    creating: AtomicBool,
+    ending: AtomicBool,
+    /// How many wait.
+    waiting: AtomicUsize,
+    goes_on: Notify,
+}
+
+/// What a tier hangs at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum At {
+    Adopting,
+    Creating,
+    Ending,
+}
+
+impl Hangs {
+    fn at(&self, at: At) -> &AtomicBool {
+        match at {
+            At::Adopting => &self.adopting,
+            At::Creating => &self.creating,
+            At::Ending => &self.ending,
+        }
+    }
+
+    /// Lets the next one that comes there wait.
+    pub(crate) fn set(&self, at: At) {
+        self.at(at).store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until somebody waits there.
+    pub(crate) async fn reached(&self) {
+        within(async {
+            while self.waiting.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Lets whoever waits go on.
+    pub(crate) fn go_on(&self) {
+        self.goes_on.notify_one();
+    }
+
+    async fn here(&self, at: At) {
+        if self.at(at).swap(false, Ordering::SeqCst) {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            self.goes_on.notified().await;
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Copies to a tier that hangs.
+struct Copies(Arc<Hangs>);
+
+#[async_trait]
+impl Replica for Copies {
+    async fn barrier(&self, _run: RunId, _fresh: Duration) -> Result<(), TakenOver> {
+        self.0.here(At::Creating).await;
+        Ok(())
+    }
+
+    async fn keep(&self, _run: RunId) -> TakenOver {
+        std::future::pending().await
+    }
+
+    async fn end(&self, _run: RunId) -> Result<(), TakenOver> {
+        self.0.here(At::Ending).await;
+        Ok(())
+    }
+}
+
 struct Shop {
     journal: Arc<dyn Journal>,
+    hangs: Arc<Hangs>,
     gate: Arc<Semaphore>,
     /// How often a flaky step has failed.
     failed: Arc<AtomicUsize>,
@@ -215,6 +299,9 @@ impl Workshop for Shop {
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
+        if matches!(purpose, Purpose::Adopt(_)) {
+            self.hangs.here(At::Adopting).await;
+        }
         let text = String::from_utf8_lossy(&parts.definition);
         let refused = |found: rekindle_plan::Diagnostics| {
             Problem::new(2, "invalid_file", found.to_string()).with_hint("correct it")
@@ -230,7 +317,8 @@ impl Workshop for Shop {
             registry,
             Arc::new(SystemClock),
             worker(),
-        );
+        )
+        .with_replica(Arc::new(Copies(Arc::clone(&self.hangs))));
         Ok(Ready {
             engine,
             plan: Arc::new(plan),

@@ -2,5 +2,6 @@
 
 mod bench;
 mod desk;
+mod hanging;
 mod leaving;
 mod socket;

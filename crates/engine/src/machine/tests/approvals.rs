@@ -44,7 +44,7 @@ fn a_question_is_journaled_with_its_start_and_is_no_task() {
 }
 
 #[test]
-fn a_question_takes_no_slot() {
+fn a_question_takes_no_permit() {
     let steps = vec![
         question("confirm", &[]),
         question("really", &[]),

@@ -160,3 +160,34 @@ fn what_begins_after_its_deadline_is_told_to_end_all_the_same() {
     check(&run.crash_and_begin(), &["reconcile a #1", "timer a 0s"]);
     check(&run.feed(Input::Wake), &["cancel a"]);
 }
+
+#[test]
+fn a_retry_that_a_person_asks_for_gives_a_step_that_waits_its_attempts_and_its_deadline_anew() {
+    let twice = PlanStep {
+        retry: retry(2),
+        ..timely("a", 10)
+    };
+    let (mut run, _) = Run::begun(plan(1, vec![twice]));
+    run.pass(SECOND * 8);
+    check(&run.fail_for_now("a"), &["failed a", "timer a 1s"]);
+    check(
+        &run.ask(again("a")),
+        &["retry_requested a, started a", "start a #2", "timer a 10s"],
+    );
+    run.pass(SECOND * 8);
+    check(&run.fail_for_now("a"), &["failed a", "timer a 1s"]);
+    // As when nobody drives it, and across a crash.
+    run.ask_undriven(again("a")).unwrap();
+    check(
+        &run.crash_and_begin(),
+        &["started a", "start a #3", "timer a 10s"],
+    );
+    run.pass(SECOND * 8);
+    check(&run.crash_and_begin(), &["reconcile a #3", "timer a 2s"]);
+    let evidence = Value::Null;
+    run.found("a", Found::Redo { evidence });
+    check(&run.fail_for_now("a"), &["failed a", "timer a 1s"]);
+    run.pass(SECOND);
+    run.feed(Input::Wake);
+    check(&run.fail_for_now("a"), &["failed a, run_finished", "finish"]);
+}

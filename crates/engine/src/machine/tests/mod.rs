@@ -1,12 +1,16 @@
 //! Claims about the machine: values in, values out, no runtime.
 
 mod approvals;
+mod attempts;
 mod chaos;
-mod claims;
 mod limits;
+mod needs;
 mod nested;
 mod requests;
 mod resumed;
+mod starts;
+mod stops;
+mod turns;
 mod undo;
 
 use std::collections::BTreeMap;

@@ -18,11 +18,14 @@ fn a_step_that_waits_for_a_run_takes_no_room() {
     let journaled = "started x, started y, started a";
     check(&begun, &[journaled, "start x #1", "start y #1", "start a #1"]);
     check(&run.succeed("a"), &["succeeded a, started b", "start b #1"]);
-    // Nor one of the process's slots, also when it is looked into after a crash.
+    // Nor one of the process's permits, also when it is looked into after a crash.
     let mut run = Run::new(plan(1, steps));
     let begun = run.feed_with_room(Input::Begin, 0);
     check(&begun, &["started x, started y", "start x #1", "start y #1"]);
-    assert!(run.machine.starved().is_some(), "what needs a slot waits for one");
+    assert!(
+        run.machine.starved().is_some(),
+        "what needs a permit waits for one"
+    );
     run.crash();
     let again = run.feed_with_room(Input::Begin, 0);
     check(&again, &["reconcile x #1", "reconcile y #1"]);

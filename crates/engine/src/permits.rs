@@ -1,20 +1,16 @@
 //! How many steps of all runs of a process may be at work at once, and who is next where more want to be: the most
 //! urgent step, in whatever run it stands; of equally urgent ones, that of the run which has waited longest.
 //!
-//! A slot that becomes free is handed to whoever waits for it, so that none is free while anybody waits.
+//! A permit that becomes free is handed to whoever waits for it, so that none is free while anybody waits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// How many steps of all runs of a process may be at work at once, unless told otherwise. Steps wait for disks and
-/// networks more than they compute; a plan's own `max_parallel` is what usually decides.
-const DEFAULT: usize = 16;
-
-/// The slots of a process. Share one among its engines.
+/// The permits of a process. Share one among its engines.
 #[derive(Debug)]
-pub struct Slots {
+pub struct Permits {
     inner: Mutex<Inner>,
 }
 
@@ -22,21 +18,25 @@ pub struct Slots {
 struct Inner {
     free: usize,
     /// Who waits, by the priority of the step and the ticket of its run.
-    waiting: BTreeMap<Place, oneshot::Sender<Slot>>,
+    waiting: BTreeMap<Place, oneshot::Sender<Permit>>,
     next_ticket: u64,
 }
 
 /// A place in the queue: the least is served first.
 type Place = (i64, u64);
 
-impl Default for Slots {
+impl Default for Permits {
     fn default() -> Self {
-        Self::new(DEFAULT)
+        Self::new(Self::USUAL)
     }
 }
 
-impl Slots {
-    /// Returns so many slots, at least one.
+impl Permits {
+    /// How many steps of all runs of a process may be at work at once, unless told otherwise. Steps wait for disks and
+    /// networks more than they compute; a plan's own `max_parallel` is what usually decides.
+    pub const USUAL: usize = 16;
+
+    /// Returns so many permits, at least one.
     pub fn new(count: usize) -> Self {
         let inner = Inner {
             free: count.max(1),
@@ -48,12 +48,12 @@ impl Slots {
         }
     }
 
-    /// Takes a slot that nobody waits for.
-    pub(crate) fn try_take(self: &Arc<Self>) -> Option<Slot> {
+    /// Takes a permit that nobody waits for.
+    pub(crate) fn try_take(self: &Arc<Self>) -> Option<Permit> {
         let mut inner = self.inner();
         inner.free = inner.free.checked_sub(1)?;
         drop(inner);
-        Some(Slot(Arc::clone(self)))
+        Some(Permit(Arc::clone(self)))
     }
 
     /// Returns a ticket, which tells how long a run has waited.
@@ -63,8 +63,8 @@ impl Slots {
         inner.next_ticket
     }
 
-    /// Waits for a slot. Whoever stops waiting and comes again with the same ticket has lost no place.
-    pub(crate) async fn take(self: &Arc<Self>, priority: i64, ticket: u64) -> Slot {
+    /// Waits for a permit. Whoever stops waiting and comes again with the same ticket has lost no place.
+    pub(crate) async fn take(self: &Arc<Self>, priority: i64, ticket: u64) -> Permit {
         loop {
             let place = (priority, ticket);
             let (_waits, handed) = {
@@ -72,21 +72,21 @@ impl Slots {
                 if let Some(left) = inner.free.checked_sub(1) {
                     inner.free = left;
                     drop(inner);
-                    return Slot(Arc::clone(self));
+                    return Permit(Arc::clone(self));
                 }
                 let (hand, handed) = oneshot::channel();
                 inner.waiting.insert(place, hand);
-                let waits = Waits { slots: self, place };
+                let waits = Waits { permits: self, place };
                 (waits, handed)
             };
-            // A slot that comes as the waiting ends goes on to the next, as any that is dropped.
-            if let Ok(slot) = handed.await {
-                return slot;
+            // A permit that comes as the waiting ends goes on to the next, as any that is dropped.
+            if let Ok(permit) = handed.await {
+                return permit;
             }
         }
     }
 
-    /// Returns the priority of the most urgent step that waits for a slot.
+    /// Returns the priority of the most urgent step that waits for a permit.
     pub(crate) fn most_urgent(&self) -> Option<i64> {
         let inner = self.inner();
         let first = inner.waiting.first_key_value();
@@ -100,21 +100,21 @@ impl Slots {
 
 /// A place in the queue, until this is dropped.
 struct Waits<'a> {
-    slots: &'a Slots,
+    permits: &'a Permits,
     place: Place,
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.slots.inner().waiting.remove(&self.place);
+        self.permits.inner().waiting.remove(&self.place);
     }
 }
 
-/// One slot, until this is dropped.
+/// One permit, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Slots>);
+pub(crate) struct Permit(Arc<Permits>);
 
-impl Drop for Slot {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut inner = self.0.inner();
         match inner.waiting.pop_first() {
@@ -122,7 +122,7 @@ impl Drop for Slot {
             Some((_, hand)) => {
                 drop(inner);
                 // One that comes back, because nobody waits there any more, is dropped and goes on to the next.
-                drop(hand.send(Slot(Arc::clone(&self.0))));
+                drop(hand.send(Permit(Arc::clone(&self.0))));
             }
         }
     }
@@ -144,20 +144,20 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_goes_to_the_most_urgent_and_then_to_who_waited_longest() {
-        let slots = Arc::new(Slots::new(1));
-        let held = slots.try_take().unwrap();
-        assert!(slots.try_take().is_none());
-        let (early, late) = (slots.ticket(), slots.ticket());
-        let mut second = pin!(slots.take(5, late));
-        let mut first = pin!(slots.take(5, early));
-        let mut urgent = pin!(slots.take(1, slots.ticket()));
+    fn a_permit_goes_to_the_most_urgent_and_then_to_who_waited_longest() {
+        let permits = Arc::new(Permits::new(1));
+        let held = permits.try_take().unwrap();
+        assert!(permits.try_take().is_none());
+        let (early, late) = (permits.ticket(), permits.ticket());
+        let mut second = pin!(permits.take(5, late));
+        let mut first = pin!(permits.take(5, early));
+        let mut urgent = pin!(permits.take(1, permits.ticket()));
         assert!(poll(second.as_mut()).is_none() && poll(first.as_mut()).is_none());
-        assert_eq!(slots.most_urgent(), Some(5));
+        assert_eq!(permits.most_urgent(), Some(5));
         assert!(poll(urgent.as_mut()).is_none());
-        assert_eq!(slots.most_urgent(), Some(1));
+        assert_eq!(permits.most_urgent(), Some(1));
         drop(held);
-        assert!(slots.try_take().is_none(), "none is free while anybody waits");
+        assert!(permits.try_take().is_none(), "none is free while anybody waits");
         let held = poll(urgent.as_mut()).unwrap();
         assert!(poll(first.as_mut()).is_none() && poll(second.as_mut()).is_none());
         drop(held);
@@ -168,16 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_not_lost_on_one_who_has_stopped_waiting() {
-        let slots = Arc::new(Slots::new(1));
-        let held = slots.try_take().unwrap();
+    fn a_permit_is_not_lost_on_one_who_has_stopped_waiting() {
+        let permits = Arc::new(Permits::new(1));
+        let held = permits.try_take().unwrap();
         {
-            let mut gone = pin!(slots.take(1, slots.ticket()));
+            let mut gone = pin!(permits.take(1, permits.ticket()));
             assert!(poll(gone.as_mut()).is_none());
             drop(held);
             // It was handed over and never looked at.
         }
-        assert_eq!(slots.most_urgent(), None);
-        assert!(slots.try_take().is_some());
+        assert_eq!(permits.most_urgent(), None);
+        assert!(permits.try_take().is_some());
     }
 }

@@ -1,0 +1,243 @@
+//! Whether runs may come to wait for each other: of the runs of a group one is at work at a time, and a run that waits
+//! for the run of its step keeps its turn meanwhile. Where groups are taken in one order everywhere, none waits for
+//! another in a circle.
+//!
+//! Whether it comes to that depends on what is run at the same time, so it is a warning; the engine finds the circle
+//! that has closed, and has one of its runs give way.
+
+use std::collections::BTreeMap;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::cycle;
+use crate::diagnostic::{Diagnostics, Sink};
+use crate::plan::Catalog;
+use crate::workflow::Workflow;
+
+/// A workflow, as far as turns go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// Its name.
+    pub workflow: String,
+    /// Its group of runs.
+    pub group: Option<String>,
+    /// The workflows that its steps run, each with the number of its step.
+    pub runs: Vec<(usize, Self)>,
+}
+
+impl Turns {
+    /// Returns a workflow with what its steps run.
+    pub fn of(workflow: &Workflow, catalog: &dyn Catalog) -> Self {
+        let runs = workflow.steps.iter().enumerate();
+        let runs = runs.filter_map(|(at, step)| Some((at, catalog.turns(&step.uses, &step.with)?)));
+        Self {
+            workflow: workflow.name.clone(),
+            group: workflow.concurrency.clone(),
+            runs: runs.collect(),
+        }
+    }
+}
+
+/// Returns where runs of a workflow and of what it runs may wait for each other, or for runs of those `beside` it.
+pub fn may_wait_for_each_other(workflow: &Workflow, turns: &Turns, beside: &[Turns]) -> Diagnostics {
+    let mut order = Order::default();
+    beside
+        .iter()
+        .for_each(|turns| order.add(turns, None, &mut Vec::new()));
+    order.add_first(turns);
+    let mut sink = Sink::new(&workflow.origin.source);
+    if let Some((at, message, help)) = order.circle(workflow) {
+        let place = workflow.steps[at].path(&["with", "workflow"]);
+        sink.warn(workflow.origin.root.locate(&place), message, Some(help));
+    }
+    sink.finish()
+}
+
+/// In which order groups are taken.
+#[derive(Default)]
+struct Order<'t> {
+    groups: DiGraph<&'t str, ()>,
+    nodes: BTreeMap<&'t str, NodeIndex>,
+    taken: BTreeMap<(NodeIndex, NodeIndex), Taken<'t>>,
+}
+
+/// That a turn is taken while another is held.
+struct Taken<'t> {
+    /// The workflow that holds one.
+    outer: &'t str,
+    /// The workflow that takes the other.
+    inner: &'t str,
+    /// The step of the workflow that is judged by which it does.
+    step: Option<usize>,
+}
+
+impl<'t> Order<'t> {
+    fn add_first(&mut self, turns: &'t Turns) {
+        let mut held: Vec<(NodeIndex, &'t str)> = Vec::new();
+        self.enter(turns, None, &mut held);
+        for (at, inner) in &turns.runs {
+            self.add(inner, Some(*at), &mut held);
+        }
+    }
+
+    fn add(&mut self, turns: &'t Turns, step: Option<usize>, held: &mut Vec<(NodeIndex, &'t str)>) {
+        let entered = self.enter(turns, step, held);
+        for (_, inner) in &turns.runs {
+            self.add(inner, step, held);
+        }
+        if entered {
+            held.pop();
+        }
+    }
+
+    /// Adds the group of a workflow to those that are held. Returns whether it was not: what a step runs has the turn of
+    /// its run.
+    fn enter(&mut self, turns: &'t Turns, step: Option<usize>, held: &mut Vec<(NodeIndex, &'t str)>) -> bool {
+        let Some(group) = turns.group.as_deref() else {
+            return false;
+        };
+        let node = *self
+            .nodes
+            .entry(group)
+            .or_insert_with(|| self.groups.add_node(group));
+        if held.iter().any(|(other, _)| *other == node) {
+            return false;
+        }
+        for &(before, outer) in held.iter() {
+            let taken = Taken {
+                outer,
+                inner: &turns.workflow,
+                step,
+            };
+            self.groups.update_edge(before, node, ());
+            // What stands beside came first; the place to show is in the file that is judged.
+            let known = self.taken.entry((before, node)).or_insert(taken);
+            known.step = known.step.or(step);
+        }
+        held.push((node, &turns.workflow));
+        true
+    }
+
+    /// Returns the step by which a circle closes, and what to say about it.
+    fn circle(&self, workflow: &Workflow) -> Option<(usize, String, String)> {
+        let circle = cycle::find(&self.groups)?;
+        let taken = circle.windows(2).filter_map(|pair| match pair {
+            [from, to] => Some((from, to, self.taken.get(&(*from, *to))?)),
+            _ => None,
+        });
+        let taken: Vec<_> = taken.collect();
+        let step = taken.iter().rev().find_map(|(_, _, taken)| taken.step)?;
+        let names = cycle::path(circle.iter().map(|node| self.groups[*node]));
+        let who: Vec<String> = taken
+            .iter()
+            .map(|(from, to, taken)| {
+                let (from, to) = (self.groups[**from], self.groups[**to]);
+                format!(
+                    "`{}` has `{from}` and runs `{}`, which wants `{to}`",
+                    taken.outer, taken.inner
+                )
+            })
+            .collect();
+        let message = format!(
+            "runs of `{}` may come to wait for each other's groups: {names}",
+            workflow.name
+        );
+        let help = format!(
+            "take the groups in one order, or one group for all: {}",
+            who.join("; ")
+        );
+        Some((step, message, help))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::diagnostic::Problem;
+    use crate::workflow::load_workflow;
+
+    /// Knows what each step runs by its `uses`: `g>h` is a workflow of group g that runs one of h; `-` is no group.
+    struct Chains;
+
+    impl Catalog for Chains {
+        fn names(&self) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn check(&self, _uses: &str, _with: &Value) -> Vec<Problem> {
+            Vec::new()
+        }
+
+        fn turns(&self, uses: &str, _with: &Value) -> Option<Turns> {
+            let (group, rest) = uses.split_once('>').unwrap_or((uses, ""));
+            let inner = match rest {
+                "" => None,
+                rest => self.turns(rest, &Value::Null),
+            };
+            Some(chain(group, inner.into_iter().collect()))
+        }
+    }
+
+    fn chain(group: &str, runs: Vec<Turns>) -> Turns {
+        Turns {
+            workflow: format!("of-{group}"),
+            group: (group != "-").then(|| group.to_owned()),
+            runs: runs.into_iter().map(|inner| (0, inner)).collect(),
+        }
+    }
+
+    /// Returns what is found of a workflow of a group whose steps run these, beside others; with the line that it is at.
+    fn found(group: &str, steps: &[&str], beside: &[Turns]) -> Option<(usize, String)> {
+        let mut text = "workflow: w\n".to_owned();
+        if group != "-" {
+            text.push_str(&format!("concurrency: {group}\n"));
+        }
+        text.push_str("steps:\n");
+        for (at, uses) in steps.iter().enumerate() {
+            text.push_str(&format!(
+                "  - {{id: s{at}, uses: \"{uses}\", with: {{workflow: x}}}}\n"
+            ));
+        }
+        let workflow = load_workflow("w.yaml", &text).unwrap();
+        let turns = Turns::of(&workflow, &Chains);
+        let found = may_wait_for_each_other(&workflow, &turns, beside);
+        assert!(!found.has_errors());
+        found.0.first().map(|one| (one.line, one.message.clone()))
+    }
+
+    #[test]
+    fn groups_that_are_taken_in_one_order_let_nobody_wait_in_a_circle() {
+        for (group, steps) in [
+            ("-", &["g>h", "g>h"][..]),
+            ("g", &["h>k", "k"]),
+            // What a step of a run runs has the turn of that run.
+            ("g", &["g", "h>g"]),
+            ("-", &["g>->h", "h"]),
+        ] {
+            assert_eq!(found(group, steps, &[]), None, "{group} {steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_circle_is_shown_at_the_step_that_closes_it() {
+        let said = |names: &str| format!("runs of `w` may come to wait for each other's groups: {names}");
+        assert_eq!(found("-", &["g>->h", "h>g"], &[]), Some((4, said("g → h → g"))));
+        assert_eq!(
+            found("-", &["g>h", "h>k", "k>g"], &[]),
+            Some((5, said("g → h → k → g")))
+        );
+    }
+
+    #[test]
+    fn a_circle_over_two_files_is_shown_in_the_second() {
+        let other = chain("h", vec![chain("g", Vec::new())]);
+        assert_eq!(found("g", &["k", "h"], &[]), None);
+        let (line, said) = found("g", &["k", "h"], std::slice::from_ref(&other)).unwrap();
+        assert!(line == 5 && said.contains("h → g → h"), "{line}: {said}");
+        // Where both are beside it, they have been judged.
+        let both = [other, chain("g", vec![chain("h", Vec::new())])];
+        assert_eq!(found("-", &["k"], &both), None);
+    }
+}

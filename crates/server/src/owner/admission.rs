@@ -1,0 +1,87 @@
+//! Who is let in, and when: of two who submit runs that stand in each other's way, or who take up one run, the second
+//! sees the first; and whoever takes up a run whose tier hangs keeps nobody waiting who is about another.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rekindle_model::id::RunId;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, OwnedMutexGuard};
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(super) struct Admission {
+    /// Held from the look at what is there to the creation of a run, and by whoever leaves.
+    door: AsyncMutex<()>,
+    /// The runs that somebody is alone with, or waits to be.
+    runs: Mutex<BTreeMap<RunId, Arc<AsyncMutex<()>>>>,
+}
+
+impl Admission {
+    /// Waits until nobody else is at the door.
+    pub(super) async fn enter(&self) -> AsyncMutexGuard<'_, ()> {
+        self.door.lock().await
+    }
+
+    /// Waits until nobody else takes up the run, or asks something of it that nobody drives.
+    pub(super) async fn alone_with(&self, run: RunId) -> Alone<'_> {
+        let mut alone = Alone {
+            admission: self,
+            run,
+            held: None,
+        };
+        let lock = Arc::clone(self.runs().entry(run).or_default());
+        alone.held = Some(lock.lock_owned().await);
+        alone
+    }
+
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<AsyncMutex<()>>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That nobody else takes up a run, until this is dropped.
+pub(super) struct Alone<'a> {
+    admission: &'a Admission,
+    run: RunId,
+    held: Option<OwnedMutexGuard<()>>,
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.held = None;
+        let mut runs = self.admission.runs();
+        // Whoever waits has it as well.
+        if runs
+            .get(&self.run)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
+            runs.remove(&self.run);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_at_a_time_is_alone_with_a_run_and_nothing_is_kept_of_those_that_nobody_is() {
+        let admission = Admission::default();
+        let [one, other] = [1, 2].map(|number| RunId(Uuid::from_u128(number)));
+        let first = admission.alone_with(one).await;
+        let second = admission.alone_with(other).await;
+        let waits = futures::poll!(Box::pin(admission.alone_with(one)));
+        assert!(waits.is_pending(), "somebody is with it");
+        drop(second);
+        assert_eq!(
+            admission.runs().len(),
+            1,
+            "whoever has stopped waiting is forgotten"
+        );
+        drop(first);
+        assert!(admission.runs().is_empty());
+        drop(admission.alone_with(one).await);
+    }
+}

@@ -1,0 +1,116 @@
+//! What is told of a run to whoever follows it: its records, each once and in order, how far its steps are, its end.
+
+use std::sync::Arc;
+
+use rekindle_engine::Progress;
+use rekindle_model::event::{Outcome, Record};
+use rekindle_model::id::RunId;
+use rekindle_model::run::RunState;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+
+use super::{Driven, Owner, ended};
+use crate::api::{End, Told};
+
+/// Returns what there is to tell of a run that nobody drives, as [`Desk::follow`] tells it.
+pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<Told> {
+    let outcome = RunState::from_records(&records)
+        .ok()
+        .and_then(|state| state.outcome);
+    let end = outcome.map_or(End::Interrupted, End::Finished);
+    let (told, receiver) = mpsc::channel(records.len() + 1);
+    let all = records.into_iter().map(|record| Told::Record(Box::new(record)));
+    for message in all.chain([Told::Ended(end)]) {
+        // There is room for all of them, and the receiver is here.
+        let _ = told.try_send(message);
+    }
+    receiver
+}
+
+/// One who follows a run.
+pub(super) struct Follower {
+    pub(super) owner: Owner,
+    pub(super) run: RunId,
+    /// The newest record that was told.
+    pub(super) last: u64,
+    pub(super) told: mpsc::Sender<Told>,
+}
+
+/// The follower has gone away.
+pub(super) struct Gone;
+
+impl Follower {
+    pub(super) async fn follow(
+        mut self,
+        mut records: broadcast::Receiver<Arc<Record>>,
+        mut driven: Option<Driven>,
+    ) -> Result<(), Gone> {
+        if self.catch_up().await?.is_none() && driven.is_none() {
+            driven = self.owner.admitted(self.run).await;
+        }
+        let Some(Driven { engine, mut end, .. }) = driven else {
+            return self.finish(None).await;
+        };
+        let mut progress: broadcast::Receiver<Progress> = engine.progress();
+        let mut measuring = true;
+        loop {
+            tokio::select! {
+                biased;
+                record = records.recv() => match record {
+                    Ok(record) if record.run == self.run => self.record((*record).clone()).await?,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => self.catch_up().await.map(drop)?,
+                    Err(RecvError::Closed) => return self.finish(None).await,
+                },
+                told = progress.recv(), if measuring => match told {
+                    Ok(told) if told.run == self.run => self.say(told.into()).await?,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => measuring = false,
+                },
+                end = ended(&mut end) => return self.finish(end).await,
+                () = self.told.closed() => return Err(Gone),
+            }
+        }
+    }
+
+    /// Tells what the journal has and was not told yet, then why there is no more.
+    async fn finish(mut self, end: Option<End>) -> Result<(), Gone> {
+        let outcome = self.catch_up().await?;
+        let end = match (end, outcome) {
+            (Some(end), _) => end,
+            (None, Some(outcome)) => End::Finished(outcome),
+            (None, None) => End::Interrupted,
+        };
+        self.say(Told::Ended(end)).await
+    }
+
+    /// Returns how the run ended, where it has.
+    async fn catch_up(&mut self) -> Result<Option<Outcome>, Gone> {
+        let records = match self.owner.read(self.run).await {
+            Ok(records) => records,
+            Err(problem) => {
+                self.say(Told::Ended(End::Broken(problem))).await?;
+                return Err(Gone);
+            }
+        };
+        let outcome = RunState::from_records(&records)
+            .ok()
+            .and_then(|state| state.outcome);
+        for record in Arc::unwrap_or_clone(records) {
+            self.record(record).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn record(&mut self, record: Record) -> Result<(), Gone> {
+        if record.seq <= self.last {
+            return Ok(());
+        }
+        self.last = record.seq;
+        self.say(Told::Record(Box::new(record))).await
+    }
+
+    async fn say(&self, told: Told) -> Result<(), Gone> {
+        self.told.send(told).await.map_err(|_| Gone)
+    }
+}
