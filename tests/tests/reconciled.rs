@@ -89,6 +89,7 @@ fn whatever_a_step_uses_what_was_cut_off_is_looked_into_and_the_evidence_is_jour
     cut_off(&sandbox, &["run", "it.yaml"], &mut found);
     cut_off(&sandbox, &["backup"], &mut found);
     sandbox.ok(&["backup"]);
+    cut_off(&sandbox, &["verify"], &mut found);
     cut_off(&sandbox, &["recover", "--in-place", "--yes"], &mut found);
     for (action, evidence) in &found {
         for one in evidence {

@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     /// The error that ended this journal.
     pub(crate) poison: OnceLock<JournalError>,
     /// Held until everything else is dropped.
-    pub(crate) lock: Lock,
+    pub(crate) lock: Arc<Lock>,
 }
 
 #[derive(Debug, Default)]

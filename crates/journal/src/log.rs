@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::RunId;
@@ -16,11 +18,15 @@ use crate::codec::{self, Key};
 use crate::error::{JournalError, OpenError};
 use crate::frame::{self, Entry, LOG_FORMAT, PLAIN_FORMAT, Piece, SEGMENT_HEADER, SegmentHeader};
 use crate::kept::Kept;
+use crate::lock::Lock;
 use crate::mark::{self, Cut, Forgotten, Mark};
 use crate::open::Damage;
 
 /// So much room is reserved at a time: some hundred small frames, and little on a disk that is almost full.
 const RESERVED_BYTES: u64 = 256 << 10;
+
+/// How often the last segment is read again at most where the damage in it is another one each time.
+const AGAIN: usize = 20;
 
 /// The log, open for appending.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub(crate) struct Log {
     kept: Kept,
     /// None until the first append after an open that must not go on in the last segment.
     open: Option<Segment>,
+    /// Held until the segment is closed, since that cuts it off where its frames end: nobody may have appended by then.
+    _lock: Arc<Lock>,
 }
 
 #[derive(Debug)]
@@ -182,7 +190,17 @@ pub(crate) fn scan(
     let mut gaps = Vec::new();
     for (at, (number, path)) in segments.iter().enumerate() {
         let last = at + 1 == segments.len();
-        let bytes = fs::read(path).map_err(|error| JournalError::io("read", path, error))?;
+        let read = || fs::read(path).map_err(|error| JournalError::io("read", path, error));
+        let first = read()?;
+        let again;
+        let (bytes, pieces) = match frame::scan(&first, last) {
+            pieces if last && first_damage(&pieces, &first).is_some() => {
+                drop(pieces);
+                again = settled(first, read)?;
+                (&again, frame::scan(&again, last))
+            }
+            pieces => (&first, pieces),
+        };
         let damaged = |offset: usize, until: u64, what: String| Damage {
             segment: path.clone(),
             offset: offset as u64,
@@ -247,7 +265,7 @@ pub(crate) fn scan(
             file_len: bytes.len() as u64,
             version: header.map_or(PLAIN_FORMAT, |header| header.version),
         };
-        for piece in frame::scan(&bytes, last) {
+        for piece in pieces {
             match piece {
                 Piece::Frame {
                     offset,
@@ -331,6 +349,38 @@ pub(crate) fn scan(
     Ok(scanned)
 }
 
+/// Reads a last segment that has damage again, until the damage is the same as before. Whoever looks beside the owner
+/// may see the page of a frame and not yet that of the one before it.
+fn settled(
+    mut bytes: Vec<u8>,
+    read: impl Fn() -> Result<Vec<u8>, JournalError>,
+) -> Result<Vec<u8>, JournalError> {
+    for _ in 0..AGAIN {
+        let Some(damage) = first_damage(&frame::scan(&bytes, true), &bytes) else {
+            break;
+        };
+        let again = read()?;
+        let same = first_damage(&frame::scan(&again, true), &again).as_ref() == Some(&damage)
+            && again.get(damage.clone()) == bytes.get(damage);
+        bytes = again;
+        if same {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Returns where the first bytes are that do not check, up to the next ones that may.
+fn first_damage(pieces: &[Piece<'_>], bytes: &[u8]) -> Option<Range<usize>> {
+    let at = pieces
+        .iter()
+        .position(|piece| matches!(piece, Piece::Damage { .. }))?;
+    let from = |piece: &Piece<'_>| match piece {
+        Piece::Frame { offset, .. } | Piece::Damage { offset, .. } | Piece::Torn { offset } => *offset,
+    };
+    Some(from(&pieces[at])..pieces.get(at + 1).map_or(bytes.len(), from))
+}
+
 /// Returns the commit that a record names as the one before its own where the log disagrees. One that was logged
 /// again names an earlier one.
 fn unlike(before: JournalHead, entries: &[Entry<'_>]) -> Option<u64> {
@@ -377,6 +427,7 @@ impl Log {
         scanned: &Scanned,
         head: JournalHead,
         kept: Kept,
+        lock: Arc<Lock>,
     ) -> Result<(Self, u64), JournalError> {
         let mut log = Self {
             dir: dir.to_owned(),
@@ -385,6 +436,7 @@ impl Log {
             number: 0,
             kept,
             open: None,
+            _lock: lock,
         };
         let Some(tail) = &scanned.tail else {
             return Ok((log, 0));
@@ -587,6 +639,8 @@ fn unsynced() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
     use rekindle_model::event::Record;
     use rekindle_model::id::Hash32;
     use uuid::Uuid;
@@ -645,6 +699,30 @@ mod tests {
         }
         // Of the last one no later record tells: for that the head is kept apart.
         assert_eq!(damage(Some(3)), []);
+    }
+
+    #[test]
+    fn damage_that_is_gone_at_a_second_look_was_a_write_under_way_and_what_stays_is_told() {
+        let log = log_of_three(None);
+        let whole = fs::read(log.path().join("0000000001")).unwrap();
+        let offset = |at: usize| match frame::scan(&whole, true)[at] {
+            Piece::Frame { offset, .. } => offset,
+            _ => panic!("it is whole"),
+        };
+        // The second frame's page was looked at before it was written, the third one's after.
+        let mut hole = whole.clone();
+        hole[offset(1)..offset(2)].fill(0);
+        let mut half = whole.clone();
+        half[offset(1) + 80..offset(2)].fill(0);
+        let (looks, reads) = (RefCell::new(vec![whole.clone(), half]), Cell::new(0));
+        let look = |otherwise: &Vec<u8>| {
+            reads.set(reads.get() + 1);
+            Ok(looks.borrow_mut().pop().unwrap_or_else(|| otherwise.clone()))
+        };
+        assert_eq!(settled(hole.clone(), || look(&hole)).unwrap(), whole);
+        assert_eq!(reads.get(), 2, "what is whole is read no more");
+        assert_eq!(settled(hole.clone(), || look(&hole)).unwrap(), hole);
+        assert_eq!(reads.get(), 3, "what stays as it is is damage");
     }
 
     #[test]

@@ -14,7 +14,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rekindle_model::id::RunId;
@@ -114,7 +114,7 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(SledJournal, OpenReport), 
 /// Opens the journal without its threads.
 pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, OpenReport), OpenError> {
     make_dir(dir)?;
-    let lock = Lock::take(&dir.join(lock::NAME))?;
+    let lock = Arc::new(Lock::take(&dir.join(lock::NAME))?);
     let log_dir = dir.join("log");
     make_dir(&log_dir)?;
     let blobs = Blobs::open(&dir.join("blobs"))?;
@@ -157,7 +157,14 @@ pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, O
         scanned.head
     };
     report.damage.extend(scanned.falls_short(&log_dir, known));
-    let (mut log, torn) = Log::open(&log_dir, options.segment_bytes, &scanned, head, Kept::open(dir))?;
+    let (mut log, torn) = Log::open(
+        &log_dir,
+        options.segment_bytes,
+        &scanned,
+        head,
+        Kept::open(dir),
+        Arc::clone(&lock),
+    )?;
     report.torn_bytes = torn;
     let first = report.damage.iter().map(|damage| damage.until).min();
     if first.is_some_and(|first| applied.commit < first) {

@@ -56,12 +56,13 @@ impl Shared {
     /// Reads a run from sled, checked; what fails there is taken from the log and put back.
     pub(crate) fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.await_index()?;
+        // Taken before the head is asked for: whoever else reads the run now must not have come further than that.
+        let mut checked = self.recent.take(run);
         let head = match self.store.run(run)? {
             None => return Err(JournalError::UnknownRun(run)),
             Some(RunEntry::Broken { why, .. }) => return Err(JournalError::Quarantined { run, why }),
             Some(RunEntry::Whole(head)) => head,
         };
-        let mut checked = self.recent.take(run);
         let first = checked.records.len() as u64 + 1;
         // What sled cannot read is missing, and is looked for in the log.
         let values = match first <= head.summary.seq {

@@ -68,3 +68,20 @@ impl Upkeep {
         Ok(head)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{self, Lock};
+
+    #[test]
+    fn the_lock_is_held_until_the_log_is_closed_whatever_else_went_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (Upkeep { shared, log }, _) = Upkeep::open(dir.path(), &OpenOptions::default()).unwrap();
+        let take = || Lock::take(&dir.path().join(lock::NAME));
+        drop(shared);
+        assert!(matches!(take(), Err(OpenError::Held { .. })), "the log is open");
+        drop(log);
+        take().unwrap();
+    }
+}
