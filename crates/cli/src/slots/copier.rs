@@ -84,6 +84,17 @@ impl Copier {
         system: &System,
         every: Duration,
     ) -> Result<Option<Arc<Self>>, CliError> {
+        Ok(Self::of(ground, key, system, every, true).map(Arc::new))
+    }
+
+    /// Returns what copies runs of a system, which are driven here or only caught up.
+    pub(super) fn of(
+        ground: &Ground,
+        key: Arc<OpenKey>,
+        system: &System,
+        every: Duration,
+        drives: bool,
+    ) -> Option<Self> {
         let locations: Vec<(String, String)> = system
             .tiers
             .iter()
@@ -93,15 +104,16 @@ impl Copier {
             })
             .collect();
         if locations.is_empty() {
-            return Ok(None);
+            return None;
         }
         let state = &ground.workspace.state;
-        Ok(Some(Arc::new(Self {
+        Some(Self {
             source: Source {
                 journal: Arc::clone(&ground.journal),
                 clock: Arc::clone(&ground.clock),
                 writer: Writer::of(state),
                 state: state.clone(),
+                drives,
             },
             opening: Opening {
                 key,
@@ -112,7 +124,7 @@ impl Copier {
             locations,
             every,
             runs: Mutex::default(),
-        })))
+        })
     }
 
     fn copies(&self, run: RunId) -> Arc<Copies> {
@@ -222,7 +234,8 @@ impl Copier {
         };
         let yaml = journal.blob(system).await?;
         let system = load_system("system.yaml", &String::from_utf8_lossy(&yaml))?.value;
-        Self::new(&self.ground, Arc::clone(&self.opening.key), &system, self.every)
+        let key = Arc::clone(&self.opening.key);
+        Ok(Self::of(&self.ground, key, &system, self.every, false).map(Arc::new))
     }
 }
 

@@ -112,7 +112,7 @@ pub(crate) async fn plan(
             }
             Ok(None) => {}
             // Whose it is cannot be told.
-            Err(error) if error.is_damage() => {
+            Err(error) if error.slot().is_some() => {
                 plan.faults.push(error.to_string());
                 *plan.kept.entry("cannot be read").or_default() += 1;
             }

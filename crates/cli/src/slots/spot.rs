@@ -37,6 +37,8 @@ pub(super) struct Source {
     pub(super) writer: Writer,
     /// The workspace's own folder.
     pub(super) state: PathBuf,
+    /// Whether the runs are driven here; else their copies are caught up only, and nothing else is done for them.
+    pub(super) drives: bool,
 }
 
 /// A location for one run.
@@ -85,7 +87,7 @@ pub(super) enum State {
 pub(super) enum Fault {
     Taken(Box<TakenOver>),
     Down(String),
-    /// What is there cannot be read, and it may be another workspace's.
+    /// What is there cannot be read, and it may be another workspace's; nothing is driven that would be lost by that.
     Unknown(String),
     Absent,
     /// The chain is further than it was.

@@ -13,9 +13,10 @@ use rekindle_model::id::RunId;
 use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::load_system;
 use rekindle_vault::key::Keyring;
-use rekindle_vault::{SlotPlace, Tier, TierMode};
+use rekindle_vault::{Created, Slot, SlotHead, SlotPlace, Tier, TierMode};
 use serde_json::json;
 
+use super::check::check;
 use super::copier::{COPY_EVERY, Copier};
 use super::writer::Writer;
 use super::{fenced, owed};
@@ -110,6 +111,10 @@ impl Vault {
 impl Host {
     /// Returns what copies to these tiers: those that the host reaches.
     fn copier(&self, tiers: &[&str]) -> Arc<Copier> {
+        self.copier_that(true, tiers)
+    }
+
+    fn copier_that(&self, drives: bool, tiers: &[&str]) -> Arc<Copier> {
         let mut yaml =
             "system: s\nroot: .\ncomponents:\n  a: {source: {type: files, path: a}}\ntiers:\n".to_owned();
         for tier in tiers {
@@ -119,8 +124,8 @@ impl Host {
             ));
         }
         let system = load_system("system.yaml", &yaml).unwrap().value;
-        let copier = Copier::new(&self.ground, Arc::clone(&self.key), &system, COPY_EVERY);
-        copier.unwrap().unwrap()
+        let key = Arc::clone(&self.key);
+        Arc::new(Copier::of(&self.ground, key, &system, COPY_EVERY, drives).unwrap())
     }
 
     async fn copy(&self, tiers: &[&str], run: RunId) -> Result<(), TakenOver> {
@@ -294,4 +299,81 @@ async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
     a.append(run, 2, 1, checkpoint("s", json!(1))).await;
     driving.barrier(run, Duration::ZERO).await.unwrap();
     assert_eq!(place.chain(run).await.unwrap().values, a.values(run).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_slot_that_cannot_be_read_fences_whoever_drives_the_run_and_nobody_else() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    a.copy(&["near", "far"], run).await.unwrap();
+    let next = a.tiers.join(format!("far/journal/{run}/0000000002"));
+    std::fs::write(&next, "nobody can read this").unwrap();
+    let taken = a.copy(&["near", "far"], run).await.unwrap_err();
+    assert!(taken.is_by_unknown() && &*taken.tier == "far", "{taken:?}");
+    assert!(taken.to_string().contains("cannot be read"), "{taken}");
+    let refused = fenced::refuse(&a.ground.workspace.state, run).unwrap_err();
+    assert!(refused.hint().contains("rekindle adopt"), "{}", refused.hint());
+    // Also with something to write, and where it is one of a newer program.
+    a.append(run, 1, 1, started("s", 1)).await;
+    std::fs::write(&next, [b"RKDLSLOT".as_slice(), &[9; 60]].concat()).unwrap();
+    assert!(a.copy(&["far"], run).await.unwrap_err().is_by_unknown());
+
+    // Where its copy is only caught up, a person is asked, and nothing is lost by waiting.
+    let state = &a.ground.workspace.state;
+    fenced::clear(state, run).unwrap();
+    let far = a.copier_that(false, &["far"]);
+    far.barrier(run, Duration::ZERO).await.unwrap();
+    far.end(run).await.unwrap();
+    assert_eq!(owed::runs(state), [run]);
+    fenced::refuse(state, run).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_ends_with_our_record_under_a_higher_epoch_is_not_ours() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    a.copy(&["near"], run).await.unwrap();
+    // The first of somebody's slots has pieces of a blob only: its record comes with the next.
+    let place = vault.open("near", TierMode::Existing).await;
+    let tail = place.tail(run).await.unwrap().unwrap();
+    let head = SlotHead {
+        n: 2,
+        prev: tail.hash,
+        first: tail.head.last + 1,
+        epoch: 2,
+        ..tail.head
+    };
+    let slot = Slot {
+        head,
+        records: Vec::new(),
+        blobs: Vec::new(),
+    };
+    assert!(matches!(place.create(&slot).await.unwrap(), Created::Here(_)));
+    let taken = a.copy(&["near"], run).await.unwrap_err();
+    assert_eq!(taken.epoch, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_of_a_newer_program_are_no_damage() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    a.copy(&["near"], run).await.unwrap();
+    let file = a.tiers.join(format!("near/journal/{run}/0000000001"));
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[8] = 9;
+    std::fs::write(&file, bytes).unwrap();
+    let (place, state) = (
+        vault.open("near", TierMode::Existing).await,
+        &a.ground.workspace.state,
+    );
+    let checked = check(&place, run, &*a.ground.journal, state).await;
+    let error = checked.err().unwrap();
+    assert!(
+        !error.is_damage() && error.to_string().contains("update rekindle"),
+        "{error}"
+    );
+    assert_eq!(owed::runs(state), [], "nothing is begun anew");
 }

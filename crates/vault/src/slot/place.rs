@@ -136,7 +136,7 @@ impl SlotPlace {
             (expected, last) = (n + 1, n);
             let (slot, hash) = match self.read(run, n).await {
                 Ok(read) => read,
-                Err(fault) if fault.is_damage() => {
+                Err(fault) if fault.slot().is_some() => {
                     faults.push(fault);
                     continue;
                 }
