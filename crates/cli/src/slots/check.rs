@@ -107,6 +107,8 @@ pub(crate) async fn check(
     journal: &dyn Journal,
     state: &Path,
 ) -> Result<Checked, SlotError> {
+    // Read before the slots: whoever drives the run meanwhile writes further ones, and notes them.
+    let seen = seen::read(state, run).get(place.url()).copied();
     let mut history = History::new(run);
     let walked = place.pass(run, |slot| history.take(&slot)).await?;
     // Read after the slots: whoever drives the run meanwhile journals first.
@@ -116,7 +118,6 @@ pub(crate) async fn check(
         Ok(Some(note)) if note.taken.is_by_unknown() => ours(journal, run).await,
         Ok(Some(_)) | Err(_) => Ours::Elsewhere,
     };
-    let seen = seen::read(state, run).get(place.url()).copied();
     let (damage, unknown): (Vec<_>, Vec<_>) = walked.faults.iter().partition(|fault| fault.is_damage());
     if let ([], Some(unknown)) = (&damage[..], unknown.first()) {
         return Err((*unknown).clone());
