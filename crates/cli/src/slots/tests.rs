@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rekindle_engine::{Replica, TakenOver};
@@ -34,11 +34,25 @@ struct Vault {
 }
 
 /// The machine's clock, and how long it seems to have stood still for a process that was stopped, in seconds.
-#[derive(Debug, Default)]
-struct Stopped(AtomicU64);
+#[derive(Default)]
+struct Stopped(AtomicU64, Mutex<Option<Meanwhile>>);
+
+/// What happens once the clock is read for the n-th time.
+type Meanwhile = (usize, Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Stopped").field(&self.0).finish()
+    }
+}
 
 impl Clock for Stopped {
     fn now(&self) -> Stamp {
+        let mut meanwhile = self.1.lock().unwrap();
+        match meanwhile.take() {
+            Some((1, happens)) => happens(),
+            later => *meanwhile = later.map(|(n, happens)| (n - 1, happens)),
+        }
         let (now, seconds) = (SystemClock.now(), self.0.load(Ordering::SeqCst));
         Stamp {
             utc: now.utc + chrono::Duration::seconds(seconds.cast_signed()),
@@ -353,6 +367,31 @@ async fn a_chain_that_ends_with_our_record_under_a_higher_epoch_is_not_ours() {
     assert!(matches!(place.create(&slot).await.unwrap(), Created::Here(_)));
     let taken = a.copy(&["near"], run).await.unwrap_err();
     assert_eq!(taken.epoch, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_was_cut_in_two_by_a_stop_is_done_again() {
+    let vault = Vault::new().await;
+    let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
+    for host in [&a, &b] {
+        host.begin(run).await;
+    }
+    let copier = a.copier(&["near"]);
+    copier.barrier(run, Duration::ZERO).await.unwrap();
+    b.copy(&["far"], run).await.unwrap();
+    b.append(run, 1, 2, b.adopted(2, true)).await;
+    b.copy(&["far"], run).await.unwrap();
+    // Somebody takes the next slot once it was found free, and before anything follows from that.
+    let slot = |tier: &str| a.tiers.join(format!("{tier}/journal/{run}/0000000002"));
+    let (from, to, clock) = (slot("far"), slot("near"), Arc::clone(&a.clock));
+    let meanwhile = move || {
+        std::fs::copy(from, to).unwrap();
+        clock.0.store(2, Ordering::SeqCst);
+    };
+    // The barrier begins; the location is asked; it has answered.
+    *a.clock.1.lock().unwrap() = Some((3, Box::new(meanwhile)));
+    let taken = copier.barrier(run, Duration::ZERO).await.unwrap_err();
+    assert_eq!((taken.epoch, &*taken.tier), (2, "near"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
