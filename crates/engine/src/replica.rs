@@ -37,8 +37,8 @@ pub trait Replica: Send + Sync {
 /// Somebody else goes on with a run: a copy of its journal has records that this journal has not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error(
-    "go on with run {run}: host {host} (workspace {workspace}) has taken it over, as tier {tier} tells since {}; nothing \
-     more is done here",
+    "go on with run {run}: {} has taken it over, as tier {tier} tells since {}; nothing more is done here",
+    by(host, *workspace),
     at.format("%Y-%m-%d %H:%M:%S UTC")
 )]
 pub struct TakenOver {
@@ -46,14 +46,28 @@ pub struct TakenOver {
     pub run: RunId,
     /// The host that goes on with it.
     pub host: Box<str>,
-    /// Its workspace.
+    /// Its workspace; nil where the copy cannot be read, so that nobody can tell whose it is.
     pub workspace: Uuid,
-    /// When it wrote the copy that tells so.
+    /// When it wrote the copy that tells so, or that copy was found where it cannot be read.
     pub at: DateTime<Utc>,
-    /// The epoch that it holds.
+    /// The epoch that it holds; 0 where the copy cannot be read.
     pub epoch: u64,
     /// The tier that the copy is in.
     pub tier: Box<str>,
     /// Where the copy is.
     pub url: Box<str>,
+}
+
+impl TakenOver {
+    /// Returns whether nobody can tell who has taken the run over.
+    pub fn is_by_unknown(&self) -> bool {
+        self.workspace.is_nil()
+    }
+}
+
+fn by(host: &str, workspace: Uuid) -> String {
+    match workspace.is_nil() {
+        true => "somebody whose copy of it cannot be read".to_owned(),
+        false => format!("host {host} (workspace {workspace})"),
+    }
 }

@@ -21,6 +21,9 @@ use crate::tiers::Tiers;
 /// a day after its end at the earliest. Never that of a run that is not over, of one that sealed a recovery set which
 /// some tier still holds, or of one that has lost a record here. One small object stays for each run: by it a workspace
 /// that once had the run finds that it was ended elsewhere. Snapshots, sets and packs are not removed.
+///
+/// Time is counted from the newest copy in each location, so that a clock here that is ahead removes nothing. Where a
+/// host whose clock was ahead has written copies itself, runs look as much older as that: look at --dry-run first.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only in this tier

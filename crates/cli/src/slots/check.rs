@@ -32,13 +32,21 @@ impl SlotReader for Reader {
         stop: &CancellationToken,
         told: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<SlotsReport, SlotError> {
-        let mut report = SlotsReport::default();
+        let (mut report, mut unknown) = (SlotsReport::default(), None);
         for place in tier.slot_places() {
             for run in place.runs().await? {
                 if stop.is_cancelled() {
                     return Ok(report);
                 }
-                let checked = check(&place, run, &*self.journal, &self.state).await?;
+                let checked = match check(&place, run, &*self.journal, &self.state).await {
+                    Ok(checked) => checked,
+                    // What the other runs' slots say is to be known all the same.
+                    Err(error) if error.slot().is_some() => {
+                        unknown.get_or_insert(error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 if let Some(damaged) = checked.owed
                     && let Err(error) = owed::add(&self.state, run, place.url(), damaged)
                 {
@@ -48,7 +56,10 @@ impl SlotReader for Reader {
                 told(report.slots);
             }
         }
-        Ok(report)
+        match unknown {
+            Some(error) if report.faults.is_empty() => Err(error),
+            _ => Ok(report),
+        }
     }
 }
 
@@ -89,22 +100,29 @@ enum Ours {
 /// Reads a run's slots in one location.
 ///
 /// # Errors
-/// The location could not be read, or not the journal.
+/// The location could not be read, or has a slot that a newer program or another keyring reads.
 pub(crate) async fn check(
     place: &SlotPlace,
     run: RunId,
     journal: &dyn Journal,
     state: &Path,
 ) -> Result<Checked, SlotError> {
+    // Read before the slots: whoever drives the run meanwhile writes further ones, and notes them.
+    let seen = seen::read(state, run).get(place.url()).copied();
     let mut history = History::new(run);
     let walked = place.pass(run, |slot| history.take(&slot)).await?;
     // Read after the slots: whoever drives the run meanwhile journals first.
     let ours = match fenced::noted(state, run) {
         Ok(None) => ours(journal, run).await,
+        // Nobody can tell who has it: what is here is what there is to compare with.
+        Ok(Some(note)) if note.taken.is_by_unknown() => ours(journal, run).await,
         Ok(Some(_)) | Err(_) => Ours::Elsewhere,
     };
-    let seen = seen::read(state, run).get(place.url()).copied();
-    let mut faults: Vec<(u64, String)> = walked.faults.iter().filter_map(told).collect();
+    let (damage, unknown): (Vec<_>, Vec<_>) = walked.faults.iter().partition(|fault| fault.is_damage());
+    if let ([], Some(unknown)) = (&damage[..], unknown.first()) {
+        return Err((*unknown).clone());
+    }
+    let mut faults: Vec<(u64, String)> = damage.into_iter().filter_map(told).collect();
     if faults.is_empty() && !walked.closed {
         faults.extend(history.fault.clone());
     }

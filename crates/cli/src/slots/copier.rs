@@ -29,6 +29,8 @@ use crate::keys::OpenKey;
 pub(crate) const COPY_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody else goes on with a run of which there is nothing to copy.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long what a look has told is good for: a look that took longer is done once more before anything follows from it.
+const LOOK_HOLDS_FOR: Duration = Duration::from_secs(1);
 /// How long the end of a run may be held up by catching others up: a slot takes milliseconds, so that hundreds are.
 const CATCH_UP_FOR: Duration = Duration::from_secs(5);
 
@@ -84,6 +86,17 @@ impl Copier {
         system: &System,
         every: Duration,
     ) -> Result<Option<Arc<Self>>, CliError> {
+        Ok(Self::of(ground, key, system, every, true).map(Arc::new))
+    }
+
+    /// Returns what copies runs of a system, which are driven here or only caught up.
+    pub(super) fn of(
+        ground: &Ground,
+        key: Arc<OpenKey>,
+        system: &System,
+        every: Duration,
+        drives: bool,
+    ) -> Option<Self> {
         let locations: Vec<(String, String)> = system
             .tiers
             .iter()
@@ -93,15 +106,16 @@ impl Copier {
             })
             .collect();
         if locations.is_empty() {
-            return Ok(None);
+            return None;
         }
         let state = &ground.workspace.state;
-        Ok(Some(Arc::new(Self {
+        Some(Self {
             source: Source {
                 journal: Arc::clone(&ground.journal),
                 clock: Arc::clone(&ground.clock),
                 writer: Writer::of(state),
                 state: state.clone(),
+                drives,
             },
             opening: Opening {
                 key,
@@ -112,7 +126,7 @@ impl Copier {
             locations,
             every,
             runs: Mutex::default(),
-        })))
+        })
     }
 
     fn copies(&self, run: RunId) -> Arc<Copies> {
@@ -126,6 +140,14 @@ impl Copier {
             })
         };
         Arc::clone(runs.entry(run).or_insert_with(begin))
+    }
+
+    /// Brings every location up to the journal, all at once.
+    async fn copy_all(&self, run: RunId, spots: &mut [Spot]) -> Vec<Result<(), TakenOver>> {
+        let all = spots
+            .iter_mut()
+            .map(|spot| spot.copy(run, &self.source, &self.opening));
+        join_all(all).await
     }
 
     /// Notes that somebody else goes on with a run, and tells everybody who waits.
@@ -222,7 +244,8 @@ impl Copier {
         };
         let yaml = journal.blob(system).await?;
         let system = load_system("system.yaml", &String::from_utf8_lossy(&yaml))?.value;
-        Self::new(&self.ground, Arc::clone(&self.opening.key), &system, self.every)
+        let key = Arc::clone(&self.opening.key);
+        Ok(Self::of(&self.ground, key, &system, self.every, false).map(Arc::new))
     }
 }
 
@@ -257,11 +280,15 @@ impl Replica for Copier {
         if is_fresh() {
             return Ok(());
         }
-        let begun = self.source.clock.now();
-        let all = spots
-            .iter_mut()
-            .map(|spot| spot.copy(run, &self.source, &self.opening));
-        let copied = join_all(all).await;
+        let mut begun = self.source.clock.now();
+        let mut copied = self.copy_all(run, &mut spots).await;
+        if self.source.clock.now().since(&begun).duration > LOOK_HOLDS_FOR && copied.iter().all(Result::is_ok)
+        {
+            // A tier that does not answer, or a stop of this process: what the others have told is old by now. Those that
+            // do not answer are left alone.
+            begun = self.source.clock.now();
+            copied = self.copy_all(run, &mut spots).await;
+        }
         let ends = spots
             .iter()
             .filter_map(|spot| Some((spot.url.clone(), spot.seen()?)));

@@ -9,6 +9,7 @@ use rekindle_model::event::{Event, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_vault::SlotPlace;
 use rekindle_vault::slot::Link;
+use uuid::Uuid;
 
 use super::seen;
 use super::spot::{Fault, Source};
@@ -46,7 +47,8 @@ impl End {
 ///
 /// A chain that does not is somebody else's, unless this workspace has since adopted the run under a higher epoch: then
 /// the chain is what others had before they lost it, and its rest is replaced. Where slots are damaged, the chain is to
-/// begin anew after its last number: `thorough` looks for damage before its end, too.
+/// begin anew after its last number: `thorough` looks for damage before its end, too. A last number that cannot be read
+/// and is above the last that this workspace knows is somebody else's: whoever drives the run has lost it.
 pub(super) async fn agree(
     place: &SlotPlace,
     run: RunId,
@@ -57,7 +59,7 @@ pub(super) async fn agree(
         match place.tail(run).await {
             Ok(None) => return Ok(End::before_a_beginning(0)),
             Ok(Some(link)) => return Ours::read(run, source).await?.end_at(place, &link, source).await,
-            Err(error) if error.is_damage() => {}
+            Err(error) if error.slot().is_some() => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -71,6 +73,18 @@ pub(super) async fn agree(
         return Ok(agreed.unwrap_or_else(|| End::before_a_beginning(0)));
     }
     let seen = seen::read(&source.state, run).get(place.url()).copied();
+    if !walked.ends_readably() && seen.is_none_or(|seen| seen < walked.last) && source.drives {
+        // Losing a number is losing the run, also where nobody can tell to whom.
+        return Err(Fault::Taken(Box::new(TakenOver {
+            run,
+            host: "unknown".into(),
+            workspace: Uuid::nil(),
+            at: source.clock.now().utc,
+            epoch: 0,
+            tier: place.tier().into(),
+            url: place.url().into(),
+        })));
+    }
     if !walked.ends_readably() && seen != Some(walked.last) {
         let last = seen.map_or_else(|| "none".to_owned(), |seen| format!("slot {seen}"));
         return Err(Fault::Unknown(format!(
@@ -79,6 +93,10 @@ pub(super) async fn agree(
             walked.last,
             place.url()
         )));
+    }
+    if let Some(unknown) = walked.faults.iter().find(|fault| !fault.is_damage()) {
+        // A newer program or another keyring reads it: it is not damaged, and not begun anew.
+        return Err(unknown.clone().into());
     }
     tracing::warn!(%run, url = place.url(), last = walked.last, "damaged slots: they are begun anew");
     Ok(End::before_a_beginning(walked.last))
@@ -108,16 +126,17 @@ impl Ours {
     /// Returns the end of a chain whose last slot this is, where it agrees with what is here.
     async fn end_at(&self, place: &SlotPlace, link: &Link, source: &Source) -> Result<End, Fault> {
         let (run, head) = (self.run, &link.head);
+        let records = decoded(run, 0, &self.values)?;
         let seq = match self.newest(head.last) == Some(head.newest) {
-            true => head.last,
-            false if brought_here(run, &self.values, source)? > head.epoch => {
+            true if head.epoch <= epoch_of(&records) => head.last,
+            false if brought_here(&records, source) > head.epoch => {
                 if head.closes() {
                     return Ok(End::before_a_beginning(head.n));
                 }
                 let theirs = match place.chain(run).await {
                     Ok(chain) => chain.values,
                     // What cannot be read cannot be agreed with.
-                    Err(error) if error.is_damage() => Vec::new(),
+                    Err(error) if error.slot().is_some() => Vec::new(),
                     Err(error) => return Err(error.into()),
                 };
                 let same = self
@@ -127,7 +146,8 @@ impl Ours {
                     .take_while(|(ours, theirs)| ours == theirs);
                 same.count() as u64
             }
-            false => {
+            // Also where its records are ours: what is written under a higher epoch goes on to records that are not here.
+            _ => {
                 return Err(Fault::Taken(Box::new(TakenOver {
                     run,
                     host: head.host.as_str().into(),
@@ -141,7 +161,7 @@ impl Ours {
         };
         let known = usize::try_from(seq).unwrap_or(0);
         let (mut blobs, mut outcome) = (HashSet::new(), None);
-        for record in decoded(run, 0, self.values.get(..known).unwrap_or_default())? {
+        for record in records.iter().take(known) {
             blobs.extend(blobs_of(&record.event));
             outcome = outcome_after(outcome, &record.event);
         }
@@ -157,17 +177,20 @@ impl Ours {
     }
 }
 
+/// Returns the newest epoch of any record; 0 where there is none.
+fn epoch_of(records: &[Record]) -> u64 {
+    records.iter().map(|record| record.epoch).max().unwrap_or(0)
+}
+
 /// Returns the epoch under which this workspace has last taken the run over from another one; 0 where it never has.
-fn brought_here(run: RunId, values: &[Vec<u8>], source: &Source) -> Result<u64, JournalError> {
-    let adoptions = decoded(run, 0, values)?
-        .into_iter()
-        .filter_map(|record| match record.event {
-            Event::RunAdopted { epoch, workspace, .. } if workspace == Some(source.writer.workspace) => {
-                Some(epoch)
-            }
-            _ => None,
-        });
-    Ok(adoptions.max().unwrap_or(0))
+fn brought_here(records: &[Record], source: &Source) -> u64 {
+    let adoptions = records.iter().filter_map(|record| match record.event {
+        Event::RunAdopted { epoch, workspace, .. } if workspace == Some(source.writer.workspace) => {
+            Some(epoch)
+        }
+        _ => None,
+    });
+    adoptions.max().unwrap_or(0)
 }
 
 /// Returns the records after a number, from their values.

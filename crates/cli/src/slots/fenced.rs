@@ -131,9 +131,15 @@ pub(crate) fn archive(state: &Path, run: RunId) -> PathBuf {
 /// Returns the error of whoever would go on with a run that was taken over.
 pub(crate) fn refusal(taken: &TakenOver) -> CliError {
     let TakenOver { run, url, .. } = taken;
-    CliError::new(Exit::Held, "taken_over", format!("cannot {taken}")).with_hint(format!(
-        "it goes on there; once nobody works on it there any more, `rekindle adopt {url} {run}` brings it back here"
-    ))
+    let hint = match taken.is_by_unknown() {
+        true => format!(
+            "make sure that no other workspace goes on with it; then `rekindle adopt {url} {run}` asks, and brings it back here"
+        ),
+        false => format!(
+            "it goes on there; once nobody works on it there any more, `rekindle adopt {url} {run}` brings it back here"
+        ),
+    };
+    CliError::new(Exit::Held, "taken_over", format!("cannot {taken}")).with_hint(hint)
 }
 
 /// Returns the error of whoever would go on with a run whose adoption by this workspace was cut off.

@@ -6,7 +6,8 @@
 //! are what it is mended by.
 //!
 //! How long ago a run was over is counted from the newest slot of the location, not from this machine's clock: one that
-//! is ahead removes nothing.
+//! is ahead removes nothing. That does not cover slots which a host with such a clock has written: by theirs, other runs
+//! are older than they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -112,7 +113,7 @@ pub(crate) async fn plan(
             }
             Ok(None) => {}
             // Whose it is cannot be told.
-            Err(error) if error.is_damage() => {
+            Err(error) if error.slot().is_some() => {
                 plan.faults.push(error.to_string());
                 *plan.kept.entry("cannot be read").or_default() += 1;
             }

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long one is left alone that has not answered at all: asking costs [`PATIENCE`] each time.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How late a process is woken at most on a busy machine, once its patience is at an end: later, and it was stopped.
+const LATE: Duration = Duration::from_secs(1);
 /// How long a location may take whose slots are all read, because some of them are damaged.
 const THOROUGH_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a chain may turn out to be further than it was, before it is left for later.
@@ -37,6 +39,8 @@ pub(super) struct Source {
     pub(super) writer: Writer,
     /// The workspace's own folder.
     pub(super) state: PathBuf,
+    /// Whether the runs are driven here; else their copies are caught up only, and nothing else is done for them.
+    pub(super) drives: bool,
 }
 
 /// A location for one run.
@@ -85,7 +89,7 @@ pub(super) enum State {
 pub(super) enum Fault {
     Taken(Box<TakenOver>),
     Down(String),
-    /// What is there cannot be read, and it may be another workspace's.
+    /// What is there cannot be read, and it may be another workspace's; nothing is driven that would be lost by that.
     Unknown(String),
     Absent,
     /// The chain is further than it was.
@@ -158,8 +162,10 @@ impl Spot {
             false => PATIENCE,
         };
         let mut copied = tokio::time::timeout(patience, self.try_copy(run, source, opening)).await;
-        if matches!(copied, Ok(Ok(()))) && source.clock.now().since(&now).duration > STALE {
-            // Stopped between the look and what followed from it.
+        let took = source.clock.now().since(&now).duration;
+        // Stopped between the look and what followed from it, or while the location was waited for: it was not it that
+        // was silent.
+        if was_stopped(copied.is_ok(), took, patience) {
             self.end = None;
             copied = tokio::time::timeout(patience, self.try_copy(run, source, opening)).await;
         }
@@ -317,6 +323,11 @@ async fn advance(
     Ok(end)
 }
 
+/// Returns whether this process was stopped while it asked a location, so that what came of it says nothing.
+fn was_stopped(answered: bool, took: Duration, patience: Duration) -> bool {
+    took > if answered { STALE } else { patience + LATE }
+}
+
 async fn about(run: RunId, source: &Source) -> Result<About, JournalError> {
     let records = source.journal.read(run).await?;
     Ok(match records.first().map(|record| &record.event) {
@@ -334,4 +345,27 @@ async fn about(run: RunId, source: &Source) -> Result<About, JournalError> {
 /// Returns whether an error of opening a location says that no vault is there.
 pub(super) fn says_absent(error: &TierError) -> bool {
     matches!(error, TierError::NotAVault { .. } | TierError::Unreachable { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_while_a_location_is_asked_is_not_its_silence() {
+        let seconds = Duration::from_secs;
+        for (answered, took, stopped) in [
+            (false, PATIENCE, false),
+            (false, PATIENCE + seconds(1), false),
+            (false, PATIENCE + seconds(10), true),
+            (true, PATIENCE + seconds(10), false),
+            (true, STALE + seconds(1), true),
+        ] {
+            assert_eq!(
+                was_stopped(answered, took, PATIENCE),
+                stopped,
+                "{answered} {took:?}"
+            );
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rekindle_engine::{Replica, TakenOver};
@@ -13,9 +13,10 @@ use rekindle_model::id::RunId;
 use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::load_system;
 use rekindle_vault::key::Keyring;
-use rekindle_vault::{SlotPlace, Tier, TierMode};
+use rekindle_vault::{Created, Slot, SlotHead, SlotPlace, Tier, TierMode};
 use serde_json::json;
 
+use super::check::check;
 use super::copier::{COPY_EVERY, Copier};
 use super::writer::Writer;
 use super::{fenced, owed};
@@ -33,11 +34,25 @@ struct Vault {
 }
 
 /// The machine's clock, and how long it seems to have stood still for a process that was stopped, in seconds.
-#[derive(Debug, Default)]
-struct Stopped(AtomicU64);
+#[derive(Default)]
+struct Stopped(AtomicU64, Mutex<Option<Meanwhile>>);
+
+/// What happens once the clock is read for the n-th time.
+type Meanwhile = (usize, Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Stopped").field(&self.0).finish()
+    }
+}
 
 impl Clock for Stopped {
     fn now(&self) -> Stamp {
+        let mut meanwhile = self.1.lock().unwrap();
+        match meanwhile.take() {
+            Some((1, happens)) => happens(),
+            later => *meanwhile = later.map(|(n, happens)| (n - 1, happens)),
+        }
         let (now, seconds) = (SystemClock.now(), self.0.load(Ordering::SeqCst));
         Stamp {
             utc: now.utc + chrono::Duration::seconds(seconds.cast_signed()),
@@ -110,6 +125,10 @@ impl Vault {
 impl Host {
     /// Returns what copies to these tiers: those that the host reaches.
     fn copier(&self, tiers: &[&str]) -> Arc<Copier> {
+        self.copier_that(true, tiers)
+    }
+
+    fn copier_that(&self, drives: bool, tiers: &[&str]) -> Arc<Copier> {
         let mut yaml =
             "system: s\nroot: .\ncomponents:\n  a: {source: {type: files, path: a}}\ntiers:\n".to_owned();
         for tier in tiers {
@@ -119,8 +138,8 @@ impl Host {
             ));
         }
         let system = load_system("system.yaml", &yaml).unwrap().value;
-        let copier = Copier::new(&self.ground, Arc::clone(&self.key), &system, COPY_EVERY);
-        copier.unwrap().unwrap()
+        let key = Arc::clone(&self.key);
+        Arc::new(Copier::of(&self.ground, key, &system, COPY_EVERY, drives).unwrap())
     }
 
     async fn copy(&self, tiers: &[&str], run: RunId) -> Result<(), TakenOver> {
@@ -294,4 +313,106 @@ async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
     a.append(run, 2, 1, checkpoint("s", json!(1))).await;
     driving.barrier(run, Duration::ZERO).await.unwrap();
     assert_eq!(place.chain(run).await.unwrap().values, a.values(run).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_slot_that_cannot_be_read_fences_whoever_drives_the_run_and_nobody_else() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    a.copy(&["near", "far"], run).await.unwrap();
+    let next = a.tiers.join(format!("far/journal/{run}/0000000002"));
+    std::fs::write(&next, "nobody can read this").unwrap();
+    let taken = a.copy(&["near", "far"], run).await.unwrap_err();
+    assert!(taken.is_by_unknown() && &*taken.tier == "far", "{taken:?}");
+    assert!(taken.to_string().contains("cannot be read"), "{taken}");
+    let refused = fenced::refuse(&a.ground.workspace.state, run).unwrap_err();
+    assert!(refused.hint().contains("rekindle adopt"), "{}", refused.hint());
+    // Also with something to write, and where it is one of a newer program.
+    a.append(run, 1, 1, started("s", 1)).await;
+    std::fs::write(&next, [b"RKDLSLOT".as_slice(), &[9; 60]].concat()).unwrap();
+    assert!(a.copy(&["far"], run).await.unwrap_err().is_by_unknown());
+
+    // Where its copy is only caught up, a person is asked, and nothing is lost by waiting.
+    let state = &a.ground.workspace.state;
+    fenced::clear(state, run).unwrap();
+    let far = a.copier_that(false, &["far"]);
+    far.barrier(run, Duration::ZERO).await.unwrap();
+    far.end(run).await.unwrap();
+    assert_eq!(owed::runs(state), [run]);
+    fenced::refuse(state, run).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_ends_with_our_record_under_a_higher_epoch_is_not_ours() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    a.copy(&["near"], run).await.unwrap();
+    // The first of somebody's slots has pieces of a blob only: its record comes with the next.
+    let place = vault.open("near", TierMode::Existing).await;
+    let tail = place.tail(run).await.unwrap().unwrap();
+    let head = SlotHead {
+        n: 2,
+        prev: tail.hash,
+        first: tail.head.last + 1,
+        epoch: 2,
+        ..tail.head
+    };
+    let slot = Slot {
+        head,
+        records: Vec::new(),
+        blobs: Vec::new(),
+    };
+    assert!(matches!(place.create(&slot).await.unwrap(), Created::Here(_)));
+    let taken = a.copy(&["near"], run).await.unwrap_err();
+    assert_eq!(taken.epoch, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_was_cut_in_two_by_a_stop_is_done_again() {
+    let vault = Vault::new().await;
+    let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
+    for host in [&a, &b] {
+        host.begin(run).await;
+    }
+    let copier = a.copier(&["near"]);
+    copier.barrier(run, Duration::ZERO).await.unwrap();
+    b.copy(&["far"], run).await.unwrap();
+    b.append(run, 1, 2, b.adopted(2, true)).await;
+    b.copy(&["far"], run).await.unwrap();
+    // Somebody takes the next slot once it was found free, and before anything follows from that.
+    let slot = |tier: &str| a.tiers.join(format!("{tier}/journal/{run}/0000000002"));
+    let (from, to, clock) = (slot("far"), slot("near"), Arc::clone(&a.clock));
+    let meanwhile = move || {
+        std::fs::copy(from, to).unwrap();
+        clock.0.store(2, Ordering::SeqCst);
+    };
+    // The barrier begins; the location is asked; it has answered.
+    *a.clock.1.lock().unwrap() = Some((3, Box::new(meanwhile)));
+    let taken = copier.barrier(run, Duration::ZERO).await.unwrap_err();
+    assert_eq!((taken.epoch, &*taken.tier), (2, "near"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_of_a_newer_program_are_no_damage() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    a.copy(&["near"], run).await.unwrap();
+    let file = a.tiers.join(format!("near/journal/{run}/0000000001"));
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[8] = 9;
+    std::fs::write(&file, bytes).unwrap();
+    let (place, state) = (
+        vault.open("near", TierMode::Existing).await,
+        &a.ground.workspace.state,
+    );
+    let checked = check(&place, run, &*a.ground.journal, state).await;
+    let error = checked.err().unwrap();
+    assert!(
+        !error.is_damage() && error.to_string().contains("update rekindle"),
+        "{error}"
+    );
+    assert_eq!(owed::runs(state), [], "nothing is begun anew");
 }

@@ -183,12 +183,18 @@ impl From<StoreError> for SlotError {
 }
 
 impl SlotError {
-    /// Returns whether the slots that are stored are to blame, rather than the way to them.
+    /// Returns whether the slots that are stored are to blame, rather than the way to them, or what this program or its
+    /// keyring does not know.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::Store(_) | Self::Removed { .. })
+        match self {
+            Self::Damaged { fault, .. } => fault.is_damage(),
+            Self::Missing { .. } | Self::Unchained { .. } => true,
+            Self::Store(_) | Self::Removed { .. } => false,
+        }
     }
 
-    /// Returns the slot that is to blame, the first where there are several.
+    /// Returns the slot that cannot be read or does not follow, the first where there are several; none where the way to
+    /// them is to blame.
     pub fn slot(&self) -> Option<u64> {
         match self {
             Self::Missing { n, .. } | Self::Damaged { n, .. } | Self::Unchained { n, .. } => Some(*n),

@@ -14,6 +14,9 @@ use crate::object::{JOURNAL, ObjectName};
 use crate::store::StoreError;
 use crate::tier::Tier;
 
+/// How often a run's slots are listed before one that is listed and not there is missing: pruning removes them once.
+const LISTINGS: usize = 3;
+
 /// Clones are the same location.
 #[derive(Clone, Debug)]
 pub struct SlotPlace {
@@ -117,14 +120,39 @@ impl SlotPlace {
         self.pass(run, |_| {}).await
     }
 
-    /// Reads every slot of a run, and hands over each that is in order.
+    /// Reads every slot of a run, and hands over each that is in order. Where whoever prunes has removed what was listed,
+    /// it begins again with the first: what is handed over then begins the chain anew.
     ///
     /// # Errors
     /// [`SlotError::Store`]: it could not be told.
     pub async fn pass(&self, run: RunId, mut each: impl FnMut(Slot)) -> Result<Walked, SlotError> {
+        let mut numbers = self.numbers(run).await?;
+        for _ in 1..LISTINGS {
+            let walked = self.pass_these(run, &numbers, &mut each).await?;
+            let gone =
+                |fault: &SlotError| matches!(fault, SlotError::Missing { n, .. } if numbers.contains(n));
+            if !walked.faults.iter().any(gone) {
+                return Ok(walked);
+            }
+            let listed = self.numbers(run).await?;
+            if listed == numbers {
+                return Ok(walked);
+            }
+            numbers = listed;
+        }
+        self.pass_these(run, &numbers, &mut each).await
+    }
+
+    /// Reads the slots of a run with these numbers.
+    async fn pass_these(
+        &self,
+        run: RunId,
+        numbers: &[u64],
+        each: &mut impl FnMut(Slot),
+    ) -> Result<Walked, SlotError> {
         let (mut walk, mut faults, mut slots) = (Walk::default(), Vec::new(), 0);
         let (mut expected, mut last) = (1, 0);
-        for n in self.numbers(run).await? {
+        for n in numbers.iter().copied() {
             if n > expected {
                 faults.push(SlotError::Missing {
                     location: self.location.url.clone(),
@@ -136,7 +164,7 @@ impl SlotPlace {
             (expected, last) = (n + 1, n);
             let (slot, hash) = match self.read(run, n).await {
                 Ok(read) => read,
-                Err(fault) if fault.is_damage() => {
+                Err(fault) if fault.slot().is_some() => {
                     faults.push(fault);
                     continue;
                 }

@@ -1,7 +1,7 @@
 //! A chain of slots opens as it was written, or names the slot that does not fit.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -422,4 +422,65 @@ async fn pruning_that_was_cut_off_is_finished() {
     assert_eq!(held.slots, 1);
     assert!(fixture.place.close(&held).await.unwrap());
     assert_eq!(fixture.place.numbers(run()).await.unwrap(), [5]);
+}
+
+/// Storage whose next listing is an old one.
+#[derive(Debug)]
+struct Late {
+    inner: LocalStore,
+    listed: Arc<Mutex<Option<Vec<(String, u64)>>>>,
+}
+
+#[async_trait]
+impl Store for Late {
+    async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
+        self.inner.get(path).await
+    }
+    async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
+        self.inner.get_range(path, offset, len).await
+    }
+    async fn len(&self, path: &str) -> Result<Option<u64>, StoreError> {
+        self.inner.len(path).await
+    }
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.inner.put(path, bytes).await
+    }
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError> {
+        self.inner.create(path, bytes).await
+    }
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.folders(folder).await
+    }
+    async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let old = self.listed.lock().unwrap().take();
+        match old {
+            Some(old) => Ok(old),
+            None => self.inner.list(folder).await,
+        }
+    }
+    async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        self.inner.delete(path).await
+    }
+}
+
+#[tokio::test]
+async fn what_is_pruned_once_it_was_listed_is_not_missing() {
+    let listed = Arc::new(Mutex::new(None));
+    let fixture = Fixture::on(|inner| {
+        Arc::new(Late {
+            inner,
+            listed: Arc::clone(&listed),
+        })
+    })
+    .await;
+    fixture.next(1, 1, &[b"one"]).await;
+    let mut over = fixture.after(fixture.place.tail(run()).await.unwrap(), 2, 1, &[b"two"]);
+    over.head.outcome = Some(Outcome::Succeeded);
+    fixture.place.create(&over).await.unwrap();
+    let old: Vec<_> = [1, 2].map(|n| (ObjectName::Slot(run(), n).path(), 9)).into();
+    let held = fixture.place.held(run()).await.unwrap().unwrap();
+    assert!(fixture.place.close(&held).await.unwrap());
+    *listed.lock().unwrap() = Some(old);
+    let walked = fixture.place.walk(run()).await.unwrap();
+    assert!(walked.faults.is_empty() && walked.closed, "{walked:?}");
 }

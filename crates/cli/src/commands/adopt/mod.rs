@@ -110,7 +110,9 @@ async fn nowhere_whole(
     let (view, _) = LogView::open(&workspace.state).await?;
     let own = Journal::read(&view, run).await.ok();
     let state = own.and_then(|records| RunState::from_records(&records).ok());
-    let (Some(state), Ok(None)) = (state, fenced::noted(&workspace.state, run)) else {
+    let noted = fenced::noted(&workspace.state, run);
+    let nobodys = matches!(&noted, Ok(note) if note.as_ref().is_none_or(|note| note.taken.is_by_unknown()));
+    let (Some(state), true) = (state, nobodys) else {
         return Err(CliError::new(
             Exit::DataLost,
             "slots_damaged",
@@ -119,6 +121,7 @@ async fn nowhere_whole(
         .with_hint("nothing was changed; bring back a tier that does not answer, and run this again"));
     };
     unread.settle(app, args, workspace, run)?;
+    fenced::clear(&workspace.state, run)?;
     let next = match state.outcome {
         None => fenced::way_on(&workspace.state, run),
         Some(_) => "rekindle verify".to_owned(),
