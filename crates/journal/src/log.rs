@@ -207,10 +207,10 @@ pub(crate) fn scan(
             what,
             until,
         };
-        let header = SegmentHeader::parse(&bytes);
+        let header = SegmentHeader::parse(bytes);
         // A crash while the segment was created leaves a header cut short, or one of zeros, and nothing else.
         let unborn =
-            last && bytes.len() <= SEGMENT_HEADER && (bytes.len() < SEGMENT_HEADER || is_zero(&bytes));
+            last && bytes.len() <= SEGMENT_HEADER && (bytes.len() < SEGMENT_HEADER || is_zero(bytes));
         match header {
             Some(SegmentHeader { version: found, .. }) if found > LOG_FORMAT => {
                 return Err(OpenError::NewerFormat {
@@ -261,7 +261,7 @@ pub(crate) fn scan(
             path: path.clone(),
             end: header.map(|_| SEGMENT_HEADER as u64),
             last_frame: None,
-            written: frame::written(&bytes) as u64,
+            written: frame::written(bytes) as u64,
             file_len: bytes.len() as u64,
             version: header.map_or(PLAIN_FORMAT, |header| header.version),
         };

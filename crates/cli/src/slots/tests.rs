@@ -5,16 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rekindle_engine::{Replica, TakenOver};
-use rekindle_journal::MemoryJournal;
 use rekindle_journal::contract::{append_to, checkpoint, created, finished, stamp, started};
-use rekindle_model::event::{Event, Outcome, Worker};
-use rekindle_model::id::RunId;
+use rekindle_journal::{Append, Journal, JournalError, MemoryJournal, RunFilter, RunSummary};
+use rekindle_model::event::{Event, Outcome, Record, Worker};
+use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::load_system;
 use rekindle_vault::key::Keyring;
 use rekindle_vault::{Created, Slot, SlotHead, SlotPlace, Tier, TierMode};
 use serde_json::json;
+use tokio::sync::broadcast;
 
 use super::check::check;
 use super::copier::{COPY_EVERY, Copier};
@@ -415,4 +417,52 @@ async fn slots_of_a_newer_program_are_no_damage() {
         "{error}"
     );
     assert_eq!(owed::runs(state), [], "nothing is begun anew");
+}
+
+/// A journal whose run is gone on with, and copied, once its slots were read.
+struct Driven<'a> {
+    host: &'a Host,
+    copier: Arc<Copier>,
+}
+
+#[async_trait]
+impl Journal for Driven<'_> {
+    async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError> {
+        self.host.ground.journal.append(append).await
+    }
+    async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
+        self.host.ground.journal.read(run).await
+    }
+    async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.host.append(run, 1, 1, started("s", 1)).await;
+        self.copier.barrier(run, Duration::ZERO).await.unwrap();
+        self.host.ground.journal.values(run, after).await
+    }
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
+        self.host.ground.journal.runs(filter).await
+    }
+    fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.host.ground.journal.subscribe()
+    }
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash32, JournalError> {
+        self.host.ground.journal.put_blob(bytes).await
+    }
+    async fn blob(&self, hash: Hash32) -> Result<Vec<u8>, JournalError> {
+        self.host.ground.journal.blob(hash).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_are_written_while_they_are_read_are_not_missing() {
+    let vault = Vault::new().await;
+    let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
+    a.begin(run).await;
+    let copier = a.copier(&["near"]);
+    copier.barrier(run, Duration::ZERO).await.unwrap();
+    let place = vault.open("near", TierMode::Existing).await;
+    let driven = Driven { host: &a, copier };
+    let checked = check(&place, run, &driven, &a.ground.workspace.state).await;
+    let checked = checked.unwrap();
+    assert!(place.is_taken(run, 2).await.unwrap());
+    assert!(checked.faults.is_empty(), "{:?}", checked.faults);
 }

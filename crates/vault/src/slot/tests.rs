@@ -424,11 +424,14 @@ async fn pruning_that_was_cut_off_is_finished() {
     assert_eq!(fixture.place.numbers(run()).await.unwrap(), [5]);
 }
 
+/// Paths with their lengths.
+type Listing = Vec<(String, u64)>;
+
 /// Storage whose next listing is an old one.
 #[derive(Debug)]
 struct Late {
     inner: LocalStore,
-    listed: Arc<Mutex<Option<Vec<(String, u64)>>>>,
+    listed: Arc<Mutex<Option<Listing>>>,
 }
 
 #[async_trait]
@@ -477,7 +480,7 @@ async fn what_is_pruned_once_it_was_listed_is_not_missing() {
     let mut over = fixture.after(fixture.place.tail(run()).await.unwrap(), 2, 1, &[b"two"]);
     over.head.outcome = Some(Outcome::Succeeded);
     fixture.place.create(&over).await.unwrap();
-    let old: Vec<_> = [1, 2].map(|n| (ObjectName::Slot(run(), n).path(), 9)).into();
+    let old: Listing = [1, 2].map(|n| (ObjectName::Slot(run(), n).path(), 9)).into();
     let held = fixture.place.held(run()).await.unwrap().unwrap();
     assert!(fixture.place.close(&held).await.unwrap());
     *listed.lock().unwrap() = Some(old);
