@@ -1,13 +1,159 @@
-//! Commands that are told to a person mean the workspace that the person named.
+//! Next actions as commands of this program, which mean the workspace that the person named.
 //!
-//! Whoever says `rekindle -w shop recover` stands elsewhere: a hint that names `rekindle resume` would look for a
-//! workspace where they stand. All that is said goes through here on its way out, so no hint needs to know.
+//! A person who types `rekindle -w shop recover` is in another folder: `rekindle resume` alone would look for a workspace
+//! there. So each command is written with the options that lead to the same workspace.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::Path;
 
+use rekindle_model::next_action::{Action, Again, KeyOrigin, NextAction, Recover, RecoverTarget};
+
 use crate::args::Global;
+
+/// Returns the options that lead to the workspace from where the person is; none where the next command finds it as this
+/// one did: from the folder, or from the environment.
+pub(crate) fn options(global: &Global, environment: Option<&OsStr>) -> Option<String> {
+    let named = |dir: &&std::path::PathBuf| Some(dir.as_os_str()) != environment;
+    let workspace = global.workspace.as_ref().filter(named).map(|dir| ("-w", dir));
+    let system = global.system.as_ref().map(|file| ("-s", file));
+    let options: String = workspace
+        .into_iter()
+        .chain(system)
+        .map(|(option, path)| format!(" {option} {}", word(&path.to_string_lossy())))
+        .collect();
+    (!options.is_empty()).then_some(options)
+}
+
+/// Returns the option that names a workspace's folder.
+pub(crate) fn workspace(dir: &Path) -> String {
+    format!(" -w {}", word(&dir.to_string_lossy()))
+}
+
+/// Returns a word as a shell reads it back.
+fn word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,[]".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(format!("'{}'", text.replace('\'', "'\\''"))),
+    }
+}
+
+/// Returns advice as one text: a line for each thing that can be done.
+pub(crate) fn advice(next: &[NextAction], options: &str) -> String {
+    let line = |one: &NextAction| match &one.action {
+        Some(action) => format!("`{}` {}", command(action, options), one.text),
+        None => one.text.clone(),
+    };
+    next.iter().map(line).collect::<Vec<_>>().join("\n  ")
+}
+
+/// Returns the command that does an action; `options` lead to the workspace.
+pub(crate) fn command(action: &Action, options: &str) -> String {
+    let rekindle = |rest: String| format!("rekindle{options} {rest}");
+    let or = |value: Option<String>, unnamed: &str| value.unwrap_or_else(|| unnamed.to_owned());
+    match action {
+        Action::AcceptRecovery { run } => rekindle(format!("backup --accept {run}")),
+        Action::Adopt { url, run } => {
+            let run = run.map_or_else(String::new, |run| format!(" {run}"));
+            rekindle(format!("adopt {}{run}", word(url)))
+        }
+        Action::Approve { run, step } => rekindle(format!("approve {run} {}", word(step.as_str()))),
+        Action::Backup => rekindle("backup".to_owned()),
+        Action::CheckTiers => rekindle("tier check".to_owned()),
+        Action::CreateTier { tier } => rekindle(format!("tier create {}", word(tier))),
+        Action::Diagnose => rekindle("doctor".to_owned()),
+        Action::EndProcess { pid } => format!("kill -9 {pid}"),
+        Action::ExportKit => rekindle("key export --kit FILE".to_owned()),
+        Action::Initialize { dir, key } => {
+            let dir = dir.as_ref();
+            let dir = dir.map_or_else(String::new, |dir| format!(" {}", word(&dir.to_string_lossy())));
+            let key = match key {
+                KeyOrigin::Default => "",
+                KeyOrigin::Kit => " --from-kit KIT",
+                KeyOrigin::Passphrase => " --ask-passphrase",
+            };
+            format!("rekindle init{dir}{key}")
+        }
+        Action::Lint { file } => {
+            let file = or(
+                file.as_ref()
+                    .map(|file| word(&file.to_string_lossy()).into_owned()),
+                "FILE",
+            );
+            rekindle(format!("lint {file}"))
+        }
+        Action::ListSets => rekindle("sets".to_owned()),
+        Action::ListSnapshots => rekindle("snapshots".to_owned()),
+        Action::ListRuns => rekindle("runs".to_owned()),
+        Action::RebuildJournal => rekindle("journal rebuild".to_owned()),
+        Action::Recover(choice) => rekindle(recover(choice)),
+        Action::Restore { snapshot } => {
+            let snapshot = or(snapshot.clone(), "SNAPSHOT");
+            rekindle(format!("restore {snapshot} --to DIR"))
+        }
+        Action::Resume { run, again } => {
+            let run = run.map_or_else(String::new, |run| format!(" {run}"));
+            let again = match again {
+                Again::Nothing => "",
+                Again::Failed => " --failed",
+                Again::FromStep => " --from STEP",
+            };
+            rekindle(format!("resume{run}{again}"))
+        }
+        Action::RunWorkflow { workflow, params } => {
+            let params: String = params
+                .iter()
+                .map(|(name, value)| format!(" -p {}", word(&format!("{name}={value}"))))
+                .collect();
+            rekindle(format!("run {}{params}", word(workflow)))
+        }
+        Action::Retry { run, step } => {
+            let run = or(run.map(|run| run.to_string()), "RUN");
+            let step = or(
+                step.as_ref().map(|step| word(step.as_str()).into_owned()),
+                "--failed",
+            );
+            rekindle(format!("retry {run} {step}"))
+        }
+        Action::Serve => rekindle("serve".to_owned()),
+        Action::Show { run } => {
+            let run = or(run.map(|run| run.to_string()), "latest");
+            rekindle(format!("show {run}"))
+        }
+        Action::ShowHistory { run } => {
+            let run = or(run.map(|run| run.to_string()), "latest");
+            rekindle(format!("history {run}"))
+        }
+        Action::Unpause { run } => {
+            let run = or(run.map(|run| run.to_string()), "RUN");
+            rekindle(format!("unpause {run}"))
+        }
+        Action::Verify => rekindle("verify".to_owned()),
+        Action::VerifyJournal => rekindle("journal verify".to_owned()),
+        Action::Watch { run } => rekindle(format!("watch {run}")),
+    }
+}
+
+fn recover(choice: &Recover) -> String {
+    let mut command = "recover".to_owned();
+    if let Some(scenario) = &choice.scenario {
+        command.push_str(&format!(" --scenario {}", word(scenario)));
+    }
+    for component in &choice.components {
+        command.push_str(&format!(" --component {}", word(component)));
+    }
+    if let Some(from) = &choice.from {
+        command.push_str(&format!(" --from {}", word(from)));
+    }
+    command.push_str(match choice.target {
+        RecoverTarget::Empty => "",
+        RecoverTarget::Elsewhere => " --to DIR",
+        RecoverTarget::InPlace => " --in-place",
+        RecoverTarget::InPlaceWhileRunning => " --in-place --while-running",
+    });
+    command
+}
 
 /// The commands that work in a workspace.
 const COMMANDS: [&str; 32] = [
@@ -44,34 +190,6 @@ const COMMANDS: [&str; 32] = [
     "verify",
     "watch",
 ];
-
-/// Returns the options that lead to the workspace from where the person stands; none where the next command finds it
-/// as this one did: from the folder, or from the environment.
-pub(crate) fn options(global: &Global, environment: Option<&OsStr>) -> Option<String> {
-    let told = |dir: &&std::path::PathBuf| Some(dir.as_os_str()) != environment;
-    let workspace = global.workspace.as_ref().filter(told).map(|dir| ("-w", dir));
-    let system = global.system.as_ref().map(|file| ("-s", file));
-    let options: String = workspace
-        .into_iter()
-        .chain(system)
-        .map(|(option, path)| format!(" {option} {}", word(&path.to_string_lossy())))
-        .collect();
-    (!options.is_empty()).then_some(options)
-}
-
-/// Returns the option that names a workspace's folder.
-pub(crate) fn workspace(dir: &Path) -> String {
-    format!(" -w {}", word(&dir.to_string_lossy()))
-}
-
-/// Returns a word as a shell reads it back.
-fn word(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(format!("'{}'", text.replace('\'', "'\\''"))),
-    }
-}
 
 /// Returns a text with the options in each command that works in a workspace.
 pub(crate) fn in_commands<'a>(text: &'a str, options: &str) -> Cow<'a, str> {

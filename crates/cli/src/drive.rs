@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
 use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::next_action::{Action, NextAction};
+use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_plan::Plan;
@@ -15,49 +16,53 @@ use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
 use rekindle_report::text;
-use rekindle_server::{End, Problem, Submission, Told};
+use rekindle_server::api::is_of_end;
+use rekindle_server::{End, RunUpdate, Submission};
+use rekindle_workspace::operations::run::RunRequest;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::App;
 use crate::commands::requests;
-use crate::error::{CliError, OVER, make_room};
 use crate::exit::Exit;
-use crate::ground::Ground;
 use crate::live::Live;
-use crate::pinned::Pinned;
-use crate::session::Session;
-
-/// Who asked for a run, and since when it has been needed.
-pub struct Request {
-    /// Who or what asked for it.
-    pub trigger: String,
-    /// When the disaster struck, where a person told it.
-    pub disaster_at: Option<DateTime<Utc>>,
-    /// Whether nobody here waits for its end.
-    pub detach: bool,
-}
+use rekindle_workspace::Error;
+use rekindle_workspace::context::WorkspaceContext;
+use rekindle_workspace::error::{OVER, make_room, resume};
+use rekindle_workspace::open::ReadWriteWorkspace;
+use rekindle_workspace::run_spec::LoadedSpec;
 
 /// Submits a run to whoever owns the workspace, and attends it to its end.
-pub async fn begin(app: &App, session: &Session, pinned: Pinned, request: Request) -> Result<Exit, CliError> {
-    let plan = pinned.plan()?;
-    if request.detach && session.other_owner().is_none() {
-        return Err(CliError::new(
-            Exit::Usage,
+pub async fn begin(
+    app: &App,
+    session: &ReadWriteWorkspace,
+    request: RunRequest,
+    detach: bool,
+) -> Result<Exit, Error> {
+    let RunRequest {
+        spec,
+        trigger,
+        disaster_at,
+    } = request;
+    let plan = spec.plan()?;
+    if detach && session.other_owner().is_none() {
+        return Err(Error::new(
+            ProblemKind::Invalid,
             "no_owner",
             "nobody would go on with the run once this command has ended",
         )
-        .with_hint("start an owner that stays, `rekindle serve`, or leave --detach out; nothing was begun"));
+        .with_next(Action::Serve, "starts a process that would")
+        .with_advice("or leave --detach out; nothing was begun"));
     }
     let submission = Submission {
-        workflow: pinned.workflow.name.clone(),
-        definition: String::from_utf8_lossy(&pinned.definition).into_owned(),
-        system: String::from_utf8_lossy(&pinned.system_yaml).into_owned(),
-        inputs: pinned.inputs,
-        trigger: request.trigger,
-        disaster_at: request.disaster_at,
+        workflow: spec.workflow.name.clone(),
+        definition: String::from_utf8_lossy(&spec.definition).into_owned(),
+        system: String::from_utf8_lossy(&spec.system_yaml).into_owned(),
+        inputs: spec.inputs,
+        trigger,
+        disaster_at,
     };
-    let submitted = session.desk.submit(submission).await;
+    let submitted = session.service.submit(submission).await;
     let run = submitted.map_err(|problem| not_taken_on(app, session, problem, "run the command again"))?;
     app.printer
         .say(format!("run {run}: {}{}", plan.workflow, by(session)));
@@ -65,7 +70,7 @@ pub async fn begin(app: &App, session: &Session, pinned: Pinned, request: Reques
         "run",
         &json!({ "run": run, "workflow": plan.workflow, "steps": plan.steps.len(), "owner": session.other_owner() }),
     );
-    if request.detach {
+    if detach {
         left(app, session, run)?;
         return Ok(Exit::Done);
     }
@@ -73,7 +78,7 @@ pub async fn begin(app: &App, session: &Session, pinned: Pinned, request: Reques
 }
 
 /// Tells where a run goes on that nobody here waits for any more.
-fn left(app: &App, session: &Session, run: RunId) -> Result<(), CliError> {
+fn left(app: &App, session: &ReadWriteWorkspace, run: RunId) -> Result<(), Error> {
     let body = json!({ "run": run, "detached": true, "owner": session.other_owner() });
     app.printer.data(&body, || {
         format!(
@@ -84,34 +89,34 @@ fn left(app: &App, session: &Session, run: RunId) -> Result<(), CliError> {
 }
 
 /// Lets an interrupted or a paused run go on, and attends it to its end; one that is driven already is attended.
-pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, CliError> {
-    let evidence = session.ground.evidence(run).await?;
+pub async fn go_on(app: &App, session: &ReadWriteWorkspace, run: RunId) -> Result<Exit, Error> {
+    let evidence = session.context.evidence(run).await?;
     let state = &evidence.state;
     if let Some(outcome) = state.outcome {
-        return Err(CliError::usage(format!(
+        return Err(Error::usage(format!(
             "run {run} is over: {}",
             rekindle_report::steps::outcome(outcome)
         ))
-        .with_hint(format!(
+        .with_advice(format!(
             "`rekindle show {run}` tells how; `rekindle resume {run} --failed` runs again what failed of it, \
              `--from STEP` a step and everything after it"
         )));
     }
-    let plan = Pinned::read(&*session.ground.journal, state, &evidence.inputs)
+    let plan = LoadedSpec::read(&*session.context.journal, state, &evidence.inputs)
         .await?
         .plan()?;
     if state.paused.is_some() {
         requests::ask(session, run, Ask::Unpause, None).await?;
     }
-    match session.desk.resume(run).await {
+    match session.service.resume(run).await {
         Ok(()) => {}
         // Whoever drove it was quicker.
         Err(problem) if problem.code == OVER => return attend(app, session, run, state.seq).await,
         // It may have left because the run is over.
         Err(problem)
-            if problem.is_of_end() && session.ground.evidence(run).await?.state.outcome.is_some() =>
+            if is_of_end(&problem) && session.context.evidence(run).await?.state.outcome.is_some() =>
         {
-            return gone(app, &session.ground, run, session.other_owner()).await;
+            return gone(app, &session.context, run, session.other_owner()).await;
         }
         Err(problem) => {
             return Err(not_taken_on(
@@ -138,21 +143,21 @@ pub async fn go_on(app: &App, session: &Session, run: RunId) -> Result<Exit, Cli
 
 /// A process that is told to stop before a run has begun is interrupted like one that has begun it, and not held up by
 /// another.
-fn not_taken_on(app: &App, session: &Session, problem: Problem, again: &str) -> CliError {
-    let error = CliError::from(problem);
-    let own = session.other_owner().is_none() && app.signals.stop().is_cancelled();
+fn not_taken_on(app: &App, session: &ReadWriteWorkspace, problem: Problem, again: &str) -> Error {
+    let error = Error::from(problem);
+    let own = session.other_owner().is_none() && app.application.stop.is_cancelled();
     match own && error.code() == rekindle_server::api::STOPPING {
-        true => CliError::new(
-            Exit::Interrupted,
+        true => Error::new(
+            ProblemKind::Interrupted,
             "interrupted",
             "told to stop before the run was taken up; nothing was begun",
         )
-        .with_hint(again),
+        .with_advice(again),
         false => error,
     }
 }
 
-fn by(session: &Session) -> String {
+fn by(session: &ReadWriteWorkspace) -> String {
     session
         .other_owner()
         .map(|pid| format!(" (driven by process {pid}; Ctrl-C detaches)"))
@@ -160,11 +165,16 @@ fn by(session: &Session) -> String {
 }
 
 /// Shows what happens to a run from record `after` on, to its end, and tells what it has come to.
-pub(crate) async fn attend(app: &App, session: &Session, run: RunId, after: u64) -> Result<Exit, CliError> {
-    let told = match session.desk.follow(run, after).await {
+pub(crate) async fn attend(
+    app: &App,
+    session: &ReadWriteWorkspace,
+    run: RunId,
+    after: u64,
+) -> Result<Exit, Error> {
+    let told = match session.service.follow(run, after).await {
         // It was there when the run was given to it.
-        Err(problem) if problem.is_of_end() => {
-            return gone(app, &session.ground, run, session.other_owner()).await;
+        Err(problem) if is_of_end(&problem) => {
+            return gone(app, &session.context, run, session.other_owner()).await;
         }
         told => told?,
     };
@@ -174,26 +184,26 @@ pub(crate) async fn attend(app: &App, session: &Session, run: RunId, after: u64)
         None => OnStop::Stay,
     };
     match listen(app, told, on_stop).await {
-        Heard::End(end) => come_to(app, &session.ground, run, end).await,
+        Heard::End(end) => come_to(app, &session.context, run, end).await,
         Heard::Left => {
             left(app, session, run)?;
             Ok(Exit::Interrupted)
         }
-        Heard::Silence => gone(app, &session.ground, run, session.other_owner()).await,
+        Heard::Silence => gone(app, &session.context, run, session.other_owner()).await,
     }
 }
 
 /// Shows what is told of a run, to its end; a stop ends the watching and nothing else.
 pub(crate) async fn watch(
     app: &App,
-    ground: &Ground,
+    context: &WorkspaceContext,
     run: RunId,
-    told: mpsc::Receiver<Told>,
-) -> Result<Exit, CliError> {
+    told: mpsc::Receiver<RunUpdate>,
+) -> Result<Exit, Error> {
     match listen(app, told, OnStop::Leave).await {
-        Heard::End(end) => come_to(app, ground, run, end).await,
+        Heard::End(end) => come_to(app, context, run, end).await,
         Heard::Left => Ok(Exit::Done),
-        Heard::Silence => gone(app, ground, run, None).await,
+        Heard::Silence => gone(app, context, run, None).await,
     }
 }
 
@@ -215,18 +225,18 @@ enum OnStop {
     Stay,
 }
 
-async fn listen(app: &App, mut told: mpsc::Receiver<Told>, on_stop: OnStop) -> Heard {
+async fn listen(app: &App, mut told: mpsc::Receiver<RunUpdate>, on_stop: OnStop) -> Heard {
     let mut live = Live::new(app.printer);
     let mut stopping = false;
     let heard = loop {
         tokio::select! {
             biased;
             message = told.recv() => match message {
-                Some(Told::Ended(end)) => break Heard::End(end),
-                Some(message) => live.told(&message),
+                Some(RunUpdate::Ended(end)) => break Heard::End(end),
+                Some(message) => live.show(&message),
                 None => break Heard::Silence,
             },
-            () = app.signals.stop().cancelled(), if !stopping => match on_stop {
+            () = app.application.stop.cancelled(), if !stopping => match on_stop {
                 OnStop::Leave => break Heard::Left,
                 OnStop::Stay => {
                     stopping = true;
@@ -243,34 +253,34 @@ async fn listen(app: &App, mut told: mpsc::Receiver<Told>, on_stop: OnStop) -> H
 pub(crate) const STOPPING: &str = "stopping: running steps leave a checkpoint";
 
 /// The owner is gone. It may have brought the run to its end before, and left before that was told.
-async fn gone(app: &App, ground: &Ground, run: RunId, owner: Option<u32>) -> Result<Exit, CliError> {
-    match ground.evidence(run).await.map(|evidence| evidence.state.outcome) {
-        Ok(Some(outcome)) => come_to(app, ground, run, End::Finished(outcome)).await,
+async fn gone(app: &App, context: &WorkspaceContext, run: RunId, owner: Option<u32>) -> Result<Exit, Error> {
+    match context.evidence(run).await.map(|evidence| evidence.state.outcome) {
+        Ok(Some(outcome)) => come_to(app, context, run, End::Finished(outcome)).await,
         _ => Err(lost(run, owner)),
     }
 }
 
-fn lost(run: RunId, owner: Option<u32>) -> CliError {
+fn lost(run: RunId, owner: Option<u32>) -> Error {
     let who = owner.map_or_else(|| "the process".to_owned(), |pid| format!("process {pid}"));
-    CliError::new(
-        Exit::Interrupted,
+    Error::new(
+        ProblemKind::Interrupted,
         "owner_gone",
         format!("{who} that drove run {run} is gone"),
     )
-    .with_hint(format!(
+    .with_advice(format!(
         "nothing that was acknowledged is lost: rekindle resume {run}"
     ))
 }
 
 /// Tells what a run has come to, and returns its exit code.
-async fn come_to(app: &App, ground: &Ground, run: RunId, end: End) -> Result<Exit, CliError> {
+async fn come_to(app: &App, context: &WorkspaceContext, run: RunId, end: End) -> Result<Exit, Error> {
     if let End::Broken(problem) = end {
-        return Err(broken(problem, run, ground));
+        return Err(broken(problem, run, context));
     }
-    let evidence = ground.evidence(run).await?;
-    let pinned = Pinned::read(&*ground.journal, &evidence.state, &evidence.inputs).await?;
+    let evidence = context.evidence(run).await?;
+    let pinned = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
     let plan = pinned.plan()?;
-    let target = pinned.target_root(&ground.workspace.system_dir());
+    let target = pinned.target_root(&context.layout.system_dir());
     let told = Come {
         evidence: &evidence,
         pinned: &pinned,
@@ -284,14 +294,14 @@ async fn come_to(app: &App, ground: &Ground, run: RunId, end: End) -> Result<Exi
 }
 
 /// Returns why a run could not be driven on, and how it goes on where it can.
-fn broken(problem: Problem, run: RunId, ground: &Ground) -> CliError {
-    let error = CliError::from(problem);
-    let resume = format!("`rekindle resume {run}`");
-    match (error.exit(), error.code()) {
-        (Exit::Interrupted, "disk_full") => error.with_hint(make_room(&ground.workspace.state, &resume)),
-        (Exit::Interrupted, _) => error.with_hint(format!(
-            "clear the cause, then {resume}; nothing that was acknowledged is lost"
-        )),
+fn broken(problem: Problem, run: RunId, context: &WorkspaceContext) -> Error {
+    let error = Error::from(problem);
+    match (Exit::of_error(&error), error.code()) {
+        (Exit::Interrupted, "disk_full") => error.instead(make_room(&context.layout.state, Some(run))),
+        (Exit::Interrupted, _) => error.instead([NextAction::new(
+            resume(Some(run)),
+            "continues once the cause is cleared; nothing that was acknowledged is lost",
+        )]),
         _ => error,
     }
 }
@@ -299,14 +309,14 @@ fn broken(problem: Problem, run: RunId, ground: &Ground) -> CliError {
 /// What a run has come to.
 struct Come<'a> {
     evidence: &'a Evidence,
-    pinned: &'a Pinned,
+    pinned: &'a LoadedSpec,
     plan: &'a Plan,
     /// The folder that a recovery writes to.
     target: &'a Path,
 }
 
 impl Come<'_> {
-    fn interrupted(&self, app: &App) -> Result<Exit, CliError> {
+    fn interrupted(&self, app: &App) -> Result<Exit, Error> {
         let state = &self.evidence.state;
         let run = state.id;
         let waiting = waiting(state);
@@ -329,7 +339,7 @@ impl Come<'_> {
         Ok(Exit::Interrupted)
     }
 
-    fn finished(&self, app: &App) -> Result<Exit, CliError> {
+    fn finished(&self, app: &App) -> Result<Exit, Error> {
         let Self {
             evidence,
             plan,

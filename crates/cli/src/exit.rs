@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 use rekindle_model::event::Outcome;
+use rekindle_model::problem::ProblemKind;
+use rekindle_workspace::Error;
+use rekindle_workspace::tiers::Tiers;
 
 /// How a command ended, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,20 +38,23 @@ impl Exit {
         }
     }
 
-    /// Returns the code with this number; what another version may mean by others is a failure.
-    pub fn of_code(code: u8) -> Self {
-        let known = [
-            Self::Done,
-            Self::Usage,
-            Self::Partial,
-            Self::Interrupted,
-            Self::DataLost,
-            Self::Held,
-        ];
-        known
-            .into_iter()
-            .find(|exit| exit.code() == code)
-            .unwrap_or(Self::Failed)
+    /// Returns done, or done in part where a tier did not answer.
+    pub fn of_tiers(tiers: &Tiers) -> Self {
+        match tiers.all_answered() {
+            true => Self::Done,
+            false => Self::Partial,
+        }
+    }
+
+    /// Returns the code of an error.
+    pub fn of_error(error: &Error) -> Self {
+        match error.kind() {
+            ProblemKind::Invalid => Self::Usage,
+            ProblemKind::Failed => Self::Failed,
+            ProblemKind::Interrupted => Self::Interrupted,
+            ProblemKind::DataLost => Self::DataLost,
+            ProblemKind::Held => Self::Held,
+        }
     }
 
     /// Returns the number.

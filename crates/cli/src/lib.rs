@@ -1,70 +1,53 @@
 //! The `rekindle` command as a library, so that tests can run it with hooks of their own planted.
 //!
+//! It turns arguments into a request, asks the application (`rekindle-workspace`), and prints the result.
+//!
 //! | module | what it does |
 //! |---|---|
 //! | [`args`] | the command line |
 //! | [`commands`] | one file per command: its arguments and its function |
 //! | [`printer`] | the one place that prints |
-//! | [`error`], [`exit`] | every error classified once; the exit codes |
-//! | [`workspace`], [`keys`] | where `.rekindle` stands; where the keys are |
-//! | `kit`, `adopt` | the recovery kit; taking over the vault that the tiers hold already |
-//! | [`ground`], [`session`] | a workspace with its journal; in use, whoever owns it, or only looked at |
-//! | `workshop` | how the owner in this process puts runs together |
-//! | [`pinned`] | what a run is pinned to, and the plan that follows from it |
-//! | `unfinished`, `holders` | what a run has to wait for: a recovery in place that has not ended, files that are open |
-//! | [`drive`] | one run from here to its end, or to a graceful stop |
-//! | `target` | where a recovery may write |
+//! | [`exit`] | the exit codes |
+//! | `command_hints` | next actions, written as commands |
+//! | [`drive`] | submits a run and follows it to its end |
 //! | [`live`] | what a run shows while it works |
+//! | [`prompt`] | questions at the terminal |
 //! | [`signals`] | Ctrl-C once and twice |
-//! | `slots` | a run's journal in every tier: copied, gone on with elsewhere, mended from there |
-//! | `tiers` | the tiers, opened for reading |
-//! | [`names`], [`moment`], [`lookup`] | names, instants and run ids as people type them |
+//! | [`time_args`] | instants as people type them |
 
-mod adopt;
-mod answering;
 pub mod args;
+mod command_hints;
 pub mod commands;
 pub mod drive;
-pub mod error;
 pub mod exit;
-pub mod ground;
-mod here;
-mod holders;
-mod hooks;
-pub mod keys;
-mod kit;
 pub mod live;
-pub mod lookup;
-pub mod moment;
-pub mod names;
-pub mod past;
-mod pinned;
 pub mod printer;
 pub mod prompt;
-pub mod session;
 pub mod signals;
-mod slots;
-mod target;
-mod tiers;
-mod unfinished;
-mod workshop;
-pub mod workspace;
-mod yaml_file;
+pub mod time_args;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use rekindle_actions::supervise;
-use rekindle_model::time::{Clock, SystemClock};
+use rekindle_model::time::SystemClock;
+use rekindle_workspace::keys::Unlocker;
+use rekindle_workspace::layout::Selection;
+use rekindle_workspace::{Application, Error, Notices};
 
-pub use crate::error::CliError;
 pub use crate::exit::Exit;
-pub use crate::hooks::Hooks;
 use crate::printer::Printer;
 use crate::signals::Signals;
+pub use rekindle_workspace::Hooks;
+
+/// Overrides the folder of the identity.
+pub const CONFIG_DIR_VAR: &str = "REKINDLE_CONFIG_DIR";
+/// Holds a passphrase, for machines without a terminal.
+pub const PASSPHRASE_VAR: &str = "REKINDLE_PASSPHRASE";
 
 /// What every command gets.
 pub struct App {
@@ -72,12 +55,69 @@ pub struct App {
     pub printer: Printer,
     /// The options that all commands share.
     pub global: args::Global,
-    /// What tests plant.
-    pub hooks: Hooks,
-    /// Where `now` comes from.
-    pub clock: Arc<dyn Clock>,
-    /// Whether somebody wants it to stop.
-    pub signals: Signals,
+    /// The application, set up for this command line.
+    pub application: Application,
+}
+
+impl App {
+    fn new(printer: Printer, global: args::Global, hooks: Hooks, signals: &Signals) -> Result<Self, Error> {
+        let here = std::env::current_dir().map_err(|error| Error::io("find the current folder", &error))?;
+        let executable = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
+        let application = Application {
+            selection: Selection {
+                workspace: global.workspace.clone(),
+                system: global.system.clone(),
+                here,
+            },
+            asker: asker(),
+            executable,
+            hooks,
+            clock: Arc::new(SystemClock),
+            stop: signals.stop().clone(),
+            notices: Notices::new(move |notice| printer.notice(&notice)),
+            unlocker: unlocker(),
+        };
+        Ok(Self {
+            printer,
+            global,
+            application,
+        })
+    }
+}
+
+/// Returns who asks, as the journal names them.
+fn asker() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    format!("{name} on {host}")
+}
+
+/// Returns how this user opens keys: identities in REKINDLE_CONFIG_DIR, else `rekindle` in XDG_CONFIG_HOME or ~/.config;
+/// passphrases from a file, REKINDLE_PASSPHRASE or the terminal, never from the command line.
+fn unlocker() -> Unlocker {
+    let folder = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let named_dir = folder(CONFIG_DIR_VAR);
+    let config_dir = named_dir
+        .clone()
+        .or_else(|| folder("XDG_CONFIG_HOME").map(|dir| dir.join("rekindle")))
+        .or_else(|| folder("HOME").map(|home| home.join(".config/rekindle")));
+    Unlocker {
+        config_dir,
+        named_dir,
+        passphrase_at_hand: std::env::var_os(PASSPHRASE_VAR).is_some(),
+        ask: Arc::new(|file| match (file, std::env::var(PASSPHRASE_VAR)) {
+            (Some(file), _) => std::fs::read_to_string(file)
+                .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+                .map_err(|error| Error::io(format_args!("read {}", file.display()), &error)),
+            (None, Ok(passphrase)) if !passphrase.is_empty() => Ok(passphrase),
+            (None, _) => prompt::secret("passphrase"),
+        }),
+    }
 }
 
 /// Runs one command line, the program's name first, and returns its exit code.
@@ -111,26 +151,21 @@ where
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let error = CliError::io("start the runtime", &error);
+            let error = Error::io("start the runtime", &error);
             printer.error(&error);
-            return error.exit().into();
+            return Exit::of_error(&error).into();
         }
     };
     let exit = runtime.block_on(async {
-        let app = App {
-            printer,
-            global: cli.global,
-            hooks,
-            clock: Arc::new(SystemClock),
-            signals: Signals::listen(printer),
+        let signals = Signals::listen(printer);
+        let done = match App::new(printer, cli.global, hooks, &signals) {
+            Ok(app) => commands::dispatch(&app, cli.command).await,
+            Err(error) => Err(error),
         };
-        match commands::dispatch(&app, cli.command).await {
-            Ok(exit) => exit,
-            Err(error) => {
-                printer.error(&error);
-                error.exit()
-            }
-        }
+        done.unwrap_or_else(|error| {
+            printer.error(&error);
+            Exit::of_error(&error)
+        })
     });
     // A blocking read of a slow tier must not hold up the end of a command whose work is journaled.
     runtime.shutdown_background();

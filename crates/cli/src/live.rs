@@ -9,7 +9,7 @@ use rekindle_model::event::Event;
 use rekindle_model::id::StepId;
 use rekindle_model::run::Deadlock;
 use rekindle_report::text;
-use rekindle_server::Told;
+use rekindle_server::RunUpdate;
 use serde_json::json;
 
 use crate::printer::Printer;
@@ -35,16 +35,16 @@ impl Live {
     }
 
     /// Shows what happens now.
-    pub fn told(&mut self, told: &Told) {
-        match told {
-            Told::Record(record) => self.happened(&record.event),
-            Told::Progress {
+    pub fn show(&mut self, update: &RunUpdate) {
+        match update {
+            RunUpdate::Record(record) => self.happened(&record.event),
+            RunUpdate::Progress {
                 step,
                 done,
                 total,
                 bytes,
             } => self.progressed(step, *done, *total, *bytes),
-            Told::Ended(_) => self.clear(),
+            RunUpdate::Ended(_) => self.clear(),
         }
     }
 

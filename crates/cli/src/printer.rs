@@ -7,9 +7,14 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+use rekindle_model::next_action::{Action, NextAction};
+use rekindle_model::problem::ProblemKind;
+use rekindle_workspace::notice::{Notice, Severity};
+
 use crate::args::Global;
-use crate::error::CliError;
-use crate::here;
+use crate::command_hints;
+use crate::exit::Exit;
+use rekindle_workspace::Error;
 
 /// How a command speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl Printer {
             },
         };
         let environment = std::env::var_os("REKINDLE_WORKSPACE");
-        let here = here::options(global, environment.as_deref());
+        let here = command_hints::options(global, environment.as_deref());
         Self {
             voice,
             here: here.map(|options| &*options.leak()),
@@ -67,7 +72,7 @@ impl Printer {
     /// Returns a text whose commands mean this workspace from where the person stands.
     pub fn from_here(self, text: &str) -> Cow<'_, str> {
         match self.here {
-            Some(options) => here::in_commands(text, options),
+            Some(options) => command_hints::in_commands(text, options),
             None => Cow::Borrowed(text),
         }
     }
@@ -95,11 +100,11 @@ impl Printer {
     }
 
     /// Prints a command's result: `text` for people, `data` for programs.
-    pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
+    pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
             Voice::Json => {
                 let line = serde_json::to_string_pretty(data)
-                    .map_err(|error| CliError::new(crate::Exit::Failed, "internal", error.to_string()))?;
+                    .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))?;
                 self.out(&line)
             }
             Voice::Text { .. } => self.out(&self.from_here(text().trim_end())),
@@ -107,11 +112,11 @@ impl Printer {
     }
 
     /// Prints one of many results; for programs each is one line.
-    pub fn line<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
+    pub fn line<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
             Voice::Json => {
                 let line = serde_json::to_string(data)
-                    .map_err(|error| CliError::new(crate::Exit::Failed, "internal", error.to_string()))?;
+                    .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))?;
                 self.out(&line)
             }
             Voice::Text { .. } => self.out(&self.from_here(&text())),
@@ -150,14 +155,36 @@ impl Printer {
         }
     }
 
+    /// Shows what an operation has to say while it works.
+    pub fn notice(self, notice: &Notice) {
+        let mut text = notice.text.clone();
+        if !notice.next.is_empty() {
+            text.push_str(&format!(": {}", self.advice(&notice.next)));
+        }
+        match notice.severity {
+            Severity::Info => self.say(text),
+            Severity::Warning => self.warn(text),
+        }
+    }
+
+    /// Returns advice as text, with commands that mean this workspace from where the person is.
+    pub fn advice(self, next: &[NextAction]) -> String {
+        command_hints::advice(next, self.here.unwrap_or_default())
+    }
+
+    /// Returns an action as a command that means this workspace from where the person is.
+    pub fn command(self, action: &Action) -> String {
+        command_hints::command(action, self.here.unwrap_or_default())
+    }
+
     /// Shows why a command failed. Programs get the error on stdout, so that it is never empty.
-    pub fn error(self, error: &CliError) {
-        let hint = self.from_here(error.hint());
+    pub fn error(self, error: &Error) {
+        let hint = command_hints::advice(&error.next(), self.here.unwrap_or_default());
         match self.voice {
             Voice::Json => {
                 let body = serde_json::json!({ "error": {
                     "code": error.code(), "message": error.to_string(), "hint": hint,
-                    "details": error.details(), "exit": error.exit().code(),
+                    "details": error.details(), "exit": Exit::of_error(error).code(), "next": error.next(),
                 }});
                 let _ = self.out(&body.to_string());
             }
@@ -177,11 +204,11 @@ impl Printer {
     }
 
     /// Writes one text to stdout. A reader that has gone away (`| head`) ends the output, not the command.
-    fn out(self, text: &str) -> Result<(), CliError> {
+    fn out(self, text: &str) -> Result<(), Error> {
         let mut stdout = std::io::stdout().lock();
         match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.map_err(|error| CliError::io("write to stdout", &error)),
+            result => result.map_err(|error| Error::io("write to stdout", &error)),
         }
     }
 }

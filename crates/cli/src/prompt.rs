@@ -5,53 +5,59 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::error::CliError;
+use rekindle_model::problem::ProblemKind;
+use rekindle_workspace::Error;
 
 /// Asks for yes or no; none where there is no terminal to ask at.
-pub(crate) fn confirm(question: &str) -> Result<Option<bool>, CliError> {
+pub(crate) fn confirm(question: &str) -> Result<Option<bool>, Error> {
     if !std::io::stdin().is_terminal() {
         return Ok(None);
     }
     let mut terminal = open()?;
-    write!(terminal, "{question} [y/N] ").map_err(|error| CliError::io("ask at the terminal", &error))?;
+    write!(terminal, "{question} [y/N] ").map_err(|error| Error::io("ask at the terminal", &error))?;
     Ok(Some(matches!(read(&terminal)?.trim(), "y" | "Y" | "yes")))
 }
 
+/// Returns the error of an operation that a person said no to.
+pub(crate) fn declined() -> Error {
+    Error::new(ProblemKind::Failed, "declined", "nothing was done")
+}
+
 /// Asks for a secret without showing it.
-pub(crate) fn secret(question: &str) -> Result<String, CliError> {
+pub(crate) fn secret(question: &str) -> Result<String, Error> {
     let mut terminal = open()?;
     let shown =
-        tcgetattr(&terminal).map_err(|error| CliError::io("read the terminal's settings", &error.into()))?;
+        tcgetattr(&terminal).map_err(|error| Error::io("read the terminal's settings", &error.into()))?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
-    write!(terminal, "{question}: ").map_err(|error| CliError::io("ask at the terminal", &error))?;
+    write!(terminal, "{question}: ").map_err(|error| Error::io("ask at the terminal", &error))?;
     tcsetattr(&terminal, OptionalActions::Flush, &hidden)
-        .map_err(|error| CliError::io("hide what is typed", &error.into()))?;
+        .map_err(|error| Error::io("hide what is typed", &error.into()))?;
     let answer = read(&terminal);
     // The terminal is as it was, whatever was typed.
     let restored = tcsetattr(&terminal, OptionalActions::Flush, &shown);
     let _ = writeln!(terminal);
-    restored.map_err(|error| CliError::io("restore the terminal's settings", &error.into()))?;
+    restored.map_err(|error| Error::io("restore the terminal's settings", &error.into()))?;
     Ok(answer?.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-fn open() -> Result<std::fs::File, CliError> {
+fn open() -> Result<std::fs::File, Error> {
     std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/tty")
         .map_err(|error| {
-            CliError::usage(format!(
+            Error::usage(format!(
                 "there is no terminal to ask for the passphrase at: {error}"
             ))
-            .with_hint("set REKINDLE_PASSPHRASE, or give --passphrase-file FILE")
+            .with_advice("set REKINDLE_PASSPHRASE, or give --passphrase-file FILE")
         })
 }
 
-fn read(terminal: &std::fs::File) -> Result<String, CliError> {
+fn read(terminal: &std::fs::File) -> Result<String, Error> {
     let mut line = String::new();
     BufReader::new(terminal)
         .read_line(&mut line)
-        .map_err(|error| CliError::io("read from the terminal", &error))?;
+        .map_err(|error| Error::io("read from the terminal", &error))?;
     Ok(line)
 }

@@ -1,11 +1,11 @@
 //! Instants on the command line: RFC 3339 with an offset, or relative as in `2h ago`.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
-use crate::error::CliError;
+use rekindle_workspace::Error;
 
 /// Reads an instant. A time without an offset is refused: whose clock would it be?
-pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, CliError> {
+pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
     let text = text.trim();
     if text == "now" {
         return Ok(now);
@@ -19,7 +19,7 @@ pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Cli
 }
 
 /// Reads a period such as `7d` and returns the instant that long before `now`.
-pub(crate) fn since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, CliError> {
+pub(crate) fn since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
     match ago(text, now) {
         Some(instant) => Ok(instant),
         None => parse(text, now),
@@ -31,14 +31,9 @@ fn ago(period: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     now.checked_sub_signed(chrono::Duration::from_std(period).ok()?)
 }
 
-/// Returns an instant as it is printed everywhere: UTC, to the second.
-pub(crate) fn show(instant: DateTime<Utc>) -> String {
-    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-fn bad(text: &str) -> CliError {
-    CliError::usage(format!("{text:?} is not an instant"))
-        .with_hint("write it with its offset (2026-11-23T10:00:00Z, 2026-11-23T10:00:00+01:00), or relative (\"2h ago\")")
+fn bad(text: &str) -> Error {
+    Error::usage(format!("{text:?} is not an instant"))
+        .with_advice("write it with its offset (2026-11-23T10:00:00Z, 2026-11-23T10:00:00+01:00), or relative (\"2h ago\")")
 }
 
 #[cfg(test)]
@@ -57,8 +52,15 @@ mod tests {
             ("yesterday", None),
             ("900000000000y ago", None),
         ] {
-            assert_eq!(parse(text, now).ok().map(show).as_deref(), expect, "{text}");
+            assert_eq!(
+                parse(text, now).ok().map(rekindle_model::time::show).as_deref(),
+                expect,
+                "{text}"
+            );
         }
-        assert_eq!(show(since("7d", now).unwrap()), "2026-11-16T10:00:00Z");
+        assert_eq!(
+            rekindle_model::time::show(since("7d", now).unwrap()),
+            "2026-11-16T10:00:00Z"
+        );
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::next_action::{Action, NextAction};
+
 /// A step's failure, as it is journaled and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -13,6 +15,9 @@ pub struct Failure {
     /// What the reader can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What the reader can let Rekindle do about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<NextAction>,
     /// Whether trying again may help, as far as the action knows.
     pub retryable: bool,
 }
@@ -24,6 +29,7 @@ impl Failure {
             code: code.to_owned(),
             message: message.into(),
             hint: None,
+            next: Vec::new(),
             retryable: false,
         }
     }
@@ -34,6 +40,7 @@ impl Failure {
             code: code.to_owned(),
             message: message.into(),
             hint: None,
+            next: Vec::new(),
             retryable: true,
         }
     }
@@ -43,6 +50,19 @@ impl Failure {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Adds an action, and what it is good for.
+    #[must_use]
+    pub fn with_next(mut self, action: Action, text: impl Into<String>) -> Self {
+        self.next.push(NextAction::new(action, text));
+        self
+    }
+
+    /// Returns all that the reader can do about it, the actions of Rekindle first.
+    pub fn advice(&self) -> Vec<NextAction> {
+        let hint = self.hint.iter().map(NextAction::advice);
+        self.next.iter().cloned().chain(hint).collect()
     }
 }
 

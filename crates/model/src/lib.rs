@@ -13,6 +13,8 @@
 //! | [`process`] | the programs that a step has started |
 //! | [`planted`] | faults that the tests are to notice; none in a product |
 //! | [`failure`] | why a step failed, with a code and what to do next |
+//! | [`problem`] | an error as one process gives it to another, with its kind |
+//! | [`next_action`] | what a person can do next, as data |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
 //! | [`expect`] | a target such as `<= 100`, and whether a measured number meets it |
@@ -23,7 +25,9 @@ pub mod event;
 pub mod expect;
 pub mod failure;
 pub mod id;
+pub mod next_action;
 pub mod planted;
+pub mod problem;
 pub mod process;
 pub mod run;
 pub mod step;

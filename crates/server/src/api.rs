@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rekindle_engine::{Progress, Unit};
 use rekindle_model::event::{Outcome, Record};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::problem::Problem;
 use rekindle_plan::Inputs;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,7 @@ pub struct OwnerInfo {
 /// What is told of a run to whoever follows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
+pub enum RunUpdate {
     /// A transition, durable in the journal.
     Record(#[serde(with = "nested")] Box<Record>),
     /// How far a running step is; not journaled.
@@ -123,7 +124,7 @@ mod nested {
     }
 }
 
-impl From<Progress> for Told {
+impl From<Progress> for RunUpdate {
     fn from(told: Progress) -> Self {
         Self::Progress {
             step: told.step,
@@ -153,51 +154,13 @@ pub const NOBODY: &str = "nobody";
 /// The code of a [`Problem`] that says: the owner has ended, or ended while it was asked.
 pub const OWNER_GONE: &str = "owner_gone";
 
-/// An error as it goes from one process to another: what happened, what to do, and with which code to exit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct Problem {
-    /// The exit code of the command line.
-    pub exit: u8,
-    /// A stable word for scripts.
-    pub code: String,
-    /// What happened.
-    pub message: String,
-    /// What to do next.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Located findings of a file, where there are some.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub details: Option<String>,
+/// Returns whether nothing was begun, only because the owner that was there is leaving or has left: the next owner does
+/// what is asked of it.
+pub fn is_of_leaving(problem: &Problem) -> bool {
+    [STOPPING, NOBODY].contains(&&*problem.code)
 }
 
-impl Problem {
-    /// Returns a problem without a hint.
-    pub fn new(exit: u8, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            code: code.into(),
-            message: message.into(),
-            hint: None,
-            details: None,
-        }
-    }
-
-    /// Returns whether nothing was begun, only because the owner that was there is leaving or has left: asked again,
-    /// the next one does it.
-    pub fn is_of_leaving(&self) -> bool {
-        [STOPPING, NOBODY].contains(&self.code.as_str())
-    }
-
-    /// Returns whether the owner that was there has left or ended.
-    pub fn is_of_end(&self) -> bool {
-        [NOBODY, OWNER_GONE].contains(&self.code.as_str())
-    }
-
-    /// Adds what to do next.
-    #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
+/// Returns whether the owner that was there has left or ended.
+pub fn is_of_end(problem: &Problem) -> bool {
+    [NOBODY, OWNER_GONE].contains(&&*problem.code)
 }

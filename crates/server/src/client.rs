@@ -11,13 +11,15 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rekindle_engine::Request;
 use rekindle_model::id::RunId;
+use rekindle_model::next_action::{Action, Again};
+use rekindle_model::problem::{Problem, ProblemKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use crate::api::{NOBODY, OWNER_GONE, OwnerInfo, Problem, Submission, Told};
-use crate::desk::Desk;
+use crate::api::{NOBODY, OWNER_GONE, OwnerInfo, RunUpdate, Submission};
 use crate::http::Created;
+use crate::run_service::RunService;
 use crate::socket::{self, Unreachable};
 
 /// How long an owner may take to answer. What takes longer than this is not asked over the socket: a run that was
@@ -160,49 +162,61 @@ fn problem(status: StatusCode, body: &[u8]) -> Problem {
     serde_json::from_slice(body).unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(body);
         Problem::new(
-            1,
+            ProblemKind::Failed,
             "owner",
             format!("the owner of this workspace answered {status}: {said}"),
         )
-        .with_hint("it may be another version of Rekindle; run the command again when it has ended")
+        .with_advice("it may be another version of Rekindle; run the command again when it has ended")
     })
 }
 
 fn garbled(error: &serde_json::Error) -> Problem {
     Problem::new(
-        1,
+        ProblemKind::Failed,
         "owner",
         format!("the owner of this workspace cannot be understood: {error}"),
     )
-    .with_hint("it may be another version of Rekindle; run the command again when it has ended")
+    .with_advice("it may be another version of Rekindle; run the command again when it has ended")
+}
+
+fn resume() -> Action {
+    Action::Resume {
+        run: None,
+        again: Again::Nothing,
+    }
 }
 
 impl From<Unreachable> for Problem {
     fn from(error: Unreachable) -> Self {
         let message = error.to_string();
         match error {
-            Unreachable::Nobody { .. } => Self::new(4, NOBODY, message)
-                .with_hint("the process that drove this workspace is gone; `rekindle resume` goes on"),
-            Unreachable::BrokeOff { .. } => Self::new(4, OWNER_GONE, message).with_hint(
-                "`rekindle runs` tells whether what was asked for has begun; `rekindle resume` goes on with it",
+            Unreachable::Nobody { .. } => Self::new(ProblemKind::Interrupted, NOBODY, message)
+                .with_next(resume(), "continues the runs that the process has left"),
+            Unreachable::BrokeOff { .. } => Self::new(ProblemKind::Interrupted, OWNER_GONE, message)
+                .with_next(Action::ListRuns, "shows whether the request had begun")
+                .with_next(resume(), "continues it where it had"),
+            Unreachable::Silent { .. } => Self::new(ProblemKind::Held, "owner_silent", message).with_next(
+                Action::Diagnose,
+                "names the process; it is safe to kill, its runs are resumable",
             ),
-            Unreachable::Silent { .. } => Self::new(6, "owner_silent", message)
-                .with_hint("`rekindle doctor` names the process; it is safe to kill, its runs are resumable"),
-            Unreachable::OtherUser { .. } => {
-                Self::new(6, "other_user", message).with_hint("run the command as that user")
-            }
-            Unreachable::Io { .. } => Self::new(1, "io", message),
+            Unreachable::OtherUser { .. } => Self::new(ProblemKind::Held, "other_user", message)
+                .with_advice("run the command as that user"),
+            Unreachable::Io { .. } => Self::new(ProblemKind::Failed, "io", message),
         }
     }
 }
 
 #[async_trait]
-impl Desk for Client {
+impl RunService for Client {
     async fn submit(&self, submission: Submission) -> Result<RunId, Problem> {
         let created: Option<Created> = self.post("/v1/runs", &submission).await?;
-        created
-            .map(|created| created.run)
-            .ok_or_else(|| Problem::new(1, "owner", "the owner of this workspace did not name the run"))
+        created.map(|created| created.run).ok_or_else(|| {
+            Problem::new(
+                ProblemKind::Failed,
+                "owner",
+                "the owner of this workspace did not name the run",
+            )
+        })
     }
 
     async fn resume(&self, run: RunId) -> Result<(), Problem> {
@@ -215,7 +229,7 @@ impl Desk for Client {
         Ok(())
     }
 
-    async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {
+    async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<RunUpdate>, Problem> {
         let route = format!("/v1/runs/{run}/events?after={after}");
         let response = self.send(Method::GET, &route, Bytes::new()).await?;
         let status = response.status();
@@ -231,7 +245,7 @@ impl Desk for Client {
 }
 
 /// Passes on what the owner tells, until it ends, breaks off or nobody listens any more.
-async fn read_lines(mut body: Incoming, told: mpsc::Sender<Told>) {
+async fn read_lines(mut body: Incoming, told: mpsc::Sender<RunUpdate>) {
     let mut rest = Vec::new();
     loop {
         let frame = tokio::select! {

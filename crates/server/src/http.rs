@@ -24,13 +24,14 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rekindle_engine::Request;
 use rekindle_model::id::RunId;
+use rekindle_model::problem::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
-use crate::api::{OwnerInfo, Problem, Submission, Told};
-use crate::desk::Desk;
+use crate::api::{OwnerInfo, RunUpdate, Submission};
 use crate::owner::Owner;
+use crate::run_service::RunService;
 use crate::socket::ControlSocket;
 
 /// The longest body that is taken: a system and a workflow at their own limits.
@@ -97,9 +98,18 @@ struct After {
     after: u64,
 }
 
-impl IntoResponse for Problem {
+/// A problem as an answer of HTTP.
+struct Refusal(Problem);
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (StatusCode::UNPROCESSABLE_ENTITY, Json(self)).into_response()
+        (StatusCode::UNPROCESSABLE_ENTITY, Json(self.0)).into_response()
     }
 }
 
@@ -110,14 +120,14 @@ async fn owner_info(State(owner): State<Owner>) -> Json<OwnerInfo> {
 async fn submit(
     State(owner): State<Owner>,
     Json(submission): Json<Submission>,
-) -> Result<Json<Created>, Problem> {
+) -> Result<Json<Created>, Refusal> {
     // A submitter that goes away in between must not take a half-created run with it.
     let created = tokio::spawn(async move { owner.submit(submission).await }).await;
     let run = created.map_err(|error| lost(&error))??;
     Ok(Json(Created { run }))
 }
 
-async fn resume(State(owner): State<Owner>, Path(run): Path<RunId>) -> Result<StatusCode, Problem> {
+async fn resume(State(owner): State<Owner>, Path(run): Path<RunId>) -> Result<StatusCode, Refusal> {
     let resumed = tokio::spawn(async move { owner.resume(run).await }).await;
     resumed.map_err(|error| lost(&error))??;
     Ok(StatusCode::NO_CONTENT)
@@ -127,7 +137,7 @@ async fn request(
     State(owner): State<Owner>,
     Path(run): Path<RunId>,
     Json(asked): Json<Request>,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, Refusal> {
     owner.request(run, asked).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -136,7 +146,7 @@ async fn events(
     State(owner): State<Owner>,
     Path(run): Path<RunId>,
     Query(After { after }): Query<After>,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     let told = owner.follow(run, after).await?;
     let lines = stream::unfold(told, |mut told| async move {
         let line = line(&told.recv().await?);
@@ -149,7 +159,7 @@ async fn events(
         .into_response())
 }
 
-fn line(told: &Told) -> Bytes {
+fn line(told: &RunUpdate) -> Bytes {
     let mut line = serde_json::to_vec(told).unwrap_or_else(|error| {
         tracing::error!(%error, "cannot write an event as JSON");
         Vec::new()
@@ -160,7 +170,7 @@ fn line(told: &Told) -> Bytes {
 
 fn lost(error: &tokio::task::JoinError) -> Problem {
     Problem::new(
-        1,
+        ProblemKind::Failed,
         "internal",
         format!("the owner failed while it answered: {error}"),
     )

@@ -13,6 +13,7 @@ use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Permi
 use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::{Outcome, Payload, Record, Worker};
 use rekindle_model::id::RunId;
+use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::time::{Clock, Stamp};
 use rekindle_plan::{Inputs, Plan};
@@ -21,8 +22,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::api::{End, OwnerInfo, Problem, STOPPING, Submission, Told};
-use crate::desk::Desk;
+use crate::api::{End, OwnerInfo, RunUpdate, STOPPING, Submission};
+use crate::run_service::RunService;
 
 use admission::Admission;
 use follow::Follower;
@@ -34,7 +35,7 @@ const BACKLOG: usize = 256;
 
 /// What a run is pinned to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Parts {
+pub struct RunSpec {
     /// The workflow's name.
     pub workflow: String,
     /// The workflow's YAML.
@@ -72,12 +73,12 @@ pub enum Purpose<'a> {
 
 /// Puts runs together: opens keys and tiers, expands definitions. The command line's part.
 #[async_trait]
-pub trait Workshop: Send + Sync {
+pub trait RunFactory: Send + Sync {
     /// Returns what drives a run that is pinned to these parts.
     ///
     /// # Errors
     /// A definition that does not expand, a key that does not open, something that stands in the way of the purpose.
-    async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem>;
+    async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem>;
 
     /// Returns an engine's error as people see it.
     fn problem(&self, error: EngineError) -> Problem;
@@ -91,7 +92,7 @@ pub struct Owner {
 
 struct Shared {
     journal: Arc<dyn Journal>,
-    workshop: Arc<dyn Workshop>,
+    factory: Arc<dyn RunFactory>,
     clock: Arc<dyn Clock>,
     worker: Worker,
     since: Stamp,
@@ -127,7 +128,7 @@ impl Owner {
     /// every run is left resumable. `stays` says whether it is there for more than the runs that it has.
     pub fn new(
         journal: Arc<dyn Journal>,
-        workshop: Arc<dyn Workshop>,
+        factory: Arc<dyn RunFactory>,
         clock: Arc<dyn Clock>,
         worker: Worker,
         stop: CancellationToken,
@@ -137,7 +138,7 @@ impl Owner {
         let since = clock.now();
         let shared = Shared {
             journal,
-            workshop,
+            factory,
             clock,
             worker,
             since,
@@ -171,7 +172,7 @@ impl Owner {
     /// says that it is held.
     ///
     /// # Errors
-    /// What [`Desk::resume`] fails of, and what `held` returns; the run is not driven then.
+    /// What [`RunService::resume`] fails of, and what `held` returns; the run is not driven then.
     pub async fn bring(
         &self,
         run: RunId,
@@ -186,7 +187,7 @@ impl Owner {
         self.given_up_by(&state).await?;
         let ready = self.ready(&parts, Purpose::Bring(&state)).await?;
         let adopted = ready.engine.adopt_into(run, why, Some(workspace)).await;
-        adopted.map_err(|error| self.shared.workshop.problem(error))?;
+        adopted.map_err(|error| self.shared.factory.problem(error))?;
         held.await?;
         self.drive(run, ready);
         Ok(())
@@ -237,9 +238,9 @@ impl Owner {
     }
 
     /// Returns what a journaled run is pinned to.
-    async fn parts(&self, run: RunId) -> Result<(Parts, RunState), Problem> {
+    async fn parts(&self, run: RunId) -> Result<(RunSpec, RunState), Problem> {
         let state = RunState::from_records(&self.read(run).await?)
-            .map_err(|error| self.shared.workshop.problem(error.into()))?;
+            .map_err(|error| self.shared.factory.problem(error.into()))?;
         let blob = async |hash| {
             let bytes = self.shared.journal.blob(hash).await;
             bytes.map_err(|error| self.shared.journal_problem(error))
@@ -250,12 +251,12 @@ impl Owner {
         };
         let inputs = inputs.map_err(|error| {
             Problem::new(
-                5,
+                ProblemKind::DataLost,
                 "corrupt_inputs",
                 format!("the inputs of run {run} cannot be read: {error}"),
             )
         })?;
-        let parts = Parts {
+        let parts = RunSpec {
             definition: blob(state.definition).await?,
             system: match state.system {
                 Some(hash) => Some(blob(hash).await?),
@@ -271,16 +272,16 @@ impl Owner {
     async fn request_undriven(&self, run: RunId, request: Request) -> Result<(), Problem> {
         let (parts, state) = self.parts(run).await?;
         let asked = Purpose::Ask(&state);
-        let ready = self.shared.workshop.ready(&parts, asked).await?;
+        let ready = self.shared.factory.ready(&parts, asked).await?;
         let done = ready.engine.request(run, ready.plan, request).await;
-        done.map_err(|error| self.shared.workshop.problem(error))?;
+        done.map_err(|error| self.shared.factory.problem(error))?;
         self.shared.was_asked(run);
         Ok(())
     }
 
     /// Returns what drives a run that is pinned to these parts, and runs beside it that its steps begin.
-    async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem> {
-        let ready = self.shared.workshop.ready(parts, purpose).await?;
+    async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem> {
+        let ready = self.shared.factory.ready(parts, purpose).await?;
         Ok(Ready {
             engine: ready
                 .engine
@@ -340,7 +341,7 @@ impl Owner {
             let end = match ended {
                 Ok(Ended::Finished(state)) => End::Finished(state.outcome.unwrap_or(Outcome::Failed)),
                 Ok(Ended::Interrupted(_)) => End::Interrupted,
-                Err(error) => End::Broken(leave.shared.workshop.problem(error)),
+                Err(error) => End::Broken(leave.shared.factory.problem(error)),
             };
             leave.shared.runs().remove(&run);
             // Nobody may be following.
@@ -350,7 +351,7 @@ impl Owner {
     }
 }
 
-/// Takes a run off the desk when its driving ends.
+/// Takes a run off the owner when its driving ends.
 struct Leave {
     shared: Arc<Shared>,
     run: RunId,
@@ -385,7 +386,7 @@ impl Shared {
     }
 
     fn journal_problem(&self, error: JournalError) -> Problem {
-        self.workshop.problem(EngineError::Journal(error))
+        self.factory.problem(EngineError::Journal(error))
     }
 
     /// Tells whoever sweeps that something was asked of a run that nobody drives.
@@ -399,22 +400,24 @@ impl Shared {
     /// An owner that stops or leaves takes nothing on.
     fn admit(&self) -> Result<(), Problem> {
         match self.stop.is_cancelled() {
-            true => Err(
-                Problem::new(6, STOPPING, "the process that owns this workspace is stopping")
-                    .with_hint("run the command again in a moment; nothing was begun"),
-            ),
+            true => Err(Problem::new(
+                ProblemKind::Held,
+                STOPPING,
+                "the process that owns this workspace is stopping",
+            )
+            .with_advice("run the command again in a moment; nothing was begun")),
             false => Ok(()),
         }
     }
 }
 
 #[async_trait]
-impl Desk for Owner {
+impl RunService for Owner {
     async fn submit(&self, submission: Submission) -> Result<RunId, Problem> {
         let shared = &self.shared;
         let _admitted = shared.admission.enter().await;
         shared.admit()?;
-        let parts = Parts {
+        let parts = RunSpec {
             workflow: submission.workflow,
             definition: submission.definition.into_bytes(),
             system: Some(submission.system.into_bytes()),
@@ -432,7 +435,7 @@ impl Desk for Owner {
             disaster_at_told: told.is_some(),
         };
         let created = ready.engine.create_here(new).await;
-        let run = created.map_err(|error| shared.workshop.problem(error))?;
+        let run = created.map_err(|error| shared.factory.problem(error))?;
         self.drive_new(run, ready);
         Ok(run)
     }
@@ -449,7 +452,7 @@ impl Desk for Owner {
         }
         let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
         let adopted = ready.engine.adopt(run, "resumed").await;
-        adopted.map_err(|error| self.shared.workshop.problem(error))?;
+        adopted.map_err(|error| self.shared.factory.problem(error))?;
         self.drive(run, ready);
         Ok(())
     }
@@ -477,9 +480,9 @@ impl Desk for Owner {
             ..
         } = driven;
         let taken = engine.request(run, plan, request).await;
-        let taken = taken.map_err(|error| self.shared.workshop.problem(error))?;
+        let taken = taken.map_err(|error| self.shared.factory.problem(error))?;
         if taken == TakenBy::Journal {
-            // Its driving has ended, and it is about to leave the desk. Only then can it be taken up again.
+            // Its driving has ended, and it is about to leave the owner. Only then can it be taken up again.
             let shared = Arc::clone(&self.shared);
             tokio::spawn(async move {
                 let _ = ended(&mut end).await;
@@ -489,7 +492,7 @@ impl Desk for Owner {
         Ok(())
     }
 
-    async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<Told>, Problem> {
+    async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<RunUpdate>, Problem> {
         let records = self.shared.journal.subscribe();
         let driven = self.driven(run);
         // An unknown run is refused now, rather than by an empty stream.

@@ -1,190 +1,239 @@
-//! Every error of every command, classified once: what is printed, what to do next, the exit code.
+//! Every error of every operation, classified once: its kind, a stable word, and what to do next.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
 use rekindle_engine::EngineError;
-use rekindle_factoria::FactoriaError;
 use rekindle_journal::archive::ArchiveError;
 use rekindle_journal::{JournalError, OpenError};
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::RunId;
+use rekindle_model::next_action::{Action, Again, KeyOrigin, NextAction};
+use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::IllegalHistory;
 use rekindle_plan::Diagnostics;
-use rekindle_server::Problem;
-use rekindle_server::api::{NOBODY, STOPPING};
+use rekindle_server::api;
 use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
-use crate::exit::Exit;
 use crate::slots::fenced;
 
-/// A command's failure, ready to be shown.
-#[derive(Debug)]
-pub struct CliError {
-    exit: Exit,
-    /// A stable word for scripts (`usage`, `invalid_file`, `held` …).
-    code: Cow<'static, str>,
-    message: String,
-    hint: Option<String>,
-    /// Located findings of a file, printed as they are before the message.
-    details: Option<String>,
-}
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error(Problem);
 
-impl CliError {
-    /// Returns an error with its exit code and a stable word for scripts.
-    pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            code: code.into(),
-            message: message.into(),
-            hint: None,
-            details: None,
-        }
+impl Error {
+    /// Returns an error of a kind, with a stable word for programs.
+    pub fn new(kind: ProblemKind, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self(Problem::new(kind, code, message))
     }
 
-    /// Returns an error of the command line: nothing was begun.
+    /// Returns the refusal of a request: nothing was begun.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, "usage", message)
+        Self::new(ProblemKind::Invalid, "usage", message)
     }
 
     /// Returns an error of the machine: a file that cannot be read or written.
     pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
-        let code = if error.kind() == std::io::ErrorKind::StorageFull {
-            "disk_full"
-        } else {
-            "io"
+        use std::io::ErrorKind as Io;
+        let code = match error.kind() {
+            Io::StorageFull => "disk_full",
+            _ => "io",
         };
-        let failed = Self::new(Exit::Failed, code, format!("cannot {what}: {error}"));
+        let failed = Self::new(ProblemKind::Failed, code, format!("cannot {what}: {error}"));
         match error.kind() {
-            std::io::ErrorKind::StorageFull => failed.with_hint(
+            Io::StorageFull => failed.with_advice(
                 "free some space and run the same command again; nothing that was acknowledged is lost",
             ),
-            std::io::ErrorKind::PermissionDenied => {
-                failed.with_hint("check the owner and the mode of that path")
-            }
+            Io::PermissionDenied => failed.with_advice("check the owner and the mode of that path"),
             _ => failed,
         }
     }
 
+    /// Adds advice that needs no action of Rekindle.
+    #[must_use]
+    pub fn with_advice(mut self, text: impl Into<String>) -> Self {
+        self.0.next.push(NextAction::advice(text));
+        self
+    }
+
+    /// Adds an action, and what it is good for.
+    #[must_use]
+    pub fn with_next(mut self, action: Action, text: impl Into<String>) -> Self {
+        self.0.next.push(NextAction::new(action, text));
+        self
+    }
+
     /// Adds what to do next.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub fn with_all(mut self, next: impl IntoIterator<Item = NextAction>) -> Self {
+        self.0.next.extend(next);
+        self
+    }
+
+    /// Replaces what to do next.
+    #[must_use]
+    pub fn instead(mut self, next: impl IntoIterator<Item = NextAction>) -> Self {
+        self.0.next = next.into_iter().collect();
         self
     }
 
     /// Adds located findings.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<String>) -> Self {
-        self.details = Some(details.into());
+        self.0.details = Some(details.into());
         self
     }
 
-    /// Returns the exit code.
-    pub fn exit(&self) -> Exit {
-        self.exit
+    /// Returns its kind.
+    pub fn kind(&self) -> ProblemKind {
+        self.0.kind
     }
 
-    /// Returns the stable word for scripts.
+    /// Returns the stable word for programs.
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// Returns what to do next: what fits this very error, else what fits its kind.
-    pub fn hint(&self) -> &str {
-        self.hint
-            .as_deref()
-            .unwrap_or_else(|| next(self.exit, &self.code))
+    pub fn next(&self) -> Vec<NextAction> {
+        match self.0.next.as_slice() {
+            [] => usual(self.0.kind, &self.0.code),
+            own => own.to_vec(),
+        }
     }
 
     /// Returns what to do next where this very error says it.
-    pub(crate) fn own_hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+    pub fn own_next(&self) -> &[NextAction] {
+        &self.0.next
     }
 
     /// Returns whether nothing was begun, only because the owner that was there is leaving or has left.
-    pub(crate) fn is_of_leaving(&self) -> bool {
-        [STOPPING, NOBODY].contains(&self.code())
+    pub fn is_of_leaving(&self) -> bool {
+        api::is_of_leaving(&self.0)
     }
 
     /// Returns located findings, where there are some.
     pub fn details(&self) -> Option<&str> {
-        self.details.as_deref()
+        self.0.details.as_deref()
     }
 }
 
-impl fmt::Display for CliError {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
-impl std::error::Error for CliError {}
+impl std::error::Error for Error {}
 
-/// Returns what to do about an error of some kind that says nothing of its own.
-fn next(exit: Exit, code: &str) -> &'static str {
+/// Returns what to do about an error that says nothing of its own.
+fn usual(kind: ProblemKind, code: &str) -> Vec<NextAction> {
+    let advice = |text: &str| vec![NextAction::advice(text)];
+    let action = |action: Action, text: &str| vec![NextAction::new(action, text)];
+    let init = |key| Action::Initialize { dir: None, key };
     match code {
-        "disk_full" => "make room on that disk, then run the same command again",
-        "engine" => {
-            "`rekindle show RUN` tells how far the run came; `rekindle resume RUN` goes on where it can"
+        "disk_full" => advice("make room on that disk, then run the same command again"),
+        "engine" => vec![
+            NextAction::new(Action::Show { run: None }, "shows how far the newest run came"),
+            NextAction::new(resume(None), "continues it where it can"),
+        ],
+        "fenced" => action(Action::ListRuns, "shows the run, which another process drives"),
+        "foreign_vault" => {
+            advice("check the tier's URL in system.yaml: another system, or another key, stores there")
         }
-        "factoria" => "`rekindle factoria --help` tells what its commands take",
-        "fenced" => "another process drives that run: `rekindle watch RUN` follows it to its end",
-        "foreign_vault" => "see the tier's URL in system.yaml: another system, or another key, stores there",
-        "invalid_file" => "mend the places that are named; `rekindle lint FILE` looks again",
-        "io" => "see that the path is there and that its disk is well, then run the same command again",
-        "journal" => "`rekindle doctor` tells what is amiss in this workspace",
-        "journal_damaged" => {
-            "`rekindle journal verify` names what is lost and what is not; a new run needs nothing of a damaged one"
+        "invalid_file" => action(
+            Action::Lint { file: None },
+            "checks the file again once the named places are mended",
+        ),
+        "io" => {
+            advice("check that the path exists and that its disk is healthy, then run the same command again")
         }
-        "key" => {
-            "`rekindle doctor` tells which key is expected here; `rekindle init DIR --from-kit KIT` takes it anew"
+        "journal" => action(Action::Diagnose, "names what is wrong in this workspace"),
+        "journal_damaged" => vec![NextAction::new(
+            Action::VerifyJournal,
+            "names what is lost; a new run needs nothing of a damaged one",
+        )],
+        "key" => vec![
+            NextAction::new(Action::Diagnose, "names the key that is expected here"),
+            NextAction::new(init(KeyOrigin::Kit), "takes it from a tier again"),
+        ],
+        "key_damaged" => action(init(KeyOrigin::Kit), "takes the key from a tier again"),
+        "newer_format" => {
+            advice("use the version of rekindle that wrote it, or a newer one; nothing was changed")
         }
-        "key_damaged" => "take the key anew from a tier: rekindle init DIR --from-kit KIT",
-        "newer_format" => "use the version of rekindle that wrote it, or a newer one; nothing was changed",
-        OVER => "`rekindle show RUN` tells how it ended; a new run begins afresh",
-        "refused" => "`rekindle show RUN` tells what its steps are and what they wait for",
+        OVER => action(
+            Action::Show { run: None },
+            "shows how it ended; run its command again for a new run",
+        ),
+        "refused" => action(
+            Action::Show { run: None },
+            "shows its steps and what they wait for",
+        ),
         "source_unreadable" => {
-            "check the owner and the mode of what is named, then run the same command again"
+            advice("check the owner and the mode of the path, then run the same command again")
         }
         "taken_over" => {
-            "it goes on in the workspace that is named; `rekindle adopt URL RUN` brings it back from there"
+            advice("the workspace that is named continues it; adopt it from its tier to continue it here")
         }
-        "tier" => "mend the tier in system.yaml; `rekindle tier check` tries each out",
-        "tier_damaged" => "other tiers are not affected; `rekindle verify` tells what each still holds",
-        "tier_unavailable" => "see that it is mounted or answers; `rekindle tier check` tries each out",
-        "unknown_run" => "`rekindle runs` lists the runs of this workspace",
-        "wrong_passphrase" => "give it again; nothing was opened and nothing was changed",
-        _ => match exit {
-            Exit::Done | Exit::Failed | Exit::Partial => {
-                "`rekindle show latest` tells what the newest run came to; `rekindle doctor` looks for what is amiss"
+        "tier" => action(Action::CheckTiers, "tries each tier once system.yaml is mended"),
+        "tier_damaged" => action(
+            Action::Verify,
+            "shows what each tier still holds; other tiers are not affected",
+        ),
+        "tier_unavailable" => action(
+            Action::CheckTiers,
+            "tries each tier; check that it is mounted and answers",
+        ),
+        "unknown_run" => action(Action::ListRuns, "lists the runs of this workspace"),
+        "wrong_passphrase" => advice("give it again; nothing was opened and nothing was changed"),
+        _ => match kind {
+            ProblemKind::Failed => vec![
+                NextAction::new(Action::Show { run: None }, "shows what became of the newest run"),
+                NextAction::new(Action::Diagnose, "looks for what is wrong"),
+            ],
+            ProblemKind::Invalid => {
+                advice("nothing was begun; `--help` after the command lists what it takes")
             }
-            Exit::Usage => "nothing was begun; `rekindle help COMMAND` tells what it takes",
-            Exit::Interrupted => "nothing that was acknowledged is lost: `rekindle resume` goes on",
-            Exit::DataLost => {
-                "what else there is stays as it is; `rekindle verify` tells what each tier still holds"
+            ProblemKind::Interrupted => {
+                action(resume(None), "continues; nothing that was acknowledged is lost")
             }
-            Exit::Held => "run the same command again when that process has ended",
+            ProblemKind::DataLost => action(
+                Action::Verify,
+                "shows what each tier still holds; the rest of this workspace is unchanged",
+            ),
+            ProblemKind::Held => advice("run the same command again when that process has ended"),
         },
     }
 }
 
-/// The word of an error that says: what was asked for needs a run that is not over.
-pub(crate) const OVER: &str = "over";
-
-/// What to do about a run of which a record is lost.
-pub(crate) const QUARANTINED: &str = "a quarantined run is never resumed: run its command again, a new run needs nothing of it; it is kept as it is";
-
-/// Returns what to do where the disk that holds a path is full: what had begun goes on once there is room.
-pub(crate) fn make_room(path: &Path, then: &str) -> String {
-    format!(
-        "make room on the disk that holds {}, then {then}; nothing that was acknowledged is lost",
-        path.display()
-    )
+/// Returns the action that continues a run, or the one that is interrupted.
+pub fn resume(run: Option<RunId>) -> Action {
+    Action::Resume {
+        run,
+        again: Again::Nothing,
+    }
 }
 
-impl From<Diagnostics> for CliError {
+/// The word of an error that says: what was asked for needs a run that is not over.
+pub const OVER: &str = "over";
+
+/// What to do about a run of which a record is lost.
+pub const QUARANTINED: &str = "a quarantined run is never resumed: run its command again, a new run needs nothing of it; it is kept as it is";
+
+/// Returns what to do where the disk that holds a path is full: what had begun continues once there is room.
+pub fn make_room(path: &Path, run: Option<RunId>) -> Vec<NextAction> {
+    vec![
+        NextAction::advice(format!(
+            "make room on the disk that holds {}, then run the same command again; nothing that was acknowledged is lost",
+            path.display()
+        )),
+        NextAction::new(resume(run), "continues a run that had begun"),
+    ]
+}
+
+impl From<Diagnostics> for Error {
     fn from(found: Diagnostics) -> Self {
         let errors = found
             .0
@@ -193,7 +242,7 @@ impl From<Diagnostics> for CliError {
             .count();
         let faults = if errors == 1 { "fault" } else { "faults" };
         Self::new(
-            Exit::Usage,
+            ProblemKind::Invalid,
             "invalid_file",
             format!("{errors} {faults}; nothing was begun"),
         )
@@ -201,178 +250,156 @@ impl From<Diagnostics> for CliError {
     }
 }
 
-impl From<OpenError> for CliError {
+impl From<OpenError> for Error {
     fn from(error: OpenError) -> Self {
         let message = format!("cannot {error}");
         match error {
-            OpenError::Held { .. } => Self::new(Exit::Held, "held", message)
-                .with_hint("run the command again when that process has ended; it is safe to kill, its runs are resumable"),
-            OpenError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
+            OpenError::Held { .. } => Self::new(ProblemKind::Held, "held", message)
+                .with_advice("run the command again when that process has ended; it is safe to kill, its runs are resumable"),
+            OpenError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
             OpenError::Journal(error) => error.into(),
-            _ => Self::new(Exit::Failed, "journal", message),
+            _ => Self::new(ProblemKind::Failed, "journal", message),
         }
     }
 }
 
-impl From<JournalError> for CliError {
+impl From<JournalError> for Error {
     fn from(error: JournalError) -> Self {
         let message = format!("cannot {error}");
         match error {
             JournalError::DiskFull { path } => {
-                let then = "run the same command again, or `rekindle resume` where a run had begun";
-                Self::new(Exit::Interrupted, "disk_full", message).with_hint(make_room(&path, then))
+                Self::new(ProblemKind::Interrupted, "disk_full", message).with_all(make_room(&path, None))
             }
             JournalError::Quarantined { .. } => {
-                Self::new(Exit::DataLost, "journal_damaged", message).with_hint(QUARANTINED)
+                Self::new(ProblemKind::DataLost, "journal_damaged", message).with_advice(QUARANTINED)
             }
-            JournalError::Conflict { .. } => Self::new(Exit::Held, "fenced", message),
-            JournalError::UnknownRun(_) => Self::new(Exit::Usage, "unknown_run", message),
-            JournalError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
+            JournalError::Conflict { .. } => Self::new(ProblemKind::Held, "fenced", message),
+            JournalError::UnknownRun(_) => Self::new(ProblemKind::Invalid, "unknown_run", message),
+            JournalError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
             JournalError::Corrupt { .. }
             | JournalError::UnknownBlob(_)
-            | JournalError::BlobCorrupt { .. } => Self::new(Exit::DataLost, "journal_damaged", message),
+            | JournalError::BlobCorrupt { .. } => {
+                Self::new(ProblemKind::DataLost, "journal_damaged", message)
+            }
             // The run stands where its last acknowledged record says; what failed was this process.
             JournalError::Poisoned { .. } | JournalError::Io { .. } | JournalError::Index(_) => {
-                Self::new(Exit::Interrupted, "journal", message).with_hint(
-                    "clear the cause, then `rekindle resume`; nothing that was acknowledged is lost",
+                Self::new(ProblemKind::Interrupted, "journal", message).with_next(
+                    resume(None),
+                    "continues once the cause is cleared; nothing that was acknowledged is lost",
                 )
             }
-            _ => Self::new(Exit::Failed, "journal", message),
+            _ => Self::new(ProblemKind::Failed, "journal", message),
         }
     }
 }
 
-impl From<ArchiveError> for CliError {
+impl From<ArchiveError> for Error {
     fn from(error: ArchiveError) -> Self {
         let message = format!("cannot {error}");
         match error {
             ArchiveError::Differs { .. } | ArchiveError::StillLost { .. } => {
-                Self::new(Exit::Usage, "run_differs", message)
+                Self::new(ProblemKind::Invalid, "run_differs", message)
             }
-            ArchiveError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
+            ArchiveError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
             // One that failed in the journal is told as what it is.
             ArchiveError::Journal(error @ (JournalError::DiskFull { .. } | JournalError::Io { .. })) => {
                 error.into()
             }
-            _ => Self::new(Exit::DataLost, "archive_damaged", message).with_hint(
+            _ => Self::new(ProblemKind::DataLost, "archive_damaged", message).with_advice(
                 "nothing was imported, and the journal here is as it was; take another copy of the file",
             ),
         }
     }
 }
 
-impl From<EngineError> for CliError {
+impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         let message = format!("cannot {error}");
         match error {
             EngineError::Fenced { .. } | EngineError::AlreadyDriven { .. } => {
-                Self::new(Exit::Held, "fenced", message)
+                Self::new(ProblemKind::Held, "fenced", message)
             }
             EngineError::TakenOver(taken) => fenced::refusal(&taken),
             EngineError::Journal(error) => error.into(),
             EngineError::History(error) => error.into(),
-            EngineError::Over { .. } => Self::new(Exit::Usage, OVER, message),
-            EngineError::Refused { .. } => Self::new(Exit::Usage, "refused", message),
-            EngineError::Value { .. } => Self::new(Exit::DataLost, "journal_damaged", message),
-            _ => Self::new(Exit::Failed, "engine", message),
+            EngineError::Over { .. } => Self::new(ProblemKind::Invalid, OVER, message),
+            EngineError::Refused { .. } => Self::new(ProblemKind::Invalid, "refused", message),
+            EngineError::Value { .. } => Self::new(ProblemKind::DataLost, "journal_damaged", message),
+            _ => Self::new(ProblemKind::Failed, "engine", message),
         }
     }
 }
 
-impl From<Problem> for CliError {
+impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
-        Self {
-            exit: Exit::of_code(problem.exit),
-            code: problem.code.into(),
-            message: problem.message,
-            hint: problem.hint,
-            details: problem.details,
-        }
+        Self(problem)
     }
 }
 
-impl From<CliError> for Problem {
-    fn from(error: CliError) -> Self {
-        Self {
-            exit: error.exit.code(),
-            code: error.code.into_owned(),
-            message: error.message,
-            hint: error.hint,
-            details: error.details,
-        }
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        error.0
     }
 }
 
-impl From<IllegalHistory> for CliError {
+impl From<IllegalHistory> for Error {
     fn from(error: IllegalHistory) -> Self {
         Self::new(
-            Exit::DataLost,
+            ProblemKind::DataLost,
             "illegal_history",
             format!("cannot read the run's history: {error}"),
         )
-        .with_hint("other runs are not affected; keep this workspace as it is")
+        .with_advice("other runs are not affected; keep this workspace as it is")
     }
 }
 
-impl From<KeyError> for CliError {
+impl From<KeyError> for Error {
     fn from(error: KeyError) -> Self {
         let message = error.to_string();
         match error {
-            KeyError::Damaged(_) => Self::new(Exit::DataLost, "key_damaged", message),
-            KeyError::WrongPassphrase => Self::new(Exit::Usage, "wrong_passphrase", message),
-            _ => Self::new(Exit::Usage, "key", message),
+            KeyError::Damaged(_) => Self::new(ProblemKind::DataLost, "key_damaged", message),
+            KeyError::WrongPassphrase => Self::new(ProblemKind::Invalid, "wrong_passphrase", message),
+            _ => Self::new(ProblemKind::Invalid, "key", message),
         }
     }
 }
 
-impl From<TierError> for CliError {
+impl From<TierError> for Error {
     fn from(error: TierError) -> Self {
         let message = error.to_string();
         match error {
-            TierError::Unreachable { .. } => Self::new(Exit::Failed, "tier_unavailable", message)
-                .with_hint("other tiers are not affected; try again when it answers"),
-            TierError::Gone { .. } => Self::new(Exit::Failed, "tier_unavailable", message),
-            TierError::Foreign { .. } => Self::new(Exit::Usage, "foreign_vault", message),
-            TierError::NewerFormat { .. } => Self::new(Exit::Usage, "newer_format", message),
+            TierError::Unreachable { .. } => Self::new(ProblemKind::Failed, "tier_unavailable", message)
+                .with_advice("other tiers are not affected; try again when it answers"),
+            TierError::Gone { .. } => Self::new(ProblemKind::Failed, "tier_unavailable", message),
+            TierError::Foreign { .. } => Self::new(ProblemKind::Invalid, "foreign_vault", message),
+            TierError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
             TierError::KeyMismatch { .. } | TierError::Damaged { .. } => {
-                Self::new(Exit::DataLost, "tier_damaged", message)
+                Self::new(ProblemKind::DataLost, "tier_damaged", message)
             }
-            _ => Self::new(Exit::Usage, "tier", message),
+            _ => Self::new(ProblemKind::Invalid, "tier", message),
         }
     }
 }
 
-impl From<VaultError> for CliError {
+impl From<VaultError> for Error {
     fn from(error: VaultError) -> Self {
         error.into_failure().into()
     }
 }
 
-impl From<Failure> for CliError {
+impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let (exit, word) = match failure.code.as_str() {
-            code::DATA_LOST => (Exit::DataLost, "data_lost"),
-            code::DISK_FULL => (Exit::Failed, "disk_full"),
-            code::TIER_UNAVAILABLE => (Exit::Failed, "tier_unavailable"),
-            code::SOURCE_UNREADABLE => (Exit::Failed, "source_unreadable"),
-            "interrupted" => (Exit::Interrupted, "interrupted"),
-            "unknown" | "bad_glob" => (Exit::Usage, "usage"),
-            _ => (Exit::Failed, "failed"),
+        let (kind, word) = match failure.code.as_str() {
+            code::DATA_LOST => (ProblemKind::DataLost, "data_lost"),
+            code::DISK_FULL => (ProblemKind::Failed, "disk_full"),
+            code::TIER_UNAVAILABLE => (ProblemKind::Failed, "tier_unavailable"),
+            code::SOURCE_UNREADABLE => (ProblemKind::Failed, "source_unreadable"),
+            "interrupted" => (ProblemKind::Interrupted, "interrupted"),
+            "unknown" | "bad_glob" => (ProblemKind::Invalid, "usage"),
+            _ => (ProblemKind::Failed, "failed"),
         };
-        let error = Self::new(exit, word, failure.message);
-        match failure.hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    }
-}
-
-impl From<FactoriaError> for CliError {
-    fn from(error: FactoriaError) -> Self {
-        match error {
-            FactoriaError::AlreadyServed { .. } => Self::new(Exit::Held, "held", error.to_string()),
-            _ => Self::new(Exit::Usage, "factoria", error.to_string()),
-        }
+        let next = failure.advice();
+        Self::new(kind, word, failure.message).with_all(next)
     }
 }
 
@@ -390,13 +417,13 @@ mod tests {
         let exits = (0..=6).map(Exit::of_code);
         let words = ["usage", "io", "journal", "engine", "held", "of no kind"];
         for (exit, word) in exits.flat_map(|exit| words.map(|word| (exit, word))) {
-            let error = CliError::new(exit, word, "it failed");
+            let error = Error::new(exit, word, "it failed");
             assert!(error.hint().len() > 20, "{exit:?} {word}");
             let told = error.hint().to_owned();
             let problem = Problem::from(error);
-            assert_eq!(CliError::from(problem).hint(), told);
+            assert_eq!(Error::from(problem).hint(), told);
         }
-        let own = CliError::usage("x").with_hint("do this");
+        let own = Error::usage("x").with_advice("do this");
         assert_eq!(own.hint(), "do this");
     }
 
@@ -404,8 +431,8 @@ mod tests {
     fn every_kind_of_error_has_its_exit_code_and_says_what_to_do() {
         let run = RunId(uuid::Uuid::nil());
         let path = PathBuf::from("/w/lock");
-        let cases: Vec<(CliError, u8, &str)> = vec![
-            (CliError::usage("x"), 2, "usage"),
+        let cases: Vec<(Error, u8, &str)> = vec![
+            (Error::usage("x"), 2, "usage"),
             (
                 load_workflow("w.yaml", "workflow: [").unwrap_err().into(),
                 2,
@@ -458,19 +485,19 @@ mod tests {
                 "tier_unavailable",
             ),
             (
-                CliError::io("write x", &std::io::Error::from(std::io::ErrorKind::StorageFull)),
+                Error::io("write x", &std::io::Error::from(std::io::ErrorKind::StorageFull)),
                 1,
                 "disk_full",
             ),
         ];
-        let of_no_kind = |error: &CliError| error.hint() == next(error.exit(), "a word of no kind");
+        let of_no_kind = |error: &Error| error.hint() == next(error.kind(), "a word of no kind");
         for (error, exit, code) in cases {
-            assert_eq!((error.exit().code(), error.code()), (exit, code), "{error}");
+            assert_eq!((error.kind().code(), error.code()), (exit, code), "{error}");
             // What somebody mistyped is told by the message; every wrapped error has a way on of its own kind.
             let own = !["usage", "data_lost"].contains(&code);
             assert!(!own || !of_no_kind(&error), "{error}: {}", error.hint());
         }
-        let held = CliError::from(OpenError::Held { path, pid: Some(7) });
+        let held = Error::from(OpenError::Held { path, pid: Some(7) });
         assert!(held.to_string().contains("process 7"), "{held}");
     }
 }

@@ -2,17 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::args::Global;
-use crate::error::CliError;
+use rekindle_model::next_action::{Action, KeyOrigin};
+
+use crate::error::Error;
 
 /// The system file's usual name.
 pub const SYSTEM_FILE: &str = "system.yaml";
 /// The workspace's own folder, beside the system file.
 pub const STATE_DIR: &str = ".rekindle";
 
-/// A workspace, found but not opened.
+/// Which workspace a person means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The folder of the workspace, where it was named.
+    pub workspace: Option<PathBuf>,
+    /// The system file, where it was named.
+    pub system: Option<PathBuf>,
+    /// The folder that the person is in.
+    pub here: PathBuf,
+}
+
+/// The files of a workspace, found but not opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Workspace {
+pub struct Layout {
     /// The folder that people name.
     pub dir: PathBuf,
     /// `.rekindle` in it, whether it exists or not.
@@ -21,7 +33,7 @@ pub struct Workspace {
     pub system_file: PathBuf,
 }
 
-impl Workspace {
+impl Layout {
     /// Returns the workspace at `dir`, whatever stands there.
     pub fn at(dir: &Path) -> Self {
         Self {
@@ -31,9 +43,17 @@ impl Workspace {
         }
     }
 
-    /// Finds the workspace: `--workspace`, else the folder of `--system`, else upward from `here` as git does.
-    pub fn find(global: &Global, here: &Path) -> Result<Self, CliError> {
-        let mut found = match (&global.workspace, &global.system) {
+    /// Finds the workspace: the folder that was named, else the folder of the system file, else upward as git does.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(selection: &Selection) -> Result<Self, Error> {
+        let Selection {
+            workspace,
+            system,
+            here,
+        } = selection;
+        let mut found = match (workspace, system) {
             (Some(dir), system) => {
                 let found = Self::at(&here.join(dir));
                 if system.is_none() && !found.exists() {
@@ -51,13 +71,13 @@ impl Workspace {
                 .find(Self::exists)
                 .ok_or_else(|| Self::none(here, "there or above"))?,
         };
-        if let Some(file) = &global.system {
+        if let Some(file) = system {
             found.system_file = here.join(file);
         }
         // Journaled paths must mean the same from every folder.
         if let Ok(dir) = found.dir.canonicalize() {
             found.state = dir.join(STATE_DIR);
-            if global.system.is_none() {
+            if system.is_none() {
                 found.system_file = dir.join(SYSTEM_FILE);
             }
             found.dir = dir;
@@ -66,13 +86,6 @@ impl Workspace {
             found.system_file = file;
         }
         Ok(found)
-    }
-
-    /// Finds the workspace from the current folder.
-    pub fn find_here(global: &Global) -> Result<Self, CliError> {
-        let here =
-            std::env::current_dir().map_err(|error| CliError::io("find the current folder", &error))?;
-        Self::find(global, &here)
     }
 
     /// Returns the folder that `root` and local tiers are relative to.
@@ -86,12 +99,19 @@ impl Workspace {
         self.state.is_dir() || self.system_file.is_file()
     }
 
-    fn none(dir: &Path, place: &str) -> CliError {
-        CliError::usage(format!(
+    fn none(dir: &Path, place: &str) -> Error {
+        Error::usage(format!(
             "no workspace: neither {STATE_DIR} nor {SYSTEM_FILE} is {place} ({})",
             dir.display()
         ))
-        .with_hint("`rekindle init` makes one here; -w DIR names another; `rekindle demo` needs none")
+        .with_next(
+            Action::Initialize {
+                dir: None,
+                key: KeyOrigin::Default,
+            },
+            "makes one here",
+        )
+        .with_advice("or name the folder of another one")
     }
 }
 
@@ -99,11 +119,11 @@ impl Workspace {
 mod tests {
     use super::*;
 
-    fn global(workspace: Option<&str>, system: Option<&str>) -> Global {
-        Global {
+    fn select(workspace: Option<&str>, system: Option<&str>, here: &Path) -> Selection {
+        Selection {
             workspace: workspace.map(PathBuf::from),
             system: system.map(PathBuf::from),
-            ..Global::default()
+            here: here.to_owned(),
         }
     }
 
@@ -116,22 +136,22 @@ mod tests {
         std::fs::write(root.join("a/system.yaml"), "system: a").unwrap();
         std::fs::create_dir_all(root.join("other/.rekindle")).unwrap();
 
-        let found = Workspace::find(&global(None, None), &deep).unwrap();
+        let found = Layout::find(&select(None, None, &deep)).unwrap();
         assert_eq!(
             (found.dir, found.state),
             (root.join("a"), root.join("a/.rekindle"))
         );
 
-        let other = Workspace::find(&global(Some("../../../other"), None), &deep).unwrap();
+        let other = Layout::find(&select(Some("../../../other"), None, &deep)).unwrap();
         assert_eq!(other.dir, root.join("other"));
 
-        let by_file = Workspace::find(&global(None, Some("x/my.yaml")), &root).unwrap();
+        let by_file = Layout::find(&select(None, Some("x/my.yaml"), &root)).unwrap();
         assert_eq!(
             (by_file.dir, by_file.system_file),
             (root.join("x"), root.join("x/my.yaml"))
         );
 
-        let both = Workspace::find(&global(Some("other"), Some("a/system.yaml")), &root).unwrap();
+        let both = Layout::find(&select(Some("other"), Some("a/system.yaml"), &root)).unwrap();
         assert_eq!(
             (both.dir, both.system_file),
             (root.join("other"), root.join("a/system.yaml"))
@@ -141,10 +161,14 @@ mod tests {
     #[test]
     fn no_workspace_is_a_usage_error_that_says_what_to_do() {
         let temp = tempfile::tempdir().unwrap();
-        for global in [global(None, None), global(Some("nowhere"), None)] {
-            let error = Workspace::find(&global, temp.path()).unwrap_err();
-            assert_eq!(error.exit(), crate::Exit::Usage);
-            assert!(error.hint().contains("rekindle init"), "{error:?}");
+        for workspace in [None, Some("nowhere")] {
+            let error = Layout::find(&select(workspace, None, temp.path())).unwrap_err();
+            assert_eq!(error.code(), "usage");
+            let next = error.next();
+            assert!(
+                matches!(next[0].action, Some(Action::Initialize { .. })),
+                "{error:?}"
+            );
         }
     }
 }

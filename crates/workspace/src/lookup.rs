@@ -3,23 +3,25 @@
 use rekindle_journal::{Journal, JournalError, RunFilter, RunSummary};
 use rekindle_model::id::RunId;
 
-use crate::error::CliError;
+use rekindle_model::next_action::{Action, NextAction};
+
+use crate::error::Error;
 
 /// How many runs an error lists at most.
 const LISTED: usize = 10;
 
 /// Returns the run that `word` means.
-pub(crate) async fn run(journal: &dyn Journal, word: &str) -> Result<RunId, CliError> {
+pub async fn run(journal: &dyn Journal, word: &str) -> Result<RunId, Error> {
     let runs = journal
         .runs(&RunFilter::default())
         .await
-        .map_err(|error: JournalError| CliError::from(error))?;
+        .map_err(|error: JournalError| Error::from(error))?;
     pick(&runs, word)
 }
 
 /// Returns the runs without an end, in the order of `runs`; left out are those that are part of another of them, which
 /// goes on with both, and those of which a record is lost.
-pub(crate) fn open(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
+pub fn open(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
     let is_open = |run: &RunSummary| run.outcome.is_none() && run.quarantined.is_none();
     let goes_on = move |parent: RunId| runs.iter().any(|run| run.run == parent && is_open(run));
     runs.iter()
@@ -28,12 +30,12 @@ pub(crate) fn open(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
 
 /// Returns the one run whose id begins with `word`, dashes left out, or the newest that is not part of another for
 /// `latest`.
-fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, CliError> {
+fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, Error> {
     if word == "latest" {
         // What a run's step runs is shown with that run, and found by its own id.
         let whole = runs.iter().find(|run| run.parent.is_none());
         return whole.or(runs.first()).map(|run| run.run).ok_or_else(|| {
-            CliError::usage("there is no run yet").with_hint("`rekindle backup` makes the first one")
+            Error::usage("there is no run yet").with_next(Action::Backup, "makes the first one")
         });
     }
     let plain = |text: &str| text.replace('-', "").to_lowercase();
@@ -44,13 +46,13 @@ fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, CliError> {
         .collect();
     match found.as_slice() {
         [one] => Ok(one.run),
-        [] => Err(CliError::usage(format!("there is no run {word:?}")).with_hint(known(runs.iter()))),
-        several => Err(CliError::usage(format!("{word:?} begins {} runs", several.len()))
-            .with_hint(known(several.iter().copied()))),
+        [] => Err(Error::usage(format!("there is no run {word:?}")).with_all(known(runs.iter()))),
+        several => Err(Error::usage(format!("{word:?} begins {} runs", several.len()))
+            .with_all(known(several.iter().copied()))),
     }
 }
 
-fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> String {
+fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> Vec<NextAction> {
     let mut lines: Vec<String> = runs
         .take(LISTED)
         .map(|run| {
@@ -58,15 +60,15 @@ fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> String {
                 "{} ({}, {})",
                 run.run,
                 run.workflow,
-                crate::moment::show(run.created.utc)
+                rekindle_model::time::show(run.created.utc)
             )
         })
         .collect();
     match lines.len() {
-        0 => "there is no run yet; `rekindle backup` makes the first one".to_owned(),
+        0 => vec![NextAction::new(Action::Backup, "makes the first run")],
         _ => {
             lines.insert(0, "known, newest first:".to_owned());
-            lines.join("\n  ")
+            vec![NextAction::advice(lines.join("\n  "))]
         }
     }
 }
@@ -131,7 +133,14 @@ mod tests {
         );
         assert!(pick(&runs, "").is_err());
         let unknown = pick(&runs, "ffff").unwrap_err();
-        assert!(unknown.hint().contains("0199bbbb-0000-7000-8000-000000000001"));
-        assert_eq!(pick(&[], "latest").unwrap_err().exit(), crate::Exit::Usage);
+        assert!(
+            unknown.next()[0]
+                .text
+                .contains("0199bbbb-0000-7000-8000-000000000001")
+        );
+        assert_eq!(
+            pick(&[], "latest").unwrap_err().next()[0].action,
+            Some(Action::Backup)
+        );
     }
 }

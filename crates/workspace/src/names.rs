@@ -1,12 +1,50 @@
 //! Names that people mistype: the known ones are listed, and the nearest is proposed.
 
-use crate::error::CliError;
+use rekindle_model::system::System;
+
+use crate::error::Error;
+
+/// Returns the components of those names or aliases, by priority, none twice.
+///
+/// # Errors
+/// There is none of such a name; the known ones are listed.
+pub fn components(system: &System, named: &[String]) -> Result<Vec<String>, Error> {
+    let mut own = Vec::new();
+    for name in named {
+        match system.component(name) {
+            Some((component, _)) => own.push(component),
+            None => return Err(unknown("component", name, system.components_by_priority())),
+        }
+    }
+    let chosen = system
+        .components_by_priority()
+        .into_iter()
+        .filter(|name| own.contains(name));
+    Ok(chosen.map(str::to_owned).collect())
+}
+
+/// Returns the tiers of those names, none twice.
+///
+/// # Errors
+/// There is none of such a name; the known ones are listed.
+pub fn tiers(system: &System, named: &[String]) -> Result<Vec<String>, Error> {
+    let known = || system.tiers.keys().map(String::as_str);
+    match named.iter().find(|name| !system.tiers.contains_key(*name)) {
+        Some(name) => Err(unknown("tier", name, known())),
+        None => Ok(system
+            .tiers
+            .keys()
+            .filter(|tier| named.contains(tier))
+            .cloned()
+            .collect()),
+    }
+}
 
 /// Returns the nearest of `known` to `word`, where one is near enough to be meant.
 ///
 /// Nearness is the edit distance with transpositions, at most a third of the word's length and never more
 /// than 4: "did you mean" must not guess wildly.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).clamp(1, 4);
     known
         .into_iter()
@@ -17,7 +55,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Returns the error for a name that is not among `known`; `what` is "component", "scenario", "tier" …
-pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> CliError {
+pub fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.into_iter().collect();
     let mut hint = match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean {near:?}? "),
@@ -27,7 +65,7 @@ pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item 
         [] => hint.push_str(&format!("there is no {what} yet")),
         known => hint.push_str(&format!("known: {}", known.join(", "))),
     }
-    CliError::usage(format!("there is no {what} {word:?}")).with_hint(hint)
+    Error::usage(format!("there is no {what} {word:?}")).with_advice(hint)
 }
 
 #[cfg(test)]
@@ -53,7 +91,7 @@ mod tests {
         let error = unknown("component", "usr_data", ["context_cache", "user_data"]);
         assert_eq!(error.to_string(), "there is no component \"usr_data\"");
         assert_eq!(
-            error.hint(),
+            error.next()[0].text,
             "did you mean \"user_data\"? known: context_cache, user_data"
         );
     }

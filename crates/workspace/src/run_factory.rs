@@ -6,54 +6,55 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rekindle_engine::{Engine, EngineError, Replica};
 use rekindle_model::event::Worker;
-use rekindle_server::Problem;
-use rekindle_server::owner::{Parts, Purpose, Ready, Workshop};
+use rekindle_model::problem::Problem;
+use rekindle_server::owner::{Purpose, Ready, RunFactory, RunSpec};
 
-use crate::error::CliError;
-use crate::ground::Ground;
-use crate::pinned::Pinned;
+use crate::context::WorkspaceContext;
+use crate::error::Error;
+use crate::guards::{conflicts, open_files, running_system};
+use crate::operations;
+use crate::run_spec::LoadedSpec;
 use crate::slots::copier::{COPY_EVERY, Copier};
 use crate::slots::fenced;
-use crate::{answering, commands, holders, unfinished};
 
 /// See the module's documentation.
-pub(crate) struct Shop(pub(crate) Ground);
+pub struct ContextRunFactory(pub WorkspaceContext);
 
 #[async_trait]
-impl Workshop for Shop {
-    async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem> {
+impl RunFactory for ContextRunFactory {
+    async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem> {
         Ok(self.put_together(parts, purpose).await?)
     }
 
     fn problem(&self, error: EngineError) -> Problem {
-        CliError::from(error).into()
+        Error::from(error).into()
     }
 }
 
-impl Shop {
-    async fn put_together(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, CliError> {
-        let ground = &self.0;
-        let ready = Pinned::of(parts)?.ready(ground)?;
+impl ContextRunFactory {
+    async fn put_together(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Error> {
+        let context = &self.0;
+        let ready = LoadedSpec::of(parts)?.ready(context)?;
         if let Purpose::Nest = purpose {
-            commands::run::refuse_occupied(ground, &ready).await?;
+            operations::run::refuse_occupied(context, &ready).await?;
         }
-        let key = ground.key()?;
-        let copier = Copier::new(ground, key, &ready.pinned.system, COPY_EVERY)?;
+        let key = context.key()?;
+        let copier = Copier::new(context, key, &ready.spec.system, COPY_EVERY)?;
         if let Purpose::Adopt(state) | Purpose::Ask(state) = purpose {
-            fenced::refuse(&ground.workspace.state, state.id)?;
+            fenced::refuse(&context.layout.state, state.id)?;
         }
         match purpose {
             Purpose::Create | Purpose::Nest => {
                 ready.check_in_place()?;
-                unfinished::refuse_half_recovered(ground, &ready, None).await?;
-                answering::refuse_answering(ground.printer, &ready, None).await?;
-                holders::refuse_in_use(ground.printer, &ready, None)?;
+                conflicts::refuse_half_recovered(context, &ready, None).await?;
+                running_system::refuse_answering(&context.notices, &ready, None).await?;
+                open_files::refuse_in_use(&context.notices, &ready, None)?;
             }
             Purpose::Adopt(state) | Purpose::Bring(state) => {
                 ready.check_in_place()?;
-                unfinished::refuse_half_recovered(ground, &ready, Some(state.id)).await?;
-                answering::refuse_answering(ground.printer, &ready, Some(state)).await?;
-                holders::refuse_in_use(ground.printer, &ready, Some(state))?;
+                conflicts::refuse_half_recovered(context, &ready, Some(state.id)).await?;
+                running_system::refuse_answering(&context.notices, &ready, Some(state)).await?;
+                open_files::refuse_in_use(&context.notices, &ready, Some(state))?;
                 // Before anything is appended to a run that somebody else goes on with.
                 if let Some(copier) = &copier {
                     let ours = copier.barrier(state.id, Duration::ZERO).await;
@@ -64,9 +65,9 @@ impl Shop {
             Purpose::Ask(_) => {}
         }
         let engine = Engine::new(
-            Arc::clone(&ground.journal),
+            Arc::clone(&context.journal),
             ready.registry.clone(),
-            Arc::clone(&ground.clock),
+            Arc::clone(&context.clock),
             worker(),
         );
         let engine = match (copier, purpose) {
@@ -84,7 +85,7 @@ impl Shop {
 }
 
 /// Returns this process, as the journal names it.
-pub(crate) fn worker() -> Worker {
+pub fn worker() -> Worker {
     Worker {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pid: std::process::id(),

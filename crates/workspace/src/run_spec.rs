@@ -10,21 +10,20 @@ use rekindle_journal::Journal;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, expand, load_system, load_workflow};
-use rekindle_server::Parts;
+use rekindle_server::RunSpec;
 use rekindle_sources::place::resolve;
 use serde_json::Value;
 
-use crate::App;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::ground::Ground;
-use crate::keys;
+use crate::context::WorkspaceContext;
+use crate::error::Error;
+use crate::keys::{self, Unlocker};
+use crate::layout::Layout;
 use crate::slots::check::Reader;
-use crate::workspace::Workspace;
 use crate::yaml_file::read_text;
+use rekindle_model::problem::ProblemKind;
 
 /// A run's definition, system and inputs, before anything is opened for it.
-pub struct Pinned {
+pub struct LoadedSpec {
     /// The workflow.
     pub workflow: Workflow,
     /// Its YAML.
@@ -38,9 +37,9 @@ pub struct Pinned {
 }
 
 /// A run, ready to be driven.
-pub struct Ready {
+pub struct ReadyRun {
     /// What it is pinned to.
-    pub pinned: Pinned,
+    pub spec: LoadedSpec,
     /// The plan.
     pub plan: Arc<Plan>,
     /// Where its steps act.
@@ -49,16 +48,10 @@ pub struct Ready {
     pub registry: Registry,
 }
 
-impl Pinned {
+impl LoadedSpec {
     /// Returns a new run's parts: a workflow's YAML, and the workspace's system as its file is now.
-    pub fn new(
-        app: &App,
-        workspace: &Workspace,
-        name: &str,
-        yaml: &str,
-        inputs: Inputs,
-    ) -> Result<Self, CliError> {
-        let (system, system_yaml) = system(app, workspace)?;
+    pub fn new(layout: &Layout, name: &str, yaml: &str, inputs: Inputs) -> Result<Self, Error> {
+        let (system, system_yaml) = system(layout)?;
         Ok(Self {
             workflow: load_workflow(name, yaml)?,
             definition: yaml.as_bytes().to_vec(),
@@ -69,15 +62,15 @@ impl Pinned {
     }
 
     /// Returns an existing run's parts, as its journal has them.
-    pub async fn read(journal: &dyn Journal, state: &RunState, inputs: &Value) -> Result<Self, CliError> {
+    pub async fn read(journal: &dyn Journal, state: &RunState, inputs: &Value) -> Result<Self, Error> {
         let inputs = serde_json::from_value(inputs.clone()).map_err(|error| {
-            CliError::new(
-                Exit::DataLost,
+            Error::new(
+                ProblemKind::DataLost,
                 "corrupt_inputs",
                 format!("the inputs of run {} cannot be read: {error}", state.id),
             )
         })?;
-        Self::of(&Parts {
+        Self::of(&RunSpec {
             workflow: state.workflow.clone(),
             definition: journal.blob(state.definition).await?,
             system: match state.system {
@@ -89,10 +82,10 @@ impl Pinned {
     }
 
     /// Returns a run from what it is pinned to.
-    pub fn of(parts: &Parts) -> Result<Self, CliError> {
+    pub fn of(parts: &RunSpec) -> Result<Self, Error> {
         let Some(system_yaml) = parts.system.clone() else {
-            return Err(CliError::new(
-                Exit::Failed,
+            return Err(Error::new(
+                ProblemKind::Failed,
                 "no_system",
                 "the run was made without a system",
             ));
@@ -126,7 +119,7 @@ impl Pinned {
     }
 
     /// Returns the plan without opening a key or a tier, for commands that only show it.
-    pub fn plan(&self) -> Result<Plan, CliError> {
+    pub fn plan(&self) -> Result<Plan, Error> {
         Ok(expand(
             &self.workflow,
             Some(&self.system),
@@ -136,39 +129,37 @@ impl Pinned {
     }
 
     /// Opens what the run needs, and returns it ready to be driven.
-    pub fn ready(self, ground: &Ground) -> Result<Ready, CliError> {
-        let workspace = &ground.workspace;
-        let key = ground.key()?;
-        let system_dir = workspace.system_dir();
+    pub fn ready(self, context: &WorkspaceContext) -> Result<ReadyRun, Error> {
+        let layout = &context.layout;
+        let key = context.key()?;
+        let system_dir = layout.system_dir();
         let target_root = self.target_root(&system_dir);
-        let executable =
-            std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
         let site = Arc::new(Site::new(SiteParts {
             system: Arc::clone(&self.system),
             system_yaml: self.system_yaml.clone(),
             system_dir,
-            workspace_dir: workspace.state.clone(),
+            workspace_dir: layout.state.clone(),
             keyring: Arc::clone(&key.keyring),
             wrapped_key: key.wrapped.clone(),
-            clock: Arc::clone(&ground.clock),
-            executable,
+            clock: Arc::clone(&context.clock),
+            executable: context.executable.clone(),
             target_root,
-            system_file: workspace.system_file.clone(),
-            key_dirs: key_dirs(workspace),
+            system_file: layout.system_file.clone(),
+            key_dirs: key_dirs(layout, &context.unlocker),
             slots: Some(Arc::new(Reader {
-                journal: Arc::clone(&ground.journal),
-                state: workspace.state.clone(),
+                journal: Arc::clone(&context.journal),
+                state: layout.state.clone(),
             })),
         }));
-        let registry = (ground.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
+        let registry = (context.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
         let plan = Arc::new(expand(
             &self.workflow,
             Some(&self.system),
             &self.inputs,
             &registry,
         )?);
-        Ok(Ready {
-            pinned: self,
+        Ok(ReadyRun {
+            spec: self,
             plan,
             site,
             registry,
@@ -189,9 +180,9 @@ impl Pinned {
     }
 }
 
-impl Ready {
+impl ReadyRun {
     /// Returns the folder of a recovery in place that minds whether somebody works there.
-    pub(crate) fn may_displace(&self) -> Option<&Path> {
+    pub fn may_displace(&self) -> Option<&Path> {
         let flag = |name: &str| self.plan.params.get(name).and_then(Value::as_bool) == Some(true);
         self.site
             .target_root()
@@ -199,43 +190,42 @@ impl Ready {
     }
 
     /// Refuses a recovery in place by a workflow that would restore over what stands there.
-    pub(crate) fn check_in_place(&self) -> Result<(), CliError> {
+    pub fn check_in_place(&self) -> Result<(), Error> {
         let in_place = self.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
         let uses = |action: &str| self.plan.steps.iter().any(|step| step.uses == action);
         if in_place && uses("restore") && !uses("set-aside") {
-            return Err(CliError::usage(format!(
+            return Err(Error::usage(format!(
                 "workflow {} recovers in place and has no step that sets aside what stands there",
                 self.plan.workflow
             ))
-            .with_hint("let its restore need a step with `uses: set-aside`, as in the built-in workflow"));
+            .with_advice("let its restore need a step with `uses: set-aside`, as in the built-in workflow"));
         }
         Ok(())
     }
 }
 
 /// Returns the folders that may hold the key of a workspace.
-pub(crate) fn key_dirs(workspace: &Workspace) -> Vec<PathBuf> {
-    let own = keys::pinned(workspace)
+pub fn key_dirs(layout: &Layout, unlocker: &Unlocker) -> Vec<PathBuf> {
+    let own = keys::pinned(layout)
         .ok()
         .and_then(|pinned| pinned.identity_dir)
-        .map(|dir| workspace.dir.join(dir));
-    keys::config_dir().ok().into_iter().chain(own).collect()
+        .map(|dir| layout.dir.join(dir));
+    unlocker.config_dir.clone().into_iter().chain(own).collect()
 }
 
 /// Returns the folder of the living system.
-pub(crate) fn data_root(system_dir: &Path, system: &System) -> PathBuf {
+pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {
     resolve(&system_dir.join(&system.root))
 }
 
 /// Reads the workspace's system file; its warnings are told.
-pub(crate) fn system(app: &App, workspace: &Workspace) -> Result<(System, Vec<u8>), CliError> {
-    let path = &workspace.system_file;
+pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
+    let path = &layout.system_file;
     let text = read_text(path)?;
     let loaded = load_system(&path.display().to_string(), &text)?;
     if !loaded.warnings.0.is_empty() {
         tracing::warn!("{}", loaded.warnings);
     }
-    let _ = app;
     Ok((loaded.value, text.into_bytes()))
 }
 

@@ -5,34 +5,36 @@ use std::sync::Arc;
 
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{System, TierSpec};
+use rekindle_plan::load_system;
 use rekindle_vault::{Remembered, Tier, TierMode};
 
-use crate::App;
-use crate::commands::backup;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::workspace::Workspace;
-use crate::{keys, moment, names, pinned};
+use crate::Application;
+use rekindle_model::next_action::Action;
+
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::{keys, names, run_spec};
+use rekindle_model::time;
 
 /// How many known snapshots a refusal lists at most.
 const LISTED: usize = 10;
 
 /// Tiers that answered.
-pub(crate) struct Tiers {
+pub struct Tiers {
     /// The workspace whose tiers they are.
-    pub(crate) workspace: Workspace,
+    pub layout: Layout,
     /// Its system.
-    pub(crate) system: System,
+    pub system: System,
     open: Vec<(String, Arc<Tier>)>,
     asked: usize,
 }
 
 impl Tiers {
     /// Opens the tiers of those names, or all of the system's.
-    pub(crate) async fn open(app: &App, named: &[String]) -> Result<Self, CliError> {
-        let workspace = Workspace::find_here(&app.global)?;
-        let (system, _) = pinned::system(app, &workspace)?;
-        let key = keys::open(&workspace)?;
+    pub async fn open(app: &Application, named: &[String]) -> Result<Self, Error> {
+        let layout = app.layout()?;
+        let (system, _) = run_spec::system(&layout)?;
+        let key = keys::open(&layout, &app.unlocker)?;
         let chosen = Self::named(&system, named)?;
         let mut open = Vec::new();
         let mut last = None;
@@ -42,7 +44,7 @@ impl Tiers {
                 .get(name)
                 .map(|t| t.locations().into_iter().map(str::to_owned).collect())
                 .unwrap_or_default();
-            let dir = workspace.system_dir();
+            let dir = layout.system_dir();
             match Tier::open_known(
                 name,
                 &urls,
@@ -50,13 +52,13 @@ impl Tiers {
                 Arc::clone(&key.keyring),
                 &key.wrapped,
                 TierMode::Existing,
-                &Remembered::of(&workspace.state),
+                &Remembered::of(&layout.state),
             )
             .await
             {
                 Ok(tier) => open.push((name.clone(), Arc::new(tier))),
                 Err(error) => {
-                    app.printer.warn(error.to_string());
+                    app.notices.warn(error.to_string());
                     last = Some(error);
                 }
             }
@@ -64,7 +66,7 @@ impl Tiers {
         match (open.is_empty(), last) {
             (true, Some(error)) => Err(error.into()),
             _ => Ok(Self {
-                workspace,
+                layout,
                 system,
                 open,
                 asked: chosen.len(),
@@ -73,34 +75,30 @@ impl Tiers {
     }
 
     /// Returns the own names of those tiers, of all where none is named.
-    pub(crate) fn named(system: &System, named: &[String]) -> Result<Vec<String>, CliError> {
+    pub fn named(system: &System, named: &[String]) -> Result<Vec<String>, Error> {
         match named {
             [] => Ok(system.tiers.keys().cloned().collect()),
-            named => backup::tiers(system, named),
+            named => names::tiers(system, named),
         }
     }
 
     /// Returns those that answered, by name.
-    pub(crate) fn reachable(&self) -> impl Iterator<Item = (&str, &Arc<Tier>)> {
+    pub fn reachable(&self) -> impl Iterator<Item = (&str, &Arc<Tier>)> {
         self.open.iter().map(|(name, tier)| (name.as_str(), tier))
     }
 
-    /// Returns done, or done in part where a tier did not answer.
-    pub(crate) fn exit(&self) -> Exit {
-        if self.open.len() == self.asked {
-            Exit::Done
-        } else {
-            Exit::Partial
-        }
+    /// Returns whether every tier that was asked for has answered.
+    pub fn all_answered(&self) -> bool {
+        self.open.len() == self.asked
     }
 
     /// Returns what the system says of a tier.
-    pub(crate) fn spec(&self, name: &str) -> Option<&TierSpec> {
+    pub fn spec(&self, name: &str) -> Option<&TierSpec> {
         self.system.tiers.get(name)
     }
 
     /// Returns the own name of a component.
-    pub(crate) fn component(&self, name: &str) -> Result<String, CliError> {
+    pub fn component(&self, name: &str) -> Result<String, Error> {
         match self.system.component(name) {
             Some((own, _)) => Ok(own.to_owned()),
             None => Err(names::unknown(
@@ -112,7 +110,7 @@ impl Tiers {
     }
 
     /// Returns the snapshot whose id begins with `word` in any tier.
-    pub(crate) async fn snapshot(&self, word: &str) -> Result<SnapshotId, CliError> {
+    pub async fn snapshot(&self, word: &str) -> Result<SnapshotId, Error> {
         let plain = |text: &str| text.replace('-', "").to_lowercase();
         let prefix = plain(word);
         let mut all = BTreeMap::new();
@@ -132,10 +130,12 @@ impl Tiers {
             several => (format!("{word:?} begins {} snapshots", several.len()), found),
         };
         if among.is_empty() {
-            return Err(CliError::usage(message)
-                .with_hint("the tiers that answer hold none; `rekindle backup` makes the first ones"));
+            return Err(Error::usage(message).with_next(
+                Action::Backup,
+                "makes the first snapshots: the tiers that answer hold none",
+            ));
         }
-        let mut lines = vec!["known, newest first (`rekindle snapshots` lists all):".to_owned()];
+        let mut lines = vec!["lists all; the newest:".to_owned()];
         for id in among.iter().rev().take(LISTED) {
             let told = match all.get(id) {
                 Some(tier) => tier.snapshot(*id).await.ok(),
@@ -144,11 +144,29 @@ impl Tiers {
             lines.push(told.map_or_else(
                 || id.to_string(),
                 |snapshot| {
-                    let at = moment::show(snapshot.consistency_point.utc);
+                    let at = time::show(snapshot.consistency_point.utc);
                     format!("{id} ({}, {at})", snapshot.component)
                 },
             ));
         }
-        Err(CliError::usage(message).with_hint(lines.join("\n  ")))
+        Err(Error::usage(message).with_next(Action::ListSnapshots, lines.join("\n  ")))
     }
+}
+
+/// Returns the names and URLs of the tiers of a system file that can be read; none of one that cannot.
+pub fn urls(layout: &Layout) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(&layout.system_file).unwrap_or_default();
+    load_system("system.yaml", &text).map_or_else(|_| Vec::new(), |loaded| urls_of(&loaded.value))
+}
+
+/// Returns the names and URLs of a system's tiers.
+pub fn urls_of(system: &System) -> Vec<(String, String)> {
+    let tiers = system.tiers.iter();
+    tiers
+        .flat_map(|(name, tier)| {
+            tier.locations()
+                .into_iter()
+                .map(move |url| (name.clone(), url.to_owned()))
+        })
+        .collect()
 }

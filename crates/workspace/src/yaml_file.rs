@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rekindle_plan::builtin;
 
-use crate::App;
-use crate::commands::lint::is_workflow;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::workspace::Workspace;
+use crate::Application;
+use crate::error::Error;
+use rekindle_model::problem::ProblemKind;
 
 /// More than any system or workflow needs; a larger file is not one.
 const LIMIT: u64 = 16 << 20;
@@ -22,18 +20,22 @@ const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 
 /// Reads a YAML file that a person named. What is no regular file is refused: a named pipe would be waited for, a
 /// device never ends.
-pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
-    let unreadable =
-        |error: std::io::Error| CliError::usage(format!("cannot read {}: {error}", path.display()));
-    let invalid =
-        |why: String| CliError::new(Exit::Usage, "invalid_file", format!("{} {why}", path.display()));
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    let unreadable = |error: std::io::Error| Error::usage(format!("cannot read {}: {error}", path.display()));
+    let invalid = |why: String| {
+        Error::new(
+            ProblemKind::Invalid,
+            "invalid_file",
+            format!("{} {why}", path.display()),
+        )
+    };
     let is_descriptor = DESCRIPTORS
         .iter()
         .any(|name| path.to_string_lossy().starts_with(name));
     let regular = |meta: &Metadata| match what_instead(meta).filter(|_| !is_descriptor || meta.is_dir()) {
         None => Ok(()),
         Some(what) => Err(invalid(format!("is {what}, not a file"))
-            .with_hint("name a regular file; `/dev/stdin` reads what is piped into the command")),
+            .with_advice("name a regular file; `/dev/stdin` reads what is piped into the command")),
     };
     regular(&std::fs::metadata(path).map_err(unreadable)?)?;
     let file = open(path, is_descriptor).map_err(unreadable)?;
@@ -76,17 +78,26 @@ fn what_instead(meta: &Metadata) -> Option<&'static str> {
     }
 }
 
+/// Returns whether a text is a workflow rather than a system: both kinds of file name themselves by their first key.
+pub fn is_workflow(text: &str) -> bool {
+    let has = |key: &str| {
+        text.lines()
+            .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
+    };
+    has("workflow") || (has("steps") && !has("components"))
+}
+
 /// A workflow that a person named.
-pub(crate) struct Named {
+pub struct Named {
     /// What diagnostics call it.
-    pub(crate) name: String,
+    pub name: String,
     /// Its YAML.
-    pub(crate) yaml: String,
+    pub yaml: String,
 }
 
 /// Returns the workflow that a word names: a file here, else one in the workspace's folder `workflows`, else a built-in
 /// one, with or without `.yaml`. A bare built-in name is the built-in one, which the command of that name runs.
-pub(crate) fn workflow(app: &App, word: &str) -> Result<Option<Named>, CliError> {
+pub fn workflow(app: &Application, word: &str) -> Result<Option<Named>, Error> {
     let named = |name: String, yaml: String| Ok(Some(Named { name, yaml }));
     if let Some(yaml) = built_in(word) {
         return named(word.to_owned(), yaml.to_owned());
@@ -109,7 +120,7 @@ pub(crate) fn workflow(app: &App, word: &str) -> Result<Option<Named>, CliError>
 }
 
 /// Returns the file in the workspace's folder `workflows` that a word names.
-pub(crate) fn of_workspace(app: &App, word: &str) -> Option<PathBuf> {
+pub fn of_workspace(app: &Application, word: &str) -> Option<PathBuf> {
     let dir = folder(app)?;
     let names = match stem(word) {
         Some(_) => vec![word.to_owned()],
@@ -121,9 +132,9 @@ pub(crate) fn of_workspace(app: &App, word: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn folder(app: &App) -> Option<PathBuf> {
-    let workspace = Workspace::find_here(&app.global).ok()?;
-    Some(workspace.dir.join("workflows"))
+fn folder(app: &Application) -> Option<PathBuf> {
+    let layout = app.layout().ok()?;
+    Some(layout.dir.join("workflows"))
 }
 
 fn stem(word: &str) -> Option<&str> {
@@ -136,14 +147,14 @@ fn built_in(name: &str) -> Option<&'static str> {
 }
 
 /// Returns the error for a word that names no workflow, with those that there are.
-pub(crate) fn no_workflow(app: &App, word: &str) -> CliError {
+pub fn no_workflow(app: &Application, word: &str) -> Error {
     let known = known(app, Path::new(word));
     crate::names::unknown("workflow or file", word, known.iter().map(String::as_str))
 }
 
 /// Returns the workflows that a person can name: the built-in ones, the workspace's, and the files that stand where
 /// `missing` was looked for, spelled as it is.
-pub(crate) fn known(app: &App, missing: &Path) -> Vec<String> {
+pub fn known(app: &Application, missing: &Path) -> Vec<String> {
     let beside = missing.parent().unwrap_or(Path::new(""));
     let here = if beside.as_os_str().is_empty() {
         Path::new(".")
@@ -181,4 +192,17 @@ fn workflows_in(dir: &Path) -> Vec<String> {
     names.sort_unstable();
     names.truncate(LISTED);
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_says_by_its_keys_what_it_is() {
+        assert!(is_workflow("workflow: x\nsteps: []\n"));
+        assert!(is_workflow("# forgot its name\nsteps:\n"));
+        assert!(!is_workflow("system: x\ncomponents: {}\n"));
+        assert!(!is_workflow("components:\n  workflow: {}\n"));
+    }
 }

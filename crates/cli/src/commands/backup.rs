@@ -1,19 +1,11 @@
 //! `rekindle backup`
 
-use rekindle_model::system::System;
-use rekindle_plan::{Inputs, builtin};
-use serde_json::{Map, Value};
+use rekindle_workspace::operations::backup::{self, BackupRequest};
+use rekindle_workspace::{Error, ReadWriteWorkspace};
 
 use crate::App;
-use crate::commands::init;
-use crate::commands::run::loops;
-use crate::drive::{self, Request};
-use crate::error::CliError;
+use crate::drive;
 use crate::exit::Exit;
-use crate::pinned::{self, Pinned};
-use crate::session::Session;
-use crate::slots::fenced;
-use crate::{keys, names, past};
 
 /// Capture every component, store it in every tier, verify the stored copies, seal a recovery set
 #[derive(Debug, clap::Args)]
@@ -33,98 +25,19 @@ pub struct Args {
 }
 
 /// Backs up.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    Session::here(app, async |session| backup(app, args, session).await).await
-}
-
-async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &session.ground.workspace)?;
-    let mut loops = loops(&system);
-    // A component without data of its own has nothing to capture.
-    let with_data = |name: &String| system.components.get(name).is_some_and(|c| c.source.is_some());
-    let captured: Vec<String> = match args.components.as_slice() {
-        [] => loops
-            .remove("component")
-            .unwrap_or_default()
-            .into_iter()
-            .filter(with_data)
-            .collect(),
-        named => components(&system, named)?,
-    };
-    if let Some(empty) = captured.iter().find(|name| !with_data(name)) {
-        return Err(CliError::usage(format!(
-            "component {empty:?} has no source: there is nothing to back up"
-        )));
-    }
-    loops.insert("component".to_owned(), captured);
-    if !args.tiers.is_empty() {
-        loops.insert("tier".to_owned(), tiers(&system, &args.tiers)?);
-    }
-    let key = keys::pinned(&session.ground.workspace)?;
-    if let Some(fault) = keys::kit_fault(&key, &init::tier_urls(&session.ground.workspace)) {
-        app.printer.warn(fault);
-    }
-    for run in session.ground.interrupted().await? {
-        app.printer.warn(format!(
-            "run {} ({}) is not over: {}",
-            run.run,
-            run.workflow,
-            fenced::way_on(&session.ground.workspace.state, run.run)
-        ));
-    }
-    let mut accepted = Vec::new();
-    for word in &args.accepted {
-        accepted.push(session.ground.run(word).await?.to_string());
-    }
-    let mut trigger = "rekindle backup".to_owned();
-    let mut params = Map::new();
-    if !accepted.is_empty() {
-        accepted
-            .iter()
-            .for_each(|run| trigger.push_str(&format!(" --accept {run}")));
-        params.insert(past::ACCEPT.to_owned(), Value::from(accepted.join(" ")));
-    }
-    let inputs = Inputs { params, loops };
-    let pinned = Pinned::new(app, &session.ground.workspace, "backup", builtin::BACKUP, inputs)?;
-    drive::begin(
-        app,
-        session,
-        pinned,
-        Request {
-            trigger,
-            disaster_at: None,
-            detach: args.detach,
-        },
-    )
-    .await
-}
-
-/// Returns the components of those names or aliases, by priority, none twice.
-pub(crate) fn components(system: &System, named: &[String]) -> Result<Vec<String>, CliError> {
-    let mut own = Vec::new();
-    for name in named {
-        match system.component(name) {
-            Some((component, _)) => own.push(component),
-            None => return Err(names::unknown("component", name, system.components_by_priority())),
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let application = &app.application;
+    ReadWriteWorkspace::with(application, async |workspace| {
+        let mut request = BackupRequest {
+            components: args.components.clone(),
+            tiers: args.tiers.clone(),
+            accepted: Vec::new(),
+        };
+        for word in &args.accepted {
+            request.accepted.push(workspace.context.run(word).await?);
         }
-    }
-    let chosen = system
-        .components_by_priority()
-        .into_iter()
-        .filter(|name| own.contains(name));
-    Ok(chosen.map(str::to_owned).collect())
-}
-
-/// Returns the tiers of those names, none twice.
-pub(crate) fn tiers(system: &System, named: &[String]) -> Result<Vec<String>, CliError> {
-    let known = || system.tiers.keys().map(String::as_str);
-    match named.iter().find(|name| !system.tiers.contains_key(*name)) {
-        Some(name) => Err(names::unknown("tier", name, known())),
-        None => Ok(system
-            .tiers
-            .keys()
-            .filter(|tier| named.contains(tier))
-            .cloned()
-            .collect()),
-    }
+        let run = backup::prepare(workspace, &request).await?;
+        drive::begin(app, workspace, run, args.detach).await
+    })
+    .await
 }

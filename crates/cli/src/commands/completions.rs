@@ -5,8 +5,8 @@ use clap_complete::Shell;
 
 use crate::App;
 use crate::args::Cli;
-use crate::error::CliError;
 use crate::exit::Exit;
+use rekindle_workspace::Error;
 
 /// Print a shell's completion script
 ///
@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 /// Prints the script.
-pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "rekindle", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();

@@ -9,9 +9,9 @@ use rekindle_vault::{EntryRecord, SnapshotReader, Tier};
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::tiers::Tiers;
+use rekindle_workspace::Error;
+use rekindle_workspace::tiers::Tiers;
 
 /// Tell what differs between two snapshots
 ///
@@ -71,8 +71,8 @@ struct Counted {
 }
 
 /// Compares.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let tiers = Tiers::open(app, &args.tiers).await?;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let tiers = Tiers::open(&app.application, &args.tiers).await?;
     let sources: Vec<Arc<Tier>> = tiers.reachable().map(|(_, tier)| tier.clone()).collect();
     let first = SnapshotReader::open(&sources, tiers.snapshot(&args.first).await?).await?;
     let second = SnapshotReader::open(&sources, tiers.snapshot(&args.second).await?).await?;
@@ -110,7 +110,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             text::bytes(bytes_removed)
         )
     })?;
-    Ok(tiers.exit())
+    Ok(Exit::of_tiers(&tiers))
 }
 
 /// Goes through both in the order of their paths, a record of each in memory at a time.
@@ -119,7 +119,7 @@ async fn compare(
     first: &SnapshotReader,
     second: &SnapshotReader,
     counted: &mut Counted,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let (mut before, mut after) = (first.entries(), second.entries());
     let (mut old, mut new) = (before.next().await?, after.next().await?);
     loop {
@@ -165,7 +165,7 @@ fn tell(
     old: Option<&EntryRecord>,
     new: Option<&EntryRecord>,
     counted: &mut Counted,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let size = |record: Option<&EntryRecord>| match record.map(|record| &record.entry.kind) {
         Some(EntryKind::File { size }) => *size,
         _ => 0,

@@ -1,5 +1,7 @@
 //! `rekindle doctor`
 
+use rekindle_workspace::keys::kit;
+use rekindle_workspace::tiers;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,17 +14,17 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::App;
-use crate::commands::init;
-use crate::error::CliError;
+use crate::command_hints;
 use crate::exit::Exit;
-use crate::keys;
-use crate::lookup;
-use crate::pinned;
-use crate::session::{self, KNOCK, Look};
-use crate::slots::fenced;
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::keys;
+use rekindle_workspace::layout::Layout;
+use rekindle_workspace::lookup;
+use rekindle_workspace::open::{self, KNOCK, ReadOnlyWorkspace};
+use rekindle_workspace::run_spec;
+use rekindle_workspace::slots::fenced;
 
-/// Look whether everything is in place to back up and to come back, and say what to do where it is not
+/// ReadOnlyWorkspace whether everything is in place to back up and to come back, and say what to do where it is not
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -71,31 +73,34 @@ impl Finding {
         }
     }
 
-    fn fault(check: impl Into<String>, error: impl Into<CliError>) -> Self {
+    fn fault(check: impl Into<String>, error: impl Into<Error>) -> Self {
         let error = error.into();
         let details = error.details().map(|details| format!("\n{}", details.trim_end()));
         Self {
             verdict: Verdict::Fault,
             // It is doctor who is asked: what leads to doctor leads nowhere.
-            hint: error.own_hint().map(str::to_owned),
+            hint: match error.own_next() {
+                [] => None,
+                next => Some(command_hints::advice(next, "")),
+            },
             ..Self::ok(check, format!("{error}{}", details.unwrap_or_default()))
         }
     }
 }
 
 /// Looks at everything.
-pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
-    let workspace = Workspace::find_here(&app.global)?;
-    let mut findings = vec![owner(&workspace).await];
+pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, Error> {
+    let layout = app.application.layout()?;
+    let mut findings = vec![owner(&layout).await];
     findings.extend(journal(app).await);
-    let system = system(&workspace, &mut findings);
-    let key = match keys::open(&workspace) {
+    let system = system(&layout, &mut findings);
+    let key = match keys::open(&layout, &app.application.unlocker) {
         Ok(key) => {
             findings.push(Finding::ok(
                 "key",
                 format!("opens; fingerprint {}", key.pinned.fingerprint),
             ));
-            findings.push(match keys::kit_fault(&key.pinned, &init::tier_urls(&workspace)) {
+            findings.push(match kit::kit_fault(&key.pinned, &tiers::urls(&layout)) {
                 None => Finding::ok("recovery kit", "handed out, and leads to every tier"),
                 Some(fault) => Finding::warning("recovery kit", fault, "keep the file on another machine"),
             });
@@ -106,16 +111,16 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
             None
         }
     };
-    findings.push(match space("workspace", &workspace.state) {
+    findings.push(match space("workspace", &layout.state) {
         Space::ReadOnly => Finding {
             hint: Some("runs can be looked at and not driven; mount it writable".to_owned()),
             verdict: Verdict::Fault,
-            ..Finding::ok("workspace", format!("{} is read-only", workspace.state.display()))
+            ..Finding::ok("workspace", format!("{} is read-only", layout.state.display()))
         },
         Space::Found(finding) => finding,
     });
     if let Some(system) = &system {
-        let root = pinned::data_root(&workspace.system_dir(), system);
+        let root = run_spec::data_root(&layout.system_dir(), system);
         findings.push(match root.exists() {
             true => match space("root", &root) {
                 // A backup needs no more; a recovery in place says so itself.
@@ -129,8 +134,8 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
             ),
         });
         if let Some(key) = &key {
-            let system_dir = workspace.system_dir();
-            let remembered = Remembered::of(&workspace.state);
+            let system_dir = layout.system_dir();
+            let remembered = Remembered::of(&layout.state);
             let is_new = |name: &str| {
                 let stored = remembered.read(name, key.keyring.repository());
                 stored.is_ok_and(|stored| stored.is_empty())
@@ -170,7 +175,7 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
     tell(app, &findings)
 }
 
-fn tell(app: &App, findings: &[Finding]) -> Result<Exit, CliError> {
+fn tell(app: &App, findings: &[Finding]) -> Result<Exit, Error> {
     let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count();
     let (warnings, faults) = (count(Verdict::Warning), count(Verdict::Fault));
     let body = json!({ "findings": findings, "warnings": warnings, "faults": faults });
@@ -206,12 +211,12 @@ fn tell(app: &App, findings: &[Finding]) -> Result<Exit, CliError> {
 }
 
 /// Who drives the runs of this workspace, and whether they answer.
-async fn owner(workspace: &Workspace) -> Finding {
+async fn owner(layout: &Layout) -> Finding {
     let mut left = STARTING;
     loop {
-        return match Client::connect(&workspace.state).await {
+        return match Client::connect(&layout.state).await {
             Ok(client) => answers(client.info()),
-            Err(Unreachable::Nobody { .. }) => match rekindle_journal::owner(&workspace.state) {
+            Err(Unreachable::Nobody { .. }) => match rekindle_journal::owner(&layout.state) {
                 Ok(None) => Finding::ok("owner", "nobody drives runs here"),
                 Ok(Some(_)) if left > 0 => {
                     left -= 1;
@@ -221,11 +226,11 @@ async fn owner(workspace: &Workspace) -> Finding {
                 Ok(Some(holder)) => Finding::warning(
                     "owner",
                     format!("{holder} works in this workspace and answers nobody"),
-                    session::ends(holder),
+                    command_hints::advice(&[open::ends(holder)], ""),
                 ),
                 Err(error) => Finding::fault("owner", error),
             },
-            Err(error) => Finding::fault("owner", session::unreachable(error, &workspace.state)),
+            Err(error) => Finding::fault("owner", open::unreachable(error, &layout.state)),
         };
     }
 }
@@ -239,7 +244,7 @@ fn answers(info: &OwnerInfo) -> Finding {
         "process {} drives {} since {}",
         info.pid,
         text::count(info.runs.len(), "run"),
-        crate::moment::show(info.since)
+        rekindle_model::time::show(info.since)
     );
     match other {
         false => Finding::ok("owner", found),
@@ -253,21 +258,21 @@ fn answers(info: &OwnerInfo) -> Finding {
 
 /// Whether the journal can be read, what opening it has found, and what waits to be resumed.
 async fn journal(app: &App) -> Vec<Finding> {
-    let look = match Look::open(app).await {
+    let look = match ReadOnlyWorkspace::open(&app.application).await {
         Ok(look) => look,
         Err(error) => return vec![Finding::fault("journal", error)],
     };
-    let listed = look.ground.journal.runs(&RunFilter::default()).await;
+    let listed = look.context.journal.runs(&RunFilter::default()).await;
     let driven = look.driven().await;
-    let (held, as_it_stands, damage) = (look.held, look.as_it_stands.clone(), look.damage.clone());
-    let state = look.ground.workspace.state.clone();
+    let (held, as_it_is, damage) = (look.held, look.as_it_is.clone(), look.damage.clone());
+    let state = look.context.layout.state.clone();
     look.close().await;
     let runs = match listed {
         Ok(runs) => runs,
         Err(error) => return vec![Finding::fault("journal", error)],
     };
     let mut counted = text::count(runs.len(), "run");
-    if let Some(why) = as_it_stands.filter(|_| !held) {
+    if let Some(why) = as_it_is.filter(|_| !held) {
         counted = format!("{counted}; {why}");
     }
     let mut findings = match damage.is_empty() {
@@ -299,11 +304,15 @@ async fn journal(app: &App) -> Vec<Finding> {
     findings.extend(interrupted.map(|run| {
         Finding::warning(
             "interrupted",
-            format!("{} of {}", run.workflow, crate::moment::show(run.created.utc)),
-            fenced::way_on(&state, run.run),
+            format!(
+                "{} of {}",
+                run.workflow,
+                rekindle_model::time::show(run.created.utc)
+            ),
+            app.printer.command(&fenced::way_on(&state, run.run)),
         )
     }));
-    let now = app.clock.now().utc;
+    let now = app.application.clock.now().utc;
     if let Some(newest) = runs.iter().map(|run| run.updated.utc).max()
         && (newest - now).to_std().is_ok_and(|lag| lag > CLOCK_LAG)
     {
@@ -311,7 +320,7 @@ async fn journal(app: &App) -> Vec<Finding> {
             "clock",
             format!(
                 "the newest record is of {}, which is yet to come",
-                crate::moment::show(newest)
+                rekindle_model::time::show(newest)
             ),
             "set the clock; order does not depend on it, but objectives are measured by it",
         ));
@@ -319,13 +328,13 @@ async fn journal(app: &App) -> Vec<Finding> {
     findings
 }
 
-fn system(workspace: &Workspace, findings: &mut Vec<Finding>) -> Option<rekindle_model::system::System> {
-    let name = workspace.system_file.display().to_string();
-    let loaded = crate::yaml_file::read_text(&workspace.system_file)
-        .and_then(|text| load_system(&name, &text).map_err(CliError::from));
+fn system(layout: &Layout, findings: &mut Vec<Finding>) -> Option<rekindle_model::system::System> {
+    let name = layout.system_file.display().to_string();
+    let loaded = rekindle_workspace::yaml_file::read_text(&layout.system_file)
+        .and_then(|text| load_system(&name, &text).map_err(Error::from));
     match loaded {
         Ok(loaded) => {
-            let judged = loaded.judge(&workspace.system_dir());
+            let judged = loaded.judge(&layout.system_dir());
             let warnings = loaded.warnings.0.len() + judged.0.len();
             findings.push(match warnings {
                 0 => Finding::ok(
@@ -417,7 +426,7 @@ fn space(check: &str, path: &Path) -> Space {
         }
         Err(error) => Finding::fault(
             check,
-            CliError::io(format_args!("look at {}", path.display()), &error.into()),
+            Error::io(format_args!("look at {}", path.display()), &error.into()),
         ),
     };
     Space::Found(found)

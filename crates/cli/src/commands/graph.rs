@@ -8,12 +8,12 @@ use rekindle_plan::{Plan, builtin, graph};
 use serde_json::json;
 
 use crate::App;
-use crate::commands::plan::plan_of;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::pinned::Pinned;
-use crate::session::Look;
-use crate::yaml_file;
+use rekindle_workspace::Error;
+use rekindle_workspace::open::ReadOnlyWorkspace;
+use rekindle_workspace::operations::plan::plan;
+use rekindle_workspace::run_spec::LoadedSpec;
+use rekindle_workspace::yaml_file;
 
 /// Draw the steps of a workflow, or of a run with their states
 #[derive(Debug, clap::Args)]
@@ -40,11 +40,11 @@ enum Format {
 }
 
 /// Draws.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let built_in = builtin::WORKFLOWS.iter().any(|(name, _)| *name == args.what);
-    let named = built_in || yaml_file::of_workspace(app, &args.what).is_some();
+    let named = built_in || yaml_file::of_workspace(&app.application, &args.what).is_some();
     let (plan, labels) = if named || Path::new(&args.what).is_file() || args.what.ends_with(".yaml") {
-        (plan_of(app, &args.what)?, BTreeMap::new())
+        (plan(&app.application, &args.what)?, BTreeMap::new())
     } else {
         of_run(app, &args.what).await?
     };
@@ -61,11 +61,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-async fn of_run(app: &App, word: &str) -> Result<(Plan, BTreeMap<StepId, String>), CliError> {
-    let look = Look::here(app).await?;
-    let run = look.ground.run(word).await?;
-    let evidence = look.ground.evidence(run).await?;
-    let pinned = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await?;
+async fn of_run(app: &App, word: &str) -> Result<(Plan, BTreeMap<StepId, String>), Error> {
+    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = look.context.run(word).await?;
+    let evidence = look.context.evidence(run).await?;
+    let pinned = LoadedSpec::read(&*look.context.journal, &evidence.state, &evidence.inputs).await?;
     look.close().await;
     let plan = pinned.plan()?;
     let labels = plan.steps.iter().map(|step| {

@@ -1,12 +1,13 @@
 //! `rekindle history`
 
 use rekindle_model::event::{Event, Record};
+use rekindle_model::problem::ProblemKind;
 use rekindle_model::run::Deadlock;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::session::Look;
+use rekindle_workspace::Error;
+use rekindle_workspace::open::ReadOnlyWorkspace;
 
 /// Print every record of a run, oldest first; with --json one object per line
 #[derive(Debug, clap::Args)]
@@ -17,10 +18,10 @@ pub struct Args {
 }
 
 /// Prints a run's records.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let look = Look::here(app).await?;
-    let run = look.ground.run(&args.run).await?;
-    let records = look.ground.journal.read(run).await?;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = look.context.run(&args.run).await?;
+    let records = look.context.journal.read(run).await?;
     look.close().await;
     for record in records.iter() {
         app.printer.line(&once(record)?, || line(record))?;
@@ -29,10 +30,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// Returns a record as JSON in which every name stands once: an adoption's epoch is its record's too.
-fn once(record: &Record) -> Result<serde_json::Value, CliError> {
+fn once(record: &Record) -> Result<serde_json::Value, Error> {
     serde_json::to_value(record).map_err(|error| {
-        CliError::new(
-            Exit::Failed,
+        Error::new(
+            ProblemKind::Failed,
             "internal",
             format!("write a record as JSON: {error}"),
         )
@@ -82,7 +83,7 @@ fn line(record: &Record) -> String {
             ..
         } => {
             let again = retry_at
-                .map(|at| format!(", again at {}", crate::moment::show(at)))
+                .map(|at| format!(", again at {}", rekindle_model::time::show(at)))
                 .unwrap_or_default();
             format!("{step} attempt {attempt}: {error} [{}]{again}", error.code)
         }
@@ -98,7 +99,7 @@ fn line(record: &Record) -> String {
             error,
             retry_at,
         } => {
-            let at = crate::moment::show(*retry_at);
+            let at = rekindle_model::time::show(*retry_at);
             format!(
                 "{step} attempt {attempt}: {error} [{}], again at {at}",
                 error.code

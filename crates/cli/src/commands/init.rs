@@ -1,22 +1,22 @@
 //! `rekindle init`
 
+use rekindle_workspace::tiers;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rekindle_model::system::System;
 use rekindle_plan::load_system;
 use rekindle_vault::Remembered;
 use serde_json::json;
 
 use crate::App;
-use crate::adopt::{self, Adopted, Means};
-use crate::error::CliError;
+use crate::command_hints;
 use crate::exit::Exit;
-use crate::here;
-use crate::keys::{self, Origin, Pinned};
-use crate::kit::Kit;
-use crate::pinned;
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::keys::from_tier::{self as adopt, Adopted, Means};
+use rekindle_workspace::keys::kit::Kit;
+use rekindle_workspace::keys::{self, Origin, PinnedKey, kit};
+use rekindle_workspace::layout::Layout;
+use rekindle_workspace::run_spec;
 
 /// Make a system.yaml to begin with, and a key; whatever exists is kept
 ///
@@ -47,43 +47,49 @@ pub struct Args {
 }
 
 /// Makes a workspace.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let here = std::env::current_dir().map_err(|error| CliError::io("find the current folder", &error))?;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let here = std::env::current_dir().map_err(|error| Error::io("find the current folder", &error))?;
     let dir = match (&args.dir, &app.global.workspace) {
         (Some(dir), _) | (None, Some(dir)) => here.join(dir),
         (None, None) => here,
     };
     let kit = args.from_kit.as_deref().map(Kit::read).transpose()?;
     std::fs::create_dir_all(&dir)
-        .map_err(|error| CliError::io(format_args!("make {}", dir.display()), &error))?;
+        .map_err(|error| Error::io(format_args!("make {}", dir.display()), &error))?;
     let dir = dir
         .canonicalize()
-        .map_err(|error| CliError::io(format_args!("find {}", dir.display()), &error))?;
-    let mut workspace = Workspace::at(&dir);
+        .map_err(|error| Error::io(format_args!("find {}", dir.display()), &error))?;
+    let mut layout = Layout::at(&dir);
     if let Some(file) = &app.global.system {
-        workspace.system_file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        layout.system_file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
     }
-    let now = app.clock.now().utc;
-    let (pinned, made_system, key) = if keys::exists(&workspace) {
+    let now = app.application.clock.now().utc;
+    let (pinned, made_system, key) = if keys::exists(&layout) {
         if let Some(kit) = &kit {
-            keys::put_back_identity(&workspace, &kit.identities)?;
+            keys::put_back_identity(&layout, &app.application.unlocker, &kit.identities)?;
         }
-        let made_system = !workspace.system_file.exists();
+        let made_system = !layout.system_file.exists();
         if made_system {
-            write_new(&workspace.system_file, first_system(&dir).as_bytes())?;
+            write_new(&layout.system_file, first_system(&dir).as_bytes())?;
         }
-        (keys::pinned(&workspace)?, made_system, "kept")
+        (keys::pinned(&layout)?, made_system, "kept")
     } else {
-        first_key(app, args, kit, &workspace, now).await?
+        first_key(app, args, kit, &layout, now).await?
     };
     let made_key = key == "made";
     let mut kit_exported = pinned.kit_exported.is_some();
     if let Some(kit) = &args.kit {
-        keys::hand_out(app, &workspace, &tier_urls(&workspace), Some(kit))?;
+        kit::hand_out(
+            &app.application,
+            &layout,
+            &tiers::urls(&layout),
+            crate::commands::key::HOW_TO,
+            Some(kit),
+        )?;
         kit_exported = true;
     }
     let body = json!({
-        "workspace": workspace.dir, "system": workspace.system_file, "system_made": made_system,
+        "workspace": layout.dir, "system": layout.system_file, "system_made": made_system,
         "key_made": made_key, "key": key, "fingerprint": pinned.fingerprint, "kit_exported": kit_exported,
     });
     app.printer.data(&body, || {
@@ -91,7 +97,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         let mut said = format!(
             "{} {}\n{key} the key, fingerprint {}\n",
             verb(made_system),
-            workspace.system_file.display(),
+            layout.system_file.display(),
             pinned.fingerprint
         );
         match &args.kit {
@@ -111,7 +117,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         });
         // Whoever named the folder stands elsewhere.
         match &args.dir {
-            Some(dir) => here::in_commands(&said, &here::workspace(dir)).into_owned(),
+            Some(dir) => command_hints::in_commands(&said, &command_hints::workspace(dir)).into_owned(),
             None => said,
         }
     })?;
@@ -127,109 +133,96 @@ async fn first_key(
     app: &App,
     args: &Args,
     kit: Option<Kit>,
-    workspace: &Workspace,
+    layout: &Layout,
     now: DateTime<Utc>,
-) -> Result<(Pinned, bool, &'static str), CliError> {
+) -> Result<(PinnedKey, bool, &'static str), Error> {
     let by_kit = kit.is_some();
     let recovering = by_kit || !args.tier_urls.is_empty();
-    let written = match workspace.system_file.exists() {
-        true => Some(pinned::system(app, workspace)?.0),
+    let written = match layout.system_file.exists() {
+        true => Some(run_spec::system(layout)?.0),
         false => None,
     };
-    let first = first_system(&workspace.dir);
+    let first = first_system(&layout.dir);
     let mut tiers: Vec<(String, String)> = args
         .tier_urls
         .iter()
         .map(|url| ("of --tier-url".to_owned(), url.clone()))
         .collect();
     tiers.extend(match (&written, &kit) {
-        (Some(system), _) => urls(system),
+        (Some(system), _) => tiers::urls_of(system),
         (None, Some(kit)) => kit.tiers.clone(),
-        (None, None) => urls(&load_system("system.yaml", &first)?.value),
+        (None, None) => tiers::urls_of(&load_system("system.yaml", &first)?.value),
     });
     let without_identity = kit.as_ref().is_some_and(|kit| kit.identities.is_empty());
     let mut means = Means::default();
     if args.ask_passphrase || args.passphrase_file.is_some() || without_identity {
-        means.passphrase = Some(keys::passphrase(args.passphrase_file.as_deref())?);
+        means.passphrase = Some(
+            app.application
+                .unlocker
+                .passphrase(args.passphrase_file.as_deref())?,
+        );
     }
     if let Some(kit) = kit {
         means.identities = kit.identities;
         means.fingerprint = kit.fingerprint;
     } else {
-        means.identities = keys::own_identities()?;
+        means.identities = app.application.unlocker.own_identities()?;
     }
-    let base = workspace.system_dir();
-    let Some(adopted) = adopt::adopt(app, &tiers, &base, &means, recovering).await? else {
+    let base = layout.system_dir();
+    let Some(adopted) = adopt::adopt(&app.application, &tiers, &base, &means, recovering).await? else {
         if written.is_none() {
-            write_new(&workspace.system_file, first.as_bytes())?;
+            write_new(&layout.system_file, first.as_bytes())?;
         }
         let passphrase = means.passphrase;
-        let pinned = keys::establish(workspace, Origin::New { passphrase }, now)?;
+        let pinned = keys::establish(layout, &app.application.unlocker, Origin::New { passphrase }, now)?;
         return Ok((pinned, written.is_none(), "made"));
     };
     if written.is_none() {
         match adopted.newest_set().await {
-            Some(set) => write_new(&workspace.system_file, &set.system_definition)?,
+            Some(set) => write_new(&layout.system_file, &set.system_definition)?,
             None if recovering => {
                 return Err(
-                    CliError::usage("the tiers hold no recovery set, so none keeps system.yaml").with_hint(
+                    Error::usage("the tiers hold no recovery set, so none keeps system.yaml").with_advice(
                         format!(
                             "write {} with the system's components and tiers, and run this command again",
-                            workspace.system_file.display()
+                            layout.system_file.display()
                         ),
                     ),
                 );
             }
-            None => write_new(&workspace.system_file, first.as_bytes())?,
+            None => write_new(&layout.system_file, first.as_bytes())?,
         }
     }
     if let Some(identity) = &adopted.identity {
-        keys::keep_identity(identity)?;
+        app.application.unlocker.keep_identity(identity)?;
     }
-    look_at_tiers(app, workspace, &adopted).await?;
-    let mut pinned = keys::establish(workspace, adopted.origin, now)?;
+    look_at_tiers(app, layout, &adopted).await?;
+    let mut pinned = keys::establish(layout, &app.application.unlocker, adopted.origin, now)?;
     if by_kit {
         let kit_tiers = tiers.into_iter().map(|(_, url)| url).collect();
-        keys::kit_was_exported(workspace, kit_tiers, now)?;
-        pinned = keys::pinned(workspace)?;
+        kit::kit_was_exported(layout, kit_tiers, now)?;
+        pinned = keys::pinned(layout)?;
     }
     Ok((pinned, written.is_none(), ADOPTED))
 }
 
 /// Notes which tiers of system.yaml hold the vault that is taken over, and tells which do not: they may have moved.
-async fn look_at_tiers(app: &App, workspace: &Workspace, adopted: &Adopted) -> Result<(), CliError> {
-    let (system, _) = pinned::system(app, workspace)?;
-    let remembered = Remembered::of(&workspace.state);
+async fn look_at_tiers(app: &App, layout: &Layout, adopted: &Adopted) -> Result<(), Error> {
+    let (system, _) = run_spec::system(layout)?;
+    let remembered = Remembered::of(&layout.state);
     for (name, spec) in &system.tiers {
         let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
         if let Err(error) = adopted
-            .opens(name, &urls, &workspace.system_dir(), &remembered)
+            .opens(name, &urls, &layout.system_dir(), &remembered)
             .await
         {
             app.printer.warn(format!(
                 "{error}; where it has moved, write its new place into {}",
-                workspace.system_file.display()
+                layout.system_file.display()
             ));
         }
     }
     Ok(())
-}
-
-/// Returns the tiers of a system file that can be read; a kit without them is still a kit.
-pub(crate) fn tier_urls(workspace: &Workspace) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(&workspace.system_file).unwrap_or_default();
-    load_system("system.yaml", &text).map_or_else(|_| Vec::new(), |loaded| urls(&loaded.value))
-}
-
-fn urls(system: &System) -> Vec<(String, String)> {
-    let tiers = system.tiers.iter();
-    tiers
-        .flat_map(|(name, tier)| {
-            tier.locations()
-                .into_iter()
-                .map(move |url| (name.clone(), url.to_owned()))
-        })
-        .collect()
 }
 
 /// Six lines to start with; the folder's own content is the first component.
@@ -254,7 +247,7 @@ fn first_system(dir: &Path) -> String {
     )
 }
 
-fn write_new(path: &Path, text: &[u8]) -> Result<(), CliError> {
+fn write_new(path: &Path, text: &[u8]) -> Result<(), Error> {
     use std::io::Write;
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new()
@@ -264,7 +257,7 @@ fn write_new(path: &Path, text: &[u8]) -> Result<(), CliError> {
         file.write_all(text)?;
         file.sync_all()
     };
-    write().map_err(|error| CliError::io(format_args!("write {}", path.display()), &error))
+    write().map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
 }
 
 #[cfg(test)]
@@ -273,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_first_system_has_six_lines_and_no_fault() {
-        let text = first_system(Path::new("/srv/My Shop"));
+        let text = first_system(Path::new("/srv/My ContextRunFactory"));
         assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 6);
         let loaded = load_system("system.yaml", &text).unwrap();
         assert_eq!(loaded.value.system, "my-shop");

@@ -3,11 +3,21 @@
 use std::path::PathBuf;
 
 use crate::App;
-use crate::commands::init::tier_urls;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::keys;
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::keys::kit;
+use rekindle_workspace::tiers;
+
+/// What a recovery kit tells its reader to do, as comment lines.
+pub(crate) const HOW_TO: &str = "\
+# To come back on a machine that has nothing else, with this file as kit.txt and a tier within reach:
+#   rekindle init DIR --from-kit kit.txt
+#       takes the key from a tier of DIR/system.yaml. If system.yaml is lost too, it comes from one of the tiers above.
+#       --tier-url URL names a tier that has moved.
+#   rekindle -w DIR recover --to OUT
+#       recovers everything into the folder OUT; without --to, into the system's own folder.
+# Where a passphrase opens the key, the program asks for it, or takes it from REKINDLE_PASSPHRASE or a file.
+";
 
 /// What to do with the key.
 #[derive(Debug, clap::Subcommand)]
@@ -21,10 +31,16 @@ pub enum Command {
 }
 
 /// Does it.
-pub(crate) fn run(app: &App, command: &Command) -> Result<Exit, CliError> {
+pub(crate) fn run(app: &App, command: &Command) -> Result<Exit, Error> {
     let Command::Export { kit } = command;
-    let workspace = Workspace::find_here(&app.global)?;
-    let text = keys::hand_out(app, &workspace, &tier_urls(&workspace), kit.as_deref())?;
+    let layout = app.application.layout()?;
+    let text = kit::hand_out(
+        &app.application,
+        &layout,
+        &tiers::urls(&layout),
+        HOW_TO,
+        kit.as_deref(),
+    )?;
     let body = match kit {
         Some(file) => serde_json::json!({ "kit_file": file }),
         None => serde_json::json!({ "kit": text }),

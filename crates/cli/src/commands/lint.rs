@@ -7,12 +7,14 @@ use rekindle_plan::{
 };
 use serde_json::json;
 
+use rekindle_workspace::yaml_file::is_workflow;
+
 use crate::App;
-use crate::commands::plan::{catalog, placeholders, system_in_force};
-use crate::commands::run::loops;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::yaml_file::{self, read_text};
+use rekindle_workspace::Error;
+use rekindle_workspace::operations::plan::{catalog, placeholders, system_in_force};
+use rekindle_workspace::operations::run::loops;
+use rekindle_workspace::yaml_file::{self, read_text};
 
 /// Check system and workflow files: every fault with its line and column, and whether objectives can be kept
 ///
@@ -26,7 +28,7 @@ pub struct Args {
 }
 
 /// Checks files.
-pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let mut worst = Exit::Done;
     let mut turns = Vec::new();
     for file in &args.files {
@@ -52,40 +54,26 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// Checks a file, a workflow beside those that were checked before it: their turns are in `turns`.
-fn check(app: &App, file: &Path, turns: &mut Vec<Turns>) -> Result<Diagnostics, CliError> {
+fn check(app: &App, file: &Path, turns: &mut Vec<Turns>) -> Result<Diagnostics, Error> {
     let word = file.display().to_string();
     let (name, text) = match file.exists() {
         true => (word, read_text(file)?),
         false => {
-            let found = yaml_file::workflow(app, &word)?;
-            let found = found.ok_or_else(|| yaml_file::no_workflow(app, &word))?;
+            let found = yaml_file::workflow(&app.application, &word)?;
+            let found = found.ok_or_else(|| yaml_file::no_workflow(&app.application, &word))?;
             (found.name, found.yaml)
         }
     };
     if is_workflow(&text) {
         check_workflow(app, &name, &text, turns)
     } else {
-        Ok(check_system(app, file, &name, &text))
+        Ok(check_system(file, &name, &text))
     }
 }
 
-/// Both kinds of file name themselves by their first key of all.
-pub(crate) fn is_workflow(text: &str) -> bool {
-    let has = |key: &str| {
-        text.lines()
-            .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
-    };
-    has("workflow") || (has("steps") && !has("components"))
-}
-
-fn check_workflow(
-    app: &App,
-    name: &str,
-    text: &str,
-    beside: &mut Vec<Turns>,
-) -> Result<Diagnostics, CliError> {
-    let system = system_in_force(app)?;
-    let (loops, catalog) = (loops(&system), catalog(app, &system));
+fn check_workflow(app: &App, name: &str, text: &str, beside: &mut Vec<Turns>) -> Result<Diagnostics, Error> {
+    let system = system_in_force(&app.application)?;
+    let (loops, catalog) = (loops(&system), catalog(&system));
     let Ok(workflow) = load_workflow(name, text) else {
         let inputs = Inputs {
             params: serde_json::Map::new(),
@@ -108,7 +96,7 @@ fn check_workflow(
     })
 }
 
-fn check_system(app: &App, file: &Path, name: &str, text: &str) -> Diagnostics {
+fn check_system(file: &Path, name: &str, text: &str) -> Diagnostics {
     let loaded = match load_system(name, text) {
         Ok(loaded) => loaded,
         Err(faults) => return faults,
@@ -118,21 +106,8 @@ fn check_system(app: &App, file: &Path, name: &str, text: &str) -> Diagnostics {
         .filter(|dir| !dir.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let mut found = loaded.warnings.0.clone();
-    found.extend(loaded.check_actions(&catalog(app, &loaded.value)).0);
+    found.extend(loaded.check_actions(&catalog(&loaded.value)).0);
     found.extend(loaded.judge(base).0);
     found.sort_by_key(|one| (one.line, one.col));
     Diagnostics(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_says_by_its_keys_what_it_is() {
-        assert!(is_workflow("workflow: x\nsteps: []\n"));
-        assert!(is_workflow("# forgot its name\nsteps:\n"));
-        assert!(!is_workflow("system: x\ncomponents: {}\n"));
-        assert!(!is_workflow("components:\n  workflow: {}\n"));
-    }
 }

@@ -8,10 +8,10 @@ use rekindle_model::id::StepId;
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::names;
-use crate::session::Look;
+use rekindle_workspace::Error;
+use rekindle_workspace::names;
+use rekindle_workspace::open::ReadOnlyWorkspace;
 
 /// Print what the programs of a run's steps have written, attempt by attempt
 #[derive(Debug, clap::Args)]
@@ -25,11 +25,11 @@ pub struct Args {
 }
 
 /// Prints the logs.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let look = Look::here(app).await?;
-    let run = look.ground.run(&args.run).await?;
-    let state = look.ground.workspace.state.clone();
-    let evidence = look.ground.evidence(run).await;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = look.context.run(&args.run).await?;
+    let state = look.context.layout.state.clone();
+    let evidence = look.context.evidence(run).await;
     look.close().await;
     let evidence = evidence?;
     if let Some(step) = &args.step
@@ -67,10 +67,10 @@ fn begun(records: &[Record]) -> Vec<(&StepId, u32)> {
     attempts.filter(|attempt| seen.insert(*attempt)).collect()
 }
 
-fn read(file: &Path) -> Result<Option<String>, CliError> {
+fn read(file: &Path) -> Result<Option<String>, Error> {
     match std::fs::read(file) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::io(format_args!("read {}", file.display()), &error)),
+        Err(error) => Err(Error::io(format_args!("read {}", file.display()), &error)),
     }
 }

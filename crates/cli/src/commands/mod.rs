@@ -34,11 +34,11 @@ pub mod watch;
 
 use crate::App;
 use crate::args::Command;
-use crate::error::CliError;
 use crate::exit::Exit;
+use rekindle_workspace::Error;
 
 /// Runs one command; none is status.
-pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit, CliError> {
+pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit, Error> {
     match command {
         None | Some(Command::Status(_)) => status::run(app).await,
         Some(Command::Demo(args)) => demo::run(app, args).await,

@@ -1,5 +1,6 @@
 //! `rekindle prune`
 
+use rekindle_model::time;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_journal::LogView;
@@ -9,11 +10,10 @@ use rekindle_vault::SlotPlace;
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::moment;
-use crate::slots::prune::{self, Plan, Removal, Rules};
-use crate::tiers::Tiers;
+use rekindle_workspace::Error;
+use rekindle_workspace::slots::prune::{self, Plan, Removal, Rules};
+use rekindle_workspace::tiers::Tiers;
 
 /// Remove from the tiers the copies of the journals of runs that have been over for long
 ///
@@ -35,13 +35,13 @@ pub struct Args {
 }
 
 /// Prunes, or tells what that would remove.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     // Of all tiers: what one of them still holds keeps its run's slots in every other.
-    let all = Tiers::open(app, &[]).await?;
+    let all = Tiers::open(&app.application, &[]).await?;
     let named = Tiers::named(&all.system, &args.tiers)?;
-    let mut exit = all.exit();
-    let (view, _) = LogView::open(&all.workspace.state).await?;
-    let rules = Rules::read(&view, sets(app, &all).await, app.clock.now().utc).await?;
+    let mut exit = Exit::of_tiers(&all);
+    let (view, _) = LogView::open(&all.layout.state).await?;
+    let rules = Rules::read(&view, sets(app, &all).await, app.application.clock.now().utc).await?;
     let mut planned: Vec<(SlotPlace, Plan)> = Vec::new();
     for (name, tier) in all
         .reachable()
@@ -99,7 +99,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 /// Returns the recovery sets that the tiers hold; none where one of them could not be asked.
 async fn sets(app: &App, tiers: &Tiers) -> Option<BTreeSet<SetId>> {
     let mut sets = BTreeSet::new();
-    let mut all = tiers.exit() == Exit::Done;
+    let mut all = Exit::of_tiers(&tiers) == Exit::Done;
     for (name, tier) in tiers.reachable() {
         all &= tier.down().is_empty();
         match tier.sets().await {
@@ -125,7 +125,7 @@ fn said(done: &[Removal], kept: &BTreeMap<&str, usize>, dry_run: bool) -> String
             "{:<8} {}  {}  {:>3} slots  {:>9}  {}: {}\n",
             one.tier,
             one.run,
-            moment::show(one.at),
+            time::show(one.at),
             one.slots,
             text::bytes(one.bytes),
             one.workflow,

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use crate::App;
 use crate::drive;
-use crate::error::{CliError, OVER};
 use crate::exit::Exit;
-use crate::session::Session;
-use crate::slots::fenced;
+use rekindle_workspace::error::{Error, OVER};
+use rekindle_workspace::open::ReadWriteWorkspace;
+use rekindle_workspace::slots::fenced;
 
 /// A run, and why.
 #[derive(Debug, clap::Args)]
@@ -116,16 +116,16 @@ pub struct Skip {
 }
 
 /// Cancels a run. One that nobody drives is taken over for that, and brought to its end.
-pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, CliError> {
+pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Error> {
     // Once: where its owner leaves before the rest is done, only the rest is begun again.
     let asked = Cell::new(false);
-    let exit = Session::here(app, async |session| {
-        let run = session.ground.run(&args.run.run).await?;
+    let exit = ReadWriteWorkspace::with(&app.application, async |session| {
+        let run = session.context.run(&args.run.run).await?;
         if !asked.get() {
             ask(session, run, Ask::Cancel, args.run.why.clone()).await?;
             asked.set(true);
         }
-        match session.desk.resume(run).await {
+        match session.service.resume(run).await {
             // Whoever drives it was quicker.
             Err(problem) if problem.code == OVER => {}
             resumed => resumed?,
@@ -138,7 +138,7 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, CliError> {
 }
 
 /// Pauses a run.
-pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, CliError> {
+pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.run.run,
         note: args.run.why.clone(),
@@ -148,7 +148,7 @@ pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, CliError> {
 }
 
 /// Lets a paused run go on.
-pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, CliError> {
+pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.run.run,
         note: args.run.why.clone(),
@@ -158,7 +158,7 @@ pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, CliError>
 }
 
 /// Approves a step.
-pub(crate) async fn approve(app: &App, args: &Approve) -> Result<Exit, CliError> {
+pub(crate) async fn approve(app: &App, args: &Approve) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.decision.run,
         note: args.decision.note.clone(),
@@ -172,7 +172,7 @@ pub(crate) async fn approve(app: &App, args: &Approve) -> Result<Exit, CliError>
 }
 
 /// Rejects a step.
-pub(crate) async fn reject(app: &App, args: &Reject) -> Result<Exit, CliError> {
+pub(crate) async fn reject(app: &App, args: &Reject) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.decision.run,
         note: args.decision.note.clone(),
@@ -186,7 +186,7 @@ pub(crate) async fn reject(app: &App, args: &Reject) -> Result<Exit, CliError> {
 }
 
 /// Retries a step.
-pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, CliError> {
+pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.run,
         note: args.why.clone(),
@@ -200,7 +200,7 @@ pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, CliError> {
 }
 
 /// Skips a step.
-pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, CliError> {
+pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.run,
         note: Some(args.why.clone()),
@@ -232,11 +232,11 @@ impl Asked<'_> {
     async fn of(
         self,
         app: &App,
-        what: impl Fn(RunId, &RunState) -> Result<Ask, CliError>,
-    ) -> Result<Exit, CliError> {
-        Session::here(app, async |session| {
-            let run = session.ground.run(self.run).await?;
-            let state = session.ground.evidence(run).await?.state;
+        what: impl Fn(RunId, &RunState) -> Result<Ask, Error>,
+    ) -> Result<Exit, Error> {
+        ReadWriteWorkspace::with(&app.application, async |session| {
+            let run = session.context.run(self.run).await?;
+            let state = session.context.evidence(run).await?.state;
             let ask_for = what(run, &state)?;
             let step = ask_for.step().cloned();
             ask(session, run, ask_for, self.note.clone()).await?;
@@ -250,7 +250,9 @@ impl Asked<'_> {
                 match driven {
                     true => format!("{subject} {said}"),
                     false => {
-                        let way_on = fenced::way_on(&session.ground.workspace.state, run);
+                        let way_on = app
+                            .printer
+                            .command(&fenced::way_on(&session.context.layout.state, run));
                         format!("{subject} {said}, once somebody drives the run: {way_on}")
                     }
                 }
@@ -263,18 +265,18 @@ impl Asked<'_> {
 
 /// Asks something of a run, in the name of the person at the keyboard.
 pub(crate) async fn ask(
-    session: &Session,
+    session: &ReadWriteWorkspace,
     run: RunId,
     ask: Ask,
     note: Option<String>,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let request = Request {
         by: asker(),
         note,
         ask,
     };
     tracing::debug!(%run, ?request, "asked");
-    Ok(session.desk.request(run, request).await?)
+    Ok(session.service.request(run, request).await?)
 }
 
 /// Returns who asks, as the journal names them.
@@ -286,22 +288,20 @@ fn asker() -> String {
 }
 
 /// Returns the step that was named, else the only one that waits for approval.
-fn waiting(run: RunId, state: &RunState, named: Option<&str>) -> Result<StepId, CliError> {
+fn waiting(run: RunId, state: &RunState, named: Option<&str>) -> Result<StepId, Error> {
     if let Some(step) = named {
         return Ok(StepId::from(step));
     }
     let waiting: Vec<&StepId> = state.waiting_for_approval().collect();
     match waiting.as_slice() {
         [one] => Ok((*one).clone()),
-        [] => Err(
-            CliError::usage(format!("no step of run {run} waits for approval"))
-                .with_hint(format!("`rekindle show {run}` tells where it stands")),
-        ),
+        [] => Err(Error::usage(format!("no step of run {run} waits for approval"))
+            .with_advice(format!("`rekindle show {run}` tells where it stands"))),
         several => {
             let names: Vec<&str> = several.iter().map(|step| step.as_str()).collect();
             Err(
-                CliError::usage(format!("{} steps of run {run} wait for approval", names.len()))
-                    .with_hint(format!("name one: {}", names.join(", "))),
+                Error::usage(format!("{} steps of run {run} wait for approval", names.len()))
+                    .with_advice(format!("name one: {}", names.join(", "))),
             )
         }
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rekindle_model::id::SnapshotId;
+use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_report::text;
 use rekindle_sources::place::Place;
 use rekindle_vault::ProgressSink;
@@ -12,11 +13,11 @@ use rekindle_vault::restore::{RestoreRequest, Window, restore};
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::pinned;
-use crate::target::{self, Ways};
-use crate::tiers::Tiers;
+use rekindle_workspace::Error;
+use rekindle_workspace::guards::target::{self, Alternatives};
+use rekindle_workspace::run_spec;
+use rekindle_workspace::tiers::Tiers;
 
 /// Write one snapshot into a folder; the same command goes on after an interruption
 #[derive(Debug, clap::Args)]
@@ -35,8 +36,8 @@ pub struct Args {
 }
 
 /// Restores.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let tiers = Tiers::open(app, &args.tiers).await?;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let tiers = Tiers::open(&app.application, &args.tiers).await?;
     let snapshot = tiers.snapshot(&args.snapshot).await?;
     let note = Note::take(&tiers, args, snapshot).await?;
     let root = note.place.path().to_owned();
@@ -56,10 +57,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         request,
         &ProgressSink::none(),
         recorded,
-        app.signals.stop(),
+        &app.application.stop,
     )
     .await
-    .map_err(|error| CliError::from(rekindle_model::failure::Failure::from(error)))?;
+    .map_err(|error| Error::from(rekindle_model::failure::Failure::from(error)))?;
     if report.lost.is_empty() {
         note.remove();
     }
@@ -104,7 +105,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         ));
     }
     Ok(if report.lost.is_empty() {
-        tiers.exit()
+        Exit::of_tiers(&tiers)
     } else {
         Exit::DataLost
     })
@@ -120,27 +121,27 @@ struct Note {
 impl Note {
     /// Refuses a folder in which something stands that no earlier call of this same restore has left there, and
     /// notes this call.
-    async fn take(tiers: &Tiers, args: &Args, snapshot: SnapshotId) -> Result<Self, CliError> {
-        let ways = ways(tiers, args, snapshot).await;
-        let place = target::named(&tiers.workspace, &tiers.system, &args.to, &ways)?;
+    async fn take(tiers: &Tiers, args: &Args, snapshot: SnapshotId) -> Result<Self, Error> {
+        let alternatives = alternatives(tiers, args, snapshot).await;
+        let place = target::named(&tiers.layout, &tiers.system, &args.to, &alternatives)?;
         let name = blake3::hash(place.path().as_os_str().as_bytes()).to_hex();
-        let notes = tiers.workspace.state.join("restores");
+        let notes = tiers.layout.state.join("restores");
         let file = notes.join(format!("{name}.json"));
         if let Some(standing) = target::standing(place.path())? {
             let told = mark(args, snapshot, &place)?;
             if std::fs::read_to_string(&file).ok() != Some(told) {
-                return Err(ways.not_empty(&standing, None));
+                return Err(alternatives.not_empty(&standing, None));
             }
             return Ok(Self { place, file });
         }
         let make = |folder: &Path| {
             std::fs::create_dir_all(folder)
-                .map_err(|error| CliError::io(format_args!("make {}", folder.display()), &error))
+                .map_err(|error| Error::io(format_args!("make {}", folder.display()), &error))
         };
         make(place.path())?;
         make(&notes)?;
         std::fs::write(&file, mark(args, snapshot, &place)?)
-            .map_err(|error| CliError::io(format_args!("write {}", file.display()), &error))?;
+            .map_err(|error| Error::io(format_args!("write {}", file.display()), &error))?;
         Ok(Self { place, file })
     }
 
@@ -151,28 +152,34 @@ impl Note {
 }
 
 /// Returns what tells one restore from every other: a folder that was made anew is another one.
-fn mark(args: &Args, snapshot: SnapshotId, place: &Place) -> Result<String, CliError> {
+fn mark(args: &Args, snapshot: SnapshotId, place: &Place) -> Result<String, Error> {
     let meta = std::fs::metadata(place.path())
-        .map_err(|error| CliError::io(format_args!("read {}", place.path().display()), &error))?;
+        .map_err(|error| Error::io(format_args!("read {}", place.path().display()), &error))?;
     let folder = json!({ "path": place.path(), "device": meta.dev(), "inode": meta.ino() });
     Ok(json!({ "snapshot": snapshot, "include": args.include, "folder": folder }).to_string())
 }
 
 /// Returns how a restore goes on that cannot write where it was sent.
-async fn ways(tiers: &Tiers, args: &Args, snapshot: SnapshotId) -> Ways {
-    let mut component = String::new();
+async fn alternatives(tiers: &Tiers, args: &Args, snapshot: SnapshotId) -> Alternatives {
+    let mut components = Vec::new();
     for (_, tier) in tiers.reachable() {
         if let Ok(found) = tier.snapshot(snapshot).await {
             if tiers.system.component(&found.component).is_some() {
-                component = format!(" --component {}", found.component);
+                components.push(found.component);
             }
             break;
         }
     }
-    Ways {
-        elsewhere: format!("rekindle restore {} --to DIR", args.snapshot),
-        in_place: format!("rekindle recover{component} --in-place"),
+    Alternatives {
+        elsewhere: Action::Restore {
+            snapshot: Some(args.snapshot.clone()),
+        },
+        in_place: Action::Recover(Recover {
+            components,
+            target: RecoverTarget::InPlace,
+            ..Recover::default()
+        }),
         other_source: Some("the newest set's"),
-        root: pinned::data_root(&tiers.workspace.system_dir(), &tiers.system),
+        root: run_spec::data_root(&tiers.layout.system_dir(), &tiers.system),
     }
 }

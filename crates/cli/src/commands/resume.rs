@@ -1,5 +1,6 @@
 //! `rekindle resume`
 
+use rekindle_model::problem::ProblemKind;
 use std::collections::BTreeSet;
 
 use rekindle_model::id::RunId;
@@ -8,10 +9,10 @@ use rekindle_report::unfinished::Elsewhere;
 use crate::App;
 use crate::commands::requests;
 use crate::drive;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::session::Session;
-use crate::slots::fenced;
+use rekindle_workspace::Error;
+use rekindle_workspace::open::ReadWriteWorkspace;
+use rekindle_workspace::slots::fenced;
 
 /// Continue an interrupted run exactly where it stopped; or run it again from a step, or what failed of it
 ///
@@ -36,20 +37,20 @@ pub struct Args {
 }
 
 /// Resumes.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    Session::here(app, async |session| resume(app, args, session).await).await
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    ReadWriteWorkspace::with(&app.application, async |session| resume(app, args, session).await).await
 }
 
-async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
+async fn resume(app: &App, args: &Args, session: &ReadWriteWorkspace) -> Result<Exit, Error> {
     if let Some(word) = &args.run {
-        let run = session.ground.run(word).await?;
+        let run = session.context.run(word).await?;
         if args.from.is_some() || args.failed {
             let ask = requests::again(args.from.as_deref());
             requests::ask(session, run, ask, args.why.clone()).await?;
         }
         return drive::go_on(app, session, run).await;
     }
-    let mut interrupted = session.ground.interrupted().await?;
+    let mut interrupted = session.context.interrupted().await?;
     // A run that is part of one of these is gone on with by that one.
     let runs: BTreeSet<RunId> = interrupted.iter().map(|run| run.run).collect();
     interrupted.retain(|run| {
@@ -58,7 +59,7 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
             .is_none_or(|parent| !runs.contains(&parent.run))
     });
     interrupted.reverse();
-    let state = &session.ground.workspace.state;
+    let state = &session.context.layout.state;
     let held: Vec<(RunId, Elsewhere)> = interrupted
         .iter()
         .filter_map(|run| Some((run.run, fenced::elsewhere(state, run.run)?)))
@@ -101,14 +102,14 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
                 .collect();
             let count = several.len();
             match all_held {
-                false => Err(CliError::usage(format!("{count} runs are interrupted"))
-                    .with_hint(format!("name one, or --all:\n  {}", list.join("\n  ")))),
-                true => Err(CliError::new(
-                    Exit::Held,
+                false => Err(Error::usage(format!("{count} runs are interrupted"))
+                    .with_advice(format!("name one, or --all:\n  {}", list.join("\n  ")))),
+                true => Err(Error::new(
+                    ProblemKind::Held,
                     "taken_over",
                     format!("{count} runs are interrupted, and other workspaces go on with all of them"),
                 )
-                .with_hint(format!("once nobody works on it there:\n  {}", list.join("\n  ")))),
+                .with_advice(format!("once nobody works on it there:\n  {}", list.join("\n  ")))),
             }
         }
         several => {
@@ -116,12 +117,12 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
             for run in several {
                 let exit = match drive::go_on(app, session, run.run).await {
                     Ok(exit) => exit,
-                    Err(error) if error.exit() == Exit::Interrupted => return Err(error),
+                    Err(error) if Exit::of_error(&error) == Exit::Interrupted => return Err(error),
                     // What is wrong with one run is no reason to leave the others.
                     Err(error) => {
-                        let told = format!("run {}: {error}; {}", run.run, error.hint());
+                        let told = format!("run {}: {error}; {}", run.run, app.printer.advice(&error.next()));
                         app.printer.warn(told);
-                        error.exit()
+                        Exit::of_error(&error)
                     }
                 };
                 if exit == Exit::Interrupted {

@@ -1,23 +1,14 @@
 //! `rekindle run`
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rekindle_plan::{Inputs, PlanStep};
-use rekindle_sources::place::Place;
-use serde_json::{Map, Value};
+use rekindle_workspace::operations::run::{self, WorkflowRequest};
+use rekindle_workspace::yaml_file::{self, read_text};
+use rekindle_workspace::{Error, ReadWriteWorkspace};
 
 use crate::App;
-use crate::commands::recover::occupied;
-use crate::drive::{self, Request};
-use crate::error::CliError;
+use crate::drive;
 use crate::exit::Exit;
-use crate::ground::Ground;
-use crate::pinned::{self, Pinned, Ready};
-use crate::session::Session;
-use crate::target::{self, Ways};
-use crate::workspace::Workspace;
-use crate::yaml_file::{self, read_text};
 
 /// Run a workflow of your own
 #[derive(Debug, clap::Args)]
@@ -33,146 +24,29 @@ pub struct Args {
 }
 
 /// Runs a workflow over all components and all tiers.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let word = args.file.display().to_string();
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let application = &app.application;
+    let name = args.file.display().to_string();
     let found = match args.file.exists() {
         true => Some(read_text(&args.file)?),
-        false => yaml_file::workflow(app, &word)?.map(|found| found.yaml),
+        false => yaml_file::workflow(application, &name)?.map(|found| found.yaml),
     };
-    let yaml = found.ok_or_else(|| no_file(app, &args.file))?;
-    Session::here(app, async |session| begin(app, args, session, &yaml).await).await
+    let request = WorkflowRequest {
+        yaml: found.ok_or_else(|| no_file(app, &args.file))?,
+        name,
+        params: args.params.clone(),
+    };
+    ReadWriteWorkspace::with(application, async |workspace| {
+        let run = run::prepare(workspace, &request).await?;
+        drive::begin(app, workspace, run, args.detach).await
+    })
+    .await
 }
 
-async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &session.ground.workspace)?;
-    let inputs = Inputs {
-        params: params(&args.params)?,
-        loops: loops(&system),
-    };
-    let name = args.file.display().to_string();
-    let mut pinned = Pinned::new(app, &session.ground.workspace, &name, yaml, inputs)?;
-    let ways = ways(&pinned, &name, &session.ground.workspace);
-    let mut named = None;
-    if let Some(Value::String(to)) = pinned.inputs.params.get_mut("to")
-        && !to.is_empty()
-    {
-        let place = target::named(&session.ground.workspace, &system, Path::new(to), &ways)?;
-        // A resumed run begins in another folder, and a link may lead elsewhere by then.
-        *to = place.path().to_string_lossy().into_owned();
-        named = Some(place);
-    }
-    let ready = pinned.ready(&session.ground)?;
-    unoccupied(&session.ground, &ready, named.as_ref(), &ways).await?;
-    let trigger = format!("rekindle run {name}");
-    let request = Request {
-        trigger,
-        disaster_at: None,
-        detach: args.detach,
-    };
-    drive::begin(app, session, ready.pinned, request).await
-}
-
-fn no_file(app: &App, file: &Path) -> CliError {
+fn no_file(app: &App, file: &Path) -> Error {
     let message = format!("there is no workflow file {}", file.display());
-    let known = yaml_file::known(app, file).join(", ");
-    CliError::usage(message).with_hint(format!("known: {known}; `rekindle plan NAME` shows one"))
-}
-
-fn ways(pinned: &Pinned, name: &str, workspace: &Workspace) -> Ways {
-    let takes = |param: &str| pinned.workflow.params.contains_key(param);
-    Ways {
-        elsewhere: match takes("to") {
-            true => format!("rekindle run {name} -p to=DIR"),
-            false => "rekindle recover --to DIR".to_owned(),
-        },
-        in_place: match takes("in_place") {
-            true => format!("rekindle run {name} -p in_place=true"),
-            false => "rekindle recover --in-place".to_owned(),
-        },
-        other_source: None,
-        root: pinned::data_root(&workspace.system_dir(), &pinned.system),
-    }
-}
-
-/// Refuses what `rekindle run` refuses, for a workflow that another one runs: nobody is there to be asked.
-pub(crate) async fn refuse_occupied(ground: &Ground, ready: &Ready) -> Result<(), CliError> {
-    let ways = ways(&ready.pinned, &ready.pinned.workflow.name, &ground.workspace);
-    let named = match ready.pinned.param("to") {
-        Some(to) if Path::new(to).is_relative() => {
-            return Err(
-                CliError::usage(format!("{to:?} is relative, and to what is not known here"))
-                    .with_hint("give `to` as an absolute path to a workflow that a step runs"),
-            );
-        }
-        Some(to) => Some(target::named(
-            &ground.workspace,
-            &ready.pinned.system,
-            Path::new(to),
-            &ways,
-        )?),
-        None => None,
-    };
-    unoccupied(ground, ready, named.as_ref(), &ways).await
-}
-
-/// Refuses a workflow that would restore onto what stands there; one in place moves it aside first.
-async fn unoccupied(
-    ground: &Ground,
-    ready: &Ready,
-    named: Option<&Place>,
-    ways: &Ways,
-) -> Result<(), CliError> {
-    let in_place = ready.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
-    // A restore that says its own root is asked for by name.
-    let at_target = |step: &&PlanStep| step.uses == "restore" && step.with.get("root").is_none();
-    let restores: Vec<&PlanStep> = ready.plan.steps.iter().filter(at_target).collect();
-    let (Some(root), false, false) = (ready.site.target_root(), in_place, restores.is_empty()) else {
-        return Ok(());
-    };
-    if let Some(place) = named {
-        return target::empty(ground, place, ways).await;
-    }
-    let system = &ready.pinned.system;
-    let own = |step: &&PlanStep| {
-        let given = step.with.get("component").and_then(Value::as_str);
-        let name = given.or(step.each.get("component").map(String::as_str))?;
-        system.component(name).map(|(own, _)| own.to_owned())
-    };
-    // A component that only the run finds out may be any of them.
-    let all = || system.components.keys().cloned().collect();
-    let components: Vec<String> = restores
-        .iter()
-        .map(own)
-        .collect::<Option<_>>()
-        .unwrap_or_else(all);
-    let occupied = occupied(system, &components, root, &ready.site.kept().never)?;
-    let interrupted = target::interrupted(ground, root).await;
-    match (occupied.as_slice(), interrupted.as_ref()) {
-        ([], None) => Ok(()),
-        ([], Some(run)) => Err(ways.interrupted(root, run)),
-        (occupied, run) => Err(ways.occupied(occupied, run)),
-    }
-}
-
-/// Returns the loops over everything the system has: components by priority, tiers by name.
-pub(crate) fn loops(system: &rekindle_model::system::System) -> BTreeMap<String, Vec<String>> {
-    let components = system
-        .components_by_priority()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let tiers = system.tiers.keys().cloned().collect();
-    BTreeMap::from([("component".to_owned(), components), ("tier".to_owned(), tiers)])
-}
-
-fn params(given: &[(String, String)]) -> Result<Map<String, Value>, CliError> {
-    let mut params = Map::new();
-    for (key, value) in given {
-        if params.insert(key.clone(), Value::String(value.clone())).is_some() {
-            return Err(CliError::usage(format!("parameter {key:?} is given twice")));
-        }
-    }
-    Ok(params)
+    let known = yaml_file::known(&app.application, file).join(", ");
+    Error::usage(message).with_advice(format!("known: {known}; `rekindle plan NAME` shows one"))
 }
 
 pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {

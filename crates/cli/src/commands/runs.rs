@@ -1,5 +1,6 @@
 //! `rekindle runs`
 
+use rekindle_model::time;
 use std::collections::BTreeMap;
 
 use rekindle_journal::RunFilter;
@@ -9,11 +10,11 @@ use rekindle_report::{steps, text};
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::moment;
-use crate::session::Look;
-use crate::slots::fenced;
+use crate::time_args;
+use rekindle_workspace::Error;
+use rekindle_workspace::open::ReadOnlyWorkspace;
+use rekindle_workspace::slots::fenced;
 
 /// List the runs of this workspace, newest first
 #[derive(Debug, clap::Args)]
@@ -44,11 +45,11 @@ enum Status {
 }
 
 /// Lists the runs.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let since = args
         .since
         .as_deref()
-        .map(|text| moment::since(text, app.clock.now().utc))
+        .map(|text| time_args::since(text, app.application.clock.now().utc))
         .transpose()?;
     let outcome = args.status.and_then(|status| match status {
         Status::Succeeded => Some(Outcome::Succeeded),
@@ -63,7 +64,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         .status
         .filter(|_| !quarantined)
         .map(|status| !matches!(status, Status::Interrupted));
-    let look = Look::here(app).await?;
+    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
     let filter = RunFilter {
         workflow: args.workflow.clone(),
         finished,
@@ -71,7 +72,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         since,
         limit: None,
     };
-    let mut runs = look.ground.journal.runs(&filter).await?;
+    let mut runs = look.context.journal.runs(&filter).await?;
     runs.retain(|run| !quarantined || run.quarantined.is_some());
     let driven = look.driven().await;
     let held = look.held;
@@ -79,13 +80,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     // Where nobody works here, nobody waits either.
     for run in runs.iter().filter(|run| held && run.outcome.is_none()) {
         // What cannot be read is told by the line itself, and by `show`.
-        let records = look.ground.journal.read(run.run).await.unwrap_or_default();
+        let records = look.context.journal.read(run.run).await.unwrap_or_default();
         let turn = RunState::from_records(&records)
             .ok()
             .and_then(|state| state.awaits_turn);
         waiting.extend(turn.map(|turn| (run.run, turn)));
     }
-    let state = look.ground.workspace.state.clone();
+    let state = look.context.layout.state.clone();
     look.close().await;
     if runs.is_empty() {
         app.printer.say("no runs");
@@ -116,7 +117,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
         app.printer.line(&body, || {
-            let began = moment::show(run.created.utc);
+            let began = time::show(run.created.utc);
             let took = text::duration(took.duration);
             let below = run
                 .parent

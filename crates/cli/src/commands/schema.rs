@@ -4,8 +4,8 @@ use rekindle_plan::schema;
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
+use rekindle_workspace::Error;
 
 /// Print the JSON Schema of a kind of file, for editors
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ enum Kind {
 }
 
 /// Prints the schema.
-pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let mut actions = rekindle_actions::shapes();
     // The engine's own: what a person is asked.
     actions.insert(

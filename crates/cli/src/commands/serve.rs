@@ -6,10 +6,9 @@ use serde_json::json;
 
 use crate::App;
 use crate::drive;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::session::{Seat, Session};
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::open::{OwnerLifetime, ReadWriteWorkspace};
 
 /// Own the workspace: go on with every interrupted run, and drive what other commands submit, until Ctrl-C
 ///
@@ -27,17 +26,22 @@ pub struct Args {
 }
 
 /// Serves.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let workspace = Workspace::find_here(&app.global)?;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let layout = app.application.layout()?;
     let max_parallel = args.max_parallel;
-    let session = Session::open(app, workspace, Seat::Stays { max_parallel }).await?;
+    let session = ReadWriteWorkspace::open(
+        &app.application,
+        layout,
+        OwnerLifetime::UntilStopped { max_parallel },
+    )
+    .await?;
     let Some(owner) = session.owner().cloned() else {
         let error = session.held_by_other();
         session.close().await;
         return Err(error);
     };
     // What needs a person's word is asked now, and not when a run is submitted from another terminal.
-    if let Err(error) = session.ground.key() {
+    if let Err(error) = session.context.key() {
         drop(owner);
         session.close().await;
         return Err(error);
@@ -50,7 +54,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             app.printer.note("serving", &body);
             app.printer.say(format!(
                 "serving {} as process {}; going on with {} interrupted runs",
-                session.ground.workspace.dir.display(),
+                session.context.layout.dir.display(),
                 std::process::id(),
                 taken.len()
             ));

@@ -1,12 +1,12 @@
 //! `rekindle sets`
 
+use rekindle_model::time;
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::moment;
-use crate::tiers::Tiers;
+use rekindle_workspace::Error;
+use rekindle_workspace::tiers::Tiers;
 
 /// List recovery sets, newest first: what `recover` can come back from
 #[derive(Debug, clap::Args)]
@@ -17,9 +17,9 @@ pub struct Args {
 }
 
 /// Lists the sets.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let tiers = Tiers::open(app, &args.tiers).await?;
-    let mut exit = tiers.exit();
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let tiers = Tiers::open(&app.application, &args.tiers).await?;
+    let mut exit = Exit::of_tiers(&tiers);
     for (name, tier) in tiers.reachable() {
         let found = match tier.sets().await {
             Ok(found) => found,
@@ -55,7 +55,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
                     "{:<8} {}  {}  {ready:<9}  {} components, {inherited} inherited, skew {} ms{missing}",
                     name,
                     set.id,
-                    moment::show(set.created.utc),
+                    time::show(set.created.utc),
                     set.members.len(),
                     set.skew_ms
                 )

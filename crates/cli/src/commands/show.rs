@@ -11,12 +11,12 @@ use rekindle_report::text;
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::past;
-use crate::pinned::Pinned;
-use crate::session::Look;
-use crate::slots::fenced;
+use rekindle_workspace::Error;
+use rekindle_workspace::guards::partial_recovery;
+use rekindle_workspace::open::ReadOnlyWorkspace;
+use rekindle_workspace::run_spec::LoadedSpec;
+use rekindle_workspace::slots::fenced;
 
 /// Show what a run did: its steps, what was interrupted and how it went on, its objectives
 #[derive(Debug, clap::Args)]
@@ -27,28 +27,26 @@ pub struct Args {
 }
 
 /// Shows a run.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let look = Look::here(app).await?;
-    let run = look.ground.run(&args.run).await?;
-    let evidence = look.ground.evidence(run).await.map_err(|error| {
-        let left = past::left(app, &look.ground.workspace, run);
-        let hint = error.hint().to_owned();
-        match left {
-            Some(left) => error.with_hint(format!("{left}\n  {hint}")),
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = look.context.run(&args.run).await?;
+    let evidence = look.context.evidence(run).await.map_err(|error| {
+        match partial_recovery::left(&look.context.layout, run) {
+            Some(left) => error.with_advice(left.text).with_all(left.next),
             None => error,
         }
     })?;
-    let pinned = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await?;
+    let pinned = LoadedSpec::read(&*look.context.journal, &evidence.state, &evidence.inputs).await?;
     let held = look.held;
     let driven = look.driven().await;
     let over = evidence.state.outcome.is_some();
     let elsewhere = match over {
         true => None,
-        false => fenced::elsewhere(&look.ground.workspace.state, run),
+        false => fenced::elsewhere(&look.context.layout.state, run),
     };
     look.close().await;
     let at_work = driven.is_some_and(|driven| driven.contains(&run));
-    let now = app.clock.now();
+    let now = app.application.clock.now();
     let now = Some(&now).filter(|_| at_work && evidence.state.outcome.is_none());
     let plan = pinned.plan()?;
     let mut body = json!({

@@ -1,13 +1,13 @@
 //! `rekindle snapshots`
 
+use rekindle_model::time;
 use rekindle_report::text;
 use serde_json::json;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::moment;
-use crate::tiers::Tiers;
+use rekindle_workspace::Error;
+use rekindle_workspace::tiers::Tiers;
 
 /// List what each tier holds: one component's content at one instant
 #[derive(Debug, clap::Args)]
@@ -21,14 +21,14 @@ pub struct Args {
 }
 
 /// Lists the snapshots.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let tiers = Tiers::open(app, &args.tiers).await?;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let tiers = Tiers::open(&app.application, &args.tiers).await?;
     let component = args
         .component
         .as_deref()
         .map(|name| tiers.component(name))
         .transpose()?;
-    let mut exit = tiers.exit();
+    let mut exit = Exit::of_tiers(&tiers);
     for (name, tier) in tiers.reachable() {
         let found = match tier.snapshots().await {
             Ok(found) => found,
@@ -60,7 +60,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
                     "{:<8} {}  {}  {:<28} {:>6} files  {:>9}",
                     name,
                     snapshot.id,
-                    moment::show(snapshot.consistency_point.utc),
+                    time::show(snapshot.consistency_point.utc),
                     snapshot.component,
                     snapshot.files,
                     text::bytes(snapshot.bytes)

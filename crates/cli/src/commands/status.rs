@@ -1,5 +1,7 @@
 //! `rekindle status`, or no command: the four answers, each with the run that proves it.
 
+use rekindle_workspace::keys::kit;
+use rekindle_workspace::tiers;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -18,15 +20,14 @@ use rekindle_report::unfinished::Unfinished;
 use rekindle_vault::Tier;
 
 use crate::App;
-use crate::commands::init;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::keys;
-use crate::lookup;
-use crate::past;
-use crate::pinned::{self, Pinned};
-use crate::session::Look;
-use crate::slots::fenced;
+use rekindle_workspace::Error;
+use rekindle_workspace::guards::partial_recovery;
+use rekindle_workspace::keys;
+use rekindle_workspace::lookup;
+use rekindle_workspace::open::ReadOnlyWorkspace;
+use rekindle_workspace::run_spec::{self, LoadedSpec};
+use rekindle_workspace::slots::fenced;
 
 /// Tell where you stand, as `rekindle` without a command does: can we come back, how long will it take, how much will we
 /// lose, where is the proof; what is at work, what waits for whom, what to do next
@@ -39,30 +40,30 @@ const LOOKED_AT: usize = 200;
 const TIER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers.
-pub(crate) async fn run(app: &App) -> Result<Exit, CliError> {
-    let look = Look::here(app).await?;
+pub(crate) async fn run(app: &App) -> Result<Exit, Error> {
+    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
     let answered = answer(app, &look).await;
     look.close().await;
     answered
 }
 
-async fn answer(app: &App, look: &Look) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &look.ground.workspace)?;
+async fn answer(app: &App, look: &ReadOnlyWorkspace) -> Result<Exit, Error> {
+    let (system, _) = run_spec::system(&look.context.layout)?;
     let seen = Seen::read(app, look).await?;
-    let half = past::half_recovered(&look.ground, &system, &[]).await?;
+    let half = partial_recovery::half_recovered(&look.context, &system, &[]).await?;
     let findings = Findings {
         system: &system,
         backups: &seen.backups,
         recoveries: &seen.recoveries,
         sightings: &seen.sightings,
-        tiers: tiers(&system, &look.ground.workspace.system_dir()).await,
+        tiers: tiers(&system, &look.context.layout.system_dir()).await,
         unfinished: seen.unfinished.clone(),
         half_recovered: half.first().map(|half| half.run),
-        now: app.clock.now().utc,
+        now: app.application.clock.now().utc,
     };
     let mut status = status(&findings);
-    let workspace = &look.ground.workspace;
-    let fault = keys::pinned(workspace).map(|pinned| keys::kit_fault(&pinned, &init::tier_urls(workspace)));
+    let workspace = &look.context.layout;
+    let fault = keys::pinned(workspace).map(|pinned| kit::kit_fault(&pinned, &tiers::urls(workspace)));
     if let Ok(Some(_)) = fault {
         status.next.push(
             "rekindle key export --kit FILE   (without it a lost machine loses the backups)".to_owned(),
@@ -82,9 +83,9 @@ struct Seen {
 }
 
 impl Seen {
-    async fn read(app: &App, look: &Look) -> Result<Self, CliError> {
+    async fn read(app: &App, look: &ReadOnlyWorkspace) -> Result<Self, Error> {
         let mut seen = Self::default();
-        let runs = look.ground.journal.runs(&RunFilter::default()).await?;
+        let runs = look.context.journal.runs(&RunFilter::default()).await?;
         let driven = look.driven().await;
         let open: Vec<&RunSummary> = lookup::open(&runs).collect();
         for (n, run) in runs.iter().enumerate() {
@@ -92,22 +93,22 @@ impl Seen {
             if n >= LOOKED_AT && !is_open && !seen.lacks(&run.workflow) {
                 continue;
             }
-            let evidence = match look.ground.evidence(run.run).await {
+            let evidence = match look.context.evidence(run.run).await {
                 Ok(evidence) => evidence,
                 // One run that is damaged must not keep the others from answering.
-                Err(error) if error.exit() == Exit::DataLost => {
+                Err(error) if Exit::of_error(&error) == Exit::DataLost => {
                     app.printer.warn(format!("run {} is left out: {error}", run.run));
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            let read = Pinned::read(&*look.ground.journal, &evidence.state, &evidence.inputs).await;
+            let read = LoadedSpec::read(&*look.context.journal, &evidence.state, &evidence.inputs).await;
             let read = read.and_then(|pinned| Ok((pinned.plan()?, pinned.system)));
             if is_open {
                 let plan = read.as_ref().ok().map(|(plan, _)| plan);
                 let driven = driven.as_ref().map(|driven| driven.contains(&run.run));
                 let mut unfinished = Unfinished::of(&evidence, plan, driven);
-                unfinished.elsewhere = fenced::elsewhere(&look.ground.workspace.state, run.run);
+                unfinished.elsewhere = fenced::elsewhere(&look.context.layout.state, run.run);
                 seen.unfinished.push(unfinished);
             }
             match read {

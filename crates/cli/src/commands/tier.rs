@@ -1,5 +1,7 @@
 //! `rekindle tier`
 
+use rekindle_model::problem::ProblemKind;
+use rekindle_workspace::names;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +13,12 @@ use rekindle_vault::{CancellationToken, Remembered, SlotError, SlotPlace, Tier, 
 use serde_json::json;
 
 use crate::App;
-use crate::commands::backup;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::slots::check::{self, Add};
-use crate::tiers::Tiers;
-use crate::workspace::Workspace;
-use crate::{keys, pinned};
+use rekindle_workspace::Error;
+use rekindle_workspace::keys;
+use rekindle_workspace::run_spec;
+use rekindle_workspace::slots::check::{self, Add};
+use rekindle_workspace::tiers::Tiers;
 
 /// The subcommands of `rekindle tier`.
 #[derive(Debug, clap::Subcommand)]
@@ -53,20 +54,20 @@ pub struct Args {
 }
 
 /// Lists or checks tiers.
-pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, CliError> {
+pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, Error> {
     match command {
-        Command::List(args) => list(app, &Tiers::open(app, &args.tiers).await?).await,
-        Command::Check(args) => check(app, &Tiers::open(app, &args.tiers).await?).await,
+        Command::List(args) => list(app, &Tiers::open(&app.application, &args.tiers).await?).await,
+        Command::Check(args) => check(app, &Tiers::open(&app.application, &args.tiers).await?).await,
         Command::Create(args) => create(app, &args.tier).await,
     }
 }
 
 /// Makes what is missing of a tier; a vault that is there is kept.
-async fn create(app: &App, named: &str) -> Result<Exit, CliError> {
-    let workspace = Workspace::find_here(&app.global)?;
-    let (system, _) = pinned::system(app, &workspace)?;
-    let key = keys::open(&workspace)?;
-    for name in backup::tiers(&system, &[named.to_owned()])? {
+async fn create(app: &App, named: &str) -> Result<Exit, Error> {
+    let layout = app.application.layout()?;
+    let (system, _) = run_spec::system(&layout)?;
+    let key = keys::open(&layout, &app.application.unlocker)?;
+    for name in names::tiers(&system, &[named.to_owned()])? {
         let urls: Vec<String> = system
             .tiers
             .get(&name)
@@ -74,9 +75,9 @@ async fn create(app: &App, named: &str) -> Result<Exit, CliError> {
             .unwrap_or_default();
         let repository = key.keyring.repository();
         let keyring = Arc::clone(&key.keyring);
-        let dir = workspace.system_dir();
+        let dir = layout.system_dir();
         let tier = Tier::open(&name, &urls, &dir, keyring, &key.wrapped, TierMode::Create).await?;
-        Remembered::of(&workspace.state).note(&tier, repository).await?;
+        Remembered::of(&layout.state).note(&tier, repository).await?;
         let body = json!({ "tier": name, "urls": tier.urls(), "down": tier.down() });
         app.printer.line(&body, || {
             format!(
@@ -93,8 +94,8 @@ async fn create(app: &App, named: &str) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-async fn list(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
-    let mut exit = tiers.exit();
+async fn list(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
+    let mut exit = Exit::of_tiers(&tiers);
     for (name, tier) in tiers.reachable() {
         let (snapshots, sets) = match (tier.snapshots().await, tier.sets().await) {
             (Ok(snapshots), Ok(sets)) => (snapshots.len(), sets.len()),
@@ -132,16 +133,16 @@ async fn list(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
-    let mut exit = tiers.exit();
-    let mut slots = Slots::begin(&tiers.workspace.state).await?;
+async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
+    let mut exit = Exit::of_tiers(&tiers);
+    let mut slots = Slots::begin(&tiers.layout.state).await?;
     for (name, tier) in tiers.reachable() {
         let places = tier.slot_places();
-        for (probed, place) in tier.probe(&*app.clock).await.into_iter().zip(places) {
+        for (probed, place) in tier.probe(&*app.application.clock).await.into_iter().zip(places) {
             if probed.fault.is_some() {
                 exit = failed(exit);
             }
-            let read = slots.read(&place, app.signals.stop()).await;
+            let read = slots.read(&place, &app.application.stop).await;
             let (report, unread) = match read {
                 Ok(report) => (report, None),
                 Err(error) => {
@@ -204,20 +205,21 @@ struct Slots {
 }
 
 impl Slots {
-    async fn begin(state: &Path) -> Result<Self, CliError> {
+    async fn begin(state: &Path) -> Result<Self, Error> {
         Ok(Self {
             state: state.to_owned(),
             view: LogView::open(state).await?.0,
         })
     }
 
-    async fn read(&mut self, place: &SlotPlace, stop: &CancellationToken) -> Result<SlotsReport, CliError> {
+    async fn read(&mut self, place: &SlotPlace, stop: &CancellationToken) -> Result<SlotsReport, Error> {
         let mut report = SlotsReport::default();
-        let failed = |error: SlotError| CliError::new(Exit::Failed, "tier_unavailable", error.to_string());
+        let failed =
+            |error: SlotError| Error::new(ProblemKind::Failed, "tier_unavailable", error.to_string());
         for run in place.runs().await.map_err(failed)? {
             if stop.is_cancelled() {
-                return Err(CliError::new(
-                    Exit::Interrupted,
+                return Err(Error::new(
+                    ProblemKind::Interrupted,
                     "interrupted",
                     "a stop was asked for",
                 ));

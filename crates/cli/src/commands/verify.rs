@@ -1,16 +1,11 @@
 //! `rekindle verify`
 
-use rekindle_plan::{Inputs, builtin};
-use serde_json::{Map, Value};
+use rekindle_workspace::operations::verify::{self, VerifyLevel, VerifyRequest};
+use rekindle_workspace::{Error, ReadWriteWorkspace};
 
 use crate::App;
-use crate::commands::backup::tiers;
-use crate::commands::run::loops;
-use crate::drive::{self, Request};
-use crate::error::CliError;
+use crate::drive;
 use crate::exit::Exit;
-use crate::pinned::{self, Pinned};
-use crate::session::Session;
 
 /// Prove from the stored copies that the newest backups can be read
 ///
@@ -38,39 +33,19 @@ enum Level {
 }
 
 /// Verifies.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    Session::here(app, async |session| verify(app, args, session).await).await
-}
-
-async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
-    let (system, _) = pinned::system(app, &session.ground.workspace)?;
-    let mut loops = loops(&system);
-    if let Some(components) = loops.get_mut("component") {
-        components.retain(|name| system.components.get(name).is_some_and(|c| c.source.is_some()));
-    }
-    if !args.tiers.is_empty() {
-        loops.insert("tier".to_owned(), tiers(&system, &args.tiers)?);
-    }
-    let level = match args.level {
-        Level::Exists => "exists",
-        Level::Read => "read",
-    };
-    let params = Map::from_iter([
-        ("level".to_owned(), Value::from(level)),
-        ("sample".to_owned(), Value::from(args.sample.clone())),
-    ]);
-    let inputs = Inputs { params, loops };
-    let pinned = Pinned::new(app, &session.ground.workspace, "verify", builtin::VERIFY, inputs)?;
-    drive::begin(
-        app,
-        session,
-        pinned,
-        Request {
-            trigger: "rekindle verify".to_owned(),
-            disaster_at: None,
-            detach: false,
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let request = VerifyRequest {
+        tiers: args.tiers.clone(),
+        level: match args.level {
+            Level::Exists => VerifyLevel::Exists,
+            Level::Read => VerifyLevel::Read,
         },
-    )
+        sample: args.sample.clone(),
+    };
+    let application = &app.application;
+    ReadWriteWorkspace::with(application, async |workspace| {
+        drive::begin(app, workspace, verify::prepare(workspace, &request)?, false).await
+    })
     .await
 }
 

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use rekindle_model::event::Event;
 use rekindle_model::id::RunId;
+use rekindle_server::api::is_of_end;
 use rekindle_server::owner::told_of;
-use rekindle_server::{Client, Desk, Told, Unreachable};
+use rekindle_server::{Client, RunService, RunUpdate, Unreachable};
 use tokio::sync::mpsc;
 
 use crate::App;
 use crate::drive;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::ground::Ground;
-use crate::session::{self, KNOCK, Look, PATIENCE};
+use rekindle_workspace::Error;
+use rekindle_workspace::context::WorkspaceContext;
+use rekindle_workspace::open::{self, KNOCK, PATIENCE, ReadOnlyWorkspace};
 
 /// Watch a run while another process drives it, to its end
 ///
@@ -26,29 +27,33 @@ pub struct Args {
 }
 
 /// Watches.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let look = Look::here(app).await?;
-    let run = look.ground.run(&args.run).await;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = look.context.run(&args.run).await;
     // Who looks must not keep anybody from driving.
-    let ground = look.let_go().await;
+    let context = look.let_go().await;
     let run = run?;
-    let told = follow(app, &ground, run).await?;
-    drive::watch(app, &ground, run, told).await
+    let told = follow(app, &context, run).await?;
+    drive::watch(app, &context, run, told).await
 }
 
 /// Returns what there is to tell of a run: by whoever drives it, else by the journal. An owner may leave and another
 /// one come at any instant; while there is one that cannot be asked yet, or not any more, it is given its time.
-async fn follow(app: &App, ground: &Ground, run: RunId) -> Result<mpsc::Receiver<Told>, CliError> {
-    let state = &ground.workspace.state;
-    let begun = app.clock.now();
+async fn follow(
+    app: &App,
+    context: &WorkspaceContext,
+    run: RunId,
+) -> Result<mpsc::Receiver<RunUpdate>, Error> {
+    let state = &context.layout.state;
+    let begun = app.application.clock.now();
     loop {
         match Client::connect(state).await {
             Ok(client) => match client.follow(run, 0).await {
-                Err(problem) if problem.is_of_end() => {}
+                Err(problem) if is_of_end(&problem) => {}
                 told => return Ok(told?),
             },
             Err(Unreachable::Nobody { .. }) => {
-                let records = ground.journal.read(run).await?;
+                let records = context.journal.read(run).await?;
                 let over = matches!(
                     records.last().map(|record| &record.event),
                     Some(Event::RunFinished { .. })
@@ -56,15 +61,15 @@ async fn follow(app: &App, ground: &Ground, run: RunId) -> Result<mpsc::Receiver
                 let Some(holder) = rekindle_journal::owner(state)?.filter(|_| !over) else {
                     return Ok(told_of(Arc::unwrap_or_clone(records)));
                 };
-                if app.clock.now().since(&begun).duration >= PATIENCE {
-                    return Err(session::answers_nobody(holder));
+                if app.application.clock.now().since(&begun).duration >= PATIENCE {
+                    return Err(open::answers_nobody(holder));
                 }
             }
-            Err(error) => return Err(session::unreachable(error, state)),
+            Err(error) => return Err(open::unreachable(error, state)),
         }
         tokio::select! {
             () = tokio::time::sleep(KNOCK) => {}
-            () = app.signals.stop().cancelled() => return Err(session::interrupted()),
+            () = app.application.stop.cancelled() => return Err(open::interrupted()),
         }
     }
 }

@@ -10,17 +10,19 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
 use super::{Driven, Owner, ended};
-use crate::api::{End, Told};
+use crate::api::{End, RunUpdate};
 
-/// Returns what there is to tell of a run that nobody drives, as [`Desk::follow`] tells it.
-pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<Told> {
+/// Returns what there is to tell of a run that nobody drives, as [`RunService::follow`] tells it.
+pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<RunUpdate> {
     let outcome = RunState::from_records(&records)
         .ok()
         .and_then(|state| state.outcome);
     let end = outcome.map_or(End::Interrupted, End::Finished);
     let (told, receiver) = mpsc::channel(records.len() + 1);
-    let all = records.into_iter().map(|record| Told::Record(Box::new(record)));
-    for message in all.chain([Told::Ended(end)]) {
+    let all = records
+        .into_iter()
+        .map(|record| RunUpdate::Record(Box::new(record)));
+    for message in all.chain([RunUpdate::Ended(end)]) {
         // There is room for all of them, and the receiver is here.
         let _ = told.try_send(message);
     }
@@ -33,7 +35,7 @@ pub(super) struct Follower {
     pub(super) run: RunId,
     /// The newest record that was told.
     pub(super) last: u64,
-    pub(super) told: mpsc::Sender<Told>,
+    pub(super) told: mpsc::Sender<RunUpdate>,
 }
 
 /// The follower has gone away.
@@ -81,7 +83,7 @@ impl Follower {
             (None, Some(outcome)) => End::Finished(outcome),
             (None, None) => End::Interrupted,
         };
-        self.say(Told::Ended(end)).await
+        self.say(RunUpdate::Ended(end)).await
     }
 
     /// Returns how the run ended, where it has.
@@ -89,7 +91,7 @@ impl Follower {
         let records = match self.owner.read(self.run).await {
             Ok(records) => records,
             Err(problem) => {
-                self.say(Told::Ended(End::Broken(problem))).await?;
+                self.say(RunUpdate::Ended(End::Broken(problem))).await?;
                 return Err(Gone);
             }
         };
@@ -107,10 +109,10 @@ impl Follower {
             return Ok(());
         }
         self.last = record.seq;
-        self.say(Told::Record(Box::new(record))).await
+        self.say(RunUpdate::Record(Box::new(record))).await
     }
 
-    async fn say(&self, told: Told) -> Result<(), Gone> {
+    async fn say(&self, told: RunUpdate) -> Result<(), Gone> {
         self.told.send(told).await.map_err(|_| Gone)
     }
 }

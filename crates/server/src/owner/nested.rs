@@ -8,13 +8,15 @@ use rekindle_journal::JournalError;
 use rekindle_model::event::Payload;
 use rekindle_model::failure::Failure;
 use rekindle_model::id::RunId;
+use rekindle_model::next_action::{Action, Again};
+use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use serde_json::Value;
 
-use super::{Driven, Owner, Parts, Purpose, ended};
-use crate::api::{End, Problem, STOPPING};
-use crate::desk::Desk;
+use super::{Driven, Owner, Purpose, RunSpec, ended};
+use crate::api::{End, STOPPING};
+use crate::run_service::RunService;
 
 impl Owner {
     /// Refuses a run that its parent will go on with: two who drive it would only get in each other's way. Returns the
@@ -33,17 +35,20 @@ impl Owner {
         };
         if around.outcome.is_none() {
             return Err(Problem::new(
-                2,
+                ProblemKind::Invalid,
                 "nested",
                 format!(
                     "run {} belongs to step {} of run {}, which has not ended",
                     state.id, parent.step, parent.run
                 ),
             )
-            .with_hint(format!(
-                "that one goes on with both: rekindle resume {}",
-                parent.run
-            )));
+            .with_next(
+                Action::Resume {
+                    run: Some(parent.run),
+                    again: Again::Nothing,
+                },
+                "continues both",
+            ));
         }
         let goes_on = state.outcome.is_some() || state.reopened.is_some() || state.cancel.is_some();
         Ok((!goes_on).then(|| Request {
@@ -66,7 +71,7 @@ impl Owner {
         self.shared.admit()?;
         let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
         let adopted = ready.engine.adopt(run, &format!("run {by} was resumed")).await;
-        adopted.map_err(|error| self.shared.workshop.problem(error))?;
+        adopted.map_err(|error| self.shared.factory.problem(error))?;
         Ok(Ok(self.drive(run, ready)))
     }
 
@@ -131,7 +136,7 @@ impl SubRuns for Owner {
         let _admitted = self.shared.admission.enter().await;
         self.shared.admit().map_err(failure)?;
         let (parent, _) = self.parts(new.parent.run).await.map_err(failure)?;
-        let parts = Parts {
+        let parts = RunSpec {
             workflow: new.workflow,
             definition: new.definition.into_bytes(),
             system: parent.system,
@@ -149,7 +154,7 @@ impl SubRuns for Owner {
             disaster_at_told: new.disaster_at_told,
         };
         let created = ready.engine.create_below(new.parent, new.run, created).await;
-        created.map_err(|error| failure(self.shared.workshop.problem(error)))?;
+        created.map_err(|error| failure(self.shared.factory.problem(error)))?;
         self.drive_new(new.run, ready);
         Ok(())
     }
@@ -175,15 +180,14 @@ impl SubRuns for Owner {
 
 /// Returns a problem as the failure of the step that ran into it.
 fn failure(problem: Problem) -> Failure {
-    let code = match problem.code.as_str() {
+    let code = match &*problem.code {
         // This owner takes nothing on any more: the next one goes on.
         STOPPING => INTERRUPTED,
         code => code,
     };
-    let failure = Failure::transient(code, problem.message);
-    match problem.hint {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
+    Failure {
+        next: problem.next,
+        ..Failure::transient(code, problem.message)
     }
 }
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use rekindle_journal::{RunFilter, RunSummary};
 use rekindle_model::id::RunId;
+use rekindle_model::problem::Problem;
 use tokio::time::Instant;
 
 use super::Owner;
-use crate::api::Problem;
-use crate::desk::Desk;
+use crate::run_service::RunService;
 
 /// How often an owner that stays looks for unfinished runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

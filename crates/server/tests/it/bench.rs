@@ -19,10 +19,11 @@ use rekindle_journal::{Journal, MemoryJournal};
 use rekindle_model::event::{Event, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::RunId;
+use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::time::SystemClock;
 use rekindle_plan::{Inputs, Problem as Fault, expand, load_workflow};
 use rekindle_server::{
-    Client, ControlSocket, Desk, End, Owner, Parts, Problem, Purpose, Ready, Submission, Told, Workshop,
+    Client, ControlSocket, End, Owner, Purpose, Ready, RunFactory, RunService, RunSpec, RunUpdate, Submission,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -159,18 +160,18 @@ pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
 }
 
 /// Returns what is told of a run up to an event of this name; fails when the run ends before it.
-pub(crate) async fn until(told: &mut mpsc::Receiver<Told>, event: &str, step: &str) {
+pub(crate) async fn until(told: &mut mpsc::Receiver<RunUpdate>, event: &str, step: &str) {
     within(async {
         loop {
             match told.recv().await.expect("the owner is there") {
-                Told::Record(record)
+                RunUpdate::Record(record)
                     if record.event.name() == event
                         && record.event.step().is_none_or(|id| id.as_str() == step) =>
                 {
                     return;
                 }
-                Told::Ended(end) => panic!("ended before {event} of {step}: {end:?}"),
-                Told::Record(_) | Told::Progress { .. } => {}
+                RunUpdate::Ended(end) => panic!("ended before {event} of {step}: {end:?}"),
+                RunUpdate::Record(_) | RunUpdate::Progress { .. } => {}
             }
         }
     })
@@ -178,22 +179,22 @@ pub(crate) async fn until(told: &mut mpsc::Receiver<Told>, event: &str, step: &s
 }
 
 /// Returns everything that is told of a run, and its end.
-pub(crate) async fn all(told: &mut mpsc::Receiver<Told>) -> (Vec<Event>, End) {
+pub(crate) async fn all(told: &mut mpsc::Receiver<RunUpdate>) -> (Vec<Event>, End) {
     within(async {
         let mut events = Vec::new();
         loop {
             match told.recv().await.expect("an end is always told") {
-                Told::Record(record) => events.push(record.event),
-                Told::Progress { .. } => {}
-                Told::Ended(end) => return (events, end),
+                RunUpdate::Record(record) => events.push(record.event),
+                RunUpdate::Progress { .. } => {}
+                RunUpdate::Ended(end) => return (events, end),
             }
         }
     })
     .await
 }
 
-/// Returns the desks that must not be told apart.
-pub(crate) fn desks(bench: &Bench) -> [(&'static str, &dyn Desk); 2] {
+/// Returns the services that must not be told apart.
+pub(crate) fn services(bench: &Bench) -> [(&'static str, &dyn RunService); 2] {
     [("owner", &bench.owner), ("client", &bench.client)]
 }
 
@@ -288,8 +289,8 @@ struct Shop {
 }
 
 #[async_trait]
-impl Workshop for Shop {
-    async fn ready(&self, parts: &Parts, purpose: Purpose<'_>) -> Result<Ready, Problem> {
+impl RunFactory for Shop {
+    async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem> {
         // As opening a key does, it lets others come between; whoever only asks is slow, so that they come far.
         let turns = if matches!(purpose, Purpose::Ask(_)) {
             200
@@ -304,7 +305,7 @@ impl Workshop for Shop {
         }
         let text = String::from_utf8_lossy(&parts.definition);
         let refused = |found: rekindle_plan::Diagnostics| {
-            Problem::new(2, "invalid_file", found.to_string()).with_hint("correct it")
+            Problem::new(ProblemKind::Invalid, "invalid_file", found.to_string()).with_hint("correct it")
         };
         let workflow = load_workflow(&parts.workflow, &text).map_err(refused)?;
         let registry = Registry::new()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rekindle_engine::Ask;
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
-use rekindle_server::{Desk, End, Pace};
+use rekindle_server::{End, Pace, RunService};
 
 use crate::bench::{At, Bench, all, ask, gated, names, until, within};
 
@@ -117,14 +117,14 @@ async fn what_is_asked_between_the_end_of_a_run_and_its_leaving_the_desk_is_take
     let run = bench.client.submit(gated()).await.unwrap();
     bench.open_gate();
     bench.hangs.reached().await;
-    // It is over, and still on the desk while its end is copied.
+    // It is over, and still with the owner while its end is copied.
     assert_eq!(bench.owner.info().runs, [run]);
     let after = names(&*bench.journal, run).await.len() as u64;
     let step = "second".into();
     within(bench.owner.request(run, ask(Ask::Retry { step })))
         .await
         .unwrap();
-    // Whoever sweeps is told only once it has left; told now, they would look here and find it on the desk.
+    // Whoever sweeps is told only once it has left; told now, they would look here and find it on the service.
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }

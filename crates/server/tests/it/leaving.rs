@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rekindle_journal::{Append, Journal, JournalError, MemoryJournal, RunFilter, RunSummary};
 use rekindle_model::event::{Outcome, Record};
 use rekindle_model::id::{Hash32, RunId};
-use rekindle_server::{Desk, End, Submission};
+use rekindle_server::{End, RunService, Submission};
 use tokio::sync::broadcast;
 
 use crate::bench::{Bench, all, gated, names, within};

@@ -9,56 +9,58 @@ use rekindle_model::id::RunId;
 use rekindle_plan::Plan;
 use rekindle_report::text;
 
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::ground::Ground;
-use crate::past::{self, same};
-use crate::pinned::{self, Pinned, Ready};
+use rekindle_model::next_action::{Action, Recover, RecoverTarget};
+
+use super::partial_recovery::{self, same};
+use crate::context::WorkspaceContext;
+use crate::error::Error;
+use crate::run_spec::{self, LoadedSpec, ReadyRun};
 use crate::slots::fenced;
+use rekindle_model::problem::ProblemKind;
 
 /// Refuses a run that reads or writes a component which an older, unfinished run is recovering where it lives, and one
 /// that reads what a recovery which is over has left half recovered.
 ///
 /// # Errors
 /// Names that run and the commands that go on from there; exit code 6.
-pub(crate) async fn refuse_half_recovered(
-    ground: &Ground,
-    ready: &Ready,
+pub async fn refuse_half_recovered(
+    context: &WorkspaceContext,
+    ready: &ReadyRun,
     own: Option<RunId>,
-) -> Result<(), CliError> {
-    let system_dir = ground.workspace.system_dir();
-    let living = same(&pinned::data_root(&system_dir, &ready.pinned.system));
+) -> Result<(), Error> {
+    let system_dir = context.layout.system_dir();
+    let living = same(&run_spec::data_root(&system_dir, &ready.spec.system));
     let captured = components(&ready.plan, "snapshot");
     let into_the_living = |plan: &Plan, to: Option<PathBuf>| {
-        let root = to.unwrap_or_else(|| pinned::data_root(&system_dir, &ready.pinned.system));
+        let root = to.unwrap_or_else(|| run_spec::data_root(&system_dir, &ready.spec.system));
         match same(&root) == living {
             true => components(plan, "restore"),
             false => BTreeSet::new(),
         }
     };
-    let restored = match ready.pinned.workflow.params.contains_key("to") {
-        true => into_the_living(&ready.plan, ready.pinned.param("to").map(PathBuf::from)),
+    let restored = match ready.spec.workflow.params.contains_key("to") {
+        true => into_the_living(&ready.plan, ready.spec.param("to").map(PathBuf::from)),
         false => BTreeSet::new(),
     };
     if captured.is_empty() && restored.is_empty() {
         return Ok(());
     }
-    for run in ground.interrupted().await? {
+    for run in context.interrupted().await? {
         let run = run.run;
         if own == Some(run) {
             continue;
         }
         let read = async {
-            let evidence = ground.evidence(run).await?;
-            let pinned = Pinned::read(&*ground.journal, &evidence.state, &evidence.inputs).await?;
+            let evidence = context.evidence(run).await?;
+            let pinned = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
             let plan = pinned.plan()?;
-            Ok::<_, CliError>((pinned, plan))
+            Ok::<_, Error>((pinned, plan))
         };
         let (pinned, plan) = match read.await {
             Ok(read) => read,
             // One that cannot be read must not keep every other from running.
             Err(error) => {
-                ground.printer.warn(format!(
+                context.notices.warn(format!(
                     "run {run} cannot be read, so whether it recovers in place is not known: {error}"
                 ));
                 continue;
@@ -73,40 +75,40 @@ pub(crate) async fn refuse_half_recovered(
         let in_the_way = |name: &&String| captured.contains(*name) || (older && restored.contains(*name));
         let both: Vec<&str> = half.iter().filter(in_the_way).map(String::as_str).collect();
         if !both.is_empty() {
-            return Err(CliError::new(
-                Exit::Held,
+            return Err(Error::new(
+                ProblemKind::Held,
                 "half_recovered",
                 format!(
                     "run {run} is recovering {} in place and has not ended: what stands there may be half of it",
                     both.join(", ")
                 ),
             )
-            .with_hint(format!(
-                "let it end first: {}",
-                fenced::way_on(&ground.workspace.state, run)
-            )));
+            .with_next(fenced::way_on(&context.layout.state, run), "lets it end, which must come first"));
         }
     }
     match captured.is_empty() {
         true => Ok(()),
-        false => refuse_unsettled(ground, ready, &captured).await,
+        false => refuse_unsettled(context, ready, &captured).await,
     }
 }
 
 /// Returns the components for which a plan has a step of that action.
 fn components(plan: &Plan, action: &str) -> BTreeSet<String> {
     let of_action = plan.steps.iter().filter(|step| step.uses == action);
-    of_action.filter_map(past::component).map(str::to_owned).collect()
+    of_action
+        .filter_map(partial_recovery::component)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Refuses to capture what a recovery that is over, or of which a record is lost, has left half recovered.
 async fn refuse_unsettled(
-    ground: &Ground,
-    ready: &Ready,
+    context: &WorkspaceContext,
+    ready: &ReadyRun,
     captured: &BTreeSet<String>,
-) -> Result<(), CliError> {
-    let accepted = past::runs(ready.pinned.param(past::ACCEPT).unwrap_or_default());
-    let half = past::half_recovered(ground, &ready.pinned.system, &accepted).await?;
+) -> Result<(), Error> {
+    let accepted = partial_recovery::runs(ready.spec.param(partial_recovery::ACCEPT).unwrap_or_default());
+    let half = partial_recovery::half_recovered(context, &ready.spec.system, &accepted).await?;
     let found = half
         .iter()
         .filter(|half| !half.resumable)
@@ -125,25 +127,22 @@ async fn refuse_unsettled(
             "run {run} has set aside what stood there, and a record of it is lost: what stands there may be half recovered"
         ),
     };
-    let again = "rekindle recover --in-place".to_owned();
-    let accept = format!("rekindle backup --accept {run}");
-    let (again_does, accept_does) = match half.components {
-        Some(_) => (
-            "recovers again; what comes through is backed up as before",
-            "takes what stands there as it is",
-        ),
-        None => (
-            "recovers again; accept what then stands there",
-            "takes what stands there as it is",
-        ),
+    let recover = Action::Recover(Recover {
+        target: RecoverTarget::InPlace,
+        ..Recover::default()
+    });
+    let again = match half.components {
+        Some(_) => "recovers again; what comes through is backed up as before",
+        None => "recovers again; accept what is there then",
     };
-    let width = again.len().max(accept.len());
-    let root = pinned::data_root(&ground.workspace.system_dir(), &ready.pinned.system);
-    let put_back = match half.aside.as_slice() {
-        [] => String::new(),
-        aside => format!("\n{}  and accept it", text::set_aside(aside, &root)),
-    };
-    Err(CliError::new(Exit::Held, "half_recovered", message).with_hint(format!(
-        "choose one; nothing was captured\n  {again:width$}   {again_does}\n  {accept:width$}   {accept_does}{put_back}"
-    )))
+    let mut error = Error::new(ProblemKind::Held, "half_recovered", message)
+        .with_advice("choose one; nothing was captured")
+        .with_next(recover, again)
+        .with_next(Action::AcceptRecovery { run }, "accepts the folder as it is now");
+    if !half.aside.is_empty() {
+        let root = run_spec::data_root(&context.layout.system_dir(), &ready.spec.system);
+        let aside = text::set_aside(&half.aside, &root);
+        error = error.with_advice(format!("or put back and accept:\n{}", aside.trim_end()));
+    }
+    Err(error)
 }

@@ -10,22 +10,19 @@ use std::path::{Path, PathBuf};
 use rekindle_actions::displace;
 use rekindle_model::run::RunState;
 
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::pinned::Ready;
-use crate::printer::Printer;
+use super::running_system::while_running;
+use crate::error::Error;
+use crate::notice::Notices;
+use crate::run_spec::ReadyRun;
 use crate::slots::fenced;
+use rekindle_model::problem::ProblemKind;
 
 /// How many processes a refusal names.
 const NAMED: usize = 5;
 
 /// Refuses to begin, or to go on with, a recovery in place that would move what somebody has open; `state` is what
 /// a resumed run has come to. Does nothing for every other run.
-pub(crate) fn refuse_in_use(
-    printer: Printer,
-    ready: &Ready,
-    state: Option<&RunState>,
-) -> Result<(), CliError> {
+pub fn refuse_in_use(notices: &Notices, ready: &ReadyRun, state: Option<&RunState>) -> Result<(), Error> {
     let Some(root) = ready.may_displace() else {
         return Ok(());
     };
@@ -34,7 +31,7 @@ pub(crate) fn refuse_in_use(
     for step in ready.plan.steps.iter().filter(|step| step.uses == "set-aside") {
         let over = state.is_some_and(|state| state.step(&step.id).state.is_final());
         let component = step.each.get("component");
-        let component = component.and_then(|name| ready.pinned.system.components.get(name));
+        let component = component.and_then(|name| ready.spec.system.components.get(name));
         if let Some(source) = component.filter(|_| !over).and_then(|it| it.source.as_ref()) {
             let standing = displace::standing(root, source, &kept.never)?;
             paths.extend(standing.paths().map(|path| root.join(path)));
@@ -54,24 +51,23 @@ pub(crate) fn refuse_in_use(
     let found = match find(Path::new("/proc"), paths.into_iter()) {
         Ok(found) => found,
         Err(error) => {
-            printer.warn(format!(
+            notices.warn(format!(
                 "/proc cannot be read ({error}): whether somebody has files open there is not known"
             ));
             return Ok(());
         }
     };
     match (found.refusal(), state) {
-        (Some(refusal), None) => {
-            Err(refusal
-                .with_hint("nothing was touched; stop them first, or recover --in-place --while-running"))
-        }
+        (Some(refusal), None) => Err(refusal
+            .with_advice("stop them first; nothing was touched")
+            .with_next(while_running(), "recovers although they are open")),
         (Some(refusal), Some(state)) => {
             let again = fenced::way_on(ready.site.workspace_dir(), state.id);
-            Err(refusal.with_hint(format!("stop them, then: {again}")))
+            Err(refusal.with_next(again, "continues, once they are stopped"))
         }
         (None, _) => {
             if found.unseen > 0 {
-                printer.say(found.blind());
+                notices.say(found.blind());
             }
             Ok(())
         }
@@ -96,7 +92,7 @@ struct Found {
 
 impl Found {
     /// Returns the refusal, where there is somebody to name.
-    fn refusal(&self) -> Option<CliError> {
+    fn refusal(&self) -> Option<Error> {
         if self.holders.is_empty() {
             return None;
         }
@@ -121,7 +117,7 @@ impl Found {
             _ => format!("; {}", self.blind()),
         };
         let message = format!("what would be moved is in use: {}{unseen}", named.join(", "));
-        Some(CliError::new(Exit::Usage, "in_use", message))
+        Some(Error::new(ProblemKind::Invalid, "in_use", message))
     }
 
     /// Tells how many processes could not be looked at.

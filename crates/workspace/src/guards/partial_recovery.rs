@@ -17,14 +17,16 @@ use rekindle_report::copies::{Place, place};
 use rekindle_report::recovery::set_aside;
 use serde_json::Value;
 
-use crate::App;
-use crate::error::CliError;
-use crate::ground::Ground;
-use crate::pinned::{self, Pinned};
-use crate::workspace::Workspace;
+use rekindle_model::next_action::Action;
+
+use crate::context::WorkspaceContext;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::notice::Notice;
+use crate::run_spec::{self, LoadedSpec};
 
 /// The parameter of a backup that names the runs whose outcome it accepts, with a space between two.
-pub(crate) const ACCEPT: &str = "accept";
+pub const ACCEPT: &str = "accept";
 
 /// After all that was ever journaled.
 const NOW: Place = Place {
@@ -34,20 +36,20 @@ const NOW: Place = Place {
 
 /// A recovery into the living system that did not come to a good end.
 #[derive(Debug)]
-pub(crate) struct Half {
+pub struct Half {
     /// The run.
-    pub(crate) run: RunId,
+    pub run: RunId,
     /// What it has begun to bring back and has not; none of a run that cannot be read any more: any of them.
-    pub(crate) components: Option<BTreeSet<String>>,
+    pub components: Option<BTreeSet<String>>,
     /// The folders with what stood there before.
-    pub(crate) aside: Vec<String>,
+    pub aside: Vec<String>,
     /// Whether it can still be gone on with.
-    pub(crate) resumable: bool,
+    pub resumable: bool,
 }
 
 impl Half {
     /// Returns which of some components it has left half recovered.
-    pub(crate) fn of<'a>(&self, asked: &'a BTreeSet<String>) -> Vec<&'a str> {
+    pub fn of<'a>(&self, asked: &'a BTreeSet<String>) -> Vec<&'a str> {
         let hit = |name: &&String| self.components.as_ref().is_none_or(|own| own.contains(*name));
         asked.iter().filter(hit).map(String::as_str).collect()
     }
@@ -55,25 +57,25 @@ impl Half {
 
 /// Returns every recovery into the living system that is neither settled nor accepted, newest first, those that
 /// have not ended included. `accepted` are runs that are accepted as of now.
-pub(crate) async fn half_recovered(
-    ground: &Ground,
+pub async fn half_recovered(
+    context: &WorkspaceContext,
     system: &System,
     accepted: &[RunId],
-) -> Result<Vec<Half>, CliError> {
-    let root = pinned::data_root(&ground.workspace.system_dir(), system);
-    let runs = ground.journal.runs(&RunFilter::default()).await?;
+) -> Result<Vec<Half>, Error> {
+    let root = run_spec::data_root(&context.layout.system_dir(), system);
+    let runs = context.journal.runs(&RunFilter::default()).await?;
     let (good, other): (Vec<&RunSummary>, Vec<&RunSummary>) = runs
         .iter()
         .filter(|run| run.quarantined.is_none())
         .partition(|run| run.outcome == Some(Outcome::Succeeded));
     let mut past = Past {
-        system_dir: ground.workspace.system_dir(),
+        system_dir: context.layout.system_dir(),
         living: &root,
         attempts: Vec::new(),
         accepted: accepted.iter().map(|run| (*run, NOW)).collect(),
     };
     for run in other {
-        past.read(ground, run).await;
+        past.read(context, run).await;
     }
     let lost: Vec<(RunId, Vec<String>)> = runs
         .iter()
@@ -84,7 +86,7 @@ pub(crate) async fn half_recovered(
     // Only where something is open does it matter what came after.
     if !lost.is_empty() || past.attempts.iter().any(|attempt| !attempt.half.is_empty()) {
         for run in good {
-            past.read(ground, run).await;
+            past.read(context, run).await;
         }
     }
     let mut half = past.open();
@@ -103,33 +105,34 @@ pub(crate) async fn half_recovered(
 }
 
 /// Returns the folders in which a run has put what stood at `root`, found by its id alone.
-pub(crate) fn asides(root: &Path, run: RunId) -> Vec<String> {
+pub fn asides(root: &Path, run: RunId) -> Vec<String> {
     let found = displace::asides(root, run).into_iter();
     found.map(|folder| folder.display().to_string()).collect()
 }
 
-/// Returns where a run of which a record is lost has put what stood in the living system, and how to go on; none
-/// where it has put nothing anywhere.
-pub(crate) fn left(app: &App, workspace: &Workspace, run: RunId) -> Option<String> {
-    let (system, _) = pinned::system(app, workspace).ok()?;
-    let aside = asides(&pinned::data_root(&workspace.system_dir(), &system), run);
+/// Returns where a run of which a record is lost has moved the content of the living system, and what to do; none where
+/// it has moved nothing.
+pub fn left(layout: &Layout, run: RunId) -> Option<Notice> {
+    let (system, _) = run_spec::system(layout).ok()?;
+    let aside = asides(&run_spec::data_root(&layout.system_dir(), &system), run);
     (!aside.is_empty()).then(|| {
-        format!(
-            "run {run} was recovering in place: what stood there before is in {}; what stands there \
-             now is backed up once `rekindle backup --accept {run}` has said so",
+        let text = format!(
+            "run {run} was recovering in place: the content from before is in {}; nothing is backed up until the \
+             content of now is accepted",
             aside.join(", ")
-        )
+        );
+        Notice::warning(text).with_next(Action::AcceptRecovery { run }, "accepts it")
     })
 }
 
 /// Returns the component that a step is about.
-pub(crate) fn component(step: &PlanStep) -> Option<&str> {
+pub fn component(step: &PlanStep) -> Option<&str> {
     let fixed = step.with.get("component").and_then(Value::as_str);
     step.each.get("component").map(String::as_str).or(fixed)
 }
 
 /// Returns the folder that a path leads to, links followed, or the path where it leads nowhere.
-pub(crate) fn same(path: &Path) -> PathBuf {
+pub fn same(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
@@ -155,28 +158,28 @@ struct Past<'a> {
 }
 
 impl Past<'_> {
-    async fn read(&mut self, ground: &Ground, run: &RunSummary) {
+    async fn read(&mut self, context: &WorkspaceContext, run: &RunSummary) {
         // A backup brings nothing back, and where it accepts something its trigger says so.
         if run.workflow == "backup" && !run.trigger.contains("--accept") {
             return;
         }
         let read = async {
-            let evidence = ground.evidence(run.run).await?;
-            let pinned = Pinned::read(&*ground.journal, &evidence.state, &evidence.inputs).await?;
+            let evidence = context.evidence(run.run).await?;
+            let pinned = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
             let plan = pinned.plan()?;
-            Ok::<_, CliError>((evidence, pinned, plan))
+            Ok::<_, Error>((evidence, pinned, plan))
         };
         match read.await {
             Ok((evidence, pinned, plan)) => self.take(&evidence, &pinned, &plan),
             // One that cannot be read must not keep every other from running.
-            Err(error) => ground.printer.warn(format!(
+            Err(error) => context.notices.warn(format!(
                 "run {} cannot be read, so whether it has recovered in place is not known: {error}",
                 run.run
             )),
         }
     }
 
-    fn take(&mut self, evidence: &Evidence, pinned: &Pinned, plan: &Plan) {
+    fn take(&mut self, evidence: &Evidence, pinned: &LoadedSpec, plan: &Plan) {
         if let Some(accepted) = pinned.param(ACCEPT) {
             let first = evidence.records.first().and_then(|record| record.head);
             let since = Place {
@@ -227,7 +230,7 @@ impl Past<'_> {
 }
 
 /// Returns the runs that a parameter names; what is no id names none.
-pub(crate) fn runs(accepted: &str) -> Vec<RunId> {
+pub fn runs(accepted: &str) -> Vec<RunId> {
     let words = accepted.split_whitespace();
     words.filter_map(|word| word.parse().ok()).collect()
 }

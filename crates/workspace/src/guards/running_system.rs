@@ -4,19 +4,29 @@
 use rekindle_actions::{Answer, ask_health};
 use rekindle_model::run::RunState;
 
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::pinned::Ready;
-use crate::printer::Printer;
+use rekindle_model::next_action::{Action, Recover, RecoverTarget};
+
+use crate::error::Error;
+use crate::notice::Notices;
+use crate::run_spec::ReadyRun;
 use crate::slots::fenced;
+use rekindle_model::problem::ProblemKind;
+
+/// Returns the action that recovers in place although somebody works there.
+pub(super) fn while_running() -> Action {
+    Action::Recover(Recover {
+        target: RecoverTarget::InPlaceWhileRunning,
+        ..Recover::default()
+    })
+}
 
 /// Refuses to begin, or to go on with, a recovery in place while a health URL of the system answers; `state` is what a
 /// resumed run has come to. Does nothing for every other run, and none once all that stood there is moved.
-pub(crate) async fn refuse_answering(
-    printer: Printer,
-    ready: &Ready,
+pub async fn refuse_answering(
+    notices: &Notices,
+    ready: &ReadyRun,
     state: Option<&RunState>,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let Some(root) = ready.may_displace() else {
         return Ok(());
     };
@@ -25,28 +35,28 @@ pub(crate) async fn refuse_answering(
         return Ok(());
     }
     let mut answered = Vec::new();
-    for health in &ready.pinned.system.health {
+    for health in &ready.spec.system.health {
         match ask_health(root, health).await {
             Answer::Answered { asked, status } => answered.push(format!("{asked} answers with {status}")),
             Answer::Silent => {}
-            Answer::Unknown(why) => printer.warn(format!("whether the system runs is not known: {why}")),
+            Answer::Unknown(why) => notices.warn(format!("whether the system runs is not known: {why}")),
         }
     }
     if answered.is_empty() {
         return Ok(());
     }
-    let refusal = CliError::new(
-        Exit::Usage,
+    let refusal = Error::new(
+        ProblemKind::Invalid,
         "running",
         format!("the system runs: {}", answered.join(", ")),
     );
     Err(match state {
-        None => {
-            refusal.with_hint("nothing was touched; stop it first, or recover --in-place --while-running")
-        }
+        None => refusal
+            .with_advice("stop it first; nothing was touched")
+            .with_next(while_running(), "recovers although it runs"),
         Some(state) => {
             let again = fenced::way_on(ready.site.workspace_dir(), state.id);
-            refusal.with_hint(format!("stop it, then: {again}"))
+            refusal.with_next(again, "continues, once the system is stopped")
         }
     })
 }

@@ -10,72 +10,69 @@ use rekindle_sources::place::Place;
 use rekindle_vault::Tier;
 use serde_json::Value;
 
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::ground::Ground;
-use crate::pinned;
-use crate::slots::fenced;
-use crate::workspace::Workspace;
+use rekindle_model::next_action::Action;
 
-/// The two commands by which a refused recovery can go on.
-pub(crate) struct Ways {
-    /// Into a folder that is free.
-    pub(crate) elsewhere: String,
+use crate::context::WorkspaceContext;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::notice::Notice;
+use crate::run_spec;
+use crate::slots::fenced;
+use rekindle_model::problem::ProblemKind;
+
+/// The two ways in which a refused recovery can be done.
+pub struct Alternatives {
+    /// Into a folder that is empty.
+    pub elsewhere: Action,
     /// Into the system's own folder.
-    pub(crate) in_place: String,
-    /// What the second one brings back, where that is not what was asked for.
-    pub(crate) other_source: Option<&'static str>,
+    pub in_place: Action,
+    /// What the second one recovers, where that is not what was asked for.
+    pub other_source: Option<&'static str>,
     /// The folder that the second one empties.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
 }
 
-impl Ways {
-    /// Returns a refusal with both commands, and with the run that goes on there where one was interrupted.
-    fn refuse(&self, code: &'static str, message: String, interrupted: Option<&Interrupted>) -> CliError {
-        let mut ways = vec![
-            (self.elsewhere.clone(), "into a folder that is free".to_owned()),
-            (
-                self.in_place.clone(),
-                format!(
-                    "{}into the system's own; what stands there moves to {}.before-<run>/",
-                    self.other_source.map_or(String::new(), |of| format!("{of}, ")),
-                    self.root.display()
-                ),
-            ),
-        ];
+impl Alternatives {
+    /// Returns a refusal with both alternatives, and with the run that can be continued there where one was interrupted.
+    fn refuse(&self, code: &'static str, message: String, interrupted: Option<&Interrupted>) -> Error {
+        let mut error =
+            Error::new(ProblemKind::Invalid, code, message).with_advice("choose one; nothing was touched");
         if let Some(Interrupted { way_on, held, .. }) = interrupted {
-            let does = match held {
-                None => "goes on with the recovery that was interrupted there".to_owned(),
+            let text = match held {
+                None => "continues the recovery that was interrupted there".to_owned(),
                 Some(held) => format!(
-                    "once nobody works on the recovery that was interrupted there: it is held by {}",
+                    "continues the recovery that was interrupted there, once {} does not work on it any more",
                     held.named()
                 ),
             };
-            ways.insert(0, (way_on.clone(), does));
+            error = error.with_next(way_on.clone(), text);
         }
-        let width = ways.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
-        let lines: Vec<String> = ways
-            .iter()
-            .map(|(command, does)| format!("\n  {command:width$}   {does}"))
-            .collect();
-        CliError::new(Exit::Usage, code, message)
-            .with_hint(format!("choose one; nothing was touched{}", lines.concat()))
+        let other = self.other_source.map_or(String::new(), |of| format!("{of}, "));
+        error
+            .with_next(self.elsewhere.clone(), "writes into a folder that is empty")
+            .with_next(
+                self.in_place.clone(),
+                format!(
+                    "writes {other}into the system's own folder, whose content moves to {}.before-<run>/",
+                    self.root.display()
+                ),
+            )
     }
 
     /// Refuses targets at which something stands, named with the first of it.
-    pub(crate) fn occupied(&self, occupied: &[PathBuf], interrupted: Option<&Interrupted>) -> CliError {
+    pub fn occupied(&self, occupied: &[PathBuf], interrupted: Option<&Interrupted>) -> Error {
         let message = format!("the targets are not empty: {}", list(occupied));
         self.refuse("targets_not_empty", message, interrupted)
     }
 
     /// Refuses a folder in which anything stands, named with the first of it.
-    pub(crate) fn not_empty(&self, standing: &Path, interrupted: Option<&Interrupted>) -> CliError {
+    pub fn not_empty(&self, standing: &Path, interrupted: Option<&Interrupted>) -> Error {
         let message = format!("the folder is not empty: {}", standing.display());
         self.refuse("targets_not_empty", message, interrupted)
     }
 
     /// Refuses to recover what only programs can tell to be there or not.
-    pub(crate) fn unseen(&self, component: &str, interrupted: Option<&Interrupted>) -> CliError {
+    pub fn unseen(&self, component: &str, interrupted: Option<&Interrupted>) -> Error {
         let message = format!(
             "whether anything stands where {component} is restored to is not known: a program restores it"
         );
@@ -83,16 +80,16 @@ impl Ways {
     }
 
     /// Refuses a root into which a run that can go on was recovering.
-    pub(crate) fn interrupted(&self, root: &Path, interrupted: &Interrupted) -> CliError {
+    pub fn interrupted(&self, root: &Path, interrupted: &Interrupted) -> Error {
         self.refuse("interrupted_there", interrupted.told(root), Some(interrupted))
     }
 }
 
 /// A run that was interrupted while it recovered into a folder.
-pub(crate) struct Interrupted {
+pub struct Interrupted {
     run: RunId,
     /// The command that goes on with it.
-    way_on: String,
+    way_on: Action,
     /// Who has it, where that is another workspace.
     held: Option<Elsewhere>,
 }
@@ -109,34 +106,34 @@ impl Interrupted {
         )
     }
 
-    /// Returns a warning for who recovers there all the same.
-    pub(crate) fn warning(&self, root: &Path) -> String {
-        format!("{}: {}", self.told(root), self.way_on)
+    /// Returns a warning for a recovery into that folder all the same.
+    pub fn warning(&self, root: &Path) -> Notice {
+        Notice::warning(self.told(root)).with_next(self.way_on.clone(), "continues it")
     }
 }
 
 /// Returns the place of a folder that a person named to recover into. The living system's data, the tiers and
 /// the workspace are refused however they are spelled, and so is what lies in them or holds them.
-pub(crate) fn named(
-    workspace: &Workspace,
+pub fn named(
+    layout: &Layout,
     system: &System,
     to: &Path,
-    ways: &Ways,
-) -> Result<Place, CliError> {
+    alternatives: &Alternatives,
+) -> Result<Place, Error> {
     let place =
-        Place::of(to).map_err(|error| CliError::usage(format!("cannot follow {}: {error}", to.display())))?;
+        Place::of(to).map_err(|error| Error::usage(format!("cannot follow {}: {error}", to.display())))?;
     if place.path().to_str().is_none() {
         return Err(
-            CliError::usage(format!("{} is not UTF-8", to.display())).with_hint(
+            Error::usage(format!("{} is not UTF-8", to.display())).with_advice(
                 "name another folder: the journal keeps paths as text, to find them again on resume",
             ),
         );
     }
     if let Some(file) = place.blocked_by() {
-        return Err(CliError::usage(format!("{} is no folder", file.display()))
-            .with_hint("name a folder; one that does not exist yet is made"));
+        return Err(Error::usage(format!("{} is no folder", file.display()))
+            .with_advice("name a folder; one that does not exist yet is made"));
     }
-    for (what, protected) in protected(workspace, system) {
+    for (what, protected) in protected(layout, system) {
         if place.overlaps(&protected) {
             let message = format!(
                 "{} {} {what}, {}",
@@ -144,25 +141,29 @@ pub(crate) fn named(
                 relation(&place, &protected),
                 protected.path().display()
             );
-            return Err(ways.refuse("target_protected", message, None));
+            return Err(alternatives.refuse("target_protected", message, None));
         }
     }
     Ok(place)
 }
 
 /// Refuses a folder that a person named and in which anything stands.
-pub(crate) async fn empty(ground: &Ground, place: &Place, ways: &Ways) -> Result<(), CliError> {
-    let interrupted = interrupted(ground, place.path()).await;
+pub async fn empty(
+    context: &WorkspaceContext,
+    place: &Place,
+    alternatives: &Alternatives,
+) -> Result<(), Error> {
+    let interrupted = interrupted(context, place.path()).await;
     match (standing(place.path())?, &interrupted) {
-        (Some(standing), run) => Err(ways.not_empty(&standing, run.as_ref())),
-        (None, Some(run)) => Err(ways.interrupted(place.path(), run)),
+        (Some(standing), run) => Err(alternatives.not_empty(&standing, run.as_ref())),
+        (None, Some(run)) => Err(alternatives.interrupted(place.path(), run)),
         (None, None) => Ok(()),
     }
 }
 
 /// Returns the first by name of what stands in a folder; none where it is empty or is not there.
-pub(crate) fn standing(folder: &Path) -> Result<Option<PathBuf>, CliError> {
-    let unreadable = |error| CliError::io(format_args!("list {}", folder.display()), &error);
+pub fn standing(folder: &Path) -> Result<Option<PathBuf>, Error> {
+    let unreadable = |error| Error::io(format_args!("list {}", folder.display()), &error);
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -177,11 +178,11 @@ pub(crate) fn standing(folder: &Path) -> Result<Option<PathBuf>, CliError> {
 }
 
 /// Returns the newest run that was interrupted while it recovered into this folder, into one in it or around it.
-pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<Interrupted> {
+pub async fn interrupted(context: &WorkspaceContext, root: &Path) -> Option<Interrupted> {
     let root = Place::of(root).ok()?;
-    for run in ground.interrupted().await.ok()? {
+    for run in context.interrupted().await.ok()? {
         // A run whose history cannot be read cannot be resumed either.
-        let Ok(evidence) = ground.evidence(run.run).await else {
+        let Ok(evidence) = context.evidence(run.run).await else {
             continue;
         };
         let to = evidence.inputs.pointer("/params/to").and_then(Value::as_str);
@@ -189,7 +190,7 @@ pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<Interrup
             .filter(|to| !to.is_empty())
             .and_then(|to| Place::of(Path::new(to)).ok());
         if theirs.is_some_and(|theirs| theirs.overlaps(&root)) {
-            let (state, run) = (&ground.workspace.state, run.run);
+            let (state, run) = (&context.layout.state, run.run);
             return Some(Interrupted {
                 run,
                 way_on: fenced::way_on(state, run),
@@ -201,9 +202,9 @@ pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<Interrup
 }
 
 /// Returns what no recovery writes into, with the words for it.
-fn protected(workspace: &Workspace, system: &System) -> Vec<(String, Place)> {
-    let system_dir = workspace.system_dir();
-    let root = pinned::data_root(&system_dir, system);
+fn protected(layout: &Layout, system: &System) -> Vec<(String, Place)> {
+    let system_dir = layout.system_dir();
+    let root = run_spec::data_root(&system_dir, system);
     let own = || "the living system's own folder".to_owned();
     let mut protected: Vec<(String, PathBuf)> = Vec::new();
     // A system that spans the whole machine leaves room beside its components only.
@@ -222,7 +223,7 @@ fn protected(workspace: &Workspace, system: &System) -> Vec<(String, Place)> {
             .filter_map(|url| Tier::folder(url, &system_dir));
         protected.extend(folders.map(|folder| (format!("tier {name}"), folder)));
     }
-    protected.push(("the workspace".to_owned(), workspace.state.clone()));
+    protected.push(("the workspace".to_owned(), layout.state.clone()));
     // A path that leads round in a circle of links leads to nothing that could be written over.
     let place = |(what, path): (String, PathBuf)| Some((what, Place::of(&path).ok()?));
     protected.into_iter().filter_map(place).collect()

@@ -7,28 +7,30 @@ use std::sync::Arc;
 use rekindle_vault::key::{Identity, KeyError, Keyring, Unlock};
 use rekindle_vault::{RecoverySet, Remembered, Tier, TierError, TierMode};
 
-use crate::App;
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::Application;
+use rekindle_model::next_action::{Action, KeyOrigin};
+
+use crate::error::Error;
 use crate::keys::{Origin, UnlockBy};
+use rekindle_model::problem::ProblemKind;
 
 /// What may open a vault.
 #[derive(Default)]
-pub(crate) struct Means {
+pub struct Means {
     /// Identities of the kit, then those of the config folder.
-    pub(crate) identities: Vec<Identity>,
+    pub identities: Vec<Identity>,
     /// A passphrase, where one was asked for.
-    pub(crate) passphrase: Option<String>,
+    pub passphrase: Option<String>,
     /// The fingerprint that the kit says the key has.
-    pub(crate) fingerprint: Option<String>,
+    pub fingerprint: Option<String>,
 }
 
 /// A vault that a tier holds, opened.
-pub(crate) struct Adopted {
+pub struct Adopted {
     /// Its key, as the workspace keeps it.
-    pub(crate) origin: Origin,
+    pub origin: Origin,
     /// The identity that opens it, where one does.
-    pub(crate) identity: Option<Identity>,
+    pub identity: Option<Identity>,
     tiers: Vec<Tier>,
 }
 
@@ -42,13 +44,13 @@ enum Found {
 
 /// Opens the vault that the tiers hold; none where none of them holds one. A vault that cannot be opened is an
 /// error: a new key would never open it either. `expected` says that there must be one.
-pub(crate) async fn adopt(
-    app: &App,
+pub async fn adopt(
+    app: &Application,
     tiers: &[(String, String)],
     base: &Path,
     means: &Means,
     expected: bool,
-) -> Result<Option<Adopted>, CliError> {
+) -> Result<Option<Adopted>, Error> {
     let mut adopted: Option<(Adopted, String)> = None;
     let mut refused = None;
     let mut nothing = Vec::new();
@@ -129,23 +131,23 @@ pub(crate) async fn adopt(
     match (adopted, refused) {
         (Some((adopted, _)), refused) => {
             if let Some(error) = refused {
-                app.printer.warn(error.to_string());
+                app.notices.warn(error.to_string());
             }
             Ok(Some(adopted))
         }
         (None, Some(error)) => Err(error),
-        (None, None) if expected => Err(CliError::usage(format!(
+        (None, None) if expected => Err(Error::usage(format!(
             "no tier holds a vault that could be taken over{}",
             nothing.iter().map(|why| format!("\n  {why}")).collect::<String>()
         ))
-        .with_hint("mount a tier, or name where one stands now with --tier-url file:///FOLDER")),
+        .with_advice("mount a tier, or name the URL at which one is now (file:///FOLDER)")),
         (None, None) => Ok(None),
     }
 }
 
 impl Adopted {
     /// Opens a tier with the key that is taken over, and notes where it stands.
-    pub(crate) async fn opens(
+    pub async fn opens(
         &self,
         name: &str,
         urls: &[String],
@@ -163,7 +165,7 @@ impl Adopted {
     }
 
     /// Returns the newest recovery set that can be read: it keeps the system's definition.
-    pub(crate) async fn newest_set(&self) -> Option<RecoverySet> {
+    pub async fn newest_set(&self) -> Option<RecoverySet> {
         let mut newest: Option<RecoverySet> = None;
         for tier in &self.tiers {
             for id in tier.sets().await.unwrap_or_default() {
@@ -224,26 +226,32 @@ fn open(wrapped: &[u8], means: &Means) -> Result<(Keyring, UnlockBy, Option<Iden
     Err(failed.or_else(needed).unwrap_or(KeyError::WrongIdentity))
 }
 
-fn locked(name: &str, url: &str, error: &KeyError) -> CliError {
+fn locked(name: &str, url: &str, error: &KeyError) -> Error {
     let why = match error {
         KeyError::WrongIdentity => "no identity here opens it".to_owned(),
         error => error.to_string(),
     };
     let message = format!("tier {name}: {url} holds a vault already, and {why}");
-    let hint = match error {
-        KeyError::NeedsPassphrase => {
-            "a new key would never open it. Its passphrase: `rekindle init --ask-passphrase`, or --passphrase-file FILE"
+    let refused = Error::new(ProblemKind::Invalid, "vault_exists", message);
+    let init = |key| Action::Initialize { dir: None, key };
+    match error {
+        KeyError::NeedsPassphrase => refused.with_next(
+            init(KeyOrigin::Passphrase),
+            "opens it with its passphrase; a new key would never open it",
+        ),
+        KeyError::WrongPassphrase => {
+            refused.with_advice("check the passphrase; a new key would never open it")
         }
-        KeyError::WrongPassphrase => "a new key would never open it; check the passphrase",
-        _ => {
-            "a new key would never open it. Its recovery kit: `rekindle init --from-kit FILE`; \
-              for a new vault point the tier at another folder"
-        }
-    };
-    CliError::new(Exit::Usage, "vault_exists", message).with_hint(hint)
+        _ => refused
+            .with_next(
+                init(KeyOrigin::Kit),
+                "opens it with its recovery kit; a new key would never open it",
+            )
+            .with_advice("for a new vault, point the tier at another folder"),
+    }
 }
 
-fn not_opened(name: &str, url: &str, error: &TierError) -> CliError {
+fn not_opened(name: &str, url: &str, error: &TierError) -> Error {
     let message = match error {
         TierError::Foreign { found, .. } => {
             format!(
@@ -252,11 +260,11 @@ fn not_opened(name: &str, url: &str, error: &TierError) -> CliError {
         }
         error => format!("tier {name}: {url} holds a vault already: {error}"),
     };
-    CliError::new(Exit::Usage, "vault_exists", message)
-        .with_hint("another tier of the system has the key too: name it with --tier-url URL; for a new vault point the tier at another folder")
+    Error::new(ProblemKind::Invalid, "vault_exists", message)
+        .with_advice("another tier of the system has the key too: name its URL; for a new vault, point the tier at another folder")
 }
 
-fn other_key(message: String) -> CliError {
-    CliError::new(Exit::Usage, "other_key", message)
-        .with_hint("use the kit that was handed out for this vault; `rekindle init` has changed nothing")
+fn other_key(message: String) -> Error {
+    Error::new(ProblemKind::Invalid, "other_key", message)
+        .with_advice("use the kit that was exported for this vault; nothing was changed")
 }

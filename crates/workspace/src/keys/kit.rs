@@ -3,43 +3,48 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
+use rekindle_model::next_action::Action;
+use rekindle_model::time;
 use rekindle_vault::key::Identity;
 
-use crate::error::CliError;
-use crate::keys::Pinned;
-use crate::moment;
+use super::identity::{Unlocker, identity_text, write_secret};
+use super::keyring::{self, PinnedKey, UnlockBy};
+use crate::Application;
+use crate::error::Error;
+use crate::layout::Layout;
 
 /// What a kit says. A file that holds nothing but an identity is a kit too: paper is copied by hand.
-pub(crate) struct Kit {
+pub struct Kit {
     /// What opens the vault; none where a passphrase does.
-    pub(crate) identities: Vec<Identity>,
+    pub identities: Vec<Identity>,
     /// The fingerprint of the vault's key.
-    pub(crate) fingerprint: Option<String>,
+    pub fingerprint: Option<String>,
     /// The tiers by name, as they were when the kit was handed out.
-    pub(crate) tiers: Vec<(String, String)>,
+    pub tiers: Vec<(String, String)>,
 }
 
-/// Returns the text of a kit. `secret` is the identity's line, or says that there is none.
-pub(crate) fn text(pinned: &Pinned, system_file: &Path, tiers: &[(String, String)], secret: &str) -> String {
+/// Returns the text of a kit. `how_to` tells how to recover with it, in comment lines. `secret` is the identity's line, or says that there is none.
+pub fn text(
+    pinned: &PinnedKey,
+    system_file: &Path,
+    tiers: &[(String, String)],
+    how_to: &str,
+    secret: &str,
+) -> String {
     let tiers: String = tiers
         .iter()
         .map(|(name, url)| format!("#   {name}: {url}\n"))
         .collect();
     format!(
         "# Rekindle recovery kit · {}\n\
-         # Whoever holds this and a tier can read every backup: print it, lock it away.\n\
+         # This and a tier are enough to read every backup: print it, lock it away.\n\
          # repository   {}\n\
          # fingerprint  {}\n\
          # system file  {} (./ and ../ in a tier are seen from its folder)\n\
          # tiers\n{tiers}\
-         # To come back on a machine that has nothing else, with this file as kit.txt and a tier within reach:\n\
-         #   rekindle init DIR --from-kit kit.txt\n\
-         #       takes the key from a tier of DIR/system.yaml. Where system.yaml is lost too, from one of the tiers\n\
-         #       above, and writes the system.yaml that is kept there. --tier-url URL names a tier that moved.\n\
-         #   rekindle -w DIR recover --to OUT\n\
-         #       brings everything back into the folder OUT; without --to, into the system's own folder.\n\
-         {secret}",
-        moment::show(pinned.created),
+         {how_to}{secret}",
+        time::show(pinned.created),
         pinned.repository,
         pinned.fingerprint,
         system_file.display(),
@@ -48,16 +53,16 @@ pub(crate) fn text(pinned: &Pinned, system_file: &Path, tiers: &[(String, String
 
 impl Kit {
     /// Reads a kit, or a file that holds only an identity.
-    pub(crate) fn read(file: &Path) -> Result<Self, CliError> {
+    pub fn read(file: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(file)
-            .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
+            .map_err(|error| Error::usage(format!("cannot read {}: {error}", file.display())))?;
         let kit = Self::parse(&text).map_err(|error| {
-            CliError::usage(format!("{}: {error}", file.display()))
-                .with_hint("name the recovery kit, or a file that holds one age identity")
+            Error::usage(format!("{}: {error}", file.display()))
+                .with_advice("name the recovery kit, or a file that holds one age identity")
         })?;
         if kit.identities.is_empty() && kit.fingerprint.is_none() {
-            return Err(CliError::usage(format!("{} is no recovery kit", file.display()))
-                .with_hint("`rekindle key export --kit FILE` writes one, as long as the workspace stands"));
+            return Err(Error::usage(format!("{} is no recovery kit", file.display()))
+                .with_next(Action::ExportKit, "writes one, as long as the workspace exists"));
         }
         Ok(kit)
     }
@@ -83,7 +88,7 @@ impl Kit {
 }
 
 /// Returns the identities in a text, one a line; lines that begin with `#` are for people.
-pub(crate) fn identities(text: &str) -> Result<Vec<Identity>, rekindle_vault::key::KeyError> {
+pub fn identities(text: &str) -> Result<Vec<Identity>, rekindle_vault::key::KeyError> {
     text.lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -91,17 +96,85 @@ pub(crate) fn identities(text: &str) -> Result<Vec<Identity>, rekindle_vault::ke
         .collect()
 }
 
+/// Returns what is wrong with the recovery kit as it was handed out, and what to do, where something is: on the day
+/// on which it is needed, nothing else may be left.
+pub fn kit_fault(pinned: &PinnedKey, tiers: &[(String, String)]) -> Option<String> {
+    if pinned.kit_exported.is_none() {
+        return Some(
+            "the recovery kit was never exported: if this machine is lost, so are its backups".to_owned(),
+        );
+    }
+    let told = |url: &String| pinned.kit_tiers.is_empty() || pinned.kit_tiers.contains(url);
+    let missing = tiers.iter().find(|(_, url)| !told(url));
+    missing.map(|(name, url)| {
+        format!("the recovery kit was exported before tier {name} was at {url}: it does not lead there")
+    })
+}
+
+/// Notes that the recovery kit was handed out, naming these tiers.
+pub fn kit_was_exported(layout: &Layout, tiers: Vec<String>, now: DateTime<Utc>) -> Result<(), Error> {
+    let mut pinned = keyring::pinned(layout)?;
+    pinned.kit_exported = Some(now);
+    pinned.kit_tiers = tiers;
+    keyring::pin(layout, &pinned)
+}
+
+/// Returns the recovery kit: all that is needed, beside a tier, to come back on a bare machine.
+fn kit_text(
+    layout: &Layout,
+    unlocker: &Unlocker,
+    tiers: &[(String, String)],
+    how_to: &str,
+) -> Result<String, Error> {
+    let pinned = keyring::pinned(layout)?;
+    let secret = match pinned.unlock {
+        UnlockBy::Identity => {
+            let (identity, _) =
+                keyring::right_identity(layout, unlocker, &pinned, &keyring::wrapped(layout)?)?;
+            identity_text(&identity)
+        }
+        UnlockBy::Passphrase => format!("# Opened by your passphrase, which is not written down here.\n"),
+    };
+    Ok(text(&pinned, &layout.system_file, tiers, how_to, &secret))
+}
+
+/// Hands out the kit, to `file` or as text, and notes that it was. On a disk that has turned read-only the kit is wanted
+/// most: that it cannot be noted there is only warned of.
+pub fn hand_out(
+    app: &Application,
+    layout: &Layout,
+    tiers: &[(String, String)],
+    how_to: &str,
+    file: Option<&Path>,
+) -> Result<String, Error> {
+    let kit = kit_text(layout, &app.unlocker, tiers, how_to)?;
+    if let Some(file) = file {
+        if file.exists() {
+            return Err(
+                Error::usage(format!("{} exists", file.display())).with_advice("name a new file for the kit")
+            );
+        }
+        write_secret(file, kit.as_bytes())?;
+    }
+    let tiers = tiers.iter().map(|(_, url)| url.clone()).collect();
+    if let Err(error) = kit_was_exported(layout, tiers, app.clock.now().utc) {
+        app.notices.warn(format!(
+            "the kit is whole, but nothing here will say that it was handed out: {error}"
+        ));
+    }
+    Ok(kit)
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::keys::UnlockBy;
 
     #[test]
     fn a_kit_says_what_it_was_told_and_one_that_was_cut_down_to_its_secret_still_opens() {
         let identity = Identity::generate();
-        let pinned = Pinned {
+        let pinned = PinnedKey {
             fingerprint: "ab12".to_owned(),
             repository: "r".to_owned(),
             unlock: UnlockBy::Identity,
@@ -115,7 +188,7 @@ mod tests {
             ("far".to_owned(), "file:///mnt/far".to_owned()),
         ];
         let secret = format!("{}\n", identity.to_string());
-        let told = text(&pinned, Path::new("/srv/shop/system.yaml"), &tiers, &secret);
+        let told = text(&pinned, Path::new("/srv/shop/system.yaml"), &tiers, "", &secret);
         let kit = Kit::parse(&told).unwrap();
         assert_eq!(kit.fingerprint.as_deref(), Some("ab12"));
         assert_eq!(kit.tiers, tiers);

@@ -18,10 +18,11 @@ use rekindle_vault::{CancellationToken, Slot, SlotError, SlotPlace, Tier};
 use super::{fenced, owed, seen};
 
 /// What compares slots with a workspace's journal, and notes what is to be written anew.
-pub(crate) struct Reader {
-    pub(crate) journal: Arc<dyn Journal>,
+pub struct Reader {
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
     /// The workspace's own folder.
-    pub(crate) state: PathBuf,
+    pub state: PathBuf,
 }
 
 #[async_trait]
@@ -64,17 +65,18 @@ impl SlotReader for Reader {
 }
 
 /// What was read of one chain.
-pub(crate) struct Checked {
+pub struct Checked {
     slots: u64,
     records: u64,
     /// What is wrong.
-    pub(crate) faults: Vec<SlotFault>,
+    pub faults: Vec<SlotFault>,
     /// Whether this workspace has what the location lacks, and may write it there: true where what is there is damaged.
-    pub(crate) owed: Option<bool>,
+    pub owed: Option<bool>,
 }
 
 /// Adds a chain to what was read.
-pub(crate) trait Add {
+pub trait Add {
+    /// Adds what was found in a location.
     fn add(&mut self, checked: Checked);
 }
 
@@ -101,7 +103,7 @@ enum Ours {
 ///
 /// # Errors
 /// The location could not be read, or has a slot that a newer program or another keyring reads.
-pub(crate) async fn check(
+pub async fn check(
     place: &SlotPlace,
     run: RunId,
     journal: &dyn Journal,

@@ -21,12 +21,12 @@ use super::owed::Owed;
 use super::spot::{Source, Spot, State, says_absent};
 use super::writer::Writer;
 use super::{fenced, owed, seen};
-use crate::error::CliError;
-use crate::ground::Ground;
+use crate::context::WorkspaceContext;
+use crate::error::Error;
 use crate::keys::OpenKey;
 
 /// How far copies may be behind the journal while a run is driven.
-pub(crate) const COPY_EVERY: Duration = Duration::from_secs(1);
+pub const COPY_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody else goes on with a run of which there is nothing to copy.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long what a look has told is good for: a look that took longer is done once more before anything follows from it.
@@ -35,8 +35,8 @@ const LOOK_HOLDS_FOR: Duration = Duration::from_secs(1);
 const CATCH_UP_FOR: Duration = Duration::from_secs(5);
 
 /// Copies runs of one system.
-pub(crate) struct Copier {
-    ground: Ground,
+pub struct Copier {
+    context: WorkspaceContext,
     source: Source,
     opening: Opening,
     /// The locations, with the names of their tiers.
@@ -80,18 +80,18 @@ impl Opening {
 
 impl Copier {
     /// Returns what copies runs of a system; none for one without tiers.
-    pub(crate) fn new(
-        ground: &Ground,
+    pub fn new(
+        context: &WorkspaceContext,
         key: Arc<OpenKey>,
         system: &System,
         every: Duration,
-    ) -> Result<Option<Arc<Self>>, CliError> {
-        Ok(Self::of(ground, key, system, every, true).map(Arc::new))
+    ) -> Result<Option<Arc<Self>>, Error> {
+        Ok(Self::of(context, key, system, every, true).map(Arc::new))
     }
 
     /// Returns what copies runs of a system, which are driven here or only caught up.
     pub(super) fn of(
-        ground: &Ground,
+        context: &WorkspaceContext,
         key: Arc<OpenKey>,
         system: &System,
         every: Duration,
@@ -108,21 +108,21 @@ impl Copier {
         if locations.is_empty() {
             return None;
         }
-        let state = &ground.workspace.state;
+        let state = &context.layout.state;
         Some(Self {
             source: Source {
-                journal: Arc::clone(&ground.journal),
-                clock: Arc::clone(&ground.clock),
+                journal: Arc::clone(&context.journal),
+                clock: Arc::clone(&context.clock),
                 writer: Writer::of(state),
                 state: state.clone(),
                 drives,
             },
             opening: Opening {
                 key,
-                base: ground.workspace.system_dir(),
+                base: context.layout.system_dir(),
                 remembered: Remembered::of(state),
             },
-            ground: ground.clone(),
+            context: context.clone(),
             locations,
             every,
             runs: Mutex::default(),
@@ -152,7 +152,7 @@ impl Copier {
 
     /// Notes that somebody else goes on with a run, and tells everybody who waits.
     fn lose(&self, copies: &Copies, taken: TakenOver) -> TakenOver {
-        if let Err(error) = fenced::note(&self.ground.workspace.state, &taken) {
+        if let Err(error) = fenced::note(&self.context.layout.state, &taken) {
             // The tiers say so again at the next try.
             tracing::warn!(run = %taken.run, %error, "that a run was taken over could not be noted");
         }
@@ -190,7 +190,7 @@ impl Copier {
                     true => "",
                     false => "; it is copied there once the tier is back",
                 };
-                self.ground.printer.warn(format!(
+                self.context.notices.warn(format!(
                     "tier {} lacks part of the journal of run {run}: {}: {why}{then}",
                     spot.tier, spot.url
                 ));
@@ -236,7 +236,7 @@ impl Copier {
     }
 
     /// Returns what copies a run that is not driven now, to the tiers of the system that it is pinned to.
-    async fn of_earlier(&self, run: RunId) -> Result<Option<Arc<Self>>, CliError> {
+    async fn of_earlier(&self, run: RunId) -> Result<Option<Arc<Self>>, Error> {
         let journal = &self.source.journal;
         let state = RunState::from_records(&journal.read(run).await?)?;
         let Some(system) = state.system else {
@@ -245,12 +245,12 @@ impl Copier {
         let yaml = journal.blob(system).await?;
         let system = load_system("system.yaml", &String::from_utf8_lossy(&yaml))?.value;
         let key = Arc::clone(&self.opening.key);
-        Ok(Self::of(&self.ground, key, &system, self.every, false).map(Arc::new))
+        Ok(Self::of(&self.context, key, &system, self.every, false).map(Arc::new))
     }
 }
 
 /// Takes away what is noted of the slots of a run that is not in this workspace any more.
-pub(crate) fn forget(state: &Path, run: RunId) {
+pub fn forget(state: &Path, run: RunId) {
     for forgotten in [owed::note(state, run, &Owed::default()), seen::forget(state, run)] {
         if let Err(error) = forgotten {
             tracing::info!(%run, %error, "what is noted of its slots stays");

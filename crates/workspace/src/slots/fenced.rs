@@ -9,8 +9,10 @@ use rekindle_model::id::RunId;
 use rekindle_report::unfinished::Elsewhere;
 use serde::{Deserialize, Serialize};
 
-use crate::error::CliError;
-use crate::exit::Exit;
+use rekindle_model::next_action::Action;
+
+use crate::error::{Error, resume};
+use rekindle_model::problem::ProblemKind;
 
 /// The folder of the notes.
 const FOLDER: &str = "fenced";
@@ -21,22 +23,22 @@ fn file(state: &Path, run: RunId) -> PathBuf {
 
 /// A note's content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Note {
+pub struct Note {
     /// Who has the run.
     #[serde(flatten)]
-    pub(crate) taken: TakenOver,
+    pub taken: TakenOver,
     /// Whether this workspace was adopting the run from them, and no tier has it yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) adopting: bool,
+    pub adopting: bool,
 }
 
 /// Notes who has taken a run over, durably.
-pub(crate) fn note(state: &Path, taken: &TakenOver) -> std::io::Result<()> {
+pub fn note(state: &Path, taken: &TakenOver) -> std::io::Result<()> {
     write(state, taken, false)
 }
 
 /// Notes who has a run that this workspace is about to adopt, durably: until a tier has it, it is theirs.
-pub(crate) fn note_adopting(state: &Path, holder: &TakenOver) -> std::io::Result<()> {
+pub fn note_adopting(state: &Path, holder: &TakenOver) -> std::io::Result<()> {
     write(state, holder, true)
 }
 
@@ -50,29 +52,30 @@ fn write(state: &Path, taken: &TakenOver, adopting: bool) -> std::io::Result<()>
 }
 
 /// Returns who has taken a run over, where that was noted.
-pub(crate) fn noted(state: &Path, run: RunId) -> Result<Option<Note>, CliError> {
+pub fn noted(state: &Path, run: RunId) -> Result<Option<Note>, Error> {
     let path = file(state, run);
     match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            CliError::new(
-                Exit::Held,
+            Error::new(
+                ProblemKind::Held,
                 "taken_over",
                 format!(
                     "run {run} was taken over by another workspace, and {} does not say by whom: {error}",
                     path.display()
                 ),
             )
-            .with_hint(format!(
-                "`rekindle adopt URL {run}` tells what a tier knows of it, and takes it back"
-            ))
+            .with_next(
+                adopt("URL".to_owned(), run),
+                "shows the copy in a tier, and takes the run back",
+            )
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::io(format_args!("read {}", path.display()), &error)),
+        Err(error) => Err(Error::io(format_args!("read {}", path.display()), &error)),
     }
 }
 
 /// Returns which other workspace goes on with a run, for those who list it.
-pub(crate) fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
+pub fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
     match noted(state, run) {
         Ok(note) => note.map(|Note { taken, adopting }| Elsewhere {
             adopting,
@@ -92,13 +95,21 @@ pub(crate) fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
     }
 }
 
-/// Returns the command that goes on with an unfinished run.
-pub(crate) fn way_on(state: &Path, run: RunId) -> String {
-    elsewhere(state, run).map_or_else(|| format!("rekindle resume {run}"), |held| held.adopt)
+/// Returns the action that continues an unfinished run.
+pub fn way_on(state: &Path, run: RunId) -> Action {
+    match noted(state, run) {
+        Ok(None) => resume(Some(run)),
+        Ok(Some(note)) => adopt(note.taken.url.to_string(), run),
+        Err(_) => adopt("URL".to_owned(), run),
+    }
+}
+
+fn adopt(url: String, run: RunId) -> Action {
+    Action::Adopt { url, run: Some(run) }
 }
 
 /// Refuses a run that another workspace goes on with.
-pub(crate) fn refuse(state: &Path, run: RunId) -> Result<(), CliError> {
+pub fn refuse(state: &Path, run: RunId) -> Result<(), Error> {
     match noted(state, run)? {
         Some(Note {
             taken,
@@ -110,17 +121,17 @@ pub(crate) fn refuse(state: &Path, run: RunId) -> Result<(), CliError> {
 }
 
 /// Takes the note away: the run is this workspace's again.
-pub(crate) fn clear(state: &Path, run: RunId) -> Result<(), CliError> {
+pub fn clear(state: &Path, run: RunId) -> Result<(), Error> {
     let path = file(state, run);
     match std::fs::remove_file(&path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(CliError::io(format_args!("remove {}", path.display()), &error)),
+        Err(error) => Err(Error::io(format_args!("remove {}", path.display()), &error)),
     }
 }
 
 /// Returns a free name for the archive of what this workspace had appended to a run that was taken over.
-pub(crate) fn archive(state: &Path, run: RunId) -> PathBuf {
+pub fn archive(state: &Path, run: RunId) -> PathBuf {
     let named = |n: u32| state.join(FOLDER).join(format!("{run}.{n}.archive"));
     (1..)
         .map(named)
@@ -129,33 +140,30 @@ pub(crate) fn archive(state: &Path, run: RunId) -> PathBuf {
 }
 
 /// Returns the error of whoever would go on with a run that was taken over.
-pub(crate) fn refusal(taken: &TakenOver) -> CliError {
+pub fn refusal(taken: &TakenOver) -> Error {
     let TakenOver { run, url, .. } = taken;
-    let hint = match taken.is_by_unknown() {
-        true => format!(
-            "make sure that no other workspace goes on with it; then `rekindle adopt {url} {run}` asks, and brings it back here"
-        ),
-        false => format!(
-            "it goes on there; once nobody works on it there any more, `rekindle adopt {url} {run}` brings it back here"
-        ),
+    let text = match taken.is_by_unknown() {
+        true => "takes it back, and asks first: make sure that no other workspace continues it",
+        false => "takes it back, once nobody works on it there any more",
     };
-    CliError::new(Exit::Held, "taken_over", format!("cannot {taken}")).with_hint(hint)
+    Error::new(ProblemKind::Held, "taken_over", format!("cannot {taken}"))
+        .with_next(adopt(url.to_string(), *run), text)
 }
 
 /// Returns the error of whoever would go on with a run whose adoption by this workspace was cut off.
-fn half_adopted(holder: &TakenOver) -> CliError {
+fn half_adopted(holder: &TakenOver) -> Error {
     let TakenOver {
         run, host, tier, url, ..
     } = holder;
-    CliError::new(
-        Exit::Held,
+    Error::new(
+        ProblemKind::Held,
         "half_adopted",
         format!(
             "cannot go on with run {run}: this workspace was adopting it from host {host} by tier {tier} and was cut off, \
              and whether the tier has that is not known"
         ),
     )
-    .with_hint(format!("adopt it again: rekindle adopt {url} {run}"))
+    .with_next(adopt(url.to_string(), *run), "adopts it again")
 }
 
 #[cfg(test)]
@@ -182,7 +190,7 @@ mod tests {
         };
         note(dir.path(), &taken).unwrap();
         let error = refuse(dir.path(), run).unwrap_err();
-        assert_eq!(error.exit(), Exit::Held);
+        assert_eq!(error.kind(), ProblemKind::Held);
         for part in ["host other", "2027-01-15 08:00:00 UTC", "tier near"] {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
@@ -199,11 +207,11 @@ mod tests {
         );
         note_adopting(dir.path(), &taken).unwrap();
         let error = refuse(dir.path(), run).unwrap_err();
-        assert_eq!((error.exit(), error.code()), (Exit::Held, "half_adopted"));
+        assert_eq!((error.kind(), error.code()), (ProblemKind::Held, "half_adopted"));
         assert!(!error.to_string().contains("taken it over"), "{error}");
         std::fs::write(file(dir.path(), run), "torn").unwrap();
         assert!(elsewhere(dir.path(), run).is_some());
-        assert_eq!(refuse(dir.path(), run).unwrap_err().exit(), Exit::Held);
+        assert_eq!(refuse(dir.path(), run).unwrap_err().kind(), ProblemKind::Held);
         clear(dir.path(), run).unwrap();
         refuse(dir.path(), run).unwrap();
     }

@@ -10,33 +10,33 @@ use rekindle_vault::slot::{Chain, Link};
 
 use super::{OPENS_WITHIN, READS_WITHIN, silent};
 use crate::keys::OpenKey;
-use crate::workspace::Workspace;
+use crate::layout::Layout;
 
 /// A run as one location has it.
-pub(crate) struct Gathered {
+pub struct Gathered {
     /// Its records, and the blobs that they refer to.
-    pub(crate) bundle: Bundle,
+    pub bundle: Bundle,
     /// The last slot.
-    pub(crate) tail: Link,
+    pub tail: Link,
     /// The tier.
-    pub(crate) tier: String,
+    pub tier: String,
     /// The location.
-    pub(crate) url: String,
+    pub url: String,
     /// How many records there are.
     records: usize,
 }
 
 /// What locations have of a run.
 #[derive(Default)]
-pub(crate) struct Sought {
+pub struct Sought {
     /// Each whole chain, the one that is furthest first: by epoch, then by records.
-    pub(crate) found: Vec<Gathered>,
+    pub found: Vec<Gathered>,
     /// What is wrong with the others.
-    pub(crate) faults: Vec<String>,
+    pub faults: Vec<String>,
 }
 
 /// Reads a run from locations.
-pub(crate) async fn gather(places: &[SlotPlace], run: RunId) -> Sought {
+pub async fn gather(places: &[SlotPlace], run: RunId) -> Sought {
     let mut sought = Sought::default();
     for place in places {
         let Ok(chain) = tokio::time::timeout(READS_WITHIN, place.chain(run)).await else {
@@ -77,12 +77,12 @@ pub(crate) async fn gather(places: &[SlotPlace], run: RunId) -> Sought {
 
 impl Gathered {
     /// Returns what the journal notes as the source of the records.
-    pub(crate) fn source(&self) -> Hash32 {
+    pub fn source(&self) -> Hash32 {
         self.tail.hash
     }
 
     /// Returns who has the run, as its last slot tells.
-    pub(crate) fn holder(&self) -> TakenOver {
+    pub fn holder(&self) -> TakenOver {
         let head = &self.tail.head;
         TakenOver {
             run: head.run,
@@ -97,15 +97,11 @@ impl Gathered {
 }
 
 /// Opens the locations of a system's tiers, as far as they answer; what does not is said.
-pub(crate) async fn places(
-    workspace: &Workspace,
-    system: &System,
-    key: &OpenKey,
-) -> (Vec<SlotPlace>, Vec<String>) {
+pub async fn places(layout: &Layout, system: &System, key: &OpenKey) -> (Vec<SlotPlace>, Vec<String>) {
     let (mut places, mut silent) = (Vec::new(), Vec::new());
     for (name, tier) in &system.tiers {
         let urls: Vec<String> = tier.locations().into_iter().map(str::to_owned).collect();
-        match super::open(workspace, key, name, urls).await {
+        match super::open(layout, key, name, urls).await {
             Some(Ok(tier)) => {
                 let down = tier
                     .down()

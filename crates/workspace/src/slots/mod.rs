@@ -23,17 +23,17 @@
 //! | [`repair`] | quarantined runs, mended |
 //! | [`writer`] | who writes slots: the workspace and the host |
 
-pub(crate) mod check;
-pub(crate) mod copier;
+pub mod check;
+pub mod copier;
 mod end;
-pub(crate) mod fenced;
-pub(crate) mod gather;
-pub(crate) mod owed;
-pub(crate) mod prune;
-pub(crate) mod repair;
-pub(crate) mod seen;
+pub mod fenced;
+pub mod gather;
+pub mod owed;
+pub mod prune;
+pub mod repair;
+pub mod seen;
 mod spot;
-pub(crate) mod writer;
+pub mod writer;
 
 use std::io::Write;
 use std::path::Path;
@@ -42,24 +42,24 @@ use std::time::Duration;
 
 use rekindle_vault::{Remembered, SlotPlace, Tier, TierError, TierMode};
 
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::error::Error;
 use crate::keys::OpenKey;
-use crate::workspace::Workspace;
+use crate::layout::Layout;
+use rekindle_model::problem::ProblemKind;
 
 /// How long a location may take to open before it counts as one that does not answer.
-pub(crate) const OPENS_WITHIN: Duration = Duration::from_secs(10);
+pub const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// How long one may take to give all the slots of a run, or the last ones of all runs.
-pub(crate) const READS_WITHIN: Duration = Duration::from_secs(30);
+pub const READS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Opens a tier at those of its locations; none where it has not answered in time.
-pub(crate) async fn open(
-    workspace: &Workspace,
+pub async fn open(
+    layout: &Layout,
     key: &OpenKey,
     tier: &str,
     urls: Vec<String>,
 ) -> Option<Result<Tier, TierError>> {
-    let (name, base, state) = (tier.to_owned(), workspace.system_dir(), workspace.state.clone());
+    let (name, base, state) = (tier.to_owned(), layout.system_dir(), layout.state.clone());
     let (keyring, wrapped) = (Arc::clone(&key.keyring), key.wrapped.clone());
     // A task of its own: what hangs in the operating system must not take the one that waits along.
     let opening = tokio::spawn(async move {
@@ -70,17 +70,17 @@ pub(crate) async fn open(
 }
 
 /// Returns the error of a command that waits for a location no longer.
-pub(crate) fn unanswered(url: &str, waited: Duration) -> CliError {
-    CliError::new(
-        Exit::Failed,
+pub fn unanswered(url: &str, waited: Duration) -> Error {
+    Error::new(
+        ProblemKind::Failed,
         "tier_unavailable",
         format!("{url} has not answered within {waited:?}"),
     )
-    .with_hint("nothing was changed; mount it, or see that it can be reached, then run this again")
+    .with_advice("nothing was changed; mount it, or see that it can be reached, then run this again")
 }
 
 /// Tells of a location that is waited for no longer.
-pub(crate) fn silent(place: &SlotPlace) -> String {
+pub fn silent(place: &SlotPlace) -> String {
     let (tier, url) = (place.tier(), place.url());
     format!("tier {tier}: {url} has not answered within {READS_WITHIN:?}")
 }

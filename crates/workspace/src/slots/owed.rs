@@ -12,12 +12,12 @@ const FOLDER: &str = "owed";
 
 /// What locations lack of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Owed {
+pub struct Owed {
     /// The locations that lack slots.
-    pub(crate) locations: BTreeSet<String>,
+    pub locations: BTreeSet<String>,
     /// Those of them where slots are damaged, so that the whole chain is to be read and not only its end.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) damaged: BTreeSet<String>,
+    pub damaged: BTreeSet<String>,
 }
 
 fn file(state: &Path, run: RunId) -> PathBuf {
@@ -25,7 +25,7 @@ fn file(state: &Path, run: RunId) -> PathBuf {
 }
 
 /// Notes what locations lack of a run; nothing takes the note away.
-pub(crate) fn note(state: &Path, run: RunId, owed: &Owed) -> std::io::Result<()> {
+pub fn note(state: &Path, run: RunId, owed: &Owed) -> std::io::Result<()> {
     let path = file(state, run);
     if owed.locations.is_empty() {
         return match std::fs::remove_file(path) {
@@ -38,7 +38,7 @@ pub(crate) fn note(state: &Path, run: RunId, owed: &Owed) -> std::io::Result<()>
 }
 
 /// Notes that a location lacks slots of a run, beside what is noted; `damaged` where they are there and damaged.
-pub(crate) fn add(state: &Path, run: RunId, url: &str, damaged: bool) -> std::io::Result<()> {
+pub fn add(state: &Path, run: RunId, url: &str, damaged: bool) -> std::io::Result<()> {
     let known = read(state, run);
     let mut owed = known.clone();
     owed.locations.insert(url.to_owned());
@@ -52,13 +52,13 @@ pub(crate) fn add(state: &Path, run: RunId, url: &str, damaged: bool) -> std::io
 }
 
 /// Returns what locations lack of a run; nothing where no note can be read.
-pub(crate) fn read(state: &Path, run: RunId) -> Owed {
+pub fn read(state: &Path, run: RunId) -> Owed {
     let bytes = std::fs::read(file(state, run)).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
 /// Returns the runs that some location lacks slots of, oldest first.
-pub(crate) fn runs(state: &Path) -> Vec<RunId> {
+pub fn runs(state: &Path) -> Vec<RunId> {
     let Ok(entries) = std::fs::read_dir(state.join(FOLDER)) else {
         return Vec::new();
     };

@@ -29,55 +29,55 @@ const _: () = assert!(GRACE.as_secs() > 2 * STALE.as_secs());
 
 /// What would be done in one location.
 #[derive(Default)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// The slots that go, by run.
-    pub(crate) removals: Vec<Removal>,
+    pub removals: Vec<Removal>,
     /// How many runs keep their slots, by the reason.
-    pub(crate) kept: BTreeMap<&'static str, usize>,
+    pub kept: BTreeMap<&'static str, usize>,
     /// What could not be told.
-    pub(crate) faults: Vec<String>,
+    pub faults: Vec<String>,
 }
 
 /// The slots of one run in one location.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Removal {
+pub struct Removal {
     /// The tier.
-    pub(crate) tier: String,
+    pub tier: String,
     /// The location.
-    pub(crate) location: String,
+    pub location: String,
     /// The run.
-    pub(crate) run: RunId,
+    pub run: RunId,
     /// Its workflow.
-    pub(crate) workflow: String,
+    pub workflow: String,
     /// How it ended.
-    pub(crate) outcome: Option<Outcome>,
+    pub outcome: Option<Outcome>,
     /// When its last slot was written.
-    pub(crate) at: DateTime<Utc>,
+    pub at: DateTime<Utc>,
     /// How many slots go.
-    pub(crate) slots: u64,
+    pub slots: u64,
     /// Their bytes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Why they go.
-    pub(crate) why: String,
+    pub why: String,
     #[serde(skip)]
     held: Held,
 }
 
 /// What decides.
-pub(crate) struct Rules {
+pub struct Rules {
     /// The recovery sets that some tier holds; none where a tier could not be asked.
-    pub(crate) sets: Option<BTreeSet<SetId>>,
+    pub sets: Option<BTreeSet<SetId>>,
     /// The runs that were removed from this workspace.
-    pub(crate) forgotten: BTreeSet<RunId>,
+    pub forgotten: BTreeSet<RunId>,
     /// The runs of this workspace that are not over, or not whole.
-    pub(crate) open: BTreeSet<RunId>,
+    pub open: BTreeSet<RunId>,
     /// Now.
-    pub(crate) now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
 }
 
 impl Rules {
     /// Reads what this workspace knows.
-    pub(crate) async fn read(
+    pub async fn read(
         view: &LogView,
         sets: Option<BTreeSet<SetId>>,
         now: DateTime<Utc>,
@@ -99,11 +99,7 @@ impl Rules {
 ///
 /// # Errors
 /// A location that cannot be listed.
-pub(crate) async fn plan(
-    place: &SlotPlace,
-    retain: Option<Duration>,
-    rules: &Rules,
-) -> Result<Plan, SlotError> {
+pub async fn plan(place: &SlotPlace, retain: Option<Duration>, rules: &Rules) -> Result<Plan, SlotError> {
     let mut plan = Plan::default();
     let mut all: BTreeMap<RunId, Held> = BTreeMap::new();
     for run in place.runs().await? {
@@ -172,7 +168,7 @@ pub(crate) async fn plan(
 ///
 /// # Errors
 /// The location did not do it.
-pub(crate) async fn remove(place: &SlotPlace, removal: &Removal) -> Result<bool, SlotError> {
+pub async fn remove(place: &SlotPlace, removal: &Removal) -> Result<bool, SlotError> {
     place.close(&removal.held).await
 }
 

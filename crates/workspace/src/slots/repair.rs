@@ -10,49 +10,49 @@ use rekindle_journal::{OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
 
 use super::gather::{Gathered, gather, places};
-use crate::App;
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::Application;
+use crate::error::Error;
 use crate::keys::{self, UnlockBy};
-use crate::pinned;
-use crate::workspace::Workspace;
+use crate::layout::Layout;
+use crate::run_spec;
+use rekindle_model::problem::ProblemKind;
 
 /// How long the tiers may take: whoever opens the workspace does not wait for one that hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A run that was quarantined and is whole again.
 #[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct Mended {
+pub struct Mended {
     /// The run.
-    pub(crate) run: RunId,
+    pub run: RunId,
     /// How many records it has.
-    pub(crate) records: u64,
+    pub records: u64,
     /// The tier that had them.
-    pub(crate) tier: String,
+    pub tier: String,
     /// Where it is.
-    pub(crate) url: String,
+    pub url: String,
 }
 
 /// Copies of quarantined runs, found in the tiers.
-pub(crate) struct Copies(Vec<(RunId, Vec<Gathered>)>);
+pub struct Copies(Vec<(RunId, Vec<Gathered>)>);
 
 /// Looks in the tiers for copies of quarantined runs. Nothing is asked of a person: a key that is opened by a passphrase
 /// which is not at hand opens nothing.
-pub(crate) async fn look(app: &App, workspace: &Workspace, quarantined: &[(RunId, String)]) -> Copies {
+pub async fn look(app: &Application, layout: &Layout, quarantined: &[(RunId, String)]) -> Copies {
     let mut copies = Vec::new();
-    if quarantined.is_empty() || !keys::exists(workspace) {
+    if quarantined.is_empty() || !keys::exists(layout) {
         return Copies(copies);
     }
-    let at_hand = std::env::var_os(keys::PASSPHRASE_VAR).is_some();
-    let by_passphrase = |pinned: keys::Pinned| pinned.unlock == UnlockBy::Passphrase;
-    if !at_hand && keys::pinned(workspace).is_ok_and(by_passphrase) {
-        app.printer.warn(format!(
+    let at_hand = app.unlocker.passphrase_at_hand;
+    let by_passphrase = |pinned: keys::PinnedKey| pinned.unlock == UnlockBy::Passphrase;
+    if !at_hand && keys::pinned(layout).is_ok_and(by_passphrase) {
+        app.notices.warn(format!(
             "the tiers may have what is lost; with {} set, `rekindle journal rebuild` looks there",
-            keys::PASSPHRASE_VAR
+            "REKINDLE_PASSPHRASE"
         ));
         return Copies(copies);
     }
-    let (system, key) = match (pinned::system(app, workspace), keys::open(workspace)) {
+    let (system, key) = match (run_spec::system(layout), keys::open(layout, &app.unlocker)) {
         (Ok((system, _)), Ok(key)) => (system, key),
         (Err(error), _) | (_, Err(error)) => {
             tracing::warn!(%error, "the tiers are not asked for what is lost");
@@ -60,20 +60,20 @@ pub(crate) async fn look(app: &App, workspace: &Workspace, quarantined: &[(RunId
         }
     };
     let looking = async {
-        let (places, silent) = places(workspace, &system, &key).await;
+        let (places, silent) = places(layout, &system, &key).await;
         for why in silent {
             tracing::info!(why, "a tier is not asked for what is lost");
         }
         for (run, _) in quarantined {
             let sought = gather(&places, *run).await;
-            sought.faults.iter().for_each(|fault| app.printer.warn(fault));
+            sought.faults.iter().for_each(|fault| app.notices.warn(fault));
             if !sought.found.is_empty() {
                 copies.push((*run, sought.found));
             }
         }
     };
     if tokio::time::timeout(PATIENCE, looking).await.is_err() {
-        app.printer.warn(format!(
+        app.notices.warn(format!(
             "the tiers were asked for what is lost, and have not answered within {PATIENCE:?}; it is left as it is"
         ));
     }
@@ -82,13 +82,13 @@ pub(crate) async fn look(app: &App, workspace: &Workspace, quarantined: &[(RunId
 
 impl Copies {
     /// Returns whether there is nothing to mend anything by.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Mends the journal of a workspace, which nobody has open, and tells what was mended and what was not.
-    pub(crate) async fn mend(self, app: &App, workspace: &Workspace) -> Result<Vec<Mended>, CliError> {
-        let state = workspace.state.clone();
+    pub async fn mend(self, app: &Application, layout: &Layout) -> Result<Vec<Mended>, Error> {
+        let state = layout.state.clone();
         let done = tokio::task::spawn_blocking(move || {
             let (mut upkeep, _) = Upkeep::open(&state, &OpenOptions::default())?;
             let (mut mended, mut told) = (Vec::new(), Vec::new());
@@ -109,12 +109,12 @@ impl Copies {
                     }
                 }
             }
-            Ok::<_, CliError>((mended, told))
+            Ok::<_, Error>((mended, told))
         });
         let (mended, told) = done
             .await
-            .map_err(|error| CliError::new(Exit::Failed, "internal", error.to_string()))??;
-        told.iter().for_each(|told| app.printer.warn(told));
+            .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))??;
+        told.iter().for_each(|told| app.notices.warn(told));
         for Mended {
             run,
             records,
@@ -122,7 +122,7 @@ impl Copies {
             url,
         } in &mended
         {
-            app.printer.warn(format!(
+            app.notices.warn(format!(
                 "run {run} had lost records and is whole again, {records} of them, by its slots in tier {tier} ({url})"
             ));
         }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 const FOLDER: &str = "seen";
 
 /// The number of the last slot that was seen, by location.
-pub(crate) type Seen = BTreeMap<String, u64>;
+pub type Seen = BTreeMap<String, u64>;
 
 /// A note's content.
 #[derive(Default, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ fn file(state: &Path, run: RunId) -> PathBuf {
 }
 
 /// Returns what was seen of a run; nothing where no note can be read.
-pub(crate) fn read(state: &Path, run: RunId) -> Seen {
+pub fn read(state: &Path, run: RunId) -> Seen {
     let bytes = std::fs::read(file(state, run)).unwrap_or_default();
     serde_json::from_slice::<Note>(&bytes)
         .unwrap_or_default()
@@ -36,7 +36,7 @@ pub(crate) fn read(state: &Path, run: RunId) -> Seen {
 }
 
 /// Notes what was seen of a run; what was seen of locations that are not named stays.
-pub(crate) fn note(state: &Path, run: RunId, seen: &Seen) -> std::io::Result<()> {
+pub fn note(state: &Path, run: RunId, seen: &Seen) -> std::io::Result<()> {
     let known = read(state, run);
     let mut locations = known.clone();
     locations.extend(seen.iter().map(|(url, n)| (url.clone(), *n)));
@@ -48,7 +48,7 @@ pub(crate) fn note(state: &Path, run: RunId, seen: &Seen) -> std::io::Result<()>
 }
 
 /// Takes the note away: the run is not in this workspace any more.
-pub(crate) fn forget(state: &Path, run: RunId) -> std::io::Result<()> {
+pub fn forget(state: &Path, run: RunId) -> std::io::Result<()> {
     match std::fs::remove_file(file(state, run)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

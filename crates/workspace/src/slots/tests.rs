@@ -23,11 +23,11 @@ use super::copier::{COPY_EVERY, Copier};
 use super::writer::Writer;
 use super::{fenced, owed};
 use crate::args::Global;
-use crate::ground::Ground;
+use crate::context::WorkspaceContext;
 use crate::hooks::Hooks;
-use crate::keys::{OpenKey, Pinned, UnlockBy};
-use crate::printer::Printer;
-use crate::workspace::Workspace;
+use crate::keys::{OpenKey, PinnedKey, UnlockBy};
+use crate::layout::Layout;
+use crate::notice::Notices;
 
 /// One vault, in two tiers.
 struct Vault {
@@ -66,7 +66,7 @@ impl Clock for Stopped {
 
 /// A workspace with a journal of its own.
 struct Host {
-    ground: Ground,
+    context: WorkspaceContext,
     clock: Arc<Stopped>,
     key: Arc<OpenKey>,
     tiers: PathBuf,
@@ -92,9 +92,9 @@ impl Vault {
     }
 
     fn host(&self, name: &str) -> Host {
-        let workspace = Workspace::at(&self.dir.path().join(name));
-        std::fs::create_dir_all(&workspace.state).unwrap();
-        let pinned = Pinned {
+        let workspace = Layout::at(&self.dir.path().join(name));
+        std::fs::create_dir_all(&layout.state).unwrap();
+        let pinned = PinnedKey {
             fingerprint: self.keyring.fingerprint(),
             repository: self.keyring.repository().to_string(),
             unlock: UnlockBy::Identity,
@@ -106,12 +106,12 @@ impl Vault {
         let clock = Arc::new(Stopped::default());
         Host {
             clock: Arc::clone(&clock),
-            ground: Ground {
+            context: WorkspaceContext {
                 workspace,
                 journal: Arc::new(MemoryJournal::new()),
                 clock,
                 hooks: Hooks::default(),
-                printer: Printer::new(&Global::default()),
+                notices: &Notices::new(&Global::default()),
                 key: Arc::new(OnceLock::new()),
             },
             key: Arc::new(OpenKey {
@@ -141,7 +141,7 @@ impl Host {
         }
         let system = load_system("system.yaml", &yaml).unwrap().value;
         let key = Arc::clone(&self.key);
-        Arc::new(Copier::of(&self.ground, key, &system, COPY_EVERY, drives).unwrap())
+        Arc::new(Copier::of(&self.context, key, &system, COPY_EVERY, drives).unwrap())
     }
 
     async fn copy(&self, tiers: &[&str], run: RunId) -> Result<(), TakenOver> {
@@ -150,11 +150,11 @@ impl Host {
 
     async fn append(&self, run: RunId, seq: u64, epoch: u64, event: Event) {
         let append = append_to(run, seq, epoch, vec![event]);
-        self.ground.journal.append(append).await.unwrap();
+        self.context.journal.append(append).await.unwrap();
     }
 
     async fn begin(&self, run: RunId) {
-        self.ground.journal.put_blob(b"w".to_vec()).await.unwrap();
+        self.context.journal.put_blob(b"w".to_vec()).await.unwrap();
         self.append(run, 0, 1, created("w")).await;
     }
 
@@ -164,7 +164,7 @@ impl Host {
             pid: 1,
             version: "0".to_owned(),
         };
-        let writer = Writer::of(&self.ground.workspace.state);
+        let writer = Writer::of(&self.context.layout.state);
         Event::RunAdopted {
             epoch,
             worker,
@@ -174,7 +174,7 @@ impl Host {
     }
 
     async fn values(&self, run: RunId) -> Vec<Vec<u8>> {
-        self.ground.journal.values(run, 0).await.unwrap()
+        self.context.journal.values(run, 0).await.unwrap()
     }
 }
 
@@ -202,7 +202,7 @@ async fn what_an_adoption_has_missed_in_another_tier_is_replaced_and_its_writer_
     }
     let taken = a.copy(&["far"], run).await.unwrap_err();
     assert_eq!((taken.epoch, &*taken.tier), (2, "far"));
-    assert!(fenced::refuse(&a.ground.workspace.state, run).is_err());
+    assert!(fenced::refuse(&a.context.layout.state, run).is_err());
     b.copy(&["near", "far"], run).await.unwrap();
 }
 
@@ -238,7 +238,7 @@ async fn a_location_that_is_down_is_owed_what_it_misses_and_the_chain_goes_on_wh
     a.copy(&["near", "far"], run).await.unwrap();
     std::fs::rename(a.tiers.join("far"), a.tiers.join("away")).unwrap();
     // It has held the vault, as the workspace knows.
-    let notes = a.ground.workspace.state.join("tiers");
+    let notes = a.context.layout.state.join("tiers");
     std::fs::create_dir_all(&notes).unwrap();
     let known =
         json!({ "locations": { format!("file://{}/far", a.tiers.display()): vault.keyring.repository() } });
@@ -252,11 +252,11 @@ async fn a_location_that_is_down_is_owed_what_it_misses_and_the_chain_goes_on_wh
         a.copy(&["near", "far"], run).await.unwrap();
     }
     a.copier(&["near", "far"]).end(run).await.unwrap();
-    assert_eq!(owed::runs(&a.ground.workspace.state), [run]);
+    assert_eq!(owed::runs(&a.context.layout.state), [run]);
     assert!(!a.tiers.join("far").exists());
     std::fs::rename(a.tiers.join("away"), a.tiers.join("far")).unwrap();
     a.copier(&["near", "far"]).end(run).await.unwrap();
-    assert_eq!(owed::runs(&a.ground.workspace.state), []);
+    assert_eq!(owed::runs(&a.context.layout.state), []);
     for (tier, slots) in [("near", 4), ("far", 2)] {
         let place = vault.open(tier, TierMode::Existing).await;
         let chain = place.chain(run).await.unwrap();
@@ -307,7 +307,7 @@ async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
     std::fs::write(first, "nothing").unwrap();
     let place = vault.open("near", TierMode::Existing).await;
     assert!(place.chain(run).await.is_err());
-    let state = &a.ground.workspace.state;
+    let state = &a.context.layout.state;
     owed::add(state, run, place.url(), true).unwrap();
     driving.end(run).await.unwrap();
     assert_eq!(place.chain(run).await.unwrap().values, a.values(run).await);
@@ -328,7 +328,7 @@ async fn a_next_slot_that_cannot_be_read_fences_whoever_drives_the_run_and_nobod
     let taken = a.copy(&["near", "far"], run).await.unwrap_err();
     assert!(taken.is_by_unknown() && &*taken.tier == "far", "{taken:?}");
     assert!(taken.to_string().contains("cannot be read"), "{taken}");
-    let refused = fenced::refuse(&a.ground.workspace.state, run).unwrap_err();
+    let refused = fenced::refuse(&a.context.layout.state, run).unwrap_err();
     assert!(refused.hint().contains("rekindle adopt"), "{}", refused.hint());
     // Also with something to write, and where it is one of a newer program.
     a.append(run, 1, 1, started("s", 1)).await;
@@ -336,7 +336,7 @@ async fn a_next_slot_that_cannot_be_read_fences_whoever_drives_the_run_and_nobod
     assert!(a.copy(&["far"], run).await.unwrap_err().is_by_unknown());
 
     // Where its copy is only caught up, a person is asked, and nothing is lost by waiting.
-    let state = &a.ground.workspace.state;
+    let state = &a.context.layout.state;
     fenced::clear(state, run).unwrap();
     let far = a.copier_that(false, &["far"]);
     far.barrier(run, Duration::ZERO).await.unwrap();
@@ -408,9 +408,9 @@ async fn slots_of_a_newer_program_are_no_damage() {
     std::fs::write(&file, bytes).unwrap();
     let (place, state) = (
         vault.open("near", TierMode::Existing).await,
-        &a.ground.workspace.state,
+        &a.context.layout.state,
     );
-    let checked = check(&place, run, &*a.ground.journal, state).await;
+    let checked = check(&place, run, &*a.context.journal, state).await;
     let error = checked.err().unwrap();
     assert!(
         !error.is_damage() && error.to_string().contains("update rekindle"),
@@ -428,27 +428,27 @@ struct Driven<'a> {
 #[async_trait]
 impl Journal for Driven<'_> {
     async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError> {
-        self.host.ground.journal.append(append).await
+        self.host.context.journal.append(append).await
     }
     async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
-        self.host.ground.journal.read(run).await
+        self.host.context.journal.read(run).await
     }
     async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
         self.host.append(run, 1, 1, started("s", 1)).await;
         self.copier.barrier(run, Duration::ZERO).await.unwrap();
-        self.host.ground.journal.values(run, after).await
+        self.host.context.journal.values(run, after).await
     }
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
-        self.host.ground.journal.runs(filter).await
+        self.host.context.journal.runs(filter).await
     }
     fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
-        self.host.ground.journal.subscribe()
+        self.host.context.journal.subscribe()
     }
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash32, JournalError> {
-        self.host.ground.journal.put_blob(bytes).await
+        self.host.context.journal.put_blob(bytes).await
     }
     async fn blob(&self, hash: Hash32) -> Result<Vec<u8>, JournalError> {
-        self.host.ground.journal.blob(hash).await
+        self.host.context.journal.blob(hash).await
     }
 }
 
@@ -461,7 +461,7 @@ async fn slots_that_are_written_while_they_are_read_are_not_missing() {
     copier.barrier(run, Duration::ZERO).await.unwrap();
     let place = vault.open("near", TierMode::Existing).await;
     let driven = Driven { host: &a, copier };
-    let checked = check(&place, run, &driven, &a.ground.workspace.state).await;
+    let checked = check(&place, run, &driven, &a.context.layout.state).await;
     let checked = checked.unwrap();
     assert!(place.is_taken(run, 2).await.unwrap());
     assert!(checked.faults.is_empty(), "{:?}", checked.faults);

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::error::Error;
+use rekindle_model::problem::ProblemKind;
 
 /// The file in the workspace's own folder.
 const FILE: &str = "workspace.json";
@@ -19,17 +19,17 @@ struct Kept {
 
 /// A workspace on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Writer {
+pub struct Writer {
     /// The workspace's id.
-    pub(crate) workspace: Uuid,
+    pub workspace: Uuid,
     /// The host's name.
-    pub(crate) host: String,
+    pub host: String,
 }
 
 impl Writer {
     /// Returns who writes in the workspace whose own folder is `state`; where its id cannot be kept (a full disk), one
     /// for now: that is no reason not to work.
-    pub(crate) fn of(state: &Path) -> Self {
+    pub fn of(state: &Path) -> Self {
         Self::kept(state).unwrap_or_else(|error| {
             tracing::warn!(%error, "the workspace goes by another id until its own can be kept");
             Self {
@@ -44,21 +44,20 @@ impl Writer {
     ///
     /// The id serves messages. A copy of a workspace has the same one; that two of them go on with one run is found by
     /// the records, and not by it.
-    pub(crate) fn kept(state: &Path) -> Result<Self, CliError> {
+    pub fn kept(state: &Path) -> Result<Self, Error> {
         let path = state.join(FILE);
         let host = host();
-        let failed = |what: &str, error: &std::io::Error| {
-            CliError::io(format_args!("{what} {}", path.display()), error)
-        };
+        let failed =
+            |what: &str, error: &std::io::Error| Error::io(format_args!("{what} {}", path.display()), error);
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| {
-                    CliError::new(
-                        Exit::Failed,
+                    Error::new(
+                        ProblemKind::Failed,
                         "io",
                         format!("{} does not say which workspace this is: {error}", path.display()),
                     )
-                    .with_hint("remove it; a new id is made, and runs are found as before")
+                    .with_advice("remove it; a new id is made, and runs are found as before")
                 })?;
                 Ok(Self {
                     workspace: kept.id,

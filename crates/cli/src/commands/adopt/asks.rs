@@ -1,6 +1,7 @@
 //! What a person is asked before a run of another host goes on here: what it captures, which programs it runs, and what
 //! nobody can tell of who else goes on with it.
 
+use rekindle_model::problem::ProblemKind;
 use std::path::Path;
 
 use rekindle_model::id::RunId;
@@ -13,12 +14,11 @@ use serde_json::Value;
 use super::brought::Brought;
 use super::{Args, same};
 use crate::App;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::pinned;
 use crate::prompt;
-use crate::slots::{self, owed, seen};
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::layout::Layout;
+use rekindle_workspace::run_spec;
+use rekindle_workspace::slots::{self, owed, seen};
 
 /// How many characters of a program's command line are shown.
 const SHOWN: usize = 100;
@@ -27,11 +27,11 @@ const SHOWN: usize = 100;
 pub(super) async fn check(
     app: &App,
     args: &Args,
-    workspace: &Workspace,
+    layout: &Layout,
     place: &SlotPlace,
     (brought, state): (&Brought, &RunState),
     unread: &Unread,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let run = brought.run;
     let mut questions = unread.questions(run);
     if state.outcome.is_none() {
@@ -42,20 +42,20 @@ pub(super) async fn check(
             .values()
             .flat_map(|tier| tier.locations().into_iter().map(str::to_owned))
             .collect();
-        if !locations.iter().any(|url| same(workspace, url, &args.url)) {
-            return Err(CliError::usage(format!(
+        if !locations.iter().any(|url| same(layout, url, &args.url)) {
+            return Err(Error::usage(format!(
                 "run {run} knows its tiers at {}, and {} is none of them",
                 locations.join(", "),
                 args.url
             ))
-            .with_hint("mount the tier where the run knows it, and name it so; nothing was changed"));
+            .with_advice("mount the tier where the run knows it, and name it so; nothing was changed"));
         }
         let plan = pinned.plan()?;
-        if let Some(target) = pinned.target_root(&workspace.system_dir()) {
+        if let Some(target) = pinned.target_root(&layout.system_dir()) {
             tell_of_target(app, run, &target);
         }
         if captures(&plan, state) {
-            let root = pinned::data_root(&workspace.system_dir(), &pinned.system);
+            let root = run_spec::data_root(&layout.system_dir(), &pinned.system);
             questions.push(format!(
                 "what run {run} has not captured yet, it captures from {} on this host",
                 root.display()
@@ -83,7 +83,7 @@ pub(super) async fn check(
 }
 
 /// Asks all at once; `--yes` is the answer where there is no terminal.
-fn ask(app: &App, args: &Args, questions: &[String]) -> Result<(), CliError> {
+fn ask(app: &App, args: &Args, questions: &[String]) -> Result<(), Error> {
     if questions.is_empty() || args.yes {
         questions
             .iter()
@@ -97,9 +97,9 @@ fn ask(app: &App, args: &Args, questions: &[String]) -> Result<(), CliError> {
     };
     match prompt::confirm(&format!("{all}{end}Adopt it?"))? {
         Some(true) => Ok(()),
-        Some(false) => Err(CliError::new(Exit::Failed, "declined", "nothing was done")),
-        None => Err(CliError::usage(format!("adopting needs a yes: {all}"))
-            .with_hint("there is no terminal: add --yes; nothing was done")),
+        Some(false) => Err(Error::new(ProblemKind::Failed, "declined", "nothing was done")),
+        None => Err(Error::usage(format!("adopting needs a yes: {all}"))
+            .with_advice("there is no terminal: add --yes; nothing was done")),
     }
 }
 
@@ -115,9 +115,9 @@ pub(super) struct Unread {
 
 impl Unread {
     /// Reads the slots of a run.
-    pub(super) async fn read(workspace: &Workspace, places: &[SlotPlace], run: RunId) -> Self {
+    pub(super) async fn read(layout: &Layout, places: &[SlotPlace], run: RunId) -> Self {
         let mut unread = Self::default();
-        let seen = seen::read(&workspace.state, run);
+        let seen = seen::read(&layout.state, run);
         for place in places {
             let walked = tokio::time::timeout(slots::READS_WITHIN, place.walk(run)).await;
             let Ok(Ok(walked)) = walked else { continue };
@@ -143,26 +143,20 @@ impl Unread {
     }
 
     /// Notes what a person has said: no other workspace goes on with the run, and what is damaged is begun anew.
-    pub(super) fn note(&self, workspace: &Workspace, run: RunId) -> Result<(), CliError> {
+    pub(super) fn note(&self, layout: &Layout, run: RunId) -> Result<(), Error> {
         let failed =
-            |error: std::io::Error| CliError::io(format_args!("note what is known of run {run}"), &error);
-        seen::note(&workspace.state, run, &self.ends.iter().cloned().collect()).map_err(failed)?;
+            |error: std::io::Error| Error::io(format_args!("note what is known of run {run}"), &error);
+        seen::note(&layout.state, run, &self.ends.iter().cloned().collect()).map_err(failed)?;
         for url in &self.damaged {
-            owed::add(&workspace.state, run, url, true).map_err(failed)?;
+            owed::add(&layout.state, run, url, true).map_err(failed)?;
         }
         Ok(())
     }
 
     /// Asks about a run that this workspace has whole and no location has, and notes the answer.
-    pub(super) fn settle(
-        &self,
-        app: &App,
-        args: &Args,
-        workspace: &Workspace,
-        run: RunId,
-    ) -> Result<(), CliError> {
+    pub(super) fn settle(&self, app: &App, args: &Args, layout: &Layout, run: RunId) -> Result<(), Error> {
         ask(app, args, &self.questions(run))?;
-        self.note(workspace, run)
+        self.note(layout, run)
     }
 }
 

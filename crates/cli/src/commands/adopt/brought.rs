@@ -1,23 +1,23 @@
 //! A run as the slots of all locations have it, and how it comes into this workspace's journal.
 
+use rekindle_model::problem::ProblemKind;
 use std::path::Path;
 
 use rekindle_journal::archive::{Bundle, Format};
 use rekindle_journal::{Journal, JournalError, LogView, OpenOptions, Upkeep, codec};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
-use rekindle_server::Parts;
+use rekindle_server::RunSpec;
 use rekindle_vault::SlotPlace;
 use rekindle_vault::slot::Link;
 
 use crate::App;
 use crate::commands::journal::{blocking, write_new};
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::pinned::Pinned;
-use crate::slots::gather::{self, Gathered, Sought};
-use crate::slots::{self, fenced};
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::layout::Layout;
+use rekindle_workspace::run_spec::LoadedSpec;
+use rekindle_workspace::slots::gather::{self, Gathered, Sought};
+use rekindle_workspace::slots::{self, fenced};
 
 /// A run that is brought here, with those that its steps run.
 pub(super) struct Brought {
@@ -65,7 +65,7 @@ impl Brought {
     }
 
     /// Returns where the run stands.
-    pub(super) fn state(&self) -> Result<RunState, CliError> {
+    pub(super) fn state(&self) -> Result<RunState, Error> {
         let values = self.runs[0].bundle.values(self.run);
         let records = (1..)
             .zip(values)
@@ -75,11 +75,11 @@ impl Brought {
     }
 
     /// Returns what the run is pinned to, from its own blobs.
-    pub(super) fn pinned(&self, state: &RunState) -> Result<Pinned, CliError> {
+    pub(super) fn pinned(&self, state: &RunState) -> Result<LoadedSpec, Error> {
         let bundle = &self.runs[0].bundle;
         let blob = |hash| {
             let found = bundle.blob(hash).map(<[u8]>::to_vec);
-            found.ok_or_else(|| CliError::from(JournalError::UnknownBlob(hash)))
+            found.ok_or_else(|| Error::from(JournalError::UnknownBlob(hash)))
         };
         let inputs = match &state.inputs {
             rekindle_model::event::Payload::Inline(value) => serde_json::from_value(value.clone()),
@@ -87,9 +87,9 @@ impl Brought {
         };
         let inputs = inputs.map_err(|error| {
             let message = format!("the inputs of run {} cannot be read: {error}", state.id);
-            CliError::new(Exit::DataLost, "corrupt_inputs", message)
+            Error::new(ProblemKind::DataLost, "corrupt_inputs", message)
         })?;
-        Pinned::of(&Parts {
+        LoadedSpec::of(&RunSpec {
             workflow: state.workflow.clone(),
             definition: blob(state.definition)?,
             system: state.system.map(blob).transpose()?,
@@ -103,13 +103,8 @@ impl Brought {
     /// An unfinished run that is brought here stays the other's, also after a crash, until the tier has the slot of its
     /// adoption: whoever goes on with what is interrupted here, a server above all, would else do so beside the other
     /// where no tier answers.
-    pub(super) async fn import(
-        &self,
-        app: &App,
-        workspace: &Workspace,
-        state: &RunState,
-    ) -> Result<(), CliError> {
-        let (view, _) = LogView::open(&workspace.state).await?;
+    pub(super) async fn import(&self, app: &App, layout: &Layout, state: &RunState) -> Result<(), Error> {
+        let (view, _) = LogView::open(&layout.state).await?;
         let mut bundle = Bundle::default();
         let mut source = None;
         for gathered in &self.runs {
@@ -118,7 +113,7 @@ impl Brought {
             match Journal::values(&view, run, 0).await {
                 Ok(ours) if ours.starts_with(theirs) => continue,
                 Ok(ours) if !theirs.starts_with(&ours) => {
-                    let file = fenced::archive(&workspace.state, run);
+                    let file = fenced::archive(&layout.state, run);
                     keep(&view, run, &file).await?;
                     app.printer.warn(format!(
                         "what this workspace had appended to run {run} does not count any more; it is kept in {}",
@@ -135,14 +130,14 @@ impl Brought {
         let Some(source) = source else { return Ok(()) };
         if state.outcome.is_none() && !bundle.values(self.run).is_empty() {
             let taken = self.runs[0].holder();
-            fenced::note_adopting(&workspace.state, &taken)
-                .map_err(|error| CliError::io(format_args!("note who has run {}", self.run), &error))?;
+            fenced::note_adopting(&layout.state, &taken)
+                .map_err(|error| Error::io(format_args!("note who has run {}", self.run), &error))?;
         }
-        let (state, now) = (workspace.state.clone(), app.clock.now().utc);
+        let (state, now) = (layout.state.clone(), app.application.clock.now().utc);
         blocking(move || {
             let (mut upkeep, _) = Upkeep::open(&state, &OpenOptions::default())?;
             upkeep.replace(&bundle, source, now)?;
-            Ok::<_, CliError>(())
+            Ok::<_, Error>(())
         })
         .await?
     }
@@ -162,13 +157,13 @@ async fn children_in(place: &SlotPlace) -> Vec<(RunId, RunId)> {
 }
 
 /// Writes what this workspace has of a run to an archive.
-async fn keep(view: &LogView, run: RunId, file: &Path) -> Result<(), CliError> {
+async fn keep(view: &LogView, run: RunId, file: &Path) -> Result<(), Error> {
     let (bytes, _) = Bundle::of(view, [run])?.encode(Format::Archive)?;
     let path = file.to_owned();
     blocking(move || {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)
-                .map_err(|error| CliError::io(format_args!("make {}", dir.display()), &error))?;
+                .map_err(|error| Error::io(format_args!("make {}", dir.display()), &error))?;
         }
         write_new(&path, &bytes)
     })

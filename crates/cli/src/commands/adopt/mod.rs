@@ -6,9 +6,11 @@ mod brought;
 use rekindle_engine::Ask;
 use rekindle_journal::{Journal, LogView};
 use rekindle_model::id::RunId;
+use rekindle_model::problem::Problem;
+use rekindle_model::problem::ProblemKind;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
-use rekindle_server::Problem;
+use rekindle_model::time;
 use rekindle_sources::place::resolve;
 use rekindle_vault::slot::Link;
 use rekindle_vault::{SlotHead, SlotPlace, Tier};
@@ -19,15 +21,14 @@ use self::brought::Brought;
 use crate::App;
 use crate::commands::requests;
 use crate::drive;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::keys::{self, OpenKey};
-use crate::moment;
-use crate::pinned;
-use crate::session::{Seat, Session};
-use crate::slots::writer::Writer;
-use crate::slots::{self, fenced, gather};
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::keys::{self, OpenKey};
+use rekindle_workspace::layout::Layout;
+use rekindle_workspace::open::{OwnerLifetime, ReadWriteWorkspace};
+use rekindle_workspace::run_spec;
+use rekindle_workspace::slots::writer::Writer;
+use rekindle_workspace::slots::{self, fenced, gather};
 
 /// Take over an unfinished run of another host, from the copy of its journal in a tier, and go on with it here
 ///
@@ -53,35 +54,32 @@ pub struct Args {
 }
 
 /// Adopts.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let workspace = Workspace::find_here(&app.global)?;
-    let (system, _) = pinned::system(app, &workspace)?;
-    let key = keys::open(&workspace)?;
-    let (tier, place) = open(&workspace, &system, &key, &args.url).await?;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let layout = app.application.layout()?;
+    let (system, _) = run_spec::system(&layout)?;
+    let key = keys::open(&layout, &app.application.unlocker)?;
+    let (tier, place) = open(&layout, &system, &key, &args.url).await?;
     let told = tell_of(app, &place).await?;
     let Some(run) = choose(app, args, &told)? else {
         return Ok(Exit::Done);
     };
-    let (mut places, silent) = gather::places(&workspace, &system, &key).await;
+    let (mut places, silent) = gather::places(&layout, &system, &key).await;
     silent.iter().for_each(|why| app.printer.warn(why));
-    if places
-        .iter()
-        .all(|known| !same(&workspace, known.url(), &args.url))
-    {
+    if places.iter().all(|known| !same(&layout, known.url(), &args.url)) {
         places.push(place.clone());
     }
-    let unread = Unread::read(&workspace, &places, run).await;
+    let unread = Unread::read(&layout, &places, run).await;
     let (brought, faults) = Brought::gather(&places, run).await;
     let Some(brought) = brought else {
-        return nowhere_whole(app, args, &workspace, run, &unread, &faults).await;
+        return nowhere_whole(app, args, &layout, run, &unread, &faults).await;
     };
     faults.iter().for_each(|fault| app.printer.warn(fault));
     let state = brought.state()?;
-    asks::check(app, args, &workspace, &place, (&brought, &state), &unread).await?;
-    brought.import(app, &workspace, &state).await?;
-    unread.note(&workspace, run)?;
+    asks::check(app, args, &layout, &place, (&brought, &state), &unread).await?;
+    brought.import(app, &layout, &state).await?;
+    unread.note(&layout, run)?;
     if let Some(outcome) = state.outcome {
-        fenced::clear(&workspace.state, run)?;
+        fenced::clear(&layout.state, run)?;
         let body = json!({ "run": run, "outcome": outcome, "adopted": false });
         app.printer.data(&body, || {
             format!(
@@ -92,7 +90,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     // Another process may have taken the workspace while nobody had it: it would drive the run as its own.
-    let session = Session::open(app, workspace, Seat::Leaves).await?;
+    let session = ReadWriteWorkspace::open(&app.application, layout, OwnerLifetime::UntilIdle).await?;
     let exit = go_on(app, &session, &brought, &state, (&tier, &place)).await;
     session.close().await;
     exit
@@ -102,28 +100,28 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 async fn nowhere_whole(
     app: &App,
     args: &Args,
-    workspace: &Workspace,
+    layout: &Layout,
     run: RunId,
     unread: &Unread,
     faults: &[String],
-) -> Result<Exit, CliError> {
-    let (view, _) = LogView::open(&workspace.state).await?;
+) -> Result<Exit, Error> {
+    let (view, _) = LogView::open(&layout.state).await?;
     let own = Journal::read(&view, run).await.ok();
     let state = own.and_then(|records| RunState::from_records(&records).ok());
-    let noted = fenced::noted(&workspace.state, run);
+    let noted = fenced::noted(&layout.state, run);
     let nobodys = matches!(&noted, Ok(note) if note.as_ref().is_none_or(|note| note.taken.is_by_unknown()));
     let (Some(state), true) = (state, nobodys) else {
-        return Err(CliError::new(
-            Exit::DataLost,
+        return Err(Error::new(
+            ProblemKind::DataLost,
             "slots_damaged",
             format!("no location has run {run} whole:\n  {}", faults.join("\n  ")),
         )
-        .with_hint("nothing was changed; bring back a tier that does not answer, and run this again"));
+        .with_advice("nothing was changed; bring back a tier that does not answer, and run this again"));
     };
-    unread.settle(app, args, workspace, run)?;
-    fenced::clear(&workspace.state, run)?;
+    unread.settle(app, args, layout, run)?;
+    fenced::clear(&layout.state, run)?;
     let next = match state.outcome {
-        None => fenced::way_on(&workspace.state, run),
+        None => app.printer.command(&fenced::way_on(&layout.state, run)),
         Some(_) => "rekindle verify".to_owned(),
     };
     let body = json!({ "run": run, "outcome": state.outcome, "adopted": false, "begun_anew_by": next });
@@ -139,16 +137,16 @@ async fn nowhere_whole(
 /// Takes the run over, and attends it to its end.
 async fn go_on(
     app: &App,
-    session: &Session,
+    session: &ReadWriteWorkspace,
     brought: &Brought,
     state: &RunState,
     (tier, place): (&str, &SlotPlace),
-) -> Result<Exit, CliError> {
+) -> Result<Exit, Error> {
     let Some(owner) = session.owner() else {
         return Err(session.held_by_other());
     };
     let run = brought.run;
-    let writer = Writer::kept(&session.ground.workspace.state)?;
+    let writer = Writer::kept(&session.context.layout.state)?;
     let from = &brought.tail().head;
     let why = format!("adopted from host {} by tier {tier}", from.host);
     let ours = writer.workspace;
@@ -160,7 +158,7 @@ async fn go_on(
             .map_err(|error| unheld(run, place, &error.to_string()))?;
         match tail {
             Some(Link { head, .. }) if head.workspace == ours && head.epoch > state.epoch => {
-                Ok(fenced::clear(&session.ground.workspace.state, run)?)
+                Ok(fenced::clear(&session.context.layout.state, run)?)
             }
             _ => Err(unheld(run, place, "it does not have the slot of this adoption")),
         }
@@ -171,7 +169,7 @@ async fn go_on(
         "adopted run {run}: {}, {done} steps done before, last heard of from host {} at {}",
         state.workflow,
         from.host,
-        moment::show(from.at)
+        time::show(from.at)
     ));
     app.printer.note(
         "adopt",
@@ -186,14 +184,14 @@ async fn go_on(
 
 fn unheld(run: RunId, place: &SlotPlace, why: &str) -> Problem {
     Problem::new(
-        Exit::Failed.code(),
+        ProblemKind::Failed,
         "tier_unavailable",
         format!(
             "run {run} could not be taken over in {}: {why}; nothing of it was driven",
             place.url()
         ),
     )
-    .with_hint("run the same command again when the tier answers")
+    .with_advice("run the same command again when the tier answers")
 }
 
 /// An unfinished run that a tier tells of.
@@ -213,22 +211,22 @@ impl Told {
 
 /// Opens the location at a URL, under the name of the system's tier that stands there.
 async fn open(
-    workspace: &Workspace,
+    layout: &Layout,
     system: &System,
     key: &OpenKey,
     url: &str,
-) -> Result<(String, SlotPlace), CliError> {
+) -> Result<(String, SlotPlace), Error> {
     let named = system.tiers.iter().find(|(_, tier)| {
         let mut locations = tier.locations().into_iter();
-        locations.any(|location| same(workspace, location, url))
+        locations.any(|location| same(layout, location, url))
     });
     let name = named.map_or_else(|| url.to_owned(), |(name, _)| name.clone());
-    let tier = slots::open(workspace, key, &name, vec![url.to_owned()]).await;
+    let tier = slots::open(layout, key, &name, vec![url.to_owned()]).await;
     let tier = tier.ok_or_else(|| slots::unanswered(url, slots::OPENS_WITHIN))??;
     match tier.slot_places().into_iter().next() {
         Some(place) => Ok((name, place)),
-        None => Err(CliError::new(
-            Exit::Failed,
+        None => Err(Error::new(
+            ProblemKind::Failed,
             "tier_unavailable",
             format!("{url} did not open"),
         )),
@@ -236,13 +234,13 @@ async fn open(
 }
 
 /// Returns whether two URLs lead to one location.
-fn same(workspace: &Workspace, one: &str, other: &str) -> bool {
-    let folder = |url: &str| Tier::folder(url, &workspace.system_dir()).map(|folder| resolve(&folder));
+fn same(layout: &Layout, one: &str, other: &str) -> bool {
+    let folder = |url: &str| Tier::folder(url, &layout.system_dir()).map(|folder| resolve(&folder));
     one == other || folder(one).is_some_and(|folder_of_one| folder(other) == Some(folder_of_one))
 }
 
 /// Returns the unfinished runs that a location tells of, but for those that belong to others.
-async fn tell_of(app: &App, place: &SlotPlace) -> Result<Vec<Told>, CliError> {
+async fn tell_of(app: &App, place: &SlotPlace) -> Result<Vec<Told>, Error> {
     let listing = async {
         let mut told = Vec::new();
         for run in place.runs().await.map_err(|error| failed(&error))? {
@@ -261,15 +259,15 @@ async fn tell_of(app: &App, place: &SlotPlace) -> Result<Vec<Told>, CliError> {
     listed.unwrap_or_else(|_| Err(slots::unanswered(place.url(), slots::READS_WITHIN)))
 }
 
-fn failed(error: &rekindle_vault::SlotError) -> CliError {
+fn failed(error: &rekindle_vault::SlotError) -> Error {
     match error.is_damage() {
-        true => CliError::new(Exit::DataLost, "tier_damaged", error.to_string()),
-        false => CliError::new(Exit::Failed, "tier_unavailable", error.to_string()),
+        true => Error::new(ProblemKind::DataLost, "tier_damaged", error.to_string()),
+        false => Error::new(ProblemKind::Failed, "tier_unavailable", error.to_string()),
     }
 }
 
 /// Returns the run that was named, or the only unfinished one; none where it is only listed what there is.
-fn choose(app: &App, args: &Args, told: &[Told]) -> Result<Option<RunId>, CliError> {
+fn choose(app: &App, args: &Args, told: &[Told]) -> Result<Option<RunId>, Error> {
     let plain = |text: &str| text.replace('-', "").to_lowercase();
     if let Some(word) = &args.run {
         let prefix = plain(word);
@@ -278,15 +276,15 @@ fn choose(app: &App, args: &Args, told: &[Told]) -> Result<Option<RunId>, CliErr
         return match found[..] {
             [one] => Ok(Some(one.run)),
             [] => Err(
-                CliError::usage(format!("{} tells of no run {word:?}", args.url)).with_hint(
+                Error::usage(format!("{} tells of no run {word:?}", args.url)).with_advice(
                     match told.is_empty() {
                         true => "there are no slots of any run there".to_owned(),
                         false => format!("it tells of\n  {}", lines(told.iter())),
                     },
                 ),
             ),
-            _ => Err(CliError::usage(format!("{word:?} begins {} runs", found.len()))
-                .with_hint(format!("name one:\n  {}", lines(found.iter().copied())))),
+            _ => Err(Error::usage(format!("{word:?} begins {} runs", found.len()))
+                .with_advice(format!("name one:\n  {}", lines(found.iter().copied())))),
         };
     }
     let unfinished: Vec<&Told> = told.iter().filter(|told| told.unfinished().is_some()).collect();
@@ -294,12 +292,12 @@ fn choose(app: &App, args: &Args, told: &[Told]) -> Result<Option<RunId>, CliErr
         return Ok(Some(one.run));
     }
     if unfinished.len() > 1 && !args.list {
-        return Err(CliError::usage(format!(
+        return Err(Error::usage(format!(
             "{} tells of {} unfinished runs",
             args.url,
             unfinished.len()
         ))
-        .with_hint(format!("name one:\n  {}", lines(unfinished.into_iter()))));
+        .with_advice(format!("name one:\n  {}", lines(unfinished.into_iter()))));
     }
     let body: Vec<_> = unfinished
         .iter()
@@ -325,7 +323,7 @@ fn lines<'a>(told: impl Iterator<Item = &'a Told>) -> String {
             told.run,
             head.workflow,
             head.last,
-            moment::show(head.at),
+            time::show(head.at),
             head.host,
             head.outcome.map_or("", |_| ", over")
         ),

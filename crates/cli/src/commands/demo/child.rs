@@ -1,5 +1,6 @@
 //! The demo's commands, each a process of its own, as a person would start them.
 
+use rekindle_model::problem::ProblemKind;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -8,9 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::App;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::keys::{CONFIG_DIR_VAR, PASSPHRASE_VAR};
+use crate::{CONFIG_DIR_VAR, PASSPHRASE_VAR};
+use rekindle_workspace::Error;
 
 /// Starts this program's commands in one workspace, with a key folder of its own.
 pub(super) struct Stage {
@@ -38,8 +38,8 @@ pub(super) enum End {
 
 impl Stage {
     /// Returns a stage for the workspace at `dir`.
-    pub(super) fn new(dir: &Path, config_dir: &Path) -> Result<Self, CliError> {
-        let program = std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
+    pub(super) fn new(dir: &Path, config_dir: &Path) -> Result<Self, Error> {
+        let program = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
         Ok(Self {
             program,
             dir: dir.to_owned(),
@@ -48,21 +48,21 @@ impl Stage {
     }
 
     /// Runs one command to its end and returns its JSON; any other exit than 0 is an error.
-    pub(super) async fn done(&self, app: &App, args: &[&str]) -> Result<Value, CliError> {
+    pub(super) async fn done(&self, app: &App, args: &[&str]) -> Result<Value, Error> {
         let mut said = self.lines(app, args).await?;
         match (said.pop(), said.is_empty()) {
             (Some(said), true) => Ok(said),
-            _ => Err(CliError::new(
-                Exit::Failed,
+            _ => Err(Error::new(
+                ProblemKind::Failed,
                 "demo",
                 format!("`{}` did not print one JSON object", args.join(" ")),
             )
-            .with_hint("this is a fault of rekindle: please report it")),
+            .with_advice("this is a fault of rekindle: please report it")),
         }
     }
 
     /// Does the same with a command that prints any number of JSON objects.
-    pub(super) async fn lines(&self, app: &App, args: &[&str]) -> Result<Vec<Value>, CliError> {
+    pub(super) async fn lines(&self, app: &App, args: &[&str]) -> Result<Vec<Value>, Error> {
         let mut running = self.start(args)?;
         let mut stdout = String::new();
         let mut pipe = running.child.stdout.take();
@@ -83,24 +83,24 @@ impl Stage {
             warnings
         };
         let (read, warnings) = tokio::join!(read, notes);
-        read.map_err(|error| CliError::io("read a command's output", &error))?;
+        read.map_err(|error| Error::io("read a command's output", &error))?;
         let status = running
             .child
             .wait()
             .await
-            .map_err(|error| CliError::io("wait for a command", &error))?;
+            .map_err(|error| Error::io("wait for a command", &error))?;
         if status.success() {
             let said: Result<Vec<Value>, _> =
                 serde_json::Deserializer::from_str(&stdout).into_iter().collect();
             return said.map_err(|error| {
-                CliError::new(
-                    Exit::Failed,
+                Error::new(
+                    ProblemKind::Failed,
                     "demo",
                     format!("`{}` printed no JSON: {error}", args.join(" ")),
                 )
             });
         }
-        if app.signals.stop().is_cancelled() {
+        if app.application.stop.is_cancelled() {
             return Err(interrupted());
         }
         let said = if warnings.is_empty() {
@@ -108,8 +108,8 @@ impl Stage {
         } else {
             format!("{}\n{stdout}", warnings.join("\n"))
         };
-        Err(CliError::new(
-            Exit::Failed,
+        Err(Error::new(
+            ProblemKind::Failed,
             "demo",
             format!("`rekindle {}` ended with {status}", args.join(" ")),
         )
@@ -118,7 +118,7 @@ impl Stage {
 
     /// Starts a command that is killed without warning once it tells that `threshold` bytes are restored and a
     /// step is in flight.
-    pub(super) async fn killed_at(&self, args: &[&str], threshold: u64) -> Result<End, CliError> {
+    pub(super) async fn killed_at(&self, args: &[&str], threshold: u64) -> Result<End, Error> {
         let mut running = self.start(args)?;
         let mut restored = Restored::default();
         while let Ok(Some(line)) = running.notes.next_line().await {
@@ -133,7 +133,7 @@ impl Stage {
             .child
             .wait()
             .await
-            .map_err(|error| CliError::io("wait for the recovery", &error))?;
+            .map_err(|error| Error::io("wait for the recovery", &error))?;
         match std::os::unix::process::ExitStatusExt::signal(&status) {
             Some(_) => Ok(End::Killed {
                 restored: restored.bytes(),
@@ -142,9 +142,9 @@ impl Stage {
         }
     }
 
-    fn start(&self, args: &[&str]) -> Result<Running, CliError> {
+    fn start(&self, args: &[&str]) -> Result<Running, Error> {
         let failed =
-            |error: std::io::Error| CliError::io(format_args!("start {}", self.program.display()), &error);
+            |error: std::io::Error| Error::io(format_args!("start {}", self.program.display()), &error);
         let mut child = Command::new(&self.program)
             .arg("--json")
             .arg("-w")
@@ -171,9 +171,13 @@ impl Stage {
 }
 
 /// The error of a demo that somebody has stopped.
-pub(super) fn interrupted() -> CliError {
-    CliError::new(Exit::Interrupted, "interrupted", "the demo was interrupted")
-        .with_hint("begin it again: rekindle demo")
+pub(super) fn interrupted() -> Error {
+    Error::new(
+        ProblemKind::Interrupted,
+        "interrupted",
+        "the demo was interrupted",
+    )
+    .with_advice("begin it again: rekindle demo")
 }
 
 /// What a recovery has told of its restores.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::error::CliError;
+use rekindle_workspace::Error;
 
 /// What stands at one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,12 +59,12 @@ pub(super) struct Comparison {
 impl Tree {
     /// Reads the tree at `root` but for the paths in `without`; `frames` are folders that hold components and belong
     /// to none.
-    pub(super) fn read(root: &Path, frames: &[PathBuf], without: &[PathBuf]) -> Result<Self, CliError> {
+    pub(super) fn read(root: &Path, frames: &[PathBuf], without: &[PathBuf]) -> Result<Self, Error> {
         let mut tree = Self::default();
         let mut pending = vec![PathBuf::new()];
         while let Some(folder) = pending.pop() {
             let path = root.join(&folder);
-            let failed = |error| CliError::io(format_args!("read {}", path.display()), &error);
+            let failed = |error| Error::io(format_args!("read {}", path.display()), &error);
             for entry in std::fs::read_dir(&path).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
                 let own = folder.join(entry.file_name());
@@ -81,8 +81,8 @@ impl Tree {
         Ok(tree)
     }
 
-    fn entry(&mut self, path: &Path, frame: bool) -> Result<Entry, CliError> {
-        let failed = |error| CliError::io(format_args!("read {}", path.display()), &error);
+    fn entry(&mut self, path: &Path, frame: bool) -> Result<Entry, Error> {
+        let failed = |error| Error::io(format_args!("read {}", path.display()), &error);
         let meta = std::fs::symlink_metadata(path).map_err(failed)?;
         let kind = if meta.is_dir() {
             Kind::Dir

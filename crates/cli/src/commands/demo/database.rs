@@ -1,21 +1,21 @@
 //! What a database holds, whatever the layout of its pages.
 
+use rekindle_model::problem::ProblemKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::error::CliError;
-use crate::exit::Exit;
+use rekindle_workspace::Error;
 
 /// Returns a hash over the schema and all rows, after SQLite's own integrity check.
 ///
 /// Values carry their types and lengths into the hash, so that no two contents collide by concatenation.
-pub(super) fn content(path: &Path) -> Result<blake3::Hash, CliError> {
+pub(super) fn content(path: &Path) -> Result<blake3::Hash, Error> {
     read(path).map_err(|error| {
-        CliError::new(
-            Exit::DataLost,
+        Error::new(
+            ProblemKind::DataLost,
             "bad_database",
             format!("database {} cannot be read: {error}", path.display()),
         )
@@ -24,7 +24,7 @@ pub(super) fn content(path: &Path) -> Result<blake3::Hash, CliError> {
 
 /// Returns whether each table of the database `part` holds the first rows of the same table of `whole`, which only
 /// ever grew, after SQLite's own integrity check of both.
-pub(super) fn begins(whole: &Path, part: &Path) -> Result<bool, CliError> {
+pub(super) fn begins(whole: &Path, part: &Path) -> Result<bool, Error> {
     let compare = || -> Result<bool, rusqlite::Error> {
         let (whole, part) = (open(whole)?, open(part)?);
         let of = |database: &Connection| -> Result<(String, Vec<Table>), rusqlite::Error> {
@@ -43,8 +43,8 @@ pub(super) fn begins(whole: &Path, part: &Path) -> Result<bool, CliError> {
         Ok(true)
     };
     compare().map_err(|error| {
-        CliError::new(
-            Exit::DataLost,
+        Error::new(
+            ProblemKind::DataLost,
             "bad_database",
             format!(
                 "databases {} and {} cannot be compared: {error}",
@@ -52,7 +52,7 @@ pub(super) fn begins(whole: &Path, part: &Path) -> Result<bool, CliError> {
                 part.display()
             ),
         )
-        .with_hint("look at it yourself: rekindle demo --keep DIR")
+        .with_advice("look at it yourself: rekindle demo --keep DIR")
     })
 }
 

@@ -21,8 +21,9 @@ use rekindle_factoria::{GenerateOptions, generate};
 use rekindle_plan::builtin;
 
 use crate::App;
-use crate::error::CliError;
+use crate::commands::factoria;
 use crate::exit::Exit;
+use rekindle_workspace::Error;
 
 /// Watch it happen: run a system, back it up, destroy it, recover it, killed half-way and resumed, and run it again
 #[derive(Debug, clap::Args)]
@@ -36,27 +37,27 @@ pub struct Args {
 }
 
 /// Tells the story.
-pub(crate) async fn run(app: &App, args: Args) -> Result<Exit, CliError> {
+pub(crate) async fn run(app: &App, args: Args) -> Result<Exit, Error> {
     match &args.keep {
         Some(dir) => {
             std::fs::create_dir_all(dir)
-                .map_err(|error| CliError::io(format_args!("make {}", dir.display()), &error))?;
+                .map_err(|error| Error::io(format_args!("make {}", dir.display()), &error))?;
             let mut entries = std::fs::read_dir(dir)
-                .map_err(|error| CliError::io(format_args!("read {}", dir.display()), &error))?;
+                .map_err(|error| Error::io(format_args!("read {}", dir.display()), &error))?;
             if entries.next().is_some() {
-                return Err(CliError::usage(format!("{} is not empty", dir.display()))
-                    .with_hint("the demo deletes the data that it has made: name a new folder"));
+                return Err(Error::usage(format!("{} is not empty", dir.display()))
+                    .with_advice("the demo deletes the data that it has made: name a new folder"));
             }
             let dir = dir
                 .canonicalize()
-                .map_err(|error| CliError::io(format_args!("find {}", dir.display()), &error))?;
+                .map_err(|error| Error::io(format_args!("find {}", dir.display()), &error))?;
             story::tell(app, &dir, args.size, true).await
         }
         None => {
             let temp = tempfile::Builder::new()
                 .prefix("rekindle-demo-")
                 .tempdir()
-                .map_err(|error| CliError::io("make a temporary folder", &error))?;
+                .map_err(|error| Error::io("make a temporary folder", &error))?;
             let dir = temp.path().to_owned();
             story::tell(app, &dir, args.size, false).await
         }
@@ -64,14 +65,15 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<Exit, CliError> {
 }
 
 /// Makes the system and its system.yaml.
-fn make_system(dir: &Path, size_bytes: u64) -> Result<rekindle_factoria::Generated, CliError> {
+fn make_system(dir: &Path, size_bytes: u64) -> Result<rekindle_factoria::Generated, Error> {
     let made = generate(&GenerateOptions {
         root: dir.join("data"),
         seed: 1,
         size_bytes,
-    })?;
-    let file = dir.join(crate::workspace::SYSTEM_FILE);
+    })
+    .map_err(factoria::error)?;
+    let file = dir.join(rekindle_workspace::layout::SYSTEM_FILE);
     std::fs::write(&file, builtin::LA_FACTORIA)
-        .map_err(|error| CliError::io(format_args!("write {}", file.display()), &error))?;
+        .map_err(|error| Error::io(format_args!("write {}", file.display()), &error))?;
     Ok(made)
 }

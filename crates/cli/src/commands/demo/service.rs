@@ -1,5 +1,6 @@
 //! The protected system, running: `factoria serve` as a child of the demo, which ends with it in any case.
 
+use rekindle_model::problem::ProblemKind;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -14,8 +15,8 @@ use tokio::process::{Child, Command};
 
 use super::child::Stage;
 use crate::App;
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::commands::factoria;
+use rekindle_workspace::Error;
 
 /// How many records a second it writes: quick enough that there are some before, while and after it is backed up.
 const RATE: &str = "200";
@@ -38,8 +39,8 @@ pub(super) struct Service {
 
 impl Stage {
     /// Starts the system at `root`; it is reachable when this returns.
-    pub(super) async fn serve(&self, root: &Path) -> Result<Service, CliError> {
-        let failed = |error: std::io::Error| CliError::io("start the system", &error);
+    pub(super) async fn serve(&self, root: &Path) -> Result<Service, Error> {
+        let failed = |error: std::io::Error| Error::io("start the system", &error);
         let mut child = Command::new(&self.program)
             .args([
                 "--json",
@@ -64,7 +65,7 @@ impl Stage {
         let mut lines = BufReader::new(stdout).lines();
         let first = lines.next_line().await.map_err(failed)?.unwrap_or_default();
         let address = serde_json::from_str(&first).map_err(|_| {
-            broken("the system did not start").with_hint(format!(
+            broken("the system did not start").with_advice(format!(
                 "try it by hand: rekindle factoria serve --root {}",
                 root.display()
             ))
@@ -81,50 +82,50 @@ impl Stage {
 
 impl Service {
     /// Returns an error unless all the system's health URLs answer that it is whole.
-    pub(super) async fn is_healthy(&self, system: &System) -> Result<(), CliError> {
+    pub(super) async fn is_healthy(&self, system: &System) -> Result<(), Error> {
         for health in &system.health {
             let answer = ask_health(&self.root, health).await;
             if !matches!(answer, Answer::Answered { status: 200, .. }) {
                 return Err(broken(format!("the system is not healthy: {answer:?}"))
-                    .with_hint(format!("it says more: {}/health", self.address.listening)));
+                    .with_advice(format!("it says more: {}/health", self.address.listening)));
             }
         }
         Ok(())
     }
 
     /// Waits until each store has some newer records than `since`, and returns how far they reach then.
-    pub(super) async fn writes_on(&self, app: &App, since: &Reach) -> Result<Reach, CliError> {
-        let begun = app.clock.now();
+    pub(super) async fn writes_on(&self, app: &App, since: &Reach) -> Result<Reach, Error> {
+        let begun = app.application.clock.now();
         loop {
-            let reach = watermark(&self.root)?;
+            let reach = watermark(&self.root).map_err(factoria::error)?;
             let newer = |(store, mark): (&String, &StoreMark)| {
                 mark.newest > since.get(store).and_then(|before| before.newest)
             };
             if reach.iter().all(newer) {
                 return Ok(reach);
             }
-            if app.clock.now().since(&begun).duration > PATIENCE {
+            if app.application.clock.now().since(&begun).duration > PATIENCE {
                 return Err(broken("the system runs and writes nothing")
-                    .with_hint(format!("it says why: {}/health", self.address.listening)));
+                    .with_advice(format!("it says why: {}/health", self.address.listening)));
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                () = app.signals.stop().cancelled() => return Err(super::child::interrupted()),
+                () = app.application.stop.cancelled() => return Err(super::child::interrupted()),
             }
         }
     }
 
     /// Ends it by SIGKILL, as a disaster does.
-    pub(super) async fn kill(mut self) -> Result<(), CliError> {
+    pub(super) async fn kill(mut self) -> Result<(), Error> {
         self.child
             .kill()
             .await
-            .map_err(|error| CliError::io("kill the system", &error))
+            .map_err(|error| Error::io("kill the system", &error))
     }
 
     /// Ends it in good order.
-    pub(super) async fn stop(mut self) -> Result<(), CliError> {
-        let failed = |error: std::io::Error| CliError::io("stop the system", &error);
+    pub(super) async fn stop(mut self) -> Result<(), Error> {
+        let failed = |error: std::io::Error| Error::io("stop the system", &error);
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         if let Some(pid) = pid {
             kill_process(pid, Signal::TERM).map_err(|error| failed(error.into()))?;
@@ -133,11 +134,11 @@ impl Service {
         match ended.success() {
             true => Ok(()),
             false => Err(broken(format!("the system ended with {ended}"))
-                .with_hint("keep what it left: rekindle demo --keep DIR")),
+                .with_advice("keep what it left: rekindle demo --keep DIR")),
         }
     }
 }
 
-fn broken(message: impl Into<String>) -> CliError {
-    CliError::new(Exit::Failed, "demo", message)
+fn broken(message: impl Into<String>) -> Error {
+    Error::new(ProblemKind::Failed, "demo", message)
 }

@@ -1,5 +1,6 @@
 //! The demo's story, act by act, with the figures that were measured.
 
+use rekindle_model::problem::ProblemKind;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,20 +22,21 @@ use super::make_system;
 use super::service::Reach;
 use super::witness::{self, Witness};
 use crate::App;
-use crate::error::CliError;
+use crate::commands::factoria;
 use crate::exit::Exit;
-use crate::pinned::Pinned;
-use crate::session::{Seat, Session};
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::layout::Layout;
+use rekindle_workspace::open::{OwnerLifetime, ReadWriteWorkspace};
+use rekindle_workspace::run_spec::LoadedSpec;
 
 /// The shares of the data after which the recovery is killed; each is tried when the one before came too late.
 const KILL_AT: [f64; 4] = [0.5, 0.3, 0.15, 0.05];
 
 /// Tells the story in `dir`.
-pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result<Exit, CliError> {
-    let begun = app.clock.now();
+pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result<Exit, Error> {
+    let begun = app.application.clock.now();
     let say = |text: String| app.printer.say(text);
-    let took = |since: &Stamp| text::duration(app.clock.now().since(since).duration);
+    let took = |since: &Stamp| text::duration(app.application.clock.now().since(since).duration);
     let data = dir.join("data");
     let system = load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value;
     let stage = Stage::new(dir, &dir.join("key"))?;
@@ -60,10 +62,10 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
     ));
 
     let begins = service.writes_on(app, &Reach::new()).await?;
-    let backing_up = app.clock.now();
+    let backing_up = app.application.clock.now();
     let backup = stage.done(app, &["backup"]).await?;
     let took_backup = took(&backing_up);
-    let ends = watermark(&data)?;
+    let ends = watermark(&data).map_err(factoria::error)?;
     let after = before.compare(&read(&data, &system).await?);
     expect_same(&after, "the backup has changed the system")?;
     let components = backup["backup"]["components"].as_array().map_or(0, Vec::len);
@@ -89,7 +91,7 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
     })
     .await?;
 
-    let resuming = app.clock.now();
+    let resuming = app.application.clock.now();
     stage.done(app, &["resume", "latest"]).await?;
     say(format!("5. resumed and done ({})", took(&resuming)));
     let back = read(&data, &system).await?;
@@ -123,7 +125,9 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
 
     let service = stage.serve(&data).await?;
     service.is_healthy(&system).await?;
-    let again = service.writes_on(app, &watermark(&data)?).await?;
+    let again = service
+        .writes_on(app, &watermark(&data).map_err(factoria::error)?)
+        .await?;
     service.stop().await?;
     let gaps = again
         .iter()
@@ -138,7 +142,8 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
         told.lines()
     ));
 
-    let session = Session::open(app, Workspace::at(dir), Seat::Leaves).await?;
+    let session =
+        ReadWriteWorkspace::open(&app.application, Layout::at(dir), OwnerLifetime::UntilIdle).await?;
     let facts = json!({
         "compared": compared, "stores": told.stores, "killed_at_bytes": killed.at_bytes,
         "kills_too_late": killed.too_late,
@@ -162,10 +167,10 @@ async fn kill_recovery(
     data: &Path,
     bytes: u64,
     disaster: impl Fn(usize) -> String,
-) -> Result<Killed, CliError> {
+) -> Result<Killed, Error> {
     for (too_late, share) in KILL_AT.into_iter().enumerate() {
         destroy(data)?;
-        let told = app.clock.now().utc.to_rfc3339();
+        let told = app.application.clock.now().utc.to_rfc3339();
         app.printer.say(disaster(too_late + 1));
         let threshold = (bytes as f64 * share) as u64;
         let args = [
@@ -193,29 +198,29 @@ async fn kill_recovery(
                 share * 100.0
             )),
             End::ByItself(status) => {
-                return Err(CliError::new(
-                    Exit::Failed,
+                return Err(Error::new(
+                    ProblemKind::Failed,
                     "demo",
                     format!("the recovery ended by itself with {status}"),
                 )
-                .with_hint(
+                .with_advice(
                     "keep what it leaves, then `rekindle show latest` there: rekindle demo --keep DIR",
                 ));
             }
         }
-        if app.signals.stop().is_cancelled() {
+        if app.application.stop.is_cancelled() {
             return Err(interrupted());
         }
     }
-    Err(CliError::new(
-        Exit::Failed,
+    Err(Error::new(
+        ProblemKind::Failed,
         "demo",
         format!(
             "{} recoveries were each done before they could be killed",
             KILL_AT.len()
         ),
     )
-    .with_hint("give it more to do: --size 200MB"))
+    .with_advice("give it more to do: --size 200MB"))
 }
 
 /// What the snapshots of the one backup say of themselves.
@@ -226,7 +231,7 @@ struct Points {
     bytes: u64,
 }
 
-async fn points(app: &App, stage: &Stage, system: &System) -> Result<Points, CliError> {
+async fn points(app: &App, stage: &Stage, system: &System) -> Result<Points, Error> {
     let tier = system.tiers.keys().next().map_or("", String::as_str);
     let snapshots = stage.lines(app, &["snapshots", "--tier", tier]).await?;
     let mut points = Points {
@@ -252,27 +257,27 @@ fn records(reach: &Reach) -> u64 {
 
 async fn report(
     app: &App,
-    session: &Session,
+    session: &ReadWriteWorkspace,
     mut facts: Value,
     begun: &Stamp,
     keep: bool,
-) -> Result<Exit, CliError> {
-    let run = session.ground.run("latest").await?;
-    let evidence = session.ground.evidence(run).await?;
-    let pinned = Pinned::read(&*session.ground.journal, &evidence.state, &evidence.inputs).await?;
+) -> Result<Exit, Error> {
+    let run = session.context.run("latest").await?;
+    let evidence = session.context.evidence(run).await?;
+    let pinned = LoadedSpec::read(&*session.context.journal, &evidence.state, &evidence.inputs).await?;
     let table = recovery_table(&evidence, &pinned.plan()?, &pinned.system);
     let cost = rework(&evidence);
-    let total: Duration = app.clock.now().since(begun).duration;
+    let total: Duration = app.application.clock.now().since(begun).duration;
     facts["run"] = json!(run);
     facts["recovery"] = json!(table);
     facts["rework"] = json!(cost);
     facts["duration"] = json!(total.as_secs_f64());
-    facts["kept"] = json!(keep.then(|| session.ground.workspace.dir.clone()));
+    facts["kept"] = json!(keep.then(|| session.context.layout.dir.clone()));
     app.printer.data(&facts, || {
         let mut said = format!("\n{}\n{}", text::recovery(&table), text::interruptions(&cost));
         said.push_str(&format!("the whole demo took {}\n", text::duration(total)));
         if keep {
-            let dir = session.ground.workspace.dir.display();
+            let dir = session.context.layout.dir.display();
             said.push_str(&format!(
                 "\nleft in {dir}; go on there:\n  rekindle -w {dir}\n  rekindle -w {dir} show latest\n  rekindle -w {dir} history latest\n"
             ));
@@ -287,12 +292,12 @@ async fn report(
     Ok(if invalid { Exit::Partial } else { Exit::Done })
 }
 
-fn destroy(data: &Path) -> Result<(), CliError> {
+fn destroy(data: &Path) -> Result<(), Error> {
     std::fs::remove_dir_all(data)
-        .map_err(|error| CliError::io(format_args!("destroy {}", data.display()), &error))
+        .map_err(|error| Error::io(format_args!("destroy {}", data.display()), &error))
 }
 
-async fn read(data: &Path, system: &System) -> Result<Tree, CliError> {
+async fn read(data: &Path, system: &System) -> Result<Tree, Error> {
     let (data, frames) = (data.to_owned(), frames(system));
     // What the running system writes to is judged by what it has written; where it listens is no part of it.
     let without: Vec<PathBuf> = witness::growing().chain([PathBuf::from(RUN)]).collect();
@@ -321,31 +326,31 @@ fn frames(system: &System) -> Vec<PathBuf> {
     frames
 }
 
-fn expect_same(compared: &Comparison, what: &str) -> Result<(), CliError> {
+fn expect_same(compared: &Comparison, what: &str) -> Result<(), Error> {
     expect_none(&compared.differences, what)
 }
 
-fn expect_none(faults: &[String], what: &str) -> Result<(), CliError> {
+fn expect_none(faults: &[String], what: &str) -> Result<(), Error> {
     if faults.is_empty() {
         return Ok(());
     }
     let first: Vec<&str> = faults.iter().take(20).map(String::as_str).collect();
-    Err(CliError::new(
-        Exit::DataLost,
+    Err(Error::new(
+        ProblemKind::DataLost,
         "different",
         format!("{what}: {} differences", faults.len()),
     )
     .with_details(first.join("\n"))
-    .with_hint("keep what it leaves and look: rekindle demo --keep DIR"))
+    .with_advice("keep what it leaves and look: rekindle demo --keep DIR"))
 }
 
 /// Runs what reads or writes many files beside the runtime.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, CliError> + Send + 'static,
-) -> Result<T, CliError> {
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        CliError::new(
-            Exit::Failed,
+        Error::new(
+            ProblemKind::Failed,
             "internal",
             format!("a task of the demo broke: {error}"),
         )

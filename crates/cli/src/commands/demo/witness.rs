@@ -17,7 +17,8 @@ use serde::Serialize;
 
 use super::database;
 use super::service::Reach;
-use crate::error::CliError;
+use crate::commands::factoria;
+use rekindle_workspace::Error;
 
 /// The stores that a running system writes to: store, file, component.
 const STORES: [(&str, &str, &str); 3] = [
@@ -86,15 +87,15 @@ impl Testimony {
 
 impl Witness {
     /// Keeps a copy of the stores of the system at `root`, which does not run any more.
-    pub(super) fn of(root: &Path) -> Result<Self, CliError> {
+    pub(super) fn of(root: &Path) -> Result<Self, Error> {
         let dir = tempfile::Builder::new()
             .prefix("rekindle-demo-")
             .tempdir()
-            .map_err(|error| CliError::io("make a temporary folder", &error))?;
+            .map_err(|error| Error::io("make a temporary folder", &error))?;
         for (_, path, _) in STORES {
             let copy = dir.path().join(path);
             let folder = copy.parent().unwrap_or(dir.path());
-            let failed = |error| CliError::io(format_args!("copy {path}"), &error);
+            let failed = |error| Error::io(format_args!("copy {path}"), &error);
             std::fs::create_dir_all(folder).map_err(failed)?;
             // What SQLite had not folded into the file when the system died belongs to the database.
             for end in ["", "-wal", "-shm"] {
@@ -106,7 +107,7 @@ impl Witness {
                 }
             }
         }
-        let reach = watermark(dir.path())?;
+        let reach = watermark(dir.path()).map_err(factoria::error)?;
         Ok(Self { dir, reach })
     }
 
@@ -117,9 +118,9 @@ impl Witness {
         root: &Path,
         points: &BTreeMap<String, DateTime<Utc>>,
         before: &Reach,
-    ) -> Result<Testimony, CliError> {
+    ) -> Result<Testimony, Error> {
         let mut told = Testimony::default();
-        let came = watermark(root)?;
+        let came = watermark(root).map_err(factoria::error)?;
         for (store, path, component) in STORES {
             let (written, back) = (&self.reach[store], &came[store]);
             let faults = &mut told.faults;
@@ -136,7 +137,7 @@ impl Witness {
             let same = match store {
                 CONTENT => database::begins(&self.dir.path().join(path), &root.join(path))?,
                 _ => is_beginning(&self.dir.path().join(path), &root.join(path))
-                    .map_err(|error| CliError::io(format_args!("compare {path}"), &error))?,
+                    .map_err(|error| Error::io(format_args!("compare {path}"), &error))?,
             };
             if same {
                 *(if store == CONTENT {
@@ -147,7 +148,7 @@ impl Witness {
             } else {
                 fault("what came back is not the beginning of what was written".to_owned());
             }
-            let durable = stamps::durable_at(self.dir.path(), consistency_point)?;
+            let durable = stamps::durable_at(self.dir.path(), consistency_point).map_err(factoria::error)?;
             let durable_then = durable.get(store).copied().unwrap_or_default();
             if back.seq < durable_then.max(before[store].seq) {
                 fault(format!(

@@ -1,5 +1,7 @@
 //! `rekindle journal compact`
 
+use rekindle_model::problem::ProblemKind;
+use rekindle_model::time;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +12,10 @@ use serde_json::json;
 
 use crate::App;
 use crate::commands::journal::{blocking, write_new};
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::moment;
-use crate::slots::copier;
-use crate::workspace::Workspace;
+use crate::time_args;
+use rekindle_workspace::Error;
+use rekindle_workspace::slots::copier;
 
 /// Remove runs that have been over for long, once they are in an archive, and what only they needed
 ///
@@ -39,15 +40,15 @@ pub struct Args {
 }
 
 /// Compacts the journal, or tells what that would remove.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let now = app.clock.now().utc;
-    let before = moment::since(&args.older_than, now)?;
-    let state = Workspace::find_here(&app.global)?.state;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let now = app.application.clock.now().utc;
+    let before = time_args::since(&args.older_than, now)?;
+    let state = app.application.layout()?.state;
     let (dir, options) = (state.clone(), OpenOptions::default());
     let (mut upkeep, plan) = blocking(move || {
         let (upkeep, _) = Upkeep::open(&dir, &options)?;
         let plan = upkeep.plan(before)?;
-        Ok::<_, CliError>((upkeep, plan))
+        Ok::<_, Error>((upkeep, plan))
     })
     .await??;
     let mut archived = None;
@@ -57,11 +58,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
                 (Some(file), _) => Some(archive(&state, &plan, file).await?),
                 (None, true) => None,
                 (None, false) => {
-                    return Err(CliError::usage(format!(
+                    return Err(Error::usage(format!(
                         "{} runs would be removed and are in no archive; nothing was done",
                         plan.runs.len()
                     ))
-                    .with_hint("name a new file with --archive FILE, or say --no-archive"));
+                    .with_advice("name a new file with --archive FILE, or say --no-archive"));
                 }
             };
         }
@@ -80,7 +81,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// Exports the runs, reads the file back, and returns what to remember of it.
-async fn archive(state: &Path, plan: &Plan, file: &Path) -> Result<ArchiveRef, CliError> {
+async fn archive(state: &Path, plan: &Plan, file: &Path) -> Result<ArchiveRef, Error> {
     let (view, _) = LogView::open(state).await?;
     let runs: Vec<_> = plan.runs.iter().map(|run| run.run).collect();
     let path = file.to_owned();
@@ -91,11 +92,11 @@ async fn archive(state: &Path, plan: &Plan, file: &Path) -> Result<ArchiveRef, C
             write_new(&path, &bytes)?;
         }
         let stored = std::fs::read(&path)
-            .map_err(|error| CliError::io(format_args!("read {} back", path.display()), &error))?;
+            .map_err(|error| Error::io(format_args!("read {} back", path.display()), &error))?;
         let (_, read) = Bundle::decode(&stored)?;
         if read != hash {
             let message = format!("{} is not what was written; nothing was removed", path.display());
-            return Err(CliError::new(Exit::DataLost, "archive_damaged", message));
+            return Err(Error::new(ProblemKind::DataLost, "archive_damaged", message));
         }
         Ok(ArchiveRef {
             file: path.display().to_string(),
@@ -114,7 +115,7 @@ fn text(plan: &Plan, dry_run: bool, archive: Option<&ArchiveRef>) -> String {
         said.push_str(&format!(
             "{}  {}  {} records  {}\n",
             run.run,
-            moment::show(run.updated.utc),
+            time::show(run.updated.utc),
             run.seq,
             run.workflow
         ));

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::App;
 use crate::commands::journal::{blocking, write_new};
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::session::Look;
+use rekindle_workspace::Error;
+use rekindle_workspace::open::ReadOnlyWorkspace;
 
 /// Write runs to a new file: their records, and every blob that they refer to
 ///
@@ -38,15 +38,15 @@ enum Form {
 }
 
 /// Exports runs.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     // Opened once, so that what the log lacks and the index has is logged again.
-    let look = Look::here(app).await?;
+    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
     let mut runs = Vec::new();
     for word in &args.runs {
-        runs.push(look.ground.run(word).await?);
+        runs.push(look.context.run(word).await?);
     }
-    let ground = look.let_go().await;
-    let (view, _) = LogView::open(&ground.workspace.state).await?;
+    let context = look.let_go().await;
+    let (view, _) = LogView::open(&context.layout.state).await?;
     let format = match args.format {
         Form::Jsonl => Format::Jsonl,
         Form::Archive => Format::Archive,
@@ -59,7 +59,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         let bundle = Bundle::of(&view, runs)?;
         let (bytes, hash) = bundle.encode(format)?;
         write_new(&output, &bytes)?;
-        Ok::<_, CliError>((bundle.counts(), bytes.len(), hash))
+        Ok::<_, Error>((bundle.counts(), bytes.len(), hash))
     })
     .await??;
     let body = json!({ "file": args.output, "runs": counts.runs, "records": counts.records,

@@ -7,9 +7,8 @@ use rekindle_journal::{OpenOptions, Upkeep};
 
 use crate::App;
 use crate::commands::journal::blocking;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
 
 /// Bring runs in from a file that `journal export` or `journal compact` wrote
 ///
@@ -24,15 +23,15 @@ pub struct Args {
 }
 
 /// Imports runs.
-pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
-    let state = Workspace::find_here(&app.global)?.state;
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let state = app.application.layout()?.state;
     let file = args.file.clone();
     let imports = blocking(move || {
         let bytes = std::fs::read(&file)
-            .map_err(|error| CliError::io(format_args!("read {}", file.display()), &error))?;
+            .map_err(|error| Error::io(format_args!("read {}", file.display()), &error))?;
         let (bundle, hash) = Bundle::decode(&bytes)?;
         let (mut upkeep, _) = Upkeep::open(&state, &OpenOptions::default())?;
-        Ok::<_, CliError>(upkeep.import(&bundle, hash)?)
+        Ok::<_, Error>(upkeep.import(&bundle, hash)?)
     })
     .await??;
     app.printer.data(&imports, || {

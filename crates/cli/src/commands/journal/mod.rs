@@ -6,12 +6,13 @@ pub mod import;
 pub mod rebuild;
 pub mod verify;
 
+use rekindle_model::problem::ProblemKind;
 use std::io::Write;
 use std::path::Path;
 
 use crate::App;
-use crate::error::CliError;
 use crate::exit::Exit;
+use rekindle_workspace::Error;
 
 /// What to do with the journal.
 #[derive(Debug, clap::Subcommand)]
@@ -28,7 +29,7 @@ pub enum Command {
 }
 
 /// Does it.
-pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, CliError> {
+pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, Error> {
     match command {
         Command::Verify(args) => verify::run(app, args).await,
         Command::Export(args) => export::run(app, args).await,
@@ -41,14 +42,14 @@ pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, CliError> 
 /// Runs what reads or writes many files, aside from what else the process does.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, CliError> {
+) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| CliError::new(Exit::Failed, "internal", error.to_string()))
+    done.map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))
 }
 
 /// Writes a new file that others cannot read, durably, whole or not at all.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let failed = |error: &std::io::Error| CliError::io(format_args!("write {}", path.display()), error);
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |error: &std::io::Error| Error::io(format_args!("write {}", path.display()), error);
     let dir = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -60,7 +61,7 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     file.persist_noclobber(path)
         .map_err(|error| match error.error.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                CliError::usage(format!("{} is there already", path.display())).with_hint("name a new file")
+                Error::usage(format!("{} is there already", path.display())).with_advice("name a new file")
             }
             _ => failed(&error.error),
         })?;

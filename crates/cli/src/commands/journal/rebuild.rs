@@ -5,10 +5,9 @@ use serde_json::json;
 
 use crate::App;
 use crate::commands::journal::blocking;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::slots::repair;
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
+use rekindle_workspace::slots::repair;
 
 /// Set the journal's index aside and make it anew from the log
 ///
@@ -19,14 +18,14 @@ use crate::workspace::Workspace;
 pub struct Args {}
 
 /// Rebuilds the index.
-pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
-    let workspace = Workspace::find_here(&app.global)?;
-    let state = workspace.state.clone();
+pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, Error> {
+    let layout = app.application.layout()?;
+    let state = layout.state.clone();
     let mut report = blocking(move || Upkeep::rebuild(&state, &OpenOptions::default())).await??;
-    let copies = repair::look(app, &workspace, &report.quarantined).await;
+    let copies = repair::look(&app.application, &layout, &report.quarantined).await;
     let mended = match copies.is_empty() {
         true => Vec::new(),
-        false => copies.mend(app, &workspace).await?,
+        false => copies.mend(&app.application, &layout).await?,
     };
     report
         .quarantined

@@ -6,9 +6,8 @@ use rekindle_journal::verify::{Cost, Finding, Verification};
 
 use crate::App;
 use crate::commands::journal::blocking;
-use crate::error::CliError;
 use crate::exit::Exit;
-use crate::workspace::Workspace;
+use rekindle_workspace::Error;
 
 /// Read the whole journal, compare everything in it with everything else, and change nothing
 ///
@@ -19,8 +18,8 @@ use crate::workspace::Workspace;
 pub struct Args {}
 
 /// Verifies the journal.
-pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
-    let state = Workspace::find_here(&app.global)?.state;
+pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, Error> {
+    let state = app.application.layout()?.state;
     let verified = blocking(move || rekindle_journal::verify::verify(&state)).await??;
     app.printer.data(&verified, || text(&verified))?;
     Ok(match verified.worst() {

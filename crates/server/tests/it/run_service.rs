@@ -3,19 +3,19 @@
 use rekindle_engine::{Ask, SubRun, SubRuns};
 use rekindle_model::event::{Outcome, Parent};
 use rekindle_model::id::RunId;
-use rekindle_server::{Desk, End, Pace, Submission};
+use rekindle_server::{End, Pace, RunService, Submission};
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::bench::{Bench, all, ask, desks, flaky, gated, names, until, within};
+use crate::bench::{Bench, all, ask, flaky, gated, names, services, until, within};
 
 #[tokio::test]
 async fn a_run_is_submitted_followed_and_comes_to_its_end() {
     let bench = Bench::new().await;
-    for (who, desk) in desks(&bench) {
-        let run = desk.submit(gated()).await.unwrap();
+    for (who, service) in services(&bench) {
+        let run = service.submit(gated()).await.unwrap();
         assert_eq!(bench.owner.info().runs, [run], "{who}");
-        let mut told = desk.follow(run, 0).await.unwrap();
+        let mut told = service.follow(run, 0).await.unwrap();
         until(&mut told, "step_started", "second").await;
         bench.open_gate();
         let (events, end) = all(&mut told).await;
@@ -30,13 +30,13 @@ async fn a_run_is_submitted_followed_and_comes_to_its_end() {
 #[tokio::test]
 async fn a_follower_who_comes_late_is_told_the_rest_once() {
     let bench = Bench::new().await;
-    for (who, desk) in desks(&bench) {
-        let run = desk.submit(gated()).await.unwrap();
+    for (who, service) in services(&bench) {
+        let run = service.submit(gated()).await.unwrap();
         bench.open_gate();
         within(bench.owner.idle()).await;
         let whole = names(&*bench.journal, run).await;
         for after in 0..=whole.len() {
-            let mut told = desk.follow(run, after as u64).await.unwrap();
+            let mut told = service.follow(run, after as u64).await.unwrap();
             let (events, end) = all(&mut told).await;
             let found: Vec<&str> = events.iter().map(|event| event.name()).collect();
             assert_eq!(found, whole[after..], "{who}, after {after}");
@@ -62,11 +62,11 @@ async fn a_submitter_who_goes_away_takes_nothing_with_it() {
 #[tokio::test]
 async fn a_cancelled_run_ends_with_who_and_why() {
     let bench = Bench::new().await;
-    for (who, desk) in desks(&bench) {
-        let run = desk.submit(gated()).await.unwrap();
-        let mut told = desk.follow(run, 0).await.unwrap();
+    for (who, service) in services(&bench) {
+        let run = service.submit(gated()).await.unwrap();
+        let mut told = service.follow(run, 0).await.unwrap();
         until(&mut told, "step_started", "second").await;
-        desk.request(run, ask(Ask::Cancel)).await.unwrap();
+        service.request(run, ask(Ask::Cancel)).await.unwrap();
         let (events, end) = all(&mut told).await;
         assert_eq!(end, End::Finished(Outcome::Cancelled), "{who}");
         let asked = events
@@ -117,12 +117,12 @@ async fn what_is_wrong_is_said_alike_on_both_sides_of_the_socket() {
     let mut broken = gated();
     broken.definition = "workflow: gated\nsteps:\n  - id: a\n    uses: nosuch\n".to_owned();
     let mut said = Vec::new();
-    for (_, desk) in desks(&bench) {
+    for (_, service) in services(&bench) {
         said.push([
-            desk.submit(broken.clone()).await.unwrap_err(),
-            desk.resume(nobody).await.unwrap_err(),
-            desk.follow(nobody, 0).await.unwrap_err(),
-            desk.request(nobody, ask(Ask::Cancel)).await.unwrap_err(),
+            service.submit(broken.clone()).await.unwrap_err(),
+            service.resume(nobody).await.unwrap_err(),
+            service.follow(nobody, 0).await.unwrap_err(),
+            service.request(nobody, ask(Ask::Cancel)).await.unwrap_err(),
         ]);
     }
     assert_eq!(said[0], said[1]);

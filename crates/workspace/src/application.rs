@@ -1,0 +1,44 @@
+//! The application as a face sets it up: which workspace is meant, who is asked, who listens.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rekindle_model::time::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::hooks::Hooks;
+use crate::keys::Unlocker;
+use crate::layout::{Layout, Selection};
+use crate::notice::Notices;
+
+/// What every operation gets from the face that asks for it. Clones share everything.
+#[derive(Clone)]
+pub struct Application {
+    /// The workspace that the person means.
+    pub selection: Selection,
+    /// Who asks, as the journal names them: a user and a host.
+    pub asker: String,
+    /// The program that runs the supervisor of a step's programs and `${{ rekindle }}`.
+    pub executable: PathBuf,
+    /// What tests plant.
+    pub hooks: Hooks,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Cancelled when the person wants a graceful stop.
+    pub stop: CancellationToken,
+    /// Who listens to what happens meanwhile.
+    pub notices: Notices,
+    /// How this user opens keys.
+    pub unlocker: Unlocker,
+}
+
+impl Application {
+    /// Returns the workspace that the person means.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn layout(&self) -> Result<Layout, Error> {
+        Layout::find(&self.selection)
+    }
+}

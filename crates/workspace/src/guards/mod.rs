@@ -1,0 +1,7 @@
+//! What must hold before a run touches production: each guard refuses with what a person can do instead.
+
+pub mod conflicts;
+pub mod open_files;
+pub mod partial_recovery;
+pub mod running_system;
+pub mod target;

@@ -1,0 +1,157 @@
+//! How this user opens keys: the folder with their identities, and who is asked for a passphrase.
+
+use std::fmt;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rekindle_model::problem::ProblemKind;
+use rekindle_vault::key::Identity;
+
+use super::keyring::from_kit;
+use super::kit;
+use crate::error::Error;
+
+/// How this user opens keys. Clones are the same.
+#[derive(Clone)]
+pub struct Unlocker {
+    /// The folder of the identity file; none where this user has no folder for settings.
+    pub config_dir: Option<PathBuf>,
+    /// That folder, where the person named it rather than the system.
+    pub named_dir: Option<PathBuf>,
+    /// Whether the passphrase can be had without asking anybody.
+    pub passphrase_at_hand: bool,
+    /// Gives the passphrase: from the file, where one is named, else as the face finds it or asks for it.
+    pub ask: Arc<dyn Fn(Option<&Path>) -> Result<String, Error> + Send + Sync>,
+}
+
+impl Unlocker {
+    /// Returns the folder of the identity file.
+    pub(super) fn dir(&self) -> Result<&Path, Error> {
+        self.config_dir.as_deref().ok_or_else(|| {
+            Error::usage("there is no folder for the key: this user has no home")
+                .with_advice("name a folder for it outside the system and its tiers (REKINDLE_CONFIG_DIR)")
+        })
+    }
+
+    /// Returns the passphrase.
+    ///
+    /// # Errors
+    /// It is empty, its file cannot be read, or there is nobody to ask.
+    pub fn passphrase(&self, file: Option<&Path>) -> Result<String, Error> {
+        match (self.ask)(file)? {
+            empty if empty.is_empty() => Err(Error::usage("the passphrase is empty")),
+            passphrase => Ok(passphrase),
+        }
+    }
+
+    /// Returns this user's identity, making one where there is none.
+    pub(super) fn identity(&self) -> Result<Identity, Error> {
+        if let Some(identity) = self.own_identities()?.into_iter().next() {
+            return Ok(identity);
+        }
+        let identity = Identity::generate();
+        write_secret(&identity_file(self.dir()?), identity_text(&identity).as_bytes())?;
+        Ok(identity)
+    }
+
+    /// Returns the identities of this user; none where there is no file with them yet.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn own_identities(&self) -> Result<Vec<Identity>, Error> {
+        let dir = self.dir()?;
+        match identity_file(dir).exists() {
+            true => read_identities(dir),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Adds an identity to those of this user, unless it is there already.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn keep_identity(&self, identity: &Identity) -> Result<(), Error> {
+        let own = self.own_identities()?;
+        if own.iter().any(|own| own.to_string() == identity.to_string()) {
+            return Ok(());
+        }
+        let path = identity_file(self.dir()?);
+        let mut text = match own.is_empty() {
+            true => String::new(),
+            false => std::fs::read_to_string(&path)
+                .map_err(|error| Error::io(format_args!("read {}", path.display()), &error))?,
+        };
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&identity_text(identity));
+        write_secret(&path, text.as_bytes())
+    }
+}
+
+impl fmt::Debug for Unlocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unlocker")
+            .field("config_dir", &self.config_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn read_identities(config_dir: &Path) -> Result<Vec<Identity>, Error> {
+    let path = identity_file(config_dir);
+    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::new(
+            ProblemKind::Invalid,
+            "no_identity",
+            format!("there is no identity at {}", path.display()),
+        )
+        .with_next(from_kit(), "puts back the identity of the recovery kit")
+        .with_advice("where it lies in another folder, name that one (REKINDLE_CONFIG_DIR)"),
+        _ => Error::io(format_args!("read {}", path.display()), &error),
+    })?;
+    kit::identities(&text).map_err(|error| {
+        Error::from(error).with_advice(format!("{} should hold one age identity a line", path.display()))
+    })
+}
+
+pub(super) fn identity_file(config_dir: &Path) -> PathBuf {
+    config_dir.join("identity.txt")
+}
+
+pub(super) fn identity_text(identity: &Identity) -> String {
+    format!(
+        "# Rekindle: this opens your backups. Keep a copy where a disaster does not reach it.\n{}\n",
+        identity.to_string()
+    )
+}
+
+/// Writes a file that only its owner may read: beside, fsynced, renamed, the folder fsynced.
+pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let beside = parent.join(name);
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)?;
+        std::fs::File::open(parent)?.sync_all()
+    };
+    write().map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
+}

@@ -1,0 +1,47 @@
+//! The application below its faces: it opens workspaces, guards production, and runs every operation that a face asks
+//! for. It knows no command line, no terminal, no exit code and no environment variable.
+//!
+//! ```text
+//! face ─► request ─► operations ─► guards ─► RunSpec ─► open workspace ─► server (owner) ─► RunFactory ─► Engine
+//!      ◄─ result, notices, questions ◄─┘
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`application`] | what a face gives every operation: which workspace, who asks, who listens |
+//! | [`layout`] | where `system.yaml` and `.rekindle` are |
+//! | [`context`] | a workspace with its journal, to be driven or read |
+//! | [`open`] | a workspace, opened to change it or only to read it |
+//! | [`keys`] | where keys are, the recovery kit, the key that a tier holds |
+//! | [`run_spec`] | what a run is pinned to, and the plan that follows from it |
+//! | [`run_factory`] | how the owner in this process builds the runs that it drives |
+//! | [`guards`] | what must hold before a run touches production |
+//! | [`operations`] | one file for each operation: its request, its result |
+//! | [`tiers`] | the tiers, opened for reading |
+//! | [`error`], [`notice`] | what went wrong, with what to do next; what a person should see meanwhile |
+
+pub mod application;
+pub mod context;
+pub mod error;
+pub mod guards;
+pub mod hooks;
+pub mod keys;
+pub mod layout;
+pub mod lookup;
+pub mod names;
+pub mod notice;
+pub mod open;
+pub mod operations;
+pub mod run_factory;
+pub mod run_spec;
+pub mod slots;
+pub mod tiers;
+pub mod yaml_file;
+
+pub use application::Application;
+pub use context::WorkspaceContext;
+pub use error::Error;
+pub use hooks::Hooks;
+pub use layout::Layout;
+pub use notice::{Notice, Notices};
+pub use open::{OwnerLifetime, ReadOnlyWorkspace, ReadWriteWorkspace};

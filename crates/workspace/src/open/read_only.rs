@@ -1,0 +1,118 @@
+//! A workspace, opened only to read it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rekindle_journal::{Holder, Journal, JournalError, LogView, OpenError, OpenOptions, SledJournal};
+use rekindle_model::id::RunId;
+use rekindle_server::Client;
+
+use super::damage::{damage, notice_quarantined};
+use super::log_of_another::LogOfAnother;
+use super::{context, may_not_write};
+use crate::Application;
+use crate::context::WorkspaceContext;
+use crate::error::Error;
+
+/// How long an owner may take to say what it drives. Who only looks must not wait for one that hangs.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// A workspace that is only looked at.
+pub struct ReadOnlyWorkspace {
+    /// Where it is, its journal and key.
+    pub context: WorkspaceContext,
+    /// Whether another process works in the workspace, so that a run without an end may be on its way.
+    pub held: bool,
+    /// Why the log is read as it stands, where it is.
+    pub as_it_is: Option<String>,
+    /// What was damaged, and mended where it could be; the runs apart that are quarantined.
+    pub damage: Vec<String>,
+    /// None where the log is read beside its owner.
+    disk: Option<Arc<SledJournal>>,
+}
+
+impl ReadOnlyWorkspace {
+    /// Opens the workspace that the person means, and gives notice of how it was found.
+    ///
+    /// # Errors
+    /// There is none, or its log cannot be read.
+    pub async fn open_and_notice(app: &Application) -> Result<Self, Error> {
+        let workspace = Self::open(app).await?;
+        match (&workspace.as_it_is, workspace.held) {
+            (Some(why), true) => app.notices.say(why),
+            (Some(why), false) => app.notices.warn(why),
+            (None, _) => {}
+        }
+        workspace.damage.iter().for_each(|what| app.notices.warn(what));
+        Ok(workspace)
+    }
+
+    /// Opens the workspace that the person means.
+    ///
+    /// Where another process works in it, or there is no room or no right to write, the log is read as it stands:
+    /// nothing waits and nothing is changed.
+    pub async fn open(app: &Application) -> Result<Self, Error> {
+        let layout = app.layout()?;
+        let (why, held) = match SledJournal::open(&layout.state, OpenOptions::default()).await {
+            Ok((disk, report)) => {
+                let damage = damage(&report);
+                notice_quarantined(app, &layout, &report);
+                let disk = Arc::new(disk);
+                return Ok(Self {
+                    context: context(app, layout, Arc::clone(&disk) as Arc<dyn Journal>),
+                    held: false,
+                    as_it_is: None,
+                    damage,
+                    disk: Some(disk),
+                });
+            }
+            Err(OpenError::Held { pid, .. }) => (format!("{} works in this workspace", Holder { pid }), true),
+            Err(OpenError::Journal(error)) if cannot_write(&error) => (format!("cannot {error}"), false),
+            Err(error) => return Err(error.into()),
+        };
+        let (view, report) = LogView::open(&layout.state).await?;
+        notice_quarantined(app, &layout, &report);
+        Ok(Self {
+            context: context(app, layout, Arc::new(view)),
+            held,
+            as_it_is: Some(format!("{why}; this is a view of the journal's log as it stands")),
+            damage: damage(&report),
+            disk: None,
+        })
+    }
+
+    /// Returns the runs that a process drives now: none where nobody works here. None at all where somebody does and
+    /// does not say at once which.
+    pub async fn driven(&self) -> Option<Vec<RunId>> {
+        if !self.held {
+            return Some(Vec::new());
+        }
+        let asked = Client::connect(&self.context.layout.state);
+        let client = tokio::time::timeout(AT_ONCE, asked).await.ok()?.ok()?;
+        Some(client.info().runs.clone())
+    }
+
+    /// Closes the journal.
+    pub async fn close(self) {
+        self.let_go().await;
+    }
+
+    /// Closes the journal and returns the context with the log to be read from now on, whoever works there.
+    pub async fn let_go(self) -> WorkspaceContext {
+        let Self { context, disk, .. } = self;
+        let journal = Arc::new(LogOfAnother(context.layout.state.clone()));
+        let journal = (context.hooks.journal)(journal);
+        let context = WorkspaceContext { journal, ..context };
+        match disk.map(Arc::into_inner) {
+            Some(Some(disk)) => disk.close().await,
+            Some(None) => tracing::debug!("the journal is still in use; it closes with the process"),
+            None => {}
+        }
+        context
+    }
+}
+
+/// Returns whether the journal cannot be opened only because nothing can be written beside it.
+fn cannot_write(error: &JournalError) -> bool {
+    matches!(error, JournalError::DiskFull { .. }) || may_not_write(error)
+}

@@ -1,0 +1,64 @@
+//! Why a workspace cannot be opened, or its owner cannot be asked, with what to do.
+
+use std::path::Path;
+
+use rekindle_journal::{Holder, JournalError};
+use rekindle_model::next_action::{Action, NextAction};
+use rekindle_model::problem::{Problem, ProblemKind};
+use rekindle_server::Unreachable;
+
+use crate::error::Error;
+
+/// Returns why whoever listens cannot be talked to; one that hangs is named, so that it can be ended.
+pub fn unreachable(error: Unreachable, state: &Path) -> Error {
+    let holder = rekindle_journal::owner(state).ok().flatten();
+    match (&error, holder) {
+        (Unreachable::Silent { path }, Some(holder)) => Error::new(
+            ProblemKind::Held,
+            "owner_silent",
+            format!(
+                "{holder} owns this workspace and does not answer on {}",
+                path.display()
+            ),
+        )
+        .with_all([ends(holder)]),
+        _ => Problem::from(error).into(),
+    }
+}
+
+/// Returns that a process has the workspace and cannot be asked for anything.
+pub fn answers_nobody(holder: Holder) -> Error {
+    Error::new(
+        ProblemKind::Held,
+        "held",
+        format!("{holder} works in this workspace and answers nobody"),
+    )
+    .with_all([ends(holder)])
+}
+
+/// Returns what to do about a process that keeps the workspace and does not answer.
+pub fn ends(holder: Holder) -> NextAction {
+    let text = "ends it if you cannot wait: it is safe to kill, its runs are resumable";
+    match holder.pid {
+        Some(pid) => NextAction::new(Action::EndProcess { pid }, text),
+        None => {
+            NextAction::advice("wait for its end, or kill it: it is safe to kill, its runs are resumable")
+        }
+    }
+}
+
+/// Returns that a person did not want to wait any longer.
+pub fn interrupted() -> Error {
+    let message = "told to stop while waiting for another process to let go of this workspace";
+    Error::new(ProblemKind::Interrupted, "interrupted", message)
+        .with_advice("nothing was begun; run the command again")
+}
+
+/// Returns the refusal of what needs to write in a workspace that may only be read. Nothing is there to be resumed: a
+/// run that had begun stands as it did.
+pub(super) fn read_only(error: &JournalError) -> Error {
+    Error::new(ProblemKind::Failed, "read_only", format!("cannot {error}")).with_advice(
+        "nothing was begun: what runs is journaled first; mount that file system writable, or run the command as the \
+         user who owns the workspace. Commands that only look work meanwhile",
+    )
+}

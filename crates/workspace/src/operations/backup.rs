@@ -1,0 +1,93 @@
+//! A backup: which components, into which tiers.
+
+use rekindle_model::id::RunId;
+use rekindle_model::next_action::Action;
+use rekindle_plan::{Inputs, builtin};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::guards::partial_recovery;
+use crate::keys::{self, kit};
+use crate::notice::Notice;
+use crate::open::ReadWriteWorkspace;
+use crate::operations::run::{RunRequest, loops};
+use crate::run_spec::{self, LoadedSpec};
+use crate::slots::fenced;
+use crate::{names, tiers};
+
+/// What to back up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackupRequest {
+    /// These components, by name or alias; empty for all that have data.
+    pub components: Vec<String>,
+    /// These tiers; empty for all.
+    pub tiers: Vec<String>,
+    /// The recoveries in place whose result is accepted although they did not end well.
+    pub accepted: Vec<RunId>,
+}
+
+/// Checks a backup.
+///
+/// # Errors
+/// An unknown component or tier, a component without data, an invalid system file, a workspace without a key.
+pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) -> Result<RunRequest, Error> {
+    let context = &workspace.context;
+    let (system, _) = run_spec::system(&context.layout)?;
+    let mut loops = loops(&system);
+    // A component without data of its own has nothing to capture.
+    let with_data = |name: &String| system.components.get(name).is_some_and(|c| c.source.is_some());
+    let captured: Vec<String> = match request.components.as_slice() {
+        [] => loops
+            .remove("component")
+            .unwrap_or_default()
+            .into_iter()
+            .filter(with_data)
+            .collect(),
+        named => names::components(&system, named)?,
+    };
+    if let Some(empty) = captured.iter().find(|name| !with_data(name)) {
+        return Err(Error::usage(format!(
+            "component {empty:?} has no source: there is nothing to back up"
+        )));
+    }
+    loops.insert("component".to_owned(), captured);
+    if !request.tiers.is_empty() {
+        loops.insert("tier".to_owned(), names::tiers(&system, &request.tiers)?);
+    }
+    let key = keys::pinned(&context.layout)?;
+    if let Some(fault) = kit::kit_fault(&key, &tiers::urls(&context.layout)) {
+        context
+            .notices
+            .give(Notice::warning(fault).with_next(Action::ExportKit, "writes it to a file"));
+    }
+    for run in context.interrupted().await? {
+        let text = format!("run {} ({}) is not over", run.run, run.workflow);
+        let way_on = fenced::way_on(&context.layout.state, run.run);
+        context
+            .notices
+            .give(Notice::warning(text).with_next(way_on, "continues it"));
+    }
+    let accepted: Vec<String> = request.accepted.iter().map(ToString::to_string).collect();
+    let mut params = Map::new();
+    if !accepted.is_empty() {
+        params.insert(
+            partial_recovery::ACCEPT.to_owned(),
+            Value::from(accepted.join(" ")),
+        );
+    }
+    let mut trigger = "rekindle backup".to_owned();
+    accepted
+        .iter()
+        .for_each(|run| trigger.push_str(&format!(" --accept {run}")));
+    let spec = LoadedSpec::new(
+        &context.layout,
+        "backup",
+        builtin::BACKUP,
+        Inputs { params, loops },
+    )?;
+    Ok(RunRequest {
+        spec,
+        trigger,
+        disaster_at: None,
+    })
+}

@@ -1,0 +1,124 @@
+//! The plan of a workflow, without running it: over the workspace's system, or over the one that ships.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rekindle_actions::{Site, SiteParts};
+use rekindle_engine::Registry;
+use rekindle_model::system::System;
+use rekindle_model::time::SystemClock;
+use rekindle_plan::{Inputs, ParamKind, Plan, Workflow, builtin, expand, load_system, load_workflow};
+use rekindle_vault::key::Keyring;
+use serde_json::{Map, Value};
+
+use crate::Application;
+use crate::context::WorkspaceContext;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::operations::run::loops;
+use crate::run_spec;
+use crate::yaml_file;
+
+/// Returns the plan of the workflow that a word names: a file, one of the workspace's, or a built-in one.
+///
+/// # Errors
+/// There is no such workflow, or it or the system is invalid.
+pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
+    let found = yaml_file::workflow(app, word)?.ok_or_else(|| yaml_file::no_workflow(app, word))?;
+    let workflow = load_workflow(&found.name, &found.yaml)?;
+    let system = system_in_force(app)?;
+    let mut loops = loops(&system);
+    // A backup captures what has data; a plan of it shows just that.
+    if workflow.name != "recover"
+        && let Some(components) = loops.get_mut("component")
+    {
+        components.retain(|name| {
+            system
+                .components
+                .get(name)
+                .is_some_and(|component| component.source.is_some())
+        });
+    }
+    let inputs = Inputs {
+        params: placeholders(&workflow),
+        loops,
+    };
+    Ok(expand(&workflow, Some(&system), &inputs, &catalog(&system))?)
+}
+
+/// Returns the workspace's system; where there is no workspace and none was named, the system that ships.
+///
+/// # Errors
+/// A workspace was named and has no valid system file.
+pub fn system_in_force(app: &Application) -> Result<System, Error> {
+    match app.layout() {
+        Ok(layout) if layout.system_file.is_file() => Ok(run_spec::system(&layout)?.0),
+        Ok(_) | Err(_) if app.selection.workspace.is_none() && app.selection.system.is_none() => {
+            Ok(load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value)
+        }
+        Ok(layout) => Ok(run_spec::system(&layout)?.0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the actions, to check parameters with.
+pub fn catalog(system: &System) -> Registry {
+    let parts = SiteParts {
+        system: Arc::new(system.clone()),
+        system_yaml: Vec::new(),
+        system_dir: PathBuf::from("."),
+        workspace_dir: PathBuf::from("."),
+        keyring: Arc::new(Keyring::generate()),
+        wrapped_key: Vec::new(),
+        clock: Arc::new(SystemClock),
+        executable: PathBuf::from("rekindle"),
+        target_root: None,
+        system_file: PathBuf::from("system.yaml"),
+        key_dirs: Vec::new(),
+        slots: None,
+    };
+    rekindle_actions::registry(Arc::new(Site::new(parts)))
+}
+
+/// Returns a site where nothing is opened, so that a key which opens nothing will do.
+pub fn site(context: &WorkspaceContext, system: &System) -> Site {
+    let layout: &Layout = &context.layout;
+    Site::new(SiteParts {
+        system: Arc::new(system.clone()),
+        system_yaml: Vec::new(),
+        system_dir: layout.system_dir(),
+        workspace_dir: layout.state.clone(),
+        keyring: Arc::new(Keyring::generate()),
+        wrapped_key: Vec::new(),
+        clock: Arc::clone(&context.clock),
+        executable: context.executable.clone(),
+        target_root: None,
+        system_file: layout.system_file.clone(),
+        key_dirs: run_spec::key_dirs(layout, &context.unlocker),
+        slots: None,
+    })
+}
+
+/// Returns a value for each parameter that has no default: what is judged is the file, not a command line.
+pub fn placeholders(workflow: &Workflow) -> Map<String, Value> {
+    let missing = workflow.params.iter().filter(|(_, spec)| spec.default.is_none());
+    missing
+        .map(|(name, spec)| {
+            let value = match spec.kind {
+                ParamKind::String => Value::from(format!("<{name}>")),
+                ParamKind::Integer | ParamKind::Number => Value::from(1),
+                ParamKind::Boolean => Value::from(false),
+                ParamKind::List => Value::from(Vec::<String>::new()),
+                ParamKind::Duration => Value::from("1s"),
+            };
+            (name.clone(), value)
+        })
+        .collect()
+}
+
+/// Returns the folder that paths in a file are relative to.
+pub fn folder_of(file: &Path) -> &Path {
+    file.parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}

@@ -1,0 +1,351 @@
+//! A recovery: which components, from which set, into which folder.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rekindle_actions::displace;
+use rekindle_model::failure::Failure;
+use rekindle_model::next_action::{Action, Recover, RecoverTarget};
+use rekindle_model::problem::ProblemKind;
+use rekindle_model::system::{Affects, System};
+use rekindle_plan::{Inputs, builtin};
+use serde_json::{Map, Value};
+
+use crate::context::WorkspaceContext;
+use crate::error::Error;
+use crate::guards::target::{self, Alternatives, Interrupted};
+use crate::names;
+use crate::open::ReadWriteWorkspace;
+use crate::operations::plan;
+use crate::operations::run::{RunRequest, loops};
+use crate::run_spec::{self, LoadedSpec, ReadyRun};
+
+/// What to recover, from where, and to where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoverRequest {
+    /// The scenario whose components and objectives count.
+    pub scenario: Option<String>,
+    /// These components, by name or alias; empty for all that the scenario affects.
+    pub components: Vec<String>,
+    /// Where to write.
+    pub target: Target,
+    /// From which recovery set.
+    pub from: From,
+    /// Only from this tier.
+    pub tier: Option<String>,
+    /// When the disaster struck; none assumes now.
+    pub disaster_at: Option<DateTime<Utc>>,
+    /// Whether a missed objective is a partial failure.
+    pub strict: bool,
+}
+
+/// Where a recovery writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The system's own folder, where nothing may be yet.
+    #[default]
+    Own,
+    /// This folder, where nothing may be yet.
+    Folder(PathBuf),
+    /// The system's own folder; what is there moves aside.
+    InPlace {
+        /// Whether it begins although a program has files open there, or the system answers.
+        while_running: bool,
+    },
+}
+
+/// From which recovery set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum From {
+    /// The newest that was sealed before the disaster.
+    #[default]
+    Latest,
+    /// The newest that was sealed before an instant.
+    Before(DateTime<Utc>),
+    /// The set whose id begins so.
+    Set(String),
+}
+
+/// A recovery that has passed every check.
+pub struct Prepared {
+    /// The run.
+    pub run: RunRequest,
+    /// The folder that it writes into.
+    pub root: PathBuf,
+    /// The first path at each target that is not empty: what moves aside.
+    pub occupied: Vec<PathBuf>,
+    /// What a person must say yes to before it is submitted.
+    pub question: Option<Question>,
+}
+
+/// A question that a person answers with yes or no before anything is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The content of this folder moves aside, to `<folder>.before-<run>/`.
+    RecoverInPlace {
+        /// The folder.
+        root: PathBuf,
+    },
+}
+
+/// How long the tiers may take to say which sets there are before the run is begun without that answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Failures of the search for a set that only another request mends.
+const UNKNOWN_SET: [&str; 3] = ["no_recovery_set", "ambiguous_set", "bad_parameter"];
+
+/// Checks a recovery, without asking a tier: enough to show what it would do.
+///
+/// # Errors
+/// An unknown name, a disaster in the future, or a target at which something is.
+pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -> Result<Prepared, Error> {
+    let context = &workspace.context;
+    let (system, _) = run_spec::system(&context.layout)?;
+    if request
+        .disaster_at
+        .is_some_and(|instant| instant > context.clock.now().utc)
+    {
+        return Err(Error::usage("the disaster cannot be in the future"));
+    }
+    let affected = affected(&system, request)?;
+    let checked = check_target(context, &system, request, &affected).await?;
+    let params = Map::from_iter([
+        ("from".to_owned(), Value::from(request.from.as_param())),
+        ("tier".to_owned(), Value::from(tier(&system, request)?)),
+        (
+            "to".to_owned(),
+            Value::from(checked.root.to_string_lossy().into_owned()),
+        ),
+        ("in_place".to_owned(), Value::from(request.target.is_in_place())),
+        (
+            "while_running".to_owned(),
+            Value::from(request.target == Target::InPlace { while_running: true }),
+        ),
+        (
+            "scenario".to_owned(),
+            Value::from(request.scenario.clone().unwrap_or_default()),
+        ),
+        ("strict".to_owned(), Value::from(request.strict)),
+    ]);
+    let mut loops = loops(&system);
+    loops.insert("component".to_owned(), affected);
+    let spec = LoadedSpec::new(
+        &context.layout,
+        "recover",
+        builtin::RECOVER,
+        Inputs { params, loops },
+    )?;
+    let question =
+        (request.target.is_in_place() && checked.moves_something).then(|| Question::RecoverInPlace {
+            root: checked.root.clone(),
+        });
+    Ok(Prepared {
+        run: RunRequest {
+            spec,
+            trigger: "rekindle recover".to_owned(),
+            disaster_at: request.disaster_at,
+        },
+        root: checked.root,
+        occupied: checked.occupied,
+        question,
+    })
+}
+
+/// Asks the tiers whether they hold the set that a recovery wants. Tiers that do not answer now are the run's to wait
+/// for.
+///
+/// # Errors
+/// No tier holds such a set, or the one tier that was named cannot serve it.
+pub async fn check_set(
+    workspace: &ReadWriteWorkspace,
+    request: &RecoverRequest,
+    spec: LoadedSpec,
+) -> Result<ReadyRun, Error> {
+    let context = &workspace.context;
+    let ready = spec.ready(context)?;
+    let preferred = tier(&ready.spec.system, request)?;
+    let wanted = request.from.as_param();
+    let struck = request.disaster_at.unwrap_or_else(|| context.clock.now().utc);
+    let found = rekindle_actions::find_set(&ready.site, &wanted, &preferred, Some(struck));
+    match tokio::time::timeout(PATIENCE, found).await {
+        Ok(Err(failure)) if UNKNOWN_SET.contains(&failure.code.as_str()) => {
+            let next = failure.advice();
+            Err(Error::new(ProblemKind::Invalid, "unknown_set", failure.message).with_all(next))
+        }
+        // A person who names a tier wants that one, and may have reasons not to wait for it.
+        Ok(Err(failure)) if !preferred.is_empty() => Err(unserved(&preferred, failure)),
+        _ => Ok(ready),
+    }
+}
+
+/// A target that a recovery may write to.
+struct CheckedTarget {
+    root: PathBuf,
+    occupied: Vec<PathBuf>,
+    moves_something: bool,
+}
+
+async fn check_target(
+    context: &WorkspaceContext,
+    system: &System,
+    request: &RecoverRequest,
+    affected: &[String],
+) -> Result<CheckedTarget, Error> {
+    let own_root = run_spec::data_root(&context.layout.system_dir(), system);
+    let alternatives = alternatives(request, &own_root);
+    let folder = match &request.target {
+        Target::Folder(to) => Some(target::named(&context.layout, system, to, &alternatives)?),
+        Target::Own | Target::InPlace { .. } => None,
+    };
+    let root = folder
+        .as_ref()
+        .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
+    let never = plan::site(context, system).kept().never;
+    let occupied = occupied(system, affected, &root, &never)?;
+    let unseen = unseen(system, affected);
+    let interrupted = target::interrupted(context, &root).await;
+    match (&folder, interrupted.as_ref()) {
+        (Some(place), _) => target::empty(context, place, &alternatives).await?,
+        (None, Some(run)) if request.target.is_in_place() => context.notices.give(run.warning(&root)),
+        (None, _) if request.target.is_in_place() => {}
+        (None, run) => refuse_own_root(&alternatives, &root, &occupied, unseen.as_deref(), run)?,
+    }
+    Ok(CheckedTarget {
+        root,
+        moves_something: !occupied.is_empty() || unseen.is_some(),
+        occupied,
+    })
+}
+
+/// Refuses the system's own folder where something is in it, may be in it, or was to be written into it.
+fn refuse_own_root(
+    alternatives: &Alternatives,
+    root: &Path,
+    occupied: &[PathBuf],
+    unseen: Option<&str>,
+    interrupted: Option<&Interrupted>,
+) -> Result<(), Error> {
+    match (occupied, unseen, interrupted) {
+        ([], None, None) => Ok(()),
+        ([], None, Some(run)) => Err(alternatives.interrupted(root, run)),
+        ([], Some(component), run) => Err(alternatives.unseen(component, run)),
+        (occupied, _, run) => Err(alternatives.occupied(occupied, run)),
+    }
+}
+
+impl Target {
+    fn is_in_place(&self) -> bool {
+        matches!(self, Self::InPlace { .. })
+    }
+}
+
+impl From {
+    /// Returns the workflow's parameter: a time is journaled as the instant that it means now.
+    fn as_param(&self) -> String {
+        match self {
+            Self::Latest => "latest".to_owned(),
+            Self::Before(instant) => instant.to_rfc3339(),
+            Self::Set(id) => id.clone(),
+        }
+    }
+}
+
+fn affected(system: &System, request: &RecoverRequest) -> Result<Vec<String>, Error> {
+    let of_scenario = match &request.scenario {
+        Some(name) => {
+            let known = || system.scenarios.keys().map(String::as_str);
+            let scenario = system
+                .scenarios
+                .get(name)
+                .ok_or_else(|| names::unknown("scenario", name, known()))?;
+            match &scenario.affects {
+                Affects::All(_) => None,
+                Affects::These(these) => Some(names::components(system, these)?),
+            }
+        }
+        None => None,
+    };
+    let all = || {
+        system
+            .components_by_priority()
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    };
+    let affected: Vec<String> = of_scenario.unwrap_or_else(all);
+    if request.components.is_empty() {
+        return Ok(affected);
+    }
+    let named = names::components(system, &request.components)?;
+    match named.iter().find(|name| !affected.contains(name)) {
+        None => Ok(named),
+        Some(other) => Err(Error::usage(format!(
+            "scenario {:?} does not affect component {other:?}",
+            request.scenario.as_deref().unwrap_or_default()
+        ))
+        .with_advice(format!("it affects {}", affected.join(", ")))),
+    }
+}
+
+/// Returns the first path at each target that is neither absent nor empty.
+///
+/// A component that claims part of a folder by globs is occupied only by what it claims.
+pub(crate) fn occupied(
+    system: &System,
+    affected: &[String],
+    root: &Path,
+    never: &[PathBuf],
+) -> Result<Vec<PathBuf>, Error> {
+    let mut occupied = Vec::new();
+    for source in affected
+        .iter()
+        .filter_map(|name| system.components.get(name)?.source.as_ref())
+    {
+        let standing = displace::standing(root, source, never)?;
+        occupied.extend(standing.files.first().map(|path| root.join(path)));
+    }
+    Ok(occupied)
+}
+
+/// Returns the first of these components whose place only programs know.
+fn unseen(system: &System, affected: &[String]) -> Option<String> {
+    let source = |name: &str| system.components.get(name)?.source.as_ref();
+    affected
+        .iter()
+        .map(String::as_str)
+        .find(|name| source(name).is_some_and(|source| source.path().is_none()))
+        .map(str::to_owned)
+}
+
+/// Returns the same recovery with another target.
+fn alternatives(request: &RecoverRequest, own_root: &Path) -> Alternatives {
+    let to = |target: RecoverTarget| {
+        Action::Recover(Recover {
+            scenario: request.scenario.clone(),
+            components: request.components.clone(),
+            from: (request.from != From::Latest).then(|| request.from.as_param()),
+            target,
+        })
+    };
+    Alternatives {
+        elsewhere: to(RecoverTarget::Elsewhere),
+        in_place: to(RecoverTarget::InPlace),
+        other_source: None,
+        root: own_root.to_owned(),
+    }
+}
+
+fn tier(system: &System, request: &RecoverRequest) -> Result<String, Error> {
+    match &request.tier {
+        Some(tier) => Ok(names::tiers(system, std::slice::from_ref(tier))?.concat()),
+        None => Ok(String::new()),
+    }
+}
+
+/// Refuses a recovery from a tier that cannot serve it.
+fn unserved(tier: &str, failure: Failure) -> Error {
+    let message = format!("cannot recover from tier {tier}: {}", failure.message);
+    Error::from(Failure { message, ..failure }).with_advice(format!(
+        "mount tier {tier}, or name no tier: the fastest one that holds a set serves then"
+    ))
+}

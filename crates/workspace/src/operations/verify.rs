@@ -1,0 +1,59 @@
+//! A verification of the stored copies.
+
+use rekindle_plan::{Inputs, builtin};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::names;
+use crate::open::ReadWriteWorkspace;
+use crate::operations::run::{RunRequest, loops};
+use crate::run_spec::{self, LoadedSpec};
+
+/// What to verify.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifyRequest {
+    /// These tiers; empty for all.
+    pub tiers: Vec<String>,
+    /// How deep.
+    pub level: VerifyLevel,
+    /// Which share of the chunks is read, in percent, as the workflow's parameter `sample` takes it ("10%").
+    pub sample: String,
+}
+
+/// How deep a verification looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyLevel {
+    /// All objects are there, with the right size.
+    Exists,
+    /// Every chunk is read, decrypted and hashed again.
+    Read,
+}
+
+/// Checks a verification.
+///
+/// # Errors
+/// An unknown tier, or an invalid system file.
+pub fn prepare(workspace: &ReadWriteWorkspace, request: &VerifyRequest) -> Result<RunRequest, Error> {
+    let layout = &workspace.context.layout;
+    let (system, _) = run_spec::system(layout)?;
+    let mut loops = loops(&system);
+    if let Some(components) = loops.get_mut("component") {
+        components.retain(|name| system.components.get(name).is_some_and(|c| c.source.is_some()));
+    }
+    if !request.tiers.is_empty() {
+        loops.insert("tier".to_owned(), names::tiers(&system, &request.tiers)?);
+    }
+    let level = match request.level {
+        VerifyLevel::Exists => "exists",
+        VerifyLevel::Read => "read",
+    };
+    let params = Map::from_iter([
+        ("level".to_owned(), Value::from(level)),
+        ("sample".to_owned(), Value::from(request.sample.clone())),
+    ]);
+    Ok(RunRequest {
+        spec: LoadedSpec::new(layout, "verify", builtin::VERIFY, Inputs { params, loops })?,
+        trigger: "rekindle verify".to_owned(),
+        disaster_at: None,
+    })
+}
