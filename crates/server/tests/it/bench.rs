@@ -305,7 +305,7 @@ impl RunFactory for Shop {
         }
         let text = String::from_utf8_lossy(&parts.definition);
         let refused = |found: rekindle_plan::Diagnostics| {
-            Problem::new(ProblemKind::Invalid, "invalid_file", found.to_string()).with_hint("correct it")
+            Problem::new(ProblemKind::Invalid, "invalid_file", found.to_string()).with_advice("correct it")
         };
         let workflow = load_workflow(&parts.workflow, &text).map_err(refused)?;
         let registry = Registry::new()
@@ -328,11 +328,11 @@ impl RunFactory for Shop {
     }
 
     fn problem(&self, error: EngineError) -> Problem {
-        let exit = match error {
-            EngineError::Over { .. } => 2,
-            _ => 1,
+        let kind = match error {
+            EngineError::Over { .. } => ProblemKind::Invalid,
+            _ => ProblemKind::Failed,
         };
-        Problem::new(exit, "engine", error.to_string())
+        Problem::new(kind, "engine", error.to_string())
     }
 }
 

@@ -54,7 +54,7 @@ async fn a_leaving_owner_takes_a_run_to_its_end_or_says_that_nothing_was_begun()
         within(bench.end()).await;
         for submitter in submitters {
             let (runs, problem) = within(submitter).await.unwrap();
-            assert!(problem.is_of_leaving(), "{problem:?}");
+            assert!(rekindle_server::api::is_of_leaving(&problem), "{problem:?}");
             refused += 1;
             for run in runs {
                 taken += 1;

@@ -3,6 +3,7 @@
 use rekindle_engine::{Ask, SubRun, SubRuns};
 use rekindle_model::event::{Outcome, Parent};
 use rekindle_model::id::RunId;
+use rekindle_model::problem::ProblemKind;
 use rekindle_server::{End, Pace, RunService, Submission};
 use std::time::Duration;
 use uuid::Uuid;
@@ -93,7 +94,7 @@ async fn a_stopped_owner_leaves_its_runs_and_another_takes_them_over() {
     assert_eq!(all(&mut told).await.1, End::Interrupted);
     within(bench.owner.idle()).await;
     let refused = bench.client.submit(gated()).await.unwrap_err();
-    assert_eq!((refused.exit, refused.code.as_str()), (6, "stopping"));
+    assert_eq!((refused.kind, &*refused.code), (ProblemKind::Held, "stopping"));
     let journal = bench.journal.clone();
     bench.end().await;
 
@@ -106,7 +107,7 @@ async fn a_stopped_owner_leaves_its_runs_and_another_takes_them_over() {
     let mut told = next.client.follow(run, 0).await.unwrap();
     assert_eq!(all(&mut told).await.1, End::Finished(Outcome::Succeeded));
     let refused = next.client.resume(run).await.unwrap_err();
-    assert_eq!(refused.exit, 2, "{refused}");
+    assert_eq!(refused.kind, ProblemKind::Invalid, "{refused}");
     next.end().await;
 }
 
@@ -127,7 +128,7 @@ async fn what_is_wrong_is_said_alike_on_both_sides_of_the_socket() {
     }
     assert_eq!(said[0], said[1]);
     assert!(said[0][0].message.contains("nosuch"), "{}", said[0][0]);
-    assert_eq!(said[0][0].hint.as_deref(), Some("correct it"));
+    assert_eq!(said[0][0].next[0].text, "correct it");
     bench.end().await;
 }
 
