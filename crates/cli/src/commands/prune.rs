@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rekindle_journal::LogView;
 use rekindle_model::id::SetId;
 use rekindle_report::text;
-use rekindle_vault::SlotPlace;
+use rekindle_vault::SegmentStore;
 use serde_json::json;
 
 use crate::App;
@@ -42,7 +42,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let mut exit = all.exit();
     let (view, _) = LogView::open(&all.workspace.state).await?;
     let rules = Rules::read(&view, sets(app, &all).await, app.clock.now().utc).await?;
-    let mut planned: Vec<(SlotPlace, Plan)> = Vec::new();
+    let mut planned: Vec<(SegmentStore, Plan)> = Vec::new();
     for (name, tier) in all
         .reachable()
         .filter(|(name, _)| named.iter().any(|one| one == name))
@@ -53,7 +53,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
                 .warn(format!("tier {name}: {url} does not answer: {why}"));
             exit = exit.max(Exit::Partial);
         }
-        for place in tier.slot_places() {
+        for place in tier.segment_stores() {
             match prune::plan(&place, retain, &rules).await {
                 Ok(plan) => planned.push((place, plan)),
                 Err(error) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rekindle_actions::SlotsReport;
 use rekindle_journal::LogView;
 use rekindle_report::text;
-use rekindle_vault::{CancellationToken, Remembered, SlotError, SlotPlace, Tier, TierMode};
+use rekindle_vault::{CancellationToken, Remembered, SegmentError, SegmentStore, Tier, TierMode};
 use serde_json::json;
 
 use crate::App;
@@ -136,7 +136,7 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
     let mut exit = tiers.exit();
     let mut slots = Slots::begin(&tiers.workspace.state).await?;
     for (name, tier) in tiers.reachable() {
-        let places = tier.slot_places();
+        let places = tier.segment_stores();
         for (probed, place) in tier.probe(&*app.clock).await.into_iter().zip(places) {
             if probed.fault.is_some() {
                 exit = failed(exit);
@@ -211,9 +211,13 @@ impl Slots {
         })
     }
 
-    async fn read(&mut self, place: &SlotPlace, stop: &CancellationToken) -> Result<SlotsReport, CliError> {
+    async fn read(
+        &mut self,
+        place: &SegmentStore,
+        stop: &CancellationToken,
+    ) -> Result<SlotsReport, CliError> {
         let mut report = SlotsReport::default();
-        let failed = |error: SlotError| CliError::new(Exit::Failed, "tier_unavailable", error.to_string());
+        let failed = |error: SegmentError| CliError::new(Exit::Failed, "tier_unavailable", error.to_string());
         for run in place.runs().await.map_err(failed)? {
             if stop.is_cancelled() {
                 return Err(CliError::new(

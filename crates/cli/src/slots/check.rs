@@ -12,8 +12,8 @@ use rekindle_actions::{SlotFault, SlotReader, SlotsReport};
 use rekindle_journal::{Journal, JournalError, codec};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::run::RunState;
-use rekindle_vault::slot::Walked;
-use rekindle_vault::{CancellationToken, Slot, SlotError, SlotPlace, Tier};
+use rekindle_vault::segment::Walked;
+use rekindle_vault::{CancellationToken, Segment, SegmentError, SegmentStore, Tier};
 
 use super::{fenced, owed, seen};
 
@@ -31,9 +31,9 @@ impl SlotReader for Reader {
         tier: &Tier,
         stop: &CancellationToken,
         told: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<SlotsReport, SlotError> {
+    ) -> Result<SlotsReport, SegmentError> {
         let (mut report, mut unknown) = (SlotsReport::default(), None);
-        for place in tier.slot_places() {
+        for place in tier.segment_stores() {
             for run in place.runs().await? {
                 if stop.is_cancelled() {
                     return Ok(report);
@@ -41,7 +41,7 @@ impl SlotReader for Reader {
                 let checked = match check(&place, run, &*self.journal, &self.state).await {
                     Ok(checked) => checked,
                     // What the other runs' slots say is to be known all the same.
-                    Err(error) if error.slot().is_some() => {
+                    Err(error) if error.segment().is_some() => {
                         unknown.get_or_insert(error);
                         continue;
                     }
@@ -102,11 +102,11 @@ enum Ours {
 /// # Errors
 /// The location could not be read, or has a slot that a newer program or another keyring reads.
 pub(crate) async fn check(
-    place: &SlotPlace,
+    place: &SegmentStore,
     run: RunId,
     journal: &dyn Journal,
     state: &Path,
-) -> Result<Checked, SlotError> {
+) -> Result<Checked, SegmentError> {
     // Read before the slots: whoever drives the run meanwhile writes further ones, and notes them.
     let seen = seen::read(state, run).get(place.url()).copied();
     let mut history = History::new(run);
@@ -146,7 +146,7 @@ pub(crate) async fn check(
     let next = next(&ours, &walked, seen, place.url(), run);
     let may_write = matches!(ours, Ours::Records(..));
     Ok(Checked {
-        slots: walked.slots,
+        slots: walked.segments,
         records: walked.records.len() as u64,
         owed: ((damaged || lacks) && may_write).then_some(damaged),
         faults: faults
@@ -178,15 +178,15 @@ async fn ours(journal: &dyn Journal, run: RunId) -> Ours {
 }
 
 /// Returns the slot that a fault is about, and what is wrong with it.
-fn told(fault: &SlotError) -> Option<(u64, String)> {
+fn told(fault: &SegmentError) -> Option<(u64, String)> {
     match fault {
-        SlotError::Missing { n, to, .. } if n == to => Some((*n, "is missing".to_owned())),
-        SlotError::Missing { n, to, .. } => Some((*n, format!("and those up to slot {to} are missing"))),
-        SlotError::Damaged { n, fault, .. } => Some((*n, fault.to_string())),
-        SlotError::Unchained { n, why, .. } => {
+        SegmentError::Missing { n, to, .. } if n == to => Some((*n, "is missing".to_owned())),
+        SegmentError::Missing { n, to, .. } => Some((*n, format!("and those up to slot {to} are missing"))),
+        SegmentError::Damaged { n, fault, .. } => Some((*n, fault.to_string())),
+        SegmentError::Unchained { n, why, .. } => {
             Some((*n, format!("does not follow the slots before it: {why}")))
         }
-        SlotError::Removed { .. } | SlotError::Store(_) | _ => None,
+        SegmentError::Removed { .. } | SegmentError::Store(_) | _ => None,
     }
 }
 
@@ -260,7 +260,7 @@ impl History {
         }
     }
 
-    fn take(&mut self, slot: &Slot) {
+    fn take(&mut self, slot: &Segment) {
         let head = &slot.head;
         if head.begins() {
             *self = Self::new(self.run);

@@ -14,7 +14,7 @@ use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_model::time::Stamp;
 use rekindle_plan::load_system;
-use rekindle_vault::{Remembered, SlotPlace, Tier, TierError, TierMode};
+use rekindle_vault::{Remembered, SegmentStore, Tier, TierError, TierMode};
 use tokio::sync::watch;
 
 use super::owed::Owed;
@@ -63,7 +63,7 @@ pub(super) struct Opening {
 
 impl Opening {
     /// Opens a location; the error is none where no vault stands there and none ever stood.
-    pub(super) async fn place(&self, tier: &str, url: &str) -> Result<SlotPlace, Option<TierError>> {
+    pub(super) async fn place(&self, tier: &str, url: &str) -> Result<SegmentStore, Option<TierError>> {
         let keyring = Arc::clone(&self.key.keyring);
         let urls = [url.to_owned()];
         let (base, wrapped) = (&self.base, &self.key.wrapped);
@@ -74,7 +74,7 @@ impl Opening {
             let new = known.is_ok_and(|known| !known.contains(url));
             (!(new && says_absent(&error))).then_some(error)
         })?;
-        opened.slot_places().into_iter().next().ok_or(None)
+        opened.segment_stores().into_iter().next().ok_or(None)
     }
 }
 

@@ -7,8 +7,8 @@ use rekindle_engine::TakenOver;
 use rekindle_journal::{JournalError, blobs_of, codec};
 use rekindle_model::event::{Event, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId};
-use rekindle_vault::SlotPlace;
-use rekindle_vault::slot::Link;
+use rekindle_vault::SegmentStore;
+use rekindle_vault::segment::Link;
 use uuid::Uuid;
 
 use super::seen;
@@ -50,7 +50,7 @@ impl End {
 /// begin anew after its last number: `thorough` looks for damage before its end, too. A last number that cannot be read
 /// and is above the last that this workspace knows is somebody else's: whoever drives the run has lost it.
 pub(super) async fn agree(
-    place: &SlotPlace,
+    place: &SegmentStore,
     run: RunId,
     source: &Source,
     thorough: bool,
@@ -59,7 +59,7 @@ pub(super) async fn agree(
         match place.tail(run).await {
             Ok(None) => return Ok(End::before_a_beginning(0)),
             Ok(Some(link)) => return Ours::read(run, source).await?.end_at(place, &link, source).await,
-            Err(error) if error.slot().is_some() => {}
+            Err(error) if error.segment().is_some() => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -124,7 +124,7 @@ impl Ours {
     }
 
     /// Returns the end of a chain whose last slot this is, where it agrees with what is here.
-    async fn end_at(&self, place: &SlotPlace, link: &Link, source: &Source) -> Result<End, Fault> {
+    async fn end_at(&self, place: &SegmentStore, link: &Link, source: &Source) -> Result<End, Fault> {
         let (run, head) = (self.run, &link.head);
         let records = decoded(run, 0, &self.values)?;
         let seq = match self.newest(head.last) == Some(head.newest) {
@@ -136,7 +136,7 @@ impl Ours {
                 let theirs = match place.chain(run).await {
                     Ok(chain) => chain.values,
                     // What cannot be read cannot be agreed with.
-                    Err(error) if error.slot().is_some() => Vec::new(),
+                    Err(error) if error.segment().is_some() => Vec::new(),
                     Err(error) => return Err(error.into()),
                 };
                 let same = self

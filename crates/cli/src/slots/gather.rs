@@ -5,8 +5,8 @@ use rekindle_engine::TakenOver;
 use rekindle_journal::archive::Bundle;
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::system::System;
-use rekindle_vault::SlotPlace;
-use rekindle_vault::slot::{Chain, Link};
+use rekindle_vault::SegmentStore;
+use rekindle_vault::segment::{Chain, Link};
 
 use super::{OPENS_WITHIN, READS_WITHIN, silent};
 use crate::keys::OpenKey;
@@ -36,7 +36,7 @@ pub(crate) struct Sought {
 }
 
 /// Reads a run from locations.
-pub(crate) async fn gather(places: &[SlotPlace], run: RunId) -> Sought {
+pub(crate) async fn gather(places: &[SegmentStore], run: RunId) -> Sought {
     let mut sought = Sought::default();
     for place in places {
         let Ok(chain) = tokio::time::timeout(READS_WITHIN, place.chain(run)).await else {
@@ -101,7 +101,7 @@ pub(crate) async fn places(
     workspace: &Workspace,
     system: &System,
     key: &OpenKey,
-) -> (Vec<SlotPlace>, Vec<String>) {
+) -> (Vec<SegmentStore>, Vec<String>) {
     let (mut places, mut silent) = (Vec::new(), Vec::new());
     for (name, tier) in &system.tiers {
         let urls: Vec<String> = tier.locations().into_iter().map(str::to_owned).collect();
@@ -112,7 +112,7 @@ pub(crate) async fn places(
                     .iter()
                     .map(|(url, why)| format!("tier {name}: {url}: {why}"));
                 silent.extend(down);
-                places.extend(tier.slot_places());
+                places.extend(tier.segment_stores());
             }
             Some(Err(error)) => silent.push(error.to_string()),
             None => silent.push(format!("tier {name} has not answered within {OPENS_WITHIN:?}")),

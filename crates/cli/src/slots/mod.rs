@@ -40,7 +40,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekindle_vault::{Remembered, SlotPlace, Tier, TierError, TierMode};
+use rekindle_vault::{Remembered, SegmentStore, Tier, TierError, TierMode};
 
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -80,7 +80,7 @@ pub(crate) fn unanswered(url: &str, waited: Duration) -> CliError {
 }
 
 /// Tells of a location that is waited for no longer.
-pub(crate) fn silent(place: &SlotPlace) -> String {
+pub(crate) fn silent(place: &SegmentStore) -> String {
     let (tier, url) = (place.tier(), place.url());
     format!("tier {tier}: {url} has not answered within {READS_WITHIN:?}")
 }

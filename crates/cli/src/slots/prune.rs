@@ -16,8 +16,8 @@ use chrono::{DateTime, Utc};
 use rekindle_journal::{Journal, JournalError, LogView, RunFilter, codec};
 use rekindle_model::event::Outcome;
 use rekindle_model::id::{RunId, SetId};
-use rekindle_vault::slot::prune::Held;
-use rekindle_vault::{SlotError, SlotPlace};
+use rekindle_vault::segment::prune::Held;
+use rekindle_vault::{SegmentError, SegmentStore};
 use serde::Serialize;
 
 use super::spot::STALE;
@@ -100,10 +100,10 @@ impl Rules {
 /// # Errors
 /// A location that cannot be listed.
 pub(crate) async fn plan(
-    place: &SlotPlace,
+    place: &SegmentStore,
     retain: Option<Duration>,
     rules: &Rules,
-) -> Result<Plan, SlotError> {
+) -> Result<Plan, SegmentError> {
     let mut plan = Plan::default();
     let mut all: BTreeMap<RunId, Held> = BTreeMap::new();
     for run in place.runs().await? {
@@ -113,7 +113,7 @@ pub(crate) async fn plan(
             }
             Ok(None) => {}
             // Whose it is cannot be told.
-            Err(error) if error.slot().is_some() => {
+            Err(error) if error.segment().is_some() => {
                 plan.faults.push(error.to_string());
                 *plan.kept.entry("cannot be read").or_default() += 1;
             }
@@ -148,7 +148,7 @@ pub(crate) async fn plan(
     }
     for (run, why) in going {
         let Some(held) = all.remove(&run) else { continue };
-        if held.slots == 0 {
+        if held.segments == 0 {
             continue;
         }
         let head = &held.tail.head;
@@ -159,7 +159,7 @@ pub(crate) async fn plan(
             workflow: head.workflow.clone(),
             outcome: head.outcome,
             at: head.at,
-            slots: held.slots,
+            slots: held.segments,
             bytes: held.bytes,
             why,
             held,
@@ -172,7 +172,7 @@ pub(crate) async fn plan(
 ///
 /// # Errors
 /// The location did not do it.
-pub(crate) async fn remove(place: &SlotPlace, removal: &Removal) -> Result<bool, SlotError> {
+pub(crate) async fn remove(place: &SegmentStore, removal: &Removal) -> Result<bool, SegmentError> {
     place.close(&removal.held).await
 }
 
@@ -203,7 +203,7 @@ fn verdict(
 }
 
 /// Returns whether a run has sealed a recovery set that some tier still holds, or may have.
-async fn is_of_a_set(place: &SlotPlace, run: RunId, rules: &Rules) -> Result<bool, SlotError> {
+async fn is_of_a_set(place: &SegmentStore, run: RunId, rules: &Rules) -> Result<bool, SegmentError> {
     let (mut sealed, mut seq, mut unread) = (BTreeSet::new(), 0, false);
     let walked = place
         .pass(run, |slot| {

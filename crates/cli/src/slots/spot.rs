@@ -9,8 +9,8 @@ use rekindle_journal::{Journal, JournalError, blobs_of, codec};
 use rekindle_model::event::Event;
 use rekindle_model::id::RunId;
 use rekindle_model::time::{Clock, Stamp};
-use rekindle_vault::slot::{Weight, plan};
-use rekindle_vault::{Created, Slot, SlotError, SlotHead, SlotPlace, TierError};
+use rekindle_vault::segment::{Weight, plan};
+use rekindle_vault::{Created, Segment, SegmentError, SegmentHead, SegmentStore, TierError};
 
 use super::copier::Opening;
 use super::end::{End, agree, decoded, outcome_after};
@@ -47,7 +47,7 @@ pub(super) struct Source {
 pub(super) struct Spot {
     pub(super) tier: String,
     pub(super) url: String,
-    place: Option<SlotPlace>,
+    place: Option<SegmentStore>,
     /// Where its chain ends, once that is known.
     end: Option<End>,
     /// When that was looked at last.
@@ -96,8 +96,8 @@ pub(super) enum Fault {
     Moved,
 }
 
-impl From<SlotError> for Fault {
-    fn from(error: SlotError) -> Self {
+impl From<SegmentError> for Fault {
+    fn from(error: SegmentError) -> Self {
         Self::Down(error.to_string())
     }
 }
@@ -247,7 +247,7 @@ impl Spot {
 
 /// Creates the slots that the journal is ahead of the chain; where it is not, looks that nobody else is.
 async fn advance(
-    place: &SlotPlace,
+    place: &SegmentStore,
     run: RunId,
     source: &Source,
     mut end: End,
@@ -286,8 +286,8 @@ async fn advance(
         let outcome = now_records.iter().fold(end.outcome, |outcome, record| {
             outcome_after(outcome, &record.event)
         });
-        let slot = Slot {
-            head: SlotHead {
+        let slot = Segment {
+            head: SegmentHead {
                 run,
                 n: end.n + 1,
                 prev: end.hash,

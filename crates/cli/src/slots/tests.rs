@@ -14,7 +14,7 @@ use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::load_system;
 use rekindle_vault::key::Keyring;
-use rekindle_vault::{Created, Slot, SlotHead, SlotPlace, Tier, TierMode};
+use rekindle_vault::{Created, Segment, SegmentHead, SegmentStore, Tier, TierMode};
 use serde_json::json;
 use tokio::sync::broadcast;
 
@@ -84,11 +84,11 @@ impl Vault {
         vault
     }
 
-    async fn open(&self, tier: &str, mode: TierMode) -> SlotPlace {
+    async fn open(&self, tier: &str, mode: TierMode) -> SegmentStore {
         let url = format!("file://{}/{tier}", self.dir.path().display());
         let keyring = Arc::clone(&self.keyring);
         let opened = Tier::open(tier, &[url], Path::new("/"), keyring, b"wrapped", mode).await;
-        opened.unwrap().slot_places().remove(0)
+        opened.unwrap().segment_stores().remove(0)
     }
 
     fn host(&self, name: &str) -> Host {
@@ -354,14 +354,14 @@ async fn a_chain_that_ends_with_our_record_under_a_higher_epoch_is_not_ours() {
     // The first of somebody's slots has pieces of a blob only: its record comes with the next.
     let place = vault.open("near", TierMode::Existing).await;
     let tail = place.tail(run).await.unwrap().unwrap();
-    let head = SlotHead {
+    let head = SegmentHead {
         n: 2,
         prev: tail.hash,
         first: tail.head.last + 1,
         epoch: 2,
         ..tail.head
     };
-    let slot = Slot {
+    let slot = Segment {
         head,
         records: Vec::new(),
         blobs: Vec::new(),

@@ -7,7 +7,7 @@ use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_model::system::{Source, System};
 use rekindle_plan::{Plan, PlanStep};
-use rekindle_vault::SlotPlace;
+use rekindle_vault::SegmentStore;
 use serde_json::Value;
 
 use super::brought::Brought;
@@ -28,7 +28,7 @@ pub(super) async fn check(
     app: &App,
     args: &Args,
     workspace: &Workspace,
-    place: &SlotPlace,
+    place: &SegmentStore,
     (brought, state): (&Brought, &RunState),
     unread: &Unread,
 ) -> Result<(), CliError> {
@@ -115,7 +115,7 @@ pub(super) struct Unread {
 
 impl Unread {
     /// Reads the slots of a run.
-    pub(super) async fn read(workspace: &Workspace, places: &[SlotPlace], run: RunId) -> Self {
+    pub(super) async fn read(workspace: &Workspace, places: &[SegmentStore], run: RunId) -> Self {
         let mut unread = Self::default();
         let seen = seen::read(&workspace.state, run);
         for place in places {

@@ -7,8 +7,8 @@ use rekindle_journal::{Journal, JournalError, LogView, OpenOptions, Upkeep, code
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_server::Parts;
-use rekindle_vault::SlotPlace;
-use rekindle_vault::slot::Link;
+use rekindle_vault::SegmentStore;
+use rekindle_vault::segment::Link;
 
 use crate::App;
 use crate::commands::journal::{blocking, write_new};
@@ -29,7 +29,7 @@ pub(super) struct Brought {
 impl Brought {
     /// Reads a run, and those that it runs, from all locations that answer; none where no location has it whole. What
     /// is wrong with the others is said either way.
-    pub(super) async fn gather(places: &[SlotPlace], run: RunId) -> (Option<Self>, Vec<String>) {
+    pub(super) async fn gather(places: &[SegmentStore], run: RunId) -> (Option<Self>, Vec<String>) {
         let Sought { found, mut faults } = gather::gather(places, run).await;
         let Some(first) = found.into_iter().next() else {
             return (None, faults);
@@ -149,7 +149,7 @@ impl Brought {
 }
 
 /// Returns the runs of a location that are part of others, after those.
-async fn children_in(place: &SlotPlace) -> Vec<(RunId, RunId)> {
+async fn children_in(place: &SegmentStore) -> Vec<(RunId, RunId)> {
     let mut children = Vec::new();
     for id in place.runs().await.unwrap_or_default() {
         if let Ok(Some(tail)) = place.tail(id).await

@@ -10,8 +10,8 @@ use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_server::Problem;
 use rekindle_sources::place::resolve;
-use rekindle_vault::slot::Link;
-use rekindle_vault::{SlotHead, SlotPlace, Tier};
+use rekindle_vault::segment::Link;
+use rekindle_vault::{SegmentHead, SegmentStore, Tier};
 use serde_json::json;
 
 use self::asks::Unread;
@@ -142,7 +142,7 @@ async fn go_on(
     session: &Session,
     brought: &Brought,
     state: &RunState,
-    (tier, place): (&str, &SlotPlace),
+    (tier, place): (&str, &SegmentStore),
 ) -> Result<Exit, CliError> {
     let Some(owner) = session.owner() else {
         return Err(session.held_by_other());
@@ -184,7 +184,7 @@ async fn go_on(
     drive::attend(app, session, run, state.seq).await
 }
 
-fn unheld(run: RunId, place: &SlotPlace, why: &str) -> Problem {
+fn unheld(run: RunId, place: &SegmentStore, why: &str) -> Problem {
     Problem::new(
         Exit::Failed.code(),
         "tier_unavailable",
@@ -205,7 +205,7 @@ struct Told {
 
 impl Told {
     /// Returns what the last slot says, where the run is neither over nor another's part.
-    fn unfinished(&self) -> Option<&SlotHead> {
+    fn unfinished(&self) -> Option<&SegmentHead> {
         let head = &self.tail.as_ref()?.head;
         (head.outcome.is_none() && head.parent.is_none()).then_some(head)
     }
@@ -217,7 +217,7 @@ async fn open(
     system: &System,
     key: &OpenKey,
     url: &str,
-) -> Result<(String, SlotPlace), CliError> {
+) -> Result<(String, SegmentStore), CliError> {
     let named = system.tiers.iter().find(|(_, tier)| {
         let mut locations = tier.locations().into_iter();
         locations.any(|location| same(workspace, location, url))
@@ -225,7 +225,7 @@ async fn open(
     let name = named.map_or_else(|| url.to_owned(), |(name, _)| name.clone());
     let tier = slots::open(workspace, key, &name, vec![url.to_owned()]).await;
     let tier = tier.ok_or_else(|| slots::unanswered(url, slots::OPENS_WITHIN))??;
-    match tier.slot_places().into_iter().next() {
+    match tier.segment_stores().into_iter().next() {
         Some(place) => Ok((name, place)),
         None => Err(CliError::new(
             Exit::Failed,
@@ -242,7 +242,7 @@ fn same(workspace: &Workspace, one: &str, other: &str) -> bool {
 }
 
 /// Returns the unfinished runs that a location tells of, but for those that belong to others.
-async fn tell_of(app: &App, place: &SlotPlace) -> Result<Vec<Told>, CliError> {
+async fn tell_of(app: &App, place: &SegmentStore) -> Result<Vec<Told>, CliError> {
     let listing = async {
         let mut told = Vec::new();
         for run in place.runs().await.map_err(|error| failed(&error))? {
@@ -261,7 +261,7 @@ async fn tell_of(app: &App, place: &SlotPlace) -> Result<Vec<Told>, CliError> {
     listed.unwrap_or_else(|_| Err(slots::unanswered(place.url(), slots::READS_WITHIN)))
 }
 
-fn failed(error: &rekindle_vault::SlotError) -> CliError {
+fn failed(error: &rekindle_vault::SegmentError) -> CliError {
     match error.is_damage() {
         true => CliError::new(Exit::DataLost, "tier_damaged", error.to_string()),
         false => CliError::new(Exit::Failed, "tier_unavailable", error.to_string()),
