@@ -8,7 +8,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::Ready;
 use crate::printer::Printer;
-use crate::slots::fenced;
+use crate::replica_adapter;
 
 /// Refuses to begin, or to go on with, a recovery in place while a health URL of the system answers; `state` is what a
 /// resumed run has come to. Does nothing for every other run, and none once all that stood there is moved.
@@ -45,7 +45,7 @@ pub(crate) async fn refuse_answering(
             refusal.with_hint("nothing was touched; stop it first, or recover --in-place --while-running")
         }
         Some(state) => {
-            let again = fenced::way_on(ready.site.workspace_dir(), state.id);
+            let again = replica_adapter::way_on(ready.site.workspace_dir(), state.id);
             refusal.with_hint(format!("stop it, then: {again}"))
         }
     })

@@ -4,20 +4,20 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use rekindle_engine::EngineError;
+use rekindle_engine::{EngineError, TakenOver};
 use rekindle_factoria::FactoriaError;
 use rekindle_journal::archive::ArchiveError;
 use rekindle_journal::{JournalError, OpenError};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::run::IllegalHistory;
 use rekindle_plan::Diagnostics;
+use rekindle_replica::ReplicaError;
 use rekindle_server::Problem;
 use rekindle_server::api::{NOBODY, STOPPING};
 use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
 use crate::exit::Exit;
-use crate::slots::fenced;
 
 /// A command's failure, ready to be shown.
 #[derive(Debug)]
@@ -268,13 +268,55 @@ impl From<EngineError> for CliError {
             EngineError::Fenced { .. } | EngineError::AlreadyDriven { .. } => {
                 Self::new(Exit::Held, "fenced", message)
             }
-            EngineError::TakenOver(taken) => fenced::refusal(&taken),
+            EngineError::TakenOver(taken) => ReplicaError::TakenOver(taken).into(),
             EngineError::Journal(error) => error.into(),
             EngineError::History(error) => error.into(),
             EngineError::Over { .. } => Self::new(Exit::Usage, OVER, message),
             EngineError::Refused { .. } => Self::new(Exit::Usage, "refused", message),
             EngineError::Value { .. } => Self::new(Exit::DataLost, "journal_damaged", message),
             _ => Self::new(Exit::Failed, "engine", message),
+        }
+    }
+}
+
+impl From<ReplicaError> for CliError {
+    fn from(error: ReplicaError) -> Self {
+        let adopt = |taken: &TakenOver| format!("rekindle adopt {} {}", taken.url, taken.run);
+        let message = format!("cannot {error}");
+        match error {
+            ReplicaError::TakenOver(taken) => {
+                let hint = match taken.is_by_unknown() {
+                    true => format!(
+                        "make sure that no other workspace goes on with it; then `{}` asks, and brings it back here",
+                        adopt(&taken)
+                    ),
+                    false => format!(
+                        "it goes on there; once nobody works on it there any more, `{}` brings it back here",
+                        adopt(&taken)
+                    ),
+                };
+                Self::new(Exit::Held, "taken_over", message).with_hint(hint)
+            }
+            ReplicaError::HalfAdopted(taken) => Self::new(Exit::Held, "half_adopted", message)
+                .with_hint(format!("adopt it again: {}", adopt(&taken))),
+            ReplicaError::FenceUnreadable { run, .. } => Self::new(Exit::Held, "taken_over", message)
+                .with_hint(format!(
+                    "`rekindle adopt URL {run}` tells what a tier knows of it, and takes it back"
+                )),
+            ReplicaError::WorkspaceIdUnreadable { .. } => Self::new(Exit::Failed, "io", message)
+                .with_hint("remove it; a new id is made, and runs are found as before"),
+            ReplicaError::File { doing, path, source } => {
+                Self::io(format_args!("{doing} {}", path.display()), &source)
+            }
+            error @ ReplicaError::Unanswered { .. } => {
+                Self::new(Exit::Failed, "tier_unavailable", error.to_string()).with_hint(
+                    "nothing was changed; mount it, or see that it can be reached, then run this again",
+                )
+            }
+            ReplicaError::Tier(error) => error.into(),
+            ReplicaError::Journal(error) => error.into(),
+            ReplicaError::History(error) => error.into(),
+            _ => Self::new(Exit::Failed, "replica", message),
         }
     }
 }

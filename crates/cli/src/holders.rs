@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::Ready;
 use crate::printer::Printer;
-use crate::slots::fenced;
+use crate::replica_adapter;
 
 /// How many processes a refusal names.
 const NAMED: usize = 5;
@@ -66,7 +66,7 @@ pub(crate) fn refuse_in_use(
                 .with_hint("nothing was touched; stop them first, or recover --in-place --while-running"))
         }
         (Some(refusal), Some(state)) => {
-            let again = fenced::way_on(ready.site.workspace_dir(), state.id);
+            let again = replica_adapter::way_on(ready.site.workspace_dir(), state.id);
             Err(refusal.with_hint(format!("stop them, then: {again}")))
         }
         (None, _) => {

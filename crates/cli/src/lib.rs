@@ -16,7 +16,7 @@
 //! | `target` | where a recovery may write |
 //! | [`live`] | what a run shows while it works |
 //! | [`signals`] | Ctrl-C once and twice |
-//! | `slots` | a run's journal in every tier: copied, gone on with elsewhere, mended from there |
+//! | `replica_adapter` | journal replicas (`rekindle-replica`), as commands use them |
 //! | `tiers` | the tiers, opened for reading |
 //! | [`names`], [`moment`], [`lookup`] | names, instants and run ids as people type them |
 
@@ -41,9 +41,9 @@ pub mod past;
 mod pinned;
 pub mod printer;
 pub mod prompt;
+mod replica_adapter;
 pub mod session;
 pub mod signals;
-mod slots;
 mod target;
 mod tiers;
 mod unfinished;

@@ -19,7 +19,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::keys;
-use crate::slots::check::Reader;
+use crate::replica_adapter::Checker;
 use crate::workspace::Workspace;
 use crate::yaml_file::read_text;
 
@@ -155,7 +155,7 @@ impl Pinned {
             target_root,
             system_file: workspace.system_file.clone(),
             key_dirs: key_dirs(workspace),
-            slots: Some(Arc::new(Reader {
+            slots: Some(Arc::new(Checker {
                 journal: Arc::clone(&ground.journal),
                 state: workspace.state.clone(),
             })),

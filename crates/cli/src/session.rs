@@ -30,7 +30,7 @@ use crate::error::{CliError, QUARANTINED};
 use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::past;
-use crate::slots::repair;
+use crate::replica_adapter;
 use crate::workshop::{Shop, worker};
 use crate::workspace::Workspace;
 use crate::yaml_file;
@@ -133,13 +133,13 @@ impl Session {
         loop {
             let held = match SledJournal::open(&workspace.state, OpenOptions::default()).await {
                 Ok((disk, report)) if mended.is_none() && !report.quarantined.is_empty() => {
-                    let copies = repair::look(app, &workspace, &report.quarantined).await;
-                    if copies.is_empty() {
+                    let repairs = replica_adapter::find_repairs(app, &workspace, &report.quarantined).await;
+                    if repairs.is_empty() {
                         return Self::own(app, workspace, disk, &report, seat);
                     }
                     // Mending needs the journal for itself. Whoever gets it in between may mend it as well.
                     disk.close().await;
-                    if let Err(error) = copies.mend(app, &workspace).await {
+                    if let Err(error) = replica_adapter::repair(app, &workspace, repairs).await {
                         app.printer
                             .warn(format!("what the tiers have of it could not be put in: {error}"));
                     }

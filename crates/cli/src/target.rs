@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::pinned;
-use crate::slots::fenced;
+use crate::replica_adapter;
 use crate::workspace::Workspace;
 
 /// The two commands by which a refused recovery can go on.
@@ -192,8 +192,8 @@ pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<Interrup
             let (state, run) = (&ground.workspace.state, run.run);
             return Some(Interrupted {
                 run,
-                way_on: fenced::way_on(state, run),
-                held: fenced::elsewhere(state, run),
+                way_on: replica_adapter::way_on(state, run),
+                held: replica_adapter::elsewhere(state, run),
             });
         }
     }

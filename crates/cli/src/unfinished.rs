@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::ground::Ground;
 use crate::past::{self, same};
 use crate::pinned::{self, Pinned, Ready};
-use crate::slots::fenced;
+use crate::replica_adapter;
 
 /// Refuses a run that reads or writes a component which an older, unfinished run is recovering where it lives, and one
 /// that reads what a recovery which is over has left half recovered.
@@ -83,7 +83,7 @@ pub(crate) async fn refuse_half_recovered(
             )
             .with_hint(format!(
                 "let it end first: {}",
-                fenced::way_on(&ground.workspace.state, run)
+                replica_adapter::way_on(&ground.workspace.state, run)
             )));
         }
     }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rekindle_engine::{Engine, EngineError, Replica};
 use rekindle_model::event::Worker;
+use rekindle_replica::{ReplicaError, Replicator, fence};
 use rekindle_server::Problem;
 use rekindle_server::owner::{Parts, Purpose, Ready, Workshop};
 
 use crate::error::CliError;
 use crate::ground::Ground;
 use crate::pinned::Pinned;
-use crate::slots::copier::{COPY_EVERY, Copier};
-use crate::slots::fenced;
+use crate::replica_adapter::replication;
 use crate::{answering, commands, holders, unfinished};
 
 /// See the module's documentation.
@@ -38,9 +38,9 @@ impl Shop {
             commands::run::refuse_occupied(ground, &ready).await?;
         }
         let key = ground.key()?;
-        let copier = Copier::new(ground, key, &ready.pinned.system, COPY_EVERY)?;
+        let replicator = Replicator::new(&replication(ground, &key), &ready.pinned.system);
         if let Purpose::Adopt(state) | Purpose::Ask(state) = purpose {
-            fenced::refuse(&ground.workspace.state, state.id)?;
+            fence::refuse(&ground.workspace.state, state.id)?;
         }
         match purpose {
             Purpose::Create | Purpose::Nest => {
@@ -55,9 +55,9 @@ impl Shop {
                 answering::refuse_answering(ground.printer, &ready, Some(state)).await?;
                 holders::refuse_in_use(ground.printer, &ready, Some(state))?;
                 // Before anything is appended to a run that somebody else goes on with.
-                if let Some(copier) = &copier {
-                    let ours = copier.barrier(state.id, Duration::ZERO).await;
-                    ours.map_err(|taken| fenced::refusal(&taken))?;
+                if let Some(replicator) = &replicator {
+                    let ours = replicator.barrier(state.id, Duration::ZERO).await;
+                    ours.map_err(ReplicaError::from)?;
                 }
             }
             // Nothing will be acted on.
@@ -69,9 +69,9 @@ impl Shop {
             Arc::clone(&ground.clock),
             worker(),
         );
-        let engine = match (copier, purpose) {
-            (Some(copier), Purpose::Create | Purpose::Nest | Purpose::Adopt(_) | Purpose::Bring(_)) => {
-                engine.with_replica(copier)
+        let engine = match (replicator, purpose) {
+            (Some(replicator), Purpose::Create | Purpose::Nest | Purpose::Adopt(_) | Purpose::Bring(_)) => {
+                engine.with_replica(replicator)
             }
             _ => engine,
         };

@@ -13,6 +13,7 @@
 //! | [`snapshot`], [`set`] | what documents say |
 //! | [`segment`] | the segments of a journal replica: a run's journal, copied to a tier |
 //! | `location`, [`tier`], [`spool`] | places that hold objects |
+//! | `tier_access` | how a workspace opens its tiers |
 //! | [`probe`] | whether such a place does what it is relied on for |
 //! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | what is done with them |
 //!
@@ -47,6 +48,7 @@ pub mod snapshot;
 pub mod spool;
 pub mod store;
 pub mod tier;
+mod tier_access;
 pub mod verify;
 
 pub use capture::{CaptureRequest, capture};
@@ -62,6 +64,7 @@ pub use set::{Member, RecoverySet};
 pub use snapshot::{ContentDigest, EntryRecord, Snapshot};
 pub use spool::Spool;
 pub use tier::{Tier, TierMode};
+pub use tier_access::TierAccess;
 /// How a caller asks for a graceful stop; checked between chunks and between objects.
 pub use tokio_util::sync::CancellationToken;
 pub use verify::{Fault, VerifyLevel, VerifyReport, verify};

@@ -11,8 +11,8 @@ use crate::drive::{self, Request};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::{self, Pinned};
+use crate::replica_adapter;
 use crate::session::Session;
-use crate::slots::fenced;
 use crate::{keys, names, past};
 
 /// Capture every component, store it in every tier, verify the stored copies, seal a recovery set
@@ -69,7 +69,7 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
             "run {} ({}) is not over: {}",
             run.run,
             run.workflow,
-            fenced::way_on(&session.ground.workspace.state, run.run)
+            replica_adapter::way_on(&session.ground.workspace.state, run.run)
         ));
     }
     let mut accepted = Vec::new();

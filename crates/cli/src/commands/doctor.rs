@@ -18,8 +18,8 @@ use crate::exit::Exit;
 use crate::keys;
 use crate::lookup;
 use crate::pinned;
+use crate::replica_adapter;
 use crate::session::{self, KNOCK, Look};
-use crate::slots::fenced;
 use crate::workspace::Workspace;
 
 /// Look whether everything is in place to back up and to come back, and say what to do where it is not
@@ -300,7 +300,7 @@ async fn journal(app: &App) -> Vec<Finding> {
         Finding::warning(
             "interrupted",
             format!("{} of {}", run.workflow, crate::moment::show(run.created.utc)),
-            fenced::way_on(&state, run.run),
+            replica_adapter::way_on(&state, run.run),
         )
     }));
     let now = app.clock.now().utc;

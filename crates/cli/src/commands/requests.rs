@@ -13,8 +13,8 @@ use crate::App;
 use crate::drive;
 use crate::error::{CliError, OVER};
 use crate::exit::Exit;
+use crate::replica_adapter;
 use crate::session::Session;
-use crate::slots::fenced;
 
 /// A run, and why.
 #[derive(Debug, clap::Args)]
@@ -250,7 +250,7 @@ impl Asked<'_> {
                 match driven {
                     true => format!("{subject} {said}"),
                     false => {
-                        let way_on = fenced::way_on(&session.ground.workspace.state, run);
+                        let way_on = replica_adapter::way_on(&session.ground.workspace.state, run);
                         format!("{subject} {said}, once somebody drives the run: {way_on}")
                     }
                 }

@@ -10,8 +10,8 @@ use crate::commands::requests;
 use crate::drive;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::replica_adapter;
 use crate::session::Session;
-use crate::slots::fenced;
 
 /// Continue an interrupted run exactly where it stopped; or run it again from a step, or what failed of it
 ///
@@ -61,7 +61,7 @@ async fn resume(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
     let state = &session.ground.workspace.state;
     let held: Vec<(RunId, Elsewhere)> = interrupted
         .iter()
-        .filter_map(|run| Some((run.run, fenced::elsewhere(state, run.run)?)))
+        .filter_map(|run| Some((run.run, replica_adapter::elsewhere(state, run.run)?)))
         .collect();
     // Whoever has only such runs is refused with who has them.
     let all_held = held.len() == interrupted.len();

@@ -12,8 +12,8 @@ use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::moment;
+use crate::replica_adapter;
 use crate::session::Look;
-use crate::slots::fenced;
 
 /// List the runs of this workspace, newest first
 #[derive(Debug, clap::Args)]
@@ -93,7 +93,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     for run in &runs {
         let turn = waiting.get(&run.run);
         let elsewhere = match (run.outcome, &run.quarantined) {
-            (None, None) => fenced::elsewhere(&state, run.run),
+            (None, None) => replica_adapter::elsewhere(&state, run.run),
             _ => None,
         };
         let ended = match (run.outcome, &run.quarantined) {

@@ -15,8 +15,8 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::past;
 use crate::pinned::Pinned;
+use crate::replica_adapter;
 use crate::session::Look;
-use crate::slots::fenced;
 
 /// Show what a run did: its steps, what was interrupted and how it went on, its objectives
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let over = evidence.state.outcome.is_some();
     let elsewhere = match over {
         true => None,
-        false => fenced::elsewhere(&look.ground.workspace.state, run),
+        false => replica_adapter::elsewhere(&look.ground.workspace.state, run),
     };
     look.close().await;
     let at_work = driven.is_some_and(|driven| driven.contains(&run));

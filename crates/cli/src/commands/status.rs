@@ -25,8 +25,8 @@ use crate::keys;
 use crate::lookup;
 use crate::past;
 use crate::pinned::{self, Pinned};
+use crate::replica_adapter;
 use crate::session::Look;
-use crate::slots::fenced;
 
 /// Tell where you stand, as `rekindle` without a command does: can we come back, how long will it take, how much will we
 /// lose, where is the proof; what is at work, what waits for whom, what to do next
@@ -107,7 +107,7 @@ impl Seen {
                 let plan = read.as_ref().ok().map(|(plan, _)| plan);
                 let driven = driven.as_ref().map(|driven| driven.contains(&run.run));
                 let mut unfinished = Unfinished::of(&evidence, plan, driven);
-                unfinished.elsewhere = fenced::elsewhere(&look.ground.workspace.state, run.run);
+                unfinished.elsewhere = replica_adapter::elsewhere(&look.ground.workspace.state, run.run);
                 seen.unfinished.push(unfinished);
             }
             match read {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekindle_actions::SlotsReport;
 use rekindle_journal::LogView;
+use rekindle_replica::check::{self, CheckReport};
 use rekindle_report::text;
 use rekindle_vault::{CancellationToken, Remembered, SegmentError, SegmentStore, Tier, TierMode};
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::App;
 use crate::commands::backup;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::slots::check::{self, Add};
+use crate::replica_adapter;
 use crate::tiers::Tiers;
 use crate::workspace::Workspace;
 use crate::{keys, pinned};
@@ -146,9 +146,10 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
                 Ok(report) => (report, None),
                 Err(error) => {
                     exit = failed(exit);
-                    (SlotsReport::default(), Some(error.to_string()))
+                    (CheckReport::default(), Some(error.to_string()))
                 }
             };
+            let report = replica_adapter::with_advice(report);
             if !report.faults.is_empty() {
                 exit = Exit::DataLost;
             }
@@ -215,8 +216,8 @@ impl Slots {
         &mut self,
         place: &SegmentStore,
         stop: &CancellationToken,
-    ) -> Result<SlotsReport, CliError> {
-        let mut report = SlotsReport::default();
+    ) -> Result<CheckReport, CliError> {
+        let mut report = CheckReport::default();
         let failed = |error: SegmentError| CliError::new(Exit::Failed, "tier_unavailable", error.to_string());
         for run in place.runs().await.map_err(failed)? {
             if stop.is_cancelled() {

@@ -1,4 +1,4 @@
-//! A run as the slots of all locations have it, and how it comes into this workspace's journal.
+//! A run as the replicas in all locations have it, and how it comes into this workspace's journal.
 
 use std::path::Path;
 
@@ -6,6 +6,8 @@ use rekindle_journal::archive::{Bundle, Format};
 use rekindle_journal::{Journal, JournalError, LogView, OpenOptions, Upkeep, codec};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
+use rekindle_replica::fetch::{Fetched, FetchedReplica, fetch};
+use rekindle_replica::{Notice, fence, open};
 use rekindle_server::Parts;
 use rekindle_vault::SegmentStore;
 use rekindle_vault::segment::Link;
@@ -15,33 +17,34 @@ use crate::commands::journal::{blocking, write_new};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::Pinned;
-use crate::slots::gather::{self, Gathered, Sought};
-use crate::slots::{self, fenced};
 use crate::workspace::Workspace;
 
 /// A run that is brought here, with those that its steps run.
 pub(super) struct Brought {
     pub(super) run: RunId,
     /// The run itself first.
-    runs: Vec<Gathered>,
+    runs: Vec<FetchedReplica>,
 }
 
 impl Brought {
     /// Reads a run, and those that it runs, from all locations that answer; none where no location has it whole. What
     /// is wrong with the others is said either way.
-    pub(super) async fn gather(places: &[SegmentStore], run: RunId) -> (Option<Self>, Vec<String>) {
-        let Sought { found, mut faults } = gather::gather(places, run).await;
+    pub(super) async fn gather(places: &[SegmentStore], run: RunId) -> (Option<Self>, Vec<Notice>) {
+        let Fetched { found, mut faults } = fetch(places, run).await;
         let Some(first) = found.into_iter().next() else {
             return (None, faults);
         };
         let mut runs = vec![first];
-        // Those of its steps, and theirs: few, and each is named by its last slot.
+        // Those of its steps, and theirs: few, and each is named by its last segment.
         let mut parents = vec![run];
         let mut children: Vec<(RunId, RunId)> = Vec::new();
         for place in places {
-            match tokio::time::timeout(slots::READS_WITHIN, children_in(place)).await {
+            match open::answer(place, children_in(place)).await {
                 Ok(found) => children.extend(found),
-                Err(_) => faults.push(slots::silent(place)),
+                Err(error) => faults.push(Notice::Unusable {
+                    tier: place.tier().to_owned(),
+                    why: error.to_string(),
+                }),
             }
         }
         children.sort_unstable();
@@ -49,7 +52,7 @@ impl Brought {
         while let Some(parent) = parents.pop() {
             for (_, child) in children.iter().filter(|(of, _)| *of == parent) {
                 parents.push(*child);
-                let sought = gather::gather(places, *child).await;
+                let sought = fetch(places, *child).await;
                 match sought.found.into_iter().next() {
                     Some(found) => runs.push(found),
                     None => faults.extend(sought.faults),
@@ -59,7 +62,7 @@ impl Brought {
         (Some(Self { run, runs }), faults)
     }
 
-    /// Returns the last slot of the run.
+    /// Returns the last segment of the run.
     pub(super) fn tail(&self) -> &Link {
         &self.runs[0].tail
     }
@@ -100,7 +103,7 @@ impl Brought {
     /// Brings the records into this workspace's journal. What the journal has beyond them stays; what it has in their
     /// place is kept in an archive, and does not count any more.
     ///
-    /// An unfinished run that is brought here stays the other's, also after a crash, until the tier has the slot of its
+    /// An unfinished run that is brought here stays the other's, also after a crash, until the tier has the segment of its
     /// adoption: whoever goes on with what is interrupted here, a server above all, would else do so beside the other
     /// where no tier answers.
     pub(super) async fn import(
@@ -118,7 +121,7 @@ impl Brought {
             match Journal::values(&view, run, 0).await {
                 Ok(ours) if ours.starts_with(theirs) => continue,
                 Ok(ours) if !theirs.starts_with(&ours) => {
-                    let file = fenced::archive(&workspace.state, run);
+                    let file = fence::archive(&workspace.state, run);
                     keep(&view, run, &file).await?;
                     app.printer.warn(format!(
                         "what this workspace had appended to run {run} does not count any more; it is kept in {}",
@@ -135,7 +138,7 @@ impl Brought {
         let Some(source) = source else { return Ok(()) };
         if state.outcome.is_none() && !bundle.values(self.run).is_empty() {
             let taken = self.runs[0].holder();
-            fenced::note_adopting(&workspace.state, &taken)
+            fence::note_adopting(&workspace.state, &taken)
                 .map_err(|error| CliError::io(format_args!("note who has run {}", self.run), &error))?;
         }
         let (state, now) = (workspace.state.clone(), app.clock.now().utc);

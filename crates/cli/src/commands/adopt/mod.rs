@@ -8,6 +8,7 @@ use rekindle_journal::{Journal, LogView};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
+use rekindle_replica::{Notice, Writer, fence, open as within};
 use rekindle_server::Problem;
 use rekindle_sources::place::resolve;
 use rekindle_vault::segment::Link;
@@ -24,9 +25,8 @@ use crate::exit::Exit;
 use crate::keys::{self, OpenKey};
 use crate::moment;
 use crate::pinned;
+use crate::replica_adapter;
 use crate::session::{Seat, Session};
-use crate::slots::writer::Writer;
-use crate::slots::{self, fenced, gather};
 use crate::workspace::Workspace;
 
 /// Take over an unfinished run of another host, from the copy of its journal in a tier, and go on with it here
@@ -62,8 +62,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let Some(run) = choose(app, args, &told)? else {
         return Ok(Exit::Done);
     };
-    let (mut places, silent) = gather::places(&workspace, &system, &key).await;
-    silent.iter().for_each(|why| app.printer.warn(why));
+    let (mut places, silent) = within::locations(&replica_adapter::access(&workspace, &key), &system).await;
+    silent.iter().for_each(|why| app.printer.warn(why.to_string()));
     if places
         .iter()
         .all(|known| !same(&workspace, known.url(), &args.url))
@@ -75,13 +75,15 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let Some(brought) = brought else {
         return nowhere_whole(app, args, &workspace, run, &unread, &faults).await;
     };
-    faults.iter().for_each(|fault| app.printer.warn(fault));
+    faults
+        .iter()
+        .for_each(|fault| app.printer.warn(fault.to_string()));
     let state = brought.state()?;
     asks::check(app, args, &workspace, &place, (&brought, &state), &unread).await?;
     brought.import(app, &workspace, &state).await?;
     unread.note(&workspace, run)?;
     if let Some(outcome) = state.outcome {
-        fenced::clear(&workspace.state, run)?;
+        fence::clear(&workspace.state, run)?;
         let body = json!({ "run": run, "outcome": outcome, "adopted": false });
         app.printer.data(&body, || {
             format!(
@@ -98,38 +100,39 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     exit
 }
 
-/// No location has the run whole. Where this workspace has it, and nobody else does, its slots are begun anew.
+/// No location has the run whole. Where this workspace has it, and nobody else does, its replicas are begun anew.
 async fn nowhere_whole(
     app: &App,
     args: &Args,
     workspace: &Workspace,
     run: RunId,
     unread: &Unread,
-    faults: &[String],
+    faults: &[Notice],
 ) -> Result<Exit, CliError> {
     let (view, _) = LogView::open(&workspace.state).await?;
     let own = Journal::read(&view, run).await.ok();
     let state = own.and_then(|records| RunState::from_records(&records).ok());
-    let noted = fenced::noted(&workspace.state, run);
+    let noted = fence::read(&workspace.state, run);
     let nobodys = matches!(&noted, Ok(note) if note.as_ref().is_none_or(|note| note.taken.is_by_unknown()));
     let (Some(state), true) = (state, nobodys) else {
+        let faults: Vec<String> = faults.iter().map(Notice::to_string).collect();
         return Err(CliError::new(
             Exit::DataLost,
-            "slots_damaged",
+            "replica_damaged",
             format!("no location has run {run} whole:\n  {}", faults.join("\n  ")),
         )
         .with_hint("nothing was changed; bring back a tier that does not answer, and run this again"));
     };
     unread.settle(app, args, workspace, run)?;
-    fenced::clear(&workspace.state, run)?;
+    fence::clear(&workspace.state, run)?;
     let next = match state.outcome {
-        None => fenced::way_on(&workspace.state, run),
+        None => replica_adapter::way_on(&workspace.state, run),
         Some(_) => "rekindle verify".to_owned(),
     };
     let body = json!({ "run": run, "outcome": state.outcome, "adopted": false, "begun_anew_by": next });
     app.printer.data(&body, || {
         format!(
-            "run {run} is this workspace's, which has it whole; its slots in the tiers are begun anew when the next run \
+            "run {run} is this workspace's, which has it whole; its segments in the tiers are begun anew when the next run \
              ends\n  {next}"
         )
     })?;
@@ -154,15 +157,20 @@ async fn go_on(
     let ours = writer.workspace;
     let held = async {
         // The location that it was adopted from must say so too: whoever had it looks there.
-        let tail = tokio::time::timeout(slots::READS_WITHIN, place.tail(run)).await;
+        let tail = within::answer(place, place.tail(run)).await;
         let tail = tail
             .map_err(|_| unheld(run, place, "it does not answer"))?
             .map_err(|error| unheld(run, place, &error.to_string()))?;
         match tail {
             Some(Link { head, .. }) if head.workspace == ours && head.epoch > state.epoch => {
-                Ok(fenced::clear(&session.ground.workspace.state, run)?)
+                fence::clear(&session.ground.workspace.state, run)
+                    .map_err(|error| CliError::from(error).into())
             }
-            _ => Err(unheld(run, place, "it does not have the slot of this adoption")),
+            _ => Err(unheld(
+                run,
+                place,
+                "it does not have the segment of this adoption",
+            )),
         }
     };
     owner.bring(run, &why, ours, held).await?;
@@ -204,7 +212,7 @@ struct Told {
 }
 
 impl Told {
-    /// Returns what the last slot says, where the run is neither over nor another's part.
+    /// Returns what the last segment says, where the run is neither over nor another's part.
     fn unfinished(&self) -> Option<&SegmentHead> {
         let head = &self.tail.as_ref()?.head;
         (head.outcome.is_none() && head.parent.is_none()).then_some(head)
@@ -223,8 +231,8 @@ async fn open(
         locations.any(|location| same(workspace, location, url))
     });
     let name = named.map_or_else(|| url.to_owned(), |(name, _)| name.clone());
-    let tier = slots::open(workspace, key, &name, vec![url.to_owned()]).await;
-    let tier = tier.ok_or_else(|| slots::unanswered(url, slots::OPENS_WITHIN))??;
+    let access = replica_adapter::access(workspace, key);
+    let tier = within::tier(&access, &name, vec![url.to_owned()]).await?;
     match tier.segment_stores().into_iter().next() {
         Some(place) => Ok((name, place)),
         None => Err(CliError::new(
@@ -257,8 +265,7 @@ async fn tell_of(app: &App, place: &SegmentStore) -> Result<Vec<Told>, CliError>
         }
         Ok(told)
     };
-    let listed = tokio::time::timeout(slots::READS_WITHIN, listing).await;
-    listed.unwrap_or_else(|_| Err(slots::unanswered(place.url(), slots::READS_WITHIN)))
+    within::answer(place, listing).await?
 }
 
 fn failed(error: &rekindle_vault::SegmentError) -> CliError {
@@ -280,7 +287,7 @@ fn choose(app: &App, args: &Args, told: &[Told]) -> Result<Option<RunId>, CliErr
             [] => Err(
                 CliError::usage(format!("{} tells of no run {word:?}", args.url)).with_hint(
                     match told.is_empty() {
-                        true => "there are no slots of any run there".to_owned(),
+                        true => "there is no replica of any run there".to_owned(),
                         false => format!("it tells of\n  {}", lines(told.iter())),
                     },
                 ),
@@ -319,7 +326,7 @@ fn choose(app: &App, args: &Args, told: &[Told]) -> Result<Option<RunId>, CliErr
 
 fn lines<'a>(told: impl Iterator<Item = &'a Told>) -> String {
     let line = |told: &Told| match &told.tail {
-        None => format!("{}  its last slot cannot be read", told.run),
+        None => format!("{}  its last segment cannot be read", told.run),
         Some(Link { head, .. }) => format!(
             "{}  {}  {} records, the last at {} from host {}{}",
             told.run,

@@ -7,7 +7,7 @@ use crate::App;
 use crate::commands::journal::blocking;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::slots::repair;
+use crate::replica_adapter;
 use crate::workspace::Workspace;
 
 /// Set the journal's index aside and make it anew from the log
@@ -23,10 +23,10 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, CliError> {
     let workspace = Workspace::find_here(&app.global)?;
     let state = workspace.state.clone();
     let mut report = blocking(move || Upkeep::rebuild(&state, &OpenOptions::default())).await??;
-    let copies = repair::look(app, &workspace, &report.quarantined).await;
-    let mended = match copies.is_empty() {
+    let repairs = replica_adapter::find_repairs(app, &workspace, &report.quarantined).await;
+    let mended = match repairs.is_empty() {
         true => Vec::new(),
-        false => copies.mend(app, &workspace).await?,
+        false => replica_adapter::repair(app, &workspace, repairs).await?,
     };
     report
         .quarantined

@@ -1,12 +1,12 @@
-//! Who writes slots: this workspace, by an id that it keeps for good, on this host.
+//! Who writes segments: this workspace, by an id that it keeps for good, on this host.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::error::ReplicaError;
+use crate::state_file::{self, Durable};
 
 /// The file in the workspace's own folder.
 const FILE: &str = "workspace.json";
@@ -19,17 +19,17 @@ struct Kept {
 
 /// A workspace on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Writer {
+pub struct Writer {
     /// The workspace's id.
-    pub(crate) workspace: Uuid,
+    pub workspace: Uuid,
     /// The host's name.
-    pub(crate) host: String,
+    pub host: String,
 }
 
 impl Writer {
     /// Returns who writes in the workspace whose own folder is `state`; where its id cannot be kept (a full disk), one
     /// for now: that is no reason not to work.
-    pub(crate) fn of(state: &Path) -> Self {
+    pub fn of(state: &Path) -> Self {
         Self::kept(state).unwrap_or_else(|error| {
             tracing::warn!(%error, "the workspace goes by another id until its own can be kept");
             Self {
@@ -42,24 +42,19 @@ impl Writer {
     /// Returns who writes in the workspace whose own folder is `state`. Its id is made where there is none: call it
     /// under the workspace's lock.
     ///
+    /// # Errors
+    /// The id cannot be read or written.
+    ///
     /// The id serves messages. A copy of a workspace has the same one; that two of them go on with one run is found by
     /// the records, and not by it.
-    pub(crate) fn kept(state: &Path) -> Result<Self, CliError> {
+    pub fn kept(state: &Path) -> Result<Self, ReplicaError> {
         let path = state.join(FILE);
         let host = host();
-        let failed = |what: &str, error: &std::io::Error| {
-            CliError::io(format_args!("{what} {}", path.display()), error)
-        };
+        let failed = |doing, path, source| ReplicaError::File { doing, path, source };
         match std::fs::read(&path) {
             Ok(bytes) => {
-                let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| {
-                    CliError::new(
-                        Exit::Failed,
-                        "io",
-                        format!("{} does not say which workspace this is: {error}", path.display()),
-                    )
-                    .with_hint("remove it; a new id is made, and runs are found as before")
-                })?;
+                let kept: Kept = serde_json::from_slice(&bytes)
+                    .map_err(|source| ReplicaError::WorkspaceIdUnreadable { path, source })?;
                 Ok(Self {
                     workspace: kept.id,
                     host,
@@ -68,10 +63,11 @@ impl Writer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let workspace = Uuid::new_v4();
                 let text = serde_json::to_vec(&Kept { id: workspace }).unwrap_or_default();
-                super::write(&path, &text).map_err(|error| failed("write", &error))?;
+                state_file::write(&path, &text, Durable::Now)
+                    .map_err(|error| failed("write", path, error))?;
                 Ok(Self { workspace, host })
             }
-            Err(error) => Err(failed("read", &error)),
+            Err(error) => Err(failed("read", path, error)),
         }
     }
 }
