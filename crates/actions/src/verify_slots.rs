@@ -11,7 +11,7 @@ use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
 use rekindle_plan::Problem;
-use rekindle_vault::{CancellationToken, SlotError, Tier, TierMode};
+use rekindle_vault::{CancellationToken, SegmentError, Tier, TierMode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ pub trait SlotReader: Send + Sync {
         tier: &Tier,
         stop: &CancellationToken,
         told: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<SlotsReport, SlotError>;
+    ) -> Result<SlotsReport, SegmentError>;
 }
 
 /// What was read of a tier's slots, and what is wrong.

@@ -36,7 +36,7 @@ impl Kind {
                 part: Part::Set,
                 name: document_name(id.as_bytes()),
             }),
-            ObjectName::Pack(_) | ObjectName::Index(_) | ObjectName::Slot(..) => None,
+            ObjectName::Pack(_) | ObjectName::Index(_) | ObjectName::Segment(..) => None,
         }
     }
 

@@ -11,8 +11,9 @@
 //! | [`mod@store`] | the seam to storage: whole objects, durable when written |
 //! | `seal`, `pack`, `index`, `document` | the bytes of objects |
 //! | [`snapshot`], [`set`] | what documents say |
-//! | [`slot`] | a run's journal, copied to a tier so that it can be gone on with elsewhere |
+//! | [`segment`] | the segments of a journal replica: a run's journal, copied to a tier |
 //! | `location`, [`tier`], [`spool`] | places that hold objects |
+//! | `tier_access` | how a workspace opens its tiers |
 //! | [`probe`] | whether such a place does what it is relied on for |
 //! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | what is done with them |
 //!
@@ -41,12 +42,13 @@ pub mod reader;
 mod remembered;
 pub mod restore;
 mod seal;
+pub mod segment;
 pub mod set;
-pub mod slot;
 pub mod snapshot;
 pub mod spool;
 pub mod store;
 pub mod tier;
+mod tier_access;
 pub mod verify;
 
 pub use capture::{CaptureRequest, capture};
@@ -57,11 +59,12 @@ pub use object::{ChunkId, ChunkRef, ObjectName};
 pub use progress::ProgressSink;
 pub use reader::{EntryStream, Fetched, SnapshotReader};
 pub use remembered::Remembered;
+pub use segment::{Created, Segment, SegmentError, SegmentHead, SegmentStore};
 pub use set::{Member, RecoverySet};
-pub use slot::{Created, Slot, SlotError, SlotHead, SlotPlace};
 pub use snapshot::{ContentDigest, EntryRecord, Snapshot};
 pub use spool::Spool;
 pub use tier::{Tier, TierMode};
+pub use tier_access::TierAccess;
 /// How a caller asks for a graceful stop; checked between chunks and between objects.
 pub use tokio_util::sync::CancellationToken;
 pub use verify::{Fault, VerifyLevel, VerifyReport, verify};

@@ -71,11 +71,11 @@ pub enum ObjectName {
     Snapshot(SnapshotId),
     /// A recovery set's document.
     Set(SetId),
-    /// A part of a run's journal: the run, and the number of the slot, from 1.
-    Slot(RunId, u64),
+    /// A part of a run's journal: the run, and the number of the segment, from 1.
+    Segment(RunId, u64),
 }
 
-/// The folder of the slots, with one folder a run.
+/// The folder of the segments, with one folder a run.
 pub(crate) const JOURNAL: &str = "journal";
 
 impl ObjectName {
@@ -89,8 +89,8 @@ impl ObjectName {
             Self::Index(hash) => format!("index/{hash}"),
             Self::Snapshot(id) => format!("snapshots/{id}"),
             Self::Set(id) => format!("sets/{id}"),
-            // Ten digits: the names of a run sort as its slots follow each other.
-            Self::Slot(run, n) => format!("{JOURNAL}/{run}/{n:010}"),
+            // Ten digits: the names of a run sort as its segments follow each other.
+            Self::Segment(run, n) => format!("{JOURNAL}/{run}/{n:010}"),
         }
     }
 
@@ -102,7 +102,7 @@ impl ObjectName {
             "index" => Self::Index(name.parse().ok()?),
             "snapshots" => Self::Snapshot(name.parse().ok()?),
             "sets" => Self::Set(name.parse().ok()?),
-            JOURNAL => Self::Slot(folder.split('/').nth(1)?.parse().ok()?, name.parse().ok()?),
+            JOURNAL => Self::Segment(folder.split('/').nth(1)?.parse().ok()?, name.parse().ok()?),
             _ => return None,
         };
         (found.path() == path).then_some(found)
@@ -116,7 +116,7 @@ impl fmt::Display for ObjectName {
             Self::Index(hash) => write!(f, "index {hash}"),
             Self::Snapshot(id) => write!(f, "snapshot {id}"),
             Self::Set(id) => write!(f, "recovery set {id}"),
-            Self::Slot(run, n) => write!(f, "slot {n} of run {run}"),
+            Self::Segment(run, n) => write!(f, "segment {n} of run {run}"),
         }
     }
 }
@@ -135,12 +135,12 @@ mod tests {
     fn a_path_names_its_object_and_a_stray_file_names_none() {
         let pack = ObjectName::Pack(Hash32([0xab; 32]));
         assert_eq!(ObjectName::from_path(&pack.path()), Some(pack));
-        let slot = ObjectName::Slot(RunId(uuid::Uuid::from_u128(7)), 12);
+        let segment = ObjectName::Segment(RunId(uuid::Uuid::from_u128(7)), 12);
         assert_eq!(
-            slot.path(),
+            segment.path(),
             "journal/00000000-0000-0000-0000-000000000007/0000000012"
         );
-        assert_eq!(ObjectName::from_path(&slot.path()), Some(slot));
+        assert_eq!(ObjectName::from_path(&segment.path()), Some(segment));
         for stray in [
             "packs/00/".to_owned() + &"ab".repeat(32),
             "lost+found/x".to_owned(),

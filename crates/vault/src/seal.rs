@@ -21,7 +21,7 @@ pub(crate) enum Part {
     Index = 4,
     Snapshot = 5,
     Set = 6,
-    Slot = 7,
+    Segment = 7,
 }
 
 /// Where a sealed part belongs: it opens nowhere else.
@@ -32,7 +32,7 @@ pub(crate) struct Place {
     pub(crate) generation: u32,
     /// The position in a pack; 0 in other objects.
     pub(crate) ordinal: u32,
-    /// A chunk's id, a document's UUID and 16 zero bytes, a slot's run and number; zero for a table and an index.
+    /// A chunk's id, a document's UUID and 16 zero bytes, a segment's run and number; zero for a table and an index.
     pub(crate) name: [u8; 32],
 }
 

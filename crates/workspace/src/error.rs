@@ -13,11 +13,12 @@ use rekindle_model::next_action::{Action, Again, KeyOrigin, NextAction};
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::IllegalHistory;
 use rekindle_plan::Diagnostics;
+use rekindle_replica::ReplicaError;
 use rekindle_server::api;
 use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
-use crate::slots::fenced;
+use crate::replica::adopt;
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,13 +320,50 @@ impl From<EngineError> for Error {
             EngineError::Fenced { .. } | EngineError::AlreadyDriven { .. } => {
                 Self::new(ProblemKind::Held, "fenced", message)
             }
-            EngineError::TakenOver(taken) => fenced::refusal(&taken),
+            EngineError::TakenOver(taken) => ReplicaError::TakenOver(taken).into(),
             EngineError::Journal(error) => error.into(),
             EngineError::History(error) => error.into(),
             EngineError::Over { .. } => Self::new(ProblemKind::Invalid, OVER, message),
             EngineError::Refused { .. } => Self::new(ProblemKind::Invalid, "refused", message),
             EngineError::Value { .. } => Self::new(ProblemKind::DataLost, "journal_damaged", message),
             _ => Self::new(ProblemKind::Failed, "engine", message),
+        }
+    }
+}
+
+impl From<ReplicaError> for Error {
+    fn from(error: ReplicaError) -> Self {
+        let message = format!("cannot {error}");
+        match error {
+            ReplicaError::TakenOver(taken) => {
+                let text = match taken.is_by_unknown() {
+                    true => "takes it back, and asks first: make sure that no other workspace continues it",
+                    false => "takes it back, once nobody works on it there any more",
+                };
+                Self::new(ProblemKind::Held, "taken_over", message)
+                    .with_next(adopt(taken.url.to_string(), taken.run), text)
+            }
+            ReplicaError::HalfAdopted(taken) => Self::new(ProblemKind::Held, "half_adopted", message)
+                .with_next(adopt(taken.url.to_string(), taken.run), "adopts it again"),
+            ReplicaError::FenceUnreadable { run, .. } => Self::new(ProblemKind::Held, "taken_over", message)
+                .with_next(
+                    adopt("URL".to_owned(), run),
+                    "shows the replica in a tier, and takes the run back",
+                ),
+            ReplicaError::WorkspaceIdUnreadable { .. } => Self::new(ProblemKind::Failed, "io", message)
+                .with_advice("remove it; a new id is made, and runs are found as before"),
+            ReplicaError::File { doing, path, source } => {
+                Self::io(format_args!("{doing} {}", path.display()), &source)
+            }
+            error @ ReplicaError::Unanswered { .. } => {
+                Self::new(ProblemKind::Failed, "tier_unavailable", error.to_string()).with_advice(
+                    "nothing was changed; mount it, or check that it can be reached, then run this again",
+                )
+            }
+            ReplicaError::Tier(error) => error.into(),
+            ReplicaError::Journal(error) => error.into(),
+            ReplicaError::History(error) => error.into(),
+            _ => Self::new(ProblemKind::Failed, "replica", message),
         }
     }
 }

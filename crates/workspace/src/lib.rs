@@ -17,6 +17,7 @@
 //! | [`run_factory`] | how the owner in this process builds the runs that it drives |
 //! | [`guards`] | what must hold before a run touches production |
 //! | [`operations`] | one file for each operation: its request, its result |
+//! | [`replica`] | the replicas of runs' journals, opened with the workspace's key |
 //! | [`tiers`] | the tiers, opened for reading |
 //! | [`error`], [`notice`] | what went wrong, with what to do next; what a person should see meanwhile |
 
@@ -32,9 +33,9 @@ pub mod names;
 pub mod notice;
 pub mod open;
 pub mod operations;
+pub mod replica;
 pub mod run_factory;
 pub mod run_spec;
-pub mod slots;
 pub mod tiers;
 pub mod yaml_file;
 

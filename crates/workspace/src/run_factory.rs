@@ -13,9 +13,9 @@ use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::guards::{conflicts, open_files, running_system};
 use crate::operations;
+use crate::replica;
 use crate::run_spec::LoadedSpec;
-use crate::slots::copier::{COPY_EVERY, Copier};
-use crate::slots::fenced;
+use rekindle_replica::{ReplicaError, Replicator, fence};
 
 /// See the module's documentation.
 pub struct ContextRunFactory(pub WorkspaceContext);
@@ -39,9 +39,9 @@ impl ContextRunFactory {
             operations::run::refuse_occupied(context, &ready).await?;
         }
         let key = context.key()?;
-        let copier = Copier::new(context, key, &ready.spec.system, COPY_EVERY)?;
+        let replicator = Replicator::new(&replica::replication(context, &key), &ready.spec.system);
         if let Purpose::Adopt(state) | Purpose::Ask(state) = purpose {
-            fenced::refuse(&context.layout.state, state.id)?;
+            fence::refuse(&context.layout.state, state.id)?;
         }
         match purpose {
             Purpose::Create | Purpose::Nest => {
@@ -56,9 +56,9 @@ impl ContextRunFactory {
                 running_system::refuse_answering(&context.notices, &ready, Some(state)).await?;
                 open_files::refuse_in_use(&context.notices, &ready, Some(state))?;
                 // Before anything is appended to a run that somebody else goes on with.
-                if let Some(copier) = &copier {
-                    let ours = copier.barrier(state.id, Duration::ZERO).await;
-                    ours.map_err(|taken| fenced::refusal(&taken))?;
+                if let Some(replicator) = &replicator {
+                    let ours = replicator.barrier(state.id, Duration::ZERO).await;
+                    ours.map_err(ReplicaError::from)?;
                 }
             }
             // Nothing will be acted on.
@@ -70,9 +70,9 @@ impl ContextRunFactory {
             Arc::clone(&context.clock),
             worker(),
         );
-        let engine = match (copier, purpose) {
-            (Some(copier), Purpose::Create | Purpose::Nest | Purpose::Adopt(_) | Purpose::Bring(_)) => {
-                engine.with_replica(copier)
+        let engine = match (replicator, purpose) {
+            (Some(replicator), Purpose::Create | Purpose::Nest | Purpose::Adopt(_) | Purpose::Bring(_)) => {
+                engine.with_replica(replicator)
             }
             _ => engine,
         };

@@ -18,7 +18,7 @@ use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::keys::{self, Unlocker};
 use crate::layout::Layout;
-use crate::slots::check::Reader;
+use crate::replica::Checker;
 use crate::yaml_file::read_text;
 use rekindle_model::problem::ProblemKind;
 
@@ -146,7 +146,7 @@ impl LoadedSpec {
             target_root,
             system_file: layout.system_file.clone(),
             key_dirs: key_dirs(layout, &context.unlocker),
-            slots: Some(Arc::new(Reader {
+            slots: Some(Arc::new(Checker {
                 journal: Arc::clone(&context.journal),
                 state: layout.state.clone(),
             })),

@@ -21,8 +21,8 @@ use rekindle_workspace::keys;
 use rekindle_workspace::layout::Layout;
 use rekindle_workspace::lookup;
 use rekindle_workspace::open::{self, KNOCK, ReadOnlyWorkspace};
+use rekindle_workspace::replica;
 use rekindle_workspace::run_spec;
-use rekindle_workspace::slots::fenced;
 
 /// ReadOnlyWorkspace whether everything is in place to back up and to come back, and say what to do where it is not
 #[derive(Debug, clap::Args)]
@@ -309,7 +309,7 @@ async fn journal(app: &App) -> Vec<Finding> {
                 run.workflow,
                 rekindle_model::time::show(run.created.utc)
             ),
-            app.printer.command(&fenced::way_on(&state, run.run)),
+            app.printer.command(&replica::way_on(&state, run.run)),
         )
     }));
     let now = app.application.clock.now().utc;

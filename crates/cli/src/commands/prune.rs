@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_journal::LogView;
 use rekindle_model::id::SetId;
+use rekindle_replica::prune::{self, Plan, Removal, Rules};
 use rekindle_report::text;
-use rekindle_vault::SlotPlace;
+use rekindle_vault::SegmentStore;
 use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
-use rekindle_workspace::slots::prune::{self, Plan, Removal, Rules};
 use rekindle_workspace::tiers::Tiers;
 
 /// Remove from the tiers the copies of the journals of runs that have been over for long
@@ -36,13 +36,15 @@ pub struct Args {
 
 /// Prunes, or tells what that would remove.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    // Of all tiers: what one of them still holds keeps its run's slots in every other.
+    // Of all tiers: what one of them still holds keeps its run's segments in every other.
     let all = Tiers::open(&app.application, &[]).await?;
     let named = Tiers::named(&all.system, &args.tiers)?;
     let mut exit = Exit::of_tiers(&all);
     let (view, _) = LogView::open(&all.layout.state).await?;
-    let rules = Rules::read(&view, sets(app, &all).await, app.application.clock.now().utc).await?;
-    let mut planned: Vec<(SlotPlace, Plan)> = Vec::new();
+    let (forgotten, now) = (view.forgotten().collect(), app.application.clock.now().utc);
+    let sealed_set = rekindle_actions::sealed_set;
+    let rules = Rules::read(&view, forgotten, sets(app, &all).await, sealed_set, now).await?;
+    let mut planned: Vec<(SegmentStore, Plan)> = Vec::new();
     for (name, tier) in all
         .reachable()
         .filter(|(name, _)| named.iter().any(|one| one == name))
@@ -53,7 +55,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                 .warn(format!("tier {name}: {url} does not answer: {why}"));
             exit = exit.max(Exit::Partial);
         }
-        for place in tier.slot_places() {
+        for place in tier.segment_stores() {
             match prune::plan(&place, retain, &rules).await {
                 Ok(plan) => planned.push((place, plan)),
                 Err(error) => {
@@ -122,22 +124,22 @@ fn said(done: &[Removal], kept: &BTreeMap<&str, usize>, dry_run: bool) -> String
     let mut said = String::new();
     for one in done {
         said.push_str(&format!(
-            "{:<8} {}  {}  {:>3} slots  {:>9}  {}: {}\n",
+            "{:<8} {}  {}  {:>3} segments  {:>9}  {}: {}\n",
             one.tier,
             one.run,
             time::show(one.at),
-            one.slots,
+            one.segments,
             text::bytes(one.bytes),
             one.workflow,
             one.why
         ));
     }
-    let slots: u64 = done.iter().map(|one| one.slots).sum();
+    let segments: u64 = done.iter().map(|one| one.segments).sum();
     let bytes: u64 = done.iter().map(|one| one.bytes).sum();
     said.push_str(&match done.is_empty() {
         true => "nothing to remove\n".to_owned(),
         false => format!(
-            "{} {slots} slots of {} runs, {}\n",
+            "{} {segments} segments of {} runs, {}\n",
             if dry_run { "would remove" } else { "removed" },
             done.iter().map(|one| one.run).collect::<BTreeSet<_>>().len(),
             text::bytes(bytes)

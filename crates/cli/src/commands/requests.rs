@@ -14,7 +14,7 @@ use crate::drive;
 use crate::exit::Exit;
 use rekindle_workspace::error::{Error, OVER};
 use rekindle_workspace::open::ReadWriteWorkspace;
-use rekindle_workspace::slots::fenced;
+use rekindle_workspace::replica;
 
 /// A run, and why.
 #[derive(Debug, clap::Args)]
@@ -252,7 +252,7 @@ impl Asked<'_> {
                     false => {
                         let way_on = app
                             .printer
-                            .command(&fenced::way_on(&session.context.layout.state, run));
+                            .command(&replica::way_on(&session.context.layout.state, run));
                         format!("{subject} {said}, once somebody drives the run: {way_on}")
                     }
                 }

@@ -12,7 +12,7 @@ use crate::drive;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
 use rekindle_workspace::open::ReadWriteWorkspace;
-use rekindle_workspace::slots::fenced;
+use rekindle_workspace::replica;
 
 /// Continue an interrupted run exactly where it stopped; or run it again from a step, or what failed of it
 ///
@@ -62,7 +62,7 @@ async fn resume(app: &App, args: &Args, session: &ReadWriteWorkspace) -> Result<
     let state = &session.context.layout.state;
     let held: Vec<(RunId, Elsewhere)> = interrupted
         .iter()
-        .filter_map(|run| Some((run.run, fenced::elsewhere(state, run.run)?)))
+        .filter_map(|run| Some((run.run, replica::elsewhere(state, run.run)?)))
         .collect();
     // Whoever has only such runs is refused with who has them.
     let all_held = held.len() == interrupted.len();

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::time_args;
 use rekindle_workspace::Error;
 use rekindle_workspace::open::ReadOnlyWorkspace;
-use rekindle_workspace::slots::fenced;
+use rekindle_workspace::replica;
 
 /// List the runs of this workspace, newest first
 #[derive(Debug, clap::Args)]
@@ -94,7 +94,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     for run in &runs {
         let turn = waiting.get(&run.run);
         let elsewhere = match (run.outcome, &run.quarantined) {
-            (None, None) => fenced::elsewhere(&state, run.run),
+            (None, None) => replica::elsewhere(&state, run.run),
             _ => None,
         };
         let ended = match (run.outcome, &run.quarantined) {

@@ -15,8 +15,8 @@ use crate::exit::Exit;
 use rekindle_workspace::Error;
 use rekindle_workspace::guards::partial_recovery;
 use rekindle_workspace::open::ReadOnlyWorkspace;
+use rekindle_workspace::replica;
 use rekindle_workspace::run_spec::LoadedSpec;
-use rekindle_workspace::slots::fenced;
 
 /// Show what a run did: its steps, what was interrupted and how it went on, its objectives
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let over = evidence.state.outcome.is_some();
     let elsewhere = match over {
         true => None,
-        false => fenced::elsewhere(&look.context.layout.state, run),
+        false => replica::elsewhere(&look.context.layout.state, run),
     };
     look.close().await;
     let at_work = driven.is_some_and(|driven| driven.contains(&run));

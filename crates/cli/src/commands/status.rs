@@ -26,8 +26,8 @@ use rekindle_workspace::guards::partial_recovery;
 use rekindle_workspace::keys;
 use rekindle_workspace::lookup;
 use rekindle_workspace::open::ReadOnlyWorkspace;
+use rekindle_workspace::replica;
 use rekindle_workspace::run_spec::{self, LoadedSpec};
-use rekindle_workspace::slots::fenced;
 
 /// Tell where you stand, as `rekindle` without a command does: can we come back, how long will it take, how much will we
 /// lose, where is the proof; what is at work, what waits for whom, what to do next
@@ -108,7 +108,7 @@ impl Seen {
                 let plan = read.as_ref().ok().map(|(plan, _)| plan);
                 let driven = driven.as_ref().map(|driven| driven.contains(&run.run));
                 let mut unfinished = Unfinished::of(&evidence, plan, driven);
-                unfinished.elsewhere = fenced::elsewhere(&look.context.layout.state, run.run);
+                unfinished.elsewhere = replica::elsewhere(&look.context.layout.state, run.run);
                 seen.unfinished.push(unfinished);
             }
             match read {

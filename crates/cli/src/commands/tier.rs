@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekindle_actions::SlotsReport;
 use rekindle_journal::LogView;
+use rekindle_replica::check::{self, CheckReport};
 use rekindle_report::text;
-use rekindle_vault::{CancellationToken, Remembered, SlotError, SlotPlace, Tier, TierMode};
+use rekindle_vault::{CancellationToken, Remembered, SegmentError, SegmentStore, Tier, TierMode};
 use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
 use rekindle_workspace::keys;
+use rekindle_workspace::replica;
 use rekindle_workspace::run_spec;
-use rekindle_workspace::slots::check::{self, Add};
 use rekindle_workspace::tiers::Tiers;
 
 /// The subcommands of `rekindle tier`.
@@ -137,7 +137,7 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
     let mut exit = Exit::of_tiers(&tiers);
     let mut slots = Slots::begin(&tiers.layout.state).await?;
     for (name, tier) in tiers.reachable() {
-        let places = tier.slot_places();
+        let places = tier.segment_stores();
         for (probed, place) in tier.probe(&*app.application.clock).await.into_iter().zip(places) {
             if probed.fault.is_some() {
                 exit = failed(exit);
@@ -147,9 +147,10 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
                 Ok(report) => (report, None),
                 Err(error) => {
                     exit = failed(exit);
-                    (SlotsReport::default(), Some(error.to_string()))
+                    (CheckReport::default(), Some(error.to_string()))
                 }
             };
+            let report = replica::with_advice(report);
             if !report.faults.is_empty() {
                 exit = Exit::DataLost;
             }
@@ -212,10 +213,10 @@ impl Slots {
         })
     }
 
-    async fn read(&mut self, place: &SlotPlace, stop: &CancellationToken) -> Result<SlotsReport, Error> {
-        let mut report = SlotsReport::default();
+    async fn read(&mut self, place: &SegmentStore, stop: &CancellationToken) -> Result<CheckReport, Error> {
+        let mut report = CheckReport::default();
         let failed =
-            |error: SlotError| Error::new(ProblemKind::Failed, "tier_unavailable", error.to_string());
+            |error: SegmentError| Error::new(ProblemKind::Failed, "tier_unavailable", error.to_string());
         for run in place.runs().await.map_err(failed)? {
             if stop.is_cancelled() {
                 return Err(Error::new(

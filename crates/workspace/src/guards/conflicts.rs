@@ -14,8 +14,8 @@ use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use super::partial_recovery::{self, same};
 use crate::context::WorkspaceContext;
 use crate::error::Error;
+use crate::replica;
 use crate::run_spec::{self, LoadedSpec, ReadyRun};
-use crate::slots::fenced;
 use rekindle_model::problem::ProblemKind;
 
 /// Refuses a run that reads or writes a component which an older, unfinished run is recovering where it lives, and one
@@ -83,7 +83,7 @@ pub async fn refuse_half_recovered(
                     both.join(", ")
                 ),
             )
-            .with_next(fenced::way_on(&context.layout.state, run), "lets it end, which must come first"));
+            .with_next(replica::way_on(&context.layout.state, run), "lets it end, which must come first"));
         }
     }
     match captured.is_empty() {

@@ -13,8 +13,8 @@ use rekindle_model::run::RunState;
 use super::running_system::while_running;
 use crate::error::Error;
 use crate::notice::Notices;
+use crate::replica;
 use crate::run_spec::ReadyRun;
-use crate::slots::fenced;
 use rekindle_model::problem::ProblemKind;
 
 /// How many processes a refusal names.
@@ -62,7 +62,7 @@ pub fn refuse_in_use(notices: &Notices, ready: &ReadyRun, state: Option<&RunStat
             .with_advice("stop them first; nothing was touched")
             .with_next(while_running(), "recovers although they are open")),
         (Some(refusal), Some(state)) => {
-            let again = fenced::way_on(ready.site.workspace_dir(), state.id);
+            let again = replica::way_on(ready.site.workspace_dir(), state.id);
             Err(refusal.with_next(again, "continues, once they are stopped"))
         }
         (None, _) => {

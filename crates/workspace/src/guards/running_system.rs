@@ -8,8 +8,8 @@ use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 
 use crate::error::Error;
 use crate::notice::Notices;
+use crate::replica;
 use crate::run_spec::ReadyRun;
-use crate::slots::fenced;
 use rekindle_model::problem::ProblemKind;
 
 /// Returns the action that recovers in place although somebody works there.
@@ -55,7 +55,7 @@ pub async fn refuse_answering(
             .with_advice("stop it first; nothing was touched")
             .with_next(while_running(), "recovers although it runs"),
         Some(state) => {
-            let again = fenced::way_on(ready.site.workspace_dir(), state.id);
+            let again = replica::way_on(ready.site.workspace_dir(), state.id);
             refusal.with_next(again, "continues, once the system is stopped")
         }
     })

@@ -16,8 +16,8 @@ use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::notice::Notice;
+use crate::replica;
 use crate::run_spec;
-use crate::slots::fenced;
 use rekindle_model::problem::ProblemKind;
 
 /// The two ways in which a refused recovery can be done.
@@ -193,8 +193,8 @@ pub async fn interrupted(context: &WorkspaceContext, root: &Path) -> Option<Inte
             let (state, run) = (&context.layout.state, run.run);
             return Some(Interrupted {
                 run,
-                way_on: fenced::way_on(state, run),
-                held: fenced::elsewhere(state, run),
+                way_on: replica::way_on(state, run),
+                held: replica::elsewhere(state, run),
             });
         }
     }

@@ -20,8 +20,8 @@ use crate::Application;
 use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::replica;
 use crate::run_factory::{ContextRunFactory, worker};
-use crate::slots::repair;
 use crate::yaml_file;
 
 /// How long an owner is one.
@@ -117,13 +117,13 @@ impl ReadWriteWorkspace {
         loop {
             let held = match SledJournal::open(&layout.state, OpenOptions::default()).await {
                 Ok((disk, report)) if mended.is_none() && !report.quarantined.is_empty() => {
-                    let copies = repair::look(app, &layout, &report.quarantined).await;
+                    let copies = replica::find_repairs(app, &layout, &report.quarantined).await;
                     if copies.is_empty() {
                         return Self::own(app, layout, disk, &report, lifetime);
                     }
                     // Mending needs the journal for itself. Whoever gets it in between may mend it as well.
                     disk.close().await;
-                    if let Err(error) = copies.mend(app, &layout).await {
+                    if let Err(error) = replica::repair(app, &layout, copies).await {
                         app.notices
                             .warn(format!("what the tiers have of it could not be put in: {error}"));
                     }

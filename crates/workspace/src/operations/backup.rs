@@ -11,8 +11,8 @@ use crate::keys::{self, kit};
 use crate::notice::Notice;
 use crate::open::ReadWriteWorkspace;
 use crate::operations::run::{RunRequest, loops};
+use crate::replica;
 use crate::run_spec::{self, LoadedSpec};
-use crate::slots::fenced;
 use crate::{names, tiers};
 
 /// What to back up.
@@ -62,7 +62,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) ->
     }
     for run in context.interrupted().await? {
         let text = format!("run {} ({}) is not over", run.run, run.workflow);
-        let way_on = fenced::way_on(&context.layout.state, run.run);
+        let way_on = replica::way_on(&context.layout.state, run.run);
         context
             .notices
             .give(Notice::warning(text).with_next(way_on, "continues it"));

@@ -8,7 +8,8 @@ use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_model::system::{Source, System};
 use rekindle_plan::{Plan, PlanStep};
-use rekindle_vault::SlotPlace;
+use rekindle_replica::{lag, last_seen, open};
+use rekindle_vault::SegmentStore;
 use serde_json::Value;
 
 use super::brought::Brought;
@@ -18,7 +19,6 @@ use crate::prompt;
 use rekindle_workspace::Error;
 use rekindle_workspace::layout::Layout;
 use rekindle_workspace::run_spec;
-use rekindle_workspace::slots::{self, owed, seen};
 
 /// How many characters of a program's command line are shown.
 const SHOWN: usize = 100;
@@ -28,7 +28,7 @@ pub(super) async fn check(
     app: &App,
     args: &Args,
     layout: &Layout,
-    place: &SlotPlace,
+    place: &SegmentStore,
     (brought, state): (&Brought, &RunState),
     unread: &Unread,
 ) -> Result<(), Error> {
@@ -68,8 +68,7 @@ pub(super) async fn check(
                 programs.join("\n  ")
             ));
         }
-        let exclusive = tokio::time::timeout(slots::READS_WITHIN, place.is_exclusive()).await;
-        match exclusive.map_err(|_| slots::unanswered(place.url(), slots::READS_WITHIN))? {
+        match open::answer(place, place.is_exclusive()).await? {
             Ok(true) => {}
             Ok(false) => questions.push(format!(
                 "{} cannot keep two workspaces from going on with one run: make sure that host {} does not",
@@ -103,23 +102,23 @@ fn ask(app: &App, args: &Args, questions: &[String]) -> Result<(), Error> {
     }
 }
 
-/// What is wrong with the slots of a run in the locations that answer.
+/// What is wrong with the replicas of a run in the locations that answer.
 #[derive(Default)]
 pub(super) struct Unread {
-    /// The locations with damaged slots.
+    /// The locations with damaged segments.
     damaged: Vec<String>,
-    /// Those of them whose newest slot cannot be read, and its number, but for the ones that this workspace knows for
+    /// Those of them whose newest segment cannot be read, and its number, but for the ones that this workspace knows for
     /// its own.
     ends: Vec<(String, u64)>,
 }
 
 impl Unread {
-    /// Reads the slots of a run.
-    pub(super) async fn read(layout: &Layout, places: &[SlotPlace], run: RunId) -> Self {
+    /// Reads the replicas of a run.
+    pub(super) async fn read(layout: &Layout, places: &[SegmentStore], run: RunId) -> Self {
         let mut unread = Self::default();
-        let seen = seen::read(&layout.state, run);
+        let seen = last_seen::read(&layout.state, run);
         for place in places {
-            let walked = tokio::time::timeout(slots::READS_WITHIN, place.walk(run)).await;
+            let walked = open::answer(place, place.walk(run)).await;
             let Ok(Ok(walked)) = walked else { continue };
             if walked.faults.is_empty() {
                 continue;
@@ -135,7 +134,7 @@ impl Unread {
     fn questions(&self, run: RunId) -> Vec<String> {
         let asked = self.ends.iter().map(|(url, n)| {
             format!(
-                "slot {n} of run {run} in {url} cannot be read, and it may be how another workspace goes on with the run: \
+                "segment {n} of run {run} in {url} cannot be read, and it may be how another workspace goes on with the run: \
                  make sure that none does"
             )
         });
@@ -146,9 +145,9 @@ impl Unread {
     pub(super) fn note(&self, layout: &Layout, run: RunId) -> Result<(), Error> {
         let failed =
             |error: std::io::Error| Error::io(format_args!("note what is known of run {run}"), &error);
-        seen::note(&layout.state, run, &self.ends.iter().cloned().collect()).map_err(failed)?;
+        last_seen::advance(&layout.state, run, &self.ends.iter().cloned().collect()).map_err(failed)?;
         for url in &self.damaged {
-            owed::add(&layout.state, run, url, true).map_err(failed)?;
+            lag::add(&layout.state, run, url, true).map_err(failed)?;
         }
         Ok(())
     }

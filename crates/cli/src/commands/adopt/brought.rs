@@ -1,4 +1,4 @@
-//! A run as the slots of all locations have it, and how it comes into this workspace's journal.
+//! A run as the replicas in all locations have it, and how it comes into this workspace's journal.
 
 use rekindle_model::problem::ProblemKind;
 use std::path::Path;
@@ -7,41 +7,44 @@ use rekindle_journal::archive::{Bundle, Format};
 use rekindle_journal::{Journal, JournalError, LogView, OpenOptions, Upkeep, codec};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
+use rekindle_replica::fetch::{Fetched, FetchedReplica, fetch};
+use rekindle_replica::{Notice, fence, open};
 use rekindle_server::RunSpec;
-use rekindle_vault::SlotPlace;
-use rekindle_vault::slot::Link;
+use rekindle_vault::SegmentStore;
+use rekindle_vault::segment::Link;
 
 use crate::App;
 use crate::commands::journal::{blocking, write_new};
 use rekindle_workspace::Error;
 use rekindle_workspace::layout::Layout;
 use rekindle_workspace::run_spec::LoadedSpec;
-use rekindle_workspace::slots::gather::{self, Gathered, Sought};
-use rekindle_workspace::slots::{self, fenced};
 
 /// A run that is brought here, with those that its steps run.
 pub(super) struct Brought {
     pub(super) run: RunId,
     /// The run itself first.
-    runs: Vec<Gathered>,
+    runs: Vec<FetchedReplica>,
 }
 
 impl Brought {
     /// Reads a run, and those that it runs, from all locations that answer; none where no location has it whole. What
     /// is wrong with the others is said either way.
-    pub(super) async fn gather(places: &[SlotPlace], run: RunId) -> (Option<Self>, Vec<String>) {
-        let Sought { found, mut faults } = gather::gather(places, run).await;
+    pub(super) async fn gather(places: &[SegmentStore], run: RunId) -> (Option<Self>, Vec<Notice>) {
+        let Fetched { found, mut faults } = fetch(places, run).await;
         let Some(first) = found.into_iter().next() else {
             return (None, faults);
         };
         let mut runs = vec![first];
-        // Those of its steps, and theirs: few, and each is named by its last slot.
+        // Those of its steps, and theirs: few, and each is named by its last segment.
         let mut parents = vec![run];
         let mut children: Vec<(RunId, RunId)> = Vec::new();
         for place in places {
-            match tokio::time::timeout(slots::READS_WITHIN, children_in(place)).await {
+            match open::answer(place, children_in(place)).await {
                 Ok(found) => children.extend(found),
-                Err(_) => faults.push(slots::silent(place)),
+                Err(error) => faults.push(Notice::Unusable {
+                    tier: place.tier().to_owned(),
+                    why: error.to_string(),
+                }),
             }
         }
         children.sort_unstable();
@@ -49,7 +52,7 @@ impl Brought {
         while let Some(parent) = parents.pop() {
             for (_, child) in children.iter().filter(|(of, _)| *of == parent) {
                 parents.push(*child);
-                let sought = gather::gather(places, *child).await;
+                let sought = fetch(places, *child).await;
                 match sought.found.into_iter().next() {
                     Some(found) => runs.push(found),
                     None => faults.extend(sought.faults),
@@ -59,7 +62,7 @@ impl Brought {
         (Some(Self { run, runs }), faults)
     }
 
-    /// Returns the last slot of the run.
+    /// Returns the last segment of the run.
     pub(super) fn tail(&self) -> &Link {
         &self.runs[0].tail
     }
@@ -100,7 +103,7 @@ impl Brought {
     /// Brings the records into this workspace's journal. What the journal has beyond them stays; what it has in their
     /// place is kept in an archive, and does not count any more.
     ///
-    /// An unfinished run that is brought here stays the other's, also after a crash, until the tier has the slot of its
+    /// An unfinished run that is brought here stays the other's, also after a crash, until the tier has the segment of its
     /// adoption: whoever goes on with what is interrupted here, a server above all, would else do so beside the other
     /// where no tier answers.
     pub(super) async fn import(&self, app: &App, layout: &Layout, state: &RunState) -> Result<(), Error> {
@@ -113,7 +116,7 @@ impl Brought {
             match Journal::values(&view, run, 0).await {
                 Ok(ours) if ours.starts_with(theirs) => continue,
                 Ok(ours) if !theirs.starts_with(&ours) => {
-                    let file = fenced::archive(&layout.state, run);
+                    let file = fence::archive(&layout.state, run);
                     keep(&view, run, &file).await?;
                     app.printer.warn(format!(
                         "what this workspace had appended to run {run} does not count any more; it is kept in {}",
@@ -130,7 +133,7 @@ impl Brought {
         let Some(source) = source else { return Ok(()) };
         if state.outcome.is_none() && !bundle.values(self.run).is_empty() {
             let taken = self.runs[0].holder();
-            fenced::note_adopting(&layout.state, &taken)
+            fence::note_adopting(&layout.state, &taken)
                 .map_err(|error| Error::io(format_args!("note who has run {}", self.run), &error))?;
         }
         let (state, now) = (layout.state.clone(), app.application.clock.now().utc);
@@ -144,7 +147,7 @@ impl Brought {
 }
 
 /// Returns the runs of a location that are part of others, after those.
-async fn children_in(place: &SlotPlace) -> Vec<(RunId, RunId)> {
+async fn children_in(place: &SegmentStore) -> Vec<(RunId, RunId)> {
     let mut children = Vec::new();
     for id in place.runs().await.unwrap_or_default() {
         if let Ok(Some(tail)) = place.tail(id).await

@@ -6,14 +6,14 @@ mod brought;
 use rekindle_engine::Ask;
 use rekindle_journal::{Journal, LogView};
 use rekindle_model::id::RunId;
-use rekindle_model::problem::Problem;
-use rekindle_model::problem::ProblemKind;
+use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_model::time;
+use rekindle_replica::{Notice, Writer, fence, open as within};
 use rekindle_sources::place::resolve;
-use rekindle_vault::slot::Link;
-use rekindle_vault::{SlotHead, SlotPlace, Tier};
+use rekindle_vault::segment::Link;
+use rekindle_vault::{SegmentHead, SegmentStore, Tier};
 use serde_json::json;
 
 use self::asks::Unread;
@@ -26,9 +26,8 @@ use rekindle_workspace::Error;
 use rekindle_workspace::keys::{self, OpenKey};
 use rekindle_workspace::layout::Layout;
 use rekindle_workspace::open::{OwnerLifetime, ReadWriteWorkspace};
+use rekindle_workspace::replica;
 use rekindle_workspace::run_spec;
-use rekindle_workspace::slots::writer::Writer;
-use rekindle_workspace::slots::{self, fenced, gather};
 
 /// Take over an unfinished run of another host, from the copy of its journal in a tier, and go on with it here
 ///
@@ -63,8 +62,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let Some(run) = choose(app, args, &told)? else {
         return Ok(Exit::Done);
     };
-    let (mut places, silent) = gather::places(&layout, &system, &key).await;
-    silent.iter().for_each(|why| app.printer.warn(why));
+    let (mut places, silent) = within::locations(&replica::access(&layout, &key), &system).await;
+    silent.iter().for_each(|why| app.printer.warn(why.to_string()));
     if places.iter().all(|known| !same(&layout, known.url(), &args.url)) {
         places.push(place.clone());
     }
@@ -73,13 +72,15 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let Some(brought) = brought else {
         return nowhere_whole(app, args, &layout, run, &unread, &faults).await;
     };
-    faults.iter().for_each(|fault| app.printer.warn(fault));
+    faults
+        .iter()
+        .for_each(|fault| app.printer.warn(fault.to_string()));
     let state = brought.state()?;
     asks::check(app, args, &layout, &place, (&brought, &state), &unread).await?;
     brought.import(app, &layout, &state).await?;
     unread.note(&layout, run)?;
     if let Some(outcome) = state.outcome {
-        fenced::clear(&layout.state, run)?;
+        fence::clear(&layout.state, run)?;
         let body = json!({ "run": run, "outcome": outcome, "adopted": false });
         app.printer.data(&body, || {
             format!(
@@ -96,38 +97,39 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     exit
 }
 
-/// No location has the run whole. Where this workspace has it, and nobody else does, its slots are begun anew.
+/// No location has the run whole. Where this workspace has it, and nobody else does, its replicas are begun anew.
 async fn nowhere_whole(
     app: &App,
     args: &Args,
     layout: &Layout,
     run: RunId,
     unread: &Unread,
-    faults: &[String],
+    faults: &[Notice],
 ) -> Result<Exit, Error> {
     let (view, _) = LogView::open(&layout.state).await?;
     let own = Journal::read(&view, run).await.ok();
     let state = own.and_then(|records| RunState::from_records(&records).ok());
-    let noted = fenced::noted(&layout.state, run);
+    let noted = fence::read(&layout.state, run);
     let nobodys = matches!(&noted, Ok(note) if note.as_ref().is_none_or(|note| note.taken.is_by_unknown()));
     let (Some(state), true) = (state, nobodys) else {
+        let faults: Vec<String> = faults.iter().map(Notice::to_string).collect();
         return Err(Error::new(
             ProblemKind::DataLost,
-            "slots_damaged",
+            "replica_damaged",
             format!("no location has run {run} whole:\n  {}", faults.join("\n  ")),
         )
         .with_advice("nothing was changed; bring back a tier that does not answer, and run this again"));
     };
     unread.settle(app, args, layout, run)?;
-    fenced::clear(&layout.state, run)?;
+    fence::clear(&layout.state, run)?;
     let next = match state.outcome {
-        None => app.printer.command(&fenced::way_on(&layout.state, run)),
+        None => app.printer.command(&replica::way_on(&layout.state, run)),
         Some(_) => "rekindle verify".to_owned(),
     };
     let body = json!({ "run": run, "outcome": state.outcome, "adopted": false, "begun_anew_by": next });
     app.printer.data(&body, || {
         format!(
-            "run {run} is this workspace's, which has it whole; its slots in the tiers are begun anew when the next run \
+            "run {run} is this workspace's, which has it whole; its segments in the tiers are begun anew when the next run \
              ends\n  {next}"
         )
     })?;
@@ -140,7 +142,7 @@ async fn go_on(
     session: &ReadWriteWorkspace,
     brought: &Brought,
     state: &RunState,
-    (tier, place): (&str, &SlotPlace),
+    (tier, place): (&str, &SegmentStore),
 ) -> Result<Exit, Error> {
     let Some(owner) = session.owner() else {
         return Err(session.held_by_other());
@@ -152,15 +154,19 @@ async fn go_on(
     let ours = writer.workspace;
     let held = async {
         // The location that it was adopted from must say so too: whoever had it looks there.
-        let tail = tokio::time::timeout(slots::READS_WITHIN, place.tail(run)).await;
+        let tail = within::answer(place, place.tail(run)).await;
         let tail = tail
             .map_err(|_| unheld(run, place, "it does not answer"))?
             .map_err(|error| unheld(run, place, &error.to_string()))?;
         match tail {
             Some(Link { head, .. }) if head.workspace == ours && head.epoch > state.epoch => {
-                Ok(fenced::clear(&session.context.layout.state, run)?)
+                fence::clear(&session.context.layout.state, run).map_err(|error| Error::from(error).into())
             }
-            _ => Err(unheld(run, place, "it does not have the slot of this adoption")),
+            _ => Err(unheld(
+                run,
+                place,
+                "it does not have the segment of this adoption",
+            )),
         }
     };
     owner.bring(run, &why, ours, held).await?;
@@ -182,7 +188,7 @@ async fn go_on(
     drive::attend(app, session, run, state.seq).await
 }
 
-fn unheld(run: RunId, place: &SlotPlace, why: &str) -> Problem {
+fn unheld(run: RunId, place: &SegmentStore, why: &str) -> Problem {
     Problem::new(
         ProblemKind::Failed,
         "tier_unavailable",
@@ -202,8 +208,8 @@ struct Told {
 }
 
 impl Told {
-    /// Returns what the last slot says, where the run is neither over nor another's part.
-    fn unfinished(&self) -> Option<&SlotHead> {
+    /// Returns what the last segment says, where the run is neither over nor another's part.
+    fn unfinished(&self) -> Option<&SegmentHead> {
         let head = &self.tail.as_ref()?.head;
         (head.outcome.is_none() && head.parent.is_none()).then_some(head)
     }
@@ -215,15 +221,15 @@ async fn open(
     system: &System,
     key: &OpenKey,
     url: &str,
-) -> Result<(String, SlotPlace), Error> {
+) -> Result<(String, SegmentStore), Error> {
     let named = system.tiers.iter().find(|(_, tier)| {
         let mut locations = tier.locations().into_iter();
         locations.any(|location| same(layout, location, url))
     });
     let name = named.map_or_else(|| url.to_owned(), |(name, _)| name.clone());
-    let tier = slots::open(layout, key, &name, vec![url.to_owned()]).await;
-    let tier = tier.ok_or_else(|| slots::unanswered(url, slots::OPENS_WITHIN))??;
-    match tier.slot_places().into_iter().next() {
+    let access = replica::access(layout, key);
+    let tier = within::tier(&access, &name, vec![url.to_owned()]).await?;
+    match tier.segment_stores().into_iter().next() {
         Some(place) => Ok((name, place)),
         None => Err(Error::new(
             ProblemKind::Failed,
@@ -240,7 +246,7 @@ fn same(layout: &Layout, one: &str, other: &str) -> bool {
 }
 
 /// Returns the unfinished runs that a location tells of, but for those that belong to others.
-async fn tell_of(app: &App, place: &SlotPlace) -> Result<Vec<Told>, Error> {
+async fn tell_of(app: &App, place: &SegmentStore) -> Result<Vec<Told>, Error> {
     let listing = async {
         let mut told = Vec::new();
         for run in place.runs().await.map_err(|error| failed(&error))? {
@@ -255,11 +261,10 @@ async fn tell_of(app: &App, place: &SlotPlace) -> Result<Vec<Told>, Error> {
         }
         Ok(told)
     };
-    let listed = tokio::time::timeout(slots::READS_WITHIN, listing).await;
-    listed.unwrap_or_else(|_| Err(slots::unanswered(place.url(), slots::READS_WITHIN)))
+    within::answer(place, listing).await?
 }
 
-fn failed(error: &rekindle_vault::SlotError) -> Error {
+fn failed(error: &rekindle_vault::SegmentError) -> Error {
     match error.is_damage() {
         true => Error::new(ProblemKind::DataLost, "tier_damaged", error.to_string()),
         false => Error::new(ProblemKind::Failed, "tier_unavailable", error.to_string()),
@@ -278,7 +283,7 @@ fn choose(app: &App, args: &Args, told: &[Told]) -> Result<Option<RunId>, Error>
             [] => Err(
                 Error::usage(format!("{} tells of no run {word:?}", args.url)).with_advice(
                     match told.is_empty() {
-                        true => "there are no slots of any run there".to_owned(),
+                        true => "there is no replica of any run there".to_owned(),
                         false => format!("it tells of\n  {}", lines(told.iter())),
                     },
                 ),
@@ -317,7 +322,7 @@ fn choose(app: &App, args: &Args, told: &[Told]) -> Result<Option<RunId>, Error>
 
 fn lines<'a>(told: impl Iterator<Item = &'a Told>) -> String {
     let line = |told: &Told| match &told.tail {
-        None => format!("{}  its last slot cannot be read", told.run),
+        None => format!("{}  its last segment cannot be read", told.run),
         Some(Link { head, .. }) => format!(
             "{}  {}  {} records, the last at {} from host {}{}",
             told.run,

@@ -15,7 +15,6 @@ use crate::commands::journal::{blocking, write_new};
 use crate::exit::Exit;
 use crate::time_args;
 use rekindle_workspace::Error;
-use rekindle_workspace::slots::copier;
 
 /// Remove runs that have been over for long, once they are in an archive, and what only they needed
 ///
@@ -70,7 +69,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         blocking(move || upkeep.compact(&planned, archive.as_ref(), now, |_| ControlFlow::Continue(())))
             .await??;
         for run in &plan.runs {
-            copier::forget(&state, run.run);
+            rekindle_replica::replicator::forget(&state, run.run);
         }
     }
     let body = json!({ "dry_run": args.dry_run, "removed": plan.runs, "kept": plan.kept, "segments": plan.segments,

@@ -7,7 +7,7 @@ use crate::App;
 use crate::commands::journal::blocking;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
-use rekindle_workspace::slots::repair;
+use rekindle_workspace::replica;
 
 /// Set the journal's index aside and make it anew from the log
 ///
@@ -22,10 +22,10 @@ pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, Error> {
     let layout = app.application.layout()?;
     let state = layout.state.clone();
     let mut report = blocking(move || Upkeep::rebuild(&state, &OpenOptions::default())).await??;
-    let copies = repair::look(&app.application, &layout, &report.quarantined).await;
+    let copies = replica::find_repairs(&app.application, &layout, &report.quarantined).await;
     let mended = match copies.is_empty() {
         true => Vec::new(),
-        false => copies.mend(&app.application, &layout).await?,
+        false => replica::repair(&app.application, &layout, copies).await?,
     };
     report
         .quarantined

@@ -1,12 +1,12 @@
-//! Who writes slots: this workspace, by an id that it keeps for good, on this host.
+//! Who writes segments: this workspace, by an id that it keeps for good, on this host.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::Error;
-use rekindle_model::problem::ProblemKind;
+use crate::error::ReplicaError;
+use crate::state_file::{self, Durable};
 
 /// The file in the workspace's own folder.
 const FILE: &str = "workspace.json";
@@ -42,23 +42,19 @@ impl Writer {
     /// Returns who writes in the workspace whose own folder is `state`. Its id is made where there is none: call it
     /// under the workspace's lock.
     ///
+    /// # Errors
+    /// The id cannot be read or written.
+    ///
     /// The id serves messages. A copy of a workspace has the same one; that two of them go on with one run is found by
     /// the records, and not by it.
-    pub fn kept(state: &Path) -> Result<Self, Error> {
+    pub fn kept(state: &Path) -> Result<Self, ReplicaError> {
         let path = state.join(FILE);
         let host = host();
-        let failed =
-            |what: &str, error: &std::io::Error| Error::io(format_args!("{what} {}", path.display()), error);
+        let failed = |doing, path, source| ReplicaError::File { doing, path, source };
         match std::fs::read(&path) {
             Ok(bytes) => {
-                let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| {
-                    Error::new(
-                        ProblemKind::Failed,
-                        "io",
-                        format!("{} does not say which workspace this is: {error}", path.display()),
-                    )
-                    .with_advice("remove it; a new id is made, and runs are found as before")
-                })?;
+                let kept: Kept = serde_json::from_slice(&bytes)
+                    .map_err(|source| ReplicaError::WorkspaceIdUnreadable { path, source })?;
                 Ok(Self {
                     workspace: kept.id,
                     host,
@@ -67,10 +63,11 @@ impl Writer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let workspace = Uuid::new_v4();
                 let text = serde_json::to_vec(&Kept { id: workspace }).unwrap_or_default();
-                super::write(&path, &text).map_err(|error| failed("write", &error))?;
+                state_file::write(&path, &text, Durable::Now)
+                    .map_err(|error| failed("write", path, error))?;
                 Ok(Self { workspace, host })
             }
-            Err(error) => Err(failed("read", &error)),
+            Err(error) => Err(failed("read", path, error)),
         }
     }
 }

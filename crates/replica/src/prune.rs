@@ -1,28 +1,28 @@
-//! Which runs' slots are removed from the tiers: planned, shown, and then done.
+//! Which runs' segments are removed from the tiers: planned, shown, and then done.
 //!
-//! A run's slots go where it has been over for longer than the tier keeps things, or where `journal compact` has removed
+//! A run's segments go where it has been over for longer than the tier keeps things, or where `journal compact` has removed
 //! the run from this workspace. Never those of a run that is not over, that waits for a person, that is part of one whose
-//! slots stay, that has sealed a recovery set which some tier still holds, or of which a record is lost here: its slots
+//! segments stay, that has sealed a recovery set which some tier still holds, or of which a record is lost here: its segments
 //! are what it is mended by.
 //!
-//! How long ago a run was over is counted from the newest slot of the location, not from this machine's clock: one that
-//! is ahead removes nothing. That does not cover slots which a host with such a clock has written: by theirs, other runs
+//! How long ago a run was over is counted from the newest segment of the location, not from this machine's clock: one that
+//! is ahead removes nothing. That does not cover segments which a host with such a clock has written: by theirs, other runs
 //! are older than they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rekindle_journal::{Journal, JournalError, LogView, RunFilter, codec};
-use rekindle_model::event::Outcome;
+use rekindle_journal::{Journal, JournalError, RunFilter, codec};
+use rekindle_model::event::{Event, Outcome};
 use rekindle_model::id::{RunId, SetId};
-use rekindle_vault::slot::prune::Held;
-use rekindle_vault::{SlotError, SlotPlace};
+use rekindle_vault::segment::prune::Held;
+use rekindle_vault::{SegmentError, SegmentStore};
 use serde::Serialize;
 
-use super::spot::STALE;
+use crate::location::STALE;
 
-/// How long a run's slots stay once it is over, whatever else is said. A process that was stopped for as long as this
+/// How long a run's segments stay once it is over, whatever else is said. A process that was stopped for as long as this
 /// looks for the end of a chain before it trusts that the next number is free.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
 const _: () = assert!(GRACE.as_secs() > 2 * STALE.as_secs());
@@ -30,15 +30,15 @@ const _: () = assert!(GRACE.as_secs() > 2 * STALE.as_secs());
 /// What would be done in one location.
 #[derive(Default)]
 pub struct Plan {
-    /// The slots that go, by run.
+    /// The segments that go, by run.
     pub removals: Vec<Removal>,
-    /// How many runs keep their slots, by the reason.
+    /// How many runs keep their segments, by the reason.
     pub kept: BTreeMap<&'static str, usize>,
     /// What could not be told.
     pub faults: Vec<String>,
 }
 
-/// The slots of one run in one location.
+/// The segments of one run in one location.
 #[derive(Clone, Debug, Serialize)]
 pub struct Removal {
     /// The tier.
@@ -51,10 +51,10 @@ pub struct Removal {
     pub workflow: String,
     /// How it ended.
     pub outcome: Option<Outcome>,
-    /// When its last slot was written.
+    /// When its last segment was written.
     pub at: DateTime<Utc>,
-    /// How many slots go.
-    pub slots: u64,
+    /// How many segments go.
+    pub segments: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Why they go.
@@ -71,25 +71,33 @@ pub struct Rules {
     pub forgotten: BTreeSet<RunId>,
     /// The runs of this workspace that are not over, or not whole.
     pub open: BTreeSet<RunId>,
+    /// Returns the recovery set that a step has begun to seal, as an event tells.
+    pub sealed_set: fn(&Event) -> Option<SetId>,
     /// Now.
     pub now: DateTime<Utc>,
 }
 
 impl Rules {
-    /// Reads what this workspace knows.
+    /// Reads which runs the journal here still needs. `forgotten` are those that were removed from it.
+    ///
+    /// # Errors
+    /// The runs cannot be listed.
     pub async fn read(
-        view: &LogView,
+        journal: &dyn Journal,
+        forgotten: BTreeSet<RunId>,
         sets: Option<BTreeSet<SetId>>,
+        sealed_set: fn(&Event) -> Option<SetId>,
         now: DateTime<Utc>,
     ) -> Result<Self, JournalError> {
-        let runs = Journal::runs(view, &RunFilter::default()).await?;
+        let runs = journal.runs(&RunFilter::default()).await?;
         let open = runs
             .iter()
             .filter(|run| run.outcome.is_none() || run.quarantined.is_some());
         Ok(Self {
             sets,
-            forgotten: view.forgotten().collect(),
+            forgotten,
             open: open.map(|run| run.run).collect(),
+            sealed_set,
             now,
         })
     }
@@ -99,17 +107,21 @@ impl Rules {
 ///
 /// # Errors
 /// A location that cannot be listed.
-pub async fn plan(place: &SlotPlace, retain: Option<Duration>, rules: &Rules) -> Result<Plan, SlotError> {
+pub async fn plan(
+    store: &SegmentStore,
+    retain: Option<Duration>,
+    rules: &Rules,
+) -> Result<Plan, SegmentError> {
     let mut plan = Plan::default();
     let mut all: BTreeMap<RunId, Held> = BTreeMap::new();
-    for run in place.runs().await? {
-        match place.held(run).await {
+    for run in store.runs().await? {
+        match store.held(run).await {
             Ok(Some(held)) => {
                 all.insert(run, held);
             }
             Ok(None) => {}
             // Whose it is cannot be told.
-            Err(error) if error.slot().is_some() => {
+            Err(error) if error.segment().is_some() => {
                 plan.faults.push(error.to_string());
                 *plan.kept.entry("cannot be read").or_default() += 1;
             }
@@ -121,7 +133,7 @@ pub async fn plan(place: &SlotPlace, retain: Option<Duration>, rules: &Rules) ->
     let mut going: BTreeMap<RunId, String> = BTreeMap::new();
     for (run, held) in &all {
         match verdict(*run, held, as_of, retain, rules) {
-            Ok(why) if is_of_a_set(place, *run, rules).await? => {
+            Ok(why) if is_of_a_set(store, *run, rules).await? => {
                 tracing::debug!(%run, why, "has sealed a set that is kept");
                 *plan.kept.entry("sealed a recovery set that is kept").or_default() += 1;
             }
@@ -144,18 +156,18 @@ pub async fn plan(place: &SlotPlace, retain: Option<Duration>, rules: &Rules) ->
     }
     for (run, why) in going {
         let Some(held) = all.remove(&run) else { continue };
-        if held.slots == 0 {
+        if held.segments == 0 {
             continue;
         }
         let head = &held.tail.head;
         plan.removals.push(Removal {
-            tier: place.tier().to_owned(),
-            location: place.url().to_owned(),
+            tier: store.tier().to_owned(),
+            location: store.url().to_owned(),
             run,
             workflow: head.workflow.clone(),
             outcome: head.outcome,
             at: head.at,
-            slots: held.slots,
+            segments: held.segments,
             bytes: held.bytes,
             why,
             held,
@@ -168,11 +180,11 @@ pub async fn plan(place: &SlotPlace, retain: Option<Duration>, rules: &Rules) ->
 ///
 /// # Errors
 /// The location did not do it.
-pub async fn remove(place: &SlotPlace, removal: &Removal) -> Result<bool, SlotError> {
-    place.close(&removal.held).await
+pub async fn remove(store: &SegmentStore, removal: &Removal) -> Result<bool, SegmentError> {
+    store.close(&removal.held).await
 }
 
-/// Returns why a run's slots go, or else why they stay.
+/// Returns why a run's segments go, or else why they stay.
 fn verdict(
     run: RunId,
     held: &Held,
@@ -199,14 +211,14 @@ fn verdict(
 }
 
 /// Returns whether a run has sealed a recovery set that some tier still holds, or may have.
-async fn is_of_a_set(place: &SlotPlace, run: RunId, rules: &Rules) -> Result<bool, SlotError> {
+async fn is_of_a_set(store: &SegmentStore, run: RunId, rules: &Rules) -> Result<bool, SegmentError> {
     let (mut sealed, mut seq, mut unread) = (BTreeSet::new(), 0, false);
-    let walked = place
-        .pass(run, |slot| {
-            seq = slot.head.first;
-            for value in &slot.records {
+    let walked = store
+        .pass(run, |segment| {
+            seq = segment.head.first;
+            for value in &segment.records {
                 match codec::decode(&codec::key(run, seq), value) {
-                    Ok(record) => sealed.extend(rekindle_actions::sealed_set(&record.event)),
+                    Ok(record) => sealed.extend((rules.sealed_set)(&record.event)),
                     Err(_) => unread = true,
                 }
                 seq += 1;

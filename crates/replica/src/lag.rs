@@ -1,5 +1,7 @@
-//! Which runs a location lacks slots of, noted in `owed/<run>.json`: a run that is over is not driven again, and what a
-//! tier that was down has missed of it, or what was found damaged there, is copied when another run ends.
+//! Replica lag that outlives a run: which locations lack segments of it.
+//!
+//! A run that is over is not driven again. So `owed/<run>.json` notes the locations that were down, or whose segments
+//! were found damaged. They catch up when another run ends.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,15 +9,17 @@ use std::path::{Path, PathBuf};
 use rekindle_model::id::RunId;
 use serde::{Deserialize, Serialize};
 
+use crate::state_file::{self, Durable};
+
 /// The folder of the notes.
 const FOLDER: &str = "owed";
 
 /// What locations lack of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owed {
-    /// The locations that lack slots.
+pub struct Lag {
+    /// The locations that lack segments.
     pub locations: BTreeSet<String>,
-    /// Those of them where slots are damaged, so that the whole chain is to be read and not only its end.
+    /// Those of them where segments are damaged, so that the whole chain is to be read and not only its end.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub damaged: BTreeSet<String>,
 }
@@ -25,39 +29,36 @@ fn file(state: &Path, run: RunId) -> PathBuf {
 }
 
 /// Notes what locations lack of a run; nothing takes the note away.
-pub fn note(state: &Path, run: RunId, owed: &Owed) -> std::io::Result<()> {
+pub fn write(state: &Path, run: RunId, lag: &Lag) -> std::io::Result<()> {
     let path = file(state, run);
-    if owed.locations.is_empty() {
-        return match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
+    if lag.locations.is_empty() {
+        return state_file::remove(&path);
     }
-    let text = serde_json::to_vec(owed).unwrap_or_default();
-    super::write(&path, &text)
+    let text = serde_json::to_vec(lag).unwrap_or_default();
+    state_file::write(&path, &text, Durable::Now)
 }
 
-/// Notes that a location lacks slots of a run, beside what is noted; `damaged` where they are there and damaged.
+/// Notes that a location lacks segments of a run, beside what is noted; `damaged` where they are there and damaged.
 pub fn add(state: &Path, run: RunId, url: &str, damaged: bool) -> std::io::Result<()> {
     let known = read(state, run);
-    let mut owed = known.clone();
-    owed.locations.insert(url.to_owned());
+    let mut lag = known.clone();
+    lag.locations.insert(url.to_owned());
     if damaged {
-        owed.damaged.insert(url.to_owned());
+        lag.damaged.insert(url.to_owned());
     }
-    match owed == known {
+    match lag == known {
         true => Ok(()),
-        false => note(state, run, &owed),
+        false => write(state, run, &lag),
     }
 }
 
 /// Returns what locations lack of a run; nothing where no note can be read.
-pub fn read(state: &Path, run: RunId) -> Owed {
+pub fn read(state: &Path, run: RunId) -> Lag {
     let bytes = std::fs::read(file(state, run)).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
-/// Returns the runs that some location lacks slots of, oldest first.
+/// Returns the runs that some location lacks segments of, oldest first.
 pub fn runs(state: &Path) -> Vec<RunId> {
     let Ok(entries) = std::fs::read_dir(state.join(FOLDER)) else {
         return Vec::new();
@@ -85,10 +86,10 @@ mod tests {
         add(dir.path(), one, "file:///a", false).unwrap();
         add(dir.path(), one, "file:///b", true).unwrap();
         assert_eq!(runs(dir.path()), [one, two]);
-        let owed = read(dir.path(), one);
-        assert_eq!((owed.locations.len(), owed.damaged.len()), (2, 1));
-        note(dir.path(), one, &Owed::default()).unwrap();
-        note(dir.path(), one, &Owed::default()).unwrap();
+        let lag = read(dir.path(), one);
+        assert_eq!((lag.locations.len(), lag.damaged.len()), (2, 1));
+        write(dir.path(), one, &Lag::default()).unwrap();
+        write(dir.path(), one, &Lag::default()).unwrap();
         assert_eq!(runs(dir.path()), [two]);
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,20 +14,14 @@ use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::load_system;
 use rekindle_vault::key::Keyring;
-use rekindle_vault::{Created, Slot, SlotHead, SlotPlace, Tier, TierMode};
+use rekindle_vault::{Created, Remembered, Segment, SegmentHead, SegmentStore, Tier, TierAccess, TierMode};
 use serde_json::json;
 use tokio::sync::broadcast;
 
-use super::check::check;
-use super::copier::{COPY_EVERY, Copier};
-use super::writer::Writer;
-use super::{fenced, owed};
-use crate::args::Global;
-use crate::context::WorkspaceContext;
-use crate::hooks::Hooks;
-use crate::keys::{OpenKey, PinnedKey, UnlockBy};
-use crate::layout::Layout;
-use crate::notice::Notices;
+use crate::check::check;
+use crate::replicator::{REPLICATE_EVERY, Replication, Replicator};
+use crate::writer::Writer;
+use crate::{Notice, fence, lag};
 
 /// One vault, in two tiers.
 struct Vault {
@@ -66,9 +60,9 @@ impl Clock for Stopped {
 
 /// A workspace with a journal of its own.
 struct Host {
-    context: WorkspaceContext,
+    with: Replication,
     clock: Arc<Stopped>,
-    key: Arc<OpenKey>,
+    notices: Arc<Mutex<Vec<Notice>>>,
     tiers: PathBuf,
 }
 
@@ -84,53 +78,51 @@ impl Vault {
         vault
     }
 
-    async fn open(&self, tier: &str, mode: TierMode) -> SlotPlace {
+    async fn open(&self, tier: &str, mode: TierMode) -> SegmentStore {
         let url = format!("file://{}/{tier}", self.dir.path().display());
         let keyring = Arc::clone(&self.keyring);
         let opened = Tier::open(tier, &[url], Path::new("/"), keyring, b"wrapped", mode).await;
-        opened.unwrap().slot_places().remove(0)
+        opened.unwrap().segment_stores().remove(0)
     }
 
     fn host(&self, name: &str) -> Host {
-        let workspace = Layout::at(&self.dir.path().join(name));
-        std::fs::create_dir_all(&layout.state).unwrap();
-        let pinned = PinnedKey {
-            fingerprint: self.keyring.fingerprint(),
-            repository: self.keyring.repository().to_string(),
-            unlock: UnlockBy::Identity,
-            created: stamp(0).utc,
-            identity_dir: None,
-            kit_exported: None,
-            kit_tiers: Vec::new(),
-        };
+        let state = self.dir.path().join(name).join(".rekindle");
+        std::fs::create_dir_all(&state).unwrap();
         let clock = Arc::new(Stopped::default());
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let noticed = Arc::clone(&notices);
         Host {
             clock: Arc::clone(&clock),
-            context: WorkspaceContext {
-                workspace,
+            with: Replication {
                 journal: Arc::new(MemoryJournal::new()),
                 clock,
-                hooks: Hooks::default(),
-                notices: &Notices::new(&Global::default()),
-                key: Arc::new(OnceLock::new()),
+                access: Arc::new(TierAccess {
+                    base: self.dir.path().join(name),
+                    keyring: Arc::clone(&self.keyring),
+                    wrapped_key: b"wrapped".to_vec(),
+                    remembered: Remembered::of(&state),
+                }),
+                state,
+                read_system: |yaml| match load_system("system.yaml", yaml) {
+                    Ok(loaded) => Ok(loaded.value),
+                    Err(faults) => Err(faults.to_string()),
+                },
+                notify: Arc::new(move |notice| noticed.lock().unwrap().push(notice)),
+                every: REPLICATE_EVERY,
             },
-            key: Arc::new(OpenKey {
-                keyring: Arc::clone(&self.keyring),
-                wrapped: b"wrapped".to_vec(),
-                pinned,
-            }),
+            notices,
             tiers: self.dir.path().to_owned(),
         }
     }
 }
 
 impl Host {
-    /// Returns what copies to these tiers: those that the host reaches.
-    fn copier(&self, tiers: &[&str]) -> Arc<Copier> {
-        self.copier_that(true, tiers)
+    /// Returns what replicates to these tiers: those that the host reaches.
+    fn replicator(&self, tiers: &[&str]) -> Arc<Replicator> {
+        self.replicator_that(true, tiers)
     }
 
-    fn copier_that(&self, drives: bool, tiers: &[&str]) -> Arc<Copier> {
+    fn replicator_that(&self, drives: bool, tiers: &[&str]) -> Arc<Replicator> {
         let mut yaml =
             "system: s\nroot: .\ncomponents:\n  a: {source: {type: files, path: a}}\ntiers:\n".to_owned();
         for tier in tiers {
@@ -140,21 +132,20 @@ impl Host {
             ));
         }
         let system = load_system("system.yaml", &yaml).unwrap().value;
-        let key = Arc::clone(&self.key);
-        Arc::new(Copier::of(&self.context, key, &system, COPY_EVERY, drives).unwrap())
+        Arc::new(Replicator::of(&self.with, &system, drives).unwrap())
     }
 
     async fn copy(&self, tiers: &[&str], run: RunId) -> Result<(), TakenOver> {
-        self.copier(tiers).barrier(run, Duration::ZERO).await
+        self.replicator(tiers).barrier(run, Duration::ZERO).await
     }
 
     async fn append(&self, run: RunId, seq: u64, epoch: u64, event: Event) {
         let append = append_to(run, seq, epoch, vec![event]);
-        self.context.journal.append(append).await.unwrap();
+        self.with.journal.append(append).await.unwrap();
     }
 
     async fn begin(&self, run: RunId) {
-        self.context.journal.put_blob(b"w".to_vec()).await.unwrap();
+        self.with.journal.put_blob(b"w".to_vec()).await.unwrap();
         self.append(run, 0, 1, created("w")).await;
     }
 
@@ -164,7 +155,7 @@ impl Host {
             pid: 1,
             version: "0".to_owned(),
         };
-        let writer = Writer::of(&self.context.layout.state);
+        let writer = Writer::of(&self.with.state);
         Event::RunAdopted {
             epoch,
             worker,
@@ -174,7 +165,7 @@ impl Host {
     }
 
     async fn values(&self, run: RunId) -> Vec<Vec<u8>> {
-        self.context.journal.values(run, 0).await.unwrap()
+        self.with.journal.values(run, 0).await.unwrap()
     }
 }
 
@@ -202,7 +193,7 @@ async fn what_an_adoption_has_missed_in_another_tier_is_replaced_and_its_writer_
     }
     let taken = a.copy(&["far"], run).await.unwrap_err();
     assert_eq!((taken.epoch, &*taken.tier), (2, "far"));
-    assert!(fenced::refuse(&a.context.layout.state, run).is_err());
+    assert!(fence::refuse(&a.with.state, run).is_err());
     b.copy(&["near", "far"], run).await.unwrap();
 }
 
@@ -238,7 +229,7 @@ async fn a_location_that_is_down_is_owed_what_it_misses_and_the_chain_goes_on_wh
     a.copy(&["near", "far"], run).await.unwrap();
     std::fs::rename(a.tiers.join("far"), a.tiers.join("away")).unwrap();
     // It has held the vault, as the workspace knows.
-    let notes = a.context.layout.state.join("tiers");
+    let notes = a.with.state.join("tiers");
     std::fs::create_dir_all(&notes).unwrap();
     let known =
         json!({ "locations": { format!("file://{}/far", a.tiers.display()): vault.keyring.repository() } });
@@ -251,17 +242,17 @@ async fn a_location_that_is_down_is_owed_what_it_misses_and_the_chain_goes_on_wh
         a.append(run, seq, 1, event).await;
         a.copy(&["near", "far"], run).await.unwrap();
     }
-    a.copier(&["near", "far"]).end(run).await.unwrap();
-    assert_eq!(owed::runs(&a.context.layout.state), [run]);
+    a.replicator(&["near", "far"]).end(run).await.unwrap();
+    assert_eq!(lag::runs(&a.with.state), [run]);
     assert!(!a.tiers.join("far").exists());
     std::fs::rename(a.tiers.join("away"), a.tiers.join("far")).unwrap();
-    a.copier(&["near", "far"]).end(run).await.unwrap();
-    assert_eq!(owed::runs(&a.context.layout.state), []);
-    for (tier, slots) in [("near", 4), ("far", 2)] {
+    a.replicator(&["near", "far"]).end(run).await.unwrap();
+    assert_eq!(lag::runs(&a.with.state), []);
+    for (tier, segments) in [("near", 4), ("far", 2)] {
         let place = vault.open(tier, TierMode::Existing).await;
         let chain = place.chain(run).await.unwrap();
         assert_eq!(chain.values, a.values(run).await, "{tier}");
-        assert_eq!(chain.tail.map(|tail| tail.head.n), Some(slots), "{tier}");
+        assert_eq!(chain.tail.map(|tail| tail.head.n), Some(segments), "{tier}");
     }
 }
 
@@ -273,8 +264,8 @@ async fn who_was_stopped_while_its_run_was_ended_elsewhere_and_pruned_is_fenced_
     for host in [&a, &b] {
         host.begin(run).await;
     }
-    let copier = a.copier(&["near"]);
-    copier.barrier(run, Duration::ZERO).await.unwrap();
+    let replicator = a.replicator(&["near"]);
+    replicator.barrier(run, Duration::ZERO).await.unwrap();
     b.append(run, 1, 2, b.adopted(2, true)).await;
     b.copy(&["near"], run).await.unwrap();
     b.append(run, 2, 2, finished(Outcome::Succeeded)).await;
@@ -287,9 +278,9 @@ async fn who_was_stopped_while_its_run_was_ended_elsewhere_and_pruned_is_fenced_
         "the stopped one's next number is free"
     );
     a.append(run, 1, 1, started("s", 1)).await;
-    // It was stopped for as long as slots stay at least.
+    // It was stopped for as long as segments stay at least.
     a.clock.0.store(24 * 3600, Ordering::SeqCst);
-    let taken = copier.barrier(run, Duration::ZERO).await.unwrap_err();
+    let taken = replicator.barrier(run, Duration::ZERO).await.unwrap_err();
     assert_eq!((taken.epoch, taken.run), (2, run));
     assert!(!place.is_taken(run, 2).await.unwrap(), "nothing was written");
 }
@@ -299,7 +290,7 @@ async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
     let vault = Vault::new().await;
     let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
     a.begin(run).await;
-    let driving = a.copier(&["near"]);
+    let driving = a.replicator(&["near"]);
     driving.barrier(run, Duration::ZERO).await.unwrap();
     a.append(run, 1, 1, started("s", 1)).await;
     driving.barrier(run, Duration::ZERO).await.unwrap();
@@ -307,11 +298,11 @@ async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
     std::fs::write(first, "nothing").unwrap();
     let place = vault.open("near", TierMode::Existing).await;
     assert!(place.chain(run).await.is_err());
-    let state = &a.context.layout.state;
-    owed::add(state, run, place.url(), true).unwrap();
+    let state = &a.with.state;
+    lag::add(state, run, place.url(), true).unwrap();
     driving.end(run).await.unwrap();
     assert_eq!(place.chain(run).await.unwrap().values, a.values(run).await);
-    assert_eq!(owed::runs(state), []);
+    assert_eq!(lag::runs(state), []);
     a.append(run, 2, 1, checkpoint("s", json!(1))).await;
     driving.barrier(run, Duration::ZERO).await.unwrap();
     assert_eq!(place.chain(run).await.unwrap().values, a.values(run).await);
@@ -328,21 +319,25 @@ async fn a_next_slot_that_cannot_be_read_fences_whoever_drives_the_run_and_nobod
     let taken = a.copy(&["near", "far"], run).await.unwrap_err();
     assert!(taken.is_by_unknown() && &*taken.tier == "far", "{taken:?}");
     assert!(taken.to_string().contains("cannot be read"), "{taken}");
-    let refused = fenced::refuse(&a.context.layout.state, run).unwrap_err();
-    assert!(refused.hint().contains("rekindle adopt"), "{}", refused.hint());
+    fence::refuse(&a.with.state, run).unwrap_err();
     // Also with something to write, and where it is one of a newer program.
     a.append(run, 1, 1, started("s", 1)).await;
     std::fs::write(&next, [b"RKDLSLOT".as_slice(), &[9; 60]].concat()).unwrap();
     assert!(a.copy(&["far"], run).await.unwrap_err().is_by_unknown());
 
     // Where its copy is only caught up, a person is asked, and nothing is lost by waiting.
-    let state = &a.context.layout.state;
-    fenced::clear(state, run).unwrap();
-    let far = a.copier_that(false, &["far"]);
+    let state = &a.with.state;
+    fence::clear(state, run).unwrap();
+    let far = a.replicator_that(false, &["far"]);
     far.barrier(run, Duration::ZERO).await.unwrap();
     far.end(run).await.unwrap();
-    assert_eq!(owed::runs(state), [run]);
-    fenced::refuse(state, run).unwrap();
+    assert_eq!(lag::runs(state), [run]);
+    fence::refuse(state, run).unwrap();
+    let notices = a.notices.lock().unwrap().clone();
+    assert!(
+        matches!(notices[..], [Notice::Behind { asks: true, .. }]),
+        "{notices:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -351,22 +346,22 @@ async fn a_chain_that_ends_with_our_record_under_a_higher_epoch_is_not_ours() {
     let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
     a.begin(run).await;
     a.copy(&["near"], run).await.unwrap();
-    // The first of somebody's slots has pieces of a blob only: its record comes with the next.
+    // The first of somebody's segments has pieces of a blob only: its record comes with the next.
     let place = vault.open("near", TierMode::Existing).await;
     let tail = place.tail(run).await.unwrap().unwrap();
-    let head = SlotHead {
+    let head = SegmentHead {
         n: 2,
         prev: tail.hash,
         first: tail.head.last + 1,
         epoch: 2,
         ..tail.head
     };
-    let slot = Slot {
+    let segment = Segment {
         head,
         records: Vec::new(),
         blobs: Vec::new(),
     };
-    assert!(matches!(place.create(&slot).await.unwrap(), Created::Here(_)));
+    assert!(matches!(place.create(&segment).await.unwrap(), Created::Here(_)));
     let taken = a.copy(&["near"], run).await.unwrap_err();
     assert_eq!(taken.epoch, 2);
 }
@@ -378,21 +373,21 @@ async fn a_look_that_was_cut_in_two_by_a_stop_is_done_again() {
     for host in [&a, &b] {
         host.begin(run).await;
     }
-    let copier = a.copier(&["near"]);
-    copier.barrier(run, Duration::ZERO).await.unwrap();
+    let replicator = a.replicator(&["near"]);
+    replicator.barrier(run, Duration::ZERO).await.unwrap();
     b.copy(&["far"], run).await.unwrap();
     b.append(run, 1, 2, b.adopted(2, true)).await;
     b.copy(&["far"], run).await.unwrap();
-    // Somebody takes the next slot once it was found free, and before anything follows from that.
-    let slot = |tier: &str| a.tiers.join(format!("{tier}/journal/{run}/0000000002"));
-    let (from, to, clock) = (slot("far"), slot("near"), Arc::clone(&a.clock));
+    // Somebody takes the next segment once it was found free, and before anything follows from that.
+    let segment = |tier: &str| a.tiers.join(format!("{tier}/journal/{run}/0000000002"));
+    let (from, to, clock) = (segment("far"), segment("near"), Arc::clone(&a.clock));
     let meanwhile = move || {
         std::fs::copy(from, to).unwrap();
         clock.0.store(2, Ordering::SeqCst);
     };
     // The barrier begins; the location is asked; it has answered.
     *a.clock.1.lock().unwrap() = Some((3, Box::new(meanwhile)));
-    let taken = copier.barrier(run, Duration::ZERO).await.unwrap_err();
+    let taken = replicator.barrier(run, Duration::ZERO).await.unwrap_err();
     assert_eq!((taken.epoch, &*taken.tier), (2, "near"));
 }
 
@@ -406,49 +401,46 @@ async fn slots_of_a_newer_program_are_no_damage() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[8] = 9;
     std::fs::write(&file, bytes).unwrap();
-    let (place, state) = (
-        vault.open("near", TierMode::Existing).await,
-        &a.context.layout.state,
-    );
-    let checked = check(&place, run, &*a.context.journal, state).await;
+    let (place, state) = (vault.open("near", TierMode::Existing).await, &a.with.state);
+    let checked = check(&place, run, &*a.with.journal, state).await;
     let error = checked.err().unwrap();
     assert!(
         !error.is_damage() && error.to_string().contains("update rekindle"),
         "{error}"
     );
-    assert_eq!(owed::runs(state), [], "nothing is begun anew");
+    assert_eq!(lag::runs(state), [], "nothing is begun anew");
 }
 
-/// A journal whose run is gone on with, and copied, once its slots were read.
+/// A journal whose run is gone on with, and copied, once its segments were read.
 struct Driven<'a> {
     host: &'a Host,
-    copier: Arc<Copier>,
+    replicator: Arc<Replicator>,
 }
 
 #[async_trait]
 impl Journal for Driven<'_> {
     async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError> {
-        self.host.context.journal.append(append).await
+        self.host.with.journal.append(append).await
     }
     async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
-        self.host.context.journal.read(run).await
+        self.host.with.journal.read(run).await
     }
     async fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
         self.host.append(run, 1, 1, started("s", 1)).await;
-        self.copier.barrier(run, Duration::ZERO).await.unwrap();
-        self.host.context.journal.values(run, after).await
+        self.replicator.barrier(run, Duration::ZERO).await.unwrap();
+        self.host.with.journal.values(run, after).await
     }
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
-        self.host.context.journal.runs(filter).await
+        self.host.with.journal.runs(filter).await
     }
     fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
-        self.host.context.journal.subscribe()
+        self.host.with.journal.subscribe()
     }
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash32, JournalError> {
-        self.host.context.journal.put_blob(bytes).await
+        self.host.with.journal.put_blob(bytes).await
     }
     async fn blob(&self, hash: Hash32) -> Result<Vec<u8>, JournalError> {
-        self.host.context.journal.blob(hash).await
+        self.host.with.journal.blob(hash).await
     }
 }
 
@@ -457,11 +449,11 @@ async fn slots_that_are_written_while_they_are_read_are_not_missing() {
     let vault = Vault::new().await;
     let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
     a.begin(run).await;
-    let copier = a.copier(&["near"]);
-    copier.barrier(run, Duration::ZERO).await.unwrap();
+    let replicator = a.replicator(&["near"]);
+    replicator.barrier(run, Duration::ZERO).await.unwrap();
     let place = vault.open("near", TierMode::Existing).await;
-    let driven = Driven { host: &a, copier };
-    let checked = check(&place, run, &driven, &a.context.layout.state).await;
+    let driven = Driven { host: &a, replicator };
+    let checked = check(&place, run, &driven, &a.with.state).await;
     let checked = checked.unwrap();
     assert!(place.is_taken(run, 2).await.unwrap());
     assert!(checked.faults.is_empty(), "{:?}", checked.faults);

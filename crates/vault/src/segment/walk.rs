@@ -1,58 +1,58 @@
-//! One pass over a run's slots in a location, one slot in memory at a time: which of them follow each other, and what is
+//! One pass over a run's segments in a location, one segment in memory at a time: which of them follow each other, and what is
 //! wrong with the others.
 //!
-//! A chain begins with a slot that names none before it. Any later slot may be such a beginning: then whatever stands
+//! A chain begins with a segment that names none before it. Any later segment may be such a beginning: then whatever stands
 //! under lower numbers is retired, damaged or whole, and is neither followed nor complained about. That is how a chain
-//! goes on whose slots are damaged: nothing is ever written in the place of what somebody else may have written, and
+//! goes on whose segments are damaged: nothing is ever written in the place of what somebody else may have written, and
 //! everybody who goes on with the run still competes for one next number.
 
 use std::collections::BTreeMap;
 
 use rekindle_model::id::Hash32;
 
-use super::{BlobPart, Link, Slot, SlotError, hash};
+use super::{BlobPart, Link, Segment, SegmentError, hash};
 
-/// What a pass over a run's slots has shown.
+/// What a pass over a run's segments has shown.
 ///
-/// Memory: 40 bytes for each record, and the names of the slots.
+/// Memory: 40 bytes for each record, and the names of the segments.
 #[derive(Clone, Debug, Default)]
 pub struct Walked {
-    /// The highest number that is there; 0 where the run has no slot.
+    /// The highest number that is there; 0 where the run has no segment.
     pub last: u64,
-    /// The last slot that can be read: the end of the chain where it has the number [`Walked::last`].
+    /// The last segment that can be read: the end of the chain where it has the number [`Walked::last`].
     pub tail: Option<Link>,
     /// What is wrong since the chain began, in order.
-    pub faults: Vec<SlotError>,
-    /// Whether the records were removed once the run was over ([`super::SlotHead::closes`]).
+    pub faults: Vec<SegmentError>,
+    /// Whether the records were removed once the run was over ([`super::SegmentHead::closes`]).
     pub closed: bool,
-    /// The records: the hash of each one's value, and the slot that has it.
+    /// The records: the hash of each one's value, and the segment that has it.
     pub records: Vec<(Hash32, u64)>,
-    /// How many slots were read.
-    pub slots: u64,
+    /// How many segments were read.
+    pub segments: u64,
 }
 
 impl Walked {
-    /// Returns whether the newest slot can be read. Where it cannot, nobody can tell from here who wrote it.
+    /// Returns whether the newest segment can be read. Where it cannot, nobody can tell from here who wrote it.
     pub fn ends_readably(&self) -> bool {
         self.tail.as_ref().map_or(0, |tail| tail.head.n) == self.last
     }
 }
 
-/// How a chain stands after some of its slots.
+/// How a chain stands after some of its segments.
 #[derive(Default)]
 pub(super) struct Walk {
     tail: Option<Link>,
     records: Vec<(Hash32, u64)>,
     closed: bool,
     parts: Parts,
-    /// The newest epoch of any slot that could be read, retired ones included.
+    /// The newest epoch of any segment that could be read, retired ones included.
     epoch: u64,
 }
 
 impl Walk {
-    /// Takes the next slot, or says why it cannot be the next.
-    pub(super) fn add(&mut self, slot: &Slot, stored: Hash32) -> Result<(), String> {
-        let head = &slot.head;
+    /// Takes the next segment, or says why it cannot be the next.
+    pub(super) fn add(&mut self, segment: &Segment, stored: Hash32) -> Result<(), String> {
+        let head = &segment.head;
         if head.epoch < self.epoch {
             return Err(format!("its epoch is {}, after epoch {}", head.epoch, self.epoch));
         }
@@ -62,16 +62,16 @@ impl Walk {
         } else {
             match &self.tail {
                 Some(tail) if tail.head.n + 1 != head.n => {
-                    return Err(format!("slot {} is expected there", tail.head.n + 1));
+                    return Err(format!("segment {} is expected there", tail.head.n + 1));
                 }
                 Some(tail) if tail.hash == head.prev => {}
-                _ => return Err("it names another slot before it".to_owned()),
+                _ => return Err("it names another segment before it".to_owned()),
             }
         }
-        if head.last + 1 - head.first.min(head.last + 1) != slot.records.len() as u64 {
+        if head.last + 1 - head.first.min(head.last + 1) != segment.records.len() as u64 {
             return Err(format!(
                 "it has {} records for {} to {}",
-                slot.records.len(),
+                segment.records.len(),
                 head.first,
                 head.last
             ));
@@ -79,7 +79,7 @@ impl Walk {
         if head.closes() {
             self.closed = true;
         } else {
-            self.follow(slot)?;
+            self.follow(segment)?;
         }
         self.epoch = head.epoch;
         self.tail = Some(Link {
@@ -89,11 +89,11 @@ impl Walk {
         Ok(())
     }
 
-    fn follow(&mut self, slot: &Slot) -> Result<(), String> {
-        let head = &slot.head;
+    fn follow(&mut self, segment: &Segment) -> Result<(), String> {
+        let head = &segment.head;
         let known = self.records.len() as u64;
         if self.closed {
-            return Err("the slot before it says that the records were removed".to_owned());
+            return Err("the segment before it says that the records were removed".to_owned());
         }
         if head.first == 0 || head.first > known + 1 {
             return Err(format!(
@@ -111,13 +111,13 @@ impl Walk {
         }
         self.records
             .truncate(usize::try_from(head.first - 1).unwrap_or(usize::MAX));
-        let values = slot.records.iter();
+        let values = segment.records.iter();
         self.records.extend(values.map(|value| (hash(value), head.n)));
         let newest = self.records.last().map_or(Hash32::ZERO, |(hash, _)| *hash);
         if self.records.len() as u64 != head.last || newest != head.newest {
             return Err("its last record is not the one that it names".to_owned());
         }
-        slot.blobs.iter().try_for_each(|part| self.parts.add(part))
+        segment.blobs.iter().try_for_each(|part| self.parts.add(part))
     }
 
     /// Returns what the pass has shown, beside its faults.
@@ -130,11 +130,11 @@ impl Walk {
         }
     }
 
-    /// Notes a slot that can be read and follows nothing: one before it is missing or damaged.
-    pub(super) fn pass_over(&mut self, slot: &Slot, stored: Hash32) {
-        self.epoch = self.epoch.max(slot.head.epoch);
+    /// Notes a segment that can be read and follows nothing: one before it is missing or damaged.
+    pub(super) fn pass_over(&mut self, segment: &Segment, stored: Hash32) {
+        self.epoch = self.epoch.max(segment.head.epoch);
         self.tail = Some(Link {
-            head: slot.head.clone(),
+            head: segment.head.clone(),
             hash: stored,
         });
     }

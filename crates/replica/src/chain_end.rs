@@ -1,4 +1,4 @@
-//! Where a chain ends, and whether it agrees with the journal here: what decides who goes on with a run, and whether slots
+//! Where a chain ends, and whether it agrees with the journal here: what decides who goes on with a run, and whether segments
 //! that are damaged may be begun anew.
 
 use std::collections::HashSet;
@@ -7,30 +7,30 @@ use rekindle_engine::TakenOver;
 use rekindle_journal::{JournalError, blobs_of, codec};
 use rekindle_model::event::{Event, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId};
-use rekindle_vault::SlotPlace;
-use rekindle_vault::slot::Link;
+use rekindle_vault::SegmentStore;
+use rekindle_vault::segment::Link;
 use uuid::Uuid;
 
-use super::seen;
-use super::spot::{Fault, Source};
+use crate::last_seen;
+use crate::primary::{Fault, Primary};
 
 /// The end of a chain that agrees with the journal here.
-pub(super) struct End {
-    pub(super) n: u64,
-    pub(super) hash: Hash32,
+pub(crate) struct ChainEnd {
+    pub(crate) n: u64,
+    pub(crate) hash: Hash32,
     /// The last record that is in it and counts.
-    pub(super) seq: u64,
-    pub(super) newest: Hash32,
-    pub(super) outcome: Option<Outcome>,
+    pub(crate) seq: u64,
+    pub(crate) newest: Hash32,
+    pub(crate) outcome: Option<Outcome>,
     /// The blobs that it has.
-    pub(super) blobs: HashSet<Hash32>,
+    pub(crate) blobs: HashSet<Hash32>,
     /// Whether its records were removed: what comes next begins it anew.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
 }
 
-impl End {
-    /// Returns the end of a chain that is to begin anew after slot `n`.
-    pub(super) fn before_a_beginning(n: u64) -> Self {
+impl ChainEnd {
+    /// Returns the end of a chain that is to begin anew after segment `n`.
+    pub(crate) fn before_a_beginning(n: u64) -> Self {
         Self {
             n,
             hash: Hash32::ZERO,
@@ -46,60 +46,64 @@ impl End {
 /// Finds the end of a chain, and that it agrees with the journal here.
 ///
 /// A chain that does not is somebody else's, unless this workspace has since adopted the run under a higher epoch: then
-/// the chain is what others had before they lost it, and its rest is replaced. Where slots are damaged, the chain is to
+/// the chain is what others had before they lost it, and its rest is replaced. Where segments are damaged, the chain is to
 /// begin anew after its last number: `thorough` looks for damage before its end, too. A last number that cannot be read
 /// and is above the last that this workspace knows is somebody else's: whoever drives the run has lost it.
-pub(super) async fn agree(
-    place: &SlotPlace,
+pub(crate) async fn find(
+    store: &SegmentStore,
     run: RunId,
-    source: &Source,
+    primary: &Primary,
     thorough: bool,
-) -> Result<End, Fault> {
+) -> Result<ChainEnd, Fault> {
     if !thorough {
-        match place.tail(run).await {
-            Ok(None) => return Ok(End::before_a_beginning(0)),
-            Ok(Some(link)) => return Ours::read(run, source).await?.end_at(place, &link, source).await,
-            Err(error) if error.slot().is_some() => {}
+        match store.tail(run).await {
+            Ok(None) => return Ok(ChainEnd::before_a_beginning(0)),
+            Ok(Some(link)) => {
+                return Ours::read(run, primary)
+                    .await?
+                    .end_at(store, &link, primary)
+                    .await;
+            }
+            Err(error) if error.segment().is_some() => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let walked = place.walk(run).await?;
-    let ours = Ours::read(run, source).await?;
+    let walked = store.walk(run).await?;
+    let ours = Ours::read(run, primary).await?;
     let agreed = match &walked.tail {
         None => None,
-        Some(link) => Some(ours.end_at(place, link, source).await?),
+        Some(link) => Some(ours.end_at(store, link, primary).await?),
     };
     if walked.faults.is_empty() {
-        return Ok(agreed.unwrap_or_else(|| End::before_a_beginning(0)));
+        return Ok(agreed.unwrap_or_else(|| ChainEnd::before_a_beginning(0)));
     }
-    let seen = seen::read(&source.state, run).get(place.url()).copied();
-    if !walked.ends_readably() && seen.is_none_or(|seen| seen < walked.last) && source.drives {
+    let seen = last_seen::read(&primary.state, run).get(store.url()).copied();
+    if !walked.ends_readably() && seen.is_none_or(|seen| seen < walked.last) && primary.drives {
         // Losing a number is losing the run, also where nobody can tell to whom.
-        return Err(Fault::Taken(Box::new(TakenOver {
+        return Err(Fault::TakenOver(Box::new(TakenOver {
             run,
             host: "unknown".into(),
             workspace: Uuid::nil(),
-            at: source.clock.now().utc,
+            at: primary.clock.now().utc,
             epoch: 0,
-            tier: place.tier().into(),
-            url: place.url().into(),
+            tier: store.tier().into(),
+            url: store.url().into(),
         })));
     }
     if !walked.ends_readably() && seen != Some(walked.last) {
-        let last = seen.map_or_else(|| "none".to_owned(), |seen| format!("slot {seen}"));
+        let last = seen.map_or_else(|| "none".to_owned(), |seen| format!("segment {seen}"));
         return Err(Fault::Unknown(format!(
-            "slot {} of the run cannot be read, and the last that this workspace knows there is {last}: another \
-             workspace may have written it; `rekindle adopt {} {run}` asks, and then they are begun anew",
-            walked.last,
-            place.url()
+            "segment {} of the run cannot be read, and the last that this workspace knows there is {last}: another \
+             workspace may have written it",
+            walked.last
         )));
     }
     if let Some(unknown) = walked.faults.iter().find(|fault| !fault.is_damage()) {
         // A newer program or another keyring reads it: it is not damaged, and not begun anew.
         return Err(unknown.clone().into());
     }
-    tracing::warn!(%run, url = place.url(), last = walked.last, "damaged slots: they are begun anew");
-    Ok(End::before_a_beginning(walked.last))
+    tracing::warn!(%run, url = store.url(), last = walked.last, "a replica is damaged: it is begun anew");
+    Ok(ChainEnd::before_a_beginning(walked.last))
 }
 
 /// What this workspace has of a run.
@@ -109,8 +113,8 @@ struct Ours {
 }
 
 impl Ours {
-    async fn read(run: RunId, source: &Source) -> Result<Self, JournalError> {
-        let values = source.journal.values(run, 0).await?;
+    async fn read(run: RunId, primary: &Primary) -> Result<Self, JournalError> {
+        let values = primary.journal.values(run, 0).await?;
         Ok(Self { run, values })
     }
 
@@ -123,20 +127,20 @@ impl Ours {
         }
     }
 
-    /// Returns the end of a chain whose last slot this is, where it agrees with what is here.
-    async fn end_at(&self, place: &SlotPlace, link: &Link, source: &Source) -> Result<End, Fault> {
+    /// Returns the end of a chain whose last segment this is, where it agrees with what is here.
+    async fn end_at(&self, store: &SegmentStore, link: &Link, primary: &Primary) -> Result<ChainEnd, Fault> {
         let (run, head) = (self.run, &link.head);
         let records = decoded(run, 0, &self.values)?;
         let seq = match self.newest(head.last) == Some(head.newest) {
             true if head.epoch <= epoch_of(&records) => head.last,
-            false if brought_here(&records, source) > head.epoch => {
+            false if brought_here(&records, primary) > head.epoch => {
                 if head.closes() {
-                    return Ok(End::before_a_beginning(head.n));
+                    return Ok(ChainEnd::before_a_beginning(head.n));
                 }
-                let theirs = match place.chain(run).await {
+                let theirs = match store.chain(run).await {
                     Ok(chain) => chain.values,
                     // What cannot be read cannot be agreed with.
-                    Err(error) if error.slot().is_some() => Vec::new(),
+                    Err(error) if error.segment().is_some() => Vec::new(),
                     Err(error) => return Err(error.into()),
                 };
                 let same = self
@@ -148,14 +152,14 @@ impl Ours {
             }
             // Also where its records are ours: what is written under a higher epoch goes on to records that are not here.
             _ => {
-                return Err(Fault::Taken(Box::new(TakenOver {
+                return Err(Fault::TakenOver(Box::new(TakenOver {
                     run,
                     host: head.host.as_str().into(),
                     workspace: head.workspace,
                     at: head.at,
                     epoch: head.epoch,
-                    tier: place.tier().into(),
-                    url: place.url().into(),
+                    tier: store.tier().into(),
+                    url: store.url().into(),
                 })));
             }
         };
@@ -165,7 +169,7 @@ impl Ours {
             blobs.extend(blobs_of(&record.event));
             outcome = outcome_after(outcome, &record.event);
         }
-        Ok(End {
+        Ok(ChainEnd {
             n: head.n,
             hash: link.hash,
             seq,
@@ -183,9 +187,9 @@ fn epoch_of(records: &[Record]) -> u64 {
 }
 
 /// Returns the epoch under which this workspace has last taken the run over from another one; 0 where it never has.
-fn brought_here(records: &[Record], source: &Source) -> u64 {
+fn brought_here(records: &[Record], primary: &Primary) -> u64 {
     let adoptions = records.iter().filter_map(|record| match record.event {
-        Event::RunAdopted { epoch, workspace, .. } if workspace == Some(source.writer.workspace) => {
+        Event::RunAdopted { epoch, workspace, .. } if workspace == Some(primary.writer.workspace) => {
             Some(epoch)
         }
         _ => None,
@@ -194,7 +198,7 @@ fn brought_here(records: &[Record], source: &Source) -> u64 {
 }
 
 /// Returns the records after a number, from their values.
-pub(super) fn decoded(run: RunId, after: u64, values: &[Vec<u8>]) -> Result<Vec<Record>, JournalError> {
+pub(crate) fn decoded(run: RunId, after: u64, values: &[Vec<u8>]) -> Result<Vec<Record>, JournalError> {
     (after + 1..)
         .zip(values)
         .map(|(seq, value)| codec::decode(&codec::key(run, seq), value))
@@ -202,7 +206,7 @@ pub(super) fn decoded(run: RunId, after: u64, values: &[Vec<u8>]) -> Result<Vec<
 }
 
 /// Returns how a run has ended, where it has, once something more has happened.
-pub(super) fn outcome_after(outcome: Option<Outcome>, event: &Event) -> Option<Outcome> {
+pub(crate) fn outcome_after(outcome: Option<Outcome>, event: &Event) -> Option<Outcome> {
     match event {
         Event::RunFinished { outcome, .. } => Some(*outcome),
         Event::RunReopened { .. } => None,

@@ -1,10 +1,10 @@
-//! Slots: a run's journal, copied to a tier piece by piece.
+//! Segments: a run's journal, copied to a tier piece by piece.
 //!
-//! A slot is one sealed object that is created only where there is none. It has some of the run's records byte for
-//! byte, the blobs that they are the first to refer to, and the hash of the slot before it; so the slots of a run form
-//! a chain in each location, from which alone the run can be gone on with. Whoever creates a run's next slot goes on
-//! with the run; whoever finds it taken has lost it. Where slots are damaged, the chain begins anew under the next
-//! number ([`walk`]); where a run has been over for long, a last slot closes its chain and the others are removed
+//! A segment is one sealed object that is created only where there is none. It has some of the run's records byte for
+//! byte, the blobs that they are the first to refer to, and the hash of the segment before it; so the segments of a run form
+//! a chain in each location, from which alone the run can be gone on with. Whoever creates a run's next segment goes on
+//! with the run; whoever finds it taken has lost it. Where segments are damaged, the chain begins anew under the next
+//! number ([`walk`]); where a run has been over for long, a last segment closes its chain and the others are removed
 //! ([`mod@prune`]).
 //!
 //! ```text
@@ -12,8 +12,8 @@
 //! ```
 
 mod chain;
-mod place;
 pub mod prune;
+mod store;
 pub mod walk;
 
 use chrono::{DateTime, Utc};
@@ -31,7 +31,7 @@ use crate::seal::{ObjectKey, Part, Place};
 use crate::store::StoreError;
 
 pub use chain::{Chain, Link, Plan, Weight, plan};
-pub use place::{Created, SlotPlace};
+pub use store::{Created, SegmentStore};
 pub use walk::Walked;
 
 const MAGIC: [u8; 8] = *b"RKDLSLOT";
@@ -39,32 +39,32 @@ const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 const ZSTD_LEVEL: i32 = 3;
 
-/// How many bytes of records and blobs one slot takes: little enough to be written again after a broken connection.
-pub const SLOT_BYTES: usize = 1 << 20;
-/// The most that a slot may have once it is decompressed: its content, and what MessagePack adds.
-const MOST_PLAIN: usize = 4 * SLOT_BYTES;
-/// The most that a slot may have as it is stored: that, the head, and what sealing adds.
+/// How many bytes of records and blobs one segment takes: little enough to be written again after a broken connection.
+pub const SEGMENT_BYTES: usize = 1 << 20;
+/// The most that a segment may have once it is decompressed: its content, and what MessagePack adds.
+const MOST_PLAIN: usize = 4 * SEGMENT_BYTES;
+/// The most that a segment may have as it is stored: that, the head, and what sealing adds.
 const MOST_STORED: u64 = MOST_PLAIN as u64 + 128;
 
 /// A part of a run's journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slot {
+pub struct Segment {
     /// What it says of itself and of the run.
-    pub head: SlotHead,
+    pub head: SegmentHead,
     /// The values of records `first` to `last`, byte for byte as in the journal's log.
     pub records: Vec<ByteBuf>,
-    /// What those records are the first to refer to, or those of a slot that follows.
+    /// What those records are the first to refer to, or those of a segment that follows.
     pub blobs: Vec<BlobPart>,
 }
 
-/// What a slot says of itself, and of the run as it stands after it.
+/// What a segment says of itself, and of the run as it stands after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlotHead {
+pub struct SegmentHead {
     /// The run.
     pub run: RunId,
     /// Its number, from 1.
     pub n: u64,
-    /// BLAKE3 of the stored bytes of the slot before it; zeros for one with which the chain begins.
+    /// BLAKE3 of the stored bytes of the segment before it; zeros for one with which the chain begins.
     pub prev: Hash32,
     /// The number of its first record. Where the chain has that record already, it and all after it are replaced.
     pub first: u64,
@@ -88,7 +88,7 @@ pub struct SlotHead {
     pub outcome: Option<Outcome>,
 }
 
-impl SlotHead {
+impl SegmentHead {
     /// Returns whether the chain begins with it, whatever stands under lower numbers.
     pub fn begins(&self) -> bool {
         self.prev == Hash32::ZERO
@@ -114,11 +114,11 @@ pub struct BlobPart {
     pub bytes: ByteBuf,
 }
 
-/// A run's slots cannot be read or written.
+/// A run's segments cannot be read or written.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SlotError {
-    /// There are later slots, and not these.
+pub enum SegmentError {
+    /// There are later segments, and not these.
     #[error(
         "{} of run {run} {} missing in {location}; another location of the run's tiers may have all of them",
         numbers(*n, *to),
@@ -136,21 +136,21 @@ pub enum SlotError {
     },
     /// It is not what was written there.
     #[error(
-        "slot {n} of run {run} in {location} {fault}; another location of the run's tiers may have it whole"
+        "segment {n} of run {run} in {location} {fault}; another location of the run's tiers may have it whole"
     )]
     Damaged {
         /// The location.
         location: String,
         /// The run.
         run: RunId,
-        /// The slot.
+        /// The segment.
         n: u64,
         /// What is wrong with it.
         fault: ObjectFault,
     },
-    /// It does not follow the slots before it.
+    /// It does not follow the segments before it.
     #[error(
-        "slot {n} of run {run} in {location} does not follow the slots before it: {why}; another location of the \
+        "segment {n} of run {run} in {location} does not follow the segments before it: {why}; another location of the \
          run's tiers may have them as they were written"
     )]
     Unchained {
@@ -158,13 +158,13 @@ pub enum SlotError {
         location: String,
         /// The run.
         run: RunId,
-        /// The slot.
+        /// The segment.
         n: u64,
         /// What does not fit.
         why: String,
     },
     /// The run has been over for long, and its records were removed there.
-    #[error("the slots of run {run} were removed from {location} once it was over for long")]
+    #[error("the segments of run {run} were removed from {location} once it was over for long")]
     Removed {
         /// The location.
         location: String,
@@ -176,14 +176,14 @@ pub enum SlotError {
     Store(#[from] std::sync::Arc<StoreError>),
 }
 
-impl From<StoreError> for SlotError {
+impl From<StoreError> for SegmentError {
     fn from(error: StoreError) -> Self {
         Self::Store(std::sync::Arc::new(error))
     }
 }
 
-impl SlotError {
-    /// Returns whether the slots that are stored are to blame, rather than the way to them, or what this program or its
+impl SegmentError {
+    /// Returns whether the segments that are stored are to blame, rather than the way to them, or what this program or its
     /// keyring does not know.
     pub fn is_damage(&self) -> bool {
         match self {
@@ -193,9 +193,9 @@ impl SlotError {
         }
     }
 
-    /// Returns the slot that cannot be read or does not follow, the first where there are several; none where the way to
+    /// Returns the segment that cannot be read or does not follow, the first where there are several; none where the way to
     /// them is to blame.
-    pub fn slot(&self) -> Option<u64> {
+    pub fn segment(&self) -> Option<u64> {
         match self {
             Self::Missing { n, .. } | Self::Damaged { n, .. } | Self::Unchained { n, .. } => Some(*n),
             Self::Removed { .. } | Self::Store(_) => None,
@@ -205,29 +205,29 @@ impl SlotError {
 
 fn numbers(from: u64, to: u64) -> String {
     match from == to {
-        true => format!("slot {from}"),
-        false => format!("slots {from} to {to}"),
+        true => format!("segment {from}"),
+        false => format!("segments {from} to {to}"),
     }
 }
 
-/// Where a slot belongs: it opens under no other run and no other number.
+/// Where a segment belongs: it opens under no other run and no other number.
 fn place(keyring: &Keyring, generation: u32, run: RunId, n: u64) -> Place {
     let mut name = [0; 32];
     name[..16].copy_from_slice(run.as_bytes());
     name[16..24].copy_from_slice(&n.to_le_bytes());
     Place {
         repository: keyring.repository(),
-        part: Part::Slot,
+        part: Part::Segment,
         generation,
         ordinal: 0,
         name,
     }
 }
 
-/// Seals a slot under its run and its number.
-fn seal(keyring: &Keyring, slot: &Slot) -> Result<Vec<u8>, ObjectFault> {
+/// Seals a segment under its run and its number.
+fn seal(keyring: &Keyring, segment: &Segment) -> Result<Vec<u8>, ObjectFault> {
     let malformed = |why: String| ObjectFault::Malformed { why };
-    let plain = rmp_serde::to_vec_named(slot)
+    let plain = rmp_serde::to_vec_named(segment)
         .map_err(|error| malformed(format!("it cannot be written as MessagePack: {error}")))?;
     let len = u32::try_from(plain.len())
         .ok()
@@ -243,7 +243,7 @@ fn seal(keyring: &Keyring, slot: &Slot) -> Result<Vec<u8>, ObjectFault> {
     body.extend(content);
     let generation = keyring.newest();
     let salt = random();
-    let at = place(keyring, generation.number, slot.head.run, slot.head.n);
+    let at = place(keyring, generation.number, segment.head.run, segment.head.n);
     ObjectKey::new(&generation.document, &salt).seal(&at, &mut body);
     let mut bytes = Vec::with_capacity(48 + body.len());
     bytes.extend_from_slice(&MAGIC);
@@ -254,8 +254,8 @@ fn seal(keyring: &Keyring, slot: &Slot) -> Result<Vec<u8>, ObjectFault> {
     Ok(bytes)
 }
 
-/// Opens the slot that stands under a run and a number.
-fn open(keyring: &Keyring, run: RunId, n: u64, bytes: &[u8]) -> Result<Slot, ObjectFault> {
+/// Opens the segment that stands under a run and a number.
+fn open(keyring: &Keyring, run: RunId, n: u64, bytes: &[u8]) -> Result<Segment, ObjectFault> {
     let malformed = |why: String| ObjectFault::Malformed { why };
     let mut fields = Fields::new(bytes);
     check_head(&mut fields, MAGIC)?;
@@ -266,7 +266,7 @@ fn open(keyring: &Keyring, run: RunId, n: u64, bytes: &[u8]) -> Result<Slot, Obj
         .ok_or(ObjectFault::UnknownGeneration(number))?;
     let sealed = bytes.get(48..).unwrap_or_default().to_vec();
     let key = ObjectKey::new(&generation.document, &salt);
-    let body = key.open(&place(keyring, number, run, n), sealed, "the slot")?;
+    let body = key.open(&place(keyring, number, run, n), sealed, "the segment")?;
     let mut fields = Fields::new(&body);
     let [encoding] = fields.array::<1>()?;
     let len = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
@@ -286,12 +286,12 @@ fn open(keyring: &Keyring, run: RunId, n: u64, bytes: &[u8]) -> Result<Slot, Obj
             plain.len()
         )));
     }
-    let slot: Slot = rmp_serde::from_slice(&plain).map_err(|error| malformed(error.to_string()))?;
-    match slot.head.run == run && slot.head.n == n {
-        true => Ok(slot),
+    let segment: Segment = rmp_serde::from_slice(&plain).map_err(|error| malformed(error.to_string()))?;
+    match segment.head.run == run && segment.head.n == n {
+        true => Ok(segment),
         false => Err(malformed(format!(
             "it says that it is {}",
-            ObjectName::Slot(slot.head.run, slot.head.n)
+            ObjectName::Segment(segment.head.run, segment.head.n)
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! One location of a tier, as it keeps the slots of runs.
+//! One location of a tier, as it keeps the segments of runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use rekindle_model::id::{Hash32, RunId};
 
 use super::chain::{Chain, Link};
 use super::walk::{Walk, Walked};
-use super::{MOST_STORED, Slot, SlotError, hash, open, seal};
+use super::{MOST_STORED, Segment, SegmentError, hash, open, seal};
 use crate::error::ObjectFault;
 use crate::location::{Location, blocking};
 use crate::object::{JOURNAL, ObjectName};
 use crate::store::StoreError;
 use crate::tier::Tier;
 
-/// How often a run's slots are listed before one that is listed and not there is missing: pruning removes them once.
+/// How often a run's segments are listed before one that is listed and not there is missing: pruning removes them once.
 const LISTINGS: usize = 3;
 
 /// Clones are the same location.
 #[derive(Clone, Debug)]
-pub struct SlotPlace {
+pub struct SegmentStore {
     tier: String,
     pub(super) location: Arc<Location>,
 }
 
-/// What became of a slot that was to be created.
+/// What became of a segment that was to be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
     /// It is there now; the hash of its stored bytes.
@@ -35,8 +35,8 @@ pub enum Created {
 
 impl Tier {
     /// Returns the locations that are open, each of which has its own chain of every run.
-    pub fn slot_places(&self) -> Vec<SlotPlace> {
-        let places = self.locations().iter().map(|location| SlotPlace {
+    pub fn segment_stores(&self) -> Vec<SegmentStore> {
+        let places = self.locations().iter().map(|location| SegmentStore {
             tier: self.name().to_owned(),
             location: Arc::clone(location),
         });
@@ -44,7 +44,7 @@ impl Tier {
     }
 }
 
-impl SlotPlace {
+impl SegmentStore {
     /// Returns the tier's name.
     pub fn tier(&self) -> &str {
         &self.tier
@@ -55,22 +55,22 @@ impl SlotPlace {
         &self.location.url
     }
 
-    /// Returns the runs that have slots here, oldest first.
+    /// Returns the runs that have segments here, oldest first.
     ///
     /// # Errors
-    /// [`SlotError::Store`].
-    pub async fn runs(&self) -> Result<Vec<RunId>, SlotError> {
+    /// [`SegmentError::Store`].
+    pub async fn runs(&self) -> Result<Vec<RunId>, SegmentError> {
         let names = self.location.store.folders(JOURNAL).await?;
         let mut runs: Vec<RunId> = names.iter().filter_map(|name| name.parse().ok()).collect();
         runs.sort_unstable();
         Ok(runs)
     }
 
-    /// Returns a run's last slot; none where it has no slot here.
+    /// Returns a run's last segment; none where it has no segment here.
     ///
     /// # Errors
     /// That it is damaged, or that one is missing before it in the chain.
-    pub async fn tail(&self, run: RunId) -> Result<Option<Link>, SlotError> {
+    pub async fn tail(&self, run: RunId) -> Result<Option<Link>, SegmentError> {
         let numbers = self.numbers(run).await?;
         let Some(last) = numbers.last().copied() else {
             return Ok(None);
@@ -80,30 +80,30 @@ impl SlotPlace {
             let walked = self.walk(run).await?;
             return walked.faults.into_iter().next().map_or(Ok(walked.tail), Err);
         }
-        let (slot, hash) = self.read(run, last).await?;
+        let (segment, hash) = self.read(run, last).await?;
         Ok(Some(Link {
-            head: slot.head,
+            head: segment.head,
             hash,
         }))
     }
 
-    /// Returns all that a run's slots say; no record where it has none here.
+    /// Returns all that a run's segments say; no record where it has none here.
     ///
     /// # Errors
-    /// The first slot that is missing, damaged, or does not follow the one before it; [`SlotError::Removed`].
-    pub async fn chain(&self, run: RunId) -> Result<Chain, SlotError> {
+    /// The first segment that is missing, damaged, or does not follow the one before it; [`SegmentError::Removed`].
+    pub async fn chain(&self, run: RunId) -> Result<Chain, SegmentError> {
         let (mut chain, mut building) = (Chain::default(), BTreeMap::new());
         let walked = self
-            .pass(run, |slot| {
-                let begins = slot.head.begins();
-                chain.take(slot, begins, &mut building);
+            .pass(run, |segment| {
+                let begins = segment.head.begins();
+                chain.take(segment, begins, &mut building);
             })
             .await?;
         if let Some(fault) = walked.faults.into_iter().next() {
             return Err(fault);
         }
         if walked.closed {
-            return Err(SlotError::Removed {
+            return Err(SegmentError::Removed {
                 location: self.location.url.clone(),
                 run,
             });
@@ -112,25 +112,24 @@ impl SlotPlace {
         Ok(chain)
     }
 
-    /// Reads every slot of a run, one at a time, and tells what is wrong since its chain has begun.
+    /// Reads every segment of a run, one at a time, and tells what is wrong since its chain has begun.
     ///
     /// # Errors
-    /// [`SlotError::Store`]: it could not be told.
-    pub async fn walk(&self, run: RunId) -> Result<Walked, SlotError> {
+    /// [`SegmentError::Store`]: it could not be told.
+    pub async fn walk(&self, run: RunId) -> Result<Walked, SegmentError> {
         self.pass(run, |_| {}).await
     }
 
-    /// Reads every slot of a run, and hands over each that is in order. Where whoever prunes has removed what was listed,
+    /// Reads every segment of a run, and hands over each that is in order. Where whoever prunes has removed what was listed,
     /// it begins again with the first: what is handed over then begins the chain anew.
     ///
     /// # Errors
-    /// [`SlotError::Store`]: it could not be told.
-    pub async fn pass(&self, run: RunId, mut each: impl FnMut(Slot)) -> Result<Walked, SlotError> {
+    /// [`SegmentError::Store`]: it could not be told.
+    pub async fn pass(&self, run: RunId, mut each: impl FnMut(Segment)) -> Result<Walked, SegmentError> {
         let mut numbers = self.numbers(run).await?;
         for _ in 1..LISTINGS {
             let walked = self.pass_these(run, &numbers, &mut each).await?;
-            let gone =
-                |fault: &SlotError| matches!(fault, SlotError::Missing { n, .. } if numbers.contains(n));
+            let gone = |fault: &SegmentError| matches!(fault, SegmentError::Missing { n, .. } if numbers.contains(n));
             if !walked.faults.iter().any(gone) {
                 return Ok(walked);
             }
@@ -143,18 +142,18 @@ impl SlotPlace {
         self.pass_these(run, &numbers, &mut each).await
     }
 
-    /// Reads the slots of a run with these numbers.
+    /// Reads the segments of a run with these numbers.
     async fn pass_these(
         &self,
         run: RunId,
         numbers: &[u64],
-        each: &mut impl FnMut(Slot),
-    ) -> Result<Walked, SlotError> {
-        let (mut walk, mut faults, mut slots) = (Walk::default(), Vec::new(), 0);
+        each: &mut impl FnMut(Segment),
+    ) -> Result<Walked, SegmentError> {
+        let (mut walk, mut faults, mut segments) = (Walk::default(), Vec::new(), 0);
         let (mut expected, mut last) = (1, 0);
         for n in numbers.iter().copied() {
             if n > expected {
-                faults.push(SlotError::Missing {
+                faults.push(SegmentError::Missing {
                     location: self.location.url.clone(),
                     run,
                     n: expected,
@@ -162,52 +161,52 @@ impl SlotPlace {
                 });
             }
             (expected, last) = (n + 1, n);
-            let (slot, hash) = match self.read(run, n).await {
+            let (segment, hash) = match self.read(run, n).await {
                 Ok(read) => read,
-                Err(fault) if fault.slot().is_some() => {
+                Err(fault) if fault.segment().is_some() => {
                     faults.push(fault);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            slots += 1;
-            // Whatever is wrong with the slots before a beginning is wrong with nothing that counts.
-            if slot.head.begins() {
+            segments += 1;
+            // Whatever is wrong with the segments before a beginning is wrong with nothing that counts.
+            if segment.head.begins() {
                 faults.clear();
             }
             if !faults.is_empty() {
-                walk.pass_over(&slot, hash);
+                walk.pass_over(&segment, hash);
                 continue;
             }
-            match walk.add(&slot, hash) {
-                Ok(()) => each(slot),
+            match walk.add(&segment, hash) {
+                Ok(()) => each(segment),
                 Err(why) => {
-                    faults.push(SlotError::Unchained {
+                    faults.push(SegmentError::Unchained {
                         location: self.location.url.clone(),
                         run,
                         n,
                         why,
                     });
-                    walk.pass_over(&slot, hash);
+                    walk.pass_over(&segment, hash);
                 }
             }
         }
         Ok(Walked {
             last,
             faults,
-            slots,
+            segments,
             ..walk.end()
         })
     }
 
-    /// Creates a slot where there is none under its number. Where the location cannot do that exclusively
-    /// ([`SlotPlace::is_exclusive`]), it looks first and then writes.
+    /// Creates a segment where there is none under its number. Where the location cannot do that exclusively
+    /// ([`SegmentStore::is_exclusive`]), it looks first and then writes.
     ///
     /// # Errors
-    /// [`SlotError::Store`]; it may be there all the same.
-    pub async fn create(&self, slot: &Slot) -> Result<Created, SlotError> {
-        let (run, n) = (slot.head.run, slot.head.n);
-        let (keyring, sealed) = (Arc::clone(&self.location.keyring), slot.clone());
+    /// [`SegmentError::Store`]; it may be there all the same.
+    pub async fn create(&self, segment: &Segment) -> Result<Created, SegmentError> {
+        let (run, n) = (segment.head.run, segment.head.n);
+        let (keyring, sealed) = (Arc::clone(&self.location.keyring), segment.clone());
         let bytes = blocking(move || seal(&keyring, &sealed)).await;
         let bytes = bytes.unwrap_or_else(|error| {
             Err(ObjectFault::Malformed {
@@ -215,7 +214,7 @@ impl SlotPlace {
             })
         });
         let bytes = bytes.map_err(|fault| self.damaged(run, n, fault))?;
-        let (path, hash) = (ObjectName::Slot(run, n).path(), hash(&bytes));
+        let (path, hash) = (ObjectName::Segment(run, n).path(), hash(&bytes));
         let store = &self.location.store;
         let created = match store.create(&path, bytes.clone().into()).await {
             Err(StoreError::NotExclusive { .. }) if store.len(&path).await?.is_none() => {
@@ -231,20 +230,20 @@ impl SlotPlace {
         })
     }
 
-    /// Returns whether there is a slot under that number.
+    /// Returns whether there is a segment under that number.
     ///
     /// # Errors
-    /// [`SlotError::Store`].
-    pub async fn is_taken(&self, run: RunId, n: u64) -> Result<bool, SlotError> {
-        let path = ObjectName::Slot(run, n).path();
+    /// [`SegmentError::Store`].
+    pub async fn is_taken(&self, run: RunId, n: u64) -> Result<bool, SegmentError> {
+        let path = ObjectName::Segment(run, n).path();
         Ok(self.location.store.len(&path).await?.is_some())
     }
 
     /// Returns whether the location lets one of several create an object, tried out now.
     ///
     /// # Errors
-    /// [`SlotError::Store`]: it could not be told.
-    pub async fn is_exclusive(&self) -> Result<bool, SlotError> {
+    /// [`SegmentError::Store`]: it could not be told.
+    pub async fn is_exclusive(&self) -> Result<bool, SegmentError> {
         match crate::probe::exclusive(self.location.store.as_ref()).await {
             Ok(exclusive) => Ok(exclusive),
             Err(StoreError::NotExclusive { .. }) => Ok(false),
@@ -252,8 +251,8 @@ impl SlotPlace {
         }
     }
 
-    /// Returns the numbers of a run's slots, ascending; some may be missing.
-    pub(super) async fn numbers(&self, run: RunId) -> Result<Vec<u64>, SlotError> {
+    /// Returns the numbers of a run's segments, ascending; some may be missing.
+    pub(super) async fn numbers(&self, run: RunId) -> Result<Vec<u64>, SegmentError> {
         let listed = match self.location.store.list(&format!("{JOURNAL}/{run}")).await {
             Err(StoreError::NotFound { .. }) => Vec::new(),
             listed => listed?,
@@ -261,7 +260,7 @@ impl SlotPlace {
         let mut numbers: Vec<u64> = listed
             .iter()
             .filter_map(|(path, _)| match ObjectName::from_path(path) {
-                Some(ObjectName::Slot(of, n)) if of == run => Some(n),
+                Some(ObjectName::Segment(of, n)) if of == run => Some(n),
                 _ => None,
             })
             .collect();
@@ -269,12 +268,12 @@ impl SlotPlace {
         Ok(numbers)
     }
 
-    pub(super) async fn read(&self, run: RunId, n: u64) -> Result<(Slot, Hash32), SlotError> {
-        let path = ObjectName::Slot(run, n).path();
-        // Whatever stands there is not read into memory before its length is that of a slot.
+    pub(super) async fn read(&self, run: RunId, n: u64) -> Result<(Segment, Hash32), SegmentError> {
+        let path = ObjectName::Segment(run, n).path();
+        // Whatever stands there is not read into memory before its length is that of a segment.
         let bytes = match self.location.store.get_range(&path, 0, MOST_STORED + 1).await {
             Err(StoreError::NotFound { .. }) => {
-                return Err(SlotError::Missing {
+                return Err(SegmentError::Missing {
                     location: self.location.url.clone(),
                     run,
                     n,
@@ -287,13 +286,13 @@ impl SlotPlace {
             let why = format!("has more than {MOST_STORED} bytes");
             return Err(self.damaged(run, n, ObjectFault::Malformed { why }));
         }
-        let slot = open(&self.location.keyring, run, n, &bytes);
-        let slot = slot.map_err(|fault| self.damaged(run, n, fault))?;
-        Ok((slot, hash(&bytes)))
+        let segment = open(&self.location.keyring, run, n, &bytes);
+        let segment = segment.map_err(|fault| self.damaged(run, n, fault))?;
+        Ok((segment, hash(&bytes)))
     }
 
-    fn damaged(&self, run: RunId, n: u64, fault: ObjectFault) -> SlotError {
-        SlotError::Damaged {
+    fn damaged(&self, run: RunId, n: u64, fault: ObjectFault) -> SegmentError {
+        SegmentError::Damaged {
             location: self.location.url.clone(),
             run,
             n,

@@ -1,37 +1,37 @@
-//! Removing the slots of runs that have been over for long.
+//! Removing the segments of runs that have been over for long.
 //!
-//! The last thing that is created for a run says so: a slot that closes its chain, after the last number, where there is
+//! The last thing that is created for a run says so: a segment that closes its chain, after the last number, where there is
 //! none. Whoever goes on with the run at that very moment has taken that number, and then nothing is removed. Then
 //! everything before it goes. It stays, a few hundred bytes: a workspace that had the run before it was over elsewhere,
 //! and comes back after a year, finds by it that the run is not its own any more.
 
 use rekindle_model::id::{Hash32, RunId};
 
-use super::{Created, Link, Slot, SlotError, SlotHead, SlotPlace};
+use super::{Created, Link, Segment, SegmentError, SegmentHead, SegmentStore};
 use crate::object::{JOURNAL, ObjectName};
 
-/// What a location holds of a run, as far as the names of its slots and its last slot tell.
+/// What a location holds of a run, as far as the names of its segments and its last segment tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The last slot.
+    /// The last segment.
     pub tail: Link,
-    /// How many slots there are beside one that closes the chain.
-    pub slots: u64,
+    /// How many segments there are beside one that closes the chain.
+    pub segments: u64,
     /// Their bytes.
     pub bytes: u64,
 }
 
-impl SlotPlace {
-    /// Returns what is here of a run; none where it has no slot.
+impl SegmentStore {
+    /// Returns what is here of a run; none where it has no segment.
     ///
     /// # Errors
-    /// A last slot that cannot be read.
-    pub async fn held(&self, run: RunId) -> Result<Option<Held>, SlotError> {
+    /// A last segment that cannot be read.
+    pub async fn held(&self, run: RunId) -> Result<Option<Held>, SegmentError> {
         let listed = self.location.store.list(&format!("{JOURNAL}/{run}")).await?;
         let mut named: Vec<(u64, u64)> = listed
             .iter()
             .filter_map(|(path, len)| match ObjectName::from_path(path) {
-                Some(ObjectName::Slot(of, n)) if of == run => Some((n, *len)),
+                Some(ObjectName::Segment(of, n)) if of == run => Some((n, *len)),
                 _ => None,
             })
             .collect();
@@ -39,49 +39,49 @@ impl SlotPlace {
         let Some((last, _)) = named.last().copied() else {
             return Ok(None);
         };
-        let (slot, hash) = self.read(run, last).await?;
-        if slot.head.closes() {
+        let (segment, hash) = self.read(run, last).await?;
+        if segment.head.closes() {
             named.pop();
         }
         let tail = Link {
-            head: slot.head,
+            head: segment.head,
             hash,
         };
         Ok(Some(Held {
             tail,
-            slots: named.len() as u64,
+            segments: named.len() as u64,
             bytes: named.iter().map(|(_, len)| len).sum(),
         }))
     }
 
-    /// Closes the chain of a run that is over, and removes its slots. Cut off, it is done again. Returns whether it was
+    /// Closes the chain of a run that is over, and removes its segments. Cut off, it is done again. Returns whether it was
     /// done: not where somebody has gone on with the run since `held` was looked at.
     ///
     /// # Errors
-    /// [`SlotError::Store`].
-    pub async fn close(&self, held: &Held) -> Result<bool, SlotError> {
+    /// [`SegmentError::Store`].
+    pub async fn close(&self, held: &Held) -> Result<bool, SegmentError> {
         let end = &held.tail.head;
         let mut closing = end.n;
         if !end.closes() {
-            let head = SlotHead {
+            let head = SegmentHead {
                 n: end.n + 1,
                 prev: Hash32::ZERO,
                 first: end.last + 1,
                 ..end.clone()
             };
             closing = head.n;
-            let slot = Slot {
+            let segment = Segment {
                 head,
                 records: Vec::new(),
                 blobs: Vec::new(),
             };
-            if self.create(&slot).await? == Created::Taken {
+            if self.create(&segment).await? == Created::Taken {
                 return Ok(false);
             }
         }
         for n in self.numbers(end.run).await? {
             if n < closing {
-                let path = ObjectName::Slot(end.run, n).path();
+                let path = ObjectName::Segment(end.run, n).path();
                 self.location.store.delete(&path).await?;
             }
         }

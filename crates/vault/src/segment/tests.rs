@@ -1,4 +1,4 @@
-//! A chain of slots opens as it was written, or names the slot that does not fit.
+//! A chain of segments opens as it was written, or names the segment that does not fit.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ fn run() -> RunId {
 
 struct Fixture {
     dir: tempfile::TempDir,
-    place: SlotPlace,
+    place: SegmentStore,
 }
 
 impl Fixture {
@@ -32,23 +32,23 @@ impl Fixture {
         let tier = Tier::open_stores("near", stores, keyring, b"wrapped", TierMode::Create)
             .await
             .unwrap();
-        let place = tier.slot_places().remove(0);
+        let place = tier.segment_stores().remove(0);
         Self { dir, place }
     }
 
     fn file(&self, n: u64) -> PathBuf {
-        self.dir.path().join(ObjectName::Slot(run(), n).path())
+        self.dir.path().join(ObjectName::Segment(run(), n).path())
     }
 
-    /// Writes the next slot of the run, with these records.
+    /// Writes the next segment of the run, with these records.
     async fn next(&self, first: u64, epoch: u64, records: &[&[u8]]) -> Created {
-        let slot = self.after(self.place.tail(run()).await.unwrap(), first, epoch, records);
-        self.place.create(&slot).await.unwrap()
+        let segment = self.after(self.place.tail(run()).await.unwrap(), first, epoch, records);
+        self.place.create(&segment).await.unwrap()
     }
 
-    fn after(&self, tail: Option<Link>, first: u64, epoch: u64, records: &[&[u8]]) -> Slot {
-        Slot {
-            head: SlotHead {
+    fn after(&self, tail: Option<Link>, first: u64, epoch: u64, records: &[&[u8]]) -> Segment {
+        Segment {
+            head: SegmentHead {
                 run: run(),
                 n: tail.as_ref().map_or(1, |tail| tail.head.n + 1),
                 prev: tail.as_ref().map_or(Hash32::ZERO, |tail| tail.hash),
@@ -97,7 +97,7 @@ async fn a_chain_is_what_was_written() {
 }
 
 #[tokio::test]
-async fn of_two_who_create_the_next_slot_one_does() {
+async fn of_two_who_create_the_next_segment_one_does() {
     let fixture = three().await;
     let tail = fixture.place.tail(run()).await.unwrap();
     let mine = fixture.after(tail.clone(), 5, 2, &[b"mine"]);
@@ -111,7 +111,7 @@ async fn of_two_who_create_the_next_slot_one_does() {
 }
 
 #[tokio::test]
-async fn every_flipped_byte_and_every_cut_of_a_slot_is_named() {
+async fn every_flipped_byte_and_every_cut_of_a_segment_is_named() {
     let fixture = three().await;
     let whole = std::fs::read(fixture.file(2)).unwrap();
     for at in 0..whole.len() {
@@ -120,13 +120,16 @@ async fn every_flipped_byte_and_every_cut_of_a_slot_is_named() {
         for bytes in [&changed[..], &whole[..at]] {
             std::fs::write(fixture.file(2), bytes).unwrap();
             let told = fixture.fault().await;
-            assert!(told.starts_with("slot 2 of run 00000000-"), "byte {at}: {told}");
+            assert!(
+                told.starts_with("segment 2 of run 00000000-"),
+                "byte {at}: {told}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_far_too_long_for_a_slot_is_named_and_not_read_into_memory() {
+async fn what_is_far_too_long_for_a_segment_is_named_and_not_read_into_memory() {
     let fixture = three().await;
     // More than any machine has; it takes no room on the disk.
     let file = std::fs::File::options()
@@ -136,30 +139,35 @@ async fn what_is_far_too_long_for_a_slot_is_named_and_not_read_into_memory() {
     file.set_len(1 << 42).unwrap();
     let told = fixture.fault().await;
     assert!(
-        told.starts_with("slot 3 of run") && told.contains("bytes"),
+        told.starts_with("segment 3 of run") && told.contains("bytes"),
         "{told}"
     );
     assert!(fixture.place.tail(run()).await.unwrap_err().is_damage());
 }
 
 #[tokio::test]
-async fn a_slot_that_is_gone_swapped_replaced_or_of_another_run_is_named() {
+async fn a_segment_that_is_gone_swapped_replaced_or_of_another_run_is_named() {
     let fixture = three().await;
     std::fs::rename(fixture.file(2), fixture.dir.path().join("kept")).unwrap();
-    assert!(fixture.fault().await.starts_with("slot 2 of run"));
+    assert!(fixture.fault().await.starts_with("segment 2 of run"));
     assert!(fixture.fault().await.contains("is missing"));
-    // Another number's slot in its place.
+    // Another number's segment in its place.
     std::fs::copy(fixture.file(3), fixture.file(2)).unwrap();
-    assert!(fixture.fault().await.contains("seal of the slot does not open"));
-    // Another run's slot of the same number.
+    assert!(
+        fixture
+            .fault()
+            .await
+            .contains("seal of the segment does not open")
+    );
+    // Another run's segment of the same number.
     let other = RunId(Uuid::from_u128(8));
-    let mut slot = fixture.after(None, 1, 1, &[b"other"]);
-    slot.head.run = other;
-    fixture.place.create(&slot).await.unwrap();
-    let one = fixture.dir.path().join(ObjectName::Slot(other, 1).path());
+    let mut segment = fixture.after(None, 1, 1, &[b"other"]);
+    segment.head.run = other;
+    fixture.place.create(&segment).await.unwrap();
+    let one = fixture.dir.path().join(ObjectName::Segment(other, 1).path());
     let first = std::fs::read(fixture.file(1)).unwrap();
     std::fs::copy(one, fixture.file(1)).unwrap();
-    assert!(fixture.fault().await.starts_with("slot 1 of run"));
+    assert!(fixture.fault().await.starts_with("segment 1 of run"));
     std::fs::write(fixture.file(1), first).unwrap();
     // One that is sealed well and names another before it.
     std::fs::remove_file(fixture.file(2)).unwrap();
@@ -169,7 +177,7 @@ async fn a_slot_that_is_gone_swapped_replaced_or_of_another_run_is_named() {
     fixture.place.create(&forged).await.unwrap();
     let told = fixture.fault().await;
     assert!(
-        told.starts_with("slot 2 of run") && told.contains("another slot before it"),
+        told.starts_with("segment 2 of run") && told.contains("another segment before it"),
         "{told}"
     );
     std::fs::rename(fixture.dir.path().join("kept"), fixture.file(2)).unwrap();
@@ -177,7 +185,7 @@ async fn a_slot_that_is_gone_swapped_replaced_or_of_another_run_is_named() {
 }
 
 #[tokio::test]
-async fn a_slot_replaces_records_only_under_a_higher_epoch() {
+async fn a_segment_replaces_records_only_under_a_higher_epoch() {
     let fixture = three().await;
     fixture.next(3, 2, &[b"other three"]).await;
     let chain = fixture.place.chain(run()).await.unwrap();
@@ -192,7 +200,7 @@ async fn a_slot_replaces_records_only_under_a_higher_epoch() {
 #[tokio::test]
 async fn a_large_blob_is_split_and_comes_back() {
     let fixture = Fixture::new().await;
-    let blob: Vec<u8> = (0..5 * SLOT_BYTES / 2).map(|at| (at % 251) as u8).collect();
+    let blob: Vec<u8> = (0..5 * SEGMENT_BYTES / 2).map(|at| (at % 251) as u8).collect();
     let small = b"small".to_vec();
     let records = [
         (4, vec![(hash(&small), small.clone())]),
@@ -208,13 +216,13 @@ async fn a_large_blob_is_split_and_comes_back() {
     let mut next = 0;
     for part in plans {
         let size: usize = part.blobs.iter().map(|blob| blob.bytes.len()).sum();
-        assert!(size <= SLOT_BYTES);
+        assert!(size <= SEGMENT_BYTES);
         let tail = fixture.place.tail(run()).await.unwrap();
-        let mut slot = fixture.after(tail, next as u64 + 1, 1, &values[next..next + part.records]);
-        slot.blobs = part.blobs;
+        let mut segment = fixture.after(tail, next as u64 + 1, 1, &values[next..next + part.records]);
+        segment.blobs = part.blobs;
         next += part.records;
         assert!(matches!(
-            fixture.place.create(&slot).await.unwrap(),
+            fixture.place.create(&segment).await.unwrap(),
             Created::Here(_)
         ));
     }
@@ -227,11 +235,11 @@ async fn a_large_blob_is_split_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_full_slot_of_records_is_split() {
+async fn a_full_segment_of_records_is_split() {
     let records: Vec<(usize, Vec<_>)> = (0..600).map(|_| (4096, Vec::new())).collect();
     let plans = plan(&records);
     assert_eq!(plans.iter().map(|plan| plan.records).sum::<usize>(), 600);
-    assert!(plans.iter().all(|plan| plan.records * 4096 <= SLOT_BYTES));
+    assert!(plans.iter().all(|plan| plan.records * 4096 <= SEGMENT_BYTES));
     assert!(plan(&[]).is_empty());
 }
 
@@ -294,7 +302,7 @@ async fn a_location_that_lets_two_create_one_object_is_found_out() {
     }
 }
 
-/// The slots under which a run's records were written, from the beginning of its chain.
+/// The segments under which a run's records were written, from the beginning of its chain.
 async fn held_in(fixture: &Fixture) -> Vec<u64> {
     let walked = fixture.place.walk(run()).await.unwrap();
     assert!(walked.faults.is_empty(), "{:?}", walked.faults);
@@ -303,9 +311,9 @@ async fn held_in(fixture: &Fixture) -> Vec<u64> {
 
 /// Begins the chain anew after its last number, with these records.
 async fn anew(fixture: &Fixture, epoch: u64, records: &[&[u8]]) -> Created {
-    let mut slot = fixture.after(None, 1, epoch, records);
-    slot.head.n = fixture.place.walk(run()).await.unwrap().last + 1;
-    fixture.place.create(&slot).await.unwrap()
+    let mut segment = fixture.after(None, 1, epoch, records);
+    segment.head.n = fixture.place.walk(run()).await.unwrap().last + 1;
+    fixture.place.create(&segment).await.unwrap()
 }
 
 #[tokio::test]
@@ -361,22 +369,22 @@ async fn who_begins_a_chain_anew_competes_with_who_goes_on_with_it() {
     assert_eq!(fixture.place.chain(run()).await.unwrap().values, [b"one"]);
 }
 
-/// The three slots, with a last one by which the run is over.
+/// The three segments, with a last one by which the run is over.
 async fn over() -> Fixture {
     let fixture = three().await;
-    let mut slot = fixture.after(fixture.place.tail(run()).await.unwrap(), 5, 1, &[b"end"]);
-    slot.head.outcome = Some(Outcome::Succeeded);
-    fixture.place.create(&slot).await.unwrap();
+    let mut segment = fixture.after(fixture.place.tail(run()).await.unwrap(), 5, 1, &[b"end"]);
+    segment.head.outcome = Some(Outcome::Succeeded);
+    fixture.place.create(&segment).await.unwrap();
     fixture
 }
 
 #[tokio::test]
-async fn of_a_run_that_is_pruned_one_slot_stays_that_says_so_and_takes_the_next_number() {
+async fn of_a_run_that_is_pruned_one_segment_stays_that_says_so_and_takes_the_next_number() {
     let fixture = over().await;
     let before = fixture.place.tail(run()).await.unwrap();
     let late = fixture.after(before.clone(), 6, 2, &[b"reopened"]);
     let held = fixture.place.held(run()).await.unwrap().unwrap();
-    assert_eq!((held.slots, Some(&held.tail)), (4, before.as_ref()));
+    assert_eq!((held.segments, Some(&held.tail)), (4, before.as_ref()));
     assert!(fixture.place.close(&held).await.unwrap());
     assert_eq!(fixture.place.numbers(run()).await.unwrap(), [5]);
     let walked = fixture.place.walk(run()).await.unwrap();
@@ -389,11 +397,11 @@ async fn of_a_run_that_is_pruned_one_slot_stays_that_says_so_and_takes_the_next_
     );
     assert!(matches!(
         fixture.place.chain(run()).await.unwrap_err(),
-        SlotError::Removed { .. }
+        SegmentError::Removed { .. }
     ));
     assert_eq!(fixture.place.create(&late).await.unwrap(), Created::Taken);
     let left = fixture.place.held(run()).await.unwrap().unwrap();
-    assert_eq!(left.slots, 0);
+    assert_eq!(left.segments, 0);
     // What goes on after it begins anew.
     fixture.next(6, 2, &[b"reopened"]).await;
     assert!(fixture.fault().await.contains("were removed"));
@@ -419,7 +427,7 @@ async fn pruning_that_was_cut_off_is_finished() {
     std::fs::write(fixture.file(3), third).unwrap();
     assert!(fixture.place.walk(run()).await.unwrap().faults.is_empty());
     let held = fixture.place.held(run()).await.unwrap().unwrap();
-    assert_eq!(held.slots, 1);
+    assert_eq!(held.segments, 1);
     assert!(fixture.place.close(&held).await.unwrap());
     assert_eq!(fixture.place.numbers(run()).await.unwrap(), [5]);
 }
@@ -480,7 +488,7 @@ async fn what_is_pruned_once_it_was_listed_is_not_missing() {
     let mut over = fixture.after(fixture.place.tail(run()).await.unwrap(), 2, 1, &[b"two"]);
     over.head.outcome = Some(Outcome::Succeeded);
     fixture.place.create(&over).await.unwrap();
-    let old: Listing = [1, 2].map(|n| (ObjectName::Slot(run(), n).path(), 9)).into();
+    let old: Listing = [1, 2].map(|n| (ObjectName::Segment(run(), n).path(), 9)).into();
     let held = fixture.place.held(run()).await.unwrap().unwrap();
     assert!(fixture.place.close(&held).await.unwrap());
     *listed.lock().unwrap() = Some(old);

@@ -1,13 +1,13 @@
-//! What a run's slots say together, and how records are laid out in slots. [`super::walk`] decides what follows what.
+//! What a run's segments say together, and how records are laid out in segments. [`super::walk`] decides what follows what.
 
 use std::collections::BTreeMap;
 
 use rekindle_model::id::Hash32;
 use serde_bytes::ByteBuf;
 
-use super::{BlobPart, SLOT_BYTES, Slot, SlotHead};
+use super::{BlobPart, SEGMENT_BYTES, Segment, SegmentHead};
 
-/// A run's journal as the slots of one location have it. Whether its records follow each other is the journal's to
+/// A run's journal as the segments of one location have it. Whether its records follow each other is the journal's to
 /// say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
@@ -15,23 +15,23 @@ pub struct Chain {
     pub values: Vec<Vec<u8>>,
     /// The blobs that are whole.
     pub blobs: BTreeMap<Hash32, Vec<u8>>,
-    /// The last slot, and the hash of its stored bytes.
+    /// The last segment, and the hash of its stored bytes.
     pub tail: Option<Link>,
 }
 
-/// A slot as the one after it refers to it.
+/// A segment as the one after it refers to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// What it says of itself.
-    pub head: SlotHead,
+    pub head: SegmentHead,
     /// BLAKE3 of its stored bytes.
     pub hash: Hash32,
 }
 
 impl Chain {
-    /// Takes what the next slot brings, which is in order; `begins` says that the chain begins anew with it.
-    pub(super) fn take(&mut self, slot: Slot, begins: bool, building: &mut BTreeMap<Hash32, Vec<u8>>) {
-        let Slot { head, records, blobs } = slot;
+    /// Takes what the next segment brings, which is in order; `begins` says that the chain begins anew with it.
+    pub(super) fn take(&mut self, segment: Segment, begins: bool, building: &mut BTreeMap<Hash32, Vec<u8>>) {
+        let Segment { head, records, blobs } = segment;
         if begins {
             (self.values, self.blobs) = (Vec::new(), BTreeMap::new());
             building.clear();
@@ -53,7 +53,7 @@ impl Chain {
     }
 }
 
-/// What goes into one slot: how many of the records that are left, after these pieces of blobs.
+/// What goes into one segment: how many of the records that are left, after these pieces of blobs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// How many records.
@@ -65,15 +65,15 @@ pub struct Plan {
 /// A record that is to be copied: its length, and the blobs that it is the first to refer to.
 pub type Weight = (usize, Vec<(Hash32, Vec<u8>)>);
 
-/// Lays records out in slots of at most [`SLOT_BYTES`]: each after the blobs that it is the first to refer to.
+/// Lays records out in segments of at most [`SEGMENT_BYTES`]: each after the blobs that it is the first to refer to.
 pub fn plan(records: &[Weight]) -> Vec<Plan> {
     let mut plans = Vec::new();
-    let (mut open, mut room) = (Plan::default(), SLOT_BYTES);
+    let (mut open, mut room) = (Plan::default(), SEGMENT_BYTES);
     let close = |open: &mut Plan, room: &mut usize, plans: &mut Vec<Plan>| {
         if *open != Plan::default() {
             plans.push(std::mem::take(open));
         }
-        *room = SLOT_BYTES;
+        *room = SEGMENT_BYTES;
     };
     for (len, blobs) in records {
         for (hash, blob) in blobs {

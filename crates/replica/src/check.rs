@@ -1,92 +1,123 @@
-//! Every slot of a tier, read back and compared with the journal.
+//! Every segment of a tier, read back and compared with the journal here.
 //!
 //! Seals, numbers, hashes, then each record's checksum, chain and history, as for an archive; then that what this
 //! workspace has of the run says the same. Records that somebody else has appended under a higher epoch are no damage:
 //! they are how a run is gone on with elsewhere.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use async_trait::async_trait;
-use rekindle_actions::{SlotFault, SlotReader, SlotsReport};
 use rekindle_journal::{Journal, JournalError, codec};
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::run::RunState;
-use rekindle_vault::slot::Walked;
-use rekindle_vault::{CancellationToken, Slot, SlotError, SlotPlace, Tier};
+use rekindle_vault::segment::Walked;
+use rekindle_vault::{CancellationToken, Segment, SegmentError, SegmentStore, Tier};
 
-use super::{fenced, owed, seen};
+use crate::{fence, lag, last_seen};
 
-/// What compares slots with a workspace's journal, and notes what is to be written anew.
-pub struct Reader {
-    /// The journal.
-    pub journal: Arc<dyn Journal>,
-    /// The workspace's own folder.
-    pub state: PathBuf,
-}
-
-#[async_trait]
-impl SlotReader for Reader {
-    async fn read(
-        &self,
-        tier: &Tier,
-        stop: &CancellationToken,
-        told: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<SlotsReport, SlotError> {
-        let (mut report, mut unknown) = (SlotsReport::default(), None);
-        for place in tier.slot_places() {
-            for run in place.runs().await? {
-                if stop.is_cancelled() {
-                    return Ok(report);
-                }
-                let checked = match check(&place, run, &*self.journal, &self.state).await {
-                    Ok(checked) => checked,
-                    // What the other runs' slots say is to be known all the same.
-                    Err(error) if error.slot().is_some() => {
-                        unknown.get_or_insert(error);
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                };
-                if let Some(damaged) = checked.owed
-                    && let Err(error) = owed::add(&self.state, run, place.url(), damaged)
-                {
-                    tracing::warn!(%run, %error, "what a tier lacks could not be noted");
-                }
-                report.add(checked);
-                told(report.slots);
-            }
-        }
-        match unknown {
-            Some(error) if report.faults.is_empty() => Err(error),
-            _ => Ok(report),
-        }
-    }
-}
-
-/// What was read of one chain.
-pub struct Checked {
-    slots: u64,
-    records: u64,
+/// What was read of replicas, and what is wrong with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Chains that were read: runs, in as many locations as have them.
+    pub chains: u64,
+    /// Segments that opened.
+    pub segments: u64,
+    /// Records in them.
+    pub records: u64,
     /// What is wrong.
-    pub faults: Vec<SlotFault>,
-    /// Whether this workspace has what the location lacks, and may write it there: true where what is there is damaged.
-    pub owed: Option<bool>,
+    pub faults: Vec<SegmentFault>,
 }
 
-/// Adds a chain to what was read.
-pub trait Add {
-    /// Adds what was found in a location.
-    fn add(&mut self, checked: Checked);
-}
-
-impl Add for SlotsReport {
-    fn add(&mut self, checked: Checked) {
+impl CheckReport {
+    /// Adds one replica.
+    pub fn add(&mut self, checked: Checked) {
         self.chains += 1;
-        self.slots += checked.slots;
+        self.segments += checked.segments;
         self.records += checked.records;
         self.faults.extend(checked.faults);
     }
+}
+
+/// One thing that is wrong with a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFault {
+    /// The tier.
+    pub tier: String,
+    /// The location.
+    pub location: String,
+    /// The run.
+    pub run: RunId,
+    /// The segment; the first of several in a row.
+    pub segment: u64,
+    /// What is wrong, as a fragment that follows the segment's name: "is missing".
+    pub what: String,
+    /// What becomes of it.
+    pub remedy: Remedy,
+}
+
+/// What becomes of a damaged replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// This workspace has the run whole, and the end of a verification begins the replica anew.
+    BeginAnew,
+    /// The last segment, of this number, may be another workspace's: a person decides that by adopting the run from this
+    /// location.
+    Ask(u64),
+    /// Another workspace has the run, and begins the replica anew.
+    Elsewhere,
+    /// This workspace does not have the run whole. It is to be adopted from a location that has.
+    Adopt,
+}
+
+/// Reads the replicas of every run in every location of a tier, one segment in memory at a time, and notes those that are
+/// to be written anew. `progress` gets the number of segments so far.
+///
+/// # Errors
+/// A location that could not be read. Damage is a fault in the report.
+pub async fn check_tier(
+    tier: &Tier,
+    journal: &dyn Journal,
+    state: &Path,
+    stop: &CancellationToken,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<CheckReport, SegmentError> {
+    let (mut report, mut unknown) = (CheckReport::default(), None);
+    for store in tier.segment_stores() {
+        for run in store.runs().await? {
+            if stop.is_cancelled() {
+                return Ok(report);
+            }
+            let checked = match check(&store, run, journal, state).await {
+                Ok(checked) => checked,
+                // The replicas of the other runs are read all the same.
+                Err(error) if error.segment().is_some() => {
+                    unknown.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(damaged) = checked.owed
+                && let Err(error) = lag::add(state, run, store.url(), damaged)
+            {
+                tracing::warn!(%run, %error, "what a tier lacks could not be noted");
+            }
+            report.add(checked);
+            progress(report.segments);
+        }
+    }
+    match unknown {
+        Some(error) if report.faults.is_empty() => Err(error),
+        _ => Ok(report),
+    }
+}
+
+/// What was read of one replica.
+pub struct Checked {
+    segments: u64,
+    records: u64,
+    /// What is wrong.
+    pub faults: Vec<SegmentFault>,
+    /// Whether this workspace has what the location lacks, and may write it there: true where what is there is damaged.
+    pub owed: Option<bool>,
 }
 
 /// What this workspace has of a run.
@@ -99,22 +130,22 @@ enum Ours {
     Records(Vec<Hash32>, u64, bool),
 }
 
-/// Reads a run's slots in one location.
+/// Reads a run's replica in one location.
 ///
 /// # Errors
-/// The location could not be read, or has a slot that a newer program or another keyring reads.
+/// The location could not be read, or has a segment that a newer program or another keyring reads.
 pub async fn check(
-    place: &SlotPlace,
+    store: &SegmentStore,
     run: RunId,
     journal: &dyn Journal,
     state: &Path,
-) -> Result<Checked, SlotError> {
-    // Read before the slots: whoever drives the run meanwhile writes further ones, and notes them.
-    let seen = seen::read(state, run).get(place.url()).copied();
+) -> Result<Checked, SegmentError> {
+    // Read before the segments: whoever drives the run meanwhile writes further ones, and notes them.
+    let seen = last_seen::read(state, run).get(store.url()).copied();
     let mut history = History::new(run);
-    let walked = place.pass(run, |slot| history.take(&slot)).await?;
-    // Read after the slots: whoever drives the run meanwhile journals first.
-    let ours = match fenced::noted(state, run) {
+    let walked = store.pass(run, |segment| history.take(&segment)).await?;
+    // Read after the segments: whoever drives the run meanwhile journals first.
+    let ours = match fence::read(state, run) {
         Ok(None) => ours(journal, run).await,
         // Nobody can tell who has it: what is here is what there is to compare with.
         Ok(Some(note)) if note.taken.is_by_unknown() => ours(journal, run).await,
@@ -140,26 +171,26 @@ pub async fn check(
     {
         let what = match seen - walked.last {
             1 => "is missing at the end".to_owned(),
-            _ => format!("and those up to slot {seen} are missing at the end"),
+            _ => format!("and those up to segment {seen} are missing at the end"),
         };
         faults.push((walked.last + 1, what));
         lacks = true;
     }
-    let next = next(&ours, &walked, seen, place.url(), run);
+    let remedy = remedy(&ours, &walked, seen);
     let may_write = matches!(ours, Ours::Records(..));
     Ok(Checked {
-        slots: walked.slots,
+        segments: walked.segments,
         records: walked.records.len() as u64,
         owed: ((damaged || lacks) && may_write).then_some(damaged),
         faults: faults
             .into_iter()
-            .map(|(slot, what)| SlotFault {
-                tier: place.tier().to_owned(),
-                location: place.url().to_owned(),
+            .map(|(segment, what)| SegmentFault {
+                tier: store.tier().to_owned(),
+                location: store.url().to_owned(),
                 run,
-                slot,
+                segment,
                 what,
-                next: next.clone(),
+                remedy,
             })
             .collect(),
     })
@@ -179,16 +210,18 @@ async fn ours(journal: &dyn Journal, run: RunId) -> Ours {
     }
 }
 
-/// Returns the slot that a fault is about, and what is wrong with it.
-fn told(fault: &SlotError) -> Option<(u64, String)> {
+/// Returns the segment that a fault is about, and what is wrong with it.
+fn told(fault: &SegmentError) -> Option<(u64, String)> {
     match fault {
-        SlotError::Missing { n, to, .. } if n == to => Some((*n, "is missing".to_owned())),
-        SlotError::Missing { n, to, .. } => Some((*n, format!("and those up to slot {to} are missing"))),
-        SlotError::Damaged { n, fault, .. } => Some((*n, fault.to_string())),
-        SlotError::Unchained { n, why, .. } => {
-            Some((*n, format!("does not follow the slots before it: {why}")))
+        SegmentError::Missing { n, to, .. } if n == to => Some((*n, "is missing".to_owned())),
+        SegmentError::Missing { n, to, .. } => {
+            Some((*n, format!("and those up to segment {to} are missing")))
         }
-        SlotError::Removed { .. } | SlotError::Store(_) | _ => None,
+        SegmentError::Damaged { n, fault, .. } => Some((*n, fault.to_string())),
+        SegmentError::Unchained { n, why, .. } => {
+            Some((*n, format!("does not follow the segments before it: {why}")))
+        }
+        SegmentError::Removed { .. } | SegmentError::Store(_) | _ => None,
     }
 }
 
@@ -222,31 +255,22 @@ fn disagreement(walked: &Walked, ours: &[Hash32], epoch: u64) -> Option<(u64, St
     Some((*n, what))
 }
 
-/// Returns what becomes of a fault, and what a person can do.
-fn next(ours: &Ours, walked: &Walked, seen: Option<u64>, url: &str, run: RunId) -> String {
+/// Returns what becomes of a fault.
+fn remedy(ours: &Ours, walked: &Walked, seen: Option<u64>) -> Remedy {
     match ours {
-        Ours::Records(..) if walked.ends_readably() || seen == Some(walked.last) => {
-            "this workspace has the run: when `rekindle verify` ends, its slots are begun anew there"
-                .to_owned()
-        }
-        Ours::Records(..) => format!(
-            "slot {} may be another workspace's: `rekindle adopt {url} {run}` asks, and then they are begun anew",
-            walked.last
-        ),
-        Ours::Elsewhere => "another workspace has the run, and begins its slots there anew".to_owned(),
-        Ours::Nothing => format!(
-            "this workspace does not have the run whole: `rekindle adopt URL {run}` brings it here from a location that \
-             does, and then its slots are begun anew"
-        ),
+        Ours::Records(..) if walked.ends_readably() || seen == Some(walked.last) => Remedy::BeginAnew,
+        Ours::Records(..) => Remedy::Ask(walked.last),
+        Ours::Elsewhere => Remedy::Elsewhere,
+        Ours::Nothing => Remedy::Adopt,
     }
 }
 
-/// The records of a chain, as its slots come: each is to be whole and to follow the one before it.
+/// The records of a chain, as its segments come: each is to be whole and to follow the one before it.
 struct History {
     run: RunId,
     state: Option<RunState>,
     newest: Vec<Hash32>,
-    /// Whether a slot has replaced records: what they had led to is not known any more, only that the rest follows.
+    /// Whether a segment has replaced records: what they had led to is not known any more, only that the rest follows.
     replaced: bool,
     fault: Option<(u64, String)>,
 }
@@ -262,8 +286,8 @@ impl History {
         }
     }
 
-    fn take(&mut self, slot: &Slot) {
-        let head = &slot.head;
+    fn take(&mut self, segment: &Segment) {
+        let head = &segment.head;
         if head.begins() {
             *self = Self::new(self.run);
         }
@@ -275,7 +299,7 @@ impl History {
             self.newest.truncate(keep);
             self.replaced = true;
         }
-        for value in &slot.records {
+        for value in &segment.records {
             if let Err(why) = self.add(value) {
                 self.fault = Some((head.n, why));
                 return;

@@ -1,80 +1,66 @@
-//! One location, and how far its chain of one run has come.
+//! One location of one run, and how far its replica lags behind the journal.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_engine::TakenOver;
-use rekindle_journal::{Journal, JournalError, blobs_of, codec};
+use rekindle_journal::{JournalError, blobs_of, codec};
 use rekindle_model::event::Event;
 use rekindle_model::id::RunId;
-use rekindle_model::time::{Clock, Stamp};
-use rekindle_vault::slot::{Weight, plan};
-use rekindle_vault::{Created, Slot, SlotError, SlotHead, SlotPlace, TierError};
+use rekindle_model::time::Stamp;
+use rekindle_vault::segment::{Weight, plan};
+use rekindle_vault::{Created, Segment, SegmentHead, SegmentStore, TierAccess, TierError, TierMode};
 
-use super::copier::Opening;
-use super::end::{End, agree, decoded, outcome_after};
-use super::writer::Writer;
+use crate::chain_end::{ChainEnd, decoded, find, outcome_after};
+use crate::primary::{Fault, Primary};
 
 /// How long a location may take before the run goes on without it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a location that has refused is left alone.
-const AGAIN: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long one is left alone that has not answered at all: asking costs [`PATIENCE`] each time.
-const SILENCE: Duration = Duration::from_secs(60);
+const RETRY_SILENT_AFTER: Duration = Duration::from_secs(60);
 /// How late a process is woken at most on a busy machine, once its patience is at an end: later, and it was stopped.
-const LATE: Duration = Duration::from_secs(1);
-/// How long a location may take whose slots are all read, because some of them are damaged.
+const WOKEN_WITHIN: Duration = Duration::from_secs(1);
+/// How long a location may take whose segments are all read, because some of them are damaged.
 const THOROUGH_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a chain may turn out to be further than it was, before it is left for later.
 const TRIES: usize = 4;
-/// How long it holds where a chain ended. Whoever was stopped for longer looks for its end again: slots of a run that was
+/// How long it holds where a chain ended. Whoever was stopped for longer looks for its end again: segments of a run that was
 /// over in the meantime may have been removed ([`super::prune`]), and the next number among them, but never this soon.
-pub(super) const STALE: Duration = Duration::from_secs(3600);
+pub(crate) const STALE: Duration = Duration::from_secs(3600);
 
-/// Whose records are copied, and by whom.
-pub(super) struct Source {
-    pub(super) journal: Arc<dyn Journal>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) writer: Writer,
-    /// The workspace's own folder.
-    pub(super) state: PathBuf,
-    /// Whether the runs are driven here; else their copies are caught up only, and nothing else is done for them.
-    pub(super) drives: bool,
-}
-
-/// A location for one run.
-pub(super) struct Spot {
-    pub(super) tier: String,
-    pub(super) url: String,
-    place: Option<SlotPlace>,
+/// A location of one run.
+pub(crate) struct ReplicaLocation {
+    pub(crate) tier: String,
+    pub(crate) url: String,
+    store: Option<SegmentStore>,
     /// Where its chain ends, once that is known.
-    end: Option<End>,
+    end: Option<ChainEnd>,
     /// When that was looked at last.
     looked: Option<Stamp>,
-    /// Whether slots are damaged there: then all of them are read before any is added.
-    pub(super) damaged: bool,
-    pub(super) state: State,
+    /// Whether segments are damaged there: then all of them are read before any is added.
+    pub(crate) damaged: bool,
+    pub(crate) state: LocationState,
     /// What the run is, once it was read.
     about: Option<About>,
 }
 
-/// What each slot says of its run.
+/// What each segment says of its run.
 #[derive(Clone)]
 struct About {
     workflow: String,
     parent: Option<RunId>,
 }
 
-/// How a location stood when it was asked last.
+/// What was found when a location was asked last.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum State {
-    /// It has everything.
-    Copied,
+pub(crate) enum LocationState {
+    /// The replica has everything.
+    UpToDate,
     /// There is no vault, and never was one: nothing is lacking.
     Absent,
-    /// It lacks something.
-    Down {
+    /// The replica lacks something.
+    Behind {
         why: String,
         /// When that was found.
         since: Stamp,
@@ -85,75 +71,59 @@ pub(super) enum State {
     },
 }
 
-/// Why a location could not be brought up to the journal.
-pub(super) enum Fault {
-    Taken(Box<TakenOver>),
-    Down(String),
-    /// What is there cannot be read, and it may be another workspace's; nothing is driven that would be lost by that.
-    Unknown(String),
-    Absent,
-    /// The chain is further than it was.
-    Moved,
-}
-
-impl From<SlotError> for Fault {
-    fn from(error: SlotError) -> Self {
-        Self::Down(error.to_string())
-    }
-}
-
-impl From<JournalError> for Fault {
-    fn from(error: JournalError) -> Self {
-        Self::Down(format!("cannot {error}"))
-    }
-}
-
-impl Spot {
-    pub(super) fn new(tier: &str, url: &str) -> Self {
+impl ReplicaLocation {
+    pub(crate) fn new(tier: &str, url: &str) -> Self {
         Self {
             tier: tier.to_owned(),
             url: url.to_owned(),
-            place: None,
+            store: None,
             end: None,
             looked: None,
             damaged: false,
-            state: State::Copied,
+            state: LocationState::UpToDate,
             about: None,
         }
     }
 
-    /// Returns the number of the last slot that agrees with the journal, where it is known.
-    pub(super) fn seen(&self) -> Option<u64> {
+    /// Returns the number of the last segment that agrees with the journal, where it is known.
+    pub(crate) fn seen(&self) -> Option<u64> {
         self.end.as_ref().map(|end| end.n)
     }
 
-    /// Has all slots read before any is added: some of them are damaged.
-    pub(super) fn look_closer(&mut self) {
+    /// Has all segments read before any is added: some of them are damaged.
+    pub(crate) fn look_closer(&mut self) {
         (self.end, self.damaged) = (None, true);
     }
 
     /// Returns whether it has not answered at all.
-    pub(super) fn is_silent(&self) -> bool {
-        matches!(self.state, State::Down { pause: SILENCE, .. })
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(
+            self.state,
+            LocationState::Behind {
+                pause: RETRY_SILENT_AFTER,
+                ..
+            }
+        )
     }
 
     /// Brings the location up to the journal, and looks that nobody else goes on with the run there.
     ///
     /// # Errors
     /// Somebody does. That it cannot be reached is noted in its state.
-    pub(super) async fn copy(
+    pub(crate) async fn catch_up(
         &mut self,
         run: RunId,
-        source: &Source,
-        opening: &Opening,
+        primary: &Primary,
+        access: &TierAccess,
     ) -> Result<(), TakenOver> {
-        let now = source.clock.now();
-        if let State::Down { since, pause, .. } = &self.state
+        let now = primary.clock.now();
+        if let LocationState::Behind { since, pause, .. } = &self.state
             && now.since(since).duration < *pause
         {
             return Ok(());
         }
-        let since_looked = |now: &Stamp, spot: &Self| spot.looked.map(|looked| now.since(&looked).duration);
+        let since_looked =
+            |now: &Stamp, location: &Self| location.looked.map(|looked| now.since(&looked).duration);
         if since_looked(&now, self).is_some_and(|since| since > STALE) {
             self.end = None;
         }
@@ -161,40 +131,40 @@ impl Spot {
             true => THOROUGH_PATIENCE,
             false => PATIENCE,
         };
-        let mut copied = tokio::time::timeout(patience, self.try_copy(run, source, opening)).await;
-        let took = source.clock.now().since(&now).duration;
+        let mut caught_up = tokio::time::timeout(patience, self.try_catch_up(run, primary, access)).await;
+        let took = primary.clock.now().since(&now).duration;
         // Stopped between the look and what followed from it, or while the location was waited for: it was not it that
         // was silent.
-        if was_stopped(copied.is_ok(), took, patience) {
+        if was_stopped(caught_up.is_ok(), took, patience) {
             self.end = None;
-            copied = tokio::time::timeout(patience, self.try_copy(run, source, opening)).await;
+            caught_up = tokio::time::timeout(patience, self.try_catch_up(run, primary, access)).await;
         }
-        let (fault, pause) = match copied {
+        let (fault, pause) = match caught_up {
             Ok(Ok(())) => {
-                (self.state, self.damaged) = (State::Copied, false);
+                (self.state, self.damaged) = (LocationState::UpToDate, false);
                 self.looked = Some(now);
                 return Ok(());
             }
-            Ok(Err(fault)) => (fault, AGAIN),
+            Ok(Err(fault)) => (fault, RETRY_AFTER),
             // What it was asked for may yet come about: the chain is looked at again.
             Err(_) => (
                 Fault::Down(format!("it has not answered within {patience:?}")),
-                SILENCE,
+                RETRY_SILENT_AFTER,
             ),
         };
         self.end = None;
         let (why, asks) = match fault {
-            Fault::Taken(taken) => return Err(*taken),
+            Fault::TakenOver(taken) => return Err(*taken),
             Fault::Absent => {
-                self.state = State::Absent;
+                self.state = LocationState::Absent;
                 return Ok(());
             }
             Fault::Down(why) => (why, false),
             Fault::Unknown(why) => (why, true),
-            Fault::Moved => ("its slots keep changing".to_owned(), false),
+            Fault::Moved => ("its segments keep changing".to_owned(), false),
         };
-        tracing::info!(%run, tier = self.tier, url = self.url, why, "slots are not copied");
-        self.state = State::Down {
+        tracing::info!(%run, tier = self.tier, url = self.url, why, "a replica lags behind");
+        self.state = LocationState::Behind {
             why,
             since: now,
             pause,
@@ -203,30 +173,29 @@ impl Spot {
         Ok(())
     }
 
-    async fn try_copy(&mut self, run: RunId, source: &Source, opening: &Opening) -> Result<(), Fault> {
-        let place = match &self.place {
-            Some(place) => place.clone(),
-            None => {
-                let place = opening
-                    .place(&self.tier, &self.url)
-                    .await
-                    .map_err(|error| match error {
-                        Some(error) => Fault::Down(error.to_string()),
-                        None => Fault::Absent,
-                    })?;
-                self.place.insert(place).clone()
-            }
+    async fn try_catch_up(
+        &mut self,
+        run: RunId,
+        primary: &Primary,
+        access: &TierAccess,
+    ) -> Result<(), Fault> {
+        let store = match &self.store {
+            Some(store) => store.clone(),
+            None => self
+                .store
+                .insert(open(access, &self.tier, &self.url).await?)
+                .clone(),
         };
         let about = match &self.about {
             Some(about) => about.clone(),
-            None => self.about.insert(about(run, source).await?).clone(),
+            None => self.about.insert(about(run, primary).await?).clone(),
         };
         for _ in 0..TRIES {
             let end = match self.end.take() {
                 Some(end) => end,
-                None => agree(&place, run, source, self.damaged).await?,
+                None => find(&store, run, primary, self.damaged).await?,
             };
-            match advance(&place, run, source, end, &about).await {
+            match advance(&store, run, primary, end, &about).await {
                 Ok(end) => {
                     self.end = Some(end);
                     return Ok(());
@@ -235,7 +204,7 @@ impl Spot {
                 Err(fault) => {
                     if let Fault::Down(_) = fault {
                         // A tier that was mounted again is another folder.
-                        self.place = None;
+                        self.store = None;
                     }
                     return Err(fault);
                 }
@@ -245,24 +214,38 @@ impl Spot {
     }
 }
 
-/// Creates the slots that the journal is ahead of the chain; where it is not, looks that nobody else is.
+/// Opens a location.
+async fn open(access: &TierAccess, tier: &str, url: &str) -> Result<SegmentStore, Fault> {
+    let opened = access.open(tier, &[url.to_owned()], TierMode::Existing).await;
+    let opened = opened.map_err(|error| {
+        let says_absent = matches!(error, TierError::NotAVault { .. } | TierError::Unreachable { .. });
+        let is_new = access.has_stored_in(tier, url).is_ok_and(|stored| !stored);
+        match says_absent && is_new {
+            true => Fault::Absent,
+            false => Fault::Down(error.to_string()),
+        }
+    })?;
+    opened.segment_stores().into_iter().next().ok_or(Fault::Absent)
+}
+
+/// Creates the segments that the chain lacks. If it lacks none, looks that nobody else has created the next one.
 async fn advance(
-    place: &SlotPlace,
+    store: &SegmentStore,
     run: RunId,
-    source: &Source,
-    mut end: End,
+    primary: &Primary,
+    mut end: ChainEnd,
     about: &About,
-) -> Result<End, Fault> {
-    let mut values = source.journal.values(run, end.seq).await?;
+) -> Result<ChainEnd, Fault> {
+    let mut values = primary.journal.values(run, end.seq).await?;
     if values.is_empty() {
-        return match place.is_taken(run, end.n + 1).await? {
+        return match store.is_taken(run, end.n + 1).await? {
             true => Err(Fault::Moved),
             false => Ok(end),
         };
     }
     if end.closed {
-        end = End::before_a_beginning(end.n);
-        values = source.journal.values(run, 0).await?;
+        end = ChainEnd::before_a_beginning(end.n);
+        values = primary.journal.values(run, 0).await?;
     }
     let records = decoded(run, end.seq, &values)?;
     let epoch = records.last().map_or(0, |record| record.epoch);
@@ -271,7 +254,7 @@ async fn advance(
         let mut first = Vec::new();
         for hash in blobs_of(&record.event) {
             if end.blobs.insert(hash) {
-                first.push((hash, source.journal.blob(hash).await?));
+                first.push((hash, primary.journal.blob(hash).await?));
             }
         }
         weights.push((value.len(), first));
@@ -286,8 +269,8 @@ async fn advance(
         let outcome = now_records.iter().fold(end.outcome, |outcome, record| {
             outcome_after(outcome, &record.event)
         });
-        let slot = Slot {
-            head: SlotHead {
+        let segment = Segment {
+            head: SegmentHead {
                 run,
                 n: end.n + 1,
                 prev: end.hash,
@@ -295,9 +278,9 @@ async fn advance(
                 last,
                 newest,
                 epoch,
-                workspace: source.writer.workspace,
-                host: source.writer.host.clone(),
-                at: source.clock.now().utc,
+                workspace: primary.writer.workspace,
+                host: primary.writer.host.clone(),
+                at: primary.clock.now().utc,
                 workflow: about.workflow.clone(),
                 parent: about.parent,
                 outcome,
@@ -305,9 +288,9 @@ async fn advance(
             records: now_values.iter().map(|value| value.clone().into()).collect(),
             blobs: part.blobs,
         };
-        match place.create(&slot).await? {
+        match store.create(&segment).await? {
             Created::Here(hash) => {
-                end = End {
+                end = ChainEnd {
                     n: end.n + 1,
                     hash,
                     seq: last,
@@ -325,11 +308,11 @@ async fn advance(
 
 /// Returns whether this process was stopped while it asked a location, so that what came of it says nothing.
 fn was_stopped(answered: bool, took: Duration, patience: Duration) -> bool {
-    took > if answered { STALE } else { patience + LATE }
+    took > if answered { STALE } else { patience + WOKEN_WITHIN }
 }
 
-async fn about(run: RunId, source: &Source) -> Result<About, JournalError> {
-    let records = source.journal.read(run).await?;
+async fn about(run: RunId, primary: &Primary) -> Result<About, JournalError> {
+    let records = primary.journal.read(run).await?;
     Ok(match records.first().map(|record| &record.event) {
         Some(Event::RunCreated { workflow, parent, .. }) => About {
             workflow: workflow.clone(),
@@ -340,11 +323,6 @@ async fn about(run: RunId, source: &Source) -> Result<About, JournalError> {
             parent: None,
         },
     })
-}
-
-/// Returns whether an error of opening a location says that no vault is there.
-pub(super) fn says_absent(error: &TierError) -> bool {
-    matches!(error, TierError::NotAVault { .. } | TierError::Unreachable { .. })
 }
 
 #[cfg(test)]

@@ -1,0 +1,338 @@
+//! Replicates the journal of the runs that this process drives to every location of their tiers, and finds out when
+//! another workspace goes on with one of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use rekindle_engine::{Replica, TakenOver};
+use rekindle_journal::{Journal, JournalError};
+use rekindle_model::id::RunId;
+use rekindle_model::run::RunState;
+use rekindle_model::system::System;
+use rekindle_model::time::{Clock, Stamp};
+use rekindle_vault::TierAccess;
+use tokio::sync::watch;
+
+use crate::error::ReplicaError;
+use crate::lag::{self, Lag};
+use crate::location::{LocationState, ReplicaLocation};
+use crate::notice::{Notice, Notify};
+use crate::primary::Primary;
+use crate::writer::Writer;
+use crate::{fence, last_seen};
+
+/// How far replicas may lag behind the journal while a run is driven.
+pub const REPLICATE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody else goes on with a run of which there is nothing to copy.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long what a look has told is good for: a look that took longer is done once more before anything follows from it.
+const LOOK_HOLDS_FOR: Duration = Duration::from_secs(1);
+/// How long the end of a run may be held up by catching others up: a segment takes milliseconds, so that hundreds are.
+const CATCH_UP_FOR: Duration = Duration::from_secs(5);
+
+/// What a workspace gives its replicators.
+#[derive(Clone)]
+pub struct Replication {
+    /// The journal that is replicated.
+    pub journal: Arc<dyn Journal>,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The workspace's own folder, `.rekindle`.
+    pub state: PathBuf,
+    /// What opens the tiers.
+    pub access: Arc<TierAccess>,
+    /// Reads the text of a system file, to which an earlier run is pinned.
+    pub read_system: fn(&str) -> Result<System, String>,
+    /// Takes what a user should know.
+    pub notify: Notify,
+    /// How far replicas may lag: [`REPLICATE_EVERY`].
+    pub every: Duration,
+}
+
+/// Replicates runs of one system.
+pub struct Replicator {
+    with: Replication,
+    primary: Primary,
+    /// The locations, with the names of their tiers.
+    locations: Vec<(String, String)>,
+    runs: Mutex<BTreeMap<RunId, Arc<Replicas>>>,
+}
+
+/// The replicas of one run.
+struct Replicas {
+    /// Held while they are written, so that they are by one at a time.
+    locations: tokio::sync::Mutex<Vec<ReplicaLocation>>,
+    /// When it was begun to look, the last time that nobody else was found.
+    looked: Mutex<Option<Stamp>>,
+    lost: watch::Sender<Option<TakenOver>>,
+}
+
+impl Replicator {
+    /// Returns what replicates the runs of a system that are driven here; none for a system without tiers.
+    pub fn new(with: &Replication, system: &System) -> Option<Arc<Self>> {
+        Self::of(with, system, true).map(Arc::new)
+    }
+
+    /// Returns what replicates the runs of a system, which are driven here or only caught up.
+    pub(crate) fn of(with: &Replication, system: &System, drives: bool) -> Option<Self> {
+        let locations: Vec<(String, String)> = system
+            .tiers
+            .iter()
+            .flat_map(|(name, tier)| {
+                let urls = tier.locations().into_iter();
+                urls.map(move |url| (name.clone(), url.to_owned()))
+            })
+            .collect();
+        if locations.is_empty() {
+            return None;
+        }
+        Some(Self {
+            primary: Primary {
+                journal: Arc::clone(&with.journal),
+                clock: Arc::clone(&with.clock),
+                writer: Writer::of(&with.state),
+                state: with.state.clone(),
+                drives,
+            },
+            with: with.clone(),
+            locations,
+            runs: Mutex::default(),
+        })
+    }
+
+    fn replicas(&self, run: RunId) -> Arc<Replicas> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = || {
+            let locations = self.locations.iter();
+            let locations = locations.map(|(tier, url)| ReplicaLocation::new(tier, url));
+            Arc::new(Replicas {
+                locations: tokio::sync::Mutex::new(locations.collect()),
+                looked: Mutex::default(),
+                lost: watch::Sender::new(None),
+            })
+        };
+        Arc::clone(runs.entry(run).or_insert_with(begin))
+    }
+
+    /// Brings every location up to the journal, all at the same time.
+    async fn catch_up_all(
+        &self,
+        run: RunId,
+        locations: &mut [ReplicaLocation],
+    ) -> Vec<Result<(), TakenOver>> {
+        let all = locations
+            .iter_mut()
+            .map(|location| location.catch_up(run, &self.primary, &self.with.access));
+        join_all(all).await
+    }
+
+    /// Notes that somebody else goes on with a run, and tells everybody who waits.
+    fn lose(&self, replicas: &Replicas, taken: TakenOver) -> TakenOver {
+        if let Err(error) = fence::note(&self.primary.state, &taken) {
+            // The tiers say so again at the next try.
+            tracing::warn!(run = %taken.run, %error, "that a run was taken over could not be noted");
+        }
+        replicas.lost.send_replace(Some(taken.clone()));
+        taken
+    }
+
+    /// Has those locations looked at closely whose segments of a run were found damaged.
+    async fn look_closer(&self, run: RunId) {
+        let lag = lag::read(&self.primary.state, run);
+        if lag.damaged.is_empty() {
+            return;
+        }
+        let replicas = self.replicas(run);
+        let mut locations = replicas.locations.lock().await;
+        let damaged = locations
+            .iter_mut()
+            .filter(|location| lag.damaged.contains(&location.url));
+        damaged.for_each(ReplicaLocation::look_closer);
+    }
+
+    /// Notes, and tells, what locations lack of a run. Returns whether one of them does not even answer.
+    async fn settle(&self, run: RunId, tell: bool) -> bool {
+        let replicas = self.replicas(run);
+        let locations = replicas.locations.lock().await;
+        let mut lacking = Lag::default();
+        for location in locations.iter() {
+            let LocationState::Behind { why, asks, .. } = &location.state else {
+                continue;
+            };
+            lacking.locations.insert(location.url.clone());
+            if location.damaged {
+                lacking.damaged.insert(location.url.clone());
+            }
+            if tell {
+                (self.with.notify)(Notice::Behind {
+                    run,
+                    tier: location.tier.clone(),
+                    url: location.url.clone(),
+                    why: why.clone(),
+                    asks: *asks,
+                });
+            }
+        }
+        if let Err(error) = lag::write(&self.primary.state, run, &lacking) {
+            tracing::warn!(%run, %error, "what a tier lacks could not be noted");
+        }
+        locations.iter().any(ReplicaLocation::is_silent)
+    }
+
+    /// Copies what locations that are back have missed of earlier runs, and begins anew what was found damaged there.
+    async fn catch_up(&self, but: RunId) {
+        let begun = self.primary.clock.now();
+        let owing = lag::runs(&self.primary.state).into_iter();
+        for run in owing.filter(|run| *run != but) {
+            if self.primary.clock.now().since(&begun).duration >= CATCH_UP_FOR {
+                return;
+            }
+            let replicator = match self.of_earlier(run).await {
+                Ok(Some(replicator)) => replicator,
+                Ok(None) => continue,
+                // Compacted away: nothing can be copied any more.
+                Err(ReplicaError::Journal(JournalError::UnknownRun(_))) => {
+                    forget(&self.primary.state, run);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::info!(%run, %error, "its segments cannot be caught up");
+                    continue;
+                }
+            };
+            replicator.look_closer(run).await;
+            if let Err(taken) = replicator.barrier(run, Duration::ZERO).await {
+                tracing::warn!(%run, %taken, "was taken over while a tier was down");
+                let _ = lag::write(&self.primary.state, run, &Lag::default());
+                continue;
+            }
+            if replicator.settle(run, false).await {
+                return;
+            }
+        }
+    }
+
+    /// Returns what copies a run that is not driven now, to the tiers of the system that it is pinned to.
+    async fn of_earlier(&self, run: RunId) -> Result<Option<Self>, ReplicaError> {
+        let journal = &self.primary.journal;
+        let state = RunState::from_records(&journal.read(run).await?)?;
+        let Some(system) = state.system else {
+            return Ok(None);
+        };
+        let yaml = journal.blob(system).await?;
+        let system =
+            (self.with.read_system)(&String::from_utf8_lossy(&yaml)).map_err(ReplicaError::System)?;
+        Ok(Self::of(&self.with, &system, false))
+    }
+}
+
+/// Takes away what is noted of the segments of a run that is not in this workspace any more.
+pub fn forget(state: &Path, run: RunId) {
+    for forgotten in [
+        lag::write(state, run, &Lag::default()),
+        last_seen::remove(state, run),
+    ] {
+        if let Err(error) = forgotten {
+            tracing::info!(%run, %error, "what is noted of its segments stays");
+        }
+    }
+}
+
+#[async_trait]
+impl Replica for Replicator {
+    async fn barrier(&self, run: RunId, fresh: Duration) -> Result<(), TakenOver> {
+        let replicas = self.replicas(run);
+        let is_fresh = || {
+            let looked = *replicas.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            !fresh.is_zero() && looked.is_some_and(|at| self.primary.clock.now().since(&at).duration <= fresh)
+        };
+        let lost = || replicas.lost.borrow().clone();
+        if let Some(taken) = lost() {
+            return Err(taken);
+        }
+        if is_fresh() {
+            return Ok(());
+        }
+        let mut locations = replicas.locations.lock().await;
+        if let Some(taken) = lost() {
+            return Err(taken);
+        }
+        if is_fresh() {
+            return Ok(());
+        }
+        let mut begun = self.primary.clock.now();
+        let mut copied = self.catch_up_all(run, &mut locations).await;
+        if self.primary.clock.now().since(&begun).duration > LOOK_HOLDS_FOR
+            && copied.iter().all(Result::is_ok)
+        {
+            // A tier that does not answer, or a stop of this process: what the others have told is old by now. Those that
+            // do not answer are left alone.
+            begun = self.primary.clock.now();
+            copied = self.catch_up_all(run, &mut locations).await;
+        }
+        let ends = locations
+            .iter()
+            .filter_map(|location| Some((location.url.clone(), location.seen()?)));
+        if let Err(error) = last_seen::advance(&self.primary.state, run, &ends.collect()) {
+            tracing::info!(%run, %error, "how far its segments were seen could not be noted");
+        }
+        for copied in copied {
+            copied.map_err(|taken| self.lose(&replicas, taken))?;
+        }
+        *replicas.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+        Ok(())
+    }
+
+    async fn keep(&self, run: RunId) -> TakenOver {
+        let replicas = self.replicas(run);
+        let mut lost = replicas.lost.subscribe();
+        let found = async {
+            // The sender lives as long as the copies.
+            match lost.wait_for(Option::is_some).await.map(|taken| taken.clone()) {
+                Ok(Some(taken)) => taken,
+                _ => std::future::pending().await,
+            }
+        };
+        let copying = async {
+            let mut records = self.primary.journal.subscribe();
+            loop {
+                let something = async {
+                    use tokio::sync::broadcast::error::RecvError;
+                    loop {
+                        match records.recv().await {
+                            Ok(record) if record.run != run => {}
+                            Ok(_) | Err(RecvError::Lagged(_)) => break,
+                            Err(RecvError::Closed) => std::future::pending().await,
+                        }
+                    }
+                };
+                // Whether there is something to copy or not, it is looked who goes on.
+                let _ = tokio::time::timeout(LOOK_EVERY, something).await;
+                tokio::time::sleep(self.with.every).await;
+                // What has come until now is copied below.
+                records = records.resubscribe();
+                if let Err(taken) = self.barrier(run, Duration::ZERO).await {
+                    return taken;
+                }
+            }
+        };
+        tokio::select! {
+            taken = found => taken,
+            taken = copying => taken,
+        }
+    }
+
+    async fn end(&self, run: RunId) -> Result<(), TakenOver> {
+        self.look_closer(run).await;
+        self.barrier(run, Duration::ZERO).await?;
+        // Whoever waits for the end of this run does not wait for a silent tier once for every earlier one.
+        if !self.settle(run, true).await {
+            self.catch_up(run).await;
+        }
+        Ok(())
+    }
+}
