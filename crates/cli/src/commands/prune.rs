@@ -1,19 +1,16 @@
 //! `rekindle prune`
 
-use rekindle_model::time;
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_journal::LogView;
-use rekindle_model::id::SetId;
-use rekindle_replica::prune::{self, Plan, Removal, Rules};
+use rekindle_model::time;
+use rekindle_replica::prune::Removal;
 use rekindle_report::text;
-use rekindle_vault::SegmentStore;
+use rekindle_workspace::Error;
+use rekindle_workspace::operations::prune::{self, PruneRequest, PruneResult};
 use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
-use rekindle_workspace::Error;
-use rekindle_workspace::tiers::Tiers;
 
 /// Remove from the tiers the copies of the journals of runs that have been over for long
 ///
@@ -34,90 +31,20 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// Prunes, or tells what that would remove.
+/// Prunes, or shows what that would remove.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    // Of all tiers: what one of them still holds keeps its run's segments in every other.
-    let all = Tiers::open(&app.application, &[]).await?;
-    let named = Tiers::named(&all.system, &args.tiers)?;
-    let mut exit = Exit::of_tiers(&all);
-    let (view, _) = LogView::open(&all.layout.state).await?;
-    let (forgotten, now) = (view.forgotten().collect(), app.application.clock.now().utc);
-    let sealed_set = rekindle_actions::sealed_set;
-    let rules = Rules::read(&view, forgotten, sets(app, &all).await, sealed_set, now).await?;
-    let mut planned: Vec<(SegmentStore, Plan)> = Vec::new();
-    for (name, tier) in all
-        .reachable()
-        .filter(|(name, _)| named.iter().any(|one| one == name))
-    {
-        let retain = all.spec(name).and_then(|spec| spec.retain).map(|period| period.0);
-        for (url, why) in tier.down() {
-            app.printer
-                .warn(format!("tier {name}: {url} does not answer: {why}"));
-            exit = exit.max(Exit::Partial);
-        }
-        for place in tier.segment_stores() {
-            match prune::plan(&place, retain, &rules).await {
-                Ok(plan) => planned.push((place, plan)),
-                Err(error) => {
-                    app.printer.warn(format!("tier {name}: {error}"));
-                    exit = exit.max(Exit::Partial);
-                }
-            }
-        }
-    }
-    let mut done: Vec<Removal> = Vec::new();
-    let mut kept: BTreeMap<&str, usize> = BTreeMap::new();
-    for (place, plan) in planned {
-        plan.faults.iter().for_each(|fault| app.printer.warn(fault));
-        for (why, runs) in plan.kept {
-            *kept.entry(why).or_default() += runs;
-        }
-        for removal in plan.removals {
-            let removed = match args.dry_run {
-                true => Ok(true),
-                false => prune::remove(&place, &removal).await,
-            };
-            match removed {
-                Ok(true) => done.push(removal),
-                Ok(false) => app.printer.warn(format!(
-                    "somebody has gone on with run {} in {}: nothing of it was removed there",
-                    removal.run, removal.location
-                )),
-                Err(error) => {
-                    app.printer.warn(format!(
-                        "tier {}: {error}; run this again to finish",
-                        removal.tier
-                    ));
-                    exit = exit.max(Exit::Partial);
-                }
-            }
-        }
-    }
-    let body = json!({ "dry_run": args.dry_run, "removed": done, "kept": kept });
-    app.printer.data(&body, || said(&done, &kept, args.dry_run))?;
-    Ok(exit)
-}
-
-/// Returns the recovery sets that the tiers hold; none where one of them could not be asked.
-async fn sets(app: &App, tiers: &Tiers) -> Option<BTreeSet<SetId>> {
-    let mut sets = BTreeSet::new();
-    let mut all = Exit::of_tiers(&tiers) == Exit::Done;
-    for (name, tier) in tiers.reachable() {
-        all &= tier.down().is_empty();
-        match tier.sets().await {
-            Ok(found) => sets.extend(found),
-            Err(error) => {
-                app.printer.warn(format!("tier {name}: {error}"));
-                all = false;
-            }
-        }
-    }
-    if !all {
-        app.printer.warn(
-            "which recovery sets are kept is not known of every tier, so nothing of a run that sealed one is removed",
-        );
-    }
-    all.then_some(sets)
+    let request = PruneRequest {
+        tiers: args.tiers.clone(),
+        dry_run: args.dry_run,
+    };
+    let PruneResult {
+        removed,
+        kept,
+        complete,
+    } = prune::prune(&app.application, &request).await?;
+    let body = json!({ "dry_run": args.dry_run, "removed": removed, "kept": kept });
+    app.printer.data(&body, || said(&removed, &kept, args.dry_run))?;
+    Ok(if complete { Exit::Done } else { Exit::Partial })
 }
 
 fn said(done: &[Removal], kept: &BTreeMap<&str, usize>, dry_run: bool) -> String {

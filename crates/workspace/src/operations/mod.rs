@@ -4,7 +4,12 @@
 //! [`RunRequest`](run::RunRequest), with a question where a person must answer one first. Submitting it is one step for all of them.
 
 pub mod backup;
+pub mod diff;
+pub mod doctor;
 pub mod plan;
+pub mod prune;
 pub mod recover;
+pub mod restore;
 pub mod run;
+pub mod status;
 pub mod verify;

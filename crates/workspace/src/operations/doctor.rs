@@ -1,0 +1,416 @@
+//! The doctor: is everything in place to back up and to recover, and what to do where it is not.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rekindle_journal::RunFilter;
+use rekindle_model::next_action::{Action, NextAction, Recover};
+use rekindle_model::time;
+use rekindle_plan::load_system;
+use rekindle_report::text;
+use rekindle_server::{Client, OwnerInfo, Unreachable};
+use rekindle_vault::{Remembered, Tier, TierError, TierMode};
+use serde::Serialize;
+
+use crate::Application;
+use crate::error::Error;
+use crate::keys::{self, kit};
+use crate::layout::Layout;
+use crate::open::{self, KNOCK, ReadOnlyWorkspace};
+use crate::{lookup, replica, run_spec, tiers};
+
+/// Less free space than this is worth a warning: a window of a restore and a pack fit twice.
+const LITTLE_SPACE: u64 = 256 << 20;
+/// How far the clock may lag behind the newest record before it is worth a warning.
+const CLOCK_LAG: Duration = Duration::from_secs(60);
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Something will fail, or is not safe.
+    Warning,
+    /// Something fails now.
+    Fault,
+}
+
+/// One check, and what to do about it.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// What was checked.
+    pub check: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<NextAction>,
+}
+
+impl Finding {
+    fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            check: check.into(),
+            verdict: Verdict::Ok,
+            found: found.into(),
+            next: Vec::new(),
+        }
+    }
+
+    fn warning(check: impl Into<String>, found: impl Into<String>, next: NextAction) -> Self {
+        Self {
+            verdict: Verdict::Warning,
+            next: vec![next],
+            ..Self::ok(check, found)
+        }
+    }
+
+    fn fault(check: impl Into<String>, error: impl Into<Error>) -> Self {
+        let error = error.into();
+        let details = error.details().map(|details| format!("\n{}", details.trim_end()));
+        Self {
+            verdict: Verdict::Fault,
+            // It is doctor who is asked: what leads to doctor leads nowhere.
+            next: error.own_next().to_vec(),
+            ..Self::ok(check, format!("{error}{}", details.unwrap_or_default()))
+        }
+    }
+}
+
+/// Examines everything that a backup and a recovery need.
+///
+/// # Errors
+/// There is no workspace.
+pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
+    let layout = app.layout()?;
+    let mut findings = vec![owner(&layout).await];
+    findings.extend(journal(app).await);
+    let system = system(&layout, &mut findings);
+    let key = match keys::open(&layout, &app.unlocker) {
+        Ok(key) => {
+            findings.push(Finding::ok(
+                "key",
+                format!("opens; fingerprint {}", key.pinned.fingerprint),
+            ));
+            findings.push(match kit::kit_fault(&key.pinned, &tiers::urls(&layout)) {
+                None => Finding::ok("recovery kit", "handed out, and leads to every tier"),
+                Some(fault) => Finding::warning(
+                    "recovery kit",
+                    fault,
+                    NextAction::advice("keep the file on another machine"),
+                ),
+            });
+            Some(key)
+        }
+        Err(error) => {
+            findings.push(Finding::fault("key", error));
+            None
+        }
+    };
+    findings.push(match space("workspace", &layout.state) {
+        Space::ReadOnly => Finding {
+            next: vec![NextAction::advice(
+                "runs can be read and not driven; mount it writable",
+            )],
+            verdict: Verdict::Fault,
+            ..Finding::ok("workspace", format!("{} is read-only", layout.state.display()))
+        },
+        Space::Found(finding) => finding,
+    });
+    if let Some(system) = &system {
+        let root = run_spec::data_root(&layout.system_dir(), system);
+        findings.push(match root.exists() {
+            true => match space("root", &root) {
+                // A backup needs no more; a recovery in place says so itself.
+                Space::ReadOnly => Finding::ok("root", format!("{} is read-only", root.display())),
+                Space::Found(finding) => finding,
+            },
+            false => Finding::warning(
+                "root",
+                format!("{} is not there", root.display()),
+                NextAction::new(Action::Recover(Recover::default()), "recovers it"),
+            ),
+        });
+        if let Some(key) = &key {
+            let system_dir = layout.system_dir();
+            let remembered = Remembered::of(&layout.state);
+            let is_new = |name: &str| {
+                let stored = remembered.read(name, key.keyring.repository());
+                stored.is_ok_and(|stored| stored.is_empty())
+            };
+            for (name, spec) in &system.tiers {
+                let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
+                let tier = Tier::open_known(
+                    name,
+                    &urls,
+                    &system_dir,
+                    key.keyring.clone(),
+                    &key.wrapped,
+                    TierMode::Existing,
+                    &remembered,
+                );
+                let check = format!("tier {name}");
+                findings.extend(match tier.await {
+                    Ok(tier) => holds(name, &tier).await,
+                    Err(error) if is_absent(&error) && is_new(name) => {
+                        vec![Finding::warning(
+                            check,
+                            format!("nothing was ever stored there: {}", bare(name, &error)),
+                            NextAction::new(
+                                Action::Backup,
+                                "makes it; if it is to be mounted, mount it first",
+                            ),
+                        )]
+                    }
+                    Err(error) => {
+                        let found = bare(name, &error);
+                        vec![Finding {
+                            found,
+                            ..Finding::fault(check, error)
+                        }]
+                    }
+                });
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// Who drives the runs of this workspace, and whether they answer.
+async fn owner(layout: &Layout) -> Finding {
+    let mut left = STARTING;
+    loop {
+        return match Client::connect(&layout.state).await {
+            Ok(client) => answers(client.info()),
+            Err(Unreachable::Nobody { .. }) => match rekindle_journal::owner(&layout.state) {
+                Ok(None) => Finding::ok("owner", "nobody drives runs here"),
+                Ok(Some(_)) if left > 0 => {
+                    left -= 1;
+                    tokio::time::sleep(KNOCK).await;
+                    continue;
+                }
+                Ok(Some(holder)) => Finding::warning(
+                    "owner",
+                    format!("{holder} works in this workspace and answers nobody"),
+                    open::ends(holder),
+                ),
+                Err(error) => Finding::fault("owner", error),
+            },
+            Err(error) => Finding::fault("owner", open::unreachable(error, &layout.state)),
+        };
+    }
+}
+
+/// How often one that begins or ends is knocked at before it counts as one that answers nobody.
+const STARTING: usize = 10;
+
+fn answers(info: &OwnerInfo) -> Finding {
+    let other = info.version != env!("CARGO_PKG_VERSION");
+    let found = format!(
+        "process {} drives {} since {}",
+        info.pid,
+        text::count(info.runs.len(), "run"),
+        time::show(info.since)
+    );
+    match other {
+        false => Finding::ok("owner", found),
+        true => Finding::warning(
+            "owner",
+            format!("{found}, as version {}", info.version),
+            NextAction::advice("end it and start it again as this version"),
+        ),
+    }
+}
+
+/// Whether the journal can be read, what opening it has found, and what waits to be resumed.
+async fn journal(app: &Application) -> Vec<Finding> {
+    let workspace = match ReadOnlyWorkspace::open(app).await {
+        Ok(workspace) => workspace,
+        Err(error) => return vec![Finding::fault("journal", error)],
+    };
+    let listed = workspace.context.journal.runs(&RunFilter::default()).await;
+    let driven = workspace.driven().await;
+    let (held, as_it_is, damage) = (
+        workspace.held,
+        workspace.as_it_is.clone(),
+        workspace.damage.clone(),
+    );
+    let state = workspace.context.layout.state.clone();
+    workspace.close().await;
+    let runs = match listed {
+        Ok(runs) => runs,
+        Err(error) => return vec![Finding::fault("journal", error)],
+    };
+    let mut counted = text::count(runs.len(), "run");
+    if let Some(why) = as_it_is.filter(|_| !held) {
+        counted = format!("{counted}; {why}");
+    }
+    let mut findings = match damage.is_empty() {
+        true => vec![Finding::ok("journal", counted)],
+        false => vec![Finding::warning(
+            "journal",
+            format!("{counted}; it was found damaged"),
+            NextAction::new(
+                Action::VerifyJournal,
+                "reads all of it; what could be repaired is, and a disk that has lost something once may lose more",
+            ),
+        )],
+    };
+    findings.extend(damage.into_iter().map(|what| Finding {
+        verdict: Verdict::Warning,
+        ..Finding::ok("journal", what)
+    }));
+    for run in runs.iter().filter(|run| run.quarantined.is_some()) {
+        findings.push(Finding::warning(
+            "journal",
+            format!(
+                "run {} is quarantined: {}",
+                run.run,
+                run.quarantined.as_deref().unwrap_or_default()
+            ),
+            NextAction::advice("the other runs are not affected; keep the workspace as it is"),
+        ));
+    }
+    // What a process may be working on right now is not there to be resumed.
+    let interrupted =
+        lookup::open(&runs).filter(|run| driven.as_ref().is_some_and(|driven| !driven.contains(&run.run)));
+    findings.extend(interrupted.map(|run| {
+        Finding::warning(
+            "interrupted",
+            format!(
+                "{} of {}",
+                run.workflow,
+                time::show(run.created.utc)
+            ),
+            NextAction::new(replica::way_on(&state, run.run), "continues it"),
+        )
+    }));
+    let now = app.clock.now().utc;
+    if let Some(newest) = runs.iter().map(|run| run.updated.utc).max()
+        && (newest - now).to_std().is_ok_and(|lag| lag > CLOCK_LAG)
+    {
+        findings.push(Finding::warning(
+            "clock",
+            format!(
+                "the newest record is of {}, which is yet to come",
+                time::show(newest)
+            ),
+            NextAction::advice(
+                "set the clock; order does not depend on it, but objectives are measured by it",
+            ),
+        ));
+    }
+    findings
+}
+
+fn system(layout: &Layout, findings: &mut Vec<Finding>) -> Option<rekindle_model::system::System> {
+    let name = layout.system_file.display().to_string();
+    let loaded = crate::yaml_file::read_text(&layout.system_file)
+        .and_then(|text| load_system(&name, &text).map_err(Error::from));
+    match loaded {
+        Ok(loaded) => {
+            let judged = loaded.judge(&layout.system_dir());
+            let warnings = loaded.warnings.0.len() + judged.0.len();
+            findings.push(match warnings {
+                0 => Finding::ok(
+                    "system.yaml",
+                    text::count(loaded.value.components.len(), "component"),
+                ),
+                n => Finding::warning(
+                    "system.yaml",
+                    format!(
+                        "{}, {}",
+                        text::count(loaded.value.components.len(), "component"),
+                        text::count(n, "finding")
+                    ),
+                    NextAction::new(
+                        Action::Lint {
+                            file: Some(layout.system_file.clone()),
+                        },
+                        "shows them",
+                    ),
+                ),
+            });
+            Some(loaded.value)
+        }
+        Err(error) => {
+            findings.push(Finding::fault("system.yaml", error));
+            None
+        }
+    }
+}
+
+async fn holds(name: &str, tier: &Tier) -> Vec<Finding> {
+    let check = format!("tier {name}");
+    let mut findings: Vec<Finding> = tier
+        .down()
+        .iter()
+        .map(|(url, why)| {
+            Finding::warning(
+                check.clone(),
+                format!("{url} does not answer: {why}"),
+                NextAction::advice("its other locations serve meanwhile"),
+            )
+        })
+        .collect();
+    findings.push(match (tier.sets().await, tier.snapshots().await) {
+        (Ok(sets), Ok(snapshots)) if sets.is_empty() => Finding::warning(
+            check,
+            format!("{} and no recovery set", text::count(snapshots.len(), "snapshot")),
+            NextAction::new(Action::Backup, "makes the first one"),
+        ),
+        (Ok(sets), Ok(snapshots)) => Finding::ok(
+            check,
+            format!(
+                "{}, {}",
+                text::count(sets.len(), "recovery set"),
+                text::count(snapshots.len(), "snapshot")
+            ),
+        ),
+        (Err(error), _) | (_, Err(error)) => Finding::fault(check, error),
+    });
+    findings
+}
+
+/// Returns whether nothing stands where a tier should be.
+fn is_absent(error: &TierError) -> bool {
+    matches!(error, TierError::Unreachable { .. } | TierError::NotAVault { .. })
+}
+
+/// Returns what an error says of a tier, without the tier's name in front.
+fn bare(name: &str, error: &TierError) -> String {
+    let said = error.to_string();
+    let bare = said.strip_prefix(&format!("tier {name}: ")).map(str::to_owned);
+    bare.unwrap_or(said)
+}
+
+/// What the disk is like where something stands.
+enum Space {
+    ReadOnly,
+    Found(Finding),
+}
+
+/// How much room there is where something stands.
+fn space(check: &str, path: &Path) -> Space {
+    let found = match rustix::fs::statvfs(path) {
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let said = format!("{} free at {}", text::bytes(free), path.display());
+            if found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+                return Space::ReadOnly;
+            }
+            match free < LITTLE_SPACE {
+                true => Finding::warning(check, said, NextAction::advice("make room before the next run")),
+                false => Finding::ok(check, said),
+            }
+        }
+        Err(error) => Finding::fault(
+            check,
+            Error::io(format_args!("look at {}", path.display()), &error.into()),
+        ),
+    };
+    Space::Found(found)
+}

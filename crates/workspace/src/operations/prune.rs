@@ -1,0 +1,122 @@
+//! Journal replicas of old runs, removed from the tiers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekindle_journal::LogView;
+use rekindle_model::id::SetId;
+use rekindle_replica::prune::{self, Plan, Removal, Rules};
+use rekindle_vault::SegmentStore;
+
+use crate::Application;
+use crate::error::Error;
+use crate::tiers::Tiers;
+
+/// Where to prune.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Only in these tiers; empty for all.
+    pub tiers: Vec<String>,
+    /// Whether only the plan is wanted.
+    pub dry_run: bool,
+}
+
+/// What was removed, or would be.
+pub struct PruneResult {
+    /// The replicas that were removed, or would be.
+    pub removed: Vec<Removal>,
+    /// How many chains of segments were kept, for each reason.
+    pub kept: BTreeMap<&'static str, usize>,
+    /// Whether every location could be pruned.
+    pub complete: bool,
+}
+
+/// Prunes, or plans it.
+///
+/// # Errors
+/// An unknown tier, or a journal that cannot be read.
+pub async fn prune(app: &Application, request: &PruneRequest) -> Result<PruneResult, Error> {
+    // Of all tiers: what one of them still holds keeps its run's segments in every other.
+    let all = Tiers::open(app, &[]).await?;
+    let named = Tiers::named(&all.system, &request.tiers)?;
+    let mut complete = all.all_answered();
+    let (view, _) = LogView::open(&all.layout.state).await?;
+    let (forgotten, now) = (view.forgotten().collect(), app.clock.now().utc);
+    let sealed_set = rekindle_actions::sealed_set;
+    let rules = Rules::read(&view, forgotten, sets(app, &all).await, sealed_set, now).await?;
+    let mut planned: Vec<(SegmentStore, Plan)> = Vec::new();
+    for (name, tier) in all
+        .reachable()
+        .filter(|(name, _)| named.iter().any(|one| one == name))
+    {
+        let retain = all.spec(name).and_then(|spec| spec.retain).map(|period| period.0);
+        for (url, why) in tier.down() {
+            app.notices
+                .warn(format!("tier {name}: {url} does not answer: {why}"));
+            complete = false;
+        }
+        for place in tier.segment_stores() {
+            match prune::plan(&place, retain, &rules).await {
+                Ok(plan) => planned.push((place, plan)),
+                Err(error) => {
+                    app.notices.warn(format!("tier {name}: {error}"));
+                    complete = false;
+                }
+            }
+        }
+    }
+    let mut done: Vec<Removal> = Vec::new();
+    let mut kept: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for (place, plan) in planned {
+        plan.faults.iter().for_each(|fault| app.notices.warn(fault));
+        for (why, runs) in plan.kept {
+            *kept.entry(why).or_default() += runs;
+        }
+        for removal in plan.removals {
+            let removed = match request.dry_run {
+                true => Ok(true),
+                false => prune::remove(&place, &removal).await,
+            };
+            match removed {
+                Ok(true) => done.push(removal),
+                Ok(false) => app.notices.warn(format!(
+                    "somebody has gone on with run {} in {}: nothing of it was removed there",
+                    removal.run, removal.location
+                )),
+                Err(error) => {
+                    app.notices.warn(format!(
+                        "tier {}: {error}; run this again to finish",
+                        removal.tier
+                    ));
+                    complete = false;
+                }
+            }
+        }
+    }
+    Ok(PruneResult {
+        removed: done,
+        kept,
+        complete,
+    })
+}
+
+/// Returns the recovery sets that the tiers hold; none where one of them could not be asked.
+async fn sets(app: &Application, tiers: &Tiers) -> Option<BTreeSet<SetId>> {
+    let mut sets = BTreeSet::new();
+    let mut all = tiers.all_answered();
+    for (name, tier) in tiers.reachable() {
+        all &= tier.down().is_empty();
+        match tier.sets().await {
+            Ok(found) => sets.extend(found),
+            Err(error) => {
+                app.notices.warn(format!("tier {name}: {error}"));
+                all = false;
+            }
+        }
+    }
+    if !all {
+        app.notices.warn(
+            "which recovery sets are kept is not known of every tier, so nothing of a run that sealed one is removed",
+        );
+    }
+    all.then_some(sets)
+}
