@@ -6,8 +6,9 @@ use std::path::Path;
 
 use rekindle_engine::EngineError;
 use rekindle_factoria::FactoriaError;
+use rekindle_journal::JournalError;
 use rekindle_journal::archive::ArchiveError;
-use rekindle_journal::{JournalError, OpenError};
+use rekindle_journal_local::OpenError;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::run::IllegalHistory;
 use rekindle_plan::Diagnostics;

@@ -13,10 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rekindle_engine::Permits;
-use rekindle_journal::{
-    Append, Holder, Journal, JournalError, LogView, OpenError, OpenOptions, OpenReport, RunFilter,
-    RunSummary, SledJournal,
-};
+use rekindle_journal::{Append, Journal, JournalError, RunFilter, RunSummary};
+use rekindle_journal_local::{Holder, LocalJournal, LogView, OpenError, OpenOptions, OpenReport};
 use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_plan::load_system;
@@ -73,7 +71,7 @@ enum Place {
 
 struct Own {
     owner: Owner,
-    disk: Arc<SledJournal>,
+    disk: Arc<LocalJournal>,
     serving: Option<Serving>,
 }
 
@@ -131,7 +129,7 @@ impl Session {
         let mut told = false;
         let mut mended = None;
         loop {
-            let held = match SledJournal::open(&workspace.state, OpenOptions::default()).await {
+            let held = match LocalJournal::open(&workspace.state, OpenOptions::default()).await {
                 Ok((disk, report)) if mended.is_none() && !report.quarantined.is_empty() => {
                     let copies = repair::look(app, &workspace, &report.quarantined).await;
                     if copies.is_empty() {
@@ -182,7 +180,7 @@ impl Session {
     fn own(
         app: &App,
         workspace: Workspace,
-        disk: SledJournal,
+        disk: LocalJournal,
         report: &OpenReport,
         seat: Seat,
     ) -> Result<Self, CliError> {
@@ -326,7 +324,7 @@ pub struct Look {
     /// What was damaged, and mended where it could be; the runs apart that are quarantined.
     pub damage: Vec<String>,
     /// None where the log is read beside its owner.
-    disk: Option<Arc<SledJournal>>,
+    disk: Option<Arc<LocalJournal>>,
 }
 
 impl Look {
@@ -348,7 +346,7 @@ impl Look {
     /// nothing waits and nothing is changed.
     pub async fn open(app: &App) -> Result<Self, CliError> {
         let workspace = Workspace::find_here(&app.global)?;
-        let (why, held) = match SledJournal::open(&workspace.state, OpenOptions::default()).await {
+        let (why, held) = match LocalJournal::open(&workspace.state, OpenOptions::default()).await {
             Ok((disk, report)) => {
                 let damage = damage(&report);
                 warn_of_quarantined(app, &workspace, &report);
@@ -420,7 +418,7 @@ fn ground(app: &App, workspace: Workspace, journal: Arc<dyn Journal>) -> Ground 
 
 /// Returns why whoever listens cannot be talked to; one that hangs is named, so that it can be ended.
 pub(crate) fn unreachable(error: Unreachable, state: &Path) -> CliError {
-    let holder = rekindle_journal::owner(state).ok().flatten();
+    let holder = rekindle_journal_local::owner(state).ok().flatten();
     match (&error, holder) {
         (Unreachable::Silent { path }, Some(holder)) => CliError::new(
             Exit::Held,

@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::error::JournalError;
 
+/// How many records a subscriber may lag behind before it misses some.
+pub const SUBSCRIBER_BACKLOG: usize = 4096;
+
 /// Events to be appended to one run: all of them or none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Append {
@@ -129,7 +132,7 @@ pub struct RunSummary {
 
 impl RunSummary {
     /// Returns how a run is listed whose whole part ends at `whole`, and that is quarantined for the reason given.
-    pub(crate) fn listed(run: RunId, whole: Option<&Self>, quarantined: Option<&String>) -> Self {
+    pub fn listed(run: RunId, whole: Option<&Self>, quarantined: Option<&String>) -> Self {
         let mut summary = whole.cloned().unwrap_or_else(|| Self::nameless(run));
         summary.quarantined = quarantined.cloned();
         summary

@@ -133,7 +133,7 @@ pub enum JournalError {
 
 impl JournalError {
     /// Returns a typed error for a failed system call; a full disk or quota has a variant of its own.
-    pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+    pub fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
                 path: path.to_owned(),
@@ -145,43 +145,4 @@ impl JournalError {
             },
         }
     }
-}
-
-/// A journal could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Another process owns the workspace.
-    #[error("open {}: held by {}; wait until it ends", path.display(), holder(*pid))]
-    Held {
-        /// The lock file.
-        path: PathBuf,
-        /// The owner's process id, where the lock file tells it.
-        pid: Option<u32>,
-    },
-    /// The log was written by a newer Rekindle. Nothing was changed.
-    #[error("open {}: log format {found}, this version reads up to {supported}; use a newer Rekindle", path.display())]
-    NewerFormat {
-        /// The segment.
-        path: PathBuf,
-        /// The format found.
-        found: u32,
-        /// The newest format that this version reads.
-        supported: u32,
-    },
-    /// sled could not be opened even in an empty folder.
-    #[error("open the journal's index in {}: {why}", path.display())]
-    Index {
-        /// sled's folder.
-        path: PathBuf,
-        /// What it said.
-        why: String,
-    },
-    /// Reading or writing failed.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }

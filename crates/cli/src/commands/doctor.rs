@@ -211,7 +211,7 @@ async fn owner(workspace: &Workspace) -> Finding {
     loop {
         return match Client::connect(&workspace.state).await {
             Ok(client) => answers(client.info()),
-            Err(Unreachable::Nobody { .. }) => match rekindle_journal::owner(&workspace.state) {
+            Err(Unreachable::Nobody { .. }) => match rekindle_journal_local::owner(&workspace.state) {
                 Ok(None) => Finding::ok("owner", "nobody drives runs here"),
                 Ok(Some(_)) if left > 0 => {
                     left -= 1;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_actions::SlotsReport;
-use rekindle_journal::LogView;
+use rekindle_journal_local::LogView;
 use rekindle_report::text;
 use rekindle_vault::{CancellationToken, Remembered, SlotError, SlotPlace, Tier, TierMode};
 use serde_json::json;

@@ -53,7 +53,7 @@ async fn follow(app: &App, ground: &Ground, run: RunId) -> Result<mpsc::Receiver
                     records.last().map(|record| &record.event),
                     Some(Event::RunFinished { .. })
                 );
-                let Some(holder) = rekindle_journal::owner(state)?.filter(|_| !over) else {
+                let Some(holder) = rekindle_journal_local::owner(state)?.filter(|_| !over) else {
                     return Ok(told_of(Arc::unwrap_or_clone(records)));
                 };
                 if app.clock.now().since(&begun).duration >= PATIENCE {

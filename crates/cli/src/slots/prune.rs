@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rekindle_journal::{Journal, JournalError, LogView, RunFilter, codec};
+use rekindle_journal::{Journal, JournalError, RunFilter, codec};
+use rekindle_journal_local::LogView;
 use rekindle_model::event::Outcome;
 use rekindle_model::id::{RunId, SetId};
 use rekindle_vault::slot::prune::Held;

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use rekindle_journal::{OpenOptions, Upkeep};
+use rekindle_journal::archive::Import;
+use rekindle_journal_local::{OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
 
 use super::gather::{Gathered, gather, places};

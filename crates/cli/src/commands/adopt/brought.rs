@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use rekindle_journal::archive::{Bundle, Format};
-use rekindle_journal::{Journal, JournalError, LogView, OpenOptions, Upkeep, codec};
+use rekindle_journal::archive::{Bundle, Format, Import};
+use rekindle_journal::{Journal, JournalError, codec};
+use rekindle_journal_local::{LogView, OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_server::Parts;
@@ -163,7 +164,7 @@ async fn children_in(place: &SlotPlace) -> Vec<(RunId, RunId)> {
 
 /// Writes what this workspace has of a run to an archive.
 async fn keep(view: &LogView, run: RunId, file: &Path) -> Result<(), CliError> {
-    let (bytes, _) = Bundle::of(view, [run])?.encode(Format::Archive)?;
+    let (bytes, _) = Bundle::of(view, [run]).await?.encode(Format::Archive)?;
     let path = file.to_owned();
     blocking(move || {
         if let Some(dir) = path.parent() {
