@@ -233,7 +233,7 @@ impl From<JournalError> for CliError {
             | JournalError::UnknownBlob(_)
             | JournalError::BlobCorrupt { .. } => Self::new(Exit::DataLost, "journal_damaged", message),
             // The run stands where its last acknowledged record says; what failed was this process.
-            JournalError::Poisoned { .. } | JournalError::Io { .. } | JournalError::Index(_) => {
+            JournalError::Poisoned { .. } | JournalError::Io { .. } | JournalError::Backend(_) => {
                 Self::new(Exit::Interrupted, "journal", message).with_hint(
                     "clear the cause, then `rekindle resume`; nothing that was acknowledged is lost",
                 )

@@ -466,7 +466,7 @@ impl Fresh {
         match LogView::open(&self.0).await {
             Ok((view, _)) => Ok(view),
             Err(OpenError::Journal(error)) => Err(error),
-            Err(error) => Err(JournalError::Index(error.to_string())),
+            Err(error) => Err(JournalError::Backend(error.to_string())),
         }
     }
 }

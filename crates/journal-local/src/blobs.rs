@@ -1,17 +1,18 @@
 //! Large values, each in a file named by its BLAKE3 hash.
 //!
-//! A blob is written beside its name, synced, renamed, and its folder synced: under its name there is all of
-//! it or nothing. What it holds is compared with its name whenever it is read.
+//! A blob is written under another name, synced and renamed, and its folder is synced. So the file of its name is whole
+//! or missing. Each read compares the bytes with the name.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rekindle_model::id::Hash32;
-
 use rekindle_journal::JournalError;
 use rekindle_journal::codec;
+use rekindle_model::id::Hash32;
+
+use crate::durable::{make_dir, sync_dir};
 
 /// The prefix of a blob that is still being written.
 const UNFINISHED: &str = "tmp-";
@@ -54,7 +55,7 @@ impl Blobs {
         let hash = codec::hash(bytes);
         let path = self.path(hash);
         if fs::read(&path).is_ok_and(|present| present == bytes) {
-            // Whoever renamed it may have died before the folder was synced.
+            // The process that renamed it may have died before it synced the folder.
             sync_dir(&self.dir)?;
             return Ok(hash);
         }
@@ -106,20 +107,4 @@ impl Blobs {
     pub(crate) fn path(&self, hash: Hash32) -> PathBuf {
         self.dir.join(hash.to_string())
     }
-}
-
-/// Creates a folder, durably, where there is none.
-pub(crate) fn make_dir(dir: &Path) -> Result<(), JournalError> {
-    fs::create_dir_all(dir).map_err(|error| JournalError::io("create", dir, error))?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => Ok(()),
-    }
-}
-
-/// Makes the names in a folder durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|error| JournalError::io("sync", dir, error))
 }

@@ -1,16 +1,16 @@
-//! Compacting: old runs are removed, and with them what only they needed: log segments and blobs.
+//! Compacting removes old runs, and the log segments and blobs that only they needed.
 //!
-//! A log segment lives as long as one of its runs is kept. First it is planned what would go ([`Upkeep::plan`]), then
-//! the plan is carried out ([`Upkeep::compact`]), in steps that can each be cut off:
+//! A log segment lives as long as one of its runs is kept. [`Upkeep::plan`] decides what to remove, [`Upkeep::compact`]
+//! carries the plan out. A crash in any step is harmless:
 //!
-//! 1. One frame says which runs are forgotten, where their archive is, and which segments are cut off. Once it is
-//!    durable the runs are removed, and all that follows is done again by the next compact.
-//! 2. sled lets go of them; a sled that has not is told by the frame at the next open.
+//! 1. One frame names the forgotten runs, their archive and the segments that are cut off. Once it is durable the runs
+//!    are removed, and the next compact does all that follows again.
+//! 2. The runs are removed from sled. After a crash, the next open removes them as the frame says.
 //! 3. The segments are deleted.
 //! 4. Blobs that no run refers to any more are deleted.
 //!
-//! That a run existed, how it ended and where it was archived stays in the log for good: marks of a segment that goes
-//! are written again first.
+//! The log remembers for good that a run existed, how it ended and where it was archived: the marks of a segment are
+//! written again before the segment is deleted.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -18,20 +18,20 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rekindle_journal::JournalError;
+use rekindle_journal::RunSummary;
+use rekindle_journal::blobs_of;
+use rekindle_journal::codec;
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::{Hash32, RunId};
 use serde::Serialize;
 
-use crate::blobs::sync_dir;
+use crate::durable::sync_dir;
 use crate::error::OpenError;
 use crate::log::{self, Scanned};
 use crate::mark::{ArchiveRef, Cut, Forgotten, Mark};
 use crate::store::RunEntry;
 use crate::upkeep::Upkeep;
-use rekindle_journal::JournalError;
-use rekindle_journal::RunSummary;
-use rekindle_journal::blobs_of;
-use rekindle_journal::codec;
 
 /// What compacting would do.
 #[derive(Clone, Debug, Serialize)]
@@ -44,11 +44,11 @@ pub struct Plan {
     pub segments: Vec<PathBuf>,
     /// The blobs to be deleted.
     pub blobs: Vec<Hash32>,
-    /// Why no blob is deleted, where that is so.
+    /// Why no blob is deleted; none if blobs may be.
     pub blobs_stay: Option<String>,
     #[serde(skip)]
     newest: Vec<Hash32>,
-    /// Marks that stand in the segments, and stay.
+    /// Marks of the segments to be deleted, to be written again.
     #[serde(skip)]
     marks: Vec<Mark>,
     #[serde(skip)]
@@ -62,12 +62,12 @@ impl Plan {
     }
 }
 
-/// What has just been done.
+/// The step that has just been done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The frame is durable.
     Marked,
-    /// sled has let go of the runs.
+    /// The runs are removed from sled.
     Indexed,
     /// One of the segments is deleted.
     Segment,
@@ -87,8 +87,8 @@ struct Segment {
 }
 
 impl Upkeep {
-    /// Plans to remove every finished run whose newest record is older than `before`. A run that is part of one that
-    /// is kept is kept with it, and so is one of which a record is lost.
+    /// Plans to remove every finished run whose newest record is older than `before`. Runs that are quarantined, or part
+    /// of a run that is kept, are kept.
     ///
     /// # Errors
     /// A log that cannot be read.
@@ -119,9 +119,7 @@ impl Upkeep {
         let broken = all.values().any(|entry| matches!(entry, RunEntry::Broken { .. }));
         plan.blobs_stay = match () {
             () if broken => Some("a quarantined run may refer to any of them".to_owned()),
-            () if !log.scanned.damage.is_empty() => {
-                Some("the log is damaged; see `journal verify`".to_owned())
-            }
+            () if !log.scanned.damage.is_empty() => Some("the log is damaged".to_owned()),
             () => log.unreadable.clone(),
         };
         if plan.blobs_stay.is_none() {
@@ -134,7 +132,7 @@ impl Upkeep {
         Ok(plan)
     }
 
-    /// Carries a plan out that was just made. `after` is told of each step, and may end it there, as a kill would.
+    /// Carries out a plan that was just made. `after` gets each step, and may end the compact there, as a kill would.
     ///
     /// # Errors
     /// A write that failed. The next compact finishes what is left.
@@ -192,7 +190,7 @@ impl Upkeep {
     }
 }
 
-/// Returns the runs that are over for long enough, without those that are part of a run that is kept.
+/// Returns the runs that ended long enough ago, without those that are part of a kept run.
 fn going(all: &BTreeMap<RunId, RunEntry>, before: DateTime<Utc>) -> BTreeSet<RunId> {
     let whole = |run: &RunId| match all.get(run) {
         Some(RunEntry::Whole(head)) => Some(&head.summary),
@@ -220,9 +218,9 @@ fn going(all: &BTreeMap<RunId, RunEntry>, before: DateTime<Utc>) -> BTreeSet<Run
 struct Surveyed {
     scanned: Scanned,
     segments: BTreeMap<u64, Segment>,
-    /// Every blob that a run refers to which is kept.
+    /// Every blob that a kept run refers to.
     referred: HashSet<Hash32>,
-    /// Why it cannot be told of some record what it refers to.
+    /// Why the blobs of some record are not known.
     unreadable: Option<String>,
 }
 
@@ -268,7 +266,7 @@ impl Surveyed {
         }
         let mut numbered = BTreeMap::new();
         for (number, path) in log::segments(dir)? {
-            // One without a commit in it has nothing that could be told.
+            // A segment without a commit is left out.
             numbered.extend(segments.remove(&path).map(|segment| (number, segment)));
         }
         Ok(Self {

@@ -9,11 +9,11 @@ use rekindle_journal::JournalError;
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process owns the workspace.
-    #[error("open {}: held by {}; wait until it ends", path.display(), holder(*pid))]
+    #[error("open {}: held by {}", path.display(), holder(*pid))]
     Held {
         /// The lock file.
         path: PathBuf,
-        /// The owner's process id, where the lock file tells it.
+        /// The owner's process id, if the lock file has it.
         pid: Option<u32>,
     },
     /// The log was written by a newer Rekindle. Nothing was changed.

@@ -9,15 +9,15 @@
 //! Integers are big-endian, checksums CRC32C. Zeros may follow the last frame: room that was reserved for those to
 //! come. A frame is written with one call and synced before the next, so a crash can leave at most the last one
 //! torn: cut short, by the end of the file or by zeros, or with blocks that never reached the disk and read as
-//! zeros. Whatever else does not check is damage, and is named.
+//! zeros. All else that does not check is damage, and is named.
 
+use rekindle_journal::bytes::ByteReader;
+use rekindle_journal::codec::{self, KEY_LEN, Key};
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::Hash32;
 use rekindle_model::planted::{self, Fault};
 
 use crate::mark::{self, Entry};
-use rekindle_journal::bytes::ByteReader;
-use rekindle_journal::codec::{self, KEY_LEN, Key};
 
 /// The newest log format that this version reads: that of a segment which may hold marks.
 pub(crate) const LOG_FORMAT: u32 = 2;
@@ -71,7 +71,7 @@ impl SegmentHeader {
     }
 }
 
-/// What stands in a segment after its header, in order.
+/// A part of a segment after its header, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     /// A commit.
@@ -89,7 +89,7 @@ pub(crate) enum Piece<'a> {
         salvaged: Vec<Entry<'a>>,
         hurt: Vec<Key>,
     },
-    /// A write that a crash cut off. Nothing follows it, and nobody was told that it is durable.
+    /// A write that a crash cut off. Nothing follows it, and it was not acknowledged.
     Torn { offset: usize },
 }
 

@@ -6,19 +6,19 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
+use rekindle_journal::JournalError;
+use rekindle_journal::RunSummary;
+use rekindle_journal::admit::{self, RunHead};
+use rekindle_journal::archive::{ArchiveError, Bundle, Import, Imports};
+use rekindle_journal::codec;
 use rekindle_model::id::{Hash32, RunId};
 
 use crate::log;
 use crate::mark::{Forgotten, Imported, Mark};
 use crate::store::RunEntry;
 use crate::upkeep::Upkeep;
-use rekindle_journal::JournalError;
-use rekindle_journal::RunSummary;
-use rekindle_journal::admit::{self, RunHead};
-use rekindle_journal::archive::{ArchiveError, Bundle, Import, Imports};
-use rekindle_journal::codec;
 
-/// What the journal has of a run that is to be brought in.
+/// What the journal has of a run that is to be imported.
 enum Present {
     /// Nothing.
     Nothing,
@@ -31,26 +31,26 @@ enum Present {
 impl Import for Upkeep {
     fn import(&mut self, bundle: &Bundle, archive: Hash32) -> Result<Imports, ArchiveError> {
         let mut imports = Imports::default();
-        let mut bring: BTreeMap<RunId, Vec<Vec<u8>>> = BTreeMap::new();
+        let mut wanted: BTreeMap<RunId, Vec<Vec<u8>>> = BTreeMap::new();
         for (run, values) in &bundle.runs {
             match self.compare(*run, values)? {
                 Present::Same => imports.skipped.push(*run),
                 Present::Nothing => {
                     imports.imported.push(*run);
-                    bring.insert(*run, values.clone());
+                    wanted.insert(*run, values.clone());
                 }
                 Present::Mendable(whole) => {
                     imports.mended.push(*run);
-                    bring.insert(*run, whole);
+                    wanted.insert(*run, whole);
                 }
             }
         }
-        if bring.is_empty() {
+        if wanted.is_empty() {
             return Ok(imports);
         }
         imports.blobs = self.put_blobs(bundle)?;
-        for (run, values) in &bring {
-            self.bring_in(*run, values, archive, None)?;
+        for (run, values) in &wanted {
+            self.write_run(*run, values, archive, None)?;
             imports.records += values.len() as u64;
         }
         Ok(imports)
@@ -65,7 +65,7 @@ impl Import for Upkeep {
         match self.compare(run, values.get(..known).unwrap_or_default())? {
             Present::Mendable(whole) => {
                 self.put_blobs(copy)?;
-                self.bring_in(run, &whole, source, None)?;
+                self.write_run(run, &whole, source, None)?;
                 Ok(whole.len() as u64)
             }
             Present::Nothing | Present::Same => Ok(0),
@@ -106,7 +106,7 @@ impl Import for Upkeep {
                     at: now,
                 }
             });
-            self.bring_in(*run, values, archive, forgotten)?;
+            self.write_run(*run, values, archive, forgotten)?;
             changed.push(*run);
         }
         Ok(changed)
@@ -114,7 +114,7 @@ impl Import for Upkeep {
 }
 
 impl Upkeep {
-    /// What a run refers to is there before the run is.
+    /// Stores the blobs of a bundle, before its runs.
     fn put_blobs(&self, bundle: &Bundle) -> Result<u64, JournalError> {
         for bytes in bundle.blobs.values() {
             self.shared.blobs.put(bytes)?;
@@ -122,7 +122,7 @@ impl Upkeep {
         Ok(bundle.blobs.len() as u64)
     }
 
-    /// Returns what the journal has of a run beside these records; an error where it has another of that id.
+    /// Compares a run with what the journal has of it; an error if the journal has another run of that id.
     fn compare(&self, run: RunId, values: &[Vec<u8>]) -> Result<Present, ArchiveError> {
         let Some(entry) = self.shared.store.run(run)? else {
             return Ok(Present::Nothing);
@@ -148,7 +148,7 @@ impl Upkeep {
         }
     }
 
-    fn bring_in(
+    fn write_run(
         &mut self,
         run: RunId,
         values: &[Vec<u8>],

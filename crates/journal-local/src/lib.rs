@@ -14,14 +14,15 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `disk`, `open`, `replay`, `read` | [`LocalJournal`] |
+//! | `journal`, `open`, `replay`, `read` | [`LocalJournal`] |
 //! | `queue`, `writer` | who commits, and how |
-//! | `index` | the thread that brings sled up to the log |
+//! | `index`, `progress` | the thread that applies durable commits to sled |
 //! | `log`, `frame` | the write-ahead log |
 //! | `mark` | what the log says of itself: what was removed, what was imported |
-//! | `kept` | the journal's head, apart from the log |
+//! | `head_file` | the journal's head, in a file of its own beside the log |
 //! | `store` | sled: opened under watch, set aside when it cannot be |
-//! | `blobs`, `lock` | large values; one owner of a workspace |
+//! | `shared`, `recent`, `report` | the state that the threads share; the run that was read last; what opening found |
+//! | `blobs`, `durable`, `lock` | large values; folders that survive a power cut; one owner of a workspace |
 //! | `view` | [`LogView`]: the log, read beside its owner |
 //! | `upkeep`, `import` | [`Upkeep`]: the journal open for imports, rebuilding, compacting |
 //! | [`compact`] | old runs are removed, with the segments and blobs that only they needed |
@@ -30,29 +31,35 @@
 
 mod blobs;
 pub mod compact;
-mod disk;
+mod durable;
 mod error;
 mod frame;
+mod head_file;
 mod import;
 mod index;
-mod kept;
+mod journal;
 mod lock;
 mod log;
 mod mark;
 mod open;
+mod progress;
 mod queue;
 mod read;
+mod recent;
 mod replay;
+mod report;
+mod shared;
 mod store;
 mod upkeep;
 pub mod verify;
 mod view;
 mod writer;
 
-pub use disk::{LocalJournal, Stats};
 pub use error::OpenError;
+pub use journal::{LocalJournal, Stats};
 pub use lock::{Holder, owner};
 pub use mark::{ArchiveRef, Forgotten};
-pub use open::{Damage, OpenOptions, OpenReport};
+pub use open::OpenOptions;
+pub use report::{Damage, OpenReport};
 pub use upkeep::Upkeep;
 pub use view::LogView;

@@ -6,13 +6,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
+use rekindle_journal::JournalError;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::OpenError;
-use rekindle_journal::JournalError;
 
-/// Returns who owns the journal in a workspace's folder now, none where nobody does. Nothing is changed, and nobody is
-/// kept away for longer than it takes to look.
+/// Returns the owner of the journal in a workspace's folder, or none. Changes nothing, and holds the lock only for the
+/// moment of the question.
 ///
 /// # Errors
 /// The lock is there and cannot be read.
@@ -51,7 +51,7 @@ impl std::fmt::Display for Holder {
 /// The lock's name in a workspace's folder.
 pub(crate) const NAME: &str = "lock";
 
-/// Returns the id that the owner has written into its lock; it may be just writing it.
+/// Returns the process id in the lock file; none while its owner is still writing it.
 fn named_in(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
     lock.read_to_string(&mut text).ok()?;
@@ -63,8 +63,8 @@ fn named_in(lock: &mut File) -> Option<u32> {
 pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
 
 impl Lock {
-    /// Keeps owners away while something is read, and changes nothing. Says why where there is an owner already, or no
-    /// lock to take; none is needed where nobody ever owned the workspace.
+    /// Takes the lock shared, which keeps owners away, and changes nothing. Returns the reason if there is an owner, or if
+    /// the lock cannot be opened. A workspace that never had an owner needs no lock.
     pub(crate) fn look(path: &Path) -> Result<Result<Option<Self>, String>, JournalError> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -80,7 +80,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock, or says who holds it.
+    /// Takes the lock. The error names its holder.
     pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
         let io = |error| JournalError::io("open the lock", path, error);
         let mut file = OpenOptions::new()

@@ -7,19 +7,19 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle_journal::JournalError;
+use rekindle_journal::admit;
+use rekindle_journal::codec::Key;
 use rekindle_model::event::JournalHead;
 use rekindle_model::planted::{self, Fault};
 
 pub(crate) use self::scan::{Commit, Scanned, scan, segments, values_of};
-use crate::blobs::sync_dir;
+use crate::durable::sync_dir;
 use crate::frame::{self, LOG_FORMAT, PLAIN_FORMAT, SEGMENT_HEADER, SegmentHeader};
-use crate::kept::Kept;
+use crate::head_file::HeadFile;
 use crate::lock::Lock;
-use rekindle_journal::JournalError;
-use rekindle_journal::admit;
-use rekindle_journal::codec::Key;
 
-/// So much room is reserved at a time: some hundred small frames, and little on a disk that is almost full.
+/// The room that is reserved at a time: enough for some hundred small frames, and little on an almost full disk.
 const RESERVED_BYTES: u64 = 256 << 10;
 
 /// The log, open for appending.
@@ -29,10 +29,10 @@ pub(crate) struct Log {
     segment_bytes: u64,
     head: JournalHead,
     number: u64,
-    kept: Kept,
+    head_file: HeadFile,
     /// None until the first append after an open that must not go on in the last segment.
     open: Option<Segment>,
-    /// Held until the segment is closed, since that cuts it off where its frames end: nobody may have appended by then.
+    /// Held until the segment is closed. Closing cuts it off after its last frame, so no other owner may have appended.
     _lock: Arc<Lock>,
 }
 
@@ -50,13 +50,13 @@ impl Log {
     /// Opens the log for appending after a scan: cuts off a torn tail and writes the last frame once more.
     /// Returns how many bytes were cut off.
     ///
-    /// `head` is where the journal stands; where that is not the log's own end, a new segment says so.
+    /// `head` is the journal's head. If it is not the end of the log, the next append begins a segment that names it.
     pub(crate) fn open(
         dir: &Path,
         segment_bytes: u64,
         scanned: &Scanned,
         head: JournalHead,
-        kept: Kept,
+        head_file: HeadFile,
         lock: Arc<Lock>,
     ) -> Result<(Self, u64), JournalError> {
         let mut log = Self {
@@ -64,7 +64,7 @@ impl Log {
             segment_bytes,
             head,
             number: 0,
-            kept,
+            head_file,
             open: None,
             _lock: lock,
         };
@@ -117,7 +117,7 @@ impl Log {
         self.head
     }
 
-    /// Writes one commit and makes it durable. After an error the log must not be used any more.
+    /// Writes one commit and makes it durable. After an error the log must not be used again.
     pub(crate) fn append(&mut self, entries: &[(Key, Vec<u8>)]) -> Result<JournalHead, JournalError> {
         self.write(entries, PLAIN_FORMAT)
     }
@@ -162,7 +162,7 @@ impl Log {
                 false => segment.file.sync_data(),
             });
         if let Err(error) = written {
-            // Nobody was told that it is durable; as far as the disk lets us, it was never there.
+            // The commit was not acknowledged: remove it again, as far as the disk allows.
             let _ = segment
                 .file
                 .set_len(segment.len)
@@ -171,7 +171,7 @@ impl Log {
         }
         segment.len += bytes.len() as u64;
         self.head = head;
-        self.kept.note(head);
+        self.head_file.note(head);
         Ok(head)
     }
 

@@ -4,17 +4,16 @@
 //! key    zeros (16) ‖ zeros (8)
 //! value  version (1) ‖ mark (MessagePack, named fields) ‖ CRC32C (4) of key and all of the value before it
 //! ```
-//! No run has that id. Only segments of format 2 hold marks, so that a program which does not know them refuses the
-//! log, rather than take a run that was removed for one that is lost.
+//! No run has that id. Only segments of format 2 hold marks: a program that does not know marks refuses the log, and
+//! does not take a removed run for a lost one.
 
 use chrono::{DateTime, Utc};
-use rekindle_model::event::JournalHead;
-use rekindle_model::id::{Hash32, RunId};
-use serde::{Deserialize, Serialize};
-
 use rekindle_journal::JournalError;
 use rekindle_journal::RunSummary;
 use rekindle_journal::codec::{self, KEY_LEN, Key};
+use rekindle_model::event::JournalHead;
+use rekindle_model::id::{Hash32, RunId};
+use serde::{Deserialize, Serialize};
 
 const MARK_FORMAT: u8 = 1;
 const KEY: Key = [0; KEY_LEN];
@@ -80,7 +79,7 @@ impl Mark {
     pub(crate) fn entry(&self) -> Result<(Key, Vec<u8>), JournalError> {
         let mut value = vec![MARK_FORMAT];
         rmp_serde::encode::write_named(&mut value, self)
-            .map_err(|error| JournalError::Index(format!("write a mark: {error}")))?;
+            .map_err(|error| JournalError::Backend(format!("write a mark: {error}")))?;
         value.extend(codec::crc(&KEY, &value).to_be_bytes());
         Ok((KEY, value))
     }
@@ -116,7 +115,7 @@ pub(crate) fn is_mark(key: &Key) -> bool {
     *key == KEY
 }
 
-/// Tells a commit's marks, none for one that cannot be read, from its records.
+/// Splits a commit into its marks and its records. A mark that cannot be read is none.
 pub(crate) fn split(entries: Vec<Entry<'_>>) -> (Vec<Option<Mark>>, Vec<Entry<'_>>) {
     if !entries.iter().any(|(key, _)| is_mark(key)) {
         return (Vec::new(), entries);

@@ -1,15 +1,15 @@
-//! Opening a workspace's journal: whatever state a crash, or a disk, has left it in.
+//! Opening a workspace's journal in any state that a crash or a disk may leave.
 //!
-//! 1. The lock is taken.
-//! 2. The log is read, without changing anything; a newer format ends it here.
-//! 3. sled is opened. When that fails it is set aside and begun anew.
-//! 4. Where sled, or the head that is kept apart, knows of a later commit, the log has lost its end: that is
-//!    told, and the log goes on after that commit. What it has lost, and sled still has, is logged again.
-//! 5. Commits that sled has not seen are applied to it. When it then knows less of any run than the log does,
-//!    it has lost something on its own: it is set aside and made again from the whole log.
-//! 6. The torn tail is cut off, and the writer starts.
+//! 1. Take the lock.
+//! 2. Read the log without changing it. A newer format ends the open here.
+//! 3. Open sled. If that fails, set its folder aside and begin a new one.
+//! 4. If sled or the head file knows a later commit, the log has lost its end. The report says so, and the log goes on
+//!    after that commit. Records that sled still has are logged again.
+//! 5. Apply to sled the commits that it has not seen. If it then knows less of any run than the log does, it has lost
+//!    something: set it aside and rebuild it from the whole log.
+//! 6. Cut the torn tail off, and start the writer.
 //!
-//! Each step can be cut off and done again.
+//! A crash in any step is harmless: the next open does the step again.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -17,24 +17,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use rekindle_model::id::RunId;
-use tokio::sync::broadcast;
-
-use crate::blobs::{Blobs, make_dir};
-use crate::disk::{Counters, LocalJournal, Shared};
-use crate::error::OpenError;
-use crate::index::Progress;
-use crate::kept::Kept;
-use crate::lock::{self, Lock};
-use crate::log::{self, Log, Scanned};
-use crate::mark::Mark;
-use crate::read::Recent;
-use crate::replay::{catch_up, replay};
-use crate::store::{self, RunEntry, Store, Unusable};
 use rekindle_journal::JournalError;
 use rekindle_journal::admit;
 use rekindle_journal::api::SUBSCRIBER_BACKLOG;
 use rekindle_journal::codec::{self, Key};
+use rekindle_model::id::RunId;
+use tokio::sync::broadcast;
+
+use crate::blobs::Blobs;
+use crate::durable::make_dir;
+use crate::error::OpenError;
+use crate::head_file::HeadFile;
+use crate::journal::LocalJournal;
+use crate::lock::{self, Lock};
+use crate::log::{self, Log, Scanned};
+use crate::mark::Mark;
+use crate::progress::Progress;
+use crate::recent::Recent;
+use crate::replay::{catch_up, replay};
+use crate::report::OpenReport;
+use crate::shared::{Counters, Shared};
+use crate::store::{self, RunEntry, Store, Unusable};
 
 /// How a journal is opened.
 #[derive(Clone, Debug)]
@@ -57,44 +60,6 @@ impl Default for OpenOptions {
     }
 }
 
-/// What opening found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OpenReport {
-    /// The journal's last commit.
-    pub commit: u64,
-    /// How many runs it holds.
-    pub runs: usize,
-    /// How many log segments there were.
-    pub segments: usize,
-    /// Commits that sled had not seen and that were applied to it from the log.
-    pub replayed: u64,
-    /// Bytes of an unacknowledged write that were cut off the log.
-    pub torn_bytes: u64,
-    /// Damage in the log.
-    pub damage: Vec<Damage>,
-    /// Records that the log had lost and that were logged again from sled.
-    pub relogged: u64,
-    /// Why sled was rebuilt, in order.
-    pub rebuilt: Vec<String>,
-    /// Where sled's old folders are now.
-    pub set_aside: Vec<PathBuf>,
-    /// Runs of which a record is lost, and why each must not be gone on with.
-    pub quarantined: Vec<(RunId, String)>,
-}
-
-/// A place in the log that is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The segment.
-    pub segment: PathBuf,
-    /// Where in it, in bytes.
-    pub offset: u64,
-    /// What was found.
-    pub what: String,
-    /// The newest commit that it may have cost.
-    pub until: u64,
-}
-
 impl LocalJournal {
     /// Opens the journal in a workspace's folder, which is made where there is none.
     ///
@@ -103,7 +68,7 @@ impl LocalJournal {
     pub async fn open(dir: &Path, options: OpenOptions) -> Result<(Self, OpenReport), OpenError> {
         let dir = dir.to_owned();
         let opened = tokio::task::spawn_blocking(move || open(&dir, &options)).await;
-        opened.unwrap_or_else(|error| Err(JournalError::Index(error.to_string()).into()))
+        opened.unwrap_or_else(|error| Err(JournalError::Backend(error.to_string()).into()))
     }
 }
 
@@ -112,7 +77,7 @@ fn open(dir: &Path, options: &OpenOptions) -> Result<(LocalJournal, OpenReport),
     Ok((LocalJournal::start(shared, log)?, report))
 }
 
-/// Opens the journal without its threads.
+/// Opens the journal without starting its threads.
 pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, OpenReport), OpenError> {
     make_dir(dir)?;
     let lock = Arc::new(Lock::take(&dir.join(lock::NAME))?);
@@ -121,7 +86,7 @@ pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, O
     let blobs = Blobs::open(&dir.join("blobs"))?;
 
     let mut report = OpenReport::default();
-    let kept = Kept::read(dir);
+    let noted = HeadFile::read(dir);
     let mut tops: HashMap<RunId, u64> = HashMap::new();
     let scanned = log::scan(&log_dir, |commit| {
         for run in commit.marks.iter().filter_map(Mark::forgets) {
@@ -146,9 +111,9 @@ pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, O
         Err(unusable) => sled.begin_anew(unusable, &mut report)?,
     };
     let applied = store.head()?;
-    // Whoever knows of a later commit than the log has was told so when it was durable.
-    let known = if kept.commit > applied.commit {
-        kept
+    // Both learn of a commit only once it is durable.
+    let known = if noted.commit > applied.commit {
+        noted
     } else {
         applied
     };
@@ -163,13 +128,13 @@ pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, O
         options.segment_bytes,
         &scanned,
         head,
-        Kept::open(dir),
+        HeadFile::open(dir),
         Arc::clone(&lock),
     )?;
     report.torn_bytes = torn;
     let first = report.damage.iter().map(|damage| damage.until).min();
     if first.is_some_and(|first| applied.commit < first) {
-        // What is made from a damaged log cannot vouch for what the log has lost.
+        // An index built from a damaged log does not have the records that the log has lost.
         store.note_incomplete()?;
     }
     if !report.damage.is_empty() {
@@ -216,7 +181,7 @@ impl Sled<'_> {
         let new = !self.dir.exists();
         let opened = Store::open(&self.dir, self.options.cache_bytes, self.options.sled_timeout);
         if new && matches!(opened, Err(Unusable::Refused(_))) {
-            // A folder that is begun and not finished would be taken for a broken one.
+            // The next open would take an unfinished folder for a broken one.
             let _ = fs::remove_dir_all(&self.dir);
         }
         opened
@@ -257,9 +222,9 @@ fn relog(
     })?;
     let mut missing = Vec::new();
     for record in store.records() {
-        // What sled cannot read any more it cannot give back.
+        // sled cannot read further.
         let Ok((key, value)) = record else { break };
-        // sled may not have heard yet that a run was removed.
+        // sled may not have applied the removal of a run yet.
         let forgotten = scanned.forgotten.contains_key(&codec::parse_key(&key).0);
         if codec::is_intact(&key, &value) && !logged.contains(&key) && !forgotten {
             missing.push((key, value));

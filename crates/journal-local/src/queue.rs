@@ -10,11 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rekindle_journal::JournalError;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::disk::Shared;
+use crate::shared::Shared;
 use crate::writer::{Request, Writer};
-use rekindle_journal::JournalError;
 
 /// A commit that takes longer is left to the writer thread, and the way there does not matter. A sync of an SSD takes
 /// a tenth of it, one of a spinning disk ten times as long.
@@ -30,14 +30,14 @@ struct Inner {
     shared: Arc<Shared>,
     state: Mutex<State>,
     changed: Condvar,
-    /// Held by whoever has set `busy`; nobody waits for it.
+    /// Locked only by the thread that has set `busy`, so no thread waits for it.
     writer: Mutex<Writer>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Request>,
-    /// Whether somebody commits.
+    /// Whether a thread is committing.
     busy: bool,
     /// How long the last commit took.
     took: Option<Duration>,
@@ -66,11 +66,11 @@ impl Queue {
         })
     }
 
-    /// Queues an append, and commits it here where nobody else is at it.
+    /// Queues an append, and commits it on this thread if no other thread is committing.
     pub(crate) fn push(&self, request: Request) {
         let mut state = self.inner.state();
         if state.broken {
-            // Nobody would take it: dropping it tells whoever waits.
+            // No writer is left. Dropping the request gives its caller an error.
             return;
         }
         state.waiting.push_back(request);
@@ -87,7 +87,7 @@ impl Queue {
         self.inner.commit();
     }
 
-    /// Keeps everybody from committing, and looks at what the writer knows.
+    /// Keeps all threads from committing, and returns the writer.
     #[cfg(test)]
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,7 +109,7 @@ impl Drop for Queue {
         self.inner.state().closing = true;
         self.inner.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A panic of the writer has been told to whoever waited for it.
+            // Those who waited for a writer that panicked have got their error.
             let _ = thread.join();
         }
     }
@@ -167,12 +167,12 @@ impl Drop for Ends<'_> {
             // The writer may have stopped half-way: nothing may build on what it holds.
             self.inner
                 .shared
-                .poison(&JournalError::Index("the writer has ended unexpectedly".into()));
+                .poison(&JournalError::Backend("the writer has ended unexpectedly".into()));
         }
         let mut state = self.inner.state();
         if thread::panicking() {
             state.broken = true;
-            // The writer thread may be the one that panics; whoever waits is told by this.
+            // The writer thread may be the one that panics. Dropping the requests gives their callers an error.
             state.waiting.clear();
         }
         state.busy = false;
@@ -194,14 +194,14 @@ mod tests {
     use rekindle_model::id::RunId;
     use uuid::Uuid;
 
-    use crate::disk::LocalJournal;
+    use crate::journal::LocalJournal;
     use crate::open::OpenOptions;
     use rekindle_journal::Journal;
     use rekindle_journal::contract::{append_to, created};
     use std::sync::Arc;
     use std::time::Duration;
 
-    /// Who is told of an append, and panics of it: on the thread that commits.
+    /// Panics when its append is acknowledged, on the thread that commits.
     struct Panics;
 
     impl Wake for Panics {

@@ -1,47 +1,17 @@
-//! Reading a run back: checked, and repaired from the log where sled has damage.
+//! Reading a run: each record is checked, and damage in sled is repaired from the log.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use rekindle_model::event::Record;
-use rekindle_model::id::{Hash32, RunId};
-
-use crate::disk::Shared;
-use crate::log;
-use crate::store::RunEntry;
 use rekindle_journal::JournalError;
 use rekindle_journal::admit::{self, RunHead};
 use rekindle_journal::codec;
+use rekindle_model::event::Record;
+use rekindle_model::id::{Hash32, RunId};
 
-/// The run that was read last, as far as it was checked then. Whoever resumes a run reads it several times, with
-/// little that is new in between.
-#[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<Option<Checked>>);
-
-/// The first records of a run, without a gap.
-#[derive(Debug)]
-struct Checked {
-    run: RunId,
-    records: Arc<Vec<Record>>,
-    /// The hash of the last of them.
-    hash: Hash32,
-}
-
-impl Recent {
-    /// Takes out what is known of a run; nothing where another one was read last.
-    fn take(&self, run: RunId) -> Checked {
-        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        recent.filter(|known| known.run == run).unwrap_or(Checked {
-            run,
-            records: Arc::default(),
-            hash: Hash32::ZERO,
-        })
-    }
-
-    fn keep(&self, checked: Checked) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(checked);
-    }
-}
+use crate::log;
+use crate::shared::Shared;
+use crate::store::RunEntry;
 
 impl Shared {
     /// Waits until sled has everything that is durable now.
@@ -49,14 +19,16 @@ impl Shared {
         let durable = self.head.lock().unwrap_or_else(PoisonError::into_inner).commit;
         match self.applied.wait_for(durable) {
             true => Ok(()),
-            false => Err(self.poison(&JournalError::Index("the indexer has ended unexpectedly".into()))),
+            false => Err(self.poison(&JournalError::Backend(
+                "the indexer has ended unexpectedly".into(),
+            ))),
         }
     }
 
     /// Reads a run from sled, checked; what fails there is taken from the log and put back.
     pub(crate) fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.await_index()?;
-        // Taken before the head is asked for: whoever else reads the run now must not have come further than that.
+        // Taken before the head is read: another reader's records must not go beyond that head.
         let mut checked = self.recent.take(run);
         let head = match self.store.run(run)? {
             None => return Err(JournalError::UnknownRun(run)),
@@ -64,7 +36,7 @@ impl Shared {
             Some(RunEntry::Whole(head)) => head,
         };
         let first = checked.records.len() as u64 + 1;
-        // What sled cannot read is missing, and is looked for in the log.
+        // A record that sled cannot read counts as missing, and the log is searched for it.
         let values = match first <= head.summary.seq {
             true => self
                 .store
@@ -75,7 +47,7 @@ impl Shared {
         let tail = assemble_after(&head, first - 1, checked.hash, &values);
         match tail {
             Ok(tail) if checked.records.is_empty() => checked.records = Arc::new(tail),
-            // Copied where somebody still has what they have read.
+            // Copied if an earlier reader still holds the records.
             Ok(tail) if !tail.is_empty() => Arc::make_mut(&mut checked.records).extend(tail),
             Ok(_) => {}
             Err(JournalError::Corrupt { .. }) => checked.records = Arc::new(self.read_whole(&head)?),
@@ -90,7 +62,7 @@ impl Shared {
     /// Returns the values of a run's records after number `after`, checked.
     pub(crate) fn values(&self, run: RunId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
         match self.values_after(run, after) {
-            // Reading all of it mends what sled has lost and the log still has.
+            // Reading the whole run repairs sled from the log.
             Err(JournalError::Corrupt { .. }) => {
                 self.recent.take(run);
                 self.read(run)?;

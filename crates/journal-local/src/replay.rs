@@ -1,22 +1,22 @@
-//! Bringing sled to the end of the log. Applying a commit twice changes nothing.
+//! Applying the log to sled. Applying a commit twice changes nothing.
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use rekindle_journal::JournalError;
+use rekindle_journal::admit::RunHead;
+use rekindle_journal::codec::{self, Key};
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::{Hash32, RunId};
 
 use crate::error::OpenError;
 use crate::log::{self, Commit, Log};
 use crate::mark::Mark;
-use crate::open::OpenReport;
+use crate::report::OpenReport;
 use crate::store::{RunEntry, Store, Unusable};
-use rekindle_journal::JournalError;
-use rekindle_journal::admit::RunHead;
-use rekindle_journal::codec::{self, Key};
 
-/// Brings sled to the log's end. An error says why sled cannot be used.
+/// Applies the log to sled up to its end. An error says why sled cannot be used.
 pub(crate) fn catch_up(
     log_dir: &Path,
     store: &Store,
@@ -78,7 +78,7 @@ pub(crate) fn replay(
         } = commit;
         if head.is_some_and(|head| head.commit == from.commit && head != from) {
             let why = format!("its commit {} is not the log's", from.commit);
-            return Err(JournalError::Index(why));
+            return Err(JournalError::Backend(why));
         }
         if head.is_some_and(|head| head.commit <= from.commit) {
             return Ok(());
@@ -139,7 +139,7 @@ pub(crate) fn replay(
     Ok(())
 }
 
-/// Where a run stands while it is replayed.
+/// The state of a run while it is replayed.
 struct Progress {
     head: Option<RunHead>,
     /// The highest number seen.

@@ -1,11 +1,11 @@
-//! sled: the journal in the order in which it is read. Everything in it can be made again from the log.
+//! sled: the index of the journal. Everything in it can be made again from the log.
 //!
 //! ```text
 //! "c"                     version (1) ‖ commit (8) ‖ head hash (32) ‖ CRC32C (4): the last commit applied
 //! "e" ‖ run ‖ seq         the record's value, as in the log
-//! "r" ‖ run               where the run stands (MessagePack) ‖ CRC32C (4) of key and value
+//! "r" ‖ run               the run's entry (MessagePack) ‖ CRC32C (4) of key and value
 //! "f" ‖ run               that the run was removed (MessagePack) ‖ CRC32C (4) of key and value
-//! "i"                     there where it was made from a log that had lost something
+//! "i"                     present if sled was built from a log that had lost something
 //! ```
 //! One commit is one batch in one tree, so sled shows all of it or nothing.
 
@@ -17,6 +17,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rekindle_journal::JournalError;
+use rekindle_journal::admit::{self, RunHead};
+use rekindle_journal::bytes::ByteReader;
+use rekindle_journal::codec::{self, Key};
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::planted::{self, Fault};
@@ -25,12 +29,8 @@ use serde::{Deserialize, Serialize};
 use sled::Batch;
 use uuid::Uuid;
 
-use crate::blobs::sync_dir;
+use crate::durable::sync_dir;
 use crate::mark::Forgotten;
-use rekindle_journal::JournalError;
-use rekindle_journal::admit::{self, RunHead};
-use rekindle_journal::bytes::ByteReader;
-use rekindle_journal::codec::{self, Key};
 
 const STORE_FORMAT: u8 = 1;
 const COMMIT: &[u8] = b"c";
@@ -43,12 +43,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries to get sled's own lock, which its threads may hold a moment longer than its owner.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-/// Where a run stands, as sled keeps it.
+/// The entry of a run in sled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum RunEntry {
     /// The end of its chain.
     Whole(RunHead),
-    /// A record is lost: what is left of the run, and why it must not be gone on with.
+    /// A record is lost: what is left of the run, and why it must not continue.
     Broken {
         /// The highest number of a record that is left.
         top: u64,
@@ -79,9 +79,9 @@ impl RunEntry {
 /// Why sled cannot be used as it is.
 #[derive(Debug)]
 pub(crate) enum Unusable {
-    /// A new one would fare no better: there is no room, or no right to write. What is there stays as it is.
+    /// There is no room, or no permission to write: a new sled would fail too. The folder stays as it is.
     Refused(JournalError),
-    /// It cannot be relied on: it is set aside and made again from the log.
+    /// sled is broken: its folder is set aside, and it is rebuilt from the log.
     Broken(String),
 }
 
@@ -103,7 +103,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens sled under watch: an error, a panic or a hang is told, never passed on.
+    /// Opens sled in a thread of its own: a panic or a hang of sled becomes an error.
     pub(crate) fn open(dir: &Path, cache_bytes: u64, timeout: Duration) -> Result<Self, Unusable> {
         let (send, receive) = mpsc::sync_channel(1);
         let config = sled::Config::new()
@@ -148,10 +148,10 @@ impl Store {
                 hash: Hash32(input.array()?),
             })
         };
-        parse().ok_or_else(|| JournalError::Index("its commit number does not check".into()))
+        parse().ok_or_else(|| JournalError::Backend("its commit number does not check".into()))
     }
 
-    /// Applies commits up to `head`: records, where their runs stand, and the commit number, in one batch.
+    /// Applies commits up to `head`: the records, the entries of their runs and the commit number, in one batch.
     pub(crate) fn apply<'a>(
         &self,
         head: JournalHead,
@@ -165,7 +165,7 @@ impl Store {
         for (run, entry) in runs {
             let key = run_key(run);
             let packed =
-                rmp_serde::to_vec_named(entry).map_err(|error| JournalError::Index(error.to_string()))?;
+                rmp_serde::to_vec_named(entry).map_err(|error| JournalError::Backend(error.to_string()))?;
             batch.insert(key.as_slice(), seal(&key, packed));
         }
         if !planted::is(Fault::CommitNumberApart) {
@@ -184,8 +184,8 @@ impl Store {
             }
             batch.remove(run_key(run));
             let key = [&[FORGOTTEN], run.as_bytes().as_slice()].concat();
-            let packed =
-                rmp_serde::to_vec_named(forgotten).map_err(|error| JournalError::Index(error.to_string()))?;
+            let packed = rmp_serde::to_vec_named(forgotten)
+                .map_err(|error| JournalError::Backend(error.to_string()))?;
             batch.insert(key.as_slice(), seal(&key, packed));
             self.write(batch)?;
         }
@@ -197,14 +197,14 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that it was made from a log that had lost something: what both lack is gone.
+    /// Notes that sled was built from a log that had lost something: it does not have the lost records either.
     pub(crate) fn note_incomplete(&self) -> Result<(), JournalError> {
         let mut batch = Batch::default();
         batch.insert(INCOMPLETE, &[STORE_FORMAT]);
         self.write(batch)
     }
 
-    /// Returns whether it was made from a log that had lost something.
+    /// Returns whether sled was built from a log that had lost something.
     pub(crate) fn is_incomplete(&self) -> Result<bool, JournalError> {
         Ok(self.db()?.get(INCOMPLETE).map_err(index)?.is_some())
     }
@@ -218,14 +218,14 @@ impl Store {
         self.write(batch)
     }
 
-    /// Returns where a run stands.
+    /// Returns the entry of a run.
     pub(crate) fn run(&self, run: RunId) -> Result<Option<RunEntry>, JournalError> {
         let key = run_key(run);
         let value = self.db()?.get(&key).map_err(index)?;
         value.map(|value| parse_run(&key, &value)).transpose()
     }
 
-    /// Returns where every run stands, newest first.
+    /// Returns the entries of all runs, newest first.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Result<(RunId, RunEntry), JournalError>> {
         let db = self.db.clone();
         db.into_iter()
@@ -233,7 +233,7 @@ impl Store {
             .map(|item| {
                 let (key, value) = item.map_err(index)?;
                 let id = key.get(1..).and_then(|id| Uuid::from_slice(id).ok());
-                let id = id.ok_or_else(|| JournalError::Index("a run's key is damaged".into()))?;
+                let id = id.ok_or_else(|| JournalError::Backend("a run's key is damaged".into()))?;
                 Ok((RunId(id), parse_run(&key, &value)?))
             })
     }
@@ -274,7 +274,7 @@ impl Store {
     fn db(&self) -> Result<&sled::Db, JournalError> {
         self.db
             .as_ref()
-            .ok_or_else(|| JournalError::Index("it is closed".into()))
+            .ok_or_else(|| JournalError::Backend("it is closed".into()))
     }
 }
 
@@ -285,7 +285,7 @@ impl Drop for Store {
         let (send, receive) = mpsc::sync_channel(1);
         let close = move || {
             drop(db);
-            // Whoever waited may have given up.
+            // The receiver may have given up.
             let _ = send.send(());
         };
         if thread::Builder::new()
@@ -318,12 +318,12 @@ pub(crate) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
 fn open_retrying(dir: &Path, config: &sled::Config, tries: u128) -> Result<sled::Db, Unusable> {
     for _ in 0..tries {
         if !lock_is_free(dir) {
-            // Our own lock is held, so the one who holds this one is on its way out.
+            // We hold the workspace's lock, so the holder of this one is about to end.
             thread::sleep(LOCK_RETRY);
             continue;
         }
         return config.open().map_err(|error| match refusal("open", dir, error) {
-            JournalError::Index(why) => Unusable::Broken(why),
+            JournalError::Backend(why) => Unusable::Broken(why),
             refused => Unusable::Refused(refused),
         });
     }
@@ -365,7 +365,7 @@ fn run_key(run: RunId) -> Vec<u8> {
 }
 
 fn parse_run(key: &[u8], value: &[u8]) -> Result<RunEntry, JournalError> {
-    let damaged = || JournalError::Index("where a run stands does not check".into());
+    let damaged = || JournalError::Backend("the entry of a run does not check".into());
     rmp_serde::from_slice(unseal(key, value).ok_or_else(damaged)?).map_err(|_| damaged())
 }
 
@@ -381,10 +381,10 @@ fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn index(error: sled::Error) -> JournalError {
-    JournalError::Index(error.to_string())
+    JournalError::Backend(error.to_string())
 }
 
-/// Tells what the system refused from what is wrong with sled itself: only the latter is mended by a new one.
+/// Separates refusals of the system from faults of sled: a new sled mends only the latter.
 fn refusal(what: &'static str, dir: &Path, error: sled::Error) -> JournalError {
     use std::io::ErrorKind as Kind;
     match error {

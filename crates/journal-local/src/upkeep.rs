@@ -1,19 +1,20 @@
-//! The journal, open for its upkeep: nobody appends meanwhile, and each step is done when its function returns.
+//! The journal, open for its upkeep: no appends meanwhile, and each step is done when its function returns.
 
 use std::path::Path;
 use std::sync::PoisonError;
 
-use rekindle_model::event::JournalHead;
-
-use crate::disk::Shared;
-use crate::error::OpenError;
-use crate::log::Log;
-use crate::open::{self, OpenOptions, OpenReport};
-use crate::store;
 use rekindle_journal::JournalError;
 use rekindle_journal::codec::Key;
+use rekindle_model::event::JournalHead;
 
-/// A workspace's journal, owned by whoever looks after it. Its functions block.
+use crate::error::OpenError;
+use crate::log::Log;
+use crate::open::{self, OpenOptions};
+use crate::report::OpenReport;
+use crate::shared::Shared;
+use crate::store;
+
+/// A workspace's journal, open for its upkeep. Its functions block.
 #[derive(Debug)]
 pub struct Upkeep {
     pub(crate) shared: Shared,
@@ -30,7 +31,7 @@ impl Upkeep {
         Ok((Self { shared, log }, report))
     }
 
-    /// Sets sled's folder aside and makes it anew from the log. What only sled still has is logged first.
+    /// Sets sled's folder aside and rebuilds it from the log. Records that only sled still has are logged first.
     ///
     /// # Errors
     /// As [`Upkeep::open`].

@@ -1,30 +1,30 @@
-//! The log, read while somebody else writes it: for looking, never for going on.
+//! A read-only view of the log, beside its owner.
 //!
-//! sled has one owner, and so has the log's end; but whatever stands in the segments is whole or recognisably not.
-//! A view reads them once, without the lock, and changes nothing: no folder is made, no tail is cut off, no file
-//! is removed. The newest commit in it may not be durable yet.
+//! sled and the end of the log belong to the owner. But a reader can tell a whole frame in a segment from one that is
+//! not. A view reads the segments once, without the lock, and changes nothing: it makes no folder, cuts off no tail and
+//! removes no file. The newest commit in a view may not be durable yet.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rekindle_journal::JournalError;
+use rekindle_journal::admit::{self, RunHead};
+use rekindle_journal::codec;
+use rekindle_journal::{Append, Journal, RunFilter, RunSummary};
 use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
 use tokio::sync::broadcast;
 
 use crate::blobs::Blobs;
 use crate::error::OpenError;
-use crate::kept::Kept;
+use crate::head_file::HeadFile;
 use crate::log;
 use crate::mark::Mark;
-use crate::open::OpenReport;
-use rekindle_journal::JournalError;
-use rekindle_journal::admit::{self, RunHead};
-use rekindle_journal::codec;
-use rekindle_journal::{Append, Journal, RunFilter, RunSummary};
+use crate::report::OpenReport;
 
-/// A workspace's journal as its log has it at one moment. Appending to it is an error.
+/// A workspace's journal as its log was at one moment. Appending to it is an error.
 #[derive(Debug)]
 pub struct LogView {
     runs: BTreeMap<RunId, Viewed>,
@@ -45,14 +45,14 @@ struct Viewed {
 }
 
 impl LogView {
-    /// Reads the log of a workspace's folder. Whoever owns the workspace is not disturbed.
+    /// Reads the log of a workspace's folder, without disturbing its owner.
     ///
     /// # Errors
     /// [`OpenError::NewerFormat`], or a segment that cannot be read. Damage is no error: the report names it.
     pub async fn open(dir: &Path) -> Result<(Self, OpenReport), OpenError> {
         let dir = dir.to_owned();
         let opened = tokio::task::spawn_blocking(move || view_beside(&dir)).await;
-        opened.unwrap_or_else(|error| Err(JournalError::Index(error.to_string()).into()))
+        opened.unwrap_or_else(|error| Err(JournalError::Backend(error.to_string()).into()))
     }
 }
 
@@ -80,7 +80,7 @@ impl LogView {
     }
 }
 
-/// Reads the log again where a segment went while it was read: somebody compacts.
+/// Reads the log again if a compact of the owner deleted a segment meanwhile.
 fn view_beside(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
     /// A compact deletes segments within a moment.
     const TRIES: usize = 20;
@@ -106,7 +106,7 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
     let mut forgotten = Vec::new();
     let log_dir = dir.join("log");
     // Before the log, which may grow in between.
-    let kept = Kept::read(dir);
+    let noted = HeadFile::read(dir);
     if log_dir.exists() {
         let scanned = log::scan(&log_dir, |commit| {
             for run in commit.marks.iter().filter_map(Mark::forgets) {
@@ -122,7 +122,7 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
         })?;
         report.commit = scanned.head.commit;
         report.segments = scanned.segments;
-        let short = scanned.falls_short(&log_dir, kept);
+        let short = scanned.falls_short(&log_dir, noted);
         report.damage = scanned.damage;
         report.damage.extend(short);
         forgotten = scanned.forgotten.into_keys().collect();

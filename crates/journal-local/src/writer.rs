@@ -1,30 +1,30 @@
-//! A commit: what is queued is admitted, written as one frame with one sync, and only then is everybody told. Who
-//! commits, see [`crate::queue`]; sled follows, see [`crate::index`].
+//! A commit: the writer admits queued appends, writes them as one frame with one sync, and then acknowledges them.
+//! [`crate::queue`] decides which thread commits, and [`crate::index`] applies the commit to sled.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use rekindle_journal::Append;
+use rekindle_journal::JournalError;
+use rekindle_journal::admit::{self, Admitted, RunHead};
+use rekindle_journal::codec::Key;
 use rekindle_model::event::Record;
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use tokio::sync::oneshot;
 
-use crate::disk::Shared;
 use crate::index::{Commit, Indexer};
 use crate::log::Log;
+use crate::shared::Shared;
 use crate::store::RunEntry;
-use rekindle_journal::Append;
-use rekindle_journal::JournalError;
-use rekindle_journal::admit::{self, Admitted, RunHead};
-use rekindle_journal::codec::Key;
 
 /// One commit takes at most so many appends, so that a frame stays at a few MiB.
 const MAX_GROUP: usize = 1024;
 /// A commit that has this many bytes takes no further append.
 const MAX_FRAME_BYTES: usize = 4 << 20;
 
-/// An append on its way, and whom to tell.
+/// An append, and the channel of its reply.
 pub(crate) struct Request {
     pub(crate) append: Append,
     pub(crate) reply: oneshot::Sender<Result<Vec<Record>, JournalError>>,
@@ -105,7 +105,7 @@ impl Writer {
                 self.log.sync_late();
             }
             Err(error) => {
-                // What was admitted is neither known to be durable nor known not to be: nothing may build on it.
+                // The admitted records may or may not be durable: nothing may build on them.
                 self.shared.poison(&error);
                 pending
                     .into_iter()
@@ -139,8 +139,8 @@ impl Writer {
         };
         admit::check_position(Some(&run.head), &append)?;
         if run.state.is_none() {
-            // Everything admitted to the run is durable: whatever this process has admitted left a fold behind until
-            // it was, and the end of a run is forgotten only then. So sled has it, or will have it in a moment.
+            // Every record of the run is durable: the writer drops a fold only once the run's end is. So sled has them
+            // all, or will have them in a moment.
             run.state = Some(RunState::from_records(&self.shared.read(id)?)?);
         }
         let admitted = admit::admit(Some(&run.head), &mut run.state, append, self.log.head())?;
@@ -148,8 +148,8 @@ impl Writer {
         Ok(admitted)
     }
 
-    /// Lets go of the folds of runs that are over, and of all that is known of those that sled has come to the end of:
-    /// whoever drives runs for years must not remember each. One that is reopened is read from sled again.
+    /// Drops the folds of runs that are over, and all state of those whose end sled has: a process that drives runs for
+    /// years must not remember each. A run that is reopened is read from sled again.
     fn forget(&mut self, over: &[RunId]) {
         let commit = self.log.head().commit;
         for id in over {
@@ -183,9 +183,9 @@ impl Writer {
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
         match self.indexer.apply(Commit { head, entries, runs }) {
             true => Ok(()),
-            false => Err(self
-                .shared
-                .poison(&JournalError::Index("the indexer has ended unexpectedly".into()))),
+            false => Err(self.shared.poison(&JournalError::Backend(
+                "the indexer has ended unexpectedly".into(),
+            ))),
         }
     }
 
@@ -225,7 +225,7 @@ mod tests {
     use rekindle_model::event::Outcome;
     use uuid::Uuid;
 
-    use crate::disk::LocalJournal;
+    use crate::journal::LocalJournal;
     use crate::open::OpenOptions;
     use rekindle_journal::contract::{append_to, created, finished, reopened};
     use rekindle_journal::{Journal, RunFilter};
@@ -256,7 +256,7 @@ mod tests {
         // One of them is opened again, and another is and has ended again.
         append(2, 2, vec![reopened()]).await;
         append(3, 2, vec![reopened(), finished(Outcome::Succeeded)]).await;
-        // Whoever lists runs waits until sled has them all.
+        // Listing the runs waits until sled has them all.
         journal.runs(&RunFilter::default()).await.unwrap();
         append(10, 0, vec![created("lives")]).await;
         {

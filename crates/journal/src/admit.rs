@@ -1,4 +1,4 @@
-//! The one place that decides whether an append fits a run. Pure: both backends go through it.
+//! The one rule that decides whether an append fits a run. It is pure, and every backend applies it.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::api::{Append, RunSummary};
 use crate::codec::{self, Key};
 use crate::error::JournalError;
 
-/// The end of one run's chain. Persisted as the value of the run's entry in sled.
+/// The end of one run's chain. Backends persist it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunHead {
     /// The run as it is listed.
@@ -63,7 +63,7 @@ impl RunHead {
     }
 }
 
-/// An append that fits: what is to be written, and where the run stands then.
+/// An append that fits: the records to write, and the end of the run with them.
 pub struct Admitted {
     /// The new records.
     pub records: Vec<Arc<Record>>,

@@ -247,7 +247,7 @@ mod tests {
     use rekindle_model::process::{Child, ProcessId};
 
     use super::*;
-    use crate::contract::{created, stamp};
+    use crate::contract::fixture::{created, stamp};
 
     fn record() -> Record {
         let head = Some(JournalHead {

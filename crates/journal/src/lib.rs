@@ -17,7 +17,6 @@
 pub mod admit;
 pub mod api;
 pub mod archive;
-mod base64;
 mod blob_refs;
 pub mod bytes;
 pub mod codec;

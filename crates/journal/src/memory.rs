@@ -1,4 +1,4 @@
-//! A journal without a disk, with the same semantics: for tests, and for what need not last.
+//! A journal in memory, with the same semantics: for tests, and for runs that need not survive the process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

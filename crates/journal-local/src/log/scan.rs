@@ -6,21 +6,21 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use rekindle_journal::JournalError;
+use rekindle_journal::admit;
+use rekindle_journal::codec::{self, Key};
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::RunId;
 
 use crate::error::OpenError;
 use crate::frame::{self, LOG_FORMAT, PLAIN_FORMAT, Piece, SEGMENT_HEADER, SegmentHeader};
 use crate::mark::{self, Cut, Entry, Forgotten, Mark};
-use crate::open::Damage;
-use rekindle_journal::JournalError;
-use rekindle_journal::admit;
-use rekindle_journal::codec::{self, Key};
+use crate::report::Damage;
 
-/// How often the last segment is read again at most where the damage in it is another one each time.
+/// How often the last segment is read again at most while the damage in it changes.
 const AGAIN: usize = 20;
 
-/// What a scan has found out besides the records.
+/// What a scan found besides the records.
 #[derive(Debug)]
 pub(crate) struct Scanned {
     /// The head after the last frame.
@@ -37,7 +37,8 @@ pub(crate) struct Scanned {
 }
 
 impl Scanned {
-    /// Returns what is wrong with a log whose end is not the one known from elsewhere; it may be further, not less.
+    /// Returns the damage of a log that ends before the head known from elsewhere, or at another one. A log that goes
+    /// further is whole.
     pub(crate) fn falls_short(&self, dir: &Path, known: JournalHead) -> Option<Damage> {
         let found = self.head.commit;
         let what = match known.commit {
@@ -80,7 +81,7 @@ impl Scanned {
     }
 }
 
-/// Segments that are not there, and what is wrong unless they were cut off on purpose.
+/// Missing segments, and the damage that they are unless they were cut off on purpose.
 struct Gap {
     cut: Cut,
     damage: Vec<Damage>,
@@ -104,7 +105,7 @@ impl Gap {
 pub(super) struct Tail {
     pub(super) number: u64,
     pub(super) path: PathBuf,
-    /// Where the next frame goes; none where the segment must not be gone on with.
+    /// Where the next frame goes; none if nothing may be appended to the segment.
     pub(super) end: Option<u64>,
     /// The last whole frame.
     pub(super) last_frame: Option<(u64, u64)>,
@@ -252,7 +253,7 @@ pub(crate) fn scan(
                     } else if !imported && let Some(named) = unlike(scanned.head, &entries) {
                         // The chain is whole, but not the one that a run's first or last record was written to.
                         let what = format!(
-                            "a record was written after commit {named}, and stands after commit {before}"
+                            "a record was written after commit {named}, and follows commit {before} here"
                         );
                         scanned.damage.push(damaged(offset, head.commit, what));
                     }
@@ -317,8 +318,8 @@ pub(crate) fn scan(
     Ok(scanned)
 }
 
-/// Reads a last segment that has damage again, until the damage is the same as before. Whoever looks beside the owner
-/// may see the page of a frame and not yet that of the one before it.
+/// Reads a damaged last segment again until the damage stays the same. A reader beside the owner may see the page of a
+/// frame before that of the frame in front of it.
 fn settled(
     mut bytes: Vec<u8>,
     read: impl Fn() -> Result<Vec<u8>, JournalError>,
@@ -467,7 +468,7 @@ mod tests {
             assert_eq!(found.len(), 3 - cut_out as usize, "{found:?}");
             assert!(found[0].what.contains("after commit"), "{found:?}");
         }
-        // Of the last one no later record tells: for that the head is kept apart.
+        // No later record refers to the last one. The head file covers that case.
         assert_eq!(damage(Some(3)), []);
     }
 

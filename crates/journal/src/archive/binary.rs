@@ -76,13 +76,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Bundle, Hash32), ArchiveError> {
         records: fields.u64().ok_or_else(cut)?,
         blobs: fields.u64().ok_or_else(cut)?,
     };
-    // First of all: whatever the lengths below say, they are what was written.
+    // The hash is checked before the lengths below are trusted.
     let (body, hash) = bytes.split_last_chunk::<HASH>().ok_or_else(cut)?;
     let hash = Hash32(*hash);
     if codec::hash(body) != hash {
         return Err(damaged(
             body.len(),
-            "its hash is not that of what stands before it: it is cut short or changed",
+            "its hash is not that of the bytes before it: it is cut short or changed",
         ));
     }
     let mut input = ByteReader(body.get(40..).ok_or_else(cut)?);

@@ -55,7 +55,7 @@ pub struct Counts {
 }
 
 impl Bundle {
-    /// Takes runs out of a journal.
+    /// Exports runs from a journal.
     ///
     /// # Errors
     /// [`JournalError::UnknownRun`], [`JournalError::Quarantined`] for a run of which a record is lost, or a blob that
@@ -80,8 +80,8 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Puts together what copies of a run have: its records, oldest first, and blobs, of which those count that the
-    /// records refer to.
+    /// Builds a bundle from a copy of one run: its records, oldest first, and blobs. Blobs that no record refers to are
+    /// left out.
     ///
     /// # Errors
     /// A record, a blob or a history that does not check, as [`Bundle::decode`].
@@ -140,11 +140,11 @@ impl Bundle {
         }
     }
 
-    /// Reads a file of either form, and checks everything in it: its own hash and counts, each record, each run's
-    /// chain and history, each blob. Returns the hash that it ends with, too.
+    /// Reads a file of either form and checks all of it: its hash and counts, each record, each run's chain and
+    /// history, each blob. Also returns the hash that it ends with.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// The first fault, and where it is.
     pub fn decode(bytes: &[u8]) -> Result<(Self, Hash32), ArchiveError> {
         let (bundle, hash) = match binary::is_archive(bytes) {
             true => binary::decode(bytes)?,

@@ -1,60 +1,28 @@
-//! The journal on disk, once it is open.
+//! The journal of a workspace, once it is open.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
+use rekindle_journal::{Append, Journal, JournalError, RunFilter, RunSummary};
 use rekindle_model::event::{JournalHead, Record};
 use rekindle_model::id::{Hash32, RunId};
 use tokio::sync::{broadcast, oneshot};
 
-use crate::blobs::Blobs;
-use crate::index::{Indexer, Progress};
-use crate::lock::Lock;
+use crate::index::Indexer;
 use crate::log::Log;
 use crate::queue::Queue;
-use crate::read::Recent;
-use crate::store::{RunEntry, Store};
+use crate::shared::{Counters, Shared};
+use crate::store::RunEntry;
 use crate::writer::{Request, Writer};
-use rekindle_journal::JournalError;
-use rekindle_journal::{Append, Journal, RunFilter, RunSummary};
 
-/// The journal of a workspace: sled, made durable by a write-ahead log. See [`crate`] for the way of an append.
+/// The journal of a workspace: a write-ahead log, indexed by sled. The crate's documentation shows the way of an append.
 ///
-/// Dropping it waits, as [`LocalJournal::close`] does, until what is queued is committed.
+/// Dropping it waits until all queued appends are committed, as [`LocalJournal::close`] does.
 pub struct LocalJournal {
     shared: Arc<Shared>,
     pub(crate) queue: Queue,
-}
-
-/// What the writer and the readers have in common. The lock is the last to go.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) store: Store,
-    pub(crate) log_dir: PathBuf,
-    pub(crate) blobs: Blobs,
-    /// The last commit that is durable.
-    pub(crate) head: Mutex<JournalHead>,
-    /// How much of it sled has.
-    pub(crate) applied: Progress,
-    pub(crate) records: broadcast::Sender<Arc<Record>>,
-    pub(crate) counters: Counters,
-    /// The run that was read last.
-    pub(crate) recent: Recent,
-    /// The error that ended this journal.
-    pub(crate) poison: OnceLock<JournalError>,
-    /// Held until everything else is dropped.
-    pub(crate) lock: Arc<Lock>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) commits: AtomicU64,
-    pub(crate) appends: AtomicU64,
-    pub(crate) records: AtomicU64,
-    pub(crate) largest_group: AtomicU64,
 }
 
 /// What the writer has done since the journal was opened.
@@ -79,9 +47,9 @@ impl LocalJournal {
         Ok(Self { shared, queue })
     }
 
-    /// Commits what is queued, closes sled and gives the lock up.
+    /// Commits all queued appends, closes sled and releases the lock.
     pub async fn close(self) {
-        // A panic of the writer has been told to whoever waited for it.
+        // Those who waited for a writer that panicked have got their error.
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 
@@ -114,7 +82,7 @@ impl LocalJournal {
     ) -> Result<T, JournalError> {
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || work(&shared)).await;
-        done.unwrap_or_else(|error| Err(JournalError::Index(error.to_string())))
+        done.unwrap_or_else(|error| Err(JournalError::Backend(error.to_string())))
     }
 }
 
@@ -132,7 +100,7 @@ impl Journal for LocalJournal {
         answer.await.unwrap_or_else(|_| {
             Err(self
                 .shared
-                .poison(&JournalError::Index("the writer has ended unexpectedly".into())))
+                .poison(&JournalError::Backend("the writer has ended unexpectedly".into())))
         })
     }
 
@@ -180,27 +148,5 @@ impl Journal for LocalJournal {
 
     async fn blob(&self, hash: Hash32) -> Result<Vec<u8>, JournalError> {
         self.blocking(move |shared| shared.blobs.get(hash)).await
-    }
-}
-
-impl Shared {
-    /// Ends the journal, and returns the error that everybody gets from now on.
-    pub(crate) fn poison(&self, error: &JournalError) -> JournalError {
-        told(self.poison.get_or_init(|| error.clone()))
-    }
-
-    pub(crate) fn check_poison(&self) -> Result<(), JournalError> {
-        self.poison.get().map_or(Ok(()), |error| Err(told(error)))
-    }
-}
-
-/// Returns what everybody is told of the error that ended the journal. That a disk is full is told as what it is: it
-/// can be helped, and then the run goes on.
-fn told(error: &JournalError) -> JournalError {
-    match error {
-        JournalError::DiskFull { .. } | JournalError::Poisoned { .. } => error.clone(),
-        other => JournalError::Poisoned {
-            why: other.to_string(),
-        },
     }
 }

@@ -1,30 +1,28 @@
-//! The journal's head, kept apart from the log: a log that has lost its end must not pass for a whole one.
+//! The journal's head in a file beside the log, so that a log that has lost its end does not pass for a whole one.
 //!
 //! ```text
 //! .rekindle/head   version (1) ‖ commit (8) ‖ head hash (32) ‖ CRC32C (4)
 //! ```
-//! It is written after the frame that it names was synced, and is not synced itself: after a power cut it may be
-//! older than the log, or empty, and then it says less. Newer than the log it never is, unless the log has lost
-//! something.
+//! It is written after the sync of the frame that it names, and is not synced itself. After a power cut it may be older
+//! than the log, or empty. It is newer than the log only if the log has lost something.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rekindle_model::event::JournalHead;
-use rekindle_model::id::Hash32;
-
 use rekindle_journal::admit;
 use rekindle_journal::bytes::ByteReader;
+use rekindle_model::event::JournalHead;
+use rekindle_model::id::Hash32;
 
 const HEAD_FORMAT: u8 = 1;
 const FILE: &str = "head";
 
-/// The file, open for writing; none where it cannot be had, which costs no record.
+/// The file, open for writing; none if it cannot be opened, which costs no record.
 #[derive(Debug)]
-pub(crate) struct Kept(Option<File>);
+pub(crate) struct HeadFile(Option<File>);
 
-impl Kept {
+impl HeadFile {
     /// Opens the file in a workspace's folder, and makes it where there is none.
     pub(crate) fn open(dir: &Path) -> Self {
         let path = dir.join(FILE);
@@ -34,7 +32,7 @@ impl Kept {
             .truncate(false)
             .open(&path);
         if let Err(error) = &opened {
-            tracing::warn!(path = %path.display(), %error, "the journal's head cannot be kept apart");
+            tracing::warn!(path = %path.display(), %error, "the journal's head file cannot be opened");
         }
         Self(opened.ok())
     }
@@ -49,7 +47,7 @@ impl Kept {
     pub(crate) fn note(&self, head: JournalHead) {
         let Some(file) = &self.0 else { return };
         if let Err(error) = file.write_all_at(&encode(head), 0) {
-            tracing::warn!(%error, "the journal's head cannot be noted");
+            tracing::warn!(%error, "the journal's head file cannot be written");
         }
     }
 }
