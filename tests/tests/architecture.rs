@@ -34,7 +34,7 @@ fn every_path_in_the_documents_exists() {
     for file in [
         "ARCHITECTURE.md",
         "README.md",
-        "crates/journal/FORMAT.md",
+        "crates/journal-local/FORMAT.md",
         "crates/vault/FORMAT.md",
     ] {
         let text = read(file);
@@ -60,22 +60,33 @@ fn every_crate_and_tool_is_on_the_map() {
     }
 }
 
-#[test]
-fn sled_and_petgraph_are_named_by_one_crate_each() {
-    for (dependency, owner) in [("sled", "journal"), ("petgraph", "plan")] {
-        for entry in fs::read_dir(root().join("crates")).expect("a folder").flatten() {
+/// The folders of the crates and tools whose manifest names a dependency.
+fn users_of(dependency: &str) -> Vec<String> {
+    let mut users = Vec::new();
+    for folder in ["crates", "tools"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder").flatten() {
             let manifest = fs::read_to_string(entry.path().join("Cargo.toml")).unwrap_or_default();
-            let names = manifest
+            if manifest
                 .lines()
-                .any(|line| line.starts_with(&format!("{dependency}.workspace")));
-            assert_eq!(
-                names,
-                entry.file_name() == owner,
-                "{dependency} in {}",
-                entry.path().display()
-            );
+                .any(|line| line.starts_with(&format!("{dependency}.workspace")))
+            {
+                users.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
+            }
         }
     }
+    users.sort();
+    users
+}
+
+#[test]
+fn sled_and_petgraph_are_named_by_one_crate_of_the_product_each() {
+    assert_eq!(users_of("sled"), ["crates/journal-local", "tools/bench"]);
+    assert_eq!(users_of("petgraph"), ["crates/plan"]);
+}
+
+#[test]
+fn only_the_command_line_and_the_bench_choose_a_backend_of_the_journal() {
+    assert_eq!(users_of("rekindle-journal-local"), ["crates/cli", "tools/bench"]);
 }
 
 #[test]

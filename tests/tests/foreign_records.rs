@@ -5,7 +5,8 @@
 
 use std::fs;
 
-use rekindle_journal::{Journal, LogView, RunFilter, codec};
+use rekindle_journal::{Journal, RunFilter, codec};
+use rekindle_journal_local::LogView;
 use rekindle_model::event::{Event, Measures, Payload, Record};
 use rekindle_model::id::{Hash32, RunId, StepId};
 use rekindle_tests::sandbox::{NOTES, Sandbox};

@@ -1,4 +1,4 @@
-//! The one place that decides whether an append fits a run. Pure: both backends go through it.
+//! The one rule that decides whether an append fits a run. It is pure, and every backend applies it.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ use crate::api::{Append, RunSummary};
 use crate::codec::{self, Key};
 use crate::error::JournalError;
 
-/// The end of one run's chain. Persisted as the value of the run's entry in sled.
+/// The end of one run's chain. Backends persist it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct RunHead {
+pub struct RunHead {
     /// The run as it is listed.
-    pub(crate) summary: RunSummary,
+    pub summary: RunSummary,
     /// The hash of its newest record.
-    pub(crate) hash: Hash32,
+    pub hash: Hash32,
 }
 
 impl RunHead {
     /// Returns the head after a run's next record, or none where the run does not begin with `RunCreated`.
-    pub(crate) fn after(before: Option<&Self>, record: &Record, hash: Hash32) -> Option<Self> {
+    pub fn after(before: Option<&Self>, record: &Record, hash: Hash32) -> Option<Self> {
         let mut summary = match (before, &record.event) {
             (Some(before), _) => before.summary.clone(),
             (
@@ -63,17 +63,20 @@ impl RunHead {
     }
 }
 
-/// An append that fits: what is to be written, and where the run stands then.
-pub(crate) struct Admitted {
-    pub(crate) records: Vec<Arc<Record>>,
-    pub(crate) entries: Vec<(Key, Vec<u8>)>,
-    pub(crate) head: RunHead,
+/// An append that fits: the records to write, and the end of the run with them.
+pub struct Admitted {
+    /// The new records.
+    pub records: Vec<Arc<Record>>,
+    /// Their keys and values, in the same order.
+    pub entries: Vec<(Key, Vec<u8>)>,
+    /// The end of the run with them.
+    pub head: RunHead,
 }
 
 /// Checks an append against the run's head and folds it into the run's state.
 ///
 /// `state` must be the fold of the run up to `head`; none for a new run. On an error it is unchanged.
-pub(crate) fn admit(
+pub fn admit(
     head: Option<&RunHead>,
     state: &mut Option<RunState>,
     append: Append,
@@ -119,7 +122,7 @@ pub(crate) fn admit(
 }
 
 /// Checks an append's (seq, epoch) against the run's head, and that the run is not over or is reopened first.
-pub(crate) fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), JournalError> {
+pub fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), JournalError> {
     let run = append.run;
     let Some(first) = append.events.first() else {
         return Err(JournalError::Empty(run));
@@ -243,12 +246,12 @@ fn fold(state: &mut Option<RunState>, record: &Record) -> Result<(), IllegalHist
 ///
 /// # Errors
 /// The first record that is damaged, missing, or not linked to the one before it.
-pub(crate) fn check_chain<V: AsRef<[u8]>>(run: RunId, values: &[V]) -> Result<Vec<Record>, JournalError> {
+pub fn check_chain<V: AsRef<[u8]>>(run: RunId, values: &[V]) -> Result<Vec<Record>, JournalError> {
     check_chain_after(run, 0, Hash32::ZERO, values)
 }
 
 /// Checks the records of a run that follow its record `seq`, whose hash is `prev`.
-pub(crate) fn check_chain_after<V: AsRef<[u8]>>(
+pub fn check_chain_after<V: AsRef<[u8]>>(
     run: RunId,
     seq: u64,
     mut prev: Hash32,
@@ -273,7 +276,7 @@ pub(crate) fn check_chain_after<V: AsRef<[u8]>>(
 }
 
 /// Returns the journal's head after a commit.
-pub(crate) fn advance<'a>(head: JournalHead, values: impl Iterator<Item = &'a [u8]>) -> JournalHead {
+pub fn advance<'a>(head: JournalHead, values: impl Iterator<Item = &'a [u8]>) -> JournalHead {
     let commit = head.commit + 1;
     let mut hasher = blake3::Hasher::new();
     hasher.update(&head.hash.0).update(&commit.to_be_bytes());
@@ -287,7 +290,7 @@ pub(crate) fn advance<'a>(head: JournalHead, values: impl Iterator<Item = &'a [u
 }
 
 /// The head of a journal without commits.
-pub(crate) const EMPTY: JournalHead = JournalHead {
+pub const EMPTY: JournalHead = JournalHead {
     commit: 0,
     hash: Hash32::ZERO,
 };

@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::error::JournalError;
 
+/// How many records a subscriber may lag behind before it misses some.
+pub const SUBSCRIBER_BACKLOG: usize = 4096;
+
 /// Events to be appended to one run: all of them or none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Append {
@@ -43,8 +46,8 @@ pub trait Journal: Send + Sync {
     /// append is durable: open the journal again and read the run.
     async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError>;
 
-    /// Returns a run's whole history, oldest first, without a gap, each record checked. It may be shared with whoever
-    /// reads the run next: of ten thousand records a copy is megabytes.
+    /// Returns a run's whole history, oldest first, without a gap, each record checked. Readers may share it: a copy of
+    /// ten thousand records takes megabytes.
     ///
     /// # Errors
     /// [`JournalError::UnknownRun`], or [`JournalError::Quarantined`] when no intact copy of a record exists.
@@ -61,7 +64,7 @@ pub trait Journal: Send + Sync {
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError>;
 
     /// Returns a receiver of every record that becomes durable from now on, in the order of commits. A
-    /// receiver that lags is told how many it has missed.
+    /// receiver that lags gets the number of records that it has missed.
     fn subscribe(&self) -> broadcast::Receiver<Arc<Record>>;
 
     /// Stores bytes by their BLAKE3 hash. They are durable when it returns.
@@ -76,7 +79,7 @@ pub trait Journal: Send + Sync {
 pub struct RunFilter {
     /// Only runs of this workflow.
     pub workflow: Option<String>,
-    /// Only runs that are over (`true`), or only those that are not and can be gone on with (`false`).
+    /// Only runs that are over (`true`), or only unfinished runs that can continue (`false`).
     pub finished: Option<bool>,
     /// Only runs that ended so.
     pub outcome: Option<Outcome>,
@@ -122,20 +125,20 @@ pub struct RunSummary {
     pub epoch: u64,
     /// How it ended; none while it has not.
     pub outcome: Option<Outcome>,
-    /// Why it must not be gone on with, where a record of it is lost: then the rest is what its whole part says.
+    /// Why the run must not continue: a record of it is lost. The other fields describe the part before that record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<String>,
 }
 
 impl RunSummary {
-    /// Returns how a run is listed whose whole part ends at `whole`, and that is quarantined for the reason given.
-    pub(crate) fn listed(run: RunId, whole: Option<&Self>, quarantined: Option<&String>) -> Self {
+    /// Returns the summary of a run from its whole part, marked as quarantined if a reason is given.
+    pub fn listed(run: RunId, whole: Option<&Self>, quarantined: Option<&String>) -> Self {
         let mut summary = whole.cloned().unwrap_or_else(|| Self::nameless(run));
         summary.quarantined = quarantined.cloned();
         summary
     }
 
-    /// Returns what an id tells of a run whose first record is lost: when it was created.
+    /// Returns the summary of a run whose first record is lost: its id still says when it was created.
     fn nameless(run: RunId) -> Self {
         let utc = run.0.get_timestamp().and_then(|time| {
             let (seconds, nanos) = time.to_unix();

@@ -16,8 +16,8 @@ use rekindle_model::planted::{self, Fault};
 use rekindle_model::time::Stamp;
 use uuid::Uuid;
 
+use crate::bytes::ByteReader;
 use crate::error::JournalError;
-use crate::mark;
 
 /// The most bytes that a record's value may have. Larger values go to blobs.
 pub const MAX_RECORD: usize = 4096;
@@ -46,7 +46,7 @@ pub fn key(run: RunId, seq: u64) -> Key {
 
 /// Returns the run and the number that a key names.
 pub fn parse_key(key: &Key) -> (RunId, u64) {
-    let mut input = Input(key);
+    let mut input = ByteReader(key);
     let run = RunId(Uuid::from_bytes(input.array().unwrap_or_default()));
     (run, input.u64().unwrap_or_default())
 }
@@ -162,7 +162,7 @@ pub fn decode(at: &Key, value: &[u8]) -> Result<Record, JournalError> {
     if !is_intact(at, value) {
         return Err(corrupt("its checksum does not match"));
     }
-    let mut input = Input(&value[..value.len() - CRC_LEN]);
+    let mut input = ByteReader(&value[..value.len() - CRC_LEN]);
     let found = input.u8().ok_or_else(|| corrupt("it is empty"))?;
     if found > RECORD_FORMAT {
         return Err(JournalError::NewerFormat {
@@ -214,10 +214,10 @@ pub fn decode(at: &Key, value: &[u8]) -> Result<Record, JournalError> {
     })
 }
 
-/// Returns the journal's head before the batch, where a value carries it, without checking the value.
-pub(crate) fn anchor(value: &[u8]) -> Option<JournalHead> {
+/// Returns the journal's head before the commit of a value, if the value carries it. The value is not checked.
+pub fn anchor(value: &[u8]) -> Option<JournalHead> {
     (value.get(1)? & FLAG_HEAD != 0).then_some(())?;
-    let mut input = Input(value.get(FIXED_LEN..)?);
+    let mut input = ByteReader(value.get(FIXED_LEN..)?);
     Some(JournalHead {
         commit: input.u64()?,
         hash: Hash32(input.array()?),
@@ -226,42 +226,19 @@ pub(crate) fn anchor(value: &[u8]) -> Option<JournalHead> {
 
 /// Returns whether a value is what was written under that key.
 pub fn is_intact(at: &Key, value: &[u8]) -> bool {
-    let least = if mark::is_mark(at) { 1 } else { FIXED_LEN };
-    value.len() >= least + CRC_LEN
-        && value.split_last_chunk::<CRC_LEN>().is_some_and(|(body, sum)| {
-            crc(at, body).to_be_bytes() == *sum || planted::is(Fault::CrcUnchecked)
-        })
+    value.len() >= FIXED_LEN + CRC_LEN && ends_with_crc(at, value)
 }
 
-pub(crate) fn crc(key: &Key, body: &[u8]) -> u32 {
+/// Returns whether a value ends with the checksum of its key and of all that comes before in it.
+pub fn ends_with_crc(at: &Key, value: &[u8]) -> bool {
+    value
+        .split_last_chunk::<CRC_LEN>()
+        .is_some_and(|(body, sum)| crc(at, body).to_be_bytes() == *sum || planted::is(Fault::CrcUnchecked))
+}
+
+/// Returns the checksum of a key and the body of its value.
+pub fn crc(key: &Key, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), body)
-}
-
-/// Bytes that are read from the front; every read may find too few.
-pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
-
-impl<'a> Input<'a> {
-    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
 }
 
 #[cfg(test)]
@@ -270,7 +247,7 @@ mod tests {
     use rekindle_model::process::{Child, ProcessId};
 
     use super::*;
-    use crate::contract::{created, stamp};
+    use crate::contract::fixture::{created, stamp};
 
     fn record() -> Record {
         let head = Some(JournalHead {

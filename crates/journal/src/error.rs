@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do next.
+//! Why an operation of a journal fails.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rekindle_model::run::IllegalHistory;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The run has gone on since the caller read it, or somebody else has adopted it.
+    /// The run has new records since the caller read it, or another process has adopted it.
     #[error(
         "run {run} is at record {found_seq} of epoch {found_epoch}, not where the append expected it; \
          read it again"
@@ -53,9 +53,9 @@ pub enum JournalError {
         why: String,
     },
     /// No run of that id.
-    #[error("find run {0}; `rekindle runs` lists the runs of this workspace")]
+    #[error("find run {0} in this workspace")]
     UnknownRun(RunId),
-    /// No intact copy of one of the run's records exists. Other runs go on.
+    /// No intact copy of one of the run's records exists. Other runs are not affected.
     #[error("read run {run}: {why}; it is quarantined, other runs are not affected")]
     Quarantined {
         /// The run.
@@ -87,14 +87,14 @@ pub enum JournalError {
         /// The newest format that this version reads.
         supported: u8,
     },
-    /// An earlier error has ended this journal; nothing was or will be acknowledged since.
-    #[error("use the journal after it failed ({why}); clear the cause and open it again")]
+    /// An earlier error has ended this journal. It has acknowledged nothing since.
+    #[error("use the journal after it failed: {why}")]
     Poisoned {
         /// The first error.
         why: String,
     },
     /// No space is left. The journal is poisoned.
-    #[error("write {}: no space left on the device; free some and run `rekindle resume`", path.display())]
+    #[error("write {}: no space left on the device", path.display())]
     DiskFull {
         /// What was being written.
         path: PathBuf,
@@ -109,20 +109,20 @@ pub enum JournalError {
         /// What the system said.
         source: Arc<io::Error>,
     },
-    /// A view of the log takes nothing.
-    #[error("{what} a view of the journal; wait until the workspace is free")]
+    /// The journal is open for reading only.
+    #[error("{what} a journal that is open for reading only")]
     ReadOnly {
         /// What was asked for.
         what: &'static str,
     },
-    /// sled refused.
-    #[error("use the journal's index: {0}; open the journal again, it is rebuilt from the log")]
-    Index(String),
+    /// The backend failed. Opening the journal again may repair it.
+    #[error("use the journal: {0}")]
+    Backend(String),
     /// No blob of that hash.
     #[error("find blob {0}")]
     UnknownBlob(Hash32),
     /// A blob's bytes are not what its name says.
-    #[error("read blob {expected}: its bytes hash to {found}; restore it from a copy of the workspace")]
+    #[error("read blob {expected}: its bytes hash to {found}")]
     BlobCorrupt {
         /// The hash asked for.
         expected: Hash32,
@@ -133,7 +133,7 @@ pub enum JournalError {
 
 impl JournalError {
     /// Returns a typed error for a failed system call; a full disk or quota has a variant of its own.
-    pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+    pub fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
                 path: path.to_owned(),
@@ -145,43 +145,4 @@ impl JournalError {
             },
         }
     }
-}
-
-/// A journal could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Another process owns the workspace.
-    #[error("open {}: held by {}; wait until it ends", path.display(), holder(*pid))]
-    Held {
-        /// The lock file.
-        path: PathBuf,
-        /// The owner's process id, where the lock file tells it.
-        pid: Option<u32>,
-    },
-    /// The log was written by a newer Rekindle. Nothing was changed.
-    #[error("open {}: log format {found}, this version reads up to {supported}; use a newer Rekindle", path.display())]
-    NewerFormat {
-        /// The segment.
-        path: PathBuf,
-        /// The format found.
-        found: u32,
-        /// The newest format that this version reads.
-        supported: u32,
-    },
-    /// sled could not be opened even in an empty folder.
-    #[error("open the journal's index in {}: {why}", path.display())]
-    Index {
-        /// sled's folder.
-        path: PathBuf,
-        /// What it said.
-        why: String,
-    },
-    /// Reading or writing failed.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }

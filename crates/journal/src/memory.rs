@@ -1,4 +1,4 @@
-//! A journal without a disk, with the same semantics: for tests, and for what need not last.
+//! A journal in memory, with the same semantics: for tests, and for runs that need not survive the process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,9 @@ use rekindle_model::run::RunState;
 use tokio::sync::broadcast;
 
 use crate::admit::{self, RunHead};
-use crate::api::{Append, Journal, RunFilter, RunSummary};
+use crate::api::{Append, Journal, RunFilter, RunSummary, SUBSCRIBER_BACKLOG};
 use crate::codec;
 use crate::error::JournalError;
-
-/// How many records a subscriber may lag behind before it misses some.
-pub(crate) const SUBSCRIBER_BACKLOG: usize = 4096;
 
 /// A journal in memory. Clones share it, so that a test can "open" it again.
 #[derive(Clone, Debug)]

@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::Path;
 
 use rekindle_engine::EngineError;
+use rekindle_journal::JournalError;
 use rekindle_journal::archive::ArchiveError;
-use rekindle_journal::{JournalError, OpenError};
+use rekindle_journal_local::OpenError;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
 use rekindle_model::next_action::{Action, Again, KeyOrigin, NextAction};
@@ -283,7 +284,7 @@ impl From<JournalError> for Error {
                 Self::new(ProblemKind::DataLost, "journal_damaged", message)
             }
             // The run stands where its last acknowledged record says; what failed was this process.
-            JournalError::Poisoned { .. } | JournalError::Io { .. } | JournalError::Index(_) => {
+            JournalError::Poisoned { .. } | JournalError::Io { .. } | JournalError::Backend(_) => {
                 Self::new(ProblemKind::Interrupted, "journal", message).with_next(
                     resume(None),
                     "continues once the cause is cleared; nothing that was acknowledged is lost",

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle_actions::{SlotFault, SlotReader, SlotsReport};
-use rekindle_journal::{Journal, OpenOptions, Upkeep};
+use rekindle_journal::Journal;
+use rekindle_journal::archive::Import;
+use rekindle_journal_local::{OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
 use rekindle_model::next_action::Action;
 use rekindle_model::problem::ProblemKind;

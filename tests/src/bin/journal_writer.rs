@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rekindle_journal::contract::{append_to, checkpoint, created, finished, started, succeeded};
-use rekindle_journal::{Append, Journal, JournalError, OpenOptions, RunFilter, SledJournal};
+use rekindle_journal::{Append, Journal, JournalError, RunFilter};
+use rekindle_journal_local::{LocalJournal, OpenOptions};
 use rekindle_model::event::{Event, Outcome, Record, Worker};
 use rekindle_model::id::RunId;
 use rekindle_model::time::{Clock, SystemClock};
@@ -78,8 +79,11 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn open(dir: &Path, options: OpenOptions) -> Result<(SledJournal, rekindle_journal::OpenReport), u8> {
-    SledJournal::open(dir, options).await.map_err(|error| {
+async fn open(
+    dir: &Path,
+    options: OpenOptions,
+) -> Result<(LocalJournal, rekindle_journal_local::OpenReport), u8> {
+    LocalJournal::open(dir, options).await.map_err(|error| {
         complain(&error);
         code::CLOSED
     })
@@ -173,7 +177,7 @@ async fn append(dir: &Path, options: OpenOptions, tasks: u64, left: Arc<AtomicU6
 
 /// One task: it begins runs, goes on with them and ends them.
 struct Appender {
-    journal: Arc<SledJournal>,
+    journal: Arc<LocalJournal>,
     left: Arc<AtomicU64>,
     turn: u64,
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clap::Subcommand;
 use rekindle_engine::{Action, Control, Output, Reconciled, Registry, StepContext};
-use rekindle_journal::{Append, Journal, OpenOptions, RunFilter, SledJournal};
+use rekindle_journal::{Append, Journal, RunFilter};
+use rekindle_journal_local::{LocalJournal, OpenOptions};
 use rekindle_model::event::{Event, Measures, Outcome as RunOutcome, Payload, Record};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{RunId, StepId};
@@ -138,13 +139,13 @@ pub(crate) fn part(part: Part) -> Outcome<()> {
             Some(ms)
         }
         Part::Open { journal } => {
-            let (journal, _) = runtime.block_on(SledJournal::open(&journal, OpenOptions::default()))?;
+            let (journal, _) = runtime.block_on(LocalJournal::open(&journal, OpenOptions::default()))?;
             let ms = since(began);
             drop(journal);
             Some(ms)
         }
         Part::Runs { journal } => {
-            let (journal, _) = runtime.block_on(SledJournal::open(&journal, OpenOptions::default()))?;
+            let (journal, _) = runtime.block_on(LocalJournal::open(&journal, OpenOptions::default()))?;
             let listed = runtime.block_on(journal.runs(&RunFilter::default()))?.len();
             let ms = since(began);
             if listed != LISTED_RUNS as usize {
@@ -164,7 +165,7 @@ pub(crate) fn part(part: Part) -> Outcome<()> {
 
 /// Resumes the only run of the journal; returns when the first step started.
 async fn resume(path: PathBuf, began: u64) -> Outcome<Option<f64>> {
-    let (journal, _) = SledJournal::open(&path, OpenOptions::default()).await?;
+    let (journal, _) = LocalJournal::open(&path, OpenOptions::default()).await?;
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let run = journal.runs(&RunFilter::default()).await?[0].run;
     let records = journal.read(run).await?;
@@ -187,7 +188,7 @@ async fn resume(path: PathBuf, began: u64) -> Outcome<Option<f64>> {
 /// Reads, expands and begins a workflow; returns how long it took until the first step started, from when the text
 /// was there.
 async fn begin(path: PathBuf, steps: u32) -> Outcome<Option<f64>> {
-    let (journal, _) = SledJournal::open(&path, OpenOptions::default()).await?;
+    let (journal, _) = LocalJournal::open(&path, OpenOptions::default()).await?;
     let definition = looped_chain(CHAIN);
     let inputs = shards(steps / CHAIN);
     let stopping = Control::default();
@@ -245,7 +246,7 @@ impl Action for First {
 
 /// Makes a journal with one run of a long chain, half of which is done.
 async fn half_done(path: &Path) -> Outcome<()> {
-    let (journal, _) = SledJournal::open(path, OpenOptions::default()).await?;
+    let (journal, _) = LocalJournal::open(path, OpenOptions::default()).await?;
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let definition = chain(RESUMED_STEPS);
     let engine = engine(
@@ -260,7 +261,7 @@ async fn half_done(path: &Path) -> Outcome<()> {
 
 /// Makes a journal of so many finished runs, each of so many records.
 async fn runs_of(path: &Path, runs: u32, records: u32) -> Outcome<()> {
-    let (journal, _) = SledJournal::open(path, OpenOptions::default()).await?;
+    let (journal, _) = LocalJournal::open(path, OpenOptions::default()).await?;
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let steps = (records - 2) / 2;
     let definition = chain(steps);

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Control, Ended, Engine, NewRun, Output, Reconciled, Registry, StepContext};
-use rekindle_journal::{Journal, MemoryJournal, OpenOptions, SledJournal};
+use rekindle_journal::{Journal, MemoryJournal};
+use rekindle_journal_local::{LocalJournal, OpenOptions};
 use rekindle_model::event::{Outcome as RunOutcome, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::RunId;
@@ -40,7 +41,7 @@ pub(crate) fn measure(dir: &Path, round: u32) -> Outcome<()> {
 pub(crate) fn measure_one(dir: &Path, round: u32, runs: u32, steps: u32) -> Outcome<()> {
     let runtime = Runtime::new()?;
     let path = dir.join(format!("rekindle-{round}-{runs}-{steps}"));
-    let (journal, _) = runtime.block_on(SledJournal::open(&path, OpenOptions::default()))?;
+    let (journal, _) = runtime.block_on(LocalJournal::open(&path, OpenOptions::default()))?;
     print(&runtime.block_on(load("rekindle", Arc::new(journal), runs, steps))?)?;
     Ok(std::fs::remove_dir_all(&path)?)
 }

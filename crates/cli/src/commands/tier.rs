@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekindle_journal::LogView;
+use rekindle_journal_local::LogView;
 use rekindle_replica::check::{self, CheckReport};
 use rekindle_report::text;
 use rekindle_vault::{CancellationToken, Remembered, SegmentError, SegmentStore, Tier, TierMode};

@@ -58,7 +58,7 @@ async fn follow(
                     records.last().map(|record| &record.event),
                     Some(Event::RunFinished { .. })
                 );
-                let Some(holder) = rekindle_journal::owner(state)?.filter(|_| !over) else {
+                let Some(holder) = rekindle_journal_local::owner(state)?.filter(|_| !over) else {
                     return Ok(told_of(Arc::unwrap_or_clone(records)));
                 };
                 if app.application.clock.now().since(&begun).duration >= PATIENCE {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use rekindle_engine::{Control, EngineError, Reconciled};
-use rekindle_journal::{Journal, MemoryJournal, OpenOptions, SledJournal};
+use rekindle_journal::{Journal, MemoryJournal};
 use rekindle_model::event::{Event, Outcome};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
@@ -126,44 +126,4 @@ async fn a_run_killed_at_any_append_ends_the_same_and_repeats_no_success() {
         // One for the beginning, one for each of four ends, two checkpoints for each of four steps.
         assert_eq!(at, 13, "appends of an undisturbed run");
     }
-}
-
-#[tokio::test]
-async fn a_run_on_disk_is_resumed_by_the_next_process() {
-    let dir = tempfile::tempdir().unwrap();
-    let open = || async {
-        SledJournal::open(dir.path(), OpenOptions::default())
-            .await
-            .unwrap()
-            .0
-    };
-    let log = Log::default();
-    let journal = Arc::new(open().await);
-    let breaking = Breaking {
-        journal: Arc::<SledJournal>::clone(&journal),
-        at: BreaksAt::After(7),
-        appends: AtomicUsize::new(0),
-    };
-    let broken = bench(&log).on(Arc::new(breaking));
-    let engine = broken.engine();
-    let run = engine.create(new_run()).await.unwrap();
-    let ended = broken.drive(&engine, run, &Control::default()).await;
-    assert!(matches!(ended, Err(EngineError::Journal(_))), "{ended:?}");
-    drop((engine, broken));
-    Arc::into_inner(journal)
-        .expect("nobody else holds the journal")
-        .close()
-        .await;
-
-    let whole = bench(&log).on(Arc::new(open().await));
-    let engine = whole.engine();
-    let before = engine.load(run).await.unwrap();
-    assert_eq!(before.outcome, None);
-    engine.adopt(run, "the next process").await.unwrap();
-    let state = finished(whole.drive(&engine, run, &Control::default()).await);
-    check(BreaksAt::After(7), &state);
-    assert_eq!(
-        log.lines().iter().filter(|line| line.ends_with("whole")).count(),
-        4
-    );
 }

@@ -12,7 +12,8 @@ use rekindle_model::id::{Hash32, RunId};
 use uuid::Uuid;
 
 use super::{ArchiveError, Bundle, Counts};
-use crate::codec::{self, Input};
+use crate::bytes::ByteReader;
+use crate::codec;
 
 /// The newest format that this version reads, and the one it writes.
 pub(crate) const ARCHIVE_FORMAT: u32 = 1;
@@ -55,13 +56,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Bundle, Hash32), ArchiveError> {
         at,
         why: why.to_owned(),
     };
-    let mut input = Input(bytes);
+    let mut input = ByteReader(bytes);
     let header = input.take(36).zip(input.u32());
     let (header, sum) = header.ok_or_else(|| damaged(bytes.len(), "it ends in its header"))?;
     if crc32c::crc32c(header) != sum {
         return Err(damaged(0, "its header does not check"));
     }
-    let mut fields = Input(&header[MAGIC.len()..]);
+    let mut fields = ByteReader(&header[MAGIC.len()..]);
     let cut = || damaged(bytes.len(), "it is cut short");
     let version = fields.u32().ok_or_else(cut)?;
     if version > ARCHIVE_FORMAT {
@@ -75,16 +76,16 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Bundle, Hash32), ArchiveError> {
         records: fields.u64().ok_or_else(cut)?,
         blobs: fields.u64().ok_or_else(cut)?,
     };
-    // First of all: whatever the lengths below say, they are what was written.
+    // The hash is checked before the lengths below are trusted.
     let (body, hash) = bytes.split_last_chunk::<HASH>().ok_or_else(cut)?;
     let hash = Hash32(*hash);
     if codec::hash(body) != hash {
         return Err(damaged(
             body.len(),
-            "its hash is not that of what stands before it: it is cut short or changed",
+            "its hash is not that of the bytes before it: it is cut short or changed",
         ));
     }
-    let mut input = Input(body.get(40..).ok_or_else(cut)?);
+    let mut input = ByteReader(body.get(40..).ok_or_else(cut)?);
     let mut bundle = Bundle::default();
     for _ in 0..counts.runs {
         let run = RunId(Uuid::from_bytes(input.array().ok_or_else(cut)?));

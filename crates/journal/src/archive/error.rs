@@ -28,7 +28,7 @@ pub enum ArchiveError {
     /// A blob's bytes are not what its hash says.
     #[error("read the archive: blob {expected} hashes to {found}; take another copy of it")]
     Blob {
-        /// The hash that it stands under.
+        /// The hash that the archive gives it.
         expected: Hash32,
         /// The hash of its bytes.
         found: Hash32,

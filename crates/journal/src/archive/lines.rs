@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! {"rekindle_journal":1,"runs":…,"records":…,"blobs":…}
-//! {"record":{…as `rekindle history --json` prints it…},"hash":"…"}
+//! {"record":{…as the history of a run is printed…},"hash":"…"}
 //! {"blob":"<hash>","base64":"…"}
 //! {"end":"<BLAKE3 of all lines before, with their ends>"}
 //! ```
-//! A record's bytes are made again from its JSON. Where they would not be the same (an older program may have written
-//! it, or a number may have no JSON), its line has them as `value`, in base64, and the JSON is compared with them.
+//! The reader encodes a record's bytes again from its JSON. If they would differ (an older program wrote the record, or
+//! a number has no JSON), the line also has the bytes as `value`, in base64, and the JSON is compared with them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rekindle_model::event::Record;
 use rekindle_model::id::Hash32;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,6 @@ use serde_json::Value;
 
 use super::{ArchiveError, Bundle, Counts};
 use crate::admit;
-use crate::base64;
 use crate::codec;
 use crate::error::JournalError;
 
@@ -70,13 +71,13 @@ pub(crate) fn encode(bundle: &Bundle) -> Result<(Vec<u8>, Hash32), JournalError>
             let line_of = RecordLine {
                 record: json,
                 hash: codec::hash(value),
-                value: (!same).then(|| base64::encode(value)),
+                value: (!same).then(|| BASE64.encode(value)),
             };
             line(&mut bytes, &line_of)?;
         }
     }
     for (hash, blob) in &bundle.blobs {
-        let base64 = base64::encode(blob);
+        let base64 = BASE64.encode(blob);
         line(&mut bytes, &BlobLine { blob: *hash, base64 })?;
     }
     let end = codec::hash(&bytes);
@@ -95,7 +96,7 @@ fn json(record: &Record) -> Result<Value, JournalError> {
 }
 
 fn unwritable(error: serde_json::Error) -> JournalError {
-    JournalError::Index(format!("write JSON: {error}"))
+    JournalError::Backend(format!("write JSON: {error}"))
 }
 
 /// Returns the bytes that follow from a record's JSON once it was text, as [`decode`] reads it.
@@ -148,8 +149,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Bundle, Hash32), ArchiveError> {
         let blob: Result<BlobLine, _> = serde_json::from_str(text);
         match blob {
             Ok(blob) => {
-                let bytes = base64::decode(&blob.base64);
-                let bytes = bytes.ok_or_else(|| damaged(offset, "its blob is not base64"))?;
+                let bytes = BASE64.decode(&blob.base64);
+                let bytes = bytes.map_err(|_| damaged(offset, "its blob is not base64"))?;
                 bundle.blobs.insert(blob.blob, bytes);
             }
             Err(_) => {
@@ -183,7 +184,7 @@ fn value_of(record: &Record, line: &RecordLine) -> Result<Vec<u8>, ArchiveError>
     let value = match &line.value {
         None => codec::encode(record)?,
         Some(text) => {
-            let value = base64::decode(text).ok_or_else(|| bad("its value is not base64"))?;
+            let value = BASE64.decode(text).map_err(|_| bad("its value is not base64"))?;
             let written = codec::decode(&codec::key(record.run, record.seq), &value)?;
             let same = reread(&json(&written)?).is_some_and(|written| written == line.record);
             same.then_some(value)
@@ -193,5 +194,27 @@ fn value_of(record: &Record, line: &RecordLine) -> Result<Vec<u8>, ArchiveError>
     match codec::hash(&value) == line.hash {
         true => Ok(value),
         false => Err(bad("its hash is not that of the bytes that follow from its JSON")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_exactly_one_text_in_base64() {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg=="),
+            (b"fo", "Zm8="),
+            (b"foo", "Zm9v"),
+            (b"\xff\xfe\xfd", "//79"),
+        ] {
+            assert_eq!(BASE64.encode(bytes), text);
+            assert_eq!(BASE64.decode(text).as_deref(), Ok(bytes), "{text}");
+        }
+        for text in ["Z", "Zg", "Zg=", "Zh==", "Zg==Zg==", "Z===", "Zm9_", "Zg==\n"] {
+            assert!(BASE64.decode(text).is_err(), "{text}");
+        }
     }
 }

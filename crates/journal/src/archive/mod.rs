@@ -17,13 +17,13 @@ use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::run::RunState;
 
 use crate::admit;
+use crate::api::Journal;
+use crate::blob_refs::blobs_of;
 use crate::codec;
 use crate::error::JournalError;
-use crate::refers::blobs_of;
-use crate::view::LogView;
 
 pub use error::ArchiveError;
-pub use import::Imports;
+pub use import::{Import, Imports};
 
 /// The form of a file of runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub enum Format {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bundle {
     /// Each run's records, oldest first, byte for byte.
-    pub(crate) runs: BTreeMap<RunId, Vec<Vec<u8>>>,
+    pub runs: BTreeMap<RunId, Vec<Vec<u8>>>,
     /// The blobs that they refer to.
-    pub(crate) blobs: BTreeMap<Hash32, Vec<u8>>,
+    pub blobs: BTreeMap<Hash32, Vec<u8>>,
 }
 
 /// How much there is in a bundle.
@@ -55,21 +55,24 @@ pub struct Counts {
 }
 
 impl Bundle {
-    /// Takes runs out of a journal.
+    /// Exports runs from a journal.
     ///
     /// # Errors
     /// [`JournalError::UnknownRun`], [`JournalError::Quarantined`] for a run of which a record is lost, or a blob that
     /// is: an export is whole or is not made.
-    pub fn of(view: &LogView, runs: impl IntoIterator<Item = RunId>) -> Result<Self, JournalError> {
+    pub async fn of(
+        journal: &dyn Journal,
+        runs: impl IntoIterator<Item = RunId, IntoIter: Send>,
+    ) -> Result<Self, JournalError> {
         let mut bundle = Self::default();
         for run in runs {
-            let values = view.values(run)?.to_vec();
+            let values = journal.values(run, 0).await?;
             for hash in admit::check_chain(run, &values)?
                 .iter()
                 .flat_map(|record| blobs_of(&record.event))
             {
                 if let Entry::Vacant(new) = bundle.blobs.entry(hash) {
-                    new.insert(view.blob_now(hash)?);
+                    new.insert(journal.blob(hash).await?);
                 }
             }
             bundle.runs.insert(run, values);
@@ -77,8 +80,8 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Puts together what copies of a run have: its records, oldest first, and blobs, of which those count that the
-    /// records refer to.
+    /// Builds a bundle from a copy of one run: its records, oldest first, and blobs. Blobs that no record refers to are
+    /// left out.
     ///
     /// # Errors
     /// A record, a blob or a history that does not check, as [`Bundle::decode`].
@@ -137,11 +140,11 @@ impl Bundle {
         }
     }
 
-    /// Reads a file of either form, and checks everything in it: its own hash and counts, each record, each run's
-    /// chain and history, each blob. Returns the hash that it ends with, too.
+    /// Reads a file of either form and checks all of it: its hash and counts, each record, each run's chain and
+    /// history, each blob. Also returns the hash that it ends with.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// The first fault, and where it is.
     pub fn decode(bytes: &[u8]) -> Result<(Self, Hash32), ArchiveError> {
         let (bundle, hash) = match binary::is_archive(bytes) {
             true => binary::decode(bytes)?,

@@ -1,6 +1,6 @@
 //! What opening a journal has found damaged, as notices: nothing is skipped silently.
 
-use rekindle_journal::OpenReport;
+use rekindle_journal_local::OpenReport;
 
 use crate::Application;
 use crate::error::QUARANTINED;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rekindle_journal::{Append, Journal, JournalError, LogView, OpenError, RunFilter, RunSummary};
+use rekindle_journal::{Append, Journal, JournalError, RunFilter, RunSummary};
+use rekindle_journal_local::{LogView, OpenError};
 use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
 use tokio::sync::broadcast;
@@ -17,7 +18,7 @@ impl LogOfAnother {
         match LogView::open(&self.0).await {
             Ok((view, _)) => Ok(view),
             Err(OpenError::Journal(error)) => Err(error),
-            Err(error) => Err(JournalError::Index(error.to_string())),
+            Err(error) => Err(JournalError::Backend(error.to_string())),
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekindle_journal::{Holder, Journal, JournalError, LogView, OpenError, OpenOptions, SledJournal};
+use rekindle_journal::{Journal, JournalError};
+use rekindle_journal_local::{Holder, LocalJournal, LogView, OpenError, OpenOptions};
 use rekindle_model::id::RunId;
 use rekindle_server::Client;
 
@@ -28,7 +29,7 @@ pub struct ReadOnlyWorkspace {
     /// What was damaged, and mended where it could be; the runs apart that are quarantined.
     pub damage: Vec<String>,
     /// None where the log is read beside its owner.
-    disk: Option<Arc<SledJournal>>,
+    disk: Option<Arc<LocalJournal>>,
 }
 
 impl ReadOnlyWorkspace {
@@ -53,7 +54,7 @@ impl ReadOnlyWorkspace {
     /// nothing waits and nothing is changed.
     pub async fn open(app: &Application) -> Result<Self, Error> {
         let layout = app.layout()?;
-        let (why, held) = match SledJournal::open(&layout.state, OpenOptions::default()).await {
+        let (why, held) = match LocalJournal::open(&layout.state, OpenOptions::default()).await {
             Ok((disk, report)) => {
                 let damage = damage(&report);
                 notice_quarantined(app, &layout, &report);

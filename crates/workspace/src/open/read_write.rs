@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle_engine::Permits;
-use rekindle_journal::{Journal, OpenError, OpenOptions, OpenReport, SledJournal};
+use rekindle_journal::Journal;
+use rekindle_journal_local::{LocalJournal, OpenError, OpenOptions, OpenReport};
 use rekindle_model::id::RunId;
 use rekindle_model::problem::ProblemKind;
 use rekindle_plan::load_system;
@@ -54,7 +55,7 @@ enum Place {
 
 struct Own {
     owner: Owner,
-    disk: Arc<SledJournal>,
+    disk: Arc<LocalJournal>,
     serving: Option<Serving>,
 }
 
@@ -115,7 +116,7 @@ impl ReadWriteWorkspace {
         let mut told = false;
         let mut mended = None;
         loop {
-            let held = match SledJournal::open(&layout.state, OpenOptions::default()).await {
+            let held = match LocalJournal::open(&layout.state, OpenOptions::default()).await {
                 Ok((disk, report)) if mended.is_none() && !report.quarantined.is_empty() => {
                     let copies = replica::find_repairs(app, &layout, &report.quarantined).await;
                     if copies.is_empty() {
@@ -166,7 +167,7 @@ impl ReadWriteWorkspace {
     fn own(
         app: &Application,
         layout: Layout,
-        disk: SledJournal,
+        disk: LocalJournal,
         report: &OpenReport,
         lifetime: OwnerLifetime,
     ) -> Result<Self, Error> {

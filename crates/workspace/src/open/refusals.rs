@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use rekindle_journal::{Holder, JournalError};
+use rekindle_journal::JournalError;
+use rekindle_journal_local::Holder;
 use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_server::Unreachable;
@@ -11,7 +12,7 @@ use crate::error::Error;
 
 /// Returns why whoever listens cannot be talked to; one that hangs is named, so that it can be ended.
 pub fn unreachable(error: Unreachable, state: &Path) -> Error {
-    let holder = rekindle_journal::owner(state).ok().flatten();
+    let holder = rekindle_journal_local::owner(state).ok().flatten();
     match (&error, holder) {
         (Unreachable::Silent { path }, Some(holder)) => Error::new(
             ProblemKind::Held,

@@ -185,7 +185,7 @@ async fn owner(layout: &Layout) -> Finding {
     loop {
         return match Client::connect(&layout.state).await {
             Ok(client) => answers(client.info()),
-            Err(Unreachable::Nobody { .. }) => match rekindle_journal::owner(&layout.state) {
+            Err(Unreachable::Nobody { .. }) => match rekindle_journal_local::owner(&layout.state) {
                 Ok(None) => Finding::ok("owner", "nobody drives runs here"),
                 Ok(Some(_)) if left > 0 => {
                     left -= 1;
@@ -280,11 +280,7 @@ async fn journal(app: &Application) -> Vec<Finding> {
     findings.extend(interrupted.map(|run| {
         Finding::warning(
             "interrupted",
-            format!(
-                "{} of {}",
-                run.workflow,
-                time::show(run.created.utc)
-            ),
+            format!("{} of {}", run.workflow, time::show(run.created.utc)),
             NextAction::new(replica::way_on(&state, run.run), "continues it"),
         )
     }));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_journal::LogView;
+use rekindle_journal_local::LogView;
 use rekindle_model::id::SetId;
 use rekindle_replica::prune::{self, Plan, Removal, Rules};
 use rekindle_vault::SegmentStore;

@@ -3,8 +3,9 @@
 use rekindle_model::problem::ProblemKind;
 use std::path::Path;
 
-use rekindle_journal::archive::{Bundle, Format};
-use rekindle_journal::{Journal, JournalError, LogView, OpenOptions, Upkeep, codec};
+use rekindle_journal::archive::{Bundle, Format, Import};
+use rekindle_journal::{Journal, JournalError, codec};
+use rekindle_journal_local::{LogView, OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_replica::fetch::{Fetched, FetchedReplica, fetch};
@@ -161,7 +162,7 @@ async fn children_in(place: &SegmentStore) -> Vec<(RunId, RunId)> {
 
 /// Writes what this workspace has of a run to an archive.
 async fn keep(view: &LogView, run: RunId, file: &Path) -> Result<(), Error> {
-    let (bytes, _) = Bundle::of(view, [run])?.encode(Format::Archive)?;
+    let (bytes, _) = Bundle::of(view, [run]).await?.encode(Format::Archive)?;
     let path = file.to_owned();
     blocking(move || {
         if let Some(dir) = path.parent() {

@@ -4,7 +4,8 @@ mod asks;
 mod brought;
 
 use rekindle_engine::Ask;
-use rekindle_journal::{Journal, LogView};
+use rekindle_journal::Journal;
+use rekindle_journal_local::LogView;
 use rekindle_model::id::RunId;
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;

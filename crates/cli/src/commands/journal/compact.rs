@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rekindle_journal::archive::{Bundle, Format};
-use rekindle_journal::compact::Plan;
-use rekindle_journal::{ArchiveRef, LogView, OpenOptions, Upkeep};
+use rekindle_journal_local::compact::Plan;
+use rekindle_journal_local::{ArchiveRef, LogView, OpenOptions, Upkeep};
 use serde_json::json;
 
 use crate::App;
@@ -83,9 +83,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
 async fn archive(state: &Path, plan: &Plan, file: &Path) -> Result<ArchiveRef, Error> {
     let (view, _) = LogView::open(state).await?;
     let runs: Vec<_> = plan.runs.iter().map(|run| run.run).collect();
+    let bundle = Bundle::of(&view, runs).await?;
     let path = file.to_owned();
     blocking(move || {
-        let (bytes, hash) = Bundle::of(&view, runs)?.encode(Format::Archive)?;
+        let (bytes, hash) = bundle.encode(Format::Archive)?;
         // Interrupted since it was written, the same command finds the same archive.
         if !std::fs::read(&path).is_ok_and(|present| present == bytes) {
             write_new(&path, &bytes)?;

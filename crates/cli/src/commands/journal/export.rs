@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use rekindle_journal::LogView;
 use rekindle_journal::archive::{Bundle, Format};
+use rekindle_journal_local::LogView;
 use serde_json::json;
 
 use crate::App;
@@ -51,12 +51,12 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         Form::Jsonl => Format::Jsonl,
         Form::Archive => Format::Archive,
     };
-    let (all, output) = (args.all, args.output.clone());
+    if args.all {
+        runs = view.run_ids().collect();
+    }
+    let bundle = Bundle::of(&view, runs).await?;
+    let output = args.output.clone();
     let (counts, bytes, hash) = blocking(move || {
-        if all {
-            runs = view.run_ids().collect();
-        }
-        let bundle = Bundle::of(&view, runs)?;
         let (bytes, hash) = bundle.encode(format)?;
         write_new(&output, &bytes)?;
         Ok::<_, Error>((bundle.counts(), bytes.len(), hash))

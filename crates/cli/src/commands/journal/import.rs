@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use rekindle_journal::archive::Bundle;
-use rekindle_journal::{OpenOptions, Upkeep};
+use rekindle_journal::archive::{Bundle, Import};
+use rekindle_journal_local::{OpenOptions, Upkeep};
 
 use crate::App;
 use crate::commands::journal::blocking;

@@ -1,6 +1,6 @@
 //! `rekindle journal rebuild`
 
-use rekindle_journal::{OpenOptions, Upkeep};
+use rekindle_journal_local::{OpenOptions, Upkeep};
 use serde_json::json;
 
 use crate::App;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use rekindle_journal::verify::{Cost, Finding, Verification};
+use rekindle_journal_local::verify::{Cost, Finding, Verification};
 
 use crate::App;
 use crate::commands::journal::blocking;
@@ -20,7 +20,7 @@ pub struct Args {}
 /// Verifies the journal.
 pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, Error> {
     let state = app.application.layout()?.state;
-    let verified = blocking(move || rekindle_journal::verify::verify(&state)).await??;
+    let verified = blocking(move || rekindle_journal_local::verify::verify(&state)).await??;
     app.printer.data(&verified, || text(&verified))?;
     Ok(match verified.worst() {
         Some(Cost::Lost) => Exit::DataLost,

@@ -1,0 +1,414 @@
+//! The bytes of a log segment: a header, then one frame per commit.
+//!
+//! ```text
+//! segment  magic "RKJLOG\r\n" (8) ‖ version (4) ‖ number (8) ‖ head before it: commit (8), hash (32) ‖ CRC (4)
+//! frame    magic "RKFR" (4) ‖ body length (4) ‖ records (4) ‖ head after it: commit (8), hash (32)
+//!          ‖ body CRC (4) ‖ header CRC (4) ‖ body
+//! body     per record: key (24) ‖ value length (4) ‖ value
+//! ```
+//! Integers are big-endian, checksums CRC32C. Zeros may follow the last frame: room that was reserved for those to
+//! come. A frame is written with one call and synced before the next, so a crash can leave at most the last one
+//! torn: cut short, by the end of the file or by zeros, or with blocks that never reached the disk and read as
+//! zeros. All else that does not check is damage, and is named.
+
+use rekindle_journal::bytes::ByteReader;
+use rekindle_journal::codec::{self, KEY_LEN, Key};
+use rekindle_model::event::JournalHead;
+use rekindle_model::id::Hash32;
+use rekindle_model::planted::{self, Fault};
+
+use crate::mark::{self, Entry};
+
+/// The newest log format that this version reads: that of a segment which may hold marks.
+pub(crate) const LOG_FORMAT: u32 = 2;
+/// The format of a segment that holds nothing but runs' records. Older programs read it.
+pub(crate) const PLAIN_FORMAT: u32 = 1;
+/// The length of a segment's header in bytes.
+pub(crate) const SEGMENT_HEADER: usize = 64;
+/// The length of a frame's header in bytes.
+pub(crate) const FRAME_HEADER: usize = 60;
+
+const SEGMENT_MAGIC: &[u8; 8] = b"RKJLOG\r\n";
+const FRAME_MAGIC: &[u8; 4] = b"RKFR";
+/// What a device writes whole or not at all; the smallest in use.
+const SECTOR: usize = 512;
+/// So many zeros in a row are none of a checksum's: fewer could be a coincidence.
+const TELLING: usize = 4;
+
+/// What a segment says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) version: u32,
+    pub(crate) number: u64,
+    /// The journal's head before the segment's first frame.
+    pub(crate) base: JournalHead,
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER);
+        bytes.extend(SEGMENT_MAGIC);
+        bytes.extend(self.version.to_be_bytes());
+        bytes.extend(self.number.to_be_bytes());
+        bytes.extend(self.base.commit.to_be_bytes());
+        bytes.extend(self.base.hash.0);
+        bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
+        bytes
+    }
+
+    /// Returns none for a header that is cut short or does not check.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..SEGMENT_HEADER)?;
+        let mut input = ByteReader(checked(bytes)?);
+        (input.take(8)? == SEGMENT_MAGIC).then_some(())?;
+        let version = input.u32()?;
+        let number = input.u64()?;
+        Some(Self {
+            version,
+            number,
+            base: head(&mut input)?,
+        })
+    }
+}
+
+/// A part of a segment after its header, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// A commit.
+    Frame {
+        offset: usize,
+        end: usize,
+        head: JournalHead,
+        entries: Vec<Entry<'a>>,
+    },
+    /// Bytes that do not check: the records among them that check one by one, and the keys of those that do
+    /// not (which may themselves be damaged). `head` is known where only the body is hurt.
+    Damage {
+        offset: usize,
+        head: Option<JournalHead>,
+        salvaged: Vec<Entry<'a>>,
+        hurt: Vec<Key>,
+    },
+    /// A write that a crash cut off. Nothing follows it, and it was not acknowledged.
+    Torn { offset: usize },
+}
+
+/// Encodes one commit.
+pub(crate) fn encode<'a>(head: JournalHead, entries: impl Iterator<Item = Entry<'a>>) -> Vec<u8> {
+    let mut bytes = vec![0; FRAME_HEADER];
+    let mut records: u32 = 0;
+    for (key, value) in entries {
+        bytes.extend(key);
+        // A value has at most MAX_RECORD bytes, a frame at most a few MiB.
+        bytes.extend(u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend(value);
+        records += 1;
+    }
+    let body = &bytes[FRAME_HEADER..];
+    let mut header = Vec::with_capacity(FRAME_HEADER);
+    header.extend(FRAME_MAGIC);
+    header.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    header.extend(records.to_be_bytes());
+    header.extend(head.commit.to_be_bytes());
+    header.extend(head.hash.0);
+    header.extend(crc32c::crc32c(body).to_be_bytes());
+    header.extend(crc32c::crc32c(&header).to_be_bytes());
+    bytes[..FRAME_HEADER].copy_from_slice(&header);
+    bytes
+}
+
+/// Splits a segment into what it holds. `last` says whether a crash may have cut it off.
+pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let written = written(bytes);
+    let mut offset = SEGMENT_HEADER.min(bytes.len());
+    while offset < written {
+        let rest = &bytes[offset..];
+        let header = FrameHeader::parse(rest);
+        let end = header
+            .as_ref()
+            .map(|header| offset + FRAME_HEADER + header.body_len);
+        if let (Some(header), Some(end)) = (&header, end)
+            && let Some(body) = bytes.get(offset + FRAME_HEADER..end)
+            && let Some(entries) = header.entries(body)
+        {
+            pieces.push(Piece::Frame {
+                offset,
+                end,
+                head: header.head,
+                entries,
+            });
+            offset = end;
+            continue;
+        }
+        // A frame whose header does not check ends with what was written, and with a checksum's own zeros at most.
+        let until = end.unwrap_or(written + TELLING - 1).min(bytes.len());
+        let (salvaged, hurt, walked) = salvage(&bytes[..until], (offset + FRAME_HEADER).min(until));
+        let next = match end {
+            Some(end) if end <= bytes.len() => end,
+            Some(_) => bytes.len(),
+            None => find_frame(bytes, walked.max(offset + 1)),
+        };
+        // With every record whole, only the header is hurt: that is damage, however many zeros there are.
+        let all_there = end.is_none() && hurt.is_empty() && !salvaged.is_empty();
+        let cut_short = written - offset < FRAME_HEADER || end.is_some_and(|end| end > bytes.len());
+        if last && next >= written && (cut_short || (!all_there && lacks_a_part(&bytes[..until], offset))) {
+            pieces.push(Piece::Torn { offset });
+        } else {
+            pieces.push(Piece::Damage {
+                offset,
+                head: header.map(|header| header.head),
+                salvaged,
+                hurt,
+            });
+        }
+        offset = next;
+    }
+    pieces
+}
+
+struct FrameHeader {
+    body_len: usize,
+    records: usize,
+    head: JournalHead,
+    body_crc: u32,
+}
+
+impl FrameHeader {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut input = ByteReader(checked(bytes.get(..FRAME_HEADER)?)?);
+        (input.take(4)? == FRAME_MAGIC).then_some(())?;
+        let body_len = usize::try_from(input.u32()?).ok()?;
+        let records = usize::try_from(input.u32()?).ok()?;
+        Some(Self {
+            body_len,
+            records,
+            head: head(&mut input)?,
+            body_crc: input.u32()?,
+        })
+    }
+
+    /// Returns the body's records, or none where any of it does not check.
+    fn entries<'a>(&self, body: &'a [u8]) -> Option<Vec<Entry<'a>>> {
+        let intact = crc32c::crc32c(body) == self.body_crc || planted::is(Fault::CrcUnchecked);
+        intact.then_some(())?;
+        let mut input = ByteReader(body);
+        let mut entries = Vec::new();
+        while !input.0.is_empty() {
+            entries.push(entry(&mut input)?);
+        }
+        (entries.len() == self.records).then_some(entries)
+    }
+}
+
+fn entry<'a>(input: &mut ByteReader<'a>) -> Option<Entry<'a>> {
+    let key: Key = input.array()?;
+    let len = usize::try_from(input.u32()?).ok()?;
+    Some((key, input.take(len)?))
+}
+
+/// Walks the records of a damaged body one by one, as far as their lengths lead. Returns those that check,
+/// the keys of those that do not, and where the last one that checks ends.
+fn salvage(bytes: &[u8], start: usize) -> (Vec<Entry<'_>>, Vec<Key>, usize) {
+    let mut input = ByteReader(&bytes[start..]);
+    let (mut salvaged, mut hurt, mut walked) = (Vec::new(), Vec::new(), start);
+    // No run's id begins with the magic for some thousand years: their first bytes are a time stamp.
+    while input.0.len() > KEY_LEN && !input.0.starts_with(FRAME_MAGIC) {
+        let before = input.0;
+        match entry(&mut input) {
+            Some((key, value)) if mark::is_intact(&key, value) => {
+                salvaged.push((key, value));
+                walked = bytes.len() - input.0.len();
+            }
+            Some((key, value)) if value.len() <= codec::MAX_RECORD => hurt.push(key),
+            _ => {
+                hurt.extend(ByteReader(before).array::<KEY_LEN>());
+                break;
+            }
+        }
+    }
+    (salvaged, hurt, walked)
+}
+
+fn find_frame(bytes: &[u8], from: usize) -> usize {
+    (from..bytes.len())
+        .find(|&at| bytes[at..].starts_with(FRAME_MAGIC) && FrameHeader::parse(&bytes[at..]).is_some())
+        .unwrap_or(bytes.len())
+}
+
+/// Returns where the zeros begin with which a segment ends.
+pub(crate) fn written(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
+}
+
+/// Returns whether a part of the frame from `offset` to the end reads as zeros: its end, or what devices write whole
+/// or not at all. A crash let the file have the room but not the content. A whole frame begins with its magic and
+/// ends with a checksum; only a value with 512 zeros in one place could look like that, and then sled still has the
+/// commit.
+fn lacks_a_part(bytes: &[u8], offset: usize) -> bool {
+    if bytes.len() - written(bytes).max(offset) >= TELLING {
+        return true;
+    }
+    let mut at = offset;
+    while at < bytes.len() {
+        let end = ((at / SECTOR + 1) * SECTOR).min(bytes.len());
+        if end - at >= TELLING && (at == offset || end - at == SECTOR) && written(&bytes[at..end]) == 0 {
+            return true;
+        }
+        at = end;
+    }
+    false
+}
+
+/// Returns the bytes before a trailing CRC that checks.
+fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let (body, crc) = bytes.split_last_chunk::<4>()?;
+    let intact = crc32c::crc32c(body).to_be_bytes() == *crc || planted::is(Fault::CrcUnchecked);
+    intact.then_some(body)
+}
+
+fn head(input: &mut ByteReader<'_>) -> Option<JournalHead> {
+    Some(JournalHead {
+        commit: input.u64()?,
+        hash: Hash32(input.array()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_journal::admit::EMPTY;
+    use rekindle_journal::contract::{created, stamp, started};
+    use rekindle_model::event::Record;
+    use rekindle_model::id::RunId;
+
+    /// Returns a segment of three commits, with where each begins.
+    fn segment() -> (Vec<u8>, Vec<usize>) {
+        let run = RunId::new(&stamp(0));
+        let mut bytes = SegmentHeader {
+            version: LOG_FORMAT,
+            number: 1,
+            base: EMPTY,
+        }
+        .encode();
+        let mut offsets = Vec::new();
+        for commit in 1..=3 {
+            let event = if commit == 1 {
+                created("w")
+            } else {
+                started("s", 1)
+            };
+            let (time, prev) = (stamp(commit), Hash32::ZERO);
+            let record = Record {
+                run,
+                seq: commit,
+                epoch: 1,
+                time,
+                prev,
+                head: None,
+                event,
+            };
+            let value = codec::encode(&record).unwrap();
+            let head = JournalHead {
+                commit,
+                hash: codec::hash(&value),
+            };
+            offsets.push(bytes.len());
+            bytes.extend(encode(
+                head,
+                [(codec::key(run, commit), value.as_slice())].into_iter(),
+            ));
+        }
+        (bytes, offsets)
+    }
+
+    #[test]
+    fn each_flipped_bit_is_damage_where_it_is_and_nothing_else_is_lost() {
+        let (bytes, offsets) = segment();
+        let whole = scan(&bytes, true);
+        assert!(whole.iter().all(|piece| matches!(piece, Piece::Frame { .. })) && whole.len() == 3);
+        for (at, reserved) in (SEGMENT_HEADER..bytes.len()).flat_map(|at| [(at, 0), (at, 3 * SECTOR)]) {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                flipped.resize(bytes.len() + reserved, 0);
+                let hurt = offsets.iter().rposition(|offset| *offset <= at).unwrap();
+                let found = scan(&flipped, true);
+                let case = format!("bit {bit} of byte {at}, {reserved} reserved: {found:?}");
+                assert_eq!(found.len(), 3, "{case}");
+                for (n, (found, whole)) in found.iter().zip(&whole).enumerate() {
+                    match found {
+                        Piece::Damage { offset, .. } => {
+                            assert_eq!((n, *offset), (hurt, offsets[n]), "{case}")
+                        }
+                        piece => assert_eq!(piece, whole, "{case}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_header_loses_no_record() {
+        let (mut bytes, offsets) = segment();
+        bytes[offsets[1] + 5] ^= 1;
+        let found = scan(&bytes, true);
+        let salvaged = matches!(&found[1], Piece::Damage { salvaged, hurt, .. } if salvaged.len() == 1 && hurt.is_empty());
+        assert!(salvaged, "{found:?}");
+    }
+
+    #[test]
+    fn a_cut_is_torn_in_the_last_segment_and_damage_in_any_other() {
+        let (bytes, offsets) = segment();
+        for end in offsets[2] + 1..bytes.len() {
+            assert_eq!(
+                scan(&bytes[..end], true)[2],
+                Piece::Torn { offset: offsets[2] },
+                "cut at {end}"
+            );
+            assert!(
+                matches!(scan(&bytes[..end], false)[2], Piece::Damage { .. }),
+                "cut at {end}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cut_within_reserved_room_is_torn_where_its_zeros_are_no_coincidence_and_else_damage() {
+        let (bytes, offsets) = segment();
+        for end in offsets[2]..bytes.len() - 1 {
+            let mut cut = bytes[..end].to_vec();
+            cut.resize(bytes.len() + 3 * SECTOR, 0);
+            let found = scan(&cut, true);
+            let (lacking, torn) = (bytes.len() - end, Piece::Torn { offset: offsets[2] });
+            match found.get(2) {
+                None => assert_eq!(end, offsets[2], "cut at {end}: nothing of it was written"),
+                Some(piece) if lacking >= TELLING => assert_eq!(piece, &torn, "cut at {end}"),
+                Some(piece) => assert!(matches!(piece, Piece::Damage { .. }), "cut at {end}"),
+            }
+            if end > offsets[2] {
+                let other = scan(&cut, false);
+                assert!(
+                    matches!(other[2], Piece::Damage { .. }),
+                    "cut at {end}: {other:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_room_is_neither_torn_nor_damage_in_any_segment() {
+        let (mut bytes, _) = segment();
+        let whole = bytes.clone();
+        for reserved in [1, 59, 60, 511, 512, 9000] {
+            bytes.resize(whole.len() + reserved, 0);
+            for last in [true, false] {
+                assert_eq!(
+                    scan(&bytes, last),
+                    scan(&whole, last),
+                    "{reserved} bytes reserved"
+                );
+            }
+        }
+    }
+}

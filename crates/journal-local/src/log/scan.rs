@@ -1,0 +1,528 @@
+//! Reading the log: segment after segment, frame after frame, with each place that does not check. Nothing is changed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rekindle_journal::JournalError;
+use rekindle_journal::admit;
+use rekindle_journal::codec::{self, Key};
+use rekindle_model::event::JournalHead;
+use rekindle_model::id::RunId;
+
+use crate::error::OpenError;
+use crate::frame::{self, LOG_FORMAT, PLAIN_FORMAT, Piece, SEGMENT_HEADER, SegmentHeader};
+use crate::mark::{self, Cut, Entry, Forgotten, Mark};
+use crate::report::Damage;
+
+/// How often the last segment is read again at most while the damage in it changes.
+const AGAIN: usize = 20;
+
+/// What a scan found besides the records.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    /// The head after the last frame.
+    pub(crate) head: JournalHead,
+    /// Each damaged place.
+    pub(crate) damage: Vec<Damage>,
+    /// How many segments there are.
+    pub(crate) segments: usize,
+    /// The runs that are forgotten and have not come back since.
+    pub(crate) forgotten: BTreeMap<RunId, Forgotten>,
+    /// The segments that were cut off the log on purpose.
+    pub(crate) cuts: Vec<Cut>,
+    pub(super) tail: Option<Tail>,
+}
+
+impl Scanned {
+    /// Returns the damage of a log that ends before the head known from elsewhere, or at another one. A log that goes
+    /// further is whole.
+    pub(crate) fn falls_short(&self, dir: &Path, known: JournalHead) -> Option<Damage> {
+        let found = self.head.commit;
+        let what = match known.commit {
+            commit if commit > found => {
+                format!("it ends at commit {found}, and commit {commit} was acknowledged")
+            }
+            commit if commit == found && known.hash != self.head.hash => {
+                format!("its commit {commit} is not the one that was acknowledged")
+            }
+            _ => return None,
+        };
+        let (segment, offset) = match &self.tail {
+            Some(tail) => (tail.path.clone(), tail.end.unwrap_or(tail.written)),
+            None => (dir.to_owned(), 0),
+        };
+        Some(Damage {
+            segment,
+            offset,
+            what,
+            until: known.commit,
+        })
+    }
+
+    /// Returns how many bytes at the end are of a write that was cut off.
+    pub(crate) fn torn_bytes(&self) -> u64 {
+        let tail = self.tail.as_ref();
+        tail.map_or(0, Tail::torn_bytes)
+    }
+
+    /// Takes note of a mark.
+    fn note(&mut self, mark: &Mark) {
+        match mark {
+            Mark::Forgotten(forgotten) => {
+                let run = forgotten.summary.run;
+                self.forgotten.insert(run, Forgotten::clone(forgotten));
+            }
+            Mark::Imported(imported) => drop(self.forgotten.remove(&imported.run)),
+            Mark::Cut(cut) => self.cuts.push(*cut),
+        }
+    }
+}
+
+/// Missing segments, and the damage that they are unless they were cut off on purpose.
+struct Gap {
+    cut: Cut,
+    damage: Vec<Damage>,
+}
+
+impl Gap {
+    fn is_explained(&self, cuts: &[Cut]) -> bool {
+        let (mut number, mut head) = (self.cut.first, self.cut.from);
+        while number <= self.cut.last {
+            let Some(cut) = cuts.iter().find(|cut| cut.first == number && cut.from == head) else {
+                return false;
+            };
+            (number, head) = (cut.last + 1, cut.to);
+        }
+        number == self.cut.last + 1 && head == self.cut.to
+    }
+}
+
+/// The last segment, and where it stops being whole.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    /// Where the next frame goes; none if nothing may be appended to the segment.
+    pub(super) end: Option<u64>,
+    /// The last whole frame.
+    pub(super) last_frame: Option<(u64, u64)>,
+    /// Where the zeros begin with which the file ends.
+    pub(super) written: u64,
+    pub(super) file_len: u64,
+    pub(super) version: u32,
+}
+
+impl Tail {
+    pub(super) fn torn_bytes(&self) -> u64 {
+        self.end.map_or(0, |end| self.written.saturating_sub(end))
+    }
+}
+
+/// What a scan hands over, in the order of the log.
+pub(crate) struct Commit<'a> {
+    /// The head after it; none for what was salvaged from a frame whose header is damaged.
+    pub(crate) head: Option<JournalHead>,
+    /// Its records.
+    pub(crate) entries: Vec<Entry<'a>>,
+    /// What it says of the log itself; it holds before the records.
+    pub(crate) marks: Vec<Mark>,
+    /// The keys of records that are damaged, as far as they can be read.
+    pub(crate) hurt: Vec<Key>,
+    /// The segment that it is in.
+    pub(crate) segment: &'a Path,
+    /// The head before that segment.
+    pub(crate) base: JournalHead,
+    /// Where in it.
+    pub(crate) offset: u64,
+}
+
+/// Reads the whole log without changing anything.
+///
+/// # Errors
+/// [`OpenError::NewerFormat`] before anything of that segment is handed over, and what `visit` returns.
+pub(crate) fn scan(
+    dir: &Path,
+    mut visit: impl FnMut(Commit<'_>) -> Result<(), JournalError>,
+) -> Result<Scanned, OpenError> {
+    let segments = segments(dir)?;
+    let mut scanned = Scanned {
+        head: admit::EMPTY,
+        damage: Vec::new(),
+        segments: segments.len(),
+        forgotten: BTreeMap::new(),
+        cuts: Vec::new(),
+        tail: None,
+    };
+    let mut gaps = Vec::new();
+    for (at, (number, path)) in segments.iter().enumerate() {
+        let last = at + 1 == segments.len();
+        let read = || fs::read(path).map_err(|error| JournalError::io("read", path, error));
+        let first = read()?;
+        let again;
+        let (bytes, pieces) = match frame::scan(&first, last) {
+            pieces if last && first_damage(&pieces, &first).is_some() => {
+                drop(pieces);
+                again = settled(first, read)?;
+                (&again, frame::scan(&again, last))
+            }
+            pieces => (&first, pieces),
+        };
+        let damaged = |offset: usize, until: u64, what: String| Damage {
+            segment: path.clone(),
+            offset: offset as u64,
+            what,
+            until,
+        };
+        let header = SegmentHeader::parse(bytes);
+        // A crash while the segment was created leaves a header cut short, or one of zeros, and nothing else.
+        let unborn =
+            last && bytes.len() <= SEGMENT_HEADER && (bytes.len() < SEGMENT_HEADER || is_zero(bytes));
+        match header {
+            Some(SegmentHeader { version: found, .. }) if found > LOG_FORMAT => {
+                return Err(OpenError::NewerFormat {
+                    path: path.clone(),
+                    found,
+                    supported: LOG_FORMAT,
+                });
+            }
+            Some(header) if header.number != *number => {
+                let what = format!("it says that it is segment {}", header.number);
+                scanned.damage.push(damaged(0, scanned.head.commit, what));
+            }
+            Some(header) => {
+                let before = if at == 0 { 0 } else { segments[at - 1].0 };
+                let mut found = Vec::new();
+                if before + 1 != *number {
+                    let what = format!("segments {} to {} are missing", before + 1, number - 1);
+                    found.push(damaged(0, header.base.commit, what));
+                }
+                if header.base != scanned.head {
+                    let (follows, head) = (header.base.commit, scanned.head.commit);
+                    let what = format!("it follows commit {follows}, found {head}");
+                    found.push(damaged(0, header.base.commit, what));
+                }
+                match before + 1 == *number {
+                    true => scanned.damage.extend(found),
+                    false => gaps.push(Gap {
+                        cut: Cut {
+                            first: before + 1,
+                            last: number - 1,
+                            from: scanned.head,
+                            to: header.base,
+                        },
+                        damage: found,
+                    }),
+                }
+                scanned.head = header.base;
+            }
+            None if unborn => {}
+            None => {
+                let what = "its header does not check".to_owned();
+                scanned.damage.push(damaged(0, scanned.head.commit, what));
+            }
+        }
+        let base = scanned.head;
+        let mut tail = Tail {
+            number: *number,
+            path: path.clone(),
+            end: header.map(|_| SEGMENT_HEADER as u64),
+            last_frame: None,
+            written: frame::written(bytes) as u64,
+            file_len: bytes.len() as u64,
+            version: header.map_or(PLAIN_FORMAT, |header| header.version),
+        };
+        for piece in pieces {
+            match piece {
+                Piece::Frame {
+                    offset,
+                    end,
+                    head,
+                    entries,
+                } => {
+                    let values = entries.iter().map(|(_, value)| *value);
+                    let follows = admit::advance(scanned.head, values) == head;
+                    let before = scanned.head.commit;
+                    let (marks, entries) = mark::split(entries);
+                    let imported = marks.iter().any(|mark| matches!(mark, Some(Mark::Imported(_))));
+                    if !follows {
+                        let what = format!("commit {} does not follow commit {before}", head.commit);
+                        scanned.damage.push(damaged(offset, head.commit, what));
+                    } else if !imported && let Some(named) = unlike(scanned.head, &entries) {
+                        // The chain is whole, but not the one that a run's first or last record was written to.
+                        let what = format!(
+                            "a record was written after commit {named}, and follows commit {before} here"
+                        );
+                        scanned.damage.push(damaged(offset, head.commit, what));
+                    }
+                    if marks.iter().any(Option::is_none) {
+                        let what = "a mark cannot be read".to_owned();
+                        scanned.damage.push(damaged(offset, head.commit, what));
+                    }
+                    scanned.head = head;
+                    tail.last_frame = Some((offset as u64, end as u64));
+                    tail.end = tail.end.map(|_| end as u64);
+                    let marks: Vec<Mark> = marks.into_iter().flatten().collect();
+                    marks.iter().for_each(|mark| scanned.note(mark));
+                    visit(Commit {
+                        head: Some(head),
+                        entries,
+                        marks,
+                        hurt: Vec::new(),
+                        segment: path,
+                        base,
+                        offset: offset as u64,
+                    })?;
+                }
+                Piece::Damage {
+                    offset,
+                    head,
+                    salvaged,
+                    hurt,
+                } => {
+                    let until = head.map_or(scanned.head.commit + 1, |head| head.commit);
+                    let what = "a frame does not check".to_owned();
+                    scanned.damage.push(damaged(offset, until, what));
+                    if let Some(head) = head {
+                        scanned.head = head;
+                    }
+                    tail.end = None;
+                    let (marks, entries) = mark::split(salvaged);
+                    let marks: Vec<Mark> = marks.into_iter().flatten().collect();
+                    marks.iter().for_each(|mark| scanned.note(mark));
+                    visit(Commit {
+                        head,
+                        entries,
+                        marks,
+                        hurt: hurt.into_iter().filter(|key| !mark::is_mark(key)).collect(),
+                        segment: path,
+                        base,
+                        offset: offset as u64,
+                    })?;
+                }
+                Piece::Torn { .. } => {}
+            }
+        }
+        scanned.tail = Some(tail);
+    }
+    for gap in gaps {
+        if !gap.is_explained(&scanned.cuts) {
+            scanned.damage.extend(gap.damage);
+        }
+    }
+    scanned
+        .damage
+        .sort_by(|a, b| (&a.segment, a.offset).cmp(&(&b.segment, b.offset)));
+    Ok(scanned)
+}
+
+/// Reads a damaged last segment again until the damage stays the same. A reader beside the owner may see the page of a
+/// frame before that of the frame in front of it.
+fn settled(
+    mut bytes: Vec<u8>,
+    read: impl Fn() -> Result<Vec<u8>, JournalError>,
+) -> Result<Vec<u8>, JournalError> {
+    for _ in 0..AGAIN {
+        let Some(damage) = first_damage(&frame::scan(&bytes, true), &bytes) else {
+            break;
+        };
+        let again = read()?;
+        let same = first_damage(&frame::scan(&again, true), &again).as_ref() == Some(&damage)
+            && again.get(damage.clone()) == bytes.get(damage);
+        bytes = again;
+        if same {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Returns where the first bytes are that do not check, up to the next ones that may.
+fn first_damage(pieces: &[Piece<'_>], bytes: &[u8]) -> Option<Range<usize>> {
+    let at = pieces
+        .iter()
+        .position(|piece| matches!(piece, Piece::Damage { .. }))?;
+    let from = |piece: &Piece<'_>| match piece {
+        Piece::Frame { offset, .. } | Piece::Damage { offset, .. } | Piece::Torn { offset } => *offset,
+    };
+    Some(from(&pieces[at])..pieces.get(at + 1).map_or(bytes.len(), from))
+}
+
+/// Returns the commit that a record names as the one before its own where the log disagrees. One that was logged
+/// again names an earlier one.
+fn unlike(before: JournalHead, entries: &[Entry<'_>]) -> Option<u64> {
+    let named = entries.iter().filter_map(|(_, value)| codec::anchor(value));
+    named
+        .filter(|named| named.commit >= before.commit && *named != before)
+        .map(|named| named.commit)
+        .next()
+}
+
+/// Returns every intact value that the log holds of one run, by number.
+pub(crate) fn values_of(dir: &Path, run: RunId) -> Result<HashMap<u64, Vec<u8>>, JournalError> {
+    let mut values = HashMap::new();
+    let scanned = scan(dir, |commit| {
+        if commit.marks.iter().any(|mark| mark.forgets() == Some(run)) {
+            values.clear();
+        }
+        for (key, value) in commit.entries {
+            let (of, seq) = codec::parse_key(&key);
+            if of == run && codec::is_intact(&key, value) {
+                values.insert(seq, value.to_vec());
+            }
+        }
+        Ok(())
+    });
+    match scanned {
+        Ok(_) => Ok(values),
+        Err(OpenError::Journal(error)) => Err(error),
+        Err(other) => Err(JournalError::Quarantined {
+            run,
+            why: other.to_string(),
+        }),
+    }
+}
+
+/// Returns the segments, oldest first, each with its number.
+pub(crate) fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
+    let io = |error: io::Error| JournalError::io("list", dir, error);
+    let mut segments = Vec::new();
+    let entries = match fs::read_dir(dir) {
+        // A journal that was never opened.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(segments),
+        entries => entries.map_err(io)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            segments.push((number, entry.path()));
+        }
+    }
+    segments.sort();
+    Ok(segments)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use rekindle_model::event::Record;
+    use rekindle_model::id::Hash32;
+    use uuid::Uuid;
+
+    use super::*;
+    use rekindle_journal::contract::{created, stamp};
+
+    /// Returns the log of runs that were created one after the other, without the one that is cut out.
+    fn log_of_three(cut_out: Option<u64>) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let base = admit::EMPTY;
+        let (version, number) = (LOG_FORMAT, 1);
+        let mut bytes = SegmentHeader {
+            version,
+            number,
+            base,
+        }
+        .encode();
+        let (mut written, mut left) = (base, base);
+        for at in 1..=3 {
+            let run = RunId(Uuid::from_u128(u128::from(at)));
+            let record = Record {
+                run,
+                seq: 1,
+                epoch: 1,
+                time: stamp(at),
+                prev: Hash32::ZERO,
+                head: Some(written),
+                event: created("w"),
+            };
+            let value = codec::encode(&record).unwrap();
+            written = admit::advance(written, std::iter::once(value.as_slice()));
+            if cut_out != Some(at) {
+                left = admit::advance(left, std::iter::once(value.as_slice()));
+                bytes.extend(frame::encode(
+                    left,
+                    std::iter::once((codec::key(run, 1), value.as_slice())),
+                ));
+            }
+        }
+        fs::write(dir.path().join("0000000001"), bytes).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_run_cut_out_of_a_log_whose_chain_was_mended_is_noticed_by_the_runs_after_it() {
+        let damage = |cut_out| {
+            let log = log_of_three(cut_out);
+            scan(log.path(), |_| Ok(())).unwrap().damage
+        };
+        assert_eq!(damage(None), []);
+        for cut_out in [1, 2] {
+            let found = damage(Some(cut_out));
+            assert_eq!(found.len(), 3 - cut_out as usize, "{found:?}");
+            assert!(found[0].what.contains("after commit"), "{found:?}");
+        }
+        // No later record refers to the last one. The head file covers that case.
+        assert_eq!(damage(Some(3)), []);
+    }
+
+    #[test]
+    fn damage_that_is_gone_at_a_second_look_was_a_write_under_way_and_what_stays_is_told() {
+        let log = log_of_three(None);
+        let whole = fs::read(log.path().join("0000000001")).unwrap();
+        let offset = |at: usize| match frame::scan(&whole, true)[at] {
+            Piece::Frame { offset, .. } => offset,
+            _ => panic!("it is whole"),
+        };
+        // The second frame's page was looked at before it was written, the third one's after.
+        let mut hole = whole.clone();
+        hole[offset(1)..offset(2)].fill(0);
+        let mut half = whole.clone();
+        half[offset(1) + 80..offset(2)].fill(0);
+        let (looks, reads) = (RefCell::new(vec![whole.clone(), half]), Cell::new(0));
+        let look = |otherwise: &Vec<u8>| {
+            reads.set(reads.get() + 1);
+            Ok(looks.borrow_mut().pop().unwrap_or_else(|| otherwise.clone()))
+        };
+        assert_eq!(settled(hole.clone(), || look(&hole)).unwrap(), whole);
+        assert_eq!(reads.get(), 2, "what is whole is read no more");
+        assert_eq!(settled(hole.clone(), || look(&hole)).unwrap(), hole);
+        assert_eq!(reads.get(), 3, "what stays as it is is damage");
+    }
+
+    #[test]
+    fn a_gap_is_explained_by_cuts_that_lead_from_its_one_end_to_its_other_and_by_nothing_else() {
+        let head = |commit: u64| JournalHead {
+            commit,
+            hash: Hash32([u8::try_from(commit).unwrap(); 32]),
+        };
+        let cut = |first, last, from, to| Cut {
+            first,
+            last,
+            from: head(from),
+            to: head(to),
+        };
+        let gap = Gap {
+            cut: cut(2, 4, 10, 40),
+            damage: Vec::new(),
+        };
+        for (cuts, explained) in [
+            (vec![cut(2, 4, 10, 40)], true),
+            (vec![cut(4, 4, 30, 40), cut(2, 3, 10, 30)], true),
+            (vec![], false),
+            (vec![cut(2, 3, 10, 30)], false),
+            (vec![cut(2, 3, 10, 30), cut(4, 4, 31, 40)], false),
+            (vec![cut(2, 4, 10, 39)], false),
+            (vec![cut(2, 4, 11, 40)], false),
+            (vec![cut(2, 5, 10, 40)], false),
+        ] {
+            assert_eq!(gap.is_explained(&cuts), explained, "{cuts:?}");
+        }
+    }
+}
