@@ -1,5 +1,5 @@
 //! A journal's writers and readers are killed at random moments: as they make the journal, open it, take runs over,
-//! append, begin segments, and close. `owner_chaos` kills the whole product; here kills are cheap.
+//! append, begin segments, and close. `owner_kills` kills the whole product; here kills are cheap.
 //!
 //! Each turn kills one process or two; then all that was acknowledged, and all that a reader was ever shown, is there.
 
