@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rekindle_plan::builtin;
-use rekindle_tests::chaos::disk::Disk;
+use rekindle_tests::chaos::disk::{Disk, Room};
 use rekindle_tests::chaos::{Dice, many, seed, skipped, summary};
 use rekindle_tests::product::{Ended, Product, Told};
 use rekindle_tests::sandbox::{Sandbox, said};
@@ -31,7 +31,11 @@ const FULL: u64 = 40;
 const BROKEN: u64 = 20;
 const FROZEN: u64 = 8;
 /// More than any deed here needs.
-const ROOM: (u64, u64) = (64 << 20, 20_000);
+const ROOM: Room = Room {
+    bytes: 64 << 20,
+    inodes: 20_000,
+};
+const PAGE: u64 = 4096;
 
 /// What lies on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +171,7 @@ fn a_disk_that_is_full_of_bytes_or_of_files_interrupts_a_deed_that_then_goes_on(
     let (mut cases, mut refused, mut codes) = (0, 0, [0; 7]);
     while cases < many(FULL) {
         let dir = tempfile::tempdir().expect("make a folder");
-        let disk = match Disk::memory(dir.path(), ROOM.0, ROOM.1) {
+        let disk = match Disk::memory(&dir.path().join("disk"), ROOM) {
             Ok(disk) => disk,
             Err(why) => return skipped("full disks", &why),
         };
@@ -180,10 +184,17 @@ fn a_disk_that_is_full_of_bytes_or_of_files_interrupts_a_deed_that_then_goes_on(
             space.f_files - space.f_ffree,
         );
         let less = match of {
-            Of::Bytes => format!("size={}", used + 4096 * dice.below(SIZE as u64 * 5 / 4 / 4096)),
-            Of::Files => format!("nr_inodes={}", files + dice.below(30)),
+            // At least a page more than nothing: tmpfs takes a size of 0 for no limit.
+            Of::Bytes => Room {
+                bytes: (used + PAGE * dice.below(SIZE as u64 * 5 / 4 / PAGE)).max(PAGE),
+                ..ROOM
+            },
+            Of::Files => Room {
+                inodes: files + dice.below(30),
+                ..ROOM
+            },
         };
-        disk.remount(&less).unwrap_or_else(|why| house.fail(&why));
+        disk.resize(less).unwrap_or_else(|why| house.fail(&why));
         let ended = Product::start(&house.sandbox, House::deed(what)).wait(&mut house.told);
         house.typed(&ended, &[3, 4], &["no room", "no space", "is full", "No space"]);
         if let Some(code @ 0..7) = ended.code {
@@ -192,8 +203,7 @@ fn a_disk_that_is_full_of_bytes_or_of_files_interrupts_a_deed_that_then_goes_on(
         refused += u64::from(ended.code != Some(0));
         // Whoever looks is answered, also where nothing can be written.
         house.sandbox.ok(&["runs"]);
-        let more = format!("size={},nr_inodes={}", ROOM.0, ROOM.1);
-        disk.remount(&more).unwrap_or_else(|why| house.fail(&why));
+        disk.resize(ROOM).unwrap_or_else(|why| house.fail(&why));
         house.well_again(what);
         cases += 1;
     }

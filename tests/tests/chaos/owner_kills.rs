@@ -4,18 +4,15 @@
 //! time drawn by the seed; then everything is resumed, and now and then the resume is killed as well. In the end every
 //! history is whole, no step acted again after its journaled success (judged by an effect log that the engine never
 //! reads), and every recovered tree is the one of an undisturbed recovery.
-//!
-//! `REKINDLE_CHAOS_KILLS=5000` asks for that many kills instead of 200; the seed is printed, and `REKINDLE_CHAOS_SEED`
-//! sets it.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-#![expect(clippy::print_stderr, reason = "seeds and counts are part of the result")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use rekindle_tests::chaos::{Dice, many, summary};
 use rekindle_tests::effects;
 use rekindle_tests::sandbox::{Sandbox, la_factoria};
 use rekindle_tests::tree::{self, Tree};
@@ -23,30 +20,10 @@ use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 const SIZE: u64 = 3_000_000;
-/// Tests that share the kills, so that they run side by side.
-const SHARDS: u64 = 4;
+/// Kills in the short form, in each of the shards; the long form has ten times as many.
+const KILLS: u64 = 50;
 /// Kills come within this time, in milliseconds: a little longer than an undisturbed recovery takes.
 const WITHIN: u64 = 700;
-
-/// SplitMix64: the same seed, the same kills.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
 
 fn start(sandbox: &Sandbox, args: &[&str]) -> Child {
     sandbox
@@ -94,15 +71,13 @@ fn resume(sandbox: &Sandbox, dice: &mut Dice) -> u64 {
 }
 
 fn shard(shard: u64) {
-    let seed = number("REKINDLE_CHAOS_SEED", 20_261_123).wrapping_add(shard);
-    let wanted = number("REKINDLE_CHAOS_KILLS", 200).div_ceil(SHARDS);
-    let mut dice = Dice(seed);
+    let mut dice = Dice::of(700 + shard);
     let sandbox = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
     sandbox.ok(&["backup"]);
     sandbox.ok(&["recover", "--to", "undisturbed"]);
     let expect = tree::read(&sandbox.path("undisturbed")).expect("read a tree");
     let (mut kills, mut round) = (0, 0);
-    while kills < wanted {
+    while kills < many(KILLS) {
         round += 1;
         let to = format!("out-{round}");
         let args: &[&str] = if dice.below(3) == 0 {
@@ -133,7 +108,10 @@ fn shard(shard: u64) {
         judge_trees(&sandbox, &expect, round);
     }
     let runs = judge_runs(&sandbox);
-    eprintln!("shard {shard}, seed {seed}: {kills} kills in {round} rounds, {runs} runs, all whole");
+    summary(
+        &format!("owners {shard}"),
+        &format!("{kills} kills in {round} rounds, {runs} runs, all whole"),
+    );
 }
 
 /// Every recovery has ended, so whatever folder there is holds everything.

@@ -3,8 +3,10 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
-use std::process::Stdio;
+use std::path::Path;
 
+use rekindle_tests::chaos::disk::{Disk, Room};
+use rekindle_tests::chaos::skipped;
 use rekindle_tests::sandbox::{Sandbox, la_factoria};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -222,42 +224,17 @@ fn a_holder_that_answers_nobody_is_waited_for_and_then_named_with_exit_6() {
     sandbox.ok(&["backup"]);
 }
 
-/// A small file system of its own, unmounted when the test ends, however it ends.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    /// Mounts one; none where that needs a right that this user lacks. On a build server it must be there.
-    fn mount(at: std::path::PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&at).expect("make a mount point");
-        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &at);
-        assert!(
-            mounted || std::env::var_os("CI").is_none(),
-            "a small disk cannot be mounted"
-        );
-        mounted.then_some(Self(at))
-    }
-
-    fn grow(&self, size: &str) {
-        assert!(
-            mount(&["-o", &format!("remount,size={size}")], &self.0),
-            "the disk cannot grow"
-        );
-    }
+/// Mounts a small disk over a folder; none where this machine cannot.
+fn small_disk(at: &Path, megabytes: u64) -> Option<Disk> {
+    let disk = Disk::memory(at, room(megabytes));
+    disk.map_err(|why| skipped("full disks", &why)).ok()
 }
 
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(&self.0).status();
+fn room(megabytes: u64) -> Room {
+    Room {
+        bytes: megabytes << 20,
+        inodes: 10_000,
     }
-}
-
-fn mount(args: &[&str], at: &std::path::Path) -> bool {
-    let status = std::process::Command::new("mount")
-        .args(args)
-        .arg(at)
-        .stderr(Stdio::null())
-        .status();
-    status.is_ok_and(|status| status.success())
 }
 
 #[test]
@@ -265,13 +242,13 @@ fn a_full_disk_interrupts_a_recovery_and_resume_goes_on_once_there_is_room() {
     let sandbox = small();
     fs::write(sandbox.path("data/notes/large"), vec![7; 3_000_000]).expect("write a large note");
     sandbox.ok(&["backup"]);
-    let Some(disk) = SmallDisk::mount(sandbox.path("out"), "1m") else {
+    let Some(disk) = small_disk(&sandbox.path("out"), 1) else {
         return;
     };
     let (code, said) = sandbox.code(&["recover", "--to", "out/back"]);
     assert_eq!(code, 4, "{said}");
     assert!(said.contains("no space left"), "{said}");
-    disk.grow("64m");
+    disk.resize(room(64)).expect("the disk grows");
     sandbox.ok(&["resume"]);
     let back = rekindle_tests::tree::read(&sandbox.path("out/back/notes")).expect("read what is back");
     assert_eq!(
@@ -287,14 +264,14 @@ fn a_full_tier_fails_its_own_steps_and_nobody_elses() {
         .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
     fs::write(sandbox.path("data/notes/large"), text).expect("write a large note");
-    let Some(disk) = SmallDisk::mount(sandbox.path("tiers/near"), "2m") else {
+    let Some(disk) = small_disk(&sandbox.path("tiers/near"), 2) else {
         return;
     };
     let (code, said) = sandbox.code(&["backup"]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("store[notes,near]: failed: no room"), "{said}");
     assert!(said.contains("verify[notes,far]: done"), "{said}");
-    disk.grow("64m");
+    disk.resize(room(64)).expect("the disk grows");
     sandbox.ok(&["backup"]);
 }
 

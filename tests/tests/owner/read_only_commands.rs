@@ -8,6 +8,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+use rekindle_tests::chaos::disk::{Disk, Room};
+use rekindle_tests::chaos::skipped;
 use rekindle_tests::faults::Place;
 use rekindle_tests::sandbox::{NOTES, Sandbox};
 use rekindle_tests::tree;
@@ -32,17 +34,12 @@ const LOOKS: [&[&str]; 6] = [
 ];
 
 fn small() -> Sandbox {
-    Sandbox::with_a_note(BINARY, NOTES, "hello")
+    Sandbox::with_a_note(BINARY, NOTES, "hello").with_gate("gate")
 }
 
 /// Starts a run that waits at its gate before it takes further steps.
 fn gated(sandbox: &Sandbox, steps: &str) -> (Child, std::io::Lines<BufReader<std::process::ChildStderr>>) {
     fs::write(sandbox.path("gated.yaml"), format!("{GATED}{steps}")).expect("write a workflow");
-    let gate = std::process::Command::new("mkfifo")
-        .arg(sandbox.path("gate"))
-        .status()
-        .expect("make a gate");
-    assert!(gate.success());
     let mut first = sandbox
         .command(&["run", "gated.yaml", "--json"])
         .stderr(Stdio::piped())
@@ -127,58 +124,38 @@ fn a_torn_tail_is_neither_an_error_nor_touched_by_a_look_beside_its_writer() {
     assert!(first.wait().expect("the first ends").success());
 }
 
-/// A small file system over a folder, unmounted when the test ends, however it ends.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Mounts one, with a copy of what stood there; none where that needs a right that this user lacks. On a build
-    /// server it must be there.
-    fn over(at: PathBuf) -> Option<Self> {
-        let aside = at.with_extension("aside");
-        tree::copy(&at, &aside).expect("copy aside");
-        let mounted = mount(&["-t", "tmpfs", "-o", "size=32m", "tmpfs"], &at);
-        assert!(
-            mounted || std::env::var_os("CI").is_none(),
-            "a small disk cannot be mounted"
-        );
-        let disk = mounted.then_some(Self(at.clone()))?;
-        tree::copy(&aside.join("."), &at).expect("copy back");
-        Some(disk)
-    }
-
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("filler");
-        let mut file = fs::File::create(&path).expect("create a filler");
-        for size in [1 << 20, 4096] {
-            while std::io::Write::write_all(&mut file, &vec![1; size]).is_ok() {}
-        }
-        path
-    }
+/// Puts the workspace on a small disk; none where this machine cannot.
+fn on_a_small_disk(sandbox: &Sandbox) -> Option<Disk> {
+    let (at, aside) = (sandbox.path(".rekindle"), sandbox.path("aside"));
+    tree::copy(&at, &aside).expect("copy aside");
+    let room = Room {
+        bytes: 32 << 20,
+        inodes: 10_000,
+    };
+    let disk = Disk::memory(&at, room);
+    let disk = disk.map_err(|why| skipped("full disks", &why)).ok()?;
+    tree::copy(&aside.join("."), &at).expect("copy back");
+    Some(disk)
 }
 
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(&self.0).status();
+/// Fills a disk to its last byte, and returns the file that does.
+fn fill(disk: &Disk) -> PathBuf {
+    let path = disk.path().join("filler");
+    let mut file = fs::File::create(&path).expect("create a filler");
+    for size in [1 << 20, 4096] {
+        while std::io::Write::write_all(&mut file, &vec![1; size]).is_ok() {}
     }
-}
-
-fn mount(args: &[&str], at: &Path) -> bool {
-    let status = std::process::Command::new("mount")
-        .args(args)
-        .arg(at)
-        .stderr(Stdio::null())
-        .status();
-    status.is_ok_and(|status| status.success())
+    path
 }
 
 #[test]
 fn a_full_disk_under_the_workspace_is_named_and_looking_goes_on() {
     let sandbox = small();
     sandbox.ok(&["backup"]);
-    let Some(disk) = SmallDisk::over(sandbox.path(".rekindle")) else {
+    let Some(disk) = on_a_small_disk(&sandbox) else {
         return;
     };
-    let filler = disk.fill();
+    let filler = fill(&disk);
     let output = sandbox.run(&["backup", "--json"]);
     let said = rekindle_tests::sandbox::said(&output);
     assert_eq!(output.status.code(), Some(4), "{said}");
@@ -216,7 +193,7 @@ fn real(sandbox: &Sandbox, inside: &str) -> PathBuf {
 #[test]
 fn a_disk_that_fills_up_during_a_run_interrupts_it_and_resume_goes_on_once_there_is_room() {
     let sandbox = small();
-    let Some(disk) = SmallDisk::over(sandbox.path(".rekindle")) else {
+    let Some(disk) = on_a_small_disk(&sandbox) else {
         return;
     };
     // What the log has left of its last block is not enough for so many steps.
@@ -226,7 +203,7 @@ fn a_disk_that_fills_up_during_a_run_interrupts_it_and_resume_goes_on_once_there
         })
         .collect();
     let (mut first, lines) = gated(&sandbox, &steps);
-    let filler = disk.fill();
+    let filler = fill(&disk);
     fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
     lines.for_each(drop);
     let mut said = String::new();
@@ -244,6 +221,15 @@ fn a_disk_that_fills_up_during_a_run_interrupts_it_and_resume_goes_on_once_there
     fs::remove_file(filler).expect("make room");
     sandbox.ok(&["resume"]);
     assert!(sandbox.ok(&["runs"]).contains("succeeded"));
+}
+
+fn mount(args: &[&str], at: &Path) -> bool {
+    let status = std::process::Command::new("mount")
+        .args(args)
+        .arg(at)
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// A folder seen through a mount that cannot be written to, as long as this lives.
