@@ -10,12 +10,15 @@
 //! Every planned kill happens, with one exception, which is counted: parallel steps may share appends in another
 //! way than when they were counted, so that a command comes to its end before its N-th place.
 //!
-//! `REKINDLE_CRASH_STRIDE=N` takes every N-th boundary only, for a quick look.
+//! Each test makes the system and the undisturbed recovery once, and as many cases run side by side as the machine has
+//! processors. `REKINDLE_CRASH_STRIDE=N` takes every N-th boundary only, for a quick look.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 #![expect(clippy::print_stderr, reason = "how many cases ran is part of the result")]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 
 use rekindle_tests::effects;
 use rekindle_tests::faults::Place;
@@ -24,22 +27,93 @@ use rekindle_tests::tree::{self, Tree};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 const SIZE: u64 = 20_000_000;
-/// A backup and a recovery, each killed before an append, after an append, and after an act.
-const SHAPES: u64 = 6;
-/// Tests that share the boundaries of one kind, so that they run side by side.
-const SHARDS: u64 = 4;
+const RECOVER: [&str; 3] = ["recover", "--to", "out"];
 
-fn stride() -> u64 {
-    std::env::var("REKINDLE_CRASH_STRIDE")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1)
+#[test]
+fn a_backup_survives_a_kill_at_each_record_boundary() {
+    let fresh = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
+    let undisturbed = fresh.fork();
+    let totals = undisturbed.count(&["backup"]);
+    undisturbed.ok(&RECOVER);
+    let expect = recovered(&undisturbed);
+    killed_at_each_boundary("backup", totals, |tally, place, number, total| {
+        let case = format!("backup killed {} {number} of {total}", place.name());
+        let sandbox = fresh.fork();
+        tally.case(&sandbox, &["backup"], place, number, total);
+        judge(&sandbox, &case);
+        sandbox.ok(&RECOVER);
+        expect_same(&case, &expect, &recovered(&sandbox));
+    });
 }
 
-fn recovered(sandbox: &Sandbox, to: &str) -> Tree {
-    let tree = tree::read(&sandbox.path(to)).expect("read the recovered tree");
+#[test]
+fn a_recovery_survives_a_kill_at_each_record_boundary() {
+    let backed_up = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
+    backed_up.ok(&["backup"]);
+    let undisturbed = backed_up.fork();
+    let totals = undisturbed.count(&RECOVER);
+    let expect = recovered(&undisturbed);
+    killed_at_each_boundary("recovery", totals, |tally, place, number, total| {
+        let case = format!("recovery killed {} {number} of {total}", place.name());
+        let sandbox = backed_up.fork();
+        tally.case(&sandbox, &RECOVER, place, number, total);
+        judge(&sandbox, &case);
+        expect_same(&case, &expect, &recovered(&sandbox));
+    });
+}
+
+/// Does a case for each boundary of each kind, several at once, and prints what happened.
+fn killed_at_each_boundary(
+    what: &str,
+    totals: impl Fn(Place) -> u64,
+    case: impl Fn(&Tally, Place, u64, u64) + Sync,
+) {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    for place in Place::ALL {
+        let total = totals(place);
+        assert!(
+            total > 10,
+            "a {what} with {total} boundaries is not the one that this test is about"
+        );
+        let (tally, next) = (Tally::default(), AtomicU64::new(1));
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    let _stop = StopOthers(&next);
+                    loop {
+                        match next.fetch_add(stride(), Relaxed) {
+                            number if number <= total => case(&tally, place, number, total),
+                            _ => break,
+                        }
+                    }
+                });
+            }
+        });
+        tally.print(what, total, place);
+    }
+}
+
+/// Leaves nothing to do for the other workers when one panics.
+struct StopOthers<'a>(&'a AtomicU64);
+
+impl Drop for StopOthers<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(u64::MAX / 2, Relaxed);
+        }
+    }
+}
+
+fn stride() -> u64 {
+    let text = std::env::var("REKINDLE_CRASH_STRIDE").ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
+}
+
+fn recovered(sandbox: &Sandbox) -> Tree {
+    let out = sandbox.path("out");
+    let tree = tree::read(&out).expect("read the recovered tree");
     for database in ["db/content.sqlite", "users/users.sqlite"] {
-        integrity(&sandbox.path(to).join(database));
+        integrity(&out.join(database));
     }
     tree
 }
@@ -64,39 +138,43 @@ fn going_on<'a>(sandbox: &Sandbox, args: &[&'a str]) -> Vec<&'a str> {
 /// How many of the planned kills happened.
 #[derive(Debug, Default)]
 struct Tally {
-    killed: u64,
+    killed: AtomicU64,
     /// The command was over before.
-    over: u64,
-    killed_again: u64,
-    over_again: u64,
+    over: AtomicU64,
+    killed_again: AtomicU64,
+    over_again: AtomicU64,
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
 }
 
 impl Tally {
     /// Kills a command line at one of `total` boundaries, in one case of four its resume too, and goes on with it.
-    fn case(&mut self, sandbox: &Sandbox, args: &[&str], place: Place, number: u64, total: u64) {
+    fn case(&self, sandbox: &Sandbox, args: &[&str], place: Place, number: u64, total: u64) {
         match sandbox.killed(args, place, number) {
-            Ok(()) => self.killed += 1,
+            Ok(()) => add(&self.killed),
             Err(passed) => {
                 assert!(
                     passed < number && passed * 10 >= total * 9,
                     "{args:?} was not killed {} {number}: it passed {passed} of {total} such places",
                     place.name()
                 );
-                self.over += 1;
+                add(&self.over);
             }
         }
-        if number / SHARDS % 4 == 1 {
+        if number / 4 % 4 == 1 {
             // Anywhere in what is left of it.
             let again = 1 + number * 7 % (total - number + 1);
             match sandbox.killed(&going_on(sandbox, args), place, again) {
-                Ok(()) => self.killed_again += 1,
+                Ok(()) => add(&self.killed_again),
                 Err(passed) => {
                     assert!(
                         passed < again,
                         "the resume of {args:?} was not killed {} {again} and passed {passed}",
                         place.name()
                     );
-                    self.over_again += 1;
+                    add(&self.over_again);
                 }
             }
         }
@@ -104,25 +182,20 @@ impl Tally {
     }
 
     /// Prints one line: what was planned, and what happened of it.
-    fn tell(&self, what: &str, total: u64, place: Place, shard: u64) {
-        let Self {
-            killed,
-            over,
-            killed_again,
-            over_again,
-        } = self;
+    fn print(self, what: &str, total: u64, place: Place) {
+        let [killed, over, killed_again, over_again] =
+            [self.killed, self.over, self.killed_again, self.over_again].map(AtomicU64::into_inner);
         let (planned, planned_again) = (killed + over, killed_again + over_again);
         eprintln!(
-            "crash matrix, one of {SHAPES} shapes: {what} killed {}, shard {} of {SHARDS}: {total} boundaries, \
-             {planned} kills planned, {killed} happened, {over} over before; {planned_again} kills of its resume \
-             planned, {killed_again} happened, {over_again} over before; {} resumes",
+            "crash matrix: {what} killed {}: {total} boundaries, {planned} kills planned, {killed} happened, {over} over \
+             before; {planned_again} kills of its resume planned, {killed_again} happened, {over_again} over before; {} \
+             resumes",
             place.name(),
-            shard + 1,
             planned + planned_again,
         );
         assert!(planned > 0, "no kill was planned");
         assert!(
-            *killed_again > 0 || *over_again == 0,
+            killed_again > 0 || over_again == 0,
             "no resume was killed, out of {over_again}"
         );
     }
@@ -139,89 +212,4 @@ fn expect_same(case: &str, expect: &Tree, found: &Tree) {
         "{case}: the trees differ:\n{}",
         tree::differences(expect, found).join("\n")
     );
-}
-
-/// Returns a shard's share of the boundaries of one kind.
-fn boundaries(total: u64, shard: u64) -> impl Iterator<Item = u64> {
-    assert!(
-        total > 10,
-        "a command with {total} boundaries is not the one that this test is about"
-    );
-    (1..=total)
-        .filter(move |number| number % SHARDS == shard)
-        .step_by(stride() as usize)
-}
-
-fn backup_killed(place: Place, shard: u64) {
-    let fresh = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
-    let undisturbed = fresh.fork();
-    let total = undisturbed.count(&["backup"])(place);
-    undisturbed.ok(&["recover", "--to", "out"]);
-    let expect = recovered(&undisturbed, "out");
-    let mut tally = Tally::default();
-    for number in boundaries(total, shard) {
-        let case = format!("backup killed {} {number} of {total}", place.name());
-        let sandbox = fresh.fork();
-        tally.case(&sandbox, &["backup"], place, number, total);
-        judge(&sandbox, &case);
-        sandbox.ok(&["recover", "--to", "out"]);
-        expect_same(&case, &expect, &recovered(&sandbox, "out"));
-    }
-    tally.tell("backup", total, place, shard);
-}
-
-fn recovery_killed(place: Place, shard: u64) {
-    let backed_up = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
-    backed_up.ok(&["backup"]);
-    let args = ["recover", "--to", "out"];
-    let undisturbed = backed_up.fork();
-    let total = undisturbed.count(&args)(place);
-    let expect = recovered(&undisturbed, "out");
-    let mut tally = Tally::default();
-    for number in boundaries(total, shard) {
-        let case = format!("recovery killed {} {number} of {total}", place.name());
-        let sandbox = backed_up.fork();
-        tally.case(&sandbox, &args, place, number, total);
-        judge(&sandbox, &case);
-        expect_same(&case, &expect, &recovered(&sandbox, "out"));
-    }
-    tally.tell("recovery", total, place, shard);
-}
-
-macro_rules! shards {
-    ($($name:ident: $run:ident($place:ident, $shard:literal);)*) => {
-        $(
-            #[test]
-            fn $name() {
-                $run(Place::$place, $shard);
-            }
-        )*
-    };
-}
-
-shards! {
-    a_backup_survives_a_kill_before_each_append_0: backup_killed(BeforeAppend, 0);
-    a_backup_survives_a_kill_before_each_append_1: backup_killed(BeforeAppend, 1);
-    a_backup_survives_a_kill_before_each_append_2: backup_killed(BeforeAppend, 2);
-    a_backup_survives_a_kill_before_each_append_3: backup_killed(BeforeAppend, 3);
-    a_backup_survives_a_kill_after_each_append_0: backup_killed(AfterAppend, 0);
-    a_backup_survives_a_kill_after_each_append_1: backup_killed(AfterAppend, 1);
-    a_backup_survives_a_kill_after_each_append_2: backup_killed(AfterAppend, 2);
-    a_backup_survives_a_kill_after_each_append_3: backup_killed(AfterAppend, 3);
-    a_backup_survives_a_kill_after_each_act_0: backup_killed(AfterAct, 0);
-    a_backup_survives_a_kill_after_each_act_1: backup_killed(AfterAct, 1);
-    a_backup_survives_a_kill_after_each_act_2: backup_killed(AfterAct, 2);
-    a_backup_survives_a_kill_after_each_act_3: backup_killed(AfterAct, 3);
-    a_recovery_survives_a_kill_before_each_append_0: recovery_killed(BeforeAppend, 0);
-    a_recovery_survives_a_kill_before_each_append_1: recovery_killed(BeforeAppend, 1);
-    a_recovery_survives_a_kill_before_each_append_2: recovery_killed(BeforeAppend, 2);
-    a_recovery_survives_a_kill_before_each_append_3: recovery_killed(BeforeAppend, 3);
-    a_recovery_survives_a_kill_after_each_append_0: recovery_killed(AfterAppend, 0);
-    a_recovery_survives_a_kill_after_each_append_1: recovery_killed(AfterAppend, 1);
-    a_recovery_survives_a_kill_after_each_append_2: recovery_killed(AfterAppend, 2);
-    a_recovery_survives_a_kill_after_each_append_3: recovery_killed(AfterAppend, 3);
-    a_recovery_survives_a_kill_after_each_act_0: recovery_killed(AfterAct, 0);
-    a_recovery_survives_a_kill_after_each_act_1: recovery_killed(AfterAct, 1);
-    a_recovery_survives_a_kill_after_each_act_2: recovery_killed(AfterAct, 2);
-    a_recovery_survives_a_kill_after_each_act_3: recovery_killed(AfterAct, 3);
 }
