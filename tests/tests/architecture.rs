@@ -34,6 +34,8 @@ fn every_path_in_the_documents_exists() {
     for file in [
         "ARCHITECTURE.md",
         "README.md",
+        "CONTRIBUTING.md",
+        "tests/README.md",
         "crates/journal/FORMAT.md",
         "crates/vault/FORMAT.md",
     ] {

@@ -36,9 +36,7 @@ steps:
 "#;
 
 fn sandbox(flow: &str) -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
-    fs::write(sandbox.path("marks.yaml"), flow).expect("write a workflow");
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "one").with("marks.yaml", flow)
 }
 
 /// Runs a command to its end; one that does not come to it is killed.

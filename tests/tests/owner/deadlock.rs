@@ -3,17 +3,13 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::process::Child;
 
-use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::sandbox::{NOTES, Sandbox};
+use rekindle_tests::wait::until;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
-
-/// How long anything may take that must come; nothing waits that long unless it is broken.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Has a group, waits for a line, and runs a workflow of the other group.
 fn outer(name: &str, group: &str, inner: &str) -> String {
@@ -36,29 +32,16 @@ fn write(sandbox: &Sandbox, name: &str, text: &str) {
 }
 
 fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
-    write(&sandbox, "disk.yaml", &inner("disk"));
-    write(&sandbox, "tape.yaml", &inner("tape"));
-    sandbox
-}
-
-fn gate(sandbox: &Sandbox, name: &str) {
-    let gate = Command::new("mkfifo").arg(sandbox.path(name)).status();
-    assert!(gate.expect("make a gate").success());
+    Sandbox::with_a_note(BINARY, NOTES, "one")
+        .with("disk.yaml", &inner("disk"))
+        .with("tape.yaml", &inner("tape"))
+        .with_gate("one.gate")
+        .with_gate("two.gate")
 }
 
 fn begin(sandbox: &Sandbox, file: &str) -> Child {
     let mut command = sandbox.command(&["run", file]);
     command.spawn().expect("start the product")
-}
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begun = SystemClock.now();
-    while !so() {
-        let waited = SystemClock.now().since(&begun).duration;
-        assert!(waited < LIMIT, "not so within a minute: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Returns the runs, by the name of their workflow.
@@ -72,8 +55,6 @@ fn of_two_runs_that_wait_for_each_others_groups_one_gives_way_and_the_other_goes
     let sandbox = sandbox();
     write(&sandbox, "one.yaml", &outer("one", "disk", "tape.yaml"));
     write(&sandbox, "two.yaml", &outer("two", "tape", "disk.yaml"));
-    gate(&sandbox, "one.gate");
-    gate(&sandbox, "two.gate");
     let mut runs = [begin(&sandbox, "one.yaml"), begin(&sandbox, "two.yaml")];
     let begun = || fs::read_to_string(sandbox.path("begun")).unwrap_or_default();
     until("both have their turns", || begun().lines().count() == 2);
@@ -115,7 +96,6 @@ fn of_two_runs_that_wait_for_each_others_groups_one_gives_way_and_the_other_goes
 fn a_run_and_the_run_of_its_step_have_the_turn_of_one_group_together() {
     let sandbox = sandbox();
     write(&sandbox, "one.yaml", &outer("one", "disk", "disk.yaml"));
-    gate(&sandbox, "one.gate");
     let mut run = begin(&sandbox, "one.yaml");
     write(&sandbox, "one.gate", "go\n");
     until("it has ended", || run.try_wait().expect("look at it").is_some());

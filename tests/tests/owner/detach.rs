@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rekindle_tests::sandbox::{NOTES, Sandbox, said};
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,11 +20,9 @@ steps:
 ";
 
 fn small() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
-    fs::write(sandbox.path("gated.yaml"), GATED).expect("write a workflow");
-    let made = Command::new("mkfifo").arg(sandbox.path("gate")).status();
-    assert!(made.expect("make a gate").success());
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "hello")
+        .with("gated.yaml", GATED)
+        .with_gate("gate")
 }
 
 #[test]

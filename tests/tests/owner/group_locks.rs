@@ -3,10 +3,10 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::process::Child;
 
 use rekindle_tests::sandbox::{NOTES, Sandbox, said};
+use rekindle_tests::wait::until;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -22,27 +22,14 @@ steps:
 "#;
 
 fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
-    fs::write(sandbox.path("nightly.yaml"), FLOW).expect("write a workflow");
-    let gate = Command::new("mkfifo").arg(sandbox.path("gate")).status();
-    assert!(gate.expect("make a gate").success());
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "one")
+        .with("nightly.yaml", FLOW)
+        .with_gate("gate")
 }
 
 fn begin(sandbox: &Sandbox) -> Child {
     let mut command = sandbox.command(&["run", "nightly.yaml"]);
     command.spawn().expect("start the product")
-}
-
-/// Looks until what it sees is so.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if so() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("not so within 30 s: {what}");
 }
 
 fn begun(sandbox: &Sandbox) -> usize {
@@ -172,13 +159,9 @@ fn how_many_steps_are_at_work_at_once_is_what_the_system_or_who_serves_says() {
         ("max_parallel: 1\n", &["serve", "--max-parallel", "2"], 2),
         ("", &["serve", "--max-parallel", "1"], 1),
     ] {
-        let sandbox = sandbox();
-        fs::write(sandbox.path("two.yaml"), TWO).expect("write a workflow");
         let gates = ["gate.a", "gate.b"];
-        let made = Command::new("mkfifo")
-            .args(gates.map(|gate| sandbox.path(gate)))
-            .status();
-        assert!(made.expect("make gates").success());
+        let sandbox = sandbox().with("two.yaml", TWO);
+        let sandbox = gates.into_iter().fold(sandbox, Sandbox::with_gate);
         let system = fs::read_to_string(sandbox.path("system.yaml")).expect("read the system");
         fs::write(sandbox.path("system.yaml"), format!("{key}{system}")).expect("write the system");
         let mut owner = sandbox.command(args).spawn().expect("start the product");

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::wait::{LIMIT, poll};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
@@ -31,18 +31,6 @@ steps:
     with:
       run: [sh, "-c", "(setsid sh -c 'echo $$ > orphan; exec sleep 1000' &); sleep 1000 & echo $! > child; echo $$ > program; wait"]
 "#;
-
-fn poll<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = SystemClock.now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        let waited = SystemClock.now().since(&begun).duration;
-        assert!(waited < limit, "{what}: not within {limit:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// Returns the process id that a file holds once it is whole.
 fn pid_in(file: &Path) -> Option<String> {
@@ -71,7 +59,7 @@ fn a_killed_owner_leaves_no_descendants() {
         .spawn()
         .expect("start the product");
     let pids: Vec<String> = ["orphan", "child", "program"]
-        .map(|name| poll(name, Duration::from_secs(60), || pid_in(&sandbox.path(name))))
+        .map(|name| poll(name, LIMIT, || pid_in(&sandbox.path(name))))
         .into();
     for pid in &pids {
         assert!(runs(pid), "{pid} has not begun");

@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::sandbox::{NOTES, NOTES_IN_TWO_TIERS, Sandbox, said};
+use rekindle_tests::wait::until;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
-
-/// How long anything may take that must come; nothing waits that long unless it is broken.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Over at once.
 const QUICK: &str = "workflow: quick\nsteps:\n  - {id: only, uses: noop}\n";
@@ -53,22 +51,9 @@ impl Drop for Running {
 }
 
 fn gated() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
-    fs::write(sandbox.path("gated.yaml"), GATED).expect("write a workflow");
-    let gate = Command::new("mkfifo").arg(sandbox.path("gate")).status();
-    assert!(gate.expect("make a gate").success());
-    sandbox
-}
-
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = SystemClock.now();
-    while !holds() {
-        assert!(
-            SystemClock.now().since(&begun).duration < LIMIT,
-            "{what} did not come to be"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    Sandbox::with_a_note(BINARY, NOTES, "hello")
+        .with("gated.yaml", GATED)
+        .with_gate("gate")
 }
 
 fn step(sandbox: &Sandbox, step: &str) -> Value {
@@ -120,7 +105,7 @@ fn whoever_submits_or_watches_as_an_owner_leaves_is_served() {
 fn status_and_show_tell_what_is_at_work_whom_it_waits_for_and_what_was_cut_off() {
     let sandbox = gated();
     let mut owner = Running::start(sandbox.command(&["run", "gated.yaml"]));
-    wait_for("the second step", || step(&sandbox, "a_second") == "running");
+    until("the second step", || step(&sandbox, "a_second") == "running");
     let status = sandbox.ok(&["status"]);
     assert_eq!(status, sandbox.ok(&[]), "no command is status");
     assert!(status.contains("at work: run "), "{status}");
@@ -136,7 +121,7 @@ fn status_and_show_tell_what_is_at_work_whom_it_waits_for_and_what_was_cut_off()
     assert!(bar.is_some_and(|bar| bar.ends_with('█')), "{shown}");
 
     fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
-    wait_for("the question", || step(&sandbox, "confirm") == "waiting");
+    until("the question", || step(&sandbox, "confirm") == "waiting");
     let status = sandbox.ok(&[]);
     assert!(
         status.contains("  confirm waits for approval: go on?\n"),
@@ -174,7 +159,7 @@ fn a_process_that_keeps_the_workspace_and_answers_nobody_is_named() {
         .args(["sh", "-c", "echo $$ > held; exec sleep 60"]);
     holder.current_dir(sandbox.path(".")).process_group(0);
     let _holder = Running::start(holder);
-    wait_for("the holder", || sandbox.path("held").exists());
+    until("the holder", || sandbox.path("held").exists());
     fs::write(&lock, "4194000\n").expect("name the holder");
     let doctor = sandbox.ok(&["doctor"]);
     assert!(

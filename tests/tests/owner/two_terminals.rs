@@ -11,13 +11,11 @@ use std::time::Duration;
 use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::recording;
 use rekindle_tests::sandbox::{NOTES, Sandbox, said};
+use rekindle_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
-
-/// How long anything may take that must come; nothing waits that long unless it is broken.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits for a line in the fifo `gate`, then for a person, then is done.
 const ASKED: &str = "\
@@ -84,29 +82,13 @@ impl Driver {
 }
 
 fn small() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
-    fs::write(sandbox.path("asked.yaml"), ASKED).expect("write a workflow");
-    let gate = std::process::Command::new("mkfifo")
-        .arg(sandbox.path("gate"))
-        .status();
-    assert!(gate.expect("make a gate").success());
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "hello")
+        .with("asked.yaml", ASKED)
+        .with_gate("gate")
 }
 
 fn open_gate(sandbox: &Sandbox) {
     fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
-}
-
-/// Waits until something holds, looking again and again.
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = SystemClock.now();
-    while !holds() {
-        assert!(
-            SystemClock.now().since(&begun).duration < LIMIT,
-            "{what} did not come to be"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn states(sandbox: &Sandbox) -> Value {
@@ -199,7 +181,7 @@ fn a_submitter_detaches_and_the_owner_goes_on() {
     // Nothing stops, so nobody is told that something does.
     assert!(!submitter_said.contains("stopping"), "{submitter_said:?}");
     open_gate(&sandbox);
-    wait_for("the approval", || {
+    until("the approval", || {
         events(&sandbox).contains(&"approval_requested".to_owned())
     });
     sandbox.ok(&["approve", "latest"]);

@@ -301,19 +301,8 @@ fn a_recovery_in_place_survives_a_kill_between_two_renames() {
 #[test]
 fn a_recovery_that_fails_for_good_tells_where_what_stood_there_is_and_how_to_put_it_back() {
     let (sandbox, _, before) = changed();
-    // Each object is there and as long as it was: only reading it shows that it is not what was stored.
     for tier in ["near", "far"] {
-        let packs = sandbox.path(&format!("tiers/{tier}/packs"));
-        for pack in files_below(&packs) {
-            let mut bytes = fs::read(&pack).expect("read a pack");
-            // Byte 12 is its kind (1 is content), byte 52 the first of what is sealed.
-            if bytes[12] != 1 {
-                continue;
-            }
-            bytes[52..].iter_mut().for_each(|byte| *byte ^= 0x55);
-            make_writable(&pack);
-            fs::write(&pack, bytes).expect("damage a pack");
-        }
+        sandbox.spoil_packs(tier);
     }
     let output = sandbox.run(&IN_PLACE);
     let told = said(&output);
@@ -414,23 +403,6 @@ fn what_somebody_has_open_is_not_moved_unless_it_is_asked_for() {
     sandbox.ok(&[&IN_PLACE[..], &["--while-running"]].concat());
     judge("while running", &sandbox, &backed_up, &before);
     drop((held, unclaimed));
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("list a folder").flatten() {
-        let path = entry.path();
-        match path.is_dir() {
-            true => files.extend(files_below(&path)),
-            false => files.push(path),
-        }
-    }
-    files
-}
-
-fn make_writable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("make it writable");
 }
 
 /// A file system of its own, unmounted when the test ends.

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use rekindle_tests::faults::Place;
 use rekindle_tests::sandbox::{Sandbox, said};
+use rekindle_tests::tree;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -171,17 +172,8 @@ fn no_backup_seals_what_a_recovery_in_place_left_invalid_until_it_is_recovered_o
 #[test]
 fn no_backup_seals_what_is_left_of_lost_data() {
     let sandbox = changed();
-    // Each pack is there and as long as it was: only reading it shows that it is not what was stored.
     for tier in ["near", "far"] {
-        for pack in files_below(&sandbox.path(&format!("tiers/{tier}/packs"))) {
-            let mut bytes = fs::read(&pack).expect("read a pack");
-            // Byte 12 is its kind (1 is content), byte 52 the first of what is sealed.
-            if bytes[12] == 1 {
-                bytes[52..].iter_mut().for_each(|byte| *byte ^= 0x55);
-                make_writable(&pack);
-                fs::write(&pack, bytes).expect("damage a pack");
-            }
-        }
+        sandbox.spoil_packs(tier);
     }
     let output = sandbox.run(&IN_PLACE);
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
@@ -227,7 +219,7 @@ fn no_backup_seals_what_a_recovery_in_place_has_left_that_is_quarantined() {
 fn lose_record(sandbox: &Sandbox, run: &str, lost: usize) {
     let id = u128::from_str_radix(&run.replace('-', ""), 16).expect("an id");
     let id = id.to_be_bytes();
-    let log = files_below(&sandbox.path(".rekindle/log"));
+    let log = tree::files_below(&sandbox.path(".rekindle/log"));
     let segment = log.iter().max().expect("a segment");
     let mut bytes = fs::read(segment).expect("read it");
     let mut at = 64;
@@ -267,7 +259,7 @@ fn status_knows_of_the_copies_that_a_recovery_in_place_did_not_find() {
     let sandbox = changed();
     assert_eq!(come_back(&sandbox).0, "good");
     for tier in ["near", "far"] {
-        for pack in files_below(&sandbox.path(&format!("tiers/{tier}/packs"))) {
+        for pack in tree::files_below(&sandbox.path(&format!("tiers/{tier}/packs"))) {
             fs::remove_file(pack).expect("lose a pack");
         }
     }
@@ -282,21 +274,4 @@ fn status_knows_of_the_copies_that_a_recovery_in_place_did_not_find() {
     // Nothing was moved, so there is nothing to settle, and a backup makes new copies.
     sandbox.ok(&["backup"]);
     assert_ne!(come_back(&sandbox).0, "bad");
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("list a folder").flatten() {
-        let path = entry.path();
-        match path.is_dir() {
-            true => files.extend(files_below(&path)),
-            false => files.push(path),
-        }
-    }
-    files
-}
-
-fn make_writable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("make it writable");
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::faults::Place;
-use rekindle_tests::hosts::{Hosts, Working, slots, until};
+use rekindle_tests::hosts::{Hosts, Working, slots};
 use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::wait::until;
 use rustix::process::Signal;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rekindle_tests::faults::Place;
-use rekindle_tests::hosts::{Hosts, Working, slots, told_of, until};
+use rekindle_tests::hosts::{Hosts, Working, slots, told_of};
 use rekindle_tests::sandbox::{NOTES, NOTES_IN_TWO_TIERS, Sandbox, said};
+use rekindle_tests::wait::until;
 use rustix::process::Signal;
 use serde_json::Value;
 

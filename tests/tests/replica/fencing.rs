@@ -10,9 +10,10 @@
 use std::fs;
 
 use rekindle_tests::faults::Place;
-use rekindle_tests::hosts::{Hosts, Working, told_of, until};
+use rekindle_tests::hosts::{Hosts, Working, told_of};
 use rekindle_tests::sandbox::{Sandbox, said};
 use rekindle_tests::tree;
+use rekindle_tests::wait::until;
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -5,11 +5,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::faults::Place;
 use rekindle_tests::sandbox::{NOTES, Sandbox};
+use rekindle_tests::wait::{LIMIT, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -32,18 +31,6 @@ steps:
           fi
           echo $$ > new; mv new pid; exec sleep 1000
 "#;
-
-fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = SystemClock.now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        let waited = SystemClock.now().since(&begun).duration;
-        assert!(waited < Duration::from_secs(60), "{what}: not within a minute");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 fn pid_in(file: &Path) -> Option<i32> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
@@ -74,9 +61,7 @@ fn signal(pid: i32, signal: Signal) {
 }
 
 fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
-    fs::write(sandbox.path("linger.yaml"), FLOW).expect("write a workflow");
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "one").with("linger.yaml", FLOW)
 }
 
 fn of<'h>(history: &'h [Value], event: &str) -> &'h Value {
@@ -91,19 +76,19 @@ fn a_program_that_nothing_was_left_to_end_is_ended_before_its_step_goes_on() {
         .command(&["run", "linger.yaml"])
         .spawn()
         .expect("start the product");
-    let program = poll("the program begins", || pid_in(&sandbox.path("pid")));
+    let program = poll("the program begins", LIMIT, || pid_in(&sandbox.path("pid")));
     let supervisor = parent_of(program).expect("a program has a supervisor");
     // An owner that stands still does not see the supervisor die. The other way round the kernel would wake the
     // supervisor: its process group is an orphan once its owner has died.
     let owner_pid = i32::try_from(owner.id()).expect("a process id");
     signal(owner_pid, Signal::STOP);
-    poll("the owner stands still", || {
+    poll("the owner stands still", LIMIT, || {
         (state_of(owner_pid)? == 'T').then_some(())
     });
     signal(supervisor, Signal::KILL);
     owner.kill().expect("kill the product");
     owner.wait().expect("reap the product");
-    poll("the program is an orphan", || {
+    poll("the program is an orphan", LIMIT, || {
         (parent_of(program)? != supervisor).then_some(())
     });
 
@@ -145,7 +130,7 @@ fn no_program_does_anything_before_it_is_journaled() {
         assert_eq!(found["event"], last, "{history:#?}");
         if let Some(pid) = found["child"]["program"]["pid"].as_i64() {
             let pid = i32::try_from(pid).expect("a process id");
-            poll("the held program ends with its owner", || {
+            poll("the held program ends with its owner", LIMIT, || {
                 parent_of(pid).is_none().then_some(())
             });
         }

@@ -5,11 +5,10 @@
 
 use std::fs;
 use std::process::Child;
-use std::time::Duration;
 
-use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::faults::Place;
 use rekindle_tests::sandbox::{NOTES, Sandbox};
+use rekindle_tests::wait::{LIMIT, poll};
 use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -70,30 +69,12 @@ steps:
 ";
 
 fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
-    fs::create_dir(sandbox.path("flows")).expect("make a folder");
-    for (name, text) in [
-        ("outer.yaml", OUTER),
-        ("flows/middle.yaml", MIDDLE),
-        ("flows/inner.yaml", INNER),
-        ("asking.yaml", ASKING),
-        ("flows/asked.yaml", ASKED),
-    ] {
-        fs::write(sandbox.path(name), text).expect("write a workflow");
-    }
-    sandbox
-}
-
-fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = SystemClock.now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        let waited = SystemClock.now().since(&begun).duration;
-        assert!(waited < Duration::from_secs(60), "{what}: not within a minute");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    Sandbox::with_a_note(BINARY, NOTES, "one")
+        .with("outer.yaml", OUTER)
+        .with("flows/middle.yaml", MIDDLE)
+        .with("flows/inner.yaml", INNER)
+        .with("asking.yaml", ASKING)
+        .with("flows/asked.yaml", ASKED)
 }
 
 fn lines(text: &str) -> Vec<Value> {
@@ -182,7 +163,7 @@ fn waiting(sandbox: &Sandbox) -> (Child, Value, Value) {
         .command(&["run", "asking.yaml"])
         .spawn()
         .expect("start the product");
-    let asked = poll("the question", || {
+    let asked = poll("the question", LIMIT, || {
         let run = runs(sandbox, "asked").first()?.clone();
         let asked = history(sandbox, &run)
             .iter()

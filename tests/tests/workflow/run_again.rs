@@ -32,9 +32,7 @@ steps:
 "#;
 
 fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
-    fs::write(sandbox.path("it.yaml"), FLOW).expect("write a workflow");
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "one").with("it.yaml", FLOW)
 }
 
 /// Returns what ran since this was asked last, in the order of names.

@@ -10,9 +10,7 @@ use serde_json::Value;
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
 fn sandbox(flow: &str) -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
-    fs::write(sandbox.path("it.yaml"), flow).expect("write a workflow");
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "one").with("it.yaml", flow)
 }
 
 fn record(sandbox: &Sandbox, event: &str, step: &str) -> Value {
@@ -141,11 +139,7 @@ fn a_step_that_waits_for_its_turn_in_a_group_is_shown_to_wait() {
             "workflow: it\nsteps:\n  - id: a\n    concurrency: disk\n    uses: command\n    with: {{run: [sh, \"-c\", \"touch begun; read line < gate\"]}}\n  - id: b\n    concurrency: disk\n    uses: {uses}\n"
         )
     };
-    let sandbox = sandbox(&flow("noop"));
-    let gate = std::process::Command::new("mkfifo")
-        .arg(sandbox.path("gate"))
-        .status();
-    assert!(gate.expect("make a gate").success());
+    let sandbox = sandbox(&flow("noop")).with_gate("gate");
     let mut owner = sandbox
         .command(&["run", "it.yaml"])
         .spawn()

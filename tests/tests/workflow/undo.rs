@@ -36,9 +36,7 @@ steps:
 "#;
 
 fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
-    fs::write(sandbox.path("make.yaml"), FLOW).expect("write a workflow");
-    sandbox
+    Sandbox::with_a_note(BINARY, NOTES, "one").with("make.yaml", FLOW)
 }
 
 /// Runs the workflow and dies at a place; returns whether it came that far.
