@@ -1,7 +1,5 @@
 //! A run that is left to the owner: the command that submits it returns at once, and needs an owner that stays.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

@@ -1,7 +1,5 @@
 //! What takes too long is ended and says so, and what is to happen after a failure happens after it.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 
 use rekindle_tests::sandbox::{NOTES, Sandbox, said};
