@@ -6,9 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
-use std::time::Duration;
 
-use rekindle_model::time::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -106,16 +104,6 @@ impl Working {
     pub fn told(self) -> (i32, String) {
         let output = self.end();
         (output.status.code().unwrap_or(-1), said(&output))
-    }
-}
-
-/// Waits, up to half a minute, until something holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = SystemClock.now();
-    while !holds() {
-        let waited = SystemClock.now().since(&begun).duration;
-        assert!(waited < Duration::from_secs(30), "waited for {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

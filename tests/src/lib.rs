@@ -7,13 +7,14 @@
 //! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
 //! | [`hosts`] | several hosts that share a tier, and processes that are stopped and let go on |
 //! | [`product`] | the product as a process: what it tells while it works, held against what is read afterwards |
-//! | [`recording`] | the README's recordings, held against what the product says today |
+//! | [`recording`] | the recordings in README.md and docs/, held against what the product says today |
 //! | [`reference`] | a pure model of what a workflow must come to, whatever was killed |
 //! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
 //! | [`schema`] | a judge of data by JSON Schema |
 //! | [`shapes`] | workflows of every shape, as YAML and as plans of the reference model |
 //! | [`small`] | a small system of files and a database, and a judge of what was recovered of it |
 //! | [`tree`] | a hash of a tree: paths, types, modes, times, contents |
+//! | [`wait`] | waiting for what another process does |
 //! | [`effects`] | the effect log, which the engine never reads, held against the journal's history |
 
 pub mod chaos;
@@ -28,3 +29,4 @@ pub mod schema;
 pub mod shapes;
 pub mod small;
 pub mod tree;
+pub mod wait;

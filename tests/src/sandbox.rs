@@ -6,6 +6,7 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -210,6 +211,36 @@ impl Sandbox {
         );
         let places = fs::read_to_string(file).expect("read the counted places");
         Err(places.lines().filter(|line| *line == place.name()).count() as u64)
+    }
+
+    /// Changes what is in each of a tier's packs of content. Each keeps its length, so that only reading shows it.
+    pub fn spoil_packs(&self, tier: &str) {
+        for pack in tree::files_below(&self.path(&format!("tiers/{tier}/packs"))) {
+            let mut bytes = fs::read(&pack).expect("read a pack");
+            // Byte 12 is its kind (1 is content), byte 52 the first of what is sealed.
+            if bytes[12] == 1 {
+                bytes[52..].iter_mut().for_each(|byte| *byte ^= 0x55);
+                fs::set_permissions(&pack, fs::Permissions::from_mode(0o600)).expect("make it writable");
+                fs::write(&pack, bytes).expect("spoil a pack");
+            }
+        }
+    }
+
+    /// Writes a file, and the folders that lead to it.
+    #[must_use]
+    pub fn with(self, inside: &str, text: &str) -> Self {
+        let path = self.path(inside);
+        fs::create_dir_all(path.parent().expect("it has a parent")).expect("make folders");
+        fs::write(path, text).expect("write a file");
+        self
+    }
+
+    /// Makes a named pipe, for which a program waits until somebody writes to it.
+    #[must_use]
+    pub fn with_gate(self, inside: &str) -> Self {
+        let made = Command::new("mkfifo").arg(self.path(inside)).status();
+        assert!(made.expect("start mkfifo").success(), "make a gate");
+        self
     }
 
     /// Returns a run's history, one JSON object per record.

@@ -69,3 +69,18 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
         Err(io::Error::other(format!("cp -a {} failed", from.display())))
     }
 }
+
+/// Returns every file below a folder.
+///
+/// # Panics
+/// A folder cannot be listed.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => files_below(&path),
+            false => vec![path],
+        })
+        .collect()
+}

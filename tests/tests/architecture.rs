@@ -35,6 +35,8 @@ fn every_path_in_the_documents_exists() {
         "ARCHITECTURE.md",
         "README.md",
         "crates/journal-local/FORMAT.md",
+        "CONTRIBUTING.md",
+        "tests/README.md",
         "crates/vault/FORMAT.md",
     ] {
         let text = read(file);
@@ -91,18 +93,21 @@ fn only_the_command_line_and_the_bench_choose_a_backend_of_the_journal() {
 
 #[test]
 fn every_file_of_claims_is_part_of_the_binary_that_runs_them() {
-    let main = read("tests/tests/main.rs");
-    for entry in fs::read_dir(root().join("tests/tests"))
-        .expect("a folder")
-        .flatten()
-    {
-        let file = entry.file_name().to_string_lossy().into_owned();
-        let topic = file.trim_end_matches(".rs");
-        assert!(
-            topic == "main" || main.contains(&format!("\nmod {topic};")),
-            "tests/tests/main.rs does not name {topic}"
-        );
+    fn modules(folder: &str, list: &str) {
+        let named = read(&format!("{folder}/{list}"));
+        for entry in fs::read_dir(root().join(folder)).expect("a folder").flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let name = file.trim_end_matches(".rs");
+            assert!(
+                file == list || named.contains(&format!("\nmod {name};")),
+                "{folder}/{list} does not name {name}"
+            );
+            if entry.path().is_dir() {
+                modules(&format!("{folder}/{name}"), "mod.rs");
+            }
+        }
     }
+    modules("tests/tests", "main.rs");
 }
 
 #[test]

@@ -17,6 +17,26 @@ pub enum Cut {
     Hard = 2,
 }
 
+/// The room of a file system in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// How many bytes its files may take.
+    pub bytes: u64,
+    /// How many files and folders it may hold, its root included.
+    pub inodes: u64,
+}
+
+impl Room {
+    /// Returns the options of `mount`. Neither figure may be 0, which tmpfs takes for "no limit".
+    fn options(self) -> Result<String, String> {
+        let Self { bytes, inodes } = self;
+        match bytes.min(inodes) {
+            0 => Err(format!("tmpfs has no limit where a figure is 0: {self:?}")),
+            _ => Ok(format!("size={bytes},nr_inodes={inodes}")),
+        }
+    }
+}
+
 /// How often a file system that is in use is tried to be unmounted again.
 const PATIENCE: u32 = 100;
 
@@ -46,19 +66,18 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Mounts a file system in memory with room for so many bytes and inodes.
+    /// Mounts a file system in memory over a folder, which is made where there is none.
     ///
     /// # Errors
     /// Why this machine cannot.
-    pub fn memory(dir: &Path, bytes: u64, inodes: u64) -> Result<Self, String> {
+    pub fn memory(at: &Path, room: Room) -> Result<Self, String> {
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
         let disk = Self {
             image: None,
-            at: dir.join("disk"),
+            at: at.to_owned(),
         };
-        fs::create_dir(&disk.at).map_err(|error| error.to_string())?;
-        let room = format!("size={bytes},nr_inodes={inodes}");
         run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &room, "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &room.options()?, "tmpfs"])
             .arg(&disk.at))?;
         Ok(disk)
     }
@@ -78,13 +97,13 @@ impl Disk {
         }
     }
 
-    /// Mounts it again with other options, as `ro` or another `size`.
+    /// Gives a file system in memory another room.
     ///
     /// # Errors
     /// What `mount` said.
-    pub fn remount(&self, options: &str) -> Result<(), String> {
+    pub fn resize(&self, room: Room) -> Result<(), String> {
         run(Command::new("mount")
-            .args(["-o", &format!("remount,{options}")])
+            .args(["-o", &format!("remount,{}", room.options()?)])
             .arg(&self.at))
     }
 

@@ -1,0 +1,8 @@
+//! Backups: what they capture, leave out, warn of and heal.
+
+mod command_source;
+mod heals_damage;
+mod left_out;
+mod missing_tier;
+mod running_system;
+mod shrunken_data;

@@ -1,0 +1,10 @@
+//! Recoveries: where they may write, what they take from which tier, and what an interrupted one leaves.
+
+mod changed_after_restore;
+mod from_another_tier;
+mod in_place;
+mod lost_host;
+mod onto_a_running_system;
+mod partial_recovery;
+mod some_components;
+mod target_folder;
