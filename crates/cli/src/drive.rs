@@ -5,6 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_plan::Plan;
@@ -28,10 +29,12 @@ use crate::live::Live;
 use crate::pinned::Pinned;
 use crate::session::Session;
 
-/// Who asked for a run, and since when it has been needed.
+/// What a run is for, who asked for it, and since when it has been needed.
 pub struct Request {
+    /// What the run is for.
+    pub kind: RunKind,
     /// Who or what asked for it.
-    pub trigger: String,
+    pub trigger: Trigger,
     /// When the disaster struck, where a person told it.
     pub disaster_at: Option<DateTime<Utc>>,
     /// Whether nobody here waits for its end.
@@ -51,6 +54,7 @@ pub async fn begin(app: &App, session: &Session, pinned: Pinned, request: Reques
     }
     let submission = Submission {
         workflow: pinned.workflow.name.clone(),
+        kind: request.kind,
         definition: String::from_utf8_lossy(&pinned.definition).into_owned(),
         system: String::from_utf8_lossy(&pinned.system_yaml).into_owned(),
         inputs: pinned.inputs,
@@ -312,7 +316,7 @@ impl Come<'_> {
         let waiting = waiting(state);
         let aside = set_aside(self.evidence, self.plan);
         let body = json!({
-            "run": run, "workflow": state.workflow, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
+            "run": run, "workflow": state.workflow, "kind": state.kind, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
             "waiting": waiting, "aside": aside, "resume": app.printer.from_here(&format!("rekindle resume {run}")),
         });
         app.printer.data(&body, || {
@@ -338,17 +342,16 @@ impl Come<'_> {
         } = *self;
         let state = &evidence.state;
         let cost = rework(evidence);
-        let mut body =
-            json!({ "run": state.id, "workflow": state.workflow, "outcome": state.outcome, "rework": cost });
+        let mut body = json!({ "run": state.id, "workflow": state.workflow, "kind": state.kind, "outcome": state.outcome, "rework": cost });
         let mut said = String::new();
         let (mut missed, mut fell_back) = (Vec::new(), Vec::new());
-        match state.workflow.as_str() {
-            "backup" => {
+        match state.kind {
+            RunKind::Backup => {
                 let table = backup_table(evidence, plan);
                 said.push_str(&text::backup(&table));
                 body["backup"] = json!(table);
             }
-            "recover" => {
+            RunKind::Recover => {
                 let table = recovery_table(evidence, plan, &self.pinned.system);
                 said.push_str(&text::recovery(&table));
                 let aside = set_aside(evidence, plan);
@@ -364,7 +367,7 @@ impl Come<'_> {
                 body["recovery"] = json!(table);
                 body["missed"] = json!(missed);
             }
-            _ => {
+            RunKind::Verify | RunKind::Drill | RunKind::Custom => {
                 said.push_str(&text::steps(evidence, Some(plan)));
                 body["steps"] = json!(timeline(evidence, Some(plan)));
                 body["slot_faults"] = json!(slot_faults(evidence, plan));

@@ -37,7 +37,7 @@ pub mod live;
 pub mod lookup;
 pub mod moment;
 pub mod names;
-pub mod past;
+pub mod partial_recovery;
 mod pinned;
 pub mod printer;
 pub mod prompt;

@@ -29,7 +29,7 @@ use crate::App;
 use crate::error::{CliError, QUARANTINED};
 use crate::exit::Exit;
 use crate::ground::Ground;
-use crate::past;
+use crate::partial_recovery;
 use crate::slots::repair;
 use crate::workshop::{Shop, worker};
 use crate::workspace::Workspace;
@@ -560,7 +560,7 @@ fn warn_of_quarantined(app: &App, workspace: &Workspace, report: &OpenReport) {
     for (run, why) in &report.quarantined {
         app.printer
             .warn(format!("run {run} is quarantined, the others go on: {why}"));
-        if let Some(left) = past::left(app, workspace, *run) {
+        if let Some(left) = partial_recovery::left(app, workspace, *run) {
             app.printer.warn(left);
         }
     }

@@ -12,7 +12,7 @@ use rekindle_report::text;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ground::Ground;
-use crate::past::{self, same};
+use crate::partial_recovery::{self, same};
 use crate::pinned::{self, Pinned, Ready};
 use crate::slots::fenced;
 
@@ -96,7 +96,10 @@ pub(crate) async fn refuse_half_recovered(
 /// Returns the components for which a plan has a step of that action.
 fn components(plan: &Plan, action: &str) -> BTreeSet<String> {
     let of_action = plan.steps.iter().filter(|step| step.uses == action);
-    of_action.filter_map(past::component).map(str::to_owned).collect()
+    of_action
+        .filter_map(partial_recovery::component)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Refuses to capture what a recovery that is over, or of which a record is lost, has left half recovered.
@@ -105,8 +108,8 @@ async fn refuse_unsettled(
     ready: &Ready,
     captured: &BTreeSet<String>,
 ) -> Result<(), CliError> {
-    let accepted = past::runs(ready.pinned.param(past::ACCEPT).unwrap_or_default());
-    let half = past::half_recovered(ground, &ready.pinned.system, &accepted).await?;
+    let accepted = partial_recovery::runs(ready.pinned.param(partial_recovery::ACCEPT).unwrap_or_default());
+    let half = partial_recovery::unsettled(ground, &ready.pinned.system, &accepted).await?;
     let found = half
         .iter()
         .filter(|half| !half.resumable)

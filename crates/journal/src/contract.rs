@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use rekindle_model::event::{Event, Measures, Outcome, Payload, Record, SkipReason, Worker};
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::run::RunState;
 use rekindle_model::time::Stamp;
 use serde_json::{Value, json};
@@ -59,10 +60,11 @@ pub fn created(workflow: &str) -> Event {
         definition: codec::hash(workflow.as_bytes()),
         system: None,
         inputs: Payload::Inline(json!({"params": {"keep": 7}, "loops": {"component": ["a", "b"]}})),
-        trigger: "contract".to_owned(),
+        kind: Some(RunKind::of_workflow(workflow)),
+        trigger: Trigger::command("contract"),
         disaster_at: None,
         disaster_at_told: false,
-        parent: None,
+        old_parent: None,
     }
 }
 
@@ -561,6 +563,11 @@ async fn runs_are_listed_newest_first_and_filtered(journal: &impl Journal) {
         ..all()
     };
     assert_eq!(list(backups).await, [runs[1], runs[3]]);
+    let recoveries = RunFilter {
+        kind: Some(RunKind::Recover),
+        ..all()
+    };
+    assert_eq!(list(recoveries).await, [runs[0], runs[2]]);
     let summary = &ok(journal
         .runs(&RunFilter {
             finished: Some(true),
@@ -568,8 +575,8 @@ async fn runs_are_listed_newest_first_and_filtered(journal: &impl Journal) {
         })
         .await)[0];
     assert_eq!(
-        (summary.seq, summary.epoch, summary.trigger.as_str()),
-        (2, 1, "contract")
+        (summary.seq, summary.epoch, &summary.trigger),
+        (2, 1, &Trigger::command("contract"))
     );
     assert_eq!(
         (summary.created, summary.workflow.as_str()),

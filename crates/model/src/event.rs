@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::id::{Hash32, RunId, StepId};
+use crate::origin::{Origin, Parent, RunKind, Trigger};
 use crate::process::Child;
 use crate::time::Stamp;
 
@@ -31,17 +32,21 @@ pub enum Event {
         system: Option<Hash32>,
         /// What expands the definition into the plan again: parameters and loop keys.
         inputs: Payload,
+        /// What the run is for; none in a history that was written before runs had kinds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<RunKind>,
         /// Who or what asked for the run.
-        trigger: String,
+        trigger: Trigger,
         /// When the disaster struck, for a recovery.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         disaster_at: Option<DateTime<Utc>>,
-        /// Whether `disaster_at` was told by a person, rather than assumed to be the run's start.
+        /// Whether a person gave `disaster_at`; else it is assumed to be the run's start.
         #[serde(default)]
         disaster_at_told: bool,
-        /// The step that runs it, for a run that is part of another.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        parent: Option<Parent>,
+        /// The step that began the run, in a history that was written when `trigger` could not name it. A new run never
+        /// has it.
+        #[serde(default, rename = "parent", skip_serializing_if = "Option::is_none")]
+        old_parent: Option<Parent>,
     },
     /// A process took the run over; holders of a lower epoch are refused from here on.
     RunAdopted {
@@ -72,8 +77,8 @@ pub enum Event {
     Deadlocked {
         /// The group.
         group: String,
-        /// The runs that wait, this one first: each for the next, the last for the first. At most
-        /// [`LONGEST_CYCLE`](crate::run::LONGEST_CYCLE) of them.
+        /// The runs that wait, this one first: each for the next, the last for the first. At most [`LONGEST_CYCLE`] of
+        /// them.
         cycle: Vec<Waits>,
     },
     /// An attempt begins. Durable before its first side effect.
@@ -312,6 +317,20 @@ impl Event {
         }
     }
 
+    /// Returns the kind and the trigger of the run that the event creates; none for any other event.
+    pub fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::RunCreated {
+                workflow,
+                kind,
+                trigger,
+                old_parent,
+                ..
+            } => Some(Origin::of_stored(workflow, *kind, trigger, old_parent.as_ref())),
+            _ => None,
+        }
+    }
+
     /// Returns the step that the event is about, or none for an event of the whole run.
     pub fn step(&self) -> Option<&StepId> {
         match self {
@@ -423,14 +442,8 @@ pub enum Outcome {
     Stuck,
 }
 
-/// The step of a run that another run is the work of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parent {
-    /// The run.
-    pub run: RunId,
-    /// Its step.
-    pub step: StepId,
-}
+/// The most runs that [`Event::Deadlocked`] names, so that it fits a record. Runs are nested eight deep at most.
+pub const LONGEST_CYCLE: usize = 16;
 
 /// One of several runs that wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`id`] | names of runs, steps, snapshots, recovery sets and blobs |
 //! | [`time`] | stamps, and the [`time::Clock`] that every `now` comes from |
+//! | [`origin`] | where a run comes from: its kind and its trigger |
 //! | [`event`] | the journal's vocabulary: what can happen to a run |
 //! | [`step`] | the one transition table: [`step::StepRecord::apply`] |
 //! | [`approval`] | a question to a person, and what was decided |
@@ -23,6 +24,8 @@ pub mod event;
 pub mod expect;
 pub mod failure;
 pub mod id;
+mod loops;
+pub mod origin;
 pub mod planted;
 pub mod process;
 pub mod run;

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::event::{Event, Outcome, Parent, Payload, Record, Waits, Worker};
+use crate::event::{Event, Outcome, Payload, Record, Waits, Worker};
 use crate::id::{Hash32, RunId, StepId};
+use crate::origin::{Origin, Parent, RunKind, Trigger};
 use crate::planted::{self, Fault};
 use crate::step::{IllegalTransition, StepRecord};
 use crate::time::Stamp;
@@ -28,15 +29,14 @@ pub struct RunState {
     pub system: Option<Hash32>,
     /// What expands the definition into the plan again.
     pub inputs: Payload,
+    /// What it is for.
+    pub kind: RunKind,
     /// Who or what asked for it.
-    pub trigger: String,
+    pub trigger: Trigger,
     /// When the disaster struck, for a recovery.
     pub disaster_at: Option<DateTime<Utc>>,
     /// Whether a person told `disaster_at`.
     pub disaster_at_told: bool,
-    /// The step that runs it, for a run that is part of another: that one goes on with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Parent>,
     /// When it was created.
     pub created: Stamp,
     /// When the newest record was appended.
@@ -98,9 +98,6 @@ pub struct AwaitedTurn {
     /// Since when.
     pub since: Stamp,
 }
-
-/// The most runs that a [`Deadlock`] names, so that it fits a record. Runs are nested eight deep at most.
-pub const LONGEST_CYCLE: usize = 16;
 
 /// That a run gave up its turn because runs waited for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,24 +262,26 @@ impl RunState {
             definition,
             system,
             inputs,
+            kind,
             trigger,
             disaster_at,
             disaster_at_told,
-            parent,
+            old_parent,
         } = &record.event
         else {
             return Err(illegal(HistoryFault::Creation(record.event.name())));
         };
+        let Origin { kind, trigger } = Origin::of_stored(workflow, *kind, trigger, old_parent.as_ref());
         Ok(Self {
             id: record.run,
             workflow: workflow.clone(),
             definition: *definition,
             system: *system,
             inputs: inputs.clone(),
-            trigger: trigger.clone(),
+            kind,
+            trigger,
             disaster_at: *disaster_at,
             disaster_at_told: *disaster_at_told,
-            parent: parent.clone(),
             created: record.time,
             updated: record.time,
             seq: 1,
@@ -473,6 +472,11 @@ impl RunState {
         })
     }
 
+    /// Returns the step that began the run, for a run that is part of another: that one continues both.
+    pub fn parent(&self) -> Option<&Parent> {
+        self.trigger.parent()
+    }
+
     /// Returns the steps that wait for a person's decision.
     pub fn waiting_for_approval(&self) -> impl Iterator<Item = &StepId> {
         self.steps
@@ -502,10 +506,11 @@ mod tests {
             definition: Hash32::ZERO,
             system: None,
             inputs: Payload::NONE,
-            trigger: "a test".into(),
+            kind: None,
+            trigger: Trigger::command("a test"),
             disaster_at: None,
             disaster_at_told: false,
-            parent: None,
+            old_parent: None,
         };
         let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let mut epoch = 1;
@@ -688,5 +693,58 @@ mod tests {
             pause("run_unpaused", false).to_string(),
             "run_unpaused in a run that is not paused"
         );
+    }
+
+    /// Two first records as they were journaled before runs had kinds: of `rekindle backup --accept x`, and of a nested
+    /// run. Each as MessagePack in hexadecimal, and as `rekindle history --json` printed it.
+    const WITHOUT_KIND: [(&str, &str); 2] = [
+        (
+            "88a56576656e74ab72756e5f63726561746564a8776f726b666c6f77a66261636b7570aa646566696e6974696f6ed940303730373037\
+     303730373037303730373037303730373037303730373037303730373037303730373037303730373037303730373037303730373037\
+     30373037a673797374656dd9403038303830383038303830383038303830383038303830383038303830383038303830383038303830\
+     3830383038303830383038303830383038303830383038a6696e7075747381a6696e6c696e6582a56c6f6f707381a47469657291a46e\
+     656172a6706172616d7381a6616363657074a0a774726967676572ba72656b696e646c65206261636b7570202d2d6163636570742078\
+     ab64697361737465725f6174be323032372d30312d31355430383a30303a30302e3030303030303030375ab064697361737465725f61\
+     745f746f6c64c2",
+            r#"{"run":"01990000-0000-7000-8000-000000000001","seq":1,"epoch":1,"utc":"2027-01-15T08:00:00.000000007Z","boot_ns":42,"boot_id":"00000000-0000-0000-0000-000000000005","prev":"0000000000000000000000000000000000000000000000000000000000000000","head":{"commit":3,"hash":"0909090909090909090909090909090909090909090909090909090909090909"},"event":"run_created","workflow":"backup","definition":"0707070707070707070707070707070707070707070707070707070707070707","system":"0808080808080808080808080808080808080808080808080808080808080808","inputs":{"inline":{"loops":{"tier":["near"]},"params":{"accept":""}}},"trigger":"rekindle backup --accept x","disaster_at":"2027-01-15T08:00:00.000000007Z","disaster_at_told":false}"#,
+        ),
+        (
+            "89a56576656e74ab72756e5f63726561746564a8776f726b666c6f77a76e696768746c79aa646566696e6974696f6ed9403037303730\
+     373037303730373037303730373037303730373037303730373037303730373037303730373037303730373037303730373037303730\
+     3730373037a673797374656dd94030383038303830383038303830383038303830383038303830383038303830383038303830383038\
+     303830383038303830383038303830383038303830383038a6696e7075747381a6696e6c696e6582a56c6f6f707381a47469657291a4\
+     6e656172a6706172616d7381a6616363657074a0a774726967676572d92d72756e2030313939303030302d303030302d373030302d38\
+     3030302d3030303030303030303030312f63616c6cab64697361737465725f6174be323032372d30312d31355430383a30303a30302e\
+     3030303030303030375ab064697361737465725f61745f746f6c64c2a6706172656e7482a372756ec410019900000000700080000000\
+     00000001a473746570a463616c6c",
+            r#"{"run":"01990000-0000-7000-8000-000000000002","seq":1,"epoch":1,"utc":"2027-01-15T08:00:00.000000007Z","boot_ns":42,"boot_id":"00000000-0000-0000-0000-000000000005","prev":"0000000000000000000000000000000000000000000000000000000000000000","head":{"commit":3,"hash":"0909090909090909090909090909090909090909090909090909090909090909"},"event":"run_created","workflow":"nightly","definition":"0707070707070707070707070707070707070707070707070707070707070707","system":"0808080808080808080808080808080808080808080808080808080808080808","inputs":{"inline":{"loops":{"tier":["near"]},"params":{"accept":""}}},"trigger":"run 01990000-0000-7000-8000-000000000001/call","disaster_at":"2027-01-15T08:00:00.000000007Z","disaster_at_told":false,"parent":{"run":"01990000-0000-7000-8000-000000000001","step":"call"}}"#,
+        ),
+    ];
+
+    #[test]
+    fn a_history_from_before_runs_had_kinds_still_folds_and_is_written_again_byte_for_byte() {
+        let nested_in = Parent {
+            run: "01990000-0000-7000-8000-000000000001".parse().unwrap(),
+            step: StepId::plain("call"),
+        };
+        let origins = [
+            (RunKind::Backup, Trigger::command("rekindle backup --accept x")),
+            (RunKind::Custom, Trigger::Parent(nested_in)),
+        ];
+        for ((hex, json), (kind, trigger)) in WITHOUT_KIND.into_iter().zip(origins) {
+            let packed: Vec<u8> = (0..hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                .collect();
+            let event: Event = rmp_serde::from_slice(&packed).unwrap();
+            assert_eq!(rmp_serde::to_vec_named(&event).unwrap(), packed);
+            let record: Record = serde_json::from_str(json).unwrap();
+            assert_eq!(record.event, event);
+            assert_eq!(serde_json::to_string(&record).unwrap(), json);
+
+            let state = RunState::created(&record).unwrap();
+            assert_eq!((state.kind, &state.trigger), (kind, &trigger));
+            assert_eq!(event.origin(), Some(Origin { kind, trigger }));
+        }
     }
 }

@@ -53,7 +53,7 @@ pub struct Findings<'a> {
     /// Runs without an end, newest first; those left out that another one goes on with.
     pub unfinished: Vec<Unfinished>,
     /// The recovery in place that is not over or did not succeed, with nothing in place that succeeded since.
-    pub half_recovered: Option<RunId>,
+    pub partial_recovery: Option<RunId>,
     /// The present instant, which losses are counted to.
     pub now: DateTime<Utc>,
 }
@@ -136,7 +136,7 @@ fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<S
     let mut next: Vec<String> = findings.unfinished.iter().flat_map(Unfinished::next).collect();
     // No backup is made of it before that.
     if let Some(run) = findings
-        .half_recovered
+        .partial_recovery
         .filter(|run| findings.unfinished.iter().all(|one| one.run != *run))
     {
         next.push("rekindle recover --in-place".to_owned());
@@ -158,7 +158,7 @@ fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<S
             if !judged.is_sound() {
                 next.push("rekindle verify   (which copies can be read)".to_owned());
             }
-            if !judged.bad.is_empty() && findings.half_recovered.is_none() {
+            if !judged.bad.is_empty() && findings.partial_recovery.is_none() {
                 next.push("rekindle backup".to_owned());
             }
         }
@@ -174,7 +174,7 @@ fn come_back(
     ready: Option<(&Proven<BackupTable>, &Judged)>,
     proven: Option<&Proven<RecoveryTable>>,
 ) -> Answer {
-    if let Some(run) = findings.half_recovered {
+    if let Some(run) = findings.partial_recovery {
         return Answer {
             verdict: Verdict::Bad,
             text: "not yet: a recovery in place has not come to a good end, so the system is in parts what it was"

@@ -424,6 +424,7 @@ impl Desk for Owner {
         let told = submission.disaster_at;
         let new = NewRun {
             workflow: parts.workflow,
+            kind: submission.kind,
             definition: parts.definition,
             system: parts.system,
             inputs: parts.inputs,

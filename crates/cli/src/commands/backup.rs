@@ -1,19 +1,19 @@
 //! `rekindle backup`
 
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::system::System;
 use rekindle_plan::{Inputs, builtin};
 use serde_json::{Map, Value};
 
 use crate::App;
 use crate::commands::init;
-use crate::commands::run::loops;
 use crate::drive::{self, Request};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned::{self, Pinned};
 use crate::session::Session;
 use crate::slots::fenced;
-use crate::{keys, names, past};
+use crate::{keys, names, partial_recovery};
 
 /// Capture every component, store it in every tier, verify the stored copies, seal a recovery set
 #[derive(Debug, clap::Args)]
@@ -39,24 +39,16 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 
 async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
     let (system, _) = pinned::system(app, &session.ground.workspace)?;
-    let mut loops = loops(&system);
-    // A component without data of its own has nothing to capture.
-    let with_data = |name: &String| system.components.get(name).is_some_and(|c| c.source.is_some());
-    let captured: Vec<String> = match args.components.as_slice() {
-        [] => loops
-            .remove("component")
-            .unwrap_or_default()
-            .into_iter()
-            .filter(with_data)
-            .collect(),
-        named => components(&system, named)?,
-    };
-    if let Some(empty) = captured.iter().find(|name| !with_data(name)) {
-        return Err(CliError::usage(format!(
-            "component {empty:?} has no source: there is nothing to back up"
-        )));
+    let mut loops = system.default_loops(RunKind::Backup);
+    if !args.components.is_empty() {
+        let named = components(&system, &args.components)?;
+        if let Some(empty) = named.iter().find(|name| !system.has_source(name)) {
+            return Err(CliError::usage(format!(
+                "component {empty:?} has no source: there is nothing to back up"
+            )));
+        }
+        loops.insert("component".to_owned(), named);
     }
-    loops.insert("component".to_owned(), captured);
     if !args.tiers.is_empty() {
         loops.insert("tier".to_owned(), tiers(&system, &args.tiers)?);
     }
@@ -82,7 +74,10 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         accepted
             .iter()
             .for_each(|run| trigger.push_str(&format!(" --accept {run}")));
-        params.insert(past::ACCEPT.to_owned(), Value::from(accepted.join(" ")));
+        params.insert(
+            partial_recovery::ACCEPT.to_owned(),
+            Value::from(accepted.join(" ")),
+        );
     }
     let inputs = Inputs { params, loops };
     let pinned = Pinned::new(app, &session.ground.workspace, "backup", builtin::BACKUP, inputs)?;
@@ -91,7 +86,8 @@ async fn backup(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         session,
         pinned,
         Request {
-            trigger,
+            kind: RunKind::Backup,
+            trigger: Trigger::Command(trigger),
             disaster_at: None,
             detach: args.detach,
         },

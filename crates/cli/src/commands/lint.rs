@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rekindle_model::origin::RunKind;
 use rekindle_plan::{
     Diagnostics, Inputs, Turns, expand, faults_of, load_system, load_workflow, may_wait_for_each_other,
 };
@@ -9,7 +10,6 @@ use serde_json::json;
 
 use crate::App;
 use crate::commands::plan::{catalog, placeholders, system_in_force};
-use crate::commands::run::loops;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::yaml_file::{self, read_text};
@@ -85,17 +85,17 @@ fn check_workflow(
     beside: &mut Vec<Turns>,
 ) -> Result<Diagnostics, CliError> {
     let system = system_in_force(app)?;
-    let (loops, catalog) = (loops(&system), catalog(app, &system));
+    let catalog = catalog(app, &system);
     let Ok(workflow) = load_workflow(name, text) else {
         let inputs = Inputs {
             params: serde_json::Map::new(),
-            loops,
+            loops: system.default_loops(RunKind::Custom),
         };
         return Ok(faults_of(name, text, Some(&system), &inputs, &catalog));
     };
     let inputs = Inputs {
         params: placeholders(&workflow),
-        loops,
+        loops: system.default_loops(RunKind::of_workflow(&workflow.name)),
     };
     Ok(match expand(&workflow, Some(&system), &inputs, &catalog) {
         Ok(_) => {

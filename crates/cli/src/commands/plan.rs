@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use rekindle_actions::{Site, SiteParts};
 use rekindle_engine::Registry;
+use rekindle_model::origin::RunKind;
 use rekindle_model::system::System;
 use rekindle_plan::{Inputs, ParamKind, Plan, RunIf, Workflow, builtin, expand, load_system, load_workflow};
 use rekindle_vault::key::Keyring;
 use serde_json::{Map, Value};
 
 use crate::App;
-use crate::commands::run::loops;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::pinned;
@@ -70,21 +70,9 @@ pub(crate) fn plan_of(app: &App, word: &str) -> Result<Plan, CliError> {
     let found = yaml_file::workflow(app, word)?.ok_or_else(|| yaml_file::no_workflow(app, word))?;
     let workflow = load_workflow(&found.name, &found.yaml)?;
     let system = system_in_force(app)?;
-    let mut loops = loops(&system);
-    // A backup captures what has data; a plan of it shows just that.
-    if workflow.name != "recover"
-        && let Some(components) = loops.get_mut("component")
-    {
-        components.retain(|name| {
-            system
-                .components
-                .get(name)
-                .is_some_and(|component| component.source.is_some())
-        });
-    }
     let inputs = Inputs {
         params: placeholders(&workflow),
-        loops,
+        loops: system.default_loops(RunKind::of_workflow(&workflow.name)),
     };
     Ok(expand(&workflow, Some(&system), &inputs, &catalog(app, &system))?)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rekindle_actions::displace;
 use rekindle_model::failure::Failure;
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin, graph};
 use serde_json::{Map, Value, json};
@@ -13,7 +14,6 @@ use serde_json::{Map, Value, json};
 use crate::App;
 use crate::commands::backup::{components, tiers};
 use crate::commands::plan;
-use crate::commands::run::loops;
 use crate::drive::{self, Request};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -124,7 +124,7 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
         ),
         ("strict".to_owned(), Value::from(args.strict)),
     ]);
-    let mut loops = loops(&system);
+    let mut loops = system.default_loops(RunKind::Recover);
     loops.insert("component".to_owned(), affected);
     let pinned = Pinned::new(
         app,
@@ -167,13 +167,13 @@ async fn recover(app: &App, args: &Args, session: &Session) -> Result<Exit, CliE
             }
         }
     }
-    let trigger = "rekindle recover".to_owned();
     drive::begin(
         app,
         session,
         ready.pinned,
         Request {
-            trigger,
+            kind: RunKind::Recover,
+            trigger: Trigger::command("rekindle recover"),
             disaster_at,
             detach: args.detach,
         },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_plan::{Inputs, PlanStep};
 use rekindle_sources::place::Place;
 use serde_json::{Map, Value};
@@ -20,6 +21,9 @@ use crate::workspace::Workspace;
 use crate::yaml_file::{self, read_text};
 
 /// Run a workflow of your own
+///
+/// A run of a workflow that is called backup, recover or verify (its `workflow:` key, not the name of the file) counts as
+/// one in `status` and `show`; every other name makes a custom run.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The workflow file, or the name of one in the workspace's workflows/ or of a built-in one
@@ -32,7 +36,7 @@ pub struct Args {
     detach: bool,
 }
 
-/// Runs a workflow over all components and all tiers.
+/// Runs a workflow over the default loops of its kind.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let word = args.file.display().to_string();
     let found = match args.file.exists() {
@@ -47,10 +51,12 @@ async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<
     let (system, _) = pinned::system(app, &session.ground.workspace)?;
     let inputs = Inputs {
         params: params(&args.params)?,
-        loops: loops(&system),
+        loops: BTreeMap::new(),
     };
     let name = args.file.display().to_string();
     let mut pinned = Pinned::new(app, &session.ground.workspace, &name, yaml, inputs)?;
+    let kind = RunKind::of_workflow(&pinned.workflow.name);
+    pinned.inputs.loops = system.default_loops(kind);
     let ways = ways(&pinned, &name, &session.ground.workspace);
     let mut named = None;
     if let Some(Value::String(to)) = pinned.inputs.params.get_mut("to")
@@ -63,9 +69,9 @@ async fn begin(app: &App, args: &Args, session: &Session, yaml: &str) -> Result<
     }
     let ready = pinned.ready(&session.ground)?;
     unoccupied(&session.ground, &ready, named.as_ref(), &ways).await?;
-    let trigger = format!("rekindle run {name}");
     let request = Request {
-        trigger,
+        kind,
+        trigger: Trigger::Command(format!("rekindle run {name}")),
         disaster_at: None,
         detach: args.detach,
     };
@@ -152,17 +158,6 @@ async fn unoccupied(
         ([], Some(run)) => Err(ways.interrupted(root, run)),
         (occupied, run) => Err(ways.occupied(occupied, run)),
     }
-}
-
-/// Returns the loops over everything the system has: components by priority, tiers by name.
-pub(crate) fn loops(system: &rekindle_model::system::System) -> BTreeMap<String, Vec<String>> {
-    let components = system
-        .components_by_priority()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let tiers = system.tiers.keys().cloned().collect();
-    BTreeMap::from([("component".to_owned(), components), ("tier".to_owned(), tiers)])
 }
 
 fn params(given: &[(String, String)]) -> Result<Map<String, Value>, CliError> {

@@ -66,6 +66,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let look = Look::here(app).await?;
     let filter = RunFilter {
         workflow: args.workflow.clone(),
+        kind: None,
         finished,
         outcome,
         since,
@@ -110,7 +111,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
         };
         let took = run.updated.since(&run.created);
         let body = json!({
-            "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "parent": run.parent, "created": run.created.utc,
+            "run": run.run, "workflow": run.workflow, "kind": run.kind, "trigger": run.trigger.to_string(), "parent": run.parent(), "created": run.created.utc,
             "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "state": ended, "quarantined": run.quarantined,
             "awaits_turn": turn, "elsewhere": elsewhere,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
@@ -119,8 +120,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             let began = moment::show(run.created.utc);
             let took = text::duration(took.duration);
             let below = run
-                .parent
-                .as_ref()
+                .parent()
                 .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
             let turn =
                 turn.map(|turn| format!("  one run of {} at a time, after {}", turn.group, turn.holder));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rekindle_model::origin::RunKind;
 use rekindle_report::backup::backup_table;
 use rekindle_report::copies::slot_faults;
 use rekindle_report::recovery::{recovery_table, set_aside};
@@ -13,7 +14,7 @@ use serde_json::json;
 use crate::App;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::past;
+use crate::partial_recovery;
 use crate::pinned::Pinned;
 use crate::session::Look;
 use crate::slots::fenced;
@@ -31,7 +32,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let look = Look::here(app).await?;
     let run = look.ground.run(&args.run).await?;
     let evidence = look.ground.evidence(run).await.map_err(|error| {
-        let left = past::left(app, &look.ground.workspace, run);
+        let left = partial_recovery::left(app, &look.ground.workspace, run);
         let hint = error.hint().to_owned();
         match left {
             Some(left) => error.with_hint(format!("{left}\n  {hint}")),
@@ -52,7 +53,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     let now = Some(&now).filter(|_| at_work && evidence.state.outcome.is_none());
     let plan = pinned.plan()?;
     let mut body = json!({
-        "run": run, "workflow": evidence.state.workflow, "trigger": evidence.state.trigger,
+        "run": run, "workflow": evidence.state.workflow, "kind": evidence.state.kind,
+        "trigger": evidence.state.trigger.to_string(),
         "created": evidence.state.created.utc, "updated": evidence.state.updated.utc,
         "outcome": evidence.state.outcome, "at_work": now.is_some(), "records": evidence.state.seq, "epoch": evidence.state.epoch,
         "awaits_turn": evidence.state.awaits_turn, "deadlock": evidence.state.deadlock, "elsewhere": elsewhere,
@@ -61,13 +63,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
     });
     let mut said = text::run(&evidence, Some(&plan), now);
     said.push_str(&format!("\n{}", text::gantt(&evidence, Some(&plan), now)));
-    match evidence.state.workflow.as_str() {
-        "backup" => {
+    match evidence.state.kind {
+        RunKind::Backup => {
             let table = backup_table(&evidence, &plan);
             said.push_str(&format!("\n{}", text::backup(&table)));
             body["backup"] = json!(table);
         }
-        "recover" => {
+        RunKind::Recover => {
             let table = recovery_table(&evidence, &plan, &pinned.system);
             said.push_str(&format!("\n{}", text::recovery(&table)));
             let fell_back = table.fell_back();
@@ -83,7 +85,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
             body["recovery"] = json!(table);
             body["fell_back"] = json!(fell_back);
         }
-        _ => {}
+        RunKind::Verify | RunKind::Drill | RunKind::Custom => {}
     }
     if evidence.state.outcome.is_none() {
         said.push_str(&match (&elsewhere, now.is_some(), held) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rekindle_journal::{RunFilter, RunSummary};
 use rekindle_model::event::Outcome;
+use rekindle_model::origin::RunKind;
 use rekindle_model::system::System;
 use rekindle_plan::Plan;
 use rekindle_report::Evidence;
@@ -23,7 +24,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::keys;
 use crate::lookup;
-use crate::past;
+use crate::partial_recovery;
 use crate::pinned::{self, Pinned};
 use crate::session::Look;
 use crate::slots::fenced;
@@ -49,7 +50,7 @@ pub(crate) async fn run(app: &App) -> Result<Exit, CliError> {
 async fn answer(app: &App, look: &Look) -> Result<Exit, CliError> {
     let (system, _) = pinned::system(app, &look.ground.workspace)?;
     let seen = Seen::read(app, look).await?;
-    let half = past::half_recovered(&look.ground, &system, &[]).await?;
+    let partial = partial_recovery::unsettled(&look.ground, &system, &[]).await?;
     let findings = Findings {
         system: &system,
         backups: &seen.backups,
@@ -57,7 +58,7 @@ async fn answer(app: &App, look: &Look) -> Result<Exit, CliError> {
         sightings: &seen.sightings,
         tiers: tiers(&system, &look.ground.workspace.system_dir()).await,
         unfinished: seen.unfinished.clone(),
-        half_recovered: half.first().map(|half| half.run),
+        partial_recovery: partial.first().map(|partial| partial.run),
         now: app.clock.now().utc,
     };
     let mut status = status(&findings);
@@ -89,7 +90,7 @@ impl Seen {
         let open: Vec<&RunSummary> = lookup::open(&runs).collect();
         for (n, run) in runs.iter().enumerate() {
             let is_open = open.iter().any(|one| one.run == run.run);
-            if n >= LOOKED_AT && !is_open && !seen.lacks(&run.workflow) {
+            if n >= LOOKED_AT && !is_open && !seen.lacks(run.kind) {
                 continue;
             }
             let evidence = match look.ground.evidence(run.run).await {
@@ -119,14 +120,14 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Returns whether a run of this workflow may prove what no newer run has proven: behind many others there may be
-    /// the backup that everything rests on, and what was seen of its copies since.
-    fn lacks(&self, workflow: &str) -> bool {
+    /// Returns whether a run of this kind may prove what no newer run has proven: behind many others there may be the
+    /// backup that everything rests on, and what was seen of its copies since.
+    fn lacks(&self, kind: RunKind) -> bool {
         let ready = |backup: &Proven<BackupTable>| backup.table.recovery_ready == Some(true);
-        match workflow {
-            "backup" | "verify" => !self.backups.iter().any(ready),
-            "recover" => self.recoveries.is_empty() || !self.backups.iter().any(ready),
-            _ => false,
+        match kind {
+            RunKind::Backup | RunKind::Verify => !self.backups.iter().any(ready),
+            RunKind::Recover => self.recoveries.is_empty() || !self.backups.iter().any(ready),
+            RunKind::Drill | RunKind::Custom => false,
         }
     }
 
@@ -136,13 +137,13 @@ impl Seen {
         if !matches!(state.outcome, Some(outcome) if outcome != Outcome::Cancelled) {
             return;
         }
-        match state.workflow.as_str() {
-            "backup" => self.backups.push(proven(evidence, backup_table(evidence, plan))),
-            "recover" => {
+        match state.kind {
+            RunKind::Backup => self.backups.push(proven(evidence, backup_table(evidence, plan))),
+            RunKind::Recover => {
                 let table = recovery_table(evidence, plan, system);
                 self.recoveries.push(proven(evidence, table));
             }
-            _ => {}
+            RunKind::Verify | RunKind::Drill | RunKind::Custom => {}
         }
     }
 }

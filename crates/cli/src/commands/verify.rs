@@ -1,11 +1,11 @@
 //! `rekindle verify`
 
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_plan::{Inputs, builtin};
 use serde_json::{Map, Value};
 
 use crate::App;
 use crate::commands::backup::tiers;
-use crate::commands::run::loops;
 use crate::drive::{self, Request};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -44,10 +44,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 
 async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliError> {
     let (system, _) = pinned::system(app, &session.ground.workspace)?;
-    let mut loops = loops(&system);
-    if let Some(components) = loops.get_mut("component") {
-        components.retain(|name| system.components.get(name).is_some_and(|c| c.source.is_some()));
-    }
+    let mut loops = system.default_loops(RunKind::Verify);
     if !args.tiers.is_empty() {
         loops.insert("tier".to_owned(), tiers(&system, &args.tiers)?);
     }
@@ -66,7 +63,8 @@ async fn verify(app: &App, args: &Args, session: &Session) -> Result<Exit, CliEr
         session,
         pinned,
         Request {
-            trigger: "rekindle verify".to_owned(),
+            kind: RunKind::Verify,
+            trigger: Trigger::command("rekindle verify"),
             disaster_at: None,
             detach: false,
         },

@@ -6,7 +6,7 @@
     reason = "what these tests construct is whole, or the test fails here"
 )]
 
-mod pen;
+mod history_fixture;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use rekindle_report::status::{Findings, Proven, status};
 use rekindle_report::unfinished::Unfinished;
 use rekindle_report::{steps, text};
 
-use pen::*;
+use history_fixture::*;
 use serde_json::json;
 
 #[test]
@@ -286,7 +286,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
             Some(&plan_of(builtin::RECOVER, &RECOVERED)),
             Some(false),
         )],
-        half_recovered: None,
+        partial_recovery: None,
         now,
     };
     insta::assert_snapshot!("proven", text::status(&status(&findings)));
@@ -297,7 +297,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
         sightings: &[],
         tiers: reachable,
         unfinished: Vec::new(),
-        half_recovered: None,
+        partial_recovery: None,
         now,
     };
     insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing)));
