@@ -17,7 +17,7 @@ use rekindle_model::step::StepState;
 use rekindle_model::system::System;
 use rekindle_plan::{Plan, PlanStep};
 use rekindle_report::Evidence;
-use rekindle_report::copies::{Place, place};
+use rekindle_report::copies::{Position, position};
 use rekindle_report::recovery::set_aside;
 use serde_json::Value;
 
@@ -30,8 +30,8 @@ use crate::workspace::Workspace;
 /// The parameter that names the recoveries whose outcome a run accepts: run ids, separated by spaces.
 pub(crate) const ACCEPT: &str = "accept";
 
-/// The place after every journaled run.
-const NOW: Place = Place {
+/// The position after every journaled run.
+const NOW: Position = Position {
     commit: u64::MAX,
     at: DateTime::<Utc>::MAX_UTC,
 };
@@ -146,7 +146,7 @@ pub(crate) fn same(path: &Path) -> PathBuf {
 /// One recovery into the living system.
 struct Attempt {
     run: RunId,
-    place: Place,
+    position: Position,
     over: bool,
     /// The components that it began to restore and did not.
     half: BTreeSet<String>,
@@ -160,8 +160,8 @@ struct Recoveries<'a> {
     system_dir: PathBuf,
     living: &'a Path,
     attempts: Vec<Attempt>,
-    /// The accepted runs, each with the place of the run that accepts it.
-    accepted: Vec<(RunId, Place)>,
+    /// The accepted runs, each with the position of the run that accepts it.
+    accepted: Vec<(RunId, Position)>,
 }
 
 impl Recoveries<'_> {
@@ -224,7 +224,7 @@ impl Recoveries<'_> {
 
     /// Notes the runs that a run's parameter names, whoever submitted the run: a command, another run or the API.
     fn accept(&mut self, created: &Record, inputs: &Value) {
-        let since = Place {
+        let since = Position {
             commit: created.head.map_or(0, |head| head.commit),
             at: created.time.utc,
         };
@@ -250,7 +250,7 @@ impl Recoveries<'_> {
     /// Returns whether a later recovery restored the component, or a person accepted what this attempt or a later one
     /// left of it.
     fn is_settled(&self, attempt: &Attempt, name: &String) -> bool {
-        let later = |other: &&Attempt| other.place > attempt.place;
+        let later = |other: &&Attempt| other.position > attempt.position;
         let mut since = self.attempts.iter().filter(later);
         if since.any(|other| other.restored.contains(name)) {
             return true;
@@ -260,7 +260,7 @@ impl Recoveries<'_> {
             && self.accepted.iter().any(|(run, since)| {
                 let named = self.attempts.iter().find(|other| other.run == *run);
                 named.is_some_and(|named| {
-                    *since > named.place && named.place >= attempt.place && named.half.contains(name)
+                    *since > named.position && named.position >= attempt.position && named.half.contains(name)
                 })
             })
     }
@@ -297,7 +297,7 @@ fn attempt(evidence: &Evidence, plan: &Plan) -> Attempt {
     let half = |name: &&&str| restored.get(**name) != Some(&true);
     Attempt {
         run: evidence.state.id,
-        place: place(evidence),
+        position: position(evidence),
         over: evidence.state.outcome.is_some(),
         half: begun.iter().filter(half).map(|name| (*name).to_owned()).collect(),
         restored: restored

@@ -11,7 +11,7 @@ use rekindle_model::system::System;
 use rekindle_plan::Plan;
 use rekindle_report::Evidence;
 use rekindle_report::backup::{BackupTable, backup_table};
-use rekindle_report::copies::{Sighting, place, sightings};
+use rekindle_report::copies::{Sighting, position, sightings};
 use rekindle_report::recovery::{RecoveryTable, recovery_table};
 use rekindle_report::status::{Findings, Proven, status};
 use rekindle_report::text;
@@ -152,7 +152,7 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
     Proven {
         run: evidence.state.id,
         at: evidence.state.updated.utc,
-        place: place(evidence),
+        position: position(evidence),
         interruptions: evidence.state.adoptions.len(),
         table,
     }
