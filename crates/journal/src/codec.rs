@@ -330,8 +330,15 @@ mod tests {
                 boot_id: Uuid::from_u128(5),
             },
         };
+        let mut scheduled = created("w");
+        if let Event::RunCreated { trigger, .. } = &mut scheduled {
+            *trigger = Trigger::Schedule {
+                name: "nightly".to_owned(),
+            };
+        }
         for (event, format) in [
             (created("w"), 1),
+            (scheduled, 6),
             (
                 Event::StepSkipped {
                     step: step.clone(),
@@ -396,8 +403,8 @@ mod tests {
         assert!(matches!(
             decode(&key, &value),
             Err(JournalError::NewerFormat {
-                found: 6,
-                supported: 5,
+                found: 7,
+                supported: 6,
                 ..
             })
         ));

@@ -10,9 +10,9 @@
 //! | [`step`] | the one transition table: [`step::StepRecord::apply`] |
 //! | [`approval`] | a question to a person, and what was decided |
 //! | [`run`] | the one fold: [`run::RunState::fold`] |
-//! | [`undo`] | where the undoing of a step's work stands |
+//! | [`undo`] | the undo of a step's work, and its states |
 //! | [`process`] | the programs that a step has started |
-//! | [`planted`] | faults that the tests are to notice; none in a product |
+//! | [`planted`] | faults that the tests must notice; no product contains them |
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |

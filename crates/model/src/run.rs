@@ -1,5 +1,9 @@
 //! The one fold: a run's state is what its records say, one after another.
 
+mod fault;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,9 +16,11 @@ use crate::event::{Event, Outcome, Payload, Record, Waits, Worker};
 use crate::id::{Hash32, RunId, StepId};
 use crate::origin::{Origin, Parent, RunKind, Trigger};
 use crate::planted::{self, Fault};
-use crate::step::{IllegalTransition, StepRecord};
+use crate::step::StepRecord;
 use crate::time::Stamp;
 use crate::undo::UndoState;
+
+pub use fault::{HistoryFault, IllegalHistory};
 
 /// A run, folded from its records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,7 +41,7 @@ pub struct RunState {
     pub trigger: Trigger,
     /// When the disaster struck, for a recovery.
     pub disaster_at: Option<DateTime<Utc>>,
-    /// Whether a person told `disaster_at`.
+    /// Whether a person gave `disaster_at`.
     pub disaster_at_told: bool,
     /// When it was created.
     pub created: Stamp,
@@ -64,10 +70,10 @@ pub struct RunState {
     /// Who asked for it to be paused, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
-    /// That it gave up its turn, where it did: runs waited for each other.
+    /// Why it gave up its wait for a lock, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadlock: Option<Deadlock>,
-    /// The turn that it waits for, where it does.
+    /// The lock that it waits for, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_turn: Option<AwaitedTurn>,
     /// How it ended.
@@ -76,7 +82,7 @@ pub struct RunState {
     pub summary: Value,
 }
 
-/// That nothing of a run is to be started.
+/// A pause: no step of the run starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
     /// Who asked for it.
@@ -88,18 +94,18 @@ pub struct Paused {
     pub at: Stamp,
 }
 
-/// That a run waits until no other run of its group is at work.
+/// A run's wait for the lock of its group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AwaitedTurn {
     /// The group.
     pub group: String,
-    /// The run whose turn it was when the wait began.
+    /// The run that held the lock when the wait began.
     pub holder: RunId,
     /// Since when.
     pub since: Stamp,
 }
 
-/// That a run gave up its turn because runs waited for each other.
+/// A run gave up its wait for a lock, because runs waited for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadlock {
     /// The group.
@@ -111,7 +117,7 @@ pub struct Deadlock {
 }
 
 impl Deadlock {
-    /// Tells who waits for whom.
+    /// Returns in a sentence which run waits for which.
     pub fn told(cycle: &[Waits]) -> String {
         let mut told = "runs wait for each other: ".to_owned();
         let behind = cycle.iter().skip(1).chain(cycle.first());
@@ -135,7 +141,7 @@ impl fmt::Display for Deadlock {
     }
 }
 
-/// One process that took the run over.
+/// The adoption of a run by a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adoption {
     /// The epoch that it began.
@@ -144,86 +150,11 @@ pub struct Adoption {
     pub worker: Worker,
     /// Why.
     pub why: String,
-    /// The workspace that it was brought to from another's.
+    /// The workspace that adopted the run, where it came from another workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Uuid>,
     /// When.
     pub at: Stamp,
-}
-
-/// A record does not fit the history before it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("run {run}, record {seq}: {fault}")]
-pub struct IllegalHistory {
-    /// The run.
-    pub run: RunId,
-    /// The record's number.
-    pub seq: u64,
-    /// What does not fit.
-    pub fault: HistoryFault,
-}
-
-/// What can be wrong with a history.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HistoryFault {
-    /// The history does not begin with `run_created`, or has it twice.
-    #[error("{0} cannot be there: a history begins with run_created, once")]
-    Creation(&'static str),
-    /// A record is missing or doubled.
-    #[error("expected record {expected}")]
-    Gap {
-        /// The number that should follow.
-        expected: u64,
-    },
-    /// Something happened after the end.
-    #[error("{0} after run_finished")]
-    AfterEnd(&'static str),
-    /// A run ended while something of it had not.
-    #[error("run_finished while step {step} is {state}")]
-    Unfinished {
-        /// The first such step.
-        step: StepId,
-        /// Its state.
-        state: &'static str,
-    },
-    /// A run that is not over was reopened.
-    #[error("{0} before run_finished")]
-    BeforeEnd(&'static str),
-    /// A paused run was paused, or one that goes on was let go on.
-    #[error("{event} in a run that is {}", if *.paused { "paused" } else { "not paused" })]
-    Pause {
-        /// The event.
-        event: &'static str,
-        /// Whether the run was paused before it.
-        paused: bool,
-    },
-    /// A turn was taken that was not waited for, or waited for twice.
-    #[error("{event} in a run that {}", if *.waits { "waits for its turn" } else { "does not wait for its turn" })]
-    Turn {
-        /// The event.
-        event: &'static str,
-        /// Whether the run waited before it.
-        waits: bool,
-    },
-    /// A record of a fenced epoch, or an adoption that does not raise it by one.
-    #[error("epoch {found}, expected {expected}")]
-    Epoch {
-        /// The epoch found.
-        found: u64,
-        /// The epoch that may append.
-        expected: u64,
-    },
-    /// A record of another run.
-    #[error("it belongs to run {0}")]
-    OtherRun(RunId),
-    /// A step's event does not fit the step's state.
-    #[error("step {step}: {source}")]
-    Step {
-        /// The step.
-        step: StepId,
-        /// What does not fit.
-        source: IllegalTransition,
-    },
 }
 
 impl RunState {
@@ -353,7 +284,7 @@ impl RunState {
                     at: record.time,
                 };
                 self.epoch = *epoch;
-                // Whoever waited is gone, and its wait with it.
+                // The process that waited is gone, and its wait with it.
                 self.awaits_turn = None;
                 self.adoptions.push(adoption);
             }
@@ -488,263 +419,5 @@ impl RunState {
     /// Returns a step's record; one that no event has named is pending.
     pub fn step(&self, step: &StepId) -> StepRecord {
         self.steps.get(step).cloned().unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::time::{Clock, ManualClock};
-
-    /// Folds a run with these events after its creation. On an illegal one, returns what does not fit.
-    fn run(events: &[Event]) -> Result<RunState, HistoryFault> {
-        let created = Event::RunCreated {
-            workflow: "test".into(),
-            definition: Hash32::ZERO,
-            system: None,
-            inputs: Payload::NONE,
-            kind: None,
-            trigger: Trigger::command("a test"),
-            disaster_at: None,
-            disaster_at_told: false,
-            old_parent: None,
-        };
-        let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-        let mut epoch = 1;
-        let records = std::iter::once(&created)
-            .chain(events)
-            .zip(1..)
-            .map(|(event, seq)| {
-                epoch += u64::from(matches!(event, Event::RunAdopted { .. }));
-                Record {
-                    run: RunId(Uuid::from_u128(1)),
-                    seq,
-                    epoch,
-                    time: clock.now(),
-                    prev: Hash32::ZERO,
-                    head: None,
-                    event: event.clone(),
-                }
-            });
-        let records: Vec<Record> = records.collect();
-        let mut state = RunState::created(&records[0]).unwrap();
-        for record in &records[1..] {
-            let before = state.clone();
-            if let Err(illegal) = state.fold(record) {
-                assert_eq!(state, before, "a refused record must change nothing");
-                return Err(illegal.fault);
-            }
-        }
-        Ok(state)
-    }
-
-    fn asked(event: &str) -> Event {
-        serde_json::from_value(json!({ "event": event, "by": "ann", "why": "lunch" })).unwrap()
-    }
-
-    fn finished() -> Event {
-        let summary = json!({ "steps": 0 });
-        Event::RunFinished {
-            outcome: Outcome::Cancelled,
-            summary,
-        }
-    }
-
-    #[test]
-    fn a_run_is_paused_until_it_is_let_go_on() {
-        let paused = run(&[asked("pause_requested")]).unwrap().paused.unwrap();
-        assert_eq!(
-            (paused.by.as_str(), paused.why.as_deref()),
-            ("ann", Some("lunch"))
-        );
-        let both = [asked("pause_requested"), asked("run_unpaused")];
-        assert_eq!(run(&both).unwrap().paused, None);
-    }
-
-    #[test]
-    fn a_reopened_run_is_neither_over_nor_cancelled_nor_paused() {
-        let state = run(&[
-            asked("pause_requested"),
-            asked("cancel_requested"),
-            finished(),
-            asked("run_reopened"),
-        ])
-        .unwrap();
-        assert_eq!(
-            (state.outcome, state.cancel, state.paused, state.summary),
-            (None, None, None, Value::Null)
-        );
-        let again = [
-            finished(),
-            asked("run_reopened"),
-            finished(),
-            asked("run_reopened"),
-        ];
-        assert_eq!(run(&again).unwrap().outcome, None);
-    }
-
-    fn turn(event: &str) -> Event {
-        let holder = RunId(Uuid::from_u128(9));
-        serde_json::from_value(json!({ "event": event, "group": "nightly", "holder": holder })).unwrap()
-    }
-
-    #[test]
-    fn a_run_waits_for_its_turn_until_it_is_taken_or_whoever_waited_is_gone() {
-        let waits = run(&[turn("turn_awaited")]).unwrap().awaits_turn.unwrap();
-        assert_eq!(waits.group, "nightly");
-        let adopted = serde_json::from_value(json!({
-            "event": "run_adopted", "epoch": 2, "why": "", "worker": { "host": "h", "pid": 1, "version": "0" },
-        }));
-        for ends in [turn("turn_taken"), adopted.unwrap(), finished()] {
-            let state = run(&[turn("turn_awaited"), ends.clone()]).unwrap();
-            assert_eq!(state.awaits_turn, None, "{ends:?}");
-        }
-    }
-
-    fn of_step(event: &str, attempt: u32) -> Event {
-        let error = crate::failure::Failure::permanent("x", "y");
-        let why = json!({ "reason": "cancelled" });
-        serde_json::from_value(json!({
-            "event": event, "step": "s", "attempt": attempt, "error": error, "output": Payload::NONE,
-            "retry_at": "2027-01-15T08:00:00Z", "verdict": "redo", "evidence": null, "why": why,
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_run_does_not_end_before_what_it_has_begun() {
-        let started = || of_step("step_started", 1);
-        let undoing = || {
-            vec![
-                started(),
-                of_step("step_succeeded", 1),
-                of_step("undo_started", 1),
-            ]
-        };
-        for (history, state) in [
-            (vec![started()], "running"),
-            (vec![started(), of_step("step_reconciled", 1)], "reconciled"),
-            (vec![started(), of_step("step_failed", 1)], "backoff"),
-            (undoing(), "being undone"),
-        ] {
-            let fault = run(&[history.clone(), vec![finished()]].concat()).unwrap_err();
-            let step = StepId::plain("s");
-            assert_eq!(fault, HistoryFault::Unfinished { step, state }, "{history:?}");
-        }
-        let ended = [
-            vec![started(), of_step("step_succeeded", 1)],
-            vec![of_step("step_skipped", 1)],
-            [undoing(), vec![of_step("undo_stuck", 1)]].concat(),
-        ];
-        for history in ended {
-            assert!(
-                run(&[history.clone(), vec![finished()]].concat()).is_ok(),
-                "{history:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_a_run_is_refused() {
-        let pause = |event, paused| HistoryFault::Pause { event, paused };
-        for (events, fault) in [
-            (
-                vec![asked("run_reopened")],
-                HistoryFault::BeforeEnd("run_reopened"),
-            ),
-            (
-                vec![finished(), asked("pause_requested")],
-                HistoryFault::AfterEnd("pause_requested"),
-            ),
-            (
-                vec![finished(), asked("cancel_requested")],
-                HistoryFault::AfterEnd("cancel_requested"),
-            ),
-            (
-                vec![finished(), finished()],
-                HistoryFault::AfterEnd("run_finished"),
-            ),
-            (vec![asked("run_unpaused")], pause("run_unpaused", false)),
-            (
-                vec![turn("turn_taken")],
-                HistoryFault::Turn {
-                    event: "turn_taken",
-                    waits: false,
-                },
-            ),
-            (
-                vec![turn("turn_awaited"), turn("turn_awaited")],
-                HistoryFault::Turn {
-                    event: "turn_awaited",
-                    waits: true,
-                },
-            ),
-            (
-                vec![asked("pause_requested"), asked("pause_requested")],
-                pause("pause_requested", true),
-            ),
-        ] {
-            assert_eq!(run(&events).unwrap_err(), fault, "{events:?}");
-        }
-        assert_eq!(
-            pause("run_unpaused", false).to_string(),
-            "run_unpaused in a run that is not paused"
-        );
-    }
-
-    /// Two first records as they were journaled before runs had kinds: of `rekindle backup --accept x`, and of a nested
-    /// run. Each as MessagePack in hexadecimal, and as `rekindle history --json` printed it.
-    const WITHOUT_KIND: [(&str, &str); 2] = [
-        (
-            "88a56576656e74ab72756e5f63726561746564a8776f726b666c6f77a66261636b7570aa646566696e6974696f6ed940303730373037\
-     303730373037303730373037303730373037303730373037303730373037303730373037303730373037303730373037303730373037\
-     30373037a673797374656dd9403038303830383038303830383038303830383038303830383038303830383038303830383038303830\
-     3830383038303830383038303830383038303830383038a6696e7075747381a6696e6c696e6582a56c6f6f707381a47469657291a46e\
-     656172a6706172616d7381a6616363657074a0a774726967676572ba72656b696e646c65206261636b7570202d2d6163636570742078\
-     ab64697361737465725f6174be323032372d30312d31355430383a30303a30302e3030303030303030375ab064697361737465725f61\
-     745f746f6c64c2",
-            r#"{"run":"01990000-0000-7000-8000-000000000001","seq":1,"epoch":1,"utc":"2027-01-15T08:00:00.000000007Z","boot_ns":42,"boot_id":"00000000-0000-0000-0000-000000000005","prev":"0000000000000000000000000000000000000000000000000000000000000000","head":{"commit":3,"hash":"0909090909090909090909090909090909090909090909090909090909090909"},"event":"run_created","workflow":"backup","definition":"0707070707070707070707070707070707070707070707070707070707070707","system":"0808080808080808080808080808080808080808080808080808080808080808","inputs":{"inline":{"loops":{"tier":["near"]},"params":{"accept":""}}},"trigger":"rekindle backup --accept x","disaster_at":"2027-01-15T08:00:00.000000007Z","disaster_at_told":false}"#,
-        ),
-        (
-            "89a56576656e74ab72756e5f63726561746564a8776f726b666c6f77a76e696768746c79aa646566696e6974696f6ed9403037303730\
-     373037303730373037303730373037303730373037303730373037303730373037303730373037303730373037303730373037303730\
-     3730373037a673797374656dd94030383038303830383038303830383038303830383038303830383038303830383038303830383038\
-     303830383038303830383038303830383038303830383038a6696e7075747381a6696e6c696e6582a56c6f6f707381a47469657291a4\
-     6e656172a6706172616d7381a6616363657074a0a774726967676572d92d72756e2030313939303030302d303030302d373030302d38\
-     3030302d3030303030303030303030312f63616c6cab64697361737465725f6174be323032372d30312d31355430383a30303a30302e\
-     3030303030303030375ab064697361737465725f61745f746f6c64c2a6706172656e7482a372756ec410019900000000700080000000\
-     00000001a473746570a463616c6c",
-            r#"{"run":"01990000-0000-7000-8000-000000000002","seq":1,"epoch":1,"utc":"2027-01-15T08:00:00.000000007Z","boot_ns":42,"boot_id":"00000000-0000-0000-0000-000000000005","prev":"0000000000000000000000000000000000000000000000000000000000000000","head":{"commit":3,"hash":"0909090909090909090909090909090909090909090909090909090909090909"},"event":"run_created","workflow":"nightly","definition":"0707070707070707070707070707070707070707070707070707070707070707","system":"0808080808080808080808080808080808080808080808080808080808080808","inputs":{"inline":{"loops":{"tier":["near"]},"params":{"accept":""}}},"trigger":"run 01990000-0000-7000-8000-000000000001/call","disaster_at":"2027-01-15T08:00:00.000000007Z","disaster_at_told":false,"parent":{"run":"01990000-0000-7000-8000-000000000001","step":"call"}}"#,
-        ),
-    ];
-
-    #[test]
-    fn a_history_from_before_runs_had_kinds_still_folds_and_is_written_again_byte_for_byte() {
-        let nested_in = Parent {
-            run: "01990000-0000-7000-8000-000000000001".parse().unwrap(),
-            step: StepId::plain("call"),
-        };
-        let origins = [
-            (RunKind::Backup, Trigger::command("rekindle backup --accept x")),
-            (RunKind::Custom, Trigger::Parent(nested_in)),
-        ];
-        for ((hex, json), (kind, trigger)) in WITHOUT_KIND.into_iter().zip(origins) {
-            let packed: Vec<u8> = (0..hex.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-                .collect();
-            let event: Event = rmp_serde::from_slice(&packed).unwrap();
-            assert_eq!(rmp_serde::to_vec_named(&event).unwrap(), packed);
-            let record: Record = serde_json::from_str(json).unwrap();
-            assert_eq!(record.event, event);
-            assert_eq!(serde_json::to_string(&record).unwrap(), json);
-
-            let state = RunState::created(&record).unwrap();
-            assert_eq!((state.kind, &state.trigger), (kind, &trigger));
-            assert_eq!(event.origin(), Some(Origin { kind, trigger }));
-        }
     }
 }
