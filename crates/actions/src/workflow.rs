@@ -5,20 +5,20 @@
 //! its workflow's bytes when it is created; its plan is checked when the workflow that names it is read, with all that
 //! it runs in turn.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext, SubRun};
-use rekindle_model::event::{Measures, Outcome, Parent};
+use rekindle_model::event::{Measures, Outcome};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
+use rekindle_model::origin::{Parent, RunKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_plan::{
-    Diagnostics, Inputs, ParamKind, Problem, Turns, Workflow, builtin, expand, load_workflow, suggest,
+    Diagnostics, Inputs, ParamKind, Problem, Turns, builtin, expand, load_workflow, suggest,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -77,7 +77,6 @@ struct Named {
     /// Its name, or its file wherever the path to it leads: what tells two apart.
     identity: String,
     text: String,
-    built_in: bool,
 }
 
 impl RunWorkflow {
@@ -88,7 +87,6 @@ impl RunWorkflow {
                 word: word.to_owned(),
                 identity: (*name).to_owned(),
                 text: (*text).to_owned(),
-                built_in: true,
             });
         }
         let path = self.site.system_dir().join(word);
@@ -114,7 +112,6 @@ impl RunWorkflow {
             word: word.to_owned(),
             identity: whole.display().to_string(),
             text,
-            built_in: false,
         })
     }
 
@@ -187,7 +184,10 @@ impl RunWorkflow {
                 .filter(|(_, spec)| spec.default.is_none())
                 .map(|(name, spec)| (name.clone(), placeholder(spec.kind)))
                 .collect(),
-            loops: self.loops(&named, &workflow),
+            loops: self
+                .site
+                .system()
+                .default_loops(RunKind::of_workflow(&workflow.name)),
         };
         let inner = Outer {
             chain,
@@ -221,26 +221,6 @@ impl RunWorkflow {
         })
     }
 
-    /// Returns the loops of such a run: over the whole system. Of what ships, only a recovery goes through components
-    /// without a source.
-    fn loops(&self, named: &Named, workflow: &Workflow) -> BTreeMap<String, Vec<String>> {
-        let system = self.site.system();
-        let sourced = named.built_in && workflow.name != "recover";
-        let components = system.components_by_priority().into_iter();
-        let components = components
-            .filter(|name| {
-                !sourced
-                    || system
-                        .components
-                        .get(*name)
-                        .is_some_and(|one| one.source.is_some())
-            })
-            .map(str::to_owned)
-            .collect();
-        let tiers = system.tiers.keys().cloned().collect();
-        BTreeMap::from([("component".to_owned(), components), ("tier".to_owned(), tiers)])
-    }
-
     /// Returns the run as it is to be created, from its workflow as it is now.
     fn new_run(&self, cx: &StepContext, run: RunId, params: Params) -> Result<SubRun, Failure> {
         let bad = |problem: Problem| {
@@ -255,15 +235,17 @@ impl RunWorkflow {
         let named = self.named(&params.workflow).map_err(bad)?;
         let workflow = load_workflow(&named.word, &named.text)
             .map_err(|faults| Failure::permanent(params::BAD_PARAMETER, first(&faults)))?;
+        let kind = RunKind::of_workflow(&workflow.name);
         Ok(SubRun {
             run,
+            kind,
             parent: Parent {
                 run: cx.run,
                 step: cx.step.id.clone(),
             },
             inputs: Inputs {
                 params: params.params,
-                loops: self.loops(&named, &workflow),
+                loops: self.site.system().default_loops(kind),
             },
             workflow: workflow.name,
             definition: named.text,

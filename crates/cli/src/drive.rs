@@ -5,6 +5,7 @@ use std::path::Path;
 use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::{Action, NextAction};
+use rekindle_model::origin::RunKind;
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
@@ -41,6 +42,7 @@ pub async fn begin(
 ) -> Result<Exit, Error> {
     let RunRequest {
         spec,
+        kind,
         trigger,
         disaster_at,
     } = request;
@@ -59,6 +61,7 @@ pub async fn begin(
         definition: String::from_utf8_lossy(&spec.definition).into_owned(),
         system: String::from_utf8_lossy(&spec.system_yaml).into_owned(),
         inputs: spec.inputs,
+        kind,
         trigger,
         disaster_at,
     };
@@ -322,7 +325,7 @@ impl Come<'_> {
         let waiting = waiting(state);
         let aside = set_aside(self.evidence, self.plan);
         let body = json!({
-            "run": run, "workflow": state.workflow, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
+            "run": run, "workflow": state.workflow, "kind": state.kind, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
             "waiting": waiting, "aside": aside, "resume": app.printer.from_here(&format!("rekindle resume {run}")),
         });
         app.printer.data(&body, || {
@@ -348,17 +351,16 @@ impl Come<'_> {
         } = *self;
         let state = &evidence.state;
         let cost = rework(evidence);
-        let mut body =
-            json!({ "run": state.id, "workflow": state.workflow, "outcome": state.outcome, "rework": cost });
+        let mut body = json!({ "run": state.id, "workflow": state.workflow, "kind": state.kind, "outcome": state.outcome, "rework": cost });
         let mut said = String::new();
         let (mut missed, mut fell_back) = (Vec::new(), Vec::new());
-        match state.workflow.as_str() {
-            "backup" => {
+        match state.kind {
+            RunKind::Backup => {
                 let table = backup_table(evidence, plan);
                 said.push_str(&text::backup(&table));
                 body["backup"] = json!(table);
             }
-            "recover" => {
+            RunKind::Recover => {
                 let table = recovery_table(evidence, plan, &self.pinned.system);
                 said.push_str(&text::recovery(&table));
                 let aside = set_aside(evidence, plan);
@@ -374,7 +376,7 @@ impl Come<'_> {
                 body["recovery"] = json!(table);
                 body["missed"] = json!(missed);
             }
-            _ => {
+            RunKind::Verify | RunKind::Drill | RunKind::Custom => {
                 said.push_str(&text::steps(evidence, Some(plan)));
                 body["steps"] = json!(timeline(evidence, Some(plan)));
                 body["slot_faults"] = json!(slot_faults(evidence, plan));

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_journal::{Append, Journal};
-use rekindle_model::event::{Event, Parent, Record, Worker};
+use rekindle_model::event::{Event, Record, Worker};
 use rekindle_model::id::RunId;
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::run::RunState;
 use rekindle_model::time::Clock;
 use rekindle_plan::{Inputs, Plan};
@@ -42,6 +43,8 @@ const UNDRIVEN_TRIES: u32 = 5;
 pub struct NewRun {
     /// The workflow's name.
     pub workflow: String,
+    /// What the run is for.
+    pub kind: RunKind,
     /// The workflow's YAML, which the run is pinned to.
     pub definition: Vec<u8>,
     /// The system's YAML, which the run is pinned to, where it has a system.
@@ -49,7 +52,7 @@ pub struct NewRun {
     /// What expands the definition into the plan.
     pub inputs: Inputs,
     /// Who or what asks for the run.
-    pub trigger: String,
+    pub trigger: Trigger,
     /// When the disaster struck, for a recovery.
     pub disaster_at: Option<DateTime<Utc>>,
     /// Whether a person told `disaster_at`.
@@ -195,7 +198,7 @@ impl Engine {
     /// As [`Engine::create`].
     pub async fn create_here(&self, new: NewRun) -> Result<RunId, EngineError> {
         let run = RunId::new(&self.shared.clock.now());
-        self.create_as(run, None, new).await?;
+        self.create_as(run, new).await?;
         Ok(run)
     }
 
@@ -212,11 +215,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Journal`]; [`EngineError::Fenced`] where there is such a run already.
-    pub async fn create_below(&self, parent: Parent, run: RunId, new: NewRun) -> Result<(), EngineError> {
-        self.create_as(run, Some(parent), new).await
+    pub async fn create_below(&self, run: RunId, new: NewRun) -> Result<(), EngineError> {
+        self.create_as(run, new).await
     }
 
-    async fn create_as(&self, run: RunId, parent: Option<Parent>, new: NewRun) -> Result<(), EngineError> {
+    async fn create_as(&self, run: RunId, new: NewRun) -> Result<(), EngineError> {
         let Shared { journal, clock, .. } = &*self.shared;
         let definition = journal.put_blob(new.definition).await?;
         let system = match new.system {
@@ -227,15 +230,20 @@ impl Engine {
             serde_json::to_value(&new.inputs).map_err(|error| EngineError::Inputs(error.to_string()))?;
         let inputs = payload::store(&**journal, inputs, payload::INLINE).await?;
         let now = clock.now();
+        let trigger = match new.trigger {
+            Trigger::Command(line) => Trigger::Command(payload::fit_sentence(&line)),
+            other => other,
+        };
         let event = Event::RunCreated {
             workflow: new.workflow,
             definition,
             system,
             inputs,
-            trigger: payload::fit_sentence(&new.trigger),
+            kind: Some(new.kind),
+            trigger,
             disaster_at: new.disaster_at,
             disaster_at_told: new.disaster_at_told,
-            parent,
+            old_parent: None,
         };
         journal
             .append(Append {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rekindle_model::event::Parent;
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::origin::{Parent, RunKind};
 use rekindle_model::run::RunState;
 use rekindle_plan::{Inputs, PlanStep};
 use serde_json::Value;
@@ -53,6 +53,8 @@ pub struct SubRun {
     pub parent: Parent,
     /// The workflow's name.
     pub workflow: String,
+    /// What the run is for.
+    pub kind: RunKind,
     /// The workflow's YAML, which the run is pinned to.
     pub definition: String,
     /// What expands the definition into the plan.

@@ -2,9 +2,8 @@
 //! so that no action can make a record that the journal must refuse.
 
 use rekindle_journal::{Journal, JournalError};
-use rekindle_model::event::{Measures, Payload, Waits};
+use rekindle_model::event::{LONGEST_CYCLE, Measures, Payload, Waits};
 use rekindle_model::failure::Failure;
-use rekindle_model::run::LONGEST_CYCLE;
 use serde::Serialize;
 use serde_json::{Value, json};
 

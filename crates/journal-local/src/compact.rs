@@ -203,7 +203,7 @@ fn going(all: &BTreeMap<RunId, RunEntry>, before: DateTime<Utc>) -> BTreeSet<Run
         .copied()
         .collect();
     loop {
-        let parent = |run: &RunId| whole(run).and_then(|summary| summary.parent.as_ref());
+        let parent = |run: &RunId| whole(run).and_then(|summary| summary.parent());
         let stays = |run: &RunId| {
             parent(run).is_some_and(|parent| all.contains_key(&parent.run) && !going.contains(&parent.run))
         };

@@ -15,8 +15,8 @@ use rekindle_model::run::RunState;
 use tokio::sync::oneshot;
 
 use crate::index::Indexer;
-use crate::progress::Commit;
 use crate::log::Log;
+use crate::progress::Commit;
 use crate::shared::Shared;
 use crate::store::RunEntry;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rekindle_model::event::{Event, JournalHead, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::origin::Origin;
 use rekindle_model::planted::{self, Fault};
 use rekindle_model::run::{AwaitedTurn, Deadlock, HistoryFault, IllegalHistory, Paused, RunState};
 use rekindle_model::step::StepRecord;
@@ -27,21 +28,13 @@ pub struct RunHead {
 impl RunHead {
     /// Returns the head after a run's next record, or none where the run does not begin with `RunCreated`.
     pub fn after(before: Option<&Self>, record: &Record, hash: Hash32) -> Option<Self> {
-        let mut summary = match (before, &record.event) {
-            (Some(before), _) => before.summary.clone(),
-            (
-                None,
-                Event::RunCreated {
-                    workflow,
-                    trigger,
-                    parent,
-                    ..
-                },
-            ) => RunSummary {
+        let mut summary = match (before, &record.event, record.event.origin()) {
+            (Some(before), _, _) => before.summary.clone(),
+            (None, Event::RunCreated { workflow, .. }, Some(Origin { kind, trigger })) => RunSummary {
                 run: record.run,
                 workflow: workflow.clone(),
-                trigger: trigger.clone(),
-                parent: parent.clone(),
+                kind,
+                trigger,
                 created: record.time,
                 updated: record.time,
                 seq: 0,
@@ -49,7 +42,7 @@ impl RunHead {
                 outcome: None,
                 quarantined: None,
             },
-            (None, _) => return None,
+            (None, _, _) => return None,
         };
         summary.seq = record.seq;
         summary.epoch = record.epoch;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rekindle_model::event::{Event, Outcome, Parent, Record};
+use rekindle_model::event::{Event, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::origin::{Origin, Parent, RunKind, Trigger};
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -79,6 +80,8 @@ pub trait Journal: Send + Sync {
 pub struct RunFilter {
     /// Only runs of this workflow.
     pub workflow: Option<String>,
+    /// Only runs of this kind.
+    pub kind: Option<RunKind>,
     /// Only runs that are over (`true`), or only unfinished runs that can continue (`false`).
     pub finished: Option<bool>,
     /// Only runs that ended so.
@@ -95,6 +98,7 @@ impl RunFilter {
         self.workflow
             .as_ref()
             .is_none_or(|workflow| *workflow == run.workflow)
+            && self.kind.is_none_or(|kind| kind == run.kind)
             && self.finished.is_none_or(|finished| {
                 finished == run.outcome.is_some() && (finished || run.quarantined.is_none())
             })
@@ -105,16 +109,16 @@ impl RunFilter {
 
 /// A run in a list. Persisted beside the records and made again from them when it is lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredSummary")]
 pub struct RunSummary {
     /// The run.
     pub run: RunId,
     /// The workflow's name.
     pub workflow: String,
+    /// What it is for.
+    pub kind: RunKind,
     /// Who or what asked for it.
-    pub trigger: String,
-    /// The step that runs it, for a run that is part of another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Parent>,
+    pub trigger: Trigger,
     /// When it was created.
     pub created: Stamp,
     /// When its newest record was appended.
@@ -130,7 +134,51 @@ pub struct RunSummary {
     pub quarantined: Option<String>,
 }
 
+/// A summary as it is stored, also by a version that knew no kinds.
+#[derive(Deserialize)]
+struct StoredSummary {
+    run: RunId,
+    workflow: String,
+    kind: Option<RunKind>,
+    trigger: Trigger,
+    parent: Option<Parent>,
+    created: Stamp,
+    updated: Stamp,
+    seq: u64,
+    epoch: u64,
+    outcome: Option<Outcome>,
+    quarantined: Option<String>,
+}
+
+impl From<StoredSummary> for RunSummary {
+    fn from(stored: StoredSummary) -> Self {
+        let Origin { kind, trigger } = Origin::of_stored(
+            &stored.workflow,
+            stored.kind,
+            &stored.trigger,
+            stored.parent.as_ref(),
+        );
+        Self {
+            run: stored.run,
+            workflow: stored.workflow,
+            kind,
+            trigger,
+            created: stored.created,
+            updated: stored.updated,
+            seq: stored.seq,
+            epoch: stored.epoch,
+            outcome: stored.outcome,
+            quarantined: stored.quarantined,
+        }
+    }
+}
+
 impl RunSummary {
+    /// Returns the step that began the run, for a run that is part of another: that one continues both.
+    pub fn parent(&self) -> Option<&Parent> {
+        self.trigger.parent()
+    }
+
     /// Returns the summary of a run from its whole part, marked as quarantined if a reason is given.
     pub fn listed(run: RunId, whole: Option<&Self>, quarantined: Option<&String>) -> Self {
         let mut summary = whole.cloned().unwrap_or_else(|| Self::nameless(run));
@@ -152,14 +200,63 @@ impl RunSummary {
         Self {
             run,
             workflow: "?".to_owned(),
-            trigger: "?".to_owned(),
-            parent: None,
+            kind: RunKind::Custom,
+            trigger: Trigger::command("?"),
             created,
             updated: created,
             seq: 0,
             epoch: 0,
             outcome: None,
             quarantined: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RunEntry;
+
+    /// Where two runs stood, as sled and the `forgotten` marks kept it before runs had kinds: a backup, and a run that a
+    /// step of the first began. MessagePack in hexadecimal.
+    const WITHOUT_KIND: [&str; 2] = [
+        "81a557686f6c6582a773756d6d61727988a372756ec41001990000000070008000000000000001a8776f726b666c6f77a66261636b75\
+     70a774726967676572ba72656b696e646c65206261636b7570202d2d6163636570742078a76372656174656483a3757463be32303237\
+     2d30312d31355430383a30303a30302e3030303030303030375aa7626f6f745f6e732aa7626f6f745f6964c410000000000000000000\
+     00000000000005a77570646174656483a3757463be323032372d30312d31355430383a30303a30302e3030303030303030375aa7626f\
+     6f745f6e732aa7626f6f745f6964c41000000000000000000000000000000005a373657101a565706f636801a76f7574636f6d65c0a4\
+     68617368d940303630363036303630363036303630363036303630363036303630363036303630363036303630363036303630363036\
+     30363036303630363036303630363036",
+        "81a557686f6c6582a773756d6d61727989a372756ec41001990000000070008000000000000002a8776f726b666c6f77a76e69676874\
+     6c79a774726967676572d92d72756e2030313939303030302d303030302d373030302d383030302d3030303030303030303030312f63\
+     616c6ca6706172656e7482a372756ec41001990000000070008000000000000001a473746570a463616c6ca76372656174656483a375\
+     7463be323032372d30312d31355430383a30303a30302e3030303030303030375aa7626f6f745f6e732aa7626f6f745f6964c4100000\
+     0000000000000000000000000005a77570646174656483a3757463be323032372d30312d31355430383a30303a30302e303030303030\
+     3030375aa7626f6f745f6e732aa7626f6f745f6964c41000000000000000000000000000000005a373657101a565706f636801a76f75\
+     74636f6d65c0a468617368d9403036303630363036303630363036303630363036303630363036303630363036303630363036303630\
+     3630363036303630363036303630363036303630363036",
+    ];
+
+    #[test]
+    fn a_summary_from_before_runs_had_kinds_is_read_as_its_records_fold() {
+        let of = |hex: &str| {
+            let packed: Vec<u8> = (0..hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                .collect();
+            let entry: RunEntry = rmp_serde::from_slice(&packed).unwrap();
+            entry.head().unwrap().summary.clone()
+        };
+        let [backup, nested] = WITHOUT_KIND.map(of);
+        assert_eq!(backup.kind, RunKind::Backup);
+        assert_eq!(backup.trigger, Trigger::command("rekindle backup --accept x"));
+        assert_eq!(nested.kind, RunKind::Custom);
+        let parent = nested.parent().unwrap();
+        assert_eq!((parent.run, parent.step.as_str()), (backup.run, "call"));
+
+        for summary in [backup, nested] {
+            let packed = rmp_serde::to_vec_named(&summary).unwrap();
+            assert_eq!(rmp_serde::from_slice::<RunSummary>(&packed).unwrap(), summary);
         }
     }
 }

@@ -12,6 +12,7 @@
 use chrono::DateTime;
 use rekindle_model::event::{Event, JournalHead, Outcome, Record, SkipReason};
 use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::origin::Trigger;
 use rekindle_model::planted::{self, Fault};
 use rekindle_model::time::Stamp;
 use uuid::Uuid;
@@ -22,9 +23,9 @@ use crate::error::JournalError;
 /// The most bytes that a record's value may have. Larger values go to blobs.
 pub const MAX_RECORD: usize = 4096;
 
-/// The newest format of a record's value. Formats 2 to 4 differ from 1 only in the events that they may carry, and
+/// The newest format of a record's value. Formats 2 to 6 differ from 1 only in the events that they may carry, and
 /// only records of such events have them: an older program names them instead of taking them for damage.
-pub const RECORD_FORMAT: u8 = 5;
+pub const RECORD_FORMAT: u8 = 6;
 
 /// The length of a key in bytes.
 pub const KEY_LEN: usize = 24;
@@ -114,7 +115,9 @@ fn format_of(event: &Event) -> u8 {
             ..
         } => 2,
         Event::ChildStarted { .. }
-        | Event::RunCreated { parent: Some(_), .. }
+        | Event::RunCreated {
+            old_parent: Some(_), ..
+        }
         | Event::DeadlinePassed
         | Event::StepSkipped {
             why: SkipReason::Deadline,
@@ -134,7 +137,14 @@ fn format_of(event: &Event) -> u8 {
             why: SkipReason::Deadlock,
             ..
         } => 5,
-        Event::RunCreated { .. }
+        Event::RunCreated {
+            trigger: Trigger::Parent(_) | Trigger::Schedule { .. } | Trigger::Api { .. },
+            ..
+        } => 6,
+        Event::RunCreated {
+            trigger: Trigger::Command(_),
+            ..
+        }
         | Event::RunAdopted { .. }
         | Event::StepStarted { .. }
         | Event::StepCheckpoint { .. }
@@ -297,8 +307,15 @@ mod tests {
                 boot_id: Uuid::from_u128(5),
             },
         };
+        let mut scheduled = created("w");
+        if let Event::RunCreated { trigger, .. } = &mut scheduled {
+            *trigger = Trigger::Schedule {
+                name: "nightly".to_owned(),
+            };
+        }
         for (event, format) in [
             (created("w"), 1),
+            (scheduled, 6),
             (
                 Event::StepSkipped {
                     step: step.clone(),
@@ -363,8 +380,8 @@ mod tests {
         assert!(matches!(
             decode(&key, &value),
             Err(JournalError::NewerFormat {
-                found: 6,
-                supported: 5,
+                found: 7,
+                supported: 6,
                 ..
             })
         ));

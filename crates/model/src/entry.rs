@@ -14,9 +14,9 @@ use crate::failure::Failure;
 #[serde(transparent)]
 pub struct TreePath(#[serde(with = "path_bytes")] Vec<u8>);
 
-/// A path that cannot stand in a captured tree.
+/// A path that no captured tree can hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("path {path:?} cannot stand in a snapshot: {why}")]
+#[error("a snapshot cannot hold path {path:?}: {why}")]
 pub struct BadTreePath {
     /// The path, lossily as text.
     pub path: String,
@@ -82,7 +82,7 @@ impl PartialOrd for TreePath {
 }
 
 mod path_bytes {
-    //! Reading a path checks it again: what stands in a snapshot is not trusted.
+    //! Reading a path checks it again: a snapshot's content is not trusted.
     use serde::{Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -165,7 +165,7 @@ pub enum EntryKind {
 /// One entry of a tree, without its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Where it stands, relative to the root of the tree.
+    /// Its path, relative to the root of the tree.
     pub path: TreePath,
     /// What it is.
     #[serde(flatten)]

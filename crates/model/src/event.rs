@@ -4,6 +4,9 @@
 //! encoding is a map with the key `event` for the variant, in MessagePack inside the journal and in JSON
 //! for people (`rekindle history --json`).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +16,7 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::id::{Hash32, RunId, StepId};
+use crate::origin::{Origin, Parent, RunKind, Trigger};
 use crate::process::Child;
 use crate::time::Stamp;
 
@@ -31,19 +35,23 @@ pub enum Event {
         system: Option<Hash32>,
         /// What expands the definition into the plan again: parameters and loop keys.
         inputs: Payload,
+        /// What the run is for; none in a history that was written before runs had kinds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<RunKind>,
         /// Who or what asked for the run.
-        trigger: String,
+        trigger: Trigger,
         /// When the disaster struck, for a recovery.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         disaster_at: Option<DateTime<Utc>>,
-        /// Whether `disaster_at` was told by a person, rather than assumed to be the run's start.
+        /// Whether a person gave `disaster_at`; else it is assumed to be the run's start.
         #[serde(default)]
         disaster_at_told: bool,
-        /// The step that runs it, for a run that is part of another.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        parent: Option<Parent>,
+        /// The step that began the run, in a history that was written when `trigger` could not name it. A new run never
+        /// has it.
+        #[serde(default, rename = "parent", skip_serializing_if = "Option::is_none")]
+        old_parent: Option<Parent>,
     },
-    /// A process took the run over; holders of a lower epoch are refused from here on.
+    /// A process adopted the run. From here on, appends under a lower epoch are refused.
     RunAdopted {
         /// The new epoch, one above the last.
         epoch: u64,
@@ -51,29 +59,29 @@ pub enum Event {
         worker: Worker,
         /// Why it did.
         why: String,
-        /// The workspace that it was brought to, where that is another than the one that had it.
+        /// The workspace that adopted the run, where the run came from another workspace.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         workspace: Option<Uuid>,
     },
-    /// Another run of the same group was at work, or had waited longer: nothing starts before this run's turn.
+    /// The run waits for its group's lock: another run of the group holds it, or has waited longer. No step starts.
     TurnAwaited {
         /// The group.
         group: String,
-        /// The run whose turn it was then.
+        /// The run that held the lock then.
         holder: RunId,
     },
-    /// It is the turn of a run that had waited for it.
+    /// A run that waited for its group's lock holds it now.
     TurnTaken {
         /// The group.
         group: String,
     },
-    /// The run waited for its turn, runs waited for each other, and it is the youngest of those that waited for a turn:
-    /// it gives up, so that the others go on. Nothing of it starts.
+    /// Runs waited for each other in a cycle, and this run is the youngest that waited for a group's lock. It gives up, so
+    /// that the others continue. None of its steps starts.
     Deadlocked {
         /// The group.
         group: String,
-        /// The runs that wait, this one first: each for the next, the last for the first. At most
-        /// [`LONGEST_CYCLE`](crate::run::LONGEST_CYCLE) of them.
+        /// The runs that wait, this one first: each for the next, the last for the first. At most [`LONGEST_CYCLE`] of
+        /// them.
         cycle: Vec<Waits>,
     },
     /// An attempt begins. Durable before its first side effect.
@@ -83,8 +91,8 @@ pub enum Event {
         /// The attempt, from 1; an attempt that was cut off counts.
         attempt: u32,
     },
-    /// The attempt has started a program, which is held until this is durable: nothing that it does is done by a
-    /// process that the journal does not know.
+    /// The attempt has created a process for a program. The program executes only once this is durable, so that the
+    /// journal knows every process that acts for a step.
     ChildStarted {
         /// The step.
         step: StepId,
@@ -102,26 +110,26 @@ pub enum Event {
         /// The action's own account of its progress.
         progress: Payload,
     },
-    /// After a crash: what the action found in the world.
+    /// After a crash, the action compared the world with the attempt that was cut off.
     StepReconciled {
         /// The step.
         step: StepId,
         /// The attempt that was cut off.
         attempt: u32,
-        /// What follows from it.
+        /// How the step continues.
         verdict: Verdict,
-        /// What the verdict rests on.
+        /// The evidence for the verdict.
         evidence: Value,
     },
-    /// The attempt reached its goal. The step never runs again, unless it is invalidated.
+    /// The attempt succeeded. The step never runs again, unless it is invalidated.
     StepSucceeded {
         /// The step.
         step: StepId,
         /// The attempt.
         attempt: u32,
-        /// What later steps may refer to.
+        /// The value that later steps may refer to.
         output: Payload,
-        /// What was measured while it ran.
+        /// The numbers measured while it ran.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         measures: Measures,
     },
@@ -136,7 +144,7 @@ pub enum Event {
         /// When the next attempt is due; none means that the step has failed for good.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<DateTime<Utc>>,
-        /// What was measured until then.
+        /// The numbers measured until then.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         measures: Measures,
     },
@@ -147,21 +155,21 @@ pub enum Event {
         /// Why not.
         why: SkipReason,
     },
-    /// What the step had produced is gone or no longer holds: it is pending again.
+    /// The step's output is gone or no longer valid: the step is pending again.
     StepInvalidated {
         /// The step.
         step: StepId,
         /// What was found.
         why: String,
     },
-    /// The undoing of what the step did begins. Durable before its first side effect.
+    /// An attempt to undo the step's work begins. Durable before its first side effect.
     UndoStarted {
         /// The step.
         step: StepId,
         /// The attempt to undo, from 1 since the step was started last; one that was cut off counts.
         attempt: u32,
     },
-    /// What the step did is undone.
+    /// The step's work is undone.
     UndoSucceeded {
         /// The step.
         step: StepId,
@@ -179,7 +187,7 @@ pub enum Event {
         /// When the next attempt is due.
         retry_at: DateTime<Utc>,
     },
-    /// The undo failed for good: what the step did stays, until a person sees to it.
+    /// The undo failed for good. The step's work stays until a person repairs the cause and retries the undo.
     UndoStuck {
         /// The step.
         step: StepId,
@@ -188,16 +196,16 @@ pub enum Event {
         /// Why.
         error: Failure,
     },
-    /// The attempt consists of a question, which was put: the step waits for a person.
+    /// The attempt asked a person a question: the step waits for the answer.
     ApprovalRequested {
         /// The step.
         step: StepId,
         /// The attempt.
         attempt: u32,
-        /// What is asked.
+        /// The question.
         prompt: String,
     },
-    /// A person said yes. The step's success follows from it, at once or when the run is driven again.
+    /// A person approved. The step succeeds, at once or when the run is driven again.
     Approved {
         /// The step.
         step: StepId,
@@ -209,7 +217,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
-    /// A person said no. The step's failure follows from it, at once or when the run is driven again.
+    /// A person rejected. The step fails, at once or when the run is driven again.
     Rejected {
         /// The step.
         step: StepId,
@@ -221,8 +229,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
-    /// A person asked for the step to run again: one that waits for its next attempt begins it at once, and its
-    /// failures and its deadline count anew; one that has ended is invalidated next, in the same append. Of one whose undo is stuck it is the undo that runs again.
+    /// A person asked for the step to run again.
+    ///
+    /// A step that waits for its next attempt begins it at once, and counts its failures and its deadline anew. A step
+    /// that has ended is invalidated next, in the same append. If its undo is stuck, the undo runs again.
     RetryRequested {
         /// The step.
         step: StepId,
@@ -232,7 +242,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// A person asked that nothing more be started. What is at work goes on to its end.
+    /// A person paused the run: no step starts any more. Running steps continue to their end.
     PauseRequested {
         /// Who.
         by: String,
@@ -240,8 +250,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// A person let a paused run go on. It is not called *resumed*: that is what `rekindle resume` does with a run
-    /// that was interrupted, and `run_adopted` records it.
+    /// A person unpaused the run. *Resumed* means something else: `rekindle resume` adopts an interrupted run, and
+    /// `run_adopted` records that.
     RunUnpaused {
         /// Who.
         by: String,
@@ -249,7 +259,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// Somebody asked for the run to end early.
+    /// A person, or the run around it, asked for the run to end early.
     CancelRequested {
         /// Who.
         by: String,
@@ -257,7 +267,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// The run has taken longer than its deadline: what is at work is stopped and fails, the rest does not start.
+    /// The run has taken longer than its deadline: running steps are stopped and fail, the others do not start.
     DeadlinePassed,
     /// The run is over.
     RunFinished {
@@ -267,8 +277,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Value::is_null")]
         summary: Value,
     },
-    /// A person asked for more of a run that was over. It is not over any more, nor cancelled, nor paused; the only
-    /// event that may follow `run_finished`.
+    /// A person reopened a finished run. It is no longer finished, cancelled or paused. No other event may follow
+    /// `run_finished`.
     RunReopened {
         /// Who.
         by: String,
@@ -309,6 +319,20 @@ impl Event {
             Self::DeadlinePassed => "deadline_passed",
             Self::RunFinished { .. } => "run_finished",
             Self::RunReopened { .. } => "run_reopened",
+        }
+    }
+
+    /// Returns the kind and the trigger of the run that the event creates; none for any other event.
+    pub fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::RunCreated {
+                workflow,
+                kind,
+                trigger,
+                old_parent,
+                ..
+            } => Some(Origin::of_stored(workflow, *kind, trigger, old_parent.as_ref())),
+            _ => None,
         }
     }
 
@@ -360,19 +384,19 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// The value of a step that has nothing to say.
+    /// The value of a step without output.
     pub const NONE: Self = Self::Inline(Value::Null);
 }
 
-/// What an action found after a crash, for the attempt that was cut off.
+/// How a step continues after an attempt that was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The work is done and whole: its success is recorded without running again.
+    /// The work is complete: the step succeeds without running again.
     Adopt,
-    /// Part of it is done: the next attempt continues from the checkpoint.
+    /// A part of the work is done: the next attempt continues from the checkpoint.
     Continue,
-    /// Nothing of it can be relied on: the next attempt starts afresh.
+    /// No part of the work is usable: the next attempt starts from the beginning.
     Redo,
 }
 
@@ -394,9 +418,9 @@ pub enum SkipReason {
     Cancelled,
     /// The run's deadline had passed.
     Deadline,
-    /// The run had given up its turn: runs waited for each other.
+    /// The run gave up its place in the queue for a lock, because runs waited for each other.
     Deadlock,
-    /// A person asked for it to be left out; what needs it goes on as if it had succeeded.
+    /// A person skipped it. The steps that need it continue as if it had succeeded.
     Requested {
         /// Who.
         by: String,
@@ -423,14 +447,8 @@ pub enum Outcome {
     Stuck,
 }
 
-/// The step of a run that another run is the work of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parent {
-    /// The run.
-    pub run: RunId,
-    /// Its step.
-    pub step: StepId,
-}
+/// The most runs that [`Event::Deadlocked`] names, so that it fits a record. Runs are nested eight deep at most.
+pub const LONGEST_CYCLE: usize = 16;
 
 /// One of several runs that wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -461,7 +479,7 @@ pub struct Record {
     pub run: RunId,
     /// The event's place in the run: 1, 2, 3 … without a gap.
     pub seq: u64,
-    /// The epoch of whoever appended it.
+    /// The epoch under which it was appended.
     pub epoch: u64,
     /// When it was appended.
     #[serde(flatten)]
@@ -484,92 +502,4 @@ pub struct JournalHead {
     pub commit: u64,
     /// BLAKE3 over the head before it and the hashes of the commit's records.
     pub hash: Hash32,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::process::ProcessId;
-
-    #[test]
-    fn an_event_survives_messagepack_and_json() {
-        let event = Event::StepFailed {
-            step: StepId::looped("restore", &["context_cache"]),
-            attempt: 2,
-            error: Failure::transient("tier_unavailable", "tier \"hot\" does not answer"),
-            retry_at: DateTime::from_timestamp(1_800_000_000, 5),
-            measures: [("bytes_written".to_owned(), 12.0)].into(),
-        };
-        let packed = rmp_serde::to_vec_named(&event).unwrap();
-        assert_eq!(rmp_serde::from_slice::<Event>(&packed).unwrap(), event);
-        let json = serde_json::to_value(&event).unwrap();
-        assert_eq!(json["event"], event.name());
-        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
-    }
-
-    #[test]
-    fn what_a_person_asked_for_survives_and_what_they_did_not_say_may_be_missing() {
-        let (step, by) = (|| StepId::plain("confirm"), || "ann".to_owned());
-        let told = || Some("go".to_owned());
-        for event in [
-            Event::ApprovalRequested {
-                step: step(),
-                attempt: 1,
-                prompt: "sure?".into(),
-            },
-            Event::Approved {
-                step: step(),
-                attempt: 1,
-                by: by(),
-                note: told(),
-            },
-            Event::ChildStarted {
-                step: step(),
-                attempt: 1,
-                child: Child {
-                    program: ProcessId {
-                        pid: 7,
-                        start_ticks: 9,
-                    },
-                    supervisor: None,
-                    boot_id: uuid::Uuid::from_u128(5),
-                },
-            },
-            Event::Rejected {
-                step: step(),
-                attempt: 1,
-                by: by(),
-                note: None,
-            },
-            Event::RetryRequested {
-                step: step(),
-                by: by(),
-                why: told(),
-            },
-            Event::PauseRequested { by: by(), why: None },
-            Event::RunUnpaused {
-                by: by(),
-                why: told(),
-            },
-            Event::RunReopened { by: by(), why: None },
-            Event::StepSkipped {
-                step: step(),
-                why: SkipReason::Requested {
-                    by: by(),
-                    why: "known".into(),
-                },
-            },
-        ] {
-            let packed = rmp_serde::to_vec_named(&event).unwrap();
-            assert_eq!(rmp_serde::from_slice::<Event>(&packed).unwrap(), event);
-            let json = serde_json::to_value(&event).unwrap();
-            assert_eq!(json["event"], event.name());
-            assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
-        }
-        let bare = serde_json::json!({ "event": "pause_requested", "by": "ann" });
-        assert_eq!(
-            serde_json::from_value::<Event>(bare).unwrap(),
-            Event::PauseRequested { by: by(), why: None }
-        );
-    }
 }

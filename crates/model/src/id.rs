@@ -74,7 +74,7 @@ uuid_id! {
 pub struct StepId(String);
 
 impl StepId {
-    /// Returns the name of a step that stands alone.
+    /// Returns the name of a step outside a loop.
     pub fn plain(template: &str) -> Self {
         Self(template.to_owned())
     }
@@ -88,12 +88,12 @@ impl StepId {
         Self(format!("{template}[{}]", keys.join(",")))
     }
 
-    /// Returns the template's id: what stands before the bracket.
+    /// Returns the template's id: the part before the bracket.
     pub fn template(&self) -> &str {
         self.0.split('[').next().unwrap_or(&self.0)
     }
 
-    /// Returns the loop keys, empty for a step that stands alone.
+    /// Returns the loop keys; empty for a step outside a loop.
     pub fn keys(&self) -> Vec<&str> {
         match self.0.split_once('[') {
             Some((_, rest)) => rest.trim_end_matches(']').split(',').collect(),
@@ -130,7 +130,7 @@ impl fmt::Debug for StepId {
 pub struct Hash32(pub [u8; 32]);
 
 impl Hash32 {
-    /// The hash that stands before the first record of a chain.
+    /// The `prev` hash of the first record of a chain.
     pub const ZERO: Self = Self([0; 32]);
 
     /// Returns the first 12 hexadecimal digits, enough to tell two apart on a screen.

@@ -5,13 +5,14 @@
 //! |---|---|
 //! | [`id`] | names of runs, steps, snapshots, recovery sets and blobs |
 //! | [`time`] | stamps, and the [`time::Clock`] that every `now` comes from |
+//! | [`origin`] | where a run comes from: its kind and its trigger |
 //! | [`event`] | the journal's vocabulary: what can happen to a run |
 //! | [`step`] | the one transition table: [`step::StepRecord::apply`] |
 //! | [`approval`] | a question to a person, and what was decided |
 //! | [`run`] | the one fold: [`run::RunState::fold`] |
-//! | [`undo`] | where the undoing of a step's work stands |
+//! | [`undo`] | the undo of a step's work, and its states |
 //! | [`process`] | the programs that a step has started |
-//! | [`planted`] | faults that the tests are to notice; none in a product |
+//! | [`planted`] | faults that the tests must notice; no product contains them |
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`problem`] | an error as one process gives it to another, with its kind |
 //! | [`next_action`] | what a person can do next, as data |
@@ -25,7 +26,9 @@ pub mod event;
 pub mod expect;
 pub mod failure;
 pub mod id;
+mod loops;
 pub mod next_action;
+pub mod origin;
 pub mod planted;
 pub mod problem;
 pub mod process;

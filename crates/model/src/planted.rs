@@ -1,30 +1,31 @@
-//! Faults that are planted to see whether the tests notice: with the feature `planted-faults`, which no product is
-//! built with, the environment picks one; without it, none is ever there and the compiler takes the hooks away.
+//! Planted faults: each breaks one promise, so that the tests can be tested.
 //!
-//! Each hook is one line where the promise is kept that the fault breaks. `tests/README.md` says which test sees it.
+//! With the feature `planted-faults`, an environment variable picks a fault. No product is built with that feature;
+//! without it, the compiler removes the hooks. Each hook is one line at the place that keeps the promise.
+//! `tests/README.md` says which test notices which fault.
 
-/// A promise that is broken.
+/// A fault, named by the promise that it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The journal tells that an append is durable before it has synced it.
+    /// The journal acknowledges an append before it has synced it.
     AcknowledgedBeforeSync,
-    /// The journal does not sync what it appends.
+    /// The journal does not sync its appends.
     NotSynced,
-    /// Whatever the sums say, what is read from the log and from sled is taken for what was written.
+    /// The checksums of the log and of sled are not compared.
     CrcUnchecked,
-    /// Whoever appends may do so, whatever epoch it is.
+    /// An append is accepted under any epoch.
     EpochUnchecked,
-    /// sled is not told up to which commit it has everything.
+    /// sled does not store the number of the last commit that it holds.
     CommitNumberApart,
-    /// A step's success is journaled before it has done its work.
+    /// A step's success is journaled before the step has done its work.
     OutcomeBeforeEffect,
-    /// A restore records a window as done before it is.
+    /// A restore's checkpoint names a window before that window is complete.
     CheckpointAhead,
     /// Nothing wakes a run for the next attempt of a step.
     RetryTimerLost,
-    /// What a program has started outlives it.
+    /// A program's descendants outlive it.
     ChildLeftAlive,
-    /// A run that fails takes nothing back.
+    /// A failed run undoes nothing.
     UndoSkipped,
 }
 

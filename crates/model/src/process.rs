@@ -1,9 +1,9 @@
-//! Processes that a step has started, named so that no later one can be taken for them.
+//! The processes that a step started, named so that no later process can be mistaken for them.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A process, and not another one of its boot that got its number later.
+/// One process of a boot. The start time tells it from a later process with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
     /// The process id.
@@ -17,9 +17,9 @@ pub struct ProcessId {
 pub struct Child {
     /// The program, which leads a process group of its own.
     pub program: ProcessId,
-    /// What ends the program and all that it starts once nobody owns it any more.
+    /// The supervisor: it ends the program and its descendants when their owner is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<ProcessId>,
-    /// The boot that both belong to; after another one neither is there (`/proc/sys/kernel/random/boot_id`).
+    /// The boot that both belong to (`/proc/sys/kernel/random/boot_id`). Neither survives a reboot.
     pub boot_id: Uuid,
 }

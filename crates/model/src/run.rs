@@ -1,5 +1,9 @@
 //! The one fold: a run's state is what its records say, one after another.
 
+mod fault;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,12 +12,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::event::{Event, Outcome, Parent, Payload, Record, Waits, Worker};
+use crate::event::{Event, Outcome, Payload, Record, Waits, Worker};
 use crate::id::{Hash32, RunId, StepId};
+use crate::origin::{Origin, Parent, RunKind, Trigger};
 use crate::planted::{self, Fault};
-use crate::step::{IllegalTransition, StepRecord};
+use crate::step::StepRecord;
 use crate::time::Stamp;
 use crate::undo::UndoState;
+
+pub use fault::{HistoryFault, IllegalHistory};
 
 /// A run, folded from its records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,15 +35,14 @@ pub struct RunState {
     pub system: Option<Hash32>,
     /// What expands the definition into the plan again.
     pub inputs: Payload,
+    /// What it is for.
+    pub kind: RunKind,
     /// Who or what asked for it.
-    pub trigger: String,
+    pub trigger: Trigger,
     /// When the disaster struck, for a recovery.
     pub disaster_at: Option<DateTime<Utc>>,
-    /// Whether a person told `disaster_at`.
+    /// Whether a person gave `disaster_at`.
     pub disaster_at_told: bool,
-    /// The step that runs it, for a run that is part of another: that one goes on with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Parent>,
     /// When it was created.
     pub created: Stamp,
     /// When the newest record was appended.
@@ -64,10 +70,10 @@ pub struct RunState {
     /// Who asked for it to be paused, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
-    /// That it gave up its turn, where it did: runs waited for each other.
+    /// Why it gave up its wait for a lock, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadlock: Option<Deadlock>,
-    /// The turn that it waits for, where it does.
+    /// The lock that it waits for, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_turn: Option<AwaitedTurn>,
     /// How it ended.
@@ -76,7 +82,7 @@ pub struct RunState {
     pub summary: Value,
 }
 
-/// That nothing of a run is to be started.
+/// A pause: no step of the run starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
     /// Who asked for it.
@@ -88,21 +94,18 @@ pub struct Paused {
     pub at: Stamp,
 }
 
-/// That a run waits until no other run of its group is at work.
+/// A run's wait for the lock of its group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AwaitedTurn {
     /// The group.
     pub group: String,
-    /// The run whose turn it was when the wait began.
+    /// The run that held the lock when the wait began.
     pub holder: RunId,
     /// Since when.
     pub since: Stamp,
 }
 
-/// The most runs that a [`Deadlock`] names, so that it fits a record. Runs are nested eight deep at most.
-pub const LONGEST_CYCLE: usize = 16;
-
-/// That a run gave up its turn because runs waited for each other.
+/// A run gave up its wait for a lock, because runs waited for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadlock {
     /// The group.
@@ -114,7 +117,7 @@ pub struct Deadlock {
 }
 
 impl Deadlock {
-    /// Tells who waits for whom.
+    /// Returns in a sentence which run waits for which.
     pub fn told(cycle: &[Waits]) -> String {
         let mut told = "runs wait for each other: ".to_owned();
         let behind = cycle.iter().skip(1).chain(cycle.first());
@@ -138,7 +141,7 @@ impl fmt::Display for Deadlock {
     }
 }
 
-/// One process that took the run over.
+/// The adoption of a run by a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adoption {
     /// The epoch that it began.
@@ -147,86 +150,11 @@ pub struct Adoption {
     pub worker: Worker,
     /// Why.
     pub why: String,
-    /// The workspace that it was brought to from another's.
+    /// The workspace that adopted the run, where it came from another workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Uuid>,
     /// When.
     pub at: Stamp,
-}
-
-/// A record does not fit the history before it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("run {run}, record {seq}: {fault}")]
-pub struct IllegalHistory {
-    /// The run.
-    pub run: RunId,
-    /// The record's number.
-    pub seq: u64,
-    /// What does not fit.
-    pub fault: HistoryFault,
-}
-
-/// What can be wrong with a history.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HistoryFault {
-    /// The history does not begin with `run_created`, or has it twice.
-    #[error("{0} cannot be there: a history begins with run_created, once")]
-    Creation(&'static str),
-    /// A record is missing or doubled.
-    #[error("expected record {expected}")]
-    Gap {
-        /// The number that should follow.
-        expected: u64,
-    },
-    /// Something happened after the end.
-    #[error("{0} after run_finished")]
-    AfterEnd(&'static str),
-    /// A run ended while something of it had not.
-    #[error("run_finished while step {step} is {state}")]
-    Unfinished {
-        /// The first such step.
-        step: StepId,
-        /// Its state.
-        state: &'static str,
-    },
-    /// A run that is not over was reopened.
-    #[error("{0} before run_finished")]
-    BeforeEnd(&'static str),
-    /// A paused run was paused, or one that goes on was let go on.
-    #[error("{event} in a run that is {}", if *.paused { "paused" } else { "not paused" })]
-    Pause {
-        /// The event.
-        event: &'static str,
-        /// Whether the run was paused before it.
-        paused: bool,
-    },
-    /// A turn was taken that was not waited for, or waited for twice.
-    #[error("{event} in a run that {}", if *.waits { "waits for its turn" } else { "does not wait for its turn" })]
-    Turn {
-        /// The event.
-        event: &'static str,
-        /// Whether the run waited before it.
-        waits: bool,
-    },
-    /// A record of a fenced epoch, or an adoption that does not raise it by one.
-    #[error("epoch {found}, expected {expected}")]
-    Epoch {
-        /// The epoch found.
-        found: u64,
-        /// The epoch that may append.
-        expected: u64,
-    },
-    /// A record of another run.
-    #[error("it belongs to run {0}")]
-    OtherRun(RunId),
-    /// A step's event does not fit the step's state.
-    #[error("step {step}: {source}")]
-    Step {
-        /// The step.
-        step: StepId,
-        /// What does not fit.
-        source: IllegalTransition,
-    },
 }
 
 impl RunState {
@@ -265,24 +193,26 @@ impl RunState {
             definition,
             system,
             inputs,
+            kind,
             trigger,
             disaster_at,
             disaster_at_told,
-            parent,
+            old_parent,
         } = &record.event
         else {
             return Err(illegal(HistoryFault::Creation(record.event.name())));
         };
+        let Origin { kind, trigger } = Origin::of_stored(workflow, *kind, trigger, old_parent.as_ref());
         Ok(Self {
             id: record.run,
             workflow: workflow.clone(),
             definition: *definition,
             system: *system,
             inputs: inputs.clone(),
-            trigger: trigger.clone(),
+            kind,
+            trigger,
             disaster_at: *disaster_at,
             disaster_at_told: *disaster_at_told,
-            parent: parent.clone(),
             created: record.time,
             updated: record.time,
             seq: 1,
@@ -354,7 +284,7 @@ impl RunState {
                     at: record.time,
                 };
                 self.epoch = *epoch;
-                // Whoever waited is gone, and its wait with it.
+                // The process that waited is gone, and its wait with it.
                 self.awaits_turn = None;
                 self.adoptions.push(adoption);
             }
@@ -473,6 +403,11 @@ impl RunState {
         })
     }
 
+    /// Returns the step that began the run, for a run that is part of another: that one continues both.
+    pub fn parent(&self) -> Option<&Parent> {
+        self.trigger.parent()
+    }
+
     /// Returns the steps that wait for a person's decision.
     pub fn waiting_for_approval(&self) -> impl Iterator<Item = &StepId> {
         self.steps
@@ -484,209 +419,5 @@ impl RunState {
     /// Returns a step's record; one that no event has named is pending.
     pub fn step(&self, step: &StepId) -> StepRecord {
         self.steps.get(step).cloned().unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::time::{Clock, ManualClock};
-
-    /// Folds a run with these events after its creation. On an illegal one, returns what does not fit.
-    fn run(events: &[Event]) -> Result<RunState, HistoryFault> {
-        let created = Event::RunCreated {
-            workflow: "test".into(),
-            definition: Hash32::ZERO,
-            system: None,
-            inputs: Payload::NONE,
-            trigger: "a test".into(),
-            disaster_at: None,
-            disaster_at_told: false,
-            parent: None,
-        };
-        let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-        let mut epoch = 1;
-        let records = std::iter::once(&created)
-            .chain(events)
-            .zip(1..)
-            .map(|(event, seq)| {
-                epoch += u64::from(matches!(event, Event::RunAdopted { .. }));
-                Record {
-                    run: RunId(Uuid::from_u128(1)),
-                    seq,
-                    epoch,
-                    time: clock.now(),
-                    prev: Hash32::ZERO,
-                    head: None,
-                    event: event.clone(),
-                }
-            });
-        let records: Vec<Record> = records.collect();
-        let mut state = RunState::created(&records[0]).unwrap();
-        for record in &records[1..] {
-            let before = state.clone();
-            if let Err(illegal) = state.fold(record) {
-                assert_eq!(state, before, "a refused record must change nothing");
-                return Err(illegal.fault);
-            }
-        }
-        Ok(state)
-    }
-
-    fn asked(event: &str) -> Event {
-        serde_json::from_value(json!({ "event": event, "by": "ann", "why": "lunch" })).unwrap()
-    }
-
-    fn finished() -> Event {
-        let summary = json!({ "steps": 0 });
-        Event::RunFinished {
-            outcome: Outcome::Cancelled,
-            summary,
-        }
-    }
-
-    #[test]
-    fn a_run_is_paused_until_it_is_let_go_on() {
-        let paused = run(&[asked("pause_requested")]).unwrap().paused.unwrap();
-        assert_eq!(
-            (paused.by.as_str(), paused.why.as_deref()),
-            ("ann", Some("lunch"))
-        );
-        let both = [asked("pause_requested"), asked("run_unpaused")];
-        assert_eq!(run(&both).unwrap().paused, None);
-    }
-
-    #[test]
-    fn a_reopened_run_is_neither_over_nor_cancelled_nor_paused() {
-        let state = run(&[
-            asked("pause_requested"),
-            asked("cancel_requested"),
-            finished(),
-            asked("run_reopened"),
-        ])
-        .unwrap();
-        assert_eq!(
-            (state.outcome, state.cancel, state.paused, state.summary),
-            (None, None, None, Value::Null)
-        );
-        let again = [
-            finished(),
-            asked("run_reopened"),
-            finished(),
-            asked("run_reopened"),
-        ];
-        assert_eq!(run(&again).unwrap().outcome, None);
-    }
-
-    fn turn(event: &str) -> Event {
-        let holder = RunId(Uuid::from_u128(9));
-        serde_json::from_value(json!({ "event": event, "group": "nightly", "holder": holder })).unwrap()
-    }
-
-    #[test]
-    fn a_run_waits_for_its_turn_until_it_is_taken_or_whoever_waited_is_gone() {
-        let waits = run(&[turn("turn_awaited")]).unwrap().awaits_turn.unwrap();
-        assert_eq!(waits.group, "nightly");
-        let adopted = serde_json::from_value(json!({
-            "event": "run_adopted", "epoch": 2, "why": "", "worker": { "host": "h", "pid": 1, "version": "0" },
-        }));
-        for ends in [turn("turn_taken"), adopted.unwrap(), finished()] {
-            let state = run(&[turn("turn_awaited"), ends.clone()]).unwrap();
-            assert_eq!(state.awaits_turn, None, "{ends:?}");
-        }
-    }
-
-    fn of_step(event: &str, attempt: u32) -> Event {
-        let error = crate::failure::Failure::permanent("x", "y");
-        let why = json!({ "reason": "cancelled" });
-        serde_json::from_value(json!({
-            "event": event, "step": "s", "attempt": attempt, "error": error, "output": Payload::NONE,
-            "retry_at": "2027-01-15T08:00:00Z", "verdict": "redo", "evidence": null, "why": why,
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_run_does_not_end_before_what_it_has_begun() {
-        let started = || of_step("step_started", 1);
-        let undoing = || {
-            vec![
-                started(),
-                of_step("step_succeeded", 1),
-                of_step("undo_started", 1),
-            ]
-        };
-        for (history, state) in [
-            (vec![started()], "running"),
-            (vec![started(), of_step("step_reconciled", 1)], "reconciled"),
-            (vec![started(), of_step("step_failed", 1)], "backoff"),
-            (undoing(), "being undone"),
-        ] {
-            let fault = run(&[history.clone(), vec![finished()]].concat()).unwrap_err();
-            let step = StepId::plain("s");
-            assert_eq!(fault, HistoryFault::Unfinished { step, state }, "{history:?}");
-        }
-        let ended = [
-            vec![started(), of_step("step_succeeded", 1)],
-            vec![of_step("step_skipped", 1)],
-            [undoing(), vec![of_step("undo_stuck", 1)]].concat(),
-        ];
-        for history in ended {
-            assert!(
-                run(&[history.clone(), vec![finished()]].concat()).is_ok(),
-                "{history:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_a_run_is_refused() {
-        let pause = |event, paused| HistoryFault::Pause { event, paused };
-        for (events, fault) in [
-            (
-                vec![asked("run_reopened")],
-                HistoryFault::BeforeEnd("run_reopened"),
-            ),
-            (
-                vec![finished(), asked("pause_requested")],
-                HistoryFault::AfterEnd("pause_requested"),
-            ),
-            (
-                vec![finished(), asked("cancel_requested")],
-                HistoryFault::AfterEnd("cancel_requested"),
-            ),
-            (
-                vec![finished(), finished()],
-                HistoryFault::AfterEnd("run_finished"),
-            ),
-            (vec![asked("run_unpaused")], pause("run_unpaused", false)),
-            (
-                vec![turn("turn_taken")],
-                HistoryFault::Turn {
-                    event: "turn_taken",
-                    waits: false,
-                },
-            ),
-            (
-                vec![turn("turn_awaited"), turn("turn_awaited")],
-                HistoryFault::Turn {
-                    event: "turn_awaited",
-                    waits: true,
-                },
-            ),
-            (
-                vec![asked("pause_requested"), asked("pause_requested")],
-                pause("pause_requested", true),
-            ),
-        ] {
-            assert_eq!(run(&events).unwrap_err(), fault, "{events:?}");
-        }
-        assert_eq!(
-            pause("run_unpaused", false).to_string(),
-            "run_unpaused in a run that is not paused"
-        );
     }
 }

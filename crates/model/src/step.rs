@@ -13,8 +13,8 @@
 //!
 //! - A running attempt may consist of a question to a person (ApprovalRequested). From then on it succeeds only after
 //!   it was Approved, it may be skipped or invalidated while it waits, and a next attempt asks anew.
-//! - A running attempt may start programs (ChildStarted). They are known until the next attempt starts, whatever
-//!   becomes of this one: whoever starts it sees to it first that they are gone.
+//! - A running attempt may start programs (ChildStarted). The record keeps them until the next attempt starts: the
+//!   engine ends them before it starts that attempt.
 //! - RetryRequested leaves what is final as it is; the StepInvalidated that follows it makes it pending. A step in Backoff
 //!   has its attempts and its deadline anew by it, and keeps its checkpoint.
 //! - Invalidated also takes a step out of Backoff: what it waits to continue does not hold any more.
@@ -43,7 +43,7 @@ pub use state::StepState;
 /// A step's state and what has led to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// Where it stands.
+    /// Its state.
     #[serde(flatten)]
     pub state: StepState,
     /// Attempts begun, those that were cut off included.
@@ -278,7 +278,7 @@ impl StepRecord {
             }
             (Event::RetryRequested { .. }, S::Succeeded { .. } | S::Skipped { .. } | S::Failed { .. }) => {}
             (Event::RetryRequested { .. }, S::Backoff { .. }) => {
-                // Whoever asks for it gives it its attempts and its time anew.
+                // A retry that a person asked for counts attempts and time anew.
                 self.failures = 0;
                 self.timed_from = None;
                 self.state = S::Pending;

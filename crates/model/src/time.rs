@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub struct Stamp {
     /// Wall time.
     pub utc: DateTime<Utc>,
-    /// Nanoseconds of CLOCK_BOOTTIME, which goes on while the machine is suspended.
+    /// Nanoseconds of CLOCK_BOOTTIME, which also counts while the machine is suspended.
     pub boot_ns: u64,
     /// The boot that `boot_ns` counts from (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: Uuid,
@@ -109,7 +109,7 @@ pub fn boot_id() -> Uuid {
     })
 }
 
-/// A clock that stands still until it is told to go on, for tests of timers and retention.
+/// A clock that only a test advances, for timers and retention.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Mutex<Stamp>>);
 

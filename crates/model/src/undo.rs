@@ -1,4 +1,4 @@
-//! Where the undoing of a step's work stands.
+//! The undo of a step's work, and its states.
 //!
 //! ```text
 //!          UndoStarted           UndoSucceeded
@@ -7,8 +7,8 @@
 //!  UndoStarted │          │    └──────────────► Stuck ─ RetryRequested ─► Due ─ UndoStarted ─► Running
 //!           Waiting ◄─────┘ UndoFailed
 //! ```
-//! A step owes its undo from its start on, whatever becomes of it, until the undo is done. An undo that was cut off is
-//! started again: it is one whose second time does no harm.
+//! A step owes its undo from its first start until the undo is done, also where the step fails. An undo that was cut off
+//! starts again: running it twice does no harm.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,16 +19,16 @@ use crate::time::Stamp;
 /// The undo of what a step did since it was undone last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Undo {
-    /// Where it stands.
+    /// Its state.
     #[serde(flatten)]
     pub state: UndoState,
     /// Attempts begun, those that were cut off included.
     pub attempts: u32,
-    /// Attempts that failed, since somebody last asked for it to be tried again.
+    /// Attempts that failed since a person last asked for another one.
     pub failures: u32,
 }
 
-/// Where an undo stands.
+/// The state of an undo.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum UndoState {
@@ -45,7 +45,7 @@ pub enum UndoState {
     },
     /// A person asked for it to be tried again.
     Due,
-    /// It failed for good, and somebody must see to it.
+    /// It failed for good: a person must repair the cause.
     Stuck {
         /// Why.
         error: Failure,

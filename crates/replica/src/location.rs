@@ -313,10 +313,12 @@ fn was_stopped(answered: bool, took: Duration, patience: Duration) -> bool {
 
 async fn about(run: RunId, primary: &Primary) -> Result<About, JournalError> {
     let records = primary.journal.read(run).await?;
-    Ok(match records.first().map(|record| &record.event) {
-        Some(Event::RunCreated { workflow, parent, .. }) => About {
+    let created = records.first().map(|record| &record.event);
+    let origin = created.and_then(Event::origin);
+    Ok(match created {
+        Some(Event::RunCreated { workflow, .. }) => About {
             workflow: workflow.clone(),
-            parent: parent.as_ref().map(|parent| parent.run),
+            parent: origin.and_then(|origin| origin.trigger.parent().map(|parent| parent.run)),
         },
         _ => About {
             workflow: String::new(),

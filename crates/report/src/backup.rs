@@ -116,7 +116,7 @@ impl BackupRow {
     }
 }
 
-/// Returns what a snapshot step noted; what belongs to Rekindle itself is nobody's loss.
+/// Returns the entries that a snapshot step noted as not captured, without Rekindle's own files.
 fn noted(output: &Value) -> Option<Vec<Noted>> {
     let noted = match output.get("noted") {
         None => return Some(Vec::new()),

@@ -1,4 +1,4 @@
-//! What runs saw of stored copies: a verification reads one copy in one tier, a recovery reads what it can get.
+//! What runs saw of stored copies: a verification reads one copy in one tier, a recovery reads from any tier.
 //!
 //! A sighting is evidence as of its run; what a later run saw outweighs it. `status` puts them together.
 
@@ -14,22 +14,22 @@ use serde_json::Value;
 
 use crate::evidence::Evidence;
 
-/// Where a run stands among the others: by the journal's commits, and by the clock only where they say nothing.
+/// A run's position among the others: by the journal's commits, and by the clock only between equal commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The last commit before the newest record that carries one: the run's end, else its beginning.
     pub commit: u64,
     /// When it was seen.
     pub at: DateTime<Utc>,
 }
 
-impl Ord for Place {
+impl Ord for Position {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.commit, self.at).cmp(&(other.commit, other.at))
     }
 }
 
-impl PartialOrd for Place {
+impl PartialOrd for Position {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -40,8 +40,8 @@ impl PartialOrd for Place {
 pub struct Sighting {
     /// The run.
     pub run: RunId,
-    /// Where it stands among the others.
-    pub place: Place,
+    /// The run's position among the others.
+    pub position: Position,
     /// The component.
     pub component: String,
     /// The tier whose copy was read; none for a recovery, which reads from every tier that it can.
@@ -67,10 +67,10 @@ pub enum Saw {
     Invalid,
 }
 
-/// Returns where a run stands among the others.
-pub fn place(evidence: &Evidence) -> Place {
+/// Returns a run's position among the others.
+pub fn position(evidence: &Evidence) -> Position {
     let carried = evidence.records.iter().rev().find_map(|record| record.head);
-    Place {
+    Position {
         commit: carried.map_or(0, |head| head.commit),
         at: evidence.state.updated.utc,
     }
@@ -83,7 +83,7 @@ pub fn sightings(evidence: &Evidence, plan: &Plan) -> Vec<Sighting> {
         .iter()
         .find(|step| step.uses == "locate-set")
         .map_or(&Value::Null, |step| evidence.output(&step.id));
-    let run = place(evidence);
+    let run = position(evidence);
     let mut seen = Vec::new();
     for step in &plan.steps {
         let Some(component) = step.each.get("component") else {
@@ -118,7 +118,7 @@ pub fn sightings(evidence: &Evidence, plan: &Plan) -> Vec<Sighting> {
         };
         seen.extend(saw.map(|saw| Sighting {
             run: evidence.state.id,
-            place: Place {
+            position: Position {
                 at: record.ended.map_or(run.at, |ended| ended.utc),
                 ..run
             },

@@ -2,7 +2,7 @@
 //! objectives, and whether the system can come back at all.
 //!
 //! Nothing here can write: every projection is a pure function of an [`Evidence`], which is a run's records
-//! and the blobs that they refer to. Whoever calls reads the journal and prints.
+//! and the blobs that they refer to. The caller reads the journal and prints.
 //!
 //! | module | answers |
 //! |---|---|
@@ -10,17 +10,18 @@
 //! | [`steps`] | what did each step do, and how long did it take? |
 //! | [`rework`] | what was cut off, and how much did not have to be done again? |
 //! | [`recovery`] | were RTO and RPO met, component by component? |
-//! | [`origin`] | what of the set was recovered, and what came from another tier than wanted? |
+//! | [`provenance`] | which components of the set were restored, and from which tiers? |
 //! | [`copies`] | what did each run see of stored copies? |
 //! | [`backup`] | what did a backup store, and where is it verified? |
 //! | [`status`] | can we come back, how long will it take, how much will we lose, where is the proof? |
 //! | [`unfinished`] | how far is a run that has not ended, and whom does it wait for? |
 //! | [`text`] | all of it for people |
+//! | [`units`] | durations, counts and sizes as people read them |
 
 pub mod backup;
 pub mod copies;
 pub mod evidence;
-pub mod origin;
+pub mod provenance;
 pub mod recovery;
 pub mod rework;
 mod seconds;
@@ -28,5 +29,6 @@ pub mod status;
 pub mod steps;
 pub mod text;
 pub mod unfinished;
+pub mod units;
 
 pub use evidence::{Evidence, blobs_of};

@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::evidence::Evidence;
-use crate::origin::{self, Elsewhere, OfSet};
+use crate::provenance::{self, Fallback, OfSet};
 
 /// A recovery, judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,7 +34,7 @@ pub struct RecoveryTable {
     pub of_set: OfSet,
     /// When the disaster struck.
     pub disaster_at: DateTime<Utc>,
-    /// Whether a person told that instant; else it is assumed to be the run's start.
+    /// Whether a person gave that instant; else it is assumed to be the run's start.
     pub disaster_at_told: bool,
     /// The components, most urgent first.
     pub components: Vec<ComponentRow>,
@@ -64,7 +64,7 @@ pub struct ComponentRow {
     /// Bytes restored.
     pub bytes: Option<u64>,
     /// What another tier gave in place of the one that all should have come from.
-    pub elsewhere: Vec<Elsewhere>,
+    pub elsewhere: Vec<Fallback>,
     /// Why it did not come through.
     pub error: Option<String>,
 }
@@ -133,8 +133,9 @@ impl RecoveryTable {
     /// Returns what came from another tier than it should have, and why, a sentence for each component and tier.
     pub fn fell_back(&self) -> Vec<String> {
         let of = |row: &ComponentRow| {
-            let told = row.elsewhere.iter();
-            told.map(|one| crate::text::elsewhere(&row.component, one))
+            let fallbacks = row.elsewhere.iter();
+            fallbacks
+                .map(|one| one.sentence(&row.component))
                 .collect::<Vec<_>>()
         };
         self.components.iter().flat_map(of).collect()
@@ -217,9 +218,15 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         set: first("locate-set")
             .and_then(|output| output["set"].as_str())
             .map(str::to_owned),
-        of_set: origin::of_set(evidence, plan, &components, |name| {
-            system.component(name).is_some()
-        }),
+        of_set: provenance::of_set(
+            evidence,
+            plan,
+            |name| {
+                let row = components.iter().find(|row| row.component == name)?;
+                Some(row.restored == Some(true))
+            },
+            |name| system.component(name).is_some(),
+        ),
         disaster_at,
         disaster_at_told: state.disaster_at_told,
         components,
@@ -317,7 +324,7 @@ fn component_row(
             })
             .collect(),
         bytes: restore.and_then(|step| evidence.output(&step.id)["bytes"].as_u64()),
-        elsewhere: restore.map_or_else(Vec::new, |step| origin::elsewhere(evidence, &step.id)),
+        elsewhere: restore.map_or_else(Vec::new, |step| provenance::fallbacks(evidence, &step.id)),
         error: steps.iter().find_map(|step| first_error(evidence, &step.id)),
     }
 }
@@ -338,7 +345,7 @@ fn validity(evidence: &Evidence, validations: &[&StepId]) -> Validity {
     if measured { Validity::Yes } else { Validity::NoData }
 }
 
-/// Returns when the last of them succeeded: the last in the journal, whatever the wall clock showed.
+/// Returns when the last of them succeeded, by the order of the journal and not by the clock.
 fn last_end(evidence: &Evidence, validations: &[&StepId]) -> Option<Stamp> {
     let ends = evidence.records.iter().rev();
     let mut ends = ends.filter(|record| match &record.event {

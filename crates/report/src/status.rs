@@ -1,7 +1,7 @@
 //! The four answers: can we come back, how long will it take, how much will we lose, where is the proof?
 //!
 //! Each answer names the run that proves it. Without such a run the answer is *no data*. Whether we can come back
-//! rests on the newest evidence about each stored copy, whatever kind of run brought it (see [`crate::copies`]):
+//! rests on the newest evidence about each stored copy, from any kind of run (see [`crate::copies`]):
 //! a copy that was found damaged after its backup proves nothing any more.
 
 use std::collections::BTreeMap;
@@ -14,13 +14,13 @@ use rekindle_model::system::System;
 use serde::Serialize;
 
 use crate::backup::BackupTable;
-use crate::copies::{Place, Sighting};
+use crate::copies::{Position, Sighting};
 use crate::recovery::{RecoveryTable, Validity};
 use crate::unfinished::Unfinished;
 
-mod judge;
+mod set_health;
 
-use judge::{Judged, judge};
+use set_health::{SetHealth, set_health};
 
 /// A run's table with its run.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub struct Proven<T> {
     pub run: RunId,
     /// When that run ended.
     pub at: DateTime<Utc>,
-    /// Where it stands among the other runs.
-    pub place: Place,
+    /// The run's position among the others.
+    pub position: Position,
     /// How often it was interrupted and taken over.
     pub interruptions: usize,
     /// What it proves.
@@ -50,10 +50,10 @@ pub struct Findings<'a> {
     pub sightings: &'a [Sighting],
     /// The system's tiers: why one does not answer now, none where it does.
     pub tiers: BTreeMap<String, Option<String>>,
-    /// Runs without an end, newest first; those left out that another one goes on with.
+    /// Runs without an end, newest first, without those that another run drives.
     pub unfinished: Vec<Unfinished>,
-    /// The recovery in place that is not over or did not succeed, with nothing in place that succeeded since.
-    pub half_recovered: Option<RunId>,
+    /// The newest partial recovery: a recovery in place that is not over or did not succeed, and is not settled.
+    pub partial_recovery: Option<RunId>,
     /// The present instant, which losses are counted to.
     pub now: DateTime<Utc>,
 }
@@ -114,16 +114,16 @@ pub fn status(findings: &Findings<'_>) -> Status {
         .iter()
         .find(|backup| backup.table.recovery_ready == Some(true));
     let proven = findings.recoveries.first();
-    let judged = ready.map(|backup| judge(findings, backup));
+    let health = ready.map(|backup| set_health(findings, backup));
     Status {
         system: findings.system.system.clone(),
-        come_back: come_back(findings, ready.zip(judged.as_ref()), proven),
+        come_back: come_back(findings, ready.zip(health.as_ref()), proven),
         how_long: how_long(findings),
-        how_much: how_much(findings, ready.zip(judged.as_ref())),
+        how_much: how_much(findings, ready.zip(health.as_ref())),
         proof: proof(proven),
         interrupted: interrupted(findings).collect(),
         unfinished: findings.unfinished.clone(),
-        next: next(findings, judged.as_ref(), proven.is_some()),
+        next: next(findings, health.as_ref(), proven.is_some()),
     }
 }
 
@@ -132,11 +132,11 @@ fn interrupted(findings: &Findings<'_>) -> impl Iterator<Item = RunId> {
     unfinished.filter(|run| run.is_interrupted()).map(|run| run.run)
 }
 
-fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<String> {
+fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Vec<String> {
     let mut next: Vec<String> = findings.unfinished.iter().flat_map(Unfinished::next).collect();
     // No backup is made of it before that.
     if let Some(run) = findings
-        .half_recovered
+        .partial_recovery
         .filter(|run| findings.unfinished.iter().all(|one| one.run != *run))
     {
         next.push("rekindle recover --in-place".to_owned());
@@ -149,21 +149,21 @@ fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<S
         next.push("rekindle sets   (what the tiers hold)".to_owned());
         next.push("rekindle verify   (whether it can be read)".to_owned());
     }
-    match judged {
+    match health {
         None => next.push("rekindle backup".to_owned()),
-        Some(judged) => {
-            if let Some(run) = judged.shown() {
+        Some(health) => {
+            if let Some(run) = health.shown() {
                 next.push(format!("rekindle show {run}"));
             }
-            if !judged.is_sound() {
+            if !health.is_sound() {
                 next.push("rekindle verify   (which copies can be read)".to_owned());
             }
-            if !judged.bad.is_empty() && findings.half_recovered.is_none() {
+            if !health.bad.is_empty() && findings.partial_recovery.is_none() {
                 next.push("rekindle backup".to_owned());
             }
         }
     }
-    if judged.is_some_and(|judged| judged.bad.is_empty()) && !proven {
+    if health.is_some_and(|health| health.bad.is_empty()) && !proven {
         next.push("rekindle recover --to DIR   (a recovery that was never tried is a hope)".to_owned());
     }
     next
@@ -171,10 +171,10 @@ fn next(findings: &Findings<'_>, judged: Option<&Judged>, proven: bool) -> Vec<S
 
 fn come_back(
     findings: &Findings<'_>,
-    ready: Option<(&Proven<BackupTable>, &Judged)>,
+    ready: Option<(&Proven<BackupTable>, &SetHealth)>,
     proven: Option<&Proven<RecoveryTable>>,
 ) -> Answer {
-    if let Some(run) = findings.half_recovered {
+    if let Some(run) = findings.partial_recovery {
         return Answer {
             verdict: Verdict::Bad,
             text: "not yet: a recovery in place has not come to a good end, so the system is in parts what it was"
@@ -183,7 +183,7 @@ fn come_back(
             figure: None,
         };
     }
-    let Some((backup, judged)) = ready else {
+    let Some((backup, health)) = ready else {
         return match findings.backups.first() {
             Some(failed) => Answer {
                 verdict: Verdict::Bad,
@@ -199,23 +199,23 @@ fn come_back(
     };
     let set = short(backup.table.set.as_deref().unwrap_or("?"));
     let age = ago(findings.now, backup.at);
-    if let Some(first) = judged.bad.first() {
+    if let Some(first) = health.bad.first() {
         return Answer {
             verdict: Verdict::Bad,
             text: format!(
                 "no: set {set}, {age}, cannot be brought back whole: {}",
-                sentences(&judged.bad)
+                sentences(&health.bad)
             ),
             run: first.run.or(Some(backup.run)),
             figure: None,
         };
     }
-    if let Some(first) = judged.unsure.first() {
+    if let Some(first) = health.unsure.first() {
         return Answer {
             verdict: Verdict::Unsure,
             text: format!(
                 "not sure: set {set} is recovery-ready, {age}, but {}",
-                sentences(&judged.unsure)
+                sentences(&health.unsure)
             ),
             run: first.run.or(Some(backup.run)),
             figure: None,
@@ -225,14 +225,14 @@ fn come_back(
         Some(_) => "",
         None => "; a recovery from it was never tried",
     };
-    let verified = match judged.whole == judged.all {
+    let verified = match health.whole == health.all {
         true => "verified in every tier".to_owned(),
         false => format!(
             "{} of {} components verified in every tier",
-            judged.whole, judged.all
+            health.whole, health.all
         ),
     };
-    let but = match judged.flaws.as_slice() {
+    let but = match health.flaws.as_slice() {
         [] => String::new(),
         flaws => format!("; but {}", sentences(flaws)),
     };
@@ -241,18 +241,18 @@ fn come_back(
         _ => "",
     };
     Answer {
-        verdict: if judged.flaws.is_empty() {
+        verdict: if health.flaws.is_empty() {
             Verdict::Good
         } else {
             Verdict::Unsure
         },
         text: format!("yes: set {set} is recovery-ready, {verified}, {age}{tried}{but}{newest}"),
-        run: judged.flaws.iter().find_map(|flaw| flaw.run).or(Some(backup.run)),
+        run: health.flaws.iter().find_map(|flaw| flaw.run).or(Some(backup.run)),
         figure: None,
     }
 }
 
-fn sentences(claims: &[judge::Claim]) -> String {
+fn sentences(claims: &[set_health::Claim]) -> String {
     /// More than these would hide the first; the count has them all.
     const SAID: usize = 3;
     let said: Vec<&str> = claims
@@ -266,8 +266,8 @@ fn sentences(claims: &[judge::Claim]) -> String {
     }
 }
 
-/// The newest recovery of everything speaks, one that nobody interrupted before one whose waits are in its figure;
-/// without one, the newest that was measured at all. It says of what, and what the figure rests on.
+/// Takes the figure from the newest recovery of all components, and prefers one without interruptions. Without such a
+/// recovery, the newest measured one counts. The answer names how many components it covers, and what makes it uncertain.
 fn how_long(findings: &Findings<'_>) -> Answer {
     let all = findings.system.components.len();
     let measured = || {
@@ -294,7 +294,7 @@ fn how_long(findings: &Findings<'_>) -> Answer {
     };
     let target = recovery.table.system_rto.target;
     let against = target
-        .map(|target| format!(", target {}", crate::text::duration(target)))
+        .map(|target| format!(", target {}", crate::units::duration(target)))
         .unwrap_or_default();
     let of = recovery.table.components.len();
     let mut rests_on = String::new();
@@ -312,7 +312,7 @@ fn how_long(findings: &Findings<'_>) -> Answer {
         },
         text: format!(
             "{} the last time, for {of} of {all} components{against}{rests_on}",
-            crate::text::duration(actual)
+            crate::units::duration(actual)
         ),
         run: Some(recovery.run),
         figure: Some(actual),
@@ -320,19 +320,19 @@ fn how_long(findings: &Findings<'_>) -> Answer {
 }
 
 /// A disaster now would cost what was written since the newest set; classes with a tighter RPO are named.
-fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &Judged)>) -> Answer {
-    let Some((backup, judged)) = ready else {
+fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &SetHealth)>) -> Answer {
+    let Some((backup, health)) = ready else {
         return match findings.backups.is_empty() {
             true => no_data("this workspace has no evidence of a backup"),
             false => no_data("without a recovery-ready set, everything"),
         };
     };
-    if !judged.bad.is_empty() {
+    if !health.bad.is_empty() {
         return no_data("the newest recovery-ready set cannot be brought back whole");
     }
     let since = backup.table.oldest_point.unwrap_or(backup.at);
     let Ok(loss) = (findings.now - since).to_std() else {
-        // Nothing lost would be a figure that nobody has measured.
+        // A loss of zero would be a figure without a measurement.
         return no_data("clock uncertain: the newest set was made by a clock that is ahead of this one");
     };
     let classes = &findings.system.data_classes;
@@ -341,7 +341,7 @@ fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &Judge
         .filter(|(_, class)| class.rpo.0 < loss)
         .map(|(name, _)| name.as_str())
         .collect();
-    let judged = match (classes.len(), missed.len()) {
+    let against = match (classes.len(), missed.len()) {
         (0, _) => String::new(),
         (all, 0) => format!("; within the RPO of all {all} data classes"),
         (all, late) => format!(
@@ -356,8 +356,8 @@ fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &Judge
             Verdict::Bad
         },
         text: format!(
-            "what was written in the last {}{judged}",
-            crate::text::duration(loss)
+            "what was written in the last {}{against}",
+            crate::units::duration(loss)
         ),
         run: Some(backup.run),
         figure: Some(loss),
@@ -409,7 +409,7 @@ fn no_data(why: &str) -> Answer {
 
 fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
     match (now - then).to_std() {
-        Ok(age) => format!("{} old", crate::text::duration(age)),
+        Ok(age) => format!("{} old", crate::units::duration(age)),
         Err(_) => "made by a clock that is ahead of this one".to_owned(),
     }
 }

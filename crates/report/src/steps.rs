@@ -23,8 +23,8 @@ pub struct StepRow {
     pub step: StepId,
     /// The action, where the plan is known.
     pub uses: Option<String>,
-    /// The state's name; `waiting` where a person is asked, `cut off` where nothing drives the run any more.
-    pub state: &'static str,
+    /// Its state.
+    pub state: RowState,
     /// Attempts begun, those cut off included.
     pub attempts: u32,
     /// Attempts that failed.
@@ -54,7 +54,7 @@ pub struct StepRow {
     /// The group in which it waits for its turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
-    /// Where the undo of what it did stands.
+    /// The undo of its work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
     /// The run that it runs, or ran last.
@@ -69,10 +69,13 @@ pub struct StepRow {
 }
 
 impl StepRow {
-    /// Returns whether there is more to say of it than that it succeeded at once, waits for others to end, or was not
+    /// Returns whether a report has more to say about it than that it succeeded at once, waits for other steps, or did not
     /// run.
     pub fn is_remarkable(&self) -> bool {
-        let plain = matches!(self.state, "succeeded" | "pending" | "skipped");
+        let plain = matches!(
+            self.state,
+            RowState::Succeeded | RowState::Pending | RowState::Skipped
+        );
         !plain
             || self.attempts > 1
             || self.undo.is_some()
@@ -82,10 +85,52 @@ impl StepRow {
             || !self.retries.is_empty()
     }
 
-    /// Returns what the step waits to be told, where it does.
+    /// Returns the question that the step waits for an answer to.
     pub fn waits_for(&self) -> Option<&str> {
         let asked = self.approval.as_ref().filter(|asked| asked.decision.is_none())?;
-        (self.state == WAITING).then_some(asked.prompt.as_str())
+        (self.state == RowState::Waiting).then_some(asked.prompt.as_str())
+    }
+}
+
+/// The state of a step in a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowState {
+    /// Not begun, or invalidated.
+    Pending,
+    /// An attempt runs, or was cut off and not yet reconciled.
+    Running,
+    /// It waits for a person's decision.
+    Waiting,
+    /// The run is over, and the attempt has no outcome.
+    #[serde(rename = "cut off")]
+    CutOff,
+    /// An attempt was cut off and reconciled.
+    Reconciled,
+    /// It waits for its next attempt.
+    Backoff,
+    /// Done.
+    Succeeded,
+    /// Failed for good.
+    Failed,
+    /// It will not run.
+    Skipped,
+}
+
+impl RowState {
+    /// Returns the state's name, as people see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::CutOff => "cut off",
+            Self::Reconciled => "reconciled",
+            Self::Backoff => "backoff",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
     }
 }
 
@@ -102,7 +147,7 @@ pub struct FailedAttempt {
     pub retry_at: DateTime<Utc>,
 }
 
-/// That somebody asked for a step to run again.
+/// A request to run a step again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Retry {
     /// Who.
@@ -113,16 +158,13 @@ pub struct Retry {
     pub at: Stamp,
 }
 
-/// The state of a step that waits for a person's decision, as people see it.
-const WAITING: &str = "waiting";
-
 /// What a step that runs another workflow `uses:`; its checkpoint names the run.
 const WORKFLOW: &str = "workflow";
 
 /// Returns the steps in the plan's order, those that no event has named as pending; without a plan, those
 /// that an event has named, in the order of their first start.
 pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
-    let mut told = Told {
+    let mut facts = StepFacts {
         failed: failed_attempts(evidence),
         asked: retries(evidence),
     };
@@ -132,7 +174,7 @@ pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
             .iter()
             .map(|step| {
                 let record = evidence.state.step(&step.id);
-                let row = row(evidence, &step.id, Some(step.uses.clone()), &record, &mut told);
+                let row = row(evidence, &step.id, Some(step.uses.clone()), &record, &mut facts);
                 let ended = |need| evidence.state.step(need).state.is_final();
                 let could = record.state == StepState::Pending && evidence.state.outcome.is_none();
                 let waits = could && evidence.state.paused.is_none() && step.needs.iter().all(ended);
@@ -147,14 +189,14 @@ pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
             steps.sort_by_key(|(id, record)| (record.first_started.map(|stamp| stamp.utc), (*id).clone()));
             steps
                 .into_iter()
-                .map(|(id, record)| row(evidence, id, None, record, &mut told))
+                .map(|(id, record)| row(evidence, id, None, record, &mut facts))
                 .collect()
         }
     }
 }
 
-/// What the records tell of steps, gathered in one pass each: a run may have as many records as steps.
-struct Told {
+/// Facts about steps from the records, gathered in one pass each: a run may have as many records as steps.
+struct StepFacts {
     failed: BTreeMap<StepId, Vec<FailedAttempt>>,
     asked: BTreeMap<StepId, Vec<Retry>>,
 }
@@ -164,7 +206,7 @@ fn row(
     step: &StepId,
     uses: Option<String>,
     record: &StepRecord,
-    told: &mut Told,
+    facts: &mut StepFacts,
 ) -> StepRow {
     let elapsed = record
         .first_started
@@ -181,7 +223,7 @@ fn row(
         StepState::Backoff { retry_at, .. } => Some(*retry_at),
         _ => None,
     };
-    let mut failed_attempts = told.failed.remove(step).unwrap_or_default();
+    let mut failed_attempts = facts.failed.remove(step).unwrap_or_default();
     if retry_at.is_some() {
         // That is its `error`.
         failed_attempts.pop();
@@ -216,9 +258,15 @@ fn row(
         step: step.clone(),
         uses,
         state: match (&record.state, evidence.state.outcome) {
-            (StepState::Running, Some(_)) => "cut off",
-            _ if record.awaits().is_some() => WAITING,
-            (state, _) => state.name(),
+            (StepState::Running, Some(_)) => RowState::CutOff,
+            _ if record.awaits().is_some() => RowState::Waiting,
+            (StepState::Pending, _) => RowState::Pending,
+            (StepState::Running, None) => RowState::Running,
+            (StepState::Reconciled { .. }, _) => RowState::Reconciled,
+            (StepState::Backoff { .. }, _) => RowState::Backoff,
+            (StepState::Succeeded { .. }, _) => RowState::Succeeded,
+            (StepState::Failed { .. }, _) => RowState::Failed,
+            (StepState::Skipped { .. }, _) => RowState::Skipped,
         },
         attempts: record.attempts,
         failures: record.failures,
@@ -235,7 +283,7 @@ fn row(
         undo: record.undo.clone(),
         run,
         approval: record.approval.clone(),
-        retries: told.asked.remove(step).unwrap_or_default(),
+        retries: facts.asked.remove(step).unwrap_or_default(),
     }
 }
 

@@ -5,7 +5,6 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use rekindle_model::event::{Event, Outcome, Verdict as Found};
@@ -18,44 +17,14 @@ use crate::evidence::Evidence;
 use crate::rework::{CutOff, Rework, rework};
 use crate::steps::{StepRow, timeline};
 
+pub use crate::units::{bytes, count, duration};
 pub use gantt::gantt;
-pub use tables::{backup, elsewhere, recovery, set_aside, status};
+pub use tables::{backup, recovery, set_aside, status};
 
-/// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.
-pub fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0 => format!("{} ms", duration.as_millis()),
-        1..60 => format!("{:.1} s", (duration.as_secs_f64() * 10.0).floor() / 10.0),
-        60..3600 if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
-        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
-        3600..86_400 if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
-        3600..86_400 => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
-}
-
-/// Returns how many there are of something that is many with an s.
-pub fn count(n: usize, what: &str) -> String {
-    match n {
-        1 => format!("1 {what}"),
-        n => format!("{n} {what}s"),
-    }
-}
-
-/// Returns bytes in decimal units, as disks are sold and `--size` is read.
-pub fn bytes(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    match UNITS.iter().find(|(size, _)| bytes >= *size) {
-        Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
-        None => format!("{bytes} B"),
-    }
-}
-
-/// How many failed attempts of a step are told one by one, the newest ones.
+/// How many failed attempts of a step the report lists, the newest ones.
 const ATTEMPTS: usize = 3;
 
-/// Returns everything that `rekindle show` says about a run; `now` for one that is at work, which goes on until then.
+/// Returns the text of `rekindle show` about a run. A run that is at work has lasted until `now`.
 pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> String {
     let state = &evidence.state;
     let mut text = String::new();
@@ -166,7 +135,7 @@ fn named(steps: &[&str]) -> String {
     }
 }
 
-/// Returns how to go on with a run that is over and did not come through; empty where there is nothing to go on with.
+/// Returns the command that runs again the failed steps of a finished run; empty where none failed.
 fn next(evidence: &Evidence) -> String {
     let run = evidence.state.id;
     let again = match evidence.state.outcome {
@@ -205,7 +174,7 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
         };
         table.add_row([
             Cell::new(&row.step),
-            Cell::new(row.state),
+            Cell::new(row.state.name()),
             Cell::new(attempts),
             right(row.duration.map(duration).unwrap_or_default() + uncertain(row.clock_uncertain)),
             right(measure("bytes_written")),
@@ -326,7 +295,7 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
     text
 }
 
-/// A table of more steps than this is read by nobody: the longest that ships has about eighty.
+/// The most rows that a table of steps has: a person reads no more. The longest workflow that ships has about eighty.
 const MANY: usize = 200;
 
 /// Returns the rows that a person is shown, and what is said of the others. Of a run with many steps these are the ones
@@ -341,17 +310,17 @@ fn shown(all: &[StepRow]) -> (Vec<&StepRow>, String) {
     for row in all {
         match next.peek().is_some_and(|shown| shown.step == row.step) {
             true => drop(next.next()),
-            false => *others.entry(row.state).or_default() += 1,
+            false => *others.entry(row.state.name()).or_default() += 1,
         }
     }
     let counted: Vec<String> = others.iter().map(|(state, n)| format!("{n} {state}")).collect();
     let what = if rows.is_empty() { "" } else { "not listed: " };
-    let told = format!(
+    let summary = format!(
         "{} steps; {what}{} (--json lists all)\n",
         all.len(),
         counted.join(", ")
     );
-    (rows, told)
+    (rows, summary)
 }
 
 /// Returns what was interrupted, how each step went on, and the bytes that were not done again.
@@ -381,12 +350,12 @@ pub fn interruptions(cost: &Rework) -> String {
     let _ = writeln!(
         text,
         "{} ran once, {} cut off; {} finished before the last interruption and did not run again",
-        counted(cost.ran_once.len(), "step"),
+        count(cost.ran_once.len(), "step"),
         match cost.cut_off.len() {
             1 => "1 attempt was".to_owned(),
             n => format!("{n} attempts were"),
         },
-        counted(cost.kept, "step"),
+        count(cost.kept, "step"),
     );
     if cost.bytes_not_redone + cost.bytes_written_after_resume > 0 {
         let _ = writeln!(
@@ -399,18 +368,11 @@ pub fn interruptions(cost: &Rework) -> String {
     text
 }
 
-fn counted(n: usize, what: &str) -> String {
-    match n {
-        1 => format!("1 {what}"),
-        n => format!("{n} {what}s"),
-    }
-}
-
 fn said(why: Option<&String>) -> String {
     why.map(|why| format!(": {why}")).unwrap_or_default()
 }
 
-/// Returns why the run was cancelled, as whoever asked for it put it.
+/// Returns the reason that was given with the newest cancel.
 fn cancelled_why(evidence: &Evidence) -> String {
     let newest = evidence.records.iter().rev();
     let mut asked = newest.filter_map(|record| match &record.event {

@@ -27,7 +27,7 @@ pub struct Unfinished {
     pub waiting: Vec<(StepId, String)>,
     /// Who has paused it.
     pub paused: Option<String>,
-    /// The workspace that goes on with it, where that is another one.
+    /// The other workspace that drives it, where one does.
     pub elsewhere: Option<Elsewhere>,
 }
 
@@ -47,7 +47,7 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Returns who it is, as a sentence goes on.
+    /// Returns the workspace's name, for the middle of a sentence.
     pub fn named(&self) -> String {
         let since = self
             .since
@@ -66,7 +66,7 @@ impl Elsewhere {
 }
 
 impl Unfinished {
-    /// Returns what a run's records tell of it.
+    /// Returns the summary of a run's records.
     pub fn of(evidence: &Evidence, plan: Option<&Plan>, driven: Option<bool>) -> Self {
         let state = &evidence.state;
         let ended = |step| state.step(step).state.is_final();
@@ -95,12 +95,12 @@ impl Unfinished {
         }
     }
 
-    /// Returns whether nobody drives it, so that it waits to be resumed.
+    /// Returns whether no process drives it, so that it can be resumed.
     pub fn is_interrupted(&self) -> bool {
         self.driven == Some(false) && self.elsewhere.is_none()
     }
 
-    /// Returns the commands that it waits for; where it needs nobody, the one that follows it.
+    /// Returns the commands that the run waits for; if it waits for none, the command that watches it.
     pub fn next(&self) -> Vec<String> {
         let run = self.run;
         if let Some(elsewhere) = &self.elsewhere {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rekindle_engine::{Progress, Unit};
 use rekindle_model::event::{Outcome, Record};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::problem::Problem;
 use rekindle_plan::Inputs;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Submission {
     /// The workflow's name.
     pub workflow: String,
+    /// What the run is for.
+    pub kind: RunKind,
     /// The workflow's YAML, which the run is pinned to.
     pub definition: String,
     /// The system's YAML, which the run is pinned to.
@@ -20,7 +23,7 @@ pub struct Submission {
     /// What expands the definition into the plan.
     pub inputs: Inputs,
     /// Who or what asks for the run.
-    pub trigger: String,
+    pub trigger: Trigger,
     /// When the disaster struck; where nobody told, the moment at which the run is created.
     pub disaster_at: Option<DateTime<Utc>>,
 }

@@ -427,6 +427,7 @@ impl RunService for Owner {
         let told = submission.disaster_at;
         let new = NewRun {
             workflow: parts.workflow,
+            kind: submission.kind,
             definition: parts.definition,
             system: parts.system,
             inputs: parts.inputs,

@@ -25,7 +25,7 @@ pub fn open(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
     let is_open = |run: &RunSummary| run.outcome.is_none() && run.quarantined.is_none();
     let goes_on = move |parent: RunId| runs.iter().any(|run| run.run == parent && is_open(run));
     runs.iter()
-        .filter(move |run| is_open(run) && run.parent.as_ref().is_none_or(|parent| !goes_on(parent.run)))
+        .filter(move |run| is_open(run) && run.parent().is_none_or(|parent| !goes_on(parent.run)))
 }
 
 /// Returns the one run whose id begins with `word`, dashes left out, or the newest that is not part of another for
@@ -33,7 +33,7 @@ pub fn open(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
 fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, Error> {
     if word == "latest" {
         // What a run's step runs is shown with that run, and found by its own id.
-        let whole = runs.iter().find(|run| run.parent.is_none());
+        let whole = runs.iter().find(|run| run.parent().is_none());
         return whole.or(runs.first()).map(|run| run.run).ok_or_else(|| {
             Error::usage("there is no run yet").with_next(Action::Backup, "makes the first one")
         });
@@ -75,8 +75,8 @@ fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> Vec<NextAction> {
 
 #[cfg(test)]
 mod tests {
-    use rekindle_model::event::Parent;
     use rekindle_model::id::StepId;
+    use rekindle_model::origin::{Parent, RunKind, Trigger};
     use rekindle_model::time::{Clock, SystemClock};
 
     use super::*;
@@ -86,8 +86,8 @@ mod tests {
         RunSummary {
             run: id.parse().unwrap(),
             workflow: "backup".to_owned(),
-            trigger: "test".to_owned(),
-            parent: None,
+            kind: RunKind::Backup,
+            trigger: Trigger::command("test"),
             created: now,
             updated: now,
             seq: 1,
@@ -105,12 +105,12 @@ mod tests {
             summary("0199bbbb-0000-7000-8000-000000000001"),
         ];
         assert_eq!(pick(&runs, "latest").unwrap(), runs[0].run);
-        let parent = Some(Parent {
+        let trigger = Trigger::Parent(Parent {
             run: runs[1].run,
             step: StepId::plain("call"),
         });
         let nested = RunSummary {
-            parent,
+            trigger,
             ..summary("0199cccc-0000-7000-8000-000000000004")
         };
         let all = [&[nested], &runs[..]].concat();

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rekindle_tests::sandbox::{NOTES, NOTES_IN_TWO_TIERS, Sandbox, said};
+use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
@@ -167,5 +168,32 @@ fn a_workflow_is_found_here_then_in_the_workspace_then_among_the_built_in_ones()
         for known in ["recover", "own.yaml", "verify.yaml"] {
             assert!(told.contains(known), "{command}: {told}");
         }
+    }
+}
+
+#[test]
+fn a_run_of_a_file_is_of_the_kind_that_its_workflow_is_called() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "one");
+    let backup = rekindle_plan::builtin::BACKUP;
+    let other = backup.replace("workflow: backup", "workflow: nightly");
+    fs::create_dir(sandbox.path("workflows")).expect("make a folder");
+    // The name of the file says nothing.
+    for (file, yaml, kind) in [
+        ("workflows/own.yaml", backup, "backup"),
+        ("workflows/backup.yaml", &other, "custom"),
+    ] {
+        fs::write(sandbox.path(file), yaml).expect("write a workflow");
+        sandbox.ok(&["run", file]);
+        let shown: Value =
+            serde_json::from_str(&sandbox.ok(&["show", "latest", "--json"])).expect("one JSON object");
+        assert_eq!(shown["kind"], kind, "{file}");
+        assert_eq!(shown["backup"].is_object(), kind == "backup", "{file}");
+        let listed: Value = sandbox
+            .ok(&["runs", "--json"])
+            .lines()
+            .next()
+            .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
+            .expect("a run");
+        assert_eq!((&listed["kind"], &listed["run"]), (&json!(kind), &shown["run"]));
     }
 }

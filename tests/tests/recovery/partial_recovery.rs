@@ -169,6 +169,35 @@ fn no_backup_seals_what_a_recovery_in_place_left_invalid_until_it_is_recovered_o
     accepted("the next one", &sandbox, &next);
 }
 
+/// Backs up by another workflow, which accepts a run for it.
+const ACCEPTING: &str = "\
+workflow: nightly
+steps:
+  - id: call
+    uses: workflow
+    with: {workflow: backup, params: {accept: RUN}}
+";
+
+#[test]
+fn what_a_backup_accepts_by_its_parameter_stays_accepted_however_it_was_submitted() {
+    let (whole, run) = invalid();
+    for case in ["rekindle run -p", "a nested run"] {
+        let sandbox = whole.fork();
+        match case {
+            "a nested run" => {
+                fs::write(sandbox.path("nightly.yaml"), ACCEPTING.replace("RUN", &run)).expect("write it");
+                sandbox.ok(&["run", "nightly.yaml"]);
+            }
+            _ => {
+                sandbox.ok(&["run", "backup", "-p", &format!("accept={run}")]);
+            }
+        }
+        assert_ne!(come_back(&sandbox).1, run, "{case}");
+        let (code, told) = sandbox.code(&["backup"]);
+        assert_eq!(code, 0, "{case}: {told}");
+    }
+}
+
 #[test]
 fn no_backup_seals_what_is_left_of_lost_data() {
     let sandbox = changed();

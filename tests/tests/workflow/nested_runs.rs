@@ -110,6 +110,7 @@ fn a_step_runs_another_workflow_as_a_run_of_its_own() {
     for (run, parent, step) in [(&middle, &outer, "call"), (&inner, &middle, "inner")] {
         assert_eq!(run["trigger"], json!(format!("run {}/{step}", id(parent))));
         assert_eq!(run["parent"], json!({ "run": id(parent), "step": step }));
+        assert_eq!(run["kind"], "custom");
         assert_eq!(run["outcome"], "succeeded");
         let shown = sandbox.ok(&["show", id(parent)]);
         assert!(shown.contains(&format!("{step} is run {}", id(run))), "{shown}");

@@ -15,6 +15,7 @@ use rekindle_journal_local::{LocalJournal, OpenOptions};
 use rekindle_model::event::{Outcome as RunOutcome, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::RunId;
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::time::SystemClock;
 use rekindle_plan::{Inputs, Plan, Problem, expand, load_workflow};
 use serde_json::{Value, json};
@@ -125,10 +126,11 @@ pub(crate) fn engine(journal: Arc<dyn Journal>, registry: Registry) -> Engine {
 pub(crate) fn new_run(definition: String, inputs: Inputs) -> NewRun {
     NewRun {
         workflow: "chain".to_owned(),
+        kind: RunKind::Custom,
         definition: definition.into_bytes(),
         system: None,
         inputs,
-        trigger: "bench".to_owned(),
+        trigger: Trigger::command("bench"),
         disaster_at: None,
         disaster_at_told: false,
     }

@@ -9,6 +9,7 @@ use rekindle_engine::{Control, Ended, Engine, NewRun, Registry};
 use rekindle_journal::{Journal, MemoryJournal};
 use rekindle_model::event::{Event, Payload, Record, Worker};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_model::time::SystemClock;
@@ -127,10 +128,11 @@ impl Bench {
     pub(crate) fn new_run(&self, workflow: &str, yaml: &str, inputs: &Inputs) -> NewRun {
         NewRun {
             workflow: workflow.to_owned(),
+            kind: RunKind::of_workflow(workflow),
             definition: yaml.as_bytes().to_vec(),
             system: Some(self.system.clone().into_bytes()),
             inputs: inputs.clone(),
-            trigger: "test".to_owned(),
+            trigger: Trigger::command("test"),
             disaster_at: None,
             disaster_at_told: false,
         }

@@ -11,9 +11,9 @@ use rekindle_workspace::yaml_file::is_workflow;
 
 use crate::App;
 use crate::exit::Exit;
+use rekindle_model::origin::RunKind;
 use rekindle_workspace::Error;
 use rekindle_workspace::operations::plan::{catalog, placeholders, system_in_force};
-use rekindle_workspace::operations::run::loops;
 use rekindle_workspace::yaml_file::{self, read_text};
 
 /// Check system and workflow files: every fault with its line and column, and whether objectives can be kept
@@ -73,17 +73,17 @@ fn check(app: &App, file: &Path, turns: &mut Vec<Turns>) -> Result<Diagnostics, 
 
 fn check_workflow(app: &App, name: &str, text: &str, beside: &mut Vec<Turns>) -> Result<Diagnostics, Error> {
     let system = system_in_force(&app.application)?;
-    let (loops, catalog) = (loops(&system), catalog(&system));
+    let catalog = catalog(&system);
     let Ok(workflow) = load_workflow(name, text) else {
         let inputs = Inputs {
             params: serde_json::Map::new(),
-            loops,
+            loops: system.default_loops(RunKind::Custom),
         };
         return Ok(faults_of(name, text, Some(&system), &inputs, &catalog));
     };
     let inputs = Inputs {
         params: placeholders(&workflow),
-        loops,
+        loops: system.default_loops(RunKind::of_workflow(&workflow.name)),
     };
     Ok(match expand(&workflow, Some(&system), &inputs, &catalog) {
         Ok(_) => {

@@ -53,11 +53,7 @@ async fn resume(app: &App, args: &Args, session: &ReadWriteWorkspace) -> Result<
     let mut interrupted = session.context.interrupted().await?;
     // A run that is part of one of these is gone on with by that one.
     let runs: BTreeSet<RunId> = interrupted.iter().map(|run| run.run).collect();
-    interrupted.retain(|run| {
-        run.parent
-            .as_ref()
-            .is_none_or(|parent| !runs.contains(&parent.run))
-    });
+    interrupted.retain(|run| run.parent().is_none_or(|parent| !runs.contains(&parent.run)));
     interrupted.reverse();
     let state = &session.context.layout.state;
     let held: Vec<(RunId, Elsewhere)> = interrupted

@@ -11,6 +11,9 @@ use crate::drive;
 use crate::exit::Exit;
 
 /// Run a workflow of your own
+///
+/// A run of a workflow that is called backup, recover or verify (its `workflow:` key, not the name of the file) counts as
+/// one in `status` and `show`; every other name makes a custom run.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The workflow file, or the name of one in the workspace's workflows/ or of a built-in one

@@ -67,6 +67,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
     let filter = RunFilter {
         workflow: args.workflow.clone(),
+        kind: None,
         finished,
         outcome,
         since,
@@ -111,7 +112,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         };
         let took = run.updated.since(&run.created);
         let body = json!({
-            "run": run.run, "workflow": run.workflow, "trigger": run.trigger, "parent": run.parent, "created": run.created.utc,
+            "run": run.run, "workflow": run.workflow, "kind": run.kind, "trigger": run.trigger.to_string(), "parent": run.parent(), "created": run.created.utc,
             "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "state": ended, "quarantined": run.quarantined,
             "awaits_turn": turn, "elsewhere": elsewhere,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
@@ -120,8 +121,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let began = time::show(run.created.utc);
             let took = text::duration(took.duration);
             let below = run
-                .parent
-                .as_ref()
+                .parent()
                 .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
             let turn =
                 turn.map(|turn| format!("  one run of {} at a time, after {}", turn.group, turn.holder));

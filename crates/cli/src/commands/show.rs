@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
+use rekindle_model::origin::RunKind;
 use rekindle_workspace::Error;
 use rekindle_workspace::guards::partial_recovery;
 use rekindle_workspace::open::ReadOnlyWorkspace;
@@ -50,7 +51,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let now = Some(&now).filter(|_| at_work && evidence.state.outcome.is_none());
     let plan = pinned.plan()?;
     let mut body = json!({
-        "run": run, "workflow": evidence.state.workflow, "trigger": evidence.state.trigger,
+        "run": run, "workflow": evidence.state.workflow, "kind": evidence.state.kind,
+        "trigger": evidence.state.trigger.to_string(),
         "created": evidence.state.created.utc, "updated": evidence.state.updated.utc,
         "outcome": evidence.state.outcome, "at_work": now.is_some(), "records": evidence.state.seq, "epoch": evidence.state.epoch,
         "awaits_turn": evidence.state.awaits_turn, "deadlock": evidence.state.deadlock, "elsewhere": elsewhere,
@@ -59,13 +61,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     });
     let mut said = text::run(&evidence, Some(&plan), now);
     said.push_str(&format!("\n{}", text::gantt(&evidence, Some(&plan), now)));
-    match evidence.state.workflow.as_str() {
-        "backup" => {
+    match evidence.state.kind {
+        RunKind::Backup => {
             let table = backup_table(&evidence, &plan);
             said.push_str(&format!("\n{}", text::backup(&table)));
             body["backup"] = json!(table);
         }
-        "recover" => {
+        RunKind::Recover => {
             let table = recovery_table(&evidence, &plan, &pinned.system);
             said.push_str(&format!("\n{}", text::recovery(&table)));
             let fell_back = table.fell_back();
@@ -81,7 +83,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             body["recovery"] = json!(table);
             body["fell_back"] = json!(fell_back);
         }
-        _ => {}
+        RunKind::Verify | RunKind::Drill | RunKind::Custom => {}
     }
     if evidence.state.outcome.is_none() {
         said.push_str(&match (&elsewhere, now.is_some(), held) {

@@ -68,9 +68,7 @@ pub(crate) async fn drive(
     }
     let run = state.id;
     let values = outputs(&shared, &state).await?;
-    let member = shared
-        .groups
-        .join(run, state.parent.as_ref().map(|parent| parent.run));
+    let member = shared.groups.join(run, state.parent().map(|parent| parent.run));
     let max_parallel = plan.max_parallel.max(1);
     let machine = Machine::at(plan, state, records, ambient, values)?.looking_only_for(|uses| {
         let action = shared.registry.get(uses);

@@ -15,6 +15,7 @@ use rekindle_journal::{Append, Journal, JournalError, MemoryJournal, RunFilter, 
 use rekindle_model::event::{Event, Record, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepRecord;
 use rekindle_model::system::Period;
@@ -216,10 +217,11 @@ pub(crate) fn value(value: Value) -> Output {
 pub(crate) fn new_run() -> NewRun {
     NewRun {
         workflow: "test".to_owned(),
+        kind: RunKind::Custom,
         definition: b"workflow: test".to_vec(),
         system: None,
         inputs: Inputs::default(),
-        trigger: "a test".to_owned(),
+        trigger: Trigger::command("a test"),
         disaster_at: None,
         disaster_at_told: false,
     }

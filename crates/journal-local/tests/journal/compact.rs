@@ -10,8 +10,9 @@ use rekindle_journal::contract::{checkpoint, created, finished, stamp, started, 
 use rekindle_journal::{Append, Journal, JournalError, RunFilter};
 use rekindle_journal_local::verify::{Verification, verify};
 use rekindle_journal_local::{ArchiveRef, LocalJournal, LogView, OpenOptions, Upkeep};
-use rekindle_model::event::{Event, Outcome, Parent, Record};
+use rekindle_model::event::{Event, Outcome, Record};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::origin::{Parent, Trigger};
 use serde_json::json;
 
 use crate::support::{copy_dir, open, open_with, read_all, segments};
@@ -32,8 +33,8 @@ async fn add(journal: &LocalJournal, at: u64, parent: Option<RunId>, ends: bool)
     let name = format!("w{at}");
     journal.put_blob(name.clone().into_bytes()).await.unwrap();
     let mut first = created(&name);
-    if let Event::RunCreated { parent: of, .. } = &mut first {
-        *of = parent.map(|run| Parent {
+    if let (Event::RunCreated { trigger, .. }, Some(run)) = (&mut first, parent) {
+        *trigger = Trigger::Parent(Parent {
             run,
             step: StepId::plain("s"),
         });

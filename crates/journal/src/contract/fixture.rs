@@ -3,6 +3,7 @@
 use chrono::DateTime;
 use rekindle_model::event::{Event, Measures, Outcome, Payload, Worker};
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::time::Stamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,10 +29,11 @@ pub fn created(workflow: &str) -> Event {
         definition: Hash32(*blake3::hash(workflow.as_bytes()).as_bytes()),
         system: None,
         inputs: Payload::Inline(json!({"params": {"keep": 7}, "loops": {"component": ["a", "b"]}})),
-        trigger: "contract".to_owned(),
+        kind: Some(RunKind::of_workflow(workflow)),
+        trigger: Trigger::command("contract"),
         disaster_at: None,
         disaster_at_told: false,
-        parent: None,
+        old_parent: None,
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rekindle_model::event::{Event, Outcome, Record, SkipReason};
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::run::RunState;
 use serde_json::{Value, json};
 
@@ -466,6 +467,11 @@ async fn runs_are_listed_newest_first_and_filtered(journal: &impl Journal) {
         ..all()
     };
     assert_eq!(list(backups).await, [runs[1], runs[3]]);
+    let recoveries = RunFilter {
+        kind: Some(RunKind::Recover),
+        ..all()
+    };
+    assert_eq!(list(recoveries).await, [runs[0], runs[2]]);
     let summary = &ok(journal
         .runs(&RunFilter {
             finished: Some(true),
@@ -473,8 +479,8 @@ async fn runs_are_listed_newest_first_and_filtered(journal: &impl Journal) {
         })
         .await)[0];
     assert_eq!(
-        (summary.seq, summary.epoch, summary.trigger.as_str()),
-        (2, 1, "contract")
+        (summary.seq, summary.epoch, &summary.trigger),
+        (2, 1, &Trigger::command("contract"))
     );
     assert_eq!(
         (summary.created, summary.workflow.as_str()),

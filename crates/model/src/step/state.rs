@@ -1,4 +1,4 @@
-//! The states of a step; how it gets from one to another is the table's to say.
+//! The states of a step. The transition table says how a step gets from one to another.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Measures, Payload, SkipReason, Verdict};
 use crate::failure::Failure;
 
-/// Where a step stands.
+/// The state of a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum StepState {

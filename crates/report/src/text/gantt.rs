@@ -34,7 +34,7 @@ struct Bar {
 }
 
 /// Returns one line a step that has begun, in the order of the plan, under a scale; empty where nothing has begun. A run
-/// that is at work goes on until `now`. Of a run with many steps the remarkable ones are drawn.
+/// that is at work lasts until `now`. Of a run with many steps the remarkable ones are drawn.
 pub fn gantt(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> String {
     let state = &evidence.state;
     let until = now.unwrap_or(&state.updated);
@@ -51,7 +51,7 @@ pub fn gantt(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> S
     }
     let width = rows.iter().map(|(step, _)| step.as_str().chars().count()).max();
     let width = width.unwrap_or(0);
-    // Who takes up a run that was over and is opened again takes it from nobody.
+    // The adoption of a reopened run takes it from no other process.
     let adopted: Vec<usize> = rework(evidence)
         .interruptions
         .iter()
@@ -80,7 +80,7 @@ pub fn gantt(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> S
 /// Returns the character's place of an instant.
 fn place(at: &Stamp, begun: &Stamp, whole: Duration) -> usize {
     let share = at.since(begun).duration.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
-    // In bounds whatever the clocks said.
+    // In bounds for any clock.
     ((share * WIDTH as f64) as usize).min(WIDTH - 1)
 }
 

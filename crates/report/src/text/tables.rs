@@ -8,13 +8,10 @@ use comfy_table::Cell;
 
 use super::{bytes, duration, plain, right, uncertain};
 use crate::backup::{BackupRow, BackupTable, Noted};
-use crate::origin::{Elsewhere, OfSet};
+use crate::provenance::OfSet;
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, Status, Verdict};
 use crate::unfinished::Unfinished;
-
-/// How many files a sentence names.
-const FILES_NAMED: usize = 5;
 
 /// Returns a recovery's table of components.
 pub fn recovery(found: &RecoveryTable) -> String {
@@ -137,38 +134,6 @@ fn of_set(set: &str, of_set: &OfSet, over: bool) -> String {
     ];
     for (what, names) in rest.into_iter().filter(|(_, names)| !names.is_empty()) {
         let _ = write!(text, "; {what}: {}", names.join(", "));
-    }
-    text
-}
-
-/// Returns what another tier gave for a component in place of the one that all should have come from, and why.
-pub fn elsewhere(component: &str, one: &Elsewhere) -> String {
-    let mut what = Vec::new();
-    if one.files > 0 {
-        let files = if one.files == 1 { "file" } else { "files" };
-        what.push(format!("{} of {} {files}", bytes(one.bytes), one.files));
-    }
-    if one.list {
-        what.push("the list of its files, or a part of it,".to_owned());
-    }
-    let mut text = format!(
-        "{component}: {} came from tier {} instead",
-        what.join(" and "),
-        one.tier
-    );
-    let named = one.named.iter().take(FILES_NAMED);
-    let named: Vec<&str> = named.map(String::as_str).collect();
-    if !named.is_empty() {
-        let more = one.files.saturating_sub(named.len() as u64);
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        let _ = write!(text, " ({}{more})", named.join(", "));
-    }
-    if !one.why.is_empty() {
-        let _ = write!(text, ": {}", one.why);
     }
     text
 }
@@ -305,7 +270,7 @@ pub fn backup(found: &BackupTable) -> String {
     text
 }
 
-/// Tells of the components that are not in every tier where they are: those that share their tiers on one line.
+/// Returns, for the components that are not in every tier, the tiers that hold them; one line for each group of tiers.
 fn short_of_a_tier(found: &BackupTable) -> String {
     let mut groups: BTreeMap<(Vec<&str>, Vec<&str>), Vec<&str>> = BTreeMap::new();
     for row in found.components.iter().filter(|row| !row.whole()) {
@@ -355,7 +320,7 @@ fn shrunk(row: &BackupRow, predecessor: Option<&str>) -> String {
 /// How many entries are named of each kind that was left out.
 const NAMED: usize = 5;
 
-/// Tells what of a component was not captured as it stood.
+/// Returns which entries of a component were not captured, or changed meanwhile.
 fn left_out(row: &BackupRow) -> String {
     let component = &row.component;
     let Some(noted) = &row.noted else {

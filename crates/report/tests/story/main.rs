@@ -6,7 +6,7 @@
     reason = "what these tests construct is whole, or the test fails here"
 )]
 
-mod pen;
+mod history_fixture;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use rekindle_model::time::Stamp;
 use rekindle_plan::builtin;
 use rekindle_report::Evidence;
 use rekindle_report::backup::backup_table;
-use rekindle_report::copies::{place, sightings};
+use rekindle_report::copies::{position, sightings};
 use rekindle_report::recovery::{Validity, recovery_table};
 use rekindle_report::rework::rework;
 use rekindle_report::status::{Findings, Proven, status};
 use rekindle_report::unfinished::Unfinished;
 use rekindle_report::{steps, text};
 
-use pen::*;
+use history_fixture::*;
 use serde_json::json;
 
 #[test]
@@ -106,8 +106,8 @@ fn a_figure_that_spans_a_reboot_says_so() {
 }
 
 /// The recovery, an hour after boot, of what was captured a minute before it by a clock that was set by `set` seconds
-/// since; at its `place`-th record the clock is set back by a day.
-fn with_a_clock_that_is_set(set: i64, place: usize) -> Evidence {
+/// since; at its `position`-th record the clock is set back by a day.
+fn with_a_clock_that_is_set(set: i64, position: usize) -> Evidence {
     let mut records = killed_and_resumed(false).records;
     let created = records[0].time;
     let captured = Stamp {
@@ -117,7 +117,7 @@ fn with_a_clock_that_is_set(set: i64, place: usize) -> Evidence {
     };
     for (number, record) in records.iter_mut().enumerate() {
         record.time.boot_ns += 3_600_000_000_000;
-        if number >= place {
+        if number >= position {
             record.time.utc -= TimeDelta::days(1);
         }
         if let Event::StepSucceeded {
@@ -155,12 +155,12 @@ fn a_clock_that_is_set_while_a_recovery_runs_changes_none_of_its_figures() {
     let plan = plan(builtin::RECOVER, &RECOVERED);
     let undisturbed = with_a_clock_that_is_set(0, usize::MAX);
     let expect = recovery_table(&undisturbed, &plan, &system());
-    for place in 1..undisturbed.records.len() {
-        let evidence = with_a_clock_that_is_set(0, place);
+    for position in 1..undisturbed.records.len() {
+        let evidence = with_a_clock_that_is_set(0, position);
         assert_eq!(
             recovery_table(&evidence, &plan, &system()),
             expect,
-            "from record {place}"
+            "from record {position}"
         );
     }
 }
@@ -244,7 +244,7 @@ fn show_tells_who_waits_for_whom_and_who_asked_for_what() {
     let confirm = rows.iter().find(|row| row.step.as_str() == "confirm").unwrap();
     assert_eq!(
         (confirm.state, confirm.waits_for()),
-        ("waiting", Some("overwrite orders?"))
+        (steps::RowState::Waiting, Some("overwrite orders?"))
     );
 }
 
@@ -263,14 +263,14 @@ fn the_four_answers_name_the_run_that_proves_them() {
     let backups = [Proven {
         run: recovered.state.id,
         at,
-        place: place(&backed),
+        position: position(&backed),
         interruptions: 0,
         table: ready,
     }];
     let recoveries = [Proven {
         run: recovered.state.id,
         at,
-        place: place(&recovered),
+        position: position(&recovered),
         interruptions: 1,
         table: recovery_table(&recovered, &plan_of(builtin::RECOVER, &RECOVERED), &system),
     }];
@@ -286,7 +286,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
             Some(&plan_of(builtin::RECOVER, &RECOVERED)),
             Some(false),
         )],
-        half_recovered: None,
+        partial_recovery: None,
         now,
     };
     insta::assert_snapshot!("proven", text::status(&status(&findings)));
@@ -297,7 +297,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
         sightings: &[],
         tiers: reachable,
         unfinished: Vec::new(),
-        half_recovered: None,
+        partial_recovery: None,
         now,
     };
     insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing)));

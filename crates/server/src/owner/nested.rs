@@ -9,6 +9,7 @@ use rekindle_model::event::Payload;
 use rekindle_model::failure::Failure;
 use rekindle_model::id::RunId;
 use rekindle_model::next_action::{Action, Again};
+use rekindle_model::origin::Trigger;
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
@@ -23,7 +24,7 @@ impl Owner {
     /// cancel of one whose parent is over: that ended, after a crash, without anybody telling this one that it was given
     /// up. Not of one that somebody has opened again since.
     pub(super) async fn given_up_by(&self, state: &RunState) -> Result<Option<Request>, Problem> {
-        let Some(parent) = &state.parent else {
+        let Some(parent) = state.parent() else {
             return Ok(None);
         };
         // One whose parent is lost is all that is left to go on with.
@@ -143,17 +144,17 @@ impl SubRuns for Owner {
             inputs: new.inputs,
         };
         let ready = self.ready(&parts, Purpose::Nest).await.map_err(failure)?;
-        let trigger = format!("run {}/{}", new.parent.run, new.parent.step);
         let created = NewRun {
             workflow: parts.workflow,
+            kind: new.kind,
             definition: parts.definition,
             system: parts.system,
             inputs: parts.inputs,
-            trigger,
+            trigger: Trigger::Parent(new.parent),
             disaster_at: new.disaster_at,
             disaster_at_told: new.disaster_at_told,
         };
-        let created = ready.engine.create_below(new.parent, new.run, created).await;
+        let created = ready.engine.create_below(new.run, created).await;
         created.map_err(|error| failure(self.shared.factory.problem(error)))?;
         self.drive_new(new.run, ready);
         Ok(())

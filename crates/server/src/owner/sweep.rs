@@ -79,7 +79,7 @@ impl Sweeper {
         // Whatever comes to its end has done with being interrupted.
         self.resting.retain(|run, _| unfinished.contains(run));
         // It is gone on with by the run that it is part of.
-        let is_part = |run: &RunSummary| run.parent.as_ref().is_some_and(|of| unfinished.contains(&of.run));
+        let is_part = |run: &RunSummary| run.parent().is_some_and(|of| unfinished.contains(&of.run));
         let mut rested = Vec::new();
         for found in runs.iter().rev().filter(|run| !is_part(run)) {
             let run = found.run;

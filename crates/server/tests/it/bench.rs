@@ -19,6 +19,7 @@ use rekindle_journal::{Journal, MemoryJournal};
 use rekindle_model::event::{Event, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::RunId;
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::time::SystemClock;
 use rekindle_plan::{Inputs, Problem as Fault, expand, load_workflow};
@@ -122,10 +123,11 @@ pub(crate) fn worker() -> Worker {
 pub(crate) fn gated() -> Submission {
     Submission {
         workflow: "gated".to_owned(),
+        kind: RunKind::Custom,
         definition: GATED.to_owned(),
         system: String::new(),
         inputs: Inputs::default(),
-        trigger: "a test".to_owned(),
+        trigger: Trigger::command("a test"),
         disaster_at: None,
     }
 }

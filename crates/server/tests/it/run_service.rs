@@ -1,8 +1,9 @@
 //! Whoever answers, the owner itself or its socket: the same answers.
 
 use rekindle_engine::{Ask, SubRun, SubRuns};
-use rekindle_model::event::{Outcome, Parent};
+use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
+use rekindle_model::origin::Parent;
 use rekindle_model::problem::ProblemKind;
 use rekindle_server::{End, Pace, RunService, Submission};
 use std::time::Duration;
@@ -299,6 +300,7 @@ async fn a_run_whose_parent_is_over_is_cancelled_and_one_that_was_opened_again_s
     let Submission {
         workflow,
         definition,
+        kind,
         inputs,
         ..
     } = gated();
@@ -309,6 +311,7 @@ async fn a_run_whose_parent_is_over_is_cancelled_and_one_that_was_opened_again_s
             step: "second".into(),
         },
         workflow,
+        kind,
         definition,
         inputs,
         disaster_at: None,

@@ -108,7 +108,7 @@ async fn refuse_unsettled(
     captured: &BTreeSet<String>,
 ) -> Result<(), Error> {
     let accepted = partial_recovery::runs(ready.spec.param(partial_recovery::ACCEPT).unwrap_or_default());
-    let half = partial_recovery::half_recovered(context, &ready.spec.system, &accepted).await?;
+    let half = partial_recovery::unsettled(context, &ready.spec.system, &accepted).await?;
     let found = half
         .iter()
         .filter(|half| !half.resumable)

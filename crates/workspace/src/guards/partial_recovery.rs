@@ -1,5 +1,8 @@
-//! What recoveries have made of the living system, as the journal and the folders beside it tell: which of them did
-//! not come to a good end, and which of those a later one has made good or a person has accepted.
+//! Partial recoveries: recoveries into the living system that restored only a part of it.
+//!
+//! A partial recovery leaves the system as a mixture of two instants, so no backup may capture it. It is settled when a
+//! later recovery restores the same components, or when a person accepts it: a run with the parameter `accept` names it.
+//! All of this is read from the journal, and from the folders that hold the files which a recovery moved aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,13 +10,14 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use rekindle_actions::displace;
 use rekindle_journal::{RunFilter, RunSummary};
-use rekindle_model::event::Outcome;
+use rekindle_model::event::{Event, Outcome, Payload, Record};
 use rekindle_model::id::RunId;
+use rekindle_model::origin::RunKind;
 use rekindle_model::step::StepState;
 use rekindle_model::system::System;
 use rekindle_plan::{Plan, PlanStep};
 use rekindle_report::Evidence;
-use rekindle_report::copies::{Place, place};
+use rekindle_report::copies::{Position, position};
 use rekindle_report::recovery::set_aside;
 use serde_json::Value;
 
@@ -25,57 +29,60 @@ use crate::layout::Layout;
 use crate::notice::Notice;
 use crate::run_spec::{self, LoadedSpec};
 
-/// The parameter of a backup that names the runs whose outcome it accepts, with a space between two.
+/// The parameter that names the recoveries whose outcome a run accepts: run ids, separated by spaces.
 pub const ACCEPT: &str = "accept";
 
-/// After all that was ever journaled.
-const NOW: Place = Place {
+/// The position after every journaled run.
+const NOW: Position = Position {
     commit: u64::MAX,
     at: DateTime::<Utc>::MAX_UTC,
 };
 
-/// A recovery into the living system that did not come to a good end.
+/// A recovery into the living system that restored only a part of it.
 #[derive(Debug)]
-pub struct Half {
+pub struct PartialRecovery {
     /// The run.
     pub run: RunId,
-    /// What it has begun to bring back and has not; none of a run that cannot be read any more: any of them.
+    /// The components that the run began to restore and did not; none where the run cannot be read any more, so that
+    /// it may be any component.
     pub components: Option<BTreeSet<String>>,
-    /// The folders with what stood there before.
+    /// The folders with the files that the run moved aside.
     pub aside: Vec<String>,
-    /// Whether it can still be gone on with.
+    /// Whether the run can still be resumed.
     pub resumable: bool,
 }
 
-impl Half {
-    /// Returns which of some components it has left half recovered.
+impl PartialRecovery {
+    /// Returns which of these components the run left half recovered.
     pub fn of<'a>(&self, asked: &'a BTreeSet<String>) -> Vec<&'a str> {
         let hit = |name: &&String| self.components.as_ref().is_none_or(|own| own.contains(*name));
         asked.iter().filter(hit).map(String::as_str).collect()
     }
 }
 
-/// Returns every recovery into the living system that is neither settled nor accepted, newest first, those that
-/// have not ended included. `accepted` are runs that are accepted as of now.
-pub async fn half_recovered(
+/// Returns the partial recoveries that are not settled, newest first, also those that have not ended. The caller accepts
+/// the runs in `accepted` as of now.
+pub async fn unsettled(
     context: &WorkspaceContext,
     system: &System,
     accepted: &[RunId],
-) -> Result<Vec<Half>, Error> {
+) -> Result<Vec<PartialRecovery>, Error> {
     let root = run_spec::data_root(&context.layout.system_dir(), system);
     let runs = context.journal.runs(&RunFilter::default()).await?;
-    let (good, other): (Vec<&RunSummary>, Vec<&RunSummary>) = runs
+    // A backup restores nothing; it only accepts.
+    let (backups, others): (Vec<&RunSummary>, Vec<&RunSummary>) = runs
         .iter()
         .filter(|run| run.quarantined.is_none())
-        .partition(|run| run.outcome == Some(Outcome::Succeeded));
-    let mut past = Past {
+        .partition(|run| run.kind == RunKind::Backup);
+    let mut recoveries = Recoveries {
         system_dir: context.layout.system_dir(),
         living: &root,
         attempts: Vec::new(),
         accepted: accepted.iter().map(|run| (*run, NOW)).collect(),
     };
-    for run in other {
-        past.read(context, run).await;
+    let succeeded = |run: &&&RunSummary| run.outcome == Some(Outcome::Succeeded);
+    for run in others.iter().filter(|run| !succeeded(run)) {
+        recoveries.read(context, run).await;
     }
     let lost: Vec<(RunId, Vec<String>)> = runs
         .iter()
@@ -83,28 +90,31 @@ pub async fn half_recovered(
         .map(|run| (run.run, asides(&root, run.run)))
         .filter(|(_, aside)| !aside.is_empty())
         .collect();
-    // Only where something is open does it matter what came after.
-    if !lost.is_empty() || past.attempts.iter().any(|attempt| !attempt.half.is_empty()) {
-        for run in good {
-            past.read(context, run).await;
+    // Only what is left partial can be settled: without it, the other runs need not be read.
+    if !lost.is_empty() || recoveries.attempts.iter().any(|attempt| !attempt.half.is_empty()) {
+        for run in others.iter().filter(succeeded) {
+            recoveries.read(context, run).await;
+        }
+        for run in backups {
+            recoveries.read_accepted(context, run.run).await;
         }
     }
-    let mut half = past.open();
-    half.extend(
+    let mut unsettled = recoveries.unsettled();
+    unsettled.extend(
         lost.into_iter()
-            .filter(|(run, _)| !past.accepted.iter().any(|(accepted, _)| accepted == run))
-            .map(|(run, aside)| Half {
+            .filter(|(run, _)| !recoveries.accepted.iter().any(|(accepted, _)| accepted == run))
+            .map(|(run, aside)| PartialRecovery {
                 run,
                 components: None,
                 aside,
                 resumable: false,
             }),
     );
-    half.sort_by_key(|half| std::cmp::Reverse(half.run));
-    Ok(half)
+    unsettled.sort_by_key(|partial| std::cmp::Reverse(partial.run));
+    Ok(unsettled)
 }
 
-/// Returns the folders in which a run has put what stood at `root`, found by its id alone.
+/// Returns the folders with the files that a run moved aside from `root`, found by the run's id alone.
 pub fn asides(root: &Path, run: RunId) -> Vec<String> {
     let found = displace::asides(root, run).into_iter();
     found.map(|folder| folder.display().to_string()).collect()
@@ -136,33 +146,29 @@ pub fn same(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// What one recovery has made of the living system.
+/// One recovery into the living system.
 struct Attempt {
     run: RunId,
-    place: Place,
+    position: Position,
     over: bool,
-    /// What it has begun to bring back, and has not.
+    /// The components that it began to restore and did not.
     half: BTreeSet<String>,
-    /// What it has brought back, and found valid where that was measured.
-    came: BTreeSet<String>,
+    /// The components that it restored, and that are valid where a probe measured them.
+    restored: BTreeSet<String>,
     aside: Vec<String>,
 }
 
-/// All that bears on what stands in the living system.
-struct Past<'a> {
+/// The recoveries into the living system, and what was accepted of them.
+struct Recoveries<'a> {
     system_dir: PathBuf,
     living: &'a Path,
     attempts: Vec<Attempt>,
-    /// What was accepted, and when.
-    accepted: Vec<(RunId, Place)>,
+    /// The accepted runs, each with the position of the run that accepts it.
+    accepted: Vec<(RunId, Position)>,
 }
 
-impl Past<'_> {
+impl Recoveries<'_> {
     async fn read(&mut self, context: &WorkspaceContext, run: &RunSummary) {
-        // A backup brings nothing back, and where it accepts something its trigger says so.
-        if run.workflow == "backup" && !run.trigger.contains("--accept") {
-            return;
-        }
         let read = async {
             let evidence = context.evidence(run.run).await?;
             let pinned = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
@@ -171,7 +177,7 @@ impl Past<'_> {
         };
         match read.await {
             Ok((evidence, pinned, plan)) => self.take(&evidence, &pinned, &plan),
-            // One that cannot be read must not keep every other from running.
+            // A run that cannot be read must not block all others.
             Err(error) => context.notices.warn(format!(
                 "run {} cannot be read, so whether it has recovered in place is not known: {error}",
                 run.run
@@ -180,14 +186,8 @@ impl Past<'_> {
     }
 
     fn take(&mut self, evidence: &Evidence, pinned: &LoadedSpec, plan: &Plan) {
-        if let Some(accepted) = pinned.param(ACCEPT) {
-            let first = evidence.records.first().and_then(|record| record.head);
-            let since = Place {
-                commit: first.map_or(0, |head| head.commit),
-                at: evidence.state.created.utc,
-            };
-            self.accepted
-                .extend(runs(accepted).into_iter().map(|run| (run, since)));
+        if let Some(created) = evidence.records.first() {
+            self.accept(created, &evidence.inputs);
         }
         let target = pinned.target_root(&self.system_dir);
         if target.is_some_and(|target| same(&target) == same(self.living)) {
@@ -195,12 +195,52 @@ impl Past<'_> {
         }
     }
 
-    /// Returns what nothing has settled.
-    fn open(&self) -> Vec<Half> {
+    /// Reads what a run accepts from its first record, without its steps.
+    async fn read_accepted(&mut self, context: &WorkspaceContext, run: RunId) {
+        let read = async {
+            let records = context.journal.read(run).await?;
+            let Some(created) = records.first() else {
+                return Ok(None);
+            };
+            let inputs = match &created.event {
+                Event::RunCreated { inputs, .. } => inputs,
+                _ => &Payload::NONE,
+            };
+            let inputs = match inputs {
+                Payload::Inline(value) => value.clone(),
+                Payload::Blob(hash) => {
+                    let bytes = context.journal.blob(*hash).await?;
+                    // Inputs that are no JSON name no run.
+                    serde_json::from_slice(&bytes).unwrap_or_default()
+                }
+            };
+            Ok::<_, Error>(Some((created.clone(), inputs)))
+        };
+        match read.await {
+            Ok(Some((created, inputs))) => self.accept(&created, &inputs),
+            Ok(None) => {}
+            Err(error) => context.notices.warn(format!(
+                "run {run} cannot be read, so whether it accepts a recovery is not known: {error}"
+            )),
+        }
+    }
+
+    /// Notes the runs that a run's parameter names, whoever submitted the run: a command, another run or the API.
+    fn accept(&mut self, created: &Record, inputs: &Value) {
+        let since = Position {
+            commit: created.head.map_or(0, |head| head.commit),
+            at: created.time.utc,
+        };
+        let named = runs(inputs["params"][ACCEPT].as_str().unwrap_or_default());
+        self.accepted.extend(named.into_iter().map(|run| (run, since)));
+    }
+
+    /// Returns the partial recoveries of which a component is not settled.
+    fn unsettled(&self) -> Vec<PartialRecovery> {
         let open = self.attempts.iter().filter_map(|attempt| {
             let settled = |name: &&String| !self.is_settled(attempt, name);
             let open: BTreeSet<String> = attempt.half.iter().filter(settled).cloned().collect();
-            (!open.is_empty()).then(|| Half {
+            (!open.is_empty()).then(|| PartialRecovery {
                 run: attempt.run,
                 components: Some(open),
                 aside: attempt.aside.clone(),
@@ -210,26 +250,26 @@ impl Past<'_> {
         open.collect()
     }
 
-    /// Returns whether a later recovery has brought a component back, or what this one, or a later one, has left of
-    /// it was accepted.
+    /// Returns whether a later recovery restored the component, or a person accepted what this attempt or a later one
+    /// left of it.
     fn is_settled(&self, attempt: &Attempt, name: &String) -> bool {
-        let later = |other: &&Attempt| other.place > attempt.place;
+        let later = |other: &&Attempt| other.position > attempt.position;
         let mut since = self.attempts.iter().filter(later);
-        if since.any(|other| other.came.contains(name)) {
+        if since.any(|other| other.restored.contains(name)) {
             return true;
         }
-        // What can be gone on with is not over because somebody says so.
+        // A run that can still be resumed is not over because a person accepts it.
         attempt.over
             && self.accepted.iter().any(|(run, since)| {
                 let named = self.attempts.iter().find(|other| other.run == *run);
                 named.is_some_and(|named| {
-                    *since > named.place && named.place >= attempt.place && named.half.contains(name)
+                    *since > named.position && named.position >= attempt.position && named.half.contains(name)
                 })
             })
     }
 }
 
-/// Returns the runs that a parameter names; what is no id names none.
+/// Returns the runs that the parameter names; a word that is no run id names none.
 pub fn runs(accepted: &str) -> Vec<RunId> {
     let words = accepted.split_whitespace();
     words.filter_map(|word| word.parse().ok()).collect()
@@ -237,7 +277,7 @@ pub fn runs(accepted: &str) -> Vec<RunId> {
 
 fn attempt(evidence: &Evidence, plan: &Plan) -> Attempt {
     let mut begun: BTreeSet<&str> = BTreeSet::new();
-    let mut came: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut restored: BTreeMap<&str, bool> = BTreeMap::new();
     for step in &plan.steps {
         let Some(name) = component(step) else {
             continue;
@@ -254,18 +294,18 @@ fn attempt(evidence: &Evidence, plan: &Plan) -> Attempt {
             begun.insert(name);
         }
         if matches!(step.uses.as_str(), "restore" | "validate") {
-            *came.entry(name).or_insert(true) &= succeeded;
+            *restored.entry(name).or_insert(true) &= succeeded;
         }
     }
-    let half = |name: &&&str| came.get(**name) != Some(&true);
+    let half = |name: &&&str| restored.get(**name) != Some(&true);
     Attempt {
         run: evidence.state.id,
-        place: place(evidence),
+        position: position(evidence),
         over: evidence.state.outcome.is_some(),
         half: begun.iter().filter(half).map(|name| (*name).to_owned()).collect(),
-        came: came
+        restored: restored
             .iter()
-            .filter(|(_, came)| **came)
+            .filter(|(_, whole)| **whole)
             .map(|(name, _)| (*name).to_owned())
             .collect(),
         aside: set_aside(evidence, plan),

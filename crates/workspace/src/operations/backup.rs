@@ -2,6 +2,7 @@
 
 use rekindle_model::id::RunId;
 use rekindle_model::next_action::Action;
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_plan::{Inputs, builtin};
 use serde_json::{Map, Value};
 
@@ -10,7 +11,7 @@ use crate::guards::partial_recovery;
 use crate::keys::{self, kit};
 use crate::notice::Notice;
 use crate::open::ReadWriteWorkspace;
-use crate::operations::run::{RunRequest, loops};
+use crate::operations::run::RunRequest;
 use crate::replica;
 use crate::run_spec::{self, LoadedSpec};
 use crate::{names, tiers};
@@ -33,24 +34,16 @@ pub struct BackupRequest {
 pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) -> Result<RunRequest, Error> {
     let context = &workspace.context;
     let (system, _) = run_spec::system(&context.layout)?;
-    let mut loops = loops(&system);
-    // A component without data of its own has nothing to capture.
-    let with_data = |name: &String| system.components.get(name).is_some_and(|c| c.source.is_some());
-    let captured: Vec<String> = match request.components.as_slice() {
-        [] => loops
-            .remove("component")
-            .unwrap_or_default()
-            .into_iter()
-            .filter(with_data)
-            .collect(),
-        named => names::components(&system, named)?,
-    };
-    if let Some(empty) = captured.iter().find(|name| !with_data(name)) {
-        return Err(Error::usage(format!(
-            "component {empty:?} has no source: there is nothing to back up"
-        )));
+    let mut loops = system.default_loops(RunKind::Backup);
+    if !request.components.is_empty() {
+        let named = names::components(&system, &request.components)?;
+        if let Some(empty) = named.iter().find(|name| !system.has_source(name)) {
+            return Err(Error::usage(format!(
+                "component {empty:?} has no source: there is nothing to back up"
+            )));
+        }
+        loops.insert("component".to_owned(), named);
     }
-    loops.insert("component".to_owned(), captured);
     if !request.tiers.is_empty() {
         loops.insert("tier".to_owned(), names::tiers(&system, &request.tiers)?);
     }
@@ -87,7 +80,8 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) ->
     )?;
     Ok(RunRequest {
         spec,
-        trigger,
+        kind: RunKind::Backup,
+        trigger: Trigger::Command(trigger),
         disaster_at: None,
     })
 }

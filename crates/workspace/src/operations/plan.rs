@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rekindle_actions::{Site, SiteParts};
 use rekindle_engine::Registry;
+use rekindle_model::origin::RunKind;
 use rekindle_model::system::System;
 use rekindle_model::time::SystemClock;
 use rekindle_plan::{Inputs, ParamKind, Plan, Workflow, builtin, expand, load_system, load_workflow};
@@ -15,7 +16,6 @@ use crate::Application;
 use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::operations::run::loops;
 use crate::run_spec;
 use crate::yaml_file;
 
@@ -27,21 +27,9 @@ pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
     let found = yaml_file::workflow(app, word)?.ok_or_else(|| yaml_file::no_workflow(app, word))?;
     let workflow = load_workflow(&found.name, &found.yaml)?;
     let system = system_in_force(app)?;
-    let mut loops = loops(&system);
-    // A backup captures what has data; a plan of it shows just that.
-    if workflow.name != "recover"
-        && let Some(components) = loops.get_mut("component")
-    {
-        components.retain(|name| {
-            system
-                .components
-                .get(name)
-                .is_some_and(|component| component.source.is_some())
-        });
-    }
     let inputs = Inputs {
         params: placeholders(&workflow),
-        loops,
+        loops: system.default_loops(RunKind::of_workflow(&workflow.name)),
     };
     Ok(expand(&workflow, Some(&system), &inputs, &catalog(&system))?)
 }

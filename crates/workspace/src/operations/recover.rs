@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rekindle_actions::displace;
 use rekindle_model::failure::Failure;
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin};
@@ -18,7 +19,7 @@ use crate::guards::target::{self, Alternatives, Interrupted};
 use crate::names;
 use crate::open::ReadWriteWorkspace;
 use crate::operations::plan;
-use crate::operations::run::{RunRequest, loops};
+use crate::operations::run::RunRequest;
 use crate::run_spec::{self, LoadedSpec, ReadyRun};
 
 /// What to recover, from where, and to where.
@@ -127,7 +128,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
         ),
         ("strict".to_owned(), Value::from(request.strict)),
     ]);
-    let mut loops = loops(&system);
+    let mut loops = system.default_loops(RunKind::Recover);
     loops.insert("component".to_owned(), affected);
     let spec = LoadedSpec::new(
         &context.layout,
@@ -142,7 +143,8 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     Ok(Prepared {
         run: RunRequest {
             spec,
-            trigger: "rekindle recover".to_owned(),
+            kind: RunKind::Recover,
+            trigger: Trigger::command("rekindle recover"),
             disaster_at: request.disaster_at,
         },
         root: checked.root,

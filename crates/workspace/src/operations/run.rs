@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
-use rekindle_model::system::System;
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_plan::{Inputs, PlanStep};
 use rekindle_sources::place::Place;
 use serde_json::{Map, Value};
@@ -22,13 +22,15 @@ use crate::run_spec::{self, LoadedSpec, ReadyRun};
 pub struct RunRequest {
     /// What it is pinned to.
     pub spec: LoadedSpec,
+    /// What it is for.
+    pub kind: RunKind,
     /// Who or what asked for it.
-    pub trigger: String,
+    pub trigger: Trigger,
     /// When the disaster struck, where a person said so.
     pub disaster_at: Option<DateTime<Utc>>,
 }
 
-/// A workflow to be run over all components and all tiers.
+/// A workflow to be run over the default loops of its kind.
 pub struct WorkflowRequest {
     /// What the person calls it: a file or a name.
     pub name: String,
@@ -48,9 +50,11 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &WorkflowRequest) 
     let (system, _) = run_spec::system(&context.layout)?;
     let inputs = Inputs {
         params: typed_once(params)?,
-        loops: loops(&system),
+        loops: BTreeMap::new(),
     };
     let mut spec = LoadedSpec::new(&context.layout, name, yaml, inputs)?;
+    let kind = RunKind::of_workflow(&spec.workflow.name);
+    spec.inputs.loops = system.default_loops(kind);
     let alternatives = alternatives(&spec, name, &context.layout);
     let mut named = None;
     if let Some(Value::String(to)) = spec.inputs.params.get_mut("to")
@@ -65,7 +69,8 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &WorkflowRequest) 
     unoccupied(context, &ready, named.as_ref(), &alternatives).await?;
     Ok(RunRequest {
         spec: ready.spec,
-        trigger: format!("rekindle run {name}"),
+        kind,
+        trigger: Trigger::Command(format!("rekindle run {name}")),
         disaster_at: None,
     })
 }
@@ -151,17 +156,6 @@ async fn unoccupied(
         ([], Some(run)) => Err(alternatives.interrupted(root, run)),
         (occupied, run) => Err(alternatives.occupied(occupied, run)),
     }
-}
-
-/// Returns the loops over everything that the system has: components by priority, tiers by name.
-pub fn loops(system: &System) -> BTreeMap<String, Vec<String>> {
-    let components = system
-        .components_by_priority()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let tiers = system.tiers.keys().cloned().collect();
-    BTreeMap::from([("component".to_owned(), components), ("tier".to_owned(), tiers)])
 }
 
 fn typed_once(given: &[(String, String)]) -> Result<Map<String, Value>, Error> {

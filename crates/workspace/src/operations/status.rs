@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rekindle_journal::{RunFilter, RunSummary};
 use rekindle_model::event::Outcome;
+use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::System;
 use rekindle_plan::Plan;
 use rekindle_report::Evidence;
 use rekindle_report::backup::{BackupTable, backup_table};
-use rekindle_report::copies::{Sighting, place, sightings};
+use rekindle_report::copies::{Sighting, position, sightings};
 use rekindle_report::recovery::{RecoveryTable, recovery_table};
 use rekindle_report::status::{Findings, Proven, Status};
 use rekindle_report::unfinished::Unfinished;
@@ -37,7 +38,7 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
     let layout = &workspace.context.layout;
     let (system, _) = run_spec::system(layout)?;
     let seen = Seen::read(workspace).await?;
-    let half = partial_recovery::half_recovered(&workspace.context, &system, &[]).await?;
+    let partial = partial_recovery::unsettled(&workspace.context, &system, &[]).await?;
     let findings = Findings {
         system: &system,
         backups: &seen.backups,
@@ -45,7 +46,7 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
         sightings: &seen.sightings,
         tiers: reachable(&system, &layout.system_dir()).await,
         unfinished: seen.unfinished.clone(),
-        half_recovered: half.first().map(|half| half.run),
+        partial_recovery: partial.first().map(|partial| partial.run),
         now: workspace.context.clock.now().utc,
     };
     let mut status = rekindle_report::status::status(&findings);
@@ -75,7 +76,7 @@ impl Seen {
         let open: Vec<&RunSummary> = lookup::open(&runs).collect();
         for (n, run) in runs.iter().enumerate() {
             let is_open = open.iter().any(|one| one.run == run.run);
-            if n >= LOOKED_AT && !is_open && !seen.lacks(&run.workflow) {
+            if n >= LOOKED_AT && !is_open && !seen.lacks(run.kind) {
                 continue;
             }
             let evidence = match workspace.context.evidence(run.run).await {
@@ -111,14 +112,14 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Returns whether a run of this workflow may prove what no newer run has proven: behind many others there may be
+    /// Returns whether a run of this kind may prove what no newer run has proven: behind many others there may be
     /// the backup that everything rests on, and what was seen of its copies since.
-    fn lacks(&self, workflow: &str) -> bool {
+    fn lacks(&self, kind: RunKind) -> bool {
         let ready = |backup: &Proven<BackupTable>| backup.table.recovery_ready == Some(true);
-        match workflow {
-            "backup" | "verify" => !self.backups.iter().any(ready),
-            "recover" => self.recoveries.is_empty() || !self.backups.iter().any(ready),
-            _ => false,
+        match kind {
+            RunKind::Backup | RunKind::Verify => !self.backups.iter().any(ready),
+            RunKind::Recover => self.recoveries.is_empty() || !self.backups.iter().any(ready),
+            RunKind::Drill | RunKind::Custom => false,
         }
     }
 
@@ -128,13 +129,13 @@ impl Seen {
         if !matches!(state.outcome, Some(outcome) if outcome != Outcome::Cancelled) {
             return;
         }
-        match state.workflow.as_str() {
-            "backup" => self.backups.push(proven(evidence, backup_table(evidence, plan))),
-            "recover" => {
+        match state.kind {
+            RunKind::Backup => self.backups.push(proven(evidence, backup_table(evidence, plan))),
+            RunKind::Recover => {
                 let table = recovery_table(evidence, plan, system);
                 self.recoveries.push(proven(evidence, table));
             }
-            _ => {}
+            RunKind::Verify | RunKind::Drill | RunKind::Custom => {}
         }
     }
 }
@@ -143,7 +144,7 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
     Proven {
         run: evidence.state.id,
         at: evidence.state.updated.utc,
-        place: place(evidence),
+        position: position(evidence),
         interruptions: evidence.state.adoptions.len(),
         table,
     }

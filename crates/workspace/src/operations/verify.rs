@@ -1,12 +1,13 @@
 //! A verification of the stored copies.
 
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_plan::{Inputs, builtin};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::names;
 use crate::open::ReadWriteWorkspace;
-use crate::operations::run::{RunRequest, loops};
+use crate::operations::run::RunRequest;
 use crate::run_spec::{self, LoadedSpec};
 
 /// What to verify.
@@ -36,10 +37,7 @@ pub enum VerifyLevel {
 pub fn prepare(workspace: &ReadWriteWorkspace, request: &VerifyRequest) -> Result<RunRequest, Error> {
     let layout = &workspace.context.layout;
     let (system, _) = run_spec::system(layout)?;
-    let mut loops = loops(&system);
-    if let Some(components) = loops.get_mut("component") {
-        components.retain(|name| system.components.get(name).is_some_and(|c| c.source.is_some()));
-    }
+    let mut loops = system.default_loops(RunKind::Verify);
     if !request.tiers.is_empty() {
         loops.insert("tier".to_owned(), names::tiers(&system, &request.tiers)?);
     }
@@ -53,7 +51,8 @@ pub fn prepare(workspace: &ReadWriteWorkspace, request: &VerifyRequest) -> Resul
     ]);
     Ok(RunRequest {
         spec: LoadedSpec::new(layout, "verify", builtin::VERIFY, Inputs { params, loops })?,
-        trigger: "rekindle verify".to_owned(),
+        kind: RunKind::Verify,
+        trigger: Trigger::command("rekindle verify"),
         disaster_at: None,
     })
 }

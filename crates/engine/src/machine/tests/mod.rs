@@ -20,6 +20,7 @@ use std::time::Duration;
 use rekindle_model::event::{Event, Measures, Payload, Record, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::origin::Trigger;
 use rekindle_model::process::{Child, ProcessId};
 use rekindle_model::step::StepState;
 use rekindle_model::system::Period;
@@ -149,10 +150,11 @@ impl Run {
             definition: Hash32::ZERO,
             system: None,
             inputs: Payload::NONE,
-            trigger: "a test".to_owned(),
+            kind: None,
+            trigger: Trigger::command("a test"),
             disaster_at: None,
             disaster_at_told: false,
-            parent: None,
+            old_parent: None,
         };
         let (id, prev) = (RunId(Uuid::from_u128(7)), Hash32::ZERO);
         let records = vec![Record {

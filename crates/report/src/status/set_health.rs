@@ -1,4 +1,4 @@
-//! Whether a recovery-ready set can still be brought back: the newest evidence about each of its copies.
+//! Whether a recovery-ready set can still be restored: the newest evidence about each of its copies.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use rekindle_model::id::RunId;
 
 use super::{Findings, Proven};
 use crate::backup::{BackupTable, Member};
-use crate::copies::{Place, Saw, Sighting};
+use crate::copies::{Position, Saw, Sighting};
 use crate::recovery::RecoveryTable;
 
 /// What speaks about a set, with the run that says so.
@@ -17,12 +17,12 @@ pub(super) struct Claim {
     pub(super) run: Option<RunId>,
 }
 
-/// A set, judged.
+/// Whether a recovery-ready set can still be restored, by everything that was seen of its copies.
 #[derive(Debug, Default)]
-pub(super) struct Judged {
-    /// Components that cannot be brought back.
+pub(super) struct SetHealth {
+    /// Components that cannot be restored.
     pub(super) bad: Vec<Claim>,
-    /// Components that may or may not be brought back.
+    /// Components that may or may not be restorable.
     pub(super) unsure: Vec<Claim>,
     /// What is amiss although every component has a verified copy that can be reached.
     pub(super) flaws: Vec<Claim>,
@@ -32,7 +32,7 @@ pub(super) struct Judged {
     pub(super) all: usize,
 }
 
-impl Judged {
+impl SetHealth {
     pub(super) fn is_sound(&self) -> bool {
         self.claims().next().is_none()
     }
@@ -47,20 +47,20 @@ impl Judged {
     }
 }
 
-/// Judges the set that a backup has sealed by everything that was seen of its copies.
-pub(super) fn judge(findings: &Findings<'_>, backup: &Proven<BackupTable>) -> Judged {
-    let mut judged = Judged {
+/// Returns the health of the set that a backup sealed.
+pub(super) fn set_health(findings: &Findings<'_>, backup: &Proven<BackupTable>) -> SetHealth {
+    let mut health = SetHealth {
         all: backup.table.members.len(),
-        ..Judged::default()
+        ..SetHealth::default()
     };
-    if judged.all == 0 {
-        judged.unsure.push(Claim {
+    if health.all == 0 {
+        health.unsure.push(Claim {
             text: "what it holds is not known".to_owned(),
             run: Some(backup.run),
         });
     }
     for (component, member) in &backup.table.members {
-        judge_member(findings, backup, component, member, &mut judged);
+        add_member(findings, backup, component, member, &mut health);
     }
     for (tier, why) in &findings.tiers {
         let holds = backup
@@ -75,8 +75,8 @@ pub(super) fn judge(findings: &Findings<'_>, backup: &Proven<BackupTable>) -> Ju
             text: format!("tier {tier} does not answer ({why})"),
             run: None,
         };
-        if !judged.claims().any(|said| *said == claim) {
-            judged.flaws.push(claim);
+        if !health.claims().any(|said| *said == claim) {
+            health.flaws.push(claim);
         }
     }
     for row in &backup.table.components {
@@ -84,7 +84,7 @@ pub(super) fn judge(findings: &Findings<'_>, backup: &Proven<BackupTable>) -> Ju
             continue;
         };
         let set = backup.table.predecessor.as_deref().unwrap_or("an older one");
-        judged.flaws.push(Claim {
+        health.flaws.push(Claim {
             text: format!(
                 "{} went from {} files to {files}: if that is not meant, the set before it is {set}",
                 row.component, before.files
@@ -92,25 +92,25 @@ pub(super) fn judge(findings: &Findings<'_>, backup: &Proven<BackupTable>) -> Ju
             run: Some(backup.run),
         });
     }
-    if let Some(failed) = failed_since(findings, backup.place) {
-        judged.flaws.push(Claim {
+    if let Some(failed) = failed_since(findings, backup.position) {
+        health.flaws.push(Claim {
             text: "a recovery since then did not succeed".to_owned(),
             run: Some(failed.run),
         });
     }
-    judged
+    health
 }
 
-fn judge_member(
+fn add_member(
     findings: &Findings<'_>,
     backup: &Proven<BackupTable>,
     component: &str,
     member: &Member,
-    judged: &mut Judged,
+    health: &mut SetHealth,
 ) {
     let about = About::of(findings.sightings, backup, component, member);
     if let Some(lost) = about.lost() {
-        judged.bad.push(Claim {
+        health.bad.push(Claim {
             text: match lost.saw {
                 Saw::Invalid => format!("{component} was restored and is not valid"),
                 _ => format!("{component} could not be restored whole from any tier"),
@@ -154,11 +154,11 @@ fn judge_member(
             (Some(_), None, Some(None)) => good += 1,
         }
     }
-    judged.whole += usize::from(good > 0 && good == tiers.len());
+    health.whole += usize::from(good > 0 && good == tiers.len());
     let claims = match (good, damaged.is_empty(), open.is_empty()) {
-        (1.., ..) => &mut judged.flaws,
-        (0, false, true) => &mut judged.bad,
-        _ => &mut judged.unsure,
+        (1.., ..) => &mut health.flaws,
+        (0, false, true) => &mut health.bad,
+        _ => &mut health.unsure,
     };
     let mut found: Vec<Claim> = damaged.into_iter().chain(open).collect();
     if found.is_empty() && good == 0 {
@@ -167,13 +167,13 @@ fn judge_member(
             run: None,
         });
     }
-    // What is said of a tier is said once, whatever it holds.
+    // A claim about a tier is listed once, however many components the tier holds.
     found.retain(|claim| !claims.contains(claim));
     claims.extend(found);
 }
 
 /// Returns the newest recovery after `since` that did not succeed, unless one that covers it has since succeeded.
-fn failed_since<'a>(findings: &Findings<'a>, since: Place) -> Option<&'a Proven<RecoveryTable>> {
+fn failed_since<'a>(findings: &Findings<'a>, since: Position) -> Option<&'a Proven<RecoveryTable>> {
     let names = |recovery: &'a Proven<RecoveryTable>| -> BTreeSet<&'a str> {
         recovery
             .table
@@ -183,7 +183,7 @@ fn failed_since<'a>(findings: &Findings<'a>, since: Place) -> Option<&'a Proven<
             .collect()
     };
     let mut came: BTreeSet<&str> = BTreeSet::new();
-    for recovery in findings.recoveries.iter().filter(|one| one.place > since) {
+    for recovery in findings.recoveries.iter().filter(|one| one.position > since) {
         match recovery.table.outcome {
             Some(Outcome::Succeeded) => came.extend(names(recovery)),
             _ if !names(recovery).is_subset(&came) => return Some(recovery),
@@ -199,12 +199,12 @@ struct About<'a> {
     snapshot: Option<&'a str>,
 }
 
-/// Where a copy stands.
+/// The newest evidence about one copy.
 #[derive(Default)]
 struct Stood<'a> {
     /// The newest that was seen of it and not outweighed.
     base: Option<&'a Sighting>,
-    /// The newest try to read it that found nobody, with none since that did.
+    /// The newest attempt to read it in vain, if no later attempt read it.
     unread: Option<&'a Sighting>,
 }
 
@@ -222,11 +222,11 @@ impl<'a> About<'a> {
             .filter(|one| one.component == component)
             .filter(|one| {
                 let own = one.snapshot.as_deref() == snapshot;
-                own || one.place.commit > backup.place.commit
-                    || (one.place.commit == backup.place.commit && one.place.at > backup.place.at)
+                own || one.position.commit > backup.position.commit
+                    || (one.position.commit == backup.position.commit && one.position.at > backup.position.at)
             })
             .collect();
-        seen.sort_by_key(|one| one.place);
+        seen.sort_by_key(|one| one.position);
         Self { seen, snapshot }
     }
 

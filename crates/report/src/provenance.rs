@@ -1,5 +1,7 @@
-//! Where a recovery's data came from: how much of the recovery set it took, and what another tier gave in place of
-//! the one that all should have come from.
+//! Where a recovery's data came from: which components of the recovery set it restored, and which data another tier
+//! served in place of the preferred one.
+
+use std::fmt::Write;
 
 use rekindle_model::id::StepId;
 use rekindle_plan::Plan;
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::evidence::Evidence;
-use crate::recovery::ComponentRow;
+use crate::units;
 
 /// The components of the recovery set, each named once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -39,10 +41,13 @@ impl OfSet {
     }
 }
 
-/// What one tier gave in place of the preferred one.
+/// How many files a sentence names.
+const FILES_NAMED: usize = 5;
+
+/// The data that one tier served in place of the preferred one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Elsewhere {
+pub struct Fallback {
     /// The tier that served.
     pub tier: String,
     /// Files of which some content came from it.
@@ -57,21 +62,56 @@ pub struct Elsewhere {
     pub why: String,
 }
 
-/// Returns what each component of the set that `locate` has found has come to.
+impl Fallback {
+    /// Returns in a sentence which data of a component came from this tier instead, and why.
+    pub fn sentence(&self, component: &str) -> String {
+        let mut what = Vec::new();
+        if self.files > 0 {
+            let files = if self.files == 1 { "file" } else { "files" };
+            what.push(format!("{} of {} {files}", units::bytes(self.bytes), self.files));
+        }
+        if self.list {
+            what.push("the list of its files, or a part of it,".to_owned());
+        }
+        let mut text = format!(
+            "{component}: {} came from tier {} instead",
+            what.join(" and "),
+            self.tier
+        );
+        let named = self.named.iter().take(FILES_NAMED);
+        let named: Vec<&str> = named.map(String::as_str).collect();
+        if !named.is_empty() {
+            let more = self.files.saturating_sub(named.len() as u64);
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            let _ = write!(text, " ({}{more})", named.join(", "));
+        }
+        if !self.why.is_empty() {
+            let _ = write!(text, ": {}", self.why);
+        }
+        text
+    }
+}
+
+/// Sorts the components of the set that `locate-set` found: restored, missing, or not asked for.
+///
+/// `restored` returns none for a component that was not asked for, else whether it was restored.
 pub(crate) fn of_set(
     evidence: &Evidence,
     plan: &Plan,
-    rows: &[ComponentRow],
+    restored: impl Fn(&str) -> Option<bool>,
     in_system: impl Fn(&str) -> bool,
 ) -> OfSet {
     let mut of_set = OfSet::default();
     let locate = plan.steps.iter().find(|step| step.uses == "locate-set");
     let members = locate.and_then(|step| evidence.output(&step.id)["components"].as_object());
     for name in members.into_iter().flatten().map(|(name, _)| name) {
-        let row = rows.iter().find(|row| row.component == *name);
-        let group = match row.map(|row| row.restored) {
-            Some(Some(true)) => &mut of_set.recovered,
-            Some(_) => &mut of_set.missing,
+        let group = match restored(name) {
+            Some(true) => &mut of_set.recovered,
+            Some(false) => &mut of_set.missing,
             None if in_system(name) => &mut of_set.not_asked_for,
             None => &mut of_set.not_in_system,
         };
@@ -82,7 +122,7 @@ pub(crate) fn of_set(
 
 /// Returns what a restore took from another tier than the preferred one; of one that has not ended, what its last
 /// checkpoint says.
-pub(crate) fn elsewhere(evidence: &Evidence, restore: &StepId) -> Vec<Elsewhere> {
+pub(crate) fn fallbacks(evidence: &Evidence, restore: &StepId) -> Vec<Fallback> {
     let said = &evidence.output(restore)["elsewhere"];
     if let Ok(said) = Vec::deserialize(said) {
         return said;

@@ -7,6 +7,7 @@ use chrono::DateTime;
 use rekindle_model::event::{Event, Measures, Outcome, Payload, Record, SkipReason, Verdict, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::system::System;
 use rekindle_model::time::{Clock, ManualClock, Stamp};
 use rekindle_plan::{Catalog, Inputs, Plan, Problem, expand, load_system, load_workflow};
@@ -79,36 +80,37 @@ pub(crate) fn plan(yaml: &str, components: &[&str]) -> Plan {
 }
 
 /// Writes records as a journal would: gap-free, each at its own time.
-pub(crate) struct Pen {
+pub(crate) struct History {
     clock: ManualClock,
     boot: Uuid,
     epoch: u64,
     records: Vec<Record>,
 }
 
-impl Pen {
+impl History {
     fn new(workflow: &str, components: &[&str], disaster: Option<i64>) -> Self {
         let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-        let mut pen = Self {
+        let mut history = Self {
             clock,
             boot: Uuid::nil(),
             epoch: 1,
             records: Vec::new(),
         };
-        pen.write(
+        history.write(
             0,
             Event::RunCreated {
                 workflow: workflow.to_owned(),
                 definition: Hash32::ZERO,
                 system: Some(Hash32::ZERO),
                 inputs: Payload::Inline(serde_json::to_value(inputs(components)).unwrap()),
-                trigger: format!("rekindle {workflow}"),
+                kind: Some(RunKind::of_workflow(workflow)),
+                trigger: Trigger::Command(format!("rekindle {workflow}")),
                 disaster_at: disaster.and_then(|at| DateTime::from_timestamp(at, 0)),
                 disaster_at_told: disaster.is_some(),
-                parent: None,
+                old_parent: None,
             },
         );
-        pen
+        history
     }
 
     /// Appends an event `after` milliseconds.
@@ -226,10 +228,10 @@ pub(crate) const RECOVERED: [&str; 3] = ["orders", "images", "front"];
 
 /// Killed 20 s after the start, resumed 40 s later; disaster 10 s before the run.
 pub(crate) fn killed_and_resumed(reboot: bool) -> Evidence {
-    let mut pen = Pen::new("recover", &RECOVERED, Some(1_799_999_990));
+    let mut history = History::new("recover", &RECOVERED, Some(1_799_999_990));
     let restored = |point: &str, bytes: u64| json!({"consistency_point": point, "bytes": bytes, "files": 3});
-    pen.start("locate", 1);
-    pen.succeed(
+    history.start("locate", 1);
+    history.succeed(
         500,
         "locate",
         1,
@@ -238,21 +240,21 @@ pub(crate) fn killed_and_resumed(reboot: bool) -> Evidence {
     );
     for component in RECOVERED {
         let step = format!("set_aside[{component}]");
-        pen.start(&step, 1);
-        pen.succeed(0, &step, 1, json!({"in_place": false, "aside": []}), &[]);
+        history.start(&step, 1);
+        history.succeed(0, &step, 1, json!({"in_place": false, "aside": []}), &[]);
     }
-    pen.start("restore[orders]", 1);
-    pen.start("restore[images]", 1);
+    history.start("restore[orders]", 1);
+    history.start("restore[images]", 1);
     let orders = restored("2027-01-15T07:59:00Z", 4_000_000);
-    pen.succeed(
+    history.succeed(
         3_000,
         "restore[orders]",
         1,
         orders,
         &[("bytes_written", 4e6), ("bytes_total", 4e6)],
     );
-    pen.start("validate[orders]", 1);
-    pen.succeed(
+    history.start("validate[orders]", 1);
+    history.succeed(
         700,
         "validate[orders]",
         1,
@@ -261,7 +263,7 @@ pub(crate) fn killed_and_resumed(reboot: bool) -> Evidence {
     );
     for progress in [10, 20] {
         let progress = Payload::Inline(json!({ "window": progress }));
-        pen.write(
+        history.write(
             8_000,
             Event::StepCheckpoint {
                 step: "restore[images]".into(),
@@ -271,10 +273,10 @@ pub(crate) fn killed_and_resumed(reboot: bool) -> Evidence {
         );
     }
     if reboot {
-        pen.boot = Uuid::from_u128(7);
+        history.boot = Uuid::from_u128(7);
     }
-    pen.adopt(40_000, "resumed by hand");
-    pen.write(
+    history.adopt(40_000, "resumed by hand");
+    history.write(
         10,
         Event::StepReconciled {
             step: "restore[images]".into(),
@@ -283,42 +285,42 @@ pub(crate) fn killed_and_resumed(reboot: bool) -> Evidence {
             evidence: json!({"files_whole": 61, "files_expected": 90}),
         },
     );
-    pen.start("restore[images]", 2);
+    history.start("restore[images]", 2);
     let measures = [("bytes_written", 3e6), ("bytes_kept", 7e6), ("bytes_total", 1e7)];
-    pen.succeed(
+    history.succeed(
         5_000,
         "restore[images]",
         2,
         restored("2027-01-15T07:50:00Z", 10_000_000),
         &measures,
     );
-    pen.start("validate[images]", 1);
-    pen.succeed(
+    history.start("validate[images]", 1);
+    history.succeed(
         1_000,
         "validate[images]",
         1,
         json!({"valid": true, "checks": []}),
         &[],
     );
-    pen.start("restore[front]", 1);
-    pen.succeed(1, "restore[front]", 1, json!({"bytes": 0}), &[]);
-    pen.start("validate[front]", 1);
-    pen.succeed(1, "validate[front]", 1, json!({"valid": null, "checks": []}), &[]);
-    pen.start("integrity", 1);
-    pen.succeed(1, "integrity", 1, json!({"operational": null}), &[]);
-    pen.finish(Outcome::Succeeded);
-    pen.evidence()
+    history.start("restore[front]", 1);
+    history.succeed(1, "restore[front]", 1, json!({"bytes": 0}), &[]);
+    history.start("validate[front]", 1);
+    history.succeed(1, "validate[front]", 1, json!({"valid": null, "checks": []}), &[]);
+    history.start("integrity", 1);
+    history.succeed(1, "integrity", 1, json!({"operational": null}), &[]);
+    history.finish(Outcome::Succeeded);
+    history.evidence()
 }
 
 /// A recovery that failed, was opened again by somebody's retry, and taken up by another process.
 pub(crate) fn reopened() -> Evidence {
-    let mut pen = Pen::new("recover", &["orders"], None);
-    pen.start("locate", 1);
+    let mut history = History::new("recover", &["orders"], None);
+    history.start("locate", 1);
     let down = Failure::permanent("tier_unavailable", "tier far does not answer");
-    pen.fail(1_000, "locate", 1, down);
-    pen.finish(Outcome::Failed);
+    history.fail(1_000, "locate", 1, down);
+    history.finish(Outcome::Failed);
     let (by, why) = ("ann".to_owned(), Some("the tier is back".to_owned()));
-    pen.write(
+    history.write(
         5_000,
         Event::RunReopened {
             by: by.clone(),
@@ -326,7 +328,7 @@ pub(crate) fn reopened() -> Evidence {
         },
     );
     let step = StepId::from("locate");
-    pen.write(
+    history.write(
         0,
         Event::RetryRequested {
             step: step.clone(),
@@ -335,21 +337,21 @@ pub(crate) fn reopened() -> Evidence {
         },
     );
     let why = "ann asked for it to run again: the tier is back".to_owned();
-    pen.write(0, Event::StepInvalidated { step, why });
-    pen.adopt(500, "asked for again");
+    history.write(0, Event::StepInvalidated { step, why });
+    history.adopt(500, "asked for again");
     let step = StepId::from("locate");
-    pen.write(1_000, Event::StepStarted { step, attempt: 2 });
-    pen.succeed(2_000, "locate", 2, json!({}), &[]);
-    pen.evidence()
+    history.write(1_000, Event::StepStarted { step, attempt: 2 });
+    history.succeed(2_000, "locate", 2, json!({}), &[]);
+    history.evidence()
 }
 
 pub(crate) fn backed_up() -> Evidence {
-    let mut pen = Pen::new("backup", &["orders", "images"], None);
+    let mut history = History::new("backup", &["orders", "images"], None);
     for component in ["orders", "images"] {
         let id = StepId::looped("snapshot", &[component]);
-        pen.start(id.as_str(), 1);
+        history.start(id.as_str(), 1);
         let output = json!({"snapshot": "s", "bytes": 5_000_000, "files": 12});
-        pen.succeed(
+        history.succeed(
             1_500,
             id.as_str(),
             1,
@@ -359,9 +361,9 @@ pub(crate) fn backed_up() -> Evidence {
         for tier in ["far", "near"] {
             let store = StepId::looped("store", &[component, tier]);
             let verify = StepId::looped("verify", &[component, tier]);
-            pen.start(store.as_str(), 1);
+            history.start(store.as_str(), 1);
             if (component, tier) == ("images", "far") {
-                pen.fail(
+                history.fail(
                     10,
                     store.as_str(),
                     1,
@@ -369,18 +371,18 @@ pub(crate) fn backed_up() -> Evidence {
                         .with_hint("check its URL"),
                 );
                 let why = SkipReason::Needs { failed: store };
-                pen.write(0, Event::StepSkipped { step: verify, why });
+                history.write(0, Event::StepSkipped { step: verify, why });
                 continue;
             }
-            pen.succeed(
+            history.succeed(
                 100,
                 store.as_str(),
                 1,
                 json!({"tier": tier}),
                 &[("bytes_written", 1.3e6)],
             );
-            pen.start(verify.as_str(), 1);
-            pen.succeed(
+            history.start(verify.as_str(), 1);
+            history.succeed(
                 100,
                 verify.as_str(),
                 1,
@@ -389,14 +391,14 @@ pub(crate) fn backed_up() -> Evidence {
             );
         }
     }
-    pen.start("seal", 1);
+    history.start("seal", 1);
     let sealed = json!({"set": "0199cccc-0000-7000-8000-000000000001", "recovery_ready": false,
         "rule": "success_rate 0.50 >= 0.95", "components": {
             "orders": {"consistency_point": "2027-01-15T08:00:00Z", "snapshot": "s", "tiers": ["far", "near"]},
             "images": {"consistency_point": "2027-01-15T08:00:00Z", "snapshot": "s", "tiers": ["near"]}}});
-    pen.succeed(5, "seal", 1, sealed, &[]);
-    pen.finish(Outcome::Partial);
-    pen.evidence()
+    history.succeed(5, "seal", 1, sealed, &[]);
+    history.finish(Outcome::Partial);
+    history.evidence()
 }
 
 /// A recovery of one component in which people have a say: one asked for the search to be done again, one left the
@@ -404,7 +406,7 @@ pub(crate) fn backed_up() -> Evidence {
 pub(crate) fn decided_by_people() -> Evidence {
     let step = |name: &str| StepId::from(name);
     let (ann, bob) = (|| "ann".to_owned(), || "bob".to_owned());
-    let mut pen = Pen::new("recover", &["orders"], Some(1_799_999_990));
+    let mut history = History::new("recover", &["orders"], Some(1_799_999_990));
     let started = |name: &str, attempt| Event::StepStarted {
         step: step(name),
         attempt,
@@ -459,9 +461,9 @@ pub(crate) fn decided_by_people() -> Evidence {
             why: Some("lunch".to_owned()),
         },
     ] {
-        pen.write(250, event);
+        history.write(250, event);
     }
-    Evidence::new(pen.records, BTreeMap::new()).unwrap()
+    Evidence::new(history.records, BTreeMap::new()).unwrap()
 }
 
 /// A workflow in which all can go wrong that can.
@@ -479,27 +481,27 @@ steps:
 /// A bad night: an attempt that took too long, one that failed, a question, a crash, a takeover by another host, a
 /// failure for good, and what was taken back for it.
 pub(crate) fn night() -> Evidence {
-    let mut pen = Pen::new("switch-over", &[], None);
-    pen.start("lock", 1);
-    pen.succeed(1200, "lock", 1, Value::Null, &[]);
-    pen.start("copy", 1);
+    let mut history = History::new("switch-over", &[], None);
+    history.start("lock", 1);
+    history.succeed(1200, "lock", 1, Value::Null, &[]);
+    history.start("copy", 1);
     let late = Failure::transient("timeout", "the attempt took longer than its timeout of 30s");
-    pen.fail_for_now(30_000, "copy", 1, late, 2);
-    pen.clock.advance(Duration::from_secs(2));
-    pen.start("copy", 2);
-    pen.fail_for_now(
+    history.fail_for_now(30_000, "copy", 1, late, 2);
+    history.clock.advance(Duration::from_secs(2));
+    history.start("copy", 2);
+    history.fail_for_now(
         400,
         "copy",
         2,
         Failure::transient("busy", "tier \"far\" is busy"),
         4,
     );
-    pen.clock.advance(Duration::from_secs(4));
-    pen.start("copy", 3);
-    pen.succeed(9000, "copy", 3, Value::Null, &[("bytes_written", 4e6)]);
-    pen.start("confirm", 1);
+    history.clock.advance(Duration::from_secs(4));
+    history.start("copy", 3);
+    history.succeed(9000, "copy", 3, Value::Null, &[("bytes_written", 4e6)]);
+    history.start("confirm", 1);
     let (step, by) = (|| StepId::plain("confirm"), "ann on alpha".to_owned());
-    pen.write(
+    history.write(
         0,
         Event::ApprovalRequested {
             step: step(),
@@ -508,7 +510,7 @@ pub(crate) fn night() -> Evidence {
         },
     );
     let note = Some("customers are told".to_owned());
-    pen.write(
+    history.write(
         310_000,
         Event::Approved {
             step: step(),
@@ -517,8 +519,8 @@ pub(crate) fn night() -> Evidence {
             note,
         },
     );
-    pen.succeed(0, "confirm", 1, Value::Null, &[]);
-    pen.start("switch", 1);
+    history.succeed(0, "confirm", 1, Value::Null, &[]);
+    history.start("switch", 1);
     let evidence =
         json!({ "why": "a program that was cut off may have done any part of its work; it runs again" });
     let cut_off = |attempt| Event::StepReconciled {
@@ -527,21 +529,21 @@ pub(crate) fn night() -> Evidence {
         verdict: Verdict::Redo,
         evidence: evidence.clone(),
     };
-    pen.adopt(42_000, "resumed");
-    pen.write(5, cut_off(1));
-    pen.start("switch", 2);
-    pen.adopt_on("beta", 600_000, "adopted from tier far");
-    pen.write(5, cut_off(2));
-    pen.start("switch", 3);
-    pen.succeed(800, "switch", 3, Value::Null, &[]);
-    pen.start("check", 1);
+    history.adopt(42_000, "resumed");
+    history.write(5, cut_off(1));
+    history.start("switch", 2);
+    history.adopt_on("beta", 600_000, "adopted from tier far");
+    history.write(5, cut_off(2));
+    history.start("switch", 3);
+    history.succeed(800, "switch", 3, Value::Null, &[]);
+    history.start("check", 1);
     let refused = Failure::permanent("exit_code", "./check ended with 1")
         .with_hint("see what it wrote: rekindle logs latest check");
-    pen.fail(500, "check", 1, refused);
+    history.fail(500, "check", 1, refused);
     let why = SkipReason::Needs {
         failed: StepId::plain("check"),
     };
-    pen.write(
+    history.write(
         0,
         Event::StepSkipped {
             step: StepId::plain("tell"),
@@ -549,14 +551,14 @@ pub(crate) fn night() -> Evidence {
         },
     );
     for step in ["switch", "lock"] {
-        pen.write(
+        history.write(
             0,
             Event::UndoStarted {
                 step: step.into(),
                 attempt: 1,
             },
         );
-        pen.write(
+        history.write(
             700,
             Event::UndoSucceeded {
                 step: step.into(),
@@ -564,6 +566,6 @@ pub(crate) fn night() -> Evidence {
             },
         );
     }
-    pen.finish(Outcome::Failed);
-    pen.evidence()
+    history.finish(Outcome::Failed);
+    history.evidence()
 }
