@@ -24,6 +24,7 @@
 pub mod application;
 pub mod context;
 pub mod error;
+pub mod files;
 pub mod guards;
 pub mod hooks;
 pub mod keys;

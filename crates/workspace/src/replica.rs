@@ -95,6 +95,9 @@ impl SlotReader for Checker {
     }
 }
 
+/// A report of replicas whose faults say what to do.
+pub type AdvisedReport = SlotsReport;
+
 /// Returns a report whose faults say what to do.
 pub fn with_advice(report: CheckReport) -> SlotsReport {
     SlotsReport {

@@ -1,34 +1,26 @@
 //! `rekindle tier`
 
-use rekindle_model::problem::ProblemKind;
-use rekindle_workspace::names;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rekindle_journal_local::LogView;
-use rekindle_replica::check::{self, CheckReport};
+use rekindle_model::next_action::Action;
 use rekindle_report::text;
-use rekindle_vault::{CancellationToken, Remembered, SegmentError, SegmentStore, Tier, TierMode};
+use rekindle_workspace::Error;
+use rekindle_workspace::operations::tiers::{self, LocationCheck};
+use rekindle_workspace::tiers::Tiers;
 use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
-use rekindle_workspace::Error;
-use rekindle_workspace::keys;
-use rekindle_workspace::replica;
-use rekindle_workspace::run_spec;
-use rekindle_workspace::tiers::Tiers;
 
 /// The subcommands of `rekindle tier`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the tiers: where they are, how often a set is due there and how long it is kept, what they hold
     List(Args),
-    /// Try each location out: write, read back, list, remove, and how long it takes; and read every slot in it
+    /// Try each location: write, read back, list, remove, and how long it takes; and read every journal replica in it
     ///
-    /// Slots are the copies of runs' journals. Those that are damaged, missing, or say something else than the journal
-    /// here are named, and the exit code is 5; `rekindle verify` also has them begun anew.
+    /// A replica is the copy of a run's journal, in segments. Segments that are damaged, missing, or differ from the
+    /// journal here are named, and the exit code is 5; `rekindle verify` also writes them again.
     Check(Args),
     /// Make a tier that is gone for good anew, empty, where system.yaml says; the next backup stores there again
     ///
@@ -62,36 +54,25 @@ pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, Error> {
     }
 }
 
-/// Makes what is missing of a tier; a vault that is there is kept.
 async fn create(app: &App, named: &str) -> Result<Exit, Error> {
-    let layout = app.application.layout()?;
-    let (system, _) = run_spec::system(&layout)?;
-    let key = keys::open(&layout, &app.application.unlocker)?;
-    for name in names::tiers(&system, &[named.to_owned()])? {
-        let urls: Vec<String> = system
-            .tiers
-            .get(&name)
-            .map(|spec| spec.locations().into_iter().map(str::to_owned).collect())
-            .unwrap_or_default();
-        let repository = key.keyring.repository();
-        let keyring = Arc::clone(&key.keyring);
-        let dir = layout.system_dir();
-        let tier = Tier::open(&name, &urls, &dir, keyring, &key.wrapped, TierMode::Create).await?;
-        Remembered::of(&layout.state).note(&tier, repository).await?;
-        let body = json!({ "tier": name, "urls": tier.urls(), "down": tier.down() });
-        app.printer.line(&body, || {
-            format!(
-                "tier {name} is ready at {}; `rekindle backup` stores there",
-                tier.urls().join(", ")
-            )
-        })?;
-        if let Some((url, why)) = tier.down().first() {
+    let tier = tiers::create(&app.application, named).await?;
+    let body = json!({ "tier": tier.name(), "urls": tier.urls(), "down": tier.down() });
+    app.printer.line(&body, || {
+        format!(
+            "tier {} is ready at {}; `{}` stores there",
+            tier.name(),
+            tier.urls().join(", "),
+            app.printer.command(&Action::Backup)
+        )
+    })?;
+    Ok(match tier.down().first() {
+        None => Exit::Done,
+        Some((url, why)) => {
             app.printer
-                .warn(format!("tier {name}: {url} does not answer: {why}"));
-            return Ok(Exit::Partial);
+                .warn(format!("tier {}: {url} does not answer: {why}", tier.name()));
+            Exit::Partial
         }
-    }
-    Ok(Exit::Done)
+    })
 }
 
 async fn list(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
@@ -134,53 +115,25 @@ async fn list(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
 }
 
 async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
-    let mut exit = Exit::of_tiers(&tiers);
-    let mut slots = Slots::begin(&tiers.layout.state).await?;
-    for (name, tier) in tiers.reachable() {
-        let places = tier.segment_stores();
-        for (probed, place) in tier.probe(&*app.application.clock).await.into_iter().zip(places) {
-            if probed.fault.is_some() {
-                exit = failed(exit);
-            }
-            let read = slots.read(&place, &app.application.stop).await;
-            let (report, unread) = match read {
-                Ok(report) => (report, None),
-                Err(error) => {
-                    exit = failed(exit);
-                    (CheckReport::default(), Some(error.to_string()))
-                }
-            };
-            let report = replica::with_advice(report);
-            if !report.faults.is_empty() {
-                exit = Exit::DataLost;
-            }
-            let body = json!({
-                "tier": name, "url": probed.url, "fault": probed.fault, "bytes": probed.bytes,
-                "ok": probed.fault.is_none() && unread.is_none() && report.faults.is_empty(),
-                "write_seconds": probed.write.as_secs_f64(), "read_seconds": probed.read.as_secs_f64(),
-                "slots": report.slots, "chains": report.chains, "slot_faults": report.faults, "slots_unread": unread,
-            });
-            app.printer.line(&body, || {
-                let mut said = match &probed.fault {
-                    None => format!(
-                        "{name:<8} ok      writes {}/s, reads {}/s, {} slots of {} runs  {}",
-                        rate(probed.bytes, probed.write),
-                        rate(probed.bytes, probed.read),
-                        report.slots,
-                        report.chains,
-                        probed.url
-                    ),
-                    Some(fault) => format!("{name:<8} FAULTY  {fault}  {}", probed.url),
-                };
-                for fault in &report.faults {
-                    said.push_str(&format!("\n{name:<8} DAMAGED {fault}\n         → {}", fault.next));
-                }
-                if let Some(why) = &unread {
-                    said.push_str(&format!("\n{name:<8} FAULTY  its slots cannot be read: {why}"));
-                }
-                said
-            })?;
+    let mut exit = Exit::of_tiers(tiers);
+    tiers::check(&app.application, tiers, |found| {
+        if found.fault.is_some() || found.unread.is_some() {
+            exit = failed(exit);
         }
+        if !found.replicas.faults.is_empty() {
+            exit = Exit::DataLost;
+        }
+        let report = &found.replicas;
+        let body = json!({
+            "tier": found.tier, "url": found.url, "fault": found.fault, "bytes": found.bytes,
+            "ok": found.fault.is_none() && found.unread.is_none() && report.faults.is_empty(),
+            "write_seconds": found.write.as_secs_f64(), "read_seconds": found.read.as_secs_f64(),
+            "slots": report.slots, "chains": report.chains, "slot_faults": report.faults, "slots_unread": found.unread,
+        });
+        app.printer.line(&body, || line(&found))
+    })
+    .await?;
+    for (name, tier) in tiers.reachable() {
         for (url, why) in tier.down() {
             exit = failed(exit);
             let body = json!({ "tier": name, "url": url, "ok": false, "fault": why });
@@ -191,53 +144,34 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
     Ok(exit)
 }
 
+fn line(found: &LocationCheck) -> String {
+    let LocationCheck {
+        tier, url, replicas, ..
+    } = found;
+    let mut said = match &found.fault {
+        None => format!(
+            "{tier:<8} ok      writes {}/s, reads {}/s, {} segments of {} runs  {url}",
+            rate(found.bytes, found.write),
+            rate(found.bytes, found.read),
+            replicas.slots,
+            replicas.chains,
+        ),
+        Some(fault) => format!("{tier:<8} FAULTY  {fault}  {url}"),
+    };
+    for fault in &replicas.faults {
+        said.push_str(&format!("\n{tier:<8} DAMAGED {fault}\n         → {}", fault.next));
+    }
+    if let Some(why) = &found.unread {
+        said.push_str(&format!("\n{tier:<8} FAULTY  its segments cannot be read: {why}"));
+    }
+    said
+}
+
 /// Returns the exit code once a location does not do what it should; damage outweighs that.
 fn failed(exit: Exit) -> Exit {
     match exit {
         Exit::DataLost => exit,
         _ => Exit::Failed,
-    }
-}
-
-/// The slots of locations, compared with the journal's log as it stands.
-struct Slots {
-    state: PathBuf,
-    view: LogView,
-}
-
-impl Slots {
-    async fn begin(state: &Path) -> Result<Self, Error> {
-        Ok(Self {
-            state: state.to_owned(),
-            view: LogView::open(state).await?.0,
-        })
-    }
-
-    async fn read(&mut self, place: &SegmentStore, stop: &CancellationToken) -> Result<CheckReport, Error> {
-        let mut report = CheckReport::default();
-        let failed =
-            |error: SegmentError| Error::new(ProblemKind::Failed, "tier_unavailable", error.to_string());
-        for run in place.runs().await.map_err(failed)? {
-            if stop.is_cancelled() {
-                return Err(Error::new(
-                    ProblemKind::Interrupted,
-                    "interrupted",
-                    "a stop was asked for",
-                ));
-            }
-            let mut checked = check::check(place, run, &self.view, &self.state)
-                .await
-                .map_err(failed)?;
-            if !checked.faults.is_empty() {
-                // Whoever works here may have gone on with the run since the log was read.
-                self.view = LogView::open(&self.state).await?.0;
-                checked = check::check(place, run, &self.view, &self.state)
-                    .await
-                    .map_err(failed)?;
-            }
-            report.add(checked);
-        }
-        Ok(report)
     }
 }
 

@@ -3,6 +3,7 @@
 //! An operation that is a run (`backup`, `recover`, `verify`, `run`) checks the request and returns a
 //! [`RunRequest`](run::RunRequest), with a question where a person must answer one first. Submitting it is one step for all of them.
 
+pub mod adopt;
 pub mod backup;
 pub mod diff;
 pub mod doctor;
@@ -12,4 +13,5 @@ pub mod recover;
 pub mod restore;
 pub mod run;
 pub mod status;
+pub mod tiers;
 pub mod verify;

@@ -11,10 +11,10 @@ use rekindle_journal_local::{ArchiveRef, LogView, OpenOptions, Upkeep};
 use serde_json::json;
 
 use crate::App;
-use crate::commands::journal::{blocking, write_new};
 use crate::exit::Exit;
 use crate::time_args;
 use rekindle_workspace::Error;
+use rekindle_workspace::files::{blocking, write_new};
 
 /// Remove runs that have been over for long, once they are in an archive, and what only they needed
 ///

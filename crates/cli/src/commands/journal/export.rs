@@ -7,9 +7,9 @@ use rekindle_journal_local::LogView;
 use serde_json::json;
 
 use crate::App;
-use crate::commands::journal::{blocking, write_new};
 use crate::exit::Exit;
 use rekindle_workspace::Error;
+use rekindle_workspace::files::{blocking, write_new};
 use rekindle_workspace::open::ReadOnlyWorkspace;
 
 /// Write runs to a new file: their records, and every blob that they refer to

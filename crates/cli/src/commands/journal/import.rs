@@ -6,9 +6,9 @@ use rekindle_journal::archive::{Bundle, Import};
 use rekindle_journal_local::{OpenOptions, Upkeep};
 
 use crate::App;
-use crate::commands::journal::blocking;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
+use rekindle_workspace::files::blocking;
 
 /// Bring runs in from a file that `journal export` or `journal compact` wrote
 ///

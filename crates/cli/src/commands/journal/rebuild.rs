@@ -4,9 +4,9 @@ use rekindle_journal_local::{OpenOptions, Upkeep};
 use serde_json::json;
 
 use crate::App;
-use crate::commands::journal::blocking;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
+use rekindle_workspace::files::blocking;
 use rekindle_workspace::replica;
 
 /// Set the journal's index aside and make it anew from the log

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use rekindle_journal_local::verify::{Cost, Finding, Verification};
 
 use crate::App;
-use crate::commands::journal::blocking;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
+use rekindle_workspace::files::blocking;
 
 /// Read the whole journal, compare everything in it with everything else, and change nothing
 ///

@@ -1,7 +1,6 @@
-//! What a person is asked before a run of another host goes on here: what it captures, which programs it runs, and what
-//! nobody can tell of who else goes on with it.
+//! What a person must agree to before a run of another host continues here: what it captures, which programs it runs,
+//! and whether another workspace may still continue it.
 
-use rekindle_model::problem::ProblemKind;
 use std::path::Path;
 
 use rekindle_model::id::RunId;
@@ -12,56 +11,58 @@ use rekindle_replica::{lag, last_seen, open};
 use rekindle_vault::SegmentStore;
 use serde_json::Value;
 
-use super::brought::Brought;
-use super::{Args, same};
-use crate::App;
-use crate::prompt;
-use rekindle_workspace::Error;
-use rekindle_workspace::layout::Layout;
-use rekindle_workspace::run_spec;
+use super::fetched::FetchedRun;
+use super::same;
+use crate::Application;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::run_spec;
 
 /// How many characters of a program's command line are shown.
 const SHOWN: usize = 100;
 
-/// Makes sure that the run can be gone on with here, and that a person wants what it would do here.
-pub(super) async fn check(
-    app: &App,
-    args: &Args,
+/// Returns what a person must agree to before the run continues here.
+///
+/// # Errors
+/// The run cannot continue here, or the location does not answer.
+pub(super) async fn questions(
+    app: &Application,
+    url: &str,
     layout: &Layout,
     place: &SegmentStore,
-    (brought, state): (&Brought, &RunState),
+    (fetched, state): (&FetchedRun, &RunState),
     unread: &Unread,
-) -> Result<(), Error> {
-    let run = brought.run;
+) -> Result<Vec<String>, Error> {
+    let run = fetched.run;
     let mut questions = unread.questions(run);
     if state.outcome.is_none() {
-        let pinned = brought.pinned(state)?;
-        let locations: Vec<String> = pinned
+        let spec = fetched.spec(state)?;
+        let locations: Vec<String> = spec
             .system
             .tiers
             .values()
             .flat_map(|tier| tier.locations().into_iter().map(str::to_owned))
             .collect();
-        if !locations.iter().any(|url| same(layout, url, &args.url)) {
+        if !locations.iter().any(|url| same(layout, url, url)) {
             return Err(Error::usage(format!(
                 "run {run} knows its tiers at {}, and {} is none of them",
                 locations.join(", "),
-                args.url
+                url
             ))
             .with_advice("mount the tier where the run knows it, and name it so; nothing was changed"));
         }
-        let plan = pinned.plan()?;
-        if let Some(target) = pinned.target_root(&layout.system_dir()) {
-            tell_of_target(app, run, &target);
+        let plan = spec.plan()?;
+        if let Some(target) = spec.target_root(&layout.system_dir()) {
+            say_target(app, run, &target);
         }
         if captures(&plan, state) {
-            let root = run_spec::data_root(&layout.system_dir(), &pinned.system);
+            let root = run_spec::data_root(&layout.system_dir(), &spec.system);
             questions.push(format!(
                 "what run {run} has not captured yet, it captures from {} on this host",
                 root.display()
             ));
         }
-        let programs = programs(&plan, &pinned.system, state);
+        let programs = programs(&plan, &spec.system, state);
         if !programs.is_empty() {
             questions.push(format!(
                 "run {run} goes on to run on this host\n  {}\n",
@@ -73,33 +74,12 @@ pub(super) async fn check(
             Ok(false) => questions.push(format!(
                 "{} cannot keep two workspaces from going on with one run: make sure that host {} does not",
                 place.url(),
-                brought.tail().head.host
+                fetched.tail().head.host
             )),
             Err(error) => return Err(super::failed(&error)),
         }
     }
-    ask(app, args, &questions)
-}
-
-/// Asks all at once; `--yes` is the answer where there is no terminal.
-fn ask(app: &App, args: &Args, questions: &[String]) -> Result<(), Error> {
-    if questions.is_empty() || args.yes {
-        questions
-            .iter()
-            .for_each(|what| app.printer.warn(what.trim_end()));
-        return Ok(());
-    }
-    let all = questions.join("; ").replace("\n; ", "\n");
-    let (all, end) = match all.strip_suffix('\n') {
-        Some(all) => (all, "\n"),
-        None => (&*all, ". "),
-    };
-    match prompt::confirm(&format!("{all}{end}Adopt it?"))? {
-        Some(true) => Ok(()),
-        Some(false) => Err(Error::new(ProblemKind::Failed, "declined", "nothing was done")),
-        None => Err(Error::usage(format!("adopting needs a yes: {all}"))
-            .with_advice("there is no terminal: add --yes; nothing was done")),
-    }
+    Ok(questions)
 }
 
 /// What is wrong with the replicas of a run in the locations that answer.
@@ -131,7 +111,7 @@ impl Unread {
         unread
     }
 
-    fn questions(&self, run: RunId) -> Vec<String> {
+    pub(super) fn questions(&self, run: RunId) -> Vec<String> {
         let asked = self.ends.iter().map(|(url, n)| {
             format!(
                 "segment {n} of run {run} in {url} cannot be read, and it may be how another workspace goes on with the run: \
@@ -150,12 +130,6 @@ impl Unread {
             lag::add(&layout.state, run, url, true).map_err(failed)?;
         }
         Ok(())
-    }
-
-    /// Asks about a run that this workspace has whole and no location has, and notes the answer.
-    pub(super) fn settle(&self, app: &App, args: &Args, layout: &Layout, run: RunId) -> Result<(), Error> {
-        ask(app, args, &self.questions(run))?;
-        self.note(layout, run)
     }
 }
 
@@ -226,13 +200,13 @@ fn line(words: &[String]) -> String {
 }
 
 /// Tells where the run writes: the folder that it names, and no other.
-fn tell_of_target(app: &App, run: RunId, target: &Path) {
+fn say_target(app: &Application, run: RunId, target: &Path) {
     let there = match (target.exists(), target.parent().is_some_and(Path::exists)) {
         (true, _) => "",
         (false, true) => ", which is not there yet",
         (false, false) => ", which this host does not have, nor the folder above it: both are made",
     };
-    app.printer
+    app.notices
         .say(format!("run {run} recovers into {}{there}", target.display()));
 }
 

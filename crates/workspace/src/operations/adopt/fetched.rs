@@ -1,4 +1,4 @@
-//! A run as the replicas in all locations have it, and how it comes into this workspace's journal.
+//! A run, fetched from its replicas in all locations, and imported into the journal here.
 
 use rekindle_model::problem::ProblemKind;
 use std::path::Path;
@@ -14,23 +14,23 @@ use rekindle_server::RunSpec;
 use rekindle_vault::SegmentStore;
 use rekindle_vault::segment::Link;
 
-use crate::App;
-use crate::commands::journal::{blocking, write_new};
-use rekindle_workspace::Error;
-use rekindle_workspace::layout::Layout;
-use rekindle_workspace::run_spec::LoadedSpec;
+use crate::Application;
+use crate::error::Error;
+use crate::files::{blocking, write_new};
+use crate::layout::Layout;
+use crate::run_spec::LoadedSpec;
 
-/// A run that is brought here, with those that its steps run.
-pub(super) struct Brought {
+/// A run that was fetched, with those that its steps run.
+pub(super) struct FetchedRun {
     pub(super) run: RunId,
     /// The run itself first.
     runs: Vec<FetchedReplica>,
 }
 
-impl Brought {
+impl FetchedRun {
     /// Reads a run, and those that it runs, from all locations that answer; none where no location has it whole. What
     /// is wrong with the others is said either way.
-    pub(super) async fn gather(places: &[SegmentStore], run: RunId) -> (Option<Self>, Vec<Notice>) {
+    pub(super) async fn fetch(places: &[SegmentStore], run: RunId) -> (Option<Self>, Vec<Notice>) {
         let Fetched { found, mut faults } = fetch(places, run).await;
         let Some(first) = found.into_iter().next() else {
             return (None, faults);
@@ -68,7 +68,7 @@ impl Brought {
         &self.runs[0].tail
     }
 
-    /// Returns where the run stands.
+    /// Returns the state of the run.
     pub(super) fn state(&self) -> Result<RunState, Error> {
         let values = self.runs[0].bundle.values(self.run);
         let records = (1..)
@@ -79,7 +79,7 @@ impl Brought {
     }
 
     /// Returns what the run is pinned to, from its own blobs.
-    pub(super) fn pinned(&self, state: &RunState) -> Result<LoadedSpec, Error> {
+    pub(super) fn spec(&self, state: &RunState) -> Result<LoadedSpec, Error> {
         let bundle = &self.runs[0].bundle;
         let blob = |hash| {
             let found = bundle.blob(hash).map(<[u8]>::to_vec);
@@ -101,13 +101,18 @@ impl Brought {
         })
     }
 
-    /// Brings the records into this workspace's journal. What the journal has beyond them stays; what it has in their
+    /// Imports the records into this workspace's journal. What the journal has beyond them stays; what it has in their
     /// place is kept in an archive, and does not count any more.
     ///
     /// An unfinished run that is brought here stays the other's, also after a crash, until the tier has the segment of its
     /// adoption: whoever goes on with what is interrupted here, a server above all, would else do so beside the other
     /// where no tier answers.
-    pub(super) async fn import(&self, app: &App, layout: &Layout, state: &RunState) -> Result<(), Error> {
+    pub(super) async fn import(
+        &self,
+        app: &Application,
+        layout: &Layout,
+        state: &RunState,
+    ) -> Result<(), Error> {
         let (view, _) = LogView::open(&layout.state).await?;
         let mut bundle = Bundle::default();
         let mut source = None;
@@ -119,7 +124,7 @@ impl Brought {
                 Ok(ours) if !theirs.starts_with(&ours) => {
                     let file = fence::archive(&layout.state, run);
                     keep(&view, run, &file).await?;
-                    app.printer.warn(format!(
+                    app.notices.warn(format!(
                         "what this workspace had appended to run {run} does not count any more; it is kept in {}",
                         file.display()
                     ));
@@ -137,7 +142,7 @@ impl Brought {
             fence::note_adopting(&layout.state, &taken)
                 .map_err(|error| Error::io(format_args!("note who has run {}", self.run), &error))?;
         }
-        let (state, now) = (layout.state.clone(), app.application.clock.now().utc);
+        let (state, now) = (layout.state.clone(), app.clock.now().utc);
         blocking(move || {
             let (mut upkeep, _) = Upkeep::open(&state, &OpenOptions::default())?;
             upkeep.replace(&bundle, source, now)?;
