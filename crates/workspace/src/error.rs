@@ -451,30 +451,37 @@ mod tests {
 
     use super::*;
 
+    const KINDS: [ProblemKind; 5] = [
+        ProblemKind::Invalid,
+        ProblemKind::Failed,
+        ProblemKind::Interrupted,
+        ProblemKind::DataLost,
+        ProblemKind::Held,
+    ];
+
     #[test]
-    fn no_error_is_without_a_way_on_also_behind_the_socket() {
-        let exits = (0..=6).map(Exit::of_code);
+    fn every_error_says_what_to_do_next_also_behind_the_socket() {
         let words = ["usage", "io", "journal", "engine", "held", "of no kind"];
-        for (exit, word) in exits.flat_map(|exit| words.map(|word| (exit, word))) {
-            let error = Error::new(exit, word, "it failed");
-            assert!(error.hint().len() > 20, "{exit:?} {word}");
-            let told = error.hint().to_owned();
+        for (kind, word) in KINDS.into_iter().flat_map(|kind| words.map(|word| (kind, word))) {
+            let error = Error::new(kind, word, "it failed");
+            let next = error.next();
+            assert!(next.iter().any(|one| one.text.len() > 10), "{kind:?} {word}");
             let problem = Problem::from(error);
-            assert_eq!(Error::from(problem).hint(), told);
+            assert_eq!(Error::from(problem).next(), next);
         }
         let own = Error::usage("x").with_advice("do this");
-        assert_eq!(own.hint(), "do this");
+        assert_eq!(own.next(), [NextAction::advice("do this")]);
     }
 
     #[test]
-    fn every_kind_of_error_has_its_exit_code_and_says_what_to_do() {
+    fn every_kind_of_error_is_classified_and_says_what_to_do() {
         let run = RunId(uuid::Uuid::nil());
         let path = PathBuf::from("/w/lock");
-        let cases: Vec<(Error, u8, &str)> = vec![
-            (Error::usage("x"), 2, "usage"),
+        let cases: Vec<(Error, ProblemKind, &str)> = vec![
+            (Error::usage("x"), ProblemKind::Invalid, "usage"),
             (
                 load_workflow("w.yaml", "workflow: [").unwrap_err().into(),
-                2,
+                ProblemKind::Invalid,
                 "invalid_file",
             ),
             (
@@ -483,7 +490,7 @@ mod tests {
                     pid: Some(7),
                 }
                 .into(),
-                6,
+                ProblemKind::Held,
                 "held",
             ),
             (
@@ -493,48 +500,60 @@ mod tests {
                     supported: 1,
                 }
                 .into(),
-                2,
+                ProblemKind::Invalid,
                 "newer_format",
             ),
             (
                 JournalError::DiskFull { path: path.clone() }.into(),
-                4,
+                ProblemKind::Interrupted,
                 "disk_full",
             ),
-            (JournalError::UnknownRun(run).into(), 2, "unknown_run"),
+            (
+                JournalError::UnknownRun(run).into(),
+                ProblemKind::Invalid,
+                "unknown_run",
+            ),
             (
                 JournalError::UnknownBlob(Hash32::ZERO).into(),
-                5,
+                ProblemKind::DataLost,
                 "journal_damaged",
             ),
-            (EngineError::Fenced { run }.into(), 6, "fenced"),
-            (KeyError::WrongPassphrase.into(), 2, "wrong_passphrase"),
+            (EngineError::Fenced { run }.into(), ProblemKind::Held, "fenced"),
+            (
+                KeyError::WrongPassphrase.into(),
+                ProblemKind::Invalid,
+                "wrong_passphrase",
+            ),
             (
                 TierError::NoLocation {
                     tier: "hot".to_owned(),
                 }
                 .into(),
-                2,
+                ProblemKind::Invalid,
                 "tier",
             ),
-            (Failure::permanent(code::DATA_LOST, "gone").into(), 5, "data_lost"),
+            (
+                Failure::permanent(code::DATA_LOST, "gone").into(),
+                ProblemKind::DataLost,
+                "data_lost",
+            ),
             (
                 Failure::transient(code::TIER_UNAVAILABLE, "down").into(),
-                1,
+                ProblemKind::Failed,
                 "tier_unavailable",
             ),
             (
                 Error::io("write x", &std::io::Error::from(std::io::ErrorKind::StorageFull)),
-                1,
+                ProblemKind::Failed,
                 "disk_full",
             ),
         ];
-        let of_no_kind = |error: &Error| error.hint() == next(error.kind(), "a word of no kind");
-        for (error, exit, code) in cases {
-            assert_eq!((error.kind().code(), error.code()), (exit, code), "{error}");
+        let of_no_kind = |error: &Error| error.next() == usual(error.kind(), "a word of no kind");
+        for (error, kind, code) in cases {
+            assert_eq!((error.kind(), error.code()), (kind, code), "{error}");
             // What somebody mistyped is told by the message; every wrapped error has a way on of its own kind.
             let own = !["usage", "data_lost"].contains(&code);
-            assert!(!own || !of_no_kind(&error), "{error}: {}", error.hint());
+            assert!(!own || !of_no_kind(&error), "{error}: {:?}", error.next());
         }
         let held = Error::from(OpenError::Held { path, pid: Some(7) });
         assert!(held.to_string().contains("process 7"), "{held}");

@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod backup;
 pub mod diff;
 pub mod doctor;
+pub mod init;
 pub mod plan;
 pub mod prune;
 pub mod recover;

@@ -1,0 +1,244 @@
+//! A new workspace: its system.yaml and its key, made or taken from a tier.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use rekindle_plan::load_system;
+use rekindle_vault::Remembered;
+
+use crate::Application;
+use crate::error::Error;
+use crate::keys::from_tier::{self, Adopted, Means};
+use crate::keys::kit::Kit;
+use crate::keys::{self, Origin, PinnedKey, kit};
+use crate::layout::Layout;
+use crate::{run_spec, tiers};
+
+/// What to make, and where its key comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InitRequest {
+    /// The folder of the system.
+    pub dir: PathBuf,
+    /// The system file, where it is not `system.yaml` in that folder.
+    pub system_file: Option<PathBuf>,
+    /// The recovery kit that the key is taken with.
+    pub from_kit: Option<PathBuf>,
+    /// Tiers to take the key from, beside those of the system file or of the kit.
+    pub tier_urls: Vec<String>,
+    /// Whether a passphrase protects the key, and the file with it where there is one.
+    pub passphrase: Option<Option<PathBuf>>,
+    /// Where to write the recovery kit: a new file, and the text that tells its reader what to do.
+    pub kit: Option<(PathBuf, &'static str)>,
+}
+
+/// A workspace that is ready.
+pub struct InitResult {
+    /// Where its files are.
+    pub layout: Layout,
+    /// Whether the system file was written.
+    pub system_made: bool,
+    /// Where the key comes from.
+    pub key: KeySource,
+    /// The key's fingerprint.
+    pub fingerprint: String,
+    /// Whether the recovery kit was ever exported.
+    pub kit_exported: bool,
+}
+
+/// Where the key of a workspace comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// It was there before.
+    Kept,
+    /// It was made.
+    Made,
+    /// A tier had it.
+    Tier,
+}
+
+/// Makes a workspace. What exists is kept.
+///
+/// # Errors
+/// The folder cannot be written, or a tier holds a vault that nothing here opens.
+pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult, Error> {
+    let kit = request.from_kit.as_deref().map(Kit::read).transpose()?;
+    let dir = &request.dir;
+    std::fs::create_dir_all(dir)
+        .map_err(|error| Error::io(format_args!("make {}", dir.display()), &error))?;
+    let dir = dir
+        .canonicalize()
+        .map_err(|error| Error::io(format_args!("find {}", dir.display()), &error))?;
+    let mut layout = Layout::at(&dir);
+    if let Some(file) = &request.system_file {
+        layout.system_file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    }
+    let now = app.clock.now().utc;
+    let (pinned, system_made, key) = if keys::exists(&layout) {
+        if let Some(kit) = &kit {
+            keys::put_back_identity(&layout, &app.unlocker, &kit.identities)?;
+        }
+        let system_made = !layout.system_file.exists();
+        if system_made {
+            write_new(&layout.system_file, first_system(&dir).as_bytes())?;
+        }
+        (keys::pinned(&layout)?, system_made, KeySource::Kept)
+    } else {
+        first_key(app, request, kit, &layout, now).await?
+    };
+    let mut kit_exported = pinned.kit_exported.is_some();
+    if let Some((file, how_to)) = &request.kit {
+        kit::hand_out(app, &layout, &tiers::urls(&layout), how_to, Some(file))?;
+        kit_exported = true;
+    }
+    Ok(InitResult {
+        layout,
+        system_made,
+        key,
+        fingerprint: pinned.fingerprint,
+        kit_exported,
+    })
+}
+
+/// Gives the workspace its key, and its system.yaml where there is none: from the tiers where they hold a vault
+/// already, else new ones. Nothing is written before it is known which.
+async fn first_key(
+    app: &Application,
+    request: &InitRequest,
+    kit: Option<Kit>,
+    layout: &Layout,
+    now: DateTime<Utc>,
+) -> Result<(PinnedKey, bool, KeySource), Error> {
+    let by_kit = kit.is_some();
+    let recovering = by_kit || !request.tier_urls.is_empty();
+    let written = match layout.system_file.exists() {
+        true => Some(run_spec::system(layout)?.0),
+        false => None,
+    };
+    let first = first_system(&layout.dir);
+    let mut tiers: Vec<(String, String)> = request
+        .tier_urls
+        .iter()
+        .map(|url| ("that was named".to_owned(), url.clone()))
+        .collect();
+    tiers.extend(match (&written, &kit) {
+        (Some(system), _) => tiers::urls_of(system),
+        (None, Some(kit)) => kit.tiers.clone(),
+        (None, None) => tiers::urls_of(&load_system("system.yaml", &first)?.value),
+    });
+    let without_identity = kit.as_ref().is_some_and(|kit| kit.identities.is_empty());
+    let mut means = Means::default();
+    if request.passphrase.is_some() || without_identity {
+        let file = request.passphrase.as_ref().and_then(Option::as_deref);
+        means.passphrase = Some(app.unlocker.passphrase(file)?);
+    }
+    if let Some(kit) = kit {
+        means.identities = kit.identities;
+        means.fingerprint = kit.fingerprint;
+    } else {
+        means.identities = app.unlocker.own_identities()?;
+    }
+    let base = layout.system_dir();
+    let Some(adopted) = from_tier::adopt(app, &tiers, &base, &means, recovering).await? else {
+        if written.is_none() {
+            write_new(&layout.system_file, first.as_bytes())?;
+        }
+        let passphrase = means.passphrase;
+        let pinned = keys::establish(layout, &app.unlocker, Origin::New { passphrase }, now)?;
+        return Ok((pinned, written.is_none(), KeySource::Made));
+    };
+    if written.is_none() {
+        match adopted.newest_set().await {
+            Some(set) => write_new(&layout.system_file, &set.system_definition)?,
+            None if recovering => {
+                return Err(
+                    Error::usage("the tiers hold no recovery set, so none keeps system.yaml").with_advice(
+                        format!(
+                            "write {} with the system's components and tiers, and run this command again",
+                            layout.system_file.display()
+                        ),
+                    ),
+                );
+            }
+            None => write_new(&layout.system_file, first.as_bytes())?,
+        }
+    }
+    if let Some(identity) = &adopted.identity {
+        app.unlocker.keep_identity(identity)?;
+    }
+    look_at_tiers(app, layout, &adopted).await?;
+    let mut pinned = keys::establish(layout, &app.unlocker, adopted.origin, now)?;
+    if by_kit {
+        let kit_tiers = tiers.into_iter().map(|(_, url)| url).collect();
+        kit::kit_was_exported(layout, kit_tiers, now)?;
+        pinned = keys::pinned(layout)?;
+    }
+    Ok((pinned, written.is_none(), KeySource::Tier))
+}
+
+/// Notes which tiers of system.yaml hold the vault that is taken over, and tells which do not: they may have moved.
+async fn look_at_tiers(app: &Application, layout: &Layout, adopted: &Adopted) -> Result<(), Error> {
+    let (system, _) = run_spec::system(layout)?;
+    let remembered = Remembered::of(&layout.state);
+    for (name, spec) in &system.tiers {
+        let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
+        if let Err(error) = adopted
+            .opens(name, &urls, &layout.system_dir(), &remembered)
+            .await
+        {
+            app.notices.warn(format!(
+                "{error}; where it has moved, write its new place into {}",
+                layout.system_file.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Six lines to start with; the folder's own content is the first component.
+fn first_system(dir: &Path) -> String {
+    let name: String = dir
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase())
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let name = name.trim_matches('-');
+    let name = if name.is_empty() { "my-system" } else { name };
+    format!(
+        "# What Rekindle protects, and where its backups go. `rekindle lint system.yaml` checks this file.\n\
+         system: {name}\n\
+         root: .                                        # the folder that holds the data\n\
+         components:                                    # parts that are captured, restored and judged one by one\n\
+         \x20 files: {{source: {{type: files}}, rto: 30m}}     # all of root; `path`, `include`, `exclude` narrow it\n\
+         tiers:                                         # each keeps a full copy; put one on another machine\n\
+         \x20 local: {{url: \"file://../{name}-backups\"}}\n"
+    )
+}
+
+fn write_new(path: &Path, text: &[u8]) -> Result<(), Error> {
+    use std::io::Write;
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        file.write_all(text)?;
+        file.sync_all()
+    };
+    write().map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_system_has_six_lines_and_no_fault() {
+        let text = first_system(Path::new("/srv/My ContextRunFactory"));
+        assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 6);
+        let loaded = load_system("system.yaml", &text).unwrap();
+        assert_eq!(loaded.value.system, "my-shop");
+        assert_eq!(loaded.value.components.len(), 1);
+    }
+}
