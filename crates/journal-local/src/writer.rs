@@ -5,17 +5,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use rekindle_journal::Append;
-use rekindle_journal::JournalError;
 use rekindle_journal::admit::{self, Admitted, RunHead};
 use rekindle_journal::codec::Key;
+use rekindle_journal::{Append, JournalError};
 use rekindle_model::event::Record;
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use tokio::sync::oneshot;
 
-use crate::index::{Commit, Indexer};
+use crate::index::Indexer;
 use crate::log::Log;
+use crate::progress::Commit;
 use crate::shared::Shared;
 use crate::store::RunEntry;
 
