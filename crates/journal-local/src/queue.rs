@@ -1,9 +1,9 @@
-//! Who commits: whoever appends while nobody else does, on their own thread; else the writer thread, which takes all
-//! that has queued up meanwhile as one commit.
+//! Which thread commits. An append that comes alone is committed on its caller's thread. Appends that come meanwhile
+//! queue up, and the writer thread takes all of them as one commit.
 //!
-//! Waking a thread takes about as long as a sync of a fast disk. So a run that appends alone pays for neither the way
-//! to another thread nor the way back, and many that append at once share a commit. Blocked is at most one worker of
-//! the runtime, where it has others, and only on a disk that has just shown that it is fast.
+//! Waking a thread takes about as long as a sync of a fast disk. So a run that appends alone pays for no change of
+//! threads, and many that append at once share a commit. This blocks at most one worker of the runtime, only if the
+//! runtime has others, and only on a disk whose last commit was fast.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,11 +16,11 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::shared::Shared;
 use crate::writer::{Request, Writer};
 
-/// A commit that takes longer is left to the writer thread, and the way there does not matter. A sync of an SSD takes
-/// a tenth of it, one of a spinning disk ten times as long.
+/// If the last commit took longer, the writer thread makes the next one: the change of threads does not matter then. A
+/// sync of an SSD takes a tenth of this, one of a spinning disk ten times as long.
 const QUICK: Duration = Duration::from_millis(1);
 
-/// The way to the writer. Dropping it commits what is queued.
+/// The queue of appends. Dropping it commits them.
 pub(crate) struct Queue {
     inner: Arc<Inner>,
     thread: Option<JoinHandle<()>>,
@@ -186,72 +186,4 @@ impl Drop for Ends<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Wake, Waker};
-
-    use rekindle_model::id::RunId;
-    use uuid::Uuid;
-
-    use crate::journal::LocalJournal;
-    use crate::open::OpenOptions;
-    use rekindle_journal::Journal;
-    use rekindle_journal::contract::{append_to, created};
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    /// Panics when its append is acknowledged, on the thread that commits.
-    struct Panics;
-
-    impl Wake for Panics {
-        fn wake(self: Arc<Self>) {
-            panic!("as a defect of the writer would");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_commit_that_panics_ends_the_journal_and_leaves_nobody_waiting() {
-        /// More than one commit takes.
-        const APPENDS: u128 = 1500;
-        let dir = tempfile::tempdir().unwrap();
-        let (journal, _) = LocalJournal::open(dir.path(), OpenOptions::default())
-            .await
-            .unwrap();
-        let limit = Duration::from_secs(20);
-        {
-            let append = |number| {
-                journal.append(append_to(
-                    RunId(Uuid::from_u128(number)),
-                    0,
-                    1,
-                    vec![created("a")],
-                ))
-            };
-            let mut first = pin!(append(1));
-            let mut others: Vec<_> = (2..APPENDS).map(|number| Box::pin(append(number))).collect();
-            {
-                let _nobody_commits = journal.queue.writer();
-                let panics = Waker::from(Arc::new(Panics));
-                assert!(
-                    first
-                        .as_mut()
-                        .poll(&mut Context::from_waker(&panics))
-                        .is_pending()
-                );
-                for other in &mut others {
-                    let mut idle = Context::from_waker(Waker::noop());
-                    assert!(matches!(other.as_mut().poll(&mut idle), Poll::Pending));
-                }
-            }
-            for other in others {
-                let told = tokio::time::timeout(limit, other).await;
-                assert!(told.expect("somebody waits for ever").is_err());
-            }
-            let later = tokio::time::timeout(limit, append(APPENDS)).await;
-            assert!(later.expect("nobody takes anything any more").is_err());
-        }
-        let closed = tokio::time::timeout(limit, journal.close()).await;
-        closed.expect("it closes all the same");
-    }
-}
+mod tests;

@@ -30,7 +30,7 @@ pub enum JournalError {
     /// An append without events.
     #[error("append nothing to run {0}; give at least one event")]
     Empty(RunId),
-    /// A record would be larger than [`crate::codec::MAX_RECORD`].
+    /// A record would be larger than a record may be.
     #[error("write event {event} of run {run}: {bytes} bytes, at most {limit}; put its value into a blob")]
     TooLarge {
         /// The run.

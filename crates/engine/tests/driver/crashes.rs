@@ -12,7 +12,7 @@ use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use serde_json::json;
 
-use crate::bench::{Act, Bench, Breaking, BreaksAt, Log, finished, new_run, record, step, value};
+use crate::bench::{Act, Bench, Breaking, BreaksAt, Log, new_run, record, step, value};
 
 /// Returns a diamond with a loop. Each action records two checkpoints and writes down what it does.
 fn bench(log: &Log) -> Bench {
