@@ -155,7 +155,7 @@ impl Pinned {
             target_root,
             system_file: workspace.system_file.clone(),
             key_dirs: key_dirs(workspace),
-            slots: Some(Arc::new(Checker {
+            replicas: Some(Arc::new(Checker {
                 journal: Arc::clone(&ground.journal),
                 state: workspace.state.clone(),
             })),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rekindle_actions::{SlotFault, SlotReader, SlotsReport};
+use rekindle_actions::{ReplicaFault, ReplicaReader, ReplicasReport};
 use rekindle_engine::TakenOver;
 use rekindle_journal::{Journal, OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
@@ -75,29 +75,29 @@ pub(crate) struct Checker {
 }
 
 #[async_trait]
-impl SlotReader for Checker {
+impl ReplicaReader for Checker {
     async fn read(
         &self,
         tier: &Tier,
         stop: &CancellationToken,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<SlotsReport, SegmentError> {
+    ) -> Result<ReplicasReport, SegmentError> {
         let report = check::check_tier(tier, &*self.journal, &self.state, stop, progress).await?;
         Ok(with_advice(report))
     }
 }
 
 /// Returns a report whose faults say what to do.
-pub(crate) fn with_advice(report: CheckReport) -> SlotsReport {
-    SlotsReport {
+pub(crate) fn with_advice(report: CheckReport) -> ReplicasReport {
+    ReplicasReport {
         chains: report.chains,
-        slots: report.segments,
+        segments: report.segments,
         records: report.records,
         faults: report.faults.into_iter().map(advised).collect(),
     }
 }
 
-fn advised(fault: SegmentFault) -> SlotFault {
+fn advised(fault: SegmentFault) -> ReplicaFault {
     let SegmentFault {
         tier,
         location,
@@ -121,11 +121,11 @@ fn advised(fault: SegmentFault) -> SlotFault {
              does, and then its segments are begun anew"
         ),
     };
-    SlotFault {
+    ReplicaFault {
         tier,
         location,
         run,
-        slot: segment,
+        segment,
         what,
         next,
     }

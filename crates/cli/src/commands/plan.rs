@@ -120,7 +120,7 @@ pub(crate) fn site(app: &App, workspace: &Workspace, system: &System) -> Site {
         target_root: None,
         system_file: workspace.system_file.clone(),
         key_dirs: pinned::key_dirs(workspace),
-        slots: None,
+        replicas: None,
     })
 }
 

@@ -24,10 +24,10 @@ use crate::{keys, pinned};
 pub enum Command {
     /// List the tiers: where they are, how often a set is due there and how long it is kept, what they hold
     List(Args),
-    /// Try each location out: write, read back, list, remove, and how long it takes; and read every slot in it
+    /// Try each location out: write, read back, list, remove, and how long it takes; and read every segment in it
     ///
-    /// Slots are the copies of runs' journals. Those that are damaged, missing, or say something else than the journal
-    /// here are named, and the exit code is 5; `rekindle verify` also has them begun anew.
+    /// Segments are the pieces of the replicas of runs' journals. Those that are damaged, missing, or say something else
+    /// than the journal here are named, and the exit code is 5. `rekindle verify` also begins damaged replicas anew.
     Check(Args),
     /// Make a tier that is gone for good anew, empty, where system.yaml says; the next backup stores there again
     ///
@@ -134,14 +134,14 @@ async fn list(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
 
 async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
     let mut exit = tiers.exit();
-    let mut slots = Slots::begin(&tiers.workspace.state).await?;
+    let mut replicas = Replicas::begin(&tiers.workspace.state).await?;
     for (name, tier) in tiers.reachable() {
         let places = tier.segment_stores();
         for (probed, place) in tier.probe(&*app.clock).await.into_iter().zip(places) {
             if probed.fault.is_some() {
                 exit = failed(exit);
             }
-            let read = slots.read(&place, app.signals.stop()).await;
+            let read = replicas.read(&place, app.signals.stop()).await;
             let (report, unread) = match read {
                 Ok(report) => (report, None),
                 Err(error) => {
@@ -157,15 +157,15 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
                 "tier": name, "url": probed.url, "fault": probed.fault, "bytes": probed.bytes,
                 "ok": probed.fault.is_none() && unread.is_none() && report.faults.is_empty(),
                 "write_seconds": probed.write.as_secs_f64(), "read_seconds": probed.read.as_secs_f64(),
-                "slots": report.slots, "chains": report.chains, "slot_faults": report.faults, "slots_unread": unread,
+                "segments": report.segments, "chains": report.chains, "segment_faults": report.faults, "segments_unread": unread,
             });
             app.printer.line(&body, || {
                 let mut said = match &probed.fault {
                     None => format!(
-                        "{name:<8} ok      writes {}/s, reads {}/s, {} slots of {} runs  {}",
+                        "{name:<8} ok      writes {}/s, reads {}/s, {} segments of {} runs  {}",
                         rate(probed.bytes, probed.write),
                         rate(probed.bytes, probed.read),
-                        report.slots,
+                        report.segments,
                         report.chains,
                         probed.url
                     ),
@@ -175,7 +175,7 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, CliError> {
                     said.push_str(&format!("\n{name:<8} DAMAGED {fault}\n         → {}", fault.next));
                 }
                 if let Some(why) = &unread {
-                    said.push_str(&format!("\n{name:<8} FAULTY  its slots cannot be read: {why}"));
+                    said.push_str(&format!("\n{name:<8} FAULTY  its replicas cannot be read: {why}"));
                 }
                 said
             })?;
@@ -198,13 +198,13 @@ fn failed(exit: Exit) -> Exit {
     }
 }
 
-/// The slots of locations, compared with the journal's log as it stands.
-struct Slots {
+/// Reads the replicas in locations, and compares them with the journal's log as it is now.
+struct Replicas {
     state: PathBuf,
     view: LogView,
 }
 
-impl Slots {
+impl Replicas {
     async fn begin(state: &Path) -> Result<Self, CliError> {
         Ok(Self {
             state: state.to_owned(),
