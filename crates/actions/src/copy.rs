@@ -119,15 +119,6 @@ pub(crate) async fn gone(site: &Site, output: &serde_json::Value) -> Option<Stri
     (!held).then(|| format!("tier {tier} no longer holds snapshot {snapshot}"))
 }
 
-/// Returns a count as the number that measures are made of.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a count of bytes beyond 2^53 loses its last digits only"
-)]
-pub(crate) fn number(count: u64) -> f64 {
-    count as f64
-}
-
 /// Returns a sink that shows a step's bytes on its progress bar.
 pub(crate) fn progress(cx: &StepContext) -> ProgressSink {
     let cx = cx.clone();

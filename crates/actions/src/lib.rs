@@ -6,7 +6,7 @@
 //! | `snapshot` | captures one component into the spool |
 //! | `store` | brings one tier what it lacks of a snapshot |
 //! | `verify` | reads back what a tier has stored |
-//! | `verify-slots` | reads back the copies of runs' journals that a tier keeps |
+//! | `verify-replicas` | reads back the replicas of runs' journals that a tier keeps |
 //! | `seal-set` | seals the recovery set of a run |
 //! | `locate-set` | picks the recovery set to come back from |
 //! | `set-aside` | moves what stands in the way of a recovery in place |
@@ -30,11 +30,13 @@ mod copy;
 pub mod displace;
 mod dump;
 mod failures;
+mod findings;
 mod health;
 mod http;
 mod http_client;
 mod judge;
 mod locate_set;
+mod measure;
 mod noop;
 mod notify;
 mod params;
@@ -57,7 +59,7 @@ pub mod supervise;
 mod system_integrity;
 mod validate;
 mod verify;
-mod verify_slots;
+mod verify_replicas;
 mod views;
 mod workflow;
 
@@ -72,7 +74,9 @@ pub use shapes::shapes;
 pub use shown::shown;
 pub use site::{Site, SiteParts};
 pub use step_log::path as log_file;
-pub use verify_slots::{SlotFault, SlotReader, SlotsReport};
+pub use verify_replicas::{
+    ReplicaFault, ReplicaReader, ReplicasReport, VERIFY_REPLICAS, VERIFY_REPLICAS_ALIAS,
+};
 
 /// The action that runs a program.
 pub(crate) const COMMAND: &str = "command";
@@ -93,7 +97,14 @@ pub(crate) fn registry_inside(site: Arc<Site>, outer: workflow::Outer) -> Regist
         .with("snapshot", snapshot::TakeSnapshot(Arc::clone(&site)))
         .with("store", store::Store(Arc::clone(&site)))
         .with("verify", verify::Verify(Arc::clone(&site)))
-        .with("verify-slots", verify_slots::VerifySlots(Arc::clone(&site)))
+        .with(
+            VERIFY_REPLICAS,
+            verify_replicas::VerifyReplicas(Arc::clone(&site)),
+        )
+        .with(
+            VERIFY_REPLICAS_ALIAS,
+            verify_replicas::VerifyReplicas(Arc::clone(&site)),
+        )
         .with("seal-set", seal_set::SealSet(Arc::clone(&site)))
         .with("locate-set", locate_set::LocateSet(Arc::clone(&site)))
         .with("set-aside", set_aside::SetAside(Arc::clone(&site)))

@@ -144,7 +144,7 @@ impl Action for LocateSet {
         });
         Ok(Output {
             value,
-            measures: Measures::from([("skew_ms".to_owned(), crate::copy::number(set.skew_ms))]),
+            measures: Measures::from([("skew_ms".to_owned(), crate::measure::number(set.skew_ms))]),
         })
     }
 }

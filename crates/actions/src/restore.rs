@@ -24,9 +24,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::copy::{self, number};
+use crate::copy;
 use crate::dump::{self, Piped};
 use crate::failures;
+use crate::measure::number;
 use crate::params::{self, Field, Kind};
 use crate::put_back;
 use crate::shape::Shape;

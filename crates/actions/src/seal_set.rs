@@ -370,6 +370,6 @@ fn output(set: &RecoverySet, stored_in: &[String]) -> Output {
         "stored_in": stored_in,
         "predecessor": set.predecessor,
     });
-    let measures = Measures::from([("skew_ms".to_owned(), crate::copy::number(set.skew_ms))]);
+    let measures = Measures::from([("skew_ms".to_owned(), crate::measure::number(set.skew_ms))]);
     Output { value, measures }
 }

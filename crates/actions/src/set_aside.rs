@@ -222,7 +222,7 @@ fn output(intent: &Intent) -> Output {
     let moved = intent.moves.len();
     Output {
         value: json!({ "in_place": true, "aside": intent.aside, "moved": moved, "root": shown(&intent.root) }),
-        measures: Measures::from([("moved".to_owned(), crate::copy::number(moved as u64))]),
+        measures: Measures::from([("moved".to_owned(), crate::measure::number(moved as u64))]),
     }
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::params::{Field, Kind};
 use crate::{
-    COMMAND, command, copy, http, locate_set, noop, notify, restore, set_aside, snapshot, system_integrity,
-    validate, verify, verify_slots, workflow,
+    COMMAND, VERIFY_REPLICAS, command, copy, http, locate_set, noop, notify, restore, set_aside, snapshot,
+    system_integrity, validate, verify, verify_replicas, workflow,
 };
 
 /// Returns the shape of each action's parameters, by the action's name.
@@ -17,7 +17,7 @@ pub fn shapes() -> BTreeMap<String, Value> {
         ("snapshot", snapshot::FIELDS),
         ("store", copy::FIELDS),
         ("verify", verify::FIELDS),
-        ("verify-slots", verify_slots::FIELDS),
+        (VERIFY_REPLICAS, verify_replicas::FIELDS),
         ("seal-set", &[]),
         ("locate-set", locate_set::FIELDS),
         ("set-aside", set_aside::FIELDS),

@@ -20,7 +20,7 @@ use tokio::sync::OnceCell;
 
 use crate::displace::Kept;
 use crate::failures;
-use crate::verify_slots::SlotReader;
+use crate::verify_replicas::ReplicaReader;
 
 /// How long a tier may take to open, which reads two small files, before it counts as one that does not answer.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
@@ -50,8 +50,8 @@ pub struct SiteParts {
     pub system_file: PathBuf,
     /// The folders that hold the key: a recovery in place leaves them alone.
     pub key_dirs: Vec<PathBuf>,
-    /// What compares the slots in a tier with the journal; none where a plan is only shown.
-    pub slots: Option<Arc<dyn SlotReader>>,
+    /// What compares the replicas in a tier with the journal; none where a plan is only shown.
+    pub replicas: Option<Arc<dyn ReplicaReader>>,
 }
 
 /// Where a run's steps act.
@@ -116,9 +116,9 @@ impl Site {
         &self.parts.executable
     }
 
-    /// Returns what compares the slots in a tier with the journal.
-    pub(crate) fn slots(&self) -> Option<&dyn SlotReader> {
-        self.parts.slots.as_deref()
+    /// Returns what compares the replicas in a tier with the journal.
+    pub(crate) fn replicas(&self) -> Option<&dyn ReplicaReader> {
+        self.parts.replicas.as_deref()
     }
 
     /// Returns the clock.

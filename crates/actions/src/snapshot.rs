@@ -17,9 +17,10 @@ use rekindle_vault::{CaptureRequest, Snapshot, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::copy::{self, number};
+use crate::copy;
 use crate::dump::Piped;
 use crate::failures;
+use crate::measure::number;
 use crate::params::{self, Field, Kind, Names};
 use crate::shape::Shape;
 use crate::site::Site;

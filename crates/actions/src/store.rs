@@ -103,6 +103,6 @@ fn output(copy: &Copy, bytes_stored: u64, objects_stored: u64, bytes_present: u6
     });
     Output {
         value,
-        measures: Measures::from([("bytes_written".to_owned(), copy::number(bytes_stored))]),
+        measures: Measures::from([("bytes_written".to_owned(), crate::measure::number(bytes_stored))]),
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
-use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::SnapshotId;
 use rekindle_plan::Problem;
@@ -12,8 +11,10 @@ use rekindle_vault::{ProgressSink, TierMode, VaultError, VerifyLevel, VerifyRepo
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::copy::{self, Copy, number};
+use crate::copy::{self, Copy};
 use crate::failures;
+use crate::findings;
+use crate::measure;
 use crate::params::{self, Field, Kind, Share};
 use crate::site::Site;
 
@@ -27,9 +28,6 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("level", Kind::Word(&["exists", "read"])),
     Field::optional("sample", Kind::Share),
 ];
-
-/// How many faults are kept in the journal; the first few name the trouble, and the count has them all.
-const FAULTS_KEPT: usize = 20;
 
 #[derive(Deserialize)]
 struct Params {
@@ -56,9 +54,7 @@ impl Action for Verify {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: json!({ "why": "a verification that was cut off proves nothing" }),
-        })
+        Ok(findings::verify_again())
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
@@ -78,13 +74,14 @@ impl Action for Verify {
             .await
             .map_err(failures::vault)?;
         let output = output(&copy, level, sample, &report);
-        if report.faults.is_empty() {
-            return Ok(output);
-        }
-        // A failure carries a sentence only: what was found is kept in the journal first.
-        cx.checkpoint(output.value).await?;
-        let others = self.whole_elsewhere(cx, &copy, snapshot).await?;
-        Err(damaged(&copy, &report, &others))
+        let failure = match report.faults.is_empty() {
+            true => None,
+            false => {
+                let others = self.whole_elsewhere(cx, &copy, snapshot).await?;
+                Some(damaged(&copy, &report, &others))
+            }
+        };
+        findings::end(cx, output, failure).await
     }
 }
 
@@ -113,25 +110,13 @@ impl Verify {
 }
 
 fn damaged(copy: &Copy, report: &VerifyReport, others: &[String]) -> Failure {
-    let named: Vec<String> = report
-        .faults
-        .iter()
-        .take(FAULTS_KEPT)
-        .map(ToString::to_string)
-        .collect();
-    let more = report.faults.len().saturating_sub(named.len());
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
     Failure::permanent(
         code::DATA_LOST,
         format!(
-            "the copy of {} in tier {} is damaged: {}{more}; {}",
+            "the copy of {} in tier {} is damaged: {}; {}",
             copy.component,
             copy.tier,
-            named.join("; "),
+            findings::sentence(&report.faults),
             match others {
                 [] => "no other tier that answers holds all of it".to_owned(),
                 [one] => format!("tier {one} holds all of it"),
@@ -146,18 +131,6 @@ fn damaged(copy: &Copy, report: &VerifyReport, others: &[String]) -> Failure {
 }
 
 fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyReport) -> Output {
-    let faults: Vec<String> = report
-        .faults
-        .iter()
-        .take(FAULTS_KEPT)
-        .map(ToString::to_string)
-        .collect();
-    let healed: Vec<String> = report
-        .healed
-        .iter()
-        .take(FAULTS_KEPT)
-        .map(ToString::to_string)
-        .collect();
     let value = json!({
         "component": copy.component,
         "snapshot": copy.snapshot,
@@ -169,16 +142,14 @@ fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyRepor
         "objects": report.objects,
         "chunks": report.chunks,
         "bytes": report.bytes,
-        "faults": faults,
+        "faults": findings::sentences(&report.faults),
         "faults_total": report.faults.len(),
         // Damage that costs this snapshot nothing any more: what it needs was stored again.
-        "healed": healed,
+        "healed": findings::sentences(&report.healed),
         "healed_total": report.healed.len(),
     });
-    let measures = [("bytes_read", report.bytes), ("chunks", report.chunks)]
-        .map(|(name, n)| (name.to_owned(), number(n)));
     Output {
         value,
-        measures: Measures::from(measures),
+        measures: measure::counts([("bytes_read", report.bytes), ("chunks", report.chunks)]),
     }
 }

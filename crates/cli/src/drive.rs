@@ -12,7 +12,7 @@ use rekindle_model::step::StepState;
 use rekindle_plan::Plan;
 use rekindle_report::Evidence;
 use rekindle_report::backup::backup_table;
-use rekindle_report::copies::slot_faults;
+use rekindle_report::copies::segment_faults;
 use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
@@ -379,7 +379,7 @@ impl Come<'_> {
             RunKind::Verify | RunKind::Drill | RunKind::Custom => {
                 said.push_str(&text::steps(evidence, Some(plan)));
                 body["steps"] = json!(timeline(evidence, Some(plan)));
-                body["slot_faults"] = json!(slot_faults(evidence, plan));
+                body["segment_faults"] = json!(segment_faults(evidence, plan));
             }
         }
         if !cost.interruptions.is_empty() {

@@ -399,3 +399,54 @@ fn refusal(what: &'static str, dir: &Path, error: sled::Error) -> JournalError {
         other => index(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rekindle_journal::RunSummary;
+    use rekindle_model::origin::{RunKind, Trigger};
+
+    use super::*;
+
+    /// Where two runs stood, as sled and the `forgotten` marks kept it before runs had kinds: a backup, and a run that a
+    /// step of the first began. MessagePack in hexadecimal.
+    const WITHOUT_KIND: [&str; 2] = [
+        "81a557686f6c6582a773756d6d61727988a372756ec41001990000000070008000000000000001a8776f726b666c6f77a66261636b75\
+     70a774726967676572ba72656b696e646c65206261636b7570202d2d6163636570742078a76372656174656483a3757463be32303237\
+     2d30312d31355430383a30303a30302e3030303030303030375aa7626f6f745f6e732aa7626f6f745f6964c410000000000000000000\
+     00000000000005a77570646174656483a3757463be323032372d30312d31355430383a30303a30302e3030303030303030375aa7626f\
+     6f745f6e732aa7626f6f745f6964c41000000000000000000000000000000005a373657101a565706f636801a76f7574636f6d65c0a4\
+     68617368d940303630363036303630363036303630363036303630363036303630363036303630363036303630363036303630363036\
+     30363036303630363036303630363036",
+        "81a557686f6c6582a773756d6d61727989a372756ec41001990000000070008000000000000002a8776f726b666c6f77a76e69676874\
+     6c79a774726967676572d92d72756e2030313939303030302d303030302d373030302d383030302d3030303030303030303030312f63\
+     616c6ca6706172656e7482a372756ec41001990000000070008000000000000001a473746570a463616c6ca76372656174656483a375\
+     7463be323032372d30312d31355430383a30303a30302e3030303030303030375aa7626f6f745f6e732aa7626f6f745f6964c4100000\
+     0000000000000000000000000005a77570646174656483a3757463be323032372d30312d31355430383a30303a30302e303030303030\
+     3030375aa7626f6f745f6e732aa7626f6f745f6964c41000000000000000000000000000000005a373657101a565706f636801a76f75\
+     74636f6d65c0a468617368d9403036303630363036303630363036303630363036303630363036303630363036303630363036303630\
+     3630363036303630363036303630363036303630363036",
+    ];
+
+    #[test]
+    fn a_summary_from_before_runs_had_kinds_is_read_as_its_records_fold() {
+        let of = |hex: &str| {
+            let packed: Vec<u8> = (0..hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                .collect();
+            let entry: RunEntry = rmp_serde::from_slice(&packed).unwrap();
+            entry.head().unwrap().summary.clone()
+        };
+        let [backup, nested] = WITHOUT_KIND.map(of);
+        assert_eq!(backup.kind, RunKind::Backup);
+        assert_eq!(backup.trigger, Trigger::command("rekindle backup --accept x"));
+        assert_eq!(nested.kind, RunKind::Custom);
+        let parent = nested.parent().unwrap();
+        assert_eq!((parent.run, parent.step.as_str()), (backup.run, "call"));
+
+        for summary in [backup, nested] {
+            let packed = rmp_serde::to_vec_named(&summary).unwrap();
+            assert_eq!(rmp_serde::from_slice::<RunSummary>(&packed).unwrap(), summary);
+        }
+    }
+}

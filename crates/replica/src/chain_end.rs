@@ -1,5 +1,5 @@
-//! Where a chain ends, and whether it agrees with the journal here: what decides who goes on with a run, and whether segments
-//! that are damaged may be begun anew.
+//! The end of a chain, compared with the journal here. The result decides which workspace goes on with a run, and whether
+//! a damaged chain may be begun anew.
 
 use std::collections::HashSet;
 
@@ -18,13 +18,13 @@ use crate::primary::{Fault, Primary};
 pub(crate) struct ChainEnd {
     pub(crate) n: u64,
     pub(crate) hash: Hash32,
-    /// The last record that is in it and counts.
+    /// The last record of the chain that agrees with the journal here.
     pub(crate) seq: u64,
     pub(crate) newest: Hash32,
     pub(crate) outcome: Option<Outcome>,
     /// The blobs that it has.
     pub(crate) blobs: HashSet<Hash32>,
-    /// Whether its records were removed: what comes next begins it anew.
+    /// Whether its records were removed. If so, the next segment begins it anew.
     pub(crate) closed: bool,
 }
 
@@ -43,12 +43,13 @@ impl ChainEnd {
     }
 }
 
-/// Finds the end of a chain, and that it agrees with the journal here.
+/// Finds the end of a chain, and checks that it agrees with the journal here.
 ///
-/// A chain that does not is somebody else's, unless this workspace has since adopted the run under a higher epoch: then
-/// the chain is what others had before they lost it, and its rest is replaced. Where segments are damaged, the chain is to
-/// begin anew after its last number: `thorough` looks for damage before its end, too. A last number that cannot be read
-/// and is above the last that this workspace knows is somebody else's: whoever drives the run has lost it.
+/// - A chain that does not agree is another workspace's. But if this workspace has since adopted the run under a higher
+///   epoch, the other one has lost it, and the rest of the chain is replaced.
+/// - A chain with damaged segments begins anew after its last number. `thorough` also finds damage before the end.
+/// - If the last segment cannot be read, and its number is above the last that this workspace knows, another workspace
+///   wrote it. A driver of the run is fenced by that.
 pub(crate) async fn find(
     store: &SegmentStore,
     run: RunId,
@@ -79,7 +80,7 @@ pub(crate) async fn find(
     }
     let seen = last_seen::read(&primary.state, run).get(store.url()).copied();
     if !walked.ends_readably() && seen.is_none_or(|seen| seen < walked.last) && primary.drives {
-        // Losing a number is losing the run, also where nobody can tell to whom.
+        // To lose a number is to lose the run, even if the winner is unknown.
         return Err(Fault::TakenOver(Box::new(TakenOver {
             run,
             host: "unknown".into(),

@@ -116,7 +116,8 @@ pub struct Checked {
     records: u64,
     /// What is wrong.
     pub faults: Vec<SegmentFault>,
-    /// Whether this workspace has what the location lacks, and may write it there: true where what is there is damaged.
+    /// Whether this workspace has segments that the location lacks, and may write them there. True if segments there are
+    /// damaged, false if they are only missing.
     pub owed: Option<bool>,
 }
 
@@ -140,14 +141,14 @@ pub async fn check(
     journal: &dyn Journal,
     state: &Path,
 ) -> Result<Checked, SegmentError> {
-    // Read before the segments: whoever drives the run meanwhile writes further ones, and notes them.
+    // Read before the segments: a driver of the run may write further ones meanwhile, and notes them.
     let seen = last_seen::read(state, run).get(store.url()).copied();
     let mut history = History::new(run);
     let walked = store.pass(run, |segment| history.take(&segment)).await?;
-    // Read after the segments: whoever drives the run meanwhile journals first.
+    // Read after the segments: a driver of the run journals a record before it writes the segment.
     let ours = match fence::read(state, run) {
         Ok(None) => ours(journal, run).await,
-        // Nobody can tell who has it: what is here is what there is to compare with.
+        // The other owner is unknown, so the journal here is all there is to compare with.
         Ok(Some(note)) if note.taken.is_by_unknown() => ours(journal, run).await,
         Ok(Some(_)) | Err(_) => Ours::Elsewhere,
     };
@@ -155,7 +156,7 @@ pub async fn check(
     if let ([], Some(unknown)) = (&damage[..], unknown.first()) {
         return Err((*unknown).clone());
     }
-    let mut faults: Vec<(u64, String)> = damage.into_iter().filter_map(told).collect();
+    let mut faults: Vec<(u64, String)> = damage.into_iter().filter_map(damage_of).collect();
     if faults.is_empty() && !walked.closed {
         faults.extend(history.fault.clone());
     }
@@ -211,7 +212,7 @@ async fn ours(journal: &dyn Journal, run: RunId) -> Ours {
 }
 
 /// Returns the segment that a fault is about, and what is wrong with it.
-fn told(fault: &SegmentError) -> Option<(u64, String)> {
+fn damage_of(fault: &SegmentError) -> Option<(u64, String)> {
     match fault {
         SegmentError::Missing { n, to, .. } if n == to => Some((*n, "is missing".to_owned())),
         SegmentError::Missing { n, to, .. } => {
@@ -225,11 +226,11 @@ fn told(fault: &SegmentError) -> Option<(u64, String)> {
     }
 }
 
-/// Returns where a whole chain says something else than the journal here under an epoch that is not above its own.
+/// Returns the first segment of a whole chain that contradicts the journal here under the same epoch, and how.
 fn disagreement(walked: &Walked, ours: &[Hash32], epoch: u64) -> Option<(u64, String)> {
     let tail = &walked.tail.as_ref()?.head;
     if tail.epoch != epoch {
-        // One of the two has adopted the run since; who goes on with it is found by the next who writes.
+        // One of the two workspaces has adopted the run since. The next one that writes finds out which.
         return None;
     }
     if walked.closed {
@@ -265,12 +266,12 @@ fn remedy(ours: &Ours, walked: &Walked, seen: Option<u64>) -> Remedy {
     }
 }
 
-/// The records of a chain, as its segments come: each is to be whole and to follow the one before it.
+/// The records of a chain, taken segment by segment. Each must be whole and follow the one before it.
 struct History {
     run: RunId,
     state: Option<RunState>,
     newest: Vec<Hash32>,
-    /// Whether a segment has replaced records: what they had led to is not known any more, only that the rest follows.
+    /// Whether a segment has replaced records. Then the state is unknown, and only the hashes are checked.
     replaced: bool,
     fault: Option<(u64, String)>,
 }
@@ -311,7 +312,7 @@ impl History {
         let seq = self.newest.len() as u64 + 1;
         let record = match codec::decode(&codec::key(self.run, seq), value) {
             Ok(record) => record,
-            // What a newer version has written is not looked into, and is no damage.
+            // A record of a newer version is no damage, and only its hash is checked.
             Err(JournalError::NewerFormat { .. }) => {
                 self.replaced = true;
                 self.newest.push(codec::hash(value));

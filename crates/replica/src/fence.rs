@@ -31,12 +31,12 @@ pub struct FenceNote {
     pub adopting: bool,
 }
 
-/// Notes who has taken a run over, durably.
+/// Notes, durably, who has taken a run over.
 pub fn note(state: &Path, taken: &TakenOver) -> std::io::Result<()> {
     write(state, taken, false)
 }
 
-/// Notes who has a run that this workspace is about to adopt, durably: until a tier has it, it is theirs.
+/// Notes, durably, who has a run that this workspace is about to adopt. It is theirs until a tier has the adoption.
 pub fn note_adopting(state: &Path, holder: &TakenOver) -> std::io::Result<()> {
     write(state, holder, true)
 }

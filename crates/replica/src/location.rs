@@ -15,18 +15,19 @@ use crate::primary::{Fault, Primary};
 
 /// How long a location may take before the run goes on without it.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a location that has refused is left alone.
+/// How long a location is left alone that has answered with an error.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// How long one is left alone that has not answered at all: asking costs [`PATIENCE`] each time.
+/// How long a location is left alone that has not answered at all: each try costs [`PATIENCE`].
 const RETRY_SILENT_AFTER: Duration = Duration::from_secs(60);
-/// How late a process is woken at most on a busy machine, once its patience is at an end: later, and it was stopped.
+/// How late a busy machine wakes a process whose patience is at an end. If it wakes later, it was stopped.
 const WOKEN_WITHIN: Duration = Duration::from_secs(1);
-/// How long a location may take whose segments are all read, because some of them are damaged.
+/// How long a location may take where all segments are read, because some of them are damaged.
 const THOROUGH_PATIENCE: Duration = Duration::from_secs(30);
-/// How often a chain may turn out to be further than it was, before it is left for later.
+/// How often the end of a chain is read again because another segment has appeared, before it is left for later.
 const TRIES: usize = 4;
-/// How long it holds where a chain ended. Whoever was stopped for longer looks for its end again: segments of a run that was
-/// over in the meantime may have been removed ([`super::prune`]), and the next number among them, but never this soon.
+/// How long the known end of a chain may be relied on. A process that was stopped for longer reads the end again: the run
+/// may be over, and [`mod@crate::prune`] may have removed its segments, the next number among them. It never does so this
+/// soon.
 pub(crate) const STALE: Duration = Duration::from_secs(3600);
 
 /// A location of one run.
@@ -36,9 +37,9 @@ pub(crate) struct ReplicaLocation {
     store: Option<SegmentStore>,
     /// Where its chain ends, once that is known.
     end: Option<ChainEnd>,
-    /// When that was looked at last.
+    /// When that was read last.
     looked: Option<Stamp>,
-    /// Whether segments are damaged there: then all of them are read before any is added.
+    /// Whether segments are damaged there. If so, all of them are read before one is added.
     pub(crate) damaged: bool,
     pub(crate) state: LocationState,
     /// What the run is, once it was read.
@@ -90,7 +91,7 @@ impl ReplicaLocation {
         self.end.as_ref().map(|end| end.n)
     }
 
-    /// Has all segments read before any is added: some of them are damaged.
+    /// Has all segments read before one is added: some of them are damaged.
     pub(crate) fn look_closer(&mut self) {
         (self.end, self.damaged) = (None, true);
     }
@@ -106,10 +107,10 @@ impl ReplicaLocation {
         )
     }
 
-    /// Brings the location up to the journal, and looks that nobody else goes on with the run there.
+    /// Brings the replica up to the journal, and finds out whether another workspace goes on with the run there.
     ///
     /// # Errors
-    /// Somebody does. That it cannot be reached is noted in its state.
+    /// Another workspace does. A location that cannot be reached is no error: the state says so.
     pub(crate) async fn catch_up(
         &mut self,
         run: RunId,
@@ -133,8 +134,7 @@ impl ReplicaLocation {
         };
         let mut caught_up = tokio::time::timeout(patience, self.try_catch_up(run, primary, access)).await;
         let took = primary.clock.now().since(&now).duration;
-        // Stopped between the look and what followed from it, or while the location was waited for: it was not it that
-        // was silent.
+        // This process was stopped after it looked, or while it waited: the location was not the one that was silent.
         if was_stopped(caught_up.is_ok(), took, patience) {
             self.end = None;
             caught_up = tokio::time::timeout(patience, self.try_catch_up(run, primary, access)).await;
@@ -146,7 +146,7 @@ impl ReplicaLocation {
                 return Ok(());
             }
             Ok(Err(fault)) => (fault, RETRY_AFTER),
-            // What it was asked for may yet come about: the chain is looked at again.
+            // The location may still do what it was asked for, so the end of the chain is read again.
             Err(_) => (
                 Fault::Down(format!("it has not answered within {patience:?}")),
                 RETRY_SILENT_AFTER,
@@ -203,7 +203,7 @@ impl ReplicaLocation {
                 Err(Fault::Moved) => {}
                 Err(fault) => {
                     if let Fault::Down(_) = fault {
-                        // A tier that was mounted again is another folder.
+                        // A tier that is mounted again is another folder.
                         self.store = None;
                     }
                     return Err(fault);
@@ -228,7 +228,7 @@ async fn open(access: &TierAccess, tier: &str, url: &str) -> Result<SegmentStore
     opened.segment_stores().into_iter().next().ok_or(Fault::Absent)
 }
 
-/// Creates the segments that the chain lacks. If it lacks none, looks that nobody else has created the next one.
+/// Creates the segments that the chain lacks. If it lacks none, checks that the next number is still free.
 async fn advance(
     store: &SegmentStore,
     run: RunId,
@@ -306,7 +306,7 @@ async fn advance(
     Ok(end)
 }
 
-/// Returns whether this process was stopped while it asked a location, so that what came of it says nothing.
+/// Returns whether this process was stopped while it asked a location, so that the answer says nothing.
 fn was_stopped(answered: bool, took: Duration, patience: Duration) -> bool {
     took > if answered { STALE } else { patience + WOKEN_WITHIN }
 }

@@ -1,13 +1,16 @@
-//! Which runs' segments are removed from the tiers: planned, shown, and then done.
+//! The removal of replicas from the tiers: planned, shown, and then done.
 //!
-//! A run's segments go where it has been over for longer than the tier keeps things, or where `journal compact` has removed
-//! the run from this workspace. Never those of a run that is not over, that waits for a person, that is part of one whose
-//! segments stay, that has sealed a recovery set which some tier still holds, or of which a record is lost here: its segments
-//! are what it is mended by.
+//! A run's segments are removed if it has been over for longer than the tier keeps things, or if the journal here was
+//! compacted and has the run no more. They stay if the run
 //!
-//! How long ago a run was over is counted from the newest segment of the location, not from this machine's clock: one that
-//! is ahead removes nothing. That does not cover segments which a host with such a clock has written: by theirs, other runs
-//! are older than they are.
+//! - is not over, or waits for a person,
+//! - is part of a run whose segments stay,
+//! - has sealed a recovery set that some tier still holds,
+//! - has lost a record here: its replicas repair it.
+//!
+//! The age of a run is counted from the newest segment of the location, not from this machine's clock. So a clock that is
+//! ahead removes nothing. But if a host with such a clock has written a segment there, other runs look older than they
+//! are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,8 +25,8 @@ use serde::Serialize;
 
 use crate::location::STALE;
 
-/// How long a run's segments stay once it is over, whatever else is said. A process that was stopped for as long as this
-/// looks for the end of a chain before it trusts that the next number is free.
+/// How long a run's segments stay at least once it is over. A process that was stopped for that long reads the end of a
+/// chain before it trusts that the next number is free.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
 const _: () = assert!(GRACE.as_secs() > 2 * STALE.as_secs());
 
@@ -34,7 +37,7 @@ pub struct Plan {
     pub removals: Vec<Removal>,
     /// How many runs keep their segments, by the reason.
     pub kept: BTreeMap<&'static str, usize>,
-    /// What could not be told.
+    /// Runs whose last segment cannot be read.
     pub faults: Vec<String>,
 }
 
@@ -120,7 +123,7 @@ pub async fn plan(
                 all.insert(run, held);
             }
             Ok(None) => {}
-            // Whose it is cannot be told.
+            // It may be another workspace's, so it stays.
             Err(error) if error.segment().is_some() => {
                 plan.faults.push(error.to_string());
                 *plan.kept.entry("cannot be read").or_default() += 1;

@@ -27,11 +27,11 @@ use crate::{fence, last_seen};
 
 /// How far replicas may lag behind the journal while a run is driven.
 pub const REPLICATE_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked whether somebody else goes on with a run of which there is nothing to copy.
+/// How often a replicator looks for another owner of a run that has nothing to replicate.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long what a look has told is good for: a look that took longer is done once more before anything follows from it.
+/// How old the result of a look may be. A look that took longer is repeated before the run relies on it.
 const LOOK_HOLDS_FOR: Duration = Duration::from_secs(1);
-/// How long the end of a run may be held up by catching others up: a segment takes milliseconds, so that hundreds are.
+/// How long catching up earlier runs may hold up the end of a run. A segment takes milliseconds, so this is hundreds.
 const CATCH_UP_FOR: Duration = Duration::from_secs(5);
 
 /// What a workspace gives its replicators.
@@ -64,9 +64,9 @@ pub struct Replicator {
 
 /// The replicas of one run.
 struct Replicas {
-    /// Held while they are written, so that they are by one at a time.
+    /// Held while they are written: one task writes at a time.
     locations: tokio::sync::Mutex<Vec<ReplicaLocation>>,
-    /// When it was begun to look, the last time that nobody else was found.
+    /// When the last look began that found no other owner.
     looked: Mutex<Option<Stamp>>,
     lost: watch::Sender<Option<TakenOver>>,
 }
@@ -130,7 +130,7 @@ impl Replicator {
         join_all(all).await
     }
 
-    /// Notes that somebody else goes on with a run, and tells everybody who waits.
+    /// Notes that another workspace goes on with a run, and wakes every task that waits for that.
     fn lose(&self, replicas: &Replicas, taken: TakenOver) -> TakenOver {
         if let Err(error) = fence::note(&self.primary.state, &taken) {
             // The tiers say so again at the next try.
@@ -140,7 +140,7 @@ impl Replicator {
         taken
     }
 
-    /// Has those locations looked at closely whose segments of a run were found damaged.
+    /// Has every segment read in the locations where some of the run's were found damaged.
     async fn look_closer(&self, run: RunId) {
         let lag = lag::read(&self.primary.state, run);
         if lag.damaged.is_empty() {
@@ -154,8 +154,8 @@ impl Replicator {
         damaged.for_each(ReplicaLocation::look_closer);
     }
 
-    /// Notes, and tells, what locations lack of a run. Returns whether one of them does not even answer.
-    async fn settle(&self, run: RunId, tell: bool) -> bool {
+    /// Notes which locations lag behind, and reports them. Returns whether one of them does not even answer.
+    async fn note_lag(&self, run: RunId, report: bool) -> bool {
         let replicas = self.replicas(run);
         let locations = replicas.locations.lock().await;
         let mut lacking = Lag::default();
@@ -167,7 +167,7 @@ impl Replicator {
             if location.damaged {
                 lacking.damaged.insert(location.url.clone());
             }
-            if tell {
+            if report {
                 (self.with.notify)(Notice::Behind {
                     run,
                     tier: location.tier.clone(),
@@ -183,8 +183,8 @@ impl Replicator {
         locations.iter().any(ReplicaLocation::is_silent)
     }
 
-    /// Copies what locations that are back have missed of earlier runs, and begins anew what was found damaged there.
-    async fn catch_up(&self, but: RunId) {
+    /// Brings replicas of earlier runs up to date where a location is back, and begins damaged ones anew.
+    async fn catch_up_earlier(&self, but: RunId) {
         let begun = self.primary.clock.now();
         let owing = lag::runs(&self.primary.state).into_iter();
         for run in owing.filter(|run| *run != but) {
@@ -210,13 +210,13 @@ impl Replicator {
                 let _ = lag::write(&self.primary.state, run, &Lag::default());
                 continue;
             }
-            if replicator.settle(run, false).await {
+            if replicator.note_lag(run, false).await {
                 return;
             }
         }
     }
 
-    /// Returns what copies a run that is not driven now, to the tiers of the system that it is pinned to.
+    /// Returns the replicator of a run that is not driven now, for the tiers of the system that it is pinned to.
     async fn of_earlier(&self, run: RunId) -> Result<Option<Self>, ReplicaError> {
         let journal = &self.primary.journal;
         let state = RunState::from_records(&journal.read(run).await?)?;
@@ -230,7 +230,7 @@ impl Replicator {
     }
 }
 
-/// Takes away what is noted of the segments of a run that is not in this workspace any more.
+/// Removes the notes of a run that is not in this workspace any more.
 pub fn forget(state: &Path, run: RunId) {
     for forgotten in [
         lag::write(state, run, &Lag::default()),
@@ -265,14 +265,14 @@ impl Replica for Replicator {
             return Ok(());
         }
         let mut begun = self.primary.clock.now();
-        let mut copied = self.catch_up_all(run, &mut locations).await;
+        let mut caught_up = self.catch_up_all(run, &mut locations).await;
         if self.primary.clock.now().since(&begun).duration > LOOK_HOLDS_FOR
-            && copied.iter().all(Result::is_ok)
+            && caught_up.iter().all(Result::is_ok)
         {
-            // A tier that does not answer, or a stop of this process: what the others have told is old by now. Those that
-            // do not answer are left alone.
+            // A tier did not answer in time, or this process was stopped: the other answers are old by now. Those that do
+            // not answer are left alone.
             begun = self.primary.clock.now();
-            copied = self.catch_up_all(run, &mut locations).await;
+            caught_up = self.catch_up_all(run, &mut locations).await;
         }
         let ends = locations
             .iter()
@@ -280,8 +280,8 @@ impl Replica for Replicator {
         if let Err(error) = last_seen::advance(&self.primary.state, run, &ends.collect()) {
             tracing::info!(%run, %error, "how far its segments were seen could not be noted");
         }
-        for copied in copied {
-            copied.map_err(|taken| self.lose(&replicas, taken))?;
+        for one in caught_up {
+            one.map_err(|taken| self.lose(&replicas, taken))?;
         }
         *replicas.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
         Ok(())
@@ -291,7 +291,7 @@ impl Replica for Replicator {
         let replicas = self.replicas(run);
         let mut lost = replicas.lost.subscribe();
         let found = async {
-            // The sender lives as long as the copies.
+            // The sender lives as long as the replicas.
             match lost.wait_for(Option::is_some).await.map(|taken| taken.clone()) {
                 Ok(Some(taken)) => taken,
                 _ => std::future::pending().await,
@@ -310,10 +310,10 @@ impl Replica for Replicator {
                         }
                     }
                 };
-                // Whether there is something to copy or not, it is looked who goes on.
+                // Also without new records: a barrier finds another owner.
                 let _ = tokio::time::timeout(LOOK_EVERY, something).await;
                 tokio::time::sleep(self.with.every).await;
-                // What has come until now is copied below.
+                // The barrier replicates all records up to now.
                 records = records.resubscribe();
                 if let Err(taken) = self.barrier(run, Duration::ZERO).await {
                     return taken;
@@ -329,9 +329,9 @@ impl Replica for Replicator {
     async fn end(&self, run: RunId) -> Result<(), TakenOver> {
         self.look_closer(run).await;
         self.barrier(run, Duration::ZERO).await?;
-        // Whoever waits for the end of this run does not wait for a silent tier once for every earlier one.
-        if !self.settle(run, true).await {
-            self.catch_up(run).await;
+        // A silent tier holds up the end of this run once, and not once for each earlier run.
+        if !self.note_lag(run, true).await {
+            self.catch_up_earlier(run).await;
         }
         Ok(())
     }

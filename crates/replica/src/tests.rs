@@ -309,7 +309,7 @@ async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_next_slot_that_cannot_be_read_fences_whoever_drives_the_run_and_nobody_else() {
+async fn a_next_segment_that_cannot_be_read_fences_a_driver_of_the_run_and_nobody_else() {
     let vault = Vault::new().await;
     let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
     a.begin(run).await;
@@ -392,7 +392,7 @@ async fn a_look_that_was_cut_in_two_by_a_stop_is_done_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slots_of_a_newer_program_are_no_damage() {
+async fn segments_of_a_newer_program_are_no_damage() {
     let vault = Vault::new().await;
     let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
     a.begin(run).await;
@@ -445,7 +445,7 @@ impl Journal for Driven<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slots_that_are_written_while_they_are_read_are_not_missing() {
+async fn segments_that_are_written_while_they_are_read_are_not_missing() {
     let vault = Vault::new().await;
     let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
     a.begin(run).await;

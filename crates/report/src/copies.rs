@@ -151,16 +151,25 @@ fn missed(error: &Failure) -> Saw {
     }
 }
 
-/// Returns what a run found wrong with the copies of runs' journals: one object for each slot, with its tier, location,
-/// run, number, what is wrong, and what to do.
-pub fn slot_faults(evidence: &Evidence, plan: &Plan) -> Vec<Value> {
-    let steps = plan.steps.iter().filter(|step| step.uses == "verify-slots");
+/// The action that verifies replicas, and its earlier name.
+const VERIFIES_REPLICAS: [&str; 2] = ["verify-replicas", "verify-slots"];
+/// Where its output lists faults, and where it listed them under its earlier name.
+const SEGMENT_FAULTS: [&str; 2] = ["segment_faults", "slot_faults"];
+
+/// Returns what a run found wrong with the replicas of runs' journals: one object for each segment, with its tier,
+/// location, run, number, what is wrong, and what to do.
+pub fn segment_faults(evidence: &Evidence, plan: &Plan) -> Vec<Value> {
+    let steps = plan
+        .steps
+        .iter()
+        .filter(|step| VERIFIES_REPLICAS.contains(&&*step.uses));
     let faults = steps.filter_map(|step| {
         let found = match evidence.output(&step.id) {
             Value::Null => last_checkpoint(evidence, &step.id),
             output => output.clone(),
         };
-        found["slot_faults"].as_array().cloned()
+        let faults = SEGMENT_FAULTS.iter().find_map(|key| found[*key].as_array());
+        faults.cloned()
     });
     faults.flatten().collect()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rekindle_actions::{SlotFault, SlotReader, SlotsReport};
+use rekindle_actions::{ReplicaFault, ReplicaReader, ReplicasReport};
 use rekindle_journal::Journal;
 use rekindle_journal::archive::Import;
 use rekindle_journal_local::{OpenOptions, Upkeep};
@@ -83,32 +83,32 @@ pub struct Checker {
 }
 
 #[async_trait]
-impl SlotReader for Checker {
+impl ReplicaReader for Checker {
     async fn read(
         &self,
         tier: &Tier,
         stop: &CancellationToken,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<SlotsReport, SegmentError> {
+    ) -> Result<ReplicasReport, SegmentError> {
         let report = check::check_tier(tier, &*self.journal, &self.state, stop, progress).await?;
         Ok(with_advice(report))
     }
 }
 
 /// A report of replicas whose faults say what to do.
-pub type AdvisedReport = SlotsReport;
+pub type AdvisedReport = ReplicasReport;
 
 /// Returns a report whose faults say what to do.
-pub fn with_advice(report: CheckReport) -> SlotsReport {
-    SlotsReport {
+pub fn with_advice(report: CheckReport) -> ReplicasReport {
+    ReplicasReport {
         chains: report.chains,
-        slots: report.segments,
+        segments: report.segments,
         records: report.records,
         faults: report.faults.into_iter().map(advised).collect(),
     }
 }
 
-fn advised(fault: SegmentFault) -> SlotFault {
+fn advised(fault: SegmentFault) -> ReplicaFault {
     let SegmentFault {
         tier,
         location,
@@ -132,11 +132,11 @@ fn advised(fault: SegmentFault) -> SlotFault {
              does, and then its segments are begun anew"
         ),
     };
-    SlotFault {
+    ReplicaFault {
         tier,
         location,
         run,
-        slot: segment,
+        segment,
         what,
         next,
     }

@@ -146,7 +146,7 @@ impl LoadedSpec {
             target_root,
             system_file: layout.system_file.clone(),
             key_dirs: key_dirs(layout, &context.unlocker),
-            slots: Some(Arc::new(Checker {
+            replicas: Some(Arc::new(Checker {
                 journal: Arc::clone(&context.journal),
                 state: layout.state.clone(),
             })),

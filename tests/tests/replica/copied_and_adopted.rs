@@ -160,7 +160,7 @@ fn a_run_that_has_lost_a_record_is_mended_from_a_tier() {
         };
         assert_eq!(code, 0, "{told}");
         for word in [
-            &format!("slot 2 of run {run}"),
+            &format!("segment 2 of run {run}"),
             &format!("run {run} had lost records and is whole again"),
             "in tier near",
         ] {
@@ -261,7 +261,10 @@ fn a_slot_that_is_not_what_was_written_is_named_and_another_tier_has_the_run() {
         let unseen = *how == "missing";
         // Where the last slots do not open, the run is not even listed; it is named all the same.
         assert!(code == 5 || code == 2, "{how}: {code} {told}");
-        assert!(told.contains(&format!("slot {n} of run {run}")), "{how}: {told}");
+        assert!(
+            told.contains(&format!("segment {n} of run {run}")),
+            "{how}: {told}"
+        );
         assert!(!unseen || told.contains("is missing"), "{how}: {told}");
         put_back();
     }
@@ -269,7 +272,7 @@ fn a_slot_that_is_not_what_was_written_is_named_and_another_tier_has_the_run() {
     tampered[0].2();
     let (code, told) = other.code(&["adopt", &hosts.url("far"), &run]);
     assert_eq!(code, 0, "{told}");
-    assert!(told.contains(&format!("slot 1 of run {run}")), "{told}");
+    assert!(told.contains(&format!("segment 1 of run {run}")), "{told}");
     // The first host learns of it where it is told so.
     put_back();
     assert_eq!(host.code(&["resume"]).0, 6);

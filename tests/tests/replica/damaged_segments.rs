@@ -37,7 +37,7 @@ fn spoil(path: &Path) {
 type Harm = fn(&Path);
 
 const HARMS: [(&str, Harm); 3] = [
-    ("seal of the slot does not open", spoil),
+    ("seal of the segment does not open", spoil),
     ("is truncated", |path| {
         fs::write(path, b"RKDLSLOT").expect("cut a slot")
     }),
@@ -61,13 +61,13 @@ fn every_damaged_slot_is_named_counts_as_lost_integrity_and_is_begun_anew() {
             let host = host.fork();
             let all = slots(&host.path("tiers/near"), &run);
             harm(&all[at]);
-            let named = format!("slot {} of run {run}", at + 1);
+            let named = format!("segment {} of run {run}", at + 1);
             let output = host.run(&["verify", "--json"]);
             assert_eq!(output.status.code(), Some(5), "{how} {at}: {}", said(&output));
             let told: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-            let fault = &told["slot_faults"][0];
+            let fault = &told["segment_faults"][0];
             assert_eq!(
-                (fault["run"].as_str(), fault["slot"].as_u64()),
+                (fault["run"].as_str(), fault["segment"].as_u64()),
                 (Some(&*run), Some(at as u64 + 1))
             );
             let shown = said(&host.run(&["show", "latest"]));
@@ -97,7 +97,7 @@ fn a_tier_check_reads_every_slot_names_what_is_wrong_and_changes_nothing() {
     let told = host.ok(&["tier", "check", "--json"]);
     let [far, near] = lines(&told).try_into().expect("two locations");
     assert!(
-        far["slots"].as_u64() >= Some(2) && near["slots"] == far["slots"],
+        far["segments"].as_u64() >= Some(2) && near["segments"] == far["segments"],
         "{told}"
     );
     let all = slots(&host.path("tiers/far"), &run);
@@ -106,21 +106,21 @@ fn a_tier_check_reads_every_slot_names_what_is_wrong_and_changes_nothing() {
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     let checked = lines(&String::from_utf8_lossy(&output.stdout));
     let [far, near] = checked.try_into().expect("two locations");
-    let fault = &far["slot_faults"][0];
+    let fault = &far["segment_faults"][0];
     assert_eq!(
-        (fault["slot"].as_u64(), fault["run"].as_str()),
+        (fault["segment"].as_u64(), fault["run"].as_str()),
         (Some(2), Some(&*run))
     );
     assert_eq!(fault["tier"], "far");
     for part in ["location", "what", "next"] {
         assert!(fault[part].as_str().is_some_and(|text| text.len() > 9), "{fault}");
     }
-    assert_eq!(near["slot_faults"], Value::Array(Vec::new()));
+    assert_eq!(near["segment_faults"], Value::Array(Vec::new()));
     let (code, _) = host.code(&["tier", "check"]);
     assert_eq!(code, 5, "nothing was changed");
     let text = said(&host.run(&["tier", "check"]));
     assert!(
-        text.contains(&format!("slot 2 of run {run}")) && text.contains("rekindle verify"),
+        text.contains(&format!("segment 2 of run {run}")) && text.contains("rekindle verify"),
         "{text}"
     );
 }
@@ -286,7 +286,7 @@ fn a_last_slot_that_this_workspace_has_not_seen_may_be_anothers_and_is_begun_ane
     let (code, told) = host.code(&["adopt", &hosts.url("near"), &run]);
     assert_eq!(code, 2, "{told}");
     assert!(
-        told.contains("--yes") && told.contains(&format!("slot {}", all.len() + 1)),
+        told.contains("--yes") && told.contains(&format!("segment {}", all.len() + 1)),
         "{told}"
     );
     host.ok(&["adopt", &hosts.url("near"), &run, "--yes"]);

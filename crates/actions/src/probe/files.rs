@@ -93,8 +93,8 @@ fn count(
         }
     }
     let mut numbers = Numbers::from([
-        ("count".to_owned(), crate::copy::number(files)),
-        ("bytes".to_owned(), crate::copy::number(bytes)),
+        ("count".to_owned(), crate::measure::number(files)),
+        ("bytes".to_owned(), crate::measure::number(bytes)),
     ]);
     if let Some(expected) = &params.digest {
         let found = whole.finalize().to_hex();

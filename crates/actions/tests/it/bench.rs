@@ -97,7 +97,7 @@ impl Bench {
             target_root: to.map(|to| self.path(to)),
             system_file: self.path("system.yaml"),
             key_dirs: Vec::new(),
-            slots: None,
+            replicas: None,
         }))
     }
 

@@ -1,7 +1,7 @@
 //! What single steps do with programs, probes and parameters, through the real engine.
 
 use crate::bench::{Bench, Ran, SYSTEM};
-use rekindle_actions::registry;
+use rekindle_actions::{VERIFY_REPLICAS, VERIFY_REPLICAS_ALIAS, registry};
 use rekindle_plan::Catalog;
 use serde_json::{Value, json};
 
@@ -142,4 +142,15 @@ fn the_schema_of_workflows_names_every_action() {
     for name in registry(Bench::new(SYSTEM).site(None)).names() {
         assert!(said.contains(&name), "{name} is missing: {said}");
     }
+}
+
+#[tokio::test]
+async fn runs_that_were_begun_under_the_earlier_name_of_verify_replicas_still_find_their_action() {
+    let known = registry(Bench::new(SYSTEM).site(None));
+    for name in [VERIFY_REPLICAS, VERIFY_REPLICAS_ALIAS] {
+        assert!(known.names().iter().any(|known| known == name), "{name}");
+        assert!(known.check(name, &json!({"tier": "hot"})).is_empty(), "{name}");
+        assert!(!known.check(name, &json!({"tire": "hot"})).is_empty(), "{name}");
+    }
+    assert_eq!(VERIFY_REPLICAS_ALIAS, "verify-slots");
 }

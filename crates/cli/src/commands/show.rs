@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rekindle_report::backup::backup_table;
-use rekindle_report::copies::slot_faults;
+use rekindle_report::copies::segment_faults;
 use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
@@ -56,7 +56,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         "created": evidence.state.created.utc, "updated": evidence.state.updated.utc,
         "outcome": evidence.state.outcome, "at_work": now.is_some(), "records": evidence.state.seq, "epoch": evidence.state.epoch,
         "awaits_turn": evidence.state.awaits_turn, "deadlock": evidence.state.deadlock, "elsewhere": elsewhere,
-        "slot_faults": slot_faults(&evidence, &plan),
+        "segment_faults": segment_faults(&evidence, &plan),
         "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
     });
     let mut said = text::run(&evidence, Some(&plan), now);

@@ -128,7 +128,7 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
             "tier": found.tier, "url": found.url, "fault": found.fault, "bytes": found.bytes,
             "ok": found.fault.is_none() && found.unread.is_none() && report.faults.is_empty(),
             "write_seconds": found.write.as_secs_f64(), "read_seconds": found.read.as_secs_f64(),
-            "slots": report.slots, "chains": report.chains, "slot_faults": report.faults, "slots_unread": found.unread,
+            "segments": report.segments, "chains": report.chains, "segment_faults": report.faults, "segments_unread": found.unread,
         });
         app.printer.line(&body, || line(&found))
     })
@@ -153,7 +153,7 @@ fn line(found: &LocationCheck) -> String {
             "{tier:<8} ok      writes {}/s, reads {}/s, {} segments of {} runs  {url}",
             rate(found.bytes, found.write),
             rate(found.bytes, found.read),
-            replicas.slots,
+            replicas.segments,
             replicas.chains,
         ),
         Some(fault) => format!("{tier:<8} FAULTY  {fault}  {url}"),

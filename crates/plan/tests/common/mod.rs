@@ -12,7 +12,7 @@ impl Catalog for Names {
             "snapshot",
             "store",
             "verify",
-            "verify-slots",
+            "verify-replicas",
             "seal-set",
             "locate-set",
             "set-aside",

@@ -63,7 +63,7 @@ pub fn catalog(system: &System) -> Registry {
         target_root: None,
         system_file: PathBuf::from("system.yaml"),
         key_dirs: Vec::new(),
-        slots: None,
+        replicas: None,
     };
     rekindle_actions::registry(Arc::new(Site::new(parts)))
 }
@@ -83,7 +83,7 @@ pub fn site(context: &WorkspaceContext, system: &System) -> Site {
         target_root: None,
         system_file: layout.system_file.clone(),
         key_dirs: run_spec::key_dirs(layout, &context.unlocker),
-        slots: None,
+        replicas: None,
     })
 }
 

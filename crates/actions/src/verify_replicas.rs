@@ -1,13 +1,12 @@
-//! `verify-slots`: reads back the copies of runs' journals that a tier keeps.
+//! `verify-replicas`: reads back the replicas of runs' journals that a tier keeps.
 //!
-//! What a copy has to say beside its seals and hashes is known to whoever has the journal. This action asks them, as the
-//! engine asks a `Replica`, and knows no journal itself.
+//! Only a process that has the journal can compare a replica with it. So the action knows no journal itself and asks a
+//! [`ReplicaReader`].
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext, Unit};
-use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
 use rekindle_plan::Problem;
@@ -15,17 +14,24 @@ use rekindle_vault::{CancellationToken, SegmentError, Tier, TierMode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::copy::number;
 use crate::failures;
+use crate::findings;
+use crate::measure;
 use crate::params::{self, Field, Kind};
 use crate::site::Site;
 use crate::views;
 
-/// Reads the slots of a tier, and compares them with the journal.
+/// The action's name.
+pub const VERIFY_REPLICAS: &str = "verify-replicas";
+/// Its earlier name. Runs of the built-in workflow that were begun under it still resume.
+pub const VERIFY_REPLICAS_ALIAS: &str = "verify-slots";
+
+/// Reads the replicas of a tier, and compares them with the journal.
 #[async_trait]
-pub trait SlotReader: Send + Sync {
-    /// Reads every run's slots in every location of the tier, one slot in memory at a time. What is found damaged is
-    /// noted, so that it is written anew where this workspace has the run. `told` gets the number of slots so far.
+pub trait ReplicaReader: Send + Sync {
+    /// Reads every run's replica in every location of the tier, one segment in memory at a time. A replica that is found
+    /// damaged is noted, so that it is written anew if this workspace has the run. `progress` gets the number of segments
+    /// so far.
     ///
     /// # Errors
     /// A location that could not be read; damage is a fault in the report.
@@ -33,60 +39,57 @@ pub trait SlotReader: Send + Sync {
         &self,
         tier: &Tier,
         stop: &CancellationToken,
-        told: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<SlotsReport, SegmentError>;
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<ReplicasReport, SegmentError>;
 }
 
-/// What was read of a tier's slots, and what is wrong.
+/// What was read of a tier's replicas, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlotsReport {
+pub struct ReplicasReport {
     /// Chains that were read: runs, in as many locations as have them.
     pub chains: u64,
-    /// Slots that opened.
-    pub slots: u64,
+    /// Segments that opened.
+    pub segments: u64,
     /// Records in them.
     pub records: u64,
     /// What is wrong.
-    pub faults: Vec<SlotFault>,
+    pub faults: Vec<ReplicaFault>,
 }
 
-/// One thing that is wrong with the copy of a run's journal.
+/// One thing that is wrong with a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlotFault {
+pub struct ReplicaFault {
     /// The tier.
     pub tier: String,
     /// The location.
     pub location: String,
     /// The run.
     pub run: RunId,
-    /// The slot; the first of several in a row.
-    pub slot: u64,
-    /// What is wrong, as a fragment that follows the slot's name: "is missing".
+    /// The segment; the first of several in a row.
+    pub segment: u64,
+    /// What is wrong, as a fragment that follows the segment's name: "is missing".
     pub what: String,
     /// What becomes of it, and what to do.
     pub next: String,
 }
 
-impl std::fmt::Display for SlotFault {
+impl std::fmt::Display for ReplicaFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             location,
             run,
-            slot,
+            segment,
             what,
             ..
         } = self;
-        write!(f, "slot {slot} of run {run} in {location} {what}")
+        write!(f, "segment {segment} of run {run} in {location} {what}")
     }
 }
 
 /// See the module's documentation.
-pub(crate) struct VerifySlots(pub(crate) Arc<Site>);
+pub(crate) struct VerifyReplicas(pub(crate) Arc<Site>);
 
 pub(crate) const FIELDS: &[Field] = &[Field::optional("tier", Kind::Text)];
-
-/// How many faults are kept in the journal; the first few name the trouble, and the count has them all.
-const FAULTS_KEPT: usize = 20;
 
 #[derive(Deserialize)]
 struct Params {
@@ -94,15 +97,13 @@ struct Params {
 }
 
 #[async_trait]
-impl Action for VerifySlots {
+impl Action for VerifyReplicas {
     fn check(&self, with: &Value) -> Vec<Problem> {
         params::check(with, FIELDS)
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: json!({ "why": "a verification that was cut off proves nothing" }),
-        })
+        Ok(findings::verify_again())
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
@@ -116,14 +117,14 @@ impl Action for VerifySlots {
             )
             .with_hint("mount it, or see that it can be reached, then verify again"));
         }
-        let Some(reader) = self.0.slots() else {
+        let Some(reader) = self.0.replicas() else {
             return Err(Failure::permanent(
                 code::INTERNAL,
-                "nobody here has a journal to compare the slots with",
+                "there is no journal to compare the replicas with",
             ));
         };
-        let told = |slots| cx.progress(slots, None, Unit::Items);
-        let report = reader.read(&tier, &cx.stop, &told).await;
+        let progress = |segments| cx.progress(segments, None, Unit::Items);
+        let report = reader.read(&tier, &cx.stop, &progress).await;
         if cx.stop.is_cancelled() {
             return Err(failures::interrupted());
         }
@@ -131,50 +132,37 @@ impl Action for VerifySlots {
             Failure::transient(code::TIER_UNAVAILABLE, format!("tier {name}: {error}"))
                 .with_hint("see that the tier can be read, then verify again")
         })?;
-        let output = output(&name, &report);
-        if report.faults.is_empty() {
-            return Ok(output);
-        }
-        // A failure carries a sentence only: what was found is kept in the journal first.
-        cx.checkpoint(output.value).await?;
-        Err(damaged(&name, &report.faults))
+        let failure = (!report.faults.is_empty()).then(|| damaged(&name, &report.faults));
+        findings::end(cx, output(&name, &report), failure).await
     }
 }
 
-fn damaged(tier: &str, faults: &[SlotFault]) -> Failure {
-    let kept = faults.iter().take(FAULTS_KEPT);
-    let named: Vec<String> = kept.clone().map(ToString::to_string).collect();
-    let more = match faults.len().saturating_sub(named.len()) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+fn damaged(tier: &str, faults: &[ReplicaFault]) -> Failure {
+    let kept = findings::kept(faults).iter();
     let mut next: Vec<&str> = kept.map(|fault| fault.next.as_str()).collect();
     next.dedup();
     Failure::permanent(
         code::DATA_LOST,
         format!(
-            "copies of runs' journals in tier {tier} are damaged: {}{more}",
-            named.join("; ")
+            "replicas of runs' journals in tier {tier} are damaged: {}",
+            findings::sentence(faults)
         ),
     )
     .with_hint(next.join("; "))
 }
 
-fn output(tier: &str, report: &SlotsReport) -> Output {
-    let kept: Vec<&SlotFault> = report.faults.iter().take(FAULTS_KEPT).collect();
+fn output(tier: &str, report: &ReplicasReport) -> Output {
     let value = json!({
         "tier": tier,
         "verified": report.faults.is_empty(),
         "chains": report.chains,
-        "slots": report.slots,
+        "segments": report.segments,
         "records": report.records,
-        "slot_faults": kept,
+        "segment_faults": findings::kept(&report.faults),
         "faults_total": report.faults.len(),
     });
-    let measures =
-        [("slots", report.slots), ("records", report.records)].map(|(name, n)| (name.to_owned(), number(n)));
     Output {
         value,
-        measures: Measures::from(measures),
+        measures: measure::counts([("segments", report.segments), ("records", report.records)]),
     }
 }
