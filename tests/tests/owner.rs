@@ -181,7 +181,7 @@ fn the_second_terminal_looks_approves_and_watches_to_the_end() {
         "at work: rekindle watch",
         "at work: run",
     ];
-    recording::hold("owner.rs", &second.written, &kinds);
+    recording::hold("docs/operations.md", "owner.rs", &second.written, &kinds);
 }
 
 #[test]
