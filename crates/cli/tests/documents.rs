@@ -66,11 +66,16 @@ fn every_command_and_option_is_described_and_no_other() {
     let document = document();
     let cli = Cli::command();
     for (name, command) in leaves(&cli, "rekindle") {
-        let section = section(&document, &name).unwrap_or_else(|| panic!("docs/cli.md has no section on {name}"));
+        let section =
+            section(&document, &name).unwrap_or_else(|| panic!("docs/cli.md has no section on {name}"));
         if name.ends_with(DESCRIBED_ELSEWHERE) {
             continue;
         }
-        assert_eq!(described(section), options(&command), "{name}: described, and there");
+        assert_eq!(
+            described(section),
+            options(&command),
+            "{name}: described, and there"
+        );
     }
 }
 
