@@ -7,7 +7,7 @@
 //! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
 //! | [`hosts`] | several hosts that share a tier, and processes that are stopped and let go on |
 //! | [`product`] | the product as a process: what it tells while it works, held against what is read afterwards |
-//! | [`recording`] | the recordings in README.md and docs/, held against what the product says today |
+//! | [`recording`] | the recordings in the documents, compared with what the product prints today |
 //! | [`reference`] | a pure model of what a workflow must come to, whatever was killed |
 //! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
 //! | [`schema`] | a judge of data by JSON Schema |

@@ -1,5 +1,5 @@
-//! ARCHITECTURE.md and README.md are true of the tree: every path that they name exists, and every crate and
-//! tool is named.
+//! The documents are true of the tree: every path that they name exists, and ARCHITECTURE.md names every crate and
+//! tool.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -14,6 +14,24 @@ fn root() -> &'static Path {
 
 fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// All Markdown files at the top, in docs/ and of the formats.
+fn documents() -> Vec<String> {
+    let mut documents = vec![
+        "crates/journal/FORMAT.md".to_owned(),
+        "crates/vault/FORMAT.md".to_owned(),
+        "tests/README.md".to_owned(),
+    ];
+    for folder in ["", "docs/"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".md") {
+                documents.push(format!("{folder}{name}"));
+            }
+        }
+    }
+    documents
 }
 
 /// The words in backticks that begin with a folder of this repository.
@@ -31,15 +49,8 @@ fn paths(text: &str) -> Vec<&str> {
 
 #[test]
 fn every_path_in_the_documents_exists() {
-    for file in [
-        "ARCHITECTURE.md",
-        "README.md",
-        "crates/journal-local/FORMAT.md",
-        "CONTRIBUTING.md",
-        "tests/README.md",
-        "crates/vault/FORMAT.md",
-    ] {
-        let text = read(file);
+    for file in documents() {
+        let text = read(&file);
         for path in paths(&text) {
             assert!(
                 root().join(path).exists(),

@@ -163,7 +163,7 @@ fn the_second_terminal_looks_approves_and_watches_to_the_end() {
         "at work: rekindle watch",
         "at work: run",
     ];
-    recording::hold("owner/two_terminals.rs", &second.written, &kinds);
+    recording::hold("docs/operations.md", "two_terminals.rs", &second.written, &kinds);
 }
 
 #[test]
