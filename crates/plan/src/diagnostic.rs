@@ -9,8 +9,6 @@
 
 use std::fmt;
 
-use crate::yaml::Span;
-
 /// The longest part of a source line that is shown, in characters: two terminal widths.
 const SHOWN_CHARS: usize = 160;
 /// How many diagnostics are written out; the rest is counted.
@@ -19,6 +17,23 @@ const SHOWN_DIAGNOSTICS: usize = 50;
 const MAX_COMPARISONS: usize = 50_000;
 /// How many known names a help line lists.
 const SHOWN_NAMES: usize = 24;
+
+/// A place in a file: line and column from 1, width in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) line: usize,
+    pub(crate) col: usize,
+    pub(crate) width: usize,
+}
+
+impl Span {
+    /// The beginning of the file.
+    pub(crate) const START: Self = Self {
+        line: 1,
+        col: 1,
+        width: 1,
+    };
+}
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

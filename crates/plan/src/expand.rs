@@ -18,9 +18,10 @@ use std::collections::HashSet;
 use rekindle_model::system::{Component, System};
 use serde_json::{Map, Value};
 
+use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest, suggest_from_all};
-use crate::plan::{Catalog, Inputs, Plan};
-use crate::read::is_name;
+use crate::formats::is_name;
+use crate::plan::{Inputs, Plan};
 use crate::workflow::{StepTemplate, Workflow, read_workflow};
 
 use draft::Draft;
@@ -116,7 +117,7 @@ fn params(workflow: &Workflow, inputs: &Inputs, faults: &mut Vec<Diagnostic>) ->
                 Some(default) => drop(params.insert(name.clone(), default.clone())),
                 None => fault(
                     format!("parameter `{name}` ({}) is missing", spec.kind.name()),
-                    Some(format!("give it with `-p {name}=…`")),
+                    Some("the run must give it: it has no default".to_owned()),
                 ),
             },
         }

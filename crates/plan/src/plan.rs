@@ -4,25 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekindle_model::id::StepId;
+use rekindle_model::keys::Fault;
 use rekindle_model::system::Period;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::diagnostic::Problem;
-use crate::turns::Turns;
-
-/// The actions that steps may use.
-pub trait Catalog {
-    /// Returns the names of all actions.
-    fn names(&self) -> Vec<String>;
-    /// Returns what is wrong with an action's parameters, which may hold unrendered `${{ }}`.
-    fn check(&self, uses: &str, with: &Value) -> Vec<Problem>;
-    /// Returns the turns of the workflow that such a step runs, where it runs one that can be read.
-    fn turns(&self, uses: &str, with: &Value) -> Option<Turns> {
-        let (_, _) = (uses, with);
-        None
-    }
-}
+use crate::diagnostic::suggest;
+use crate::expr;
 
 /// What a run is created with; journaled, so that a resumed run expands to the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,11 +83,13 @@ pub struct PlanStep {
 }
 
 /// What takes back what a step did.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Compensate {
     /// The action.
     pub uses: String,
     /// Its parameters, unrendered; `output` is what the step gave.
+    #[serde(default)]
     pub with: Value,
 }
 
@@ -122,8 +112,36 @@ pub enum RunIf {
     Expr(String),
 }
 
+impl RunIf {
+    /// Reads a condition as it is written in YAML.
+    ///
+    /// # Errors
+    /// An unknown word, or an expression that does not parse.
+    pub(crate) fn read(text: &str) -> Result<Self, Fault> {
+        match text.trim() {
+            "success" => Ok(Self::Success),
+            "failure" => Ok(Self::Failure),
+            "always" => Ok(Self::Always),
+            // One bare word would be an expression over an unknown name, and is a slip of the pen.
+            word if word.chars().all(|c| c.is_alphanumeric() || c == '_') => Err(Fault {
+                message: format!("unknown condition `{word}`"),
+                help: suggest(word, &["success", "failure", "always"])
+                    .map(|help| format!("{help} (or an expression)")),
+            }),
+            expression => match expr::check(expression) {
+                Ok(()) => Ok(Self::Expr(expression.to_owned())),
+                Err(error) => Err(Fault {
+                    message: error.to_string(),
+                    help: Some("write `success`, `failure`, `always` or an expression".to_owned()),
+                }),
+            },
+        }
+    }
+}
+
 /// How often and when a failed step is tried again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// How many attempts in all, at least 1.
     pub max_attempts: u32,
@@ -150,6 +168,7 @@ impl Default for Retry {
 
 /// How long to wait between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Backoff {
     /// Before the second attempt.
     pub initial: Period,

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use crate::diagnostic::{Diagnostics, Sink, SourceText};
+use crate::diagnostic::{Diagnostics, Sink, SourceText, Span};
 
 /// The largest text that is read, in bytes. A system with a thousand components is near 1 MB.
 const MAX_TEXT_BYTES: usize = 4 << 20;
@@ -16,23 +16,6 @@ const MAX_DEPTH: usize = 64;
 const MAX_NODES: usize = 250_000;
 /// How many bytes of text a tree may hold once aliases are expanded.
 const MAX_EXPANDED_BYTES: usize = 16 << 20;
-
-/// A place in a file: line and column from 1, width in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span {
-    pub(crate) line: usize,
-    pub(crate) col: usize,
-    pub(crate) width: usize,
-}
-
-impl Span {
-    /// The beginning of the file.
-    pub(crate) const START: Self = Self {
-        line: 1,
-        col: 1,
-        width: 1,
-    };
-}
 
 impl From<granit_parser::Span> for Span {
     fn from(span: granit_parser::Span) -> Self {
@@ -105,6 +88,35 @@ impl Node {
         )
     }
 
+    /// Returns a scalar's text as it is written.
+    pub(crate) fn raw(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar { raw, .. } => Some(raw),
+            _ => None,
+        }
+    }
+
+    /// Returns the items of a list; anything else counts as a list of one.
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.kind {
+            Kind::List(items) => items,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// Returns the items of the list under a key.
+    pub(crate) fn items_of(&self, key: &str) -> &[Self] {
+        self.child(key).map(Self::items).unwrap_or_default()
+    }
+
+    /// Returns the entries of the map under a key.
+    pub(crate) fn entries_of(&self, key: &str) -> &[(Key, Self)] {
+        match self.child(key).map(|node| &node.kind) {
+            Some(Kind::Map(entries)) => entries,
+            _ => &[],
+        }
+    }
+
     /// Returns the plain value, without places.
     pub(crate) fn value(&self) -> Value {
         match &self.kind {
@@ -119,16 +131,17 @@ impl Node {
         }
     }
 
-    /// Returns the child under a key or list index.
+    /// Returns the child under a key or list index; one without a value counts as absent.
     pub(crate) fn child(&self, step: &str) -> Option<&Self> {
-        match &self.kind {
+        let found = match &self.kind {
             Kind::Scalar { .. } => None,
             Kind::List(items) => items.get(step.parse::<usize>().ok()?),
             Kind::Map(entries) => entries
                 .iter()
                 .find(|(key, _)| key.text == step)
                 .map(|(_, node)| node),
-        }
+        };
+        found.filter(|node| !node.is_null())
     }
 
     /// Returns the place of the deepest node on the way that exists.
@@ -426,7 +439,7 @@ impl Builder {
 }
 
 /// Reads a plain scalar as YAML 1.2's core schema does.
-fn plain(text: &str) -> Value {
+pub(crate) fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return Value::Bool(true),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_plan::{
-    Diagnostics, Inputs, Turns, expand, faults_of, load_system, load_workflow, may_wait_for_each_other,
+    Diagnostics, GroupLocks, Inputs, expand, faults_of, load_system, load_workflow, may_wait_for_each_other,
 };
 use serde_json::json;
 
@@ -52,7 +52,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// Checks a file, a workflow beside those that were checked before it: their turns are in `turns`.
-fn check(app: &App, file: &Path, turns: &mut Vec<Turns>) -> Result<Diagnostics, CliError> {
+fn check(app: &App, file: &Path, turns: &mut Vec<GroupLocks>) -> Result<Diagnostics, CliError> {
     let word = file.display().to_string();
     let (name, text) = match file.exists() {
         true => (word, read_text(file)?),
@@ -82,7 +82,7 @@ fn check_workflow(
     app: &App,
     name: &str,
     text: &str,
-    beside: &mut Vec<Turns>,
+    beside: &mut Vec<GroupLocks>,
 ) -> Result<Diagnostics, CliError> {
     let system = system_in_force(app)?;
     let (loops, catalog) = (loops(&system), catalog(app, &system));
@@ -99,7 +99,7 @@ fn check_workflow(
     };
     Ok(match expand(&workflow, Some(&system), &inputs, &catalog) {
         Ok(_) => {
-            let turns = Turns::of(&workflow, &catalog);
+            let turns = GroupLocks::of(&workflow, &catalog);
             let found = may_wait_for_each_other(&workflow, &turns, beside);
             beside.push(turns);
             found
