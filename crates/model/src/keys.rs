@@ -2,12 +2,12 @@
 //! explains all come from the same table.
 //!
 //! ```
-//! use rekindle_model::keys::{Object, TEXT, Takes, key};
+//! use rekindle_model::keys::{Format, Object, Takes, key};
 //!
 //! const ENGINE: Object = Object {
 //!     noun: "engine",
 //!     keys: &[
-//!         key("name", Takes::Text(TEXT), "The engine's name.").required(),
+//!         key("name", Takes::Text(Format::Plain), "The engine's name.").required(),
 //!         key("cylinders", Takes::Integer(1, 16), "How many cylinders it has.").or("4"),
 //!     ],
 //! };
@@ -67,9 +67,9 @@ pub enum Absent {
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
     /// A text. A number or a boolean counts as its text.
-    Text(&'static Format),
+    Text(Format),
     /// A list of texts. One text counts as a list of one; where the key is required, an empty list counts as missing.
-    Texts(&'static Format),
+    Texts(Format),
     /// The word `all`, or a list of texts.
     AllOrTexts,
     /// One of these words.
@@ -83,7 +83,7 @@ pub enum Takes {
     /// The parameters of the action that `uses` names. Their texts may hold expressions.
     With,
     /// Texts by any names.
-    TextMap(&'static Format),
+    TextMap(Format),
     /// Values by names that a user chooses; the word is for messages: component `orders`.
     Named(&'static str, &'static Takes),
     /// A list.
@@ -118,29 +118,35 @@ pub struct OneOf {
     pub kinds: &'static [Object],
 }
 
-/// A form of text.
-#[derive(Debug)]
-pub struct Format {
-    /// What documents call it.
-    pub name: &'static str,
-    /// Its form as a regular expression (ECMA 262), for editors; empty where that says nothing.
-    pub pattern: &'static str,
-    /// Returns what is wrong with a text.
-    pub check: fn(&str) -> Result<(), Fault>,
+/// A form of text. The reader of YAML knows what fits each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Any text.
+    Plain,
+    /// A name that a user chooses: of a component, a tier, a step.
+    Name,
+    /// A length of time.
+    Duration,
+    /// What a measured number must be.
+    Comparison,
+    /// An expression, with or without `${{ }}` around it.
+    Expression,
+    /// A text that may hold expressions.
+    Template,
+    /// A path below the system's root.
+    Path,
+    /// A path below the system's root that may hold expressions.
+    PathTemplate,
+    /// A glob, relative to the path beside it.
+    Glob,
+    /// A BLAKE3 digest in hexadecimal.
+    Digest,
+    /// The place of a number in a JSON document.
+    Pointer,
+    /// The location of a tier.
+    Location,
+    /// The name of a concurrency group.
+    Group,
+    /// When a step runs.
+    Condition,
 }
-
-/// What is wrong with a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub help: Option<String>,
-}
-
-/// Any text.
-pub const TEXT: &Format = &Format {
-    name: "text",
-    pattern: "",
-    check: |_| Ok(()),
-};

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use rekindle_model::keys::{Absent, Format, Key, Object, OneOf, Takes};
 use serde_json::{Map, Value, json};
 
+use crate::formats;
 use crate::plan::Retry;
 use crate::system::keys::SYSTEM;
 use crate::system::load_system;
@@ -67,9 +68,9 @@ fn table(keys: &[Key]) -> String {
 fn kind(takes: Takes) -> String {
     let link = |noun: &str| format!("[{noun}](#{})", noun.to_lowercase().replace(' ', "-"));
     match takes {
-        Takes::Text(format) => format.name.to_owned(),
-        Takes::Texts(format) => format!("list of: {}", format.name),
-        Takes::AllOrTexts => "`all`, or a list of: text".to_owned(),
+        Takes::Text(format) => formats::about(format).name.to_owned(),
+        Takes::Texts(format) => format!("list of {}", formats::about(format).name),
+        Takes::AllOrTexts => "`all`, or a list of text".to_owned(),
         Takes::Word(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
             words.join(", ")
@@ -81,9 +82,9 @@ fn kind(takes: Takes) -> String {
         Takes::Number(least, most) => format!("number, {least} to {most}"),
         Takes::Any => "any value".to_owned(),
         Takes::With => "map".to_owned(),
-        Takes::TextMap(format) => format!("map of: {}", format.name),
-        Takes::Named(_, of) => format!("map of: {}", kind(*of)),
-        Takes::List(of) => format!("list of: {}", kind(*of)),
+        Takes::TextMap(format) => format!("map of {}", formats::about(format).name),
+        Takes::Named(_, of) => format!("map of {}", kind(*of)),
+        Takes::List(of) => format!("list of {}", kind(*of)),
         Takes::Object(of) => link(of.noun),
         Takes::OneOf(of) => link(of.noun),
         Takes::Short(of) => {
@@ -174,12 +175,12 @@ fn example(takes: Takes, number: usize) -> Value {
     }
 }
 
-fn example_text(format: &Format) -> Value {
+fn example_text(format: Format) -> Value {
     let digest = "0".repeat(64);
     let fits = ["text", "success", "1s", "<= 1", "/pointer", "file:///x", &digest]
         .into_iter()
-        .find(|text| (format.check)(text).is_ok());
-    json!(fits.unwrap_or_else(|| panic!("no example of {}", format.name)))
+        .find(|text| formats::check(format, text).is_ok());
+    json!(fits.unwrap_or_else(|| panic!("no example of {}", formats::about(format).name)))
 }
 
 fn object<'k>(keys: impl Iterator<Item = &'k Key>, number: usize) -> Value {

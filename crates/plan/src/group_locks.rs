@@ -47,7 +47,7 @@ pub fn may_wait_for_each_other(
     sink.finish()
 }
 
-/// In which order groups are taken.
+/// The order in which locks are taken.
 #[derive(Default)]
 struct Order<'t> {
     groups: DiGraph<&'t str, ()>,
@@ -117,7 +117,7 @@ impl<'t> Order<'t> {
         true
     }
 
-    /// Returns the step by which a circle closes, and what to say about it.
+    /// Returns the step by which a circle closes, the message and the help.
     fn circle(&self, workflow: &Workflow) -> Option<(usize, String, String)> {
         let circle = cycle::find(&self.groups)?;
         let taken = circle.windows(2).filter_map(|pair| match pair {
@@ -138,7 +138,7 @@ impl<'t> Order<'t> {
             })
             .collect();
         let message = format!(
-            "runs of `{}` may come to wait for each other's groups: {names}",
+            "runs of `{}` may wait for each other's groups: {names}",
             workflow.name
         );
         let help = format!(
@@ -157,7 +157,7 @@ mod tests {
     use crate::diagnostic::Problem;
     use crate::workflow::load_workflow;
 
-    /// Knows what each step runs by its `uses`: `g>h` is a workflow of group g that runs one of h; `-` is no group.
+    /// Reads from a step's `uses` the workflow that it runs: `g>h` is one of group g that runs one of h; `-` is no group.
     struct Chains;
 
     impl Catalog for Chains {
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    /// Returns what is found of a workflow of a group whose steps run these, beside others; with the line that it is at.
+    /// Returns the line and the message of the warning about a workflow whose steps run these, beside others.
     fn found(group: &str, steps: &[&str], beside: &[GroupLocks]) -> Option<(usize, String)> {
         let mut text = "workflow: w\n".to_owned();
         if group != "-" {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_circle_is_shown_at_the_step_that_closes_it() {
-        let said = |names: &str| format!("runs of `w` may come to wait for each other's groups: {names}");
+        let said = |names: &str| format!("runs of `w` may wait for each other's groups: {names}");
         assert_eq!(found("-", &["g>->h", "h>g"], &[]), Some((4, said("g → h → g"))));
         assert_eq!(
             found("-", &["g>h", "h>k", "k>g"], &[]),

@@ -1,12 +1,10 @@
 //! The locations of tiers that this version can open.
 
-use rekindle_model::keys::Fault;
-
-use crate::diagnostic::suggest;
+use crate::diagnostic::{Fault, suggest};
 
 /// The schemes that can be opened.
 const OPENED: [&str; 1] = ["file"];
-/// Schemes of object stores, which people write in good faith.
+/// Schemes of object stores, which users may expect to work.
 const NOT_YET: [&str; 6] = ["s3", "gs", "az", "http", "https", "sftp"];
 
 /// Returns what is wrong with a tier's URL, and what to write instead.

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekindle_model::id::StepId;
-use rekindle_model::keys::Fault;
 use rekindle_model::system::Period;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::diagnostic::suggest;
+use crate::diagnostic::{Fault, suggest};
 use crate::expr;
 
 /// What a run is created with; journaled, so that a resumed run expands to the same plan.
@@ -34,13 +33,14 @@ pub struct Plan {
     pub params: Map<String, Value>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
-    /// How long a run may take, from its creation or from when it was opened again; one of a group, from its turn.
+    /// How long a run may take, from its creation or from when it was opened again; in a group, from when it gets the
+    /// group's lock.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
     /// The group of runs of a workspace of which one is at work at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
-    /// The steps, each after all that it needs; among those that could stand next, the most urgent first.
+    /// The steps, each after all that it needs; among those that could be next, the most urgent first.
     pub steps: Vec<PlanStep>,
 }
 
@@ -75,20 +75,20 @@ pub struct PlanStep {
     /// The group of steps, of all runs of a workspace, of which one is at work at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
-    /// What takes back what the step did, where the run fails or is cancelled.
+    /// The action that undoes the step, if the run fails or is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensate: Option<Compensate>,
     /// The most urgent priority among itself and what depends on it; lower runs sooner.
     pub priority: i64,
 }
 
-/// What takes back what a step did.
+/// The action that undoes a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compensate {
     /// The action.
     pub uses: String,
-    /// Its parameters, unrendered; `output` is what the step gave.
+    /// Its parameters, unrendered; `output` is the step's output.
     #[serde(default)]
     pub with: Value,
 }
@@ -106,7 +106,7 @@ pub enum RunIf {
     Success,
     /// At least one of them failed.
     Failure,
-    /// They have ended, however.
+    /// They have ended, in any way.
     Always,
     /// They have ended and this expression holds.
     Expr(String),
@@ -149,8 +149,8 @@ pub struct Retry {
     pub backoff: Backoff,
     /// Failure codes after which no attempt follows.
     pub non_retryable: Vec<String>,
-    /// Failure codes that no attempt mends but a person can, such as `disk_full`: once the attempts are used up
-    /// the run is interrupted, resumable, instead of going on without the step.
+    /// Failure codes that only a person can mend, such as `disk_full`. Once the attempts are used up, the run is
+    /// interrupted and can be resumed; it does not go on without the step.
     pub interrupt_on: Vec<String>,
 }
 

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use rekindle_model::keys::{Absent, Format, Key as Spec, Object, OneOf, TEXT, Takes, key};
+use rekindle_model::keys::{Absent, Format, Key as Spec, Object, OneOf, Takes, key};
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use crate::diagnostic::{Sink, Span, suggest};
-use crate::formats::{NAME, TEMPLATE};
+use crate::formats;
 use crate::yaml::{self, Key, Kind, Node};
 
 /// Reads a whole file. A required key that is missing or faulty is empty in what remains.
@@ -89,10 +89,10 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
     match takes {
         Takes::Text(format) => text(format, name, node, sink),
         Takes::Texts(format) => texts(format, name, node, sink),
-        Takes::AllOrTexts if node.raw() == Some("all") => text(TEXT, name, node, sink),
-        Takes::AllOrTexts => texts(TEXT, name, node, sink),
+        Takes::AllOrTexts if node.raw() == Some("all") => text(Format::Plain, name, node, sink),
+        Takes::AllOrTexts => texts(Format::Plain, name, node, sink),
         Takes::Word(words) => {
-            let node = text(TEXT, name, node, sink)?;
+            let node = text(Format::Plain, name, node, sink)?;
             match node.raw().filter(|word| words.contains(word)) {
                 Some(_) => Some(node),
                 None => {
@@ -130,7 +130,7 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
             text(format, &format!("`{}`", key.text), node, sink)
         }),
         Takes::Named(noun, of) => map(node, name, sink, |key, node, sink| {
-            refuse(NAME, &key.text, key.span, sink);
+            refuse(Format::Name, &key.text, key.span, sink);
             value(*of, &format!("{noun} `{}`", key.text), node, sink)
         }),
         Takes::List(of) => {
@@ -171,7 +171,7 @@ fn one_of(of: &OneOf, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
     }
     let tag = key(
         of.tag,
-        Takes::Text(TEXT),
+        Takes::Text(Format::Plain),
         "The kind, which decides about the other keys.",
     )
     .required();
@@ -202,7 +202,7 @@ fn one_of(of: &OneOf, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
     }
 }
 
-fn text(format: &Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+fn text(format: Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
     match node.kind {
         Kind::Scalar { value, raw } if !value.is_null() => {
             let kind = scalar(Value::from(raw.as_str()), &raw);
@@ -216,7 +216,7 @@ fn text(format: &Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<
     }
 }
 
-fn texts(format: &Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+fn texts(format: Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
     let span = node.span;
     let items = match node.kind {
         Kind::List(items) => items,
@@ -267,8 +267,8 @@ fn entries(node: Node, name: &str, sink: &mut Sink<'_>) -> Option<Vec<(Key, Node
 }
 
 /// Reports a text that does not have a form, and returns whether it has.
-fn refuse(format: &Format, text: &str, span: Span, sink: &mut Sink<'_>) -> bool {
-    match (format.check)(text) {
+fn refuse(format: Format, text: &str, span: Span, sink: &mut Sink<'_>) -> bool {
+    match formats::check(format, text) {
         Ok(()) => true,
         Err(fault) => {
             sink.error(span, fault.message, fault.help);
@@ -304,7 +304,7 @@ fn check_expressions(node: &Node, sink: &mut Sink<'_>) {
         Kind::Scalar {
             value: Value::String(text),
             ..
-        } => drop(refuse(TEMPLATE, text, node.span, sink)),
+        } => drop(refuse(Format::Template, text, node.span, sink)),
         Kind::Scalar { .. } => {}
         Kind::List(items) => items.iter().for_each(|item| check_expressions(item, sink)),
         Kind::Map(entries) => entries.iter().for_each(|(_, node)| check_expressions(node, sink)),

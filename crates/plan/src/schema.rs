@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_model::keys::{Absent, Format, Key, Object, OneOf, TEXT, Takes};
+use rekindle_model::keys::{Absent, Format, Key, Object, OneOf, Takes};
 use serde_json::{Map, Value, json};
 
+use crate::formats;
 use crate::system::keys::SYSTEM;
 use crate::workflow::keys::WORKFLOW;
 use crate::yaml;
@@ -107,7 +108,7 @@ impl Defs<'_> {
         match takes {
             Takes::Text(format) => text(format),
             Takes::Texts(format) => texts(format),
-            Takes::AllOrTexts => json!({"anyOf": [{"const": "all"}, texts(TEXT)]}),
+            Takes::AllOrTexts => json!({"anyOf": [{"const": "all"}, texts(Format::Plain)]}),
             Takes::Word(words) => json!({"enum": words}),
             Takes::Integer(least, most) if most >= u64::from(u32::MAX) => {
                 json!({"type": "integer", "minimum": least})
@@ -129,15 +130,19 @@ impl Defs<'_> {
     }
 }
 
-fn text(format: &Format) -> Value {
-    let mut shape = json!({"type": "string", "title": format.name});
-    if !format.pattern.is_empty() {
-        shape["pattern"] = json!(format.pattern);
+fn text(format: Format) -> Value {
+    let about = formats::about(format);
+    let mut shape = json!({"type": "string", "title": about.name});
+    if !about.examples.is_empty() {
+        shape["examples"] = json!(about.examples);
+    }
+    if !about.pattern.is_empty() {
+        shape["pattern"] = json!(about.pattern);
     }
     shape
 }
 
-fn texts(format: &Format) -> Value {
+fn texts(format: Format) -> Value {
     let number = json!({"type": "number"});
     json!({"anyOf": [text(format), {"type": "array", "items": {"anyOf": [text(format), number]}}]})
 }

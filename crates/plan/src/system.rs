@@ -20,21 +20,20 @@ use crate::origin::Origin;
 use crate::read;
 use crate::yaml;
 
-/// A value, the text it was read from, and what to mind about it.
+/// A value, the text that it was read from, and warnings.
 #[derive(Debug)]
 pub struct Loaded<T> {
     /// The value.
     pub value: T,
-    /// What is no error and still worth a look.
+    /// Faults that do not keep the value from being used.
     pub warnings: Diagnostics,
-    /// The text as it was read: what a run is pinned to.
+    /// The text as it was read: a run is pinned to it.
     pub text: String,
     origin: Origin,
 }
 
 impl Loaded<System> {
-    /// Returns what the objectives promise and may not keep, with the arithmetic, each at its place in the file.
-    /// Paths are relative to `base_dir`, the folder of the file.
+    /// Returns the objectives that the system may not meet, with the arithmetic, each at its place in the file. Paths are relative to `base_dir`, the folder of the file.
     pub fn judge(&self, base_dir: &Path) -> Diagnostics {
         let mut sink = Sink::new(&self.origin.source);
         for finding in feasibility::check(&self.value, base_dir) {

@@ -33,7 +33,7 @@ pub struct Workflow {
     pub params: BTreeMap<String, ParamSpec>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
-    /// How long a run may take; what it waits for the turn of its group does not count.
+    /// How long a run may take; the wait for its group's lock does not count.
     pub deadline: Option<Duration>,
     /// The group of runs of a workspace of which one is at work at a time.
     pub concurrency: Option<String>,
@@ -49,7 +49,7 @@ pub struct ParamSpec {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: ParamKind,
-    /// Its value where none is given; without one the parameter must be given.
+    /// Its value in a run that gives none; without one the parameter must be given.
     pub default: Option<Value>,
     /// What it means, for people.
     pub description: Option<String>,
@@ -156,7 +156,7 @@ pub struct StepTemplate {
     pub stall_timeout: Option<Duration>,
     /// The group of steps, of all runs of a workspace, of which one is at work at a time.
     pub concurrency: Option<String>,
-    /// What takes back what it did.
+    /// The action that undoes it.
     pub compensate: Option<Compensate>,
     /// Whether it is listed under `on_failure`: it runs once all others have ended, if one of them failed.
     #[serde(skip)]

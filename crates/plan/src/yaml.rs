@@ -1,5 +1,5 @@
-//! YAML as a tree in which every node knows its place. Bounded before it is built: a file is refused when its
-//! text, its depth, or what its aliases would expand to passes a budget, so that no file costs more than a second.
+//! YAML as a tree in which every node knows its place. The reader refuses a file whose text, depth or expanded aliases
+//! exceed a budget before it builds the tree, so that no file costs more than a second.
 
 use std::collections::{HashMap, HashSet};
 
@@ -157,10 +157,10 @@ impl Node {
     }
 }
 
-/// Reads a YAML file as data, whatever kind of file it is; `name` is the file's, for diagnostics.
+/// Reads any YAML file as data; `name` is the file's, for diagnostics.
 ///
 /// # Errors
-/// What makes it no YAML that is read here.
+/// The faults of its syntax, or the budget that it exceeds.
 pub fn value(name: &str, text: &str) -> Result<Value, Diagnostics> {
     let source = SourceText::new(name, text);
     let mut sink = Sink::new(&source);
@@ -223,8 +223,8 @@ enum Open {
     },
 }
 
-/// The keys of a map so far, so that none comes twice. Most maps have a handful, for which a set costs more than it
-/// saves.
+/// The keys of a map so far, to find one that is there twice. Most maps have a handful, and a set would cost more than
+/// it saves.
 #[derive(Default)]
 struct Seen(HashSet<String>);
 
@@ -277,7 +277,7 @@ impl Builder {
                 if self.documents > 1 {
                     return Err((
                         "the file has a second document".to_owned(),
-                        Some("keep one document a file".to_owned()),
+                        Some("write one document per file".to_owned()),
                     ));
                 }
             }
@@ -340,10 +340,10 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 let Some(anchored) = self.anchors.get(&anchor) else {
-                    return Err(("the alias stands inside of what it names".to_owned(), None));
+                    return Err(("the alias is inside of the value that it names".to_owned(), None));
                 };
                 let (nodes, bytes) = (anchored.nodes, anchored.bytes);
-                // Spent before it is copied: the copy is what would hurt.
+                // The budget is charged before the copy: a copy of a bomb would use up the memory.
                 let before = (self.nodes, self.bytes);
                 self.spend(nodes, bytes)?;
                 if let Some(anchored) = self.anchors.get(&anchor) {
@@ -360,8 +360,7 @@ impl Builder {
     fn spend(&mut self, nodes: usize, bytes: usize) -> Result<(), Refusal> {
         self.nodes = self.nodes.saturating_add(nodes);
         self.bytes = self.bytes.saturating_add(bytes);
-        let help =
-            Some("aliases count with all that they stand for; write less, or fewer of them".to_owned());
+        let help = Some("an alias counts as the whole value that it names; use fewer".to_owned());
         if self.nodes > MAX_NODES {
             return Err((format!("the file has more than {MAX_NODES} values"), help));
         }

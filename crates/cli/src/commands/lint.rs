@@ -16,7 +16,7 @@ use crate::yaml_file::{self, read_text};
 
 /// Check system and workflow files: every fault with its line and column, and whether objectives can be kept
 ///
-/// Workflows that are checked together are also looked at for whether their runs may come to wait for each other's
+/// Workflows that are checked together are also looked at for whether their runs may wait for each other's
 /// concurrency groups.
 #[derive(Debug, clap::Args)]
 pub struct Args {

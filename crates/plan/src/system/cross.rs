@@ -1,4 +1,4 @@
-//! What one part of a system's file says about another: names, claims to the same files, orders that never end.
+//! What the parts of a system's file say about each other: names, claims to the same files, orders without an end.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::overlap;
 use crate::read;
 use crate::yaml::Node;
 
-/// Judges what one part of the file says about another.
+/// Reports what the parts of the file say against each other.
 pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
     let at = |path: &[&str]| path.iter().try_fold(root, |node, step| node.child(step));
     let nodes: HashMap<&str, &Node> = root
@@ -105,7 +105,7 @@ fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
         for other in &above {
             compared += 1;
             if compared > MAX_COMPARED {
-                let message = "too many sources lie inside each other to be told apart";
+                let message = "too many sources are inside each other to be compared";
                 sink.error(
                     place(name, &["source"]),
                     message,
@@ -132,8 +132,8 @@ fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
     }
 }
 
-/// Reports orders of recovery that wait for themselves. A component begins after the validation of those it comes
-/// `after`; its validation waits for the restore of those it `reads`.
+/// Reports components that wait for each other. A component begins after the validation of those it comes `after`; its
+/// validation waits for the restore of those it `reads`.
 fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink: &mut Sink<'_>) {
     let mut graph: DiGraph<&str, ()> = DiGraph::new();
     let mut index = HashMap::new();
