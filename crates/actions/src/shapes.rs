@@ -84,4 +84,21 @@ mod tests {
             (&json!(["exists", "read"]), &json!("\\$\\{\\{"))
         );
     }
+
+    #[test]
+    fn the_document_has_every_action_with_its_parameters() {
+        let document = include_str!("../../../docs/workflow-yaml.md");
+        let (_, document) = document.split_once("## Actions").unwrap();
+        for (action, shape) in shapes() {
+            let begin = format!("| `{action}` |");
+            let row = document.lines().find(|line| line.starts_with(&begin));
+            let row = row.unwrap_or_else(|| panic!("no row of {action}"));
+            for parameter in shape["properties"].as_object().unwrap().keys() {
+                assert!(
+                    row.contains(&format!("`{parameter}`")),
+                    "{action}: {parameter} is not in {row}"
+                );
+            }
+        }
+    }
 }

@@ -18,7 +18,7 @@ use rekindle_model::origin::{Parent, RunKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_plan::{
-    Diagnostics, Inputs, ParamKind, Problem, Turns, builtin, expand, load_workflow, suggest,
+    Diagnostics, GroupLocks, Inputs, ParamKind, Problem, builtin, expand, load_workflow, suggest,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -200,7 +200,7 @@ impl RunWorkflow {
     }
 
     /// Returns the turns of a workflow and of what it runs, as far as that is read to check it.
-    fn turns_of(&self, word: &str, depth: usize, read: &mut usize) -> Option<Turns> {
+    fn turns_of(&self, word: &str, depth: usize, read: &mut usize) -> Option<GroupLocks> {
         *read += 1;
         if depth > DEEPEST || *read > MOST_READ {
             return None;
@@ -214,7 +214,7 @@ impl RunWorkflow {
                 runs.extend(self.turns_of(word, depth + 1, read).map(|inner| (at, inner)));
             }
         }
-        Some(Turns {
+        Some(GroupLocks {
             workflow: workflow.name,
             group: workflow.concurrency,
             runs,
@@ -281,7 +281,7 @@ impl Action for RunWorkflow {
         problems
     }
 
-    fn turns(&self, with: &Value) -> Option<Turns> {
+    fn turns(&self, with: &Value) -> Option<GroupLocks> {
         self.turns_of(with.get(WORKFLOW)?.as_str()?, 1, &mut 0)
     }
 

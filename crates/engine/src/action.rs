@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
-use rekindle_plan::{Problem, Turns};
+use rekindle_plan::{GroupLocks, Problem};
 use serde_json::Value;
 
 use crate::context::StepContext;
@@ -22,7 +22,7 @@ pub trait Action: Send + Sync {
     fn check(&self, with: &Value) -> Vec<Problem>;
 
     /// Returns the turns of the workflow that such a step runs, where it runs one that can be read.
-    fn turns(&self, with: &Value) -> Option<Turns> {
+    fn turns(&self, with: &Value) -> Option<GroupLocks> {
         let _ = with;
         None
     }

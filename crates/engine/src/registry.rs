@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use rekindle_plan::{Catalog, Problem, Turns};
+use rekindle_plan::{Catalog, GroupLocks, Problem};
 use serde_json::Value;
 
 use crate::action::Action;
@@ -70,7 +70,7 @@ impl Catalog for Registry {
         self.get(uses).map_or_else(Vec::new, |action| action.check(with))
     }
 
-    fn turns(&self, uses: &str, with: &Value) -> Option<Turns> {
+    fn group_locks(&self, uses: &str, with: &Value) -> Option<GroupLocks> {
         self.get(uses)?.turns(with)
     }
 }

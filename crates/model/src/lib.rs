@@ -16,6 +16,7 @@
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`problem`] | an error as one process gives it to another, with its kind |
 //! | [`next_action`] | what a person can do next, as data |
+//! | [`keys`] | what the keys of a YAML object mean and take |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
 //! | [`expect`] | a target such as `<= 100`, and whether a measured number meets it |
@@ -26,6 +27,7 @@ pub mod event;
 pub mod expect;
 pub mod failure;
 pub mod id;
+pub mod keys;
 mod loops;
 pub mod next_action;
 pub mod origin;

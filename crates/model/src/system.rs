@@ -39,6 +39,7 @@ pub struct System {
     #[serde(default)]
     pub objectives: Objectives,
     /// The places that keep backups, by name.
+    #[serde(default)]
     pub tiers: BTreeMap<String, TierSpec>,
     /// Targets of measured numbers, by group and name.
     #[serde(default)]
@@ -336,7 +337,7 @@ impl TierSpec {
 
 /// The target of a measured number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Target {
     /// A comparison: `"<= 100"`.
     Expect(Expect),

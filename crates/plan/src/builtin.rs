@@ -1,6 +1,6 @@
 //! The workflows and the system that ship, each overridable by a file.
 
-/// Captures every component, brings it to every due tier, verifies the stored copies, seals a recovery set.
+/// Captures every component, stores it in every tier, verifies the stored copies, seals a recovery set.
 pub const BACKUP: &str = include_str!("../../../workflows/backup.yaml");
 /// Brings components back in priority order and proves that they meet their targets.
 pub const RECOVER: &str = include_str!("../../../workflows/recover.yaml");
@@ -9,5 +9,5 @@ pub const VERIFY: &str = include_str!("../../../workflows/verify.yaml");
 /// The La Factoria system, with every objective and target.
 pub const LA_FACTORIA: &str = include_str!("../../../workflows/la-factoria/system.yaml");
 
-/// The workflows by name, for `rekindle plan NAME`.
+/// The workflows by name.
 pub const WORKFLOWS: [(&str, &str); 3] = [("backup", BACKUP), ("recover", RECOVER), ("verify", VERIFY)];

@@ -5,7 +5,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 /// Returns the nodes of one cycle, the first repeated at the end, each needing the next; none if there is none.
 pub(crate) fn find<N>(graph: &DiGraph<N, ()>) -> Option<Vec<NodeIndex>> {
-    // Whatever an order of needs cannot contain lies on a cycle or needs one.
+    // A node that no order of needs can contain lies on a cycle, or needs one that does.
     let mut waiting: Vec<usize> = graph
         .node_indices()
         .map(|node| graph.neighbors(node).count())
@@ -22,7 +22,7 @@ pub(crate) fn find<N>(graph: &DiGraph<N, ()>) -> Option<Vec<NodeIndex>> {
             }
         }
     }
-    // Each that still waits needs another that waits, so following them must come round.
+    // Each node that still waits needs another one that waits, so following needs leads back to a node seen before.
     let start = graph.node_indices().find(|node| waiting[node.index()] > 0)?;
     let mut seen_at = vec![usize::MAX; graph.node_count()];
     let mut path: Vec<NodeIndex> = Vec::new();

@@ -9,8 +9,6 @@
 
 use std::fmt;
 
-use crate::yaml::Span;
-
 /// The longest part of a source line that is shown, in characters: two terminal widths.
 const SHOWN_CHARS: usize = 160;
 /// How many diagnostics are written out; the rest is counted.
@@ -20,12 +18,29 @@ const MAX_COMPARISONS: usize = 50_000;
 /// How many known names a help line lists.
 const SHOWN_NAMES: usize = 24;
 
+/// A place in a file: line and column from 1, width in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) line: usize,
+    pub(crate) col: usize,
+    pub(crate) width: usize,
+}
+
+impl Span {
+    /// The beginning of the file.
+    pub(crate) const START: Self = Self {
+        line: 1,
+        col: 1,
+        width: 1,
+    };
+}
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The file cannot be used.
     Error,
-    /// The file can be used, and promises something that it may not keep.
+    /// The file can be used, and something in it may not hold.
     Warning,
 }
 
@@ -95,7 +110,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Returns how many characters of a line are left out before a fault at `col`. A line may be megabytes long, and
-/// every fault of it is kept: only what stands around each is.
+/// every fault of it is kept, so each keeps only the text around it.
 fn skipped(col: usize) -> usize {
     match col > SHOWN_CHARS {
         true => col - SHOWN_CHARS / 2,
@@ -103,7 +118,7 @@ fn skipped(col: usize) -> usize {
     }
 }
 
-/// Keeps a file from steering the terminal that shows its faults.
+/// Replaces control characters, so that a file cannot control the terminal that shows its faults.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
@@ -118,7 +133,7 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// All that is wrong with a file, in the order of its lines.
+/// All faults of a file, in the order of its lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
@@ -146,10 +161,17 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// What an action finds wrong with its parameters.
+/// What is wrong with a text, wherever it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+/// A fault in an action's parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The way to the fault inside `with`: keys, and indices in lists.
+    /// The path to the fault inside `with`: keys, and indices in lists.
     pub at: Vec<String>,
     /// What is wrong.
     pub message: String,
@@ -164,8 +186,8 @@ pub(crate) struct SourceText {
     lines: Vec<Line>,
 }
 
-/// A line of a file, with ways into its middle: as many faults as a line has, each would else count its
-/// characters from the beginning.
+/// A line of a file, with marks inside it: without them each of a line's faults would count the characters from the
+/// beginning.
 #[derive(Clone, Debug)]
 struct Line {
     text: String,
@@ -282,7 +304,7 @@ impl<'s> Sink<'s> {
     }
 }
 
-/// Returns "did you mean `x`?" where a known name is near, else "expected one of `a`, `b`"; none where none is known.
+/// Returns "did you mean `x`?" if a known name is near, else "expected one of `a`, `b`"; nothing if no name is known.
 pub fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
     // Comparing costs the product of both lengths, and a hostile name may be as long as the file.
     if found.len() <= 128 {
@@ -301,8 +323,8 @@ pub fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
     one_of(known)
 }
 
-/// Returns "did you mean `x`?" where a known name is near, and all that are known: for names that a user gives
-/// without a file before their eyes.
+/// Returns "did you mean `x`?" if a known name is near, and all known names: for names that a user gives on the
+/// command line.
 pub(crate) fn suggest_from_all<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
     let (near, all) = (suggest(found, known)?, one_of(known)?);
     Some(if near == all { all } else { format!("{near} {all}") })

@@ -1,4 +1,5 @@
-//! A workflow to a plan: loops become steps, needs become pairs, urgency flows from steps to what they wait for.
+//! Expands a workflow to a plan: a loop becomes steps, needs become pairs, and a step passes its urgency on to the steps
+//! that it waits for.
 //!
 //! | rule | edges |
 //! |---|---|
@@ -9,7 +10,7 @@
 //! | a step under `on_failure` | all steps that are not |
 //! | `after: [x]` of c, in plans that restore | first looped steps of c → last looped steps of x |
 //!
-//! Components that are not in the run gate nothing. A backup is not held up by `after`: that orders recoveries.
+//! A component that is not in the run holds up nothing. `after` orders recoveries, not backups.
 
 mod draft;
 
@@ -18,9 +19,10 @@ use std::collections::HashSet;
 use rekindle_model::system::{Component, System};
 use serde_json::{Map, Value};
 
+use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest, suggest_from_all};
-use crate::plan::{Catalog, Inputs, Plan};
-use crate::read::is_name;
+use crate::formats::is_name;
+use crate::plan::{Inputs, Plan};
 use crate::workflow::{StepTemplate, Workflow, read_workflow};
 
 use draft::Draft;
@@ -116,7 +118,7 @@ fn params(workflow: &Workflow, inputs: &Inputs, faults: &mut Vec<Diagnostic>) ->
                 Some(default) => drop(params.insert(name.clone(), default.clone())),
                 None => fault(
                     format!("parameter `{name}` ({}) is missing", spec.kind.name()),
-                    Some(format!("give it with `-p {name}=…`")),
+                    Some("the run must give it: it has no default".to_owned()),
                 ),
             },
         }
@@ -190,7 +192,7 @@ fn check_actions(
     }
     check_groups(workflow, faults);
     check_compensations(workflow, catalog, &names, faults);
-    // The system's own text is not at hand here; `Loaded::check_actions` shows the same faults at their places.
+    // The system's text is not known here; `Loaded::check_actions` shows the same faults at their places.
     for (name, component) in recovering(workflow, system, inputs) {
         for step in &component.recovery {
             let whose = format!("recovery step `{}` of component `{name}`", step.id);
@@ -214,8 +216,8 @@ fn check_actions(
     }
 }
 
-/// What only waits for others. It cannot take anything back, and would keep others of a group waiting with it, perhaps
-/// those that it waits for.
+/// Actions that only wait for others. They cannot take anything back. In a group they would keep the others waiting,
+/// perhaps those that they wait for.
 const WAITS_ONLY: [&str; 2] = ["approve", "workflow"];
 
 fn check_groups(workflow: &Workflow, faults: &mut Vec<Diagnostic>) {
@@ -265,7 +267,7 @@ fn check_compensations(
     }
 }
 
-/// Returns the components of the run whose own recovery steps belong into the plan.
+/// Returns the components of the run whose own recovery steps belong in the plan.
 fn recovering<'s>(
     workflow: &Workflow,
     system: Option<&'s System>,

@@ -27,7 +27,7 @@ pub enum ExprError {
         /// What the parser says.
         why: String,
     },
-    /// It failed on the values at hand.
+    /// It failed on the values of the run.
     #[error("`{expression}` cannot be evaluated: {why}")]
     Evaluation {
         /// The expression.

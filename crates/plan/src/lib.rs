@@ -1,42 +1,50 @@
-//! From YAML to a validated plan, or to diagnostics that name every fault with its line and column.
+//! Reads YAML into a validated plan, or into diagnostics that name every fault with its line and column.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`diagnostic`] | faults, their places, and how they are shown |
-//! | `yaml`, `read` | a tree in which every node knows its place, within budgets; typed readers that collect faults |
-//! | [`system`] | `system.yaml` to [`rekindle_model::system::System`], cross-references judged |
+//! | `yaml` | a tree in which every node knows its place, read within budgets |
+//! | `system::keys`, `workflow::keys` | the tables of all keys: the one description of each |
+//! | `formats`, `read` | the forms of text; reads a tree by the tables and reports every fault |
+//! | [`schema`], `docs` | the tables as JSON Schema, and in the documents |
+//! | [`system`] | `system.yaml`: what keys and components say about each other |
+//! | [`feasibility`] | whether a system can meet its objectives, with the arithmetic |
 //! | [`workflow`] | a workflow file to [`Workflow`] |
+//! | [`catalog`] | what a plan must know of actions |
+//! | `group_locks` | whether runs may wait for each other's groups in a circle |
 //! | [`plan`] | what a run is created with, and the plan that it follows |
 //! | [`expand`](mod@expand) | loops, needs and priorities: a workflow to a [`Plan`] |
-//! | `turns` | whether runs may come to wait for each other's groups |
 //! | [`expr`] | `${{ }}` expressions |
-//! | [`graph`] | a plan for people's eyes |
-//! | [`judge`] | whether the objectives of a system can be kept, with the arithmetic |
-//! | [`schema`] | the shape of both kinds of file, for editors |
+//! | [`graph`] | a plan as text, Graphviz, Mermaid or SVG |
 //! | [`builtin`] | the workflows and the system that ship |
 
 pub mod builtin;
+pub mod catalog;
 mod cycle;
 pub mod diagnostic;
+#[cfg(test)]
+mod docs;
 pub mod expand;
 pub mod expr;
+pub mod feasibility;
+mod formats;
 pub mod graph;
-pub mod judge;
+mod group_locks;
 mod location;
+mod origin;
 mod overlap;
 pub mod plan;
-mod probe;
 mod read;
 pub mod schema;
 pub mod system;
-mod turns;
 pub mod workflow;
 mod yaml;
 
+pub use catalog::{Catalog, GroupLocks};
 pub use diagnostic::{Diagnostic, Diagnostics, Problem, Severity, suggest};
 pub use expand::{expand, faults_of};
-pub use plan::{Backoff, Catalog, Compensate, Inputs, Plan, PlanStep, Retry, RunIf};
+pub use group_locks::may_wait_for_each_other;
+pub use plan::{Backoff, Compensate, Inputs, Plan, PlanStep, Retry, RunIf};
 pub use system::{Loaded, load_system};
-pub use turns::{Turns, may_wait_for_each_other};
 pub use workflow::{ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow};
 pub use yaml::value as yaml_value;

@@ -1,40 +1,42 @@
-//! Where a tier may stand: the kinds of location that this version opens.
+//! The locations of tiers that this version can open.
 
-use crate::diagnostic::suggest;
+use crate::diagnostic::{Fault, suggest};
 
 /// The schemes that can be opened.
 const OPENED: [&str; 1] = ["file"];
-/// Schemes of object stores, which people write in good faith.
+/// Schemes of object stores, which users may expect to work.
 const NOT_YET: [&str; 6] = ["s3", "gs", "az", "http", "https", "sftp"];
 
-/// Returns what is wrong with a tier's URL, and what to write instead; none where it can be opened.
-pub(crate) fn fault(url: &str) -> Option<(String, String)> {
+/// Returns what is wrong with a tier's URL, and what to write instead.
+pub(crate) fn check(url: &str) -> Result<(), Fault> {
     let supported = "this version opens `file:///folder`, and `file://./folder` beside the system's file";
+    let fault = |message: String, help: String| {
+        Err(Fault {
+            message,
+            help: Some(help),
+        })
+    };
     let Some((scheme, path)) = url.split_once("://") else {
-        return Some((
-            format!("`{url}` is not a URL"),
-            format!("write `file://{url}` for a folder"),
-        ));
+        let help = format!("write `file://{url}` for a folder");
+        return fault(format!("`{url}` is not a URL"), help);
     };
     if !OPENED.contains(&scheme) {
-        let help = match NOT_YET.contains(&scheme) {
-            true => supported.to_owned(),
-            false => match suggest(scheme, &OPENED) {
-                Some(near) if near.starts_with("did you mean") => format!("{near} {supported}"),
-                _ => supported.to_owned(),
-            },
+        let near = suggest(scheme, &OPENED).filter(|near| near.starts_with("did you mean"));
+        let help = match near {
+            Some(near) if !NOT_YET.contains(&scheme) => format!("{near} {supported}"),
+            _ => supported.to_owned(),
         };
-        return Some((format!("a tier cannot stand at `{scheme}://`"), help));
+        return fault(format!("no tier can be kept at `{scheme}://`"), help);
     }
     let relative = ["./", "../"].iter().any(|start| path.starts_with(start));
     if relative || path.starts_with('/') || path == "." || path == ".." {
-        return None;
+        return Ok(());
     }
     let help = match path {
         "" => supported.to_owned(),
         _ => format!("write `file://./{path}` for a folder beside the system's file; {supported}"),
     };
-    Some((format!("`{url}` names no folder of this machine"), help))
+    fault(format!("`{url}` names no folder of this machine"), help)
 }
 
 #[cfg(test)]
@@ -42,14 +44,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_this_version_opens_passes_and_the_rest_is_told_what_it_opens() {
+    fn a_location_that_this_version_cannot_open_is_refused_with_what_it_opens() {
         for url in [
             "file:///mnt/near",
             "file://./tiers/near",
             "file://../near",
             "file://.",
         ] {
-            assert_eq!(fault(url), None, "{url}");
+            assert_eq!(check(url), Ok(()), "{url}");
         }
         for (url, message, help) in [
             (
@@ -63,10 +65,11 @@ mod tests {
             ("file://near", "no folder", "file://./near"),
             ("file://", "no folder", "this version opens"),
         ] {
-            let (said, hint) = fault(url).unwrap_or_else(|| panic!("{url} passes"));
-            assert!(said.contains(message), "{url}: {said}");
-            assert!(hint.contains(help), "{url}: {hint}");
+            let fault = check(url).expect_err(url);
+            assert!(fault.message.contains(message), "{url}: {fault:?}");
+            assert!(fault.help.unwrap().contains(help), "{url}");
         }
-        assert!(!fault("s3://bucket/near").unwrap().1.contains("did you mean"));
+        let fault = check("s3://bucket/near").unwrap_err();
+        assert!(!fault.help.unwrap().contains("did you mean"));
     }
 }

@@ -1,4 +1,4 @@
-//! Two components may not claim the same file: a recovery would restore it twice, to two instants.
+//! Finds files that two components claim: a recovery would restore them twice, as of two instants.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use rekindle_model::system::Source;
@@ -20,8 +20,8 @@ pub(crate) fn parts(path: &str) -> Result<Vec<&str>, &'static str> {
 
 /// Returns why two sources claim the same file, as far as their paths and globs can tell.
 ///
-/// Claims by `include` globs of one folder are told apart only where a glob is common to both: which files
-/// match is known at the capture.
+/// Two sources that take parts of one folder by `include` globs clash only if both have the same glob: which files match
+/// is known at the capture.
 pub(crate) fn clash(a: &Source, b: &Source) -> Option<String> {
     let (a_path, b_path) = (a.path()?, b.path()?);
     let (a_parts, b_parts) = (parts(a_path).ok()?, parts(b_path).ok()?);
@@ -52,7 +52,7 @@ pub(crate) fn clash(a: &Source, b: &Source) -> Option<String> {
     let taken = (include.is_empty() || hits(include)) && !hits(exclude);
     taken.then(|| {
         format!(
-            "`{}`, which lies below `{}`",
+            "`{}`, which is below `{}`",
             inner_path,
             outer.path().unwrap_or_default()
         )

@@ -8,21 +8,8 @@ use rekindle_model::system::Period;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::diagnostic::Problem;
-use crate::turns::Turns;
-
-/// The actions that steps may use.
-pub trait Catalog {
-    /// Returns the names of all actions.
-    fn names(&self) -> Vec<String>;
-    /// Returns what is wrong with an action's parameters, which may hold unrendered `${{ }}`.
-    fn check(&self, uses: &str, with: &Value) -> Vec<Problem>;
-    /// Returns the turns of the workflow that such a step runs, where it runs one that can be read.
-    fn turns(&self, uses: &str, with: &Value) -> Option<Turns> {
-        let (_, _) = (uses, with);
-        None
-    }
-}
+use crate::diagnostic::{Fault, suggest};
+use crate::expr;
 
 /// What a run is created with; journaled, so that a resumed run expands to the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,13 +33,14 @@ pub struct Plan {
     pub params: Map<String, Value>,
     /// How many steps may run at once, at least 1.
     pub max_parallel: usize,
-    /// How long a run may take, from its creation or from when it was opened again; one of a group, from its turn.
+    /// How long a run may take, from its creation or from when it was opened again; in a group, from when it gets the
+    /// group's lock.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
     /// The group of runs of a workspace of which one is at work at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
-    /// The steps, each after all that it needs; among those that could stand next, the most urgent first.
+    /// The steps, each after all that it needs; among those that could be next, the most urgent first.
     pub steps: Vec<PlanStep>,
 }
 
@@ -87,19 +75,21 @@ pub struct PlanStep {
     /// The group of steps, of all runs of a workspace, of which one is at work at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
-    /// What takes back what the step did, where the run fails or is cancelled.
+    /// The action that undoes the step, if the run fails or is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensate: Option<Compensate>,
     /// The most urgent priority among itself and what depends on it; lower runs sooner.
     pub priority: i64,
 }
 
-/// What takes back what a step did.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The action that undoes a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Compensate {
     /// The action.
     pub uses: String,
-    /// Its parameters, unrendered; `output` is what the step gave.
+    /// Its parameters, unrendered; `output` is the step's output.
+    #[serde(default)]
     pub with: Value,
 }
 
@@ -116,14 +106,42 @@ pub enum RunIf {
     Success,
     /// At least one of them failed.
     Failure,
-    /// They have ended, however.
+    /// They have ended, in any way.
     Always,
     /// They have ended and this expression holds.
     Expr(String),
 }
 
+impl RunIf {
+    /// Reads a condition as it is written in YAML.
+    ///
+    /// # Errors
+    /// An unknown word, or an expression that does not parse.
+    pub(crate) fn read(text: &str) -> Result<Self, Fault> {
+        match text.trim() {
+            "success" => Ok(Self::Success),
+            "failure" => Ok(Self::Failure),
+            "always" => Ok(Self::Always),
+            // One bare word would be an expression over an unknown name, and is a slip of the pen.
+            word if word.chars().all(|c| c.is_alphanumeric() || c == '_') => Err(Fault {
+                message: format!("unknown condition `{word}`"),
+                help: suggest(word, &["success", "failure", "always"])
+                    .map(|help| format!("{help} (or an expression)")),
+            }),
+            expression => match expr::check(expression) {
+                Ok(()) => Ok(Self::Expr(expression.to_owned())),
+                Err(error) => Err(Fault {
+                    message: error.to_string(),
+                    help: Some("write `success`, `failure`, `always` or an expression".to_owned()),
+                }),
+            },
+        }
+    }
+}
+
 /// How often and when a failed step is tried again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// How many attempts in all, at least 1.
     pub max_attempts: u32,
@@ -131,8 +149,8 @@ pub struct Retry {
     pub backoff: Backoff,
     /// Failure codes after which no attempt follows.
     pub non_retryable: Vec<String>,
-    /// Failure codes that no attempt mends but a person can, such as `disk_full`: once the attempts are used up
-    /// the run is interrupted, resumable, instead of going on without the step.
+    /// Failure codes that only a person can mend, such as `disk_full`. Once the attempts are used up, the run is
+    /// interrupted and can be resumed; it does not go on without the step.
     pub interrupt_on: Vec<String>,
 }
 
@@ -150,6 +168,7 @@ impl Default for Retry {
 
 /// How long to wait between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Backoff {
     /// Before the second attempt.
     pub initial: Period,

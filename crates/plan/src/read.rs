@@ -1,275 +1,320 @@
-//! Typed readers over the tree: each takes what it knows, reports what it does not, and goes on.
+//! Reads a tree by tables of [`keys`](rekindle_model::keys). The reader reports every fault at its place and leaves out
+//! what is faulty, so that the rest can be judged further. What remains has one form: texts are strings, a single text
+//! for a list is a list, and defaults are filled in. Serde makes the types of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
+use std::collections::BTreeSet;
 
-use serde_json::Value;
+use rekindle_model::keys::{Absent, Format, Key as Spec, Object, OneOf, Takes, key};
+use serde::de::DeserializeOwned;
+use serde_json::{Number, Value};
 
-use crate::diagnostic::Sink;
-use crate::expr;
-use crate::yaml::{Key, Kind, Node};
+use crate::diagnostic::{Sink, Span, suggest};
+use crate::formats;
+use crate::yaml::{self, Key, Kind, Node};
 
-/// The entries of a map whose keys are fixed.
-pub(crate) struct Fields<'n> {
-    node: &'n Node,
-    what: String,
-    entries: &'n [(Key, Node)],
-}
-
-impl<'n> Fields<'n> {
-    /// Opens a map and reports every key that is not among `known`.
-    pub(crate) fn open(node: &'n Node, what: &str, known: &[&str], sink: &mut Sink<'_>) -> Option<Self> {
-        let entries = entries(node, what, sink)?;
-        for (key, _) in entries
-            .iter()
-            .filter(|(key, _)| !known.contains(&key.text.as_str()))
-        {
-            let help = sink.suggest(&key.text, || known.to_vec());
-            sink.error(key.span, format!("unknown key `{}` in {what}", key.text), help);
-        }
-        Some(Self {
-            node,
-            what: what.to_owned(),
-            entries,
+/// Reads a whole file. A required key that is missing or faulty is empty in what remains.
+pub(crate) fn root(node: Node, of: &Object, sink: &mut Sink<'_>) -> Option<Node> {
+    let (mut node, _) = keyed(node, &a(of.noun), &of.keys.iter().collect::<Vec<_>>(), sink)?;
+    let missing: Vec<(Key, Node)> = of
+        .keys
+        .iter()
+        .filter(|spec| spec.absent == Absent::Fault && node.child(spec.name).is_none())
+        .map(|spec| {
+            let kind = match spec.takes {
+                Takes::Named(..) => Kind::Map(Vec::new()),
+                Takes::List(_) => Kind::List(Vec::new()),
+                _ => scalar(Value::from(""), ""),
+            };
+            entry(spec, kind, node.span)
         })
+        .collect();
+    if let Kind::Map(entries) = &mut node.kind {
+        entries.extend(missing);
     }
+    Some(node)
+}
 
-    /// Returns the node of a key; one that is there without a value counts as absent.
-    pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
-        self.entries
-            .iter()
-            .find(|(own, _)| own.text == key)
-            .map(|(_, node)| node)
-            .filter(|node| !node.is_null())
-    }
+/// Returns the type of what was read.
+pub(crate) fn typed<T: DeserializeOwned>(node: &Node, sink: &mut Sink<'_>) -> Option<T> {
+    serde_json::from_value(node.value())
+        .map_err(|error| sink.error(node.span, format!("cannot be read: {error}"), None))
+        .ok()
+}
 
-    /// Returns the node of a key, or reports that it is missing.
-    pub(crate) fn require(&self, key: &str, sink: &mut Sink<'_>) -> Option<&'n Node> {
-        let found = self.get(key);
-        if found.is_none() {
-            sink.error(self.node.span, format!("{} lacks `{key}`", self.what), None);
-        }
-        found
-    }
-
-    pub(crate) fn text(&self, key: &str, sink: &mut Sink<'_>) -> Option<String> {
-        self.get(key).and_then(|node| text(node, sink))
-    }
-
-    pub(crate) fn texts(&self, key: &str, sink: &mut Sink<'_>) -> Vec<String> {
-        self.get(key).map(|node| texts(node, sink)).unwrap_or_default()
-    }
-
-    pub(crate) fn parse<T: FromStr<Err: Display>>(&self, key: &str, sink: &mut Sink<'_>) -> Option<T> {
-        self.get(key).and_then(|node| parse(node, sink))
-    }
-
-    /// Reads an integer that has a lower bound.
-    pub(crate) fn integer(&self, key: &str, least: u32, sink: &mut Sink<'_>) -> Option<u32> {
-        self.bounded(key, least..=u32::MAX, &format!("of at least {least}"), sink)
-    }
-
-    /// Reads an integer between two bounds.
-    pub(crate) fn integer_between(
-        &self,
-        key: &str,
-        least: u32,
-        most: u32,
-        sink: &mut Sink<'_>,
-    ) -> Option<u32> {
-        self.bounded(key, least..=most, &format!("from {least} to {most}"), sink)
-    }
-
-    fn bounded(
-        &self,
-        key: &str,
-        bounds: RangeInclusive<u32>,
-        told: &str,
-        sink: &mut Sink<'_>,
-    ) -> Option<u32> {
-        let node = self.get(key)?;
-        let number = match &node.kind {
-            Kind::Scalar {
-                value: Value::Number(number),
-                ..
-            } => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-            _ => None,
+/// Reads the entries of a map with fixed keys, and returns whether all that are required are there and whole; `name` is
+/// the map's, in messages.
+fn keyed(node: Node, name: &str, specs: &[&Spec], sink: &mut Sink<'_>) -> Option<(Node, bool)> {
+    let span = node.span;
+    let mut found: Vec<(Key, Node)> = Vec::new();
+    let mut faulty: Vec<&str> = Vec::new();
+    for (key, node) in entries(node, name, sink)? {
+        let Some(spec) = specs.iter().find(|spec| spec.name == key.text) else {
+            let help = sink.suggest(&key.text, || specs.iter().map(|spec| spec.name).collect());
+            sink.error(key.span, format!("unknown key `{}` in {name}", key.text), help);
+            continue;
         };
-        let number = number.filter(|number| bounds.contains(number));
-        if number.is_none() {
-            sink.error(node.span, format!("`{key}` must be a whole number {told}"), None);
+        let required = spec.absent == Absent::Fault;
+        let empty = required && matches!(&node.kind, Kind::List(items) if items.is_empty());
+        if node.is_null() || (empty && matches!(spec.takes, Takes::Texts(_))) {
+            continue;
         }
-        number
-    }
-
-    /// Reads a number between two bounds.
-    pub(crate) fn number(&self, key: &str, least: f64, most: f64, sink: &mut Sink<'_>) -> Option<f64> {
-        let node = self.get(key)?;
-        let number = match &node.kind {
-            Kind::Scalar {
-                value: Value::Number(number),
-                ..
-            } => number.as_f64(),
-            _ => None,
-        };
-        let number = number.filter(|number| (least..=most).contains(number));
-        if number.is_none() {
-            sink.error(
-                node.span,
-                format!("`{key}` must be a number from {least} to {most}"),
-                None,
-            );
+        match value(spec.takes, &format!("`{}`", spec.name), node, sink) {
+            Some(node) => found.push((key, node)),
+            None => faulty.push(spec.name),
         }
-        number
     }
-
-    /// Reads a map of names, each value by `read`; a name that cannot be part of a step's id is reported.
-    pub(crate) fn named<T>(
-        &self,
-        key: &str,
-        sink: &mut Sink<'_>,
-        mut read: impl FnMut(&Node, &str, &mut Sink<'_>) -> Option<T>,
-    ) -> BTreeMap<String, T> {
-        let Some(node) = self.get(key) else {
-            return BTreeMap::new();
-        };
-        let mut found = BTreeMap::new();
-        for (key, node) in entries(node, &format!("`{key}`"), sink).unwrap_or_default() {
-            check_name(key, sink);
-            if let Some(value) = read(node, &key.text, sink) {
-                found.insert(key.text.clone(), value);
+    let mut whole = true;
+    for spec in specs {
+        if found.iter().any(|(key, _)| key.text == spec.name) {
+            continue;
+        }
+        match spec.absent {
+            Absent::Nothing => {}
+            Absent::Default(text) => found.push(entry(spec, scalar(yaml::plain(text), text), span)),
+            Absent::Fault => {
+                whole = false;
+                if !faulty.contains(&spec.name) {
+                    let help = format!("`{}`: {}", spec.name, spec.text);
+                    sink.error(span, format!("{name} lacks `{}`", spec.name), Some(help));
+                }
             }
         }
-        found
     }
+    let kind = Kind::Map(found);
+    Some((Node { span, kind }, whole))
+}
 
-    /// Reads a list, each item by `read`.
-    pub(crate) fn list<T>(
-        &self,
-        key: &str,
-        sink: &mut Sink<'_>,
-        mut read: impl FnMut(&Node, &mut Sink<'_>) -> Option<T>,
-    ) -> Vec<T> {
-        self.nodes(key, sink)
-            .iter()
-            .filter_map(|item| read(item, sink))
-            .collect()
-    }
-
-    /// Returns the items of a list.
-    pub(crate) fn nodes(&self, key: &str, sink: &mut Sink<'_>) -> &'n [Node] {
-        match self.get(key).map(|node| (node, &node.kind)) {
-            None => &[],
-            Some((_, Kind::List(items))) => items,
-            Some((node, _)) => {
-                sink.error(
-                    node.span,
-                    format!("`{key}` must be a list, found {}", node.describe()),
-                    None,
-                );
-                &[]
+/// Reads one value.
+fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+    match takes {
+        Takes::Text(format) => text(format, name, node, sink),
+        Takes::Texts(format) => texts(format, name, node, sink),
+        Takes::AllOrTexts if node.raw() == Some("all") => text(Format::Plain, name, node, sink),
+        Takes::AllOrTexts => texts(Format::Plain, name, node, sink),
+        Takes::Word(words) => {
+            let node = text(Format::Plain, name, node, sink)?;
+            match node.raw().filter(|word| words.contains(word)) {
+                Some(_) => Some(node),
+                None => {
+                    let word = node.raw().unwrap_or_default();
+                    sink.error(
+                        node.span,
+                        format!("{name} cannot be `{word}`"),
+                        suggest(word, words),
+                    );
+                    None
+                }
             }
+        }
+        Takes::Integer(least, most) => {
+            let bounds = match most >= u64::from(u32::MAX) {
+                true => format!("a whole number of at least {least}"),
+                false => format!("a whole number from {least} to {most}"),
+            };
+            let fits = |found: &u64| (least..=most).contains(found);
+            let found = node.raw().and_then(|raw| raw.parse().ok()).filter(fits);
+            number(found.map(Number::from), &bounds, name, node, sink)
+        }
+        Takes::Number(least, most) => {
+            let bounds = format!("a number from {least} to {most}");
+            let fits = |found: &f64| (least..=most).contains(found);
+            let found = node.raw().and_then(|raw| raw.parse().ok()).filter(fits);
+            number(found.and_then(Number::from_f64), &bounds, name, node, sink)
+        }
+        Takes::Any => Some(node),
+        Takes::With => {
+            check_expressions(&node, sink);
+            Some(node)
+        }
+        Takes::TextMap(format) => map(node, name, sink, |key, node, sink| {
+            text(format, &format!("`{}`", key.text), node, sink)
+        }),
+        Takes::Named(noun, of) => map(node, name, sink, |key, node, sink| {
+            refuse(Format::Name, &key.text, key.span, sink);
+            value(*of, &format!("{noun} `{}`", key.text), node, sink)
+        }),
+        Takes::List(of) => {
+            let Kind::List(items) = node.kind else {
+                let message = format!("{name} must be a list, found {}", node.describe());
+                sink.error(node.span, message, None);
+                return None;
+            };
+            let item = match of {
+                Takes::Object(object) => a(object.noun),
+                _ => name.to_owned(),
+            };
+            let read = items.into_iter().filter_map(|node| value(*of, &item, node, sink));
+            let kind = Kind::List(read.collect());
+            Some(Node { kind, ..node })
+        }
+        Takes::Object(of) => {
+            let (node, whole) = keyed(node, name, &of.keys.iter().collect::<Vec<_>>(), sink)?;
+            whole.then_some(node)
+        }
+        Takes::OneOf(of) => one_of(of, node, sink),
+        Takes::Short(of) if matches!(node.kind, Kind::Map(_)) => value(Takes::Object(of), name, node, sink),
+        Takes::Short(of) => value(of.keys.first()?.takes, name, node, sink),
+    }
+}
+
+/// Reads a map whose keys depend on its kind.
+fn one_of(of: &OneOf, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+    let word = node.child(of.tag).and_then(Node::raw).map(str::to_owned);
+    let kind = of.kinds.iter().find(|kind| Some(kind.noun) == word.as_deref());
+    let words: Vec<&str> = of.kinds.iter().map(|kind| kind.noun).collect();
+    if let (Some(word), None, Some(tag)) = (&word, kind, node.child(of.tag)) {
+        let message = match of.tag == of.noun {
+            true => format!("unknown {} `{word}`", of.noun),
+            false => format!("unknown {} of {} `{word}`", of.tag, of.noun),
+        };
+        sink.error(tag.span, message, suggest(word, &words));
+    }
+    let tag = key(
+        of.tag,
+        Takes::Text(Format::Plain),
+        "The kind, which decides about the other keys.",
+    )
+    .required();
+    // Of an unknown kind all keys are known: one fault is enough.
+    let own = of
+        .kinds
+        .iter()
+        .filter(|one| kind.is_none_or(|kind| kind.noun == one.noun))
+        .flat_map(|kind| kind.keys);
+    match kind {
+        Some(kind) => {
+            let specs: Vec<&Spec> = std::iter::once(&tag).chain(of.common).chain(own).collect();
+            let name = format!("{} `{}` {}", article(kind.noun), kind.noun, of.noun);
+            let (node, whole) = keyed(node, &name, &specs, sink)?;
+            whole.then_some(node)
+        }
+        None => {
+            let mut known: Vec<Spec> = of.common.iter().chain(own).copied().collect();
+            known.sort_by_key(|spec| spec.name);
+            known.dedup_by_key(|spec| spec.name);
+            for spec in &mut known {
+                (spec.takes, spec.absent) = (Takes::Any, Absent::Nothing);
+            }
+            let specs: Vec<&Spec> = std::iter::once(&tag).chain(&known).collect();
+            keyed(node, &a(of.noun), &specs, sink)?;
+            None
         }
     }
 }
 
-pub(crate) fn entries<'n>(node: &'n Node, what: &str, sink: &mut Sink<'_>) -> Option<&'n [(Key, Node)]> {
-    match &node.kind {
+fn text(format: Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+    match node.kind {
+        Kind::Scalar { value, raw } if !value.is_null() => {
+            let kind = scalar(Value::from(raw.as_str()), &raw);
+            refuse(format, &raw, node.span, sink).then_some(Node { kind, ..node })
+        }
+        _ => {
+            let message = format!("{name} must be text, found {}", node.describe());
+            sink.error(node.span, message, None);
+            None
+        }
+    }
+}
+
+fn texts(format: Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+    let span = node.span;
+    let items = match node.kind {
+        Kind::List(items) => items,
+        _ => vec![node],
+    };
+    let read = items
+        .into_iter()
+        .filter_map(|item| text(format, name, item, sink));
+    let kind = Kind::List(read.collect());
+    Some(Node { span, kind })
+}
+
+fn number(found: Option<Number>, bounds: &str, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+    let Some(number) = found else {
+        sink.error(node.span, format!("{name} must be {bounds}"), None);
+        return None;
+    };
+    let kind = scalar(Value::Number(number), node.raw().unwrap_or_default());
+    Some(Node { kind, ..node })
+}
+
+fn map(
+    node: Node,
+    name: &str,
+    sink: &mut Sink<'_>,
+    mut read: impl FnMut(&Key, Node, &mut Sink<'_>) -> Option<Node>,
+) -> Option<Node> {
+    let span = node.span;
+    let read = entries(node, name, sink)?
+        .into_iter()
+        .filter_map(|(key, node)| read(&key, node, sink).map(|node| (key, node)));
+    let kind = Kind::Map(read.collect());
+    Some(Node { span, kind })
+}
+
+fn entries(node: Node, name: &str, sink: &mut Sink<'_>) -> Option<Vec<(Key, Node)>> {
+    match node.kind {
         Kind::Map(entries) => Some(entries),
         _ => {
-            sink.error(
-                node.span,
-                format!(
-                    "{what} must be a map of keys and values, found {}",
-                    node.describe()
-                ),
-                None,
+            let message = format!(
+                "{name} must be a map of keys and values, found {}",
+                node.describe()
             );
+            sink.error(node.span, message, None);
             None
         }
     }
 }
 
-pub(crate) fn text(node: &Node, sink: &mut Sink<'_>) -> Option<String> {
-    match &node.kind {
-        Kind::Scalar { value, raw } if !value.is_null() => Some(raw.clone()),
-        _ => {
-            sink.error(
-                node.span,
-                format!("expected text, found {}", node.describe()),
-                None,
-            );
-            None
+/// Reports a text that does not have a form, and returns whether it has.
+fn refuse(format: Format, text: &str, span: Span, sink: &mut Sink<'_>) -> bool {
+    match formats::check(format, text) {
+        Ok(()) => true,
+        Err(fault) => {
+            sink.error(span, fault.message, fault.help);
+            false
         }
     }
 }
 
-/// Reads a list of texts; a single text counts as a list of one.
-pub(crate) fn texts(node: &Node, sink: &mut Sink<'_>) -> Vec<String> {
-    match &node.kind {
-        Kind::List(items) => items.iter().filter_map(|item| text(item, sink)).collect(),
-        _ => text(node, sink).into_iter().collect(),
-    }
+fn entry(spec: &Spec, kind: Kind, span: Span) -> (Key, Node) {
+    let text = spec.name.to_owned();
+    (Key { span, text }, Node { span, kind })
 }
 
-/// Returns the nodes that [`texts`] read.
-pub(crate) fn items(node: &Node) -> &[Node] {
-    match &node.kind {
-        Kind::List(items) => items,
-        _ => std::slice::from_ref(node),
-    }
+fn scalar(value: Value, raw: &str) -> Kind {
+    let raw = raw.to_owned();
+    Kind::Scalar { value, raw }
 }
 
-pub(crate) fn parse<T: FromStr<Err: Display>>(node: &Node, sink: &mut Sink<'_>) -> Option<T> {
-    match text(node, sink)?.parse() {
-        Ok(value) => Some(value),
-        Err(error) => {
-            sink.error(node.span, format!("{error}"), None);
-            None
-        }
-    }
+fn a(noun: &str) -> String {
+    format!("{} {noun}", article(noun))
 }
 
-/// Reports names that could not stand between the brackets of a step's id.
-pub(crate) fn check_name(key: &Key, sink: &mut Sink<'_>) {
-    if !is_name(&key.text) {
-        let help = "use letters, digits, `_`, `-` and `.`, at most 100 of them".to_owned();
-        sink.error(key.span, format!("`{}` cannot be a name", key.text), Some(help));
+fn article(noun: &str) -> &'static str {
+    match noun {
+        "http" | "sql" => "an",
+        _ => "a",
     }
-}
-
-pub(crate) fn is_name(text: &str) -> bool {
-    (1..=100).contains(&text.len())
-        && text
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 /// Reports every expression in the strings below a node that does not parse.
-pub(crate) fn check_expressions(node: &Node, sink: &mut Sink<'_>) {
+fn check_expressions(node: &Node, sink: &mut Sink<'_>) {
     match &node.kind {
         Kind::Scalar {
             value: Value::String(text),
             ..
-        } => {
-            if let Err(error) = expr::check_text(text) {
-                sink.error(node.span, error.to_string(), None);
-            }
-        }
+        } => drop(refuse(Format::Template, text, node.span, sink)),
         Kind::Scalar { .. } => {}
         Kind::List(items) => items.iter().for_each(|item| check_expressions(item, sink)),
         Kind::Map(entries) => entries.iter().for_each(|(_, node)| check_expressions(node, sink)),
     }
 }
 
-/// Reports every name below a node that is not among `known`.
+/// Reports every name in a list, or in a text, that is not among `known`.
 pub(crate) fn check_known(node: Option<&Node>, what: &str, known: &BTreeSet<&str>, sink: &mut Sink<'_>) {
-    for item in node.map(items).unwrap_or_default() {
-        if let Kind::Scalar { raw, .. } = &item.kind
-            && !known.contains(raw.as_str())
-        {
+    for item in node.map(Node::items).unwrap_or_default() {
+        if let Some(raw) = item.raw().filter(|raw| !known.contains(raw)) {
             let help = sink
                 .suggest(raw, || known.iter().copied().collect::<Vec<_>>())
                 .or_else(|| Some(format!("no {what} is declared")));

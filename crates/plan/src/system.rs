@@ -1,43 +1,42 @@
-//! `system.yaml` to [`System`]: every key, number, glob, expression and cross-reference is judged in one pass.
+//! Reads `system.yaml`. [`keys`] describes every key; [`rules`] and [`cross`] judge what keys say about each other.
 
 mod cross;
-mod parts;
+#[rustfmt::skip] // a key a line
+pub(crate) mod keys;
+#[rustfmt::skip]
+mod probe_keys;
+mod rules;
+#[rustfmt::skip]
+mod source_keys;
 
 use std::path::Path;
 
-use rekindle_model::system::{DataClass, ImpactLevel, System};
+use rekindle_model::system::System;
 
-use crate::diagnostic::{Diagnostics, Severity, Sink, SourceText, suggest};
-use crate::expr;
-use crate::judge;
-use crate::plan::Catalog;
-use crate::probe;
-use crate::read::{self, Fields};
-use crate::workflow::Origin;
-use crate::yaml::{self, Kind, Node};
+use crate::catalog::Catalog;
+use crate::diagnostic::{Diagnostics, Sink, SourceText, suggest};
+use crate::feasibility;
+use crate::origin::Origin;
+use crate::read;
+use crate::yaml;
 
-use cross::check;
-pub(crate) use parts::check_globs;
-use parts::{component, objectives, scenario, targets, tier};
-
-/// A value, the text it was read from, and what to mind about it.
+/// A value, the text that it was read from, and warnings.
 #[derive(Debug)]
 pub struct Loaded<T> {
     /// The value.
     pub value: T,
-    /// What is no error and still worth a look.
+    /// Faults that do not keep the value from being used.
     pub warnings: Diagnostics,
-    /// The text as it was read: what a run is pinned to.
+    /// The text as it was read: a run is pinned to it.
     pub text: String,
     origin: Origin,
 }
 
 impl Loaded<System> {
-    /// Returns what the objectives promise and may not keep, with the arithmetic, each at its place in the file.
-    /// Paths are relative to `base_dir`, the folder of the file.
+    /// Returns the objectives that the system may not meet, with the arithmetic, each at its place in the file. Paths are relative to `base_dir`, the folder of the file.
     pub fn judge(&self, base_dir: &Path) -> Diagnostics {
         let mut sink = Sink::new(&self.origin.source);
-        for finding in judge::objectives(&self.value, base_dir) {
+        for finding in feasibility::check(&self.value, base_dir) {
             sink.warn(
                 self.origin.root.locate(&finding.at),
                 finding.message,
@@ -83,26 +82,15 @@ pub fn load_system(name: &str, text: &str) -> Result<Loaded<System>, Diagnostics
     let source = SourceText::new(name, text);
     let mut sink = Sink::new(&source);
     let root = yaml::read(text, &mut sink);
-    let system = root.as_ref().and_then(|root| {
-        let system = system(root, &mut sink)?;
-        check(&system, root, &mut sink);
-        Some(system)
-    });
+    let read = root.and_then(|root| system(root, &mut sink));
     let found = sink.finish();
-    match (root, system) {
-        (Some(root), Some(value))
-            if !found
-                .0
-                .iter()
-                .any(|diagnostic| diagnostic.severity == Severity::Error) =>
-        {
-            Ok(Loaded {
-                value,
-                warnings: found,
-                text: text.to_owned(),
-                origin: Origin { source, root },
-            })
-        }
+    match read {
+        Some((root, value)) if !found.has_errors() => Ok(Loaded {
+            value,
+            warnings: found,
+            text: text.to_owned(),
+            origin: Origin { source, root },
+        }),
         _ => Err(found),
     }
 }
@@ -110,31 +98,8 @@ pub fn load_system(name: &str, text: &str) -> Result<Loaded<System>, Diagnostics
 /// The most components of a system.
 const MAX_COMPONENTS: usize = 10_000;
 
-fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
-    let known = [
-        "system",
-        "description",
-        "root",
-        "max_parallel",
-        "components",
-        "data_classes",
-        "impact_levels",
-        "objectives",
-        "tiers",
-        "targets",
-        "rules",
-        "health",
-        "integrity",
-        "scenarios",
-    ];
-    let fields = Fields::open(root, "a system", &known, sink)?;
-    let name = fields
-        .require("system", sink)
-        .and_then(|node| read::text(node, sink));
-    fields.require("components", sink);
-    if let Some(Kind::Map(entries)) = fields.get("components").map(|node| &node.kind)
-        && let Some((key, _)) = entries.get(MAX_COMPONENTS)
-    {
+fn system(root: yaml::Node, sink: &mut Sink<'_>) -> Option<(yaml::Node, System)> {
+    if let Some((key, _)) = root.entries_of("components").get(MAX_COMPONENTS) {
         sink.error(
             key.span,
             format!("more than {MAX_COMPONENTS} components"),
@@ -142,59 +107,9 @@ fn system(root: &Node, sink: &mut Sink<'_>) -> Option<System> {
         );
         return None;
     }
-    let system = System {
-        system: name.unwrap_or_default(),
-        description: fields.text("description", sink),
-        root: fields.text("root", sink).unwrap_or_else(|| ".".to_owned()),
-        max_parallel: fields.integer_between("max_parallel", 1, System::MOST_PARALLEL, sink),
-        components: fields.named("components", sink, component),
-        data_classes: fields.named("data_classes", sink, |node, name, sink| {
-            let fields = Fields::open(
-                node,
-                &format!("data class `{name}`"),
-                &["rpo", "description"],
-                sink,
-            )?;
-            let description = fields.text("description", sink);
-            Some(DataClass {
-                rpo: fields
-                    .require("rpo", sink)
-                    .and_then(|node| read::parse(node, sink))?,
-                description,
-            })
-        }),
-        impact_levels: fields.named("impact_levels", sink, |node, name, sink| {
-            let fields = Fields::open(
-                node,
-                &format!("impact level `{name}`"),
-                &["max_downtime", "description"],
-                sink,
-            )?;
-            let description = fields.text("description", sink);
-            let max_downtime = fields
-                .require("max_downtime", sink)
-                .and_then(|node| read::parse(node, sink))?;
-            Some(ImpactLevel {
-                max_downtime,
-                description,
-            })
-        }),
-        objectives: fields
-            .get("objectives")
-            .and_then(|node| objectives(node, sink))
-            .unwrap_or_default(),
-        tiers: fields.named("tiers", sink, tier),
-        targets: fields.named("targets", sink, targets),
-        rules: fields.named("rules", sink, |node, _, sink| {
-            let rule = read::text(node, sink)?;
-            if let Err(error) = expr::check(&rule) {
-                sink.error(node.span, error.to_string(), None);
-            }
-            Some(rule)
-        }),
-        health: fields.list("health", sink, probe::health),
-        integrity: fields.list("integrity", sink, probe::read),
-        scenarios: fields.named("scenarios", sink, scenario),
-    };
-    Some(system)
+    rules::check(&root, sink);
+    let root = read::root(root, keys::SYSTEM, sink)?;
+    let system: System = read::typed(&root, sink)?;
+    cross::check(&system, &root, sink);
+    Some((root, system))
 }

@@ -1,12 +1,12 @@
-//! YAML as a tree in which every node knows its place. Bounded before it is built: a file is refused when its
-//! text, its depth, or what its aliases would expand to passes a budget, so that no file costs more than a second.
+//! YAML as a tree in which every node knows its place. The reader refuses a file whose text, depth or expanded aliases
+//! exceed a budget before it builds the tree, so that no file costs more than a second.
 
 use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use crate::diagnostic::{Diagnostics, Sink, SourceText};
+use crate::diagnostic::{Diagnostics, Sink, SourceText, Span};
 
 /// The largest text that is read, in bytes. A system with a thousand components is near 1 MB.
 const MAX_TEXT_BYTES: usize = 4 << 20;
@@ -16,23 +16,6 @@ const MAX_DEPTH: usize = 64;
 const MAX_NODES: usize = 250_000;
 /// How many bytes of text a tree may hold once aliases are expanded.
 const MAX_EXPANDED_BYTES: usize = 16 << 20;
-
-/// A place in a file: line and column from 1, width in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span {
-    pub(crate) line: usize,
-    pub(crate) col: usize,
-    pub(crate) width: usize,
-}
-
-impl Span {
-    /// The beginning of the file.
-    pub(crate) const START: Self = Self {
-        line: 1,
-        col: 1,
-        width: 1,
-    };
-}
 
 impl From<granit_parser::Span> for Span {
     fn from(span: granit_parser::Span) -> Self {
@@ -105,6 +88,35 @@ impl Node {
         )
     }
 
+    /// Returns a scalar's text as it is written.
+    pub(crate) fn raw(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar { raw, .. } => Some(raw),
+            _ => None,
+        }
+    }
+
+    /// Returns the items of a list; anything else counts as a list of one.
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.kind {
+            Kind::List(items) => items,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// Returns the items of the list under a key.
+    pub(crate) fn items_of(&self, key: &str) -> &[Self] {
+        self.child(key).map(Self::items).unwrap_or_default()
+    }
+
+    /// Returns the entries of the map under a key.
+    pub(crate) fn entries_of(&self, key: &str) -> &[(Key, Self)] {
+        match self.child(key).map(|node| &node.kind) {
+            Some(Kind::Map(entries)) => entries,
+            _ => &[],
+        }
+    }
+
     /// Returns the plain value, without places.
     pub(crate) fn value(&self) -> Value {
         match &self.kind {
@@ -119,16 +131,17 @@ impl Node {
         }
     }
 
-    /// Returns the child under a key or list index.
+    /// Returns the child under a key or list index; one without a value counts as absent.
     pub(crate) fn child(&self, step: &str) -> Option<&Self> {
-        match &self.kind {
+        let found = match &self.kind {
             Kind::Scalar { .. } => None,
             Kind::List(items) => items.get(step.parse::<usize>().ok()?),
             Kind::Map(entries) => entries
                 .iter()
                 .find(|(key, _)| key.text == step)
                 .map(|(_, node)| node),
-        }
+        };
+        found.filter(|node| !node.is_null())
     }
 
     /// Returns the place of the deepest node on the way that exists.
@@ -144,10 +157,10 @@ impl Node {
     }
 }
 
-/// Reads a YAML file as data, whatever kind of file it is; `name` is the file's, for diagnostics.
+/// Reads any YAML file as data; `name` is the file's, for diagnostics.
 ///
 /// # Errors
-/// What makes it no YAML that is read here.
+/// The faults of its syntax, or the budget that it exceeds.
 pub fn value(name: &str, text: &str) -> Result<Value, Diagnostics> {
     let source = SourceText::new(name, text);
     let mut sink = Sink::new(&source);
@@ -210,8 +223,8 @@ enum Open {
     },
 }
 
-/// The keys of a map so far, so that none comes twice. Most maps have a handful, for which a set costs more than it
-/// saves.
+/// The keys of a map so far, to find one that is there twice. Most maps have a handful, and a set would cost more than
+/// it saves.
 #[derive(Default)]
 struct Seen(HashSet<String>);
 
@@ -264,7 +277,7 @@ impl Builder {
                 if self.documents > 1 {
                     return Err((
                         "the file has a second document".to_owned(),
-                        Some("keep one document a file".to_owned()),
+                        Some("write one document per file".to_owned()),
                     ));
                 }
             }
@@ -327,10 +340,10 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 let Some(anchored) = self.anchors.get(&anchor) else {
-                    return Err(("the alias stands inside of what it names".to_owned(), None));
+                    return Err(("the alias is inside of the value that it names".to_owned(), None));
                 };
                 let (nodes, bytes) = (anchored.nodes, anchored.bytes);
-                // Spent before it is copied: the copy is what would hurt.
+                // The budget is charged before the copy: a copy of a bomb would use up the memory.
                 let before = (self.nodes, self.bytes);
                 self.spend(nodes, bytes)?;
                 if let Some(anchored) = self.anchors.get(&anchor) {
@@ -347,8 +360,7 @@ impl Builder {
     fn spend(&mut self, nodes: usize, bytes: usize) -> Result<(), Refusal> {
         self.nodes = self.nodes.saturating_add(nodes);
         self.bytes = self.bytes.saturating_add(bytes);
-        let help =
-            Some("aliases count with all that they stand for; write less, or fewer of them".to_owned());
+        let help = Some("an alias counts as the whole value that it names; use fewer".to_owned());
         if self.nodes > MAX_NODES {
             return Err((format!("the file has more than {MAX_NODES} values"), help));
         }
@@ -426,7 +438,7 @@ impl Builder {
 }
 
 /// Reads a plain scalar as YAML 1.2's core schema does.
-fn plain(text: &str) -> Value {
+pub(crate) fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return Value::Bool(true),

@@ -62,7 +62,7 @@ fn each_kind_of_probe_knows_its_own_keys_and_needs() {
         ("{probe: http}", "5:9: error: an `http` probe lacks `url`"),
         (
             "{probe: http, url: u, query: q}",
-            "5:31: error: unknown key `query` in a probe",
+            "5:31: error: unknown key `query` in an `http` probe",
         ),
         (
             "{probe: http, url: u, values: {n: a.b}}",
@@ -128,7 +128,7 @@ fn a_command_source_needs_both_programs_and_a_restore_that_may_reach_elsewhere_i
         ),
         (
             "{type: command, dump: [a], restore: [b], path: p}",
-            "unknown key `path` in a source",
+            "unknown key `path` in a `command` source",
         ),
         (
             "{type: command, dump: [a, \"${{ (\"], restore: [b]}",

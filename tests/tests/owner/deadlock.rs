@@ -122,7 +122,7 @@ fn lint_warns_of_workflows_that_may_come_to_wait_for_each_other() {
         let said = sandbox.ok(files);
         for told in [
             place,
-            "may come to wait for each other's groups",
+            "may wait for each other's groups",
             "`one` has `disk` and runs `inner-tape`, which wants `tape`",
             "`two` has `tape` and runs `inner-disk`, which wants `disk`",
         ] {

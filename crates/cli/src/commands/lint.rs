@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_plan::{
-    Diagnostics, Inputs, Turns, expand, faults_of, load_system, load_workflow, may_wait_for_each_other,
+    Diagnostics, GroupLocks, Inputs, expand, faults_of, load_system, load_workflow, may_wait_for_each_other,
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use rekindle_workspace::yaml_file::{self, read_text};
 
 /// Check system and workflow files: every fault with its line and column, and whether objectives can be kept
 ///
-/// Workflows that are checked together are also looked at for whether their runs may come to wait for each other's
+/// Workflows that are checked together are also looked at for whether their runs may wait for each other's
 /// concurrency groups.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -54,7 +54,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
 }
 
 /// Checks a file, a workflow beside those that were checked before it: their turns are in `turns`.
-fn check(app: &App, file: &Path, turns: &mut Vec<Turns>) -> Result<Diagnostics, Error> {
+fn check(app: &App, file: &Path, turns: &mut Vec<GroupLocks>) -> Result<Diagnostics, Error> {
     let word = file.display().to_string();
     let (name, text) = match file.exists() {
         true => (word, read_text(file)?),
@@ -71,7 +71,12 @@ fn check(app: &App, file: &Path, turns: &mut Vec<Turns>) -> Result<Diagnostics, 
     }
 }
 
-fn check_workflow(app: &App, name: &str, text: &str, beside: &mut Vec<Turns>) -> Result<Diagnostics, Error> {
+fn check_workflow(
+    app: &App,
+    name: &str,
+    text: &str,
+    beside: &mut Vec<GroupLocks>,
+) -> Result<Diagnostics, Error> {
     let system = system_in_force(&app.application)?;
     let catalog = catalog(&system);
     let Ok(workflow) = load_workflow(name, text) else {
@@ -87,7 +92,7 @@ fn check_workflow(app: &App, name: &str, text: &str, beside: &mut Vec<Turns>) ->
     };
     Ok(match expand(&workflow, Some(&system), &inputs, &catalog) {
         Ok(_) => {
-            let turns = Turns::of(&workflow, &catalog);
+            let turns = GroupLocks::of(&workflow, &catalog);
             let found = may_wait_for_each_other(&workflow, &turns, beside);
             beside.push(turns);
             found

@@ -204,7 +204,7 @@ impl<'w> Draft<'w> {
         if graph.edge_count() >= MAX_NEEDS {
             return Err(format!("the plan would have more than {MAX_NEEDS} needs"));
         }
-        // Twice the same need is dropped when the needs are written out: looking for it here would be quadratic.
+        // The same need may be added twice. It is dropped when the needs are written: a search here would be quadratic.
         graph.add_edge(NodeIndex::new(step), NodeIndex::new(needed), ());
         Ok(())
     }
@@ -224,7 +224,7 @@ impl<'w> Draft<'w> {
         found
     }
 
-    /// What runs after a failure comes after everything else, where it does not come after another such step.
+    /// The steps under `on_failure` that need no other such step need all other steps.
     fn lay_after_failure(&mut self) -> Result<(), String> {
         let templates = &self.workflow.steps;
         let after: HashSet<usize> = (0..templates.len())
@@ -313,7 +313,7 @@ impl<'w> Draft<'w> {
         let Ok(sorted) = petgraph::algo::toposort(&self.graph, None) else {
             return Err(Box::new(self.cycle()));
         };
-        // Edges lead to needs, so every step stands in `sorted` before all that it needs.
+        // Edges lead to needs, so `sorted` has every step before the steps that it needs.
         let mut priority: Vec<i64> = self.steps.iter().map(|step| self.own_priority(step)).collect();
         for node in sorted {
             for needed in self.graph.neighbors(node) {

@@ -21,7 +21,7 @@ const GAP: usize = 14;
 /// Between layers.
 const AISLE: usize = 70;
 
-/// Where a step's box stands.
+/// The place of a step's box.
 #[derive(Clone, Copy)]
 struct Place {
     x: usize,
@@ -105,7 +105,7 @@ fn arrange<'p>(
     let mut x = GAP;
     for ids in rows.values() {
         let width = ids.iter().map(|id| wide(id)).max().unwrap_or(0);
-        // Each layer stands in the middle of the picture's height.
+        // Each layer is centred in the picture's height.
         let mut y = (full_height - ids.len() * (height + GAP) + GAP) / 2;
         for id in ids {
             places.insert(*id, Place { x, y, width });

@@ -1,4 +1,4 @@
-//! What one part of a system's file says about another: names, claims to the same files, orders that never end.
+//! What the parts of a system's file say about each other: names, claims to the same files, orders without an end.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -6,31 +6,24 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use rekindle_model::system::{Affects, Source, System};
 
 use crate::cycle;
-use crate::diagnostic::Sink;
+use crate::diagnostic::{Sink, Span};
 use crate::overlap;
 use crate::read;
-use crate::yaml::{Kind, Node, Span};
+use crate::yaml::Node;
 
-/// Judges what one part of the file says about another.
+/// Reports what the parts of the file say against each other.
 pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
     let at = |path: &[&str]| path.iter().try_fold(root, |node, step| node.child(step));
-    let nodes: HashMap<&str, &Node> = match at(&["components"]).map(|node| &node.kind) {
-        Some(Kind::Map(entries)) => entries
-            .iter()
-            .map(|(key, node)| (key.text.as_str(), node))
-            .collect(),
-        _ => HashMap::new(),
-    };
-    let field = |name: &str, key: &str| {
-        nodes
-            .get(name)
-            .and_then(|node| node.child(key))
-            .filter(|node| !node.is_null())
-    };
+    let nodes: HashMap<&str, &Node> = root
+        .entries_of("components")
+        .iter()
+        .map(|(key, node)| (key.text.as_str(), node))
+        .collect();
+    let field = |name: &str, key: &str| nodes.get(name).and_then(|node| node.child(key));
     let mut names: BTreeSet<&str> = system.components.keys().map(String::as_str).collect();
     let mut owners: HashMap<&str, &str> = names.iter().map(|name| (*name, *name)).collect();
     for (name, component) in &system.components {
-        let aliases = field(name, "aliases").map(read::items).unwrap_or_default();
+        let aliases = field(name, "aliases").map(Node::items).unwrap_or_default();
         for (alias, node) in component.aliases.iter().zip(aliases) {
             if let Some(owner) = owners.insert(alias, name) {
                 sink.error(
@@ -42,7 +35,7 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
             names.insert(alias);
         }
     }
-    for node in at(&["integrity"]).map(read::items).unwrap_or_default() {
+    for node in root.items_of("integrity") {
         read::check_known(node.child("reads"), "component", &names, sink);
     }
     let levels = system.impact_levels.keys().map(String::as_str).collect();
@@ -53,7 +46,7 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
         read::check_known(field(name, "impact"), "impact level", &levels, sink);
         read::check_known(field(name, "classes"), "data class", &classes, sink);
         let mut seen = HashSet::new();
-        let steps = field(name, "recovery").map(read::items).unwrap_or_default();
+        let steps = field(name, "recovery").map(Node::items).unwrap_or_default();
         for (step, node) in component.recovery.iter().zip(steps) {
             if !seen.insert(&step.id) {
                 sink.error(
@@ -112,7 +105,7 @@ fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
         for other in &above {
             compared += 1;
             if compared > MAX_COMPARED {
-                let message = "too many sources lie inside each other to be told apart";
+                let message = "too many sources are inside each other to be compared";
                 sink.error(
                     place(name, &["source"]),
                     message,
@@ -139,8 +132,8 @@ fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
     }
 }
 
-/// Reports orders of recovery that wait for themselves. A component begins after the validation of those it comes
-/// `after`; its validation waits for the restore of those it `reads`.
+/// Reports components that wait for each other. A component begins after the validation of those it comes `after`; its
+/// validation waits for the restore of those it `reads`.
 fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink: &mut Sink<'_>) {
     let mut graph: DiGraph<&str, ()> = DiGraph::new();
     let mut index = HashMap::new();

@@ -1,4 +1,4 @@
-//! Whether a system can keep what its objectives promise: warnings, each with its arithmetic.
+//! Whether a system can meet its objectives: warnings, each with its arithmetic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use rekindle_model::system::{Affects, Component, Period, Source, System};
 
-/// A promise that may not be kept.
+/// An objective that the system may not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The way to it in `system.yaml`: keys, and indices in lists.
     pub at: Vec<String>,
-    /// What may not be kept, with the numbers.
+    /// The objective, and the numbers that speak against it.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
 }
 
-/// Judges a system's objectives. Paths are relative to `base_dir`, the folder of `system.yaml`.
-pub fn objectives(system: &System, base_dir: &Path) -> Vec<Finding> {
+/// Returns the objectives that a system may not meet. Paths are relative to `base_dir`, the folder of `system.yaml`.
+pub fn check(system: &System, base_dir: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     capture_intervals(system, &mut findings);
     impact_limits(system, &mut findings);

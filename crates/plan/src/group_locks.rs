@@ -1,35 +1,24 @@
-//! Whether runs may come to wait for each other: of the runs of a group one is at work at a time, and a run that waits
-//! for the run of its step keeps its turn meanwhile. Where groups are taken in one order everywhere, none waits for
-//! another in a circle.
+//! Whether runs may wait for each other's group locks in a circle. Of the runs of a group one is at work at a time: it
+//! holds the group's lock. A run that waits for the run of its step keeps its lock meanwhile. If all workflows take the
+//! locks in one order, no circle can close.
 //!
-//! Whether it comes to that depends on what is run at the same time, so it is a warning; the engine finds the circle
-//! that has closed, and has one of its runs give way.
+//! A circle closes only if certain runs are at work at the same time, so this is a warning. The engine finds a circle
+//! that has closed, and fails the youngest of its runs.
 
 use std::collections::BTreeMap;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::catalog::{Catalog, GroupLocks};
 use crate::cycle;
 use crate::diagnostic::{Diagnostics, Sink};
-use crate::plan::Catalog;
 use crate::workflow::Workflow;
 
-/// A workflow, as far as turns go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turns {
-    /// Its name.
-    pub workflow: String,
-    /// Its group of runs.
-    pub group: Option<String>,
-    /// The workflows that its steps run, each with the number of its step.
-    pub runs: Vec<(usize, Self)>,
-}
-
-impl Turns {
-    /// Returns a workflow with what its steps run.
+impl GroupLocks {
+    /// Returns the locks of a workflow and of the workflows that its steps run.
     pub fn of(workflow: &Workflow, catalog: &dyn Catalog) -> Self {
         let runs = workflow.steps.iter().enumerate();
-        let runs = runs.filter_map(|(at, step)| Some((at, catalog.turns(&step.uses, &step.with)?)));
+        let runs = runs.filter_map(|(at, step)| Some((at, catalog.group_locks(&step.uses, &step.with)?)));
         Self {
             workflow: workflow.name.clone(),
             group: workflow.concurrency.clone(),
@@ -38,13 +27,18 @@ impl Turns {
     }
 }
 
-/// Returns where runs of a workflow and of what it runs may wait for each other, or for runs of those `beside` it.
-pub fn may_wait_for_each_other(workflow: &Workflow, turns: &Turns, beside: &[Turns]) -> Diagnostics {
+/// Returns the place in a workflow from which its runs may wait for each other's locks, or for those of the workflows
+/// `beside` it.
+pub fn may_wait_for_each_other(
+    workflow: &Workflow,
+    locks: &GroupLocks,
+    beside: &[GroupLocks],
+) -> Diagnostics {
     let mut order = Order::default();
     beside
         .iter()
-        .for_each(|turns| order.add(turns, None, &mut Vec::new()));
-    order.add_first(turns);
+        .for_each(|locks| order.add(locks, None, &mut Vec::new()));
+    order.add_first(locks);
     let mut sink = Sink::new(&workflow.origin.source);
     if let Some((at, message, help)) = order.circle(workflow) {
         let place = workflow.steps[at].path(&["with", "workflow"]);
@@ -53,7 +47,7 @@ pub fn may_wait_for_each_other(workflow: &Workflow, turns: &Turns, beside: &[Tur
     sink.finish()
 }
 
-/// In which order groups are taken.
+/// The order in which locks are taken.
 #[derive(Default)]
 struct Order<'t> {
     groups: DiGraph<&'t str, ()>,
@@ -61,28 +55,28 @@ struct Order<'t> {
     taken: BTreeMap<(NodeIndex, NodeIndex), Taken<'t>>,
 }
 
-/// That a turn is taken while another is held.
+/// One lock is taken while another is held.
 struct Taken<'t> {
     /// The workflow that holds one.
     outer: &'t str,
-    /// The workflow that takes the other.
+    /// The workflow that takes the other one.
     inner: &'t str,
-    /// The step of the workflow that is judged by which it does.
+    /// The step by which it does, if that is a step of the workflow that is judged.
     step: Option<usize>,
 }
 
 impl<'t> Order<'t> {
-    fn add_first(&mut self, turns: &'t Turns) {
+    fn add_first(&mut self, locks: &'t GroupLocks) {
         let mut held: Vec<(NodeIndex, &'t str)> = Vec::new();
-        self.enter(turns, None, &mut held);
-        for (at, inner) in &turns.runs {
+        self.enter(locks, None, &mut held);
+        for (at, inner) in &locks.runs {
             self.add(inner, Some(*at), &mut held);
         }
     }
 
-    fn add(&mut self, turns: &'t Turns, step: Option<usize>, held: &mut Vec<(NodeIndex, &'t str)>) {
-        let entered = self.enter(turns, step, held);
-        for (_, inner) in &turns.runs {
+    fn add(&mut self, locks: &'t GroupLocks, step: Option<usize>, held: &mut Vec<(NodeIndex, &'t str)>) {
+        let entered = self.enter(locks, step, held);
+        for (_, inner) in &locks.runs {
             self.add(inner, step, held);
         }
         if entered {
@@ -90,10 +84,15 @@ impl<'t> Order<'t> {
         }
     }
 
-    /// Adds the group of a workflow to those that are held. Returns whether it was not: what a step runs has the turn of
-    /// its run.
-    fn enter(&mut self, turns: &'t Turns, step: Option<usize>, held: &mut Vec<(NodeIndex, &'t str)>) -> bool {
-        let Some(group) = turns.group.as_deref() else {
+    /// Adds the group of a workflow to those that are held, and returns whether it is new there: a run that a step
+    /// started shares the lock of its step's run.
+    fn enter(
+        &mut self,
+        locks: &'t GroupLocks,
+        step: Option<usize>,
+        held: &mut Vec<(NodeIndex, &'t str)>,
+    ) -> bool {
+        let Some(group) = locks.group.as_deref() else {
             return false;
         };
         let node = *self
@@ -106,19 +105,19 @@ impl<'t> Order<'t> {
         for &(before, outer) in held.iter() {
             let taken = Taken {
                 outer,
-                inner: &turns.workflow,
+                inner: &locks.workflow,
                 step,
             };
             self.groups.update_edge(before, node, ());
-            // What stands beside came first; the place to show is in the file that is judged.
+            // The workflows beside came first; the place to show is in the file that is judged.
             let known = self.taken.entry((before, node)).or_insert(taken);
             known.step = known.step.or(step);
         }
-        held.push((node, &turns.workflow));
+        held.push((node, &locks.workflow));
         true
     }
 
-    /// Returns the step by which a circle closes, and what to say about it.
+    /// Returns the step by which a circle closes, the message and the help.
     fn circle(&self, workflow: &Workflow) -> Option<(usize, String, String)> {
         let circle = cycle::find(&self.groups)?;
         let taken = circle.windows(2).filter_map(|pair| match pair {
@@ -133,13 +132,13 @@ impl<'t> Order<'t> {
             .map(|(from, to, taken)| {
                 let (from, to) = (self.groups[**from], self.groups[**to]);
                 format!(
-                    "`{}` has `{from}` and runs `{}`, which wants `{to}`",
+                    "`{}` holds `{from}` and runs `{}`, which takes `{to}`",
                     taken.outer, taken.inner
                 )
             })
             .collect();
         let message = format!(
-            "runs of `{}` may come to wait for each other's groups: {names}",
+            "runs of `{}` may wait for each other's groups: {names}",
             workflow.name
         );
         let help = format!(
@@ -158,7 +157,7 @@ mod tests {
     use crate::diagnostic::Problem;
     use crate::workflow::load_workflow;
 
-    /// Knows what each step runs by its `uses`: `g>h` is a workflow of group g that runs one of h; `-` is no group.
+    /// Reads from a step's `uses` the workflow that it runs: `g>h` is one of group g that runs one of h; `-` is no group.
     struct Chains;
 
     impl Catalog for Chains {
@@ -170,26 +169,26 @@ mod tests {
             Vec::new()
         }
 
-        fn turns(&self, uses: &str, _with: &Value) -> Option<Turns> {
+        fn group_locks(&self, uses: &str, _with: &Value) -> Option<GroupLocks> {
             let (group, rest) = uses.split_once('>').unwrap_or((uses, ""));
             let inner = match rest {
                 "" => None,
-                rest => self.turns(rest, &Value::Null),
+                rest => self.group_locks(rest, &Value::Null),
             };
             Some(chain(group, inner.into_iter().collect()))
         }
     }
 
-    fn chain(group: &str, runs: Vec<Turns>) -> Turns {
-        Turns {
+    fn chain(group: &str, runs: Vec<GroupLocks>) -> GroupLocks {
+        GroupLocks {
             workflow: format!("of-{group}"),
             group: (group != "-").then(|| group.to_owned()),
             runs: runs.into_iter().map(|inner| (0, inner)).collect(),
         }
     }
 
-    /// Returns what is found of a workflow of a group whose steps run these, beside others; with the line that it is at.
-    fn found(group: &str, steps: &[&str], beside: &[Turns]) -> Option<(usize, String)> {
+    /// Returns the line and the message of the warning about a workflow whose steps run these, beside others.
+    fn found(group: &str, steps: &[&str], beside: &[GroupLocks]) -> Option<(usize, String)> {
         let mut text = "workflow: w\n".to_owned();
         if group != "-" {
             text.push_str(&format!("concurrency: {group}\n"));
@@ -201,8 +200,8 @@ mod tests {
             ));
         }
         let workflow = load_workflow("w.yaml", &text).unwrap();
-        let turns = Turns::of(&workflow, &Chains);
-        let found = may_wait_for_each_other(&workflow, &turns, beside);
+        let locks = GroupLocks::of(&workflow, &Chains);
+        let found = may_wait_for_each_other(&workflow, &locks, beside);
         assert!(!found.has_errors());
         found.0.first().map(|one| (one.line, one.message.clone()))
     }
@@ -212,7 +211,7 @@ mod tests {
         for (group, steps) in [
             ("-", &["g>h", "g>h"][..]),
             ("g", &["h>k", "k"]),
-            // What a step of a run runs has the turn of that run.
+            // A run that a step started shares the lock of its step's run.
             ("g", &["g", "h>g"]),
             ("-", &["g>->h", "h"]),
         ] {
@@ -222,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_circle_is_shown_at_the_step_that_closes_it() {
-        let said = |names: &str| format!("runs of `w` may come to wait for each other's groups: {names}");
+        let said = |names: &str| format!("runs of `w` may wait for each other's groups: {names}");
         assert_eq!(found("-", &["g>->h", "h>g"], &[]), Some((4, said("g → h → g"))));
         assert_eq!(
             found("-", &["g>h", "h>k", "k>g"], &[]),

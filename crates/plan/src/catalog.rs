@@ -1,0 +1,30 @@
+//! What a plan must know of the actions that its steps use.
+
+use serde_json::Value;
+
+use crate::diagnostic::Problem;
+
+/// The actions that steps may use.
+pub trait Catalog {
+    /// Returns the names of all actions.
+    fn names(&self) -> Vec<String>;
+    /// Returns what is wrong with an action's parameters, which may hold unrendered `${{ }}`.
+    fn check(&self, uses: &str, with: &Value) -> Vec<Problem>;
+    /// Returns the group locks of the workflow that such a step runs, if it runs one that can be read.
+    fn group_locks(&self, uses: &str, with: &Value) -> Option<GroupLocks> {
+        let (_, _) = (uses, with);
+        None
+    }
+}
+
+/// The locks that a run of a workflow takes, one after the other: that of its own group, then those of the runs that its
+/// steps start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupLocks {
+    /// The workflow's name.
+    pub workflow: String,
+    /// Its group of runs.
+    pub group: Option<String>,
+    /// The workflows that its steps run, each with the number of its step.
+    pub runs: Vec<(usize, Self)>,
+}

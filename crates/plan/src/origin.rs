@@ -1,0 +1,18 @@
+//! The text and the tree that a value was read from, so that later faults are shown at their places too.
+
+use crate::diagnostic::{Diagnostic, Severity, SourceText};
+use crate::yaml::Node;
+
+/// Where a value was read from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) source: SourceText,
+    pub(crate) root: Node,
+}
+
+impl Origin {
+    pub(crate) fn error<S: AsRef<str>>(&self, at: &[S], message: String, help: Option<String>) -> Diagnostic {
+        self.source
+            .diagnostic(Severity::Error, self.root.locate(at), message, help)
+    }
+}

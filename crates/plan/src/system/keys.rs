@@ -1,0 +1,133 @@
+//! Every key of `system.yaml`.
+
+use rekindle_model::keys::Format::*;
+use rekindle_model::keys::Takes::*;
+use rekindle_model::keys::{Key, Object, key};
+use rekindle_model::system::System;
+
+use super::probe_keys::{HEALTH, PROBE};
+use super::source_keys::SOURCE;
+
+const DESCRIPTION: Key = key("description", Text(Plain), "What it is, for people.");
+
+/// The whole file.
+pub(crate) const SYSTEM: &Object = &Object {
+    noun: "system",
+    keys: &[
+        key("system", Text(Plain), "The system's name.").required(),
+        DESCRIPTION,
+        key("root", Text(Plain), "The folder that holds the system's data, relative to this file.").or("."),
+        key("max_parallel", Integer(1, System::MOST_PARALLEL as u64),
+            "How many steps of all runs may be at work at once in the workspace. Without it 16."),
+        key("components", Named("component", &Object(COMPONENT)),
+            "The parts that can be recovered, by name.").required(),
+        key("tiers", Named("tier", &Object(TIER)), "The places that keep backups, by name."),
+        key("data_classes", Named("data class", &Object(DATA_CLASS)),
+            "The kinds of data that recovery points are promised for, by name."),
+        key("impact_levels", Named("impact level", &Object(IMPACT_LEVEL)),
+            "How long an outage may last, by level."),
+        key("objectives", Object(OBJECTIVES), "The objectives of the whole system."),
+        key("health", List(&Object(HEALTH)),
+            "Where the system answers while it runs. While one of them answers, a recovery in place is refused."),
+        key("integrity", List(&OneOf(PROBE)), "Probes across components, after a recovery."),
+        key("rules", Named("rule", &Text(Expression)),
+            "Formulas that decide, by name: `recovery_ready` and `system_operational`."),
+        key("targets", Named("targets", &Named("target", &Short(TARGET))),
+            "What measured numbers must be, by group and name."),
+        key("scenarios", Named("scenario", &Object(SCENARIO)),
+            "The disasters that a recovery may name, by name."),
+    ],
+};
+
+const COMPONENT: &Object = &Object {
+    noun: "component",
+    keys: &[
+        DESCRIPTION,
+        key("aliases", Texts(Plain), "Other names of the component."),
+        key("source", OneOf(SOURCE), "Where its data is. Without it the component has no data of its own."),
+        key("priority", Integer(0, u32::MAX as u64),
+            "Its place in a recovery. A component with a lower number comes back sooner.").or("100"),
+        key("after", Texts(Plain),
+            "Components that must be recovered and validated before its recovery begins."),
+        key("reads", Texts(Plain),
+            "Components whose data its validation reads. The validation waits until they are restored."),
+        key("recovery", List(&Object(RECOVERY_STEP)),
+            "Its own steps between the restore and the validation, in order."),
+        key("validate", List(&OneOf(PROBE)), "Probes that judge it after its recovery."),
+        key("rto", Text(Duration),
+            "How soon after a disaster it must be valid again. Without it `objectives.default_rto` applies."),
+        key("classes", Texts(Plain), "The data classes that it carries."),
+        key("impact", Text(Plain), "Its impact level."),
+    ],
+};
+
+const RECOVERY_STEP: &Object = &Object {
+    noun: "recovery step",
+    keys: &[
+        key("id", Text(Name), "The step's name within the component.").required(),
+        key("uses", Text(Plain), "The action that the step runs.").required(),
+        key("with", With, "The action's parameters."),
+        key("timeout", Text(Duration), "How long one attempt may take."),
+    ],
+};
+
+const TIER: &Object = &Object {
+    noun: "tier",
+    keys: &[
+        key("url", Text(Location), "Its one location. A tier has either `url` or `urls`."),
+        key("urls", Texts(Location), "Its locations. Each of them keeps everything."),
+        key("every", Text(Duration),
+            "How often a recovery set is due here. The tier with the shortest interval counts as the fastest."),
+        key("retain", Text(Duration),
+            "How long the tier keeps things. Today only the copies of runs' journals are ever removed."),
+        key("storage_class", Text(Plain), "The class of storage, for people and reports."),
+        key("location", Text(Plain), "Where the tier is, for people and reports."),
+        DESCRIPTION,
+    ],
+};
+
+const DATA_CLASS: &Object = &Object {
+    noun: "data class",
+    keys: &[
+        key("rpo", Text(Duration), "How much of the newest data may be lost, as a length of time.").required(),
+        DESCRIPTION,
+    ],
+};
+
+const IMPACT_LEVEL: &Object = &Object {
+    noun: "impact level",
+    keys: &[
+        key("max_downtime", Text(Duration), "How long an outage of such a component may last.").required(),
+        DESCRIPTION,
+    ],
+};
+
+const OBJECTIVES: &Object = &Object {
+    noun: "objectives",
+    keys: &[
+        key("default_rto", Text(Duration), "The RTO of a component that states none."),
+        key("complete_system_recovery", Text(Duration),
+            "How soon after a disaster the whole system must be back."),
+    ],
+};
+
+const TARGET: &Object = &Object {
+    noun: "target",
+    keys: &[
+        key("expect", Text(Comparison), "What the number must be.").required(),
+        key("component", Text(Plain), "The component whose probe measures it."),
+        key("measure", Text(Plain), "The number's name in what the probe measures."),
+        DESCRIPTION,
+    ],
+};
+
+const SCENARIO: &Object = &Object {
+    noun: "scenario",
+    keys: &[
+        key("affects", AllOrTexts, "The components that the disaster hits.").required(),
+        key("rto", Text(Duration), "How soon they must be back."),
+        key("rpo", Text(Duration), "How much of their newest data may be lost, as a length of time."),
+        key("damage", Any, "How a drill damages the system."),
+        DESCRIPTION,
+    ],
+};

@@ -1,0 +1,94 @@
+//! Every key of a workflow file.
+
+use rekindle_model::keys::Format::*;
+use rekindle_model::keys::Takes::*;
+use rekindle_model::keys::{Key, Object, key};
+
+use super::ParamKind;
+
+const DESCRIPTION: Key = key("description", Text(Plain), "What it is for, for people.");
+
+/// The whole file.
+pub(crate) const WORKFLOW: &Object = &Object {
+    noun: "workflow",
+    keys: &[
+        key("workflow", Text(Plain), "The workflow's name.").required(),
+        DESCRIPTION,
+        key("params", Named("parameter", &Object(PARAM)), "The parameters that a run may be given, by name."),
+        key("max_parallel", Integer(1, u32::MAX as u64),
+            "How many steps of a run may be at work at once.").or("2"),
+        key("deadline", Text(Duration),
+            "How long a run may take. The time that it waits for its group does not count."),
+        key("concurrency", Text(Group),
+            "A group of runs. One run of the group is at work at a time, the others wait."),
+        key("steps", List(&Object(STEP)), "The steps.").required(),
+        key("on_failure", List(&Object(STEP)),
+            "Steps that run once all others have ended, if one of them failed."),
+    ],
+};
+
+const PARAM: &Object = &Object {
+    noun: "parameter",
+    keys: &[
+        key("type", Word(&ParamKind::NAMES), "The type of its value.").required(),
+        key("default", Any, "Its value in a run that gives none. Without it the parameter must be given."),
+        DESCRIPTION,
+    ],
+};
+
+const STEP: &Object = &Object {
+    noun: "step",
+    keys: &[
+        key("id", Text(Name),
+            "The step's name. In a loop the values follow in brackets: `restore[orders]`.").required(),
+        DESCRIPTION,
+        key("for_each", Texts(Plain),
+            "The loop keys: `component`, `tier`, or both. The step becomes one step for each combination of values."),
+        key("needs", Texts(Plain), "The steps that must end before this one begins."),
+        key("uses", Text(Plain), "The action that the step runs.").required(),
+        key("with", With, "The action's parameters. Their texts may hold expressions, `${{ }}`."),
+        key("run_if", Text(Condition),
+            "When the step runs. Without it `success`: all steps that it needs succeeded."),
+        key("retry", Object(RETRY), "How often and when the step is tried again. Without it one attempt."),
+        key("timeout", Text(Duration), "How long one attempt may take."),
+        key("deadline", Text(Duration),
+            "How long all attempts together may take, from the start of the first."),
+        key("stall_timeout", Text(Duration), "How long an attempt may go on without a sign of progress."),
+        key("concurrency", Text(Group),
+            "A group of steps, of all runs of the workspace. One step of the group is at work at a time."),
+        key("compensate", Object(COMPENSATE),
+            "The action that undoes the step, if the run fails or is cancelled."),
+    ],
+};
+
+const RETRY: &Object = &Object {
+    noun: "retry",
+    keys: &[
+        key("max_attempts", Integer(1, u32::MAX as u64), "How many attempts there are in all.").required(),
+        key("backoff", Object(BACKOFF), "How long to wait between attempts."),
+        key("non_retryable", Texts(Plain), "Codes of failures after which no attempt follows."),
+        key("interrupt_on", Texts(Plain),
+            "Codes of failures that a person can mend, such as `disk_full`. Once the attempts are used up, the \
+             run is interrupted and can be resumed."),
+    ],
+};
+
+const BACKOFF: &Object = &Object {
+    noun: "backoff",
+    keys: &[
+        key("initial", Text(Duration), "The wait before the second attempt.").or("1s"),
+        key("factor", Number(1.0, 1000.0), "The number by which each further wait is multiplied.").or("2"),
+        key("max", Text(Duration), "The longest wait.").or("1m"),
+        key("jitter", Number(0.0, 1.0),
+            "The share of the wait by which it varies at random, either way.").or("0.2"),
+    ],
+};
+
+const COMPENSATE: &Object = &Object {
+    noun: "compensate",
+    keys: &[
+        key("uses", Text(Plain),
+            "The action. It may run twice, and must do no harm the second time.").required(),
+        key("with", With, "The action's parameters. `output` is the step's output, null if the step failed."),
+    ],
+};
