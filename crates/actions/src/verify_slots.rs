@@ -10,6 +10,7 @@ use rekindle_engine::{Action, Output, Reconciled, StepContext, Unit};
 use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
+use rekindle_model::next_action::NextAction;
 use rekindle_plan::Problem;
 use rekindle_vault::{CancellationToken, SegmentError, Tier, TierMode};
 use serde::{Deserialize, Serialize};
@@ -63,8 +64,8 @@ pub struct SlotFault {
     pub slot: u64,
     /// What is wrong, as a fragment that follows the slot's name: "is missing".
     pub what: String,
-    /// What becomes of it, and what to do.
-    pub next: String,
+    /// What a person can do about it.
+    pub next: Vec<NextAction>,
 }
 
 impl std::fmt::Display for SlotFault {
@@ -148,16 +149,16 @@ fn damaged(tier: &str, faults: &[SlotFault]) -> Failure {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let mut next: Vec<&str> = kept.map(|fault| fault.next.as_str()).collect();
+    let mut next: Vec<NextAction> = kept.flat_map(|fault| fault.next.clone()).collect();
     next.dedup();
-    Failure::permanent(
+    let failure = Failure::permanent(
         code::DATA_LOST,
         format!(
             "copies of runs' journals in tier {tier} are damaged: {}{more}",
             named.join("; ")
         ),
-    )
-    .with_hint(next.join("; "))
+    );
+    Failure { next, ..failure }
 }
 
 fn output(tier: &str, report: &SlotsReport) -> Output {

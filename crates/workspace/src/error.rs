@@ -316,7 +316,8 @@ impl From<ArchiveError> for Error {
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         let message = format!("cannot {error}");
-        match error {
+        let next = error.next();
+        let own = match error {
             EngineError::Fenced { .. } | EngineError::AlreadyDriven { .. } => {
                 Self::new(ProblemKind::Held, "fenced", message)
             }
@@ -327,7 +328,8 @@ impl From<EngineError> for Error {
             EngineError::Refused { .. } => Self::new(ProblemKind::Invalid, "refused", message),
             EngineError::Value { .. } => Self::new(ProblemKind::DataLost, "journal_damaged", message),
             _ => Self::new(ProblemKind::Failed, "engine", message),
-        }
+        };
+        own.with_all(next)
     }
 }
 
@@ -451,29 +453,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_error_is_without_a_way_on_also_behind_the_socket() {
-        let exits = (0..=6).map(Exit::of_code);
-        let words = ["usage", "io", "journal", "engine", "held", "of no kind"];
-        for (exit, word) in exits.flat_map(|exit| words.map(|word| (exit, word))) {
-            let error = Error::new(exit, word, "it failed");
-            assert!(error.hint().len() > 20, "{exit:?} {word}");
-            let told = error.hint().to_owned();
-            let problem = Problem::from(error);
-            assert_eq!(Error::from(problem).hint(), told);
+    fn every_error_says_what_to_do_next_also_behind_the_socket() {
+        use ProblemKind as Kind;
+        let kinds = [
+            Kind::Failed,
+            Kind::Invalid,
+            Kind::Interrupted,
+            Kind::DataLost,
+            Kind::Held,
+        ];
+        let words = ["usage", "io", "journal", "engine", "held", "a word of no kind"];
+        for (kind, word) in kinds.into_iter().flat_map(|kind| words.map(|word| (kind, word))) {
+            let error = Error::new(kind, word, "it failed");
+            let next = error.next();
+            assert!(!next.is_empty(), "{kind:?} {word}");
+            assert!(next.iter().all(|one| one.text.len() > 20), "{next:?}");
+            assert_eq!(Error::from(Problem::from(error)).next(), next);
         }
         let own = Error::usage("x").with_advice("do this");
-        assert_eq!(own.hint(), "do this");
+        assert_eq!(own.next(), [NextAction::advice("do this")]);
     }
 
     #[test]
-    fn every_kind_of_error_has_its_exit_code_and_says_what_to_do() {
+    fn a_refused_request_says_what_to_ask_instead() {
+        let run = RunId(uuid::Uuid::nil());
+        let why = rekindle_engine::Refusal::NotPaused;
+        let error = Error::from(EngineError::Refused { run, why });
+        assert!(error.to_string().ends_with("it is not paused"), "{error}");
+        assert_eq!(error.next()[0].action, Some(resume(Some(run))));
+    }
+
+    #[test]
+    fn every_error_has_its_kind_and_says_what_to_do() {
         let run = RunId(uuid::Uuid::nil());
         let path = PathBuf::from("/w/lock");
-        let cases: Vec<(Error, u8, &str)> = vec![
-            (Error::usage("x"), 2, "usage"),
+        let cases: Vec<(Error, ProblemKind, &str)> = vec![
+            (Error::usage("x"), ProblemKind::Invalid, "usage"),
             (
                 load_workflow("w.yaml", "workflow: [").unwrap_err().into(),
-                2,
+                ProblemKind::Invalid,
                 "invalid_file",
             ),
             (
@@ -482,7 +500,7 @@ mod tests {
                     pid: Some(7),
                 }
                 .into(),
-                6,
+                ProblemKind::Held,
                 "held",
             ),
             (
@@ -492,48 +510,60 @@ mod tests {
                     supported: 1,
                 }
                 .into(),
-                2,
+                ProblemKind::Invalid,
                 "newer_format",
             ),
             (
                 JournalError::DiskFull { path: path.clone() }.into(),
-                4,
+                ProblemKind::Interrupted,
                 "disk_full",
             ),
-            (JournalError::UnknownRun(run).into(), 2, "unknown_run"),
+            (
+                JournalError::UnknownRun(run).into(),
+                ProblemKind::Invalid,
+                "unknown_run",
+            ),
             (
                 JournalError::UnknownBlob(Hash32::ZERO).into(),
-                5,
+                ProblemKind::DataLost,
                 "journal_damaged",
             ),
-            (EngineError::Fenced { run }.into(), 6, "fenced"),
-            (KeyError::WrongPassphrase.into(), 2, "wrong_passphrase"),
+            (EngineError::Fenced { run }.into(), ProblemKind::Held, "fenced"),
+            (
+                KeyError::WrongPassphrase.into(),
+                ProblemKind::Invalid,
+                "wrong_passphrase",
+            ),
             (
                 TierError::NoLocation {
                     tier: "hot".to_owned(),
                 }
                 .into(),
-                2,
+                ProblemKind::Invalid,
                 "tier",
             ),
-            (Failure::permanent(code::DATA_LOST, "gone").into(), 5, "data_lost"),
+            (
+                Failure::permanent(code::DATA_LOST, "gone").into(),
+                ProblemKind::DataLost,
+                "data_lost",
+            ),
             (
                 Failure::transient(code::TIER_UNAVAILABLE, "down").into(),
-                1,
+                ProblemKind::Failed,
                 "tier_unavailable",
             ),
             (
                 Error::io("write x", &std::io::Error::from(std::io::ErrorKind::StorageFull)),
-                1,
+                ProblemKind::Failed,
                 "disk_full",
             ),
         ];
-        let of_no_kind = |error: &Error| error.hint() == next(error.kind(), "a word of no kind");
-        for (error, exit, code) in cases {
-            assert_eq!((error.kind().code(), error.code()), (exit, code), "{error}");
-            // What somebody mistyped is told by the message; every wrapped error has a way on of its own kind.
+        let of_no_kind = |error: &Error| error.next() == usual(error.kind(), "a word of no kind");
+        for (error, kind, code) in cases {
+            assert_eq!((error.kind(), error.code()), (kind, code), "{error}");
+            // The message of a mistyped argument says enough; every wrapped error has advice of its own.
             let own = !["usage", "data_lost"].contains(&code);
-            assert!(!own || !of_no_kind(&error), "{error}: {}", error.hint());
+            assert!(!own || !of_no_kind(&error), "{error}: {:?}", error.next());
         }
         let held = Error::from(OpenError::Held { path, pid: Some(7) });
         assert!(held.to_string().contains("process 7"), "{held}");

@@ -4,6 +4,7 @@ use rekindle_workspace::tiers;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_plan::load_system;
 use rekindle_vault::Remembered;
 use serde_json::json;
@@ -93,6 +94,15 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         "key_made": made_key, "key": key, "fingerprint": pinned.fingerprint, "kit_exported": kit_exported,
     });
     app.printer.data(&body, || {
+        // A person who named the folder is in another one.
+        let command = |action: Action| match &args.dir {
+            Some(dir) => command_hints::command(&action, &command_hints::workspace(dir)),
+            None => app.printer.command(&action),
+        };
+        let elsewhere = Action::Recover(Recover {
+            target: RecoverTarget::Elsewhere,
+            ..Recover::default()
+        });
         let verb = |made| if made { "made" } else { "kept" };
         let mut said = format!(
             "{} {}\n{key} the key, fingerprint {}\n",
@@ -101,25 +111,37 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             pinned.fingerprint
         );
         match &args.kit {
-            Some(kit) => said.push_str(&format!("wrote the recovery kit to {}: keep it elsewhere\n", kit.display())),
+            Some(kit) => said.push_str(&format!(
+                "wrote the recovery kit to {}: keep it elsewhere\n",
+                kit.display()
+            )),
             None if !kit_exported => {
-                said.push_str("next: `rekindle key export --kit FILE`; without the kit a lost machine loses the backups\n");
+                said.push_str(&format!(
+                    "next: `{}`; without the kit a lost machine loses the backups\n",
+                    command(Action::ExportKit)
+                ));
             }
             None => {}
         }
         let file = args.dir.as_deref().unwrap_or(Path::new("")).join("system.yaml");
-        let file = file.display();
         said.push_str(&match key {
             ADOPTED => {
-                "then: `rekindle sets` lists what there is, `rekindle recover --to OUT` brings it back".to_owned()
+                format!(
+                    "then: `{}` lists what there is, `{}` brings it back",
+                    command(Action::ListSets),
+                    command(elsewhere)
+                )
             }
-            _ => format!("then: edit {file}, `rekindle lint {file}`, `rekindle backup`"),
+            _ => format!(
+                "then: edit {}, `{}`, `{}`",
+                file.display(),
+                command(Action::Lint {
+                    file: Some(file.clone())
+                }),
+                command(Action::Backup)
+            ),
         });
-        // Whoever named the folder stands elsewhere.
-        match &args.dir {
-            Some(dir) => command_hints::in_commands(&said, &command_hints::workspace(dir)).into_owned(),
-            None => said,
-        }
+        said
     })?;
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rekindle_journal::{RunFilter, RunSummary};
 use rekindle_model::event::Outcome;
+use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::system::System;
 use rekindle_plan::Plan;
 use rekindle_report::Evidence;
@@ -65,11 +66,14 @@ async fn answer(app: &App, look: &ReadOnlyWorkspace) -> Result<Exit, Error> {
     let workspace = &look.context.layout;
     let fault = keys::pinned(workspace).map(|pinned| kit::kit_fault(&pinned, &tiers::urls(workspace)));
     if let Ok(Some(_)) = fault {
-        status.next.push(
-            "rekindle key export --kit FILE   (without it a lost machine loses the backups)".to_owned(),
-        );
+        status.next.push(NextAction::new(
+            Action::ExportKit,
+            "without the kit, the loss of this machine is the loss of the backups",
+        ));
     }
-    app.printer.data(&status, || text::status(&status))?;
+    app.printer.data(&status, || {
+        text::status(&status, &|action| app.printer.command(action))
+    })?;
     Ok(Exit::Done)
 }
 

@@ -173,7 +173,10 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
                     Some(fault) => format!("{name:<8} FAULTY  {fault}  {}", probed.url),
                 };
                 for fault in &report.faults {
-                    said.push_str(&format!("\n{name:<8} DAMAGED {fault}\n         → {}", fault.next));
+                    said.push_str(&format!(
+                        "\n{name:<8} DAMAGED {fault}\n         → {}",
+                        app.printer.advice(&fault.next)
+                    ));
                 }
                 if let Some(why) = &unread {
                     said.push_str(&format!("\n{name:<8} FAULTY  its slots cannot be read: {why}"));

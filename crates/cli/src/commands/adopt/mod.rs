@@ -183,7 +183,7 @@ async fn go_on(
             "from_workspace": from.workspace, "from_at": from.at, "tier": tier }),
     );
     if state.paused.is_some() {
-        requests::ask(session, run, Ask::Unpause, None).await?;
+        requests::ask(app, session, run, Ask::Unpause, None).await?;
     }
     drive::attend(app, session, run, state.seq).await
 }
