@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext, Unit};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
+use rekindle_model::next_action::NextAction;
 use rekindle_plan::Problem;
 use rekindle_vault::{CancellationToken, SegmentError, Tier, TierMode};
 use serde::{Deserialize, Serialize};
@@ -69,8 +70,8 @@ pub struct ReplicaFault {
     pub segment: u64,
     /// What is wrong, as a fragment that follows the segment's name: "is missing".
     pub what: String,
-    /// What becomes of it, and what to do.
-    pub next: String,
+    /// What a person can do about it.
+    pub next: Vec<NextAction>,
 }
 
 impl std::fmt::Display for ReplicaFault {
@@ -139,16 +140,16 @@ impl Action for VerifyReplicas {
 
 fn damaged(tier: &str, faults: &[ReplicaFault]) -> Failure {
     let kept = findings::kept(faults).iter();
-    let mut next: Vec<&str> = kept.map(|fault| fault.next.as_str()).collect();
+    let mut next: Vec<NextAction> = kept.flat_map(|fault| fault.next.clone()).collect();
     next.dedup();
-    Failure::permanent(
+    let failure = Failure::permanent(
         code::DATA_LOST,
         format!(
             "replicas of runs' journals in tier {tier} are damaged: {}",
             findings::sentence(faults)
         ),
-    )
-    .with_hint(next.join("; "))
+    );
+    Failure { next, ..failure }
 }
 
 fn output(tier: &str, report: &ReplicasReport) -> Output {

@@ -27,7 +27,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 the run failed, or did nothing
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Global {
     /// The folder with .rekindle and system.yaml [default: found upward from here]
-    #[arg(short, long, global = true, env = "REKINDLE_WORKSPACE", value_name = "DIR")]
+    #[arg(short, long, global = true, env = crate::WORKSPACE_VAR, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
     /// The system file [default: system.yaml in the workspace]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -50,7 +50,7 @@ pub struct Global {
     reason = "a command's help is the doc comment of its arguments; one here would hide it"
 )]
 pub enum Command {
-    Demo(c::demo::Args),
+    Demo(rekindle_demo::Args),
     Init(c::init::Args),
     Backup(c::backup::Args),
     Recover(c::recover::Args),
@@ -94,7 +94,7 @@ pub enum Command {
     Key(c::key::Command),
     /// A whole La Factoria context system, to try Rekindle on
     #[command(subcommand)]
-    Factoria(rekindle_factoria::FactoriaCommand),
+    Factoria(rekindle_demo::factoria::FactoriaCommand),
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Next actions as commands of this program, which mean the workspace that the person named.
+//! Writes next actions as commands of this program that work in the workspace which the person named.
 //!
-//! A person who types `rekindle -w shop recover` is in another folder: `rekindle resume` alone would look for a workspace
-//! there. So each command is written with the options that lead to the same workspace.
+//! A person who types `rekindle -w shop recover` is in another folder. There `rekindle resume` alone would look for a
+//! workspace in the wrong place, so each command has the options that lead to the same workspace.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -42,7 +42,9 @@ fn word(text: &str) -> Cow<'_, str> {
 /// Returns advice as one text: a line for each thing that can be done.
 pub(crate) fn advice(next: &[NextAction], options: &str) -> String {
     let line = |one: &NextAction| match &one.action {
-        Some(action) => format!("`{}` {}", command(action, options), one.text),
+        Some(action) => format!("`{}` {}", command(action, options), one.text)
+            .trim_end()
+            .to_owned(),
         None => one.text.clone(),
     };
     next.iter().map(line).collect::<Vec<_>>().join("\n  ")
@@ -86,6 +88,11 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
         Action::ListSets => rekindle("sets".to_owned()),
         Action::ListSnapshots => rekindle("snapshots".to_owned()),
         Action::ListRuns => rekindle("runs".to_owned()),
+        Action::Plan { workflow } => {
+            let workflow = workflow.as_deref().map_or(Cow::Borrowed("WORKFLOW"), word);
+            rekindle(format!("plan {workflow}"))
+        }
+        Action::Prune => rekindle("prune".to_owned()),
         Action::RebuildJournal => rekindle("journal rebuild".to_owned()),
         Action::Recover(choice) => rekindle(recover(choice)),
         Action::Restore { snapshot } => {
@@ -125,6 +132,12 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
             let run = or(run.map(|run| run.to_string()), "latest");
             rekindle(format!("history {run}"))
         }
+        Action::Skip { run, step } => {
+            let step = step
+                .as_ref()
+                .map_or(Cow::Borrowed("STEP"), |step| word(step.as_str()));
+            rekindle(format!("skip {run} {step} --why WHY"))
+        }
         Action::Unpause { run } => {
             let run = or(run.map(|run| run.to_string()), "RUN");
             rekindle(format!("unpause {run}"))
@@ -155,96 +168,17 @@ fn recover(choice: &Recover) -> String {
     command
 }
 
-/// The commands that work in a workspace.
-const COMMANDS: [&str; 32] = [
-    "adopt",
-    "approve",
-    "backup",
-    "cancel",
-    "diff",
-    "doctor",
-    "graph",
-    "history",
-    "journal",
-    "key",
-    "lint",
-    "logs",
-    "pause",
-    "plan",
-    "prune",
-    "recover",
-    "reject",
-    "restore",
-    "resume",
-    "retry",
-    "run",
-    "runs",
-    "serve",
-    "sets",
-    "show",
-    "skip",
-    "snapshots",
-    "status",
-    "tier",
-    "unpause",
-    "verify",
-    "watch",
-];
-
-/// Returns a text with the options in each command that works in a workspace.
-pub(crate) fn in_commands<'a>(text: &'a str, options: &str) -> Cow<'a, str> {
-    const NAME: &str = "rekindle";
-    let mut out = String::new();
-    let mut done = 0;
-    for (at, _) in text.match_indices(NAME) {
-        let end = at + NAME.len();
-        let before = text.get(..at).and_then(|before| before.chars().next_back());
-        // Not a part of a path or of another word.
-        let apart = before.is_none_or(|c| !c.is_alphanumeric() && !"-_/.".contains(c));
-        let rest = text.get(end..).unwrap_or_default();
-        let command = rest.strip_prefix(' ').unwrap_or_default();
-        let command = command.split(|c: char| !c.is_ascii_lowercase()).next();
-        if apart && command.is_some_and(|command| COMMANDS.contains(&command)) {
-            out.push_str(text.get(done..end).unwrap_or_default());
-            out.push_str(options);
-            done = end;
-        }
-    }
-    if done == 0 {
-        return Cow::Borrowed(text);
-    }
-    out.push_str(text.get(done..).unwrap_or_default());
-    Cow::Owned(out)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::PathBuf;
+
+    use rekindle_model::id::{RunId, StepId};
 
     use super::*;
 
     #[test]
-    fn every_command_of_a_workspace_gets_the_options_and_nothing_else_does() {
-        for (text, expect) in [
-            ("rekindle resume 0199", "rekindle -w shop resume 0199"),
-            (
-                "`rekindle backup`, or rekindle tier create far",
-                "`rekindle -w shop backup`, or rekindle -w shop tier create far",
-            ),
-            ("rekindle -w other show", "rekindle -w other show"),
-            ("`rekindle init` makes one", "`rekindle init` makes one"),
-            ("rekindle demo", "rekindle demo"),
-            ("/opt/rekindle backup", "/opt/rekindle backup"),
-            ("rekindle backups", "rekindle backups"),
-            (".rekindle run", ".rekindle run"),
-            ("", ""),
-        ] {
-            assert_eq!(in_commands(text, " -w shop"), expect);
-        }
-    }
-
-    #[test]
-    fn what_the_next_command_finds_anyway_is_not_told() {
+    fn options_that_the_next_command_finds_by_itself_are_left_out() {
         let named = |dir: &str| Global {
             workspace: Some(PathBuf::from(dir)),
             ..Global::default()
@@ -260,13 +194,164 @@ mod tests {
         assert_eq!(options(&system, None).unwrap(), " -s a/my.yaml");
     }
 
+    /// Returns each action, with what is written for it in the workspace `-w shop`.
+    fn all() -> Vec<(Action, &'static str)> {
+        let run = RunId(uuid::Uuid::from_u128(7));
+        let step = || StepId::looped("restore", &["a b"]);
+        let file = || Some(PathBuf::from("my flow.yaml"));
+        let init = |dir: Option<&str>, key| Action::Initialize {
+            dir: dir.map(PathBuf::from),
+            key,
+        };
+        let recover = |target| {
+            Action::Recover(Recover {
+                scenario: Some("all".to_owned()),
+                components: vec!["a".to_owned(), "b c".to_owned()],
+                from: Some("latest".to_owned()),
+                target,
+            })
+        };
+        let resume = |run, again| Action::Resume { run, again };
+        let adopt = |run| Action::Adopt {
+            url: "file:///mnt/near".to_owned(),
+            run,
+        };
+        vec![
+            (Action::AcceptRecovery { run }, "backup --accept RUN"),
+            (adopt(Some(run)), "adopt file:///mnt/near RUN"),
+            (adopt(None), "adopt file:///mnt/near"),
+            (
+                Action::Approve { run, step: step() },
+                "approve RUN 'restore[a b]'",
+            ),
+            (Action::Backup, "backup"),
+            (Action::CheckTiers, "tier check"),
+            (
+                Action::CreateTier {
+                    tier: "far".to_owned(),
+                },
+                "tier create far",
+            ),
+            (Action::Diagnose, "doctor"),
+            (Action::EndProcess { pid: 7 }, "kill -9 7"),
+            (Action::ExportKit, "key export --kit FILE"),
+            (init(None, KeyOrigin::Default), "rekindle init"),
+            (
+                init(Some("new"), KeyOrigin::Kit),
+                "rekindle init new --from-kit KIT",
+            ),
+            (
+                init(None, KeyOrigin::Passphrase),
+                "rekindle init --ask-passphrase",
+            ),
+            (Action::Lint { file: file() }, "lint 'my flow.yaml'"),
+            (Action::Lint { file: None }, "lint FILE"),
+            (Action::ListSets, "sets"),
+            (Action::ListSnapshots, "snapshots"),
+            (Action::ListRuns, "runs"),
+            (
+                Action::Plan {
+                    workflow: Some("recover".to_owned()),
+                },
+                "plan recover",
+            ),
+            (Action::Plan { workflow: None }, "plan WORKFLOW"),
+            (Action::Prune, "prune"),
+            (Action::RebuildJournal, "journal rebuild"),
+            (
+                recover(RecoverTarget::Elsewhere),
+                "recover --scenario all --component a --component 'b c' --from latest --to DIR",
+            ),
+            (Action::Recover(Recover::default()), "recover"),
+            (
+                recover(RecoverTarget::InPlaceWhileRunning),
+                "recover --scenario all --component a --component 'b c' --from latest --in-place --while-running",
+            ),
+            (
+                Action::Restore {
+                    snapshot: Some("0199".to_owned()),
+                },
+                "restore 0199 --to DIR",
+            ),
+            (Action::Restore { snapshot: None }, "restore SNAPSHOT --to DIR"),
+            (resume(Some(run), Again::Failed), "resume RUN --failed"),
+            (resume(Some(run), Again::FromStep), "resume RUN --from STEP"),
+            (resume(None, Again::Nothing), "resume"),
+            (
+                Action::RunWorkflow {
+                    workflow: "mine.yaml".to_owned(),
+                    params: BTreeMap::from([("to".to_owned(), "a b".to_owned())]),
+                },
+                "run mine.yaml -p 'to=a b'",
+            ),
+            (
+                Action::Retry {
+                    run: Some(run),
+                    step: Some(step()),
+                },
+                "retry RUN 'restore[a b]'",
+            ),
+            (
+                Action::Retry {
+                    run: None,
+                    step: None,
+                },
+                "retry RUN --failed",
+            ),
+            (Action::Serve, "serve"),
+            (Action::Show { run: Some(run) }, "show RUN"),
+            (Action::Show { run: None }, "show latest"),
+            (Action::ShowHistory { run: None }, "history latest"),
+            (
+                Action::Skip {
+                    run,
+                    step: Some(step()),
+                },
+                "skip RUN 'restore[a b]' --why WHY",
+            ),
+            (Action::Skip { run, step: None }, "skip RUN STEP --why WHY"),
+            (Action::Unpause { run: Some(run) }, "unpause RUN"),
+            (Action::Verify, "verify"),
+            (Action::VerifyJournal, "journal verify"),
+            (Action::Watch { run }, "watch RUN"),
+        ]
+    }
+
     #[test]
-    fn the_commands_are_those_of_the_command_line() {
-        use clap::CommandFactory;
-        let line = crate::args::Cli::command();
-        for command in line.get_subcommands().map(clap::Command::get_name) {
-            let elsewhere = ["demo", "init", "schema", "completions", "factoria"].contains(&command);
-            assert!(elsewhere != COMMANDS.contains(&command), "{command}");
+    fn every_action_is_written_as_a_command_in_the_same_workspace() {
+        for (action, expect) in all() {
+            let expect = match action {
+                Action::EndProcess { .. } | Action::Initialize { .. } => expect.to_owned(),
+                _ => format!("rekindle -w shop {expect}"),
+            };
+            let written = command(&action, " -w shop").replace(&uuid::Uuid::from_u128(7).to_string(), "RUN");
+            assert_eq!(written, expect);
         }
+    }
+
+    #[test]
+    fn every_command_is_one_of_this_program() {
+        use clap::Parser;
+        for (action, _) in all() {
+            let written = command(&action, " -w 'my shop'");
+            let words = words(&written);
+            if words[0] != "kill" {
+                crate::args::Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{written}: {error}"));
+            }
+        }
+    }
+
+    /// Returns the words of a command as a shell reads them; a quoted word has no quote in it.
+    fn words(command: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        for (n, part) in command.split('\'').enumerate() {
+            for (m, word) in part.split(if n % 2 == 0 { ' ' } else { '\'' }).enumerate() {
+                if m > 0 {
+                    words.push(String::new());
+                }
+                words.last_mut().unwrap().push_str(word);
+            }
+        }
+        words
     }
 }

@@ -1,10 +1,10 @@
-//! One run, from here to its end or to a graceful stop, and what is said about it afterwards.
+//! Follows one run to its end or to a graceful stop, and prints how it ended.
 
 use std::path::Path;
 
 use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
-use rekindle_model::next_action::{Action, NextAction};
+use rekindle_model::next_action::{Action, Again, NextAction};
 use rekindle_model::origin::RunKind;
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
@@ -33,10 +33,10 @@ use rekindle_workspace::error::{OVER, make_room, resume};
 use rekindle_workspace::open::ReadWriteWorkspace;
 use rekindle_workspace::run_spec::LoadedSpec;
 
-/// Submits a run to whoever owns the workspace, and attends it to its end.
+/// Submits a run to the owner of the workspace, and follows it to its end.
 pub async fn begin(
     app: &App,
-    session: &ReadWriteWorkspace,
+    workspace: &ReadWriteWorkspace,
     request: RunRequest,
     detach: bool,
 ) -> Result<Exit, Error> {
@@ -47,13 +47,13 @@ pub async fn begin(
         disaster_at,
     } = request;
     let plan = spec.plan()?;
-    if detach && session.other_owner().is_none() {
+    if detach && workspace.other_owner().is_none() {
         return Err(Error::new(
             ProblemKind::Invalid,
             "no_owner",
-            "nobody would go on with the run once this command has ended",
+            "no process would continue the run after the end of this command",
         )
-        .with_next(Action::Serve, "starts a process that would")
+        .with_next(Action::Serve, "starts a process that continues it")
         .with_advice("or leave --detach out; nothing was begun"));
     }
     let submission = Submission {
@@ -65,68 +65,83 @@ pub async fn begin(
         trigger,
         disaster_at,
     };
-    let submitted = session.service.submit(submission).await;
-    let run = submitted.map_err(|problem| not_taken_on(app, session, problem, "run the command again"))?;
+    let submitted = workspace.service.submit(submission).await;
+    let run = submitted.map_err(|problem| {
+        not_taken_on(
+            app,
+            workspace,
+            problem,
+            NextAction::advice("run the command again"),
+        )
+    })?;
     app.printer
-        .say(format!("run {run}: {}{}", plan.workflow, by(session)));
+        .say(format!("run {run}: {}{}", plan.workflow, by(workspace)));
     app.printer.note(
         "run",
-        &json!({ "run": run, "workflow": plan.workflow, "steps": plan.steps.len(), "owner": session.other_owner() }),
+        &json!({ "run": run, "workflow": plan.workflow, "steps": plan.steps.len(), "owner": workspace.other_owner() }),
     );
     if detach {
-        left(app, session, run)?;
+        left(app, workspace, run)?;
         return Ok(Exit::Done);
     }
-    attend(app, session, run, 0).await
+    attend(app, workspace, run, 0).await
 }
 
-/// Tells where a run goes on that nobody here waits for any more.
-fn left(app: &App, session: &ReadWriteWorkspace, run: RunId) -> Result<(), Error> {
-    let body = json!({ "run": run, "detached": true, "owner": session.other_owner() });
+/// Says where a run continues that this command does not wait for.
+fn left(app: &App, workspace: &ReadWriteWorkspace, run: RunId) -> Result<(), Error> {
+    let body = json!({ "run": run, "detached": true, "owner": workspace.other_owner() });
     app.printer.data(&body, || {
         format!(
-            "detached; process {} goes on with run {run}\n  rekindle watch {run}",
-            session.other_owner().unwrap_or_default()
+            "detached; process {} continues run {run}\n  {}",
+            workspace.other_owner().unwrap_or_default(),
+            app.printer.command(&Action::Watch { run })
         )
     })
 }
 
-/// Lets an interrupted or a paused run go on, and attends it to its end; one that is driven already is attended.
-pub async fn go_on(app: &App, session: &ReadWriteWorkspace, run: RunId) -> Result<Exit, Error> {
-    let evidence = session.context.evidence(run).await?;
+/// Continues an interrupted or a paused run, and follows it to its end. A run that a process drives already is only
+/// followed.
+pub async fn go_on(app: &App, workspace: &ReadWriteWorkspace, run: RunId) -> Result<Exit, Error> {
+    let evidence = workspace.context.evidence(run).await?;
     let state = &evidence.state;
     if let Some(outcome) = state.outcome {
+        let again = |again| Action::Resume {
+            run: Some(run),
+            again,
+        };
         return Err(Error::usage(format!(
             "run {run} is over: {}",
             rekindle_report::steps::outcome(outcome)
         ))
-        .with_advice(format!(
-            "`rekindle show {run}` tells how; `rekindle resume {run} --failed` runs again what failed of it, \
-             `--from STEP` a step and everything after it"
-        )));
+        .with_next(Action::Show { run: Some(run) }, "shows how it ended")
+        .with_next(again(Again::Failed), "runs again what failed of it")
+        .with_next(
+            again(Again::FromStep),
+            "runs again a step and everything after it",
+        ));
     }
-    let plan = LoadedSpec::read(&*session.context.journal, state, &evidence.inputs)
+    let plan = LoadedSpec::read(&*workspace.context.journal, state, &evidence.inputs)
         .await?
         .plan()?;
     if state.paused.is_some() {
-        requests::ask(session, run, Ask::Unpause, None).await?;
+        requests::ask(app, workspace, run, Ask::Unpause, None).await?;
     }
-    match session.service.resume(run).await {
+    match workspace.service.resume(run).await {
         Ok(()) => {}
-        // Whoever drove it was quicker.
-        Err(problem) if problem.code == OVER => return attend(app, session, run, state.seq).await,
+        // The process that drove it was quicker.
+        Err(problem) if problem.code == OVER => return attend(app, workspace, run, state.seq).await,
         // It may have left because the run is over.
         Err(problem)
-            if is_of_end(&problem) && session.context.evidence(run).await?.state.outcome.is_some() =>
+            if is_of_end(&problem) && workspace.context.evidence(run).await?.state.outcome.is_some() =>
         {
-            return gone(app, &session.context, run, session.other_owner()).await;
+            return gone(app, &workspace.context, run, workspace.other_owner()).await;
         }
         Err(problem) => {
             return Err(not_taken_on(
                 app,
-                session,
+                workspace,
                 problem,
-                &format!("rekindle resume {run}"),
+                NextAction::new(resume(Some(run)), "continues it"),
             ));
         }
     }
@@ -135,76 +150,76 @@ pub async fn go_on(app: &App, session: &ReadWriteWorkspace, run: RunId) -> Resul
         "resuming run {run}: {}, {done} of {} steps done before{}",
         state.workflow,
         plan.steps.len(),
-        by(session)
+        by(workspace)
     ));
     app.printer.note(
         "resume",
-        &json!({ "run": run, "workflow": state.workflow, "epoch": state.epoch, "done": done, "owner": session.other_owner() }),
+        &json!({ "run": run, "workflow": state.workflow, "epoch": state.epoch, "done": done, "owner": workspace.other_owner() }),
     );
-    attend(app, session, run, state.seq).await
+    attend(app, workspace, run, state.seq).await
 }
 
-/// A process that is told to stop before a run has begun is interrupted like one that has begun it, and not held up by
-/// another.
-fn not_taken_on(app: &App, session: &ReadWriteWorkspace, problem: Problem, again: &str) -> Error {
+/// Returns why the owner did not accept a run. A process that a signal stops before its run has begun is interrupted, as if
+/// the run had begun.
+fn not_taken_on(app: &App, workspace: &ReadWriteWorkspace, problem: Problem, again: NextAction) -> Error {
     let error = Error::from(problem);
-    let own = session.other_owner().is_none() && app.application.stop.is_cancelled();
+    let own = workspace.other_owner().is_none() && app.application.stop.is_cancelled();
     match own && error.code() == rekindle_server::api::STOPPING {
         true => Error::new(
             ProblemKind::Interrupted,
             "interrupted",
-            "told to stop before the run was taken up; nothing was begun",
+            "stopped before the run began; nothing was begun",
         )
-        .with_advice(again),
+        .with_all([again]),
         false => error,
     }
 }
 
-fn by(session: &ReadWriteWorkspace) -> String {
-    session
+fn by(workspace: &ReadWriteWorkspace) -> String {
+    workspace
         .other_owner()
         .map(|pid| format!(" (driven by process {pid}; Ctrl-C detaches)"))
         .unwrap_or_default()
 }
 
-/// Shows what happens to a run from record `after` on, to its end, and tells what it has come to.
+/// Shows what happens to a run from record `after` on, and prints how it ended.
 pub(crate) async fn attend(
     app: &App,
-    session: &ReadWriteWorkspace,
+    workspace: &ReadWriteWorkspace,
     run: RunId,
     after: u64,
 ) -> Result<Exit, Error> {
-    let told = match session.service.follow(run, after).await {
+    let updates = match workspace.service.follow(run, after).await {
         // It was there when the run was given to it.
         Err(problem) if is_of_end(&problem) => {
-            return gone(app, &session.context, run, session.other_owner()).await;
+            return gone(app, &workspace.context, run, workspace.other_owner()).await;
         }
-        told => told?,
+        updates => updates?,
     };
     // A stop goes to the owner where it is this process, and its end is worth waiting for.
-    let on_stop = match session.other_owner() {
+    let on_stop = match workspace.other_owner() {
         Some(_) => OnStop::Leave,
         None => OnStop::Stay,
     };
-    match listen(app, told, on_stop).await {
-        Heard::End(end) => come_to(app, &session.context, run, end).await,
+    match listen(app, updates, on_stop).await {
+        Heard::End(end) => ended(app, &workspace.context, run, end).await,
         Heard::Left => {
-            left(app, session, run)?;
+            left(app, workspace, run)?;
             Ok(Exit::Interrupted)
         }
-        Heard::Silence => gone(app, &session.context, run, session.other_owner()).await,
+        Heard::Silence => gone(app, &workspace.context, run, workspace.other_owner()).await,
     }
 }
 
-/// Shows what is told of a run, to its end; a stop ends the watching and nothing else.
+/// Shows the updates of a run to its end. A stop ends the watching and nothing else.
 pub(crate) async fn watch(
     app: &App,
     context: &WorkspaceContext,
     run: RunId,
-    told: mpsc::Receiver<RunUpdate>,
+    updates: mpsc::Receiver<RunUpdate>,
 ) -> Result<Exit, Error> {
-    match listen(app, told, OnStop::Leave).await {
-        Heard::End(end) => come_to(app, context, run, end).await,
+    match listen(app, updates, OnStop::Leave).await {
+        Heard::End(end) => ended(app, context, run, end).await,
         Heard::Left => Ok(Exit::Done),
         Heard::Silence => gone(app, context, run, None).await,
     }
@@ -219,22 +234,22 @@ enum Heard {
     Silence,
 }
 
-/// What a stop means to whoever listens.
+/// What a stop means while a run is followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnStop {
-    /// The run is another's, and goes on.
+    /// Another process drives the run and continues; this one leaves.
     Leave,
-    /// The run is interrupted, which is listened to as well.
+    /// This process interrupts the run, and shows that too.
     Stay,
 }
 
-async fn listen(app: &App, mut told: mpsc::Receiver<RunUpdate>, on_stop: OnStop) -> Heard {
+async fn listen(app: &App, mut updates: mpsc::Receiver<RunUpdate>, on_stop: OnStop) -> Heard {
     let mut live = Live::new(app.printer);
     let mut stopping = false;
     let heard = loop {
         tokio::select! {
             biased;
-            message = told.recv() => match message {
+            message = updates.recv() => match message {
                 Some(RunUpdate::Ended(end)) => break Heard::End(end),
                 Some(message) => live.show(&message),
                 None => break Heard::Silence,
@@ -252,13 +267,13 @@ async fn listen(app: &App, mut told: mpsc::Receiver<RunUpdate>, on_stop: OnStop)
     heard
 }
 
-/// What whoever drives runs says when it is told to stop.
+/// What a process that drives runs says when a signal stops it.
 pub(crate) const STOPPING: &str = "stopping: running steps leave a checkpoint";
 
-/// The owner is gone. It may have brought the run to its end before, and left before that was told.
+/// The owner is gone. It may have ended the run before it left.
 async fn gone(app: &App, context: &WorkspaceContext, run: RunId, owner: Option<u32>) -> Result<Exit, Error> {
     match context.evidence(run).await.map(|evidence| evidence.state.outcome) {
-        Ok(Some(outcome)) => come_to(app, context, run, End::Finished(outcome)).await,
+        Ok(Some(outcome)) => ended(app, context, run, End::Finished(outcome)).await,
         _ => Err(lost(run, owner)),
     }
 }
@@ -270,29 +285,30 @@ fn lost(run: RunId, owner: Option<u32>) -> Error {
         "owner_gone",
         format!("{who} that drove run {run} is gone"),
     )
-    .with_advice(format!(
-        "nothing that was acknowledged is lost: rekindle resume {run}"
-    ))
+    .with_next(
+        resume(Some(run)),
+        "continues it; nothing that was acknowledged is lost",
+    )
 }
 
-/// Tells what a run has come to, and returns its exit code.
-async fn come_to(app: &App, context: &WorkspaceContext, run: RunId, end: End) -> Result<Exit, Error> {
+/// Prints how a run ended, and returns its exit code.
+async fn ended(app: &App, context: &WorkspaceContext, run: RunId, end: End) -> Result<Exit, Error> {
     if let End::Broken(problem) = end {
         return Err(broken(problem, run, context));
     }
     let evidence = context.evidence(run).await?;
-    let pinned = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
-    let plan = pinned.plan()?;
-    let target = pinned.target_root(&context.layout.system_dir());
-    let told = Come {
+    let spec = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
+    let plan = spec.plan()?;
+    let target = spec.target_root(&context.layout.system_dir());
+    let ending = Ending {
         evidence: &evidence,
-        pinned: &pinned,
+        spec: &spec,
         plan: &plan,
         target: target.as_deref().unwrap_or(Path::new("")),
     };
     match end {
-        End::Finished(_) => told.finished(app),
-        _ => told.interrupted(app),
+        End::Finished(_) => ending.finished(app),
+        _ => ending.interrupted(app),
     }
 }
 
@@ -309,24 +325,25 @@ fn broken(problem: Problem, run: RunId, context: &WorkspaceContext) -> Error {
     }
 }
 
-/// What a run has come to.
-struct Come<'a> {
+/// How a run ended.
+struct Ending<'a> {
     evidence: &'a Evidence,
-    pinned: &'a LoadedSpec,
+    spec: &'a LoadedSpec,
     plan: &'a Plan,
     /// The folder that a recovery writes to.
     target: &'a Path,
 }
 
-impl Come<'_> {
+impl Ending<'_> {
     fn interrupted(&self, app: &App) -> Result<Exit, Error> {
         let state = &self.evidence.state;
         let run = state.id;
         let waiting = waiting(state);
         let aside = set_aside(self.evidence, self.plan);
+        let way_on = app.printer.command(&resume(Some(run)));
         let body = json!({
             "run": run, "workflow": state.workflow, "kind": state.kind, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
-            "waiting": waiting, "aside": aside, "resume": app.printer.from_here(&format!("rekindle resume {run}")),
+            "waiting": waiting, "aside": aside, "resume": way_on,
         });
         app.printer.data(&body, || {
             let because: String = waiting
@@ -336,7 +353,7 @@ impl Come<'_> {
             let aside = text::set_aside(&aside, self.target);
             format!(
                 "{because}{aside}run {run} is interrupted and resumable; nothing that is journaled runs again\n  \
-                 rekindle resume {run}"
+                 {way_on}"
             )
         })?;
         Ok(Exit::Interrupted)
@@ -361,7 +378,7 @@ impl Come<'_> {
                 body["backup"] = json!(table);
             }
             RunKind::Recover => {
-                let table = recovery_table(evidence, plan, &self.pinned.system);
+                let table = recovery_table(evidence, plan, &self.spec.system);
                 said.push_str(&text::recovery(&table));
                 let aside = set_aside(evidence, plan);
                 said.push_str(&text::set_aside(&aside, target));
@@ -377,7 +394,9 @@ impl Come<'_> {
                 body["missed"] = json!(missed);
             }
             RunKind::Verify | RunKind::Drill | RunKind::Custom => {
-                said.push_str(&text::steps(evidence, Some(plan)));
+                said.push_str(&text::steps(evidence, Some(plan), &|action| {
+                    app.printer.command(action)
+                }));
                 body["steps"] = json!(timeline(evidence, Some(plan)));
                 body["segment_faults"] = json!(segment_faults(evidence, plan));
             }
@@ -399,8 +418,8 @@ impl Come<'_> {
         warnings.chain(fell_back).for_each(|what| app.printer.warn(what));
         if exit != Exit::Done {
             app.printer.say(format!(
-                "`rekindle show {}` tells what happened to each step",
-                state.id
+                "`{}` shows what happened to each step",
+                app.printer.command(&Action::Show { run: Some(state.id) })
             ));
         }
         Ok(exit)

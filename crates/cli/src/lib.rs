@@ -46,6 +46,8 @@ pub use rekindle_workspace::Hooks;
 
 /// Overrides the folder of the identity.
 pub const CONFIG_DIR_VAR: &str = "REKINDLE_CONFIG_DIR";
+/// Names the workspace where no option does.
+pub const WORKSPACE_VAR: &str = "REKINDLE_WORKSPACE";
 /// Holds a passphrase, for machines without a terminal.
 pub const PASSPHRASE_VAR: &str = "REKINDLE_PASSPHRASE";
 

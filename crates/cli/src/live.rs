@@ -1,5 +1,5 @@
-//! What a run shows while it works: a bar per running step on a terminal, a line per transition otherwise,
-//! JSON lines for programs. It listens; nothing waits for it.
+//! The display of a run at work: a bar for each running step on a terminal, else a line for each transition, and JSON lines
+//! for programs. The run never waits for its display.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Live {
     fn happened(&mut self, event: &Event) {
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
             let mut body = json!({ "step": step, "event": event.name() });
-            // A program is told why, as a person is.
+            // Programs get the reason too.
             if let Event::StepFailed { error, .. }
             | Event::UndoFailed { error, .. }
             | Event::UndoStuck { error, .. } = event
@@ -112,7 +112,7 @@ impl Live {
             Event::UndoStuck { step, error, .. } => {
                 self.ended(step);
                 self.line(format!(
-                    "{step}: could not be undone: {error}; somebody must see to it"
+                    "{step}: could not be undone: {error}; a person must see to it"
                 ));
             }
             Event::StepSkipped { step, .. } => self.line(format!("{step}: skipped")),
@@ -190,7 +190,7 @@ impl Live {
     fn line(&self, line: String) {
         if self.printer.live() {
             // Above the bars; without bars it is an ordinary line.
-            let _ = self.bars.println(self.printer.from_here(&line));
+            let _ = self.bars.println(&line);
         } else {
             self.printer.say(line);
         }

@@ -1,7 +1,5 @@
-//! The one place that prints. Data goes to stdout, narration to stderr; what is data and what it looks like
-//! is decided here and nowhere else.
+//! The one place that prints. It decides what is data and what is narration: data goes to stdout, narration to stderr.
 
-use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
@@ -16,12 +14,12 @@ use crate::command_hints;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
 
-/// How a command speaks.
+/// How a command prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Printer {
     voice: Voice,
-    /// The options that the commands in what is said need, to mean the same workspace. Lives as long as the process,
-    /// which has one command line.
+    /// The options of a command that works in the same workspace. They live as long as the process, which has one command
+    /// line.
     here: Option<&'static str>,
 }
 
@@ -61,19 +59,11 @@ impl Printer {
                 quiet: global.quiet,
             },
         };
-        let environment = std::env::var_os("REKINDLE_WORKSPACE");
+        let environment = std::env::var_os(crate::WORKSPACE_VAR);
         let here = command_hints::options(global, environment.as_deref());
         Self {
             voice,
             here: here.map(|options| &*options.leak()),
-        }
-    }
-
-    /// Returns a text whose commands mean this workspace from where the person stands.
-    pub fn from_here(self, text: &str) -> Cow<'_, str> {
-        match self.here {
-            Some(options) => command_hints::in_commands(text, options),
-            None => Cow::Borrowed(text),
         }
     }
 
@@ -107,7 +97,7 @@ impl Printer {
                     .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))?;
                 self.out(&line)
             }
-            Voice::Text { .. } => self.out(&self.from_here(text().trim_end())),
+            Voice::Text { .. } => self.out(text().trim_end()),
         }
     }
 
@@ -119,21 +109,21 @@ impl Printer {
                     .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))?;
                 self.out(&line)
             }
-            Voice::Text { .. } => self.out(&self.from_here(&text())),
+            Voice::Text { .. } => self.out(&text()),
         }
     }
 
-    /// Tells what is going on.
+    /// Says what is going on.
     pub fn say(self, text: impl AsRef<str>) {
-        let text = self.from_here(text.as_ref());
+        let text = text.as_ref();
         match self.voice {
             Voice::Text { quiet: true, .. } => {}
-            Voice::Text { .. } => err(&text),
+            Voice::Text { .. } => err(text),
             Voice::Json => self.note("note", &serde_json::json!({ "message": text })),
         }
     }
 
-    /// Tells programs what is going on: one JSON object on a line of stderr, with its kind under `note`.
+    /// Says to programs what is going on: one JSON object on a line of stderr, with its kind under `note`.
     /// People see nothing.
     pub fn note(self, kind: &str, body: &Value) {
         if self.is_json() {
@@ -147,7 +137,7 @@ impl Printer {
 
     /// Warns; also when quiet.
     pub fn warn(self, text: impl AsRef<str>) {
-        let text = self.from_here(text.as_ref());
+        let text = text.as_ref();
         match self.voice {
             Voice::Text { color: true, .. } => err(&format!("\u{1b}[1;33mwarning:\u{1b}[0m {text}")),
             Voice::Text { .. } => err(&format!("warning: {text}")),
@@ -155,7 +145,7 @@ impl Printer {
         }
     }
 
-    /// Shows what an operation has to say while it works.
+    /// Shows a notice of an operation that is at work.
     pub fn notice(self, notice: &Notice) {
         let mut text = notice.text.clone();
         if !notice.next.is_empty() {
@@ -167,12 +157,12 @@ impl Printer {
         }
     }
 
-    /// Returns advice as text, with commands that mean this workspace from where the person is.
+    /// Returns advice as text, with commands that work in this workspace from where the person is.
     pub fn advice(self, next: &[NextAction]) -> String {
         command_hints::advice(next, self.here.unwrap_or_default())
     }
 
-    /// Returns an action as a command that means this workspace from where the person is.
+    /// Returns an action as a command that works in this workspace from where the person is.
     pub fn command(self, action: &Action) -> String {
         command_hints::command(action, self.here.unwrap_or_default())
     }
@@ -213,7 +203,7 @@ impl Printer {
     }
 }
 
-/// Writes one line to stderr; there is nobody left to tell when that fails.
+/// Writes one line to stderr. If that fails, there is no place left to say so.
 fn err(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -1,5 +1,5 @@
-//! Questions to the person at the terminal. Without a terminal nothing is asked: the caller says what to
-//! give instead.
+//! Questions to the person at the terminal. Without a terminal no question is asked: the caller says which option to give
+//! instead.
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 
@@ -8,7 +8,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use rekindle_model::problem::ProblemKind;
 use rekindle_workspace::Error;
 
-/// Asks for yes or no; none where there is no terminal to ask at.
+/// Asks for yes or no; none where there is no terminal.
 pub(crate) fn confirm(question: &str) -> Result<Option<bool>, Error> {
     if !std::io::stdin().is_terminal() {
         return Ok(None);
@@ -18,7 +18,7 @@ pub(crate) fn confirm(question: &str) -> Result<Option<bool>, Error> {
     Ok(Some(matches!(read(&terminal)?.trim(), "y" | "Y" | "yes")))
 }
 
-/// Returns the error of an operation that a person said no to.
+/// Returns the error of an operation that a person declined.
 pub(crate) fn declined() -> Error {
     Error::new(ProblemKind::Failed, "declined", "nothing was done")
 }
@@ -34,7 +34,7 @@ pub(crate) fn secret(question: &str) -> Result<String, Error> {
     tcsetattr(&terminal, OptionalActions::Flush, &hidden)
         .map_err(|error| Error::io("hide what is typed", &error.into()))?;
     let answer = read(&terminal);
-    // The terminal is as it was, whatever was typed.
+    // The terminal gets its settings back also where the read failed.
     let restored = tcsetattr(&terminal, OptionalActions::Flush, &shown);
     let _ = writeln!(terminal);
     restored.map_err(|error| Error::io("restore the terminal's settings", &error.into()))?;

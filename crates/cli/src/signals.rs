@@ -1,8 +1,8 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the first asks for a graceful stop, a second Ctrl-C or SIGTERM ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first asks for a graceful stop; a second Ctrl-C or SIGTERM ends the process at once.
 //!
-//! Ending at once is as safe as a kill, which is what every run must survive anyway. A hang-up never counts as the
-//! second: when a connection is lost, the kernel and the shell send one each. It is not listened to where the process
-//! was started with SIGHUP ignored, as `nohup` does.
+//! Ending at once is as safe as a kill, and every run survives a kill. A hang-up never counts as the second signal: when a
+//! connection is lost, the kernel and the shell send one each. A process that was started with SIGHUP ignored, as `nohup`
+//! does, keeps ignoring it.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use crate::exit::Exit;
 use crate::printer::Printer;
 
-/// A process that has not ended by then says that it was heard.
+/// A process that has not ended after this time says that it received the signal.
 const SOON: Duration = Duration::from_millis(300);
 
-/// Whether somebody wants the process to stop.
+/// Whether a signal asks the process to stop.
 #[derive(Clone, Debug)]
 pub struct Signals {
     stop: CancellationToken,
@@ -84,7 +84,7 @@ async fn wait(
         () = hung_up => {}
     }
     stop.cancel();
-    // What ends at once, or only leaves others to go on, has nothing to say about it.
+    // A process that ends at once says nothing.
     if tokio::time::timeout(SOON, next()).await.is_err() {
         printer.say("stopping; again to stop at once, which is as safe");
         next().await;

@@ -6,6 +6,7 @@
 
 use rekindle_model::approval::Decision;
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::next_action::Action;
 use rekindle_plan::{PlanStep, Problem, suggest};
 use serde_json::{Value, json};
 
@@ -59,11 +60,11 @@ pub(crate) fn output(decision: &Decision) -> Value {
     json!({ "by": decision.by, "note": decision.note, "at": decision.at.utc.to_rfc3339() })
 }
 
-/// Returns the failure of a step that was rejected.
-pub(crate) fn rejected(decision: &Decision) -> Failure {
+/// Returns the failure of a step that was rejected; `retry` asks again.
+pub(crate) fn rejected(decision: &Decision, retry: Action) -> Failure {
     let note = decision.note.as_ref().map(|note| format!(": {note}"));
     let message = format!("{} rejected it{}", decision.by, note.unwrap_or_default());
-    Failure::permanent(code::REJECTED, message).with_hint("`rekindle retry` asks again")
+    Failure::permanent(code::REJECTED, message).with_next(retry, "asks again")
 }
 
 #[cfg(test)]

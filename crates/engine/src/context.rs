@@ -9,6 +9,7 @@ use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::Payload;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::next_action::{Action, Again};
 use rekindle_model::process::Child;
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::{Clock, Stamp};
@@ -140,8 +141,13 @@ impl StepContext {
 
     async fn note(&self, note: Note) -> Result<(), Failure> {
         let gone = || {
-            Failure::transient(INTERRUPTED, "this process no longer drives the run")
-                .with_hint("`rekindle resume` goes on from the last checkpoint")
+            Failure::transient(INTERRUPTED, "this process no longer drives the run").with_next(
+                Action::Resume {
+                    run: Some(self.run),
+                    again: Again::Nothing,
+                },
+                "continues from the last checkpoint",
+            )
         };
         let (done, answer) = oneshot::channel();
         let asked = Asked {

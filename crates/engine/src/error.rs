@@ -3,6 +3,7 @@
 use rekindle_journal::JournalError;
 use rekindle_model::event::Outcome;
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::run::IllegalHistory;
 
 use crate::replica::TakenOver;
@@ -13,7 +14,7 @@ use crate::request::Refusal;
 #[non_exhaustive]
 pub enum EngineError {
     /// Another process has adopted the run; this one has stopped acting on it.
-    #[error("drive run {run}: another process has taken it over; `rekindle show {run}` names it")]
+    #[error("drive run {run}: another process has taken it over")]
     Fenced {
         /// The run.
         run: RunId,
@@ -70,12 +71,26 @@ pub enum EngineError {
     Refused {
         /// The run.
         run: RunId,
-        /// Why not, and what to do.
+        /// Why not.
         why: Refusal,
     },
     /// What a run is created with cannot be written down.
     #[error("write down the run's inputs: {0}")]
     Inputs(String),
+}
+
+impl EngineError {
+    /// Returns what a person can do about it, where the error knows.
+    pub fn next(&self) -> Vec<NextAction> {
+        match self {
+            Self::Fenced { run } => vec![NextAction::new(
+                Action::Show { run: Some(*run) },
+                "names the process that has it now",
+            )],
+            Self::Refused { run, why } => why.next(*run),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl From<JournalError> for EngineError {

@@ -16,6 +16,8 @@ const RECORD_ROOM: usize = 3200;
 const MESSAGE: usize = 1536;
 /// The longest hint, sentence or condition, in bytes.
 const SENTENCE: usize = 512;
+/// What the next actions of a failure may have together, in encoded bytes.
+const ACTIONS: usize = 768;
 /// The longest name of a group in a deadlock's cycle, in bytes.
 const GROUP: usize = 128;
 /// The largest evidence, in encoded bytes.
@@ -88,6 +90,14 @@ pub(crate) fn fit_failure(mut failure: Failure) -> Failure {
     failure.code = fit(&failure.code, 64);
     failure.message = fit(&failure.message, MESSAGE);
     failure.hint = failure.hint.map(|hint| fit(&hint, SENTENCE));
+    let mut room = ACTIONS;
+    failure.next.retain(|next| match room.checked_sub(encoded(next)) {
+        Some(left) => {
+            room = left;
+            true
+        }
+        None => false,
+    });
     failure
 }
 
@@ -128,8 +138,11 @@ fn fit(text: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rekindle_journal::MemoryJournal;
+    use rekindle_model::id::{RunId, StepId};
+    use rekindle_model::next_action::Action;
+
+    use super::*;
 
     #[tokio::test]
     async fn a_value_comes_back_the_same_from_a_record_and_from_a_blob() {
@@ -157,6 +170,22 @@ mod tests {
         let evidence = fit_evidence(json!({ "files": vec!["a/long/name"; 1000] }));
         assert_eq!(evidence["truncated"], true);
         assert!(encoded(&evidence) <= EVIDENCE);
+    }
+
+    #[test]
+    fn a_failure_with_its_next_actions_comes_back_the_same_from_a_record() {
+        let (run, step) = (RunId(uuid::Uuid::from_u128(7)), StepId::looped("restore", &["a"]));
+        let failure = Failure::permanent("x", "it failed")
+            .with_next(Action::Show { run: Some(run) }, "shows it")
+            .with_next(
+                Action::Retry {
+                    run: Some(run),
+                    step: Some(step),
+                },
+                "asks again",
+            );
+        let bytes = rmp_serde::to_vec_named(&fit_failure(failure.clone())).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Failure>(&bytes).unwrap(), failure);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What a person may ask of a run, and why it may be refused.
 //!
-//! The machine decides about a request, whether the run is driven or not, and what it decides is journaled before
-//! the one who asked is told.
+//! The machine decides about a request, whether the run is driven or not. The decision is journaled before the person
+//! who asked gets the answer.
 
 use rekindle_model::event::Outcome;
-use rekindle_model::id::StepId;
+use rekindle_model::id::{RunId, StepId};
+use rekindle_model::next_action::{Action, Again, NextAction};
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -27,7 +28,7 @@ pub struct Request {
 /// Who has taken a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakenBy {
-    /// Whoever drives the run: what follows from it has begun.
+    /// The process that drives the run: what follows from it has begun.
     Driver,
     /// The journal alone, because nobody drove the run: the rest follows when it is driven again.
     Journal,
@@ -98,7 +99,7 @@ pub enum Refusal {
         waiting: Vec<StepId>,
     },
     /// Somebody was first.
-    #[error("{by} {} {step} already; `rekindle resume` goes on from there", if *granted { "approved" } else { "rejected" })]
+    #[error("{by} {} {step} already", if *granted { "approved" } else { "rejected" })]
     Decided {
         /// The step.
         step: StepId,
@@ -108,24 +109,22 @@ pub enum Refusal {
         granted: bool,
     },
     /// The run is over.
-    #[error("it is over ({}); `rekindle retry RUN STEP` or `rekindle skip RUN STEP --why …` opens it again", outcome_name(*.outcome))]
+    #[error("it is over ({})", outcome_name(*.outcome))]
     Over {
         /// How it ended.
         outcome: Outcome,
     },
     /// The run is being cancelled.
-    #[error("{by} has cancelled it; wait until it is over (`rekindle resume` ends one that nobody drives)")]
+    #[error("{by} has cancelled it; wait until it is over")]
     Cancelled {
         /// Who asked for it.
         by: String,
     },
     /// The run's deadline has passed, and it is being ended.
-    #[error(
-        "its deadline has passed; wait until it is over (`rekindle resume` ends one that nobody drives), then ask again"
-    )]
+    #[error("its deadline has passed; wait until it is over, then ask again")]
     Expired,
     /// The run is paused already.
-    #[error("{by} has paused it already, at {}; `rekindle unpause RUN` lets it go on", at.utc.format("%Y-%m-%d %H:%M:%S UTC"))]
+    #[error("{by} has paused it already, at {}", at.utc.format("%Y-%m-%d %H:%M:%S UTC"))]
     Paused {
         /// Who asked for it.
         by: String,
@@ -133,7 +132,7 @@ pub enum Refusal {
         at: Stamp,
     },
     /// The run is not paused.
-    #[error("it is not paused; `rekindle resume RUN` drives one that was interrupted")]
+    #[error("it is not paused")]
     NotPaused,
     /// The step need not be retried.
     #[error("there is nothing to retry: {step} {}", why_not_to_retry(state))]
@@ -144,9 +143,7 @@ pub enum Refusal {
         state: &'static str,
     },
     /// No step has failed.
-    #[error(
-        "there is nothing to retry: no step has failed; `rekindle retry RUN STEP` has any other run again"
-    )]
+    #[error("there is nothing to retry: no step has failed")]
     NothingFailed,
     /// The step cannot be left out any more.
     #[error("there is nothing to skip: {step} {state} already")]
@@ -160,15 +157,13 @@ pub enum Refusal {
     #[error("the run takes back what its steps did; wait until it is over, then ask again")]
     Undoing,
     /// A skip without a reason.
-    #[error("leaving {step} out needs a reason; say why (`--why …`), it is journaled with your name")]
+    #[error("leaving {step} out needs a reason, which is journaled with your name")]
     NoReason {
         /// The step.
         step: StepId,
     },
     /// The step has an attempt without an outcome.
-    #[error(
-        "{step} is at work; wait for its end (`rekindle resume` goes on with one that was cut off), or cancel the run"
-    )]
+    #[error("{step} is at work; wait for its end, or cancel the run")]
     AtWork {
         /// The step.
         step: StepId,
@@ -187,7 +182,7 @@ pub enum Refusal {
     },
 }
 
-/// A request on its way to the driver of its run, and whom to tell once it is durable.
+/// A request on its way to the driver of its run; the driver answers once the decision is durable.
 #[derive(Debug)]
 pub(crate) struct Wish {
     pub(crate) request: Request,
@@ -218,6 +213,46 @@ impl Ask {
                 Some(step)
             }
             Self::Cancel | Self::Pause | Self::Unpause | Self::RetryFailed => None,
+        }
+    }
+}
+
+impl Refusal {
+    /// Returns what a person can ask of the run instead.
+    pub fn next(&self, run: RunId) -> Vec<NextAction> {
+        let resume = |again, text: &str| {
+            let run = Some(run);
+            NextAction::new(Action::Resume { run, again }, text)
+        };
+        let again = |text: &str| resume(Again::FromStep, text);
+        let goes_on = |text: &str| vec![resume(Again::Nothing, text)];
+        match self {
+            Self::Decided { .. } => goes_on("continues from there"),
+            Self::Over { .. } => vec![
+                again("opens the run again and runs a step again"),
+                NextAction::new(
+                    Action::Skip { run, step: None },
+                    "opens it again and leaves a step out",
+                ),
+            ],
+            Self::Cancelled { .. } | Self::Expired => goes_on("ends the run, if no process drives it"),
+            Self::Paused { .. } => vec![NextAction::new(
+                Action::Unpause { run: Some(run) },
+                "lets it continue",
+            )],
+            Self::NotPaused => goes_on("continues the run, if it was interrupted"),
+            Self::NothingFailed => vec![again("runs again a step that has not failed")],
+            Self::NoReason { step } => vec![NextAction::from(Action::Skip {
+                run,
+                step: Some(step.clone()),
+            })],
+            Self::AtWork { .. } => goes_on("continues the step, if it was cut off"),
+            Self::UnknownStep { .. }
+            | Self::NotWaiting { .. }
+            | Self::NothingToRetry { .. }
+            | Self::NothingToSkip { .. }
+            | Self::Undoing
+            | Self::DependentsAtWork { .. } => Vec::new(),
         }
     }
 }
@@ -286,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_do() {
+    fn a_refusal_states_the_fact() {
         let step = || StepId::plain("confirm");
         let waiting = vec![step(), StepId::plain("other")];
         for (refusal, expect) in [
@@ -302,7 +337,7 @@ mod tests {
                 Refusal::Over {
                     outcome: Outcome::Partial,
                 },
-                "it is over (done in part); `rekindle retry RUN STEP` or `rekindle skip RUN STEP --why …` opens it again",
+                "it is over (done in part)",
             ),
             (
                 Refusal::NothingToRetry {

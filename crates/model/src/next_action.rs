@@ -13,7 +13,8 @@ pub struct NextAction {
     /// What Rekindle does for them; none where they do it without Rekindle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
-    /// What the action is good for ("names the damage"), or the whole advice where there is no action.
+    /// What the action is good for ("names the damage"), or the whole advice where there is no action. It is empty where
+    /// the action speaks for itself.
     pub text: String,
 }
 
@@ -32,6 +33,13 @@ impl NextAction {
             action: None,
             text: text.into(),
         }
+    }
+}
+
+impl From<Action> for NextAction {
+    /// Returns the advice to use an action that speaks for itself.
+    fn from(action: Action) -> Self {
+        Self::new(action, "")
     }
 }
 
@@ -94,6 +102,13 @@ pub enum Action {
     ListSnapshots,
     /// List the runs of the workspace.
     ListRuns,
+    /// Show the steps of a workflow, without running it.
+    Plan {
+        /// Its file or name; none where the person knows which.
+        workflow: Option<String>,
+    },
+    /// Remove from the tiers what their retention no longer keeps.
+    Prune,
     /// Rebuild the journal's index from its log.
     RebuildJournal,
     /// Recover components.
@@ -124,7 +139,7 @@ pub enum Action {
         /// The step; none for every step that failed.
         step: Option<StepId>,
     },
-    /// Drive the runs of the workspace until told to stop.
+    /// Drive the runs of the workspace until a person stops it.
     Serve,
     /// Show what became of a run.
     Show {
@@ -135,6 +150,13 @@ pub enum Action {
     ShowHistory {
         /// The run; none for the newest.
         run: Option<RunId>,
+    },
+    /// Do without a step.
+    Skip {
+        /// The run.
+        run: RunId,
+        /// The step; none where the person knows which.
+        step: Option<StepId>,
     },
     /// Let a paused run continue.
     Unpause {

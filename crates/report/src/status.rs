@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
+use rekindle_model::next_action::{Action, NextAction, Recover, RecoverTarget};
 use rekindle_model::system::System;
 use serde::Serialize;
 
@@ -76,7 +77,7 @@ pub struct Status {
     /// Runs without an end, the interrupted ones included, newest first.
     pub unfinished: Vec<Unfinished>,
     /// What to do next, most urgent first.
-    pub next: Vec<String>,
+    pub next: Vec<NextAction>,
 }
 
 /// One answer.
@@ -132,41 +133,55 @@ fn interrupted(findings: &Findings<'_>) -> impl Iterator<Item = RunId> {
     unfinished.filter(|run| run.is_interrupted()).map(|run| run.run)
 }
 
-fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Vec<String> {
-    let mut next: Vec<String> = findings.unfinished.iter().flat_map(Unfinished::next).collect();
+fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Vec<NextAction> {
+    let mut next: Vec<NextAction> = findings.unfinished.iter().flat_map(Unfinished::next).collect();
     // No backup is made of it before that.
     if let Some(run) = findings
         .partial_recovery
         .filter(|run| findings.unfinished.iter().all(|one| one.run != *run))
     {
-        next.push("rekindle recover --in-place".to_owned());
-        next.push(format!(
-            "rekindle backup --accept {run}   (what stands there, as it is)"
+        next.push(recover(RecoverTarget::InPlace).into());
+        next.push(NextAction::new(
+            Action::AcceptRecovery { run },
+            "backs up the system as the recovery left it",
         ));
     }
     let answers = findings.tiers.values().any(Option::is_none);
     if findings.backups.is_empty() && answers {
-        next.push("rekindle sets   (what the tiers hold)".to_owned());
-        next.push("rekindle verify   (whether it can be read)".to_owned());
+        next.push(NextAction::new(
+            Action::ListSets,
+            "lists the recovery sets in the tiers",
+        ));
+        next.push(NextAction::new(Action::Verify, "shows whether they can be read"));
     }
     match health {
-        None => next.push("rekindle backup".to_owned()),
+        None => next.push(Action::Backup.into()),
         Some(health) => {
             if let Some(run) = health.shown() {
-                next.push(format!("rekindle show {run}"));
+                next.push(Action::Show { run: Some(run) }.into());
             }
             if !health.is_sound() {
-                next.push("rekindle verify   (which copies can be read)".to_owned());
+                next.push(NextAction::new(Action::Verify, "shows which copies can be read"));
             }
             if !health.bad.is_empty() && findings.partial_recovery.is_none() {
-                next.push("rekindle backup".to_owned());
+                next.push(Action::Backup.into());
             }
         }
     }
     if health.is_some_and(|health| health.bad.is_empty()) && !proven {
-        next.push("rekindle recover --to DIR   (a recovery that was never tried is a hope)".to_owned());
+        next.push(NextAction::new(
+            recover(RecoverTarget::Elsewhere),
+            "tries a recovery; none was ever tried",
+        ));
     }
     next
+}
+
+fn recover(target: RecoverTarget) -> Action {
+    Action::Recover(Recover {
+        target,
+        ..Recover::default()
+    })
 }
 
 fn come_back(

@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use rekindle_model::event::{Event, Outcome, Verdict as Found};
+use rekindle_model::next_action::{Action, Again};
 use rekindle_model::step::{StepRecord, StepState};
 use rekindle_model::time::Stamp;
 use rekindle_model::undo::UndoState;
@@ -24,8 +25,12 @@ pub use tables::{backup, recovery, set_aside, status};
 /// How many failed attempts of a step the report lists, the newest ones.
 const ATTEMPTS: usize = 3;
 
-/// Returns the text of `rekindle show` about a run. A run that is at work has lasted until `now`.
-pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> String {
+/// Writes an action as a face offers it: as a command, or as the name of a button.
+pub type WriteAction<'a> = &'a dyn Fn(&Action) -> String;
+
+/// Returns the text of `rekindle show` about a run. A run that is at work has lasted until `now`. `write` writes what to
+/// do next.
+pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>, write: WriteAction<'_>) -> String {
     let state = &evidence.state;
     let mut text = String::new();
     let outcome = match state.outcome {
@@ -58,37 +63,42 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> Str
     if let Some(paused) = &state.paused {
         let _ = writeln!(
             text,
-            "paused by {}{} since {} (rekindle unpause {})",
+            "paused by {}{} since {} ({})",
             paused.by,
             said(paused.why.as_ref()),
             paused.at.utc.format("%Y-%m-%d %H:%M:%S UTC"),
-            state.id,
+            write(&Action::Unpause { run: Some(state.id) }),
         );
     }
     if let Some(turn) = &state.awaits_turn {
         let _ = writeln!(
             text,
-            "waits for its turn since {}: one run of {} at a time, and run {} was before it (rekindle show {})",
+            "waits for its turn since {}: one run of {} at a time, and run {} was before it ({})",
             turn.since.utc.format("%Y-%m-%d %H:%M:%S UTC"),
             turn.group,
             turn.holder,
-            turn.holder,
+            write(&Action::Show {
+                run: Some(turn.holder)
+            }),
         );
     }
     if let Some(deadlock) = &state.deadlock {
         let _ = writeln!(
             text,
-            "gave up its turn at {}: {deadlock}; let one of them end before the other begins (rekindle retry {} --failed)",
+            "gave up its turn at {}: {deadlock}; let one of them end before the other begins ({})",
             deadlock.at.utc.format("%Y-%m-%d %H:%M:%S UTC"),
-            state.id,
+            write(&Action::Retry {
+                run: Some(state.id),
+                step: None
+            }),
         );
     }
-    let _ = writeln!(text, "\n{}", steps(evidence, plan));
+    let _ = writeln!(text, "\n{}", steps(evidence, plan, write));
     let cost = rework(evidence);
     if !cost.interruptions.is_empty() || !cost.cut_off.is_empty() {
         let _ = writeln!(text, "{}", interruptions(&cost));
     }
-    text.push_str(&next(evidence));
+    text.push_str(&next(evidence, write));
     text
 }
 
@@ -135,8 +145,8 @@ fn named(steps: &[&str]) -> String {
     }
 }
 
-/// Returns the command that runs again the failed steps of a finished run; empty where none failed.
-fn next(evidence: &Evidence) -> String {
+/// Returns the action that runs again the failed steps of a finished run; empty where none failed.
+fn next(evidence: &Evidence, write: WriteAction<'_>) -> String {
     let run = evidence.state.id;
     let again = match evidence.state.outcome {
         Some(Outcome::Failed | Outcome::Cancelled) => "to run again what failed, and what came after it",
@@ -146,15 +156,19 @@ fn next(evidence: &Evidence) -> String {
         // What could not be undone has said so, with its own command.
         Some(Outcome::Partial | Outcome::Stuck | Outcome::Succeeded) | None => return String::new(),
     };
-    format!("{again}: rekindle resume {run} --failed\n")
+    let resume = Action::Resume {
+        run: Some(run),
+        again: Again::Failed,
+    };
+    format!("{again}: {}\n", write(&resume))
 }
 
 fn fell(step: &StepRecord) -> bool {
     matches!(step.state, StepState::Failed { .. })
 }
 
-/// Returns the table of steps.
-pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
+/// Returns the table of steps; `write` writes what to do next.
+pub fn steps(evidence: &Evidence, plan: Option<&Plan>, write: WriteAction<'_>) -> String {
     let mut table = plain();
     table.set_header(["step", "state", "attempts", "took", "written", "kept"]);
     let all = timeline(evidence, plan);
@@ -226,8 +240,13 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
                 UndoState::Done => writeln!(text, "{} was undone", row.step),
                 UndoState::Stuck { error } => writeln!(
                     text,
-                    "{} could not be undone: {error} [{}]\n  see to the cause, then: rekindle retry {run} {}",
-                    row.step, error.code, row.step
+                    "{} could not be undone: {error} [{}]\n  see to the cause, then: {}",
+                    row.step,
+                    error.code,
+                    write(&Action::Retry {
+                        run: Some(run),
+                        step: Some(row.step.clone())
+                    }),
                 ),
                 UndoState::Waiting { error, .. } => {
                     writeln!(
@@ -240,14 +259,19 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
             };
         }
         if let Some(run) = row.run {
-            let _ = writeln!(text, "{} is run {run} (rekindle show {run})", row.step);
+            let show = write(&Action::Show { run: Some(run) });
+            let _ = writeln!(text, "{} is run {run} ({show})", row.step);
         }
         if let Some(prompt) = row.waits_for() {
-            let run = evidence.state.id;
+            let approve = Action::Approve {
+                run: evidence.state.id,
+                step: row.step.clone(),
+            };
             let _ = writeln!(
                 text,
-                "{} is waiting for approval: {prompt} (rekindle approve {run} {})",
-                row.step, row.step
+                "{} is waiting for approval: {prompt} ({})",
+                row.step,
+                write(&approve)
             );
         } else if let Some(decision) = row.approval.as_ref().and_then(|asked| asked.decision.as_ref()) {
             let what = if decision.granted { "approved" } else { "rejected" };
@@ -268,8 +292,11 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>) -> String {
                 .map(|at| format!("; it is tried again at {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
             let again = again.unwrap_or_default();
             let _ = writeln!(text, "{} failed: {error} [{}]{again}", row.step, error.code);
-            if let Some(hint) = &error.hint {
-                let _ = writeln!(text, "  {hint}");
+            for next in error.advice() {
+                let _ = match &next.action {
+                    Some(action) => writeln!(text, "  `{}` {}", write(action), next.text),
+                    None => writeln!(text, "  {}", next.text),
+                };
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::next_action::{Action, Again, NextAction};
 use rekindle_model::step::StepState;
 use rekindle_plan::Plan;
 use serde::Serialize;
@@ -40,8 +41,8 @@ pub struct Elsewhere {
     pub workspace: String,
     /// Since when it is known to have the run.
     pub since: Option<DateTime<Utc>>,
-    /// The command that takes the run back.
-    pub adopt: String,
+    /// Takes the run back.
+    pub adopt: Action,
     /// Whether this workspace was taking the run back and was cut off.
     pub adopting: bool,
 }
@@ -100,26 +101,30 @@ impl Unfinished {
         self.driven == Some(false) && self.elsewhere.is_none()
     }
 
-    /// Returns the commands that the run waits for; if it waits for none, the command that watches it.
-    pub fn next(&self) -> Vec<String> {
+    /// Returns the actions that the run waits for; if it waits for none, the one that watches it.
+    pub fn next(&self) -> Vec<NextAction> {
         let run = self.run;
         if let Some(elsewhere) = &self.elsewhere {
-            return vec![format!(
-                "{}   (once host {} does not work on it any more)",
-                elsewhere.adopt, elsewhere.host
+            return vec![NextAction::new(
+                elsewhere.adopt.clone(),
+                format!("takes it back, once host {} does not work on it", elsewhere.host),
             )];
         }
-        let asked = self
-            .waiting
-            .iter()
-            .map(|(step, prompt)| format!("rekindle approve {run} {step}   ({prompt})"));
-        let mut next: Vec<String> = asked.collect();
-        next.push(match (self.is_interrupted(), &self.paused) {
-            // It takes a pause back.
-            (true, _) => format!("rekindle resume {run}"),
-            (false, Some(_)) => format!("rekindle unpause {run}"),
-            (false, None) => format!("rekindle watch {run}"),
+        let asked = self.waiting.iter().map(|(step, prompt)| {
+            let step = step.clone();
+            NextAction::new(Action::Approve { run, step }, format!("answers: {prompt}"))
         });
+        let mut next: Vec<NextAction> = asked.collect();
+        let action = match (self.is_interrupted(), &self.paused) {
+            // It takes a pause back.
+            (true, _) => Action::Resume {
+                run: Some(run),
+                again: Again::Nothing,
+            },
+            (false, Some(_)) => Action::Unpause { run: Some(run) },
+            (false, None) => Action::Watch { run },
+        };
+        next.push(action.into());
         next
     }
 }

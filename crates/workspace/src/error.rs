@@ -317,7 +317,8 @@ impl From<ArchiveError> for Error {
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         let message = format!("cannot {error}");
-        match error {
+        let next = error.next();
+        let own = match error {
             EngineError::Fenced { .. } | EngineError::AlreadyDriven { .. } => {
                 Self::new(ProblemKind::Held, "fenced", message)
             }
@@ -328,7 +329,8 @@ impl From<EngineError> for Error {
             EngineError::Refused { .. } => Self::new(ProblemKind::Invalid, "refused", message),
             EngineError::Value { .. } => Self::new(ProblemKind::DataLost, "journal_damaged", message),
             _ => Self::new(ProblemKind::Failed, "engine", message),
-        }
+        };
+        own.with_all(next)
     }
 }
 
@@ -474,6 +476,15 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_request_says_what_to_ask_instead() {
+        let run = RunId(uuid::Uuid::nil());
+        let why = rekindle_engine::Refusal::NotPaused;
+        let error = Error::from(EngineError::Refused { run, why });
+        assert!(error.to_string().ends_with("it is not paused"), "{error}");
+        assert_eq!(error.next()[0].action, Some(resume(Some(run))));
+    }
+
+    #[test]
     fn every_kind_of_error_is_classified_and_says_what_to_do() {
         let run = RunId(uuid::Uuid::nil());
         let path = PathBuf::from("/w/lock");
@@ -551,7 +562,7 @@ mod tests {
         let of_no_kind = |error: &Error| error.next() == usual(error.kind(), "a word of no kind");
         for (error, kind, code) in cases {
             assert_eq!((error.kind(), error.code()), (kind, code), "{error}");
-            // What somebody mistyped is told by the message; every wrapped error has a way on of its own kind.
+            // The message of a mistyped argument says enough; every wrapped error has advice of its own.
             let own = !["usage", "data_lost"].contains(&code);
             assert!(!own || !of_no_kind(&error), "{error}: {:?}", error.next());
         }

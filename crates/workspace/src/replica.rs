@@ -10,7 +10,7 @@ use rekindle_journal::Journal;
 use rekindle_journal::archive::Import;
 use rekindle_journal_local::{OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
-use rekindle_model::next_action::Action;
+use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::System;
 use rekindle_plan::load_system;
@@ -118,18 +118,20 @@ fn advised(fault: SegmentFault) -> ReplicaFault {
         remedy,
     } = fault;
     let next = match remedy {
-        Remedy::BeginAnew => {
-            "this workspace has the run: when `rekindle verify` ends, its segments are begun anew there"
-                .to_owned()
-        }
-        Remedy::Ask(last) => format!(
-            "segment {last} may be another workspace's: `rekindle adopt {location} {run}` asks, and then they are begun \
-             anew"
+        Remedy::BeginAnew => NextAction::new(
+            Action::Verify,
+            "writes the segments there again when it ends, because this workspace has the run",
         ),
-        Remedy::Elsewhere => "another workspace has the run, and begins its segments there anew".to_owned(),
-        Remedy::Adopt => format!(
-            "this workspace does not have the run whole: `rekindle adopt URL {run}` brings it here from a location that \
-             does, and then its segments are begun anew"
+        Remedy::Ask(last) => NextAction::new(
+            adopt(location.clone(), run),
+            format!("asks whether segment {last} is another workspace's, and then writes the segments again"),
+        ),
+        Remedy::Elsewhere => {
+            NextAction::advice("another workspace has the run, and writes its segments there again")
+        }
+        Remedy::Adopt => NextAction::new(
+            adopt("URL".to_owned(), run),
+            "adopts the run from a location that has it whole, and then writes the segments again",
         ),
     };
     ReplicaFault {
@@ -138,7 +140,7 @@ fn advised(fault: SegmentFault) -> ReplicaFault {
         run,
         segment,
         what,
-        next,
+        next: vec![next],
     }
 }
 
@@ -150,7 +152,7 @@ pub fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
             host: taken.host.to_string(),
             workspace: taken.workspace.to_string(),
             since: Some(taken.at),
-            adopt: format!("rekindle adopt {} {run}", taken.url),
+            adopt: adopt(taken.url.to_string(), run),
         }),
         // It is refused all the same.
         Err(_) => Some(Elsewhere {
@@ -158,7 +160,7 @@ pub fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
             host: "unknown".to_owned(),
             workspace: "unknown".to_owned(),
             since: None,
-            adopt: format!("rekindle adopt URL {run}"),
+            adopt: adopt("URL".to_owned(), run),
         }),
     }
 }

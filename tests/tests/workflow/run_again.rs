@@ -83,7 +83,7 @@ fn what_failed_runs_again_once_its_cause_is_gone_and_nothing_else_does() {
     // Asked for without going on with the run, it waits for whoever does.
     let asked = sandbox.ok(&["retry", "latest", "last"]);
     assert!(
-        asked.contains("once somebody drives the run: rekindle resume"),
+        asked.contains("once a process drives the run: rekindle resume"),
         "{asked}"
     );
     assert_eq!(ran(&sandbox), [] as [&str; 0]);

@@ -1,6 +1,7 @@
 //! `rekindle adopt`
 
 use rekindle_engine::Ask;
+use rekindle_model::next_action::Action;
 use rekindle_model::time;
 use rekindle_workspace::operations::adopt::{self, AdoptRequest, Adoption, Found, Imported, Offer, TakeOver};
 use rekindle_workspace::{Error, OwnerLifetime, ReadWriteWorkspace};
@@ -52,8 +53,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let body = json!({ "run": run, "outcome": outcome, "adopted": false });
             app.printer.data(&body, || {
                 format!(
-                    "run {run} is over ({}), and its history is here now\n  rekindle show {run}",
-                    rekindle_report::steps::outcome(outcome)
+                    "run {run} is over ({}), and its history is here now\n  {}",
+                    rekindle_report::steps::outcome(outcome),
+                    app.printer.command(&Action::Show { run: Some(run) })
                 )
             })?;
             Ok(Exit::Done)
@@ -104,7 +106,7 @@ async fn take_over(app: &App, workspace: &ReadWriteWorkspace, taken: &TakeOver) 
             "from_workspace": from.workspace, "from_at": from.at, "tier": tier }),
     );
     if state.paused.is_some() {
-        requests::ask(workspace, *run, Ask::Unpause, None).await?;
+        requests::ask(app, workspace, *run, Ask::Unpause, None).await?;
     }
     drive::attend(app, workspace, *run, state.seq).await
 }

@@ -19,17 +19,17 @@ pub struct Args {
 
 /// Prints a run's records.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
-    let run = look.context.run(&args.run).await?;
-    let records = look.context.journal.read(run).await?;
-    look.close().await;
+    let workspace = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = workspace.context.run(&args.run).await?;
+    let records = workspace.context.journal.read(run).await?;
+    workspace.close().await;
     for record in records.iter() {
         app.printer.line(&once(record)?, || line(record))?;
     }
     Ok(Exit::Done)
 }
 
-/// Returns a record as JSON in which every name stands once: an adoption's epoch is its record's too.
+/// Returns a record as JSON in which every name occurs once: the epoch of an adoption is the epoch of its record.
 fn once(record: &Record) -> Result<serde_json::Value, Error> {
     serde_json::to_value(record).map_err(|error| {
         Error::new(
@@ -51,9 +51,9 @@ fn line(record: &Record) -> String {
             why,
             workspace,
         } => {
-            let brought = workspace.map_or_else(String::new, |id| format!(" in workspace {id}"));
+            let in_workspace = workspace.map_or_else(String::new, |id| format!(" in workspace {id}"));
             format!(
-                "epoch {epoch} by process {} on {}{brought}: {why}",
+                "epoch {epoch} by process {} on {}{in_workspace}: {why}",
                 worker.pid, worker.host
             )
         }
@@ -125,7 +125,7 @@ fn line(record: &Record) -> String {
         Event::TurnAwaited { group, holder } => format!("one run of {group} at a time, after run {holder}"),
         Event::TurnTaken { group } => format!("in {group}"),
         Event::Deadlocked { group, cycle } => format!("in {group}: {}", Deadlock::told(cycle)),
-        Event::DeadlinePassed => "what is at work is stopped, the rest does not start".to_owned(),
+        Event::DeadlinePassed => "the run stops the steps at work and starts no other".to_owned(),
         Event::RunFinished { outcome, .. } => rekindle_report::steps::outcome(*outcome).to_owned(),
     };
     let time = record.time.utc.format("%H:%M:%S%.3f");

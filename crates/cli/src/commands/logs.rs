@@ -13,7 +13,7 @@ use rekindle_workspace::Error;
 use rekindle_workspace::names;
 use rekindle_workspace::open::ReadOnlyWorkspace;
 
-/// Print what the programs of a run's steps have written, attempt by attempt
+/// Print the output of the programs of a run's steps, attempt by attempt
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run: a unique beginning of its id, or latest
@@ -26,11 +26,11 @@ pub struct Args {
 
 /// Prints the logs.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
-    let run = look.context.run(&args.run).await?;
-    let state = look.context.layout.state.clone();
-    let evidence = look.context.evidence(run).await;
-    look.close().await;
+    let workspace = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = workspace.context.run(&args.run).await?;
+    let state = workspace.context.layout.state.clone();
+    let evidence = workspace.context.evidence(run).await;
+    workspace.close().await;
     let evidence = evidence?;
     if let Some(step) = &args.step
         && !evidence.state.steps.contains_key(&StepId::from(step.as_str()))
@@ -56,8 +56,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-/// Returns the attempts in the order in which they began: who reads wants to know what came first. An undo writes where
-/// the attempt of its number did.
+/// Returns the attempts in the order in which they began. An undo writes to the same file as the attempt of its number.
 fn begun(records: &[Record]) -> Vec<(&StepId, u32)> {
     let mut seen = BTreeSet::new();
     let attempts = records.iter().filter_map(|record| match &record.event {

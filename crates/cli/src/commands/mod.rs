@@ -6,7 +6,6 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
-pub mod factoria;
 pub mod graph;
 pub mod history;
 pub mod init;
@@ -76,6 +75,6 @@ pub(crate) async fn dispatch(app: &App, command: Option<Command>) -> Result<Exit
         Some(Command::Restore(args)) => restore::run(app, &args).await,
         Some(Command::Journal(command)) => journal::run(app, &command).await,
         Some(Command::Key(command)) => key::run(app, &command),
-        Some(Command::Factoria(command)) => factoria::run(app, command).await,
+        Some(Command::Factoria(command)) => demo::factoria(app, command).await,
     }
 }

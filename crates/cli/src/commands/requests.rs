@@ -1,11 +1,12 @@
 //! `rekindle cancel`, `pause`, `approve`, `reject`, `retry`, `skip`: what a person asks of a run.
 //!
-//! A request is journaled before it has effect, whoever drives the run, and also where nobody does.
+//! A request is journaled before it has effect, whether a process drives the run or not.
 
 use std::cell::Cell;
 
 use rekindle_engine::{Ask, Request};
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::next_action::Action;
 use rekindle_model::run::RunState;
 use serde_json::json;
 
@@ -34,14 +35,14 @@ pub struct Cancel {
     run: RunArgs,
 }
 
-/// Let a run begin nothing new; what runs goes on to its end, until `rekindle unpause`
+/// Let a run begin no step until `rekindle unpause`; steps at work continue to their end
 #[derive(Debug, clap::Args)]
 pub struct Pause {
     #[command(flatten)]
     run: RunArgs,
 }
 
-/// Let a paused run go on
+/// Let a paused run continue
 #[derive(Debug, clap::Args)]
 pub struct Unpause {
     #[command(flatten)]
@@ -78,8 +79,8 @@ pub struct Reject {
 
 /// Ask for a step to run again, with everything after it; a run that is over is reopened
 ///
-/// It is journaled and begins where somebody drives the run. To go on with the run in the same breath, use `rekindle
-/// resume RUN --from STEP` or `rekindle resume RUN --failed`.
+/// The request is journaled, and the process that drives the run acts on it. To ask and continue the run with one command,
+/// use `rekindle resume RUN --from STEP` or `rekindle resume RUN --failed`.
 #[derive(Debug, clap::Args)]
 pub struct Retry {
     /// The run: a unique beginning of its id, or latest
@@ -115,24 +116,24 @@ pub struct Skip {
     why: String,
 }
 
-/// Cancels a run. One that nobody drives is taken over for that, and brought to its end.
+/// Cancels a run. If no process drives it, this one takes it over and ends it.
 pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Error> {
-    // Once: where its owner leaves before the rest is done, only the rest is begun again.
+    // It is asked once: if the owner leaves before the rest is done, only the rest is tried again.
     let asked = Cell::new(false);
-    let exit = ReadWriteWorkspace::with(&app.application, async |session| {
-        let run = session.context.run(&args.run.run).await?;
+    let exit = ReadWriteWorkspace::with(&app.application, async |workspace| {
+        let run = workspace.context.run(&args.run.run).await?;
         if !asked.get() {
-            ask(session, run, Ask::Cancel, args.run.why.clone()).await?;
+            ask(app, workspace, run, Ask::Cancel, args.run.why.clone()).await?;
             asked.set(true);
         }
-        match session.service.resume(run).await {
-            // Whoever drives it was quicker.
+        match workspace.service.resume(run).await {
+            // The process that drives it was quicker.
             Err(problem) if problem.code == OVER => {}
             resumed => resumed?,
         }
-        drive::attend(app, session, run, 0).await
+        drive::attend(app, workspace, run, 0).await
     });
-    // What was asked for was done; that the run did not come through is no failure of this command.
+    // The command did what it was asked; that the run failed is no failure of the command.
     exit.await
         .map(|exit| if exit == Exit::Failed { Exit::Done } else { exit })
 }
@@ -142,17 +143,19 @@ pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.run.run,
         note: args.run.why.clone(),
-        said: "begins nothing new; `rekindle unpause RUN` lets it go on",
+        said: "begins nothing new",
+        undo: Some(|run| Action::Unpause { run: Some(run) }),
     };
     asked.of(app, |_, _| Ok(Ask::Pause)).await
 }
 
-/// Lets a paused run go on.
+/// Lets a paused run continue.
 pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.run.run,
         note: args.run.why.clone(),
-        said: "goes on",
+        said: "continues",
+        undo: None,
     };
     asked.of(app, |_, _| Ok(Ask::Unpause)).await
 }
@@ -163,6 +166,7 @@ pub(crate) async fn approve(app: &App, args: &Approve) -> Result<Exit, Error> {
         run: &args.decision.run,
         note: args.decision.note.clone(),
         said: "is approved",
+        undo: None,
     };
     let of = |run, state: &RunState| {
         let step = waiting(run, state, args.decision.step.as_deref())?;
@@ -177,6 +181,7 @@ pub(crate) async fn reject(app: &App, args: &Reject) -> Result<Exit, Error> {
         run: &args.decision.run,
         note: args.decision.note.clone(),
         said: "is rejected",
+        undo: None,
     };
     let of = |run, state: &RunState| {
         let step = waiting(run, state, args.decision.step.as_deref())?;
@@ -194,6 +199,7 @@ pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, Error> {
             Some(_) => "runs again",
             None => "runs again what failed",
         },
+        undo: None,
     };
     let step = args.step.as_deref();
     asked.of(app, |_, _| Ok(again(step))).await
@@ -205,6 +211,7 @@ pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, Error> {
         run: &args.run,
         note: Some(args.why.clone()),
         said: "is skipped",
+        undo: None,
     };
     let step = StepId::from(args.step.as_str());
     asked.of(app, |_, _| Ok(Ask::Skip { step: step.clone() })).await
@@ -224,8 +231,10 @@ pub(crate) fn again(step: Option<&str>) -> Ask {
 struct Asked<'a> {
     run: &'a str,
     note: Option<String>,
-    /// What follows, for people; RUN is the run.
+    /// What follows, for people.
     said: &'static str,
+    /// The action that takes the request back, where there is one.
+    undo: Option<fn(RunId) -> Action>,
 }
 
 impl Asked<'_> {
@@ -234,16 +243,18 @@ impl Asked<'_> {
         app: &App,
         what: impl Fn(RunId, &RunState) -> Result<Ask, Error>,
     ) -> Result<Exit, Error> {
-        ReadWriteWorkspace::with(&app.application, async |session| {
-            let run = session.context.run(self.run).await?;
-            let state = session.context.evidence(run).await?.state;
+        ReadWriteWorkspace::with(&app.application, async |workspace| {
+            let run = workspace.context.run(self.run).await?;
+            let state = workspace.context.evidence(run).await?.state;
             let ask_for = what(run, &state)?;
             let step = ask_for.step().cloned();
-            ask(session, run, ask_for, self.note.clone()).await?;
-            let driven = session.drives(run).await;
+            ask(app, workspace, run, ask_for, self.note.clone()).await?;
+            let driven = workspace.drives(run).await;
             let body = json!({ "run": run, "step": step, "driven": driven });
             app.printer.data(&body, || {
-                let said = self.said.replace("RUN", &run.to_string());
+                let undo = self.undo.map(|undo| app.printer.command(&undo(run)));
+                let undo = undo.map_or(String::new(), |undo| format!("; `{undo}` takes it back"));
+                let said = format!("{}{undo}", self.said);
                 let subject = step
                     .as_ref()
                     .map_or_else(|| format!("run {run}"), ToString::to_string);
@@ -252,8 +263,8 @@ impl Asked<'_> {
                     false => {
                         let way_on = app
                             .printer
-                            .command(&replica::way_on(&session.context.layout.state, run));
-                        format!("{subject} {said}, once somebody drives the run: {way_on}")
+                            .command(&replica::way_on(&workspace.context.layout.state, run));
+                        format!("{subject} {said}, once a process drives the run: {way_on}")
                     }
                 }
             })?;
@@ -263,28 +274,21 @@ impl Asked<'_> {
     }
 }
 
-/// Asks something of a run, in the name of the person at the keyboard.
+/// Asks something of a run, in the name of the person who runs this command.
 pub(crate) async fn ask(
-    session: &ReadWriteWorkspace,
+    app: &App,
+    workspace: &ReadWriteWorkspace,
     run: RunId,
     ask: Ask,
     note: Option<String>,
 ) -> Result<(), Error> {
     let request = Request {
-        by: asker(),
+        by: app.application.asker.clone(),
         note,
         ask,
     };
     tracing::debug!(%run, ?request, "asked");
-    Ok(session.service.request(run, request).await?)
-}
-
-/// Returns who asks, as the journal names them.
-fn asker() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
-    format!("{name} on {host}")
+    Ok(workspace.service.request(run, request).await?)
 }
 
 /// Returns the step that was named, else the only one that waits for approval.
@@ -296,7 +300,7 @@ fn waiting(run: RunId, state: &RunState, named: Option<&str>) -> Result<StepId, 
     match waiting.as_slice() {
         [one] => Ok((*one).clone()),
         [] => Err(Error::usage(format!("no step of run {run} waits for approval"))
-            .with_advice(format!("`rekindle show {run}` tells where it stands"))),
+            .with_next(Action::Show { run: Some(run) }, "shows what it does now")),
         several => {
             let names: Vec<&str> = several.iter().map(|step| step.as_str()).collect();
             Err(

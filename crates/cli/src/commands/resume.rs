@@ -38,37 +38,40 @@ pub struct Args {
 
 /// Resumes.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    ReadWriteWorkspace::with(&app.application, async |session| resume(app, args, session).await).await
+    ReadWriteWorkspace::with(&app.application, async |workspace| {
+        resume(app, args, workspace).await
+    })
+    .await
 }
 
-async fn resume(app: &App, args: &Args, session: &ReadWriteWorkspace) -> Result<Exit, Error> {
+async fn resume(app: &App, args: &Args, workspace: &ReadWriteWorkspace) -> Result<Exit, Error> {
     if let Some(word) = &args.run {
-        let run = session.context.run(word).await?;
+        let run = workspace.context.run(word).await?;
         if args.from.is_some() || args.failed {
             let ask = requests::again(args.from.as_deref());
-            requests::ask(session, run, ask, args.why.clone()).await?;
+            requests::ask(app, workspace, run, ask, args.why.clone()).await?;
         }
-        return drive::go_on(app, session, run).await;
+        return drive::go_on(app, workspace, run).await;
     }
-    let mut interrupted = session.context.interrupted().await?;
-    // A run that is part of one of these is gone on with by that one.
+    let mut interrupted = workspace.context.interrupted().await?;
+    // A run continues the runs that are part of it.
     let runs: BTreeSet<RunId> = interrupted.iter().map(|run| run.run).collect();
     interrupted.retain(|run| run.parent().is_none_or(|parent| !runs.contains(&parent.run)));
     interrupted.reverse();
-    let state = &session.context.layout.state;
+    let state = &workspace.context.layout.state;
     let held: Vec<(RunId, Elsewhere)> = interrupted
         .iter()
         .filter_map(|run| Some((run.run, replica::elsewhere(state, run.run)?)))
         .collect();
-    // Whoever has only such runs is refused with who has them.
+    // If other workspaces have all of them, the command is refused and names those workspaces.
     let all_held = held.len() == interrupted.len();
     if !all_held && !args.all {
         interrupted.retain(|run| held.iter().all(|(held, _)| *held != run.run));
         for (run, elsewhere) in &held {
             app.printer.warn(format!(
-                "run {run} is held by {}; once nobody works on it there: {}",
+                "run {run} is held by {}; once no process works on it there: {}",
                 elsewhere.named(),
-                elsewhere.adopt
+                app.printer.command(&elsewhere.adopt)
             ));
         }
     }
@@ -79,7 +82,7 @@ async fn resume(app: &App, args: &Args, session: &ReadWriteWorkspace) -> Result<
             })?;
             Ok(Exit::Done)
         }
-        [one] => drive::go_on(app, session, one.run).await,
+        [one] => drive::go_on(app, workspace, one.run).await,
         several if !args.all => {
             let list: Vec<String> = several
                 .iter()
@@ -91,7 +94,7 @@ async fn resume(app: &App, args: &Args, session: &ReadWriteWorkspace) -> Result<
                             run.run,
                             run.workflow,
                             held.named(),
-                            held.adopt
+                            app.printer.command(&held.adopt)
                         )
                     }
                 })
@@ -103,21 +106,24 @@ async fn resume(app: &App, args: &Args, session: &ReadWriteWorkspace) -> Result<
                 true => Err(Error::new(
                     ProblemKind::Held,
                     "taken_over",
-                    format!("{count} runs are interrupted, and other workspaces go on with all of them"),
+                    format!("{count} runs are interrupted, and other workspaces continue all of them"),
                 )
-                .with_advice(format!("once nobody works on it there:\n  {}", list.join("\n  ")))),
+                .with_advice(format!(
+                    "once no process works on them there:\n  {}",
+                    list.join("\n  ")
+                ))),
             }
         }
         several => {
             let mut worst = Exit::Done;
             for run in several {
-                let exit = match drive::go_on(app, session, run.run).await {
+                let exit = match drive::go_on(app, workspace, run.run).await {
                     Ok(exit) => exit,
                     Err(error) if Exit::of_error(&error) == Exit::Interrupted => return Err(error),
-                    // What is wrong with one run is no reason to leave the others.
+                    // A fault of one run does not keep the others from continuing.
                     Err(error) => {
-                        let told = format!("run {}: {error}; {}", run.run, app.printer.advice(&error.next()));
-                        app.printer.warn(told);
+                        let text = format!("run {}: {error}; {}", run.run, app.printer.advice(&error.next()));
+                        app.printer.warn(text);
                         Exit::of_error(&error)
                     }
                 };

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rekindle_model::next_action::Action;
 use rekindle_workspace::operations::run::{self, WorkflowRequest};
 use rekindle_workspace::yaml_file::{self, read_text};
 use rekindle_workspace::{Error, ReadWriteWorkspace};
@@ -49,7 +50,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
 fn no_file(app: &App, file: &Path) -> Error {
     let message = format!("there is no workflow file {}", file.display());
     let known = yaml_file::known(&app.application, file).join(", ");
-    Error::usage(message).with_advice(format!("known: {known}; `rekindle plan NAME` shows one"))
+    Error::usage(message)
+        .with_advice(format!("known: {known}"))
+        .with_next(Action::Plan { workflow: None }, "shows one")
 }
 
 pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {

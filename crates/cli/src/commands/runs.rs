@@ -40,7 +40,7 @@ enum Status {
     Stuck,
     /// Not ended: interrupted, and resumable
     Interrupted,
-    /// A record of it is lost: it is kept, and never gone on with
+    /// A record of it is lost: it is kept, and never continued
     Quarantined,
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         .status
         .filter(|_| !quarantined)
         .map(|status| !matches!(status, Status::Interrupted));
-    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let workspace = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
     let filter = RunFilter {
         workflow: args.workflow.clone(),
         kind: None,
@@ -73,22 +73,22 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         since,
         limit: None,
     };
-    let mut runs = look.context.journal.runs(&filter).await?;
+    let mut runs = workspace.context.journal.runs(&filter).await?;
     runs.retain(|run| !quarantined || run.quarantined.is_some());
-    let driven = look.driven().await;
-    let held = look.held;
+    let driven = workspace.driven().await;
+    let held = workspace.held;
     let mut waiting = BTreeMap::new();
-    // Where nobody works here, nobody waits either.
+    // If no process works in this workspace, no run waits for its turn.
     for run in runs.iter().filter(|run| held && run.outcome.is_none()) {
-        // What cannot be read is told by the line itself, and by `show`.
-        let records = look.context.journal.read(run.run).await.unwrap_or_default();
+        // A run that cannot be read has an empty history here; its line and `show` say so.
+        let records = workspace.context.journal.read(run.run).await.unwrap_or_default();
         let turn = RunState::from_records(&records)
             .ok()
             .and_then(|state| state.awaits_turn);
         waiting.extend(turn.map(|turn| (run.run, turn)));
     }
-    let state = look.context.layout.state.clone();
-    look.close().await;
+    let state = workspace.context.layout.state.clone();
+    workspace.close().await;
     if runs.is_empty() {
         app.printer.say("no runs");
     }
@@ -127,7 +127,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                 turn.map(|turn| format!("  one run of {} at a time, after {}", turn.group, turn.holder));
             let elsewhere = elsewhere
                 .as_ref()
-                .map(|held| format!("  held by {}: {}", held.named(), held.adopt));
+                .map(|held| format!("  held by {}: {}", held.named(), app.printer.command(&held.adopt)));
             format!(
                 "{}  {:<10} {:<12} {began}  {took:>8}  {} records{}{}{}",
                 run.run,

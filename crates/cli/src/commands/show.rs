@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rekindle_model::next_action::Action;
 use rekindle_report::backup::backup_table;
 use rekindle_report::copies::segment_faults;
 use rekindle_report::recovery::{recovery_table, set_aside};
@@ -14,6 +15,7 @@ use crate::App;
 use crate::exit::Exit;
 use rekindle_model::origin::RunKind;
 use rekindle_workspace::Error;
+use rekindle_workspace::error::resume;
 use rekindle_workspace::guards::partial_recovery;
 use rekindle_workspace::open::ReadOnlyWorkspace;
 use rekindle_workspace::replica;
@@ -29,27 +31,27 @@ pub struct Args {
 
 /// Shows a run.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
-    let run = look.context.run(&args.run).await?;
-    let evidence = look.context.evidence(run).await.map_err(|error| {
-        match partial_recovery::left(&look.context.layout, run) {
+    let workspace = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = workspace.context.run(&args.run).await?;
+    let evidence = workspace.context.evidence(run).await.map_err(|error| {
+        match partial_recovery::left(&workspace.context.layout, run) {
             Some(left) => error.with_advice(left.text).with_all(left.next),
             None => error,
         }
     })?;
-    let pinned = LoadedSpec::read(&*look.context.journal, &evidence.state, &evidence.inputs).await?;
-    let held = look.held;
-    let driven = look.driven().await;
+    let spec = LoadedSpec::read(&*workspace.context.journal, &evidence.state, &evidence.inputs).await?;
+    let held = workspace.held;
+    let driven = workspace.driven().await;
     let over = evidence.state.outcome.is_some();
     let elsewhere = match over {
         true => None,
-        false => replica::elsewhere(&look.context.layout.state, run),
+        false => replica::elsewhere(&workspace.context.layout.state, run),
     };
-    look.close().await;
+    workspace.close().await;
     let at_work = driven.is_some_and(|driven| driven.contains(&run));
     let now = app.application.clock.now();
     let now = Some(&now).filter(|_| at_work && evidence.state.outcome.is_none());
-    let plan = pinned.plan()?;
+    let plan = spec.plan()?;
     let mut body = json!({
         "run": run, "workflow": evidence.state.workflow, "kind": evidence.state.kind,
         "trigger": evidence.state.trigger.to_string(),
@@ -59,7 +61,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         "segment_faults": segment_faults(&evidence, &plan),
         "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
     });
-    let mut said = text::run(&evidence, Some(&plan), now);
+    let mut said = text::run(&evidence, Some(&plan), now, &|action| app.printer.command(action));
     said.push_str(&format!("\n{}", text::gantt(&evidence, Some(&plan), now)));
     match evidence.state.kind {
         RunKind::Backup => {
@@ -68,7 +70,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             body["backup"] = json!(table);
         }
         RunKind::Recover => {
-            let table = recovery_table(&evidence, &plan, &pinned.system);
+            let table = recovery_table(&evidence, &plan, &spec.system);
             said.push_str(&format!("\n{}", text::recovery(&table)));
             let fell_back = table.fell_back();
             fell_back
@@ -77,7 +79,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let aside = set_aside(&evidence, &plan);
             said.push_str(&text::set_aside(
                 &aside,
-                Path::new(pinned.param("to").unwrap_or_default()),
+                Path::new(spec.param("to").unwrap_or_default()),
             ));
             body["aside"] = json!(aside);
             body["recovery"] = json!(table);
@@ -86,15 +88,16 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         RunKind::Verify | RunKind::Drill | RunKind::Custom => {}
     }
     if evidence.state.outcome.is_none() {
+        let command = |action: &Action| app.printer.command(action);
         said.push_str(&match (&elsewhere, now.is_some(), held) {
             (Some(other), _, _) => format!(
-                "\nheld elsewhere, by {}; once nobody works on it there: {}\n",
+                "\nheld elsewhere, by {}; once no process works on it there: {}\n",
                 other.named(),
-                other.adopt
+                command(&other.adopt)
             ),
-            (None, true, _) => format!("\nat work: rekindle watch {run}\n"),
+            (None, true, _) => format!("\nat work: {}\n", command(&Action::Watch { run })),
             (None, false, true) => "\nnot finished: another process works in this workspace\n".to_owned(),
-            (None, false, false) => format!("\nnot finished: rekindle resume {run}\n"),
+            (None, false, false) => format!("\nnot finished: {}\n", command(&resume(Some(run)))),
         });
     }
     app.printer.data(&body, || said)?;

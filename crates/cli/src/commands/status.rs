@@ -18,6 +18,8 @@ pub(crate) async fn run(app: &App) -> Result<Exit, Error> {
     let answered = status::status(&workspace).await;
     workspace.close().await;
     let status = answered?;
-    app.printer.data(&status, || text::status(&status))?;
+    app.printer.data(&status, || {
+        text::status(&status, &|action| app.printer.command(action))
+    })?;
     Ok(Exit::Done)
 }

@@ -130,7 +130,7 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
             "write_seconds": found.write.as_secs_f64(), "read_seconds": found.read.as_secs_f64(),
             "segments": report.segments, "chains": report.chains, "segment_faults": report.faults, "segments_unread": found.unread,
         });
-        app.printer.line(&body, || line(&found))
+        app.printer.line(&body, || line(app, &found))
     })
     .await?;
     for (name, tier) in tiers.reachable() {
@@ -144,7 +144,7 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-fn line(found: &LocationCheck) -> String {
+fn line(app: &App, found: &LocationCheck) -> String {
     let LocationCheck {
         tier, url, replicas, ..
     } = found;
@@ -159,7 +159,10 @@ fn line(found: &LocationCheck) -> String {
         Some(fault) => format!("{tier:<8} FAULTY  {fault}  {url}"),
     };
     for fault in &replicas.faults {
-        said.push_str(&format!("\n{tier:<8} DAMAGED {fault}\n         → {}", fault.next));
+        said.push_str(&format!(
+            "\n{tier:<8} DAMAGED {fault}\n         → {}",
+            app.printer.advice(&fault.next)
+        ));
     }
     if let Some(why) = &found.unread {
         said.push_str(&format!("\n{tier:<8} FAULTY  its segments cannot be read: {why}"));

@@ -28,17 +28,17 @@ pub struct Args {
 
 /// Watches.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
-    let run = look.context.run(&args.run).await;
-    // Who looks must not keep anybody from driving.
-    let context = look.let_go().await;
+    let workspace = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
+    let run = workspace.context.run(&args.run).await;
+    // A watcher must not keep another process from driving the run.
+    let context = workspace.let_go().await;
     let run = run?;
-    let told = follow(app, &context, run).await?;
-    drive::watch(app, &context, run, told).await
+    let updates = follow(app, &context, run).await?;
+    drive::watch(app, &context, run, updates).await
 }
 
-/// Returns what there is to tell of a run: by whoever drives it, else by the journal. An owner may leave and another
-/// one come at any instant; while there is one that cannot be asked yet, or not any more, it is given its time.
+/// Returns the updates of a run: of the process that drives it, else of the journal. An owner may leave and another one
+/// start at any instant. An owner that does not answer yet, or no more, is given some time.
 async fn follow(
     app: &App,
     context: &WorkspaceContext,
@@ -50,7 +50,7 @@ async fn follow(
         match Client::connect(state).await {
             Ok(client) => match client.follow(run, 0).await {
                 Err(problem) if is_of_end(&problem) => {}
-                told => return Ok(told?),
+                updates => return Ok(updates?),
             },
             Err(Unreachable::Nobody { .. }) => {
                 let records = context.journal.read(run).await?;

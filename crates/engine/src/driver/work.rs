@@ -149,7 +149,7 @@ pub(super) fn broken(job: Job, error: JoinError) -> Input {
         Err(error) => format!("the action of {step} was lost: {error}"),
     };
     let failure = Failure::permanent(code::INTERNAL, why)
-        .with_hint("this is a defect of Rekindle; please report it with the output of `rekindle history`");
+        .with_hint("this is a defect of Rekindle; please report it with the history of the run");
     match task {
         Task::Run { .. } => Input::Ended {
             step,

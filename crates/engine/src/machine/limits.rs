@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rekindle_model::event::Event;
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::next_action::Action;
 use rekindle_model::step::StepState;
 use rekindle_model::time::Stamp;
 
@@ -133,8 +134,10 @@ impl Machine {
             CutShort::Deadline => {
                 let limit = self.plan.deadline.unwrap_or_default();
                 let message = format!("the run took longer than its deadline of {limit:?}");
-                Failure::permanent(code::DEADLINE, message)
-                    .with_hint("`rekindle retry` opens the run again, with its whole deadline before it")
+                Failure::permanent(code::DEADLINE, message).with_next(
+                    self.retry(None),
+                    "opens the run again, with its whole deadline before it",
+                )
             }
             CutShort::Deadlock => self.gave_way(),
         }
@@ -144,15 +147,25 @@ impl Machine {
     pub(super) fn gave_way(&self) -> Failure {
         let group = self.plan.concurrency.as_deref().unwrap_or_default();
         let message = format!("the run gave up its turn in `{group}`, because runs waited for each other");
-        Failure::permanent(code::DEADLOCK, message).with_hint(
-            "`rekindle show` names them; once they have ended, `rekindle retry` has it tried again",
-        )
+        let run = Some(self.state.id);
+        Failure::permanent(code::DEADLOCK, message)
+            .with_next(Action::Show { run }, "names the runs that waited for each other")
+            .with_next(self.retry(None), "tries it again, once they have ended")
     }
 
     fn too_late(&self, place: usize) -> Failure {
         let limit = self.step(place).deadline.unwrap_or_default();
         let message = format!("its attempts together took longer than its deadline of {limit:?}");
         Failure::permanent(code::DEADLINE, message)
-            .with_hint("`rekindle retry` begins it anew; a longer `deadline` leaves it more time")
+            .with_next(self.retry(Some(place)), "begins it anew")
+            .with_hint("a longer `deadline` leaves it more time")
+    }
+
+    /// Returns the action that runs a step again, or every step that failed.
+    pub(super) fn retry(&self, place: Option<usize>) -> Action {
+        Action::Retry {
+            run: Some(self.state.id),
+            step: place.map(|place| self.step(place).id.clone()),
+        }
     }
 }

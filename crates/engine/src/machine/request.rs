@@ -302,7 +302,11 @@ impl Machine {
                 let output = Payload::Inline(value.clone());
                 self.succeed(draft, place, output, value, Default::default());
             } else {
-                self.fail(draft, place, approve::rejected(&decision));
+                self.fail(
+                    draft,
+                    place,
+                    approve::rejected(&decision, self.retry(Some(place))),
+                );
             }
         }
     }
@@ -349,7 +353,8 @@ impl Machine {
             {
                 let allowed = self.step(place).timeout.unwrap_or_default();
                 let error = Failure::transient(code::TIMEOUT, format!("nobody decided within {allowed:?}"))
-                    .with_hint("`rekindle retry` asks again; a longer `timeout` leaves more time");
+                    .with_next(self.retry(Some(place)), "asks again")
+                    .with_hint("a longer `timeout` leaves more time");
                 self.fail(draft, place, error);
             }
         }

@@ -132,11 +132,7 @@ async fn a_refused_request_journals_nothing_driven_or_not() {
             "b does not wait for approval, it is pending; confirm does",
         )
         .await;
-        refused(
-            Ask::Unpause,
-            "it is not paused; `rekindle resume RUN` drives one that was interrupted",
-        )
-        .await;
+        refused(Ask::Unpause, "it is not paused").await;
         bench.ask(&engine, run, Ask::Cancel).await.unwrap();
     };
     let control = Control::default();

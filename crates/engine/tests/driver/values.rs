@@ -6,6 +6,7 @@ use rekindle_engine::{Output, Reconciled};
 use rekindle_model::event::{Event, Outcome, Payload};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::StepId;
+use rekindle_model::next_action::{Action, NextAction};
 use rekindle_plan::PlanStep;
 use serde_json::{Value, json};
 
@@ -93,8 +94,15 @@ async fn nothing_that_an_action_says_is_too_large_for_the_journal() {
             measures: measures(),
         })
     });
-    let failing =
-        Act::new(move |_, _| async move { Err(Failure::permanent(&long(), long()).with_hint(long())) });
+    let failing = Act::new(move |_, _| async move {
+        let run = Action::Plan {
+            workflow: Some(long()),
+        };
+        Err(Failure::permanent(&long(), long())
+            .with_hint(long())
+            .with_next(run, "is too long to be journaled")
+            .with_next(Action::Verify, "is not"))
+    });
     let adopting = Act::new(|_, _| async { std::future::pending().await });
     let adopting = adopting.reconciling(move |_, _| async move {
         Ok(Reconciled::Adopt {
@@ -117,7 +125,9 @@ async fn nothing_that_an_action_says_is_too_large_for_the_journal() {
     let run = bench.kill_once(tokio::time::sleep(SECOND)).await;
     let state = bench.resume(run).await;
     assert_eq!(state.outcome, Some(Outcome::Failed));
-    assert!(failure_of(&state, "failing").message.contains("bytes in all"));
+    let failure = failure_of(&state, "failing");
+    assert!(failure.message.contains("bytes in all"));
+    assert_eq!(failure.next, [NextAction::new(Action::Verify, "is not")]);
     for id in ["talkative", "adopting"] {
         let rekindle_model::step::StepState::Succeeded { measures, .. } = record(&state, id).state else {
             panic!("{id}: {state:?}")

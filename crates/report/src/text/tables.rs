@@ -6,7 +6,7 @@ use std::path::Path;
 
 use comfy_table::Cell;
 
-use super::{bytes, duration, plain, right, uncertain};
+use super::{WriteAction, bytes, duration, plain, right, uncertain};
 use crate::backup::{BackupRow, BackupTable, Noted};
 use crate::provenance::OfSet;
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
@@ -305,7 +305,7 @@ fn shrunk(row: &BackupRow, predecessor: Option<&str>) -> String {
         return String::new();
     };
     let set = predecessor.map_or_else(
-        || "`rekindle sets` lists what there is".to_owned(),
+        || "recover from an older set".to_owned(),
         |set| format!("the set before it is {set}"),
     );
     format!(
@@ -347,8 +347,8 @@ fn left_out(row: &BackupRow) -> String {
     text
 }
 
-/// Returns the four answers.
-pub fn status(status: &Status) -> String {
+/// Returns the four answers; `write` writes what to do next.
+pub fn status(status: &Status, write: WriteAction<'_>) -> String {
     let mut text = format!("{}\n\n", status.system);
     for (question, answer) in [
         ("Can we come back?", &status.come_back),
@@ -367,8 +367,12 @@ pub fn status(status: &Status) -> String {
     }
     if !status.next.is_empty() {
         text.push_str("\nnext:\n");
-        status.next.iter().for_each(|command| {
-            let _ = writeln!(text, "  {command}");
+        status.next.iter().for_each(|next| {
+            let _ = match (&next.action, next.text.as_str()) {
+                (Some(action), "") => writeln!(text, "  {}", write(action)),
+                (Some(action), why) => writeln!(text, "  {}   ({why})", write(action)),
+                (None, advice) => writeln!(text, "  {advice}"),
+            };
         });
     }
     text

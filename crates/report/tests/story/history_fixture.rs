@@ -7,6 +7,7 @@ use chrono::DateTime;
 use rekindle_model::event::{Event, Measures, Outcome, Payload, Record, SkipReason, Verdict, Worker};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{Hash32, RunId, StepId};
+use rekindle_model::next_action::Action;
 use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::system::System;
 use rekindle_model::time::{Clock, ManualClock, Stamp};
@@ -538,7 +539,8 @@ pub(crate) fn night() -> Evidence {
     history.succeed(800, "switch", 3, Value::Null, &[]);
     history.start("check", 1);
     let refused = Failure::permanent("exit_code", "./check ended with 1")
-        .with_hint("see what it wrote: rekindle logs latest check");
+        .with_next(Action::Verify, "reads the copies")
+        .with_hint("see what it wrote");
     history.fail(500, "check", 1, refused);
     let why = SkipReason::Needs {
         failed: StepId::plain("check"),
@@ -568,4 +570,13 @@ pub(crate) fn night() -> Evidence {
     }
     history.finish(Outcome::Failed);
     history.evidence()
+}
+
+/// Writes an action as no face does: its name, and what it is about.
+pub(crate) fn write(action: &Action) -> String {
+    let action = json!(action);
+    let name = action["action"].as_str();
+    let about = ["run", "step"].map(|key| action[key].as_str());
+    let words: Vec<&str> = name.into_iter().chain(about.into_iter().flatten()).collect();
+    format!("<{}>", words.join(" "))
 }

@@ -33,7 +33,8 @@ fn show_makes_obvious_what_was_continued_after_a_kill() {
     insta::assert_snapshot!(text::run(
         &evidence,
         Some(&plan(builtin::RECOVER, &RECOVERED)),
-        None
+        None,
+        &write
     ));
 }
 
@@ -42,7 +43,7 @@ fn a_bad_night_is_told_so_that_it_is_understood_at_three_in_the_morning() {
     let (evidence, plan) = (night(), plan(NIGHT, &[]));
     let said = format!(
         "{}\n{}",
-        text::run(&evidence, Some(&plan), None),
+        text::run(&evidence, Some(&plan), None, &write),
         text::gantt(&evidence, Some(&plan), None)
     );
     insta::assert_snapshot!(said);
@@ -213,7 +214,8 @@ fn show_tells_each_failure_once_and_what_was_skipped_for_it() {
     let evidence = backed_up();
     insta::assert_snapshot!(text::steps(
         &evidence,
-        Some(&plan(builtin::BACKUP, &["orders", "images"]))
+        Some(&plan(builtin::BACKUP, &["orders", "images"])),
+        &write
     ));
     let rows = steps::timeline(&evidence, None);
     assert_eq!(
@@ -226,11 +228,11 @@ fn show_tells_each_failure_once_and_what_was_skipped_for_it() {
 #[test]
 fn show_tells_who_waits_for_whom_and_who_asked_for_what() {
     let evidence = decided_by_people();
-    let text = text::run(&evidence, None, None);
+    let text = text::run(&evidence, None, None, &write);
     let run = evidence.state.id;
     for line in [
-        format!("paused by ann: lunch since 2027-01-15 08:00:03 UTC (rekindle unpause {run})"),
-        format!("confirm is waiting for approval: overwrite orders? (rekindle approve {run} confirm)"),
+        format!("paused by ann: lunch since 2027-01-15 08:00:03 UTC (<unpause {run}>)"),
+        format!("confirm is waiting for approval: overwrite orders? (<approve {run} confirm>)"),
         "locate: ann asked for it to run again: the tier is back".to_owned(),
         "announce was rejected by bob: not today".to_owned(),
         "skipped because bob asked for it: it is known to be slow: validate[orders]".to_owned(),
@@ -289,7 +291,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
         partial_recovery: None,
         now,
     };
-    insta::assert_snapshot!("proven", text::status(&status(&findings)));
+    insta::assert_snapshot!("proven", text::status(&status(&findings), &write));
     let nothing = Findings {
         system: &system,
         backups: &[],
@@ -300,7 +302,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
         partial_recovery: None,
         now,
     };
-    insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing)));
+    insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing), &write));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rekindle_journal::{RunFilter, RunSummary};
 use rekindle_model::event::Outcome;
+use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::System;
@@ -52,9 +53,10 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
     let mut status = rekindle_report::status::status(&findings);
     let fault = keys::pinned(layout).map(|pinned| kit::kit_fault(&pinned, &tiers::urls(layout)));
     if let Ok(Some(_)) = fault {
-        status.next.push(
-            "rekindle key export --kit FILE   (without it a lost machine loses the backups)".to_owned(),
-        );
+        status.next.push(NextAction::new(
+            Action::ExportKit,
+            "without the kit, the loss of this machine is the loss of the backups",
+        ));
     }
     Ok(status)
 }

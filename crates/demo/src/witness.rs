@@ -1,9 +1,9 @@
-//! What the system had written when it died, kept by the demo itself, and what of it came back.
+//! Compares the stores that came back with the stores that the killed system left, of which the demo keeps a copy.
 //!
-//! A store that grows while it is backed up comes back as it was at the instant of its capture: nobody has read it at
-//! that very instant but the backup. So what came back is held against what the killed system left. A log must be its
-//! beginning, byte by byte. Of a database each table must be its first rows, value by value. And nothing may be missing
-//! that was durable at the consistency point which the backup states.
+//! A store that grows during its backup comes back as it was at the instant of its capture, and only the backup has read it
+//! at that instant. So the demo compares it with the store that the killed system left. A log must be its beginning, byte by
+//! byte. Each table of a database must be its first rows, value by value. And no record may be missing that was durable at
+//! the consistency point which the backup states.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::database;
 use super::service::Reach;
-use crate::commands::factoria;
+use crate::factoria;
 use rekindle_workspace::Error;
 
 /// The stores that a running system writes to: store, file, component.
@@ -119,11 +119,11 @@ impl Witness {
         points: &BTreeMap<String, DateTime<Utc>>,
         before: &Reach,
     ) -> Result<Testimony, Error> {
-        let mut told = Testimony::default();
+        let mut testimony = Testimony::default();
         let came = watermark(root).map_err(factoria::error)?;
         for (store, path, component) in STORES {
             let (written, back) = (&self.reach[store], &came[store]);
-            let faults = &mut told.faults;
+            let faults = &mut testimony.faults;
             let mut fault = |what: String| faults.push(format!("{path}: {what}"));
             let Some(&consistency_point) = points.get(component) else {
                 fault(format!("the backup states no consistency point of {component}"));
@@ -141,9 +141,9 @@ impl Witness {
             };
             if same {
                 *(if store == CONTENT {
-                    &mut told.databases
+                    &mut testimony.databases
                 } else {
-                    &mut told.logs
+                    &mut testimony.logs
                 }) += 1;
             } else {
                 fault("what came back is not the beginning of what was written".to_owned());
@@ -156,8 +156,8 @@ impl Witness {
                     back.seq
                 ));
             }
-            told.bytes += std::fs::metadata(root.join(path)).map_or(0, |meta| meta.len());
-            told.stores.insert(
+            testimony.bytes += std::fs::metadata(root.join(path)).map_or(0, |meta| meta.len());
+            testimony.stores.insert(
                 store.to_owned(),
                 Back {
                     records: back.seq,
@@ -168,7 +168,7 @@ impl Witness {
                 },
             );
         }
-        Ok(told)
+        Ok(testimony)
     }
 }
 

@@ -106,7 +106,7 @@ impl Tree {
         };
         let timeless = frame || matches!(kind, Kind::Database { .. } | Kind::Symlink { .. });
         let mtime = (!timeless).then(|| (meta.mtime(), meta.mtime_nsec()));
-        // A frame is made again by whichever component comes back first; nobody has captured its mode.
+        // The first component that is restored makes its frame again, and no snapshot has the frame's mode.
         let mode = if frame { 0 } else { meta.mode() & 0o7777 };
         Ok(Entry { kind, mode, mtime })
     }

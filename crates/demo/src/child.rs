@@ -8,13 +8,12 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::App;
-use crate::{CONFIG_DIR_VAR, PASSPHRASE_VAR};
+use crate::Shown;
 use rekindle_workspace::Error;
 
 /// Starts this program's commands in one workspace, with a key folder of its own.
-pub(super) struct Stage {
-    pub(super) program: PathBuf,
+pub(super) struct Stage<'a> {
+    pub(super) app: Shown<'a>,
     dir: PathBuf,
     config_dir: PathBuf,
 }
@@ -27,7 +26,7 @@ pub(super) struct Running {
 
 /// How a recovery process ended.
 pub(super) enum End {
-    /// It was killed when it had restored about so many bytes, as its own progress told.
+    /// It was killed when it had restored about so many bytes, by its own progress.
     Killed {
         /// Bytes, by the last progress of each step.
         restored: u64,
@@ -36,20 +35,19 @@ pub(super) enum End {
     ByItself(ExitStatus),
 }
 
-impl Stage {
+impl<'a> Stage<'a> {
     /// Returns a stage for the workspace at `dir`.
-    pub(super) fn new(dir: &Path, config_dir: &Path) -> Result<Self, Error> {
-        let program = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
-        Ok(Self {
-            program,
+    pub(super) fn new(app: Shown<'a>, dir: &Path, config_dir: &Path) -> Self {
+        Self {
+            app,
             dir: dir.to_owned(),
             config_dir: config_dir.to_owned(),
-        })
+        }
     }
 
     /// Runs one command to its end and returns its JSON; any other exit than 0 is an error.
-    pub(super) async fn done(&self, app: &App, args: &[&str]) -> Result<Value, Error> {
-        let mut said = self.lines(app, args).await?;
+    pub(super) async fn done(&self, args: &[&str]) -> Result<Value, Error> {
+        let mut said = self.lines(args).await?;
         match (said.pop(), said.is_empty()) {
             (Some(said), true) => Ok(said),
             _ => Err(Error::new(
@@ -62,7 +60,7 @@ impl Stage {
     }
 
     /// Does the same with a command that prints any number of JSON objects.
-    pub(super) async fn lines(&self, app: &App, args: &[&str]) -> Result<Vec<Value>, Error> {
+    pub(super) async fn lines(&self, args: &[&str]) -> Result<Vec<Value>, Error> {
         let mut running = self.start(args)?;
         let mut stdout = String::new();
         let mut pipe = running.child.stdout.take();
@@ -100,7 +98,7 @@ impl Stage {
                 )
             });
         }
-        if app.application.stop.is_cancelled() {
+        if self.app.application.stop.is_cancelled() {
             return Err(interrupted());
         }
         let said = if warnings.is_empty() {
@@ -127,7 +125,7 @@ impl Stage {
                 break;
             }
         }
-        // SIGKILL; a process that has ended by itself is told from one that was killed by its status.
+        // SIGKILL; the status shows whether the process had ended by itself.
         let _ = running.child.start_kill();
         let status = running
             .child
@@ -143,16 +141,9 @@ impl Stage {
     }
 
     fn start(&self, args: &[&str]) -> Result<Running, Error> {
-        let failed =
-            |error: std::io::Error| Error::io(format_args!("start {}", self.program.display()), &error);
-        let mut child = Command::new(&self.program)
-            .arg("--json")
-            .arg("-w")
-            .arg(&self.dir)
+        let failed = |error: std::io::Error| Error::io("start a command of this program", &error);
+        let mut child = Command::from(self.app.face.command(&self.dir, &self.config_dir))
             .args(args)
-            .env(CONFIG_DIR_VAR, &self.config_dir)
-            .env_remove("REKINDLE_WORKSPACE")
-            .env_remove(PASSPHRASE_VAR)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -170,7 +161,7 @@ impl Stage {
     }
 }
 
-/// The error of a demo that somebody has stopped.
+/// Returns the error of a demo that a person has stopped.
 pub(super) fn interrupted() -> Error {
     Error::new(
         ProblemKind::Interrupted,
@@ -180,7 +171,7 @@ pub(super) fn interrupted() -> Error {
     .with_advice("begin it again: rekindle demo")
 }
 
-/// What a recovery has told of its restores.
+/// How far the restores of a recovery are, by its notes.
 #[derive(Default)]
 struct Restored(std::collections::BTreeMap<String, (u64, Option<u64>)>);
 

@@ -21,9 +21,8 @@ use super::compare::{Comparison, Tree};
 use super::make_system;
 use super::service::Reach;
 use super::witness::{self, Witness};
-use crate::App;
-use crate::commands::factoria;
-use crate::exit::Exit;
+use crate::Shown;
+use crate::factoria;
 use rekindle_workspace::Error;
 use rekindle_workspace::layout::Layout;
 use rekindle_workspace::open::{OwnerLifetime, ReadWriteWorkspace};
@@ -33,22 +32,20 @@ use rekindle_workspace::run_spec::LoadedSpec;
 const KILL_AT: [f64; 4] = [0.5, 0.3, 0.15, 0.05];
 
 /// Tells the story in `dir`.
-pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result<Exit, Error> {
+pub(super) async fn tell(app: Shown<'_>, dir: &Path, size: u64, keep: bool) -> Result<bool, Error> {
     let begun = app.application.clock.now();
-    let say = |text: String| app.printer.say(text);
+    let say = |text: String| app.face.say(&text);
     let took = |since: &Stamp| text::duration(app.application.clock.now().since(since).duration);
     let data = dir.join("data");
     let system = load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value;
-    let stage = Stage::new(dir, &dir.join("key"))?;
+    let stage = Stage::new(app, dir, &dir.join("key"));
 
     let made = {
         let dir = dir.to_owned();
         blocking(move || make_system(&dir, size)).await?
     };
     let kit = dir.join("recovery-kit.txt");
-    stage
-        .done(app, &["init", "--kit", &kit.to_string_lossy()])
-        .await?;
+    stage.done(&["init", "--kit", &kit.to_string_lossy()]).await?;
     let before = read(&data, &system).await?;
     let service = stage.serve(&data).await?;
     service.is_healthy(&system).await?;
@@ -63,7 +60,7 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
 
     let begins = service.writes_on(app, &Reach::new()).await?;
     let backing_up = app.application.clock.now();
-    let backup = stage.done(app, &["backup"]).await?;
+    let backup = stage.done(&["backup"]).await?;
     let took_backup = took(&backing_up);
     let ends = watermark(&data).map_err(factoria::error)?;
     let after = before.compare(&read(&data, &system).await?);
@@ -75,7 +72,7 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
         records(&ends) - records(&begins),
     ));
 
-    let points = points(app, &stage, &system).await?;
+    let points = points(&stage, &system).await?;
     // Something is always lost that was written after the last backup; here one sees how much.
     service.writes_on(app, &ends).await?;
     let pid = service.address.pid;
@@ -92,26 +89,26 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
     .await?;
 
     let resuming = app.application.clock.now();
-    stage.done(app, &["resume", "latest"]).await?;
+    stage.done(&["resume", "latest"]).await?;
     say(format!("5. resumed and done ({})", took(&resuming)));
     let back = read(&data, &system).await?;
     let compared = before.compare(&back);
-    let mut told = witness.testify(&data, &points.instants, &begins)?;
-    if back.bytes + told.bytes != points.bytes {
-        told.faults.push(format!(
+    let mut testimony = witness.testify(&data, &points.instants, &begins)?;
+    if back.bytes + testimony.bytes != points.bytes {
+        testimony.faults.push(format!(
             "{} bytes came back, {} were backed up",
-            back.bytes + told.bytes,
+            back.bytes + testimony.bytes,
             points.bytes
         ));
     }
     say(format!(
         "6. compared with what was backed up: {} files, {} databases, {} links, {} folders, {}: {}",
-        compared.files + told.logs,
-        compared.databases + told.databases,
+        compared.files + testimony.logs,
+        compared.databases + testimony.databases,
         compared.links,
         compared.folders,
         text::bytes(points.bytes),
-        if compared.differences.is_empty() && told.faults.is_empty() {
+        if compared.differences.is_empty() && testimony.faults.is_empty() {
             "all the same"
         } else {
             "DIFFERENT"
@@ -119,7 +116,7 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
     ));
     expect_same(&compared, "what came back is not what was backed up")?;
     expect_none(
-        &told.faults,
+        &testimony.faults,
         "the stores that the system wrote to did not come back as they were",
     )?;
 
@@ -139,17 +136,17 @@ pub(super) async fn tell(app: &App, dir: &Path, size: u64, keep: bool) -> Result
     )?;
     say(format!(
         "7. started it again: healthy, it goes on writing, no record is missing up to each consistency point\n{}",
-        told.lines()
+        testimony.lines()
     ));
 
-    let session =
-        ReadWriteWorkspace::open(&app.application, Layout::at(dir), OwnerLifetime::UntilIdle).await?;
+    let workspace =
+        ReadWriteWorkspace::open(app.application, Layout::at(dir), OwnerLifetime::UntilIdle).await?;
     let facts = json!({
-        "compared": compared, "stores": told.stores, "killed_at_bytes": killed.at_bytes,
+        "compared": compared, "stores": testimony.stores, "killed_at_bytes": killed.at_bytes,
         "kills_too_late": killed.too_late,
     });
-    let reported = report(app, &session, facts, &begun, keep).await;
-    session.close().await;
+    let reported = report(app, &workspace, facts, &begun, keep).await;
+    workspace.close().await;
     reported
 }
 
@@ -162,27 +159,27 @@ struct Killed {
 
 /// Destroys the data, so many bytes, and kills a recovery of it half-way; `disaster` says what happens at each attempt, from 1.
 async fn kill_recovery(
-    app: &App,
-    stage: &Stage,
+    app: Shown<'_>,
+    stage: &Stage<'_>,
     data: &Path,
     bytes: u64,
     disaster: impl Fn(usize) -> String,
 ) -> Result<Killed, Error> {
     for (too_late, share) in KILL_AT.into_iter().enumerate() {
         destroy(data)?;
-        let told = app.application.clock.now().utc.to_rfc3339();
-        app.printer.say(disaster(too_late + 1));
+        let disaster_at = app.application.clock.now().utc.to_rfc3339();
+        app.face.say(&disaster(too_late + 1));
         let threshold = (bytes as f64 * share) as u64;
         let args = [
             "recover",
             "--scenario",
             "complete_system_failure",
             "--disaster-at",
-            &told,
+            &disaster_at,
         ];
         match stage.killed_at(&args, threshold).await? {
             End::Killed { restored } => {
-                app.printer.say(format!(
+                app.face.say(&format!(
                     "4. recover: SIGKILL at {} of {} ({:.0} %)",
                     text::bytes(restored),
                     text::bytes(bytes),
@@ -193,7 +190,7 @@ async fn kill_recovery(
                     too_late,
                 });
             }
-            End::ByItself(status) if status.success() => app.printer.say(format!(
+            End::ByItself(status) if status.success() => app.face.say(&format!(
                 "4. recover: it was done before the kill at {:.0} % came; once more, killed earlier",
                 share * 100.0
             )),
@@ -231,9 +228,9 @@ struct Points {
     bytes: u64,
 }
 
-async fn points(app: &App, stage: &Stage, system: &System) -> Result<Points, Error> {
+async fn points(stage: &Stage<'_>, system: &System) -> Result<Points, Error> {
     let tier = system.tiers.keys().next().map_or("", String::as_str);
-    let snapshots = stage.lines(app, &["snapshots", "--tier", tier]).await?;
+    let snapshots = stage.lines(&["snapshots", "--tier", tier]).await?;
     let mut points = Points {
         instants: BTreeMap::new(),
         bytes: 0,
@@ -256,15 +253,15 @@ fn records(reach: &Reach) -> u64 {
 }
 
 async fn report(
-    app: &App,
-    session: &ReadWriteWorkspace,
+    app: Shown<'_>,
+    workspace: &ReadWriteWorkspace,
     mut facts: Value,
     begun: &Stamp,
     keep: bool,
-) -> Result<Exit, Error> {
-    let run = session.context.run("latest").await?;
-    let evidence = session.context.evidence(run).await?;
-    let pinned = LoadedSpec::read(&*session.context.journal, &evidence.state, &evidence.inputs).await?;
+) -> Result<bool, Error> {
+    let run = workspace.context.run("latest").await?;
+    let evidence = workspace.context.evidence(run).await?;
+    let pinned = LoadedSpec::read(&*workspace.context.journal, &evidence.state, &evidence.inputs).await?;
     let table = recovery_table(&evidence, &pinned.plan()?, &pinned.system);
     let cost = rework(&evidence);
     let total: Duration = app.application.clock.now().since(begun).duration;
@@ -272,24 +269,22 @@ async fn report(
     facts["recovery"] = json!(table);
     facts["rework"] = json!(cost);
     facts["duration"] = json!(total.as_secs_f64());
-    facts["kept"] = json!(keep.then(|| session.context.layout.dir.clone()));
-    app.printer.data(&facts, || {
-        let mut said = format!("\n{}\n{}", text::recovery(&table), text::interruptions(&cost));
-        said.push_str(&format!("the whole demo took {}\n", text::duration(total)));
-        if keep {
-            let dir = session.context.layout.dir.display();
-            said.push_str(&format!(
-                "\nleft in {dir}; go on there:\n  rekindle -w {dir}\n  rekindle -w {dir} show latest\n  rekindle -w {dir} history latest\n"
-            ));
-        }
-        said
-    })?;
-    // Without a probe there is no data, which is told; a probe that fails is a demo that fails.
+    facts["kept"] = json!(keep.then(|| workspace.context.layout.dir.clone()));
+    let mut said = format!("\n{}\n{}", text::recovery(&table), text::interruptions(&cost));
+    said.push_str(&format!("the whole demo took {}\n", text::duration(total)));
+    if keep {
+        let dir = workspace.context.layout.dir.display();
+        said.push_str(&format!(
+            "\nleft in {dir}; go on there:\n  rekindle -w {dir}\n  rekindle -w {dir} show latest\n  rekindle -w {dir} history latest\n"
+        ));
+    }
+    app.face.data(&facts, &said)?;
+    // Without a probe there is no data, which is shown; a probe that fails is a demo that fails.
     let invalid = table
         .components
         .iter()
         .any(|row| row.valid == Validity::No || row.restored == Some(false));
-    Ok(if invalid { Exit::Partial } else { Exit::Done })
+    Ok(!invalid)
 }
 
 fn destroy(data: &Path) -> Result<(), Error> {
@@ -304,7 +299,7 @@ async fn read(data: &Path, system: &System) -> Result<Tree, Error> {
     blocking(move || Tree::read(&data, &frames, &without)).await
 }
 
-/// Returns the folders that hold components and belong to none: nobody has captured them.
+/// Returns the folders that hold components and belong to none: no snapshot has them.
 fn frames(system: &System) -> Vec<PathBuf> {
     let mut frames = Vec::new();
     for path in system

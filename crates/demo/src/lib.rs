@@ -5,25 +5,56 @@
 //! 5. `rekindle resume`.   6. Every byte is compared with what was backed up.
 //! 7. The system is started again, healthy and without a gap in what it had written.
 //!
-//! Each command is a process of its own, and so is the system. Nothing is known here that their output, the journal
-//! and what the killed system left do not tell.
+//! Each command is a process of its own, and so is the system. The demo knows only their output, the journal and the
+//! files that the killed system left. `rekindle factoria` makes, runs, probes and damages the same system by hand.
 
 mod child;
 mod compare;
 mod database;
+pub mod factoria;
 mod service;
 mod story;
 mod witness;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rekindle_factoria::{GenerateOptions, generate};
 use rekindle_plan::builtin;
 
-use crate::App;
-use crate::commands::factoria;
-use crate::exit::Exit;
-use rekindle_workspace::Error;
+use rekindle_workspace::{Application, Error};
+use serde_json::Value;
+
+/// The face that a person uses: it shows the story and starts commands.
+pub trait Face {
+    /// Shows what is going on.
+    fn say(&self, text: &str);
+
+    /// Shows the result: `text` to people, `data` to programs.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn data(&self, data: &Value, text: &str) -> Result<(), Error>;
+
+    /// Shows one of many results; to programs each is one line.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn line(&self, data: &Value, text: &str) -> Result<(), Error>;
+
+    /// Returns a command of this program, to be completed with arguments, that works in the workspace at `dir` with the
+    /// keys in `config_dir` and answers in JSON.
+    fn command(&self, dir: &Path, config_dir: &Path) -> Command;
+}
+
+/// The application, and the face through which a person uses it.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    /// The face.
+    pub face: &'a dyn Face,
+    /// The application.
+    pub application: &'a Application,
+}
 
 /// Watch it happen: run a system, back it up, destroy it, recover it, killed half-way and resumed, and run it again
 #[derive(Debug, clap::Args)]
@@ -36,8 +67,11 @@ pub struct Args {
     size: u64,
 }
 
-/// Tells the story.
-pub(crate) async fn run(app: &App, args: Args) -> Result<Exit, Error> {
+/// Shows the story, and returns whether every component came back valid.
+///
+/// # Errors
+/// A command of the story failed, or the data that came back is not the data that was backed up.
+pub async fn run(app: Shown<'_>, args: Args) -> Result<bool, Error> {
     match &args.keep {
         Some(dir) => {
             std::fs::create_dir_all(dir)

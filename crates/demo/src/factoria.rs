@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+pub use rekindle_factoria::FactoriaCommand;
+use rekindle_factoria::FactoriaError;
 use rekindle_factoria::command::{ServeArgs, Surroundings};
 use rekindle_factoria::serve::Address;
-use rekindle_factoria::{FactoriaCommand, FactoriaError};
 use rekindle_model::problem::ProblemKind;
 
-use crate::App;
-use crate::exit::Exit;
+use crate::Shown;
 use rekindle_workspace::Error;
+use serde_json::json;
 
 /// Returns an error of the system that ships as one of the application.
 pub(crate) fn error(error: FactoriaError) -> Error {
@@ -21,14 +22,17 @@ pub(crate) fn error(error: FactoriaError) -> Error {
 }
 
 /// Makes, runs, probes or damages the system that ships.
-pub(crate) async fn run(app: &App, command: FactoriaCommand) -> Result<Exit, Error> {
-    // A running system tells two things, where it listens and in the end what it did: one line each.
+///
+/// # Errors
+/// The system cannot be read or written, or another process runs it.
+pub async fn run(app: Shown<'_>, command: FactoriaCommand) -> Result<(), Error> {
+    // A running system prints two lines: where it listens, and at its end what it did.
     let runs = matches!(command, FactoriaCommand::Serve(_));
-    let mut told = Ok(());
+    let mut printed = Ok(());
     let stop = app.application.stop.child_token();
     if let FactoriaCommand::Serve(ServeArgs { until_eof: true, .. }) = &command {
         let stop = stop.clone();
-        // A thread of its own: nobody waits for it, and whoever holds the other end may never close it.
+        // A thread of its own that nothing waits for: the other end may never be closed.
         std::thread::spawn(move || {
             // An error of reading is an end as well.
             let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
@@ -39,18 +43,15 @@ pub(crate) async fn run(app: &App, command: FactoriaCommand) -> Result<Exit, Err
         clock: Arc::clone(&app.application.clock),
         stop,
         listening: Box::new(|address: &Address| {
-            told = app
-                .printer
-                .line(address, || format!("listening on {}", address.listening));
+            let text = format!("listening on {}", address.listening);
+            printed = app.face.line(&json!(address), &text);
         }),
     };
     let result = rekindle_factoria::run(command, around).await.map_err(error)?;
-    told?;
-    let text = || serde_json::to_string_pretty(&result).unwrap_or_default();
-    if runs {
-        app.printer.line(&result, text)?;
-    } else {
-        app.printer.data(&result, text)?;
+    printed?;
+    let text = serde_json::to_string_pretty(&result).unwrap_or_default();
+    match runs {
+        true => app.face.line(&json!(result), &text),
+        false => app.face.data(&json!(result), &text),
     }
-    Ok(Exit::Done)
 }

@@ -14,8 +14,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::child::Stage;
-use crate::App;
-use crate::commands::factoria;
+use crate::Shown;
+use crate::factoria;
 use rekindle_workspace::Error;
 
 /// How many records a second it writes: quick enough that there are some before, while and after it is backed up.
@@ -37,11 +37,11 @@ pub(super) struct Service {
     root: PathBuf,
 }
 
-impl Stage {
+impl Stage<'_> {
     /// Starts the system at `root`; it is reachable when this returns.
     pub(super) async fn serve(&self, root: &Path) -> Result<Service, Error> {
         let failed = |error: std::io::Error| Error::io("start the system", &error);
-        let mut child = Command::new(&self.program)
+        let mut child = Command::new(&self.app.application.executable)
             .args([
                 "--json",
                 "factoria",
@@ -70,7 +70,7 @@ impl Stage {
                 root.display()
             ))
         })?;
-        // Its last line, what it did, has no reader; a pipe that nobody reads would fail it.
+        // The demo does not need its last line, but the system would fail to write it into a full or closed pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Service {
             child,
@@ -94,7 +94,7 @@ impl Service {
     }
 
     /// Waits until each store has some newer records than `since`, and returns how far they reach then.
-    pub(super) async fn writes_on(&self, app: &App, since: &Reach) -> Result<Reach, Error> {
+    pub(super) async fn writes_on(&self, app: Shown<'_>, since: &Reach) -> Result<Reach, Error> {
         let begun = app.application.clock.now();
         loop {
             let reach = watermark(&self.root).map_err(factoria::error)?;
