@@ -26,7 +26,7 @@ const THOROUGH_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the end of a chain is read again because another segment has appeared, before it is left for later.
 const TRIES: usize = 4;
 /// How long the known end of a chain may be relied on. A process that was stopped for longer reads the end again: the run
-/// may be over, and [`mod@crate::prune`] may have removed its segments, the next number among them. It never does so this
+/// may be over, and `prune` may have removed its segments, the next number among them. It never does so this
 /// soon.
 pub(crate) const STALE: Duration = Duration::from_secs(3600);
 
