@@ -68,7 +68,7 @@ pub struct Diagnostic {
     pub width: usize,
     /// What is wrong.
     pub message: String,
-    /// The part of the source line that is shown; empty where there is none.
+    /// The part of the source line that is shown. Faults of a file after those that are written out have none.
     pub source: String,
     /// What to do about it.
     pub help: Option<String>,
@@ -232,9 +232,28 @@ impl SourceText {
         message: String,
         help: Option<String>,
     ) -> Diagnostic {
-        let line = span.line.checked_sub(1).and_then(|line| self.lines.get(line));
-        let source = line.map(|line| line.around(span.col)).unwrap_or_default();
-        let chars = line.map_or(0, |line| line.chars);
+        let mut diagnostic = self.without_line(severity, span, message, help);
+        self.add_line(&mut diagnostic);
+        diagnostic
+    }
+
+    fn line(&self, number: usize) -> Option<&Line> {
+        self.lines.get(number.checked_sub(1)?)
+    }
+
+    fn add_line(&self, diagnostic: &mut Diagnostic) {
+        let line = self.line(diagnostic.line);
+        diagnostic.source = line.map(|line| line.around(diagnostic.col)).unwrap_or_default();
+    }
+
+    fn without_line(
+        &self,
+        severity: Severity,
+        span: Span,
+        message: String,
+        help: Option<String>,
+    ) -> Diagnostic {
+        let chars = self.line(span.line).map_or(0, |line| line.chars);
         let rest = chars.saturating_sub(span.col.saturating_sub(1)).max(1);
         let width = span.width.clamp(1, rest);
         Diagnostic {
@@ -244,7 +263,7 @@ impl SourceText {
             col: span.col,
             width,
             message,
-            source,
+            source: String::new(),
             help,
         }
     }
@@ -270,14 +289,14 @@ impl<'s> Sink<'s> {
     pub(crate) fn error(&mut self, span: Span, message: impl Into<String>, help: Option<String>) {
         self.found.push(
             self.source
-                .diagnostic(Severity::Error, span, message.into(), help),
+                .without_line(Severity::Error, span, message.into(), help),
         );
     }
 
     pub(crate) fn warn(&mut self, span: Span, message: impl Into<String>, help: Option<String>) {
         self.found.push(
             self.source
-                .diagnostic(Severity::Warning, span, message.into(), help),
+                .without_line(Severity::Warning, span, message.into(), help),
         );
     }
 
@@ -300,6 +319,9 @@ impl<'s> Sink<'s> {
             (a.line, a.col, a.severity, &a.message).cmp(&(b.line, b.col, b.severity, &b.message))
         });
         self.found.dedup();
+        for diagnostic in self.found.iter_mut().take(SHOWN_DIAGNOSTICS) {
+            self.source.add_line(diagnostic);
+        }
         Diagnostics(self.found)
     }
 }
