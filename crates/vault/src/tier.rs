@@ -101,7 +101,7 @@ impl Tier {
     ) -> Result<Self, TierError> {
         let repository = keyring.repository();
         let tier = Self::open_known(name, urls, base, keyring, wrapped_key, mode, remembered).await?;
-        remembered.note(&tier, repository).await?;
+        remembered.note(name, &tier.urls(), repository).await?;
         Ok(tier)
     }
 

@@ -76,7 +76,9 @@ async fn create(app: &App, named: &str) -> Result<Exit, CliError> {
         let keyring = Arc::clone(&key.keyring);
         let dir = workspace.system_dir();
         let tier = Tier::open(&name, &urls, &dir, keyring, &key.wrapped, TierMode::Create).await?;
-        Remembered::of(&workspace.state).note(&tier, repository).await?;
+        Remembered::of(&workspace.state)
+            .note(tier.name(), &tier.urls(), repository)
+            .await?;
         let body = json!({ "tier": name, "urls": tier.urls(), "down": tier.down() });
         app.printer.line(&body, || {
             format!(
