@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::http_client::{self, HTTP_FAILED, Request};
 use crate::params::{self, Field, Kind};
-use crate::probe::word;
+use crate::prober::word;
 use crate::redact::Redactor;
 
 /// See the module's documentation.

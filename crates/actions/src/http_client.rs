@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
+use rekindle_sources::blocking;
 use ureq::http;
 
 use crate::failures;
 use crate::params::BAD_PARAMETER;
 use crate::redact::{Redactor, looks_secret};
-use crate::snapshot::blocking;
 
 /// The code of a request that was not answered.
 pub(crate) const HTTP_FAILED: &str = "http_failed";

@@ -23,30 +23,29 @@
 //!
 //! [`Site`] is the place all of them share; [`registry`] hands them to the engine.
 
+mod checks;
 mod choose;
 mod command;
 mod compose;
 mod copy;
 pub mod displace;
-mod dump;
 mod failures;
 mod health;
 mod http;
 mod http_client;
-mod judge;
 mod locate_set;
 mod noop;
 mod notify;
 mod params;
-mod probe;
+mod prober;
 mod process;
+mod programs;
 mod put_back;
 mod redact;
 mod restore;
 mod rule;
 mod seal_set;
 mod set_aside;
-mod shape;
 mod shapes;
 mod shown;
 mod site;

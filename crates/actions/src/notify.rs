@@ -21,7 +21,7 @@ use crate::failures;
 use crate::http::idempotency_key;
 use crate::http_client::{self, HTTP_FAILED, Request};
 use crate::params::{self, Field, Kind};
-use crate::probe::word;
+use crate::prober::word;
 use crate::process::{self, Program};
 use crate::redact::Redactor;
 use crate::site::Site;
@@ -130,7 +130,7 @@ impl Notify {
             stdout: None,
         };
         let ended = process::run(&self.0, cx, &program).await;
-        crate::snapshot::discard(&staging).await;
+        rekindle_sources::discard(&staging).await;
         let ended = ended?;
         if ended.status.success() {
             return Ok(json!({ "told": "command" }));

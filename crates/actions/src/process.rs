@@ -20,6 +20,7 @@ use rekindle_engine::process::look;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::process::{Child as Journaled, ProcessId};
 use rekindle_model::time::boot_id;
+use rekindle_sources::StdoutFile;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -57,16 +58,7 @@ pub(crate) struct Program<'a> {
     /// The file that it gets as its stdin; nothing without one.
     pub(crate) stdin: Option<&'a Path>,
     /// Where its stdout goes that is data; without it, into the log.
-    pub(crate) stdout: Option<SpoolTo<'a>>,
-}
-
-/// A file that takes a program's stdout.
-#[derive(Clone, Copy)]
-pub(crate) struct SpoolTo<'a> {
-    /// It must not exist yet.
-    pub(crate) file: &'a Path,
-    /// A program that prints more is ended.
-    pub(crate) max_bytes: u64,
+    pub(crate) stdout: Option<StdoutFile<'a>>,
 }
 
 /// How a program ended.
@@ -331,7 +323,7 @@ struct Spooling {
 }
 
 impl Spooling {
-    fn begin(pipe: Option<ChildStdout>, to: SpoolTo<'_>, cx: StepContext) -> Result<Self, Failure> {
+    fn begin(pipe: Option<ChildStdout>, to: StdoutFile<'_>, cx: StepContext) -> Result<Self, Failure> {
         let (shown, max_bytes) = (to.file.display().to_string(), to.max_bytes);
         // The data of a system are for those who may read the system.
         let file = OpenOptions::new()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::system::{Component, Source, System};
+use rekindle_model::system::{Component, System};
 use rekindle_model::time::Clock;
 use rekindle_sources::place::resolve;
 use rekindle_vault::key::Keyring;
@@ -255,19 +255,4 @@ impl Site {
         };
         self.spool.get_or_try_init(open).await.cloned()
     }
-
-    /// Returns where a component's data stands below `root`; none for a component without data.
-    pub(crate) fn place(root: &Path, component: &Component) -> Option<PathBuf> {
-        component
-            .source
-            .as_ref()
-            .and_then(Source::path)
-            .map(|path| below(root, path))
-    }
-}
-
-/// Returns where a source's path leads below a root. The plan refuses `..` in it, and a link at its end is the
-/// component's own.
-pub(crate) fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path).components().collect()
 }

@@ -7,7 +7,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rekindle_actions::displace;
 use rekindle_model::run::RunState;
 
 use crate::error::CliError;
@@ -36,8 +35,8 @@ pub(crate) fn refuse_in_use(
         let component = step.each.get("component");
         let component = component.and_then(|name| ready.pinned.system.components.get(name));
         if let Some(source) = component.filter(|_| !over).and_then(|it| it.source.as_ref()) {
-            let standing = displace::standing(root, source, &kept.never)?;
-            paths.extend(standing.paths().map(|path| root.join(path)));
+            let existing = rekindle_sources::open(source)?.existing(root, &kept.never)?;
+            paths.extend(existing.paths().map(|path| root.join(path)));
         }
     }
     // The system's file is copied: who edits it goes on editing the one that counts.

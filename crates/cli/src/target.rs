@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_model::id::RunId;
-use rekindle_model::system::{Source, System};
+use rekindle_model::system::System;
 use rekindle_report::unfinished::Elsewhere;
 use rekindle_sources::place::Place;
 use rekindle_vault::Tier;
@@ -136,7 +136,7 @@ pub(crate) fn named(
         return Err(CliError::usage(format!("{} is no folder", file.display()))
             .with_hint("name a folder; one that does not exist yet is made"));
     }
-    for (what, protected) in protected(workspace, system) {
+    for (what, protected) in protected(workspace, system)? {
         if place.overlaps(&protected) {
             let message = format!(
                 "{} {} {what}, {}",
@@ -201,7 +201,7 @@ pub(crate) async fn interrupted(ground: &Ground, root: &Path) -> Option<Interrup
 }
 
 /// Returns what no recovery writes into, with the words for it.
-fn protected(workspace: &Workspace, system: &System) -> Vec<(String, Place)> {
+fn protected(workspace: &Workspace, system: &System) -> Result<Vec<(String, Place)>, CliError> {
     let system_dir = workspace.system_dir();
     let root = pinned::data_root(&system_dir, system);
     let own = || "the living system's own folder".to_owned();
@@ -211,9 +211,9 @@ fn protected(workspace: &Workspace, system: &System) -> Vec<(String, Place)> {
         protected.push((own(), root.clone()));
     }
     // A component may be a link, or a mount, to data that stands elsewhere.
-    let sources = system.components.values().filter_map(|c| c.source.as_ref());
-    for path in sources.filter_map(Source::path) {
-        protected.push((own(), root.join(path)));
+    for source in system.components.values().filter_map(|c| c.source.as_ref()) {
+        let claim = rekindle_sources::open(source)?.claim();
+        protected.extend(claim.map(|claim| (own(), root.join(claim.path))));
     }
     for (name, tier) in &system.tiers {
         let folders = tier
@@ -225,7 +225,7 @@ fn protected(workspace: &Workspace, system: &System) -> Vec<(String, Place)> {
     protected.push(("the workspace".to_owned(), workspace.state.clone()));
     // A path that leads round in a circle of links leads to nothing that could be written over.
     let place = |(what, path): (String, PathBuf)| Some((what, Place::of(&path).ok()?));
-    protected.into_iter().filter_map(place).collect()
+    Ok(protected.into_iter().filter_map(place).collect())
 }
 
 fn relation(place: &Place, protected: &Place) -> &'static str {

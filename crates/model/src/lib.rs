@@ -14,6 +14,7 @@
 //! | [`planted`] | faults that the tests are to notice; none in a product |
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`entry`] | one entry of a captured tree |
+//! | [`source`] | where the data of a component come from: a type and its settings |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
 //! | [`expect`] | a target such as `<= 100`, and whether a measured number meets it |
 
@@ -26,6 +27,7 @@ pub mod id;
 pub mod planted;
 pub mod process;
 pub mod run;
+pub mod source;
 pub mod step;
 pub mod system;
 pub mod time;

@@ -28,6 +28,7 @@ pub mod plan;
 mod probe;
 mod read;
 pub mod schema;
+mod sources;
 pub mod system;
 mod turns;
 pub mod workflow;

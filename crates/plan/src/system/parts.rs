@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use rekindle_model::source::SourceSpec;
 use rekindle_model::system::{
-    Affects, All, Component, Objectives, Period, RecoveryStep, Scenario, Source, Target, TierSpec,
+    Affects, All, Component, Objectives, Period, RecoveryStep, Scenario, Target, TierSpec,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::diagnostic::{Sink, suggest};
 use crate::location;
@@ -44,7 +45,7 @@ pub(super) fn component(node: &Node, name: &str, sink: &mut Sink<'_>) -> Option<
     })
 }
 
-fn source(node: &Node, sink: &mut Sink<'_>) -> Option<Source> {
+fn source(node: &Node, sink: &mut Sink<'_>) -> Option<SourceSpec> {
     let kind = node.child("type").and_then(|node| read::text(node, sink));
     let known: &[&str] = match kind.as_deref() {
         Some("sqlite") => &["type", "path"],
@@ -63,15 +64,19 @@ fn source(node: &Node, sink: &mut Sink<'_>) -> Option<Source> {
             for key in ["include", "exclude"] {
                 check_globs(fields.get(key), sink);
             }
-            Some(Source::Files {
-                path: path.unwrap_or_else(|| ".".to_owned()),
-                include,
-                exclude,
-            })
+            let path = path.unwrap_or_else(|| ".".to_owned());
+            Some(SourceSpec::new(
+                "files",
+                [
+                    ("path", json!(path)),
+                    ("include", json!(include)),
+                    ("exclude", json!(exclude)),
+                ],
+            ))
         }
         "sqlite" => {
             fields.require("path", sink);
-            Some(Source::Sqlite { path: path? })
+            Some(SourceSpec::new("sqlite", [("path", json!(path?))]))
         }
         "command" => {
             let dump = program(
@@ -89,11 +94,15 @@ fn source(node: &Node, sink: &mut Sink<'_>) -> Option<Source> {
                 let help = "it runs in the folder that is recovered into; see that it writes nowhere else";
                 sink.warn(span, message, Some(help.to_owned()));
             }
-            Some(Source::Command {
-                dump,
-                restore,
-                max_bytes: fields.parse("max_bytes", sink),
-            })
+            let max_bytes: Option<u64> = fields.parse("max_bytes", sink);
+            Some(SourceSpec::new(
+                "command",
+                [
+                    ("dump", json!(dump)),
+                    ("restore", json!(restore)),
+                    ("max_bytes", json!(max_bytes)),
+                ],
+            ))
         }
         other => {
             sink.error(

@@ -68,6 +68,16 @@ impl Excludes {
     }
 }
 
+/// Returns why globs cannot be read, one sentence for each that cannot.
+pub(super) fn bad_globs(patterns: &[String]) -> Vec<String> {
+    let fault = |pattern| set(std::slice::from_ref(pattern)).err();
+    patterns
+        .iter()
+        .filter_map(fault)
+        .map(|failure| failure.message)
+        .collect()
+}
+
 fn as_path(path: &TreePath) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
 }

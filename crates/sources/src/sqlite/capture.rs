@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::Stat;
 
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
-use crate::unreadable::unreadable;
+use crate::failures::unreadable;
 
 /// Pages per step: 4 MiB at the usual page size, a few milliseconds of holding a lock.
 const PAGES_PER_STEP: i32 = 1024;

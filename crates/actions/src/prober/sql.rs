@@ -6,10 +6,10 @@ use std::time::Duration;
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
 use rekindle_sources::sqlite::Reader;
+use rekindle_sources::{blocking, discard};
 
+use crate::checks::Numbers;
 use crate::failures;
-use crate::judge::Numbers;
-use crate::snapshot::blocking;
 
 /// How long a query may take unless the probe says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -51,6 +51,6 @@ pub(super) async fn measure(
             Err(failure)
         }
     };
-    crate::snapshot::discard(&scratch).await;
+    discard(&scratch).await;
     measured
 }
