@@ -27,7 +27,9 @@ pub(crate) fn tier(error: &TierError) -> Failure {
         TierError::Foreign { .. } | TierError::KeyMismatch { .. } => {
             Failure::permanent("foreign_vault", message)
         }
-        TierError::BadUrl { .. } | TierError::NoLocation { .. } => Failure::permanent(BAD_PARAMETER, message),
+        TierError::BadUrl { .. } | TierError::UnknownScheme { .. } | TierError::NoLocation { .. } => {
+            Failure::permanent(BAD_PARAMETER, message)
+        }
         // Nothing that waits a few seconds helps: somebody mounts it, or says that it is to be made anew.
         TierError::Gone { .. } => Failure::permanent(code::TIER_UNAVAILABLE, message),
         TierError::Note { .. } => Failure::transient("io", message),

@@ -7,7 +7,7 @@ use rekindle_model::id::RunId;
 use rekindle_model::system::System;
 use rekindle_report::unfinished::Elsewhere;
 use rekindle_sources::place::Place;
-use rekindle_vault::Tier;
+use rekindle_vault::store::occupied_folder;
 use serde_json::Value;
 
 use crate::error::CliError;
@@ -219,7 +219,7 @@ fn protected(workspace: &Workspace, system: &System) -> Result<Vec<(String, Plac
         let folders = tier
             .locations()
             .into_iter()
-            .filter_map(|url| Tier::folder(url, &system_dir));
+            .filter_map(|url| occupied_folder(url, &system_dir));
         protected.extend(folders.map(|folder| (format!("tier {name}"), folder)));
     }
     protected.push(("the workspace".to_owned(), workspace.state.clone()));

@@ -253,6 +253,10 @@ pub struct Objectives {
     pub complete_system_recovery: Option<Period>,
 }
 
+/// The schemes of tier URLs that this version opens. `rekindle-vault` opens them, and a test there compares the two
+/// lists.
+pub const TIER_SCHEMES: &[&str] = &["file"];
+
 /// A place that keeps backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,9 +1,9 @@
 //! Where a tier may stand: the kinds of location that this version opens.
 
+use rekindle_model::system::TIER_SCHEMES;
+
 use crate::diagnostic::suggest;
 
-/// The schemes that can be opened.
-const OPENED: [&str; 1] = ["file"];
 /// Schemes of object stores, which people write in good faith.
 const NOT_YET: [&str; 6] = ["s3", "gs", "az", "http", "https", "sftp"];
 
@@ -16,10 +16,10 @@ pub(crate) fn fault(url: &str) -> Option<(String, String)> {
             format!("write `file://{url}` for a folder"),
         ));
     };
-    if !OPENED.contains(&scheme) {
+    if !TIER_SCHEMES.contains(&scheme) {
         let help = match NOT_YET.contains(&scheme) {
             true => supported.to_owned(),
-            false => match suggest(scheme, &OPENED) {
+            false => match suggest(scheme, TIER_SCHEMES) {
                 Some(near) if near.starts_with("did you mean") => format!("{near} {supported}"),
                 _ => supported.to_owned(),
             },

@@ -9,9 +9,9 @@ use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_server::Problem;
-use rekindle_sources::place::resolve;
 use rekindle_vault::slot::Link;
-use rekindle_vault::{SlotHead, SlotPlace, Tier};
+use rekindle_vault::store::is_same_location;
+use rekindle_vault::{SlotHead, SlotPlace};
 use serde_json::json;
 
 use self::asks::Unread;
@@ -237,8 +237,7 @@ async fn open(
 
 /// Returns whether two URLs lead to one location.
 fn same(workspace: &Workspace, one: &str, other: &str) -> bool {
-    let folder = |url: &str| Tier::folder(url, &workspace.system_dir()).map(|folder| resolve(&folder));
-    one == other || folder(one).is_some_and(|folder_of_one| folder(other) == Some(folder_of_one))
+    is_same_location(one, other, &workspace.system_dir())
 }
 
 /// Returns the unfinished runs that a location tells of, but for those that belong to others.
