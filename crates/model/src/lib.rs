@@ -13,6 +13,7 @@
 //! | [`process`] | the programs that a step has started |
 //! | [`planted`] | faults that the tests are to notice; none in a product |
 //! | [`failure`] | why a step failed, with a code and what to do next |
+//! | [`keys`] | what the keys of a YAML object mean and take |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`source`] | where the data of a component come from: a type and its settings |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
@@ -24,6 +25,7 @@ pub mod event;
 pub mod expect;
 pub mod failure;
 pub mod id;
+pub mod keys;
 pub mod planted;
 pub mod process;
 pub mod run;

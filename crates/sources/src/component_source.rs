@@ -20,7 +20,6 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::files::Notes;
-use crate::setting::SettingProblem;
 use crate::shape::Shape;
 
 /// One component's source, its settings read.
@@ -33,8 +32,8 @@ pub trait ComponentSource: Send + Sync {
     /// there, so that only a program or a server knows them.
     fn claim(&self) -> Option<Claim>;
 
-    /// Returns what is wrong with the settings beyond their types, and what to mind about them.
-    fn problems(&self) -> Vec<SettingProblem> {
+    /// Returns what to mind about the settings, though each of them is as it should be.
+    fn cautions(&self) -> Vec<Caution> {
         Vec::new()
     }
 
@@ -116,6 +115,17 @@ pub struct StdoutFile<'a> {
     pub file: &'a Path,
     /// A program that prints more is ended.
     pub max_bytes: u64,
+}
+
+/// Something to mind about the settings of a source that works all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caution {
+    /// The key that it is about.
+    pub key: &'static str,
+    /// What may go wrong.
+    pub message: &'static str,
+    /// What to do about it.
+    pub help: &'static str,
 }
 
 /// The programs that a source runs, each with its arguments; empty where it runs none.

@@ -5,7 +5,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `component_source` | the trait that each type implements, and what it is given |
-//! | `registry` | the types, and how one reads its settings |
+//! | `source_type`, `registry` | how a folder describes its type, and the list of all types |
 //! | [`files`] | a folder or a file, walked in order without following links |
 //! | [`sqlite`] | a live SQLite database: captured by online backup, put back past its old `-wal` |
 //! | [`command`] | a program that prints the data, and one that reads them back |
@@ -21,16 +21,16 @@ pub mod failures;
 pub mod files;
 pub mod place;
 mod registry;
-mod setting;
 mod shape;
+mod source_type;
 pub mod sqlite;
 mod task;
 
 pub use component_source::{
-    Captured, ComponentSource, Existing, HandOver, Program, ProgramRunner, Programs, PutInPlace, RestorePlan,
-    SourceContext, StdoutFile,
+    Captured, Caution, ComponentSource, Existing, HandOver, Program, ProgramRunner, Programs, PutInPlace,
+    RestorePlan, SourceContext, StdoutFile,
 };
-pub use registry::{SourceType, TYPES, open};
-pub use setting::{Setting, SettingKind, SettingProblem};
+pub use registry::{TYPES, open};
 pub use shape::Shape;
+pub use source_type::SourceType;
 pub use task::{blocking, discard};

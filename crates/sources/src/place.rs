@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use rekindle_model::keys::{Fault, Format};
 use rustix::io::Errno;
 
 /// Links that are followed before a path is taken for a loop; Linux takes as many.
@@ -36,16 +37,27 @@ pub fn relative(path: &str) -> PathBuf {
     parts.filter(|part| !matches!(part, Component::CurDir)).collect()
 }
 
-/// Returns why a path does not lead below the system's root.
-pub(crate) fn relative_fault(path: &str) -> Option<&'static str> {
-    if path.starts_with('/') {
-        return Some("the path is absolute; write it relative to the system's `root`");
-    }
-    let leaves = Path::new(path)
-        .components()
-        .any(|part| part == Component::ParentDir);
-    leaves.then_some("the path leaves the system's `root`")
-}
+/// A path below the system's root, as a setting.
+pub(crate) const PATH: &Format = &Format {
+    name: "path below `root`",
+    pattern: "^[^/]",
+    check: |text| {
+        let fault = |message: &str| {
+            let message = message.to_owned();
+            Err(Fault { message, help: None })
+        };
+        if text.starts_with('/') {
+            return fault("the path is absolute; write it relative to the system's `root`");
+        }
+        match Path::new(text)
+            .components()
+            .any(|part| part == Component::ParentDir)
+        {
+            true => fault("the path leaves the system's `root`"),
+            false => Ok(()),
+        }
+    },
+};
 
 impl Place {
     /// Follows a path; a relative one begins in the current folder.
@@ -167,6 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_names_a_path_below_the_root() {
+        for (path, fits) in [
+            (".", true),
+            ("notes/deep", true),
+            ("a..b", true),
+            ("/etc", false),
+            ("notes/../..", false),
+        ] {
+            assert_eq!((PATH.check)(path).is_ok(), fits, "{path}");
+        }
+    }
+
+    #[test]
     fn a_way_through_something_that_is_no_folder_is_blocked() {
         let temp = tempfile::tempdir().unwrap();
         std::fs::write(temp.path().join("file"), "").unwrap();
@@ -185,7 +210,7 @@ mod tests {
     #[test]
     fn two_paths_to_one_inode_are_one_place() {
         let temp = tempfile::tempdir().unwrap();
-        // Not followed, this path stands for a folder that is mounted a second time.
+        // Not followed, this path is like that of a folder that is mounted a second time.
         let file = std::fs::File::open(temp.path()).unwrap();
         use std::os::fd::AsRawFd;
         let by_descriptor = Place(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));

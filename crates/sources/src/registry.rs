@@ -1,46 +1,25 @@
-//! The types of source that this version knows, and how one reads its settings.
+//! The types of source that this version knows.
 
 use std::sync::Arc;
 
 use rekindle_model::failure::Failure;
 use rekindle_model::source::SourceSpec;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::component_source::ComponentSource;
-use crate::setting::Setting;
+use crate::source_type::SourceType;
 use crate::{command, files, sqlite};
 
 /// Every type of source; a new one is a folder of this crate and a line here.
 pub const TYPES: &[SourceType] = &[files::TYPE, sqlite::TYPE, command::TYPE];
-
-/// A type of source.
-#[derive(Clone, Copy, Debug)]
-pub struct SourceType {
-    /// The `type` that `system.yaml` names.
-    pub name: &'static str,
-    /// What it captures, for people.
-    pub text: &'static str,
-    /// Its settings, in the order in which they are explained.
-    pub settings: &'static [Setting],
-    /// Reads the settings of one source.
-    pub read: fn(Value) -> serde_json::Result<Arc<dyn ComponentSource>>,
-}
-
-/// Reads settings into the type that implements a source.
-pub(crate) fn read<S: ComponentSource + DeserializeOwned + 'static>(
-    settings: Value,
-) -> serde_json::Result<Arc<dyn ComponentSource>> {
-    Ok(Arc::new(serde_json::from_value::<S>(settings)?))
-}
 
 /// Returns a component's source, its settings read.
 ///
 /// # Errors
 /// `unknown_source` where this version has no such type, `bad_source` where the settings are not the type's.
 pub fn open(spec: &SourceSpec) -> Result<Arc<dyn ComponentSource>, Failure> {
-    let Some(found) = TYPES.iter().find(|known| known.name == spec.kind) else {
-        let known: Vec<&str> = TYPES.iter().map(|known| known.name).collect();
+    let Some(found) = TYPES.iter().find(|known| known.name() == spec.kind) else {
+        let known: Vec<&str> = TYPES.iter().map(|known| known.name()).collect();
         return Err(Failure::permanent(
             "unknown_source",
             format!("there is no source of type {:?}", spec.kind),
@@ -52,7 +31,7 @@ pub fn open(spec: &SourceSpec) -> Result<Arc<dyn ComponentSource>, Failure> {
             "bad_source",
             format!(
                 "the settings of a `{}` source cannot be used: {error}",
-                found.name
+                found.name()
             ),
         )
         .with_hint("check `source` in system.yaml")
@@ -63,61 +42,58 @@ pub fn open(spec: &SourceSpec) -> Result<Arc<dyn ComponentSource>, Failure> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use rekindle_model::keys::{Absent, Key, Takes};
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn types_have_names_of_their_own_and_settings_with_a_text() {
-        let names: BTreeSet<&str> = TYPES.iter().map(|known| known.name).collect();
+    fn types_have_names_of_their_own_and_keys_with_a_text() {
+        let names: BTreeSet<&str> = TYPES.iter().map(SourceType::name).collect();
         assert_eq!(names.len(), TYPES.len());
         for known in TYPES {
-            let keys: BTreeSet<&str> = known.settings.iter().map(|setting| setting.name).collect();
-            assert_eq!(keys.len(), known.settings.len(), "{}", known.name);
-            assert!(!keys.contains("type"), "{}", known.name);
-            for setting in known.settings {
-                assert!(setting.text.ends_with('.'), "{}.{}", known.name, setting.name);
-                assert!(
-                    !(setting.required && setting.default.is_some()),
-                    "{}",
-                    setting.name
-                );
+            let keys: BTreeSet<&str> = known.keys.keys.iter().map(|key| key.name).collect();
+            assert_eq!(keys.len(), known.keys.keys.len(), "{}", known.name());
+            assert!(!keys.contains("type"), "{}", known.name());
+            for key in known.keys.keys {
+                assert!(key.text.ends_with('.'), "{}.{}", known.name(), key.name);
             }
         }
     }
 
+    /// Returns a value that a key takes.
+    fn sample(key: &Key) -> Value {
+        match key.takes {
+            Takes::Text(_) => json!("data"),
+            Takes::Texts(_) => json!(["data"]),
+            Takes::Integer(least, _) => json!(least),
+            other => panic!("say here what {other:?} takes"),
+        }
+    }
+
     #[test]
-    fn the_settings_that_a_type_lists_are_those_that_it_reads() {
-        let sample = |setting: &Setting| match setting.kind {
-            crate::SettingKind::Path => json!("data"),
-            crate::SettingKind::Globs | crate::SettingKind::Program => json!(["x"]),
-            crate::SettingKind::Bytes => json!(7),
-        };
+    fn the_keys_that_a_type_lists_are_those_that_it_reads() {
         for known in TYPES {
-            let all: serde_json::Map<String, Value> = known
-                .settings
+            let samples = known
+                .keys
+                .keys
                 .iter()
-                .map(|it| (it.name.to_owned(), sample(it)))
-                .collect();
+                .map(|key| (key.name.to_owned(), sample(key)));
+            let all: serde_json::Map<String, Value> = samples.collect();
             let read = |settings: &serde_json::Map<String, Value>| (known.read)(json!(settings));
-            assert!(read(&all).is_ok(), "{}", known.name);
-            for setting in known.settings {
+            assert!(read(&all).is_ok(), "{}", known.name());
+            for key in known.keys.keys {
                 let mut without = all.clone();
-                without.remove(setting.name);
-                assert_eq!(
-                    read(&without).is_err(),
-                    setting.required,
-                    "{}.{}",
-                    known.name,
-                    setting.name
-                );
+                without.remove(key.name);
+                let required = key.absent == Absent::Fault;
+                assert_eq!(read(&without).is_err(), required, "{}.{}", known.name(), key.name);
             }
             let mut more = all.clone();
             more.insert("colour".to_owned(), json!("red"));
             assert!(
                 read(&more).is_err(),
-                "{} reads a setting that it does not list",
-                known.name
+                "{} reads a key that it does not list",
+                known.name()
             );
         }
     }
@@ -128,7 +104,7 @@ mod tests {
         assert_eq!(failure.code, "unknown_source");
         assert!(failure.message.contains("mainframe"), "{failure}");
         let hint = failure.hint.unwrap();
-        assert!(TYPES.iter().all(|known| hint.contains(known.name)), "{hint}");
+        assert!(TYPES.iter().all(|known| hint.contains(known.name())), "{hint}");
         let failure = open(&SourceSpec::new("sqlite", [])).err().unwrap();
         assert_eq!(failure.code, "bad_source");
         assert!(failure.message.contains("path"), "{failure}");

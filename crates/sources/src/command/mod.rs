@@ -11,48 +11,55 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::keys::Takes::{Integer, Texts};
+use rekindle_model::keys::{Format, Object, key};
 use rekindle_model::source::Claim;
 use serde::Deserialize;
 
 use crate::component_source::{
-    Captured, ComponentSource, Existing, HandOver, Program, Programs, RestorePlan, SourceContext, StdoutFile,
+    Captured, Caution, ComponentSource, Existing, HandOver, Program, Programs, RestorePlan, SourceContext,
+    StdoutFile,
 };
 use crate::failures;
 use crate::files::FilesTree;
-use crate::registry::{self, SourceType};
-use crate::setting::{Setting, SettingKind, SettingProblem};
 use crate::shape::Shape;
+use crate::source_type::{self, SourceType};
 use crate::task::{blocking, discard};
 
 /// The type, as the registry knows it.
 pub(crate) const TYPE: SourceType = SourceType {
-    name: "command",
     text: "Data that one program prints and another reads.",
-    settings: &[
-        Setting {
-            name: "dump",
-            kind: SettingKind::Program,
-            default: None,
-            required: true,
-            text: "The program that prints the data on its stdout, and its arguments; it runs in the system's root.",
-        },
-        Setting {
-            name: "restore",
-            kind: SettingKind::Program,
-            default: None,
-            required: true,
-            text: "The program that reads the data on its stdin; it runs in the folder that is recovered into. After a \
-                   crash it may run again.",
-        },
-        Setting {
-            name: "max_bytes",
-            kind: SettingKind::Bytes,
-            default: Some("68719476736"),
-            required: false,
-            text: "How much the dump may print, in bytes.",
-        },
-    ],
-    read: registry::read::<Command>,
+    keys: &Object {
+        noun: "command",
+        keys: &[
+            key(
+                "dump",
+                Texts(WORD),
+                "The program that prints the data on its stdout, and its arguments. It runs in `root`.",
+            )
+            .required(),
+            key(
+                "restore",
+                Texts(WORD),
+                "The program that reads the data from its stdin, and its arguments. It runs in the folder that is \
+                 recovered into. After a crash it may run again.",
+            )
+            .required(),
+            key(
+                "max_bytes",
+                Integer(0, u64::MAX),
+                "How many bytes the dump may print. Without it 64 GiB.",
+            ),
+        ],
+    },
+    read: source_type::read::<Command>,
+};
+
+/// A program or an argument of one. `rekindle-plan` checks the expressions in it.
+const WORD: &Format = &Format {
+    name: "text with expressions",
+    pattern: "",
+    check: |_| Ok(()),
 };
 
 /// What the dump is called in its snapshot.
@@ -81,27 +88,14 @@ impl ComponentSource for Command {
         None
     }
 
-    fn problems(&self) -> Vec<SettingProblem> {
-        let empty = |key, words: &Vec<String>, help: &str| {
-            words.is_empty().then(|| SettingProblem {
-                help: Some(help.to_owned()),
-                ..SettingProblem::error(key, format!("a `command` source lacks `{key}`"))
-            })
-        };
-        let careless = !self.restore.is_empty() && !self.restore.iter().any(|word| word.contains("target."));
-        let careless = careless.then(|| SettingProblem {
-            help: Some(
-                "it runs in the folder that is recovered into; see that it writes nowhere else".to_owned(),
-            ),
-            warning: true,
-            ..SettingProblem::error(
-                "restore",
-                "the restore does not name `target.root`, and a recovery into another folder runs it too",
-            )
+    fn cautions(&self) -> Vec<Caution> {
+        let named = self.restore.iter().any(|word| word.contains("target."));
+        let caution = (!named).then_some(Caution {
+            key: "restore",
+            message: "the restore does not name `target.root`, and a recovery into another folder runs it too",
+            help: "it runs in the folder that is recovered into; see that it writes nowhere else",
         });
-        let dump = empty("dump", &self.dump, "name the program that prints the data");
-        let restore = empty("restore", &self.restore, "name the program that reads them");
-        [dump, restore, careless].into_iter().flatten().collect()
+        caution.into_iter().collect()
     }
 
     fn programs(&self) -> Programs {

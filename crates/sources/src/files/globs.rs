@@ -7,6 +7,7 @@ use std::path::Path;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rekindle_model::entry::TreePath;
 use rekindle_model::failure::Failure;
+use rekindle_model::keys::{Fault, Format};
 
 /// The globs of a source. One without `/` matches a name at any depth, one with `/` a path from the root of
 /// the tree; `*` stays within a name, `**` crosses folders. A leading or trailing `/` only anchors.
@@ -68,15 +69,15 @@ impl Excludes {
     }
 }
 
-/// Returns why globs cannot be read, one sentence for each that cannot.
-pub(super) fn bad_globs(patterns: &[String]) -> Vec<String> {
-    let fault = |pattern| set(std::slice::from_ref(pattern)).err();
-    patterns
-        .iter()
-        .filter_map(fault)
-        .map(|failure| failure.message)
-        .collect()
-}
+/// A glob, as a setting.
+pub(super) const GLOB: &Format = &Format {
+    name: "glob",
+    pattern: "",
+    check: |text| match set(&[text.to_owned()]) {
+        Ok(_) => Ok(()),
+        Err(Failure { message, .. }) => Err(Fault { message, help: None }),
+    },
+};
 
 fn as_path(path: &TreePath) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
@@ -140,5 +141,7 @@ mod tests {
         let failure = Globs::new(&["[".to_owned()], &[]).unwrap_err();
         assert_eq!(failure.code, "bad_glob");
         assert!(failure.message.contains("\"[\""), "{failure}");
+        assert!((GLOB.check)("[").is_err_and(|fault| fault.message == failure.message));
+        assert!((GLOB.check)("**/*.md").is_ok());
     }
 }

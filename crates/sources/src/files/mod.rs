@@ -20,7 +20,6 @@ mod source;
 mod walk;
 
 pub use globs::Excludes;
-use globs::bad_globs;
 pub use notes::{Note, NoteKind, Notes};
 pub(crate) use source::TYPE;
 pub use walk::FilesTree;

@@ -7,45 +7,35 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use rekindle_model::entry::{EntryKind, TreeSource};
 use rekindle_model::failure::Failure;
+use rekindle_model::keys::Takes::{Text, Texts};
+use rekindle_model::keys::{Object, key};
 use rekindle_model::source::Claim;
 use serde::Deserialize;
 
-use super::{FilesTree, bad_globs};
+use super::FilesTree;
+use super::globs::GLOB;
 use crate::component_source::{Captured, ComponentSource, Existing, RestorePlan, SourceContext};
-use crate::place::{below, relative, relative_fault};
-use crate::registry::{self, SourceType};
-use crate::setting::{Setting, SettingKind, SettingProblem};
+use crate::place::{PATH, below, relative};
 use crate::shape::Shape;
+use crate::source_type::{self, SourceType};
 use crate::task::blocking;
 
 /// The type, as the registry knows it.
 pub(crate) const TYPE: SourceType = SourceType {
-    name: "files",
     text: "Files and folders below the system's root.",
-    settings: &[
-        Setting {
-            name: "path",
-            kind: SettingKind::Path,
-            default: Some("."),
-            required: false,
-            text: "A folder or a file below the system's root.",
-        },
-        Setting {
-            name: "include",
-            kind: SettingKind::Globs,
-            default: Some("[]"),
-            required: false,
-            text: "Globs of what to capture, relative to `path`; everything where there is none.",
-        },
-        Setting {
-            name: "exclude",
-            kind: SettingKind::Globs,
-            default: Some("[]"),
-            required: false,
-            text: "Globs of what to leave out, relative to `path`.",
-        },
-    ],
-    read: registry::read::<Files>,
+    keys: &Object {
+        noun: "files",
+        keys: &[
+            key("path", Text(PATH), "The folder or file.").or("."),
+            key(
+                "include",
+                Texts(GLOB),
+                "What is captured, relative to `path`. Without it everything.",
+            ),
+            key("exclude", Texts(GLOB), "What is left out, relative to `path`."),
+        ],
+    },
+    read: source_type::read::<Files>,
 };
 
 /// Files and folders below the system's root.
@@ -83,17 +73,6 @@ impl ComponentSource for Files {
             include: self.include.clone(),
             exclude: self.exclude.clone(),
         })
-    }
-
-    fn problems(&self) -> Vec<SettingProblem> {
-        let path = relative_fault(&self.path).map(|why| SettingProblem::error("path", why));
-        let globs = [("include", &self.include), ("exclude", &self.exclude)];
-        let globs = globs.into_iter().flat_map(|(key, globs)| {
-            bad_globs(globs)
-                .into_iter()
-                .map(move |why| SettingProblem::error(key, why))
-        });
-        path.into_iter().chain(globs).collect()
     }
 
     /// A walk leaves out what has no content and what vanishes.

@@ -67,7 +67,7 @@ pub struct FilesTree {
 
 impl FilesTree {
     /// Opens a tree. `root` may itself be a symbolic link, since a person named it; nothing below is
-    /// followed. `never` are paths that are left out wherever they stand, also those that do not exist yet.
+    /// followed. `never` are paths that are left out, also those that do not exist yet.
     pub fn open(
         root: &Path,
         include: &[String],

@@ -36,7 +36,7 @@ fn sync_folder(folder: &std::path::Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
-/// Returns the folder a path stands in; the working folder for a bare name.
+/// Returns the folder that a path is in; the working folder for a bare name.
 fn folder_of(path: &std::path::Path) -> &std::path::Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

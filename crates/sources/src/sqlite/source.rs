@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use rekindle_model::failure::Failure;
+use rekindle_model::keys::Takes::Text;
+use rekindle_model::keys::{Object, key};
 use rekindle_model::source::Claim;
 use serde::Deserialize;
 use serde_json::json;
@@ -11,24 +13,24 @@ use serde_json::json;
 use super::{SIDECARS, SqliteTree, beside, capture, put_back};
 use crate::component_source::{Captured, ComponentSource, Existing, PutInPlace, RestorePlan, SourceContext};
 use crate::failures;
-use crate::place::{below, relative, relative_fault};
-use crate::registry::{self, SourceType};
-use crate::setting::{Setting, SettingKind, SettingProblem};
+use crate::place::{PATH, below, relative};
 use crate::shape::Shape;
+use crate::source_type::{self, SourceType};
 use crate::task::blocking;
 
 /// The type, as the registry knows it.
 pub(crate) const TYPE: SourceType = SourceType {
-    name: "sqlite",
     text: "A live SQLite database below the system's root.",
-    settings: &[Setting {
-        name: "path",
-        kind: SettingKind::Path,
-        default: None,
-        required: true,
-        text: "The database file below the system's root.",
-    }],
-    read: registry::read::<Sqlite>,
+    keys: &Object {
+        noun: "sqlite",
+        keys: &[key(
+            "path",
+            Text(PATH),
+            "The database file. The database may be in use.",
+        )
+        .required()],
+    },
+    read: source_type::read::<Sqlite>,
 };
 
 /// A live SQLite database below the system's root.
@@ -49,14 +51,6 @@ impl ComponentSource for Sqlite {
             path: self.path.clone(),
             ..Claim::default()
         })
-    }
-
-    fn problems(&self) -> Vec<SettingProblem> {
-        let fault = relative_fault(&self.path);
-        fault
-            .map(|why| SettingProblem::error("path", why))
-            .into_iter()
-            .collect()
     }
 
     async fn capture(&self, cx: &SourceContext<'_>) -> Result<Captured, Failure> {

@@ -1,0 +1,146 @@
+//! The keys of a YAML object, described once: what a reader accepts, what an editor completes and what a document
+//! explains all come from the same table.
+//!
+//! ```
+//! use rekindle_model::keys::{Object, TEXT, Takes, key};
+//!
+//! const ENGINE: Object = Object {
+//!     noun: "engine",
+//!     keys: &[
+//!         key("name", Takes::Text(TEXT), "The engine's name.").required(),
+//!         key("cylinders", Takes::Integer(1, 16), "How many cylinders it has.").or("4"),
+//!     ],
+//! };
+//! assert_eq!(ENGINE.keys.len(), 2);
+//! ```
+
+/// One key of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The key as it is written.
+    pub name: &'static str,
+    /// What its value may be.
+    pub takes: Takes,
+    /// What applies where a file does not have it.
+    pub absent: Absent,
+    /// What it means, in one or two sentences.
+    pub text: &'static str,
+}
+
+/// Returns a key that may be left out.
+pub const fn key(name: &'static str, takes: Takes, text: &'static str) -> Key {
+    let absent = Absent::Nothing;
+    Key {
+        name,
+        takes,
+        absent,
+        text,
+    }
+}
+
+impl Key {
+    /// Returns the key as one that must be there.
+    pub const fn required(mut self) -> Self {
+        self.absent = Absent::Fault;
+        self
+    }
+
+    /// Returns the key with a default, as it would be written in YAML.
+    pub const fn or(mut self, default: &'static str) -> Self {
+        self.absent = Absent::Default(default);
+        self
+    }
+}
+
+/// What applies where a file does not have a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// The key may be left out.
+    Nothing,
+    /// The file is faulty.
+    Fault,
+    /// This value applies.
+    Default(&'static str),
+}
+
+/// What the value of a key may be.
+#[derive(Clone, Copy, Debug)]
+pub enum Takes {
+    /// A text. A number or a boolean counts as its text.
+    Text(&'static Format),
+    /// A list of texts. One text counts as a list of one; where the key is required, an empty list counts as missing.
+    Texts(&'static Format),
+    /// The word `all`, or a list of texts.
+    AllOrTexts,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A whole number, from the first to the second.
+    Integer(u64, u64),
+    /// A number, from the first to the second.
+    Number(f64, f64),
+    /// Any value.
+    Any,
+    /// The parameters of the action that `uses` names. Their texts may hold expressions.
+    With,
+    /// Texts by any names.
+    TextMap(&'static Format),
+    /// Values by names that a user chooses; the word is for messages: component `orders`.
+    Named(&'static str, &'static Takes),
+    /// A list.
+    List(&'static Takes),
+    /// A map with fixed keys.
+    Object(&'static Object),
+    /// A map whose keys depend on its kind.
+    OneOf(&'static OneOf),
+    /// A map with fixed keys; anything else counts as the value of its first key.
+    Short(&'static Object),
+}
+
+/// A map with fixed keys.
+#[derive(Debug)]
+pub struct Object {
+    /// The word for it in messages and documents, such as `tier`; of one kind of several, the kind.
+    pub noun: &'static str,
+    /// Its keys, in the order in which documents show them.
+    pub keys: &'static [Key],
+}
+
+/// A map whose keys depend on its kind.
+#[derive(Debug)]
+pub struct OneOf {
+    /// The word for it, such as `source`.
+    pub noun: &'static str,
+    /// The key that names the kind.
+    pub tag: &'static str,
+    /// What all kinds have.
+    pub common: &'static [Key],
+    /// The kinds, each with its own keys.
+    pub kinds: &'static [Object],
+}
+
+/// A form of text.
+#[derive(Debug)]
+pub struct Format {
+    /// What documents call it.
+    pub name: &'static str,
+    /// Its form as a regular expression (ECMA 262), for editors; empty where that says nothing.
+    pub pattern: &'static str,
+    /// Returns what is wrong with a text.
+    pub check: fn(&str) -> Result<(), Fault>,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Any text.
+pub const TEXT: &Format = &Format {
+    name: "text",
+    pattern: "",
+    check: |_| Ok(()),
+};
