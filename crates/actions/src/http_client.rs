@@ -107,7 +107,7 @@ pub(crate) fn redactor(url: &str, headers: impl Iterator<Item = (String, String)
     Redactor::with(headers.chain(secrets_of(url)))
 }
 
-/// Sends the request and reads the answer, whatever its status.
+/// Sends the request and reads the answer, also one that says no.
 pub(crate) async fn send(cx: &StepContext, request: Request) -> Result<Response, NoResponse> {
     let shown = request.shown();
     let begun = cx.clock.now();

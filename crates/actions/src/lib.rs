@@ -4,12 +4,12 @@
 //! | action | what it does |
 //! |---|---|
 //! | `snapshot` | captures one component into the spool |
-//! | `store` | brings one tier what it lacks of a snapshot |
+//! | `store` | copies to one tier what it lacks of a snapshot |
 //! | `verify` | reads back what a tier has stored |
 //! | `verify-slots` | reads back the copies of runs' journals that a tier keeps |
 //! | `seal-set` | seals the recovery set of a run |
 //! | `locate-set` | picks the recovery set to come back from |
-//! | `set-aside` | moves what stands in the way of a recovery in place |
+//! | `set-aside` | moves what is in the way of a recovery in place |
 //! | `restore` | puts one component back |
 //! | `validate` | runs a component's probes and judges the numbers |
 //! | `system-integrity` | judges the system as a whole |

@@ -1,7 +1,7 @@
 //! `notify`: tells somebody how a run fares, by a program or by a webhook.
 //!
 //! Either gets one JSON object, `{"run", "workflow_step", "outcome", "message"}`: the program on its stdin, the
-//! webhook as the body of a POST. After a crash it is told again: twice is better than never, and the webhook's
+//! webhook as the body of a POST. After a crash it is sent again: twice is better than never, and the webhook's
 //! `Idempotency-Key` is the same.
 
 use std::collections::BTreeMap;
@@ -144,7 +144,7 @@ impl Notify {
 }
 
 async fn post(cx: &StepContext, webhook: &str, notice: String, timeout: Duration) -> Result<Value, Failure> {
-    // Whoever knows the path of a webhook may post to it.
+    // The path of a webhook is a secret: everybody who knows it may post to it.
     let redactor = Redactor::with(
         secret_part(webhook)
             .into_iter()

@@ -29,12 +29,12 @@ pub(crate) struct Prober<'a> {
     cx: &'a StepContext,
     scope: Value,
     cwd: PathBuf,
-    /// What is measured stands here.
+    /// The folder of what is measured.
     root: PathBuf,
 }
 
 impl<'a> Prober<'a> {
-    /// Returns a prober of what stands at `root`: the recovery's target unless told, and the living system in
+    /// Returns a prober of the data at `root`: by default the recovery's target, and the living system in
     /// a run that recovers nothing.
     pub(crate) fn new(
         site: &'a Site,
@@ -130,7 +130,7 @@ impl<'a> Prober<'a> {
             .map_err(|error| Failure::permanent(BAD_PARAMETER, format!("probe {name} does not fit: {error}")))
     }
 
-    /// Returns where something below the root stands that a probe reads.
+    /// Returns the path of something below the root that a probe reads.
     fn place(&self, probe: &Probe, path: Option<&str>) -> Result<PathBuf, Failure> {
         let path: String = self.rendered(probe, json!(path.unwrap_or(".")))?;
         Ok(below(&self.root, &path))
@@ -166,7 +166,7 @@ impl<'a> Prober<'a> {
     }
 }
 
-/// Returns what the expressions of a system's own programs see: what stands at `root` is their target.
+/// Returns what the expressions of a system's own programs see: `root` is their target.
 pub(crate) fn scope(
     site: &Site,
     cx: &StepContext,
@@ -207,7 +207,7 @@ pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
         code::INVALID,
         format!("{what} is not valid: {}", checks::missed(checks)),
     )
-    .with_hint("the numbers are in the step's last checkpoint: `rekindle history`")
+    .with_hint("the numbers are in the step's last checkpoint, in the run's history")
 }
 
 /// Returns where a component's files are, below the root: the path of its claim, or what its globs have before their

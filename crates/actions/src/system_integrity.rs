@@ -61,7 +61,7 @@ impl Action for SystemIntegrity {
             let measured = match prober.absent(system, probe, &fared)? {
                 Some(component) => Err(Failure::permanent(
                     "probe_failed",
-                    format!("component {component} is not there, and this run does not bring it back"),
+                    format!("component {component} is not there, and this run does not recover it"),
                 )),
                 None => prober.measure(probe).await,
             };

@@ -168,7 +168,7 @@ fn a_folder_in_which_another_component_may_write_is_moved_file_by_file() {
         target.write(path, path);
     }
     let all_but = |exclude: &str| source("files", json!({ "exclude": [exclude] }));
-    // Nothing of it stands in pages/deep now: its restore may be about to put something there.
+    // Nothing of it is in pages/deep now: its restore may be about to put something there.
     let images = files("pages", &["*.png"]);
     let texts = files(".", &["*.md"]);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Probe `files`: how many files stand somewhere, how many bytes they have, and whether they are the ones
+//! Probe `files`: how many files there are below a path, how many bytes they have, and whether they are the ones
 //! that a digest was taken of.
 //!
 //! The digest is the BLAKE3 hash, in hexadecimal, of the concatenation, for every file in the order of paths, of

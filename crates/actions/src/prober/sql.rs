@@ -13,7 +13,7 @@ use crate::failures;
 
 /// How long a query may take unless the probe says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a query that must end is told so: one that has not begun yet does not remember.
+/// How often a query that must end is interrupted: one that has not begun yet does not remember.
 const NAG: Duration = Duration::from_millis(20);
 
 /// Reads the numbers; a copy of the database, where one is needed, is made in `scratch`.
