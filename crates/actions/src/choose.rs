@@ -115,8 +115,7 @@ pub(crate) fn choose<'a>(
                  choose one with --from: {}",
                 list(all)
             )),
-            [] => failure
-                .with_hint("the tiers that answer hold no recovery set; back up first: `rekindle backup`"),
+            [] => failure.with_hint("the tiers that answer hold no recovery set; back up first"),
             known => failure.with_hint(format!("choose one with --from: {}", list(known))),
         }
     })
@@ -242,7 +241,7 @@ mod tests {
                 .unwrap_err()
                 .hint
                 .unwrap()
-                .contains("rekindle backup")
+                .contains("back up first")
         );
     }
 }

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::params::{self, Field, Kind};
-use crate::probe::word;
+use crate::prober::word;
 use crate::process::{self, Program};
 use crate::redact::Redactor;
 use crate::site::Site;

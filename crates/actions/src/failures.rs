@@ -13,21 +13,8 @@ pub(crate) fn interrupted() -> Failure {
     Failure::transient(INTERRUPTED, "a stop was asked for").with_hint("resume the run to go on")
 }
 
-/// An error of the operating system about `what`.
-pub(crate) fn io(what: &str, error: &std::io::Error) -> Failure {
-    use std::io::ErrorKind as Kind;
-    let message = format!("{what}: {error}");
-    match error.kind() {
-        Kind::StorageFull | Kind::QuotaExceeded => {
-            Failure::transient(code::DISK_FULL, message).with_hint("free some space, then resume the run")
-        }
-        Kind::PermissionDenied => Failure::permanent("permission_denied", message)
-            .with_hint("run as a user who may read and write there"),
-        Kind::ReadOnlyFilesystem => Failure::permanent("permission_denied", message)
-            .with_hint("the file system is mounted read-only; remount it, then resume the run"),
-        _ => Failure::transient("io", message),
-    }
-}
+/// An error of the operating system about something that has a name.
+pub(crate) use rekindle_sources::failures::io;
 
 /// A tier could not be opened.
 pub(crate) fn tier(error: &TierError) -> Failure {
@@ -40,7 +27,9 @@ pub(crate) fn tier(error: &TierError) -> Failure {
         TierError::Foreign { .. } | TierError::KeyMismatch { .. } => {
             Failure::permanent("foreign_vault", message)
         }
-        TierError::BadUrl { .. } | TierError::NoLocation { .. } => Failure::permanent(BAD_PARAMETER, message),
+        TierError::BadUrl { .. } | TierError::UnknownScheme { .. } | TierError::NoLocation { .. } => {
+            Failure::permanent(BAD_PARAMETER, message)
+        }
         // Nothing that waits a few seconds helps: somebody mounts it, or says that it is to be made anew.
         TierError::Gone { .. } => Failure::permanent(code::TIER_UNAVAILABLE, message),
         TierError::Note { .. } => Failure::transient("io", message),

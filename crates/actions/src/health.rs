@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rekindle_model::failure::Failure;
 use rekindle_model::system::Health;
+use rekindle_sources::blocking;
+use rekindle_sources::place::below;
 use serde::Deserialize;
 
 use crate::http_client::{self, Request};
-use crate::site;
-use crate::snapshot::blocking;
 
 /// How long an answer may take where nothing else is said: it is looked for on the way to something urgent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ struct Address {
 pub async fn ask(root: &Path, health: &Health) -> Answer {
     let mut url = health.url.clone();
     if let Some(address) = &health.address {
-        let path = site::below(root, address);
+        let path = below(root, address);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Answer::Silent,

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::http_client::{self, HTTP_FAILED, Request};
 use crate::params::{self, Field, Kind};
-use crate::probe::word;
+use crate::prober::word;
 use crate::redact::Redactor;
 
 /// See the module's documentation.
@@ -56,7 +56,7 @@ struct Params {
     headers: BTreeMap<String, Value>,
     /// A text as it is; anything else as JSON.
     body: Option<Value>,
-    /// Any of 200 to 299 unless told.
+    /// Any of 200 to 299 by default.
     expect_status: Option<u16>,
     timeout: Option<Period>,
     #[serde(default)]
@@ -94,7 +94,7 @@ impl Params {
         }
     }
 
-    /// Returns what takes out the secrets that stand in headers and in the URL.
+    /// Returns what takes out the secrets that are in headers and in the URL.
     fn redactor(&self) -> Redactor {
         let headers = self.headers.iter();
         http_client::redactor(

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
+use rekindle_sources::blocking;
 use ureq::http;
 
 use crate::failures;
 use crate::params::BAD_PARAMETER;
 use crate::redact::{Redactor, looks_secret};
-use crate::snapshot::blocking;
 
 /// The code of a request that was not answered.
 pub(crate) const HTTP_FAILED: &str = "http_failed";
@@ -107,7 +107,7 @@ pub(crate) fn redactor(url: &str, headers: impl Iterator<Item = (String, String)
     Redactor::with(headers.chain(secrets_of(url)))
 }
 
-/// Sends the request and reads the answer, whatever its status.
+/// Sends the request and reads the answer, also one that says no.
 pub(crate) async fn send(cx: &StepContext, request: Request) -> Result<Response, NoResponse> {
     let shown = request.shown();
     let begun = cx.clock.now();

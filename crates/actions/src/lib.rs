@@ -4,12 +4,12 @@
 //! | action | what it does |
 //! |---|---|
 //! | `snapshot` | captures one component into the spool |
-//! | `store` | brings one tier what it lacks of a snapshot |
+//! | `store` | copies to one tier what it lacks of a snapshot |
 //! | `verify` | reads back what a tier has stored |
 //! | `verify-replicas` | reads back the replicas of runs' journals that a tier keeps |
 //! | `seal-set` | seals the recovery set of a run |
 //! | `locate-set` | picks the recovery set to come back from |
-//! | `set-aside` | moves what stands in the way of a recovery in place |
+//! | `set-aside` | moves what is in the way of a recovery in place |
 //! | `restore` | puts one component back |
 //! | `validate` | runs a component's probes and judges the numbers |
 //! | `system-integrity` | judges the system as a whole |
@@ -23,32 +23,31 @@
 //!
 //! [`Site`] is the place all of them share; [`registry`] hands them to the engine.
 
+mod checks;
 mod choose;
 mod command;
 mod compose;
 mod copy;
 pub mod displace;
-mod dump;
 mod failures;
 mod findings;
 mod health;
 mod http;
 mod http_client;
-mod judge;
 mod locate_set;
 mod measure;
 mod noop;
 mod notify;
 mod params;
-mod probe;
+mod prober;
 mod process;
+mod programs;
 mod put_back;
 mod redact;
 mod restore;
 mod rule;
 mod seal_set;
 mod set_aside;
-mod shape;
 mod shapes;
 mod shown;
 mod site;

@@ -117,7 +117,7 @@ impl Action for LocateSet {
                 choose::NO_SET,
                 format!("recovery set {} holds none of {}", set.id, wanted.join(", ")),
             )
-            .with_hint("choose another set with --from; `rekindle sets` lists them"));
+            .with_hint("choose another recovery set"));
         }
         let components: serde_json::Map<String, Value> = set
             .members
@@ -257,10 +257,7 @@ fn lacking(failure: Failure, named: &str, held: &[(String, Vec<SetId>)]) -> Fail
             failure.hint.unwrap_or_default(),
             others.join(", ")
         ),
-        (false, false) => format!(
-            "leave --tier out, or name another one: {} (`rekindle sets` lists them)",
-            others.join(", ")
-        ),
+        (false, false) => format!("leave --tier out, or name another one: {}", others.join(", ")),
     };
     Failure::permanent(choose::NO_SET, message).with_hint(hint)
 }

@@ -1,7 +1,7 @@
 //! `notify`: tells somebody how a run fares, by a program or by a webhook.
 //!
 //! Either gets one JSON object, `{"run", "workflow_step", "outcome", "message"}`: the program on its stdin, the
-//! webhook as the body of a POST. After a crash it is told again: twice is better than never, and the webhook's
+//! webhook as the body of a POST. After a crash it is sent again: twice is better than never, and the webhook's
 //! `Idempotency-Key` is the same.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::failures;
 use crate::http::idempotency_key;
 use crate::http_client::{self, HTTP_FAILED, Request};
 use crate::params::{self, Field, Kind};
-use crate::probe::word;
+use crate::prober::word;
 use crate::process::{self, Program};
 use crate::redact::Redactor;
 use crate::site::Site;
@@ -130,7 +130,7 @@ impl Notify {
             stdout: None,
         };
         let ended = process::run(&self.0, cx, &program).await;
-        crate::snapshot::discard(&staging).await;
+        rekindle_sources::discard(&staging).await;
         let ended = ended?;
         if ended.status.success() {
             return Ok(json!({ "told": "command" }));
@@ -144,7 +144,7 @@ impl Notify {
 }
 
 async fn post(cx: &StepContext, webhook: &str, notice: String, timeout: Duration) -> Result<Value, Failure> {
-    // Whoever knows the path of a webhook may post to it.
+    // The path of a webhook is a secret: everybody who knows it may post to it.
     let redactor = Redactor::with(
         secret_part(webhook)
             .into_iter()

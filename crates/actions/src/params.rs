@@ -1,4 +1,4 @@
-//! What may stand in a step's `with:`, checked when the workflow is read and read when the step runs.
+//! What may be in a step's `with:`, checked when the workflow is read and read when the step runs.
 //!
 //! A text that holds `${{` is not known before the run; it is accepted as any kind and judged by [`read`],
 //! after the engine has rendered it.
@@ -165,7 +165,7 @@ impl Kind {
         (!fits).then(|| format!("expected {}, found {}", self.example(), self.found(value)))
     }
 
-    /// Returns what stands there; of a list, what in it does not fit.
+    /// Returns what is there; of a list, what in it does not fit.
     fn found(self, value: &Value) -> String {
         let (Self::Words | Self::Names, Value::Array(items)) = (self, value) else {
             return name_of(value);

@@ -20,6 +20,7 @@ use rekindle_engine::process::look;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::process::{Child as Journaled, ProcessId};
 use rekindle_model::time::boot_id;
+use rekindle_sources::StdoutFile;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -35,14 +36,14 @@ use crate::supervise::{self, Report};
 const OUTPUT_BYTES: usize = 1 << 20;
 /// How much of a stdout that goes into a file is read at once.
 const SPOOL_BUFFER: usize = 256 << 10;
-/// How long to wait for a supervisor that was told to end everything: it gives 2 s, and killing takes a moment.
+/// How long to wait for a supervisor that has to end everything: it gives 2 s, and killing takes a moment.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait for the end of the output once the program itself has ended: a child that it was told to
-/// leave running may hold the pipe open for ever.
+/// How long to wait for the end of the output once the program itself has ended: a child that it leaves
+/// running may hold the pipe open for ever.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How many of the last lines on stderr go into a failure's message.
 const LAST_LINES: usize = 5;
-/// Our own variables that no program gets to see: whoever holds them opens every backup.
+/// The beginning of our own variables that no program gets: a process that has them can open every backup.
 const OUR_SECRETS: &str = "REKINDLE_PASSPHRASE";
 
 /// What to run.
@@ -57,16 +58,7 @@ pub(crate) struct Program<'a> {
     /// The file that it gets as its stdin; nothing without one.
     pub(crate) stdin: Option<&'a Path>,
     /// Where its stdout goes that is data; without it, into the log.
-    pub(crate) stdout: Option<SpoolTo<'a>>,
-}
-
-/// A file that takes a program's stdout.
-#[derive(Clone, Copy)]
-pub(crate) struct SpoolTo<'a> {
-    /// It must not exist yet.
-    pub(crate) file: &'a Path,
-    /// A program that prints more is ended.
-    pub(crate) max_bytes: u64,
+    pub(crate) stdout: Option<StdoutFile<'a>>,
 }
 
 /// How a program ended.
@@ -96,8 +88,9 @@ impl Ended {
     }
 }
 
-/// Runs a program to its end. It begins once the journal knows its process. It is ended early, with all that it started, when the step is told to stop, when
-/// its time is up, when this future is dropped, and when this process dies. What it says is added to the step's log.
+/// Runs a program to its end. It begins once the journal knows its process. The supervisor ends it early, with all that
+/// it started, when the step has to stop, when its time is up, when this future is dropped, and when this process dies.
+/// Its output is added to the step's log.
 pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) -> Result<Ended, Failure> {
     let redactor = Redactor::of(program.env);
     let log = StepLog::open(site.workspace_dir(), cx, &redactor);
@@ -161,17 +154,17 @@ async fn logged(
             return Err(Failure::transient(code::TIMEOUT, format!("{name} did not end within {limit}")));
         }
     };
-    let told = line.told().await;
-    if let Some(why) = told.not_started {
+    let report = line.report().await;
+    if let Some(why) = report.not_started {
         return Err(not_started(&why));
     }
     if let Some(spooling) = &mut spooling {
         spooling.ended().await?;
     }
-    tracing::debug!(program = name, process = ?told.process, status = ?told.status, "a program ended");
-    let status = told.status.ok_or_else(|| {
+    tracing::debug!(program = name, process = ?report.process, status = ?report.status, "a program ended");
+    let status = report.status.ok_or_else(|| {
         let message =
-            format!("{name} was ended from outside, its supervisor told nothing more: {supervisor}");
+            format!("something outside ended {name}, and its supervisor reported nothing more: {supervisor}");
         Failure::transient("command_failed", message)
     })?;
     let (stdout, stderr) = tokio::join!(stdout.text(), stderr.text());
@@ -241,12 +234,12 @@ fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> 
 struct Line {
     socket: UnixStream,
     reports: mpsc::UnboundedReceiver<Report>,
-    told: Told,
+    reported: Reported,
 }
 
-/// All that a supervisor told.
+/// All that a supervisor reported.
 #[derive(Default)]
-struct Told {
+struct Reported {
     process: Option<ProcessId>,
     not_started: Option<String>,
     status: Option<ExitStatus>,
@@ -268,7 +261,7 @@ impl Line {
         Ok(Self {
             socket,
             reports,
-            told: Told::default(),
+            reported: Reported::default(),
         })
     }
 
@@ -276,7 +269,7 @@ impl Line {
     async fn held(&mut self) -> Option<ProcessId> {
         let report = self.reports.recv().await?;
         self.take_note(report);
-        self.told.process
+        self.reported.process
     }
 
     /// Lets the program run.
@@ -285,19 +278,19 @@ impl Line {
         let _ = self.socket.write_all(b"g");
     }
 
-    /// Returns what was told until the supervisor ended.
-    async fn told(&mut self) -> Told {
+    /// Returns what was reported until the supervisor ended.
+    async fn report(&mut self) -> Reported {
         while let Some(report) = self.reports.recv().await {
             self.take_note(report);
         }
-        std::mem::take(&mut self.told)
+        std::mem::take(&mut self.reported)
     }
 
     fn take_note(&mut self, report: Report) {
         match report {
-            Report::Held(process) => self.told.process = Some(process),
-            Report::NotStarted(why) => self.told.not_started = Some(why),
-            Report::Ended(raw) => self.told.status = Some(ExitStatus::from_raw(raw)),
+            Report::Held(process) => self.reported.process = Some(process),
+            Report::NotStarted(why) => self.reported.not_started = Some(why),
+            Report::Ended(raw) => self.reported.status = Some(ExitStatus::from_raw(raw)),
         }
     }
 
@@ -331,7 +324,7 @@ struct Spooling {
 }
 
 impl Spooling {
-    fn begin(pipe: Option<ChildStdout>, to: SpoolTo<'_>, cx: StepContext) -> Result<Self, Failure> {
+    fn begin(pipe: Option<ChildStdout>, to: StdoutFile<'_>, cx: StepContext) -> Result<Self, Failure> {
         let (shown, max_bytes) = (to.file.display().to_string(), to.max_bytes);
         // The data of a system are for those who may read the system.
         let file = OpenOptions::new()

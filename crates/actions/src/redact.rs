@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rekindle_model::failure::Failure;
 use serde_json::Value;
 
-/// What stands in a secret's place.
+/// What replaces a secret.
 const MARK: &str = "***";
 /// A variable whose name contains one of these holds a secret.
 const SECRET_NAMES: [&str; 7] = [
@@ -22,7 +22,7 @@ const SECRET_NAMES: [&str; 7] = [
     "KEY",
     "CREDENTIAL",
 ];
-/// A shorter secret is taken out only where it stands alone: `a` is a part of most words.
+/// A shorter secret is taken out only where it is a word of its own: `a` is a part of most words.
 const ALONE_BELOW: usize = 4;
 /// A shorter value that was inherited is left: nobody named it to us, and it is no more than a switch.
 const INHERITED_FROM: usize = 8;
@@ -53,7 +53,7 @@ impl Redactor {
     fn new(values: impl IntoIterator<Item = String>) -> Self {
         let mut secrets: Vec<String> = Vec::new();
         for value in values {
-            // As it stands in JSON, without its quotes; and line by line, since logs are.
+            // As it is in JSON, without its quotes; and line by line, since logs are.
             let quoted = Value::from(value.as_str()).to_string();
             secrets.push(quoted[1..quoted.len() - 1].to_owned());
             secrets.extend(value.lines().map(|line| line.trim().to_owned()));

@@ -28,7 +28,7 @@ use crate::views::{self, Fared};
 pub(crate) struct SealSet(pub(crate) Arc<Site>);
 
 /// What a system that states no rule of its own asks of a set: everything attempted is stored and verified in at least
-/// one tier, and no stored copy is faulty. In which tiers the whole set stands, its step says (`stored_in`).
+/// one tier, and no stored copy is faulty. The step says which tiers hold the whole set (`stored_in`).
 const DEFAULT_RULE: &str = "backup.success_rate == 1 and integrity.all_verified";
 
 /// The set's name is chosen once, so that a set stored before a crash is recognised after it.
@@ -40,7 +40,7 @@ struct Progress {
     tiers: Vec<String>,
 }
 
-/// Returns the recovery set that a run was sealing, where an event tells of it; whether it did, the tiers know.
+/// Returns the recovery set that a run was sealing, where an event names it. Whether the run sealed it, the tiers say.
 pub fn sealed_set(event: &Event) -> Option<SetId> {
     match event {
         Event::StepCheckpoint {
@@ -107,7 +107,7 @@ impl Action for SealSet {
             return Err(no_common_tier(&set));
         }
         cx.checkpoint(json!(progress)).await?;
-        // A set counts only once the run's copies tell of it; whoever has lost the run seals none.
+        // A set counts only once the run's replicas record it. A workspace that has lost the run seals none.
         cx.barrier().await;
         let due = tiers
             .iter()
@@ -169,7 +169,7 @@ impl SealSet {
                 "nothing_to_seal",
                 "no component has a verified copy in any tier",
             )
-            .with_hint("see why its steps failed: `rekindle show latest`"));
+            .with_hint("see why the steps of this run failed"));
         }
         let skew_ms = compose::skew_ms(&members);
         let fared = views::fared(&cx.steps, wanted.iter().copied());
@@ -337,7 +337,7 @@ fn no_common_tier(set: &RecoverySet) -> Failure {
         "no tier that answers holds every member of the set",
     )
     .with_hint(format!(
-        "bring the tiers back and run the backup again; stored so far: {}",
+        "make the tiers available again and run the backup again; stored so far: {}",
         held.join("; ")
     ))
 }

@@ -1,8 +1,8 @@
-//! `set-aside`: moves what stands at a component's place out of the way of its restore, in a recovery in place.
+//! `set-aside`: moves what exists at a component's place out of the way of its restore, in a recovery in place.
 //!
 //! It begins only once the restore has what it needs: a set that holds the component, a tier that answers, a
-//! snapshot that opens, a copy of which no pack is missing. What it is about to move is recorded before the first
-//! rename; after a kill, whatever still stands is moved by the next attempt.
+//! snapshot that opens, a copy of which no pack is missing. The step records what it is about to move before the first
+//! rename; after a kill, the next attempt moves what is still there.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,9 @@ use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::entry::TreePath;
 use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::system::{Component, Source};
+use rekindle_model::source::Claim;
 use rekindle_plan::Problem;
+use rekindle_sources::blocking;
 use rekindle_vault::{ProgressSink, VerifyLevel};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,9 +23,8 @@ use serde_json::{Value, json};
 use crate::displace::{self, Move};
 use crate::failures;
 use crate::params::{self, Field, Kind};
-use crate::restore::{Job, Restore};
+use crate::restore::Job;
 use crate::site::Site;
-use crate::snapshot::blocking;
 
 /// See the module's documentation.
 pub(crate) struct SetAside(pub(crate) Arc<Site>);
@@ -37,7 +37,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("tiers", Kind::Names),
 ];
 
-/// How often it is looked again at what stands there: a service that goes on writing is not outrun for ever.
+/// How often it looks again for something to move: it does not race a service that goes on writing for ever.
 const ROUNDS: usize = 3;
 
 #[derive(Deserialize)]
@@ -49,7 +49,7 @@ struct Params {
 /// What is to be moved, recorded before any of it is.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Intent {
-    /// The folders that it goes to, for whoever reads the history.
+    /// The folders that it goes to, for people who read the history.
     aside: BTreeSet<String>,
     root: PathBuf,
     moves: Vec<Move>,
@@ -67,9 +67,9 @@ impl Action for SetAside {
                 evidence: json!({ "why": "nothing was moved yet" }),
             });
         };
-        let standing = intent.moves.iter().filter(|it| it.stands(&intent.root)).count();
+        let left = intent.moves.iter().filter(|it| it.is_left(&intent.root)).count();
         let evidence = json!({
-            "aside": intent.aside, "moved": intent.moves.len() - standing, "still_standing": standing,
+            "aside": intent.aside, "moved": intent.moves.len() - left, "still_standing": left,
         });
         // Even where all is moved, something may have been written since: the next attempt looks.
         Ok(Reconciled::Continue { evidence })
@@ -86,11 +86,11 @@ impl Action for SetAside {
         let mut intent: Intent = checkpoint
             .and_then(|value| Intent::deserialize(value).ok())
             .unwrap_or_default();
-        let Some(job) = Restore(Arc::clone(&self.0)).job(cx).await? else {
+        let Some(job) = Job::of(&self.0, cx).await? else {
             return Ok(output(&intent));
         };
         for round in 0..=ROUNDS {
-            let moves = self.standing(cx, &job, &intent).await?;
+            let moves = self.left(cx, &job, &intent).await?;
             if moves.is_empty() {
                 return Ok(output(&intent));
             }
@@ -117,11 +117,11 @@ impl Action for SetAside {
                         params::BAD_PARAMETER,
                         format!("a folder's name cannot be recorded: {error}"),
                     )
-                    .with_hint("nothing was moved; recover --to another folder")
+                    .with_hint("nothing was moved; recover into another folder")
                 })?;
                 cx.checkpoint(progress).await?;
             }
-            // Whoever goes on with the run elsewhere knows what was moved here, or nothing is.
+            // Nothing moves before every tier that answers knows of it: another host may go on with the run.
             cx.barrier().await;
             let root = job.target.clone();
             blocking(move || {
@@ -142,23 +142,23 @@ impl Action for SetAside {
 
 impl SetAside {
     /// Returns what has yet to be moved.
-    async fn standing(&self, cx: &StepContext, job: &Job, intent: &Intent) -> Result<Vec<Move>, Failure> {
-        let Some(source) = self.0.component(&job.name)?.1.source.clone() else {
-            return Ok(Vec::new());
-        };
-        let others = |(name, component): (&String, &Component)| {
-            (*name != job.name).then(|| component.source.clone()).flatten()
-        };
-        let others: Vec<Source> = self.0.system().components.iter().filter_map(others).collect();
+    async fn left(&self, cx: &StepContext, job: &Job, intent: &Intent) -> Result<Vec<Move>, Failure> {
+        let mut others: Vec<Claim> = Vec::new();
+        for (name, component) in &self.0.system().components {
+            if let Some(other) = component.source.as_ref().filter(|_| *name != job.name) {
+                others.extend(rekindle_sources::open(other)?.claim());
+            }
+        }
+        let source = Arc::clone(&job.source);
         let (root, run, kept) = (job.target.clone(), cx.run, self.0.kept());
         let target = root.clone();
         let mut moves = blocking(move || match root.exists() {
-            true => displace::moves(&root, run, &source, &others, &kept),
+            true => displace::moves(&root, run, source.as_ref(), &others, &kept),
             false => Ok(Vec::new()),
         })
         .await?;
         // What was copied stays where it is; it is copied once.
-        moves.retain(|it| it.stands(&target));
+        moves.retain(|it| it.is_left(&target));
         // Of what is on its way already, the way is known.
         let known: HashMap<&TreePath, &Move> = intent.moves.iter().map(|it| (&it.path, it)).collect();
         for it in &mut moves {
@@ -209,9 +209,7 @@ async fn whole_somewhere(cx: &StepContext, job: &Job) -> Result<(), Failure> {
         Some(unread) => Failure { message, ..unread },
         None => Failure::permanent(code::DATA_LOST, message),
     };
-    Err(failure.with_hint(
-        "choose another set with --from (`rekindle sets`), or recover what there is with --to DIR",
-    ))
+    Err(failure.with_hint("choose another recovery set, or recover what there is into another folder"))
 }
 
 fn list(intent: &Intent) -> String {

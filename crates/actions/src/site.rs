@@ -1,7 +1,7 @@
 //! Where a run's steps act: the system as the run was pinned to it, the folders, the key, the tiers.
 //!
-//! A [`Site`] belongs to one run. Its system is the one that the run's journal names, not whatever
-//! `system.yaml` says today. Tiers are opened when a step first needs them and kept open; one that does not
+//! A [`Site`] belongs to one run. Its system is the one that the run's journal names, not the
+//! one that `system.yaml` has today. Tiers are opened when a step first needs them and kept open; one that does not
 //! answer fails the step that asked, and is tried again by the next.
 
 use std::collections::BTreeMap;
@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::system::{Component, Source, System};
+use rekindle_model::system::{Component, System};
 use rekindle_model::time::Clock;
 use rekindle_sources::place::resolve;
 use rekindle_vault::key::Keyring;
+use rekindle_vault::store::occupied_folder;
 use rekindle_vault::{Remembered, Spool, Tier, TierMode};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -32,7 +33,7 @@ pub struct SiteParts {
     pub system: Arc<System>,
     /// Its YAML, byte for byte; it is kept in every recovery set.
     pub system_yaml: Vec<u8>,
-    /// The folder that `root` and local tier URLs are relative to: where `system.yaml` stands.
+    /// The folder that `root` and local tier URLs are relative to: that of `system.yaml`.
     pub system_dir: PathBuf,
     /// The workspace (`.rekindle`): it holds the spool and the staging folders.
     pub workspace_dir: PathBuf,
@@ -96,7 +97,7 @@ impl Site {
         &self.parts.system_yaml
     }
 
-    /// Returns the folder where `system.yaml` stands.
+    /// Returns the folder of `system.yaml`.
     pub fn system_dir(&self) -> &Path {
         &self.parts.system_dir
     }
@@ -136,14 +137,14 @@ impl Site {
         self.parts.workspace_dir.join("staging").join(run).join(purpose)
     }
 
-    /// Returns what no files source may ever take: the workspace and every tier on this machine.
+    /// Returns what no source captures: the workspace and every tier on this machine.
     pub fn never_captured(&self) -> Vec<PathBuf> {
         let mut paths = vec![resolve(&self.parts.workspace_dir)];
         for tier in self.parts.system.tiers.values() {
             paths.extend(
                 tier.locations()
                     .into_iter()
-                    .filter_map(|url| Tier::folder(url, &self.parts.system_dir))
+                    .filter_map(|url| occupied_folder(url, &self.parts.system_dir))
                     .map(|folder| resolve(&folder)),
             );
         }
@@ -255,19 +256,4 @@ impl Site {
         };
         self.spool.get_or_try_init(open).await.cloned()
     }
-
-    /// Returns where a component's data stands below `root`; none for a component without data.
-    pub(crate) fn place(root: &Path, component: &Component) -> Option<PathBuf> {
-        component
-            .source
-            .as_ref()
-            .and_then(Source::path)
-            .map(|path| below(root, path))
-    }
-}
-
-/// Returns where a source's path leads below a root. The plan refuses `..` in it, and a link at its end is the
-/// component's own.
-pub(crate) fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path).components().collect()
 }

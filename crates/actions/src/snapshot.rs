@@ -1,28 +1,27 @@
 //! `snapshot`: captures one component into the spool.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
-use rekindle_model::entry::TreeSource;
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
 use rekindle_model::id::SnapshotId;
-use rekindle_model::system::Source;
+use rekindle_model::source::SourceSpec;
+use rekindle_model::system::Component;
 use rekindle_plan::Problem;
-use rekindle_sources::files::{FilesSource, NoteKind, Notes};
-use rekindle_sources::sqlite::{self, SqliteSource};
+use rekindle_sources::files::{NoteKind, Notes};
+use rekindle_sources::{Captured, ComponentSource, SourceContext, discard};
 use rekindle_vault::{CaptureRequest, Snapshot, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::copy;
-use crate::dump::Piped;
 use crate::failures;
 use crate::measure::number;
 use crate::params::{self, Field, Kind, Names};
-use crate::shape::Shape;
+use crate::programs::SourcePrograms;
 use crate::site::Site;
 use crate::views;
 
@@ -46,16 +45,6 @@ struct Params {
 #[derive(Serialize, Deserialize)]
 struct Progress {
     snapshot: SnapshotId,
-}
-
-/// What is about to be captured.
-struct Opened {
-    source: Box<dyn TreeSource>,
-    metadata: Value,
-    /// What a walk of files left out.
-    notes: Option<Notes>,
-    /// What is removed once the capture is over.
-    staging: Option<PathBuf>,
 }
 
 #[async_trait]
@@ -82,8 +71,13 @@ impl Action for TakeSnapshot {
                     let tiers = self.0.tiers_that_answer(&self.0.tiers_hot_first()).await;
                     let before = parent_of(&tiers, &snapshot).await;
                     let mut output = output(name, &snapshot, before.as_ref(), None);
-                    if matches!(component.source, Some(Source::Files { .. })) {
-                        // What the walk left out died with the process.
+                    let source = component
+                        .source
+                        .as_ref()
+                        .map(rekindle_sources::open)
+                        .transpose()?;
+                    if source.is_some_and(|source| source.may_leave_out()) {
+                        // What the capture left out died with the process.
                         output.value["noted"] = Value::Null;
                     }
                     Reconciled::Adopt { output, evidence }
@@ -120,9 +114,10 @@ impl Action for TakeSnapshot {
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         let Params { component, tiers } = params::read(&cx.with)?;
         let (name, component) = self.0.component(&views::looped(cx, "component", component)?)?;
-        let Some(source) = &component.source else {
+        let Some(spec) = &component.source else {
             return Ok(nothing_to_capture(name));
         };
+        let source = rekindle_sources::open(spec)?;
         let spool = self.0.spool().await?;
         let due = match tiers {
             Names::All => self.0.tiers_hot_first(),
@@ -134,118 +129,67 @@ impl Action for TakeSnapshot {
         let consistency_point = self.0.clock().now();
         let snapshot = SnapshotId::new(&consistency_point);
         cx.checkpoint(json!(Progress { snapshot })).await?;
-        let opened = self.open(cx, name, source).await?;
+        let mut opened = self.open(cx, name, component, source.as_ref()).await?;
         let request = CaptureRequest {
             snapshot,
             component: name.to_owned(),
             parent: before.as_ref().map(|before| before.id),
-            source: opened.source,
+            metadata: metadata(spec, &mut opened),
+            source: opened.tree,
             consistency_point,
             captured_by: format!("rekindle {}", env!("CARGO_PKG_VERSION")),
-            metadata: opened.metadata,
             tiers,
         };
         let captured = rekindle_vault::capture(&spool, request, &copy::progress(cx), &cx.stop).await;
-        if let Some(staging) = opened.staging {
-            discard(&staging).await;
-        }
+        discard(&self.staging(cx, name)).await;
         let captured = captured.map_err(failures::vault)?;
         Ok(output(name, &captured, before.as_ref(), opened.notes.as_ref()))
     }
 }
 
 impl TakeSnapshot {
-    /// Opens the component's source; a database is copied aside first, and what a program prints is spooled.
-    async fn open(&self, cx: &StepContext, name: &str, source: &Source) -> Result<Opened, Failure> {
-        let path = crate::site::below(&self.0.data_root(), source.path().unwrap_or_default());
-        match source.clone() {
-            Source::Files { include, exclude, .. } => {
-                let never = self.0.never_captured();
-                let shape = Shape::of(&path);
-                let source = blocking(move || FilesSource::open(&path, &include, &exclude, &never)).await?;
-                let notes = Some(source.notes());
-                let metadata = json!({ "source": "files", "shape": shape });
-                Ok(Opened {
-                    source: Box::new(source),
-                    metadata,
-                    notes,
-                    staging: None,
-                })
-            }
-            Source::Sqlite { .. } => {
-                let staging = self.0.staging_dir(&cx.run.to_string(), name);
-                tokio::fs::create_dir_all(&staging)
-                    .await
-                    .map_err(|error| failures::io(&staging.display().to_string(), &error))?;
-                // An attempt that ran out of time may still be at its last step when the next one begins: it is told
-                // to stop, and has a file of its own.
-                let copy = staging.join(format!("database-{}", cx.attempt));
-                let stop = cx.stop.child_token();
-                let _over = stop.clone().drop_guard();
-                let captured =
-                    blocking(move || sqlite::capture(&path, &copy, &|| stop.is_cancelled())).await?;
-                let metadata = json!({
-                    "source": "sqlite", "shape": Shape::File,
-                    "pages": captured.pages, "database_bytes": captured.bytes,
-                });
-                let source = Box::new(SqliteSource::new(captured));
-                Ok(Opened {
-                    source,
-                    metadata,
-                    notes: None,
-                    staging: Some(staging),
-                })
-            }
-            Source::Command { dump, max_bytes, .. } => {
-                let staging = self.0.staging_dir(&cx.run.to_string(), name);
-                let (site, (_, component)) = (&self.0, self.0.component(name)?);
-                let piped = Piped {
-                    site,
+    /// Opens the component's source. What an attempt that fails has put into the staging folder is removed.
+    async fn open(
+        &self,
+        cx: &StepContext,
+        name: &str,
+        component: &Component,
+        source: &dyn ComponentSource,
+    ) -> Result<Captured, Failure> {
+        let staging = self.staging(cx, name);
+        let opened = source
+            .capture(&SourceContext {
+                component: name,
+                attempt: cx.attempt,
+                root: &self.0.data_root(),
+                staging: &staging,
+                never: &self.0.never_captured(),
+                stop: &cx.stop,
+                programs: &SourcePrograms {
+                    site: &self.0,
                     cx,
                     name,
                     component,
-                };
-                let opened = async {
-                    let file = piped.dump(&dump, max_bytes, &staging).await?;
-                    blocking(move || FilesSource::open(&file, &[], &[], &[])).await
-                };
-                match opened.await {
-                    Ok(source) => Ok(Opened {
-                        source: Box::new(source),
-                        metadata: json!({ "source": "command", "shape": Shape::File }),
-                        notes: None,
-                        staging: Some(staging),
-                    }),
-                    Err(failure) => {
-                        discard(&staging).await;
-                        Err(failure)
-                    }
-                }
-            }
+                },
+            })
+            .await;
+        if opened.is_err() {
+            discard(&staging).await;
         }
+        opened
+    }
+
+    fn staging(&self, cx: &StepContext, name: &str) -> PathBuf {
+        self.0.staging_dir(&cx.run.to_string(), name)
     }
 }
 
-/// Runs what blocks where that is allowed.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Failure::permanent(
-            rekindle_model::failure::code::INTERNAL,
-            format!("a task broke: {error}; this is a defect of Rekindle"),
-        )),
-    }
-}
-
-/// Removes a staging folder; one that stays costs space and nothing else, and is replaced by the next.
-pub(crate) async fn discard(staging: &Path) {
-    if let Err(error) = tokio::fs::remove_dir_all(staging).await
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(path = %staging.display(), %error, "a staging folder stays behind");
-    }
+/// Returns what a snapshot says of its source.
+fn metadata(spec: &SourceSpec, captured: &mut Captured) -> Value {
+    let mut metadata = std::mem::take(&mut captured.facts);
+    metadata.insert("source".to_owned(), json!(spec.kind));
+    metadata.insert("shape".to_owned(), json!(captured.shape));
+    Value::Object(metadata)
 }
 
 /// Returns the newest snapshot of the component that any of the tiers holds: what a capture compares with.

@@ -202,7 +202,7 @@ impl Drop for Lines {
     }
 }
 
-/// Returns where the log of an attempt stands; `workspace` is the folder `.rekindle`.
+/// Returns the file of an attempt's log; `workspace` is the folder `.rekindle`.
 pub fn path(workspace: &Path, run: RunId, step: &StepId, attempt: u32) -> PathBuf {
     let name = format!("{}.{attempt}.log", safe(step.as_str()));
     workspace.join("logs").join(run.to_string()).join(name)

@@ -1,4 +1,4 @@
-//! `store`: brings one tier what it lacks of a snapshot, from the spool or from another tier.
+//! `store`: copies to one tier what it lacks of a snapshot, from the spool or from another tier.
 
 use std::sync::Arc;
 

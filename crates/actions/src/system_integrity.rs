@@ -12,9 +12,9 @@ use rekindle_plan::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::judge;
+use crate::checks;
 use crate::params::{self, Field, Kind};
-use crate::probe::{self, Prober};
+use crate::prober::{self, Prober};
 use crate::rule::{self, Bounds};
 use crate::site::Site;
 use crate::views::{self, Fared};
@@ -58,25 +58,25 @@ impl Action for SystemIntegrity {
         let fared = views::fared(&cx.steps, system.components.keys());
         for probe in &system.integrity {
             // One probe that cannot measure leaves its own checks without data, and says why.
-            let measured = match prober.absent(system, probe, &fared) {
+            let measured = match prober.absent(system, probe, &fared)? {
                 Some(component) => Err(Failure::permanent(
                     "probe_failed",
-                    format!("component {component} is not there, and this run does not bring it back"),
+                    format!("component {component} is not there, and this run does not recover it"),
                 )),
                 None => prober.measure(probe).await,
             };
             let numbers = match measured {
                 Ok(numbers) => numbers,
                 Err(failure) if failure.code == "probe_failed" || failure.code == "timeout" => {
-                    unmeasured.insert(judge::name(probe).to_owned(), json!(failure.message));
-                    judge::Numbers::new()
+                    unmeasured.insert(checks::name(probe).to_owned(), json!(failure.message));
+                    checks::Numbers::new()
                 }
                 Err(failure) => return Err(failure),
             };
-            checks.extend(judge::judge(probe, &numbers));
+            checks.extend(checks::judge(probe, &numbers));
             measures.extend(numbers);
         }
-        let operational = judge::verdict(&checks);
+        let operational = checks::verdict(&checks);
         let success_rate = views::success_rate(&fared);
         let skew_ms = views::located(&cx.steps).map(|located| located.skew_ms);
         let inputs = json!({
@@ -105,7 +105,7 @@ impl Action for SystemIntegrity {
         if operational == Some(false) {
             // A failure carries a sentence only: the numbers behind it are kept in the journal first.
             cx.checkpoint(value).await?;
-            return Err(probe::missed("the system as a whole", &checks));
+            return Err(prober::missed("the system as a whole", &checks));
         }
         measures.extend(success_rate.map(|rate| ("success_rate".to_owned(), rate)));
         Ok(Output { value, measures })

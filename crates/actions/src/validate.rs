@@ -13,9 +13,9 @@ use rekindle_plan::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::judge::{self, Check};
+use crate::checks::{self, Check};
 use crate::params::{self, Field, Kind};
-use crate::probe::{self, Prober};
+use crate::prober::{self, Prober};
 use crate::site::Site;
 use crate::views;
 
@@ -58,15 +58,15 @@ impl Action for Validate {
         let mut measures = Measures::new();
         for probe in &component.validate {
             let numbers = prober.measure(probe).await?;
-            checks.extend(judge::judge(probe, &numbers));
+            checks.extend(checks::judge(probe, &numbers));
             measures.extend(numbers);
         }
-        let valid = judge::verdict(&checks);
+        let valid = checks::verdict(&checks);
         let value = json!({ "component": name, "valid": valid, "checks": checks });
         if valid == Some(false) {
             // A failure carries a sentence only: the numbers behind it are kept in the journal first.
             cx.checkpoint(value).await?;
-            return Err(probe::missed(name, &checks));
+            return Err(prober::missed(name, &checks));
         }
         Ok(Output { value, measures })
     }

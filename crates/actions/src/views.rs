@@ -77,7 +77,7 @@ fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
 }
 
 /// Returns whether a program of the system's own has run in this run, other than right before the step, and has
-/// ended: it may have changed whatever was restored.
+/// ended: it may have changed anything that was restored.
 pub(crate) fn ran_a_command(cx: &StepContext) -> bool {
     cx.steps.iter().any(|(id, view)| {
         let ran = !matches!(view.state.state, StepState::Skipped { .. });

@@ -1,6 +1,6 @@
 //! `workflow`: runs another workflow, as a run of its own in the same journal.
 //!
-//! Which run it is, is a checkpoint of this step before that run exists: whatever cuts the step off, its next attempt
+//! Which run it is, is a checkpoint of this step before that run exists: if something cuts the step off, its next attempt
 //! finds the run, creates it where it does not exist yet, and drives it on where it has no end. The run is pinned to
 //! its workflow's bytes when it is created; its plan is checked when the workflow that names it is read, with all that
 //! it runs in turn.
@@ -304,7 +304,7 @@ impl Action for RunWorkflow {
         let sub_runs = cx.sub_runs().ok_or_else(|| {
             Failure::permanent(
                 "no_sub_runs",
-                "whoever drives this run cannot drive others beside it",
+                "the process that drives this run cannot drive others beside it",
             )
         })?;
         let run = match checkpoint.as_ref().and_then(noted) {
@@ -359,7 +359,7 @@ fn outcome(state: &RunState) -> Result<(), Failure> {
         true => code::DATA_LOST,
         false => code,
     };
-    let hint = format!("`rekindle show {run}` tells what happened to each of its steps");
+    let hint = format!("the history of run {run} says what happened to each of its steps");
     if let Some(deadlock) = &state.deadlock
         && state.outcome != Some(Outcome::Succeeded)
     {

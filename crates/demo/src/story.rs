@@ -302,15 +302,12 @@ async fn read(data: &Path, system: &System) -> Result<Tree, Error> {
 /// Returns the folders that hold components and belong to none: no snapshot has them.
 fn frames(system: &System) -> Vec<PathBuf> {
     let mut frames = Vec::new();
-    for path in system
+    let sources = system
         .components
         .values()
-        .filter_map(|component| component.source.as_ref()?.path())
-    {
-        let path: PathBuf = Path::new(path)
-            .components()
-            .filter(|c| !matches!(c, std::path::Component::CurDir))
-            .collect();
+        .filter_map(|component| component.source.as_ref());
+    for claim in sources.filter_map(|source| rekindle_sources::open(source).ok()?.claim()) {
+        let path = rekindle_sources::place::relative(&claim.path);
         let above = path
             .ancestors()
             .skip(1)

@@ -18,6 +18,7 @@
 //! | [`next_action`] | what a person can do next, as data |
 //! | [`keys`] | what the keys of a YAML object mean and take |
 //! | [`entry`] | one entry of a captured tree |
+//! | [`source`] | where the data of a component come from: a type and its settings |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
 //! | [`expect`] | a target such as `<= 100`, and whether a measured number meets it |
 
@@ -35,6 +36,7 @@ pub mod planted;
 pub mod problem;
 pub mod process;
 pub mod run;
+pub mod source;
 pub mod step;
 pub mod system;
 pub mod time;

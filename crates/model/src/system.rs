@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::expect::Expect;
+use crate::source::SourceSpec;
 
 /// A system under protection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,7 +122,7 @@ pub struct Component {
     pub reads: Vec<String>,
     /// Where its data comes from; none for a service without data of its own.
     #[serde(default)]
-    pub source: Option<Source>,
+    pub source: Option<SourceSpec>,
     /// Its own steps between restore and validation, in order.
     #[serde(default)]
     pub recovery: Vec<RecoveryStep>,
@@ -133,54 +134,6 @@ pub struct Component {
 impl Component {
     fn default_priority() -> u32 {
         100
-    }
-}
-
-/// Where a component's data comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Source {
-    /// Files and folders.
-    Files {
-        /// A folder or file below the system's root; the root itself by default.
-        #[serde(default = "Source::default_path")]
-        path: String,
-        /// Globs of what to take, relative to `path`; everything by default.
-        #[serde(default)]
-        include: Vec<String>,
-        /// Globs of what to leave out.
-        #[serde(default)]
-        exclude: Vec<String>,
-    },
-    /// A live SQLite database.
-    Sqlite {
-        /// The database file below the system's root.
-        path: String,
-    },
-    /// Whatever one program prints and another reads.
-    Command {
-        /// The program that prints the data on its stdout, and its arguments; it runs in the system's root.
-        dump: Vec<String>,
-        /// The program that gets them on its stdin; it runs in the root that is recovered into. After a crash it
-        /// may be run again.
-        restore: Vec<String>,
-        /// How much the dump may print, in bytes.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        max_bytes: Option<u64>,
-    },
-}
-
-impl Source {
-    fn default_path() -> String {
-        ".".to_owned()
-    }
-
-    /// Returns the path below the system's root; none where only programs know where the data are.
-    pub fn path(&self) -> Option<&str> {
-        match self {
-            Self::Files { path, .. } | Self::Sqlite { path } => Some(path),
-            Self::Command { .. } => None,
-        }
     }
 }
 
@@ -300,6 +253,10 @@ pub struct Objectives {
     #[serde(default)]
     pub complete_system_recovery: Option<Period>,
 }
+
+/// The schemes of tier URLs that this version opens. `rekindle-vault` opens them, and a test there compares the two
+/// lists.
+pub const TIER_SCHEMES: &[&str] = &["file"];
 
 /// A place that keeps backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rekindle_model::system::{Affects, Component, Period, Source, System};
+use rekindle_model::system::{Affects, Component, Period, System};
+
+use crate::sources;
 
 /// An objective that the system may not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -280,8 +282,8 @@ fn devices(system: &System, base_dir: &Path, findings: &mut Vec<Finding>) {
         if let Some(device) = component
             .source
             .as_ref()
-            .and_then(Source::path)
-            .and_then(|path| device(&root.join(path)))
+            .and_then(sources::claim)
+            .and_then(|claim| device(&root.join(claim.path)))
         {
             on_device.entry(device).or_default().push(name);
         }

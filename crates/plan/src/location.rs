@@ -1,9 +1,9 @@
 //! The locations of tiers that this version can open.
 
+use rekindle_model::system::TIER_SCHEMES;
+
 use crate::diagnostic::{Fault, suggest};
 
-/// The schemes that can be opened.
-const OPENED: [&str; 1] = ["file"];
 /// Schemes of object stores, which users may expect to work.
 const NOT_YET: [&str; 6] = ["s3", "gs", "az", "http", "https", "sftp"];
 
@@ -20,11 +20,13 @@ pub(crate) fn check(url: &str) -> Result<(), Fault> {
         let help = format!("write `file://{url}` for a folder");
         return fault(format!("`{url}` is not a URL"), help);
     };
-    if !OPENED.contains(&scheme) {
-        let near = suggest(scheme, &OPENED).filter(|near| near.starts_with("did you mean"));
-        let help = match near {
-            Some(near) if !NOT_YET.contains(&scheme) => format!("{near} {supported}"),
-            _ => supported.to_owned(),
+    if !TIER_SCHEMES.contains(&scheme) {
+        let help = match NOT_YET.contains(&scheme) {
+            true => supported.to_owned(),
+            false => match suggest(scheme, TIER_SCHEMES) {
+                Some(near) if near.starts_with("did you mean") => format!("{near} {supported}"),
+                _ => supported.to_owned(),
+            },
         };
         return fault(format!("no tier can be kept at `{scheme}://`"), help);
     }

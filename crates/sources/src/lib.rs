@@ -1,15 +1,36 @@
-//! How a live thing is captured and put back.
+//! Where the data of a component come from: how each type of source captures them, and how it puts them back.
+//!
+//! A type of source is one folder here that implements [`ComponentSource`], and one line of the [registry](TYPES).
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `component_source` | the trait that each type implements, and what it is given |
+//! | `source_type`, `registry` | how a folder describes its type, and the list of all types |
 //! | [`files`] | a folder or a file, walked in order without following links |
-//! | [`place`] | where a path leads, whatever its spelling |
 //! | [`sqlite`] | a live SQLite database: captured by online backup, put back past its old `-wal` |
+//! | [`command`] | a program that prints the data, and one that reads them back |
+//! | [`place`] | where a path leads, however it is written |
+//! | `shape` | whether a captured tree is a folder or one file |
+//! | [`failures`], `task` | failures of the operating system; work that blocks |
 //!
 //! Sources know nothing of the vault: both meet in [`rekindle_model::entry::TreeSource`].
 
+pub mod command;
+mod component_source;
+pub mod failures;
 pub mod files;
 pub mod place;
+mod registry;
+mod shape;
+mod source_type;
 pub mod sqlite;
+mod task;
 
-mod unreadable;
+pub use component_source::{
+    Captured, Caution, ComponentSource, Existing, HandOver, Program, ProgramRunner, Programs, PutInPlace,
+    RestorePlan, SourceContext, StdoutFile,
+};
+pub use registry::{TYPES, open};
+pub use shape::Shape;
+pub use source_type::SourceType;
+pub use task::{blocking, discard};

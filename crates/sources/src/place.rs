@@ -1,4 +1,4 @@
-//! Where a path leads, whatever its spelling: the one answer to "is this the same folder as that one?".
+//! Where a path leads, however it is written: the one answer to "is this the same folder as that one?".
 //!
 //! A path is followed as the kernel follows it, `..` after a link included, as far as it exists; the rest is
 //! taken as it will be made. Two places are the same when their paths are, or when both begin at the same
@@ -19,9 +19,21 @@ const LINKS: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place(PathBuf);
 
-/// Returns where a path leads. One whose links lead round in a circle stays as it is: whoever opens it is told.
+/// Returns where a path leads. A path whose links lead round in a circle stays as it is; opening it fails.
 pub fn resolve(path: &Path) -> PathBuf {
     Place::of(path).map_or_else(|_| path.to_owned(), |place| place.0)
+}
+
+/// Returns where a path that a system's file names leads below a root. The file is refused where the path has `..` in
+/// it, and a link at its end is the component's own.
+pub fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path).components().collect()
+}
+
+/// Returns the path relative to the root: empty for the root itself.
+pub fn relative(path: &str) -> PathBuf {
+    let parts = Path::new(path).components();
+    parts.filter(|part| !matches!(part, Component::CurDir)).collect()
 }
 
 impl Place {
@@ -83,10 +95,10 @@ impl Place {
         self.holds(other) || other.holds(self)
     }
 
-    /// Returns what stands nearest on the way to the place, and is no folder.
+    /// Returns the nearest thing on the way to the place that exists and is no folder.
     pub fn blocked_by(&self) -> Option<PathBuf> {
-        let standing = self.0.ancestors().find(|path| path.symlink_metadata().is_ok())?;
-        (!standing.is_dir()).then(|| standing.to_owned())
+        let existing = self.0.ancestors().find(|path| path.symlink_metadata().is_ok())?;
+        (!existing.is_dir()).then(|| existing.to_owned())
     }
 
     /// Device and inode of the nearest thing that exists, and the way on from there.
@@ -162,7 +174,7 @@ mod tests {
     #[test]
     fn two_paths_to_one_inode_are_one_place() {
         let temp = tempfile::tempdir().unwrap();
-        // Not followed, this path stands for a folder that is mounted a second time.
+        // Not followed, this path is like that of a folder that is mounted a second time.
         let file = std::fs::File::open(temp.path()).unwrap();
         use std::os::fd::AsRawFd;
         let by_descriptor = Place(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rekindle_model::entry::{Entry, EntryKind, TreeSource};
 use rekindle_model::failure::Failure;
-use rekindle_sources::files::{FilesSource, NoteKind};
+use rekindle_sources::files::{FilesTree, NoteKind};
 
 fn put(root: &Path, name: &str, content: &str) {
     let path = root.join(name);
@@ -23,16 +23,16 @@ fn globs(patterns: &[&str]) -> Vec<String> {
     patterns.iter().map(|pattern| (*pattern).to_owned()).collect()
 }
 
-fn open(root: &Path) -> FilesSource {
-    FilesSource::open(root, &[], &[], &[]).unwrap()
+fn open(root: &Path) -> FilesTree {
+    FilesTree::open(root, &[], &[], &[]).unwrap()
 }
 
-fn entries(source: &mut FilesSource) -> Vec<Entry> {
+fn entries(source: &mut FilesTree) -> Vec<Entry> {
     std::iter::from_fn(|| source.next_entry().unwrap()).collect()
 }
 
 fn names(root: &Path, include: &[&str], exclude: &[&str], never: &[PathBuf]) -> Vec<String> {
-    let mut source = FilesSource::open(root, &globs(include), &globs(exclude), never).unwrap();
+    let mut source = FilesTree::open(root, &globs(include), &globs(exclude), never).unwrap();
     entries(&mut source)
         .iter()
         .map(|entry| entry.path.display())
@@ -152,7 +152,7 @@ fn a_way_back_out_of_a_link_leaves_out_what_it_leads_to_and_not_what_it_spells()
         names(&root, &[], &[], &never),
         ["", "deep", "link", "tier", "tier/file"]
     );
-    let inside = FilesSource::open(&root.join("deep/tier"), &[], &[], &never);
+    let inside = FilesTree::open(&root.join("deep/tier"), &[], &[], &never);
     assert_eq!(
         inside.err().map(|failure| failure.code).as_deref(),
         Some("source_is_own")
@@ -171,7 +171,7 @@ fn the_workspace_and_the_tiers_are_left_out_by_any_name_and_before_they_exist() 
     let never = [root.join(".rekindle"), root.join("data/../data/tier"), by_link];
     put(&root, "data/later/x", "made after");
     assert_eq!(names(&root, &[], &[], &never), ["", "data", "data/file"]);
-    let mut source = FilesSource::open(&root, &[], &[], &[root.join("data/not-yet")]).unwrap();
+    let mut source = FilesTree::open(&root, &[], &[], &[root.join("data/not-yet")]).unwrap();
     put(&root, "data/not-yet/pack", "made while the walk runs");
     assert!(
         entries(&mut source)
@@ -184,7 +184,7 @@ fn the_workspace_and_the_tiers_are_left_out_by_any_name_and_before_they_exist() 
         [NoteKind::Own]
     );
 
-    let Err(refused) = FilesSource::open(&root.join("data"), &[], &[], std::slice::from_ref(&root)) else {
+    let Err(refused) = FilesTree::open(&root.join("data"), &[], &[], std::slice::from_ref(&root)) else {
         panic!("opened")
     };
     assert_eq!(refused.code, "source_is_own");
@@ -224,7 +224,7 @@ fn sockets_and_fifos_are_left_out_and_noted() {
 
 #[test]
 fn a_missing_source_is_named_with_a_hint() {
-    let Err(failure) = FilesSource::open(Path::new("/nowhere/at/all"), &[], &[], &[]) else {
+    let Err(failure) = FilesTree::open(Path::new("/nowhere/at/all"), &[], &[], &[]) else {
         panic!("opened")
     };
     assert_eq!(failure.code, "source_unreadable");
@@ -238,7 +238,7 @@ fn child_that_walks_without_privilege() {
     let Ok(root) = std::env::var("WALK_ROOT") else {
         return;
     };
-    let failure = FilesSource::open(Path::new(&root), &[], &[], &[])
+    let failure = FilesTree::open(Path::new(&root), &[], &[], &[])
         .and_then(|mut source| {
             while source.next_entry()?.is_some() {}
             Ok(())
@@ -249,7 +249,7 @@ fn child_that_walks_without_privilege() {
     assert!(failure.message.contains("/secret:"), "{}", failure.message);
     assert!(!failure.retryable);
     let spared =
-        FilesSource::open(Path::new(&root), &[], &globs(&["secret"]), &[]).map(|mut s| entries(&mut s).len());
+        FilesTree::open(Path::new(&root), &[], &globs(&["secret"]), &[]).map(|mut s| entries(&mut s).len());
     assert_eq!(spared, Ok(2));
     std::process::exit(77);
 }

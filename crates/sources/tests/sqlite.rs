@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rekindle_model::entry::{EntryKind, TreeSource};
-use rekindle_sources::sqlite::{PutBackStage, SqliteSource, capture, put_back};
+use rekindle_sources::sqlite::{PutBackStage, SqliteTree, capture, put_back};
 use rusqlite::Connection;
 
 /// Makes a database whose two tables always agree: a torn copy would not.
@@ -162,7 +162,7 @@ fn the_entry_of_a_capture_looks_like_the_original() {
     let original = fs::metadata(&path).unwrap();
     let captured = capture(&path, &room.path().join("staged-copy"), &never).unwrap();
     let copy = fs::read(&captured.path).unwrap();
-    let mut source = SqliteSource::new(captured);
+    let mut source = SqliteTree::new(captured);
     let entry = source.next_entry().unwrap().unwrap();
     assert_eq!(entry.path.display(), "content.db");
     assert_eq!(

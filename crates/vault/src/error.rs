@@ -72,6 +72,18 @@ pub enum TierError {
         /// What is wrong with it.
         why: String,
     },
+    /// No kind of storage of this version has the URL's scheme.
+    #[error("tier {tier}: {url} cannot be opened: this version opens {}", schemes(.known))]
+    UnknownScheme {
+        /// The tier's name.
+        tier: String,
+        /// The location as it was given.
+        url: String,
+        /// Its scheme.
+        scheme: String,
+        /// The schemes that this version opens.
+        known: Vec<&'static str>,
+    },
     /// A tier without a location.
     #[error("tier {tier} has no location; give it a `url`")]
     NoLocation {
@@ -79,7 +91,7 @@ pub enum TierError {
         tier: String,
     },
     /// There is no vault at the location.
-    #[error("tier {tier}: there is no vault at {url}; check the location, or run `rekindle init`")]
+    #[error("tier {tier}: there is no vault at {url}; check the location")]
     NotAVault {
         /// The tier's name.
         tier: String,
@@ -173,6 +185,12 @@ pub enum TierError {
     },
 }
 
+/// Lists schemes as URLs begin with them.
+fn schemes(known: &[&str]) -> String {
+    let known: Vec<String> = known.iter().map(|scheme| format!("{scheme}://")).collect();
+    known.join(", ")
+}
+
 /// Reading from or writing to the vault failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -193,10 +211,10 @@ pub enum VaultError {
         fault: ObjectFault,
     },
     /// No location holds the snapshot.
-    #[error("snapshot {0} is in none of the given locations; `rekindle snapshots` lists what there is")]
+    #[error("snapshot {0} is in none of the given locations")]
     UnknownSnapshot(SnapshotId),
     /// No location holds the recovery set.
-    #[error("recovery set {0} is in none of the given locations; `rekindle sets` lists what there is")]
+    #[error("recovery set {0} is in none of the given locations")]
     UnknownSet(rekindle_model::id::SetId),
     /// A chunk cannot be had from any location.
     #[error("chunk {chunk} is lost: {}", .attempts.join("; "))]

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`key`] | the keyring and how it is wrapped |
 //! | [`object`] | names of stored objects |
-//! | [`mod@store`] | the seam to storage: whole objects, durable when written |
+//! | [`mod@store`] | storage: whole objects, durable when written, and its kinds by URL scheme |
 //! | `seal`, `pack`, `index`, `document` | the bytes of objects |
 //! | [`snapshot`], [`set`] | what documents say |
 //! | [`segment`] | the segments of a journal replica: a run's journal, copied to a tier |
@@ -20,7 +20,8 @@
 //! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
 //! before a set: whoever sees a document can read all of it. An interrupted call is simply made again.
 //!
-//! **Seams** that are left open: further [`store::Store`]s (S3), healing ([`verify::Fault`] names object and chunk), prune (documents are listed, packs are immutable),
+//! **Open for extension**: further kinds of storage ([`store::StoreFactory`]), healing ([`verify::Fault`] names object
+//! and chunk), prune (documents are listed, packs are immutable),
 //! rotation (every object names its key generation), hard links and extended attributes (an entry record is a
 //! map; readers pass over fields they do not know).
 

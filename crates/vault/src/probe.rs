@@ -70,7 +70,7 @@ enum Fault {
     Kept,
     #[error(
         "of several who create one object there, not exactly one does: another workspace cannot be kept from going on \
-         with the same run, so `rekindle adopt` asks"
+         with the same run, so adopting a run asks a person"
     )]
     NotExclusive,
 }

@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use crate::error::TierError;
 use crate::store::{LocalStore, Store};
-use crate::tier::Tier;
 
 /// The notes of one workspace.
 #[derive(Clone, Debug)]
@@ -43,21 +42,21 @@ impl Remembered {
             .collect())
     }
 
-    /// Notes the locations of a tier that is open, durably; what is noted already is not written again.
-    pub async fn note(&self, tier: &Tier, repository: Uuid) -> Result<(), TierError> {
-        let mut note = self.load(tier.name())?;
+    /// Notes the URLs at which a tier is open, durably; what is noted already is not written again.
+    pub async fn note(&self, tier: &str, urls: &[&str], repository: Uuid) -> Result<(), TierError> {
+        let mut note = self.load(tier)?;
         let mut new = false;
-        for url in tier.urls() {
-            new |= note.locations.insert(url.to_owned(), repository) != Some(repository);
+        for url in urls {
+            new |= note.locations.insert((*url).to_owned(), repository) != Some(repository);
         }
         if !new {
             return Ok(());
         }
-        let unusable = |why: String| self.unusable(tier.name(), &why);
+        let unusable = |why: String| self.unusable(tier, &why);
         std::fs::create_dir_all(&self.dir).map_err(|error| unusable(error.to_string()))?;
         let text = serde_json::to_vec_pretty(&note).map_err(|error| unusable(error.to_string()))?;
         let store = LocalStore::open(&self.dir).map_err(|error| unusable(error.to_string()))?;
-        let put = store.put(&file_name(tier.name()), text.into()).await;
+        let put = store.put(&file_name(tier), text.into()).await;
         put.map_err(|error| unusable(error.to_string()))
     }
 

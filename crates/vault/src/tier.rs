@@ -1,6 +1,6 @@
 //! A tier: one or several locations, each of which holds everything that is stored in the tier.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::object::{FORMAT_MARKER, FORMAT_VERSION, ObjectName, WRAPPED_KEY};
 use crate::remembered::Remembered;
 use crate::set::RecoverySet;
 use crate::snapshot::Snapshot;
-use crate::store::{LocalStore, Store, StoreError};
+use crate::store::{self, OpenError, Store, StoreError};
 
 /// Whether a location may become part of the tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Tier {
     ) -> Result<Self, TierError> {
         let repository = keyring.repository();
         let tier = Self::open_known(name, urls, base, keyring, wrapped_key, mode, remembered).await?;
-        remembered.note(&tier, repository).await?;
+        remembered.note(name, &tier.urls(), repository).await?;
         Ok(tier)
     }
 
@@ -117,7 +117,7 @@ impl Tier {
         let mut down = Vec::new();
         let mut first = None;
         for url in urls {
-            match open_store(name, url, base, mode(url)) {
+            match open_store(name, url, base, mode(url)).await {
                 Ok(store) => stores.push((url.clone(), store)),
                 Err(
                     error @ (TierError::Unreachable { .. }
@@ -188,7 +188,7 @@ impl Tier {
 
     /// Reads the wrapped keyring that a location holds, for a host that has nothing else yet.
     pub async fn read_wrapped_key(url: &str, base: &Path) -> Result<Vec<u8>, TierError> {
-        let store = open_store("", url, base, TierMode::Existing)?;
+        let store = open_store("", url, base, TierMode::Existing).await?;
         match store.get(WRAPPED_KEY).await {
             Ok(bytes) => Ok(bytes.to_vec()),
             Err(StoreError::NotFound { .. }) => Err(TierError::NotAVault {
@@ -200,11 +200,6 @@ impl Tier {
                 source,
             }),
         }
-    }
-
-    /// Returns the folder on this machine that a location's URL names; none for another kind of location.
-    pub fn folder(url: &str, base: &Path) -> Option<PathBuf> {
-        local_folder("", url, base).ok()
     }
 
     /// Returns the tier's name.
@@ -335,70 +330,20 @@ pub(crate) async fn first_document<T: serde::de::DeserializeOwned>(
     failed.map_or(Ok(None), Err)
 }
 
-fn open_store(tier: &str, url: &str, base: &Path, mode: TierMode) -> Result<Arc<dyn Store>, TierError> {
-    let folder = local_folder(tier, url, base)?;
-    let unreachable = |error: std::io::Error| TierError::Unreachable {
-        tier: tier.to_owned(),
-        source: StoreError::Failed {
-            action: "open",
-            location: url.to_owned(),
-            path: "the folder".to_owned(),
-            why: error.to_string(),
+async fn open_store(tier: &str, url: &str, base: &Path, mode: TierMode) -> Result<Arc<dyn Store>, TierError> {
+    let opened = store::open(url, base, mode == TierMode::Create).await;
+    let (tier, url) = (tier.to_owned(), url.to_owned());
+    opened.map_err(|error| match error {
+        OpenError::UnknownScheme(scheme) => TierError::UnknownScheme {
+            tier,
+            url,
+            scheme,
+            known: store::schemes(),
         },
-    };
-    if mode == TierMode::Create {
-        std::fs::create_dir_all(&folder).map_err(unreachable)?;
-    }
-    match std::fs::metadata(&folder) {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => {
-            return Err(TierError::BadUrl {
-                tier: tier.to_owned(),
-                url: url.to_owned(),
-                why: "it is not a folder".to_owned(),
-            });
-        }
-        Err(error) if mode == TierMode::StoredBefore && error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(TierError::Gone {
-                tier: tier.to_owned(),
-                url: url.to_owned(),
-            });
-        }
-        Err(error) => return Err(unreachable(error)),
-    }
-    let store = LocalStore::open(&folder).map_err(|source| TierError::Unreachable {
-        tier: tier.to_owned(),
-        source,
-    })?;
-    Ok(Arc::new(store))
-}
-
-/// Returns the folder of a `file://` URL. Two slashes and a path that does not begin with a slash are relative
-/// to `base`, as in `file://./tiers/hot`.
-fn local_folder(tier: &str, url: &str, base: &Path) -> Result<PathBuf, TierError> {
-    let bad = |why: &str| TierError::BadUrl {
-        tier: tier.to_owned(),
-        url: url.to_owned(),
-        why: why.to_owned(),
-    };
-    let Some(path) = url.strip_prefix("file://") else {
-        return Err(bad("this version opens file:// locations only"));
-    };
-    if path.is_empty() {
-        return Err(bad("it names no folder"));
-    }
-    if path.starts_with('/') {
-        let url = url::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
-        return url
-            .to_file_path()
-            .map_err(|()| bad("it names no folder of this machine"));
-    }
-    if path != "." && path != ".." && !path.starts_with("./") && !path.starts_with("../") {
-        return Err(bad(
-            "write file:///folder, or file://./folder for one beside the system's file",
-        ));
-    }
-    Ok(base.join(path.strip_prefix("./").unwrap_or(path)))
+        OpenError::BadUrl(why) => TierError::BadUrl { tier, url, why },
+        OpenError::Absent(_) if mode == TierMode::StoredBefore => TierError::Gone { tier, url },
+        OpenError::Absent(source) | OpenError::Failed(source) => TierError::Unreachable { tier, source },
+    })
 }
 
 /// Checks what a location is, and makes it a vault where `mode` says so.

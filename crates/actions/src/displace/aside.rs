@@ -1,4 +1,4 @@
-//! Where what a recovery in place moves out of the way goes: beside the root where one rename leads there, else inside it.
+//! The aside folders of a recovery in place: beside the root where one rename leads there, else inside it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatxFlags};
 /// What the name of an aside folder inside the root begins with; no files source captures it.
 const INSIDE: &str = ".rekindle-before-";
 
-/// Returns the folder for what stands at `within` below `root`: `<root>.before-<run>` beside the root, and where
+/// Returns the folder for what is at `within` below `root`: `<root>.before-<run>` beside the root, and where
 /// that is on another file system or may not be made, one inside the file system that `within` is on.
 pub fn aside_folder(root: &Path, run: RunId, within: &Path) -> PathBuf {
     let within = existing(within);

@@ -44,12 +44,12 @@ pub(super) fn unmoved(path: &Path, error: &io::Error) -> Failure {
     match failure.hint {
         Some(_) => failure,
         None => failure.with_hint(
-            "nothing was overwritten; clear the cause and recover again, or recover --to another folder",
+            "nothing was overwritten; clear the cause and recover again, or recover into another folder",
         ),
     }
 }
 
-/// Makes the folders that a moved path stands in, each as its original is, and adds them to `added`.
+/// Makes the folders that a moved path lies in, each as its original is, and adds them to `added`.
 fn make_above(root: &Path, it: &Move, added: &mut Vec<PathBuf>) -> io::Result<()> {
     if !it.aside.is_dir() {
         fs::create_dir_all(it.aside.parent().unwrap_or(Path::new("/")))?;

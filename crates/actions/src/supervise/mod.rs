@@ -1,7 +1,7 @@
 //! The supervisor: a program runs under it, and nothing that the program started outlives it unasked.
 //!
 //! A step's program is started as `rekindle __supervise … -- program arguments…`. The supervisor is the
-//! *subreaper* of all that the program starts: whatever calls `setsid` or forks twice becomes its child again
+//! *subreaper* of all that the program starts: a process that calls `setsid` or forks twice becomes its child again
 //! when its parent ends, so that a walk of `/proc` finds it. Its stdin is one end of a socket whose other end
 //! only the owner holds. When that end closes, be it by a decision or by a SIGKILL of the owner, or when the
 //! supervisor gets SIGTERM, SIGINT or SIGHUP, it ends all descendants: SIGTERM, and SIGKILL after 2 s.
@@ -13,7 +13,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `descendants` | who they are, and how they are ended |
-//! | `report` | what the owner is told |
+//! | `report` | what the supervisor reports to the owner |
 
 mod descendants;
 mod report;
@@ -49,7 +49,7 @@ const NOT_STARTED: u8 = 127;
 /// The exit code where the supervisor itself could not do its work.
 const BROKEN: u8 = 125;
 
-/// What the supervisor is told to do.
+/// What the supervisor has to do.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Order {
     detach: bool,
@@ -184,7 +184,7 @@ fn hold(order: &Order) -> io::Result<(Pid, Gate)> {
     Ok((program, Gate(own)))
 }
 
-/// Waits at the gate and becomes the program. It returns only where that fails, which the gate is told.
+/// Waits at the gate and becomes the program. It returns only if that fails, and reports why to the gate.
 fn become_it(order: &Order) -> io::Result<u8> {
     // A copy that is closed on exec: that it closes without a word says that the program runs.
     let mut gate = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);

@@ -3,12 +3,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use petgraph::graph::{DiGraph, NodeIndex};
-use rekindle_model::system::{Affects, Source, System};
+use rekindle_model::source::Claim;
+use rekindle_model::system::{Affects, System};
 
 use crate::cycle;
 use crate::diagnostic::{Sink, Span};
 use crate::overlap;
 use crate::read;
+use crate::sources;
 use crate::yaml::Node;
 
 /// Reports what the parts of the file say against each other.
@@ -83,19 +85,20 @@ const MAX_COMPARED: usize = 1_000_000;
 /// begin its path, so that components side by side are never compared.
 fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'_>) {
     let place = |name: &str, path: &[&str]| nodes.get(name).map_or(Span::START, |node| node.locate(path));
-    let mut claims: Vec<(Vec<&str>, &str, &Source)> = system
+    let claims: Vec<(&str, Claim)> = system
         .components
         .iter()
-        .filter_map(|(name, component)| {
-            let source = component.source.as_ref()?;
-            Some((overlap::parts(source.path()?).ok()?, name.as_str(), source))
-        })
+        .filter_map(|(name, component)| Some((name.as_str(), sources::claim(component.source.as_ref()?)?)))
+        .collect();
+    let mut claims: Vec<(Vec<&str>, &str, &Claim)> = claims
+        .iter()
+        .filter_map(|(name, claim)| Some((overlap::parts(&claim.path).ok()?, *name, claim)))
         .collect();
     claims.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
     let mut above: Vec<usize> = Vec::new();
     let mut compared = 0;
     for at in 0..claims.len() {
-        let (parts, name, source) = &claims[at];
+        let (parts, name, claim) = &claims[at];
         while above
             .last()
             .is_some_and(|last| !parts.starts_with(&claims[*last].0))
@@ -114,7 +117,7 @@ fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
                 return;
             }
             let (_, other, theirs) = &claims[*other];
-            if let Some(what) = overlap::clash(theirs, source) {
+            if let Some(what) = overlap::clash(theirs, claim) {
                 let span = place(name, &["source", "path"]);
                 let line = place(other, &["source"]).line;
                 let help = format!(

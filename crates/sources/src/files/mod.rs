@@ -16,9 +16,11 @@
 mod globs;
 mod notes;
 mod read;
+mod source;
 mod walk;
 
 pub use globs::Excludes;
 pub use notes::{Note, NoteKind, Notes};
-pub use walk::FilesSource;
+pub(crate) use source::TYPE;
+pub use walk::FilesTree;
 pub(crate) use walk::entry;

@@ -26,7 +26,7 @@ pub enum NoteKind {
 /// One noted entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// Where it stands in the tree.
+    /// Its path in the tree.
     pub path: TreePath,
     /// Why it is noted.
     pub kind: NoteKind,

@@ -8,7 +8,7 @@ use rekindle_model::entry::TreePath;
 use rustix::fs::Stat;
 
 use super::notes::{NoteKind, Notes};
-use crate::unreadable::changed;
+use crate::failures::changed;
 
 /// The content of one file as of its entry. An error carries a [`rekindle_model::failure::Failure`] inside.
 pub(super) struct Promised {

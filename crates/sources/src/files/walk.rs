@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use super::globs::Globs;
 use super::notes::{NoteKind, Notes};
 use super::read::Promised;
+use crate::failures::{changed, unreadable};
 use crate::place::Place;
-use crate::unreadable::{changed, unreadable};
 
 /// Folders kept open along the path to where the walk is; deeper trees reopen their upper folders, so that
 /// depth is not bounded by the number of open files a process may have (commonly 1024).
@@ -53,7 +53,7 @@ struct Never {
 }
 
 /// A folder or a file as a tree to capture. See the [module](super).
-pub struct FilesSource {
+pub struct FilesTree {
     root: PathBuf,
     /// Whether the root is a file, which is then the only entry.
     single: bool,
@@ -65,9 +65,9 @@ pub struct FilesSource {
     notes: Notes,
 }
 
-impl FilesSource {
+impl FilesTree {
     /// Opens a tree. `root` may itself be a symbolic link, since a person named it; nothing below is
-    /// followed. `never` are paths that are left out wherever they stand, also those that do not exist yet.
+    /// followed. `never` are paths that are left out, also those that do not exist yet.
     pub fn open(
         root: &Path,
         include: &[String],
@@ -281,7 +281,7 @@ impl FilesSource {
     }
 }
 
-impl TreeSource for FilesSource {
+impl TreeSource for FilesTree {
     fn next_entry(&mut self) -> Result<Option<Entry>, Failure> {
         self.opened = None;
         if !self.advance()? {

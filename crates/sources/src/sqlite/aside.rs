@@ -1,4 +1,4 @@
-//! Moving what stood there out of the way: nothing is overwritten, nothing is lost, across kills too.
+//! Moving old files out of the way: nothing is overwritten and nothing is lost, also across kills.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

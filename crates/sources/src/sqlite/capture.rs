@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::Stat;
 
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
-use crate::unreadable::unreadable;
+use crate::failures::unreadable;
 
 /// Pages per step: 4 MiB at the usual page size, a few milliseconds of holding a lock.
 const PAGES_PER_STEP: i32 = 1024;
@@ -34,7 +34,7 @@ pub struct SqliteCapture {
     pub pages: u64,
     /// Its length in bytes.
     pub bytes: u64,
-    /// Where the original stands.
+    /// The path of the original.
     pub original: PathBuf,
     /// What the original looked like when the capture began.
     pub(super) stat: Stat,
@@ -47,8 +47,8 @@ pub struct SqliteCapture {
 /// wait while it is made in one go. The database is opened for reading only: nothing of it is changed, no
 /// checkpoint is made. The copy is fsynced and has passed `integrity_check` when this returns.
 ///
-/// It blocks; call it where blocking is allowed. The consistency point is not earlier than the call. `stopped` is
-/// asked between steps: once it says so the call fails as `interrupted`. A call that fails leaves nothing behind.
+/// It blocks; call it where blocking is allowed. The consistency point is not earlier than the call. Between steps the
+/// copy asks `stopped`, and fails as `interrupted` once the answer is true. A call that fails leaves nothing behind.
 pub fn capture(
     database: &Path,
     staging: &Path,
@@ -208,8 +208,8 @@ fn refused(database: &Path, why: &rusqlite::Error) -> Failure {
     .with_hint(hint)
 }
 
-/// Returns the failure of a copy, or that the disk has no room for another file: SQLite, which makes files beside the
-/// copy, tells of that as of a database that cannot be opened.
+/// Returns the failure of a copy, or that the disk has no room for another file. SQLite makes files beside the copy; if
+/// it has no room for them, it says that the database cannot be opened.
 fn or_full(staging: &Path, failure: Failure) -> Failure {
     let mut beside = staging.as_os_str().to_owned();
     beside.push("-room");

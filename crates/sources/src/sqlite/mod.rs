@@ -1,11 +1,11 @@
 //! A SQLite database: captured while others write to it, and put back past what its predecessor left.
 //!
 //! [`capture`](fn@capture) copies a live database with SQLite's online backup into a staging file.
-//! [`SqliteSource`] gives that file to the vault under the original's name, mode, owner and time.
+//! [`SqliteTree`] gives that file to the vault under the original's name, mode, owner and time.
 //! [`Reader`] reads numbers out of one without leaving a trace beside it.
-//! [`put_back`](fn@put_back) brings a restored file to its place. A `-wal` or `-journal` that stands beside a
-//! database belongs to the bytes it was written for: SQLite would replay it into whatever file has the name.
-//! So the old file and all that goes with it is out of the way, durably, before the new one gets the name.
+//! [`put_back`](fn@put_back) moves a restored file to its place. A `-wal` or `-journal` beside a database belongs to
+//! the bytes that it was written for: SQLite replays it into the next file of that name. So the old file and its
+//! sidecars are moved aside, durably, before the new file gets the name.
 
 mod aside;
 mod capture;
@@ -13,11 +13,13 @@ mod check;
 mod put_back;
 mod query;
 mod source;
+mod tree;
 
 pub use capture::{SqliteCapture, capture};
 pub use put_back::{PutBack, PutBackStage, put_back};
 pub use query::Reader;
-pub use source::SqliteSource;
+pub(crate) use source::TYPE;
+pub use tree::SqliteTree;
 
 /// What SQLite may keep beside a database, by suffix.
 const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -34,7 +36,7 @@ fn sync_folder(folder: &std::path::Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
-/// Returns the folder a path stands in; the working folder for a bare name.
+/// Returns the folder that a path is in; the working folder for a bare name.
 fn folder_of(path: &std::path::Path) -> &std::path::Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,4 +1,4 @@
-//! Bringing a restored database to its place.
+//! Moving a restored database to its place.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -65,13 +65,13 @@ pub struct PutBack {
     pub displaced: Vec<PathBuf>,
 }
 
-/// Brings the database in `staged` to `target`; what stands there goes to the folder `aside` and stays whole.
+/// Puts the database in `staged` at `target`; what is there goes to the folder `aside` and stays whole.
 ///
-/// `staged` is read, never changed: it must still be there when a killed call is repeated. `at` is told
+/// `staged` is read, never changed: it must still be there when a killed call is repeated. `at` gets
 /// each stage after it is done. Nobody may have `target` open. It blocks.
 ///
-/// Between [`PutBackStage::DatabaseAside`] and [`PutBackStage::Renamed`] no file has the name; who opened it in that moment
-/// would make an empty database, which a repeated call moves aside like any other.
+/// Between [`PutBackStage::DatabaseAside`] and [`PutBackStage::Renamed`] no file has the name. A process that opens it in that moment
+/// makes an empty database, which a repeated call moves aside like any other.
 pub fn put_back(
     staged: &Path,
     target: &Path,
@@ -84,7 +84,7 @@ pub fn put_back(
     if target.symlink_metadata().is_ok_and(|found| !found.is_file()) {
         return Err(unusable(
             target,
-            "what stands there is not a file; a link must be named by what it points to",
+            "there is something else than a file; instead of a link, name what it points to",
         ));
     }
     let failed = |action: &'static str, path: &Path| {

@@ -15,7 +15,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 
 use super::beside;
-use crate::unreadable::unreadable;
+use crate::failures::unreadable;
 
 /// The code of a query that is none, or that would write.
 const BAD_QUERY: &str = "bad_query";

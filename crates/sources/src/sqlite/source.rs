@@ -1,64 +1,114 @@
-//! The captured copy as a tree of one file that looks like the original.
+//! The source type `sqlite`.
 
-use std::fs::File;
-use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource};
-use rekindle_model::failure::{Failure, code};
-use std::os::unix::ffi::OsStrExt;
+use async_trait::async_trait;
+use rekindle_model::failure::Failure;
+use rekindle_model::keys::Takes::Text;
+use rekindle_model::keys::{Format, Object, key};
+use rekindle_model::source::Claim;
+use serde::Deserialize;
+use serde_json::json;
 
-use super::capture::SqliteCapture;
-use crate::files::entry;
-use crate::unreadable::unreadable;
+use super::{SIDECARS, SqliteTree, beside, capture, put_back};
+use crate::component_source::{Captured, ComponentSource, Existing, PutInPlace, RestorePlan, SourceContext};
+use crate::failures;
+use crate::place::{below, relative};
+use crate::shape::Shape;
+use crate::source_type::{self, SourceType};
+use crate::task::blocking;
 
-/// One entry: name, mode, owner and modification time of the original, content and size of the copy.
-///
-/// Inode and change time are the copy's: a database in WAL mode changes without its own file changing, so
-/// the original's would let a later capture take it for unchanged.
-#[derive(Debug)]
-pub struct SqliteSource {
-    capture: SqliteCapture,
-    given: bool,
+/// The type, as the registry knows it.
+pub(crate) const TYPE: SourceType = SourceType {
+    text: "A live SQLite database below the system's root.",
+    keys: &Object {
+        noun: "sqlite",
+        keys: &[key(
+            "path",
+            Text(Format::Path),
+            "The database file. The database may be in use.",
+        )
+        .required()],
+    },
+    read: source_type::read::<Sqlite>,
+};
+
+/// A live SQLite database below the system's root.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sqlite {
+    path: String,
 }
 
-impl SqliteSource {
-    /// Returns the tree of a captured database.
-    pub fn new(capture: SqliteCapture) -> Self {
-        Self {
-            capture,
-            given: false,
-        }
+#[async_trait]
+impl ComponentSource for Sqlite {
+    fn describe(&self) -> String {
+        format!("the SQLite database {}", self.path)
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        Some(Claim {
+            path: self.path.clone(),
+            ..Claim::default()
+        })
+    }
+
+    async fn capture(&self, cx: &SourceContext<'_>) -> Result<Captured, Failure> {
+        tokio::fs::create_dir_all(cx.staging)
+            .await
+            .map_err(|error| failures::io(&cx.staging.display().to_string(), &error))?;
+        // An earlier attempt that ran out of time was told to stop, and may still be at its last step: each attempt has
+        // a file of its own.
+        let copy = cx.staging.join(format!("database-{}", cx.attempt));
+        let database = below(cx.root, &self.path);
+        let stop = cx.stop.child_token();
+        let _over = stop.clone().drop_guard();
+        let captured = blocking(move || capture(&database, &copy, &|| stop.is_cancelled())).await?;
+        let facts = [
+            ("pages", json!(captured.pages)),
+            ("database_bytes", json!(captured.bytes)),
+        ];
+        Ok(Captured {
+            facts: facts
+                .map(|(name, fact)| (name.to_owned(), fact))
+                .into_iter()
+                .collect(),
+            ..Captured::new(SqliteTree::new(captured), Shape::File)
+        })
+    }
+
+    fn existing(&self, root: &Path, _never: &[PathBuf]) -> Result<Existing, Failure> {
+        let own = relative(&self.path);
+        let sidecars = SIDECARS.iter().map(|suffix| beside(&own, suffix));
+        let all = std::iter::once(own.clone()).chain(sidecars);
+        Ok(Existing {
+            files: all
+                .filter(|path| root.join(path).symlink_metadata().is_ok())
+                .collect(),
+            folders: Vec::new(),
+        })
+    }
+
+    fn restore_plan(&self) -> RestorePlan<'_> {
+        RestorePlan::Beside(self)
     }
 }
 
-impl TreeSource for SqliteSource {
-    fn next_entry(&mut self) -> Result<Option<Entry>, Failure> {
-        if std::mem::replace(&mut self.given, true) {
-            return Ok(None);
-        }
-        let staged = &self.capture.path;
-        let copy = rustix::fs::stat(staged).map_err(|why| unreadable("read", staged, &why.into()))?;
-        let name = self.capture.original.file_name().unwrap_or_default().as_bytes();
-        let path = TreePath::new(name)
-            .map_err(|why| unreadable("name", &self.capture.original, &std::io::Error::other(why)))?;
-        let size = u64::try_from(copy.st_size).unwrap_or(0);
-        let original = entry(path, EntryKind::File { size }, &self.capture.stat);
-        let fresh = entry(TreePath::ROOT, EntryKind::Dir, &copy);
-        Ok(Some(Entry {
-            ctime_ns: fresh.ctime_ns,
-            inode: fresh.inode,
-            ..original
-        }))
+/// The sidecars that SQLite would replay into the next database of that name.
+const REPLAYED: [&str; 2] = ["-wal", "-journal"];
+
+impl PutInPlace for Sqlite {
+    fn is_disturbed(&self, place: &Path) -> bool {
+        REPLAYED.iter().any(|suffix| beside(place, suffix).exists())
     }
 
-    fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure> {
-        if !self.given || !matches!(entry.kind, EntryKind::File { .. }) {
-            let message = format!("{} was opened out of turn", entry.path.display());
-            return Err(Failure::permanent(code::INTERNAL, message));
+    fn put(&self, staged: &Path, place: &Path, aside: &Path) -> Result<(), Failure> {
+        let staged = staged.join(place.file_name().unwrap_or_default());
+        let log = |stage| tracing::debug!(?stage, "putting a database back");
+        let put = put_back(&staged, place, aside, &mut { log })?;
+        for displaced in &put.displaced {
+            tracing::info!(path = %displaced.display(), "displaced by a restored database");
         }
-        let staged = &self.capture.path;
-        Ok(Box::new(
-            File::open(staged).map_err(|why| unreadable("read", staged, &why))?,
-        ))
+        Ok(())
     }
 }

@@ -13,16 +13,16 @@ use tokio_util::sync::CancellationToken;
 use crate::snapshot::EntryRecord;
 
 use super::error::RestoreError;
-use super::ground::{Ground, Spot, kind, owner_set, times};
+use super::target::{Spot, Target, kind, owner_set, times};
 
 /// Bytes that are read at once while a file is hashed: between two the stop token is looked at.
 const READ_AT_ONCE: usize = 1 << 20;
 
 const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
-/// What stands of a file before it is built.
+/// What is there of a file before it is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Existing {
     /// All of it, under its name and with its metadata.
     Whole {
         /// Whether its owner could be set.
@@ -34,24 +34,24 @@ pub(super) enum Standing {
     Nothing,
 }
 
-impl Ground {
-    /// Looks whether a file stands already, by size and content; its metadata is set right if it does.
-    pub(super) fn standing(
+impl Target {
+    /// Looks whether a file is there already, by size and content; its metadata is set right if it is.
+    pub(super) fn existing(
         &self,
         record: &EntryRecord,
         stop: &CancellationToken,
-    ) -> Result<Standing, RestoreError> {
+    ) -> Result<Existing, RestoreError> {
         let spot = self.spot(&record.entry.path)?;
         if let Some(file) = open_if_file(&spot, &spot.name)?
             && holds(&file, record, &spot, stop)?
         {
             let owned = dress(&file, &record.entry, &spot)?;
             spot.remove_name(&self.partial_name(&record.entry.path)?)?;
-            return Ok(Standing::Whole { owned });
+            return Ok(Existing::Whole { owned });
         }
         match self.built(record, stop)? {
-            true => Ok(Standing::Built),
-            false => Ok(Standing::Nothing),
+            true => Ok(Existing::Built),
+            false => Ok(Existing::Nothing),
         }
     }
 
@@ -96,7 +96,7 @@ impl Ground {
         }
     }
 
-    /// Writes a stretch of a partial file. Zeros stay a hole: the file was empty there.
+    /// Writes a piece of a partial file. Zeros stay a hole: the file was empty there.
     pub(super) fn write(&self, entry: &Entry, offset: u64, bytes: &[u8]) -> Result<(), RestoreError> {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(());
@@ -131,7 +131,7 @@ impl Ground {
     }
 }
 
-/// Opens what stands under a name if it is a regular file that may be read.
+/// Opens what has a name if it is a regular file that may be read.
 pub(super) fn open_if_file(spot: &Spot, name: &std::ffi::CString) -> Result<Option<File>, RestoreError> {
     // Looked at first: opening a FIFO or a device for reading can have effects of its own.
     match rustix::fs::statat(&spot.folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {

@@ -13,7 +13,7 @@ const NAMED: usize = 20;
 
 /// What came from one tier in place of the preferred one.
 ///
-/// It stands in the checkpoint, so it covers what a checkpoint covers: what a killed call had restored after its last
+/// It is part of the checkpoint, so it covers what a checkpoint covers: what a killed call had restored after its last
 /// recorded checkpoint is found right by the next one, and told by neither.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {

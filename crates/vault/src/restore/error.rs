@@ -32,15 +32,15 @@ pub enum RestoreError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Something stands where an entry belongs and cannot be replaced without losing more than the entry.
+    /// Something is where an entry belongs and cannot be replaced without losing more than the entry.
     #[error("{path} is in the way: {why}; move it away and resume")]
     Obstructed {
-        /// What stands there.
+        /// What is there.
         path: String,
         /// Why it is not replaced.
         why: &'static str,
     },
-    /// A link stands where a folder on the way to the root belongs: what is restored would land elsewhere.
+    /// A link is on the way to the root where a folder belongs: the restore would write elsewhere.
     #[error(
         "{path} is a link to {leads_to}, and nothing is restored through a link below the target; \
          move it away, or restore to where it leads"

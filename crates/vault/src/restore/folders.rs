@@ -8,11 +8,11 @@ use std::sync::Arc;
 use rekindle_model::entry::{Entry, EntryKind};
 use tokio_util::sync::CancellationToken;
 
+use super::blocking::blocking;
 use super::error::RestoreError;
-use super::ground::Ground;
 use super::include::{Include, Outline, is_within};
-use super::run::blocking;
 use super::store::ContentStore;
+use super::target::Target;
 
 /// Folders handed to the file system at once.
 const BATCH: usize = 1024;
@@ -33,7 +33,7 @@ struct Level {
 /// Returns how many folders stand, and of how many the owner could not be set.
 pub(super) async fn finish(
     store: &dyn ContentStore,
-    ground: &Arc<Ground>,
+    target: &Arc<Target>,
     include: Include,
     stop: &CancellationToken,
 ) -> Result<(u64, u64), RestoreError> {
@@ -78,27 +78,27 @@ pub(super) async fn finish(
             if stop.is_cancelled() {
                 return Err(RestoreError::Interrupted { checkpoint: None });
             }
-            let (ground, batch) = (Arc::clone(ground), std::mem::take(&mut steps));
-            let (finished, refused) = blocking(move || apply(&ground, batch)).await?;
+            let (target, batch) = (Arc::clone(target), std::mem::take(&mut steps));
+            let (finished, refused) = blocking(move || apply(&target, batch)).await?;
             (dirs, unowned) = (dirs + finished, unowned + refused);
         }
         if ended {
-            let ground = Arc::clone(ground);
-            blocking(move || ground.sync()).await?;
+            let target = Arc::clone(target);
+            blocking(move || target.sync()).await?;
             return Ok((dirs, unowned));
         }
     }
 }
 
-fn apply(ground: &Ground, batch: Vec<Step>) -> Result<(u64, u64), RestoreError> {
+fn apply(target: &Target, batch: Vec<Step>) -> Result<(u64, u64), RestoreError> {
     let (mut dirs, mut unowned) = (0, 0);
     for step in batch {
         match step {
             Step::Open(entry) if entry.path.is_root() => {}
-            Step::Open(entry) => ground.make_folder(&entry.path)?,
+            Step::Open(entry) => target.make_folder(&entry.path)?,
             Step::Finish(entry) => {
                 dirs += 1;
-                unowned += u64::from(!ground.finish_folder(&entry)?);
+                unowned += u64::from(!target.finish_folder(&entry)?);
             }
         }
     }

@@ -101,7 +101,7 @@ impl Outline {
         outline
     }
 
-    /// Checks that a record belongs where it stands; returns whether it is to be restored.
+    /// Checks that a record belongs where it is in the stream; returns whether it is to be restored.
     pub(super) fn admit(&mut self, record: &EntryRecord) -> Result<bool, RestoreError> {
         let path = &record.entry.path;
         let hostile = |why| RestoreError::Hostile {
@@ -132,7 +132,9 @@ impl Outline {
             .map_or(&b""[..], |folder| folder.path.as_bytes())
             != parent
         {
-            return Err(hostile("what it stands beneath is not a folder of the snapshot"));
+            return Err(hostile(
+                "it is below something that is not a folder of the snapshot",
+            ));
         }
         if let EntryKind::File { size } = record.entry.kind {
             let sum: u64 = record.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
@@ -179,7 +181,7 @@ impl Outline {
     }
 }
 
-/// Returns the bytes of the folder a path stands in; empty for the root.
+/// Returns the bytes of the folder that a path is in; empty for the root.
 pub(super) fn parent_of(path: &TreePath) -> &[u8] {
     let bytes = path.as_bytes();
     bytes

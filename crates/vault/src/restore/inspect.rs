@@ -1,7 +1,6 @@
-//! Whether what stands in a root is already the snapshot.
+//! Whether a root holds the snapshot already.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -13,64 +12,19 @@ use crate::reader::SnapshotReader;
 use crate::snapshot::EntryRecord;
 use crate::tier::Tier;
 
+use super::blocking::blocking;
 use super::build::{holds, open_if_file};
+use super::difference::{Aspect, Difference};
 use super::error::RestoreError;
-use super::ground::{Ground, is_kind};
 use super::include::{Include, Outline};
 use super::request::{RestoreCheckpoint, RestoreRequest};
-use super::run::blocking;
 use super::store::ContentStore;
+use super::target::{Target, is_kind};
 
 /// Differences that are kept one by one; more are only counted.
 const KEPT: usize = 1000;
 
-/// In what a place of the root differs from the snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Aspect {
-    /// Nothing stands there.
-    Missing,
-    /// It is a file, folder or link where the snapshot has another of these.
-    Type,
-    /// The length of a file.
-    Size,
-    /// The bytes of a file.
-    Content,
-    /// Where a link points.
-    Target,
-    /// The permission bits; set-id bits only where the owner is right.
-    Mode,
-    /// Owner or group; looked at only when running as root, who alone could have set them.
-    Owner,
-    /// The modification time.
-    Time,
-}
-
-impl fmt::Display for Aspect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "it is missing",
-            Self::Type => "something of another type stands there",
-            Self::Size => "its length is another",
-            Self::Content => "its bytes are others",
-            Self::Target => "it points elsewhere",
-            Self::Mode => "its mode is another",
-            Self::Owner => "its owner is another",
-            Self::Time => "its modification time is another",
-        })
-    }
-}
-
-/// One difference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// Where.
-    pub path: TreePath,
-    /// In what; the first that was found.
-    pub aspect: Aspect,
-}
-
-/// How a root compares with a snapshot. What stands there beyond the snapshot is not looked at.
+/// How a root compares with a snapshot. Additional files in the root are not looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     /// Entries compared.
@@ -86,7 +40,7 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Returns whether every entry stands as it was captured.
+    /// Returns whether every entry is there as it was captured.
     pub fn is_whole(&self) -> bool {
         self.differing == 0
     }
@@ -97,12 +51,12 @@ impl Inspection {
 pub enum Depth {
     /// Every file is read.
     Content,
-    /// Only a file whose modification time is not the captured one is read: whoever writes to a file moves its time,
-    /// and a restore has set it.
+    /// Only a file whose modification time is not the captured one is read: a restore sets it, and every write to the
+    /// file moves it.
     Touched,
 }
 
-/// Compares what stands at a request's root with what the request restores; see [`inspect_from`].
+/// Compares the root of a request with what the request restores; see [`inspect_from`].
 pub async fn inspect(
     tiers: &[Arc<Tier>],
     request: &RestoreRequest,
@@ -111,8 +65,8 @@ pub async fn inspect(
     inspect_from(&open(tiers, request).await?, request, stop).await
 }
 
-/// Compares every entry of the store's snapshot, every byte of it, with what stands at the request's root.
-/// Nothing is changed. Where the request has a checkpoint, [`Inspection::refuted`] says whether what it covers stands.
+/// Compares every entry of the store's snapshot, every byte of it, with the request's root. Nothing is changed. Where
+/// the request has a checkpoint, [`Inspection::refuted`] says whether what it covers is there.
 pub async fn inspect_from(
     store: &dyn ContentStore,
     request: &RestoreRequest,
@@ -158,8 +112,8 @@ pub async fn first_difference(
     first_difference_from(&open(tiers, request).await?, request, depth, counts, stop).await
 }
 
-/// Returns the first difference that `counts` between what the request restores and what stands at its root: of that
-/// which its checkpoint covers, or of all if it has none. Entries after it are not looked at.
+/// Returns the first difference that `counts` between what the request restores and its root. It looks at the entries
+/// that the checkpoint covers, or at all if there is no checkpoint, up to the first difference.
 pub async fn first_difference_from(
     store: &dyn ContentStore,
     request: &RestoreRequest,
@@ -195,7 +149,7 @@ async fn open(tiers: &[Arc<Tier>], request: &RestoreRequest) -> Result<SnapshotR
         .map_err(|error| RestoreError::Vault(Box::new(error)))
 }
 
-/// What a checkpoint says that stands.
+/// What a checkpoint says that is restored.
 struct Covered<'a> {
     /// Where in the stream it ends.
     until: u64,
@@ -224,21 +178,21 @@ impl<'a> Covered<'a> {
     }
 }
 
-/// Compares entry by entry, as long as `told` (where the record begins in the stream, the entry, in what it differs)
+/// Compares entry by entry, as long as `seen` (where the record begins in the stream, the entry, in what it differs)
 /// returns true.
 async fn each(
     store: &dyn ContentStore,
     request: &RestoreRequest,
     depth: Depth,
     stop: &CancellationToken,
-    mut told: impl FnMut(u64, &Entry, Option<Aspect>) -> bool + Send,
+    mut seen: impl FnMut(u64, &Entry, Option<Aspect>) -> bool + Send,
 ) -> Result<(), RestoreError> {
     let include = Include::new(&request.include)?;
     let all = include.all();
     let stop = stop.child_token();
     let _dropped = stop.clone().drop_guard();
     let (root, snapshot) = (request.root.clone(), request.snapshot);
-    let ground = blocking(move || Ground::stands(&root, snapshot))
+    let target = blocking(move || Target::open_existing(&root, snapshot))
         .await?
         .map(Arc::new);
     let mut outline = Outline::at(include, &TreePath::ROOT);
@@ -252,21 +206,21 @@ async fn each(
             continue;
         }
         let record = Arc::new(record);
-        let aspect = match &ground {
+        let aspect = match &target {
             None => Some(Aspect::Missing),
-            Some(ground) => {
-                let (ground, record, stop) = (Arc::clone(ground), Arc::clone(&record), stop.clone());
-                blocking(move || ground.compare(&record, depth, &stop)).await?
+            Some(target) => {
+                let (target, record, stop) = (Arc::clone(target), Arc::clone(&record), stop.clone());
+                blocking(move || target.compare(&record, depth, &stop)).await?
             }
         };
-        if !told(begins, &record.entry, aspect) {
+        if !seen(begins, &record.entry, aspect) {
             return Ok(());
         }
     }
 }
 
-impl Ground {
-    /// Returns in what an entry differs from what stands there.
+impl Target {
+    /// Returns in what an entry differs from what is there.
     fn compare(
         &self,
         record: &EntryRecord,
@@ -299,8 +253,8 @@ impl Ground {
                 return Ok(Some(Aspect::Size));
             }
             EntryKind::Symlink { target } => {
-                let stands = rustix::fs::readlinkat(&spot.folder, &spot.name, Vec::new());
-                if !stands.is_ok_and(|stands| stands.as_bytes() == target) {
+                let found = rustix::fs::readlinkat(&spot.folder, &spot.name, Vec::new());
+                if !found.is_ok_and(|found| found.as_bytes() == target) {
                     return Ok(Some(Aspect::Target));
                 }
             }

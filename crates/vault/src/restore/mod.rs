@@ -12,42 +12,43 @@
 //! | [`error`] | why a restore stops |
 //! | [`store`] | what restore needs of a snapshot: its records, and the bytes of a chunk |
 //! | `include` | which entries are restored, and whether the stream is a tree at all |
-//! | `plan` | cutting the stream into windows, and large files into stretches |
+//! | `plan` | cutting the stream into windows, and large files into pieces |
 //! | `run` | the windows, one after the other |
-//! | `ground`, `build` | everything that touches the root: links and folders, and files |
+//! | `target`, `build` | everything that touches the root: links and folders, and files |
 //! | `folders` | the second pass |
 //! | `elsewhere` | what came from another tier than the one that it should come from |
-//! | `inspect` | whether what stands in a root is already the snapshot |
+//! | `inspect`, `difference` | whether a root holds the snapshot already, and in what it differs |
 //!
 //! Nothing is written outside the root: the kernel resolves every folder beneath it without links, as it does the
 //! way to it from the folder that a person named ([`RestoreRoot`]), and a
 //! stream whose entries do not form a tree is refused. `syncfs` covers the root's own file system; a root
 //! with another one mounted inside is outside the promise.
 
+mod blocking;
 mod build;
+mod difference;
 mod elsewhere;
 pub mod error;
 mod folders;
-mod ground;
 mod include;
 mod inspect;
 mod plan;
 pub mod request;
 mod run;
 pub mod store;
+mod target;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vault_tests;
 
+pub use difference::{Aspect, Difference};
 pub use elsewhere::Elsewhere;
 pub use error::RestoreError;
-pub use ground::PARTIAL_PREFIX;
-pub use inspect::{
-    Aspect, Depth, Difference, Inspection, first_difference, first_difference_from, inspect, inspect_from,
-};
+pub use inspect::{Depth, Inspection, first_difference, first_difference_from, inspect, inspect_from};
 pub use request::{
     LostFile, Position, RestoreCheckpoint, RestoreReport, RestoreRequest, RestoreRoot, Window,
 };
 pub use run::{restore, restore_from};
 pub use store::{ContentError, ContentStore, EntryCursor};
+pub use target::PARTIAL_PREFIX;

@@ -19,18 +19,18 @@ pub(super) enum Work {
     Folder(TreePath),
     /// Make a symbolic link.
     Link(Entry),
-    /// Build a file, or a stretch of one that is larger than a window.
+    /// Build a file, or a piece of one that is larger than a window.
     File(Piece),
 }
 
-/// A stretch of a file.
+/// A piece of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) record: Arc<EntryRecord>,
-    /// The first chunk of the stretch, and the first one after it.
+    /// The first chunk of the piece, and the first one after it.
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Where the stretch begins in the file.
+    /// Where the piece begins in the file.
     pub(super) offset: u64,
     /// Where it ends.
     pub(super) offset_after: u64,
@@ -39,12 +39,12 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Returns whether the file is complete after this stretch.
+    /// Returns whether the file is complete after this piece.
     pub(super) fn is_last(&self) -> bool {
         self.end == self.record.chunks.len()
     }
 
-    /// Returns the whole file as one stretch; windows cut it up.
+    /// Returns the whole file as one piece; windows cut it up.
     pub(super) fn whole(record: Arc<EntryRecord>) -> Self {
         let size = record.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
         let end = record.chunks.len();

@@ -6,8 +6,8 @@ use rekindle_model::entry::TreePath;
 use rekindle_model::id::SnapshotId;
 use serde::{Deserialize, Serialize};
 
+use super::difference::Difference;
 use super::elsewhere::Elsewhere;
-use super::inspect::Difference;
 
 /// How much is restored between two checkpoints: what a kill costs at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +81,12 @@ pub struct RestoreRequest {
     /// Globs of what to restore; all if empty. One without `/` matches a name at any depth, one with `/` a
     /// path from the root of the tree; a folder that matches is restored with its content.
     pub include: Vec<String>,
-    /// How far an earlier attempt with the same snapshot, root and globs got. Where what it covers does not stand
+    /// How far an earlier attempt with the same snapshot, root and globs got. Where what it covers is not there
     /// any more, it is dropped.
     pub checkpoint: Option<RestoreCheckpoint>,
     /// How much is restored between two checkpoints.
     pub window: Window,
-    /// The tier that all should come from; what comes from another is told. None: nothing is told.
+    /// The tier that all should come from; the report lists what comes from another. None: it lists nothing.
     pub prefer: Option<String>,
 }
 
@@ -97,7 +97,7 @@ pub struct Position {
     pub stream: u64,
     /// The folder that the place is in; the folders above it were checked to be folders.
     pub inside: TreePath,
-    /// Bytes of the next record's file that stand in its partial file; 0 unless it is larger than a window.
+    /// Bytes of the next record's file that are in its partial file; 0 unless it is larger than a window.
     pub offset: u64,
 }
 
@@ -112,7 +112,7 @@ pub struct RestoreCheckpoint {
     pub symlinks: u64,
     /// Bytes of the files that were begun.
     pub bytes_total: u64,
-    /// Bytes of content that stand on disk, those of the partial file too.
+    /// Bytes of content that are on disk, those of the partial file too.
     pub bytes_done: u64,
     /// Entries whose owner could not be set.
     pub owners_unset: u64,
@@ -143,10 +143,10 @@ impl RestoreCheckpoint {
     }
 }
 
-/// A file of which some content is in no tier. Nothing stands at its path that was not there before.
+/// A file of which some content is in no tier. A restore changes nothing at its path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostFile {
-    /// Where it would stand.
+    /// Its path in the tree.
     pub path: TreePath,
     /// Its size in bytes.
     pub size: u64,
@@ -157,18 +157,18 @@ pub struct LostFile {
 /// What a restore did. Where nothing is lost, `bytes_written + bytes_kept` = `bytes_total`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreReport {
-    /// Files that stand complete, those of earlier calls too.
+    /// Files that are complete, those of earlier calls too.
     pub files: u64,
-    /// Folders that stand.
+    /// Folders that are there.
     pub dirs: u64,
-    /// Symbolic links that stand.
+    /// Symbolic links that are there.
     pub symlinks: u64,
     /// Bytes of content in the included part of the snapshot.
     pub bytes_total: u64,
-    /// Bytes of content that this call put into files; stretches of zeros are left as holes and count, and
+    /// Bytes of content that this call put into files; runs of zeros are left as holes and count, and
     /// so do bytes of a file that turned out to be lost, or had to be made twice.
     pub bytes_written: u64,
-    /// Bytes of content that stood already: before the checkpoint, or found right.
+    /// Bytes of content that were there already: before the checkpoint, or found right.
     pub bytes_kept: u64,
     /// Entries whose owner could not be set, for want of privilege.
     pub owners_unset: u64,

@@ -16,16 +16,18 @@ use crate::reader::SnapshotReader;
 use crate::snapshot::EntryRecord;
 use crate::tier::Tier;
 
-use super::build::Standing;
+use super::blocking::blocking;
+use super::build::Existing;
+use super::difference::Difference;
 use super::elsewhere::Tally;
 use super::error::RestoreError;
 use super::folders;
-use super::ground::Ground;
 use super::include::Include;
-use super::inspect::{Depth, Difference, first_difference_from};
+use super::inspect::{Depth, first_difference_from};
 use super::plan::{Piece, Windows, Work};
 use super::request::{LostFile, RestoreCheckpoint, RestoreReport, RestoreRequest};
 use super::store::{ContentError, ContentStore};
+use super::target::Target;
 
 /// Chunks fetched ahead of the one that is written: at most 4 MiB each.
 const FETCHES: usize = 4;
@@ -68,7 +70,7 @@ where
     let stop = stop.child_token();
     let _dropped = stop.clone().drop_guard();
     let (root, snapshot) = (request.root.clone(), request.snapshot);
-    let ground = Arc::new(blocking(move || Ground::make(&root, snapshot)).await?);
+    let target = Arc::new(blocking(move || Target::make(&root, snapshot)).await?);
 
     // Who resumes may have tidied up, or the disk may have; a checkpoint says only what once stood there.
     let checkpoint_refuted = match &request.checkpoint {
@@ -87,7 +89,7 @@ where
     let kept = done.bytes_done;
     let mut run = Run {
         store,
-        ground,
+        target,
         progress,
         stop,
         windows,
@@ -110,11 +112,11 @@ where
 
 struct Run<'a> {
     store: &'a dyn ContentStore,
-    ground: Arc<Ground>,
+    target: Arc<Target>,
     progress: &'a ProgressSink,
     stop: CancellationToken,
     windows: Windows,
-    /// What stands, the open window aside.
+    /// What is restored, without the open window.
     done: RestoreCheckpoint,
     /// The newest checkpoint that was recorded.
     recorded: Option<RestoreCheckpoint>,
@@ -127,10 +129,10 @@ struct Run<'a> {
     prefer: Option<String>,
 }
 
-/// A stretch of a file while its window is open.
-struct Stretch {
+/// A piece of a file while its window is open.
+struct OpenPiece {
     piece: Piece,
-    standing: Standing,
+    existing: Existing,
     lost: Option<String>,
     /// Whether it is lost only because what was put together is not what was captured.
     mistrusted: bool,
@@ -169,7 +171,7 @@ impl Run<'_> {
                 .map_err(RestoreError::Checkpoint)?;
             self.recorded = Some(self.done.clone());
         }
-        let (dirs, unowned) = folders::finish(self.store, &self.ground, include.clone(), &self.stop).await?;
+        let (dirs, unowned) = folders::finish(self.store, &self.target, include.clone(), &self.stop).await?;
         self.done.owners_unset += unowned;
         Ok(dirs)
     }
@@ -189,7 +191,7 @@ impl Run<'_> {
         }
     }
 
-    /// Picks up the file that the checkpoint stands in the middle of.
+    /// Goes on with the file in whose middle the checkpoint is.
     async fn find_open_file(&mut self) -> Result<(), RestoreError> {
         let offset = self.done.position.offset;
         if offset == 0 {
@@ -201,13 +203,13 @@ impl Run<'_> {
         };
         let whole = Piece::whole(Arc::clone(&record));
         let rest = whole.clone().from(offset);
-        let (ground, stop) = (Arc::clone(&self.ground), self.stop.clone());
+        let (target, stop) = (Arc::clone(&self.target), self.stop.clone());
         let there = rest.is_some()
             && blocking(move || {
                 // Found whole: it was finished after the checkpoint, and the next window will keep it.
-                match ground.standing(&record, &stop)? {
-                    Standing::Nothing => ground.go_on(&record.entry, offset),
-                    Standing::Whole { .. } | Standing::Built => Ok(false),
+                match target.existing(&record, &stop)? {
+                    Existing::Nothing => target.go_on(&record.entry, offset),
+                    Existing::Whole { .. } | Existing::Built => Ok(false),
                 }
             })
             .await?;
@@ -228,50 +230,50 @@ impl Run<'_> {
     }
 
     async fn window(&mut self, window: Vec<Work>) -> Result<(), RestoreError> {
-        let (mut stretches, links, unowned) = self.prepare(window).await?;
-        for stretch in stretches.iter().filter(|stretch| stretch.piece.start == 0) {
-            self.done.bytes_total += size_of(&stretch.piece.record);
+        let (mut pieces, links, unowned) = self.prepare(window).await?;
+        for open in pieces.iter().filter(|open| open.piece.start == 0) {
+            self.done.bytes_total += size_of(&open.piece.record);
         }
-        self.fetch(&mut stretches).await?;
-        let stretches = self.close(stretches).await?;
+        self.fetch(&mut pieces).await?;
+        let pieces = self.close(pieces).await?;
         self.done.symlinks += links;
         self.done.owners_unset += unowned;
-        for stretch in stretches {
-            self.count(stretch);
+        for open in pieces {
+            self.count(open);
         }
         self.progress
             .report(self.done.bytes_done, Some(self.store.bytes()));
         Ok(())
     }
 
-    /// Makes folders and links, looks what stands of the files, and begins the others.
-    async fn prepare(&self, window: Vec<Work>) -> Result<(Vec<Stretch>, u64, u64), RestoreError> {
-        let (ground, stop) = (Arc::clone(&self.ground), self.stop.clone());
+    /// Makes folders and links, looks which files are there already, and begins the others.
+    async fn prepare(&self, window: Vec<Work>) -> Result<(Vec<OpenPiece>, u64, u64), RestoreError> {
+        let (target, stop) = (Arc::clone(&self.target), self.stop.clone());
         blocking(move || {
-            let (mut stretches, mut links, mut unowned) = (Vec::new(), 0, 0);
+            let (mut pieces, mut links, mut unowned) = (Vec::new(), 0, 0);
             for work in window {
                 if stop.is_cancelled() {
                     return Err(RestoreError::Interrupted { checkpoint: None });
                 }
                 match work {
-                    Work::Folder(path) => ground.make_folder(&path)?,
+                    Work::Folder(path) => target.make_folder(&path)?,
                     Work::Link(entry) => {
-                        if let EntryKind::Symlink { target } = &entry.kind {
+                        if let EntryKind::Symlink { target: leads_to } = &entry.kind {
                             links += 1;
-                            unowned += u64::from(!ground.make_link(&entry, target)?);
+                            unowned += u64::from(!target.make_link(&entry, leads_to)?);
                         }
                     }
                     Work::File(piece) => {
-                        let mut standing = Standing::Nothing;
+                        let mut existing = Existing::Nothing;
                         if piece.offset == 0 && !piece.again {
-                            standing = ground.standing(&piece.record, &stop)?;
+                            existing = target.existing(&piece.record, &stop)?;
                         }
-                        if standing == Standing::Nothing && piece.offset == 0 {
-                            ground.begin(&piece.record.entry)?;
+                        if existing == Existing::Nothing && piece.offset == 0 {
+                            target.begin(&piece.record.entry)?;
                         }
-                        stretches.push(Stretch {
+                        pieces.push(OpenPiece {
                             piece,
-                            standing,
+                            existing,
                             lost: None,
                             mistrusted: false,
                             owned: true,
@@ -279,15 +281,15 @@ impl Run<'_> {
                     }
                 }
             }
-            Ok((stretches, links, unowned))
+            Ok((pieces, links, unowned))
         })
         .await
     }
 
     /// Fetches the chunks of the window in the order of packs, each once, and writes them where they belong.
-    async fn fetch(&mut self, stretches: &mut [Stretch]) -> Result<(), RestoreError> {
+    async fn fetch(&mut self, pieces: &mut [OpenPiece]) -> Result<(), RestoreError> {
         let store = self.store;
-        let mut ahead = stream::iter(self.wants(stretches))
+        let mut ahead = stream::iter(self.wants(pieces))
             .map(|want| async move {
                 let fetched = store.chunk(&want.chunk).await;
                 (want, fetched)
@@ -303,8 +305,8 @@ impl Run<'_> {
                 Ok(fetched) => fetched,
                 Err(ContentError::Lost(why)) => {
                     for (index, ..) in want.to {
-                        if let Some(stretch) = stretches.get_mut(index) {
-                            stretch.lost.get_or_insert(why.clone());
+                        if let Some(open) = pieces.get_mut(index) {
+                            open.lost.get_or_insert(why.clone());
                         }
                     }
                     continue;
@@ -318,13 +320,13 @@ impl Run<'_> {
                 )));
             }
             elsewhere.note(&fetched, want.to.iter().map(|(_, record, _)| &record.entry.path));
-            let ground = Arc::clone(&self.ground);
+            let target = Arc::clone(&self.target);
             let bytes = fetched.bytes;
             let written = bytes.len() as u64 * want.to.len() as u64;
             blocking(move || {
                 want.to
                     .iter()
-                    .try_for_each(|(_, record, offset)| ground.write(&record.entry, *offset, &bytes))
+                    .try_for_each(|(_, record, offset)| target.write(&record.entry, *offset, &bytes))
             })
             .await?;
             window += written;
@@ -336,11 +338,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn wants(&self, stretches: &[Stretch]) -> Vec<Want> {
+    fn wants(&self, pieces: &[OpenPiece]) -> Vec<Want> {
         let mut wants: Vec<Want> = Vec::new();
         let mut known: HashMap<ChunkId, usize> = HashMap::new();
-        for (index, Stretch { piece, standing, .. }) in stretches.iter().enumerate() {
-            if *standing != Standing::Nothing {
+        for (index, OpenPiece { piece, existing, .. }) in pieces.iter().enumerate() {
+            if *existing != Existing::Nothing {
                 continue;
             }
             let mut offset = piece.offset;
@@ -371,50 +373,49 @@ impl Run<'_> {
     }
 
     /// Reads back what was built, makes it durable, gives it its name, and makes that durable.
-    async fn close(&self, mut stretches: Vec<Stretch>) -> Result<Vec<Stretch>, RestoreError> {
-        let (ground, stop) = (Arc::clone(&self.ground), self.stop.clone());
+    async fn close(&self, mut pieces: Vec<OpenPiece>) -> Result<Vec<OpenPiece>, RestoreError> {
+        let (target, stop) = (Arc::clone(&self.target), self.stop.clone());
         blocking(move || {
-            for stretch in &mut stretches {
-                let record = &stretch.piece.record;
-                let finished = stretch.standing == Standing::Nothing && stretch.piece.is_last();
-                if finished && stretch.lost.is_none() && !ground.built(record, &stop)? {
-                    stretch.mistrusted = true;
-                    stretch.lost =
-                        Some("its bytes do not add up to the content that was captured".to_owned());
+            for open in &mut pieces {
+                let record = &open.piece.record;
+                let finished = open.existing == Existing::Nothing && open.piece.is_last();
+                if finished && open.lost.is_none() && !target.built(record, &stop)? {
+                    open.mistrusted = true;
+                    open.lost = Some("its bytes do not add up to the content that was captured".to_owned());
                 }
-                if stretch.lost.is_some() {
-                    ground.drop_partial(&record.entry)?;
-                } else if stretch.is_to_be_placed() {
-                    stretch.owned = ground.dress_built(&record.entry)?;
-                } else if let Standing::Whole { owned } = stretch.standing {
-                    stretch.owned = owned;
+                if open.lost.is_some() {
+                    target.drop_partial(&record.entry)?;
+                } else if open.is_to_be_placed() {
+                    open.owned = target.dress_built(&record.entry)?;
+                } else if let Existing::Whole { owned } = open.existing {
+                    open.owned = owned;
                 }
             }
             let mut placed = false;
-            for stretch in stretches.iter().filter(|stretch| stretch.is_to_be_placed()) {
+            for open in pieces.iter().filter(|open| open.is_to_be_placed()) {
                 if !std::mem::replace(&mut placed, true) {
-                    ground.sync()?;
+                    target.sync()?;
                 }
-                ground.place(&stretch.piece.record.entry)?;
+                target.place(&open.piece.record.entry)?;
             }
-            ground.sync()?;
-            Ok(stretches)
+            target.sync()?;
+            Ok(pieces)
         })
         .await
     }
 
-    /// Adds a stretch of the closed window to what stands.
-    fn count(&mut self, stretch: Stretch) {
-        let Stretch {
+    /// Counts a piece of the closed window.
+    fn count(&mut self, open: OpenPiece) {
+        let OpenPiece {
             piece,
-            standing,
+            existing,
             lost,
             mistrusted,
             owned,
-        } = stretch;
+        } = open;
         let size = size_of(&piece.record);
         if let Some(why) = lost {
-            // A stretch of an earlier window may have been trusted wrongly: once, the file is made anew.
+            // A piece of an earlier window may have been trusted wrongly: once, the file is made anew.
             if mistrusted && piece.offset > 0 && !piece.again {
                 self.forget(piece.offset, size);
                 self.windows.set_rest(Some(Piece {
@@ -438,13 +439,13 @@ impl Run<'_> {
         if piece.is_last() {
             self.trusted = 0;
         }
-        match standing {
-            Standing::Nothing => {
+        match existing {
+            Existing::Nothing => {
                 self.done.bytes_done += piece.offset_after - piece.offset;
                 self.done.files += u64::from(piece.is_last());
                 self.done.owners_unset += u64::from(piece.is_last() && !owned);
             }
-            Standing::Whole { .. } | Standing::Built => {
+            Existing::Whole { .. } | Existing::Built => {
                 self.kept += size;
                 self.done.bytes_done += size;
                 self.done.files += 1;
@@ -457,12 +458,12 @@ impl Run<'_> {
     }
 }
 
-impl Stretch {
+impl OpenPiece {
     fn is_to_be_placed(&self) -> bool {
-        let finished = match self.standing {
-            Standing::Whole { .. } => false,
-            Standing::Built => true,
-            Standing::Nothing => self.piece.is_last(),
+        let finished = match self.existing {
+            Existing::Whole { .. } => false,
+            Existing::Built => true,
+            Existing::Nothing => self.piece.is_last(),
         };
         finished && self.lost.is_none()
     }
@@ -473,13 +474,4 @@ fn size_of(record: &EntryRecord) -> u64 {
         EntryKind::File { size } => size,
         _ => 0,
     }
-}
-
-/// Runs file work where blocking is allowed.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RestoreError> + Send + 'static,
-) -> Result<T, RestoreError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|why| RestoreError::Broken(why.to_string()))?
 }

@@ -7,7 +7,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rekindle_actions::displace;
 use rekindle_model::run::RunState;
 
 use super::running_system::while_running;
@@ -33,8 +32,8 @@ pub fn refuse_in_use(notices: &Notices, ready: &ReadyRun, state: Option<&RunStat
         let component = step.each.get("component");
         let component = component.and_then(|name| ready.spec.system.components.get(name));
         if let Some(source) = component.filter(|_| !over).and_then(|it| it.source.as_ref()) {
-            let standing = displace::standing(root, source, &kept.never)?;
-            paths.extend(standing.paths().map(|path| root.join(path)));
+            let existing = rekindle_sources::open(source)?.existing(root, &kept.never)?;
+            paths.extend(existing.paths().map(|path| root.join(path)));
         }
     }
     // The system's file is copied: who edits it goes on editing the one that counts.

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_model::id::RunId;
-use rekindle_model::system::{Source, System};
+use rekindle_model::system::System;
 use rekindle_report::unfinished::Elsewhere;
 use rekindle_sources::place::Place;
-use rekindle_vault::Tier;
+use rekindle_vault::store::occupied_folder;
 use serde_json::Value;
 
 use rekindle_model::next_action::Action;
@@ -133,7 +133,7 @@ pub fn named(
         return Err(Error::usage(format!("{} is no folder", file.display()))
             .with_advice("name a folder; one that does not exist yet is made"));
     }
-    for (what, protected) in protected(layout, system) {
+    for (what, protected) in protected(layout, system)? {
         if place.overlaps(&protected) {
             let message = format!(
                 "{} {} {what}, {}",
@@ -202,7 +202,7 @@ pub async fn interrupted(context: &WorkspaceContext, root: &Path) -> Option<Inte
 }
 
 /// Returns what no recovery writes into, with the words for it.
-fn protected(layout: &Layout, system: &System) -> Vec<(String, Place)> {
+fn protected(layout: &Layout, system: &System) -> Result<Vec<(String, Place)>, Error> {
     let system_dir = layout.system_dir();
     let root = run_spec::data_root(&system_dir, system);
     let own = || "the living system's own folder".to_owned();
@@ -212,21 +212,21 @@ fn protected(layout: &Layout, system: &System) -> Vec<(String, Place)> {
         protected.push((own(), root.clone()));
     }
     // A component may be a link, or a mount, to data that stands elsewhere.
-    let sources = system.components.values().filter_map(|c| c.source.as_ref());
-    for path in sources.filter_map(Source::path) {
-        protected.push((own(), root.join(path)));
+    for source in system.components.values().filter_map(|c| c.source.as_ref()) {
+        let claim = rekindle_sources::open(source)?.claim();
+        protected.extend(claim.map(|claim| (own(), root.join(claim.path))));
     }
     for (name, tier) in &system.tiers {
         let folders = tier
             .locations()
             .into_iter()
-            .filter_map(|url| Tier::folder(url, &system_dir));
+            .filter_map(|url| occupied_folder(url, &system_dir));
         protected.extend(folders.map(|folder| (format!("tier {name}"), folder)));
     }
     protected.push(("the workspace".to_owned(), layout.state.clone()));
     // A path that leads round in a circle of links leads to nothing that could be written over.
     let place = |(what, path): (String, PathBuf)| Some((what, Place::of(&path).ok()?));
-    protected.into_iter().filter_map(place).collect()
+    Ok(protected.into_iter().filter_map(place).collect())
 }
 
 fn relation(place: &Place, protected: &Place) -> &'static str {

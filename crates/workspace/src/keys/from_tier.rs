@@ -199,6 +199,7 @@ async fn look(name: &str, url: &str, base: &Path) -> Found {
             TierError::NotAVault { .. }
             | TierError::Unreachable { .. }
             | TierError::BadUrl { .. }
+            | TierError::UnknownScheme { .. }
             | TierError::NoLocation { .. },
         ) => Found::Nothing(why),
         Err(error) => Found::Vault(Err(error)),

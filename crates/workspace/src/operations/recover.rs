@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rekindle_actions::displace;
 use rekindle_model::failure::Failure;
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_model::origin::{RunKind, Trigger};
@@ -303,8 +302,8 @@ pub(crate) fn occupied(
         .iter()
         .filter_map(|name| system.components.get(name)?.source.as_ref())
     {
-        let standing = displace::standing(root, source, never)?;
-        occupied.extend(standing.files.first().map(|path| root.join(path)));
+        let existing = rekindle_sources::open(source)?.existing(root, never)?;
+        occupied.extend(existing.files.first().map(|path| root.join(path)));
     }
     Ok(occupied)
 }
@@ -315,7 +314,9 @@ fn unseen(system: &System, affected: &[String]) -> Option<String> {
     affected
         .iter()
         .map(String::as_str)
-        .find(|name| source(name).is_some_and(|source| source.path().is_none()))
+        .find(|name| {
+            source(name).is_some_and(|spec| rekindle_sources::open(spec).is_ok_and(|it| it.claim().is_none()))
+        })
         .map(str::to_owned)
 }
 

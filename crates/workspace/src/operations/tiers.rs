@@ -85,7 +85,9 @@ pub async fn create(app: &Application, tier: &str) -> Result<Tier, Error> {
     let keyring = Arc::clone(&key.keyring);
     let dir = layout.system_dir();
     let tier = Tier::open(&name, &urls, &dir, keyring, &key.wrapped, TierMode::Create).await?;
-    Remembered::of(&layout.state).note(&tier, repository).await?;
+    Remembered::of(&layout.state)
+        .note(tier.name(), &tier.urls(), repository)
+        .await?;
     Ok(tier)
 }
 

@@ -17,9 +17,9 @@ use rekindle_model::run::RunState;
 use rekindle_model::system::System;
 use rekindle_model::time;
 use rekindle_replica::{Notice, Writer, fence, open as within};
-use rekindle_sources::place::resolve;
 use rekindle_vault::segment::Link;
-use rekindle_vault::{SegmentHead, SegmentStore, Tier};
+use rekindle_vault::store::is_same_location;
+use rekindle_vault::{SegmentHead, SegmentStore};
 
 use self::fetched::FetchedRun;
 use self::questions::Unread;
@@ -325,8 +325,7 @@ async fn open(
 
 /// Returns whether two URLs lead to one location.
 fn same(layout: &Layout, one: &str, other: &str) -> bool {
-    let folder = |url: &str| Tier::folder(url, &layout.system_dir()).map(|folder| resolve(&folder));
-    one == other || folder(one).is_some_and(|folder_of_one| folder(other) == Some(folder_of_one))
+    is_same_location(one, other, &layout.system_dir())
 }
 
 /// Returns the runs whose replica is in a location.

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
-use rekindle_model::system::{Source, System};
+use rekindle_model::system::{Component, System};
 use rekindle_plan::{Plan, PlanStep};
 use rekindle_replica::{lag, last_seen, open};
+use rekindle_sources::Programs;
 use rekindle_vault::SegmentStore;
 use serde_json::Value;
 
@@ -153,19 +154,18 @@ fn programs_of(step: &PlanStep, system: &System) -> Vec<String> {
         .each
         .get("component")
         .and_then(|name| system.components.get(name));
-    let source = component.and_then(|component| component.source.as_ref());
-    match (step.uses.as_str(), source) {
-        ("command" | "notify", _) => words(step.with.get("run").or_else(|| step.with.get("command"))),
-        ("workflow", _) => step
+    match step.uses.as_str() {
+        "command" | "notify" => words(step.with.get("run").or_else(|| step.with.get("command"))),
+        "workflow" => step
             .with
             .get("workflow")
             .and_then(Value::as_str)
             .map(|name| format!("workflow {name}, and the programs of its steps"))
             .into_iter()
             .collect(),
-        ("snapshot", Some(Source::Command { dump, .. })) => vec![line(dump)],
-        ("restore", Some(Source::Command { restore, .. })) => vec![line(restore)],
-        ("validate", _) => component
+        "snapshot" => listed(&programs_of_source(component).capture),
+        "restore" => listed(&programs_of_source(component).restore),
+        "validate" => component
             .into_iter()
             .flat_map(|component| &component.validate)
             .filter(|probe| !probe.run.is_empty())
@@ -180,10 +180,23 @@ fn words(run: Option<&Value>) -> Vec<String> {
     let words: Vec<String> = words
         .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned))
         .collect();
+    listed(&words)
+}
+
+/// Returns a program as a list: empty where there is none.
+fn listed(words: &[String]) -> Vec<String> {
     match words.is_empty() {
         true => Vec::new(),
-        false => vec![line(&words)],
+        false => vec![line(words)],
     }
+}
+
+/// Returns the programs of a component's source. A source of a type that this version does not know runs none: its
+/// steps fail.
+fn programs_of_source(component: Option<&Component>) -> Programs {
+    let spec = component.and_then(|component| component.source.as_ref());
+    let source = spec.and_then(|spec| rekindle_sources::open(spec).ok());
+    source.map(|source| source.programs()).unwrap_or_default()
 }
 
 /// Returns a command line on one line, cut short.

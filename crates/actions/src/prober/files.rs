@@ -1,4 +1,4 @@
-//! Probe `files`: how many files stand somewhere, how many bytes they have, and whether they are the ones
+//! Probe `files`: how many files there are below a path, how many bytes they have, and whether they are the ones
 //! that a digest was taken of.
 //!
 //! The digest is the BLAKE3 hash, in hexadecimal, of the concatenation, for every file in the order of paths, of
@@ -13,11 +13,11 @@ use std::time::Duration;
 use rekindle_engine::StepContext;
 use rekindle_model::entry::{EntryKind, TreeSource};
 use rekindle_model::failure::{Failure, code};
-use rekindle_sources::files::FilesSource;
+use rekindle_sources::blocking;
+use rekindle_sources::files::FilesTree;
 
+use crate::checks::Numbers;
 use crate::failures;
-use crate::judge::Numbers;
-use crate::snapshot::blocking;
 
 /// How much of a file is read at once.
 const BUFFER: usize = 256 << 10;
@@ -62,7 +62,7 @@ fn count(
     never: &[PathBuf],
     go_on: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<Numbers, Failure> {
-    let mut tree = FilesSource::open(&params.path, &params.include, &params.exclude, never)?;
+    let mut tree = FilesTree::open(&params.path, &params.include, &params.exclude, never)?;
     let mut whole = blake3::Hasher::new();
     let mut buffer = vec![0; BUFFER];
     let (mut files, mut bytes) = (0_u64, 0_u64);

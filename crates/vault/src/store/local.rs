@@ -1,12 +1,11 @@
-//! One location's storage: whole objects under relative paths, durable when a write returns.
+//! Folders of the local file system.
 //!
 //! [`LocalStore`] is `object_store`'s local file system with fsync on: a temporary name, fsync of the file,
-//! rename, fsync of the folder. Temporary names that a crash leaves (`…#1`) are never listed. S3 and others
-//! come in as further implementations of [`Store`]; nothing above this trait knows of files.
+//! rename, fsync of the folder. Temporary names that a crash leaves (`…#1`) are never listed.
 
 use std::error::Error as _;
 use std::io;
-use std::path::Path as FsPath;
+use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,74 +15,71 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-/// Where objects are kept.
+use super::{OpenError, Store, StoreError, StoreFactory};
+
+/// Opens folders by `file://` URLs. Two slashes and a path that does not begin with a slash are relative to the folder
+/// of the system's file, as in `file://./tiers/hot`.
+#[derive(Debug)]
+pub(super) struct LocalFactory;
+
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Returns the object's bytes.
-    async fn get(&self, path: &str) -> Result<Bytes, StoreError>;
-    /// Returns `len` bytes from `offset`. Fewer come back where the object ends earlier.
-    async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError>;
-    /// Returns the object's length in bytes, none where there is no such object.
-    async fn len(&self, path: &str) -> Result<Option<u64>, StoreError>;
-    /// Writes the object whole, or not at all; durable when it returns. Replaces what stood there.
-    async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
-    /// Writes the object whole and durably where there is none under that path, and returns whether it did: of all who
-    /// ask for one path, whenever and from wherever, one is told so. After an error it may be there all the same.
-    async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError>;
-    /// Returns the names of the folders directly below a folder.
-    async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError>;
-    /// Returns the paths under a folder (all for the empty one) with their lengths, in no special order.
-    async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError>;
-    /// Removes the object; it is no error that there is none.
-    async fn delete(&self, path: &str) -> Result<(), StoreError>;
-}
-
-/// Storage did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no such object.
-    #[error("{path} is not there")]
-    NotFound {
-        /// The object's path.
-        path: String,
-    },
-    /// The disk (or the quota) is full.
-    #[error("no room to write {path} in {location}; make room, then go on")]
-    DiskFull {
-        /// The location.
-        location: String,
-        /// The object's path.
-        path: String,
-    },
-    /// The storage cannot write an object only where there is none.
-    #[error("{location} cannot create {path} only where nothing stands: {why}")]
-    NotExclusive {
-        /// The location.
-        location: String,
-        /// The object's path.
-        path: String,
-        /// What the system said.
-        why: String,
-    },
-    /// Anything else: the disk, the network, permissions.
-    #[error("could not {action} {path} in {location}: {why}")]
-    Failed {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The location.
-        location: String,
-        /// The object's path.
-        path: String,
-        /// What the system said.
-        why: String,
-    },
-}
-
-impl StoreError {
-    /// Returns whether room on a disk is all that is missing.
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::DiskFull { .. })
+impl StoreFactory for LocalFactory {
+    fn scheme(&self) -> &'static str {
+        "file"
     }
+
+    async fn open(&self, url: &str, base: &FsPath, make: bool) -> Result<Arc<dyn Store>, OpenError> {
+        let folder = folder(url, base).map_err(OpenError::BadUrl)?;
+        let failed = |error: &io::Error| StoreError::Failed {
+            action: "open",
+            location: url.to_owned(),
+            path: "the folder".to_owned(),
+            why: error.to_string(),
+        };
+        if make {
+            std::fs::create_dir_all(&folder).map_err(|error| OpenError::Failed(failed(&error)))?;
+        }
+        match std::fs::metadata(&folder) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return Err(OpenError::BadUrl("it is not a folder".to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OpenError::Absent(failed(&error)));
+            }
+            Err(error) => return Err(OpenError::Failed(failed(&error))),
+        }
+        Ok(Arc::new(LocalStore::open(&folder).map_err(OpenError::Failed)?))
+    }
+
+    fn folder(&self, url: &str, base: &FsPath) -> Option<PathBuf> {
+        folder(url, base).ok()
+    }
+
+    fn identity(&self, url: &str, base: &FsPath) -> Option<String> {
+        let folder = folder(url, base).ok()?;
+        // A folder that does not exist yet is where its nearest folder is that exists.
+        let there = folder.ancestors().find_map(|above| {
+            let rest = folder.strip_prefix(above).ok()?;
+            Some(above.canonicalize().ok()?.join(rest))
+        });
+        Some(there.unwrap_or(folder).display().to_string())
+    }
+}
+
+/// Returns the folder of a `file://` URL, or what is wrong with the URL.
+fn folder(url: &str, base: &FsPath) -> Result<PathBuf, String> {
+    let path = url.strip_prefix("file://").unwrap_or_default();
+    if path.is_empty() {
+        return Err("it names no folder".to_owned());
+    }
+    if path.starts_with('/') {
+        let url = url::Url::parse(url).map_err(|error| error.to_string())?;
+        let folder = url.to_file_path();
+        return folder.map_err(|()| "it names no folder of this machine".to_owned());
+    }
+    if path != "." && path != ".." && !path.starts_with("./") && !path.starts_with("../") {
+        return Err("write file:///folder, or file://./folder for one beside the system's file".to_owned());
+    }
+    Ok(base.join(path.strip_prefix("./").unwrap_or(path)))
 }
 
 /// A folder of the local file system.
@@ -228,12 +224,12 @@ impl Store for LocalStore {
 fn lacks_links(error: &object_store::Error) -> bool {
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let told = inner
+        let code = inner
             .downcast_ref::<io::Error>()
             .and_then(io::Error::raw_os_error);
         // FAT says that it is not permitted; what is not permitted otherwise could not have been written before.
         if matches!(
-            told.map(rustix::io::Errno::from_raw_os_error),
+            code.map(rustix::io::Errno::from_raw_os_error),
             Some(
                 rustix::io::Errno::PERM
                     | rustix::io::Errno::OPNOTSUPP
@@ -268,6 +264,21 @@ mod tests {
         assert_eq!(store.folders("journal").await.unwrap(), ["run"]);
         assert_eq!(store.folders("nowhere").await.unwrap(), [""; 0]);
         assert_eq!(store.list("journal").await.unwrap().len(), 20);
+    }
+
+    #[test]
+    fn two_urls_of_one_folder_have_one_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("near")).unwrap();
+        std::os::unix::fs::symlink("near", dir.path().join("link")).unwrap();
+        let identity = |url: &str| LocalFactory.identity(url, dir.path());
+        let absolute = format!("file://{}/near", dir.path().display());
+        for other in ["file://./link", "file://./link/../near", &absolute] {
+            assert_eq!(identity(other), identity("file://./near"), "{other}");
+        }
+        assert_eq!(identity("file://./link/new"), identity("file://./near/new"));
+        assert_ne!(identity("file://./far"), identity("file://./near"));
+        assert_eq!(identity("file://near"), None);
     }
 
     #[tokio::test]

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+use crate::checks::{self, Numbers};
 use crate::http_client::{self, Request};
-use crate::judge::{self, Numbers};
 
 /// How long an answer may take unless the probe says otherwise: a service that needs longer is not back.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ pub(super) async fn measure(
     ]);
     if let Ok(body) = serde_json::from_str::<Value>(&response.body) {
         let found = params.values.iter().filter_map(|(name, pointer)| {
-            let number = judge::number(body.pointer(pointer)?)?;
+            let number = checks::number(body.pointer(pointer)?)?;
             Some((name.clone(), number))
         });
         numbers.extend(found);

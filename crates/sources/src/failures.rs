@@ -1,4 +1,4 @@
-//! The failures of sources: one code, the path, and what to do.
+//! Failures of the operating system: a code, the path, and what to do.
 
 use std::io;
 use std::path::Path;
@@ -23,6 +23,22 @@ pub(crate) fn unreadable(action: &str, path: &Path, why: &io::Error) -> Failure 
         _ => Failure::transient(code::SOURCE_UNREADABLE, message),
     };
     failure.with_hint(hint)
+}
+
+/// Returns the failure for an error of the operating system about `what`, which is no part of a source.
+pub fn io(what: &str, error: &io::Error) -> Failure {
+    use io::ErrorKind as Kind;
+    let message = format!("{what}: {error}");
+    match error.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded => {
+            Failure::transient(code::DISK_FULL, message).with_hint("free some space, then resume the run")
+        }
+        Kind::PermissionDenied => Failure::permanent("permission_denied", message)
+            .with_hint("run as a user who may read and write there"),
+        Kind::ReadOnlyFilesystem => Failure::permanent("permission_denied", message)
+            .with_hint("the file system is mounted read-only; remount it, then resume the run"),
+        _ => Failure::transient("io", message),
+    }
 }
 
 /// Returns the failure for a file that is not what it was a moment ago.

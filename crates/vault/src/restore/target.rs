@@ -33,13 +33,13 @@ const FOLDER: OFlags = OFlags::PATH
 impl RestoreRoot {
     /// Makes the folder, and those above it, as a restore into it would; what would be refused then is refused here.
     pub fn make(&self) -> Result<(), RestoreError> {
-        Ground::make(self, SnapshotId(uuid::Uuid::nil())).map(drop)
+        Target::make(self, SnapshotId(uuid::Uuid::nil())).map(drop)
     }
 }
 
 /// A root folder that is open.
 #[derive(Debug)]
-pub(super) struct Ground {
+pub(super) struct Target {
     root: OwnedFd,
     shown: PathBuf,
     snapshot: SnapshotId,
@@ -52,7 +52,7 @@ pub(super) struct Spot {
     pub(super) shown: String,
 }
 
-impl Ground {
+impl Target {
     /// Opens the root; makes it, and what is above it.
     pub(super) fn make(root: &RestoreRoot, snapshot: SnapshotId) -> Result<Self, RestoreError> {
         let shown = root.named.display().to_string();
@@ -63,7 +63,10 @@ impl Ground {
     }
 
     /// Opens the root; none where there is no such folder.
-    pub(super) fn stands(root: &RestoreRoot, snapshot: SnapshotId) -> Result<Option<Self>, RestoreError> {
+    pub(super) fn open_existing(
+        root: &RestoreRoot,
+        snapshot: SnapshotId,
+    ) -> Result<Option<Self>, RestoreError> {
         Self::open(root, snapshot, false)
     }
 
@@ -103,7 +106,7 @@ impl Ground {
                     }
                     return Err(RestoreError::Obstructed {
                         path: shown(),
-                        why: "something other than a folder stands there",
+                        why: "something other than a folder is there",
                     });
                 }
                 Err(why) if absent(why) => return Ok(None),
@@ -201,8 +204,8 @@ impl Ground {
     /// Makes a symbolic link, or keeps an equal one. Returns whether its owner could be set.
     pub(super) fn make_link(&self, entry: &Entry, target: &[u8]) -> Result<bool, RestoreError> {
         let spot = self.spot(&entry.path)?;
-        let stands = rustix::fs::readlinkat(&spot.folder, &spot.name, Vec::new());
-        if stands.is_ok_and(|stands| stands.as_bytes() == target) {
+        let found = rustix::fs::readlinkat(&spot.folder, &spot.name, Vec::new());
+        if found.is_ok_and(|found| found.as_bytes() == target) {
             return spot.dress_link(&spot.name, entry);
         }
         let partial = self.partial_name(&entry.path)?;
@@ -229,7 +232,7 @@ impl Ground {
 }
 
 impl Spot {
-    /// Returns what stands here, unfollowed; none if nothing does.
+    /// Returns what is here, unfollowed; none if there is nothing.
     pub(super) fn stat(&self) -> Result<Option<Stat>, RestoreError> {
         match rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -238,7 +241,7 @@ impl Spot {
         }
     }
 
-    /// Removes what stands here if it is not a folder with content.
+    /// Removes what is here if it is not a folder with content.
     pub(super) fn remove(&self) -> Result<(), RestoreError> {
         self.remove_name(&self.name)
     }
@@ -252,7 +255,7 @@ impl Spot {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::NOTEMPTY | Errno::EXIST) => Err(RestoreError::Obstructed {
                 path: self.shown.clone(),
-                why: "a folder with content stands where the snapshot has something else",
+                why: "a folder with content is where the snapshot has something else",
             }),
             Err(why) => Err(RestoreError::io("replace", &self.shown, why)),
         }

@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::system::{Component, Probe, Source, System};
+use rekindle_model::source::Claim;
+use rekindle_model::system::{Component, Probe, System};
+use rekindle_sources::place::below;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::judge::{self, Check, Numbers};
+use crate::checks::{self, Check, Numbers};
 use crate::params::BAD_PARAMETER;
 use crate::process::{self, Program};
-use crate::site::{self, Site};
+use crate::site::Site;
 use crate::step_log;
 use crate::views::Fared;
 
@@ -27,12 +29,12 @@ pub(crate) struct Prober<'a> {
     cx: &'a StepContext,
     scope: Value,
     cwd: PathBuf,
-    /// What is measured stands here.
+    /// The folder of what is measured.
     root: PathBuf,
 }
 
 impl<'a> Prober<'a> {
-    /// Returns a prober of what stands at `root`: the recovery's target unless told, and the living system in
+    /// Returns a prober of the data at `root`: by default the recovery's target, and the living system in
     /// a run that recovers nothing.
     pub(crate) fn new(
         site: &'a Site,
@@ -53,25 +55,28 @@ impl<'a> Prober<'a> {
         }
     }
 
-    /// Returns a component that the probe reads, whose data is not there and which this run does not recover.
+    /// Returns a component that the probe reads, whose files are not there and which this run does not recover.
     pub(crate) fn absent<'p>(
         &self,
         system: &System,
         probe: &'p Probe,
         fared: &BTreeMap<String, Fared>,
-    ) -> Option<&'p str> {
-        probe.reads.iter().map(String::as_str).find(|name| {
-            let source = system
-                .component(name)
-                .and_then(|(_, component)| component.source.as_ref());
-            // Where only programs know the place there is nothing to look for.
-            let gone = source.map(places).is_some_and(|places| {
-                !places.is_empty() && !places.iter().any(|place| self.root.join(place).exists())
-            });
-            gone && system
-                .component(name)
-                .is_some_and(|(own, _)| !fared.contains_key(own))
-        })
+    ) -> Result<Option<&'p str>, Failure> {
+        for name in &probe.reads {
+            let Some((own, component)) = system.component(name) else {
+                continue;
+            };
+            let Some(source) = component.source.as_ref().filter(|_| !fared.contains_key(own)) else {
+                continue;
+            };
+            // Where the data are no files there is nothing to look for.
+            let claim = rekindle_sources::open(source)?.claim();
+            let there = |claim: Claim| places(&claim).iter().any(|place| self.root.join(place).exists());
+            if !claim.is_none_or(there) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Measures the probe's numbers.
@@ -118,21 +123,21 @@ impl<'a> Prober<'a> {
 
     /// Reads what a probe says, its expressions evaluated.
     fn rendered<P: DeserializeOwned>(&self, probe: &Probe, said: Value) -> Result<P, Failure> {
-        let name = judge::name(probe);
+        let name = checks::name(probe);
         let rendered = rekindle_plan::expr::render(&said, &self.scope)
             .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
         serde_json::from_value(rendered)
             .map_err(|error| Failure::permanent(BAD_PARAMETER, format!("probe {name} does not fit: {error}")))
     }
 
-    /// Returns where something below the root stands that a probe reads.
+    /// Returns the path of something below the root that a probe reads.
     fn place(&self, probe: &Probe, path: Option<&str>) -> Result<PathBuf, Failure> {
         let path: String = self.rendered(probe, json!(path.unwrap_or(".")))?;
-        Ok(site::below(&self.root, &path))
+        Ok(below(&self.root, &path))
     }
 
     async fn command(&self, probe: &Probe) -> Result<Numbers, Failure> {
-        let name = judge::name(probe);
+        let name = checks::name(probe);
         let words = rekindle_plan::expr::render(&json!(probe.run), &self.scope)
             .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
         let words: Vec<String> = words.as_array().into_iter().flatten().map(word).collect();
@@ -157,11 +162,11 @@ impl<'a> Prober<'a> {
         if !ended.status.success() {
             return Err(failed(ended.account()));
         }
-        judge::numbers(&ended.stdout).map_err(failed)
+        checks::numbers(&ended.stdout).map_err(failed)
     }
 }
 
-/// Returns what the expressions of a system's own programs see: what stands at `root` is their target.
+/// Returns what the expressions of a system's own programs see: `root` is their target.
 pub(crate) fn scope(
     site: &Site,
     cx: &StepContext,
@@ -184,7 +189,7 @@ fn timeout(probe: &Probe) -> Option<Duration> {
 }
 
 fn about(probe: &Probe, mut failure: Failure) -> Failure {
-    failure.message = format!("probe {}: {}", judge::name(probe), failure.message);
+    failure.message = format!("probe {}: {}", checks::name(probe), failure.message);
     failure
 }
 
@@ -200,33 +205,30 @@ pub(crate) fn word(value: &Value) -> String {
 pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
     Failure::permanent(
         code::INVALID,
-        format!("{what} is not valid: {}", judge::missed(checks)),
+        format!("{what} is not valid: {}", checks::missed(checks)),
     )
-    .with_hint("the numbers are in the step's last checkpoint: `rekindle history`")
+    .with_hint("the numbers are in the step's last checkpoint, in the run's history")
 }
 
-/// Returns where a source's data stands, below the root: its path, or what its globs have before their first
-/// wildcard; nothing where only programs know.
-fn places(source: &Source) -> Vec<PathBuf> {
-    let Some(path) = source.path().map(Path::new) else {
-        return Vec::new();
-    };
-    match source {
-        Source::Files { include, .. } if !include.is_empty() => {
-            let literal = |glob: &String| {
-                Path::new(glob)
-                    .components()
-                    .take_while(|part| !has_wildcard(part.as_os_str()))
-                    .collect::<PathBuf>()
-            };
-            include
-                .iter()
-                .map(literal)
-                .map(|place| path.join(place))
-                .collect()
-        }
-        Source::Files { .. } | Source::Sqlite { .. } | Source::Command { .. } => vec![path.to_owned()],
+/// Returns where a component's files are, below the root: the path of its claim, or what its globs have before their
+/// first wildcard.
+fn places(claim: &Claim) -> Vec<PathBuf> {
+    let path = Path::new(&claim.path);
+    if claim.include.is_empty() {
+        return vec![path.to_owned()];
     }
+    let literal = |glob: &String| {
+        let parts = Path::new(glob).components();
+        parts
+            .take_while(|part| !has_wildcard(part.as_os_str()))
+            .collect::<PathBuf>()
+    };
+    claim
+        .include
+        .iter()
+        .map(literal)
+        .map(|place| path.join(place))
+        .collect()
 }
 
 fn has_wildcard(name: &std::ffi::OsStr) -> bool {

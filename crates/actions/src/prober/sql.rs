@@ -6,14 +6,14 @@ use std::time::Duration;
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
 use rekindle_sources::sqlite::Reader;
+use rekindle_sources::{blocking, discard};
 
+use crate::checks::Numbers;
 use crate::failures;
-use crate::judge::Numbers;
-use crate::snapshot::blocking;
 
 /// How long a query may take unless the probe says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a query that must end is told so: one that has not begun yet does not remember.
+/// How often a query that must end is interrupted: one that has not begun yet does not remember.
 const NAG: Duration = Duration::from_millis(20);
 
 /// Reads the numbers; a copy of the database, where one is needed, is made in `scratch`.
@@ -51,6 +51,6 @@ pub(super) async fn measure(
             Err(failure)
         }
     };
-    crate::snapshot::discard(&scratch).await;
+    discard(&scratch).await;
     measured
 }

@@ -1,0 +1,332 @@
+//! `restore`: puts one component back below the recovery's root.
+//!
+//! The source of the component says how ([`rekindle_sources::RestorePlan`]). Files go straight to their place, in
+//! windows with a checkpoint after each. Data that change places as a whole, a database for instance, are restored
+//! into a staging folder beside their place, and the source puts them there. Data that are given away are restored
+//! into the workspace, and the source gives them to the program or server that takes them.
+
+mod job;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_model::entry::Entry;
+use rekindle_model::event::Measures;
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::SnapshotId;
+use rekindle_plan::Problem;
+use rekindle_sources::{blocking, discard};
+use rekindle_vault::restore::{
+    self, Aspect, Depth, Elsewhere, RestoreCheckpoint, RestoreError, RestoreReport, RestoreRequest,
+    RestoreRoot,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub(crate) use job::Job;
+
+use crate::copy;
+use crate::measure::number;
+use crate::failures;
+use crate::params::{self, Field, Kind};
+use crate::put_back;
+use crate::site::Site;
+use crate::views;
+
+/// See the module's documentation.
+pub(crate) struct Restore(pub(crate) Arc<Site>);
+
+pub(crate) const FIELDS: &[Field] = &[
+    Field::optional("component", Kind::Text),
+    Field::optional("root", Kind::Text),
+    Field::optional("snapshot", Kind::Text),
+    Field::optional("tiers", Kind::Names),
+];
+
+/// How many lost files a failure's sentence names; the step's last checkpoint has all of them.
+const LOST_NAMED: usize = 50;
+
+/// How far an attempt got; of use only to one that restores the same snapshot.
+#[derive(Serialize, Deserialize)]
+struct Progress {
+    snapshot: SnapshotId,
+    root: PathBuf,
+    restored: RestoreCheckpoint,
+}
+
+#[async_trait]
+impl Action for Restore {
+    fn check(&self, with: &Value) -> Vec<Problem> {
+        params::check(with, FIELDS)
+    }
+
+    async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
+        let Some(job) = Job::of(&self.0, cx).await? else {
+            return Ok(Reconciled::Redo {
+                evidence: json!({ "why": "the component has no data" }),
+            });
+        };
+        if job.is_given_away() {
+            let why =
+                "a program that was cut off may have done any part of its work; it gets everything again";
+            return Ok(Reconciled::Redo {
+                evidence: json!({ "why": why, "snapshot": job.snapshot.id }),
+            });
+        }
+        let checkpoint = job.usable(checkpoint);
+        let at_place = checkpoint.clone().filter(|_| job.into == job.root);
+        let found = restore::inspect(&job.tiers, &job.request(&job.root, at_place), &cx.stop).await?;
+        let whole = found.is_whole() && !job.is_disturbed();
+        let mut evidence = json!({
+            "snapshot": job.snapshot.id,
+            "root": job.root,
+            "whole": whole,
+            "entries": found.entries,
+            "entries_differing": found.differing,
+            "bytes_right": found.bytes,
+            "bytes": job.snapshot.bytes,
+        });
+        if whole {
+            tidy_up(&job).await;
+            let report = RestoreReport {
+                files: job.snapshot.files,
+                dirs: job.snapshot.dirs,
+                symlinks: job.snapshot.symlinks,
+                bytes_total: job.snapshot.bytes,
+                bytes_kept: job.snapshot.bytes,
+                elsewhere: checkpoint.map_or_else(Vec::new, |restored| restored.elsewhere),
+                ..RestoreReport::default()
+            };
+            return Ok(Reconciled::Adopt {
+                output: output(&job, &report),
+                evidence,
+            });
+        }
+        let (covers, bytes_right) = (checkpoint.is_some(), found.bytes);
+        if let Some(refuted) = job.refuted(checkpoint, found, &cx.stop).await? {
+            // Redo takes the checkpoint away; the next attempt looks at every file again, and keeps what is right.
+            evidence["checkpoint_refuted"] = json!(refuted);
+            return Ok(Reconciled::Redo { evidence });
+        }
+        Ok(match (covers, bytes_right) {
+            (false, 0) => Reconciled::Redo { evidence },
+            (true, _) | (false, _) => Reconciled::Continue { evidence },
+        })
+    }
+
+    /// Compares what was restored with the snapshot's list of entries.
+    ///
+    /// Between a restore and the end of a recovery nothing removes an entry or changes its type, so that always
+    /// counts. The content of a file counts (its length, or its bytes where its time moved) unless something may have
+    /// changed it rightly: a `command` step of the run that has ended and that this step does not need, or a process
+    /// that has a database open, as a file beside it shows. Modes, owners and additional files never count.
+    async fn recheck(&self, cx: &StepContext, _output: &Value) -> Result<Option<String>, Failure> {
+        let Some(job) = Job::of(&self.0, cx).await? else {
+            return Ok(None);
+        };
+        if job.is_given_away() {
+            // Only a program or a server knows the data; the probes of the validation look.
+            return Ok(None);
+        }
+        let may_change = job.is_disturbed() || views::ran_a_command(cx);
+        let counts = |_: &Entry, aspect| match aspect {
+            Aspect::Missing | Aspect::Type => true,
+            Aspect::Target | Aspect::Size | Aspect::Content => !may_change,
+            Aspect::Mode | Aspect::Owner | Aspect::Time => false,
+        };
+        let request = job.request(&job.root, None);
+        let found = restore::first_difference(&job.tiers, &request, Depth::Touched, counts, &cx.stop).await;
+        match found {
+            Ok(found) => Ok(found.map(|found| {
+                let path = job.root.join(found.path.display());
+                format!("{}: {}", path.display(), found.aspect)
+            })),
+            // The next attempt refuses it with what to do about it.
+            Err(error @ RestoreError::Link { .. }) => Ok(Some(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let Some(job) = Job::of(&self.0, cx).await? else {
+            let value = json!({ "nothing_to_restore": true, "bytes": 0, "files": 0 });
+            return Ok(Output {
+                value,
+                measures: Measures::new(),
+            });
+        };
+        // Before the first change: a workspace that has lost the run changes nothing of its target.
+        cx.barrier().await;
+        if job.is_given_away() {
+            let given = self.give(cx, &job, checkpoint.as_ref()).await;
+            // Nothing of the plain data stays in the workspace, however it went.
+            tidy_up(&job).await;
+            return given;
+        }
+        make_folder(&job.named, &job.into).await?;
+        let request = job.request(&job.into, job.usable(checkpoint.as_ref()));
+        let report = restored(cx, &job, request).await?;
+        if !report.lost.is_empty() {
+            return Err(lost(&job, &report));
+        }
+        if let Some(aside) = &job.aside {
+            // What follows goes by paths, so the way is checked for links once more.
+            make_folder(&job.named, &job.root).await?;
+            if let Some(above) = job.target.parent() {
+                make_folder(above, aside).await?;
+            }
+            cx.barrier().await;
+            put_back::put_back(&job.source, &job.into, &job.place, aside).await?;
+        }
+        tidy_up(&job).await;
+        Ok(output(&job, &report))
+    }
+}
+
+/// Restores the tree, journaling a checkpoint at most once a second and whenever the attempt ends short of
+/// its goal.
+async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Result<RestoreReport, Failure> {
+    // The newest checkpoint, where it is not journaled yet: a window takes a fraction of a second.
+    let newest = Mutex::new(None);
+    let record = |restored: RestoreCheckpoint| {
+        let progress = json!(Progress {
+            snapshot: job.snapshot.id,
+            root: job.into.clone(),
+            restored
+        });
+        let newest = &newest;
+        async move {
+            let due = cx.checkpoint_due();
+            if due {
+                cx.checkpoint(progress.clone()).await?;
+            }
+            // A process that was stopped for a while may have lost the run since. Then it writes no further window.
+            cx.still_ours().await;
+            *newest.lock().unwrap_or_else(PoisonError::into_inner) = (!due).then_some(progress);
+            Ok(())
+        }
+    };
+    let report = restore::restore(&job.tiers, request, &copy::progress(cx), record, &cx.stop).await;
+    let short = report.as_ref().map_or(true, |report| !report.lost.is_empty());
+    let unrecorded = newest.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let recorded = match unrecorded.filter(|_| short) {
+        Some(progress) => cx.checkpoint(progress).await,
+        None => Ok(()),
+    };
+    // Why the attempt ended says more than that its checkpoint could not be recorded.
+    let report = report?;
+    recorded.map(|()| report)
+}
+
+impl Restore {
+    /// Restores the tree into the workspace, and has the source give it to the program or server that takes it.
+    async fn give(&self, cx: &StepContext, job: &Job, checkpoint: Option<&Value>) -> Result<Output, Failure> {
+        make_folder(&job.named, &job.into).await?;
+        let report = restored(cx, job, job.request(&job.into, job.usable(checkpoint))).await?;
+        if !report.lost.is_empty() {
+            return Err(lost(job, &report));
+        }
+        make_folder(&job.target, &job.target).await?;
+        cx.barrier().await;
+        job.give(&self.0, cx).await?;
+        Ok(output(job, &report))
+    }
+}
+
+/// Removes what only the way to the goal needed.
+async fn tidy_up(job: &Job) {
+    if job.into != job.root || job.is_given_away() {
+        discard(&job.into).await;
+    }
+    if let Some(aside) = &job.aside {
+        // One that stays takes nothing from the restored data.
+        let _ = put_back::remove_unused(&job.target, &job.root, aside).await;
+    }
+}
+
+/// Makes a folder that lies in `named`, which may be a link; below it none is followed.
+async fn make_folder(named: &Path, folder: &Path) -> Result<(), Failure> {
+    let root = RestoreRoot::beneath(named, folder);
+    blocking(move || {
+        root.make().map_err(|error| match error {
+            RestoreError::Io { path, source, .. } => failures::io(&path, &source),
+            other => other.into(),
+        })
+    })
+    .await
+}
+
+fn lost(job: &Job, report: &RestoreReport) -> Failure {
+    let names: Vec<String> = report
+        .lost
+        .iter()
+        .take(LOST_NAMED)
+        .map(|file| file.path.display())
+        .collect();
+    let more = report.lost.len().saturating_sub(names.len());
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    Failure::permanent(
+        code::DATA_LOST,
+        format!(
+            "{} of {} files of {} are in no tier: {}{more}",
+            report.lost.len(),
+            job.snapshot.files,
+            job.name,
+            names.join(", ")
+        ),
+    )
+    .with_hint("the other files are restored; an older recovery set may hold these")
+}
+
+fn output(job: &Job, report: &RestoreReport) -> Output {
+    let mut value = json!({
+        "component_restored": job.name,
+        "root": if job.is_given_away() { &job.target } else { &job.root },
+        "place": (!job.is_given_away()).then_some(&job.place),
+        "files": report.files,
+        "dirs": report.dirs,
+        "symlinks": report.symlinks,
+        "bytes": report.bytes_total,
+        "bytes_written": report.bytes_written,
+        "bytes_kept": report.bytes_kept,
+        "owners_unset": report.owners_unset,
+        "preferred_tier": job.prefer.tier,
+        "bytes_elsewhere": report.elsewhere.iter().map(|one| one.bytes).sum::<u64>(),
+        "elsewhere": report.elsewhere.iter().map(|one| elsewhere(job, one)).collect::<Vec<_>>(),
+        "snapshot": job.snapshot.id,
+        "consistency_point": job.snapshot.consistency_point.utc,
+        "consistency_stamp": job.snapshot.consistency_point,
+        "content_digest": job.snapshot.content_digest,
+    });
+    if let Some(refuted) = &report.checkpoint_refuted {
+        value["checkpoint_refuted"] = json!(refuted);
+    }
+    let measures = [
+        ("bytes_total", report.bytes_total),
+        ("bytes_written", report.bytes_written),
+        ("bytes_kept", report.bytes_kept),
+    ];
+    Output {
+        value,
+        measures: Measures::from(measures.map(|(name, count)| (name.to_owned(), number(count)))),
+    }
+}
+
+/// Returns what came from another tier than the preferred one, as it is journaled and shown.
+fn elsewhere(job: &Job, one: &Elsewhere) -> Value {
+    let silent = job.prefer.silent.as_ref().filter(|_| one.why.is_empty());
+    json!({
+        "tier": one.tier,
+        "files": one.files,
+        "bytes": one.bytes,
+        "list": one.list,
+        "named": one.named.iter().map(|path| path.display()).collect::<Vec<_>>(),
+        "why": silent.unwrap_or(&one.why),
+    })
+}

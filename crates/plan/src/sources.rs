@@ -1,0 +1,22 @@
+//! The files that a source claims, as far as its settings say: `path`, and the globs of `include` and `exclude`.
+
+use rekindle_model::source::{Claim, SourceSpec};
+use serde_json::Value;
+
+/// Returns the files below the system's root that a source claims; none where its settings name no path.
+pub(crate) fn claim(source: &SourceSpec) -> Option<Claim> {
+    let globs = |key: &str| {
+        let globs = source
+            .settings
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        globs.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    Some(Claim {
+        path: source.settings.get("path")?.as_str()?.to_owned(),
+        include: globs("include"),
+        exclude: globs("exclude"),
+    })
+}

@@ -1,0 +1,64 @@
+//! The captured copy as a tree of one file that looks like the original.
+
+use std::fs::File;
+use std::io::Read;
+
+use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource};
+use rekindle_model::failure::{Failure, code};
+use std::os::unix::ffi::OsStrExt;
+
+use super::capture::SqliteCapture;
+use crate::failures::unreadable;
+use crate::files::entry;
+
+/// One entry: name, mode, owner and modification time of the original, content and size of the copy.
+///
+/// Inode and change time are the copy's: a database in WAL mode changes without its own file changing, so
+/// the original's would let a later capture take it for unchanged.
+#[derive(Debug)]
+pub struct SqliteTree {
+    capture: SqliteCapture,
+    given: bool,
+}
+
+impl SqliteTree {
+    /// Returns the tree of a captured database.
+    pub fn new(capture: SqliteCapture) -> Self {
+        Self {
+            capture,
+            given: false,
+        }
+    }
+}
+
+impl TreeSource for SqliteTree {
+    fn next_entry(&mut self) -> Result<Option<Entry>, Failure> {
+        if std::mem::replace(&mut self.given, true) {
+            return Ok(None);
+        }
+        let staged = &self.capture.path;
+        let copy = rustix::fs::stat(staged).map_err(|why| unreadable("read", staged, &why.into()))?;
+        let name = self.capture.original.file_name().unwrap_or_default().as_bytes();
+        let path = TreePath::new(name)
+            .map_err(|why| unreadable("name", &self.capture.original, &std::io::Error::other(why)))?;
+        let size = u64::try_from(copy.st_size).unwrap_or(0);
+        let original = entry(path, EntryKind::File { size }, &self.capture.stat);
+        let fresh = entry(TreePath::ROOT, EntryKind::Dir, &copy);
+        Ok(Some(Entry {
+            ctime_ns: fresh.ctime_ns,
+            inode: fresh.inode,
+            ..original
+        }))
+    }
+
+    fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure> {
+        if !self.given || !matches!(entry.kind, EntryKind::File { .. }) {
+            let message = format!("{} was opened out of turn", entry.path.display());
+            return Err(Failure::permanent(code::INTERNAL, message));
+        }
+        let staged = &self.capture.path;
+        Ok(Box::new(
+            File::open(staged).map_err(|why| unreadable("read", staged, &why))?,
+        ))
+    }
+}

@@ -1,0 +1,119 @@
+//! One location's storage: whole objects under relative paths, durable when a write returns.
+//!
+//! A kind of storage is one file here that implements [`Store`] and [`StoreFactory`], and one line of the
+//! [list of factories](FACTORIES); nothing above knows of files. Which URLs lead to it, and what else is asked of a
+//! location before it is open, its factory says.
+
+mod local;
+mod registry;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use local::LocalStore;
+pub use registry::{FACTORIES, is_same_location, occupied_folder, open, schemes};
+
+/// Where objects are kept.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Returns the object's bytes.
+    async fn get(&self, path: &str) -> Result<Bytes, StoreError>;
+    /// Returns `len` bytes from `offset`. Fewer come back where the object ends earlier.
+    async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError>;
+    /// Returns the object's length in bytes, none where there is no such object.
+    async fn len(&self, path: &str) -> Result<Option<u64>, StoreError>;
+    /// Writes the object whole, or not at all; durable when it returns. Replaces what was there.
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
+    /// Writes the object whole and durably if there is none under that path, and returns whether it did. Of all calls for
+    /// one path, from any host and at any time, one returns true. After an error the object may be there all the same.
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError>;
+    /// Returns the names of the folders directly below a folder.
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError>;
+    /// Returns the paths under a folder (all for the empty one) with their lengths, in no special order.
+    async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError>;
+    /// Removes the object; it is no error that there is none.
+    async fn delete(&self, path: &str) -> Result<(), StoreError>;
+}
+
+/// Opens the locations of one URL scheme. `base` is the folder of the system's file, which a URL may be relative to.
+#[async_trait]
+pub trait StoreFactory: Send + Sync {
+    /// Returns the scheme, such as `file`.
+    fn scheme(&self) -> &'static str;
+
+    /// Opens a location. Where there is nothing yet, `make` says whether it is made.
+    async fn open(&self, url: &str, base: &Path, make: bool) -> Result<Arc<dyn Store>, OpenError>;
+
+    /// Returns the folder of this machine that holds the objects; none where another machine holds them.
+    fn folder(&self, url: &str, base: &Path) -> Option<PathBuf> {
+        let (_, _) = (url, base);
+        None
+    }
+
+    /// Returns a text that all URLs of one location share, and those of no other; none for a URL that leads nowhere.
+    fn identity(&self, url: &str, base: &Path) -> Option<String>;
+}
+
+/// A location could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// No kind of storage has the URL's scheme.
+    UnknownScheme(String),
+    /// The URL cannot be used: why.
+    BadUrl(String),
+    /// There is nothing at the location.
+    Absent(StoreError),
+    /// The location could not be reached.
+    Failed(StoreError),
+}
+
+/// Storage did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such object.
+    #[error("{path} is not there")]
+    NotFound {
+        /// The object's path.
+        path: String,
+    },
+    /// The disk (or the quota) is full.
+    #[error("no room to write {path} in {location}; make room, then go on")]
+    DiskFull {
+        /// The location.
+        location: String,
+        /// The object's path.
+        path: String,
+    },
+    /// The storage cannot write an object only where there is none.
+    #[error("{location} cannot create {path} exclusively: {why}")]
+    NotExclusive {
+        /// The location.
+        location: String,
+        /// The object's path.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+    /// Anything else: the disk, the network, permissions.
+    #[error("could not {action} {path} in {location}: {why}")]
+    Failed {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The location.
+        location: String,
+        /// The object's path.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Returns whether room on a disk is all that is missing.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::DiskFull { .. })
+    }
+}
