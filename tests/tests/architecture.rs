@@ -19,7 +19,7 @@ fn read(file: &str) -> String {
 /// All Markdown files at the top, in docs/ and of the formats.
 fn documents() -> Vec<String> {
     let mut documents = vec![
-        "crates/journal/FORMAT.md".to_owned(),
+        "crates/journal-local/FORMAT.md".to_owned(),
         "crates/vault/FORMAT.md".to_owned(),
         "tests/README.md".to_owned(),
     ];
@@ -97,9 +97,148 @@ fn sled_and_petgraph_are_named_by_one_crate_of_the_product_each() {
     assert_eq!(users_of("petgraph"), ["crates/plan"]);
 }
 
+/// The edges of ARCHITECTURE.md's picture: which crates of this repository each crate may depend on, tests aside.
+const EDGES: [(&str, &[&str]); 17] = [
+    ("model", &[]),
+    ("plan", &["model"]),
+    ("journal", &["model"]),
+    ("journal-local", &["journal", "model"]),
+    ("vault", &["model"]),
+    ("sources", &["model"]),
+    ("report", &["model", "plan"]),
+    ("engine", &["journal", "model", "plan"]),
+    ("actions", &["engine", "model", "plan", "sources", "vault"]),
+    ("server", &["engine", "journal", "model", "plan"]),
+    ("replica", &["engine", "journal", "model", "vault"]),
+    (
+        "workspace",
+        &[
+            "actions",
+            "engine",
+            "journal",
+            "journal-local",
+            "model",
+            "plan",
+            "replica",
+            "report",
+            "server",
+            "sources",
+            "vault",
+        ],
+    ),
+    (
+        "demo",
+        &[
+            "actions",
+            "factoria",
+            "model",
+            "plan",
+            "report",
+            "sources",
+            "workspace",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "actions",
+            "demo",
+            "engine",
+            "journal",
+            "journal-local",
+            "model",
+            "plan",
+            "replica",
+            "report",
+            "server",
+            "workspace",
+        ],
+    ),
+    ("factoria", &["model"]),
+    ("bench", &["engine", "journal", "journal-local", "model", "plan"]),
+    (
+        "tests",
+        &[
+            "cli",
+            "engine",
+            "factoria",
+            "journal",
+            "journal-local",
+            "model",
+            "plan",
+        ],
+    ),
+];
+
 #[test]
-fn only_the_command_line_and_the_bench_choose_a_backend_of_the_journal() {
-    assert_eq!(users_of("rekindle-journal-local"), ["crates/cli", "tools/bench"]);
+fn every_crate_depends_on_the_crates_of_the_picture_and_on_no_other() {
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--locked",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata");
+    assert!(
+        metadata.status.success(),
+        "{}",
+        String::from_utf8_lossy(&metadata.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let own = |name: &serde_json::Value| {
+        let name = name.as_str().unwrap_or_default();
+        name.strip_prefix("rekindle-").map(str::to_owned)
+    };
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for package in metadata["packages"].as_array().expect("packages") {
+        let dependencies = package["dependencies"].as_array().expect("dependencies");
+        let built = dependencies.iter().filter(|one| one["kind"] != "dev");
+        let mut edges: Vec<String> = built.filter_map(|one| own(&one["name"])).collect();
+        edges.sort();
+        found.push((own(&package["name"]).expect("a crate of ours"), edges));
+    }
+    found.sort();
+    let mut picture: Vec<(String, Vec<String>)> = EDGES
+        .iter()
+        .map(|(name, edges)| {
+            (
+                (*name).to_owned(),
+                edges.iter().map(|one| (*one).to_owned()).collect(),
+            )
+        })
+        .collect();
+    picture.sort();
+    assert_eq!(found, picture);
+}
+
+#[test]
+fn the_application_knows_no_command_line() {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+            "-p",
+            "rekindle-workspace",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo tree");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8_lossy(&tree.stdout);
+    assert!(tree.contains("rekindle-engine "), "{tree}");
+    for face in ["clap ", "indicatif ", "comfy-table ", "rekindle-cli "] {
+        assert!(!tree.lines().any(|line| line.starts_with(face)), "{face}");
+    }
 }
 
 #[test]

@@ -28,8 +28,8 @@ use serde_json::{Value, json};
 pub(crate) use job::Job;
 
 use crate::copy;
-use crate::measure::number;
 use crate::failures;
+use crate::measure::number;
 use crate::params::{self, Field, Kind};
 use crate::put_back;
 use crate::site::Site;
