@@ -1,5 +1,7 @@
 //! The source type `command`, with a runner that stands in for the supervisor.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
@@ -12,11 +14,14 @@ use rekindle_sources::{Program, ProgramRunner, RestorePlan, Shape, SourceContext
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+/// A program's purpose, its words and its stdin.
+type Ran = (String, Vec<String>, Option<PathBuf>);
+
 /// Prints `prints` for every program, then ends as `ends` says; remembers what it was asked to run.
 struct Runner {
     prints: &'static str,
     ends: Result<(), Failure>,
-    ran: Mutex<Vec<(String, Vec<String>, Option<PathBuf>)>>,
+    ran: Mutex<Vec<Ran>>,
 }
 
 impl Runner {
