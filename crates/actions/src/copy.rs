@@ -3,6 +3,7 @@
 use rekindle_engine::{StepContext, Unit};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::SnapshotId;
+use rekindle_model::next_action::Action;
 use rekindle_vault::{ProgressSink, Snapshot, Tier, TierMode, VaultError};
 use serde::Deserialize;
 
@@ -44,7 +45,7 @@ impl Copy {
         if let Some(text) = params.snapshot.filter(|text| !text.is_empty()) {
             let snapshot = text.parse().map_err(|_| {
                 Failure::permanent(BAD_PARAMETER, format!("{text:?} is not the id of a snapshot"))
-                    .with_hint("`rekindle snapshots` lists them")
+                    .with_next(Action::ListSnapshots, "lists them")
             })?;
             return Ok(Self {
                 component,
@@ -78,7 +79,7 @@ impl Copy {
                 views::NOTHING_TO_WORK_ON,
                 format!("tier {tier} holds no snapshot of {component}"),
             )
-            .with_hint("back it up first: `rekindle backup`")),
+            .with_next(Action::Backup, "makes the first one")),
         }
     }
 }

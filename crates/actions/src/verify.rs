@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::SnapshotId;
+use rekindle_model::next_action::Action as NextStep;
 use rekindle_plan::Problem;
 use rekindle_vault::{ProgressSink, TierMode, VaultError, VerifyLevel, VerifyReport};
 use serde::Deserialize;
@@ -124,9 +125,9 @@ fn damaged(copy: &Copy, report: &VerifyReport, others: &[String]) -> Failure {
             }
         ),
     )
-    .with_hint(
-        "`rekindle backup` stores again what is damaged, from another tier or from the living system; until then \
-         other tiers are read in its place",
+    .with_next(
+        NextStep::Backup,
+        "stores again what is damaged, from another tier or from the living system; until then other tiers serve",
     )
 }
 

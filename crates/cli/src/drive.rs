@@ -5,7 +5,7 @@ use std::path::Path;
 use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::{Action, Again, NextAction};
-use rekindle_model::origin::RunKind;
+use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
@@ -33,17 +33,17 @@ use rekindle_workspace::error::{OVER, make_room, resume};
 use rekindle_workspace::open::ReadWriteWorkspace;
 use rekindle_workspace::run_spec::LoadedSpec;
 
-/// Submits a run to the owner of the workspace, and follows it to its end.
+/// Submits a run to the owner of the workspace, and follows it to its end. `command` is journaled as its trigger.
 pub async fn begin(
     app: &App,
     workspace: &ReadWriteWorkspace,
     request: RunRequest,
+    command: impl Into<String>,
     detach: bool,
 ) -> Result<Exit, Error> {
     let RunRequest {
         spec,
         kind,
-        trigger,
         disaster_at,
     } = request;
     let plan = spec.plan()?;
@@ -62,7 +62,7 @@ pub async fn begin(
         system: String::from_utf8_lossy(&spec.system_yaml).into_owned(),
         inputs: spec.inputs,
         kind,
-        trigger,
+        trigger: Trigger::Command(command.into()),
         disaster_at,
     };
     let submitted = workspace.service.submit(submission).await;

@@ -37,7 +37,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             request.accepted.push(workspace.context.run(word).await?);
         }
         let run = backup::prepare(workspace, &request).await?;
-        drive::begin(app, workspace, run, args.detach).await
+        let accepted = request.accepted.iter().map(|run| format!(" --accept {run}"));
+        let command = format!("rekindle backup{}", accepted.collect::<String>());
+        drive::begin(app, workspace, run, command, args.detach).await
     })
     .await
 }

@@ -74,7 +74,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             spec: ready.spec,
             ..run
         };
-        drive::begin(app, workspace, run, args.detach).await
+        drive::begin(app, workspace, run, "rekindle recover", args.detach).await
     })
     .await
 }

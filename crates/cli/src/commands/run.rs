@@ -42,7 +42,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     };
     ReadWriteWorkspace::with(application, async |workspace| {
         let run = run::prepare(workspace, &request).await?;
-        drive::begin(app, workspace, run, args.detach).await
+        let command = format!("rekindle run {}", request.name);
+        drive::begin(app, workspace, run, command, args.detach).await
     })
     .await
 }

@@ -76,7 +76,7 @@ async fn create(app: &App, named: &str) -> Result<Exit, Error> {
 }
 
 async fn list(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
-    let mut exit = Exit::of_tiers(&tiers);
+    let mut exit = Exit::of_tiers(tiers);
     for (name, tier) in tiers.reachable() {
         let (snapshots, sets) = match (tier.snapshots().await, tier.sets().await) {
             (Ok(snapshots), Ok(sets)) => (snapshots.len(), sets.len()),

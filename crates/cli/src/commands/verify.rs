@@ -44,7 +44,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     };
     let application = &app.application;
     ReadWriteWorkspace::with(application, async |workspace| {
-        drive::begin(app, workspace, verify::prepare(workspace, &request)?, false).await
+        let run = verify::prepare(workspace, &request)?;
+        drive::begin(app, workspace, run, "rekindle verify", false).await
     })
     .await
 }

@@ -13,6 +13,9 @@ use super::keyring::from_kit;
 use super::kit;
 use crate::error::Error;
 
+/// Gives a passphrase: from the file, where one is named, else as the face finds it or asks for it.
+pub type AskPassphrase = Arc<dyn Fn(Option<&Path>) -> Result<String, Error> + Send + Sync>;
+
 /// How this user opens keys. Clones are the same.
 #[derive(Clone)]
 pub struct Unlocker {
@@ -22,8 +25,8 @@ pub struct Unlocker {
     pub named_dir: Option<PathBuf>,
     /// Whether the passphrase can be had without asking anybody.
     pub passphrase_at_hand: bool,
-    /// Gives the passphrase: from the file, where one is named, else as the face finds it or asks for it.
-    pub ask: Arc<dyn Fn(Option<&Path>) -> Result<String, Error> + Send + Sync>,
+    /// Who gives the passphrase.
+    pub ask: AskPassphrase,
 }
 
 impl Unlocker {

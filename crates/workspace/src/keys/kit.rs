@@ -133,7 +133,7 @@ fn kit_text(
                 keyring::right_identity(layout, unlocker, &pinned, &keyring::wrapped(layout)?)?;
             identity_text(&identity)
         }
-        UnlockBy::Passphrase => format!("# Opened by your passphrase, which is not written down here.\n"),
+        UnlockBy::Passphrase => "# Opened by your passphrase, which is not written down here.\n".to_owned(),
     };
     Ok(text(&pinned, &layout.system_file, tiers, how_to, &secret))
 }

@@ -2,7 +2,7 @@
 
 use rekindle_model::id::RunId;
 use rekindle_model::next_action::Action;
-use rekindle_model::origin::{RunKind, Trigger};
+use rekindle_model::origin::RunKind;
 use rekindle_plan::{Inputs, builtin};
 use serde_json::{Map, Value};
 
@@ -68,10 +68,6 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) ->
             Value::from(accepted.join(" ")),
         );
     }
-    let mut trigger = "rekindle backup".to_owned();
-    accepted
-        .iter()
-        .for_each(|run| trigger.push_str(&format!(" --accept {run}")));
     let spec = LoadedSpec::new(
         &context.layout,
         "backup",
@@ -81,7 +77,6 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) ->
     Ok(RunRequest {
         spec,
         kind: RunKind::Backup,
-        trigger: Trigger::Command(trigger),
         disaster_at: None,
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rekindle_model::failure::Failure;
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
-use rekindle_model::origin::{RunKind, Trigger};
+use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin};
@@ -143,7 +143,6 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
         run: RunRequest {
             spec,
             kind: RunKind::Recover,
-            trigger: Trigger::command("rekindle recover"),
             disaster_at: request.disaster_at,
         },
         root: checked.root,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
-use rekindle_model::origin::{RunKind, Trigger};
+use rekindle_model::origin::RunKind;
 use rekindle_plan::{Inputs, PlanStep};
 use rekindle_sources::place::Place;
 use serde_json::{Map, Value};
@@ -24,8 +24,6 @@ pub struct RunRequest {
     pub spec: LoadedSpec,
     /// What it is for.
     pub kind: RunKind,
-    /// Who or what asked for it.
-    pub trigger: Trigger,
     /// When the disaster struck, where a person said so.
     pub disaster_at: Option<DateTime<Utc>>,
 }
@@ -70,7 +68,6 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &WorkflowRequest) 
     Ok(RunRequest {
         spec: ready.spec,
         kind,
-        trigger: Trigger::Command(format!("rekindle run {name}")),
         disaster_at: None,
     })
 }

@@ -1,6 +1,6 @@
 //! A verification of the stored copies.
 
-use rekindle_model::origin::{RunKind, Trigger};
+use rekindle_model::origin::RunKind;
 use rekindle_plan::{Inputs, builtin};
 use serde_json::{Map, Value};
 
@@ -52,7 +52,6 @@ pub fn prepare(workspace: &ReadWriteWorkspace, request: &VerifyRequest) -> Resul
     Ok(RunRequest {
         spec: LoadedSpec::new(layout, "verify", builtin::VERIFY, Inputs { params, loops })?,
         kind: RunKind::Verify,
-        trigger: Trigger::command("rekindle verify"),
         disaster_at: None,
     })
 }
