@@ -37,7 +37,12 @@ pub(super) async fn tell(app: Shown<'_>, dir: &Path, size: u64, keep: bool) -> R
     let say = |text: String| app.face.say(&text);
     let took = |since: &Stamp| text::duration(app.application.clock.now().since(since).duration);
     let data = dir.join("data");
-    let system = load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value;
+    let system = load_system(
+        "la-factoria/system.yaml",
+        builtin::LA_FACTORIA,
+        rekindle_sources::KEYS,
+    )?
+    .value;
     let stage = Stage::new(app, dir, &dir.join("key"));
 
     let made = {

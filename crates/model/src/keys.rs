@@ -84,6 +84,8 @@ pub enum Takes {
     With,
     /// Texts by any names.
     TextMap(Format),
+    /// A component's source; the caller of the reader gives the types.
+    Source,
     /// Values by names that a user chooses; the word is for messages: component `orders`.
     Named(&'static str, &'static Takes),
     /// A list.
@@ -115,7 +117,7 @@ pub struct OneOf {
     /// What all kinds have.
     pub common: &'static [Key],
     /// The kinds, each with its own keys.
-    pub kinds: &'static [Object],
+    pub kinds: &'static [&'static Object],
 }
 
 /// A form of text. The reader of YAML knows what fits each of them.

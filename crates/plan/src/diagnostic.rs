@@ -7,6 +7,7 @@
 //!     = help: did you mean `priority`?
 //! ```
 
+use rekindle_model::keys::OneOf;
 use std::fmt;
 
 /// The longest part of a source line that is shown, in characters: two terminal widths.
@@ -273,6 +274,8 @@ impl SourceText {
 pub(crate) struct Sink<'s> {
     source: &'s SourceText,
     found: Vec<Diagnostic>,
+    /// The types of source; a workflow has none.
+    pub(crate) sources: Option<&'static OneOf>,
     /// How many more names may be compared in search of the one that was meant.
     comparisons: usize,
 }
@@ -282,7 +285,15 @@ impl<'s> Sink<'s> {
         Self {
             source,
             found: Vec::new(),
+            sources: None,
             comparisons: MAX_COMPARISONS,
+        }
+    }
+
+    pub(crate) fn with_sources(self, sources: &'static OneOf) -> Self {
+        Self {
+            sources: Some(sources),
+            ..self
         }
     }
 

@@ -47,6 +47,7 @@ fn below(takes: Takes, found: &mut BTreeMap<String, Vec<Key>>) {
                 found.insert(format!("{noun}: {}", kind.noun), kind.keys.to_vec());
             }
         }
+        Takes::Source => below(Takes::OneOf(rekindle_sources::KEYS), found),
         _ => {}
     }
 }
@@ -87,6 +88,7 @@ fn kind(takes: Takes) -> String {
         Takes::List(of) => format!("list of {}", kind(*of)),
         Takes::Object(of) => link(of.noun),
         Takes::OneOf(of) => link(of.noun),
+        Takes::Source => link("source"),
         Takes::Short(of) => {
             let short = of.keys.first().map(|key| kind(key.takes)).unwrap_or_default();
             format!("{short}; or a {}", link(of.noun))
@@ -141,7 +143,7 @@ fn docs_have_examples_that_load() {
             let (kind, text) = block.split_once('\n').unwrap();
             let (text, _) = text.split_once("\n```").unwrap();
             let faults = match kind.trim() {
-                "system" => load_system(name, text).err(),
+                "system" => load_system(name, text, rekindle_sources::KEYS).err(),
                 "workflow" => load_workflow(name, text).err(),
                 other => panic!("{name}: a block of `yaml{other}`: say `yaml system` or `yaml workflow`"),
             };
@@ -166,6 +168,7 @@ fn example(takes: Takes, number: usize) -> Value {
         Takes::Named(_, of) => json!({"any": example(*of, number)}),
         Takes::List(of) => json!([example(*of, number)]),
         Takes::Object(of) | Takes::Short(of) => object(of.keys.iter(), number),
+        Takes::Source => example(Takes::OneOf(rekindle_sources::KEYS), number),
         Takes::OneOf(of) => {
             let kind = &of.kinds[number % of.kinds.len()];
             let mut value = object(of.common.iter().chain(kind.keys), number);
@@ -194,7 +197,9 @@ fn object<'k>(keys: impl Iterator<Item = &'k Key>, number: usize) -> Value {
 fn every_key_of_the_tables_is_read() {
     for number in 0..4 {
         let text = example(Takes::Object(SYSTEM), number).to_string();
-        let faults = load_system("s", &text).unwrap_err().to_string();
+        let faults = load_system("s", &text, rekindle_sources::KEYS)
+            .unwrap_err()
+            .to_string();
         assert!(faults.contains("unknown impact level `text`"), "{faults}");
         assert!(!faults.contains("cannot be read"), "{faults}\n{text}");
         let text = example(Takes::Object(WORKFLOW), number).to_string();
@@ -207,7 +212,9 @@ fn every_key_of_the_tables_is_read() {
 #[test]
 fn defaults_of_the_tables_are_those_of_the_types() {
     let text = json!({"system": "s", "components": {"c": {"source": {"type": "files"}}}, "tiers": {}});
-    let read = load_system("s", &text.to_string()).unwrap().value;
+    let read = load_system("s", &text.to_string(), rekindle_sources::KEYS)
+        .unwrap()
+        .value;
     assert_eq!(read, serde_json::from_value(text).unwrap());
     let step = json!({"id": "a", "uses": "b", "retry": {"max_attempts": 1, "backoff": {}}});
     let text = json!({"workflow": "w", "steps": [step]}).to_string();

@@ -152,6 +152,7 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
             whole.then_some(node)
         }
         Takes::OneOf(of) => one_of(of, node, sink),
+        Takes::Source => one_of(sink.sources?, node, sink),
         Takes::Short(of) if matches!(node.kind, Kind::Map(_)) => value(Takes::Object(of), name, node, sink),
         Takes::Short(of) => value(of.keys.first()?.takes, name, node, sink),
     }
@@ -180,7 +181,7 @@ fn one_of(of: &OneOf, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
         .kinds
         .iter()
         .filter(|one| kind.is_none_or(|kind| kind.noun == one.noun))
-        .flat_map(|kind| kind.keys);
+        .flat_map(|kind| kind.keys.iter());
     match kind {
         Some(kind) => {
             let specs: Vec<&Spec> = std::iter::once(&tag).chain(of.common).chain(own).collect();

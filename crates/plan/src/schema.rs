@@ -16,17 +16,18 @@ pub type Actions = BTreeMap<String, Value>;
 
 /// Returns the schema of a workflow file whose steps use these actions; the parameters of any other are open.
 pub fn workflow(actions: &Actions) -> Value {
-    schema("A Rekindle workflow", WORKFLOW, actions)
+    schema("A Rekindle workflow", WORKFLOW, actions, None)
 }
 
 /// Returns the schema of a system file whose recovery steps use these actions; the parameters of any other are open.
-pub fn system(actions: &Actions) -> Value {
-    schema("A system that Rekindle protects", SYSTEM, actions)
+pub fn system(actions: &Actions, sources: &'static OneOf) -> Value {
+    schema("A system that Rekindle protects", SYSTEM, actions, Some(sources))
 }
 
-fn schema(title: &str, root: &Object, actions: &Actions) -> Value {
+fn schema(title: &str, root: &Object, actions: &Actions, sources: Option<&'static OneOf>) -> Value {
     let mut defs = Defs {
         actions,
+        sources,
         found: Map::new(),
     };
     let mut schema = defs.object(root);
@@ -39,6 +40,7 @@ fn schema(title: &str, root: &Object, actions: &Actions) -> Value {
 /// The shapes of objects, by name.
 struct Defs<'a> {
     actions: &'a Actions,
+    sources: Option<&'static OneOf>,
     found: Map<String, Value>,
 }
 
@@ -122,6 +124,7 @@ impl Defs<'_> {
             Takes::List(of) => json!({"type": "array", "items": self.value(*of)}),
             Takes::Object(of) => self.object(of),
             Takes::OneOf(of) => self.one_of(of),
+            Takes::Source => self.sources.map_or_else(|| json!({}), |of| self.one_of(of)),
             Takes::Short(of) => {
                 let short = of.keys.first().map(|key| self.value(key.takes));
                 json!({"anyOf": [short, self.object(of)]})

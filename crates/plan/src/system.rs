@@ -6,11 +6,10 @@ pub(crate) mod keys;
 #[rustfmt::skip]
 mod probe_keys;
 mod rules;
-#[rustfmt::skip]
-mod source_keys;
 
 use std::path::Path;
 
+use rekindle_model::keys::OneOf;
 use rekindle_model::system::System;
 
 use crate::catalog::Catalog;
@@ -74,13 +73,13 @@ impl Loaded<System> {
     }
 }
 
-/// Reads a system; `name` is the file's, for diagnostics.
+/// Reads a system; `name` is the file's, for diagnostics, and `sources` are the keys of a component's source by its type.
 ///
 /// # Errors
 /// All faults of the file at once, each with its place.
-pub fn load_system(name: &str, text: &str) -> Result<Loaded<System>, Diagnostics> {
+pub fn load_system(name: &str, text: &str, sources: &'static OneOf) -> Result<Loaded<System>, Diagnostics> {
     let source = SourceText::new(name, text);
-    let mut sink = Sink::new(&source);
+    let mut sink = Sink::new(&source).with_sources(sources);
     let root = yaml::read(text, &mut sink);
     let read = root.and_then(|root| system(root, &mut sink));
     let found = sink.finish();

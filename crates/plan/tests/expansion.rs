@@ -13,7 +13,7 @@ use rekindle_plan::{Inputs, Plan, builtin, expand, graph, load_system, load_work
 use serde_json::json;
 
 fn plan(workflow: &str, system: &str, inputs: &Inputs) -> Plan {
-    let system = load_system("system.yaml", system)
+    let system = load_system("system.yaml", system, rekindle_sources::KEYS)
         .map_err(|found| found.to_string())
         .unwrap()
         .value;
@@ -165,7 +165,9 @@ steps:
   - {id: two, uses: verify, for_each: [component, teir], with: {level: deep}}
 ";
     let workflow = load_workflow("w.yaml", text).unwrap();
-    let system = load_system("system.yaml", SYSTEM).unwrap().value;
+    let system = load_system("system.yaml", SYSTEM, rekindle_sources::KEYS)
+        .unwrap()
+        .value;
     let mut inputs = loops(&[("component", &["a", "x"]), ("tier", &["hot"])]);
     inputs.params.insert("share".to_owned(), json!("much"));
     inputs.params.insert("sahre".to_owned(), json!(1));

@@ -14,7 +14,7 @@ use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin, expand, graph, load_system, load_workflow};
 
 fn factoria() -> System {
-    load_system("system.yaml", builtin::LA_FACTORIA)
+    load_system("system.yaml", builtin::LA_FACTORIA, rekindle_sources::KEYS)
         .map_err(|found| found.to_string())
         .unwrap()
         .value
@@ -215,7 +215,7 @@ fn every_target_and_rule_is_stated() {
 
 #[test]
 fn la_factoria_is_judged_with_the_arithmetic() {
-    let loaded = load_system("system.yaml", builtin::LA_FACTORIA).unwrap();
+    let loaded = load_system("system.yaml", builtin::LA_FACTORIA, rekindle_sources::KEYS).unwrap();
     let folder = std::env::temp_dir();
     let found: Vec<String> = loaded
         .judge(&folder)
@@ -252,7 +252,7 @@ components:
 data_classes: {x: {rpo: 1m}, y: {rpo: 1m}, z: {rpo: 1m}}
 impact_levels: {critical: {max_downtime: 15m}}
 ";
-    let loaded = load_system("system.yaml", text)
+    let loaded = load_system("system.yaml", text, rekindle_sources::KEYS)
         .map_err(|found| found.to_string())
         .unwrap();
     insta::assert_snapshot!(loaded.judge(&std::env::temp_dir()));

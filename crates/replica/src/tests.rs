@@ -103,7 +103,7 @@ impl Vault {
                     remembered: Remembered::of(&state),
                 }),
                 state,
-                read_system: |yaml| match load_system("system.yaml", yaml) {
+                read_system: |yaml| match load_system("system.yaml", yaml, rekindle_sources::KEYS) {
                     Ok(loaded) => Ok(loaded.value),
                     Err(faults) => Err(faults.to_string()),
                 },
@@ -131,7 +131,9 @@ impl Host {
                 self.tiers.display()
             ));
         }
-        let system = load_system("system.yaml", &yaml).unwrap().value;
+        let system = load_system("system.yaml", &yaml, rekindle_sources::KEYS)
+            .unwrap()
+            .value;
         Arc::new(Replicator::of(&self.with, &system, drives).unwrap())
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rekindle_model::failure::Failure;
+use rekindle_model::keys::{Object, OneOf};
 use rekindle_model::source::SourceSpec;
 use serde_json::Value;
 
@@ -12,6 +13,24 @@ use crate::{command, files, sqlite};
 
 /// Every type of source; a new one is a folder of this crate and a line here.
 pub const TYPES: &[SourceType] = &[files::TYPE, sqlite::TYPE, command::TYPE];
+
+/// The keys of a component's `source:`, by its type.
+pub static KEYS: &OneOf = &OneOf {
+    noun: "source",
+    tag: "type",
+    common: &[],
+    kinds: &KINDS,
+};
+
+static KINDS: [&Object; TYPES.len()] = {
+    let mut kinds = [TYPES[0].keys; TYPES.len()];
+    let mut at = 1;
+    while at < TYPES.len() {
+        kinds[at] = TYPES[at].keys;
+        at += 1;
+    }
+    kinds
+};
 
 /// Returns a component's source, its settings read.
 ///

@@ -40,6 +40,11 @@ pub mod run_spec;
 pub mod tiers;
 pub mod yaml_file;
 
+/// Returns the keys of a component's `source:`, by the types of source that this program knows.
+pub fn source_keys() -> &'static rekindle_model::keys::OneOf {
+    rekindle_sources::KEYS
+}
+
 pub use application::Application;
 pub use context::WorkspaceContext;
 pub use error::Error;

@@ -54,7 +54,7 @@ pub fn replication(context: &WorkspaceContext, key: &OpenKey) -> Replication {
 }
 
 fn read_system(yaml: &str) -> Result<System, String> {
-    match load_system("system.yaml", yaml) {
+    match load_system("system.yaml", yaml, rekindle_sources::KEYS) {
         Ok(loaded) => Ok(loaded.value),
         Err(faults) => Err(faults.to_string()),
     }

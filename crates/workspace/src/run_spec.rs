@@ -93,7 +93,14 @@ impl LoadedSpec {
         Ok(Self {
             workflow: load_workflow(&parts.workflow, &String::from_utf8_lossy(&parts.definition))?,
             definition: parts.definition.clone(),
-            system: Arc::new(load_system("system.yaml", &String::from_utf8_lossy(&system_yaml))?.value),
+            system: Arc::new(
+                load_system(
+                    "system.yaml",
+                    &String::from_utf8_lossy(&system_yaml),
+                    rekindle_sources::KEYS,
+                )?
+                .value,
+            ),
             system_yaml,
             inputs: parts.inputs.clone(),
         })
@@ -222,7 +229,7 @@ pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {
 pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
     let path = &layout.system_file;
     let text = read_text(path)?;
-    let loaded = load_system(&path.display().to_string(), &text)?;
+    let loaded = load_system(&path.display().to_string(), &text, rekindle_sources::KEYS)?;
     if !loaded.warnings.0.is_empty() {
         tracing::warn!("{}", loaded.warnings);
     }

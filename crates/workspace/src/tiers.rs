@@ -156,7 +156,8 @@ impl Tiers {
 /// Returns the names and URLs of the tiers of a system file that can be read; none of one that cannot.
 pub fn urls(layout: &Layout) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(&layout.system_file).unwrap_or_default();
-    load_system("system.yaml", &text).map_or_else(|_| Vec::new(), |loaded| urls_of(&loaded.value))
+    load_system("system.yaml", &text, rekindle_sources::KEYS)
+        .map_or_else(|_| Vec::new(), |loaded| urls_of(&loaded.value))
 }
 
 /// Returns the names and URLs of a system's tiers.

@@ -102,7 +102,7 @@ fn check_workflow(
 }
 
 fn check_system(file: &Path, name: &str, text: &str) -> Diagnostics {
-    let loaded = match load_system(name, text) {
+    let loaded = match load_system(name, text, rekindle_workspace::source_keys()) {
         Ok(loaded) => loaded,
         Err(faults) => return faults,
     };

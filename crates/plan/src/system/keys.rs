@@ -6,7 +6,6 @@ use rekindle_model::keys::{Key, Object, key};
 use rekindle_model::system::System;
 
 use super::probe_keys::{HEALTH, PROBE};
-use super::source_keys::SOURCE;
 
 const DESCRIPTION: Key = key("description", Text(Plain), "What it is, for people.");
 
@@ -44,7 +43,7 @@ const COMPONENT: &Object = &Object {
     keys: &[
         DESCRIPTION,
         key("aliases", Texts(Plain), "Other names of the component."),
-        key("source", OneOf(SOURCE), "Where its data is. Without it the component has no data of its own."),
+        key("source", Source, "Where its data is. Without it the component has no data of its own."),
         key("priority", Integer(0, u32::MAX as u64),
             "Its place in a recovery. A component with a lower number comes back sooner.").or("100"),
         key("after", Texts(Plain),

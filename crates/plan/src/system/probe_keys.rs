@@ -18,12 +18,12 @@ pub(crate) const PROBE: &OneOf = &OneOf {
             "How long it may take. Without it 10s for `http`, 1m for `sql`, and no limit for the others."),
     ],
     kinds: &[
-        Object {
+        &Object {
             noun: "command",
             keys: &[key("run", Texts(Template),
                 "The program and its arguments. It prints one JSON object of numbers.").required()],
         },
-        Object {
+        &Object {
             noun: "http",
             keys: &[
                 key("url", Text(Template), "The URL that the probe GETs.").required(),
@@ -32,7 +32,7 @@ pub(crate) const PROBE: &OneOf = &OneOf {
                     "Where further numbers are in the JSON that comes back, by the number's name."),
             ],
         },
-        Object {
+        &Object {
             noun: "sql",
             keys: &[
                 key("database", Text(PathTemplate), "The SQLite file.").required(),
@@ -40,7 +40,7 @@ pub(crate) const PROBE: &OneOf = &OneOf {
                     "A SELECT with one row. Each column is named for its number.").required(),
             ],
         },
-        Object {
+        &Object {
             noun: "files",
             keys: &[
                 key("path", Text(PathTemplate), "The folder or file.").required(),

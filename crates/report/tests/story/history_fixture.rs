@@ -55,7 +55,9 @@ impl Catalog for AnyAction {
 }
 
 pub(crate) fn system() -> System {
-    load_system("system.yaml", SYSTEM).unwrap().value
+    load_system("system.yaml", SYSTEM, rekindle_sources::KEYS)
+        .unwrap()
+        .value
 }
 
 pub(crate) fn inputs(components: &[&str]) -> Inputs {

@@ -64,7 +64,7 @@ struct Own {
 fn max_parallel(layout: &Layout) -> Option<u32> {
     let path = &layout.system_file;
     let text = yaml_file::read_text(path).ok()?;
-    load_system(&path.display().to_string(), &text)
+    load_system(&path.display().to_string(), &text, rekindle_sources::KEYS)
         .ok()?
         .value
         .max_parallel

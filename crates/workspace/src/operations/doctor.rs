@@ -305,7 +305,7 @@ async fn journal(app: &Application) -> Vec<Finding> {
 fn system(layout: &Layout, findings: &mut Vec<Finding>) -> Option<rekindle_model::system::System> {
     let name = layout.system_file.display().to_string();
     let loaded = crate::yaml_file::read_text(&layout.system_file)
-        .and_then(|text| load_system(&name, &text).map_err(Error::from));
+        .and_then(|text| load_system(&name, &text, rekindle_sources::KEYS).map_err(Error::from));
     match loaded {
         Ok(loaded) => {
             let judged = loaded.judge(&layout.system_dir());

@@ -123,7 +123,7 @@ async fn first_key(
     tiers.extend(match (&written, &kit) {
         (Some(system), _) => tiers::urls_of(system),
         (None, Some(kit)) => kit.tiers.clone(),
-        (None, None) => tiers::urls_of(&load_system("system.yaml", &first)?.value),
+        (None, None) => tiers::urls_of(&load_system("system.yaml", &first, rekindle_sources::KEYS)?.value),
     });
     let without_identity = kit.as_ref().is_some_and(|kit| kit.identities.is_empty());
     let mut means = Means::default();
@@ -237,7 +237,7 @@ mod tests {
     fn the_first_system_has_six_lines_and_no_fault() {
         let text = first_system(Path::new("/srv/My ContextRunFactory"));
         assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 6);
-        let loaded = load_system("system.yaml", &text).unwrap();
+        let loaded = load_system("system.yaml", &text, rekindle_sources::KEYS).unwrap();
         assert_eq!(loaded.value.system, "my-shop");
         assert_eq!(loaded.value.components.len(), 1);
     }

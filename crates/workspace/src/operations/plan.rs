@@ -42,7 +42,12 @@ pub fn system_in_force(app: &Application) -> Result<System, Error> {
     match app.layout() {
         Ok(layout) if layout.system_file.is_file() => Ok(run_spec::system(&layout)?.0),
         Ok(_) | Err(_) if app.selection.workspace.is_none() && app.selection.system.is_none() => {
-            Ok(load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value)
+            Ok(load_system(
+                "la-factoria/system.yaml",
+                builtin::LA_FACTORIA,
+                rekindle_sources::KEYS,
+            )?
+            .value)
         }
         Ok(layout) => Ok(run_spec::system(&layout)?.0),
         Err(error) => Err(error),
