@@ -100,7 +100,10 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
                 Some(fault) => Finding::warning(
                     "recovery kit",
                     fault,
-                    NextAction::advice("keep the file on another machine"),
+                    NextAction::new(
+                        Action::ExportKit,
+                        "writes it to a file; keep that on another machine",
+                    ),
                 ),
             });
             Some(key)
