@@ -17,8 +17,8 @@
 //! | [`probe`] | whether such a place does what it is relied on for |
 //! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | what is done with them |
 //!
-//! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
-//! before a set: whoever sees a document can read all of it. An interrupted call is simply made again.
+//! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot before a
+//! set. So a reader that sees a document can read all of it. If a call is interrupted, simply make it again.
 //!
 //! **Open for extension**: further kinds of storage ([`store::StoreFactory`]), healing ([`verify::Fault`] names object
 //! and chunk), prune (documents are listed, packs are immutable),

@@ -15,10 +15,10 @@ use rekindle_model::problem::ProblemKind;
 const LIMIT: u64 = 16 << 20;
 /// How many workflow files a refusal lists at most, of each folder.
 const LISTED: usize = 10;
-/// Names of what is open already: whoever writes `<(command)`, or pipes into the command, means to be read from there.
+/// The paths of open descriptors. A person who writes `<(command)`, or pipes into the command, means them to be read.
 const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 
-/// Reads a YAML file that a person named. What is no regular file is refused: a named pipe would be waited for, a
+/// Reads a YAML file that a person named. Refuses a file that is not regular: a named pipe would make it wait, and a
 /// device never ends.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     let unreadable = |error: std::io::Error| Error::usage(format!("cannot read {}: {error}", path.display()));
@@ -54,7 +54,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|error| invalid(format!("is not UTF-8: {}", error.utf8_error())))
 }
 
-/// Opens a file without waiting for whoever may be at its other end.
+/// Opens a file without waiting for a process at its other end.
 fn open(path: &Path, is_descriptor: bool) -> std::io::Result<File> {
     if is_descriptor {
         return File::open(path);

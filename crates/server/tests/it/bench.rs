@@ -248,7 +248,7 @@ impl Hangs {
         .await;
     }
 
-    /// Lets whoever waits go on.
+    /// Lets the waiter continue.
     pub(crate) fn go_on(&self) {
         self.goes_on.notify_one();
     }
@@ -293,7 +293,8 @@ struct Shop {
 #[async_trait]
 impl RunFactory for Shop {
     async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem> {
-        // As opening a key does, it lets others come between; whoever only asks is slow, so that they come far.
+        // Yields as opening a key does, so that other tasks run in between. `Purpose::Ask` yields long, so that they
+        // get far.
         let turns = if matches!(purpose, Purpose::Ask(_)) {
             200
         } else {
@@ -357,7 +358,7 @@ impl Action for Pass {
     }
 }
 
-/// Fails three times, whatever process it is in.
+/// Fails three times in all, in any process.
 struct Flaky(Arc<AtomicUsize>);
 
 #[async_trait]

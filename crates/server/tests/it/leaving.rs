@@ -1,5 +1,5 @@
-//! An owner that leaves, and those who come just then: what it has taken comes to its end, and whoever it does not
-//! take knows that nothing was begun.
+//! An owner that leaves, and clients that come just then. The owner finishes every run that it has accepted. A client
+//! that it rejects knows that nothing was started.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whoever answers, the owner itself or its socket: the same answers.
+//! The owner itself and its socket give the same answers.
 
 use rekindle_engine::{Ask, SubRun, SubRuns};
 use rekindle_model::event::Outcome;

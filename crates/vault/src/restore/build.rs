@@ -181,7 +181,7 @@ fn dress(file: &File, entry: &Entry, spot: &Spot) -> Result<bool, RestoreError> 
         Some(Gid::from_raw(entry.gid)),
     );
     let owned = owner_set(set, &spot.shown)?;
-    // Without the owner a set-id bit would lend the rights of whoever restores.
+    // Without the owner, a set-id bit would lend the rights of the user who restores.
     let mode = if owned {
         entry.mode & 0o7777
     } else {

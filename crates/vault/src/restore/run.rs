@@ -53,7 +53,7 @@ where
     restore_from(&reader, request, progress, on_window, stop).await
 }
 
-/// Restores from whatever holds the content; see [`restore`].
+/// Restores from any store of the content; see [`restore`].
 pub async fn restore_from<F, Fut>(
     store: &dyn ContentStore,
     request: RestoreRequest,

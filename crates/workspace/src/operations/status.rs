@@ -26,7 +26,7 @@ use crate::open::ReadOnlyWorkspace;
 use crate::run_spec::{self, LoadedSpec};
 use crate::{lookup, replica, tiers};
 
-/// How many runs are looked at whatever they did, the newest first: what proves something is near.
+/// How many runs the status reads in any case, the newest first: the proof is usually in a recent run.
 const LOOKED_AT: usize = 200;
 /// How long a tier may take to say that it is there. An answer must not wait for a location that hangs.
 const TIER_PATIENCE: Duration = Duration::from_secs(1);
@@ -83,7 +83,7 @@ impl Seen {
             }
             let evidence = match workspace.context.evidence(run.run).await {
                 Ok(evidence) => evidence,
-                // One run that is damaged must not keep the others from answering.
+                // One damaged run must not block the answers of the others.
                 Err(error) if error.kind() == ProblemKind::DataLost => {
                     workspace
                         .context
@@ -104,7 +104,7 @@ impl Seen {
             }
             match read {
                 Ok((plan, system)) => seen.take(&evidence, &plan, &system),
-                // A workflow that this version does not understand any more proves nothing about copies.
+                // If this version does not understand a workflow any more, its run proves nothing about copies.
                 Err(error) => workspace
                     .context
                     .notices
@@ -114,8 +114,8 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Returns whether a run of this kind may prove what no newer run has proven: behind many others there may be
-    /// the backup that everything rests on, and what was seen of its copies since.
+    /// Returns whether a run of this kind may prove something that no newer run has proven. The backup that counts may
+    /// be behind many other runs, and so may the newest check of its copies.
     fn lacks(&self, kind: RunKind) -> bool {
         let ready = |backup: &Proven<BackupTable>| backup.table.recovery_ready == Some(true);
         match kind {

@@ -102,7 +102,7 @@ pub struct TakeOver {
     pub state: RunState,
     /// The tier that it was adopted from.
     pub tier: String,
-    /// The segment by which it was last heard of.
+    /// The last segment that the run's former owner wrote.
     pub from: SegmentHead,
     place: SegmentStore,
 }

@@ -83,13 +83,13 @@ pub(super) async fn questions(
     Ok(questions)
 }
 
-/// What is wrong with the replicas of a run in the locations that answer.
+/// The faults in the replicas of a run, in the locations that answer.
 #[derive(Default)]
 pub(super) struct Unread {
     /// The locations with damaged segments.
     damaged: Vec<String>,
-    /// Those of them whose newest segment cannot be read, and its number, but for the ones that this workspace knows for
-    /// its own.
+    /// The damaged locations whose newest segment cannot be read, each with that segment's number. Segments that this
+    /// workspace knows as its own do not count.
     ends: Vec<(String, u64)>,
 }
 
@@ -122,7 +122,7 @@ impl Unread {
         asked.collect()
     }
 
-    /// Notes what a person has said: no other workspace goes on with the run, and what is damaged is begun anew.
+    /// Notes the person's answers: no other workspace continues the run, and each damaged chain starts again.
     pub(super) fn note(&self, layout: &Layout, run: RunId) -> Result<(), Error> {
         let failed =
             |error: std::io::Error| Error::io(format_args!("note what is known of run {run}"), &error);
