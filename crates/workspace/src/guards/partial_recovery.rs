@@ -1,8 +1,9 @@
 //! Partial recoveries: recoveries into the living system that restored only a part of it.
 //!
-//! A partial recovery leaves the system as a mixture of two instants, so no backup may capture it. It is settled when a
-//! later recovery restores the same components, or when a person accepts it: a run with the parameter `accept` names it.
-//! All of this is read from the journal, and from the folders that hold the files which a recovery moved aside.
+//! A partial recovery leaves the system as a mixture of two instants, so no backup may capture it. It is settled when
+//! a later recovery restores the same components, or when a person accepts it: a run with the parameter `accept` names
+//! it. This module reads all of this from the journal, and from the folders that hold the files which a recovery moved
+//! aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -60,8 +61,8 @@ impl PartialRecovery {
     }
 }
 
-/// Returns the partial recoveries that are not settled, newest first, also those that have not ended. The caller accepts
-/// the runs in `accepted` as of now.
+/// Returns the partial recoveries that are not settled, newest first, also those that have not ended. The caller
+/// accepts the runs in `accepted` as of now.
 pub async fn unsettled(
     context: &WorkspaceContext,
     system: &System,

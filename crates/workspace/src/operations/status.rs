@@ -1,4 +1,4 @@
-//! The status: can the system come back, how long does it take, how much is lost, where is the proof.
+//! The status: whether the system can come back, how long that takes, how much is lost, and where the proof is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,7 @@ use crate::{lookup, replica, tiers};
 
 /// How many runs the status reads in any case, the newest first: the proof is usually in a recent run.
 const LOOKED_AT: usize = 200;
-/// How long a tier may take to say that it is there. An answer must not wait for a location that hangs.
+/// How long a tier may take to answer. The status must not wait for a location that hangs.
 const TIER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers from the journal, the tiers and the key.
@@ -61,7 +61,7 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
     Ok(status)
 }
 
-/// What the runs prove, the newest first.
+/// The proofs in the runs, the newest first.
 #[derive(Default)]
 struct Seen {
     backups: Vec<Proven<BackupTable>>,
@@ -152,7 +152,7 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
     }
 }
 
-/// Asks every tier of the system whether it is there, all at once; it needs no key for that.
+/// Asks every tier of the system at once whether it answers. This needs no key.
 async fn reachable(system: &System, base: &Path) -> BTreeMap<String, Option<String>> {
     let mut asked = tokio::task::JoinSet::new();
     for (name, tier) in &system.tiers {
