@@ -65,8 +65,8 @@ pub enum RunUpdate {
     Ended(End),
 }
 
-/// A record with its event below it: laid flat, as `rekindle history --json` shows it, the epoch of an adoption would
-/// stand beside the epoch of its record under one name.
+/// A record with its event below it. In the flat form of `rekindle history --json`, the epoch of an adoption and the
+/// epoch of its record would have the same name.
 mod nested {
     use rekindle_model::event::{Event, JournalHead, Record};
     use rekindle_model::id::{Hash32, RunId};

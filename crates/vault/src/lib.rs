@@ -1,8 +1,8 @@
 //! The content-addressed, encrypted repository that a tier holds. FORMAT.md describes its bytes.
 //!
-//! [`capture()`] reads a tree once into the [`Spool`], leaving out what every due tier holds already;
-//! [`store()`] brings one [`Tier`] what it lacks; [`verify()`] reads a tier's stored copies back;
-//! [`SnapshotReader`] reads a snapshot from whichever tier has it whole, and [`restore`] writes it out.
+//! [`capture()`] reads a tree once into the [`Spool`], leaving out what every due tier holds already; [`store()`]
+//! copies to one [`Tier`] what it lacks; [`verify()`] reads a tier's stored copies back; [`SnapshotReader`] reads a
+//! snapshot from any tier that has it whole, and [`restore`] writes it out.
 //!
 //! | module | what it holds |
 //! |---|---|

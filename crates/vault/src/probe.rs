@@ -13,7 +13,7 @@ use crate::tier::Tier;
 
 /// How much is written and read back: enough to see a rate, and no burden on a slow link.
 const SIZE: usize = 4 << 20;
-/// Where it is written; no object of the vault stands there, and what a crash leaves is removed by the next probe.
+/// The folder that it writes into. It holds no object of the vault, and the next probe removes what a crash leaves.
 const FOLDER: &str = "probes";
 
 /// What one location did when it was tried out.

@@ -55,8 +55,8 @@ const MARKER_FORMAT: &str = "rekindle-vault";
 impl Tier {
     /// Opens a tier at its URLs. `file://./tiers/hot` is relative to `base`.
     ///
-    /// A location that cannot be reached is left out as long as another one can ([`Tier::down`] names it):
-    /// reading then goes on with the rest, and [`crate::store()`] fails with what is missing.
+    /// If a location cannot be reached, it is left out as long as another one can ([`Tier::down`] names it). Reading
+    /// then continues with the rest, and [`crate::store()`] fails with what is missing.
     pub async fn open(
         name: &str,
         urls: &[String],

@@ -1,4 +1,4 @@
-//! Where a workspace stands: the folder that holds `system.yaml` and, beside it, `.rekindle`.
+//! The place of a workspace: the folder that holds `system.yaml` and, beside it, `.rekindle`.
 
 use std::path::{Path, PathBuf};
 

@@ -19,9 +19,9 @@ pub struct Notice {
 /// How urgent a notice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The operation goes on as it should.
+    /// The operation continues as it should.
     Info,
-    /// Something is not as it should be; the operation goes on.
+    /// Something is not as it should be; the operation continues.
     Warning,
 }
 

@@ -39,7 +39,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     };
     regular(&std::fs::metadata(path).map_err(unreadable)?)?;
     let file = open(path, is_descriptor).map_err(unreadable)?;
-    // What stands at a path may be another thing by now.
+    // The path may lead to another kind of file by now.
     let meta = file.metadata().map_err(unreadable)?;
     regular(&meta)?;
     let mut bytes = Vec::new();
@@ -66,7 +66,7 @@ fn open(path: &Path, is_descriptor: bool) -> std::io::Result<File> {
         .open(path)
 }
 
-/// Returns what stands there in place of a regular file.
+/// Returns the kind of a file that is not regular; none if it is regular.
 fn what_instead(meta: &Metadata) -> Option<&'static str> {
     let kind = meta.file_type();
     match () {

@@ -29,7 +29,7 @@ pub struct Link {
 }
 
 impl Chain {
-    /// Takes what the next segment brings, which is in order; `begins` says that the chain begins anew with it.
+    /// Adds the next segment, which is in order; `begins` says that the chain begins again with it.
     pub(super) fn take(&mut self, segment: Segment, begins: bool, building: &mut BTreeMap<Hash32, Vec<u8>>) {
         let Segment { head, records, blobs } = segment;
         if begins {

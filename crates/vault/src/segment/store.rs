@@ -29,7 +29,8 @@ pub struct SegmentStore {
 pub enum Created {
     /// It is there now; the hash of its stored bytes.
     Here(Hash32),
-    /// There was one under its number: somebody else goes on with the run, or an earlier try of one's own.
+    /// The number is taken: another process continues the run, or an earlier attempt of this process wrote the
+    /// segment.
     Taken,
 }
 

@@ -145,8 +145,8 @@ impl Walk {
 struct Parts(BTreeMap<Hash32, (u64, blake3::Hasher)>);
 
 impl Parts {
-    /// Takes a piece, and looks at the blob that it completes. Pieces come in order; one that was begun anew begins at 0
-    /// again.
+    /// Takes a piece, and checks the blob if the piece completes it. Pieces come in order. If a blob is written again,
+    /// its pieces begin at 0 again.
     fn add(&mut self, part: &BlobPart) -> Result<(), String> {
         let (len, mut hasher) = match part.at {
             0 => (0, blake3::Hasher::new()),
