@@ -32,8 +32,9 @@ pub struct Probed {
 }
 
 impl Tier {
-    /// Tries out every location that is open: writes an object of random bytes, reads it back and compares it, finds
-    /// it in a listing, removes it and looks that it is gone; then several create one, and one must. Nothing of the vault is touched.
+    /// Tries out every open location. Writes an object of random bytes, reads it back and compares it, finds it in a
+    /// listing, removes it and checks that it is gone. Then several attempts create one object, and exactly one must
+    /// succeed. No object of the vault is touched.
     pub async fn probe(&self, clock: &dyn Clock) -> Vec<Probed> {
         let mut probed = Vec::new();
         for location in self.locations() {

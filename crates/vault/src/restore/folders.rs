@@ -30,7 +30,7 @@ struct Level {
     wanted: bool,
 }
 
-/// Returns how many folders stand, and of how many the owner could not be set.
+/// Returns how many folders are finished, and of how many the owner could not be set.
 pub(super) async fn finish(
     store: &dyn ContentStore,
     target: &Arc<Target>,

@@ -1,4 +1,5 @@
-//! What a run's segments say together, and how records are laid out in segments. [`super::walk`] decides what follows what.
+//! The content of a run's segments together, and the layout of records in segments. [`super::walk`] decides which
+//! segments follow each other.
 
 use std::collections::BTreeMap;
 
