@@ -152,8 +152,8 @@ pub fn no_workflow(app: &Application, word: &str) -> Error {
     crate::names::unknown("workflow or file", word, known.iter().map(String::as_str))
 }
 
-/// Returns the workflows that a person can name: the built-in ones, the workspace's, and the files that stand where
-/// `missing` was looked for, spelled as it is.
+/// Returns the workflows that a person can name: the built-in ones, the workspace's, and the files in the folder of
+/// `missing`, spelled as `missing` is.
 pub fn known(app: &Application, missing: &Path) -> Vec<String> {
     let beside = missing.parent().unwrap_or(Path::new(""));
     let here = if beside.as_os_str().is_empty() {

@@ -1,4 +1,4 @@
-//! A tier that hangs holds up the run that needs it, and nobody else.
+//! A tier that hangs delays the run that needs it, and no other.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
