@@ -1,4 +1,4 @@
-//! What goes over the control socket, as JSON.
+//! The messages on the control socket, as JSON.
 
 use chrono::{DateTime, Utc};
 use rekindle_engine::{Progress, Unit};
@@ -24,7 +24,8 @@ pub struct Submission {
     pub inputs: Inputs,
     /// Who or what asks for the run.
     pub trigger: Trigger,
-    /// When the disaster struck; where nobody told, the moment at which the run is created.
+    /// When the disaster struck. If the submitter does not say, the owner takes the moment at which it creates the
+    /// run.
     pub disaster_at: Option<DateTime<Utc>>,
 }
 
@@ -43,7 +44,7 @@ pub struct OwnerInfo {
     pub runs: Vec<RunId>,
 }
 
-/// What is told of a run to whoever follows it.
+/// An update on a run, for each client that follows the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunUpdate {
@@ -60,12 +61,12 @@ pub enum RunUpdate {
         /// Whether bytes are counted, or items.
         bytes: bool,
     },
-    /// Nothing more will be told.
+    /// The last update.
     Ended(End),
 }
 
-/// A record with its event below it: laid flat, as `rekindle history --json` shows it, the epoch of an adoption would
-/// stand beside the epoch of its record under one name.
+/// A record with its event below it. In the flat form of `rekindle history --json`, the epoch of an adoption and the
+/// epoch of its record would have the same name.
 mod nested {
     use rekindle_model::event::{Event, JournalHead, Record};
     use rekindle_model::id::{Hash32, RunId};
@@ -138,27 +139,27 @@ impl From<Progress> for RunUpdate {
     }
 }
 
-/// Why nothing more is told of a run.
+/// Why a run's updates end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// The run is over.
     Finished(Outcome),
-    /// Nobody drives it any more; it can be resumed.
+    /// Nobody drives the run any more; it can be resumed.
     Interrupted,
-    /// Whoever drove it could not go on.
+    /// The owner could not continue to drive the run.
     Broken(Problem),
 }
 
-/// The code of a [`Problem`] that says: the owner takes nothing on any more, and nothing was begun.
+/// The code of a [`Problem`]: the owner accepts no more runs, and nothing was started.
 pub const STOPPING: &str = "stopping";
-/// The code of a [`Problem`] that says: there is no owner, and nothing was asked of anybody.
+/// The code of a [`Problem`]: there is no owner, so no request was sent.
 pub const NOBODY: &str = "nobody";
-/// The code of a [`Problem`] that says: the owner has ended, or ended while it was asked.
+/// The code of a [`Problem`]: the owner has ended, or it ended during the request.
 pub const OWNER_GONE: &str = "owner_gone";
 
-/// Returns whether nothing was begun, only because the owner that was there is leaving or has left: the next owner does
-/// what is asked of it.
+/// Returns whether nothing was started, only because the owner is leaving or has left. The next owner accepts the same
+/// request.
 pub fn is_of_leaving(problem: &Problem) -> bool {
     [STOPPING, NOBODY].contains(&&*problem.code)
 }

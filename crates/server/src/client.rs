@@ -22,10 +22,10 @@ use crate::http::Created;
 use crate::run_service::RunService;
 use crate::socket::{self, Unreachable};
 
-/// How long an owner may take to answer. What takes longer than this is not asked over the socket: a run that was
-/// created is told of by its events.
+/// How long an owner may take to answer. The socket serves no request that takes longer: a client follows a run that
+/// it created by the run's events.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many messages of a run may wait for whoever follows it.
+/// How many messages of a run may wait for its follower.
 const BACKLOG: usize = 256;
 /// The longest line that is read: a record is at most 4 KiB in the journal, and some longer as JSON.
 const LINE_LIMIT: usize = 1 << 20;
@@ -55,7 +55,7 @@ impl Client {
             },
         };
         let answer = match client.call(Method::GET, "/v1/owner", Bytes::new()).await {
-            // It has done nothing for this one yet.
+            // The owner has done nothing for this client yet.
             Err(Unreachable::BrokeOff { path }) => return Err(Unreachable::Nobody { path }),
             answer => answer?,
         };
@@ -66,7 +66,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Returns who it is, and what it drove when it was found.
+    /// Returns the owner's description as of the connection, with the runs that it drove then.
     pub fn info(&self) -> &OwnerInfo {
         &self.info
     }
@@ -85,7 +85,7 @@ impl Client {
         let path = self.path();
         let broken = |error: hyper::Error| {
             tracing::debug!(%error, "the owner broke off");
-            // A process that ends closes what it has open; one that says what no owner says is none.
+            // A process that ends closes its connections. A process whose answer is no HTTP is no owner.
             match error.is_parse() {
                 true => Unreachable::Silent { path: path.clone() },
                 false => Unreachable::BrokeOff { path: path.clone() },
@@ -244,7 +244,7 @@ impl RunService for Client {
     }
 }
 
-/// Passes on what the owner tells, until it ends, breaks off or nobody listens any more.
+/// Passes on the owner's updates until the owner ends, the connection breaks off or the receiver is dropped.
 async fn read_lines(mut body: Incoming, told: mpsc::Sender<RunUpdate>) {
     let mut rest = Vec::new();
     loop {
@@ -263,7 +263,7 @@ async fn read_lines(mut body: Incoming, told: mpsc::Sender<RunUpdate>) {
                         return;
                     }
                 }
-                // Something that a newer owner tells.
+                // An update of a newer version's owner.
                 Err(error) => {
                     tracing::warn!(%error, "the owner told something that this version does not understand")
                 }

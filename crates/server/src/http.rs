@@ -36,12 +36,12 @@ use crate::socket::ControlSocket;
 
 /// The longest body that is taken: a system and a workflow at their own limits.
 const BODY_LIMIT: usize = 32 << 20;
-/// How long whoever has asked may take to be answered, once the socket closes. Answers take moments; one that reads
-/// none, a stopped process for instance, keeps nobody longer.
+/// How long a client may take to read its answer once the socket closes. An answer takes moments. A client that reads
+/// nothing, such as a stopped process, delays the owner no longer than this.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Owner {
-    /// Answers on the socket until `done`, and then those who have asked or knocked before.
+    /// Answers on the socket until `done`. Then answers the requests and connections that came before.
     pub async fn serve(&self, mut socket: ControlSocket, done: impl Future<Output = ()>) {
         let router = routes(self.clone());
         let mut connections = JoinSet::new();
@@ -58,7 +58,7 @@ impl Owner {
         for stream in socket.close() {
             connections.spawn(answer(stream, router.clone()));
         }
-        // A client asks once on each connection, and hangs up.
+        // A client sends one request on each connection, and closes it.
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
             tracing::debug!("somebody does not hang up");
@@ -98,7 +98,7 @@ struct After {
     after: u64,
 }
 
-/// A problem as an answer of HTTP.
+/// A problem as an HTTP answer.
 struct Refusal(Problem);
 
 impl From<Problem> for Refusal {
@@ -121,7 +121,7 @@ async fn submit(
     State(owner): State<Owner>,
     Json(submission): Json<Submission>,
 ) -> Result<Json<Created>, Refusal> {
-    // A submitter that goes away in between must not take a half-created run with it.
+    // If the submitter disconnects meanwhile, the creation of the run must still finish.
     let created = tokio::spawn(async move { owner.submit(submission).await }).await;
     let run = created.map_err(|error| lost(&error))??;
     Ok(Json(Created { run }))

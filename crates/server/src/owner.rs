@@ -1,4 +1,4 @@
-//! The owner: drives the runs that are submitted to it, and tells of them.
+//! The owner: drives the runs that clients submit to it, and sends updates on them.
 
 mod admission;
 mod follow;
@@ -59,28 +59,28 @@ pub struct Ready {
 /// What a run is put together for.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
-    /// It is to be created and driven.
+    /// The owner will create the run and drive it.
     Create,
-    /// It is to be created and driven for a step of another run: nobody was asked about it at a terminal.
+    /// The owner will create the run and drive it, for a step of another run. Nobody was asked about it at a terminal.
     Nest,
-    /// It is to be taken over, from where it stands, and driven on.
+    /// The owner will take the run over in its present state and drive it.
     Adopt(&'a RunState),
-    /// It was brought from another workspace, and is to be taken over here by a person's wish.
+    /// The run comes from another workspace, and a person wants this workspace to take it over.
     Bring(&'a RunState),
-    /// Something is asked of it where it stands, and nobody drives it.
+    /// The run will receive a request in its present state, and nobody drives it.
     Ask(&'a RunState),
 }
 
 /// Puts runs together: opens keys and tiers, expands definitions. The command line's part.
 #[async_trait]
 pub trait RunFactory: Send + Sync {
-    /// Returns what drives a run that is pinned to these parts.
+    /// Returns an engine for a run that is pinned to these parts.
     ///
     /// # Errors
-    /// A definition that does not expand, a key that does not open, something that stands in the way of the purpose.
+    /// The definition does not expand, the key does not open, or something prevents the purpose.
     async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem>;
 
-    /// Returns an engine's error as people see it.
+    /// Returns an engine's error as a problem for people.
     fn problem(&self, error: EngineError) -> Problem;
 }
 
@@ -97,19 +97,19 @@ struct Shared {
     worker: Worker,
     since: Stamp,
     stays: bool,
-    /// Cancelled once nothing more is taken on: it is told to stop, or it leaves.
+    /// Cancelled once the owner accepts no more runs: because it was asked to stop, or because it leaves.
     stop: CancellationToken,
     admission: Admission,
     runs: Mutex<BTreeMap<RunId, Driven>>,
-    /// Whose turn it is in each group, of all runs.
+    /// The turns of all groups, across all runs.
     groups: Arc<Groups>,
-    /// How many steps of all runs may be at work at once.
+    /// How many steps of all runs may work at once.
     permits: Arc<Permits>,
-    /// How many runs are driven, or being taken up.
+    /// How many runs the owner drives or is taking up.
     busy: watch::Sender<usize>,
-    /// The runs that somebody asked something of while nobody drove them.
+    /// The runs that received a request while nobody drove them.
     asked: Mutex<BTreeSet<RunId>>,
-    /// Tells who sweeps of them.
+    /// Wakes the sweeper for them.
     nudge: Notify,
 }
 
@@ -124,8 +124,8 @@ struct Driven {
 }
 
 impl Owner {
-    /// Returns an owner that drives runs of `journal`, with so many steps at work at once. `stop` ends it gracefully:
-    /// every run is left resumable. `stays` says whether it is there for more than the runs that it has.
+    /// Returns an owner that drives the runs of `journal`. `permits` limits how many steps work at once. `stop` ends
+    /// the owner gracefully: every run can be resumed. `stays` says whether the owner remains when it has no run left.
     pub fn new(
         journal: Arc<dyn Journal>,
         factory: Arc<dyn RunFactory>,
@@ -168,11 +168,11 @@ impl Owner {
         }
     }
 
-    /// Takes over a run that was brought from another workspace into the one of that id, and drives it on once `held`
-    /// says that it is held.
+    /// Takes over a run that came from another workspace, for the workspace with the id `workspace`. Drives the run
+    /// once `held` confirms that this workspace holds it.
     ///
     /// # Errors
-    /// What [`RunService::resume`] fails of, and what `held` returns; the run is not driven then.
+    /// It fails as [`RunService::resume`] does, or `held` fails. Then the owner does not drive the run.
     pub async fn bring(
         &self,
         run: RunId,
@@ -183,7 +183,7 @@ impl Owner {
         let _busy = self.begin().await?;
         let _alone = self.shared.admission.alone_with(run).await;
         let (parts, state) = self.parts(run).await?;
-        // Only refused here where its parent goes on with it: nothing is appended before it is held.
+        // This only refuses a run that its parent will continue. Nothing is appended before the run is held.
         self.given_up_by(&state).await?;
         let ready = self.ready(&parts, Purpose::Bring(&state)).await?;
         let adopted = ready.engine.adopt_into(run, why, Some(workspace)).await;
@@ -200,8 +200,8 @@ impl Owner {
         let _ = busy.wait_for(|count| *count == 0).await;
     }
 
-    /// Waits until no run is driven, and takes nothing on from then on: a run that came in between would be left
-    /// lying by the end of this process.
+    /// Waits until the owner drives no run, and accepts none from then on. Otherwise the end of this process would
+    /// strand a run that came in between.
     pub async fn leave(&self) {
         loop {
             self.idle().await;
@@ -222,15 +222,15 @@ impl Owner {
         self.shared.runs().get(&run).cloned()
     }
 
-    /// Begins to take up a run, which leaves this owner busy.
+    /// Starts to take up a run. The owner counts as busy until the result is dropped.
     async fn begin(&self) -> Result<Busy, Problem> {
         let _admitted = self.shared.admission.enter().await;
         self.shared.admit()?;
         Ok(Busy::begin(&self.shared))
     }
 
-    /// Returns a run as it is driven, once whoever is being admitted now has been: a run stands in the journal a
-    /// moment before it is driven.
+    /// Returns a run as the owner drives it, or none. Waits for the admission in progress first: a run is in the
+    /// journal a moment before the owner drives it.
     async fn admitted(&self, run: RunId) -> Option<Driven> {
         drop(self.shared.admission.enter().await);
         let _alone = self.shared.admission.alone_with(run).await;
@@ -268,7 +268,8 @@ impl Owner {
         Ok((parts, state))
     }
 
-    /// Journals what is asked of a run that nobody drives, and tells whoever sweeps. The caller is alone with it.
+    /// Journals a request to a run that nobody drives, and wakes the sweeper. The caller holds the run's admission
+    /// lock.
     async fn request_undriven(&self, run: RunId, request: Request) -> Result<(), Problem> {
         let (parts, state) = self.parts(run).await?;
         let asked = Purpose::Ask(&state);
@@ -279,7 +280,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Returns what drives a run that is pinned to these parts, and runs beside it that its steps begin.
+    /// Returns an engine for a run that is pinned to these parts. Its steps can start runs beside it.
     async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem> {
         let ready = self.shared.factory.ready(parts, purpose).await?;
         Ok(Ready {
@@ -292,13 +293,13 @@ impl Owner {
         })
     }
 
-    /// Drives a run that `ready.engine` has created here, once it is copied elsewhere.
+    /// Drives a run that `ready.engine` has created here, once the engine has copied the run elsewhere.
     fn drive_new(&self, run: RunId, ready: Ready) -> Driven {
         let engine = ready.engine.clone();
         self.drive_after(run, ready, async move { engine.copied(run).await })
     }
 
-    /// Drives a run that `ready.engine` holds, beside everything else.
+    /// Drives a run that `ready.engine` holds, in a task of its own.
     fn drive(&self, run: RunId, ready: Ready) -> Driven {
         self.drive_after(run, ready, std::future::ready(Ok(())))
     }
@@ -319,7 +320,7 @@ impl Owner {
         };
         let shared = Arc::clone(&self.shared);
         shared.runs().insert(run, driven.clone());
-        // Runs are forgotten before their end is told, and counted out even where driving panics.
+        // The task removes the run before it announces the end. `Busy` counts the run out even if driving panics.
         let busy = Busy::begin(&shared);
         let leave = Leave {
             shared,
@@ -329,7 +330,7 @@ impl Owner {
         tokio::spawn(async move {
             let control = Control { stop };
             let Ready { engine, plan, scope } = ready;
-            // One that is to stop begins nothing, so that nothing need be copied first.
+            // A run that is to stop starts no step, so it need not be copied first.
             let first = tokio::select! {
                 first = first => first,
                 () = control.stop.cancelled() => Ok(()),
@@ -344,14 +345,14 @@ impl Owner {
                 Err(error) => End::Broken(leave.shared.factory.problem(error)),
             };
             leave.shared.runs().remove(&run);
-            // Nobody may be following.
+            // Perhaps nobody follows the run.
             let _ = told.send(Some(end));
         });
         driven
     }
 }
 
-/// Takes a run off the owner when its driving ends.
+/// Removes a run from the owner when its driving ends.
 struct Leave {
     shared: Arc<Shared>,
     run: RunId,
@@ -389,7 +390,7 @@ impl Shared {
         self.factory.problem(EngineError::Journal(error))
     }
 
-    /// Tells whoever sweeps that something was asked of a run that nobody drives.
+    /// Notes a request to a run that nobody drives, and wakes the sweeper.
     fn was_asked(&self, run: RunId) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.insert(run);
@@ -397,7 +398,7 @@ impl Shared {
         self.nudge.notify_one();
     }
 
-    /// An owner that stops or leaves takes nothing on.
+    /// Refuses if the owner stops or leaves: then it accepts no more runs.
     fn admit(&self) -> Result<(), Problem> {
         match self.stop.is_cancelled() {
             true => Err(Problem::new(
@@ -462,8 +463,8 @@ impl RunService for Owner {
         let driven = match self.driven(run) {
             Some(driven) => driven,
             None => {
-                // Nobody may take it over until what is asked stands in its journal: whoever drove it by then would
-                // be overtaken by that record, and stop.
+                // Nobody may take the run over before the request is in its journal. Otherwise that record would
+                // overtake the new driver, which would stop.
                 let alone = self.shared.admission.alone_with(run).await;
                 match self.driven(run) {
                     Some(driven) => {
@@ -483,7 +484,8 @@ impl RunService for Owner {
         let taken = engine.request(run, plan, request).await;
         let taken = taken.map_err(|error| self.shared.factory.problem(error))?;
         if taken == TakenBy::Journal {
-            // Its driving has ended, and it is about to leave the owner. Only then can it be taken up again.
+            // The driving has ended, and the run is about to leave the owner. Only then can the owner take it up
+            // again.
             let shared = Arc::clone(&self.shared);
             tokio::spawn(async move {
                 let _ = ended(&mut end).await;
@@ -496,7 +498,7 @@ impl RunService for Owner {
     async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<RunUpdate>, Problem> {
         let records = self.shared.journal.subscribe();
         let driven = self.driven(run);
-        // An unknown run is refused now, rather than by an empty stream.
+        // Refuse an unknown run now, rather than return an empty stream.
         self.read(run).await?;
         let (told, receiver) = mpsc::channel(BACKLOG);
         let follower = Follower {
@@ -506,14 +508,14 @@ impl RunService for Owner {
             told,
         };
         tokio::spawn(async move {
-            // A follower that has gone away is no error.
+            // It is no error if the follower has disconnected.
             let _ = follower.follow(records, driven).await;
         });
         Ok(receiver)
     }
 }
 
-/// Waits for the end of a driven run; none where its driving broke off.
+/// Waits for the end of a driven run; returns none if its driving broke off.
 async fn ended(end: &mut watch::Receiver<Option<End>>) -> Option<End> {
     end.wait_for(Option::is_some)
         .await

@@ -1,4 +1,4 @@
-//! What a command asks of whoever drives the workspace's runs.
+//! The requests that a command sends to the owner of a workspace.
 
 use async_trait::async_trait;
 use rekindle_engine::Request;
@@ -11,28 +11,28 @@ use crate::api::{RunUpdate, Submission};
 /// The owner of a workspace, in this process or in another.
 #[async_trait]
 pub trait RunService: Send + Sync {
-    /// Creates a run and begins to drive it. It is durable on return.
+    /// Creates a run and starts to drive it. The run is durable on return.
     ///
     /// # Errors
-    /// A definition that does not expand, a key that does not open, a journal that takes nothing.
+    /// The definition does not expand, the key does not open, or the journal accepts no record.
     async fn submit(&self, submission: Submission) -> Result<RunId, Problem>;
 
-    /// Takes an interrupted run over and drives it on; one that is driven already is left as it is.
+    /// Takes over an interrupted run and drives it. If the owner drives the run already, nothing changes.
     ///
     /// # Errors
-    /// A run that is over or unknown, and what [`RunService::submit`] fails of.
+    /// The run has ended or is unknown, or it fails as [`RunService::submit`] does.
     async fn resume(&self, run: RunId) -> Result<(), Problem>;
 
-    /// Asks something of a run, driven or not. It is journaled on return.
+    /// Sends a request to a run, driven or not. The request is journaled on return.
     ///
     /// # Errors
-    /// A request that the run refuses, with the reason.
+    /// The run refuses the request; the problem names the reason.
     async fn request(&self, run: RunId, request: Request) -> Result<(), Problem>;
 
-    /// Follows a run: its records after number `after`, then everything that happens to it, to the end. The last
-    /// message is [`RunUpdate::Ended`]; without one, the owner is gone.
+    /// Follows a run: sends its records after number `after`, then every update until its end. The last message is
+    /// [`RunUpdate::Ended`]. If that message does not come, the owner is gone.
     ///
     /// # Errors
-    /// An unknown run, or an owner that does not answer.
+    /// The run is unknown, or the owner does not answer.
     async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<RunUpdate>, Problem>;
 }

@@ -1,8 +1,8 @@
 //! `control.sock`: where the owner of a workspace listens.
 //!
-//! It is bound under the workspace's lock, so that a file that stands there is left by a dead owner and may be
-//! replaced. Paths of any length work: a Unix socket's address holds 107 bytes, so the socket is reached through the
-//! folder's descriptor in `/proc/self/fd`, whose path is short.
+//! The owner binds it under the workspace's lock. So a socket file that is already there comes from a dead owner, and
+//! the new owner replaces it. Paths of any length work. A Unix socket's address holds 107 bytes, so the socket is
+//! reached through the folder's descriptor in `/proc/self/fd`, whose path is short.
 
 use std::fs::File;
 use std::io;
@@ -31,7 +31,7 @@ pub enum Unreachable {
         /// The socket.
         path: PathBuf,
     },
-    /// Whoever listened has ended before all of the answer was there.
+    /// The owner ended before it had sent the whole answer.
     #[error("the owner of this workspace ended while it was asked on {}", path.display())]
     BrokeOff {
         /// The socket.
@@ -81,7 +81,7 @@ impl ControlSocket {
         }
         let short = Short::of(dir).map_err(failed("open the folder of"))?;
         let listener = UnixListener::bind(short.path()).map_err(failed("listen on"))?;
-        // Whoever connects before this is asked for their user all the same.
+        // A client may connect before this call. The owner checks the user of every connection anyway.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed("protect"))?;
         Ok(Self {
             path,
@@ -89,13 +89,13 @@ impl ControlSocket {
         })
     }
 
-    /// Returns where it stands.
+    /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Lets nobody in any more and returns who had knocked before: the file goes first, so that whoever comes later
-    /// finds nobody, rather than a door that is never opened.
+    /// Closes the socket and returns the connections that were waiting. It removes the file first: a later client then
+    /// finds no owner, rather than a socket that nobody accepts on.
     pub(crate) fn close(&mut self) -> Vec<UnixStream> {
         let Some(listener) = self.listener.take() else {
             return Vec::new();
@@ -104,7 +104,7 @@ impl ControlSocket {
         let Ok(listener) = listener.into_std() else {
             return Vec::new();
         };
-        // It does not block: when the queue is empty, it says so.
+        // The listener does not block: when the queue is empty, `accept` fails.
         let knocked = std::iter::from_fn(|| Some(listener.accept().ok()?.0));
         knocked
             .filter_map(|stream| {
@@ -115,14 +115,14 @@ impl ControlSocket {
             .collect()
     }
 
-    /// Returns the next connection of this user, or none after the listener was taken. Others are turned away.
+    /// Returns the next connection of this user, or none once the socket is closed. Rejects other users.
     pub(crate) async fn accept(&self) -> Option<UnixStream> {
         loop {
             match self.listener.as_ref()?.accept().await {
                 Ok((stream, _)) if is_ours(&stream) => return Some(stream),
                 Ok(_) => tracing::warn!(socket = %self.path.display(), "another user was turned away"),
                 Err(error) => {
-                    // Out of descriptors, most likely: what is open will be closed.
+                    // Most likely the process is out of descriptors. Open ones will close.
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
@@ -133,7 +133,7 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        // A file that stays is found to be dead by whoever connects.
+        // If the file remains, the next client finds that nobody listens on it.
         self.close();
     }
 }
@@ -159,7 +159,7 @@ pub async fn connect(dir: &Path) -> Result<UnixStream, Unreachable> {
         Ok(stream) if is_ours(&stream) => Ok(stream),
         Ok(_) => Err(Unreachable::OtherUser { path }),
         Err(error) => Err(match error.kind() {
-            // Whoever closes while somebody connects resets the connection.
+            // An owner that closes its socket resets a connection that a client is just making.
             io::ErrorKind::NotFound
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset

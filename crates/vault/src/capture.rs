@@ -60,9 +60,9 @@ impl std::fmt::Debug for CaptureRequest {
 
 /// Captures a tree into the spool and returns the snapshot's document, which is written last.
 ///
-/// A snapshot that the spool holds already is returned as it is. After an interruption, a full disk or a
-/// kill, the same call (with the source opened anew) writes only what is not there yet: packs that were
-/// complete are found again by their own tables. Progress counts bytes of content, those unread included.
+/// A snapshot that the spool holds already is returned as it is. After an interruption, a full disk or a kill, the
+/// same call (with the source opened again) writes only what is not there yet: it finds complete packs again by their
+/// own tables. Progress counts bytes of content, those unread included.
 pub async fn capture(
     spool: &Spool,
     request: CaptureRequest,
@@ -109,7 +109,7 @@ async fn parent(spool: &Spool, tiers: &[Arc<Tier>], id: SnapshotId) -> Option<Sn
         }
     };
     for chunk in &reader.snapshot().tree {
-        // A chunk that is lost is told where the capture comes to it.
+        // If a chunk is lost, the capture reports it when it reaches the chunk.
         let _ = reader.chunk(chunk).await;
     }
     Some(reader)

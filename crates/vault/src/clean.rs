@@ -1,8 +1,8 @@
 //! Cleaning the spool of what the tiers hold.
 //!
-//! Things go in the reverse of the order in which they came: documents, then lists (a new one of what stays
-//! is written before the old ones go), then packs. Cut off anywhere, the rest is still readable, and the next
-//! cleaning goes on. Never while a capture runs in the same spool: it counts on what it found there.
+//! Objects go in the reverse of the order in which they came: documents, then lists (a new list of the rest is written
+//! before the old ones go), then packs. After an interruption at any point, the rest is still readable, and the next
+//! cleaning continues. Never clean while a capture runs in the same spool: it counts on what it found there.
 
 use std::collections::HashSet;
 

@@ -43,7 +43,7 @@ struct Source {
     holdings: Holdings,
 }
 
-/// A pack to bring, and from where; sources are tried in order.
+/// A pack to copy, and its sources, tried in order.
 struct Wanted {
     len: u64,
     sources: Vec<usize>,

@@ -69,7 +69,7 @@ pub(crate) fn seal<T: Serialize>(keyring: &Keyring, kind: Kind, document: &T) ->
     Ok(bytes.into())
 }
 
-/// Opens a document that stands under its name.
+/// Opens a document that is stored under its name.
 pub(crate) fn open<T: DeserializeOwned>(
     keyring: &Keyring,
     kind: Kind,

@@ -27,7 +27,7 @@ pub enum ObjectFault {
     /// It does not begin with the magic of its kind.
     #[error("is damaged: it does not begin as its kind does")]
     BadMagic,
-    /// Its seal does not open: a byte changed, or it stands where another belongs.
+    /// Its seal does not open: a byte changed, or the object is in the place of another.
     #[error("is damaged: the seal of {what} does not open")]
     SealBroken {
         /// Which part of the object.
@@ -194,7 +194,7 @@ fn schemes(known: &[&str]) -> String {
 /// Reading from or writing to the vault failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The disk under a location is full; nothing is lost, and the same call goes on once there is room.
+    /// The disk under a location is full. Nothing is lost, and the same call resumes once there is room.
     #[error("{0}")]
     DiskFull(StoreError),
     /// Storage did not do what was asked.
@@ -245,7 +245,7 @@ pub enum VaultError {
         /// What it answered.
         why: String,
     },
-    /// The caller asked to stop; the same call goes on later.
+    /// The caller asked to stop; the same call can resume later.
     #[error("interrupted")]
     Interrupted,
     /// A defect of Rekindle.

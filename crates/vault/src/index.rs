@@ -1,4 +1,4 @@
-//! The index: which chunk stands where. Stored as immutable sealed lists; in memory one map.
+//! The index: it maps each chunk to its place. Stored as immutable sealed lists; in memory one map.
 //!
 //! An index lists packs whole, with their chunks in pack order, so that a chunk's ordinal is its position.
 //! In memory a known chunk takes about 70 bytes: a terabyte of unique data (a million chunks) about 70 MB.
@@ -26,7 +26,7 @@ pub(crate) struct PackListing {
     pub(crate) slots: Vec<Slot>,
 }
 
-/// Where one chunk stands.
+/// The place of one chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'a> {
     pub(crate) pack: &'a PackInfo,
@@ -40,7 +40,7 @@ pub(crate) struct Index {
     packs: Vec<PackInfo>,
     by_pack: HashMap<Hash32, u32>,
     chunks: HashMap<ChunkId, Entry>,
-    /// Where else a chunk stands: few do, those that were stored again after damage.
+    /// The other places of a chunk. Few chunks have some: those that were stored again after damage.
     others: HashMap<ChunkId, Vec<Entry>>,
 }
 
@@ -98,8 +98,8 @@ impl Index {
         self.all(id).next()
     }
 
-    /// Returns every place where a chunk stands, the likeliest first. An index does not know which packs are really
-    /// there: of a pack that vanished, the chunks may have been stored again in another one.
+    /// Returns every place of a chunk, the likeliest first. An index does not know which packs are really there: if a
+    /// pack has vanished, its chunks may have been stored again in another one.
     pub(crate) fn all<'a>(&'a self, id: &'a ChunkId) -> impl Iterator<Item = Found<'a>> {
         let others = self.others.get(id).into_iter().flatten();
         let places = self.chunks.get(id).into_iter().chain(others);

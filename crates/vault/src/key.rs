@@ -364,7 +364,7 @@ impl Identity {
             .map_err(|why: &str| KeyError::BadIdentity(why.to_owned()))
     }
 
-    /// Returns the identity as text. It is a secret: whoever reads it opens every backup.
+    /// Returns the identity as text. It is a secret: a person who reads it can open every backup.
     #[expect(
         clippy::inherent_to_string,
         reason = "a Display would let a secret slip into a message"

@@ -1,8 +1,8 @@
 //! The content-addressed, encrypted repository that a tier holds. FORMAT.md describes its bytes.
 //!
-//! [`capture()`] reads a tree once into the [`Spool`], leaving out what every due tier holds already;
-//! [`store()`] brings one [`Tier`] what it lacks; [`verify()`] reads a tier's stored copies back;
-//! [`SnapshotReader`] reads a snapshot from whichever tier has it whole, and [`restore`] writes it out.
+//! [`capture()`] reads a tree once into the [`Spool`], leaving out what every due tier holds already; [`store()`]
+//! copies to one [`Tier`] what it lacks; [`verify()`] reads a tier's stored copies back; [`SnapshotReader`] reads a
+//! snapshot from any tier that has it whole, and [`restore`] writes it out.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -17,8 +17,8 @@
 //! | [`probe`] | whether such a place does what it is relied on for |
 //! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | what is done with them |
 //!
-//! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
-//! before a set: whoever sees a document can read all of it. An interrupted call is simply made again.
+//! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot before a
+//! set. So a reader that sees a document can read all of it. If a call is interrupted, simply make it again.
 //!
 //! **Open for extension**: further kinds of storage ([`store::StoreFactory`]), healing ([`verify::Fault`] names object
 //! and chunk), prune (documents are listed, packs are immutable),

@@ -73,7 +73,7 @@ impl Location {
             })
             .collect();
         let doubted = self.doubted().await?;
-        // A list that is gone means a cleanup: begin anew, so that nothing is found that is not there.
+        // A list is gone, so there was a cleanup. Start again, so that the index names no chunk that is not there.
         if !known.lists.is_subset(&lists) || known.doubted != doubted {
             *known = Known {
                 doubted,
@@ -138,7 +138,7 @@ impl Location {
         })
     }
 
-    /// Returns the packs that were found damaged and were not written anew since.
+    /// Returns the packs that were found damaged and not written again since.
     pub(crate) async fn doubted(&self) -> Result<HashSet<Hash32>, VaultError> {
         let marks = self.store.list(MARKS).await?;
         let name = |path: &str| path.strip_prefix(MARKS)?.strip_prefix('/')?.parse().ok();
@@ -291,7 +291,7 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// Returns where a chunk stands, in a pack that is there in full length and is not doubted.
+    /// Returns the place of a chunk in a pack that is there in full length and is not doubted.
     pub(crate) fn find<'a>(&'a self, id: &'a ChunkId) -> Option<Found<'a>> {
         let there = |found: &Found<'_>| self.lengths.get(&found.pack.id) == Some(&found.pack.len);
         self.index.all(id).find(there)

@@ -1,4 +1,4 @@
-//! What a location holds: the kinds of objects, their names, and where each stands.
+//! The objects of a location: their kinds, their names, and their paths.
 
 use std::fmt;
 
@@ -79,7 +79,7 @@ pub enum ObjectName {
 pub(crate) const JOURNAL: &str = "journal";
 
 impl ObjectName {
-    /// Returns where the object stands, relative to its location. Packs fan out over 256 folders.
+    /// Returns the path of the object, relative to its location. Packs fan out over 256 folders.
     pub fn path(&self) -> String {
         match self {
             Self::Pack(hash) => {

@@ -237,7 +237,7 @@ pub(crate) fn read_header(id: Hash32, len: u64, header: &[u8]) -> Result<PackInf
     })
 }
 
-/// Returns where a pack's sealed table stands: its offset and length, from the last four bytes.
+/// Returns the place of a pack's sealed table: its offset and length, from the last four bytes.
 pub(crate) fn table_range(len: u64, footer: &[u8]) -> Result<(u64, u64), ObjectFault> {
     let table_len = u64::from(Fields::new(footer).u32()?);
     let need = (HEADER_LEN + FOOTER_LEN) as u64 + table_len;

@@ -13,7 +13,7 @@ use crate::tier::Tier;
 
 /// How much is written and read back: enough to see a rate, and no burden on a slow link.
 const SIZE: usize = 4 << 20;
-/// Where it is written; no object of the vault stands there, and what a crash leaves is removed by the next probe.
+/// The folder that it writes into. It holds no object of the vault, and the next probe removes what a crash leaves.
 const FOLDER: &str = "probes";
 
 /// What one location did when it was tried out.
@@ -32,8 +32,9 @@ pub struct Probed {
 }
 
 impl Tier {
-    /// Tries out every location that is open: writes an object of random bytes, reads it back and compares it, finds
-    /// it in a listing, removes it and looks that it is gone; then several create one, and one must. Nothing of the vault is touched.
+    /// Tries out every open location. Writes an object of random bytes, reads it back and compares it, finds it in a
+    /// listing, removes it and checks that it is gone. Then several attempts create one object, and exactly one must
+    /// succeed. No object of the vault is touched.
     pub async fn probe(&self, clock: &dyn Clock) -> Vec<Probed> {
         let mut probed = Vec::new();
         for location in self.locations() {

@@ -1,4 +1,4 @@
-//! How far a call has come, told to whoever wants to know.
+//! The progress of a call, for a listener.
 
 use std::fmt;
 use std::sync::Arc;

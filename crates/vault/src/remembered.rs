@@ -1,4 +1,4 @@
-//! Which locations hold a workspace's vault: what tells a place that is not mounted from a new one.
+//! The locations that hold a workspace's vault, so that one which is not mounted does not pass for a new one.
 //!
 //! One file for each tier, `tiers/NAME.json` in the workspace: URL → repository. It is written once a location was
 //! opened, and a location is never taken out of it: one that `system.yaml` names no more costs nothing.
@@ -33,7 +33,7 @@ impl Remembered {
     }
 
     /// Returns the URLs at which the tier has held the repository's vault. Those of another repository do not count:
-    /// the workspace has begun anew since.
+    /// the workspace has started with another repository since.
     pub fn read(&self, tier: &str, repository: Uuid) -> Result<BTreeSet<String>, TierError> {
         let note = self.load(tier)?.locations.into_iter();
         Ok(note

@@ -1,4 +1,4 @@
-//! AES-256-GCM over the parts of an object, each bound to where it stands.
+//! AES-256-GCM over the parts of an object, each bound to its place.
 //!
 //! Every object draws a 32-byte random salt; its key is the generation's pack or document key applied to
 //! that salt (keyed BLAKE3), so a key seals one object only and positions serve as nonces.

@@ -55,8 +55,8 @@ const MARKER_FORMAT: &str = "rekindle-vault";
 impl Tier {
     /// Opens a tier at its URLs. `file://./tiers/hot` is relative to `base`.
     ///
-    /// A location that cannot be reached is left out as long as another one can ([`Tier::down`] names it):
-    /// reading then goes on with the rest, and [`crate::store()`] fails with what is missing.
+    /// If a location cannot be reached, it is left out as long as another one can ([`Tier::down`] names it). Reading
+    /// then continues with the rest, and [`crate::store()`] fails with what is missing.
     pub async fn open(
         name: &str,
         urls: &[String],
@@ -68,9 +68,9 @@ impl Tier {
         Self::open_urls(name, urls, base, keyring, wrapped_key, |_| mode).await
     }
 
-    /// Opens a tier as [`Tier::open`] does, for a workspace that remembers what it has opened. A location that held its
-    /// vault and is now missing or empty is an error ([`TierError::Gone`]), whatever `mode` says: most likely it is
-    /// not mounted, and a vault that is made in its place would pass for the lost one.
+    /// Opens a tier as [`Tier::open`] does, for a workspace that remembers its opened tiers. If a location that held
+    /// its vault is now missing or empty, this is an error ([`TierError::Gone`]) under every `mode`. Most likely the
+    /// location is not mounted, and a new vault in its place would pass for the lost one.
     pub async fn open_known(
         name: &str,
         urls: &[String],

@@ -48,7 +48,7 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// What is lost there; empty for a snapshot that can be restored from each location alone.
     pub faults: Vec<Fault>,
-    /// Packs that are damaged, and whose chunks, as far as the snapshot needs them, stand whole in other packs.
+    /// Packs that are damaged, while other packs hold whole every chunk of theirs that the snapshot needs.
     pub healed: Vec<Fault>,
 }
 
@@ -198,8 +198,8 @@ impl Task<'_> {
             for (pack, (info, slots)) in round {
                 self.check_stop()?;
                 let mut held: HashSet<ChunkId> = slots.iter().map(|(_, slot)| slot.id).collect();
-                // What was found damaged once is read at any level: it may have been put right since. So is what
-                // stands in for it.
+                // A pack that was once found damaged is read at any level: it may have been repaired since. So are the
+                // packs that replace it.
                 let doubt = doubted.contains(&pack);
                 let read = again || doubt || self.is_read(pack);
                 match self.look_at_pack(info, slots, read).await? {

@@ -1,4 +1,4 @@
-//! The application as a face sets it up: which workspace is meant, who is asked, who listens.
+//! The application as a face sets it up: the workspace, the person who asks, and the listener of notices.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::keys::Unlocker;
 use crate::layout::{Layout, Selection};
 use crate::notice::Notices;
 
-/// What every operation gets from the face that asks for it. Clones share everything.
+/// The parts that every operation gets from its face. Clones share everything.
 #[derive(Clone)]
 pub struct Application {
     /// The workspace that the person means.
@@ -27,7 +27,7 @@ pub struct Application {
     pub clock: Arc<dyn Clock>,
     /// Cancelled when the person wants a graceful stop.
     pub stop: CancellationToken,
-    /// Who listens to what happens meanwhile.
+    /// The listener of notices.
     pub notices: Notices,
     /// How this user opens keys.
     pub unlocker: Unlocker,

@@ -33,9 +33,9 @@ pub struct WorkspaceContext {
     pub unlocker: Unlocker,
     /// The program that runs the supervisor of a step's programs.
     pub executable: PathBuf,
-    /// Who listens.
+    /// The listener of notices.
     pub notices: Notices,
-    /// The workspace's key, once somebody needed it.
+    /// The workspace's key, once an operation has needed it.
     pub key: Arc<OnceLock<Arc<OpenKey>>>,
 }
 

@@ -31,7 +31,7 @@ impl Error {
         Self(Problem::new(kind, code, message))
     }
 
-    /// Returns the refusal of a request: nothing was begun.
+    /// Returns the refusal of a request: nothing was started.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(ProblemKind::Invalid, "usage", message)
     }
@@ -111,7 +111,7 @@ impl Error {
         &self.0.next
     }
 
-    /// Returns whether nothing was begun, only because the owner that was there is leaving or has left.
+    /// Returns whether nothing was started, only because the owner is leaving or has left.
     pub fn is_of_leaving(&self) -> bool {
         api::is_of_leaving(&self.0)
     }
@@ -224,7 +224,7 @@ pub const OVER: &str = "over";
 /// What to do about a run of which a record is lost.
 pub const QUARANTINED: &str = "a quarantined run is never resumed: run its command again, a new run needs nothing of it; it is kept as it is";
 
-/// Returns what to do where the disk that holds a path is full: what had begun continues once there is room.
+/// Returns the next actions if the disk that holds a path is full: a started run continues once there is room.
 pub fn make_room(path: &Path, run: Option<RunId>) -> Vec<NextAction> {
     vec![
         NextAction::advice(format!(
@@ -283,7 +283,7 @@ impl From<JournalError> for Error {
             | JournalError::BlobCorrupt { .. } => {
                 Self::new(ProblemKind::DataLost, "journal_damaged", message)
             }
-            // The run stands where its last acknowledged record says; what failed was this process.
+            // The run is as its last acknowledged record says; only this process has failed.
             JournalError::Poisoned { .. } | JournalError::Io { .. } | JournalError::Backend(_) => {
                 Self::new(ProblemKind::Interrupted, "journal", message).with_next(
                     resume(None),
@@ -303,7 +303,7 @@ impl From<ArchiveError> for Error {
                 Self::new(ProblemKind::Invalid, "run_differs", message)
             }
             ArchiveError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
-            // One that failed in the journal is told as what it is.
+            // A failure in the journal keeps its own kind.
             ArchiveError::Journal(error @ (JournalError::DiskFull { .. } | JournalError::Io { .. })) => {
                 error.into()
             }

@@ -7,7 +7,7 @@ use rekindle_model::problem::ProblemKind;
 
 use crate::error::Error;
 
-/// Runs what reads or writes many files, aside from what else the process does.
+/// Runs work that reads or writes many files, beside the rest of the process.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))

@@ -1,4 +1,4 @@
-//! Where a workspace stands: the folder that holds `system.yaml` and, beside it, `.rekindle`.
+//! The place of a workspace: the folder that holds `system.yaml` and, beside it, `.rekindle`.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Returns the workspace at `dir`, whatever stands there.
+    /// Returns the workspace at `dir`, whether or not one exists there.
     pub fn at(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),

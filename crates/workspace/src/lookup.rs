@@ -19,8 +19,8 @@ pub async fn run(journal: &dyn Journal, word: &str) -> Result<RunId, Error> {
     pick(&runs, word)
 }
 
-/// Returns the runs without an end, in the order of `runs`; left out are those that are part of another of them, which
-/// goes on with both, and those of which a record is lost.
+/// Returns the runs without an end, in the order of `runs`. Leaves out a run whose parent is another of them, since
+/// the parent continues both. Leaves out a run of which a record is lost.
 pub fn open(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
     let is_open = |run: &RunSummary| run.outcome.is_none() && run.quarantined.is_none();
     let goes_on = move |parent: RunId| runs.iter().any(|run| run.run == parent && is_open(run));

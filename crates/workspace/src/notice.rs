@@ -1,4 +1,4 @@
-//! What an operation has to say while it works. It returns its result; a notice is what a person should see before.
+//! The notices of an operation at work. The operation returns its result; a notice is for a person to see before that.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ pub struct Notice {
 /// How urgent a notice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The operation goes on as it should.
+    /// The operation continues as it should.
     Info,
-    /// Something is not as it should be; the operation goes on.
+    /// Something is not as it should be; the operation continues.
     Warning,
 }
 
@@ -58,7 +58,7 @@ impl Notice {
     }
 }
 
-/// Who listens to notices. Clones are the same listener.
+/// The listener of notices. Clones are the same listener.
 #[derive(Clone)]
 pub struct Notices(Arc<dyn Fn(Notice) + Send + Sync>);
 

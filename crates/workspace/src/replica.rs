@@ -215,7 +215,8 @@ pub async fn find_repairs(
     sources
 }
 
-/// Repairs the journal of a workspace, which nobody has open, and tells what was repaired and what was not.
+/// Repairs the journal of a workspace that no process has open. Gives notice of what it has repaired and what it could
+/// not.
 pub async fn repair(
     app: &Application,
     layout: &Layout,

@@ -55,13 +55,13 @@ impl ContextRunFactory {
                 conflicts::refuse_half_recovered(context, &ready, Some(state.id)).await?;
                 running_system::refuse_answering(&context.notices, &ready, Some(state)).await?;
                 open_files::refuse_in_use(&context.notices, &ready, Some(state))?;
-                // Before anything is appended to a run that somebody else goes on with.
+                // Do this before anything is appended: another workspace may be continuing the run.
                 if let Some(replicator) = &replicator {
                     let ours = replicator.barrier(state.id, Duration::ZERO).await;
                     ours.map_err(ReplicaError::from)?;
                 }
             }
-            // Nothing will be acted on.
+            // A request alone acts on nothing.
             Purpose::Ask(_) => {}
         }
         let engine = Engine::new(

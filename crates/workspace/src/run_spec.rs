@@ -196,7 +196,7 @@ impl ReadyRun {
             .filter(|_| flag("in_place") && !flag("while_running"))
     }
 
-    /// Refuses a recovery in place by a workflow that would restore over what stands there.
+    /// Refuses a recovery in place by a workflow that would restore over existing content.
     pub fn check_in_place(&self) -> Result<(), Error> {
         let in_place = self.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
         let uses = |action: &str| self.plan.steps.iter().any(|step| step.uses == action);
@@ -225,7 +225,7 @@ pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {
     resolve(&system_dir.join(&system.root))
 }
 
-/// Reads the workspace's system file; its warnings are told.
+/// Reads the workspace's system file, and logs its warnings.
 pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
     let path = &layout.system_file;
     let text = read_text(path)?;

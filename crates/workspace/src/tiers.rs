@@ -1,4 +1,4 @@
-//! The tiers of the workspace, opened for reading. One that does not answer is told and left out.
+//! The tiers of the workspace, opened for reading. If a tier does not open, this warns and leaves it out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -15,10 +15,10 @@ use rekindle_model::problem::ProblemKind;
 const LIMIT: u64 = 16 << 20;
 /// How many workflow files a refusal lists at most, of each folder.
 const LISTED: usize = 10;
-/// Names of what is open already: whoever writes `<(command)`, or pipes into the command, means to be read from there.
+/// The paths of open descriptors. A person who writes `<(command)`, or pipes into the command, means them to be read.
 const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 
-/// Reads a YAML file that a person named. What is no regular file is refused: a named pipe would be waited for, a
+/// Reads a YAML file that a person named. Refuses a file that is not regular: a named pipe would make it wait, and a
 /// device never ends.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     let unreadable = |error: std::io::Error| Error::usage(format!("cannot read {}: {error}", path.display()));
@@ -39,7 +39,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     };
     regular(&std::fs::metadata(path).map_err(unreadable)?)?;
     let file = open(path, is_descriptor).map_err(unreadable)?;
-    // What stands at a path may be another thing by now.
+    // The path may lead to another kind of file by now.
     let meta = file.metadata().map_err(unreadable)?;
     regular(&meta)?;
     let mut bytes = Vec::new();
@@ -54,7 +54,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|error| invalid(format!("is not UTF-8: {}", error.utf8_error())))
 }
 
-/// Opens a file without waiting for whoever may be at its other end.
+/// Opens a file without waiting for a process at its other end.
 fn open(path: &Path, is_descriptor: bool) -> std::io::Result<File> {
     if is_descriptor {
         return File::open(path);
@@ -66,7 +66,7 @@ fn open(path: &Path, is_descriptor: bool) -> std::io::Result<File> {
         .open(path)
 }
 
-/// Returns what stands there in place of a regular file.
+/// Returns the kind of a file that is not regular; none if it is regular.
 fn what_instead(meta: &Metadata) -> Option<&'static str> {
     let kind = meta.file_type();
     match () {
@@ -152,8 +152,8 @@ pub fn no_workflow(app: &Application, word: &str) -> Error {
     crate::names::unknown("workflow or file", word, known.iter().map(String::as_str))
 }
 
-/// Returns the workflows that a person can name: the built-in ones, the workspace's, and the files that stand where
-/// `missing` was looked for, spelled as it is.
+/// Returns the workflows that a person can name: the built-in ones, the workspace's, and the files in the folder of
+/// `missing`, spelled as `missing` is.
 pub fn known(app: &Application, missing: &Path) -> Vec<String> {
     let beside = missing.parent().unwrap_or(Path::new(""));
     let here = if beside.as_os_str().is_empty() {

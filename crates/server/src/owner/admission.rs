@@ -1,5 +1,6 @@
-//! Who is let in, and when: of two who submit runs that stand in each other's way, or who take up one run, the second
-//! sees the first; and whoever takes up a run whose tier hangs keeps nobody waiting who is about another.
+//! Admission: the owner admits one submission at a time, and one caller at a time for each run. If two submitted runs
+//! conflict, or two callers take up one run, the second sees the first. If a run's tier hangs, a caller that takes up
+//! this run delays no caller of another run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,19 +11,19 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, OwnedMutex
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Admission {
-    /// Held from the look at what is there to the creation of a run, and by whoever leaves.
+    /// Held by a submission from its first check until its run is created, and by an owner that leaves.
     door: AsyncMutex<()>,
-    /// The runs that somebody is alone with, or waits to be.
+    /// The lock of each run that a caller holds or waits for.
     runs: Mutex<BTreeMap<RunId, Arc<AsyncMutex<()>>>>,
 }
 
 impl Admission {
-    /// Waits until nobody else is at the door.
+    /// Waits until no other caller holds the door.
     pub(super) async fn enter(&self) -> AsyncMutexGuard<'_, ()> {
         self.door.lock().await
     }
 
-    /// Waits until nobody else takes up the run, or asks something of it that nobody drives.
+    /// Waits until no other caller takes up the run, or sends a request to it while nobody drives it.
     pub(super) async fn alone_with(&self, run: RunId) -> Alone<'_> {
         let mut alone = Alone {
             admission: self,
@@ -39,7 +40,7 @@ impl Admission {
     }
 }
 
-/// That nobody else takes up a run, until this is dropped.
+/// The lock of one run: no other caller takes the run up until this is dropped.
 pub(super) struct Alone<'a> {
     admission: &'a Admission,
     run: RunId,
@@ -50,7 +51,7 @@ impl Drop for Alone<'_> {
     fn drop(&mut self) {
         self.held = None;
         let mut runs = self.admission.runs();
-        // Whoever waits has it as well.
+        // A caller that waits for the lock has a reference to it as well.
         if runs
             .get(&self.run)
             .is_some_and(|lock| Arc::strong_count(lock) == 1)

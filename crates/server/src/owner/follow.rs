@@ -1,4 +1,5 @@
-//! What is told of a run to whoever follows it: its records, each once and in order, how far its steps are, its end.
+//! The updates that a follower of a run receives: each record once and in order, the progress of its steps, and its
+//! end.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::{Driven, Owner, ended};
 use crate::api::{End, RunUpdate};
 
-/// Returns what there is to tell of a run that nobody drives, as [`RunService::follow`] tells it.
+/// Returns the updates on a run that nobody drives, as [`RunService::follow`] sends them.
 pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<RunUpdate> {
     let outcome = RunState::from_records(&records)
         .ok()
@@ -23,22 +24,22 @@ pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<RunUpdate> {
         .into_iter()
         .map(|record| RunUpdate::Record(Box::new(record)));
     for message in all.chain([RunUpdate::Ended(end)]) {
-        // There is room for all of them, and the receiver is here.
+        // The channel has room for all of them, and the receiver is still here.
         let _ = told.try_send(message);
     }
     receiver
 }
 
-/// One who follows a run.
+/// A follower of a run.
 pub(super) struct Follower {
     pub(super) owner: Owner,
     pub(super) run: RunId,
-    /// The newest record that was told.
+    /// The number of the newest record that was sent.
     pub(super) last: u64,
     pub(super) told: mpsc::Sender<RunUpdate>,
 }
 
-/// The follower has gone away.
+/// The follower has disconnected.
 pub(super) struct Gone;
 
 impl Follower {
@@ -75,7 +76,7 @@ impl Follower {
         }
     }
 
-    /// Tells what the journal has and was not told yet, then why there is no more.
+    /// Sends the journal's records that were not sent yet, then the reason of the end.
     async fn finish(mut self, end: Option<End>) -> Result<(), Gone> {
         let outcome = self.catch_up().await?;
         let end = match (end, outcome) {
@@ -86,7 +87,7 @@ impl Follower {
         self.say(RunUpdate::Ended(end)).await
     }
 
-    /// Returns how the run ended, where it has.
+    /// Sends the journal's records that were not sent yet. Returns how the run ended, if it has.
     async fn catch_up(&mut self) -> Result<Option<Outcome>, Gone> {
         let records = match self.owner.read(self.run).await {
             Ok(records) => records,

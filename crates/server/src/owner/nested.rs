@@ -1,4 +1,4 @@
-//! Runs that a step of another run has begun: driven by the same owner, beside that run.
+//! Runs that a step of another run has started. The same owner drives them, beside that run.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use crate::api::{End, STOPPING};
 use crate::run_service::RunService;
 
 impl Owner {
-    /// Refuses a run that its parent will go on with: two who drive it would only get in each other's way. Returns the
-    /// cancel of one whose parent is over: that ended, after a crash, without anybody telling this one that it was given
-    /// up. Not of one that somebody has opened again since.
+    /// Refuses a run that its parent will continue: two drivers would only get in each other's way. If the parent has
+    /// ended, returns the request that cancels this run: after a crash, a parent can end without a cancel of this run.
+    /// Returns no request if this run has ended, is cancelled, or was opened again since.
     pub(super) async fn given_up_by(&self, state: &RunState) -> Result<Option<Request>, Problem> {
         let Some(parent) = state.parent() else {
             return Ok(None);
         };
-        // One whose parent is lost is all that is left to go on with.
+        // If the parent is lost, only this run is left to continue.
         let Ok(records) = self.shared.journal.read(parent.run).await else {
             return Ok(None);
         };
@@ -59,7 +59,8 @@ impl Owner {
         }))
     }
 
-    /// Returns the run as it is driven, taken over where nobody drives it; its state where it is over.
+    /// Returns the run as the owner drives it; takes it over if nobody drives it. If the run has ended, returns its
+    /// state.
     async fn taken_up(&self, run: RunId, by: RunId) -> Result<Result<Driven, RunState>, Problem> {
         let _alone = self.shared.admission.alone_with(run).await;
         if let Some(driven) = self.driven(run) {
@@ -76,8 +77,7 @@ impl Owner {
         Ok(Ok(self.drive(run, ready)))
     }
 
-    /// Waits for a run's end. Where the step is stopped, the run is stopped; where it is given up, the run is
-    /// cancelled.
+    /// Waits for a run's end. If the step is stopped, stops the run. If the step is given up, cancels the run.
     async fn wait_for(&self, run: RunId, mut driven: Driven, cx: &StepContext) -> Option<End> {
         tokio::select! {
             end = ended(&mut driven.end) => return end,
@@ -96,7 +96,7 @@ impl Owner {
             ask: Ask::Cancel,
         };
         if let Err(problem) = self.request(run, cancel).await {
-            // It is over, or somebody else was first.
+            // The run has ended, or another request came first.
             tracing::debug!(%run, %problem, "was not cancelled");
         }
         ended(&mut driven.end).await
@@ -179,10 +179,10 @@ impl SubRuns for Owner {
     }
 }
 
-/// Returns a problem as the failure of the step that ran into it.
+/// Returns a problem as the failure of the step that hit it.
 fn failure(problem: Problem) -> Failure {
     let code = match &*problem.code {
-        // This owner takes nothing on any more: the next one goes on.
+        // This owner accepts no more runs; the next owner continues.
         STOPPING => INTERRUPTED,
         code => code,
     };

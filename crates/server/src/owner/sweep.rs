@@ -1,8 +1,8 @@
-//! Unfinished runs that nobody drives are gone on with, as long as an owner stays: what a failure interrupted that only
-//! a person or time can mend, what somebody opened again, what could not be put together before.
+//! While an owner stays, it resumes unfinished runs that nobody drives. A failure that only a person or time can mend
+//! interrupted such a run, or a person opened it again, or it could not be put together before.
 //!
-//! One that keeps being interrupted rests longer each time, so that neither the journal nor whoever pays for the
-//! attempts notices a run that cannot come through.
+//! A run that is interrupted again and again rests longer each time. So a run that cannot succeed neither fills the
+//! journal nor costs much in attempts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -20,14 +20,15 @@ use crate::run_service::RunService;
 /// How often an owner that stays looks for unfinished runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// How often it looks, and how long a run rests that was interrupted once.
+    /// How often it looks, and how long a run rests after its first interruption.
     pub every: Duration,
-    /// How long a run rests at most that keeps being interrupted.
+    /// The longest rest of a run that is interrupted again and again.
     pub longest: Duration,
 }
 
 impl Default for Pace {
-    /// Half a minute, which nobody who has made room on a disk minds to wait; and an hour.
+    /// Looks every half minute, which is soon enough after a person has made room on a disk. The longest rest is an
+    /// hour.
     fn default() -> Self {
         Self {
             every: Duration::from_secs(30),
@@ -36,11 +37,11 @@ impl Default for Pace {
     }
 }
 
-/// Goes on with unfinished runs, again and again.
+/// Resumes unfinished runs, again and again.
 pub struct Sweeper {
     owner: Owner,
     pace: Pace,
-    /// The unfinished runs that were taken up, and when each may be again.
+    /// The unfinished runs that the sweeper took up, with the time at which it may take up each again.
     resting: BTreeMap<RunId, Rest>,
 }
 
@@ -51,7 +52,7 @@ struct Rest {
 }
 
 impl Owner {
-    /// Returns what goes on with unfinished runs at this pace.
+    /// Returns a sweeper that resumes unfinished runs at this pace.
     pub fn sweeper(&self, pace: Pace) -> Sweeper {
         Sweeper {
             owner: self.clone(),
@@ -62,11 +63,11 @@ impl Owner {
 }
 
 impl Sweeper {
-    /// Takes over every run without an end that nobody drives and that has rested, oldest first, and returns them. One
-    /// that cannot be put together is told to the log and left as it is.
+    /// Takes over every unfinished run that nobody drives and that has rested, oldest first, and returns them. If a
+    /// run cannot be taken over, logs the reason and leaves the run as it is.
     ///
     /// # Errors
-    /// When the runs cannot be listed.
+    /// The runs cannot be listed.
     pub async fn sweep(&mut self) -> Result<Vec<RunId>, Problem> {
         let filter = RunFilter {
             finished: Some(false),
@@ -76,9 +77,9 @@ impl Sweeper {
         let runs = shared.journal.runs(&filter).await;
         let runs = runs.map_err(|error| shared.journal_problem(error))?;
         let unfinished: BTreeSet<RunId> = runs.iter().map(|run| run.run).collect();
-        // Whatever comes to its end has done with being interrupted.
+        // Forget the rests of runs that have ended.
         self.resting.retain(|run, _| unfinished.contains(run));
-        // It is gone on with by the run that it is part of.
+        // The parent continues a run that is part of it.
         let is_part = |run: &RunSummary| run.parent().is_some_and(|of| unfinished.contains(&of.run));
         let mut rested = Vec::new();
         for found in runs.iter().rev().filter(|run| !is_part(run)) {
@@ -87,7 +88,7 @@ impl Sweeper {
                 rested.push(run);
             }
         }
-        // Begun in their order; one whose tier hangs holds no other up.
+        // They start in their order. If a run's tier hangs, it delays no other run.
         let resumed = join_all(rested.iter().map(|run| self.owner.resume(*run))).await;
         let mut taken = Vec::new();
         for (run, resumed) in rested.into_iter().zip(resumed) {
@@ -99,8 +100,7 @@ impl Sweeper {
         Ok(taken)
     }
 
-    /// Sweeps until the owner is told to stop: at its pace, and at once where somebody has asked for more of a run that
-    /// nobody drives.
+    /// Sweeps until the owner stops: at its pace, and at once when a run that nobody drives receives a request.
     pub async fn keep_on(&mut self) {
         let shared = Arc::clone(&self.owner.shared);
         loop {
@@ -120,7 +120,7 @@ impl Sweeper {
         }
     }
 
-    /// Returns whether a run rests; one that does not is taken up, and rests from now on.
+    /// Returns whether a run rests. If it does not, the sweeper takes it up now, and a new rest starts.
     fn rests(&mut self, run: RunId) -> bool {
         let now = Instant::now();
         let lasts = match self.resting.get(&run) {

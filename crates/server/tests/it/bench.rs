@@ -100,7 +100,7 @@ impl Bench {
         }
     }
 
-    /// Lets one gated step go on.
+    /// Lets one gated step continue.
     pub(crate) fn open_gate(&self) {
         self.gate.add_permits(1);
     }
@@ -161,7 +161,7 @@ pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, what).await.expect("it took too long")
 }
 
-/// Returns what is told of a run up to an event of this name; fails when the run ends before it.
+/// Returns the updates on a run up to an event of this name; fails if the run ends before it.
 pub(crate) async fn until(told: &mut mpsc::Receiver<RunUpdate>, event: &str, step: &str) {
     within(async {
         loop {
@@ -180,7 +180,7 @@ pub(crate) async fn until(told: &mut mpsc::Receiver<RunUpdate>, event: &str, ste
     .await;
 }
 
-/// Returns everything that is told of a run, and its end.
+/// Returns all updates on a run, and its end.
 pub(crate) async fn all(told: &mut mpsc::Receiver<RunUpdate>) -> (Vec<Event>, End) {
     within(async {
         let mut events = Vec::new();
@@ -195,7 +195,7 @@ pub(crate) async fn all(told: &mut mpsc::Receiver<RunUpdate>) -> (Vec<Event>, En
     .await
 }
 
-/// Returns the services that must not be told apart.
+/// Returns the services that must give the same answers.
 pub(crate) fn services(bench: &Bench) -> [(&'static str, &dyn RunService); 2] {
     [("owner", &bench.owner), ("client", &bench.client)]
 }
@@ -238,7 +238,7 @@ impl Hangs {
         self.at(at).store(true, Ordering::SeqCst);
     }
 
-    /// Waits until somebody waits there.
+    /// Waits until a caller waits there.
     pub(crate) async fn reached(&self) {
         within(async {
             while self.waiting.load(Ordering::SeqCst) == 0 {
@@ -248,7 +248,7 @@ impl Hangs {
         .await;
     }
 
-    /// Lets whoever waits go on.
+    /// Lets the waiter continue.
     pub(crate) fn go_on(&self) {
         self.goes_on.notify_one();
     }
@@ -293,7 +293,8 @@ struct Shop {
 #[async_trait]
 impl RunFactory for Shop {
     async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem> {
-        // As opening a key does, it lets others come between; whoever only asks is slow, so that they come far.
+        // Yields as opening a key does, so that other tasks run in between. `Purpose::Ask` yields long, so that they
+        // get far.
         let turns = if matches!(purpose, Purpose::Ask(_)) {
             200
         } else {
@@ -357,7 +358,7 @@ impl Action for Pass {
     }
 }
 
-/// Fails three times, whatever process it is in.
+/// Fails three times in all, in any process.
 struct Flaky(Arc<AtomicUsize>);
 
 #[async_trait]

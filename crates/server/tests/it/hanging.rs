@@ -1,4 +1,4 @@
-//! A tier that hangs holds up the run that needs it, and nobody else.
+//! A tier that hangs delays the run that needs it, and no other.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -124,7 +124,8 @@ async fn what_is_asked_between_the_end_of_a_run_and_its_leaving_the_desk_is_take
     within(bench.owner.request(run, ask(Ask::Retry { step })))
         .await
         .unwrap();
-    // Whoever sweeps is told only once it has left; told now, they would look here and find it on the service.
+    // The sweeper wakes only once the run has left. If it woke now, it would look here and find the owner still
+    // driving.
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }

@@ -1,5 +1,5 @@
-//! An owner that leaves, and those who come just then: what it has taken comes to its end, and whoever it does not
-//! take knows that nothing was begun.
+//! An owner that leaves, and clients that come just then. The owner finishes every run that it has accepted. A client
+//! that it rejects knows that nothing was started.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ async fn a_leaving_owner_takes_a_run_to_its_end_or_says_that_nothing_was_begun()
             .collect();
         bench.owner.submit(short()).await.unwrap();
         within(bench.owner.leave()).await;
-        // The process may end from here on: what it drove now, or took on, would be left lying.
+        // The process may end from here on. It would strand a run that it drives now or accepts later.
         assert_eq!(bench.owner.info().runs, []);
         let journal = Arc::clone(&bench.journal);
         let all = journal.runs(&RunFilter::default()).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_leaving_owner_takes_a_run_to_its_end_or_says_that_nothing_was_begun()
     assert!(taken > 0 && refused > 0, "{taken} taken, {refused} refused");
 }
 
-/// A journal that lets others go first once it has appended, as a busy machine does.
+/// A journal that lets other tasks go first after an append, as a busy machine does.
 struct Yielding(MemoryJournal);
 
 #[async_trait]
@@ -111,7 +111,7 @@ async fn who_follows_a_run_from_its_first_record_on_is_told_its_end() {
     let mut records = bench.journal.subscribe();
     let owner = bench.owner.clone();
     let submitted = tokio::spawn(async move { owner.submit(short()).await });
-    // It stands in the journal, and is not driven yet.
+    // The run is in the journal, and nobody drives it yet.
     let run = within(records.recv()).await.unwrap().run;
     assert_eq!(bench.owner.info().runs, []);
     let mut told = bench.owner.follow(run, 0).await.unwrap();

@@ -1,4 +1,4 @@
-//! The owner and its socket, over a journal in memory and actions that wait until they are told to go on.
+//! The owner and its socket, over a journal in memory and actions that wait until a test lets them continue.
 
 mod bench;
 mod hanging;

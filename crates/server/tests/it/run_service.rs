@@ -1,4 +1,4 @@
-//! Whoever answers, the owner itself or its socket: the same answers.
+//! The owner itself and its socket give the same answers.
 
 use rekindle_engine::{Ask, SubRun, SubRuns};
 use rekindle_model::event::Outcome;
@@ -102,7 +102,7 @@ async fn a_stopped_owner_leaves_its_runs_and_another_takes_them_over() {
     let next = Bench::over(journal).await;
     let mut sweeper = next.owner.sweeper(Pace::default());
     assert_eq!(within(sweeper.sweep()).await.unwrap(), [run]);
-    // Asked again for what it does already, it goes on with it.
+    // A second resume of a run that the owner drives already changes nothing.
     next.client.resume(run).await.unwrap();
     next.open_gate();
     let mut told = next.client.follow(run, 0).await.unwrap();

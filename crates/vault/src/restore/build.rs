@@ -75,8 +75,8 @@ impl Target {
         made.map_err(|why| RestoreError::io("begin", &spot.shown, why))
     }
 
-    /// Goes on with a partial file of which the first `offset` bytes stand; what is beyond is dropped.
-    /// Returns whether it was there.
+    /// Continues a partial file: keeps its first `offset` bytes and drops the rest. Returns whether the file was there
+    /// with so many bytes.
     pub(super) fn go_on(&self, entry: &Entry, offset: u64) -> Result<bool, RestoreError> {
         let spot = self.spot(&entry.path)?;
         let partial = self.partial_name(&entry.path)?;
@@ -181,7 +181,7 @@ fn dress(file: &File, entry: &Entry, spot: &Spot) -> Result<bool, RestoreError> 
         Some(Gid::from_raw(entry.gid)),
     );
     let owned = owner_set(set, &spot.shown)?;
-    // Without the owner a set-id bit would lend the rights of whoever restores.
+    // Without the owner, a set-id bit would lend the rights of the user who restores.
     let mode = if owned {
         entry.mode & 0o7777
     } else {

@@ -13,8 +13,8 @@ const NAMED: usize = 20;
 
 /// What came from one tier in place of the preferred one.
 ///
-/// It is part of the checkpoint, so it covers what a checkpoint covers: what a killed call had restored after its last
-/// recorded checkpoint is found right by the next one, and told by neither.
+/// It is part of the checkpoint, so it covers only what the checkpoint covers. If a killed call restored more after
+/// its last recorded checkpoint, the next call finds that right, and neither call reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
     /// The tier that served.
@@ -27,7 +27,7 @@ pub struct Elsewhere {
     pub list: bool,
     /// The first of those files, at most 20.
     pub named: Vec<TreePath>,
-    /// The last of those files: a large one goes on in the next window, and counts once.
+    /// The last of those files: a large one continues in the next window, and counts once.
     last: Option<TreePath>,
     /// What the locations answered that were asked first, for the first thing that came from it.
     pub why: String,

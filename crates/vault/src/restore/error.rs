@@ -9,7 +9,7 @@ use crate::error::VaultError;
 use super::request::RestoreCheckpoint;
 use super::store::ContentError;
 
-/// A restore that stopped. What a checkpoint covers stays; the same request with it goes on from there.
+/// A restore that stopped. All that a checkpoint covers stays; the same request with that checkpoint resumes there.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// It was asked to stop.
@@ -84,7 +84,7 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
-    /// Returns the error of a system call, a full disk told apart.
+    /// Returns the error of a system call; a full disk is an error of its own.
     pub(super) fn io(action: &'static str, path: &str, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         match source.kind() {

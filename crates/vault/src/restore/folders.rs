@@ -30,7 +30,7 @@ struct Level {
     wanted: bool,
 }
 
-/// Returns how many folders stand, and of how many the owner could not be set.
+/// Returns how many folders are finished, and of how many the owner could not be set.
 pub(super) async fn finish(
     store: &dyn ContentStore,
     target: &Arc<Target>,
@@ -52,7 +52,7 @@ pub(super) async fn finish(
                 .is_some_and(|path| is_within(path.as_bytes(), level.entry.path.as_bytes()))
         };
         while levels.last().is_some_and(left) {
-            // The root's own metadata belongs to whoever asked for only a part of the tree.
+            // A request for only a part of the tree leaves the root's own metadata alone.
             let level = levels
                 .pop()
                 .filter(|level| level.wanted && (all || !level.entry.path.is_root()));

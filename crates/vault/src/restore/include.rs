@@ -61,8 +61,8 @@ impl Include {
 
 /// The folders on the way to where the stream is.
 ///
-/// An entry is admitted only beneath a folder of the same stream. So a stream that gives a link and then a
-/// file beneath it is refused before anything of it is written, whatever the file system would have done.
+/// An entry is admitted only beneath a folder of the same stream. If a stream gives a link and then a file beneath it,
+/// the file is refused before any of it is written. The file system's own checks play no part.
 #[derive(Debug)]
 pub(super) struct Outline {
     include: Include,

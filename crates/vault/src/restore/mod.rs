@@ -1,10 +1,10 @@
 //! Restoring a snapshot into a root folder, in windows, of which a kill costs at most one.
 //!
-//! The entry stream is taken in bounded windows. A window's files are built beside their targets, made
-//! durable with one `syncfs`, renamed, and made durable again; only then is the checkpoint handed out that
-//! says so. What a checkpoint covers is compared by its metadata before a restore goes on from there (only a file
-//! whose time differs is read), and where anything differs the checkpoint is dropped. From where the restore goes on
-//! it looks at every file, and what is already right is kept. Metadata of folders comes last, in a second pass.
+//! The entry stream is taken in bounded windows. A window's files are built beside their targets, made durable with
+//! one `syncfs`, renamed, and made durable again. Only then is the window's checkpoint handed out. Before a restore
+//! resumes from a checkpoint, it compares by metadata everything that the checkpoint covers, and reads only a file
+//! whose time differs. If anything differs, it drops the checkpoint. After the point of resumption, it looks at every
+//! file and keeps what is already right. Metadata of folders comes last, in a second pass.
 //!
 //! | module | what it holds |
 //! |---|---|

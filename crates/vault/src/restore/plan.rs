@@ -34,7 +34,7 @@ pub(super) struct Piece {
     pub(super) offset: u64,
     /// Where it ends.
     pub(super) offset_after: u64,
-    /// Whether the file was begun once more, because its bytes were not right at the end.
+    /// Whether the file was started once more, because its bytes were not right at the end.
     pub(super) again: bool,
 }
 
@@ -156,7 +156,7 @@ impl Windows {
                     return Ok(window);
                 }
                 self.rest = None;
-                // Nothing follows it in its window: it may turn out that the file must be begun once more.
+                // Nothing follows it in its window, because the file may have to be started once more.
                 if continued {
                     return Ok(window);
                 }

@@ -110,7 +110,7 @@ pub struct RestoreCheckpoint {
     pub files: u64,
     /// Symbolic links made.
     pub symlinks: u64,
-    /// Bytes of the files that were begun.
+    /// Bytes of the files that were started.
     pub bytes_total: u64,
     /// Bytes of content that are on disk, those of the partial file too.
     pub bytes_done: u64,
@@ -172,8 +172,8 @@ pub struct RestoreReport {
     pub bytes_kept: u64,
     /// Entries whose owner could not be set, for want of privilege.
     pub owners_unset: u64,
-    /// What differed of that which the request's checkpoint covers; then the checkpoint was dropped, every file was
-    /// looked at, and what was right was kept.
+    /// The difference from what the request's checkpoint covers, if there was one. Then the restore dropped the
+    /// checkpoint, looked at every file, and kept what was right.
     pub checkpoint_refuted: Option<Difference>,
     /// Files that no location could give.
     pub lost: Vec<LostFile>,

@@ -53,7 +53,7 @@ where
     restore_from(&reader, request, progress, on_window, stop).await
 }
 
-/// Restores from whatever holds the content; see [`restore`].
+/// Restores from any store of the content; see [`restore`].
 pub async fn restore_from<F, Fut>(
     store: &dyn ContentStore,
     request: RestoreRequest,
@@ -222,7 +222,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes back what was counted of a file that begins anew.
+    /// Takes back the counts of a file that starts again.
     fn forget(&mut self, offset: u64, size: u64) {
         self.done.bytes_done = self.done.bytes_done.saturating_sub(offset);
         self.done.bytes_total = self.done.bytes_total.saturating_sub(size);
@@ -415,7 +415,7 @@ impl Run<'_> {
         } = open;
         let size = size_of(&piece.record);
         if let Some(why) = lost {
-            // A piece of an earlier window may have been trusted wrongly: once, the file is made anew.
+            // A piece of an earlier window may have been trusted wrongly, so make the file again, once.
             if mistrusted && piece.offset > 0 && !piece.again {
                 self.forget(piece.offset, size);
                 self.windows.set_rest(Some(Piece {

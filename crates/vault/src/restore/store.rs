@@ -34,7 +34,7 @@ pub trait EntryCursor: Send + Sync {
 /// One snapshot: its records and the bytes of its chunks, whichever location they come from.
 #[async_trait]
 pub trait ContentStore: Send + Sync {
-    /// Returns a cursor at a position that an earlier one told; 0 is the beginning.
+    /// Returns a cursor at a position that an earlier cursor gave; 0 is the beginning.
     fn cursor(&self, position: u64) -> Box<dyn EntryCursor>;
 
     /// Returns a chunk, its plain bytes checked against its id and length.

@@ -1,4 +1,5 @@
-//! What a run's segments say together, and how records are laid out in segments. [`super::walk`] decides what follows what.
+//! The content of a run's segments together, and the layout of records in segments. [`super::walk`] decides which
+//! segments follow each other.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ pub struct Link {
 }
 
 impl Chain {
-    /// Takes what the next segment brings, which is in order; `begins` says that the chain begins anew with it.
+    /// Adds the next segment, which is in order; `begins` says that the chain begins again with it.
     pub(super) fn take(&mut self, segment: Segment, begins: bool, building: &mut BTreeMap<Hash32, Vec<u8>>) {
         let Segment { head, records, blobs } = segment;
         if begins {

@@ -1,11 +1,11 @@
 //! Segments: a run's journal, copied to a tier piece by piece.
 //!
-//! A segment is one sealed object that is created only where there is none. It has some of the run's records byte for
-//! byte, the blobs that they are the first to refer to, and the hash of the segment before it; so the segments of a run form
-//! a chain in each location, from which alone the run can be gone on with. Whoever creates a run's next segment goes on
-//! with the run; whoever finds it taken has lost it. Where segments are damaged, the chain begins anew under the next
-//! number ([`walk`]); where a run has been over for long, a last segment closes its chain and the others are removed
-//! ([`mod@prune`]).
+//! A segment is one sealed object, created only if its name is free. It has some of the run's records byte for byte,
+//! the blobs that they are the first to refer to, and the hash of the segment before it. So the segments of a run form
+//! a chain in each location, and this chain alone is enough to resume the run. The process that creates a run's next
+//! segment continues the run. A process that finds the number taken has lost the run. If segments are damaged, a new
+//! chain begins under the next number ([`walk`]). If a run has been over for long, a last segment closes its chain,
+//! and a prune removes the others ([`mod@prune`]).
 //!
 //! ```text
 //! magic 8 | version 4 | generation 4 | salt 32 | sealed: encoding 1 | length 4 | MessagePack
@@ -57,7 +57,7 @@ pub struct Segment {
     pub blobs: Vec<BlobPart>,
 }
 
-/// What a segment says of itself, and of the run as it stands after it.
+/// A segment's description of itself, and of the run's state after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentHead {
     /// The run.
@@ -66,9 +66,10 @@ pub struct SegmentHead {
     pub n: u64,
     /// BLAKE3 of the stored bytes of the segment before it; zeros for one with which the chain begins.
     pub prev: Hash32,
-    /// The number of its first record. Where the chain has that record already, it and all after it are replaced.
+    /// The number of its first record. If the chain has that record already, this segment replaces it and all after
+    /// it.
     pub first: u64,
-    /// The number of its last record; one less than `first` where it has none.
+    /// The number of its last record; one less than `first` if it has none.
     pub last: u64,
     /// BLAKE3 of the value of record `last`; zeros where `last` is 0.
     pub newest: Hash32,
@@ -89,13 +90,13 @@ pub struct SegmentHead {
 }
 
 impl SegmentHead {
-    /// Returns whether the chain begins with it, whatever stands under lower numbers.
+    /// Returns whether the chain begins with it. Segments under lower numbers do not count then.
     pub fn begins(&self) -> bool {
         self.prev == Hash32::ZERO
     }
 
-    /// Returns whether it says that the run is over and that its records were removed from the location: it begins a
-    /// chain after records that it does not have.
+    /// Returns whether it says that the run is over and that its records were removed from the location. Such a
+    /// segment begins a chain after records that the chain does not have.
     pub fn closes(&self) -> bool {
         self.begins() && self.first > 1 && self.first == self.last + 1 && self.outcome.is_some()
     }
@@ -108,9 +109,9 @@ pub struct BlobPart {
     pub hash: Hash32,
     /// Its length in bytes.
     pub len: u64,
-    /// Where in it these bytes stand.
+    /// The offset of these bytes in the blob.
     pub at: u64,
-    /// They.
+    /// The bytes.
     pub bytes: ByteBuf,
 }
 
@@ -183,8 +184,8 @@ impl From<StoreError> for SegmentError {
 }
 
 impl SegmentError {
-    /// Returns whether the segments that are stored are to blame, rather than the way to them, or what this program or its
-    /// keyring does not know.
+    /// Returns whether the stored segments are to blame. Otherwise the way to them is, or something that this program
+    /// or its keyring does not know.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { fault, .. } => fault.is_damage(),
@@ -193,7 +194,7 @@ impl SegmentError {
         }
     }
 
-    /// Returns the segment that cannot be read or does not follow, the first where there are several; none where the way to
+    /// Returns the segment that cannot be read or does not follow, the first if there are several. None if the way to
     /// them is to blame.
     pub fn segment(&self) -> Option<u64> {
         match self {
@@ -210,7 +211,7 @@ fn numbers(from: u64, to: u64) -> String {
     }
 }
 
-/// Where a segment belongs: it opens under no other run and no other number.
+/// The place of a segment: it opens under no other run and no other number.
 fn place(keyring: &Keyring, generation: u32, run: RunId, n: u64) -> Place {
     let mut name = [0; 32];
     name[..16].copy_from_slice(run.as_bytes());
@@ -254,7 +255,7 @@ fn seal(keyring: &Keyring, segment: &Segment) -> Result<Vec<u8>, ObjectFault> {
     Ok(bytes)
 }
 
-/// Opens the segment that stands under a run and a number.
+/// Opens the segment of a run and a number.
 fn open(keyring: &Keyring, run: RunId, n: u64, bytes: &[u8]) -> Result<Segment, ObjectFault> {
     let malformed = |why: String| ObjectFault::Malformed { why };
     let mut fields = Fields::new(bytes);

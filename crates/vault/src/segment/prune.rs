@@ -1,16 +1,17 @@
 //! Removing the segments of runs that have been over for long.
 //!
-//! The last thing that is created for a run says so: a segment that closes its chain, after the last number, where there is
-//! none. Whoever goes on with the run at that very moment has taken that number, and then nothing is removed. Then
-//! everything before it goes. It stays, a few hundred bytes: a workspace that had the run before it was over elsewhere,
-//! and comes back after a year, finds by it that the run is not its own any more.
+//! The last object that a prune creates for a run is a segment that closes its chain, under the next number, if that
+//! is free. If another process continues the run at that moment, it has taken that number, and the prune removes
+//! nothing. Otherwise the prune removes every segment before the closing one. The closing segment stays, a few hundred
+//! bytes. A workspace that had the run before it ended elsewhere may come back after a year: it finds this segment,
+//! and knows that the run is not its own any more.
 
 use rekindle_model::id::{Hash32, RunId};
 
 use super::{Created, Link, Segment, SegmentError, SegmentHead, SegmentStore};
 use crate::object::{JOURNAL, ObjectName};
 
-/// What a location holds of a run, as far as the names of its segments and its last segment tell.
+/// The part of a run that a location holds, as the names of its segments and its last segment show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The last segment.
@@ -22,7 +23,7 @@ pub struct Held {
 }
 
 impl SegmentStore {
-    /// Returns what is here of a run; none where it has no segment.
+    /// Returns the part of a run that is here; none if the run has no segment here.
     ///
     /// # Errors
     /// A last segment that cannot be read.
@@ -54,8 +55,9 @@ impl SegmentStore {
         }))
     }
 
-    /// Closes the chain of a run that is over, and removes its segments. Cut off, it is done again. Returns whether it was
-    /// done: not where somebody has gone on with the run since `held` was looked at.
+    /// Closes the chain of a run that is over, and removes its segments. If it was interrupted, it can be called
+    /// again. Returns whether it did so: if another process has continued the run since `held` was read, it removes
+    /// nothing.
     ///
     /// # Errors
     /// [`SegmentError::Store`].

@@ -29,7 +29,8 @@ pub struct SegmentStore {
 pub enum Created {
     /// It is there now; the hash of its stored bytes.
     Here(Hash32),
-    /// There was one under its number: somebody else goes on with the run, or an earlier try of one's own.
+    /// The number is taken: another process continues the run, or an earlier attempt of this process wrote the
+    /// segment.
     Taken,
 }
 
@@ -112,19 +113,19 @@ impl SegmentStore {
         Ok(chain)
     }
 
-    /// Reads every segment of a run, one at a time, and tells what is wrong since its chain has begun.
+    /// Reads every segment of a run, one at a time, and returns the faults since its chain began.
     ///
     /// # Errors
-    /// [`SegmentError::Store`]: it could not be told.
+    /// [`SegmentError::Store`]: the location could not be read.
     pub async fn walk(&self, run: RunId) -> Result<Walked, SegmentError> {
         self.pass(run, |_| {}).await
     }
 
-    /// Reads every segment of a run, and hands over each that is in order. Where whoever prunes has removed what was listed,
-    /// it begins again with the first: what is handed over then begins the chain anew.
+    /// Reads every segment of a run, and passes each that is in order to `each`. If a prune has removed a listed
+    /// segment, it starts again with the first: then the segments that it passes begin the chain again.
     ///
     /// # Errors
-    /// [`SegmentError::Store`]: it could not be told.
+    /// [`SegmentError::Store`]: the location could not be read.
     pub async fn pass(&self, run: RunId, mut each: impl FnMut(Segment)) -> Result<Walked, SegmentError> {
         let mut numbers = self.numbers(run).await?;
         for _ in 1..LISTINGS {
@@ -170,7 +171,7 @@ impl SegmentStore {
                 Err(error) => return Err(error),
             };
             segments += 1;
-            // Whatever is wrong with the segments before a beginning is wrong with nothing that counts.
+            // Once a segment begins the chain, faults of the segments before it do not count.
             if segment.head.begins() {
                 faults.clear();
             }
@@ -199,11 +200,11 @@ impl SegmentStore {
         })
     }
 
-    /// Creates a segment where there is none under its number. Where the location cannot do that exclusively
+    /// Creates a segment if its number is free. If the location cannot do that exclusively
     /// ([`SegmentStore::is_exclusive`]), it looks first and then writes.
     ///
     /// # Errors
-    /// [`SegmentError::Store`]; it may be there all the same.
+    /// [`SegmentError::Store`]; the segment may be there all the same.
     pub async fn create(&self, segment: &Segment) -> Result<Created, SegmentError> {
         let (run, n) = (segment.head.run, segment.head.n);
         let (keyring, sealed) = (Arc::clone(&self.location.keyring), segment.clone());
@@ -239,10 +240,10 @@ impl SegmentStore {
         Ok(self.location.store.len(&path).await?.is_some())
     }
 
-    /// Returns whether the location lets one of several create an object, tried out now.
+    /// Returns whether the location lets only one of several processes create an object. It tries this out now.
     ///
     /// # Errors
-    /// [`SegmentError::Store`]: it could not be told.
+    /// [`SegmentError::Store`]: the trial failed.
     pub async fn is_exclusive(&self) -> Result<bool, SegmentError> {
         match crate::probe::exclusive(self.location.store.as_ref()).await {
             Ok(exclusive) => Ok(exclusive),
@@ -270,7 +271,7 @@ impl SegmentStore {
 
     pub(super) async fn read(&self, run: RunId, n: u64) -> Result<(Segment, Hash32), SegmentError> {
         let path = ObjectName::Segment(run, n).path();
-        // Whatever stands there is not read into memory before its length is that of a segment.
+        // The object may be anything: read no more of it into memory than the length of a segment.
         let bytes = match self.location.store.get_range(&path, 0, MOST_STORED + 1).await {
             Err(StoreError::NotFound { .. }) => {
                 return Err(SegmentError::Missing {

@@ -309,7 +309,7 @@ async fn held_in(fixture: &Fixture) -> Vec<u64> {
     walked.records.into_iter().map(|(_, n)| n).collect()
 }
 
-/// Begins the chain anew after its last number, with these records.
+/// Begins the chain again after its last number, with these records.
 async fn anew(fixture: &Fixture, epoch: u64, records: &[&[u8]]) -> Created {
     let mut segment = fixture.after(None, 1, epoch, records);
     segment.head.n = fixture.place.walk(run()).await.unwrap().last + 1;
@@ -340,7 +340,7 @@ async fn a_chain_that_begins_anew_retires_what_is_damaged_or_missing_before_it()
             assert_eq!(chain.tail, tail);
             let n = tail.unwrap().head.n;
             assert_eq!(held_in(&fixture).await, [n; 4]);
-            // It goes on from there, and what is wrong from there on is found.
+            // The chain continues from there, and the walk finds the faults from there on.
             fixture.next(5, 1, &[b"five"]).await;
             assert_eq!(fixture.place.chain(run()).await.unwrap().values.len(), 5);
             std::fs::write(fixture.file(n), b"nothing").unwrap();
@@ -402,7 +402,7 @@ async fn of_a_run_that_is_pruned_one_segment_stays_that_says_so_and_takes_the_ne
     assert_eq!(fixture.place.create(&late).await.unwrap(), Created::Taken);
     let left = fixture.place.held(run()).await.unwrap().unwrap();
     assert_eq!(left.segments, 0);
-    // What goes on after it begins anew.
+    // To continue after it, the chain must begin again.
     fixture.next(6, 2, &[b"reopened"]).await;
     assert!(fixture.fault().await.contains("were removed"));
     anew(&fixture, 2, &[b"one"]).await;

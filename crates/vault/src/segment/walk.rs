@@ -1,10 +1,10 @@
-//! One pass over a run's segments in a location, one segment in memory at a time: which of them follow each other, and what is
-//! wrong with the others.
+//! One pass over a run's segments in a location, with one segment in memory at a time. It finds which segments follow
+//! each other, and the faults of the others.
 //!
-//! A chain begins with a segment that names none before it. Any later segment may be such a beginning: then whatever stands
-//! under lower numbers is retired, damaged or whole, and is neither followed nor complained about. That is how a chain
-//! goes on whose segments are damaged: nothing is ever written in the place of what somebody else may have written, and
-//! everybody who goes on with the run still competes for one next number.
+//! A chain begins with a segment that names none before it. Any later segment may be such a beginning. Then all
+//! segments under lower numbers are retired, damaged or whole: the pass neither follows them nor reports their faults.
+//! In this way a chain with damaged segments continues. No process ever overwrites a segment that another may have
+//! written. All processes that continue the run still compete for one next number.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use rekindle_model::id::Hash32;
 
 use super::{BlobPart, Link, Segment, SegmentError, hash};
 
-/// What a pass over a run's segments has shown.
+/// The result of a pass over a run's segments.
 ///
 /// Memory: 40 bytes for each record, and the names of the segments.
 #[derive(Clone, Debug, Default)]
 pub struct Walked {
-    /// The highest number that is there; 0 where the run has no segment.
+    /// The highest number that is there; 0 if the run has no segment.
     pub last: u64,
-    /// The last segment that can be read: the end of the chain where it has the number [`Walked::last`].
+    /// The last segment that can be read. It is the end of the chain if it has the number [`Walked::last`].
     pub tail: Option<Link>,
-    /// What is wrong since the chain began, in order.
+    /// The faults since the chain began, in order.
     pub faults: Vec<SegmentError>,
     /// Whether the records were removed once the run was over ([`super::SegmentHead::closes`]).
     pub closed: bool,
@@ -32,13 +32,13 @@ pub struct Walked {
 }
 
 impl Walked {
-    /// Returns whether the newest segment can be read. Where it cannot, nobody can tell from here who wrote it.
+    /// Returns whether the newest segment can be read. If it cannot, its writer is not known from here.
     pub fn ends_readably(&self) -> bool {
         self.tail.as_ref().map_or(0, |tail| tail.head.n) == self.last
     }
 }
 
-/// How a chain stands after some of its segments.
+/// The state of a chain after some of its segments.
 #[derive(Default)]
 pub(super) struct Walk {
     tail: Option<Link>,
@@ -50,7 +50,7 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Takes the next segment, or says why it cannot be the next.
+    /// Adds the next segment, or returns why it cannot be the next.
     pub(super) fn add(&mut self, segment: &Segment, stored: Hash32) -> Result<(), String> {
         let head = &segment.head;
         if head.epoch < self.epoch {
@@ -145,8 +145,8 @@ impl Walk {
 struct Parts(BTreeMap<Hash32, (u64, blake3::Hasher)>);
 
 impl Parts {
-    /// Takes a piece, and looks at the blob that it completes. Pieces come in order; one that was begun anew begins at 0
-    /// again.
+    /// Takes a piece, and checks the blob if the piece completes it. Pieces come in order. If a blob is written again,
+    /// its pieces begin at 0 again.
     fn add(&mut self, part: &BlobPart) -> Result<(), String> {
         let (len, mut hasher) = match part.at {
             0 => (0, blake3::Hasher::new()),

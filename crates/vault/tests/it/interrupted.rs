@@ -85,7 +85,7 @@ async fn a_store_that_dies_at_any_write_is_finished_by_the_next_and_shows_nothin
 
 #[tokio::test]
 async fn a_capture_that_dies_at_any_write_is_finished_by_the_next_and_keeps_whole_packs() {
-    // More than a pack and the longest chunk that may still go into it, so that two packs are written whatever the seed.
+    // More than a pack and the longest chunk that may still go into it, so that two packs are written with any seed.
     let tree = Tree::of(&[("a", b"first".to_vec()), ("b", noise(38 << 20, 4))]);
     for how in [Break::Before, Break::After] {
         let mut writes = 0;

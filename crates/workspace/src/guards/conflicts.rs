@@ -1,6 +1,6 @@
-//! A recovery into the living system that is not finished: what stands there may be half of two instants, so it is
-//! neither captured nor recovered over until that run has ended. Where it has ended, and not well, it is not captured
-//! until a later recovery has made it good or a person has accepted it.
+//! Guards against unfinished recoveries into the living system. Until such a run has ended, its data may be half of
+//! two instants: no other run captures it or recovers over it. If the run has ended, and not well, no run captures the
+//! data until a later recovery has completed it or a person has accepted it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,11 +18,11 @@ use crate::replica;
 use crate::run_spec::{self, LoadedSpec, ReadyRun};
 use rekindle_model::problem::ProblemKind;
 
-/// Refuses a run that reads or writes a component which an older, unfinished run is recovering where it lives, and one
-/// that reads what a recovery which is over has left half recovered.
+/// Refuses a run that captures a component which an unfinished run recovers in place, or restores one which an older
+/// such run recovers. Also refuses a run that captures a component which an ended recovery has left half recovered.
 ///
 /// # Errors
-/// Names that run and the commands that go on from there; exit code 6.
+/// Names that run and the commands that continue from there; exit code 6.
 pub async fn refuse_half_recovered(
     context: &WorkspaceContext,
     ready: &ReadyRun,
@@ -58,7 +58,7 @@ pub async fn refuse_half_recovered(
         };
         let (pinned, plan) = match read.await {
             Ok(read) => read,
-            // One that cannot be read must not keep every other from running.
+            // A run that cannot be read must not block all others.
             Err(error) => {
                 context.notices.warn(format!(
                     "run {run} cannot be read, so whether it recovers in place is not known: {error}"
@@ -70,7 +70,7 @@ pub async fn refuse_half_recovered(
             continue;
         }
         let half = into_the_living(&plan, pinned.param("to").map(PathBuf::from));
-        // Of two recoveries the older one ends first; nothing is captured before both have.
+        // Of two recoveries, the older one must end first. A capture waits for both.
         let older = own.is_none_or(|own| run < own);
         let in_the_way = |name: &&String| captured.contains(*name) || (older && restored.contains(*name));
         let both: Vec<&str> = half.iter().filter(in_the_way).map(String::as_str).collect();
@@ -101,7 +101,7 @@ fn components(plan: &Plan, action: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Refuses to capture what a recovery that is over, or of which a record is lost, has left half recovered.
+/// Refuses to capture a component that was left half recovered by a run which has ended, or of which a record is lost.
 async fn refuse_unsettled(
     context: &WorkspaceContext,
     ready: &ReadyRun,

@@ -1,4 +1,4 @@
-//! What must hold before a run touches production: each guard refuses with what a person can do instead.
+//! The conditions for a run that touches production. Each guard refuses with what a person can do instead.
 
 pub mod conflicts;
 pub mod open_files;

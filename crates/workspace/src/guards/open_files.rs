@@ -1,5 +1,5 @@
-//! Who has files open that a recovery in place is about to move: a process that goes on writing to them writes to
-//! what was moved, and nobody misses it until it is gone.
+//! Finds the processes that have files open which a recovery in place is about to move. Such a process continues to
+//! write to the moved files, and nobody notices until the data is gone.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,8 +19,8 @@ use rekindle_model::problem::ProblemKind;
 /// How many processes a refusal names.
 const NAMED: usize = 5;
 
-/// Refuses to begin, or to go on with, a recovery in place that would move what somebody has open; `state` is what
-/// a resumed run has come to. Does nothing for every other run.
+/// Refuses to start, or to resume, a recovery in place that would move files which a process has open. `state` is the
+/// state of a resumed run. Does nothing for any other run.
 pub fn refuse_in_use(notices: &Notices, ready: &ReadyRun, state: Option<&RunState>) -> Result<(), Error> {
     let Some(root) = ready.may_displace() else {
         return Ok(());
@@ -36,7 +36,7 @@ pub fn refuse_in_use(notices: &Notices, ready: &ReadyRun, state: Option<&RunStat
             paths.extend(existing.paths().map(|path| root.join(path)));
         }
     }
-    // The system's file is copied: who edits it goes on editing the one that counts.
+    // The system's file is copied, not moved: a person who edits it continues to edit the file that counts.
     let stays = |path: &PathBuf| {
         let named = kept
             .copied
@@ -81,16 +81,16 @@ struct Holder {
     path: PathBuf,
 }
 
-/// What a look at all processes has shown.
+/// The result of a look at all processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Found {
     holders: Vec<Holder>,
-    /// Processes of which this user may not see what they have open.
+    /// How many processes hide their open files from this user.
     unseen: usize,
 }
 
 impl Found {
-    /// Returns the refusal, where there is somebody to name.
+    /// Returns the refusal, if there is a process to name.
     fn refusal(&self) -> Option<Error> {
         if self.holders.is_empty() {
             return None;
@@ -119,7 +119,7 @@ impl Found {
         Some(Error::new(ProblemKind::Invalid, "in_use", message))
     }
 
-    /// Tells how many processes could not be looked at.
+    /// Says how many processes could not be looked at.
     fn blind(&self) -> String {
         let s = if self.unseen == 1 { "" } else { "es" };
         format!(
@@ -131,8 +131,8 @@ impl Found {
 
 /// Looks at every process but this one, as far as this user may.
 ///
-/// Files are told apart by device and inode, so that one which is reached through another mount, a link or a
-/// container's own tree is found too.
+/// Compares files by device and inode. So it also finds a file that a process has reached through another mount, a
+/// link or a container's own tree.
 ///
 /// # Errors
 /// `proc` cannot be listed.
@@ -164,12 +164,12 @@ fn find(proc: &Path, paths: impl Iterator<Item = PathBuf>) -> io::Result<Found> 
                 });
             }
             Ok(None) => {}
-            // Threads of the kernel have no command line, and no files.
+            // Kernel threads have no command line, and no files.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let command = fs::read(of_process.join("cmdline")).unwrap_or_default();
                 found.unseen += usize::from(!command.is_empty());
             }
-            // It has ended in the meantime.
+            // The process has ended in the meantime.
             Err(_) => {}
         }
     }
@@ -181,7 +181,7 @@ fn find(proc: &Path, paths: impl Iterator<Item = PathBuf>) -> io::Result<Found> 
 fn held(of_process: &Path, wanted: &HashSet<(u64, u64)>) -> io::Result<Option<PathBuf>> {
     for entry in fs::read_dir(of_process.join("fd"))? {
         let fd = entry?.path();
-        // Sockets and pipes have no path; whether they answer is nobody's business here.
+        // Sockets and pipes have no path. This guard does not check whether they answer.
         let Ok(path) = fs::read_link(&fd) else { continue };
         if !path.is_absolute() {
             continue;

@@ -1,8 +1,9 @@
 //! Partial recoveries: recoveries into the living system that restored only a part of it.
 //!
-//! A partial recovery leaves the system as a mixture of two instants, so no backup may capture it. It is settled when a
-//! later recovery restores the same components, or when a person accepts it: a run with the parameter `accept` names it.
-//! All of this is read from the journal, and from the folders that hold the files which a recovery moved aside.
+//! A partial recovery leaves the system as a mixture of two instants, so no backup may capture it. It is settled when
+//! a later recovery restores the same components, or when a person accepts it: a run with the parameter `accept` names
+//! it. This module reads all of this from the journal, and from the folders that hold the files which a recovery moved
+//! aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ const NOW: Position = Position {
 pub struct PartialRecovery {
     /// The run.
     pub run: RunId,
-    /// The components that the run began to restore and did not; none where the run cannot be read any more, so that
+    /// The components that the run began to restore and did not finish. None if the run cannot be read any more: then
     /// it may be any component.
     pub components: Option<BTreeSet<String>>,
     /// The folders with the files that the run moved aside.
@@ -60,8 +61,8 @@ impl PartialRecovery {
     }
 }
 
-/// Returns the partial recoveries that are not settled, newest first, also those that have not ended. The caller accepts
-/// the runs in `accepted` as of now.
+/// Returns the partial recoveries that are not settled, newest first, also those that have not ended. The caller
+/// accepts the runs in `accepted` as of now.
 pub async fn unsettled(
     context: &WorkspaceContext,
     system: &System,
@@ -90,7 +91,7 @@ pub async fn unsettled(
         .map(|run| (run.run, asides(&root, run.run)))
         .filter(|(_, aside)| !aside.is_empty())
         .collect();
-    // Only what is left partial can be settled: without it, the other runs need not be read.
+    // Only a partial recovery can be settled: if there is none, the other runs need not be read.
     if !lost.is_empty() || recoveries.attempts.iter().any(|attempt| !attempt.half.is_empty()) {
         for run in others.iter().filter(succeeded) {
             recoveries.read(context, run).await;
@@ -120,8 +121,8 @@ pub fn asides(root: &Path, run: RunId) -> Vec<String> {
     found.map(|folder| folder.display().to_string()).collect()
 }
 
-/// Returns where a run of which a record is lost has moved the content of the living system, and what to do; none where
-/// it has moved nothing.
+/// Returns a notice on a run of which a record is lost: where it moved the content of the living system, and what to
+/// do. None if it has moved nothing.
 pub fn left(layout: &Layout, run: RunId) -> Option<Notice> {
     let (system, _) = run_spec::system(layout).ok()?;
     let aside = asides(&run_spec::data_root(&layout.system_dir(), &system), run);
@@ -141,7 +142,7 @@ pub fn component(step: &PlanStep) -> Option<&str> {
     step.each.get("component").map(String::as_str).or(fixed)
 }
 
-/// Returns the folder that a path leads to, links followed, or the path where it leads nowhere.
+/// Returns the folder that a path leads to, with links followed. If the path leads nowhere, returns the path.
 pub fn same(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -158,7 +159,7 @@ struct Attempt {
     aside: Vec<String>,
 }
 
-/// The recoveries into the living system, and what was accepted of them.
+/// The recoveries into the living system, and the runs that a later run accepts.
 struct Recoveries<'a> {
     system_dir: PathBuf,
     living: &'a Path,
@@ -225,7 +226,7 @@ impl Recoveries<'_> {
         }
     }
 
-    /// Notes the runs that a run's parameter names, whoever submitted the run: a command, another run or the API.
+    /// Notes the runs that a run's parameter names. The run may come from a command, another run or the API.
     fn accept(&mut self, created: &Record, inputs: &Value) {
         let since = Position {
             commit: created.head.map_or(0, |head| head.commit),

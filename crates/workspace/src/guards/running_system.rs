@@ -1,5 +1,5 @@
-//! Whether the system that a recovery in place is about to replace still answers: it would read and write in what is
-//! moved from under it, also where it holds no file open at the moment.
+//! Checks whether the system that a recovery in place is about to replace still answers. A running system would read
+//! and write in the moved folders, even if it holds no file open at the moment.
 
 use rekindle_actions::{Answer, ask_health};
 use rekindle_model::run::RunState;
@@ -12,7 +12,7 @@ use crate::replica;
 use crate::run_spec::ReadyRun;
 use rekindle_model::problem::ProblemKind;
 
-/// Returns the action that recovers in place although somebody works there.
+/// Returns the action that recovers in place although the system runs or has files open.
 pub(super) fn while_running() -> Action {
     Action::Recover(Recover {
         target: RecoverTarget::InPlaceWhileRunning,
@@ -20,8 +20,8 @@ pub(super) fn while_running() -> Action {
     })
 }
 
-/// Refuses to begin, or to go on with, a recovery in place while a health URL of the system answers; `state` is what a
-/// resumed run has come to. Does nothing for every other run, and none once all that stood there is moved.
+/// Refuses to start, or to resume, a recovery in place while a health URL of the system answers. `state` is the state
+/// of a resumed run. Does nothing for any other run, or once the run has moved everything aside.
 pub async fn refuse_answering(
     notices: &Notices,
     ready: &ReadyRun,

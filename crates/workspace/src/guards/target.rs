@@ -1,5 +1,5 @@
-//! Where a recovery may write: never into the living system, a tier or the workspace, never onto what stands
-//! there, and never where another recovery was interrupted.
+//! Where a recovery may write: never into the living system, a tier or the workspace, never onto existing content, and
+//! never where another recovery was interrupted.
 
 use std::path::{Path, PathBuf};
 
@@ -26,14 +26,15 @@ pub struct Alternatives {
     pub elsewhere: Action,
     /// Into the system's own folder.
     pub in_place: Action,
-    /// What the second one recovers, where that is not what was asked for.
+    /// What the second one recovers, if that differs from the request.
     pub other_source: Option<&'static str>,
     /// The folder that the second one empties.
     pub root: PathBuf,
 }
 
 impl Alternatives {
-    /// Returns a refusal with both alternatives, and with the run that can be continued there where one was interrupted.
+    /// Returns a refusal with both alternatives. If a run was interrupted there, also names the command that continues
+    /// it.
     fn refuse(&self, code: &'static str, message: String, interrupted: Option<&Interrupted>) -> Error {
         let mut error =
             Error::new(ProblemKind::Invalid, code, message).with_advice("choose one; nothing was touched");
@@ -59,19 +60,19 @@ impl Alternatives {
             )
     }
 
-    /// Refuses targets at which something stands, named with the first of it.
+    /// Refuses targets that are not empty, and names the first path in each.
     pub fn occupied(&self, occupied: &[PathBuf], interrupted: Option<&Interrupted>) -> Error {
         let message = format!("the targets are not empty: {}", list(occupied));
         self.refuse("targets_not_empty", message, interrupted)
     }
 
-    /// Refuses a folder in which anything stands, named with the first of it.
+    /// Refuses a folder that is not empty, and names its first entry.
     pub fn not_empty(&self, standing: &Path, interrupted: Option<&Interrupted>) -> Error {
         let message = format!("the folder is not empty: {}", standing.display());
         self.refuse("targets_not_empty", message, interrupted)
     }
 
-    /// Refuses to recover what only programs can tell to be there or not.
+    /// Refuses to recover a component if only a program knows whether its target is empty.
     pub fn unseen(&self, component: &str, interrupted: Option<&Interrupted>) -> Error {
         let message = format!(
             "whether anything stands where {component} is restored to is not known: a program restores it"
@@ -79,7 +80,7 @@ impl Alternatives {
         self.refuse("target_unknown", message, interrupted)
     }
 
-    /// Refuses a root into which a run that can go on was recovering.
+    /// Refuses a folder into which a run that can be resumed was recovering.
     pub fn interrupted(&self, root: &Path, interrupted: &Interrupted) -> Error {
         self.refuse("interrupted_there", interrupted.told(root), Some(interrupted))
     }
@@ -88,9 +89,9 @@ impl Alternatives {
 /// A run that was interrupted while it recovered into a folder.
 pub struct Interrupted {
     run: RunId,
-    /// The command that goes on with it.
+    /// The command that continues it.
     way_on: Action,
-    /// Who has it, where that is another workspace.
+    /// The workspace that holds it, if that is another one.
     held: Option<Elsewhere>,
 }
 
@@ -106,14 +107,14 @@ impl Interrupted {
         )
     }
 
-    /// Returns a warning for a recovery into that folder all the same.
+    /// Returns a warning for a recovery that writes into that folder anyway.
     pub fn warning(&self, root: &Path) -> Notice {
         Notice::warning(self.told(root)).with_next(self.way_on.clone(), "continues it")
     }
 }
 
-/// Returns the place of a folder that a person named to recover into. The living system's data, the tiers and
-/// the workspace are refused however they are spelled, and so is what lies in them or holds them.
+/// Returns the place of a folder that a person named to recover into. Refuses the living system's data, the tiers and
+/// the workspace in any spelling, and every folder in them or around them.
 pub fn named(
     layout: &Layout,
     system: &System,
@@ -147,7 +148,7 @@ pub fn named(
     Ok(place)
 }
 
-/// Refuses a folder that a person named and in which anything stands.
+/// Refuses a folder that a person named, if it is not empty or a recovery into it was interrupted.
 pub async fn empty(
     context: &WorkspaceContext,
     place: &Place,
@@ -161,7 +162,7 @@ pub async fn empty(
     }
 }
 
-/// Returns the first by name of what stands in a folder; none where it is empty or is not there.
+/// Returns the first entry of a folder by name; none if the folder is empty or absent.
 pub fn standing(folder: &Path) -> Result<Option<PathBuf>, Error> {
     let unreadable = |error| Error::io(format_args!("list {}", folder.display()), &error);
     let entries = match std::fs::read_dir(folder) {
@@ -177,7 +178,8 @@ pub fn standing(folder: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(first)
 }
 
-/// Returns the newest run that was interrupted while it recovered into this folder, into one in it or around it.
+/// Returns the newest run that was interrupted while it recovered into this folder, into one in it or into one around
+/// it.
 pub async fn interrupted(context: &WorkspaceContext, root: &Path) -> Option<Interrupted> {
     let root = Place::of(root).ok()?;
     for run in context.interrupted().await.ok()? {
@@ -201,17 +203,17 @@ pub async fn interrupted(context: &WorkspaceContext, root: &Path) -> Option<Inte
     None
 }
 
-/// Returns what no recovery writes into, with the words for it.
+/// Returns the places that no recovery writes into, each with its name for messages.
 fn protected(layout: &Layout, system: &System) -> Result<Vec<(String, Place)>, Error> {
     let system_dir = layout.system_dir();
     let root = run_spec::data_root(&system_dir, system);
     let own = || "the living system's own folder".to_owned();
     let mut protected: Vec<(String, PathBuf)> = Vec::new();
-    // A system that spans the whole machine leaves room beside its components only.
+    // If a system spans the whole machine, only its components are protected: a recovery may write beside them.
     if root.parent().is_some() {
         protected.push((own(), root.clone()));
     }
-    // A component may be a link, or a mount, to data that stands elsewhere.
+    // A component may be a link, or a mount, to data elsewhere.
     for source in system.components.values().filter_map(|c| c.source.as_ref()) {
         let claim = rekindle_sources::open(source)?.claim();
         protected.extend(claim.map(|claim| (own(), root.join(claim.path))));
@@ -224,7 +226,7 @@ fn protected(layout: &Layout, system: &System) -> Result<Vec<(String, Place)>, E
         protected.extend(folders.map(|folder| (format!("tier {name}"), folder)));
     }
     protected.push(("the workspace".to_owned(), layout.state.clone()));
-    // A path that leads round in a circle of links leads to nothing that could be written over.
+    // A path with a circle of links leads to no data that a recovery could overwrite.
     let place = |(what, path): (String, PathBuf)| Some((what, Place::of(&path).ok()?));
     Ok(protected.into_iter().filter_map(place).collect())
 }

@@ -1,4 +1,4 @@
-//! Taking over the vault that a system's tiers hold already: the way back for a host that has lost everything
+//! Takes over the vault that a system's tiers hold already. This is the way back for a host that has lost everything
 //! but a tier and the recovery kit. A second key beside an existing vault would only hide that vault.
 
 use std::path::Path;
@@ -14,14 +14,14 @@ use crate::error::Error;
 use crate::keys::{Origin, UnlockBy};
 use rekindle_model::problem::ProblemKind;
 
-/// What may open a vault.
+/// The secrets that may open a vault.
 #[derive(Default)]
 pub struct Means {
     /// Identities of the kit, then those of the config folder.
     pub identities: Vec<Identity>,
-    /// A passphrase, where one was asked for.
+    /// A passphrase, if the person was asked for one.
     pub passphrase: Option<String>,
-    /// The fingerprint that the kit says the key has.
+    /// The fingerprint of the key, as the kit says.
     pub fingerprint: Option<String>,
 }
 
@@ -29,20 +29,20 @@ pub struct Means {
 pub struct Adopted {
     /// Its key, as the workspace keeps it.
     pub origin: Origin,
-    /// The identity that opens it, where one does.
+    /// The identity that opens it; none if a passphrase does.
     pub identity: Option<Identity>,
     tiers: Vec<Tier>,
 }
 
-/// What a tier's location turned out to hold.
+/// The content of a tier's location.
 enum Found {
-    /// No vault, as far as can be told; with the reason where a kit was to find one.
+    /// No vault, as far as this can see, with the reason.
     Nothing(String),
-    /// A vault, with its key file where that can be read.
+    /// A vault, with its key file if that can be read.
     Vault(Result<Vec<u8>, TierError>),
 }
 
-/// Opens the vault that the tiers hold; none where none of them holds one. A vault that cannot be opened is an
+/// Opens the vault that the tiers hold; returns none if no tier holds one. If a vault cannot be opened, this is an
 /// error: a new key would never open it either. `expected` says that there must be one.
 pub async fn adopt(
     app: &Application,
@@ -88,7 +88,7 @@ pub async fn adopt(
             continue;
         }
         let urls = std::slice::from_ref(url);
-        // Opening checks that the vault was written by a holder of this very key.
+        // Opening checks that a holder of this very key wrote the vault.
         let tier = match Tier::open(
             name,
             urls,
@@ -146,7 +146,7 @@ pub async fn adopt(
 }
 
 impl Adopted {
-    /// Opens a tier with the key that is taken over, and notes where it stands.
+    /// Opens a tier with the adopted key, and notes its locations.
     pub async fn opens(
         &self,
         name: &str,
@@ -190,7 +190,7 @@ async fn look(name: &str, url: &str, base: &Path) -> Found {
         Err(TierError::BadUrl { why, .. }) => format!("tier {name}: {url} is not usable: {why}"),
         Err(error) => format!("tier {name}: {error}"),
     };
-    // A vault without its key file is still a vault: any key is told whether it is the one.
+    // A vault without its key file is still a vault: opening it with any key shows whether one is there.
     let urls = [url.to_owned()];
     let stranger = Arc::new(Keyring::generate());
     match Tier::open(name, &urls, base, stranger, &[], TierMode::Existing).await {
@@ -222,7 +222,7 @@ fn open(wrapped: &[u8], means: &Means) -> Result<(Keyring, UnlockBy, Option<Iden
             }
         }
     }
-    // With nothing to try, an identity of nobody still tells which kind is needed.
+    // If there is nothing to try, the error for a new identity still says which kind of secret is needed.
     let needed = || Keyring::unwrap(wrapped, &Unlock::Identity(Identity::generate())).err();
     Err(failed.or_else(needed).unwrap_or(KeyError::WrongIdentity))
 }

@@ -1,4 +1,4 @@
-//! How this user opens keys: the folder with their identities, and who is asked for a passphrase.
+//! How this user opens keys: the folder with their identities, and the source of a passphrase.
 
 use std::fmt;
 use std::io::Write;
@@ -13,19 +13,19 @@ use super::keyring::from_kit;
 use super::kit;
 use crate::error::Error;
 
-/// Gives a passphrase: from the file, where one is named, else as the face finds it or asks for it.
+/// Gives a passphrase: from the file, if one is named. Otherwise the face finds it or asks for it.
 pub type AskPassphrase = Arc<dyn Fn(Option<&Path>) -> Result<String, Error> + Send + Sync>;
 
 /// How this user opens keys. Clones are the same.
 #[derive(Clone)]
 pub struct Unlocker {
-    /// The folder of the identity file; none where this user has no folder for settings.
+    /// The folder of the identity file; none if this user has no settings folder.
     pub config_dir: Option<PathBuf>,
-    /// That folder, where the person named it rather than the system.
+    /// That folder, if the person named it rather than the system.
     pub named_dir: Option<PathBuf>,
-    /// Whether the passphrase can be had without asking anybody.
+    /// Whether the passphrase is available without a question to a person.
     pub passphrase_at_hand: bool,
-    /// Who gives the passphrase.
+    /// The source of the passphrase.
     pub ask: AskPassphrase,
 }
 
@@ -49,7 +49,7 @@ impl Unlocker {
         }
     }
 
-    /// Returns this user's identity, making one where there is none.
+    /// Returns this user's identity; makes one if there is none.
     pub(super) fn identity(&self) -> Result<Identity, Error> {
         if let Some(identity) = self.own_identities()?.into_iter().next() {
             return Ok(identity);
@@ -59,7 +59,7 @@ impl Unlocker {
         Ok(identity)
     }
 
-    /// Returns the identities of this user; none where there is no file with them yet.
+    /// Returns the identities of this user; none if their file does not exist yet.
     ///
     /// # Errors
     /// The file cannot be read, or holds something else.

@@ -1,4 +1,4 @@
-//! A workspace's keyring: how it is made, opened, and checked against what the workspace has pinned.
+//! A workspace's keyring: how to make it, open it, and check it against the pinned key.
 //!
 //! ```text
 //! ~/.config/rekindle/identity.txt   the secret that opens keyrings; 0600; never in a workspace or a tier
@@ -24,7 +24,7 @@ use crate::layout::Layout;
 /// What a workspace remembers of its key; none of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinnedKey {
-    /// The keyring's fingerprint: a keyring that differs is refused.
+    /// The keyring's fingerprint: a keyring with another one is refused.
     pub fingerprint: String,
     /// The repository that the keyring belongs to.
     pub repository: String,
@@ -32,8 +32,8 @@ pub struct PinnedKey {
     pub unlock: UnlockBy,
     /// When it was made.
     pub created: DateTime<Utc>,
-    /// The folder that the identity was made or found in, where it is not the user's own; relative to the
-    /// workspace where it lies below it.
+    /// The folder in which the identity was made or found, if it is not the user's own. Relative to the workspace if
+    /// it is below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_dir: Option<PathBuf>,
     /// When the recovery kit was handed out, if ever.
@@ -56,7 +56,7 @@ pub enum UnlockBy {
 
 /// Where a workspace's key comes from.
 pub enum Origin {
-    /// It is made, and protected by this passphrase or else by the identity in the config folder.
+    /// It is new. This passphrase protects it, or else the identity in the config folder.
     New {
         /// The passphrase.
         passphrase: Option<String>,
@@ -67,7 +67,7 @@ pub enum Origin {
         keyring: Arc<Keyring>,
         /// The keyring as the tier holds it.
         wrapped: Vec<u8>,
-        /// What opened it.
+        /// The kind of secret that opened it.
         unlock: UnlockBy,
     },
 }
@@ -78,11 +78,11 @@ pub struct OpenKey {
     pub keyring: Arc<Keyring>,
     /// The keyring as it is written into tiers.
     pub wrapped: Vec<u8>,
-    /// What the workspace has pinned.
+    /// The pinned key.
     pub pinned: PinnedKey,
 }
 
-/// Gives a workspace that has no key the one of `origin`, and returns what it pins.
+/// Gives a workspace without a key the key of `origin`, and returns the pinned key.
 pub fn establish(
     layout: &Layout,
     unlocker: &Unlocker,
@@ -121,13 +121,13 @@ pub fn establish(
         kit_exported: None,
         kit_tiers: Vec::new(),
     };
-    // The keyring before what pins it: a crash in between leaves a workspace that begins again.
+    // Write the keyring before its pin: after a crash in between, the workspace has no key yet and can start again.
     write_secret(&wrapped_file(layout), &wrapped)?;
     pin(layout, &pinned)?;
     Ok(pinned)
 }
 
-/// Opens the workspace's keyring and checks it against what is pinned.
+/// Opens the workspace's keyring and checks it against the pinned key.
 pub fn open(layout: &Layout, unlocker: &Unlocker) -> Result<OpenKey, Error> {
     let pinned = pinned(layout)?;
     let path = wrapped_file(layout);
@@ -162,14 +162,14 @@ pub(super) fn from_kit() -> Action {
     }
 }
 
-/// Returns the folders that may hold the workspace's identity: the told one, the remembered one, the user's.
+/// Returns the folders that may hold the workspace's identity: the user's or named one, and the remembered one.
 fn identity_dirs(layout: &Layout, unlocker: &Unlocker, pinned: &PinnedKey) -> Result<Vec<PathBuf>, Error> {
     let mut dirs = vec![unlocker.dir()?.to_owned()];
     dirs.extend(pinned.identity_dir.iter().map(|dir| layout.dir.join(dir)));
     Ok(dirs)
 }
 
-/// Returns the identity that opens a keyring, and the keyring. Several may lie in several folders.
+/// Returns the identity that opens a keyring, and the keyring. Several folders may each hold several identities.
 pub(super) fn right_identity(
     layout: &Layout,
     unlocker: &Unlocker,
@@ -203,7 +203,7 @@ pub(super) fn right_identity(
     }
     match (last, dirs.first()) {
         (Some(error), _) => Err(error),
-        // None is there: reading the first says which file is missing and where to get it.
+        // No identity file exists. Reading the first gives the error that names it and where to get it.
         (None, Some(dir)) => Err(super::identity::read_identities(dir)
             .err()
             .unwrap_or_else(|| Error::usage("no identity"))),
@@ -211,8 +211,7 @@ pub(super) fn right_identity(
     }
 }
 
-/// Puts back the identity of a kit for a workspace that has its key already; an identity of another vault is
-/// refused.
+/// Puts back the identity of a kit, for a workspace that has its key already. Refuses an identity of another vault.
 pub fn put_back_identity(layout: &Layout, unlocker: &Unlocker, identities: &[Identity]) -> Result<(), Error> {
     let wrapped = wrapped(layout)?;
     let opens =
@@ -242,7 +241,7 @@ pub fn exists(layout: &Layout) -> bool {
     pinned_file(layout).exists()
 }
 
-/// Returns what the workspace has pinned.
+/// Returns the pinned key of the workspace.
 pub fn pinned(layout: &Layout) -> Result<PinnedKey, Error> {
     let path = pinned_file(layout);
     let text = std::fs::read(&path).map_err(|error| match error.kind() {

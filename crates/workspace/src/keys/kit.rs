@@ -1,5 +1,5 @@
-//! The recovery kit: what a bare machine needs, beside a tier, to come back. It is written here and read here,
-//! so that what it tells a person to do is what the program does.
+//! The recovery kit: all that a bare machine needs, beside a tier, to come back. This module writes it and reads it,
+//! so the program does the same as the kit says.
 
 use std::path::Path;
 
@@ -14,9 +14,9 @@ use crate::Application;
 use crate::error::Error;
 use crate::layout::Layout;
 
-/// What a kit says. A file that holds nothing but an identity is a kit too: paper is copied by hand.
+/// The content of a kit. A file with only an identity is a kit too: people copy paper by hand.
 pub struct Kit {
-    /// What opens the vault; none where a passphrase does.
+    /// The identities that open the vault; empty if a passphrase does.
     pub identities: Vec<Identity>,
     /// The fingerprint of the vault's key.
     pub fingerprint: Option<String>,
@@ -24,7 +24,8 @@ pub struct Kit {
     pub tiers: Vec<(String, String)>,
 }
 
-/// Returns the text of a kit. `how_to` tells how to recover with it, in comment lines. `secret` is the identity's line, or says that there is none.
+/// Returns the text of a kit. `how_to` says how to recover with it, in comment lines. `secret` is the identity's line,
+/// or says that there is none.
 pub fn text(
     pinned: &PinnedKey,
     system_file: &Path,
@@ -96,8 +97,8 @@ pub fn identities(text: &str) -> Result<Vec<Identity>, rekindle_vault::key::KeyE
         .collect()
 }
 
-/// Returns what is wrong with the recovery kit as it was handed out, and what to do, where something is: on the day
-/// on which it is needed, nothing else may be left.
+/// Returns the fault of the recovery kit as it was handed out, if it has one. On the day of need, nothing but the kit
+/// may be left.
 pub fn kit_fault(pinned: &PinnedKey, tiers: &[(String, String)]) -> Option<String> {
     if pinned.kit_exported.is_none() {
         return Some(
@@ -119,7 +120,7 @@ pub fn kit_was_exported(layout: &Layout, tiers: Vec<String>, now: DateTime<Utc>)
     keyring::pin(layout, &pinned)
 }
 
-/// Returns the recovery kit: all that is needed, beside a tier, to come back on a bare machine.
+/// Returns the recovery kit: all that a bare machine needs, beside a tier, to come back.
 fn kit_text(
     layout: &Layout,
     unlocker: &Unlocker,
@@ -138,8 +139,8 @@ fn kit_text(
     Ok(text(&pinned, &layout.system_file, tiers, how_to, &secret))
 }
 
-/// Hands out the kit, to `file` or as text, and notes that it was. On a disk that has turned read-only the kit is wanted
-/// most: that it cannot be noted there is only warned of.
+/// Hands out the kit, to `file` or as text, and notes this in the pinned key. On a disk that has turned read-only, the
+/// kit is needed most. So if the note fails, this only warns.
 pub fn hand_out(
     app: &Application,
     layout: &Layout,

@@ -1,4 +1,4 @@
-//! What opening a journal has found damaged, as notices: nothing is skipped silently.
+//! Notices of the damage that opening a journal has found: nothing is skipped silently.
 
 use rekindle_journal_local::OpenReport;
 
@@ -7,13 +7,13 @@ use crate::error::QUARANTINED;
 use crate::guards::partial_recovery;
 use crate::layout::Layout;
 
-/// What opening has repaired, and what it could not, is told: nothing is skipped silently.
+/// Gives notice of the damage that opening has repaired, or could not repair: it skips nothing silently.
 pub(super) fn notice_damage(app: &Application, layout: &Layout, report: &OpenReport) {
     damage(report).iter().for_each(|what| app.notices.warn(what));
     notice_quarantined(app, layout, report);
 }
 
-/// Returns what opening has found damaged.
+/// Returns the damage that opening has found.
 pub(super) fn damage(report: &OpenReport) -> Vec<String> {
     tracing::debug!(?report, "journal opened");
     let mut found: Vec<String> = report

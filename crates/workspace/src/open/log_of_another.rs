@@ -10,7 +10,7 @@ use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
 use tokio::sync::broadcast;
 
-/// The log of a workspace that another process owns, read anew for each question: it grows.
+/// The log of a workspace that another process owns. It is read again for each question, because it grows.
 pub(super) struct LogOfAnother(pub(super) PathBuf);
 
 impl LogOfAnother {
@@ -42,7 +42,7 @@ impl Journal for LogOfAnother {
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
-        // Who follows a run asks its owner.
+        // A follower of a run asks the run's owner.
         broadcast::Sender::new(1).subscribe()
     }
 

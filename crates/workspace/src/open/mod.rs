@@ -4,8 +4,8 @@
 //! owner until the operation ends, and serves others on the control socket. A process that does not get it talks to the
 //! owner instead. No operation knows which: it asks the [`RunService`](rekindle_server::RunService).
 //!
-//! [`ReadOnlyWorkspace`] is for operations that only read. It disturbs nobody: where the lock is held, the journal's log
-//! is read as it is.
+//! [`ReadOnlyWorkspace`] is for operations that only read. It disturbs no other process: if the lock is held, it reads
+//! the journal's log as it is.
 
 mod damage;
 mod log_of_another;
@@ -28,7 +28,7 @@ pub use refusals::{answers_nobody, ends, interrupted, unreachable};
 
 /// How long a command waits for a process that holds the workspace and answers nobody (design: 5 s).
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// How often it looks again.
+/// How often the command looks again.
 pub const KNOCK: Duration = Duration::from_millis(100);
 
 fn context(app: &Application, layout: Layout, journal: Arc<dyn Journal>) -> WorkspaceContext {
@@ -44,7 +44,7 @@ fn context(app: &Application, layout: Layout, journal: Arc<dyn Journal>) -> Work
     }
 }
 
-/// Returns whether there is no right to write in the workspace.
+/// Returns whether this user may not write in the workspace.
 fn may_not_write(error: &JournalError) -> bool {
     use std::io::ErrorKind as Kind;
     match error {

@@ -15,25 +15,25 @@ use crate::Application;
 use crate::context::WorkspaceContext;
 use crate::error::Error;
 
-/// How long an owner may take to say what it drives. Who only looks must not wait for one that hangs.
+/// How long an owner may take to say what it drives. A command that only reads must not wait for an owner that hangs.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// A workspace that is only looked at.
+/// A workspace, opened only to read it.
 pub struct ReadOnlyWorkspace {
     /// Where it is, its journal and key.
     pub context: WorkspaceContext,
-    /// Whether another process works in the workspace, so that a run without an end may be on its way.
+    /// Whether another process works in the workspace. Then it may be driving a run without an end.
     pub held: bool,
-    /// Why the log is read as it stands, where it is.
+    /// Why the log is read as it is; none if the journal was opened.
     pub as_it_is: Option<String>,
-    /// What was damaged, and mended where it could be; the runs apart that are quarantined.
+    /// The damage that opening found, repaired where possible. Quarantined runs are not in it.
     pub damage: Vec<String>,
-    /// None where the log is read beside its owner.
+    /// None if the log is read beside its owner.
     disk: Option<Arc<LocalJournal>>,
 }
 
 impl ReadOnlyWorkspace {
-    /// Opens the workspace that the person means, and gives notice of how it was found.
+    /// Opens the workspace that the person means, and gives notice of its state.
     ///
     /// # Errors
     /// There is none, or its log cannot be read.
@@ -50,8 +50,8 @@ impl ReadOnlyWorkspace {
 
     /// Opens the workspace that the person means.
     ///
-    /// Where another process works in it, or there is no room or no right to write, the log is read as it stands:
-    /// nothing waits and nothing is changed.
+    /// If another process works in it, or there is no room or no right to write, this reads the log as it is. Then it
+    /// waits for nothing and changes nothing.
     pub async fn open(app: &Application) -> Result<Self, Error> {
         let layout = app.layout()?;
         let (why, held) = match LocalJournal::open(&layout.state, OpenOptions::default()).await {
@@ -82,8 +82,8 @@ impl ReadOnlyWorkspace {
         })
     }
 
-    /// Returns the runs that a process drives now: none where nobody works here. None at all where somebody does and
-    /// does not say at once which.
+    /// Returns the runs that a process drives now: an empty list if no process works here. Returns none if a process
+    /// works here and does not answer at once.
     pub async fn driven(&self) -> Option<Vec<RunId>> {
         if !self.held {
             return Some(Vec::new());
@@ -98,7 +98,7 @@ impl ReadOnlyWorkspace {
         self.let_go().await;
     }
 
-    /// Closes the journal and returns the context with the log to be read from now on, whoever works there.
+    /// Closes the journal, and returns a context that reads the log from now on, beside any other process.
     pub async fn let_go(self) -> WorkspaceContext {
         let Self { context, disk, .. } = self;
         let journal = Arc::new(LogOfAnother(context.layout.state.clone()));
@@ -113,7 +113,7 @@ impl ReadOnlyWorkspace {
     }
 }
 
-/// Returns whether the journal cannot be opened only because nothing can be written beside it.
+/// Returns whether opening the journal fails only because nothing can be written there.
 fn cannot_write(error: &JournalError) -> bool {
     matches!(error, JournalError::DiskFull { .. }) || may_not_write(error)
 }

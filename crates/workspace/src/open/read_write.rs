@@ -25,19 +25,19 @@ use crate::replica;
 use crate::run_factory::{ContextRunFactory, worker};
 use crate::yaml_file;
 
-/// How long an owner is one.
+/// How long this process stays the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnerLifetime {
-    /// Until its own runs, and those that were submitted to it, have ended.
+    /// Until its own runs have ended, and those that other commands submitted to it.
     UntilIdle,
-    /// Until it is told to stop. So many steps of all runs are at work at once, where a person said so.
+    /// Until it is stopped. A person may limit how many steps of all runs work at once.
     UntilStopped {
-        /// How many, at least one.
+        /// The limit, at least one.
         max_parallel: Option<u32>,
     },
 }
 
-/// A workspace in which something is to happen.
+/// A workspace, opened to change it.
 pub struct ReadWriteWorkspace {
     /// Where it is, its journal and key.
     pub context: WorkspaceContext,
@@ -59,8 +59,8 @@ struct Own {
     serving: Option<Serving>,
 }
 
-/// Returns how many steps may be at work at once, as the system file says it now: of a run's pinned one it would be too
-/// late. Whoever needs more of a file that cannot be read than this is told of it.
+/// Returns how many steps may work at once, as the system file says now. A run's pinned copy would come too late. If
+/// the file cannot be read, the operations that need more of it report that.
 fn max_parallel(layout: &Layout) -> Option<u32> {
     let path = &layout.system_file;
     let text = yaml_file::read_text(path).ok()?;
@@ -70,7 +70,7 @@ fn max_parallel(layout: &Layout) -> Option<u32> {
         .max_parallel
 }
 
-/// The control socket, answered on.
+/// The control socket, with the task that answers on it.
 struct Serving {
     path: PathBuf,
     done: CancellationToken,
@@ -80,11 +80,11 @@ struct Serving {
 impl ReadWriteWorkspace {
     /// Opens the workspace that the person means, works in it, and closes it.
     ///
-    /// An owner that is about to leave takes nothing on. Then the work begins again, with the next owner or as the
+    /// An owner that is about to leave accepts no more runs. Then the work starts again, with the next owner or as the
     /// owner.
     ///
     /// # Errors
-    /// The workspace cannot be opened, and what the work fails with.
+    /// The workspace cannot be opened, or the work fails.
     pub async fn with<T>(
         app: &Application,
         work: impl AsyncFn(&Self) -> Result<T, Error>,
@@ -110,7 +110,7 @@ impl ReadWriteWorkspace {
         }
     }
 
-    /// Becomes the owner of a workspace, or finds it; waits up to 5 s for a holder that answers nobody.
+    /// Becomes the owner of a workspace, or connects to its owner. Waits up to 5 s for a holder that answers nobody.
     pub async fn open(app: &Application, layout: Layout, lifetime: OwnerLifetime) -> Result<Self, Error> {
         let begun = app.clock.now();
         let mut told = false;
@@ -122,7 +122,8 @@ impl ReadWriteWorkspace {
                     if copies.is_empty() {
                         return Self::own(app, layout, disk, &report, lifetime);
                     }
-                    // Mending needs the journal for itself. Whoever gets it in between may mend it as well.
+                    // The repair needs the journal for itself. Another process that opens the journal in between may
+                    // repair it as well.
                     disk.close().await;
                     if let Err(error) = replica::repair(app, &layout, copies).await {
                         app.notices
@@ -133,7 +134,7 @@ impl ReadWriteWorkspace {
                 }
                 Ok((disk, mut report)) => {
                     if let Some(first) = mended.take() {
-                        // What the first opening has found and done is still to be told.
+                        // The report of the first opening still needs its notices.
                         report.relogged += first.relogged;
                         report.rebuilt.splice(0..0, first.rebuilt);
                     }
@@ -145,7 +146,7 @@ impl ReadWriteWorkspace {
             };
             match Client::connect(&layout.state).await {
                 Ok(client) => return Ok(Self::other(app, layout, client)),
-                // It opens or closes, or it only looks.
+                // The holder opens or closes, or it only reads.
                 Err(Unreachable::Nobody { .. }) => {}
                 Err(error) => return Err(unreachable(error, &layout.state)),
             }
@@ -214,7 +215,7 @@ impl ReadWriteWorkspace {
         }
     }
 
-    /// Returns the owner, where it is this process.
+    /// Returns the owner, if it is this process.
     pub fn owner(&self) -> Option<&Owner> {
         match &self.place {
             Place::Own(own) => Some(&own.owner),
@@ -222,7 +223,7 @@ impl ReadWriteWorkspace {
         }
     }
 
-    /// Returns the process id of the owner, where it is another process.
+    /// Returns the process id of the owner, if it is another process.
     pub fn other_owner(&self) -> Option<u32> {
         match &self.place {
             Place::Own(_) => None,
@@ -230,7 +231,7 @@ impl ReadWriteWorkspace {
         }
     }
 
-    /// Returns where others reach this owner.
+    /// Returns the path of the socket on which others reach this owner.
     pub fn socket(&self) -> Option<&Path> {
         match &self.place {
             Place::Own(own) => own.serving.as_ref().map(|serving| serving.path.as_path()),
@@ -249,7 +250,7 @@ impl ReadWriteWorkspace {
         .with_advice("end that process first; every other command submits to it")
     }
 
-    /// Returns whether somebody drives a run now.
+    /// Returns whether the owner drives a run now.
     pub async fn drives(&self, run: RunId) -> bool {
         match &self.place {
             Place::Own(own) => own.owner.info().runs.contains(&run),
@@ -260,7 +261,7 @@ impl ReadWriteWorkspace {
     }
 
     /// Ends this session. An owner stays until the runs that were submitted to it have ended, and then closes the
-    /// journal; what was acknowledged is durable either way.
+    /// journal. Acknowledged records are durable in any case.
     pub async fn close(self) {
         let Self {
             context,
@@ -299,7 +300,7 @@ impl Serving {
 
     async fn end(self) {
         self.done.cancel();
-        // One that broke answers nobody any more, which is what is wanted.
+        // If the task has panicked, it answers nobody any more, as this wants.
         let _ = self.task.await;
     }
 }

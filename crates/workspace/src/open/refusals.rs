@@ -1,4 +1,4 @@
-//! Why a workspace cannot be opened, or its owner cannot be asked, with what to do.
+//! Why a workspace cannot be opened, or its owner cannot be asked, with the next command.
 
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use rekindle_server::Unreachable;
 
 use crate::error::Error;
 
-/// Returns why whoever listens cannot be talked to; one that hangs is named, so that it can be ended.
+/// Returns why the owner cannot be reached. If the owner hangs, the error names its process, so that a person can end
+/// it.
 pub fn unreachable(error: Unreachable, state: &Path) -> Error {
     let holder = rekindle_journal_local::owner(state).ok().flatten();
     match (&error, holder) {
@@ -27,7 +28,7 @@ pub fn unreachable(error: Unreachable, state: &Path) -> Error {
     }
 }
 
-/// Returns that a process has the workspace and cannot be asked for anything.
+/// Returns the refusal for a process that holds the workspace and answers nobody.
 pub fn answers_nobody(holder: Holder) -> Error {
     Error::new(
         ProblemKind::Held,
@@ -37,7 +38,7 @@ pub fn answers_nobody(holder: Holder) -> Error {
     .with_all([ends(holder)])
 }
 
-/// Returns what to do about a process that keeps the workspace and does not answer.
+/// Returns the action that ends a process which holds the workspace and does not answer.
 pub fn ends(holder: Holder) -> NextAction {
     let text = "ends it if you cannot wait: it is safe to kill, its runs are resumable";
     match holder.pid {
@@ -48,15 +49,15 @@ pub fn ends(holder: Holder) -> NextAction {
     }
 }
 
-/// Returns that a person did not want to wait any longer.
+/// Returns the error of a wait that a person has stopped.
 pub fn interrupted() -> Error {
     let message = "told to stop while waiting for another process to let go of this workspace";
     Error::new(ProblemKind::Interrupted, "interrupted", message)
         .with_advice("nothing was begun; run the command again")
 }
 
-/// Returns the refusal of what needs to write in a workspace that may only be read. Nothing is there to be resumed: a
-/// run that had begun stands as it did.
+/// Returns the refusal of an operation that must write, in a workspace that is read-only. There is nothing to resume:
+/// a run that had started keeps its state.
 pub(super) fn read_only(error: &JournalError) -> Error {
     Error::new(ProblemKind::Failed, "read_only", format!("cannot {error}")).with_advice(
         "nothing was begun: what runs is journaled first; mount that file system writable, or run the command as the \

@@ -1,4 +1,4 @@
-//! What differs between two snapshots.
+//! The differences between two snapshots.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::tiers::Tiers;
 
-/// Which snapshots are compared: a unique beginning of the id of each.
+/// The snapshots to compare: a unique beginning of the id of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffRequest {
     /// The first one.
@@ -47,7 +47,7 @@ pub struct Difference<'a> {
     pub size_after: u64,
 }
 
-/// What differs, counted.
+/// The differences, counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiffResult {
     /// The first snapshot.
@@ -68,7 +68,7 @@ pub struct DiffResult {
     pub bytes_added: u64,
     /// How many bytes more entries of the first have.
     pub bytes_removed: u64,
-    /// The components, where they are two.
+    /// The components, if they differ.
     #[serde(skip)]
     pub components: Option<(String, String)>,
 }
@@ -76,7 +76,7 @@ pub struct DiffResult {
 /// Compares two snapshots, in the order of their paths, with one entry of each in memory at a time.
 ///
 /// # Errors
-/// An unknown snapshot, one that cannot be read, and what `each` returns.
+/// A snapshot is unknown or cannot be read, or `each` fails.
 pub async fn diff(
     tiers: &Tiers,
     request: &DiffRequest,

@@ -1,4 +1,4 @@
-//! The doctor: is everything in place to back up and to recover, and what to do where it is not.
+//! The doctor: checks that everything is in place to back up and to recover, and says what to do if it is not.
 
 use std::path::Path;
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl Finding {
         let details = error.details().map(|details| format!("\n{}", details.trim_end()));
         Self {
             verdict: Verdict::Fault,
-            // It is doctor who is asked: what leads to doctor leads nowhere.
+            // This is doctor itself, so do not send the person to doctor.
             next: error.own_next().to_vec(),
             ..Self::ok(check, format!("{error}{}", details.unwrap_or_default()))
         }
@@ -127,7 +127,7 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
         let root = run_spec::data_root(&layout.system_dir(), system);
         findings.push(match root.exists() {
             true => match space("root", &root) {
-                // A backup needs no more; a recovery in place says so itself.
+                // A backup needs no more. A recovery in place reports this itself.
                 Space::ReadOnly => Finding::ok("root", format!("{} is read-only", root.display())),
                 Space::Found(finding) => finding,
             },
@@ -182,7 +182,7 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
-/// Who drives the runs of this workspace, and whether they answer.
+/// Checks which process drives the runs of this workspace, and whether it answers.
 async fn owner(layout: &Layout) -> Finding {
     let mut left = STARTING;
     loop {
@@ -207,7 +207,7 @@ async fn owner(layout: &Layout) -> Finding {
     }
 }
 
-/// How often one that begins or ends is knocked at before it counts as one that answers nobody.
+/// How often to ask a process that starts or ends before it counts as one that answers nobody.
 const STARTING: usize = 10;
 
 fn answers(info: &OwnerInfo) -> Finding {
@@ -228,7 +228,7 @@ fn answers(info: &OwnerInfo) -> Finding {
     }
 }
 
-/// Whether the journal can be read, what opening it has found, and what waits to be resumed.
+/// Checks whether the journal can be read, whether opening it found damage, and which runs wait to be resumed.
 async fn journal(app: &Application) -> Vec<Finding> {
     let workspace = match ReadOnlyWorkspace::open(app).await {
         Ok(workspace) => workspace,
@@ -277,7 +277,7 @@ async fn journal(app: &Application) -> Vec<Finding> {
             NextAction::advice("the other runs are not affected; keep the workspace as it is"),
         ));
     }
-    // What a process may be working on right now is not there to be resumed.
+    // A process may be working on a driven run right now, so such a run does not wait to be resumed.
     let interrupted =
         lookup::open(&runs).filter(|run| driven.as_ref().is_some_and(|driven| !driven.contains(&run.run)));
     findings.extend(interrupted.map(|run| {
@@ -374,25 +374,25 @@ async fn holds(name: &str, tier: &Tier) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether nothing stands where a tier should be.
+/// Returns whether the tier's location is absent or holds no vault.
 fn is_absent(error: &TierError) -> bool {
     matches!(error, TierError::Unreachable { .. } | TierError::NotAVault { .. })
 }
 
-/// Returns what an error says of a tier, without the tier's name in front.
+/// Returns the message of a tier's error, without the tier's name in front.
 fn bare(name: &str, error: &TierError) -> String {
     let said = error.to_string();
     let bare = said.strip_prefix(&format!("tier {name}: ")).map(str::to_owned);
     bare.unwrap_or(said)
 }
 
-/// What the disk is like where something stands.
+/// The state of the disk that holds a path.
 enum Space {
     ReadOnly,
     Found(Finding),
 }
 
-/// How much room there is where something stands.
+/// Checks how much room there is on the disk that holds a path.
 fn space(check: &str, path: &Path) -> Space {
     let found = match rustix::fs::statvfs(path) {
         Ok(found) => {

@@ -14,7 +14,7 @@ use crate::keys::{self, Origin, PinnedKey, kit};
 use crate::layout::Layout;
 use crate::{run_spec, tiers};
 
-/// What to make, and where its key comes from.
+/// The workspace to make, and the source of its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InitRequest {
     /// The folder of the system.
@@ -27,7 +27,7 @@ pub struct InitRequest {
     pub tier_urls: Vec<String>,
     /// Whether a passphrase protects the key, and the file with it where there is one.
     pub passphrase: Option<Option<PathBuf>>,
-    /// Where to write the recovery kit: a new file, and the text that tells its reader what to do.
+    /// The new file for the recovery kit, and the text that says to its reader what to do.
     pub kit: Option<(PathBuf, &'static str)>,
 }
 
@@ -52,11 +52,11 @@ pub enum KeySource {
     Kept,
     /// It was made.
     Made,
-    /// A tier had it.
+    /// It came from a tier.
     Tier,
 }
 
-/// Makes a workspace. What exists is kept.
+/// Makes a workspace. Keeps everything that exists.
 ///
 /// # Errors
 /// The folder cannot be written, or a tier holds a vault that nothing here opens.
@@ -99,8 +99,8 @@ pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult
     })
 }
 
-/// Gives the workspace its key, and its system.yaml where there is none: from the tiers where they hold a vault
-/// already, else new ones. Nothing is written before it is known which.
+/// Gives the workspace its key, and a system.yaml if it has none. If the tiers hold a vault already, takes them from
+/// there; else makes new ones. Writes nothing before it knows which.
 async fn first_key(
     app: &Application,
     request: &InitRequest,
@@ -175,7 +175,7 @@ async fn first_key(
     Ok((pinned, written.is_none(), KeySource::Tier))
 }
 
-/// Notes which tiers of system.yaml hold the vault that is taken over, and tells which do not: they may have moved.
+/// Notes which tiers of system.yaml hold the adopted vault. Gives notice of those that do not: they may have moved.
 async fn look_at_tiers(app: &Application, layout: &Layout, adopted: &Adopted) -> Result<(), Error> {
     let (system, _) = run_spec::system(layout)?;
     let remembered = Remembered::of(&layout.state);

@@ -1,7 +1,8 @@
 //! One file for each operation: its request, its result.
 //!
 //! An operation that is a run (`backup`, `recover`, `verify`, `run`) checks the request and returns a
-//! [`RunRequest`](run::RunRequest), with a question where a person must answer one first. Submitting it is one step for all of them.
+//! [`RunRequest`](run::RunRequest). If a person must answer a question first, it returns that too. All of them submit
+//! the request in the same way.
 
 pub mod adopt;
 pub mod backup;

@@ -1,4 +1,4 @@
-//! The plan of a workflow, without running it: over the workspace's system, or over the one that ships.
+//! The plan of a workflow, without running it: for the workspace's system, or for the one that ships.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
     Ok(expand(&workflow, Some(&system), &inputs, &catalog(&system))?)
 }
 
-/// Returns the workspace's system; where there is no workspace and none was named, the system that ships.
+/// Returns the workspace's system. If there is no workspace and the person named none, returns the system that ships.
 ///
 /// # Errors
 /// A workspace was named and has no valid system file.
@@ -73,7 +73,7 @@ pub fn catalog(system: &System) -> Registry {
     rekindle_actions::registry(Arc::new(Site::new(parts)))
 }
 
-/// Returns a site where nothing is opened, so that a key which opens nothing will do.
+/// Returns a site on which nothing is opened, so a new key will do.
 pub fn site(context: &WorkspaceContext, system: &System) -> Site {
     let layout: &Layout = &context.layout;
     Site::new(SiteParts {
@@ -92,7 +92,7 @@ pub fn site(context: &WorkspaceContext, system: &System) -> Site {
     })
 }
 
-/// Returns a value for each parameter that has no default: what is judged is the file, not a command line.
+/// Returns a value for each parameter that has no default: the caller checks the file, not a command line.
 pub fn placeholders(workflow: &Workflow) -> Map<String, Value> {
     let missing = workflow.params.iter().filter(|(_, spec)| spec.default.is_none());
     missing

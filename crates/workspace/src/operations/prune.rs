@@ -1,4 +1,4 @@
-//! Journal replicas of old runs, removed from the tiers.
+//! Removes the journal replicas of old runs from the tiers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::Application;
 use crate::error::Error;
 use crate::tiers::Tiers;
 
-/// Where to prune.
+/// The tiers to prune.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneRequest {
     /// Only in these tiers; empty for all.
@@ -20,9 +20,9 @@ pub struct PruneRequest {
     pub dry_run: bool,
 }
 
-/// What was removed, or would be.
+/// The result of a prune, or its plan.
 pub struct PruneResult {
-    /// The replicas that were removed, or would be.
+    /// The replicas that it removed, or would remove.
     pub removed: Vec<Removal>,
     /// How many chains of segments were kept, for each reason.
     pub kept: BTreeMap<&'static str, usize>,
@@ -30,12 +30,12 @@ pub struct PruneResult {
     pub complete: bool,
 }
 
-/// Prunes, or plans it.
+/// Prunes, or plans a prune.
 ///
 /// # Errors
 /// An unknown tier, or a journal that cannot be read.
 pub async fn prune(app: &Application, request: &PruneRequest) -> Result<PruneResult, Error> {
-    // Of all tiers: what one of them still holds keeps its run's segments in every other.
+    // Read all tiers: if one of them still holds a run's data, every other one keeps the run's segments.
     let all = Tiers::open(app, &[]).await?;
     let named = Tiers::named(&all.system, &request.tiers)?;
     let mut complete = all.all_answered();
@@ -99,7 +99,7 @@ pub async fn prune(app: &Application, request: &PruneRequest) -> Result<PruneRes
     })
 }
 
-/// Returns the recovery sets that the tiers hold; none where one of them could not be asked.
+/// Returns the recovery sets that the tiers hold; none if a tier could not be asked.
 async fn sets(app: &Application, tiers: &Tiers) -> Option<BTreeSet<SetId>> {
     let mut sets = BTreeSet::new();
     let mut all = tiers.all_answered();

@@ -73,9 +73,9 @@ pub struct Prepared {
     pub run: RunRequest,
     /// The folder that it writes into.
     pub root: PathBuf,
-    /// The first path at each target that is not empty: what moves aside.
+    /// The first path at each target that is not empty. Its content moves aside.
     pub occupied: Vec<PathBuf>,
-    /// What a person must say yes to before it is submitted.
+    /// The question that a person must answer with yes before the run is submitted.
     pub question: Option<Question>,
 }
 
@@ -89,7 +89,7 @@ pub enum Question {
     },
 }
 
-/// How long the tiers may take to say which sets there are before the run is begun without that answer.
+/// How long the tiers may take to say which sets they hold. After that, the run starts without the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Failures of the search for a set that only another request mends.
 const UNKNOWN_SET: [&str; 3] = ["no_recovery_set", "ambiguous_set", "bad_parameter"];
@@ -97,7 +97,7 @@ const UNKNOWN_SET: [&str; 3] = ["no_recovery_set", "ambiguous_set", "bad_paramet
 /// Checks a recovery, without asking a tier: enough to show what it would do.
 ///
 /// # Errors
-/// An unknown name, a disaster in the future, or a target at which something is.
+/// A name is unknown, the disaster is in the future, or a target is not empty.
 pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -> Result<Prepared, Error> {
     let context = &workspace.context;
     let (system, _) = run_spec::system(&context.layout)?;
@@ -151,11 +151,11 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     })
 }
 
-/// Asks the tiers whether they hold the set that a recovery wants. Tiers that do not answer now are the run's to wait
-/// for.
+/// Asks the tiers whether they hold the set that a recovery wants. If a tier does not answer now, the run waits for
+/// it.
 ///
 /// # Errors
-/// No tier holds such a set, or the one tier that was named cannot serve it.
+/// No tier holds such a set, or the tier that the person named cannot serve it.
 pub async fn check_set(
     workspace: &ReadWriteWorkspace,
     request: &RecoverRequest,
@@ -217,7 +217,7 @@ async fn check_target(
     })
 }
 
-/// Refuses the system's own folder where something is in it, may be in it, or was to be written into it.
+/// Refuses the system's own folder if it is not or may not be empty, or if a recovery into it was interrupted.
 fn refuse_own_root(
     alternatives: &Alternatives,
     root: &Path,
@@ -307,7 +307,7 @@ pub(crate) fn occupied(
     Ok(occupied)
 }
 
-/// Returns the first of these components whose place only programs know.
+/// Returns the first of these components whose place only a program knows.
 fn unseen(system: &System, affected: &[String]) -> Option<String> {
     let source = |name: &str| system.components.get(name)?.source.as_ref();
     affected

@@ -18,24 +18,24 @@ use crate::guards::target::{self, Alternatives};
 use crate::run_spec;
 use crate::tiers::Tiers;
 
-/// Which snapshot, and where to.
+/// The snapshot, and the folder to write it into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreRequest {
     /// A unique beginning of the snapshot's id.
     pub snapshot: String,
-    /// The folder: empty or absent, but for what an earlier call of the same restore has left there.
+    /// The folder: empty or absent, except for files of an earlier call of the same restore.
     pub to: PathBuf,
     /// Only paths that match one of these globs, relative to the snapshot's root; empty for all.
     pub include: Vec<String>,
 }
 
-/// A restore that has come to its end.
+/// The result of a completed restore.
 pub struct RestoreResult {
     /// The snapshot.
     pub snapshot: SnapshotId,
     /// The folder.
     pub root: PathBuf,
-    /// The tier that was to serve it.
+    /// The tier that the restore preferred.
     pub preferred: String,
     /// What was written, kept and lost.
     pub report: RestoreReport,
@@ -44,7 +44,7 @@ pub struct RestoreResult {
 /// Restores. After an interruption the same request continues.
 ///
 /// # Errors
-/// An unknown snapshot, a folder that holds something else, a disk or a tier that fails.
+/// The snapshot is unknown, the folder holds something else, or a disk or a tier fails.
 pub async fn restore(
     tiers: &Tiers,
     request: &RestoreRequest,
@@ -63,7 +63,7 @@ pub async fn restore(
         window: Window::default(),
         prefer: preferred.clone(),
     };
-    // Without a run there is no checkpoint to keep: a second call compares what is there with the snapshot.
+    // A restore without a run keeps no checkpoint: a second call compares the folder with the snapshot.
     let recorded = |_| std::future::ready(Ok(()));
     let report = restore::restore(&sources, from_vault, &ProgressSink::none(), recorded, stop)
         .await
@@ -79,16 +79,15 @@ pub async fn restore(
     })
 }
 
-/// What the workspace remembers of a restore into a folder until it is done: with it the same command goes on
-/// where it was interrupted, and without it what stands in the folder is somebody else's.
+/// The workspace's note of a restore into a folder, kept until the restore is done. With it, the same command resumes
+/// after an interruption. Without it, the content of the folder belongs to somebody else.
 struct Note {
     place: Place,
     file: PathBuf,
 }
 
 impl Note {
-    /// Refuses a folder in which something stands that no earlier call of this same restore has left there, and
-    /// notes this call.
+    /// Refuses a folder with content that no earlier call of this same restore has left there. Notes this call.
     async fn take(tiers: &Tiers, request: &RestoreRequest, snapshot: SnapshotId) -> Result<Self, Error> {
         let alternatives = alternatives(tiers, request, snapshot).await;
         let place = target::named(&tiers.layout, &tiers.system, &request.to, &alternatives)?;
@@ -113,13 +112,14 @@ impl Note {
         Ok(Self { place, file })
     }
 
-    /// The restore is done. A note that stays lets the same command look at the folder once more, no more.
+    /// Removes the note: the restore is done. If the note remains, the same command only compares the folder once
+    /// more.
     fn remove(self) {
         let _ = std::fs::remove_file(self.file);
     }
 }
 
-/// Returns what tells one restore from every other: a folder that was made anew is another one.
+/// Returns the mark of one restore. If the folder was made again, it is another restore.
 fn mark(request: &RestoreRequest, snapshot: SnapshotId, place: &Place) -> Result<String, Error> {
     let meta = std::fs::metadata(place.path())
         .map_err(|error| Error::io(format_args!("read {}", place.path().display()), &error))?;
@@ -127,7 +127,7 @@ fn mark(request: &RestoreRequest, snapshot: SnapshotId, place: &Place) -> Result
     Ok(json!({ "snapshot": snapshot, "include": request.include, "folder": folder }).to_string())
 }
 
-/// Returns how a restore goes on that cannot write where it was sent.
+/// Returns the alternatives of a restore that cannot write into the named folder.
 async fn alternatives(tiers: &Tiers, request: &RestoreRequest, snapshot: SnapshotId) -> Alternatives {
     let mut components = Vec::new();
     for (_, tier) in tiers.reachable() {

@@ -1,4 +1,4 @@
-//! Any workflow as a run: what is checked before it is submitted.
+//! Any workflow as a run, and the checks before it is submitted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,13 +24,13 @@ pub struct RunRequest {
     pub spec: LoadedSpec,
     /// What it is for.
     pub kind: RunKind,
-    /// When the disaster struck, where a person said so.
+    /// When the disaster struck, if a person said so.
     pub disaster_at: Option<DateTime<Utc>>,
 }
 
 /// A workflow to be run over the default loops of its kind.
 pub struct WorkflowRequest {
-    /// What the person calls it: a file or a name.
+    /// The person's name for it: a file or a name.
     pub name: String,
     /// Its YAML.
     pub yaml: String,
@@ -59,7 +59,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &WorkflowRequest) 
         && !to.is_empty()
     {
         let place = target::named(&context.layout, &system, Path::new(to), &alternatives)?;
-        // A resumed run begins in another folder, and a link may lead elsewhere by then.
+        // A resumed run may start in another folder, and a link may lead elsewhere by then.
         *to = place.path().to_string_lossy().into_owned();
         named = Some(place);
     }
@@ -92,7 +92,7 @@ fn alternatives(spec: &LoadedSpec, name: &str, layout: &Layout) -> Alternatives 
     }
 }
 
-/// Refuses what [`prepare`] refuses, for a workflow that a step of another one runs: nobody is there to be asked.
+/// Refuses as [`prepare`] does, for a workflow that a step of another one runs. There is nobody to ask.
 ///
 /// # Errors
 /// It would write over something, or its parameter `to` is relative.
@@ -116,7 +116,7 @@ pub async fn refuse_occupied(context: &WorkspaceContext, ready: &ReadyRun) -> Re
     unoccupied(context, ready, named.as_ref(), &alternatives).await
 }
 
-/// Refuses a workflow that would restore over what is there; one in place moves that aside first.
+/// Refuses a workflow that would restore over existing content. A recovery in place moves that content aside first.
 async fn unoccupied(
     context: &WorkspaceContext,
     ready: &ReadyRun,
@@ -124,7 +124,7 @@ async fn unoccupied(
     alternatives: &Alternatives,
 ) -> Result<(), Error> {
     let in_place = ready.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
-    // A restore that says its own root is asked for by name.
+    // If a restore names its own root, the person has asked for it.
     let at_target = |step: &&PlanStep| step.uses == "restore" && step.with.get("root").is_none();
     let restores: Vec<&PlanStep> = ready.plan.steps.iter().filter(at_target).collect();
     let (Some(root), false, false) = (ready.site.target_root(), in_place, restores.is_empty()) else {
@@ -139,7 +139,7 @@ async fn unoccupied(
         let name = given.or(step.each.get("component").map(String::as_str))?;
         system.component(name).map(|(own, _)| own.to_owned())
     };
-    // A component that only the run finds out may be any of them.
+    // If only the run finds out a component, it may be any of them.
     let all = || system.components.keys().cloned().collect();
     let components: Vec<String> = restores
         .iter()

@@ -1,4 +1,4 @@
-//! The status: can the system come back, how long does it take, how much is lost, where is the proof.
+//! The status: whether the system can come back, how long that takes, how much is lost, and where the proof is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,9 +26,9 @@ use crate::open::ReadOnlyWorkspace;
 use crate::run_spec::{self, LoadedSpec};
 use crate::{lookup, replica, tiers};
 
-/// How many runs are looked at whatever they did, the newest first: what proves something is near.
+/// How many runs the status reads in any case, the newest first: the proof is usually in a recent run.
 const LOOKED_AT: usize = 200;
-/// How long a tier may take to say that it is there. An answer must not wait for a location that hangs.
+/// How long a tier may take to answer. The status must not wait for a location that hangs.
 const TIER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers from the journal, the tiers and the key.
@@ -61,7 +61,7 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
     Ok(status)
 }
 
-/// What the runs prove, the newest first.
+/// The proofs in the runs, the newest first.
 #[derive(Default)]
 struct Seen {
     backups: Vec<Proven<BackupTable>>,
@@ -83,7 +83,7 @@ impl Seen {
             }
             let evidence = match workspace.context.evidence(run.run).await {
                 Ok(evidence) => evidence,
-                // One run that is damaged must not keep the others from answering.
+                // One damaged run must not block the answers of the others.
                 Err(error) if error.kind() == ProblemKind::DataLost => {
                     workspace
                         .context
@@ -104,7 +104,7 @@ impl Seen {
             }
             match read {
                 Ok((plan, system)) => seen.take(&evidence, &plan, &system),
-                // A workflow that this version does not understand any more proves nothing about copies.
+                // If this version does not understand a workflow any more, its run proves nothing about copies.
                 Err(error) => workspace
                     .context
                     .notices
@@ -114,8 +114,8 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Returns whether a run of this kind may prove what no newer run has proven: behind many others there may be
-    /// the backup that everything rests on, and what was seen of its copies since.
+    /// Returns whether a run of this kind may prove something that no newer run has proven. The backup that counts may
+    /// be behind many other runs, and so may the newest check of its copies.
     fn lacks(&self, kind: RunKind) -> bool {
         let ready = |backup: &Proven<BackupTable>| backup.table.recovery_ready == Some(true);
         match kind {
@@ -152,7 +152,7 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
     }
 }
 
-/// Asks every tier of the system whether it is there, all at once; it needs no key for that.
+/// Asks every tier of the system at once whether it answers. This needs no key.
 async fn reachable(system: &System, base: &Path) -> BTreeMap<String, Option<String>> {
     let mut asked = tokio::task::JoinSet::new();
     for (name, tier) in &system.tiers {

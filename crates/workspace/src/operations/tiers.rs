@@ -1,4 +1,4 @@
-//! Tiers, tried out and made.
+//! Checks tiers, and makes them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::error::Error;
 use crate::tiers::Tiers;
 use crate::{keys, names, replica, run_spec};
 
-/// What came of trying one location of a tier.
+/// The result of a check of one location of a tier.
 pub struct LocationCheck {
     /// The tier.
     pub tier: String,
     /// The location.
     pub url: String,
-    /// What does not work, where something does not.
+    /// The fault, if there is one.
     pub fault: Option<String>,
     /// How many bytes were written and read.
     pub bytes: u64,
@@ -28,17 +28,17 @@ pub struct LocationCheck {
     pub write: Duration,
     /// How long reading took.
     pub read: Duration,
-    /// What the journal replicas there are like.
+    /// The report on the journal replicas there.
     pub replicas: replica::AdvisedReport,
-    /// Why they could not be read, where they could not.
+    /// Why the replicas could not be read, if they could not.
     pub unread: Option<String>,
 }
 
-/// Tries every location of the tiers that answer: writes, reads back, lists, removes; and reads every journal replica.
-/// `each` gets the result of one location after the other.
+/// Checks every location of the tiers that answer: writes, reads back, lists and removes, and reads every journal
+/// replica. `each` gets the result of one location after the other.
 ///
 /// # Errors
-/// The journal cannot be read, and what `each` returns.
+/// The journal cannot be read, or `each` fails.
 pub async fn check(
     app: &Application,
     tiers: &Tiers,
@@ -67,7 +67,7 @@ pub async fn check(
     Ok(())
 }
 
-/// Makes what is missing of a tier; a vault that is there is kept.
+/// Makes the missing parts of a tier; keeps a vault that is there.
 ///
 /// # Errors
 /// An unknown tier, or a location that cannot be written.
@@ -91,7 +91,7 @@ pub async fn create(app: &Application, tier: &str) -> Result<Tier, Error> {
     Ok(tier)
 }
 
-/// The journal replicas of locations, compared with the journal's log as it is.
+/// The journal replicas of locations, compared with the journal's log in its present state.
 struct Replicas {
     state: PathBuf,
     view: LogView,

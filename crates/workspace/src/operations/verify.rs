@@ -17,7 +17,7 @@ pub struct VerifyRequest {
     pub tiers: Vec<String>,
     /// How deep.
     pub level: VerifyLevel,
-    /// Which share of the chunks is read, in percent, as the workflow's parameter `sample` takes it ("10%").
+    /// The share of the chunks to read, in percent, as the workflow's parameter `sample` takes it ("10%").
     pub sample: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a kill costs: at most one window, whatever was killed and whatever was changed in between.
+//! A kill costs at most one window, at any point and after any change in between.
 
 use super::*;
 

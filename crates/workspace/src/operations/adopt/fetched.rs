@@ -28,15 +28,15 @@ pub(super) struct FetchedRun {
 }
 
 impl FetchedRun {
-    /// Reads a run, and those that it runs, from all locations that answer; none where no location has it whole. What
-    /// is wrong with the others is said either way.
+    /// Reads a run, and the runs of its steps, from all locations that answer; none if no location has it whole.
+    /// Returns the faults of the other locations in either case.
     pub(super) async fn fetch(places: &[SegmentStore], run: RunId) -> (Option<Self>, Vec<Notice>) {
         let Fetched { found, mut faults } = fetch(places, run).await;
         let Some(first) = found.into_iter().next() else {
             return (None, faults);
         };
         let mut runs = vec![first];
-        // Those of its steps, and theirs: few, and each is named by its last segment.
+        // The runs of its steps, and of their steps: few, and the last segment of each names its parent.
         let mut parents = vec![run];
         let mut children: Vec<(RunId, RunId)> = Vec::new();
         for place in places {
@@ -101,12 +101,12 @@ impl FetchedRun {
         })
     }
 
-    /// Imports the records into this workspace's journal. What the journal has beyond them stays; what it has in their
-    /// place is kept in an archive, and does not count any more.
+    /// Imports the records into this workspace's journal. If the journal has later records, they stay. If it has other
+    /// records in their place, an archive keeps those, and they do not count any more.
     ///
-    /// An unfinished run that is brought here stays the other's, also after a crash, until the tier has the segment of its
-    /// adoption: whoever goes on with what is interrupted here, a server above all, would else do so beside the other
-    /// where no tier answers.
+    /// An unfinished run still belongs to the other workspace after the import, also after a crash, until the tier has
+    /// the segment of its adoption. Otherwise a process that resumes interrupted runs here, such as a server, would
+    /// drive the run beside the other workspace while no tier answers.
     pub(super) async fn import(
         &self,
         app: &Application,

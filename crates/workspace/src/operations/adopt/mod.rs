@@ -30,7 +30,7 @@ use crate::layout::Layout;
 use crate::open::ReadWriteWorkspace;
 use crate::{replica, run_spec};
 
-/// Which run to adopt.
+/// The run to adopt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptRequest {
     /// Where a tier of the run's system is.
@@ -41,7 +41,7 @@ pub struct AdoptRequest {
     pub list: bool,
 }
 
-/// What a tier offers.
+/// The result of a search in a tier.
 pub enum Found {
     /// The unfinished runs: a list was asked for, or there are none.
     Listed(Vec<Offer>),
@@ -72,7 +72,7 @@ pub struct Adoption {
     state: RunState,
 }
 
-/// What came of an adoption so far.
+/// The result of an import.
 pub enum Imported {
     /// The run is over; its history is here now.
     Over {
@@ -81,33 +81,33 @@ pub enum Imported {
         /// How it ended.
         outcome: Outcome,
     },
-    /// The run was this workspace's all along: its segments are written again when the next run ends.
+    /// The run has always been this workspace's. Its segments are written again when the next run ends.
     Own {
         /// The run.
         run: RunId,
         /// How it ended, where it has.
         outcome: Option<Outcome>,
-        /// What writes its segments again.
+        /// The action that writes its segments again.
         next: Action,
     },
     /// The run is here and unfinished; the owner of this workspace can take it over.
     Unfinished(Box<TakeOver>),
 }
 
-/// A run that was imported and is to be taken over.
+/// A run that was imported, for the owner to take over.
 pub struct TakeOver {
     /// The run.
     pub run: RunId,
-    /// Where it was when it was imported.
+    /// Its state at the import.
     pub state: RunState,
     /// The tier that it was adopted from.
     pub tier: String,
-    /// The segment by which it was last heard of.
+    /// The run's last segment, as it was fetched.
     pub from: SegmentHead,
     place: SegmentStore,
 }
 
-/// Looks in a tier for the runs that it offers, and prepares the one that was asked for.
+/// Looks in a tier for the runs that it offers, and prepares the one that the person named.
 ///
 /// # Errors
 /// The tier does not answer, offers no such run or several, or has the run damaged.
@@ -156,7 +156,7 @@ pub async fn find(app: &Application, request: &AdoptRequest) -> Result<Found, Er
 }
 
 impl Adoption {
-    /// Puts the run into the journal here. The person has agreed to every question.
+    /// Imports the run into the journal here. The person has agreed to every question.
     ///
     /// # Errors
     /// The journal cannot be written, or another process has it.
@@ -221,7 +221,7 @@ impl TakeOver {
         let ours = Writer::kept(folder)?.workspace;
         let why = format!("adopted from host {} by tier {tier}", from.host);
         let held = async {
-            // The location that it was adopted from must have the adoption too: its former owner looks there.
+            // The location that the run was adopted from must have the adoption too: the former owner looks there.
             let tail = within::answer(place, place.tail(run)).await;
             let tail = tail
                 .map_err(|_| unheld(run, place, "it does not answer"))?
@@ -242,7 +242,8 @@ impl TakeOver {
     }
 }
 
-/// Returns the state of a run that no location has whole, and that this workspace has: nobody else continues it.
+/// Returns the state of a run that no location has whole, if this workspace has it and no other one is known to hold
+/// it.
 async fn whole_here(layout: &Layout, run: RunId, faults: &[Notice]) -> Result<RunState, Error> {
     let (view, _) = LogView::open(&layout.state).await?;
     let own = Journal::read(&view, run).await.ok();
@@ -299,7 +300,7 @@ fn list<'a>(offers: impl Iterator<Item = &'a Offer>) -> String {
     offers.map(Offer::line).collect::<Vec<_>>().join("\n  ")
 }
 
-/// Opens the location at a URL, under the name of the system's tier that stands there.
+/// Opens the location at a URL, under the name of the system's tier that has this location.
 async fn open(
     layout: &Layout,
     system: &System,
@@ -328,7 +329,7 @@ fn same(layout: &Layout, one: &str, other: &str) -> bool {
     is_same_location(one, other, &layout.system_dir())
 }
 
-/// Returns the runs whose replica is in a location.
+/// Returns the runs that have a replica in a location.
 async fn offers(app: &Application, place: &SegmentStore) -> Result<Vec<Offer>, Error> {
     let listing = async {
         let mut offers = Vec::new();
@@ -354,7 +355,7 @@ fn failed(error: &rekindle_vault::SegmentError) -> Error {
     }
 }
 
-/// Returns the run that was named, or the only unfinished one; none where a list is wanted or there is none.
+/// Returns the run that the person named, or the only unfinished one. None if a list is wanted or there is none.
 fn choose(request: &AdoptRequest, offers: &[Offer]) -> Result<Option<RunId>, Error> {
     let plain = |text: &str| text.replace('-', "").to_lowercase();
     if let Some(word) = &request.run {

@@ -1,5 +1,5 @@
-//! What a person must agree to before a run of another host continues here: what it captures, which programs it runs,
-//! and whether another workspace may still continue it.
+//! The questions that a person must agree to before a run of another host continues here. They name the data that it
+//! captures, the programs that it runs, and any other workspace that may still continue it.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use crate::run_spec;
 /// How many characters of a program's command line are shown.
 const SHOWN: usize = 100;
 
-/// Returns what a person must agree to before the run continues here.
+/// Returns the questions that a person must agree to before the run continues here.
 ///
 /// # Errors
 /// The run cannot continue here, or the location does not answer.
@@ -83,13 +83,13 @@ pub(super) async fn questions(
     Ok(questions)
 }
 
-/// What is wrong with the replicas of a run in the locations that answer.
+/// The faults in the replicas of a run, in the locations that answer.
 #[derive(Default)]
 pub(super) struct Unread {
     /// The locations with damaged segments.
     damaged: Vec<String>,
-    /// Those of them whose newest segment cannot be read, and its number, but for the ones that this workspace knows for
-    /// its own.
+    /// The damaged locations whose newest segment cannot be read, each with that segment's number. Segments that this
+    /// workspace knows as its own do not count.
     ends: Vec<(String, u64)>,
 }
 
@@ -122,7 +122,7 @@ impl Unread {
         asked.collect()
     }
 
-    /// Notes what a person has said: no other workspace goes on with the run, and what is damaged is begun anew.
+    /// Notes the person's answers: no other workspace continues the run, and each damaged chain starts again.
     pub(super) fn note(&self, layout: &Layout, run: RunId) -> Result<(), Error> {
         let failed =
             |error: std::io::Error| Error::io(format_args!("note what is known of run {run}"), &error);
@@ -134,7 +134,7 @@ impl Unread {
     }
 }
 
-/// Returns the programs that steps which have not ended run, each with its step.
+/// Returns the programs of the steps that have not ended, each with its step.
 fn programs(plan: &Plan, system: &System, state: &RunState) -> Vec<String> {
     let left = plan
         .steps
@@ -212,7 +212,7 @@ fn line(words: &[String]) -> String {
     }
 }
 
-/// Tells where the run writes: the folder that it names, and no other.
+/// Says where the run writes: into the folder that it names, and no other.
 fn say_target(app: &Application, run: RunId, target: &Path) {
     let there = match (target.exists(), target.parent().is_some_and(Path::exists)) {
         (true, _) => "",
@@ -223,7 +223,7 @@ fn say_target(app: &Application, run: RunId, target: &Path) {
         .say(format!("run {run} recovers into {}{there}", target.display()));
 }
 
-/// Returns whether there is something that the run has yet to capture.
+/// Returns whether the run has data left to capture.
 fn captures(plan: &Plan, state: &RunState) -> bool {
     let left = |step: &&rekindle_plan::PlanStep| {
         step.uses == "snapshot"
