@@ -10,15 +10,15 @@ use crate::context::StepContext;
 
 /// Something that a step can `uses:`.
 ///
-/// An action is told to begin at least once and may be cut off at any instant, by a kill or by a power cut. What it
-/// did until then is found by [`Action::reconcile`]; what it promises is that `run` after a cut-off attempt ends as
-/// an uninterrupted one would have.
+/// The engine calls an action at least once. A kill or a power cut may cut it off at any instant.
+/// [`Action::reconcile`] then finds out how far it came. The action promises that `run` after a cut-off attempt ends
+/// as an uninterrupted one would have.
 ///
-/// An action is stopped by dropping its future. What it has handed to other threads it must end itself, when
-/// [`StepContext::stop`] says so.
+/// The engine stops an action by dropping its future. If the action gave work to other threads, it must end that work
+/// itself when [`StepContext::stop`] says so.
 #[async_trait]
 pub trait Action: Send + Sync {
-    /// Returns what is wrong with `with`, when a workflow is read; it may hold unrendered `${{ }}`.
+    /// Returns the problems of `with` when a workflow is read; `with` may hold unrendered `${{ }}`.
     fn check(&self, with: &Value) -> Vec<Problem>;
 
     /// Returns the turns of the workflow that such a step runs, where it runs one that can be read.
@@ -27,32 +27,33 @@ pub trait Action: Send + Sync {
         None
     }
 
-    /// Looks at the world after an attempt was cut off, and says what became of it. `cx.attempt` is the attempt that
-    /// was cut off, `checkpoint` the last that it recorded.
+    /// Looks at the world after an attempt was cut off, and says what became of the attempt. `cx.attempt` is the
+    /// attempt that was cut off, `checkpoint` the last checkpoint that it recorded.
     ///
-    /// Nothing may be changed that a second call would miss: it may itself be cut off and called again.
+    /// It may itself be cut off and called again. So it must change nothing that a second call would miss.
     ///
     /// # Errors
-    /// When the world could not be looked at. A retryable failure is tried again by the step's retry policy.
+    /// When the action could not look at the world. If the failure is retryable, the step's retry policy applies.
     async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure>;
 
-    /// Returns whether what a succeeded step produced can be gone when its run is resumed. Where it cannot,
-    /// [`Action::recheck`] is not asked, which spares a long run thousands of questions.
+    /// Returns whether the artefact of a succeeded step can be gone when its run is resumed. If it cannot, the engine
+    /// does not call [`Action::recheck`], which saves a long run thousands of calls.
     fn can_be_gone(&self) -> bool {
         true
     }
 
-    /// Looks, cheaply, whether what a succeeded step produced is still there: asked when a run is resumed and later
-    /// steps are about to rely on it. Some sentence means that it is gone, and why; the step then runs again.
+    /// Checks, cheaply, whether the artefact of a succeeded step is still there. The engine calls it when a run is
+    /// resumed and later steps rely on the artefact. If the artefact is gone, it returns a sentence that says why, and
+    /// the step runs again.
     ///
     /// # Errors
-    /// When it could not be told; the step then counts as done, and whoever relies on it will see.
+    /// When the action could not find out. The step then counts as done, and a later step finds a missing artefact.
     async fn recheck(&self, cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
         let (_, _) = (cx, output);
         Ok(None)
     }
 
-    /// Does the work of one attempt. `checkpoint` is what an earlier attempt recorded as done and what still holds.
+    /// Does the work of one attempt. `checkpoint` is progress that an earlier attempt recorded and that still holds.
     ///
     /// # Errors
     /// Why the attempt failed. The code `interrupted` is for an attempt that ended because `cx.stop` said so.

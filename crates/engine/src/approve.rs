@@ -1,8 +1,8 @@
 //! A step that asks a person: `uses: approve`, `with: {message: …}`.
 //!
-//! It has no action. The machine journals the question together with the start of its attempt, and the step then
-//! waits, without a task and without a permit, through any number of crashes, until somebody approves or rejects it or
-//! its `timeout` has passed since the question. Its output is `{by, note, at}`.
+//! It has no action. The machine journals the question together with the start of its attempt. The step then waits,
+//! without a task and without a permit, through any number of crashes. It waits until a person approves or rejects it,
+//! or until its `timeout` has passed since the question. Its output is `{by, note, at}`.
 
 use rekindle_model::approval::Decision;
 use rekindle_model::failure::{Failure, code};
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::payload;
 
-/// What a step that asks for approval `uses:`.
+/// The name that a step `uses:` to ask for approval.
 pub const APPROVE: &str = "approve";
 
-/// Its one parameter: what is asked.
+/// Its one parameter: the question.
 const MESSAGE: &str = "message";
 
-/// Returns what is wrong with the parameters of such a step.
+/// Returns the problems of such a step's parameters.
 pub(crate) fn check(with: &Value) -> Vec<Problem> {
     let problem = |at: &[&str], message: String, help: Option<String>| Problem {
         at: at.iter().map(|&key| key.to_owned()).collect(),
@@ -45,7 +45,7 @@ pub(crate) fn asks(step: &PlanStep) -> bool {
     step.uses == APPROVE
 }
 
-/// Returns what is asked, as a record can carry it. An expression may have made something else of it than a text.
+/// Returns the question, as a record can carry it. After an expression, it may be another value than a text.
 pub(crate) fn prompt(with: &Value) -> String {
     let text = match with.get(MESSAGE) {
         Some(Value::String(text)) => text.clone(),
@@ -55,7 +55,7 @@ pub(crate) fn prompt(with: &Value) -> String {
     payload::fit_sentence(&text)
 }
 
-/// Returns what a step has produced that was approved.
+/// Returns the output of a step that was approved.
 pub(crate) fn output(decision: &Decision) -> Value {
     json!({ "by": decision.by, "note": decision.note, "at": decision.at.utc.to_rfc3339() })
 }

@@ -33,7 +33,7 @@ pub const STALE: &str = "stale_attempt";
 /// How far apart checkpoints are: a record costs a sync of the disk, and a second of work is cheap to redo.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
-/// How old a look may be that nobody else goes on with the run, where that costs no more than work done twice.
+/// How old the last check for a takeover may be, where a missed one costs no more than work done twice.
 const STILL_OURS: Duration = Duration::from_secs(1);
 
 /// One attempt of a step. Clones are the same attempt.
@@ -49,14 +49,15 @@ pub struct StepContext {
     pub with: Value,
     /// When the disaster struck, for a recovery.
     pub disaster_at: Option<DateTime<Utc>>,
-    /// Whether a person told `disaster_at`, rather than it being assumed.
+    /// Whether a person gave `disaster_at`. Else it is assumed.
     pub disaster_at_told: bool,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
-    /// Says when to end early, be it for a graceful stop, a cancellation or a timeout: record a checkpoint where that
-    /// helps, and return a failure with the code [`INTERRUPTED`]. Whoever ignores it is dropped after a grace period.
+    /// Says when to end early, for a graceful stop, a cancellation or a timeout. The action then records a checkpoint
+    /// if that helps, and returns a failure with the code [`INTERRUPTED`]. If it does not end within a grace period,
+    /// the engine drops it.
     pub stop: CancellationToken,
-    /// Says, beside `stop`, that the attempt will not be continued: the run is cancelled, or the attempt's time is up.
+    /// Says, beside `stop`, that no later attempt will continue this one: the run is cancelled, or the time is up.
     pub given_up: CancellationToken,
     /// The steps of the run that had ended when this one began, whether or not it needs them.
     pub steps: EndedSteps,
@@ -68,9 +69,9 @@ pub struct StepContext {
 pub struct StepView {
     /// The action.
     pub uses: String,
-    /// How it ended, and what led to it.
+    /// How it ended, and the attempts that led to it.
     pub state: StepRecord,
-    /// What it produced, wherever the journal keeps it; null unless it succeeded.
+    /// Its output in full, even if the journal keeps it as a blob; null unless it succeeded.
     pub output: Value,
 }
 
@@ -107,7 +108,7 @@ impl StepContext {
     /// [`STALE`] when the attempt is over, [`INTERRUPTED`] when this process no longer drives the run. Either way
     /// the action should end.
     pub async fn checkpoint(&self, progress: Value) -> Result<(), Failure> {
-        // An undo that is cut off begins anew.
+        // An undo that is cut off starts again from its beginning.
         if self.link.work == Work::Undo {
             return Ok(());
         }
@@ -125,13 +126,13 @@ impl StepContext {
         Ok(())
     }
 
-    /// Records a program that was started and is held: it may be let run once this returns, and not before. A later
-    /// attempt then begins only after that program is gone.
+    /// Records a program that the action has started and still holds. The action may let it run once this returns, and
+    /// not before. A later attempt then begins only after that program is gone.
     ///
-    /// What an action starts while it only looks at the world is not recorded: it changes nothing.
+    /// While an action only looks at the world, this records nothing: such a program changes nothing.
     ///
     /// # Errors
-    /// As [`StepContext::checkpoint`]; the program is then to be ended.
+    /// As [`StepContext::checkpoint`]; the action must then end the program.
     pub async fn child_started(&self, child: Child) -> Result<(), Failure> {
         match self.link.work {
             Work::Attempt | Work::Undo => self.note(Note::Child(child)).await,
@@ -176,21 +177,21 @@ impl StepContext {
         self.clock.now().since(&last).duration >= CHECKPOINT_EVERY
     }
 
-    /// Says that the attempt has not stalled, where there is nothing to be told of how far it is.
+    /// Says that the attempt has not stalled, when the action cannot say how far it is.
     pub fn alive(&self) {
         *self.link.sign.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.link.clock.now());
     }
 
-    /// Waits until every copy of the run's journal that can be reached has all of it, and nobody else is seen to go on
-    /// with the run: before what must not be done by one who has lost it.
+    /// Waits until every copy of the run's journal that can be reached has all of it, and shows no takeover. Call it
+    /// before an effect that a process which has lost the run must not have.
     ///
-    /// It does not return where somebody does: the driver drops the attempt.
+    /// If another host has taken the run over, it does not return: the driver drops the attempt.
     pub async fn barrier(&self) {
         self.look(Duration::ZERO).await;
     }
 
-    /// Does what [`StepContext::barrier`] does, unless that was seen within the last second. In passing it costs
-    /// nothing; a process that was stopped for a while looks before it goes on.
+    /// Does what [`StepContext::barrier`] does, unless the last check is at most a second old. So frequent calls cost
+    /// nothing. A process that was stopped for a while checks before it continues.
     pub async fn still_ours(&self) {
         self.look(STILL_OURS).await;
     }
@@ -204,13 +205,13 @@ impl StepContext {
         }
     }
 
-    /// Returns who can drive runs beside this one, where somebody does.
+    /// Returns the driver for runs beside this one, if the engine has one.
     pub fn sub_runs(&self) -> Option<Arc<dyn SubRuns>> {
         self.link.sub_runs.clone()
     }
 
-    /// Says how far the attempt is, for progress bars, and that it has not stalled. Costs next to nothing and is not
-    /// journaled.
+    /// Says how far the attempt is, for progress bars, and that it has not stalled. It costs next to nothing, and
+    /// nothing is journaled.
     pub fn progress(&self, done: u64, total: Option<u64>, unit: Unit) {
         let told = Progress {
             run: self.run,
@@ -240,26 +241,26 @@ pub(crate) struct Link {
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
     pub(crate) replica: Option<Arc<dyn Replica>>,
-    /// The driver's clock, whatever the action is shown.
+    /// The driver's clock, even if the action is shown another one.
     pub(crate) clock: Arc<dyn Clock>,
-    /// When the attempt last told how far it is.
+    /// When the attempt last gave a sign of progress, unless the driver has taken that already.
     pub(crate) sign: Arc<Mutex<Option<Stamp>>>,
     /// When the attempt began or last recorded a checkpoint.
     pub(crate) last: Arc<Mutex<Stamp>>,
 }
 
-/// What an action was called for.
+/// The purpose that an action was called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// To do the step's work.
     Attempt,
-    /// To take back what another action did.
+    /// To undo the effects of another action.
     Undo,
-    /// To look at what was done.
+    /// To look at the effects of an attempt.
     Look,
 }
 
-/// What an attempt can have journaled.
+/// A record that an attempt can ask the driver to journal.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Note {
     /// How far it is.
@@ -274,6 +275,6 @@ pub(crate) struct Asked {
     pub(crate) step: StepId,
     pub(crate) attempt: u32,
     pub(crate) note: Note,
-    /// Told true once it is durable, false when the attempt is over.
+    /// Receives true once the note is durable, false when the attempt is over.
     pub(crate) done: oneshot::Sender<bool>,
 }

@@ -1,4 +1,4 @@
-//! How driving a run is ended early, and how it can end. What ends a run for good is asked of it:
+//! How a caller stops driving a run, and how driving can end. To end a run for good, request
 //! [`Ask::Cancel`](crate::Ask::Cancel).
 
 use rekindle_model::run::RunState;
@@ -22,7 +22,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Returns where the run stands.
+    /// Returns the state of the run.
     pub fn state(&self) -> &RunState {
         match self {
             Self::Finished(state) | Self::Interrupted(state) => state,

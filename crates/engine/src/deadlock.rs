@@ -1,23 +1,24 @@
-//! Runs that wait for each other: found in the graph of who waits for whom, at the moment at which its circle closes.
+//! Deadlocks: runs that wait for each other. A search of the wait-for graph finds a cycle at the moment it closes.
 //!
-//! A run waits for the turn of its group until those that have it end, and a run whose step runs another workflow until
-//! that run ends. So two runs, each with the turn of a group, may each have a step whose run wants the other's: none of
-//! the four would ever end. A run waits at two moments only, when it asks for its turn and when it has begun another
-//! run, and the latter waits for nobody yet: whoever asks for a turn sees every circle that it closes.
+//! A run waits for the turn of its group until the runs that have the turn end. A run with a step that runs another
+//! workflow waits until that run ends. So two runs may each have the turn of a group, and each a step whose run wants
+//! the other's turn. None of these four runs would ever end.
+//!
+//! A run begins to wait at two moments only: when it asks for its turn, and when it has begun another run. That other
+//! run waits for nobody yet, so it closes no cycle. A run that asks for its turn sees every cycle that it closes.
 
 use std::collections::BTreeSet;
 
 use rekindle_model::event::Waits;
 use rekindle_model::id::RunId;
 
-/// A run that another one waits for, and the group whose turn it has, where it is for that that the other waits.
+/// A run that another one waits for. If the other waits for a turn, also the group whose turn this run has.
 pub(crate) type WaitsFor = (RunId, Option<String>);
 
-/// Returns the runs that wait for each other by way of this one, which comes first; none where it waits for nobody who
-/// waits for it.
+/// Returns a cycle of waiting runs that contains this run, with this run first. If there is none, returns none.
 pub(crate) fn cycle(run: RunId, waits_for: impl Fn(RunId) -> Vec<WaitsFor>) -> Option<Vec<Waits>> {
     let mut seen = BTreeSet::from([run]);
-    // The way from `run` to where the search stands, each with those that it waits for and that are to be looked at.
+    // The path from `run` to the run that the search has reached; each with the runs it waits for, not yet visited.
     let mut way: Vec<(RunId, Vec<WaitsFor>)> = vec![(run, waits_for(run))];
     let mut groups: Vec<Option<String>> = Vec::new();
     while let Some((_, open)) = way.last_mut() {
@@ -43,7 +44,7 @@ pub(crate) fn cycle(run: RunId, waits_for: impl Fn(RunId) -> Vec<WaitsFor>) -> O
     None
 }
 
-/// Returns the youngest of those that wait for a turn: it gives way, since it has waited least and has done least.
+/// Returns the youngest run of the cycle that waits for a turn. It gives way, since it has waited least and done least.
 pub(crate) fn who_gives_way(cycle: &[Waits]) -> Option<RunId> {
     let waits = cycle.iter().filter(|waits| waits.group.is_some());
     waits.map(|waits| waits.run).max()
@@ -59,8 +60,8 @@ mod tests {
         RunId(Uuid::from_u128(number))
     }
 
-    /// Looks for the cycle by way of run 1, among waits of one run for another, each for its turn in a group or, without
-    /// one, for the work of its step.
+    /// Looks for the cycle that contains run 1. Each wait is of one run for another: for its turn in the
+    /// named group, or without a group for the work of its step.
     fn of_first(waits: &[(u128, u128, &str)]) -> Option<Vec<(u128, String)>> {
         let found = cycle(run(1), |from| {
             waits

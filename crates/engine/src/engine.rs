@@ -1,4 +1,4 @@
-//! The engine: creates runs, takes them over, drives them, and passes on what people ask of them.
+//! The engine creates runs, takes them over, drives them, and passes on the requests that people make.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,16 +29,16 @@ use crate::registry::Registry;
 use crate::replica::Replica;
 use crate::request::{Request, TakenBy, Wish};
 
-/// How long an action may take to end after it was asked to, unless told otherwise: enough to sync a window of a
+/// The default for how long an action may take to end after it was asked to. It is enough to sync a window of a
 /// restore, and less than the 90 s after which service managers kill.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
-/// How many requests may wait for the driver of a run; whoever asks waits longer.
+/// How many requests the queue of a run's driver holds. If it is full, a further request waits until there is room.
 const WISHES: usize = 16;
-/// How often a request to a run that is not driven is decided anew because somebody else appended to it meanwhile.
+/// How often the engine tries a request to a run that is not driven. It tries again if another process appended first.
 const UNDRIVEN_TRIES: u32 = 5;
 
-/// What a run is created with.
+/// The data that a run is created with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewRun {
     /// The workflow's name.
@@ -49,13 +49,13 @@ pub struct NewRun {
     pub definition: Vec<u8>,
     /// The system's YAML, which the run is pinned to, where it has a system.
     pub system: Option<Vec<u8>>,
-    /// What expands the definition into the plan.
+    /// The inputs that expand the definition into the plan.
     pub inputs: Inputs,
-    /// Who or what asks for the run.
+    /// The command, schedule, API client or step that asks for the run.
     pub trigger: Trigger,
     /// When the disaster struck, for a recovery.
     pub disaster_at: Option<DateTime<Utc>>,
-    /// Whether a person told `disaster_at`.
+    /// Whether a person gave `disaster_at`.
     pub disaster_at_told: bool,
 }
 
@@ -65,26 +65,26 @@ pub struct Engine {
     shared: Arc<Shared>,
 }
 
-/// What every run of an engine shares.
+/// The state that all runs of an engine share.
 pub(crate) struct Shared {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) registry: Registry,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) worker: Worker,
     pub(crate) progress: broadcast::Sender<Progress>,
-    /// One for each step that may be at work.
+    /// One permit for each step that may be at work.
     pub(crate) permits: Arc<Permits>,
     pub(crate) grace: Duration,
-    /// Whose turn it is in each group of steps.
+    /// The turns of all groups.
     pub(crate) groups: Arc<Groups>,
-    /// Who drives runs beside those of this engine, where somebody does.
+    /// Drives the runs that steps begin, if set.
     pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
-    /// Who keeps copies of the journal elsewhere, where somebody does.
+    /// Keeps copies of the journal elsewhere, if set.
     pub(crate) replica: Option<Arc<dyn Replica>>,
     /// The runs that this process holds.
     held: Mutex<BTreeMap<RunId, Held>>,
-    /// Held by whoever appends to a run that is not driven, from the read that the append rests on: neither a
-    /// request nor an adoption nor the beginning of a drive may come in between.
+    /// Serializes appends to runs that are not driven. A caller locks it before the read that its append rests on.
+    /// So no request, no adoption and no beginning of a drive comes in between.
     undriven: tokio::sync::Mutex<()>,
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct Shared {
 struct Held {
     /// The epoch that it may append under.
     epoch: u64,
-    /// The way to whoever drives it, while somebody does.
+    /// The queue of its driver, while the run is driven.
     driver: Option<mpsc::Sender<Wish>>,
 }
 
@@ -157,7 +157,7 @@ impl Engine {
         }
     }
 
-    /// Returns a fresh engine like this one, whose steps can have other runs driven beside theirs.
+    /// Returns a fresh engine like this one, whose steps can have other runs driven beside their own.
     #[must_use]
     pub fn with_sub_runs(self, sub_runs: Arc<dyn SubRuns>) -> Self {
         let shared = Shared {
@@ -169,7 +169,7 @@ impl Engine {
         }
     }
 
-    /// Returns a fresh engine like this one, of whose runs copies are kept.
+    /// Returns a fresh engine like this one, which has `replica` keep copies of its runs.
     #[must_use]
     pub fn with_replica(self, replica: Arc<dyn Replica>) -> Self {
         let shared = Shared {
@@ -181,7 +181,7 @@ impl Engine {
         }
     }
 
-    /// Creates a run and pins it to its definition. It is durable on return, and this engine holds it.
+    /// Creates a run and pins it to its definition. The run is durable on return, and this engine holds it.
     ///
     /// # Errors
     /// [`EngineError::Journal`].
@@ -191,8 +191,8 @@ impl Engine {
         Ok(run)
     }
 
-    /// Creates a run as [`Engine::create`] does, and does not wait for its copies elsewhere. Whoever drives it waits for
-    /// [`Engine::copied`] first.
+    /// Creates a run as [`Engine::create`] does, but does not wait for its copies elsewhere. Before the caller
+    /// drives the run, it waits for [`Engine::copied`].
     ///
     /// # Errors
     /// As [`Engine::create`].
@@ -202,19 +202,19 @@ impl Engine {
         Ok(run)
     }
 
-    /// Waits until the copies, as far as they can be reached, have what the journal has of a run.
+    /// Waits until every copy that can be reached has all that the journal has of a run.
     ///
     /// # Errors
-    /// [`EngineError::TakenOver`] when it is gone on with elsewhere.
+    /// [`EngineError::TakenOver`] when another host has taken it over.
     pub async fn copied(&self, run: RunId) -> Result<(), EngineError> {
         self.shared.copied(run).await
     }
 
-    /// Creates a run that is the work of another run's step, under the id that the step has recorded, and does not wait
-    /// for its copies elsewhere, as [`Engine::create_here`].
+    /// Creates a run that is the work of another run's step, under the id that the step has recorded. Like
+    /// [`Engine::create_here`], it does not wait for the copies elsewhere.
     ///
     /// # Errors
-    /// [`EngineError::Journal`]; [`EngineError::Fenced`] where there is such a run already.
+    /// [`EngineError::Journal`]; [`EngineError::Fenced`] if such a run exists already.
     pub async fn create_below(&self, run: RunId, new: NewRun) -> Result<(), EngineError> {
         self.create_as(run, new).await
     }
@@ -258,16 +258,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a run over, raising its epoch: whoever held it before is refused from here on.
+    /// Takes a run over and raises its epoch. From then on, the journal refuses appends of the previous holder.
     ///
     /// # Errors
     /// [`EngineError::Over`] when there is nothing left to drive, [`EngineError::Fenced`] when another process took
-    /// it over at the same time, [`EngineError::TakenOver`] when it is gone on with elsewhere.
+    /// it over at the same time, [`EngineError::TakenOver`] when another host has taken it over.
     pub async fn adopt(&self, run: RunId, why: &str) -> Result<RunState, EngineError> {
         self.adopt_into(run, why, None).await
     }
 
-    /// Takes a run over as [`Engine::adopt`] does, into the workspace of that id, from another that had it.
+    /// Takes a run over as [`Engine::adopt`] does, from another workspace into the one with the id `workspace`.
     ///
     /// # Errors
     /// As [`Engine::adopt`].
@@ -308,15 +308,15 @@ impl Engine {
 
     /// Drives a run that this engine has created or adopted, until it is over or stopped.
     ///
-    /// `plan` is the expansion of the definition that the run is pinned to. `scope` is what expressions see beside
-    /// what the engine adds (`params`, `steps`, `each`, `component`, `run`): `target`, `system`, `rekindle`.
+    /// `plan` is the expansion of the definition that the run is pinned to. `scope` holds the values that expressions
+    /// see: `target`, `system`, `rekindle`. The engine adds `params`, `steps`, `each`, `component` and `run`.
     ///
-    /// Dropping the future is as safe as a kill: adopt the run again to go on.
+    /// Dropping the future is as safe as a kill. To continue, adopt the run again.
     ///
     /// # Errors
     /// [`EngineError::Fenced`] when another process has adopted the run, [`EngineError::Journal`] when the journal
-    /// failed; all actions have been stopped then. [`EngineError::NotAdopted`], [`EngineError::AlreadyDriven`],
-    /// [`EngineError::OtherPlan`] and [`EngineError::Value`] before anything was done.
+    /// failed; then the driver has stopped all actions. [`EngineError::NotAdopted`], [`EngineError::AlreadyDriven`],
+    /// [`EngineError::OtherPlan`] and [`EngineError::Value`] come before the driver has done anything.
     pub async fn drive(
         &self,
         run: RunId,
@@ -340,13 +340,15 @@ impl Engine {
         .await
     }
 
-    /// Asks something of a run. What follows is durable on return: decided and begun by whoever drives the run in
-    /// this engine; else appended under the run's present epoch, to be honoured when it is adopted and driven.
+    /// Makes a request to a run. The decision is durable on return. If this engine drives the run, the run's driver
+    /// decides and begins to act. Else the engine appends the request under the run's present epoch; it takes effect
+    /// when the run is adopted and driven.
     ///
-    /// `plan` is the expansion of the definition that the run is pinned to. Returns who has taken it.
+    /// `plan` is the expansion of the definition that the run is pinned to. Returns whether the driver or the journal
+    /// took the request.
     ///
     /// # Errors
-    /// [`EngineError::Refused`] when it does not fit where the run stands: nothing was journaled then.
+    /// [`EngineError::Refused`] when the request does not fit the run's state: then nothing was journaled.
     /// [`EngineError::Fenced`] when others kept appending to the run, [`EngineError::Journal`] and
     /// [`EngineError::OtherPlan`].
     pub async fn request(
@@ -372,7 +374,7 @@ impl Engine {
                         Err(why) => Err(EngineError::Refused { run, why }),
                     };
                 }
-                // It has ended without a word, so there is none to ask now.
+                // The driver has ended without an answer, so the run is not driven now.
             }
             let _alone = self.shared.undriven.lock().await;
             if self.shared.driver_of(run).is_some() {
@@ -410,7 +412,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns where a run stands.
+    /// Returns the state of a run.
     ///
     /// # Errors
     /// [`EngineError::Journal`] when there is no such run, or when its history is damaged.
@@ -418,7 +420,7 @@ impl Engine {
         Ok(RunState::from_records(&self.read(run).await?)?)
     }
 
-    /// Returns a receiver of how far running steps are, from now on.
+    /// Returns a receiver of the progress of running steps, from now on.
     pub fn progress(&self) -> broadcast::Receiver<Progress> {
         self.shared.progress.subscribe()
     }
@@ -429,7 +431,7 @@ impl Engine {
 }
 
 impl Shared {
-    /// Returns the same for an engine that holds no run yet.
+    /// Returns the same state for an engine that holds no run yet.
     fn fresh(&self) -> Self {
         Self {
             journal: Arc::clone(&self.journal),
@@ -447,7 +449,7 @@ impl Shared {
         }
     }
 
-    /// Waits until the copies have what the journal has of a run.
+    /// Waits until every copy that can be reached has all that the journal has of a run.
     async fn copied(&self, run: RunId) -> Result<(), EngineError> {
         match &self.replica {
             Some(replica) => Ok(replica.barrier(run, Duration::ZERO).await?),
@@ -465,7 +467,7 @@ impl Shared {
         held.insert(run, Held { epoch, driver });
     }
 
-    /// Returns the way to whoever drives a run and still listens.
+    /// Returns the queue of a run's driver, if it still takes requests.
     fn driver_of(&self, run: RunId) -> Option<mpsc::Sender<Wish>> {
         let held = self.held();
         let driver = held.get(&run)?.driver.as_ref();
@@ -489,7 +491,7 @@ impl Shared {
     }
 }
 
-/// That a run is being driven, until this is dropped.
+/// Marks a run as driven, until this is dropped.
 struct Driving {
     shared: Arc<Shared>,
     run: RunId,

@@ -1,4 +1,4 @@
-//! Why a run could not be created, adopted or driven, or does not do what it was asked.
+//! Why the engine could not create, adopt or drive a run, or refused a request.
 
 use rekindle_journal::JournalError;
 use rekindle_model::event::Outcome;
@@ -19,13 +19,13 @@ pub enum EngineError {
         /// The run.
         run: RunId,
     },
-    /// Somebody else goes on with the run, elsewhere; this process has stopped acting on it.
+    /// Another host has taken the run over; this process has stopped acting on it.
     #[error(transparent)]
     TakenOver(#[from] TakenOver),
-    /// The journal failed; this process has stopped acting on the run. What was acknowledged is safe.
+    /// The journal failed; this process has stopped acting on the run. Acknowledged records are safe.
     #[error("journal a transition: {0}")]
     Journal(JournalError),
-    /// The run's history does not fold: it was not written by this engine.
+    /// The run's history does not fold: this engine did not write it.
     #[error("read the run's history: {0}")]
     History(#[from] IllegalHistory),
     /// The run is over.
@@ -36,7 +36,7 @@ pub enum EngineError {
         /// How it ended.
         outcome: Outcome,
     },
-    /// The run was neither created nor adopted by this engine.
+    /// This engine has neither created nor adopted the run.
     #[error("drive run {run}: it was not adopted; adopt it first")]
     NotAdopted {
         /// The run.
@@ -56,7 +56,7 @@ pub enum EngineError {
         /// The step.
         step: StepId,
     },
-    /// A value that the history refers to cannot be read back.
+    /// The engine cannot read a value that the history refers to.
     #[error("read what {step} of run {run} has recorded: {why}")]
     Value {
         /// The run.
@@ -66,7 +66,7 @@ pub enum EngineError {
         /// Why not.
         why: String,
     },
-    /// What was asked of the run does not fit where it stands; nothing was journaled.
+    /// The request does not fit the run's state; nothing was journaled.
     #[error("do what was asked of run {run}: {why}")]
     Refused {
         /// The run.
@@ -74,13 +74,13 @@ pub enum EngineError {
         /// Why not.
         why: Refusal,
     },
-    /// What a run is created with cannot be written down.
+    /// The inputs of a new run cannot be serialized.
     #[error("write down the run's inputs: {0}")]
     Inputs(String),
 }
 
 impl EngineError {
-    /// Returns what a person can do about it, where the error knows.
+    /// Returns the actions that a person can take next, if the error knows any.
     pub fn next(&self) -> Vec<NextAction> {
         match self {
             Self::Fenced { run } => vec![NextAction::new(

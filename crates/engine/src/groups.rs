@@ -1,9 +1,9 @@
-//! Whose turn it is: of the steps that name a `concurrency` group one is at work at a time, in whichever runs of a
-//! process they stand; of the runs whose workflow names one, one is.
+//! The turns of `concurrency` groups. Of the steps that name a group, one is at work at a time, across all runs of a
+//! process. Of the runs whose workflow names a group, one is at work at a time.
 //!
-//! One process drives all runs of a workspace, so its memory is where the turns are kept; a crash frees them all, and
-//! whoever resumes takes them anew. Groups of steps and groups of runs have nothing to do with each other, also where
-//! they have the same name: a run would else wait for itself.
+//! One process drives all runs of a workspace, so it keeps the turns in memory. A crash frees them all, and a resumed
+//! run takes its turn again. Groups of steps and groups of runs are separate, even if they have the same name: else a
+//! run would wait for itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ pub struct Groups {
     /// The groups in which a step is at work.
     steps: Mutex<BTreeSet<String>>,
     runs: Mutex<Runs>,
-    /// Counts how often a turn ended, or a place in line.
+    /// Changes when a turn or a place in line is given back, or when a deadlock closes. Then waiters ask again.
     freed: watch::Sender<u64>,
 }
 
@@ -28,21 +28,21 @@ pub struct Groups {
 #[derive(Debug, Default)]
 struct Runs {
     groups: BTreeMap<String, Line>,
-    /// The run whose step each driven run is the work of, where it is that of one.
+    /// For each driven run that is the work of another run's step, that other run.
     parents: BTreeMap<RunId, RunId>,
 }
 
 /// The runs of one group.
 #[derive(Debug, Default)]
 struct Line {
-    /// Whose turn it is: a run, and below it those of its own steps, each the work of the one before it.
+    /// The runs that have the turn: one run, then the runs of its own steps. Each is the work of the one before it.
     at_work: Vec<RunId>,
-    /// Who waits; the oldest run is next, so that a line that forms anew after a crash has the order of before.
+    /// The runs that wait. The oldest is next, so that a line that forms again after a crash has the same order.
     waiting: BTreeSet<RunId>,
 }
 
 impl Groups {
-    /// Takes the turn of a group of steps, unless somebody has it.
+    /// Takes the turn of a group of steps, unless another step has it.
     pub(crate) fn take(self: &Arc<Self>, group: &str) -> Option<Turn> {
         self.steps().insert(group.to_owned()).then(|| Turn {
             groups: Arc::clone(self),
@@ -50,7 +50,7 @@ impl Groups {
         })
     }
 
-    /// Lets a run that is driven take part in the turns of groups of runs.
+    /// Lets a driven run take part in the turns of groups of runs.
     pub(crate) fn join(self: &Arc<Self>, run: RunId, parent: Option<RunId>) -> Member {
         if let Some(parent) = parent {
             self.runs().parents.insert(run, parent);
@@ -62,7 +62,7 @@ impl Groups {
         }
     }
 
-    /// Returns what changes whenever a turn ends.
+    /// Returns a receiver that sees a change whenever a waiter should ask for its turn again.
     pub(crate) fn freed(&self) -> watch::Receiver<u64> {
         self.freed.subscribe()
     }
@@ -85,7 +85,7 @@ impl Groups {
 pub(crate) enum NotNow {
     /// It is this run's turn first.
     After(RunId),
-    /// Runs wait for each other, and this one is to give way: whoever it waits for never ends else.
+    /// Runs wait for each other, and this one must give way. Else the run that it waits for never ends.
     Deadlock(Vec<Waits>),
 }
 
@@ -93,11 +93,11 @@ impl Runs {
     /// Returns whether `run` is the work of `other`, at whatever distance.
     fn is_below(&self, run: RunId, other: RunId) -> bool {
         let parents = std::iter::successors(self.parents.get(&run), |run| self.parents.get(run));
-        // No run is its own ancestor; a bound all the same, since what is journaled may have been edited.
+        // No run is its own ancestor. There is a bound all the same, since a person may have edited the journal.
         parents.take(self.parents.len()).any(|parent| *parent == other)
     }
 
-    /// Returns whom a driven run waits for: those that have the turn that it wants, and the work of its own steps.
+    /// Returns the runs that a driven run waits for: those with the turn that it wants, and those of its own steps.
     fn waits_for(&self, run: RunId) -> Vec<WaitsFor> {
         let mut found = Vec::new();
         for (group, line) in &self.groups {
@@ -126,7 +126,7 @@ impl Drop for Turn {
     }
 }
 
-/// A driven run as one of its group, until this is dropped: then its turn is given back, or its place in line.
+/// A driven run as a member of its group. When this is dropped, it gives back the run's turn or its place in line.
 #[derive(Debug)]
 pub(crate) struct Member {
     groups: Arc<Groups>,
@@ -139,13 +139,13 @@ impl Member {
     /// Takes the run's turn, or its place in line.
     ///
     /// # Errors
-    /// Why it is not its turn. To be asked again whenever a turn ends.
+    /// Why it is not its turn. The caller asks again whenever [`Groups::freed`] changes.
     pub(crate) fn take_turn(&mut self, group: &str) -> Result<(), NotNow> {
         let mut runs = self.groups.runs();
         self.group = Some(group.to_owned());
         let mut line = runs.groups.remove(group).unwrap_or_default();
         let begins_to_wait = line.waiting.insert(self.run);
-        // What a step of a run runs belongs to that run's turn.
+        // A run that is the work of a run's step shares that run's turn.
         let mut outer = line.at_work.iter();
         let next = match line.at_work.is_empty() {
             true => line.waiting.first().copied().filter(|first| *first != self.run),
@@ -167,7 +167,7 @@ impl Member {
             return Err(NotNow::Deadlock(cycle));
         }
         if begins_to_wait {
-            // Whoever is to give way waits already, and looks only when told.
+            // The run that must give way waits already, and looks again only when `freed` changes.
             self.groups.tell();
         }
         Err(NotNow::After(next))

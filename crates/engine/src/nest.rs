@@ -1,8 +1,8 @@
 //! Steps that run another workflow: `uses: workflow`.
 //!
-//! The run that such a step begins is a run of its own, which whoever drives the step's run drives beside it. The step
-//! only waits for it, so it takes no permit of the process and no room of its plan, as a question to a person takes none:
-//! however many of them wait, what they wait for can go on.
+//! Such a step begins a run of its own. The driver of the step's run has that run driven beside it, by way of
+//! [`SubRuns`]. The step only waits, so it takes no permit of the process and no room of its plan, like a question to a
+//! person. However many such steps wait, the runs that they wait for can continue.
 
 use std::collections::BTreeMap;
 
@@ -26,21 +26,21 @@ pub trait SubRuns: Send + Sync {
     /// Returns whether there is such a run.
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// When it cannot find out.
     async fn exists(&self, run: RunId) -> Result<bool, Failure>;
 
-    /// Creates a run and begins to drive it. It is durable on return.
+    /// Creates a run and begins to drive it. The run is durable on return.
     ///
     /// # Errors
-    /// A definition that does not expand, or something that stands in its way.
+    /// When the definition does not expand, or when something else prevents the run.
     async fn create(&self, new: SubRun) -> Result<(), Failure>;
 
-    /// Waits for a run's end, and drives it where nobody does. Where the step is told to stop, the run is stopped;
-    /// where the step is given up, the run is cancelled.
+    /// Waits for a run's end. If nobody drives the run, drives it. If the step is asked to stop, stops the run. If the
+    /// step is given up, cancels the run.
     ///
     /// # Errors
-    /// The code [`INTERRUPTED`](crate::INTERRUPTED) when the run was interrupted and can be resumed; else why it
-    /// cannot be driven.
+    /// If the run was interrupted and can be resumed, the code [`INTERRUPTED`](crate::INTERRUPTED). Else the reason why
+    /// it cannot be driven.
     async fn drive(&self, run: RunId, cx: &StepContext) -> Result<SubEnd, Failure>;
 }
 
@@ -57,20 +57,20 @@ pub struct SubRun {
     pub kind: RunKind,
     /// The workflow's YAML, which the run is pinned to.
     pub definition: String,
-    /// What expands the definition into the plan.
+    /// The inputs that expand the definition into the plan.
     pub inputs: Inputs,
     /// When the disaster struck, for a recovery.
     pub disaster_at: Option<DateTime<Utc>>,
-    /// Whether a person told `disaster_at`.
+    /// Whether a person gave `disaster_at`.
     pub disaster_at_told: bool,
 }
 
 /// A run that is over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubEnd {
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// What each step that succeeded has produced.
+    /// The output of each step that succeeded.
     pub outputs: BTreeMap<StepId, Value>,
 }
 

@@ -1,7 +1,7 @@
-//! Programs that an earlier attempt started: seen to be gone before anything else of their step begins.
+//! Programs that an earlier attempt started. The engine makes sure that they are gone before their step continues.
 //!
-//! Each was journaled before it could do anything. Where its owner died, its supervisor ends it and all that it
-//! started; where the supervisor died too, its process group is ended here.
+//! Each program was journaled before it could do anything. If its owner died, its supervisor ends the program and all
+//! that it started. If the supervisor died too, this module ends the program's process group.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ const SUPERVISOR: Duration = Duration::from_secs(4);
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a killed process may take to be gone: one that waits for a disk takes its time.
 const KILLED: Duration = Duration::from_secs(3);
-/// How often is looked.
+/// How often this module looks at the programs.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Sees to it that none of these is there any more, and returns what was found, for the evidence.
+/// Makes sure that these programs are gone, and returns how it found each of them, for the evidence.
 ///
 /// # Errors
-/// Where one cannot be ended; it is worth trying again.
+/// When a program cannot be ended; the failure is retryable.
 pub(crate) async fn end(children: &[Child]) -> Result<Vec<Value>, Failure> {
     let mut found = Vec::with_capacity(children.len());
     for child in children {

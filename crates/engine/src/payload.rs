@@ -43,7 +43,7 @@ pub(crate) async fn store(
         .map(Payload::Blob)
 }
 
-/// Returns the value, wherever it is kept.
+/// Returns the value, from the record or from its blob.
 pub(crate) async fn load(journal: &dyn Journal, payload: &Payload) -> Result<Value, LoadError> {
     match payload {
         Payload::Inline(value) => Ok(value.clone()),
@@ -106,7 +106,7 @@ pub(crate) fn fit_sentence(text: &str) -> String {
     fit(text, SENTENCE)
 }
 
-/// Returns the evidence as a record can carry it: one that is too large keeps its beginning and tells its size.
+/// Returns the evidence as a record can carry it. If it is too large, only its beginning and its size remain.
 pub(crate) fn fit_evidence(evidence: Value) -> Value {
     let size = encoded(&evidence);
     if size <= EVIDENCE {
@@ -115,7 +115,7 @@ pub(crate) fn fit_evidence(evidence: Value) -> Value {
     json!({ "truncated": true, "bytes": size, "beginning": fit(&evidence.to_string(), EVIDENCE - 128) })
 }
 
-/// Returns who waits for whom as a record can carry it.
+/// Returns the cycle of waits as a record can carry it.
 pub(crate) fn fit_cycle(mut cycle: Vec<Waits>) -> Vec<Waits> {
     cycle.truncate(LONGEST_CYCLE);
     for waits in &mut cycle {

@@ -1,7 +1,7 @@
-//! How many steps of all runs of a process may be at work at once, and who is next where more want to be: the most
-//! urgent step, in whatever run it stands; of equally urgent ones, that of the run which has waited longest.
+//! How many steps of all runs of a process may be at work at once, and which step is next when more want to be. The
+//! most urgent step of all runs is next. Of equally urgent steps, the one whose run has waited longest is next.
 //!
-//! A permit that becomes free is handed to whoever waits for it, so that none is free while anybody waits.
+//! When a permit becomes free, it goes straight to the next waiter. So no permit is free while a run waits for one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ pub struct Permits {
 #[derive(Debug)]
 struct Inner {
     free: usize,
-    /// Who waits, by the priority of the step and the ticket of its run.
+    /// The waiters, by the priority of the step and the ticket of its run.
     waiting: BTreeMap<Place, oneshot::Sender<Permit>>,
     next_ticket: u64,
 }
@@ -32,8 +32,8 @@ impl Default for Permits {
 }
 
 impl Permits {
-    /// How many steps of all runs of a process may be at work at once, unless told otherwise. Steps wait for disks and
-    /// networks more than they compute; a plan's own `max_parallel` is what usually decides.
+    /// The default for how many steps of all runs of a process may be at work at once. Steps wait for disks and
+    /// networks more than they compute. Usually a plan's own `max_parallel` is the limit.
     pub const USUAL: usize = 16;
 
     /// Returns so many permits, at least one.
@@ -56,14 +56,14 @@ impl Permits {
         Some(Permit(Arc::clone(self)))
     }
 
-    /// Returns a ticket, which tells how long a run has waited.
+    /// Returns a ticket. A lower ticket means that the run has waited longer.
     pub(crate) fn ticket(&self) -> u64 {
         let mut inner = self.inner();
         inner.next_ticket += 1;
         inner.next_ticket
     }
 
-    /// Waits for a permit. Whoever stops waiting and comes again with the same ticket has lost no place.
+    /// Waits for a permit. If a caller stops waiting and comes again with the same ticket, it keeps its place.
     pub(crate) async fn take(self: &Arc<Self>, priority: i64, ticket: u64) -> Permit {
         loop {
             let place = (priority, ticket);
@@ -79,7 +79,7 @@ impl Permits {
                 let waits = Waits { permits: self, place };
                 (waits, handed)
             };
-            // A permit that comes as the waiting ends goes on to the next, as any that is dropped.
+            // If a permit arrives just as the caller stops waiting, it is dropped and so passes to the next waiter.
             if let Ok(permit) = handed.await {
                 return permit;
             }
@@ -121,7 +121,7 @@ impl Drop for Permit {
             None => inner.free += 1,
             Some((_, hand)) => {
                 drop(inner);
-                // One that comes back, because nobody waits there any more, is dropped and goes on to the next.
+                // If that waiter has stopped waiting, the permit comes back; its drop passes it to the next waiter.
                 drop(hand.send(Permit(Arc::clone(&self.0))));
             }
         }
@@ -175,7 +175,7 @@ mod tests {
             let mut gone = pin!(permits.take(1, permits.ticket()));
             assert!(poll(gone.as_mut()).is_none());
             drop(held);
-            // It was handed over and never looked at.
+            // The waiter got the permit and never took it.
         }
         assert_eq!(permits.most_urgent(), None);
         assert!(permits.try_take().is_some());

@@ -1,4 +1,4 @@
-//! How far running steps are, for progress bars. Told to whoever listens, and never journaled.
+//! How far running steps are, for progress bars. The engine sends this to every listener and never journals it.
 
 use rekindle_model::id::{RunId, StepId};
 

@@ -1,7 +1,7 @@
-//! Copies of a run's journal, kept where others can go on with the run: what the driver asks of whoever keeps them.
+//! Copies of a run's journal, kept where another host can resume the run. This is what the driver asks of their keeper.
 //!
-//! The engine knows nothing of places or formats. It says when a copy must be there before it goes on, and it stops
-//! acting once it is told that somebody else goes on with the run.
+//! The engine knows nothing of places or formats. It says when a copy must be there before it continues. Once it learns
+//! that another host has taken the run over, it stops acting.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,29 +12,29 @@ use uuid::Uuid;
 
 /// Keeps copies of the journal of runs that an engine drives.
 ///
-/// A place that cannot be reached is no error and delays nobody: it is caught up later, and whoever keeps the copies
-/// tells what is missing.
+/// If a place cannot be reached, that is no error and delays nothing. The implementation copies the rest later, and
+/// reports which copies are behind.
 #[async_trait]
 pub trait Replica: Send + Sync {
-    /// Copies what the journal has of the run to every place that can be reached, and looks there that nobody else
-    /// has gone on with it. A look that is not older than `fresh` is enough.
+    /// Copies the run's records to every place that can be reached, and checks there that no other host has taken the
+    /// run over. A check that is not older than `fresh` is enough.
     ///
     /// # Errors
     /// [`TakenOver`], from then on for every call.
     async fn barrier(&self, run: RunId, fresh: Duration) -> Result<(), TakenOver>;
 
-    /// Copies what becomes durable, a little later, until it is dropped; returns only where somebody else goes on
-    /// with the run.
+    /// Copies new durable records, a little later, until it is dropped. It returns only if another host has taken the
+    /// run over.
     async fn keep(&self, run: RunId) -> TakenOver;
 
-    /// Copies the rest: the run is not driven any more.
+    /// Copies the rest, when the run is not driven any more.
     ///
     /// # Errors
     /// [`TakenOver`].
     async fn end(&self, run: RunId) -> Result<(), TakenOver>;
 }
 
-/// Somebody else goes on with a run: a copy of its journal has records that this journal has not.
+/// Another host has taken a run over: a copy of its journal has records that this journal lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error(
     "go on with run {run}: {} has taken it over, as tier {tier} tells since {}; nothing more is done here",
@@ -44,13 +44,13 @@ pub trait Replica: Send + Sync {
 pub struct TakenOver {
     /// The run.
     pub run: RunId,
-    /// The host that goes on with it.
+    /// The host that has taken it over.
     pub host: Box<str>,
-    /// Its workspace; nil where the copy cannot be read, so that nobody can tell whose it is.
+    /// The workspace of that host; nil if the copy cannot be read, so that its writer is unknown.
     pub workspace: Uuid,
-    /// When it wrote the copy that tells so, or that copy was found where it cannot be read.
+    /// When that host wrote the copy that shows this. If the copy cannot be read, when it was found.
     pub at: DateTime<Utc>,
-    /// The epoch that it holds; 0 where the copy cannot be read.
+    /// The epoch that it holds; 0 if the copy cannot be read.
     pub epoch: u64,
     /// The tier that the copy is in.
     pub tier: Box<str>,
@@ -59,7 +59,7 @@ pub struct TakenOver {
 }
 
 impl TakenOver {
-    /// Returns whether nobody can tell who has taken the run over.
+    /// Returns whether it is unknown who has taken the run over.
     pub fn is_by_unknown(&self) -> bool {
         self.workspace.is_nil()
     }

@@ -1,7 +1,7 @@
-//! What a person may ask of a run, and why it may be refused.
+//! The requests that a person may make to a run, and the reasons to refuse them.
 //!
-//! The machine decides about a request, whether the run is driven or not. The decision is journaled before the person
-//! who asked gets the answer.
+//! The machine decides on a request, whether the run is driven or not. The engine journals the decision before it
+//! answers the person.
 
 use rekindle_model::event::Outcome;
 use rekindle_model::id::{RunId, StepId};
@@ -15,12 +15,12 @@ use crate::payload;
 /// Something that a person asks of a run. In JSON: `{"by": "ann", "note": "…", "ask": "approve", "step": "confirm"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Who asks.
+    /// The person who asks.
     pub by: String,
-    /// Why, or what they say about it. Leaving a step out needs it.
+    /// The reason, or a remark. A skip needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// What is asked.
+    /// The request itself.
     #[serde(flatten)]
     pub ask: Ask,
 }
@@ -28,43 +28,43 @@ pub struct Request {
 /// Who has taken a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakenBy {
-    /// The process that drives the run: what follows from it has begun.
+    /// The driver of the run, which has begun to act on it.
     Driver,
-    /// The journal alone, because nobody drove the run: the rest follows when it is driven again.
+    /// The journal alone, because nobody drove the run. The rest follows when the run is driven again.
     Journal,
 }
 
-/// What can be asked.
+/// The kinds of request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Ask {
-    /// The run is to end: what is at work is stopped and counts as failed, the rest is skipped.
+    /// End the run: stop the work at hand, which counts as failed, and skip the rest.
     Cancel,
-    /// Nothing more is to start; what is at work goes on to its end. The run waits, also through a crash.
+    /// Start no more steps. The work at hand continues to its end. The run then waits, also through a crash.
     Pause,
-    /// A paused run is to go on.
+    /// Let a paused run continue.
     Unpause,
-    /// Yes, to a step that waits for approval.
+    /// Approve a step that waits for approval.
     Approve {
         /// The step.
         step: StepId,
     },
-    /// No, to a step that waits for approval.
+    /// Reject a step that waits for approval.
     Reject {
         /// The step.
         step: StepId,
     },
-    /// A step is to run again, and everything that came after it: it failed, was skipped because another did (which
-    /// then runs again too), or succeeded. A step that waits for its next attempt begins it at once. Opens a run
+    /// Run a step again, with everything that came after it. The step failed, succeeded, or was skipped because another
+    /// step failed, which then runs again too. If a step waits for its next attempt, begin it at once. This opens a run
     /// that is over.
     Retry {
         /// The step.
         step: StepId,
     },
-    /// Every step that failed is to run again, and everything that came after one of them, what was skipped for it
-    /// included. Of a run that is stuck it is the undos that are tried again. Opens a run that is over.
+    /// Run every step that failed again, with everything that came after one of them, also skipped steps. If the run is
+    /// stuck, try its stuck undos again instead. This opens a run that is over.
     RetryFailed,
-    /// A step is to be left out, for the reason in the note; what needs it goes on as if it had succeeded. Opens a
+    /// Skip a step, for the reason in the note. The steps that need it continue as if it had succeeded. This opens a
     /// run that is over.
     Skip {
         /// The step.
@@ -72,7 +72,7 @@ pub enum Ask {
     },
 }
 
-/// Why nothing follows from a request.
+/// Why the machine refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(tag = "refused", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -80,12 +80,12 @@ pub enum Refusal {
     /// The plan has no such step.
     #[error("the run has no step {step}{}", help.as_ref().map(|help| format!("; {help}")).unwrap_or_default())]
     UnknownStep {
-        /// The name that was given.
+        /// The name in the request.
         step: StepId,
-        /// Names that are near, or those that there are.
+        /// Similar names, or all names.
         help: Option<String>,
     },
-    /// The step does not ask anything now.
+    /// The step does not wait for approval now.
     #[error(
         "{step} does not wait for approval, it is {state}; {}",
         those_that_wait(waiting)
@@ -98,12 +98,12 @@ pub enum Refusal {
         /// The steps that do wait.
         waiting: Vec<StepId>,
     },
-    /// Somebody was first.
+    /// Another person has decided already.
     #[error("{by} {} {step} already", if *granted { "approved" } else { "rejected" })]
     Decided {
         /// The step.
         step: StepId,
-        /// Who decided.
+        /// The person who decided.
         by: String,
         /// Whether it was approved.
         granted: bool,
@@ -120,7 +120,7 @@ pub enum Refusal {
         /// Who asked for it.
         by: String,
     },
-    /// The run's deadline has passed, and it is being ended.
+    /// The run's deadline has passed, and the run is ending.
     #[error("its deadline has passed; wait until it is over, then ask again")]
     Expired,
     /// The run is paused already.
@@ -153,7 +153,7 @@ pub enum Refusal {
         /// What became of it.
         state: &'static str,
     },
-    /// What the steps did is being taken back.
+    /// The run is undoing its steps.
     #[error("the run takes back what its steps did; wait until it is over, then ask again")]
     Undoing,
     /// A skip without a reason.
@@ -218,7 +218,7 @@ impl Ask {
 }
 
 impl Refusal {
-    /// Returns what a person can ask of the run instead.
+    /// Returns the actions that a person can take instead.
     pub fn next(&self, run: RunId) -> Vec<NextAction> {
         let resume = |again, text: &str| {
             let run = Some(run);

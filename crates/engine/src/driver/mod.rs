@@ -1,4 +1,4 @@
-//! The driver of one run: waits for what happens, lets the machine decide, appends, and only then performs.
+//! The driver of one run. It waits for an input, lets the machine decide, appends the decision, and only then acts.
 //!
 //! ```text
 //!  control ─┐                       ┌─ Append ──► journal ──► fold
@@ -7,9 +7,9 @@
 //!  asked ───┤                       └─ CancelStep, ArmTimer, Finish, Interrupt
 //!  wishes ──┘
 //! ```
-//! When an append fails, nothing of the decision is performed: every task is dropped at once, and the error says
-//! whether another process has taken the run over or the journal is lost. The same holds where a copy of the journal
-//! elsewhere shows that somebody else goes on with the run.
+//! If an append fails, the driver performs nothing of the decision and drops every task at once. The error says whether
+//! another process has taken the run over or the journal is lost. If a copy of the journal elsewhere shows that another
+//! host has taken the run over, the driver does the same.
 
 mod work;
 
@@ -43,8 +43,8 @@ use crate::replica::{Replica, TakenOver};
 use crate::request::Wish;
 use work::{Job, Reins, Report, Task};
 
-/// The longest sleep without a look at the clock. tokio's time stands still while the machine is suspended, waits and
-/// timeouts do not.
+/// The longest sleep without a look at the clock. While the host is suspended, tokio's time stops, but waits and
+/// timeouts continue.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How many notes of attempts may wait to be journaled; each attempt waits for its own.
 const NOTES: usize = 64;
@@ -105,7 +105,7 @@ pub(crate) async fn drive(
     ended
 }
 
-/// The copying of what is journaled, for as long as the run is driven.
+/// The task that copies the journal's records for as long as the run is driven.
 struct Keeping(Option<JoinHandle<TakenOver>>);
 
 impl Keeping {
@@ -113,7 +113,7 @@ impl Keeping {
         Self(replica.map(|replica| tokio::spawn(async move { replica.keep(run).await })))
     }
 
-    /// Waits until somebody else is found to go on with the run.
+    /// Waits until a copy shows that another host has taken the run over.
     async fn lost(&mut self) -> TakenOver {
         if let Some(task) = &mut self.0
             && let Ok(taken) = task.await
@@ -121,7 +121,7 @@ impl Keeping {
             self.0 = None;
             return taken;
         }
-        // Copying has broken off by a defect, or there is none. Barriers still find out.
+        // The copying task has panicked, or there is none. Barriers still find a takeover.
         self.0 = None;
         std::future::pending().await
     }
@@ -135,7 +135,7 @@ impl Drop for Keeping {
     }
 }
 
-/// Returns the outputs of a run's succeeded steps, wherever they are kept.
+/// Returns the outputs of a run's succeeded steps in full, even if the journal keeps them as blobs.
 async fn outputs(shared: &Shared, state: &RunState) -> Result<BTreeMap<StepId, Value>, EngineError> {
     let mut values = BTreeMap::new();
     for (step, record) in &state.steps {
@@ -161,22 +161,22 @@ struct Driver {
     /// The epoch that this process may append under.
     epoch: u64,
     max_parallel: usize,
-    /// One for each step at work.
+    /// One task for each step at work.
     tasks: JoinSet<Report>,
-    /// What each task is about, for the one that panics.
+    /// The job of each task, also for a task that panics.
     jobs: HashMap<task::Id, Job>,
     at_work: BTreeMap<StepId, AtWork>,
     asking: mpsc::Sender<Asked>,
     /// The parent of every step's `stop`.
     all: CancellationToken,
-    /// Tells everything to end when the driver goes, also what runs on threads that cannot be dropped.
+    /// Cancels `all` when the driver is dropped. So work on threads, which cannot be dropped, ends too.
     _ends_all: DropGuard,
     alarm: Option<Instant>,
-    /// Turns that were taken for steps about to start.
+    /// Turns that the driver has taken for steps about to start.
     turns: BTreeMap<String, Turn>,
-    /// The run as one of its group, which gives its turn back when the driver goes.
+    /// The run as a member of its group. When the driver is dropped, it gives the run's turn back.
     member: Member,
-    /// Its place among the runs that wait for a permit, until it gets one.
+    /// The run's place among the runs that wait for a permit, until it gets one.
     ticket: Option<u64>,
     ended: Option<Ended>,
 }
@@ -184,9 +184,9 @@ struct Driver {
 /// A step at work.
 struct AtWork {
     reins: Reins,
-    /// Its turn in its group, where it has one.
+    /// Its turn in its group, if it has one.
     turn: Option<Turn>,
-    /// Its share of the process's permits; one that waits for another run has none.
+    /// Its permit of the process. A step that waits for another run has none.
     permit: Option<Permit>,
 }
 
@@ -198,7 +198,7 @@ impl Driver {
         control: &Control,
         keeping: &mut Keeping,
     ) -> Result<Ended, EngineError> {
-        // A stop that was asked for before it begins holds from the beginning.
+        // If a stop was requested before the drive begins, it holds from the beginning.
         let mut stopped = control.stop.is_cancelled();
         let first = if stopped { Input::Stop } else { Input::Begin };
         self.decide(first, Vec::new()).await?;
@@ -236,10 +236,10 @@ impl Driver {
         }
     }
 
-    /// Takes the run's turn in its group, where it waits for that and nobody has it. Returns whether anything came of it.
+    /// If the run waits for its turn, tries to take it. Returns whether it took the turn or gave way in a deadlock.
     async fn take_runs_turn(&mut self) -> Result<bool, EngineError> {
         let Some(group) = self.machine.awaits_turn() else {
-            // One that is paused before its turn stands in nobody's way.
+            // A run that is paused before its turn leaves the line, so that it delays no other run.
             if self.machine.needs_turn() {
                 self.member.leave();
             }
@@ -266,10 +266,10 @@ impl Driver {
         !self.machine.wanted().is_empty() || self.machine.awaits_turn().is_some()
     }
 
-    /// Takes the turns that steps wait for, as far as nobody has them, and lets those steps start.
+    /// Takes the free turns among those that steps wait for, and lets these steps start.
     async fn take_turns(&mut self, freed: &mut watch::Receiver<u64>) -> Result<(), EngineError> {
         loop {
-            // What ends from here on is seen as a change.
+            // A turn that ends after this line counts as a change.
             freed.borrow_and_update();
             for group in self.machine.wanted() {
                 if let Some(turn) = self.shared.groups.take(group) {
@@ -285,20 +285,20 @@ impl Driver {
         }
     }
 
-    /// Leaves the turns that no step has used after all to others.
+    /// Gives back the turns that no step has used.
     fn give_back_turns(&mut self) {
         self.machine.take_turns();
         self.turns.clear();
     }
 
-    /// Lets the machine decide, journals the decision and performs it. `permits` are those that have just become free.
-    /// Returns whether anything was journaled.
+    /// Lets the machine decide, journals the decision and performs it. `permits` have just become free. Returns
+    /// whether it journaled anything.
     async fn decide(&mut self, input: Input, permits: Vec<Permit>) -> Result<bool, EngineError> {
         let rival = self.shared.permits.most_urgent();
         self.decide_with(input, permits, rival).await
     }
 
-    /// Decides beside a step of another run that waits for a permit, where one does.
+    /// Does what [`Driver::decide`] does. `rival` is the priority of the most urgent step that waits for a permit.
     async fn decide_with(
         &mut self,
         input: Input,
@@ -313,7 +313,7 @@ impl Driver {
         self.follow(effects, now, permits).await
     }
 
-    /// Decides about what a person asks, and tells them once it is durable.
+    /// Decides on a person's request, and answers once the decision is durable.
     async fn wish(&mut self, wish: Wish) -> Result<(), EngineError> {
         let permits = self.permits(Vec::new());
         self.listen();
@@ -323,12 +323,12 @@ impl Driver {
             Ok(effects) => self.follow(effects, now, permits).await.map(|_| Ok(()))?,
             Err(refusal) => Err(refusal),
         };
-        // Whoever asked may have stopped waiting.
+        // The requester may have stopped waiting.
         let _ = wish.done.send(decided);
         Ok(())
     }
 
-    /// Lets the machine know of every sign of progress since it decided last.
+    /// Passes every sign of progress since the last decision to the machine.
     fn listen(&mut self) {
         for (step, at_work) in &self.at_work {
             let sign = at_work
@@ -343,7 +343,7 @@ impl Driver {
         }
     }
 
-    /// Returns the run's place among those that wait for a permit, which it keeps until it gets one.
+    /// Returns the run's place among the runs that wait for a permit. The run keeps it until it gets a permit.
     fn place_in_line(&mut self, permits: &Permits, waits: bool) -> u64 {
         if !waits {
             self.ticket = None;
@@ -352,7 +352,7 @@ impl Driver {
         *self.ticket.get_or_insert_with(|| permits.ticket())
     }
 
-    /// Returns these permits and as many more as there are and as could be used.
+    /// Returns these permits, and takes as many more as are free and as the plan's `max_parallel` allows.
     fn permits(&self, mut permits: Vec<Permit>) -> Vec<Permit> {
         let taken = self
             .at_work
@@ -502,7 +502,7 @@ impl Driver {
             false => permits.pop(),
         };
         if permit.is_none() && !nest::nests(&planned) {
-            // The machine takes up no more than it was given room for.
+            // The machine takes up no more steps than it was given room for.
             tracing::error!(step = %job.step, "taken up without a permit");
             return;
         }
@@ -531,7 +531,7 @@ impl Driver {
         self.jobs.insert(task.id(), job);
     }
 
-    /// A task has ended, one way or another.
+    /// Handles the end of a task: its report or its panic.
     async fn done(&mut self, done: Result<(task::Id, Report), JoinError>) -> Result<(), EngineError> {
         let id = match &done {
             Ok((id, _)) => *id,
@@ -546,7 +546,7 @@ impl Driver {
             .machine
             .planned(&job.step)
             .and_then(|step| step.concurrency.clone());
-        // What was looked into goes on in the same turn.
+        // A step that was reconciled continues in the same turn.
         if let (Task::Reconcile { .. }, Some(turn), Some(group)) = (&job.task, turn, group) {
             self.machine.give_turn(&group);
             self.turns.insert(group, turn);
@@ -567,7 +567,7 @@ impl Driver {
             note,
             done,
         } = asked;
-        // Something else may be journaled with what is decided, whatever becomes of the note.
+        // The decision may append other events without the note. So the result of `decide` cannot answer this.
         let granted = self.machine.lives(&step, attempt);
         self.decide(Input::Noted { step, attempt, note }, Vec::new())
             .await?;
@@ -576,10 +576,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Stops acting on the run: tells everything to end and drops it.
+    /// Stops acting on the run: asks all tasks to end and drops them.
     async fn drop_everything(&mut self) {
         self.all.cancel();
-        // One that does not return to the scheduler cannot be dropped, and must not hold the error back.
+        // A task that does not return to the scheduler cannot be dropped. It must not delay the error.
         let _ = tokio::time::timeout(self.shared.grace, self.tasks.shutdown()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What one task does for one step: an attempt, a reconciliation or a recheck.
+//! The work of one task for one step: an attempt, a reconciliation, a recheck or an undo.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::machine::{Ending, Found, Input, Machine, Undone};
 use crate::orphans;
 use crate::payload::{self, LoadError};
 
-/// What a task is about.
+/// The step, the attempt and the kind of work of a task.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) step: StepId,
@@ -49,21 +49,21 @@ pub(super) enum Task {
     },
 }
 
-/// What the driver and an attempt tell each other by.
+/// The signals between the driver and an attempt.
 #[derive(Clone)]
 pub(super) struct Reins {
-    /// It is to end.
+    /// Asks the attempt to end.
     pub(super) stop: CancellationToken,
-    /// Beside `stop`: it will not be continued.
+    /// Says, beside `stop`, that no later attempt will continue this one.
     pub(super) given_up: CancellationToken,
-    /// When it last told how far it is.
+    /// When the attempt last gave a sign of progress.
     pub(super) sign: Arc<Mutex<Option<Stamp>>>,
 }
 
-/// What a task has to say: what happened, or that the journal could not keep it.
+/// The result of a task: an input for the machine, or the journal's error when it could not store an output.
 pub(super) type Report = Result<Input, JournalError>;
 
-/// Returns what the action sees.
+/// Returns the context that the action sees.
 pub(super) fn context(
     shared: &Shared,
     machine: &Machine,
@@ -134,7 +134,7 @@ pub(super) async fn perform(shared: Arc<Shared>, cx: StepContext, task: Task) ->
     }
 }
 
-/// Returns what a task that panicked means for its step.
+/// Returns the input that follows for a step when its task panicked.
 pub(super) fn broken(job: Job, error: JoinError) -> Input {
     let Job { step, attempt, task } = job;
     let why = match error.try_into_panic() {
@@ -270,7 +270,8 @@ async fn reconcile(
     }
 }
 
-/// Returns why the artefact is gone, where it is. What cannot be told counts as there: whoever relies on it will see.
+/// If the artefact is gone, returns why. If the action cannot find out, the artefact counts as there, and a later step
+/// finds a missing one.
 async fn recheck(shared: &Shared, cx: &StepContext, output: &Value) -> Option<String> {
     let action = known(shared, &cx.step).ok()?;
     match until_dropped(&cx.stop, shared.grace, action.recheck(cx, output)).await? {
@@ -317,8 +318,7 @@ fn known(shared: &Shared, step: &PlanStep) -> Result<Arc<dyn Action>, Failure> {
     })
 }
 
-/// Returns what the work returns, or none when it went on past the grace period after it was told to end: it is
-/// dropped then.
+/// Returns the result of the work. If the work continues past the grace period after a stop, drops it and returns none.
 async fn until_dropped<T>(
     stop: &CancellationToken,
     grace: Duration,

@@ -1,5 +1,5 @@
-//! Which steps may go forward, kept up to date by every event: a decision costs what has changed, not the size of the
-//! plan.
+//! The steps that may continue. Every event updates them, so the cost of a decision depends on the change, not on the
+//! size of the plan.
 //!
 //! ```text
 //!  pending, needs unsettled ─── the last need settles ──► unjudged ── judged ──► ready, roomless ── started ───┐
@@ -16,31 +16,31 @@ use rekindle_model::step::StepState;
 /// See the module's documentation. A step is known by its place in the plan.
 pub(super) struct Frontier {
     standing: Vec<Standing>,
-    /// How urgent each step is; the least number first.
+    /// The priority of each step; the lowest number is the most urgent.
     priority: Vec<i64>,
-    /// Whether what needs the step may be judged, as far as this need is concerned.
+    /// For each step, whether it no longer keeps the steps that need it from being judged.
     settled: Vec<bool>,
     /// How many of a step's needs are not settled.
     unsettled_needs: Vec<usize>,
-    /// Begun and not ended: at work, cut off, waiting for the next attempt or for a person.
+    /// The steps that have begun and not ended: at work, cut off, waiting for the next attempt or for a person.
     active: BTreeSet<usize>,
-    /// Pending, all needs settled, and not judged since.
+    /// The pending steps whose needs are settled and that were not judged since.
     unjudged: BTreeSet<usize>,
-    /// Pending and judged to run: most urgent first.
+    /// The pending steps that will run, most urgent first.
     ready: BTreeSet<(i64, usize)>,
-    /// Pending and judged to run, and what takes no room: a question to a person, a wait for another run.
+    /// The pending steps that will run and take no room: a question to a person, a wait for another run.
     roomless: BTreeSet<usize>,
     /// How many steps have not ended.
     unfinished: usize,
 }
 
-/// What of a step's state matters to others.
+/// The part of a step's state that matters to other steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     Pending,
     Active,
     Ended,
-    /// Skipped at a person's request, be it before what it needs ended: whatever comes after it still waits for that.
+    /// Skipped at a person's request, maybe before its needs ended. The steps after it still wait for these needs.
     LeftOut,
 }
 
@@ -86,7 +86,7 @@ impl Frontier {
         frontier
     }
 
-    /// A step's state has changed.
+    /// Updates the frontier after a step's state has changed.
     pub(super) fn moved(&mut self, place: usize, now: Standing, dependents: &[Vec<usize>]) {
         let before = std::mem::replace(&mut self.standing[place], now);
         match (before.is_final(), now.is_final()) {
@@ -101,12 +101,12 @@ impl Frontier {
         if settles != self.settled[place] {
             self.turn(place, settles, dependents);
         } else if settles && before != now {
-            // It ended otherwise than before: who waits is to be judged anew.
+            // The step ended in another way than before, so the steps that need it must be judged again.
             dependents[place].iter().for_each(|&after| self.reconsider(after));
         }
     }
 
-    /// Records that a step which was to be judged is to run.
+    /// Records that a step was judged and will run.
     pub(super) fn enqueue(&mut self, place: usize, takes_room: bool) {
         match takes_room {
             true => drop(self.ready.insert((self.priority[place], place))),
@@ -114,7 +114,7 @@ impl Frontier {
         }
     }
 
-    /// Returns the next step that is to be judged.
+    /// Returns the next step to judge.
     pub(super) fn next_unjudged(&mut self) -> Option<usize> {
         self.unjudged.pop_first()
     }
@@ -123,13 +123,13 @@ impl Frontier {
         !self.unjudged.is_empty()
     }
 
-    /// Returns the most urgent pending step that is to run, after those up to `passed`.
+    /// Returns the most urgent pending step that will run, after those up to `passed`.
     pub(super) fn most_urgent_after(&self, passed: Option<(i64, usize)>) -> Option<(i64, usize)> {
         let from = passed.map_or(Bound::Unbounded, Bound::Excluded);
         self.ready.range((from, Bound::Unbounded)).next().copied()
     }
 
-    /// Returns the pending steps that are to run and take no room.
+    /// Returns the pending steps that will run and take no room.
     pub(super) fn roomless(&self) -> impl Iterator<Item = usize> {
         self.roomless.iter().copied()
     }
@@ -163,7 +163,7 @@ impl Frontier {
         }
     }
 
-    /// Has a step that waits for its turn judged anew, or forgotten while its needs are unsettled.
+    /// If a step is pending, marks it to be judged again. If its needs are unsettled, removes it from the lists.
     fn reconsider(&mut self, place: usize) {
         if self.standing[place] != Standing::Pending {
             return;
@@ -172,14 +172,14 @@ impl Frontier {
         self.enlist(place);
     }
 
-    /// Takes a step off the lists of pending ones.
+    /// Removes a step from the lists of pending steps.
     fn strike(&mut self, place: usize) {
         self.unjudged.remove(&place);
         self.ready.remove(&(self.priority[place], place));
         self.roomless.remove(&place);
     }
 
-    /// Lets what comes after a step know that it has settled, or has not any more.
+    /// Updates the steps after a step that has settled, or that is no longer settled.
     fn turn(&mut self, place: usize, settled: bool, dependents: &[Vec<usize>]) {
         self.settled[place] = settled;
         let mut turned = vec![place];

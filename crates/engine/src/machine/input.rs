@@ -1,4 +1,4 @@
-//! What can happen to a run while it is driven, and what can follow from it.
+//! The inputs of a driven run, and the effects that can follow.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::context::Note;
 
-/// Something happened.
+/// An event that the machine must respond to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
-    /// Driving begins, for a new run as for a resumed one.
+    /// Driving begins, for a new run or a resumed one.
     Begin,
     /// An attempt ended.
     Ended {
@@ -23,9 +23,9 @@ pub(crate) enum Input {
     },
     /// An attempt asks for a record. It is granted where an append follows.
     Noted { step: StepId, attempt: u32, note: Note },
-    /// A cut-off attempt was looked into.
+    /// The reconciliation of a cut-off attempt ended.
     Reconciled { step: StepId, found: Found },
-    /// A succeeded step's artefact was looked for.
+    /// The recheck of a succeeded step ended.
     Rechecked { step: StepId, gone: Option<String> },
     /// An attempt to undo a step ended.
     Undone {
@@ -33,15 +33,15 @@ pub(crate) enum Input {
         attempt: u32,
         ending: Undone,
     },
-    /// It is the turn of this run in its group.
+    /// This run has taken the turn of its group.
     Turn,
-    /// It is another run's turn.
+    /// Another run has the turn, or is next.
     TurnOf(RunId),
-    /// It will never be this run's turn: these runs wait for each other, and this one, the first, is to give way.
+    /// This run never gets its turn. These runs wait for each other, and this one, the first, must give way.
     Deadlock(Vec<Waits>),
     /// The time of the last [`Effect::ArmTimer`] has come, or a permit has become free.
     Wake,
-    /// The run is to end gracefully, to be resumed.
+    /// The driver must stop gracefully, so that the run can be resumed.
     Stop,
 }
 
@@ -54,11 +54,11 @@ pub(crate) enum Ending {
         measures: Measures,
     },
     Failed(Failure),
-    /// It was told to end, did not, and was dropped.
+    /// It did not end when asked to, and was dropped.
     Dropped,
 }
 
-/// What was found of an attempt that had been cut off.
+/// The result of a reconciliation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Found {
     Adopt {
@@ -73,9 +73,9 @@ pub(crate) enum Found {
     Redo {
         evidence: Value,
     },
-    /// It could not be told.
+    /// The action could not find out.
     Failed(Failure),
-    /// It was told to end, did not, and was dropped.
+    /// It did not end when asked to, and was dropped.
     Dropped,
 }
 
@@ -84,11 +84,11 @@ pub(crate) enum Found {
 pub(crate) enum Undone {
     Succeeded,
     Failed(Failure),
-    /// It was told to end, did not, and was dropped.
+    /// It did not end when asked to, and was dropped.
     Dropped,
 }
 
-/// Something is to be done.
+/// An act that the driver must perform.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// Journal these events, all or none, before anything else.
@@ -101,7 +101,7 @@ pub(crate) enum Effect {
         checkpoint: Option<Payload>,
         children: Vec<Child>,
     },
-    /// Look into an attempt that was cut off, once the programs that it had started are gone.
+    /// Reconcile an attempt that was cut off, once the programs that it had started are gone.
     Reconcile {
         step: StepId,
         attempt: u32,
@@ -109,26 +109,26 @@ pub(crate) enum Effect {
         checkpoint: Option<Payload>,
         children: Vec<Child>,
     },
-    /// Look whether a succeeded step's artefact is still there.
+    /// Check whether a succeeded step's artefact is still there.
     Recheck {
         step: StepId,
         attempt: u32,
         with: Value,
         output: Value,
     },
-    /// Take back what a step did, once the programs of its attempts are gone.
+    /// Begin an attempt to undo a step, once the programs of its attempts are gone.
     StartUndo {
         step: StepId,
         attempt: u32,
         with: Value,
         children: Vec<Child>,
     },
-    /// Tell whatever is at work on the step to end; its end is reported as usual. `for_good`: it is not continued.
+    /// Ask the work on the step to end. Its end is reported as usual. `for_good`: no later attempt continues it.
     CancelStep { step: StepId, for_good: bool },
     /// Wake up after this time, because of this step. Replaces every earlier timer.
     ArmTimer { step: StepId, after: Duration },
     /// The run is over.
     Finish,
-    /// Nothing is at work any more, and the run can be resumed.
+    /// No work is at hand any more, and the run can be resumed.
     Interrupt,
 }

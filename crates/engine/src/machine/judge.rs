@@ -8,20 +8,20 @@ use rekindle_plan::{RunIf, expr};
 use super::{Draft, Machine};
 use crate::payload;
 
-/// What a step's needs say.
+/// The judgement on a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// They have not all ended.
+    /// The needs have not all ended.
     Wait,
     Run,
     Skip(SkipReason),
 }
 
 impl Machine {
-    /// Returns what a step's needs say about it.
+    /// Returns whether a step waits, runs or is skipped.
     ///
-    /// A step that was skipped because another failed counts as failed itself; one that was skipped by its own
-    /// condition neither succeeded nor failed. One that a person had left out counts as succeeded.
+    /// If a need was skipped because another step failed, it counts as failed. If it was skipped by its own condition,
+    /// it neither succeeded nor failed. If a person had it left out, it counts as succeeded.
     pub(super) fn judge(&mut self, draft: &Draft, place: usize) -> Judgement {
         if !self.frontier.needs_are_settled(place) {
             return Judgement::Wait;
@@ -54,18 +54,18 @@ impl Machine {
             },
             RunIf::Failure if failed.is_some() => Judgement::Run,
             RunIf::Failure => unmet("failure"),
-            // What has begun was decided then.
+            // A step that has begun has passed its condition already.
             RunIf::Expr(_) if begun => Judgement::Run,
             RunIf::Expr(condition) => match expr::holds(condition, self.scope.of(step)) {
                 Ok(false) => unmet(condition),
-                // An expression that fails is a failure of the step, which starts to have it.
+                // If the expression fails, the step starts, and fails with that error.
                 Ok(true) | Err(_) => Judgement::Run,
             },
         }
     }
 }
 
-/// Returns the step that failed first on the way to this one, where one did.
+/// Returns the step whose failure led to this state, if there is one.
 fn root_of_failure(id: &StepId, state: &StepState) -> Option<StepId> {
     match state {
         StepState::Failed { .. }

@@ -1,8 +1,8 @@
-//! What takes too long: an attempt its `timeout`, a silent one its `stall_timeout`, all attempts of a step together
-//! their `deadline`, the run its own.
+//! The limits on time: an attempt has its `timeout`, a silent one its `stall_timeout`, all attempts of a step together
+//! their `deadline`, and the run its own.
 //!
-//! Deadlines count from what is journaled, so that no crash and no resume begins them anew; an attempt's own limits end
-//! with the process that makes it.
+//! Deadlines count from journaled times, so a crash or a resume does not restart them. An attempt's own limits end with
+//! the process that makes the attempt.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::settle::cancelled;
 use super::{CutShort, Draft, Effect, Held, Machine, Phase, StopWhy, Work, retry};
 
 impl Machine {
-    /// Tells work to end that has taken longer than it may, and fails what waits past its deadline.
+    /// Asks overdue work to end, and fails steps that wait past their deadline.
     pub(super) fn expire(&mut self, draft: &mut Draft) {
         let over = |(&place, held): (&usize, &Held)| {
             let (remaining, why) = self.limit(draft, place, held)?;
@@ -50,7 +50,7 @@ impl Machine {
         }
     }
 
-    /// Returns how long what is at hand may still take, and which limit it is.
+    /// Returns how long the work on a step may still take, and by which limit.
     pub(super) fn limit(&self, draft: &Draft, place: usize, held: &Held) -> Option<(Duration, StopWhy)> {
         let step = self.step(place);
         let left = |limit: Option<Duration>, since: &Stamp| {
@@ -67,8 +67,8 @@ impl Machine {
         limits.into_iter().flatten().min_by_key(|(left, _)| *left)
     }
 
-    /// Returns how long a step that has begun and that nothing works on may still wait. One that waits for approval
-    /// has this limit too; one that was cut off is told once it is looked into.
+    /// Returns how long a step may still wait for its next attempt or for approval. A step that was cut off has this
+    /// limit only once its reconciliation begins.
     pub(super) fn idle_limit(&self, draft: &Draft, place: usize) -> Option<Duration> {
         let record = self.record(draft, place);
         let waits = matches!(record.state, StepState::Backoff { .. }) || record.awaits().is_some();
@@ -76,7 +76,7 @@ impl Machine {
         applies.then(|| self.deadline(draft, place)).flatten()
     }
 
-    /// Returns how long the run may still take, where it has a deadline that is not past. One that waits for its first
+    /// Returns how long the run may still take, if it has a deadline and is not ending. A run that waits for its first
     /// turn has not begun.
     pub(super) fn run_limit(&self, draft: &Draft) -> Option<Duration> {
         let limit = self.plan.deadline?;
@@ -95,7 +95,7 @@ impl Machine {
         ))
     }
 
-    /// Returns how long a step that has begun may still take, all its attempts together.
+    /// Returns how long all attempts of a step that has begun may still take together.
     fn deadline(&self, draft: &Draft, place: usize) -> Option<Duration> {
         let (limit, begun) = (self.step(place).deadline?, self.record(draft, place).timed_from?);
         Some(retry::remaining(
@@ -105,7 +105,7 @@ impl Machine {
         ))
     }
 
-    /// Returns the failure of an attempt that was told to end for this reason.
+    /// Returns the failure of an attempt that was asked to end for this reason.
     pub(super) fn overdue(&self, place: usize, why: StopWhy) -> Failure {
         let step = self.step(place);
         match why {
@@ -127,7 +127,7 @@ impl Machine {
         }
     }
 
-    /// Returns the failure of an attempt that ended with the run; `said` is what the action said on its way out.
+    /// Returns the failure of an attempt that ended with the run. `said` is the failure that the action returned.
     pub(super) fn called_off(&self, said: Option<&Failure>) -> Failure {
         match self.cut_short {
             CutShort::Cancel => cancelled(said),
@@ -143,7 +143,7 @@ impl Machine {
         }
     }
 
-    /// Returns the failure of what a run had begun that gave up its turn.
+    /// Returns the failure of a step or an undo of a run that gave way in a deadlock.
     pub(super) fn gave_way(&self) -> Failure {
         let group = self.plan.concurrency.as_deref().unwrap_or_default();
         let message = format!("the run gave up its turn in `{group}`, because runs waited for each other");

@@ -1,25 +1,25 @@
-//! What happens next in a run: decided here, without I/O and without a clock.
+//! The machine decides the next effects of a run, without I/O and without a clock.
 //!
-//! [`Machine::decide`] takes what happened and returns effects, which are data. At most one of them is an
-//! [`Effect::Append`], and it comes first: the driver journals it, gives the records back to [`Machine::fold`], and
-//! only then performs the others. So a success and the starts that it unlocks are one append, and nothing is
-//! performed that is not journaled.
+//! [`Machine::decide`] takes an input and returns effects, which are data. At most one of them is an
+//! [`Effect::Append`], and it comes first. The driver journals it, gives the records back to [`Machine::fold`], and
+//! only then performs the others. So a success and the starts that it unlocks are one append, and the driver performs
+//! nothing that is not journaled.
 //!
-//! A machine is made from a run's records, be the run new or resumed; whatever it keeps beside the fold of the
-//! records concerns only work that this process has at hand, and ends with it.
+//! A machine is made from the records of a run, new or resumed. Beside the fold of the records, it keeps only data
+//! about the work of this process. That data ends with the process.
 //!
 //! | module | what it decides |
 //! |---|---|
-//! | `input` | nothing: what can happen, and what can follow |
-//! | `frontier` | nothing: which steps may go forward, so that a decision need not look at all of them |
+//! | `input` | nothing: it holds the inputs and the effects |
+//! | `frontier` | nothing: it holds the steps that may continue, so that a decision need not look at all steps |
 //! | `judge` | whether a step runs, waits or is skipped, by its needs and `run_if` |
-//! | `settle` | what starts now, what is skipped, whether the run is over |
-//! | `respond` | what follows from an attempt's end, a reconciliation, a recheck, a turn, a stop |
-//! | `request` | what follows from what a person asks, and from a decision on an approval |
-//! | `limits` | what takes too long, and how long anything may still take |
-//! | `retry` | whether and when a failed attempt is followed by another |
-//! | `scope` | what expressions see |
-//! | `undo` | how what the steps did is taken back |
+//! | `settle` | which steps start now, which are skipped, whether the run is over |
+//! | `respond` | how to respond to an attempt's end, a reconciliation, a recheck, a turn or a stop |
+//! | `request` | how to respond to a person's request, and to a decision on an approval |
+//! | `limits` | which work takes too long, and how long it may still take |
+//! | `retry` | whether and when another attempt follows a failed one |
+//! | `scope` | which values expressions see |
+//! | `undo` | which step to undo next, and what follows from the end of an undo |
 //! | `outcome` | how the run ended, and its figures |
 
 mod frontier;
@@ -56,55 +56,55 @@ use frontier::{Frontier, Standing};
 pub(crate) use input::{Effect, Ending, Found, Input, Undone};
 use scope::Scope;
 
-/// One run, as far as it is decided.
+/// The decisions on one run so far.
 pub(crate) struct Machine {
     plan: Arc<Plan>,
     /// Each step's place in the plan.
     places: HashMap<StepId, usize>,
-    /// For each step, the places of what it needs.
+    /// For each step, the places of the steps that it needs.
     needs: Vec<Vec<usize>>,
-    /// For each step, the places of what needs it.
+    /// For each step, the places of the steps that need it.
     dependents: Vec<Vec<usize>>,
     state: RunState,
-    /// What a step is that no event has named.
+    /// The record of a step that no event has named.
     untouched: StepRecord,
     scope: Scope,
     frontier: Frontier,
     /// The steps that have ended.
     views: EndedSteps,
-    /// When each step that waits for its next attempt failed last: where its wait began.
+    /// For each step that waits for its next attempt, when it failed last: its wait began then.
     failed_at: HashMap<usize, Stamp>,
-    /// The record by which each step was started last; 0 for one that never was.
+    /// For each step, the number of the record that started it last; 0 if none did.
     started: Vec<u64>,
     phase: Phase,
-    /// Whether this process is to leave a run that is being cancelled before all of it is undone.
+    /// Whether this process leaves the run before all of it is undone.
     leaving: bool,
-    /// What ends the run early, where something does.
+    /// The reason why the run ends early, if it does.
     cut_short: CutShort,
-    /// Whether it will never be the run's turn.
+    /// Whether the run has given way in a deadlock. It then never gets its turn.
     deadlocked: bool,
     /// Whether nothing may start until a person lets it.
     paused: bool,
     /// Whether nothing may start before the run's turn in its group.
     needs_turn: bool,
-    /// When a run of a group began; its deadline counts from there.
+    /// When a run of a group began. Its deadline counts from then.
     begun: Option<Stamp>,
-    /// What this process works on.
+    /// The steps that this process works on.
     held: BTreeMap<usize, Held>,
-    /// For each step, whether what it produced can be gone.
+    /// For each step, whether its artefact can be gone.
     can_be_gone: Vec<bool>,
-    /// Steps whose artefacts are to be rechecked before anything starts.
+    /// The steps whose artefacts the actions must recheck before a step starts.
     to_recheck: BTreeSet<usize>,
-    /// Steps whose reconciliation failed, until it is tried again.
+    /// The steps whose reconciliation failed and waits for its next try.
     reconcile_later: HashMap<usize, Later>,
     /// How urgent the most urgent step is that could start, were there a permit of the process for it.
     starved: Option<i64>,
-    /// How urgent the most urgent step of other runs is that waits for a permit: it goes first, unless this run has a
-    /// more urgent one.
+    /// The priority of the most urgent step of other runs that waits for a permit. It goes first, unless this run has a
+    /// more urgent step.
     rival: Option<i64>,
-    /// The groups whose turn this run has and no step of it uses.
+    /// The groups whose turn this run has and none of its steps uses.
     turns: BTreeSet<String>,
-    /// The groups in which a step could start, were it its turn.
+    /// The groups in which a step could start if it had the turn.
     wanted: BTreeSet<String>,
 }
 
@@ -112,20 +112,20 @@ pub(crate) struct Machine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Going,
-    /// Nothing starts any more; the run will be resumed.
+    /// No step starts any more; the run can be resumed.
     Stopping,
-    /// Nothing starts any more; the run will be over: [`CutShort`] says why.
+    /// No step starts any more, and the run ends early. [`CutShort`] says why.
     Cancelling,
 }
 
-/// What ends a run early.
+/// The reason why a run ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CutShort {
-    /// Somebody cancelled it.
+    /// A person cancelled it.
     Cancel,
     /// Its deadline has passed.
     Deadline,
-    /// It gave up its turn: runs waited for each other.
+    /// It gave way, since runs waited for each other.
     Deadlock,
 }
 
@@ -136,7 +136,7 @@ struct Held {
     since: Stamp,
     /// When it last gave a sign of progress.
     heard: Stamp,
-    /// Why it was told to end, where it was.
+    /// Why the machine asked it to end, if it did.
     stop: Option<StopWhy>,
 }
 
@@ -157,7 +157,7 @@ enum StopWhy {
     Cancel,
 }
 
-/// A reconciliation that is to be tried again.
+/// A reconciliation that the machine will try again.
 #[derive(Clone, Copy, Debug)]
 struct Later {
     failures: u32,
@@ -165,10 +165,10 @@ struct Later {
     wait: Duration,
 }
 
-/// A decision in the making: events, and the steps as they will be once these are journaled.
+/// A decision in the making: events, and the steps as they will be once the events are journaled.
 struct Draft {
     now: Stamp,
-    /// How many steps may be taken up beside those at hand.
+    /// How many steps the machine may take up beside those at hand.
     room: usize,
     touched: BTreeMap<usize, StepRecord>,
     events: Vec<Event>,
@@ -201,7 +201,7 @@ impl Machine {
         Self::at(plan, RunState::from_records(records)?, records, ambient, values)
     }
 
-    /// Does what [`Machine::new`] does where the history was folded already, into `state`.
+    /// Does what [`Machine::new`] does, with `state` as the fold of the history.
     ///
     /// # Errors
     /// A history that names a step which the plan lacks.
@@ -311,20 +311,20 @@ impl Machine {
         self
     }
 
-    /// Returns what follows from `input`. `room` is how many steps may be taken up beside those at hand, as far as
-    /// the whole process is concerned.
+    /// Returns the effects of `input`. `room` is how many steps the machine may take up beside those at hand, by the
+    /// limit of the whole process.
     ///
-    /// What is to be appended must be journaled at `now` and folded before the next input.
+    /// Before the next input, the driver must journal the append at `now` and fold it.
     pub(crate) fn decide(&mut self, input: Input, now: &Stamp, room: usize) -> Vec<Effect> {
         let mut draft = Draft::at(now, room);
         self.respond(&mut draft, input);
         self.follow(draft)
     }
 
-    /// Returns what follows from a person's request, as [`Machine::decide`] does for other input.
+    /// Returns the effects of a person's request, as [`Machine::decide`] does for other input.
     ///
     /// # Errors
-    /// Why nothing follows; the machine is as it was.
+    /// Why the request is refused; the machine is then unchanged.
     pub(crate) fn request(
         &mut self,
         request: &Request,
@@ -336,11 +336,11 @@ impl Machine {
         Ok(self.follow(draft))
     }
 
-    /// Returns what is to be journaled for a request while nobody drives the run. What else follows from it is
-    /// decided when it is driven again, so the machine is of no more use afterwards.
+    /// Returns the events to journal for a request while nobody drives the run. The next driver decides what else
+    /// follows, so this consumes the machine.
     ///
     /// # Errors
-    /// Why nothing follows.
+    /// Why the request is refused.
     pub(crate) fn request_undriven(mut self, request: &Request, now: &Stamp) -> Result<Vec<Event>, Refusal> {
         let mut draft = Draft::at(now, 0);
         self.grant(&mut draft, request)?;
@@ -364,12 +364,12 @@ impl Machine {
     /// Applies records that were appended.
     ///
     /// # Errors
-    /// Records that do not fit; nothing that this machine decided is refused.
+    /// Records that do not fit. The events that this machine decided always fit.
     pub(crate) fn fold(&mut self, records: &[Record]) -> Result<(), IllegalHistory> {
         records.iter().try_for_each(|record| self.state.fold(record))
     }
 
-    /// Notes that work gave a sign of progress; heard before what is decided next.
+    /// Notes that work gave a sign of progress. The next decision takes it into account.
     pub(crate) fn heard(&mut self, step: &StepId, at: Stamp) {
         let held = self.places.get(step).and_then(|place| self.held.get_mut(place));
         if let Some(held) = held {
@@ -377,17 +377,17 @@ impl Machine {
         }
     }
 
-    /// Returns the groups in which a step could start, were it its turn.
+    /// Returns the groups in which a step could start if it had the turn.
     pub(crate) fn wanted(&self) -> &BTreeSet<String> {
         &self.wanted
     }
 
-    /// Gives the run the turn of a group, for what is decided next.
+    /// Gives the run the turn of a group, for the next decision.
     pub(crate) fn give_turn(&mut self, group: &str) {
         self.turns.insert(group.to_owned());
     }
 
-    /// Takes back the turns that no step has used.
+    /// Removes the turns that no step has used.
     pub(crate) fn take_turns(&mut self) {
         self.turns.clear();
     }
@@ -397,7 +397,7 @@ impl Machine {
         self.needs_turn
     }
 
-    /// Returns the group in which the run could go on, were it its turn.
+    /// Returns the group in which the run could continue if it had the turn.
     pub(crate) fn awaits_turn(&self) -> Option<&str> {
         let group = self.plan.concurrency.as_deref();
         let may_go_on = match self.phase {
@@ -430,8 +430,8 @@ impl Machine {
         self.starved
     }
 
-    /// Leaves the permits, for what is decided next, to a step of another run that waits for one, as far as it is more
-    /// urgent than this run's own or waited for longer.
+    /// Sets the priority of the most urgent step that waits for a permit. In the next decision, this run leaves the
+    /// permits to that step unless its own step is more urgent.
     pub(crate) fn yield_to(&mut self, rival: Option<i64>) {
         self.rival = rival;
     }
@@ -453,7 +453,7 @@ impl Machine {
     fn push(&mut self, draft: &mut Draft, place: usize, event: Event, value: Value) {
         let mut record = self.record(draft, place).clone();
         let applied = record.apply(&event, &draft.now);
-        // The journal refuses what does not fit, so that a mistake here ends the run instead of bending its history.
+        // The journal refuses events that do not fit. So a defect here ends the drive and leaves the history correct.
         debug_assert_eq!(applied, Ok(()), "{}", self.step(place).id);
         let id = &self.plan.steps[place].id;
         match &event {
@@ -469,7 +469,7 @@ impl Machine {
             _ => {}
         }
         if record.state.is_final() {
-            // What an undo changes of a step is not what it gave.
+            // An undo changes a step's record, not its output.
             let output = match (&event, self.views.get(id)) {
                 (Event::StepSucceeded { .. }, _) | (_, None) => value,
                 (_, Some(before)) => before.output.clone(),

@@ -25,13 +25,13 @@ impl Machine {
     fn outcome(&self, draft: &Draft) -> Outcome {
         match (self.unwinds(draft), self.came_to(draft)) {
             (true, _) if self.stuck(draft).next().is_some() => Outcome::Stuck,
-            // All had succeeded when it was cancelled, and nothing of it is there any more.
+            // All steps had succeeded, but the run has undone them.
             (true, Outcome::Succeeded) => Outcome::Failed,
             (_, came_to) => came_to,
         }
     }
 
-    /// Returns what the steps came to, whatever became of it afterwards.
+    /// Returns the outcome of the steps, without regard to later undos.
     pub(super) fn came_to(&self, draft: &Draft) -> Outcome {
         if self.phase == Phase::Cancelling && self.cut_short == CutShort::Cancel {
             return Outcome::Cancelled;
@@ -40,7 +40,7 @@ impl Machine {
             .map(|place| &self.record(draft, place).state)
             .collect();
         let came = |place: usize| matches!(states[place], StepState::Succeeded { .. });
-        // What a cancellation left undone stays undone when the run is opened again for something else.
+        // A step that a cancellation skipped stays skipped when the run is opened again for another step.
         let fell = |state: &StepState| {
             matches!(
                 state,
@@ -66,8 +66,8 @@ impl Machine {
         }
     }
 
-    /// Returns the looped steps that no other step of a loop builds on: there a copy is verified, or a component
-    /// validated. What runs because something failed, or whatever happened, brings nothing about.
+    /// Returns the looped steps that no other step of a loop builds on. Such a step verifies a copy, or validates a
+    /// component. Steps with the `run_if` `failure` or `always` do not count.
     fn ends_of_loops(&self) -> impl Iterator<Item = usize> + '_ {
         let steps = &self.plan.steps;
         let counts =
@@ -137,7 +137,7 @@ impl Machine {
         });
         if compensated {
             summary["undone"] = json!(undone);
-            // One at a time is undone, so that more than one are never stuck.
+            // The run undoes one step at a time, so that never more than one is stuck.
             summary["stuck"] = json!(stuck);
         }
         summary

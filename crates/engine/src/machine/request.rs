@@ -1,6 +1,6 @@
-//! What follows from a person's request, or why nothing does; and what a decision on an approval leads to.
+//! How the machine responds to a person's request, or why it refuses it; and how it honours a decision on an approval.
 //!
-//! A request is refused before anything of it is decided, so that a refusal leaves the machine as it was.
+//! The machine refuses a request before it decides anything, so that a refusal leaves the machine unchanged.
 
 use rekindle_model::event::{Event, Payload, SkipReason};
 use rekindle_model::failure::{Failure, code};
@@ -15,7 +15,7 @@ use crate::payload;
 use crate::request::{Ask, Refusal, Request};
 
 impl Machine {
-    /// Adds to the draft what a request brings about.
+    /// Adds the effects of a request to the draft, or refuses it.
     pub(super) fn grant(&mut self, draft: &mut Draft, request: &Request) -> Result<(), Refusal> {
         let over = self.state.outcome;
         let opens = matches!(
@@ -25,7 +25,7 @@ impl Machine {
         match (over, &self.state.cancel) {
             (Some(outcome), _) if !opens => return Err(Refusal::Over { outcome }),
             (None, Some(by)) => return Err(Refusal::Cancelled { by: by.clone() }),
-            // It would be skipped again at once, and what it had given would be lost.
+            // The step would be skipped again at once, and its output would be lost.
             (None, None) if self.state.expired.is_some() && request.ask != Ask::Cancel => {
                 return Err(Refusal::Expired);
             }
@@ -125,8 +125,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Makes a step pending again, with everything that came after it. One that was skipped takes with it what it
-    /// was skipped for, since it would only be skipped again.
+    /// Makes a step pending again, with everything that came after it. If the step was skipped because others failed,
+    /// these run again too: else it would be skipped again.
     fn run_again(&mut self, draft: &mut Draft, step: &StepId, request: &Request) -> Result<(), Refusal> {
         let place = self.place(step)?;
         let record = self.record(draft, place);
@@ -167,8 +167,8 @@ impl Machine {
         self.begin_again(draft, &[place], begin, request)
     }
 
-    /// Makes every step that failed pending again, with everything that came after one of them. What could not be
-    /// undone comes first: before a run goes forward, what it left behind is seen to.
+    /// Makes every step that failed pending again, with everything that came after one of them. If an undo is stuck, it
+    /// retries only that undo: a run must finish its undo before it goes forward.
     fn run_failed_again(&mut self, draft: &mut Draft, request: &Request) -> Result<(), Refusal> {
         let stuck: Vec<usize> = self.stuck(draft).collect();
         if !stuck.is_empty() {
@@ -194,8 +194,8 @@ impl Machine {
         }
     }
 
-    /// Makes steps pending again with everything that came after them. `asked` are those among them that a person
-    /// asked for.
+    /// Makes steps pending again, with everything that came after them. `asked` are the steps among them that a person
+    /// named.
     fn begin_again(
         &mut self,
         draft: &mut Draft,
@@ -203,7 +203,7 @@ impl Machine {
         mut begin: Vec<usize>,
         request: &Request,
     ) -> Result<(), Refusal> {
-        // What was undone is not there any more, and the run goes forward again.
+        // The effects of undone steps are gone, and the run goes forward again. So these steps run again too.
         begin.extend(self.undone_before(draft));
         let reached = self.reached_from(&begin);
         self.refuse_at_work(draft, asked, &reached)?;
@@ -235,7 +235,7 @@ impl Machine {
         self.push(draft, place, asked, Value::Null);
     }
 
-    /// Skips a step on request. What had been skipped because of it becomes pending, with everything after that.
+    /// Skips a step on request. The steps that were skipped because of it become pending, with everything after them.
     fn leave_out(&mut self, draft: &mut Draft, step: &StepId, request: &Request) -> Result<(), Refusal> {
         let place = self.place(step)?;
         let Some(why) = request.note.clone() else {
@@ -285,7 +285,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Journals what was decided about steps that asked, in this process or while nobody drove the run.
+    /// Journals the results of decisions on approvals, made in this process or while nobody drove the run.
     pub(super) fn honour(&mut self, draft: &mut Draft) {
         let begun: Vec<usize> = self.frontier.active().collect();
         for place in begun {
@@ -311,8 +311,8 @@ impl Machine {
         }
     }
 
-    /// Journals the question of a step that asks for approval, together with the start of its attempt. Returns
-    /// whether it does; else the step has failed by its expressions.
+    /// Journals the question of a step that asks for approval, together with the start of its attempt. Returns false if
+    /// an expression failed, and the step with it.
     pub(super) fn ask(&mut self, draft: &mut Draft, place: usize) -> bool {
         let prompt = match self.render(place) {
             Ok(with) => approve::prompt(&with),
@@ -367,8 +367,8 @@ impl Machine {
             .filter(|&place| self.record(draft, place).awaits().is_some())
     }
 
-    /// Returns how long a step that waits for approval may still wait, where it has a timeout. It counts from the
-    /// question, whichever process put it.
+    /// Returns how long a step that waits for approval may still wait, if it has a timeout. The timeout counts from the
+    /// question, also after a crash.
     pub(super) fn time_to_decide(&self, draft: &Draft, place: usize) -> Option<std::time::Duration> {
         let asked = self.record(draft, place).awaits()?.asked;
         let ends_at = retry::ends_at(&asked, self.step(place).timeout?);

@@ -1,4 +1,4 @@
-//! What follows from an attempt's end, a reconciliation, a recheck, a turn, a stop, before everything settles again.
+//! How the machine responds to an attempt's end, a reconciliation, a recheck, a turn or a stop, before `settle`.
 
 use rekindle_model::event::{Event, Verdict};
 use rekindle_model::failure::Failure;
@@ -76,7 +76,7 @@ impl Machine {
                 }
             }
             Input::TurnOf(holder) => {
-                // Who is first changes as it waits; that it waits does not.
+                // The holder may change while the run waits. The wait is journaled only once.
                 if let (None, Some(group)) = (&self.state.awaits_turn, self.plan.concurrency.clone()) {
                     draft.events.push(Event::TurnAwaited { group, holder });
                 }
@@ -88,7 +88,7 @@ impl Machine {
                 let cycle = payload::fit_cycle(cycle);
                 draft.events.push(Event::Deadlocked { group, cycle });
                 self.deadlocked = true;
-                // One that waited only to take back what it had done ends as what it was.
+                // A run that was ending already waited only to undo its steps. It keeps its reason to end.
                 if self.phase != Phase::Cancelling {
                     self.cut_short = CutShort::Deadlock;
                     self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
@@ -100,7 +100,7 @@ impl Machine {
         }
     }
 
-    /// Returns whether this is an attempt, be it to undo, that is at work.
+    /// Returns whether this attempt, or attempt to undo, is at work.
     pub(crate) fn lives(&self, step: &rekindle_model::id::StepId, attempt: u32) -> bool {
         let Some(place) = self.places.get(step) else {
             return false;
@@ -115,7 +115,7 @@ impl Machine {
         }
     }
 
-    /// Takes a step out of this process's hands, where what is reported is what is at work.
+    /// Removes a step from the work at hand, if the report is about the work that the step is held for.
     fn release(
         &mut self,
         draft: &Draft,
@@ -160,10 +160,10 @@ impl Machine {
                 self.fail(draft, place, error);
             }
             Some(StopWhy::Stop) | None => match failure {
-                // It was cut off as by a crash, only more gently.
+                // The attempt was cut off, as by a crash.
                 None => {}
                 Some(failure) if held.stop.is_some() && failure.code == INTERRUPTED => {}
-                // The run that it waits for was interrupted: so is this one, and both go on together.
+                // The run that the step waits for was interrupted. So this one stops too; both are resumed together.
                 Some(failure) if failure.code == INTERRUPTED && nest::nests(self.step(place)) => {
                     self.turn(draft, Phase::Stopping, StopWhy::Stop);
                 }
@@ -172,7 +172,7 @@ impl Machine {
         }
     }
 
-    /// Journals that an attempt failed, and when the next is due, where there is one.
+    /// Journals that an attempt failed. If there is a next attempt, also journals when it is due.
     pub(super) fn fail(&mut self, draft: &mut Draft, place: usize, error: Failure) {
         let record = self.record(draft, place);
         let (attempt, failures) = (record.attempts, record.failures + 1);
@@ -230,13 +230,13 @@ impl Machine {
             Found::Dropped => Failure::transient(INTERRUPTED, "it was stopped"),
         };
         let failure = match held.stop {
-            // The state stays as it is: a cancellation ends it as everything settles, a resume looks again.
+            // The state stays the same. After a cancellation, `settle` ends the step. A resume looks again.
             Some(StopWhy::Cancel) => return,
             Some(StopWhy::Stop) if failure.code == INTERRUPTED => return,
             Some(why @ (StopWhy::Timeout | StopWhy::Deadline | StopWhy::Stalled)) => self.overdue(place, why),
             _ => failure,
         };
-        // Looking is tried again like an attempt is, but no attempt is used up by it.
+        // The retry policy also applies to a reconciliation, but a reconciliation uses up no attempt.
         let failures = self.reconcile_later.get(&place).map_or(0, |later| later.failures) + 1;
         let planned = self.step(place);
         match retry::wait(&planned.retry, &failure, failures, self.state.id, &planned.id) {
@@ -257,7 +257,7 @@ impl Machine {
         }
     }
 
-    /// Journals the verdict, and begins the next attempt in the same append where the run goes on.
+    /// Journals the verdict. If the step may start now, begins its next attempt in the same append.
     fn go_on(&mut self, draft: &mut Draft, place: usize, verdict: Verdict, evidence: Value) {
         self.reconcile_later.remove(&place);
         let (step, attempt) = (self.step(place).id.clone(), self.record(draft, place).attempts);
@@ -274,7 +274,7 @@ impl Machine {
             Value::Null,
         );
         let room = draft.room > 0 || nest::nests(self.step(place));
-        // What it rests on may have been decided otherwise while it was looked at.
+        // The state of its needs may have changed during the reconciliation.
         let may_start = self.may_start() && room && self.judge(draft, place) == Judgement::Run;
         let group = self.step(place).concurrency.clone();
         if may_start && group.is_none_or(|group| self.turns.remove(&group)) {
@@ -282,8 +282,8 @@ impl Machine {
         }
     }
 
-    /// Makes a step and everything that came after it pending again, except for what was cut off: that is looked at
-    /// once all it needs is there again.
+    /// Makes a step and all steps that came after it pending again. A step that was cut off stays as it is. It is
+    /// reconciled once all that it needs is there again.
     fn invalidate(&mut self, draft: &mut Draft, place: usize, why: &str) {
         if !matches!(self.record(draft, place).state, StepState::Succeeded { .. }) {
             return;
@@ -298,7 +298,7 @@ impl Machine {
         }
     }
 
-    /// Leaves what is still to be undone of a cancelled run to whoever resumes it.
+    /// Leaves a run before all of it is undone, and asks undos at work to stop. A resume does the rest.
     fn leave(&mut self, draft: &mut Draft) {
         self.leaving = true;
         for (&place, held) in &mut self.held {
@@ -312,13 +312,13 @@ impl Machine {
         }
     }
 
-    /// Turns the run towards its end and tells everything at work to end.
+    /// Changes the phase so that the run heads for its end, and asks all work at hand to end.
     pub(super) fn turn(&mut self, draft: &mut Draft, phase: Phase, why: StopWhy) {
         self.leaving |= self.phase == Phase::Stopping;
         self.phase = phase;
         self.to_recheck.clear();
         for (&place, held) in &mut self.held {
-            // A cancellation does not keep what was done from being taken back.
+            // A cancellation does not stop an undo.
             if held.work == Work::Undo && why == StopWhy::Cancel {
                 continue;
             }

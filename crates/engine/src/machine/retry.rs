@@ -1,8 +1,8 @@
-//! Whether and when a failed attempt is followed by another.
+//! Whether and when another attempt follows a failed one.
 //!
-//! A wait is journaled as its end on the wall, `retry_at`, beside the stamp of the failure. Within one boot what
-//! remains of it is told by CLOCK_BOOTTIME; after a reboot only the wall is left, and a clock that was set back may
-//! not make anyone wait longer than the wait was.
+//! The journal has the end of a wait in wall-clock time, `retry_at`, beside the stamp of the failure. Within one boot,
+//! CLOCK_BOOTTIME gives the remaining wait. After a reboot only the wall clock is left. If that clock was set back, the
+//! remaining wait is never longer than the whole wait.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rekindle_plan::{Backoff, Retry};
 /// The longest wait that any policy leads to; a policy's own `max` is far below.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-/// Returns how long to wait before the next attempt, or none where there is none. `failures` counts this one.
+/// Returns the wait before the next attempt, or none if there is no next attempt. `failures` counts this failure.
 pub(super) fn wait(
     retry: &Retry,
     failure: &Failure,
@@ -69,7 +69,7 @@ fn sway(run: RunId, step: &StepId, failures: u32) -> f64 {
     f64::from(u32::try_from(hash >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX) * 2.0 - 1.0
 }
 
-/// Returns what remains of a wait that began at `failed` and ends at `retry_at`.
+/// Returns the rest of a wait that began at `failed` and ends at `retry_at`.
 pub(super) fn remaining(failed: &Stamp, retry_at: DateTime<Utc>, now: &Stamp) -> Duration {
     let whole = (retry_at - failed.utc).to_std().unwrap_or(Duration::ZERO);
     if failed.boot_id == now.boot_id {
@@ -78,7 +78,7 @@ pub(super) fn remaining(failed: &Stamp, retry_at: DateTime<Utc>, now: &Stamp) ->
     (retry_at - now.utc).to_std().unwrap_or(Duration::ZERO).min(whole)
 }
 
-/// Returns the end of a wait on the wall.
+/// Returns the end of a wait in wall-clock time.
 pub(super) fn ends_at(now: &Stamp, wait: Duration) -> DateTime<Utc> {
     let wait = chrono::TimeDelta::from_std(wait).unwrap_or(chrono::TimeDelta::MAX);
     now.utc

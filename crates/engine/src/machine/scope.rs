@@ -1,4 +1,4 @@
-//! What expressions see: `params`, `steps`, `each`, `component`, `run`, and what the caller gives beside them.
+//! The values that expressions see: `params`, `steps`, `each`, `component`, `run`, and the values of the caller.
 
 use rekindle_model::run::RunState;
 use rekindle_plan::{Plan, PlanStep};
@@ -42,7 +42,7 @@ impl Scope {
         }
     }
 
-    /// Takes the output of a step back.
+    /// Removes the output of a step.
     pub(super) fn remove(&mut self, step: &PlanStep) {
         let Some(steps) = self.values["steps"].as_object_mut() else {
             return;
@@ -77,7 +77,7 @@ impl Scope {
     }
 }
 
-/// Returns what stands in the brackets of a looped step's name.
+/// Returns the text in the brackets of a looped step's name.
 fn loop_key(step: &PlanStep) -> Option<&str> {
     step.id
         .as_str()

@@ -1,4 +1,5 @@
-//! What starts now, what is skipped, which timer is next, whether the run is over: asked after every input.
+//! Which steps start now, which are skipped, which timer is next, and whether the run is over. The machine settles
+//! after every input.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::nest;
 use crate::payload;
 
 impl Machine {
-    /// Brings everything forward that can go forward.
+    /// Lets every step continue that can.
     pub(super) fn settle(&mut self, draft: &mut Draft) {
         if self.state.outcome.is_some() {
             draft.effects.push(Effect::Finish);
@@ -27,15 +28,15 @@ impl Machine {
         self.wanted.clear();
         self.take_rechecks(draft);
         if !self.rechecking() {
-            // A step that fails as it starts lets its dependents be skipped, and may free what others wait for.
+            // If a step fails as it starts, its dependents may be skipped, and steps that waited for it may start.
             while self.skip(draft) && self.take_steps(draft) {}
         }
         self.end(draft);
         self.arm(draft);
     }
 
-    /// Journals that a step fails for good, without that its attempt begins to act. A start is journaled first where
-    /// the step has none without an outcome.
+    /// Journals that a step fails for good, although no action runs. If the step has no attempt without an outcome,
+    /// journals a start first.
     pub(super) fn fail_for_good(&mut self, draft: &mut Draft, place: usize, error: Failure) {
         let id = self.step(place).id.clone();
         if self.record(draft, place).state
@@ -77,7 +78,7 @@ impl Machine {
         self.push(draft, place, event, Value::Null);
     }
 
-    /// Begins a step's next attempt. Returns whether it did; else the step has failed by its expressions.
+    /// Begins a step's next attempt. Returns false if an expression failed, and the step with it.
     pub(super) fn start(&mut self, draft: &mut Draft, place: usize) -> bool {
         let step = self.step(place).id.clone();
         let attempt = self.record(draft, place).attempts + 1;
@@ -111,13 +112,13 @@ impl Machine {
         }
     }
 
-    /// Returns whether anything may begin.
+    /// Returns whether a step may begin.
     pub(super) fn may_start(&self) -> bool {
         self.phase == Phase::Going && !self.paused && !self.needs_turn
     }
 
-    /// Returns a step's parameters with their expressions replaced, or the failure that this is; a condition that
-    /// cannot be told is one too.
+    /// Returns a step's parameters with their expressions replaced. If an expression or the step's condition cannot be
+    /// evaluated, returns that failure.
     pub(super) fn render(&mut self, place: usize) -> Result<Value, Failure> {
         let step = &self.plan.steps[place];
         let scope = self.scope.of(step);
@@ -152,11 +153,11 @@ impl Machine {
         !self.to_recheck.is_empty() || self.held.values().any(|held| held.work == Work::Recheck)
     }
 
-    /// Returns the succeeded steps that any unfinished step rests on, at whatever distance, and whose artefacts can
-    /// be gone.
+    /// Returns the succeeded steps whose artefacts can be gone and that an unfinished step needs, directly or through
+    /// other steps.
     pub(super) fn relied_on(&self, draft: &Draft) -> BTreeSet<usize> {
         let mut relied_on = BTreeSet::new();
-        // Backwards through the plan, every step comes after what needs it.
+        // In reverse plan order, every step comes after the steps that need it.
         let mut matters = vec![false; self.plan.steps.len()];
         for place in (0..self.plan.steps.len()).rev() {
             let state = &self.record(draft, place).state;
@@ -182,7 +183,7 @@ impl Machine {
                 matches!(record.state, StepState::Succeeded { .. }),
             );
             let step = self.step(place).id.clone();
-            // What is invalid by now runs again anyway; what cannot be rendered any more cannot be asked.
+            // A step that was invalidated meanwhile runs again anyway. One that no longer renders cannot be rechecked.
             let (true, Ok(with)) = (succeeded, self.render(place)) else {
                 continue;
             };
@@ -201,7 +202,8 @@ impl Machine {
         }
     }
 
-    /// Returns whether one more step, so urgent, may be taken up, and notes when only the process's limit forbids it.
+    /// Returns whether the run may take up one more step of this priority. If only the process's limit forbids it,
+    /// notes that in `starved`.
     fn has_capacity(&mut self, draft: &Draft, priority: i64) -> bool {
         let waits_only = |&&place: &&usize| nest::nests(self.step(place));
         let busy = self.held.len() - self.held.keys().filter(waits_only).count();
@@ -216,7 +218,7 @@ impl Machine {
         false
     }
 
-    /// Skips what will not run, and lines up what will. Returns true.
+    /// Skips the steps that will not run, and enqueues those that will. Returns true.
     fn skip(&mut self, draft: &mut Draft) -> bool {
         if self.phase == Phase::Cancelling {
             let why = match self.cut_short {
@@ -239,7 +241,7 @@ impl Machine {
                     Judgement::Wait => {}
                 }
             }
-            // What was begun, and waits or was cut off, is judged by what its needs are now.
+            // A step that has begun, and waits or was cut off, is judged by the present state of its needs.
             let waiting: Vec<usize> = self.frontier.active().collect();
             for place in waiting {
                 if !self.held.contains_key(&place)
@@ -264,7 +266,7 @@ impl Machine {
             if !ends && self.record(draft, place).awaits().is_some() {
                 return self.push(draft, place, Event::StepSkipped { step, why }, Value::Null);
             }
-            // An attempt was cut off, and nobody will look what became of it.
+            // The attempt was cut off, and no reconciliation will follow.
             if ends {
                 let error = self.called_off(None);
                 return self.fail_for_good(draft, place, error);
@@ -324,7 +326,7 @@ impl Machine {
         }
     }
 
-    /// Returns whether a step need not wait for others of its group, and notes the group where it must.
+    /// Returns whether a step has its group's turn, or needs none. If it must wait, notes the group in `wanted`.
     fn takes_turn(&mut self, place: usize) -> bool {
         let Some(group) = self.plan.steps[place].concurrency.clone() else {
             return true;
@@ -336,8 +338,8 @@ impl Machine {
         granted
     }
 
-    /// Begins an attempt, or looks into the one that was cut off. Returns whether it does; else the step has failed
-    /// by its expressions.
+    /// Begins an attempt, or reconciles the one that was cut off. Returns false if an expression failed, and the step
+    /// with it.
     fn take_up(&mut self, draft: &mut Draft, place: usize) -> bool {
         match self.record(draft, place).state {
             StepState::Running | StepState::Reconciled { .. } => self.reconcile(draft, place),
@@ -345,7 +347,7 @@ impl Machine {
         }
     }
 
-    /// Returns whether a step that has begun may go on now.
+    /// Returns whether a step that has begun may continue now.
     fn ready(&mut self, draft: &Draft, place: usize) -> bool {
         let record = self.record(draft, place);
         if record.state == StepState::Running && record.approval.is_some() {
@@ -357,7 +359,7 @@ impl Machine {
         !self.record(draft, place).state.is_final() && self.judge(draft, place) == Judgement::Run
     }
 
-    /// Looks into an attempt that was cut off. Returns whether it does; else the step has failed by its expressions.
+    /// Begins to reconcile an attempt that was cut off. Returns false if an expression failed, and the step with it.
     fn reconcile(&mut self, draft: &mut Draft, place: usize) -> bool {
         match self.render(place) {
             Ok(with) => {
@@ -382,7 +384,7 @@ impl Machine {
         }
     }
 
-    /// Returns what remains of the wait that a step is in.
+    /// Returns the remaining wait of a step, if it waits.
     fn waits(&self, draft: &Draft, place: usize) -> Option<Duration> {
         if let Some(later) = self.reconcile_later.get(&place) {
             return Some(later.wait.saturating_sub(draft.now.since(&later.since).duration));
@@ -396,12 +398,12 @@ impl Machine {
         }
     }
 
-    /// Ends the run, or hands it back, once nothing is at work and nothing more can start.
+    /// Once no work is at hand and no step can start, ends the run or interrupts it.
     fn end(&mut self, draft: &mut Draft) {
         if !self.held.is_empty() {
             return;
         }
-        // A paused run does not even end, so that whoever paused it finds it open.
+        // A paused run does not end either, so that the person who paused it finds it open.
         let may_end = !self.paused || self.phase == Phase::Cancelling;
         let all_over = !self.frontier.has_unfinished() && may_end && !self.rechecking();
         if all_over && self.unwind(draft) {
@@ -416,11 +418,11 @@ impl Machine {
         }
     }
 
-    /// Takes back what the steps did, as far as that is owed. Returns whether there is more of it to come.
+    /// Undoes the steps that must be undone. Returns whether undos remain.
     fn unwind(&mut self, draft: &mut Draft) -> bool {
         while let Some(place) = self.next_undo(draft) {
             if self.deadlocked && self.needs_turn {
-                // Whoever has its turn is not to be disturbed, and will not end before this run has.
+                // The holder of the turn must not be disturbed, and will not end before this run has.
                 self.give_up_undo(draft, place);
                 continue;
             }
@@ -442,7 +444,7 @@ impl Machine {
         false
     }
 
-    /// Arms the timer for what is due first.
+    /// Arms the timer for the first limit or wait that ends.
     fn arm(&self, draft: &mut Draft) {
         let limits = self
             .held
@@ -463,7 +465,7 @@ impl Machine {
         let undecided = self
             .waiting(draft)
             .filter_map(|place| Some((self.time_to_decide(draft, place)?, place)));
-        // Nothing is undone while anything has yet to end.
+        // No undo begins while a step has not ended.
         let ended = match self.frontier.has_unfinished() {
             true => 0,
             false => self.plan.steps.len(),
@@ -471,11 +473,11 @@ impl Machine {
         let undo = (0..ended)
             .filter(|place| self.may_undo() && !self.held.contains_key(place))
             .filter_map(|place| Some((self.undo_waits(draft, place)?, place)));
-        // What is due and did not start waits for room, not for time.
+        // A step that is due and did not start waits for room, not for time.
         let starts = in_backoff
             .chain(undo)
             .filter(|(remaining, _)| !remaining.is_zero());
-        // What has begun past its limit is told so next.
+        // If a limit has passed already, the timer fires at once.
         let next = limits
             .chain(deadlines)
             .chain(of_run)
@@ -491,13 +493,13 @@ impl Machine {
     }
 }
 
-/// Returns whether a step at work keeps others from being so. A question does not, it is a person who works on it; nor
-/// does a step that waits for another run.
+/// Returns whether a step takes room from other steps while it is at work. A question does not, since a person works on
+/// it. A step that waits for another run does not either.
 fn takes_room(step: &PlanStep) -> bool {
     !approve::asks(step) && !nest::nests(step)
 }
 
-/// Returns the failure of an attempt that a cancellation ended; `said` is what the action said on its way out.
+/// Returns the failure of an attempt that a cancellation ended. `said` is the failure that the action returned.
 pub(super) fn cancelled(said: Option<&Failure>) -> Failure {
     let said = said.filter(|failure| failure.code != crate::context::INTERRUPTED);
     let message = match said {

@@ -1,9 +1,10 @@
-//! How a run that failed or was cancelled takes back what its steps did.
+//! How a run that failed or was cancelled undoes its steps.
 //!
-//! Once all steps have ended, every step with a compensation that was started since it was undone last is undone, one
-//! at a time, those that started last first. An undo is tried again by the step's own retry policy. One that fails for
-//! good is stuck, and what started before it stays as it is: its own undo may rest on the one that failed. The run is
-//! over then, as stuck; when a person has the undo tried again, the others follow.
+//! Once all steps have ended, the machine undoes every step with a compensation that was started since its last undo.
+//! It undoes one step at a time, and the step that started last first. The step's retry policy applies to its undo too.
+//!
+//! If an undo fails for good, it is stuck. The steps that started before stay as they are, since their undo may rest on
+//! the one that failed. The run is then over, as stuck. After a person's retry of that undo, the others follow.
 
 use rekindle_model::event::{Event, Outcome, SkipReason};
 use rekindle_model::failure::{Failure, code};
@@ -18,7 +19,7 @@ use crate::context::INTERRUPTED;
 use crate::payload;
 
 impl Machine {
-    /// Returns the step that is to be undone next, where all steps have ended so.
+    /// Returns the step to undo next, if the run undoes its steps.
     pub(super) fn next_undo(&self, draft: &Draft) -> Option<usize> {
         if !self.unwinds(draft) || self.stuck(draft).next().is_some() || planted::is(Fault::UndoSkipped) {
             return None;
@@ -36,19 +37,19 @@ impl Machine {
         (0..self.plan.steps.len()).filter(stuck)
     }
 
-    /// Returns whether what the steps did is taken back: nothing came of the run. A run that has begun to take back
-    /// what it did and is opened again goes on with that, unless all comes through this time.
+    /// Returns whether the run undoes its steps, since it failed or was cancelled. If a run that has begun to undo its
+    /// steps is opened again, it continues the undo, unless all steps succeed this time.
     pub(super) fn unwinds(&self, draft: &Draft) -> bool {
         match self.came_to(draft) {
             Outcome::Failed | Outcome::Cancelled | Outcome::Stuck => true,
             Outcome::Partial => self.taken_back(draft, |_| true),
-            // One that is stuck has kept what it did, as far as anybody knows.
+            // A step whose undo is stuck counts as not undone.
             Outcome::Succeeded => self.taken_back(draft, |undo| undo.stuck().is_none()),
         }
     }
 
-    /// Returns whether such an undo of any step has begun that was not started since. One that a person had left out
-    /// does not count: the run has come through without it.
+    /// Returns whether a step that was not started since has an undo that `counts`. A step that a person had left out
+    /// does not count, since the run succeeded without it.
     fn taken_back(&self, draft: &Draft, counts: impl Fn(&Undo) -> bool) -> bool {
         (0..self.plan.steps.len()).any(|place| {
             let record = self.record(draft, place);
@@ -62,7 +63,7 @@ impl Machine {
         })
     }
 
-    /// Returns whether steps are being undone: nothing else may be asked of them meanwhile.
+    /// Returns whether an undo is under way. Meanwhile, the machine refuses a retry or a skip.
     pub(super) fn unwinding(&self, draft: &Draft) -> bool {
         let begun = |place| {
             let undo = self.record(draft, place).undo.as_ref();
@@ -71,7 +72,7 @@ impl Machine {
         (0..self.plan.steps.len()).any(begun)
     }
 
-    /// Returns the steps that were undone and not started since.
+    /// Returns the steps that were undone and have not started since.
     pub(super) fn undone_before(&self, draft: &Draft) -> Vec<usize> {
         let done = |&place: &usize| {
             let undo = self.record(draft, place).undo.as_ref();
@@ -84,7 +85,7 @@ impl Machine {
         self.step(place).compensate.is_some() && self.record(draft, place).acted
     }
 
-    /// Returns what remains of the wait that a step's undo is in.
+    /// Returns the remaining wait of a step's undo, if it waits.
     pub(super) fn undo_waits(&self, draft: &Draft, place: usize) -> Option<std::time::Duration> {
         match &self.record(draft, place).undo.as_ref()?.state {
             UndoState::Waiting { retry_at, since, .. } => {
@@ -94,7 +95,7 @@ impl Machine {
         }
     }
 
-    /// Journals that what a step did stays, because it will never be the run's turn.
+    /// Journals that a step's undo is stuck, because the run will never get its turn.
     pub(super) fn give_up_undo(&mut self, draft: &mut Draft, place: usize) {
         let step = self.step(place).id.clone();
         let undo = self.record(draft, place).undo.as_ref();
@@ -109,7 +110,7 @@ impl Machine {
         self.push(draft, place, stuck, Value::Null);
     }
 
-    /// Begins the next attempt to undo a step. Returns whether it did; else it is stuck by its expressions.
+    /// Begins the next attempt to undo a step. Returns false if an expression failed, so that the undo is stuck.
     pub(super) fn start_undo(&mut self, draft: &mut Draft, place: usize) -> bool {
         let step = self.step(place).id.clone();
         let record = self.record(draft, place);
@@ -164,7 +165,7 @@ impl Machine {
         };
         let failure = match (held.stop, failure) {
             (Some(why @ StopWhy::Timeout), _) => self.overdue(place, why),
-            // It was cut off as by a crash, only more gently.
+            // The attempt was cut off, as by a crash.
             (_, None) => return,
             (Some(StopWhy::Stop), Some(failure)) if failure.code == INTERRUPTED => return,
             (_, Some(failure)) => failure,
@@ -184,7 +185,7 @@ impl Machine {
         self.push(draft, place, event, Value::Null);
     }
 
-    /// Returns whether an undo may begin: a cancellation does not keep what was done from being taken back.
+    /// Returns whether an undo may begin. A cancellation does not prevent it.
     pub(super) fn may_undo(&self) -> bool {
         let going = self.phase != Phase::Stopping && !self.leaving && !self.needs_turn;
         going && (!self.paused || self.phase == Phase::Cancelling)

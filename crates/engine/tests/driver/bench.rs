@@ -137,7 +137,7 @@ impl Act {
         Self::new(|cx, _| async move { Ok(value(json!({ "of": cx.step.id }))) })
     }
 
-    /// Returns an action that never ends, whatever it is told, and counts how often it was dropped.
+    /// Returns an action that never ends, even after a stop, and counts how often it was dropped.
     pub(crate) fn stubborn(dropped: Arc<AtomicUsize>) -> Self {
         Self::new(move |_, _| {
             let counts = CountsDrop(Arc::clone(&dropped));
@@ -375,12 +375,12 @@ impl Log {
     }
 }
 
-/// Where a journal breaks: at its n-th append of something else than a creation or an adoption.
+/// Where a journal breaks: at its n-th append that is neither a creation nor an adoption.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum BreaksAt {
-    /// Nothing of it is written.
+    /// The journal does not write the append.
     Before(usize),
-    /// It is written, but nobody is told.
+    /// The journal writes the append, but returns an error.
     After(usize),
 }
 

@@ -1,4 +1,4 @@
-//! Append before act: what is durable when an action begins, and how many are at work.
+//! Append before act: which records are durable when an action begins, and how many actions are at work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -219,7 +219,7 @@ async fn what_was_cut_off_in_a_group_is_looked_into_and_goes_on_in_one_turn() {
     assert_eq!(looked.count(), 1, "{seen:?}");
 }
 
-/// Which run's step began when.
+/// The runs and steps, in the order in which the steps began.
 type Order = Arc<std::sync::Mutex<Vec<(RunId, StepId)>>>;
 
 /// Returns an action that takes a second, and notes the run and the step in which it began.
@@ -310,10 +310,10 @@ async fn one_run_of_a_group_is_at_work_at_a_time_and_a_kill_gives_its_turn_back(
     let second = engine.create(new_run()).await.unwrap();
     let control = Control::default();
     let killed = async {
-        // Dropping what drives it is as a kill is.
+        // Dropping the future that drives the run is like a kill.
         let driven = bench.drive(&engine, first, &control);
         assert!(tokio::time::timeout(SECOND / 2, driven).await.is_err());
-        // Whoever resumes it comes later than whoever waits.
+        // The first run is resumed only after the second run, which waits, has taken the turn.
         tokio::time::sleep(SECOND).await;
         engine.adopt(first, "a kill").await.unwrap();
         bench.drive(&engine, first, &control).await

@@ -1,4 +1,4 @@
-//! Copies of a run's journal elsewhere: what waits for them, and what happens where somebody else goes on.
+//! Copies of a run's journal elsewhere: which acts wait for them, and what follows when another host takes a run over.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::bench::{Act, Bench, finished, history, new_run, step, value};
 
-/// Copies that say how far they are, and that somebody else may take the run away from.
+/// Copies that say how far they are, and that can show a takeover of the run.
 struct Copies {
     journal: Arc<dyn Journal>,
     /// The newest record that is in them.
@@ -139,7 +139,7 @@ async fn who_has_lost_a_run_drops_what_is_at_work_and_appends_nothing_more() {
     assert_eq!(copies.ended.load(Ordering::SeqCst), 0);
     let told = history(&*bench.journal, run).await;
     assert_eq!(told, ["run_created", "step_started long", "step_started last"]);
-    // And nothing begins anew.
+    // This host cannot adopt the run again either.
     let again = bench.engine().with_replica(copies).adopt(run, "a test").await;
     assert!(matches!(again, Err(EngineError::TakenOver(_))), "{again:?}");
 }

@@ -1,4 +1,4 @@
-//! What people ask of runs: of one that is driven, of one that nobody drives, and with a kill in between.
+//! Requests that people make to runs: to a driven one, to one that nobody drives, and with a kill in between.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -30,7 +30,7 @@ fn leave_out(step: &str) -> Ask {
     Ask::Skip { step }
 }
 
-/// Returns `a ─ confirm ─ b`, of which `confirm` asks.
+/// Returns `a ─ confirm ─ b`, where `confirm` asks a person.
 fn asking() -> Bench {
     let steps = vec![
         step("a", &[]),
@@ -208,7 +208,7 @@ async fn a_run_that_only_waits_for_a_person_is_interrupted_at_once_by_a_stop() {
     assert_eq!(history(&*bench.journal, run).await, ASKED);
 }
 
-/// `a` fails for its first attempt; once more for the second run of it.
+/// Step `a` fails in its first attempt and succeeds in later ones.
 fn failing_once() -> Bench {
     let act = Act::new(|cx, _| async move {
         match cx.attempt {
@@ -255,7 +255,7 @@ async fn a_step_that_is_left_out_of_a_finished_run_lets_the_rest_go_on() {
     assert_eq!(state.outcome, Some(Outcome::Partial));
 }
 
-/// Whoever asks at the very end of a drive is answered by the run as it then is, and never by silence.
+/// A request at the very end of a drive always gets an answer, and the answer fits the state of the run.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_meets_the_end_of_the_run_is_answered() {
     for after in [SECOND - SECOND / 1000, SECOND, SECOND + SECOND / 1000] {
@@ -284,7 +284,7 @@ async fn a_request_that_meets_the_end_of_the_run_is_answered() {
     }
 }
 
-/// The process is killed before or after each append of a run that was approved; the next one ends it the same way.
+/// A kill hits the process before or after each append of a run. The next process ends the run the same way.
 #[tokio::test(start_paused = true)]
 async fn a_kill_at_any_append_changes_nothing_about_what_was_decided() {
     let whole = asking();
@@ -311,7 +311,7 @@ async fn a_kill_at_any_append_changes_nothing_about_what_was_decided() {
             let control = Control::default();
             let ask = async {
                 tokio::time::sleep(SECOND).await;
-                // What is told is what is durable, or that it is not known to be.
+                // The answer may be an error, since the kill may come first.
                 drop(broken.ask(&engine, run, approve("confirm")).await);
             };
             let (ended, ()) = tokio::join!(broken.drive(&engine, run, &control), ask);

@@ -1,4 +1,4 @@
-//! What steps hand to each other, whatever its size.
+//! The values that steps pass to each other, small and large.
 
 use std::sync::Arc;
 

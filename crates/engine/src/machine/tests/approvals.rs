@@ -305,7 +305,7 @@ fn a_question_is_taken_back_when_what_it_rests_on_is_gone_and_put_again_later() 
     assert_eq!(run.state("confirm"), StepState::Skipped { why });
 }
 
-/// The process is killed after each record of a history with a decision; the next one brings it to the same end.
+/// A kill hits the process after each record of a history with a decision. The next process ends the run the same way.
 #[test]
 fn a_run_that_is_cut_after_any_record_ends_the_same() {
     for granted in [true, false] {

@@ -1,10 +1,11 @@
 //! Any plan, any outcomes, any crashes: the run ends as an undisturbed one does, and its history keeps every promise.
 //!
-//! The world outside the machine is simulated: tasks that are at work, which end in any order. A crash drops the
-//! machine either before an append, so that the decision is lost, or after it and before anything is performed, or
-//! while tasks are at work; a graceful stop interrupts them. People ask for this and that, also while nobody drives
-//! the run. What a test case chooses is read from a tape of bytes, which runs out: from there on nothing is disturbed
-//! any more, a paused run is let go on, and what waits for approval is approved.
+//! The test simulates the world outside the machine: tasks at work, which end in any order. A crash drops the machine
+//! before an append, so that the decision is lost; or after it, before any effect; or while tasks are at work. A
+//! graceful stop interrupts the tasks. People make requests, also while nobody drives the run.
+//!
+//! A test case reads its choices from a tape of bytes. Once the tape runs out, nothing disturbs the run any more. The
+//! test then unpauses a paused run and approves every step that waits for approval.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,12 +41,12 @@ struct CaseStep {
     undo: Option<u32>,
 }
 
-/// What people ask while a run goes on.
+/// The requests that people make while a run is driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum People {
-    /// What does not change what the run comes to.
+    /// Only requests that do not change the run's outcome.
     Helpful,
-    /// Anything.
+    /// Any request.
     Anyhow,
 }
 
@@ -115,7 +116,7 @@ impl Case {
         }
     }
 
-    /// Returns how an attempt ends after so many failures, whoever makes it and how often it was disturbed.
+    /// Returns how an attempt ends after so many failures. Crashes and stops do not change that.
     fn ending(&self, step: &StepId, failures: u32) -> Ending {
         let place: usize = step.as_str()[1..].parse().unwrap();
         let case = &self.steps[place];
@@ -201,7 +202,7 @@ impl<'c> World<'c> {
     }
 
     fn feed(&mut self, input: Input) {
-        // The process dies before the append: whatever it decided is lost.
+        // The process dies before the append, so its decision is lost.
         if self.chance(20) {
             return self.crash();
         }
@@ -229,7 +230,7 @@ impl<'c> World<'c> {
         };
         let asks = |step: &&StepId| self.run.machine.state().step(step).awaits().is_some();
         let waiting = self.run.plan.steps.iter().map(|step| &step.id).find(asks);
-        // Mostly a question is decided that was put.
+        // If a step waits for approval, the person decides on that one.
         let decided = waiting.cloned().unwrap_or_else(|| step.clone());
         match self.choose(kinds) {
             0 => Ask::Pause,
@@ -242,7 +243,7 @@ impl<'c> World<'c> {
         }
     }
 
-    /// Does what the run waits for, since nothing else goes on.
+    /// Makes the request that the run waits for, since nothing else can happen.
     fn help(&mut self) {
         let state = self.run.machine.state();
         let waits = state.steps.iter().find(|(_, record)| record.awaits().is_some());
@@ -285,7 +286,7 @@ impl<'c> World<'c> {
         self.at_work.clear();
         self.timer = None;
         if self.chance(4) {
-            // Refused or not, it is as durable as anything.
+            // The run may refuse the request; both cases are durable.
             let ask = self.any_ask();
             let _ = self.run.ask_undriven(ask);
         }
@@ -471,7 +472,7 @@ fn check_history(run: &Run) {
     assert_eq!(state, *run.machine.state(), "what lives is what is read back");
 }
 
-/// Returns what a run came to: every step's state without its journey, and the outcome.
+/// Returns the result of a run: the outcome, and every step's state without its attempts.
 fn result(run: &Run) -> (BTreeMap<StepId, StepState>, Option<Outcome>) {
     let state = run.machine.state();
     let steps = run.plan.steps.iter().map(|step| {
@@ -503,7 +504,7 @@ proptest! {
     }
 }
 
-/// The cases would prove nothing if the tape hardly disturbed them.
+/// If the tape hardly disturbed the runs, the cases would prove nothing.
 #[test]
 fn the_cases_are_disturbed_in_every_way() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();

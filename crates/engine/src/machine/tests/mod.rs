@@ -130,7 +130,7 @@ fn plan(max_parallel: usize, steps: Vec<PlanStep>) -> Plan {
     }
 }
 
-/// A run and its journal, and a clock that goes on when told to.
+/// A run and its journal, and a clock that a test moves forward.
 struct Run {
     plan: Arc<Plan>,
     records: Vec<Record>,

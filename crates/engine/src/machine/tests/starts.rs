@@ -1,4 +1,4 @@
-//! What a machine lets begin, in which order, and what a step is begun with.
+//! Which steps a machine starts, in which order, and with which parameters.
 
 use rekindle_model::event::Outcome;
 use rekindle_model::failure::code;

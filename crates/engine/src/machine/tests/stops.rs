@@ -1,4 +1,4 @@
-//! What a machine decides when it is told to stop, or its run is cancelled.
+//! How a machine responds to a stop, and to a cancellation of its run.
 
 use rekindle_model::event::Outcome;
 use rekindle_model::failure::code;

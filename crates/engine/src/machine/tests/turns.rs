@@ -1,4 +1,4 @@
-//! What a machine decides about turns: of its run in the run's group, of its steps in theirs.
+//! How a machine decides on turns: of its run in the run's group, and of its steps in their groups.
 
 use rekindle_model::event::{Outcome, SkipReason, Waits};
 use rekindle_model::failure::code;
@@ -38,7 +38,7 @@ fn a_run_of_a_group_begins_and_goes_on_only_once_it_is_its_turn() {
     assert_eq!(run.machine.state().awaits_turn.as_ref().unwrap().holder, holder);
     check(&run.feed(Input::Turn), &["turn_taken, started a", "start a #1"]);
     assert_eq!(run.machine.awaits_turn(), None);
-    // After a crash it is anybody's turn again, and nothing is even looked at before.
+    // After a crash the turn is free again. Without its turn, the run does not even reconcile.
     check(&run.crash_and_begin(), &[]);
     assert_eq!(run.machine.awaits_turn(), Some("nightly"));
     check(&run.feed(Input::Turn), &["reconcile a #1"]);
@@ -74,7 +74,7 @@ fn a_step_of_a_group_starts_once_it_is_its_turn() {
     check(&run.succeed("a"), &["succeeded a"]);
     run.machine.give_turn("disk");
     check(&run.feed(Input::Wake), &["started b", "start b #1"]);
-    // What was cut off takes its turn to be looked at, and goes on in it.
+    // A step that was cut off takes its turn to be reconciled, and continues in the same turn.
     check(&run.crash_and_begin(), &["reconcile c #1"]);
     run.machine.give_turn("disk");
     check(&run.feed(Input::Wake), &["reconcile b #1"]);
@@ -98,7 +98,7 @@ fn a_run_that_gives_way_to_those_it_waits_for_has_failed_and_says_for_whom() {
     let why = SkipReason::Deadlock;
     assert_eq!(run.state("a"), StepState::Skipped { why });
 
-    // Opened again, it waits for its turn as ever.
+    // When the run is opened again, it waits for its turn.
     run.ask_undriven(Ask::RetryFailed).unwrap();
     assert!(run.crash_and_begin().is_empty());
     assert_eq!(run.machine.state().deadlock, None);
@@ -131,7 +131,7 @@ fn what_a_run_had_begun_before_it_gives_way_fails_and_what_it_cannot_take_back_i
     };
     assert_eq!(error.code, code::DEADLOCK);
 
-    // The undo is tried again, in the run's turn.
+    // The run tries the undo again, in its turn.
     run.ask_undriven(again("a")).unwrap();
     assert!(run.crash_and_begin().is_empty());
     check(&run.feed(Input::Turn), &["undo_started a", "undo a #2"]);
@@ -188,13 +188,13 @@ fn a_resume_begins_the_deadline_of_a_run_with_a_turn_no_sooner_and_no_later() {
         if waits {
             run.feed(Input::TurnOf(other));
             run.pass(SECOND * 100);
-            // It dies before its turn: there is nothing that a deadline could count from.
+            // The process dies before the run's turn. So the deadline has not begun.
             check(&run.crash_and_begin(), &[]);
             run.feed(Input::TurnOf(other));
         }
         run.feed(Input::Turn);
         run.pass(SECOND * 20);
-        // Whoever resumes it waits for its turn again, which counts: it had begun.
+        // The resumed run waits for its turn again. This wait counts against the deadline, since the run had begun.
         check(&run.crash_and_begin(), &["timer a 40s"]);
         check(&run.feed(Input::TurnOf(other)), &["turn_awaited", "timer a 40s"]);
         run.pass(SECOND * 10);

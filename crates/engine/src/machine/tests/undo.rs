@@ -179,7 +179,7 @@ fn of_a_stuck_run_what_failed_are_its_undos_and_then_its_steps() {
     undone(&mut run, "b", Undone::Succeeded);
     undone(&mut run, "a", Undone::Succeeded);
     assert_eq!(outcome(&run), Some(Outcome::Failed));
-    // What was undone runs anew before what failed does.
+    // The undone steps run again before the failed one.
     run.ask_undriven(Ask::RetryFailed).unwrap();
     check(&run.crash_and_begin(), &["started a", "start a #2"]);
 }
