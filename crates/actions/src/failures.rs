@@ -1,6 +1,7 @@
 //! What goes wrong below, said once for all actions: a stable code, and what to do next.
 
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::next_action::Action;
 use rekindle_vault::{TierError, VaultError};
 
 use crate::params::BAD_PARAMETER;
@@ -31,7 +32,11 @@ pub(crate) fn tier(error: &TierError) -> Failure {
             Failure::permanent(BAD_PARAMETER, message)
         }
         // Nothing that waits a few seconds helps: somebody mounts it, or says that it is to be made anew.
-        TierError::Gone { .. } => Failure::permanent(code::TIER_UNAVAILABLE, message),
+        TierError::Gone { tier, .. } => {
+            let create = Action::CreateTier { tier: tier.clone() };
+            Failure::permanent(code::TIER_UNAVAILABLE, message)
+                .with_next(create, "makes it again, empty, where it is gone for good")
+        }
         TierError::Note { .. } => Failure::transient("io", message),
         TierError::NotAVault { .. } | TierError::NotEmpty { .. } => {
             Failure::permanent(code::TIER_UNAVAILABLE, message)

@@ -75,7 +75,10 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
                 KeyOrigin::Kit => " --from-kit KIT",
                 KeyOrigin::Passphrase => " --ask-passphrase",
             };
-            format!("rekindle init{dir}{key}")
+            match dir.is_empty() {
+                true => rekindle(format!("init{key}")),
+                false => format!("rekindle init{dir}{key}"),
+            }
         }
         Action::Lint { file } => {
             let file = or(

@@ -211,7 +211,8 @@ fn every_key_of_the_tables_is_read() {
 
 #[test]
 fn defaults_of_the_tables_are_those_of_the_types() {
-    let text = json!({"system": "s", "components": {"c": {"source": {"type": "files"}}}, "tiers": {}});
+    let text =
+        json!({"system": "s", "components": {"c": {"source": {"type": "files", "path": "."}}}, "tiers": {}});
     let read = load_system("s", &text.to_string(), rekindle_sources::KEYS)
         .unwrap()
         .value;

@@ -23,7 +23,7 @@ use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest, suggest_from_all};
 use crate::formats::is_name;
 use crate::plan::{Inputs, Plan};
-use crate::workflow::{StepTemplate, Workflow, read_workflow};
+use crate::workflow::{StepTemplate, Workflow};
 
 use draft::Draft;
 
@@ -68,20 +68,19 @@ pub fn expand(
     })
 }
 
-/// Returns the faults of a workflow file that [`load_workflow`](crate::load_workflow) refuses, and with them what
-/// is wrong with the loops and the actions of its whole steps: all that can be known at once.
+/// Returns the faults of a workflow file that has some, as [`read_workflow`](crate::read_workflow) found them, and with
+/// them those of the loops and the actions of its whole steps: all that can be known at once.
 pub fn faults_of(
-    name: &str,
-    text: &str,
+    found: Diagnostics,
+    workflow: Option<&Workflow>,
     system: Option<&System>,
     inputs: &Inputs,
     catalog: &dyn Catalog,
 ) -> Diagnostics {
-    let (found, workflow) = read_workflow(name, text);
     let mut faults = found.0;
     if let Some(workflow) = workflow {
-        check_loops(&workflow, system, inputs, &mut faults);
-        check_actions(&workflow, system, inputs, catalog, &mut faults);
+        check_loops(workflow, system, inputs, &mut faults);
+        check_actions(workflow, system, inputs, catalog, &mut faults);
     }
     faults.sort_by_key(|fault| (fault.line, fault.col));
     Diagnostics(faults)

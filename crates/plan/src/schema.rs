@@ -83,7 +83,10 @@ impl Defs<'_> {
         if let (true, Some(uses)) = (acts, properties.get_mut("uses")) {
             let names: Vec<&str> = self.actions.keys().map(String::as_str).collect();
             let about = uses["description"].as_str().unwrap_or_default();
-            uses["description"] = json!(format!("{about} One of {}.", names.join(", ")));
+            uses["description"] = json!(format!(
+                "{about} One of {}, or approve, which asks a person.",
+                names.join(", ")
+            ));
         }
         let mut shape = json!({
             "type": "object", "additionalProperties": false, "required": required, "properties": properties,

@@ -179,7 +179,7 @@ pub fn load_workflow(name: &str, text: &str) -> Result<Workflow, Diagnostics> {
 
 /// Reads a workflow and returns all faults of the file beside what could be made of it: of a faulty one, the
 /// steps that are whole, so that they can be judged further.
-pub(crate) fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) {
+pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) {
     let source = SourceText::new(name, text);
     let mut sink = Sink::new(&source);
     let root = yaml::read(text, &mut sink).and_then(|root| read::root(root, keys::WORKFLOW, &mut sink));
@@ -193,6 +193,8 @@ pub(crate) fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Work
     let (Some(root), Some(file)) = (root, file) else {
         return (found, None);
     };
+    let mut steps = file.steps;
+    steps.extend(file.on_failure);
     let workflow = Workflow {
         name: file.workflow,
         description: file.description,
@@ -200,7 +202,7 @@ pub(crate) fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Work
         max_parallel: file.max_parallel,
         deadline: file.deadline,
         concurrency: file.concurrency,
-        steps: [file.steps, file.on_failure].concat(),
+        steps,
         origin: Arc::new(Origin { source, root }),
     };
     (found, Some(workflow))

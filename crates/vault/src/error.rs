@@ -99,10 +99,7 @@ pub enum TierError {
         url: String,
     },
     /// The vault that this workspace has kept at the location is not there.
-    #[error(
-        "tier {tier}: {url} is missing or empty, and this workspace has stored there before; mount it, or \
-         `rekindle tier create {tier}` makes it anew, empty"
-    )]
+    #[error("tier {tier}: {url} is missing or empty, and this workspace has stored there before; mount it")]
     Gone {
         /// The tier's name.
         tier: String,

@@ -411,7 +411,11 @@ impl From<TierError> for Error {
         match error {
             TierError::Unreachable { .. } => Self::new(ProblemKind::Failed, "tier_unavailable", message)
                 .with_advice("other tiers are not affected; try again when it answers"),
-            TierError::Gone { .. } => Self::new(ProblemKind::Failed, "tier_unavailable", message),
+            TierError::Gone { ref tier, .. } => {
+                let create = Action::CreateTier { tier: tier.clone() };
+                Self::new(ProblemKind::Failed, "tier_unavailable", message)
+                    .with_next(create, "makes it again, empty, where it is gone for good")
+            }
             TierError::Foreign { .. } => Self::new(ProblemKind::Invalid, "foreign_vault", message),
             TierError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
             TierError::KeyMismatch { .. } | TierError::Damaged { .. } => {

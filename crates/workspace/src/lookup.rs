@@ -65,7 +65,10 @@ fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> Vec<NextAction> {
         })
         .collect();
     match lines.len() {
-        0 => vec![NextAction::new(Action::Backup, "makes the first run")],
+        0 => vec![NextAction::new(
+            Action::Backup,
+            "makes the first one: there is no run yet",
+        )],
         _ => {
             lines.insert(0, "known, newest first:".to_owned());
             vec![NextAction::advice(lines.join("\n  "))]

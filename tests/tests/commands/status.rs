@@ -174,7 +174,7 @@ fn a_workspace_without_its_journal_says_that_it_has_no_evidence_and_what_to_run(
     let told = status.to_string();
     assert!(!told.contains("everything"), "{told}");
     assert!(
-        told.contains("rekindle sets") && told.contains("rekindle verify"),
+        told.contains("list_sets") && told.contains("\"verify\""),
         "{told}"
     );
 }

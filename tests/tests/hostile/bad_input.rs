@@ -118,11 +118,11 @@ fn unknown_names_list_the_known_ones() {
         (&["run", "nosuch.yaml"], "backup, recover, verify"),
         (
             &["run", "nosuch.yaml"],
-            "known: backup, recover, verify, mine.yaml;",
+            "known: backup, recover, verify, mine.yaml",
         ),
         (
             &["run", "elsewhere/nosuch.yaml"],
-            "known: backup, recover, verify;",
+            "known: backup, recover, verify",
         ),
         (&["plan", "mime.yaml"], "did you mean \"mine.yaml\"?"),
     ] {

@@ -123,8 +123,8 @@ fn lint_warns_of_workflows_that_may_come_to_wait_for_each_other() {
         for told in [
             place,
             "may wait for each other's groups",
-            "`one` has `disk` and runs `inner-tape`, which wants `tape`",
-            "`two` has `tape` and runs `inner-disk`, which wants `disk`",
+            "`one` holds `disk` and runs `inner-tape`, which takes `tape`",
+            "`two` holds `tape` and runs `inner-disk`, which takes `disk`",
         ] {
             assert!(said.contains(told), "{told}: {said}");
         }

@@ -394,7 +394,10 @@ fn what_somebody_has_open_is_not_moved_unless_it_is_asked_for() {
     let held = fs::File::open(cut.data().join("notes/a.md")).expect("open a file");
     let (code, told) = cut.code(&["resume"]);
     assert_eq!(code, 2, "{told}");
-    assert!(told.contains("stop them, then: rekindle resume"), "{told}");
+    assert!(
+        told.contains("rekindle resume") && told.contains("once they are stopped"),
+        "{told}"
+    );
     drop(held);
     cut.ok(&["resume"]);
     judge("resumed", &cut, &backed_up, &before);

@@ -171,8 +171,8 @@ fn no_new_key_is_made_beside_a_vault_that_nothing_here_opens() {
             "{args:?} left a workspace behind"
         );
     };
-    refused(&["init"], "rekindle init --from-kit FILE");
-    refused(&["init", "--passphrase-file", "passphrase"], "--from-kit FILE");
+    refused(&["init"], "rekindle init --from-kit KIT");
+    refused(&["init", "--passphrase-file", "passphrase"], "--from-kit KIT");
     let stranger = stranger_identity();
     fs::write(sandbox.path("stranger.txt"), &stranger).expect("write another identity");
     refused(

@@ -46,7 +46,8 @@ fn a_recovery_in_place_is_refused_while_a_health_url_answers_unless_told_otherwi
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     for part in [
         &format!("the system runs: GET http://{address}/health answers with 503"),
-        "nothing was touched; stop it first, or recover --in-place --while-running",
+        "stop it first; nothing was touched",
+        "recover --in-place --while-running",
     ] {
         assert!(
             said(&output).contains(part),

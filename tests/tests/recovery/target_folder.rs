@@ -46,7 +46,7 @@ fn newest_snapshot(sandbox: &Sandbox) -> String {
 fn names_both_ways(said: &str, elsewhere: &str) {
     let line = |begins: &str, has: &str| {
         said.lines()
-            .any(|line| line.trim_start().starts_with(begins) && line.contains(has))
+            .any(|line| line.trim_start().trim_start_matches('`').starts_with(begins) && line.contains(has))
     };
     assert!(
         line(elsewhere, "--to DIR") || line(elsewhere, "-p to=DIR"),

@@ -108,10 +108,7 @@ fn names_who_has_it(hosts: &Hosts, a: &Sandbox, run: &str) {
     let way = format!("rekindle adopt {} {run}", hosts.url("near"));
     let (code, told) = a.code(&["recover", "--to", "out"]);
     assert_eq!(code, 2, "{told}");
-    assert!(
-        told.contains(&way) && told.contains("it is held by host"),
-        "{told}"
-    );
+    assert!(told.contains(&way) && told.contains("once host"), "{told}");
     assert!(!told.contains(&format!("resume {run}")), "{told}");
     // Of others that were interrupted, only those are resumed that are this workspace's.
     for to in ["third", "fourth"] {

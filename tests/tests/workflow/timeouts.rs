@@ -94,11 +94,11 @@ fn what_is_wrong_under_on_failure_is_found_at_its_place() {
     for (bad, words) in [
         (
             AFTER.replace("needs: [told]", "needs: [a]"),
-            ["it.yaml:17:12", "stands in the other list"],
+            ["it.yaml:17:12", "is in the other list"],
         ),
         (
             AFTER.replace("needs: [a]", "needs: [told]"),
-            ["it.yaml:10:12", "stands in the other list"],
+            ["it.yaml:10:12", "is in the other list"],
         ),
         (
             AFTER.replace("  - id: told\n", "  - id: told\n    for_each: component\n"),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_plan::{
-    Diagnostics, GroupLocks, Inputs, expand, faults_of, load_system, load_workflow, may_wait_for_each_other,
+    Diagnostics, GroupLocks, Inputs, expand, faults_of, load_system, may_wait_for_each_other, read_workflow,
 };
 use serde_json::json;
 
@@ -79,12 +79,16 @@ fn check_workflow(
 ) -> Result<Diagnostics, Error> {
     let system = system_in_force(&app.application)?;
     let catalog = catalog(&system);
-    let Ok(workflow) = load_workflow(name, text) else {
-        let inputs = Inputs {
-            params: serde_json::Map::new(),
-            loops: system.default_loops(RunKind::Custom),
-        };
-        return Ok(faults_of(name, text, Some(&system), &inputs, &catalog));
+    let (found, workflow) = read_workflow(name, text);
+    let workflow = match workflow {
+        Some(workflow) if !found.has_errors() => workflow,
+        part => {
+            let inputs = Inputs {
+                params: serde_json::Map::new(),
+                loops: system.default_loops(RunKind::Custom),
+            };
+            return Ok(faults_of(found, part.as_ref(), Some(&system), &inputs, &catalog));
+        }
     };
     let inputs = Inputs {
         params: placeholders(&workflow),

@@ -35,7 +35,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let run = workspace.context.run(&args.run).await?;
     let evidence = workspace.context.evidence(run).await.map_err(|error| {
         match partial_recovery::left(&workspace.context.layout, run) {
-            Some(left) => error.with_advice(left.text).with_all(left.next),
+            Some(left) => {
+                let usual = error.next();
+                let first = NextAction::advice(left.text);
+                error.instead([first].into_iter().chain(left.next).chain(usual))
+            }
             None => error,
         }
     })?;

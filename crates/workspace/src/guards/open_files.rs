@@ -59,7 +59,7 @@ pub fn refuse_in_use(notices: &Notices, ready: &ReadyRun, state: Option<&RunStat
     match (found.refusal(), state) {
         (Some(refusal), None) => Err(refusal
             .with_advice("stop them first; nothing was touched")
-            .with_next(while_running(), "recovers although they are open")),
+            .with_next(while_running(ready), "recovers although they are open")),
         (Some(refusal), Some(state)) => {
             let again = replica::way_on(ready.site.workspace_dir(), state.id);
             Err(refusal.with_next(again, "continues, once they are stopped"))

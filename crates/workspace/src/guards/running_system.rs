@@ -12,11 +12,26 @@ use crate::replica;
 use crate::run_spec::ReadyRun;
 use rekindle_model::problem::ProblemKind;
 
-/// Returns the action that recovers in place although the system runs or has files open.
-pub(super) fn while_running() -> Action {
+/// Returns the action that does the same recovery in place although the system is in use.
+pub(super) fn while_running(ready: &ReadyRun) -> Action {
+    let spec = &ready.spec;
+    if spec.workflow.name != "recover" {
+        let flags = ["in_place", "while_running"];
+        return Action::RunWorkflow {
+            workflow: spec.workflow.name.clone(),
+            params: flags.map(|flag| (flag.to_owned(), "true".to_owned())).into(),
+        };
+    }
+    let components = spec.inputs.loops.get("component").cloned().unwrap_or_default();
+    let all = components.len() == spec.system.components.len();
     Action::Recover(Recover {
+        scenario: spec.param("scenario").map(str::to_owned),
+        components: if all { Vec::new() } else { components },
+        from: spec
+            .param("from")
+            .filter(|from| *from != "latest")
+            .map(str::to_owned),
         target: RecoverTarget::InPlaceWhileRunning,
-        ..Recover::default()
     })
 }
 
@@ -53,7 +68,7 @@ pub async fn refuse_answering(
     Err(match state {
         None => refusal
             .with_advice("stop it first; nothing was touched")
-            .with_next(while_running(), "recovers although it runs"),
+            .with_next(while_running(ready), "recovers although it runs"),
         Some(state) => {
             let again = replica::way_on(ready.site.workspace_dir(), state.id);
             refusal.with_next(again, "continues, once the system is stopped")

@@ -140,7 +140,7 @@ pub async fn adopt(
             "no tier holds a vault that could be taken over{}",
             nothing.iter().map(|why| format!("\n  {why}")).collect::<String>()
         ))
-        .with_advice("mount a tier, or name the URL at which one is now (file:///FOLDER)")),
+        .with_advice("mount a tier, or name where one is now (--tier-url file:///FOLDER)")),
         (None, None) => Ok(None),
     }
 }

@@ -1,6 +1,6 @@
 //! The plan of a workflow, without running it: for the workspace's system, or for the one that ships.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rekindle_actions::{Site, SiteParts};
@@ -107,11 +107,4 @@ pub fn placeholders(workflow: &Workflow) -> Map<String, Value> {
             (name.clone(), value)
         })
         .collect()
-}
-
-/// Returns the folder that paths in a file are relative to.
-pub fn folder_of(file: &Path) -> &Path {
-    file.parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }

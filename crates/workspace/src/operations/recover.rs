@@ -348,6 +348,6 @@ fn tier(system: &System, request: &RecoverRequest) -> Result<String, Error> {
 fn unserved(tier: &str, failure: Failure) -> Error {
     let message = format!("cannot recover from tier {tier}: {}", failure.message);
     Error::from(Failure { message, ..failure }).with_advice(format!(
-        "mount tier {tier}, or name no tier: the fastest one that holds a set serves then"
+        "mount tier {tier}, or leave --tier out: then the fastest tier that holds a set serves"
     ))
 }

@@ -1,7 +1,7 @@
 //! An adoption: an unfinished run of another workspace, from its replica in a tier, continued here.
 //!
 //! [`find`] lists what a tier offers, or prepares one run with the questions that a person must answer. Once they have,
-//! [`Adoption::import`] puts the run into the journal here, and [`Imported::take_over`] adopts it as the owner.
+//! [`Adoption::import`] puts the run into the journal here, and [`TakeOver::take_over`] adopts it as the owner.
 
 mod fetched;
 mod questions;

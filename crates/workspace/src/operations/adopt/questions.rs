@@ -44,7 +44,7 @@ pub(super) async fn questions(
             .values()
             .flat_map(|tier| tier.locations().into_iter().map(str::to_owned))
             .collect();
-        if !locations.iter().any(|url| same(layout, url, url)) {
+        if !locations.iter().any(|known| same(layout, known, url)) {
             return Err(Error::usage(format!(
                 "run {run} knows its tiers at {}, and {} is none of them",
                 locations.join(", "),
