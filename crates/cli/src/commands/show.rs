@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rekindle_model::next_action::Action;
+use rekindle_model::next_action::NextAction;
 use rekindle_report::backup::backup_table;
 use rekindle_report::copies::segment_faults;
 use rekindle_report::recovery::{recovery_table, set_aside};
