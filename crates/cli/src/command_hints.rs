@@ -324,7 +324,7 @@ mod tests {
     fn every_action_is_written_as_a_command_in_the_same_workspace() {
         for (action, expect) in all() {
             let expect = match action {
-                Action::EndProcess { .. } | Action::Initialize { .. } => expect.to_owned(),
+                Action::EndProcess { .. } | Action::Initialize { dir: Some(_), .. } => expect.to_owned(),
                 _ => format!("rekindle -w shop {expect}"),
             };
             let written = command(&action, " -w shop").replace(&uuid::Uuid::from_u128(7).to_string(), "RUN");

@@ -56,7 +56,7 @@ impl Live {
             | Event::UndoFailed { error, .. }
             | Event::UndoStuck { error, .. } = event
             {
-                body["error"] = json!({ "code": error.code, "message": error.message });
+                body["error"] = json!({ "code": error.code, "message": error.message, "next": error.next });
             }
             if !matches!(event, Event::StepCheckpoint { .. }) {
                 self.printer.note("step", &body);
@@ -95,7 +95,11 @@ impl Live {
                 } else {
                     ""
                 };
-                self.line(format!("{step}: failed: {error}{again}"));
+                let advice = match error.next.as_slice() {
+                    [] => String::new(),
+                    next => format!(": {}", self.printer.advice(next)),
+                };
+                self.line(format!("{step}: failed: {error}{advice}{again}"));
             }
             Event::UndoStarted { step, attempt } => {
                 self.started(step, *attempt);
