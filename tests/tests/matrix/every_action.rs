@@ -29,7 +29,7 @@ const BELOW: &str = "workflow: below\nsteps:\n  - {id: a, uses: noop}\n";
 /// Returns the actions that there are, from the schema that editors get. A question is none of them: it is no work, and
 /// a crash changes nothing for it.
 fn actions(sandbox: &Sandbox) -> BTreeSet<String> {
-    const BEFORE: &str = "The action: ";
+    const BEFORE: &str = "The action that the step runs. One of ";
     fn find(value: &Value) -> Option<&str> {
         match value {
             Value::String(text) => text.strip_prefix(BEFORE),
