@@ -325,6 +325,7 @@ mod tests {
         for (action, expect) in all() {
             let expect = match action {
                 Action::EndProcess { .. } | Action::Initialize { dir: Some(_), .. } => expect.to_owned(),
+                Action::Initialize { dir: None, .. } => expect.replacen("rekindle", "rekindle -w shop", 1),
                 _ => format!("rekindle -w shop {expect}"),
             };
             let written = command(&action, " -w shop").replace(&uuid::Uuid::from_u128(7).to_string(), "RUN");
