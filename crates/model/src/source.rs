@@ -11,7 +11,7 @@ pub struct SourceSpec {
     /// The name of the source type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What the type is told, by key. Defaults are filled in.
+    /// The settings, by key. Defaults are filled in.
     #[serde(flatten)]
     pub settings: Map<String, Value>,
 }

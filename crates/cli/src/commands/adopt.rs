@@ -16,7 +16,7 @@ use crate::prompt;
 /// Take over an unfinished run of another host, from the copy of its journal in a tier, and go on with it here
 ///
 /// The run's records come into this workspace, and the next copy of them is created in the tier under this workspace's
-/// name: that is the adoption. Whoever had the run before finds that copy at its next step, stops, and exits with 6; it
+/// name: that is the adoption. The host that had the run finds that copy at its next step, stops, and exits with 6; it
 /// cannot undo what that host has done to its own disk until then. On a new host: `rekindle init --from-kit KIT`, then
 /// this. Without RUN, the only unfinished one is taken; several are listed. What it would capture here, the programs
 /// that it would run here and what nobody can tell of who else has the run are named first, and asked about once.

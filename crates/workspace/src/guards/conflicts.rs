@@ -79,11 +79,14 @@ pub async fn refuse_half_recovered(
                 ProblemKind::Held,
                 "half_recovered",
                 format!(
-                    "run {run} is recovering {} in place and has not ended: what stands there may be half of it",
+                    "run {run} is recovering {} in place and has not ended: the folder may hold half of it",
                     both.join(", ")
                 ),
             )
-            .with_next(replica::way_on(&context.layout.state, run), "lets it end, which must come first"));
+            .with_next(
+                replica::way_on(&context.layout.state, run),
+                "lets it end, which must come first",
+            ));
         }
     }
     match captured.is_empty() {
@@ -120,11 +123,11 @@ async fn refuse_unsettled(
     let run = half.run;
     let message = match half.components {
         Some(_) => format!(
-            "run {run} has recovered {} in place and did not come to a good end: what stands there may be half of it",
+            "run {run} has recovered {} in place and did not come to a good end: the folder may hold half of it",
             names.join(", ")
         ),
         None => format!(
-            "run {run} has set aside what stood there, and a record of it is lost: what stands there may be half recovered"
+            "run {run} has set aside what stood there, and a record of it is lost: the folder may be half recovered"
         ),
     };
     let recover = Action::Recover(Recover {
