@@ -1,6 +1,6 @@
 //! SIGKILL at every journal record boundary of a backup and of a recovery, each followed by `resume`.
 //!
-//! The story of one case: a 20 MB La Factoria system; the command is started and dies by SIGKILL before its
+//! The story of one case: a 5 MB La Factoria system; the command is started and dies by SIGKILL before its
 //! N-th append, after its N-th append, or after its N-th act; `resume` takes the run over. Then, whatever N was:
 //! the recovered tree is the one of an undisturbed recovery (paths, types, modes, times, contents, and SQLite
 //! says its databases are whole), the history has no gap and its chain verifies (reading it checks both), and
@@ -26,7 +26,7 @@ use rekindle_tests::sandbox::{Sandbox, la_factoria};
 use rekindle_tests::tree::{self, Tree};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
-const SIZE: u64 = 20_000_000;
+const SIZE: u64 = 5_000_000;
 const RECOVER: [&str; 3] = ["recover", "--to", "out"];
 
 #[test]
