@@ -103,30 +103,24 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens sled in a thread of its own: a panic or a hang of sled becomes an error.
+    /// Opens sled. Waits as long as `timeout` for sled's own lock, and as long again for sled.
     pub(crate) fn open(dir: &Path, cache_bytes: u64, timeout: Duration) -> Result<Self, Unusable> {
-        let (send, receive) = mpsc::sync_channel(1);
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(cache_bytes)
             .flush_every_ms(Some(500));
-        let tries = timeout.as_millis() / LOCK_RETRY.as_millis();
-        let folder = dir.to_owned();
-        let watched = move || {
-            let opened = catch_unwind(AssertUnwindSafe(|| open_retrying(&folder, &config, tries)))
-                .unwrap_or_else(|_| Err(Unusable::Broken("it panicked while opening".to_owned())));
-            if let Err(mpsc::SendError(Ok(late))) = send.send(opened) {
-                // Its folder has been set aside. Closing it could write by path into the new one.
-                std::mem::forget(late);
+        let mut tries = timeout.as_millis() / LOCK_RETRY.as_millis();
+        let db = loop {
+            if let Some(db) = try_open(dir, &config, timeout)? {
+                break db;
             }
+            if tries == 0 {
+                return Err(Unusable::Broken("its lock is held".to_owned()));
+            }
+            tries -= 1;
+            // We hold the workspace's lock, so the holder of this one is about to end.
+            thread::sleep(LOCK_RETRY);
         };
-        thread::Builder::new()
-            .name("journal-sled-open".into())
-            .spawn(watched)
-            .map_err(|error| Unusable::Broken(error.to_string()))?;
-        let db = receive
-            .recv_timeout(timeout)
-            .map_err(|_| Unusable::Broken(format!("it did not open within {timeout:?}")))??;
         let store = Self {
             db: Some(db),
             dir: dir.to_owned(),
@@ -315,19 +309,35 @@ pub(crate) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
     Ok(Some(aside))
 }
 
-fn open_retrying(dir: &Path, config: &sled::Config, tries: u128) -> Result<sled::Db, Unusable> {
-    for _ in 0..tries {
-        if !lock_is_free(dir) {
-            // We hold the workspace's lock, so the holder of this one is about to end.
-            thread::sleep(LOCK_RETRY);
-            continue;
-        }
-        return config.open().map_err(|error| match refusal("open", dir, error) {
+/// Opens sled in a thread of its own: a panic or a hang of sled becomes an error. Returns none while its lock is held.
+///
+/// The thread outlives this call only where sled hangs: a thread that goes on trying would open, by its path, the new
+/// sled that replaces this one.
+fn try_open(dir: &Path, config: &sled::Config, timeout: Duration) -> Result<Option<sled::Db>, Unusable> {
+    let (send, receive) = mpsc::sync_channel(1);
+    let (folder, config) = (dir.to_owned(), config.clone());
+    let open = move || match lock_is_free(&folder).then(|| config.open()).transpose() {
+        Ok(opened) => Ok(opened),
+        Err(error) => Err(match refusal("open", &folder, error) {
             JournalError::Backend(why) => Unusable::Broken(why),
             refused => Unusable::Refused(refused),
-        });
-    }
-    Err(Unusable::Broken("its lock is held".to_owned()))
+        }),
+    };
+    let watched = move || {
+        let opened = catch_unwind(AssertUnwindSafe(open))
+            .unwrap_or_else(|_| Err(Unusable::Broken("it panicked while opening".to_owned())));
+        if let Err(mpsc::SendError(Ok(late))) = send.send(opened) {
+            // Its folder has been set aside. Closing it could write by path into the new one.
+            std::mem::forget(late);
+        }
+    };
+    thread::Builder::new()
+        .name("journal-sled-open".into())
+        .spawn(watched)
+        .map_err(|error| Unusable::Broken(error.to_string()))?;
+    receive
+        .recv_timeout(timeout)
+        .map_err(|_| Unusable::Broken(format!("it did not open within {timeout:?}")))?
 }
 
 /// sled's lock, on its `db` file, has no error type of its own; so it is tried before.
