@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
+
 /// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -26,9 +28,5 @@ pub fn count(n: usize, what: &str) -> String {
 
 /// Returns bytes in decimal units, as disks are sold and `--size` is read.
 pub fn bytes(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    match UNITS.iter().find(|(size, _)| bytes >= *size) {
-        Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
-        None => format!("{bytes} B"),
-    }
+    ByteSize(bytes).display().si().to_string()
 }

@@ -1,46 +1,20 @@
 //! Sizes as people write them: `5MB`, `1.5 GiB`, `700000`.
 
+use bytesize::ByteSize;
+
 /// A text is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a size such as 5MB, 1.5GiB or 700000, found {0:?}")]
 pub struct BadSize(String);
 
-/// Parses a size in bytes. Units are KB, MB, GB (powers of 1000) and KiB, MiB, GiB (powers of 1024), in any
+/// Parses a size in bytes. Units are those of [`ByteSize`]: KB, MB … are powers of 1000, KiB, MiB … of 1024, in any
 /// case, with or without the B; no unit means bytes.
 pub fn parse(text: &str) -> Result<u64, BadSize> {
-    let bad = || BadSize(text.to_owned());
-    let trimmed = text.trim();
-    let end = trimmed
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(trimmed.len());
-    let (number, unit) = trimmed.split_at(end);
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1_000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "ki" | "kib" => 1 << 10,
-        "mi" | "mib" => 1 << 20,
-        "gi" | "gib" => 1 << 30,
-        _ => return Err(bad()),
-    };
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(factor).ok_or_else(bad);
+    match text.trim().parse::<ByteSize>() {
+        // A size that is too large for its type is read as the largest.
+        Ok(size) if size < ByteSize(u64::MAX) => Ok(size.as_u64()),
+        _ => Err(BadSize(text.to_owned())),
     }
-    let (whole, fraction) = number.split_once('.').ok_or_else(bad)?;
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().map_err(|_| bad())?
-    };
-    // Nine digits of a fraction are finer than a byte of a gigabyte; more would overflow the scale.
-    if fraction.is_empty() || fraction.len() > 9 {
-        return Err(bad());
-    }
-    let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(9));
-    let fraction: u128 = fraction.parse().map_err(|_| bad())?;
-    let bytes = u128::from(whole) * u128::from(factor) + fraction * u128::from(factor) / scale;
-    u64::try_from(bytes).map_err(|_| bad())
 }
 
 #[cfg(test)]
