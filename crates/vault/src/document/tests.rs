@@ -1,4 +1,4 @@
-//! A document opens whole, under its own name, or not at all.
+//! A document opens whole and under its own name, or not at all.
 
 use proptest::prelude::*;
 use rekindle_model::id::{SetId, SnapshotId};

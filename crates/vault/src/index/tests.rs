@@ -1,4 +1,4 @@
-//! An index gives back what it lists, and is refused when a byte of it changed.
+//! An index returns what it lists, and a changed byte makes it fail to open.
 
 use proptest::prelude::*;
 
