@@ -23,7 +23,7 @@ impl Admission {
         self.door.lock().await
     }
 
-    /// Waits until no other caller takes up the run, or sends a request to it while nobody drives it.
+    /// Waits until no other caller adopts the run, or sends a request to it while no process drives it.
     pub(super) async fn alone_with(&self, run: RunId) -> Alone<'_> {
         let mut alone = Alone {
             admission: self,
