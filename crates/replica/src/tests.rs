@@ -200,7 +200,7 @@ async fn what_an_adoption_has_missed_in_another_tier_is_replaced_and_its_writer_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_neither_adoption_is_ahead_both_are_fenced() {
+async fn if_neither_adoption_is_ahead_both_are_fenced() {
     let vault = Vault::new().await;
     let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
     for host in [&a, &b] {
@@ -259,8 +259,7 @@ async fn a_location_that_is_down_is_owed_what_it_misses_and_the_chain_goes_on_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_stopped_while_its_run_was_ended_elsewhere_and_pruned_is_fenced_though_its_next_number_is_free()
- {
+async fn a_stopped_owner_of_a_pruned_run_is_fenced_although_its_next_number_is_free() {
     let vault = Vault::new().await;
     let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
     for host in [&a, &b] {

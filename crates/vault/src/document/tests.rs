@@ -12,7 +12,7 @@ fn snapshot(n: u128) -> Kind {
 
 proptest! {
     #[test]
-    fn what_is_sealed_comes_back(text in ".{0,200}") {
+    fn a_sealed_document_opens_unchanged(text in ".{0,200}") {
         let keyring = Keyring::generate();
         let bytes = seal(&keyring, snapshot(5), &text).unwrap();
         prop_assert_eq!(open::<String>(&keyring, snapshot(5), &bytes).unwrap(), text);

@@ -35,7 +35,7 @@ fn samples() -> Vec<Vec<u8>> {
 
 proptest! {
     #[test]
-    fn what_goes_in_comes_out(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..12)) {
+    fn a_pack_returns_its_chunks(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..12)) {
         let keyring = Keyring::generate();
         let pack = build(&keyring, &chunks);
         prop_assert_eq!(read(&keyring, pack.info.id, &pack.bytes).unwrap(), chunks);

@@ -97,7 +97,7 @@ async fn a_chain_is_what_was_written() {
 }
 
 #[tokio::test]
-async fn of_two_who_create_the_next_segment_one_does() {
+async fn of_two_creations_of_the_next_segment_one_succeeds() {
     let fixture = three().await;
     let tail = fixture.place.tail(run()).await.unwrap();
     let mine = fixture.after(tail.clone(), 5, 2, &[b"mine"]);
@@ -359,7 +359,7 @@ async fn a_chain_begins_anew_under_no_lower_epoch() {
 }
 
 #[tokio::test]
-async fn who_begins_a_chain_anew_competes_with_who_goes_on_with_it() {
+async fn beginning_a_chain_again_competes_with_continuing_it() {
     let fixture = three().await;
     let tail = fixture.place.tail(run()).await.unwrap();
     let zombie = fixture.after(tail, 5, 1, &[b"zombie"]);

@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn of_many_who_create_one_object_one_does_and_its_bytes_stay() {
+    async fn of_many_creations_of_one_object_one_succeeds_and_its_bytes_stay() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path()).unwrap();
         for round in 0..20 {
