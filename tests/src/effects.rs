@@ -1,10 +1,10 @@
-//! Holds the effect log, which the engine never reads, against the journal's history.
+//! Compares the effect log, which the engine never reads, with the journal's history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// What a run's history must be, whatever was killed.
+/// Judges a run's history, whichever process was killed.
 ///
 /// # Errors
 /// The first violation, in words: a gap, a success that ran again, two successes, an act without its record.

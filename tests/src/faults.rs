@@ -1,5 +1,5 @@
-//! The journal and the actions of the product, wrapped. They kill the process with SIGKILL where the
-//! environment tells them, count the places where they could, and log every effect to a file.
+//! The product's journal and actions, wrapped. The wrappers kill the process with SIGKILL where the
+//! environment asks for it, count the places where they could, and log every effect to a file.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -34,9 +34,9 @@ pub const EFFECTS: &str = "REKINDLE_TEST_EFFECTS";
 /// A kind of place in the life of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
-    /// An append is about to be asked for: what it says has been decided, or has been done, and is not durable.
+    /// Before an append: its content is decided or done, and not durable.
     BeforeAppend,
-    /// An append is durable and its caller does not know yet: nothing of what it allows has been done.
+    /// After an append: it is durable, its caller does not know yet, and nothing that it allows has happened.
     AfterAppend,
     /// An action has ended and its outcome is not yet on its way to the journal.
     AfterAct,
@@ -108,7 +108,7 @@ impl Faults {
             .as_ref()
             .is_some_and(|(name, at)| name == place.name() && *at == number)
         {
-            // SIGKILL cannot be caught, delayed or cleaned up after: what a power button does to a process.
+            // A process cannot catch or delay SIGKILL, as it cannot a power button.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             std::process::abort();
         }

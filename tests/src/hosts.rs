@@ -1,5 +1,5 @@
-//! Several hosts that share a tier: workspaces of one vault, each in a folder of its own, and processes in them that are
-//! stopped and let go on.
+//! Several hosts that share a tier: workspaces of one vault, each in a folder of its own. Their processes can
+//! be stopped and continued.
 
 #![expect(clippy::expect_used, reason = "a host that cannot be made is a failed test")]
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::sandbox::{Sandbox, said};
 
-/// What the hosts share: the folder with the tiers.
+/// The folder with the shared tiers.
 #[derive(Debug)]
 pub struct Hosts {
     shared: tempfile::TempDir,
@@ -21,7 +21,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Returns hosts of a system; `SHARED` in it stands for the folder that they share.
+    /// Returns hosts of a system; `SHARED` in it stands for the shared folder.
     pub fn of(binary: &str, system: &str) -> Self {
         let shared = tempfile::Builder::new()
             .prefix("rekindle-shared-")
@@ -121,7 +121,7 @@ pub fn slots(tier: &Path, run: &str) -> Vec<PathBuf> {
     slots
 }
 
-/// Returns how many records of its unfinished runs a tier tells a host of.
+/// Returns how many records of its unfinished runs a host finds in a tier.
 pub fn told_of(host: &Sandbox, url: &str) -> u64 {
     let told = host.ok(&["adopt", url, "--list", "--json"]);
     let told: Value = serde_json::from_str(&told).expect("one JSON object");

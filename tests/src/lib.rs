@@ -1,21 +1,21 @@
-//! What the end-to-end tests share: a system in a temporary folder, the product with kill points planted, and
-//! judges that do not ask the engine.
+//! The shared parts of the end-to-end tests: a system in a temporary folder, the product with planted kill
+//! points, and judges that do not ask the engine.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`chaos`] | what the chaos tests share: dice, a journal's writer, what it told, disks of a test's own |
-//! | [`faults`] | the journal and the actions of the product, wrapped: they kill the process where they are told |
-//! | [`hosts`] | several hosts that share a tier, and processes that are stopped and let go on |
-//! | [`product`] | the product as a process: what it tells while it works, held against what is read afterwards |
-//! | [`recording`] | the recordings in the documents, compared with what the product prints today |
-//! | [`reference`] | a pure model of what a workflow must come to, whatever was killed |
+//! | [`chaos`] | the shared parts of the chaos tests: dice, a journal's writer and its reports, disks of a test's own |
+//! | [`faults`] | the product's journal and actions, wrapped: they kill the process at planted places |
+//! | [`hosts`] | several hosts that share a tier, with processes that can be stopped and continued |
+//! | [`product`] | the product as a process: its reports during work, compared with later histories |
+//! | [`recording`] | the recordings in the documents, compared with the product's output |
+//! | [`reference`] | a pure model of a workflow's result, whatever was killed |
 //! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
-//! | [`schema`] | a judge of data by JSON Schema |
+//! | [`schema`] | checks data by JSON Schema |
 //! | [`shapes`] | workflows of every shape, as YAML and as plans of the reference model |
-//! | [`small`] | a small system of files and a database, and a judge of what was recovered of it |
+//! | [`small`] | a small system of files and a database, and a judge of its recovery |
 //! | [`tree`] | a hash of a tree: paths, types, modes, times, contents |
-//! | [`wait`] | waiting for what another process does |
-//! | [`effects`] | the effect log, which the engine never reads, held against the journal's history |
+//! | [`wait`] | waiting for another process |
+//! | [`effects`] | the effect log, which the engine never reads, compared with the journal's history |
 
 pub mod chaos;
 pub mod effects;

@@ -1,7 +1,7 @@
-//! The product as a process: started, listened to, killed; and what it told, held against what it says afterwards.
+//! The product as a process: started, read, killed. Its reports are compared with its later answers.
 //!
-//! `--json` tells every transition on stderr once it is durable. What came over that pipe before a fault is an
-//! acknowledgement that the parent holds: every later history must have it.
+//! With `--json`, a command reports every transition on stderr once it is durable. A report that came before
+//! a fault is an acknowledgement: every later history must have the transition.
 
 #![expect(
     clippy::expect_used,
@@ -23,9 +23,9 @@ use serde_json::Value;
 
 use crate::sandbox::Sandbox;
 
-/// How long a command may take at most; whoever takes longer hangs.
+/// The longest that a command may take; a longer one hangs.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long what a killed process had started may go on (the README's promise).
+/// The longest that a killed process's programs may continue (the README's promise).
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A command at work.
@@ -40,11 +40,11 @@ pub struct Product {
 /// How a command ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; none where a signal ended it.
+    /// Its exit code; none if a signal ended it.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// What it printed on stdout.
+    /// Its stdout.
     pub stdout: String,
 }
 
@@ -69,7 +69,7 @@ impl Product {
         let listener = std::thread::spawn(move || {
             let mut stderr = BufReader::new(stderr);
             let mut line = String::new();
-            // A line that was cut off was not told.
+            // A line that was cut off does not count.
             while stderr.read_line(&mut line).is_ok_and(|len| len > 0) {
                 if line.ends_with('\n') && send.send(line.trim_end().to_owned()).is_err() {
                     return;
@@ -90,12 +90,12 @@ impl Product {
         }
     }
 
-    /// Takes what it has told until now.
+    /// Reads its reports until now.
     pub fn hear(&self, told: &mut Told) {
         self.notes.try_iter().for_each(|line| told.take(&line));
     }
 
-    /// Takes what it tells until `heard` says that it is the line; returns whether that came before its end.
+    /// Reads its reports until `heard` accepts one; returns whether that came before its end.
     pub fn hear_until(&self, told: &mut Told, heard: impl Fn(&Value) -> bool) -> bool {
         while let Ok(line) = self.notes.recv_timeout(LIMIT) {
             told.take(&line);
@@ -112,13 +112,13 @@ impl Product {
         let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal);
     }
 
-    /// Kills it with SIGKILL, and takes what it had told.
+    /// Kills it with SIGKILL, and reads its reports.
     pub fn kill(self, told: &mut Told) -> Ended {
         self.signal(rustix::process::Signal::KILL);
         self.wait(told)
     }
 
-    /// Waits for its end, and takes all that it has told.
+    /// Waits for its end, and reads all its reports.
     ///
     /// # Panics
     /// It does not end.
@@ -146,19 +146,19 @@ impl Product {
     }
 }
 
-/// What commands told their parent.
+/// The reports of all commands.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
-    /// For each run how often each event of each step was told.
+    /// For each run, how often each event of each step was reported.
     runs: BTreeMap<String, BTreeMap<(String, String), usize>>,
-    /// The sets that were told to be sealed.
+    /// The sets that were reported as sealed.
     sets: BTreeSet<String>,
     now: Option<String>,
-    /// Whether what is told from now on obliges nobody.
+    /// Whether reports from now on do not count.
     deaf: bool,
-    /// The last lines, for whoever wants to know what happened.
+    /// The last lines, for a person who examines a failure.
     pub last: Vec<String>,
-    /// How many transitions were told.
+    /// How many transitions were reported.
     pub acknowledged: usize,
 }
 
@@ -193,7 +193,7 @@ impl Told {
         }
     }
 
-    /// Takes what a backup printed in the end: the set that it sealed is there from now on.
+    /// Reads a backup's result: the set that it sealed must exist from now on.
     pub fn sealed(&mut self, stdout: &str) {
         let body: Option<Value> = serde_json::from_str(stdout).ok();
         let set = body.and_then(|body| body["backup"]["set"].as_str().map(str::to_owned));
@@ -202,7 +202,7 @@ impl Told {
         }
     }
 
-    /// The power is being cut: what is told from now until [`Told::boot`] obliges nobody.
+    /// The power is being cut: reports from now until [`Told::boot`] do not count.
     pub fn cut(&mut self) {
         self.deaf = true;
     }
@@ -212,20 +212,20 @@ impl Told {
         self.deaf = false;
     }
 
-    /// Returns how many sets were told to be sealed.
+    /// Returns how many sets were reported as sealed.
     pub fn sets(&self) -> usize {
         self.sets.len()
     }
 
-    /// Returns whether a run was told of.
+    /// Returns whether a run was reported.
     pub fn knows_a_run(&self) -> bool {
         !self.runs.is_empty()
     }
 
-    /// Holds what was told against the histories and the sets that there are.
+    /// Compares the reports with the existing histories and sets.
     ///
     /// # Errors
-    /// The first that is missing.
+    /// The first one that is missing.
     pub fn judge(&self, sandbox: &Sandbox) -> Result<(), String> {
         for (run, told) in &self.runs {
             let history = sandbox.history_of(run)?;

@@ -1,4 +1,4 @@
-//! The recordings in the documents, compared with what the product prints today.
+//! The recordings in the documents, compared with the product's output today.
 
 #![expect(
     clippy::expect_used,
@@ -8,9 +8,9 @@
 use std::fs;
 use std::path::Path;
 
-/// Compares the recording by the test file `by` in `document` (a path from the repository's root) with what the product
-/// prints today: every kind of line is in both, whatever its figures. With `REKINDLE_RECORD=1` it writes the recording
-/// anew.
+/// Compares the recording by the test file `by` in `document` (a path from the repository's root) with the
+/// product's output: both have every kind of line, with any figures. With `REKINDLE_RECORD=1` it records
+/// again.
 pub fn hold(document: &str, by: &str, printed: &str, kinds: &[&str]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
     let text = fs::read_to_string(&path).expect("read the document");

@@ -1,15 +1,15 @@
-//! A pure model of what a workflow must come to, whatever was killed: it knows order, needs, limits, retries and undo,
+//! A pure model of a workflow's result, whatever was killed. It knows order, needs, limits, retries and undo,
 //! and nothing of the engine.
 //!
-//! It judges two things. *Marks* are lines that the steps' own programs appended to a file, with the parent's lines
-//! `killed` and `approved STEP` among them, written when it did that. A *history* is what `rekindle history --json`
-//! tells in the end.
+//! It judges two things. *Marks* are lines that the steps' own programs append to a file; the parent adds the
+//! lines `killed` and `approved STEP`. A *history* is the final output of `rekindle history --json`.
 //!
 //! ```text
 //! marks = { begin STEP | end STEP | undo STEP | undone STEP | approved STEP | killed }
 //! ```
-//! A step acts at least once and at most once more for each kill; what it needs has ended before; nothing acts again
-//! that its need's end has let begin; undo comes last, what rests on something before that.
+//! A step acts at least once, and at most once more for each kill. Its needs have ended before. Once a step's
+//! end has let another one begin, it does not act again. Undos come last, and a step's undo comes after the
+//! undos of the steps that need it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +57,7 @@ impl Step {
     }
 }
 
-/// A plan, its steps in an order in which each comes after what it needs.
+/// A plan; its steps are in an order in which each comes after its needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// The steps.
@@ -66,7 +66,7 @@ pub struct Flow {
     pub max_parallel: usize,
 }
 
-/// What becomes of a step in the end.
+/// The final state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It succeeded.
@@ -78,7 +78,7 @@ pub enum Fate {
 }
 
 impl Flow {
-    /// Returns what becomes of each step.
+    /// Returns the final state of each step.
     pub fn fates(&self) -> BTreeMap<&str, Fate> {
         let mut fates = BTreeMap::new();
         for step in &self.steps {
@@ -93,7 +93,7 @@ impl Flow {
         fates
     }
 
-    /// Returns whether nothing comes of the run, so that it takes back what it did.
+    /// Returns whether the run fails, so that it undoes its work.
     pub fn fails(&self) -> bool {
         self.fates().values().any(|fate| *fate == Fate::Failed)
     }

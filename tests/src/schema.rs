@@ -1,4 +1,4 @@
-//! A judge of data by JSON Schema, as far as our schemas go.
+//! Checks data against the keywords of JSON Schema that our schemas use. It ignores all others.
 
 use serde_json::Value;
 

@@ -25,7 +25,7 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    /// Opens the folder and removes what a crash left unfinished in it.
+    /// Opens the folder and removes unfinished blobs that a crash left.
     pub(crate) fn open(dir: &Path) -> Result<Self, JournalError> {
         make_dir(dir)?;
         let io = |error| JournalError::io("list", dir, error);
@@ -42,7 +42,7 @@ impl Blobs {
         })
     }
 
-    /// Returns the folder for reading only, whether it exists or not: nothing in it is changed.
+    /// Opens the folder for reading only, whether it exists or not. Changes nothing in it.
     pub(crate) fn view(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
@@ -65,7 +65,7 @@ impl Blobs {
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&unfinished, &path));
         if let Err(error) = written {
-            // It is only in the way; the next open removes it too.
+            // The file is useless now; the next open removes it too.
             let _ = fs::remove_file(&unfinished);
             return Err(JournalError::io("write", &path, error));
         }
@@ -73,7 +73,7 @@ impl Blobs {
         Ok(hash)
     }
 
-    /// Returns a blob's bytes, compared with its name.
+    /// Returns a blob's bytes, after comparing them with its name.
     pub(crate) fn get(&self, expected: Hash32) -> Result<Vec<u8>, JournalError> {
         let path = self.path(expected);
         let bytes = fs::read(&path).map_err(|error| match error.kind() {
@@ -87,7 +87,7 @@ impl Blobs {
         Ok(bytes)
     }
 
-    /// Returns the hash of every blob there is.
+    /// Returns the hash of every blob.
     pub(crate) fn list(&self) -> Result<Vec<Hash32>, JournalError> {
         let io = |error| JournalError::io("list", &self.dir, error);
         let mut hashes = Vec::new();
@@ -99,7 +99,7 @@ impl Blobs {
         Ok(hashes)
     }
 
-    /// Makes durable which blobs there are.
+    /// Makes the names of the blobs durable.
     pub(crate) fn sync(&self) -> Result<(), JournalError> {
         sync_dir(&self.dir)
     }

@@ -33,7 +33,7 @@ use crate::mark::{ArchiveRef, Cut, Forgotten, Mark};
 use crate::store::RunEntry;
 use crate::upkeep::Upkeep;
 
-/// What compacting would do.
+/// The work of a compact, planned in advance.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The runs to be removed, oldest first.
@@ -44,11 +44,11 @@ pub struct Plan {
     pub segments: Vec<PathBuf>,
     /// The blobs to be deleted.
     pub blobs: Vec<Hash32>,
-    /// Why no blob is deleted; none if blobs may be.
+    /// The reason why no blob is deleted; none if blobs may be.
     pub blobs_stay: Option<String>,
     #[serde(skip)]
     newest: Vec<Hash32>,
-    /// Marks of the segments to be deleted, to be written again.
+    /// Marks of the segments to be deleted; they are written again first.
     #[serde(skip)]
     marks: Vec<Mark>,
     #[serde(skip)]
@@ -62,7 +62,7 @@ impl Plan {
     }
 }
 
-/// The step that has just been done.
+/// The step that is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The frame is durable.
@@ -82,7 +82,7 @@ struct Segment {
     to: JournalHead,
     runs: HashSet<RunId>,
     marks: Vec<Mark>,
-    /// Whether it is not all that was written.
+    /// Whether a part of it is damaged.
     damaged: bool,
 }
 
@@ -162,7 +162,7 @@ impl Upkeep {
         marks.extend(plan.cuts.iter().copied().map(Mark::Cut));
         if !marks.is_empty() {
             let entries: Result<Vec<_>, _> = marks.iter().map(Mark::entry).collect();
-            // Its own segment: the one that is open may be among those that go.
+            // It needs a segment of its own: the open one may be among those to delete.
             self.log.begin_segment();
             let head = self.append_marked(&entries?)?;
             if after(Step::Marked).is_break() {
@@ -190,7 +190,7 @@ impl Upkeep {
     }
 }
 
-/// Returns the runs that ended long enough ago, without those that are part of a kept run.
+/// Returns the runs that ended long enough ago and are not part of a kept run.
 fn going(all: &BTreeMap<RunId, RunEntry>, before: DateTime<Utc>) -> BTreeSet<RunId> {
     let whole = |run: &RunId| match all.get(run) {
         Some(RunEntry::Whole(head)) => Some(&head.summary),
@@ -220,7 +220,7 @@ struct Surveyed {
     segments: BTreeMap<u64, Segment>,
     /// Every blob that a kept run refers to.
     referred: HashSet<Hash32>,
-    /// Why the blobs of some record are not known.
+    /// The reason why some record's blobs are unknown.
     unreadable: Option<String>,
 }
 
@@ -283,7 +283,7 @@ impl Surveyed {
         let mut loses_cuts = false;
         let mut forgotten = BTreeSet::new();
         for (number, segment) in &self.segments {
-            // The newest marks need not be written again and again.
+            // The newest segment stays if it holds only marks, so that they are not rewritten each time.
             let only_marks = *number == last && segment.runs.is_empty();
             if segment.damaged || only_marks || !segment.runs.iter().all(gone) {
                 continue;
@@ -313,7 +313,8 @@ impl Surveyed {
     }
 }
 
-/// Joins cuts that follow each other. One whose segment is still there stays by itself: it may be the only one deleted.
+/// Joins consecutive cuts. A cut whose segment still exists stays separate, since it may be the only one
+/// deleted.
 fn merged(cuts: &[Cut], present: impl Fn(&Cut) -> bool) -> Vec<Cut> {
     let mut sorted = cuts.to_vec();
     sorted.sort_by_key(|cut| (cut.first, cut.last));
@@ -329,7 +330,7 @@ fn merged(cuts: &[Cut], present: impl Fn(&Cut) -> bool) -> Vec<Cut> {
             {
                 (before.last, before.to) = (cut.last, cut.to);
             }
-            // Part of a longer one.
+            // A longer cut covers it.
             Some(before) if before.first <= cut.first && cut.last <= before.last => {}
             _ => merged.push(cut),
         }
@@ -337,7 +338,7 @@ fn merged(cuts: &[Cut], present: impl Fn(&Cut) -> bool) -> Vec<Cut> {
     merged
 }
 
-/// Removes a file that an earlier compact may have removed already.
+/// Removes a file, unless an earlier compact has removed it.
 fn remove(path: &Path) -> Result<(), JournalError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rekindle_journal::JournalError;
 
-/// Creates a folder, durably, where there is none.
+/// Creates a folder durably, if it does not exist.
 pub(crate) fn make_dir(dir: &Path) -> Result<(), JournalError> {
     fs::create_dir_all(dir).map_err(|error| JournalError::io("create", dir, error))?;
     match dir.parent() {

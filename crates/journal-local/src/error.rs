@@ -1,4 +1,4 @@
-//! Why a journal cannot be opened.
+//! The errors of opening a journal.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub enum OpenError {
     Index {
         /// sled's folder.
         path: PathBuf,
-        /// What it said.
+        /// sled's message.
         why: String,
     },
     /// Reading or writing failed.

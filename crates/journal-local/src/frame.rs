@@ -30,12 +30,12 @@ pub(crate) const FRAME_HEADER: usize = 60;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"RKJLOG\r\n";
 const FRAME_MAGIC: &[u8; 4] = b"RKFR";
-/// What a device writes whole or not at all; the smallest in use.
+/// A device writes at least this many bytes whole or not at all: the smallest sector in use.
 const SECTOR: usize = 512;
-/// So many zeros in a row are none of a checksum's: fewer could be a coincidence.
+/// This many zeros in a row are not part of a checksum. Fewer may be, by coincidence.
 const TELLING: usize = 4;
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) version: u32,
@@ -56,7 +56,7 @@ impl SegmentHeader {
         bytes
     }
 
-    /// Returns none for a header that is cut short or does not check.
+    /// Returns none for a header that is cut short or whose checksum fails.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..SEGMENT_HEADER)?;
         let mut input = ByteReader(checked(bytes)?);
@@ -81,15 +81,15 @@ pub(crate) enum Piece<'a> {
         head: JournalHead,
         entries: Vec<Entry<'a>>,
     },
-    /// Bytes that do not check: the records among them that check one by one, and the keys of those that do
-    /// not (which may themselves be damaged). `head` is known where only the body is hurt.
+    /// Bytes whose checksum fails. The records among them that check one by one, and the keys of those that
+    /// do not (the keys may be damaged too). `head` is known if only the body is damaged.
     Damage {
         offset: usize,
         head: Option<JournalHead>,
         salvaged: Vec<Entry<'a>>,
         hurt: Vec<Key>,
     },
-    /// A write that a crash cut off. Nothing follows it, and it was not acknowledged.
+    /// A write that a crash interrupted. Nothing follows it, and it was not acknowledged.
     Torn { offset: usize },
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn encode<'a>(head: JournalHead, entries: impl Iterator<Item = Entry<
     bytes
 }
 
-/// Splits a segment into what it holds. `last` says whether a crash may have cut it off.
+/// Splits a segment into its pieces. `last` says whether a crash may have cut it off.
 pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let written = written(bytes);
@@ -141,7 +141,7 @@ pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
             offset = end;
             continue;
         }
-        // A frame whose header does not check ends with what was written, and with a checksum's own zeros at most.
+        // A frame whose header fails its check ends with the last written byte, plus a checksum's own zeros.
         let until = end.unwrap_or(written + TELLING - 1).min(bytes.len());
         let (salvaged, hurt, walked) = salvage(&bytes[..until], (offset + FRAME_HEADER).min(until));
         let next = match end {
@@ -149,7 +149,7 @@ pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
             Some(_) => bytes.len(),
             None => find_frame(bytes, walked.max(offset + 1)),
         };
-        // With every record whole, only the header is hurt: that is damage, however many zeros there are.
+        // If every record is whole, only the header is damaged, however many zeros follow.
         let all_there = end.is_none() && hurt.is_empty() && !salvaged.is_empty();
         let cut_short = written - offset < FRAME_HEADER || end.is_some_and(|end| end > bytes.len());
         if last && next >= written && (cut_short || (!all_there && lacks_a_part(&bytes[..until], offset))) {
@@ -188,7 +188,7 @@ impl FrameHeader {
         })
     }
 
-    /// Returns the body's records, or none where any of it does not check.
+    /// Returns the body's records; none if any of it fails its check.
     fn entries<'a>(&self, body: &'a [u8]) -> Option<Vec<Entry<'a>>> {
         let intact = crc32c::crc32c(body) == self.body_crc || planted::is(Fault::CrcUnchecked);
         intact.then_some(())?;
@@ -207,12 +207,12 @@ fn entry<'a>(input: &mut ByteReader<'a>) -> Option<Entry<'a>> {
     Some((key, input.take(len)?))
 }
 
-/// Walks the records of a damaged body one by one, as far as their lengths lead. Returns those that check,
-/// the keys of those that do not, and where the last one that checks ends.
+/// Reads the records of a damaged body one by one, as far as their lengths are plausible. Returns those that
+/// check, the keys of the others, and the end of the last one that checks.
 fn salvage(bytes: &[u8], start: usize) -> (Vec<Entry<'_>>, Vec<Key>, usize) {
     let mut input = ByteReader(&bytes[start..]);
     let (mut salvaged, mut hurt, mut walked) = (Vec::new(), Vec::new(), start);
-    // No run's id begins with the magic for some thousand years: their first bytes are a time stamp.
+    // No run's id begins with the magic for some thousand years, since ids begin with a time stamp.
     while input.0.len() > KEY_LEN && !input.0.starts_with(FRAME_MAGIC) {
         let before = input.0;
         match entry(&mut input) {
@@ -236,15 +236,14 @@ fn find_frame(bytes: &[u8], from: usize) -> usize {
         .unwrap_or(bytes.len())
 }
 
-/// Returns where the zeros begin with which a segment ends.
+/// Returns the position of the zeros that end a segment.
 pub(crate) fn written(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
 }
 
-/// Returns whether a part of the frame from `offset` to the end reads as zeros: its end, or what devices write whole
-/// or not at all. A crash let the file have the room but not the content. A whole frame begins with its magic and
-/// ends with a checksum; only a value with 512 zeros in one place could look like that, and then sled still has the
-/// commit.
+/// Returns whether a part of the frame from `offset` to the end reads as zeros: its end, or a sector. Then a
+/// crash kept the file's length but not its content. A whole frame begins with its magic and ends with a
+/// checksum. Only a value with 512 aligned zeros could look like that, and then sled still has the commit.
 fn lacks_a_part(bytes: &[u8], offset: usize) -> bool {
     if bytes.len() - written(bytes).max(offset) >= TELLING {
         return true;
@@ -260,7 +259,7 @@ fn lacks_a_part(bytes: &[u8], offset: usize) -> bool {
     false
 }
 
-/// Returns the bytes before a trailing CRC that checks.
+/// Returns the bytes before a trailing CRC, if the CRC is right.
 fn checked(bytes: &[u8]) -> Option<&[u8]> {
     let (body, crc) = bytes.split_last_chunk::<4>()?;
     let intact = crc32c::crc32c(body).to_be_bytes() == *crc || planted::is(Fault::CrcUnchecked);
@@ -282,7 +281,7 @@ mod tests {
     use rekindle_model::event::Record;
     use rekindle_model::id::RunId;
 
-    /// Returns a segment of three commits, with where each begins.
+    /// Returns a segment of three commits, and their offsets.
     fn segment() -> (Vec<u8>, Vec<usize>) {
         let run = RunId::new(&stamp(0));
         let mut bytes = SegmentHeader {

@@ -1,10 +1,10 @@
-//! The journal's head in a file beside the log, so that a log that has lost its end does not pass for a whole one.
+//! The journal's head in a file beside the log. It shows when the log has lost its end.
 //!
 //! ```text
 //! .rekindle/head   version (1) ‖ commit (8) ‖ head hash (32) ‖ CRC32C (4)
 //! ```
-//! It is written after the sync of the frame that it names, and is not synced itself. After a power cut it may be older
-//! than the log, or empty. It is newer than the log only if the log has lost something.
+//! The writer writes it after it has synced the frame that it names, and does not sync it. After a power cut
+//! it may be older than the log, or empty. It is newer than the log only if the log has lost something.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -18,12 +18,12 @@ use rekindle_model::id::Hash32;
 const HEAD_FORMAT: u8 = 1;
 const FILE: &str = "head";
 
-/// The file, open for writing; none if it cannot be opened, which costs no record.
+/// The file, open for writing; none if it cannot be opened. That loses no record.
 #[derive(Debug)]
 pub(crate) struct HeadFile(Option<File>);
 
 impl HeadFile {
-    /// Opens the file in a workspace's folder, and makes it where there is none.
+    /// Opens the file in a workspace's folder, and creates it if needed.
     pub(crate) fn open(dir: &Path) -> Self {
         let path = dir.join(FILE);
         let opened = File::options()
@@ -37,7 +37,7 @@ impl HeadFile {
         Self(opened.ok())
     }
 
-    /// Returns the head that was noted last; that of an empty journal where none can be read.
+    /// Returns the head that was noted last; if it cannot be read, that of an empty journal.
     pub(crate) fn read(dir: &Path) -> JournalHead {
         let bytes = fs::read(dir.join(FILE)).unwrap_or_default();
         parse(&bytes).unwrap_or(admit::EMPTY)

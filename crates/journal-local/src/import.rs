@@ -1,7 +1,8 @@
-//! Bringing a bundle's runs into a journal: looked at as a whole first, then written run by run, each in one commit.
+//! Imports a bundle's runs into a journal. It checks the whole bundle first, then writes each run in one
+//! commit.
 //!
-//! A run of which the journal has lost a record is mended by a bundle that has it, where the two say the same of all
-//! other records.
+//! If the journal has lost a record of a run, a bundle that has the record mends the run. All other records
+//! must be equal.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,13 +19,13 @@ use crate::mark::{Forgotten, Imported, Mark};
 use crate::store::RunEntry;
 use crate::upkeep::Upkeep;
 
-/// What the journal has of a run that is to be imported.
+/// The journal's part of a run that is to be imported.
 enum Present {
     /// Nothing.
     Nothing,
     /// Exactly these records.
     Same,
-    /// It has lost a record; with the bundle, these are all.
+    /// The journal has lost a record; with the bundle, these are all.
     Mendable(Vec<Vec<u8>>),
 }
 
@@ -86,7 +87,7 @@ impl Import for Upkeep {
             if matches!(&entry, Some(RunEntry::Whole(head)) if head.hash == newest) {
                 continue;
             }
-            // Of a longer run here that the bundle mends, nothing is given up.
+            // If the run is longer here than in the bundle, mending must keep the additional records.
             if matches!(&entry, Some(RunEntry::Broken { top, .. }) if *top > values.len() as u64)
                 && self.mend(*run, bundle, archive).is_ok_and(|records| records > 0)
             {
@@ -122,7 +123,7 @@ impl Upkeep {
         Ok(bundle.blobs.len() as u64)
     }
 
-    /// Compares a run with what the journal has of it; an error if the journal has another run of that id.
+    /// Compares a run with the journal's; an error if the journal has a different run of that id.
     fn compare(&self, run: RunId, values: &[Vec<u8>]) -> Result<Present, ArchiveError> {
         let Some(entry) = self.shared.store.run(run)? else {
             return Ok(Present::Nothing);
@@ -192,8 +193,8 @@ impl Upkeep {
     }
 }
 
-/// Returns all records of a run up to `top` at least: those given, and those that are present after them. What is
-/// present says the same as what is given.
+/// Returns all records of a run, up to `top` at least: the given ones, and those of the journal after them.
+/// Records in both must be equal.
 fn mendable(
     run: RunId,
     top: u64,

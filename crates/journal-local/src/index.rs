@@ -31,8 +31,8 @@ impl Indexer {
         })
     }
 
-    /// Hands a durable commit over. Returns false where the thread has ended by an error, which has poisoned the
-    /// journal.
+    /// Hands a durable commit over. Returns false if the thread has ended with an error, which has poisoned
+    /// the journal.
     pub(crate) fn apply(&self, commit: Commit) -> bool {
         self.shared.applied.add(commit)
     }
@@ -42,13 +42,13 @@ impl Drop for Indexer {
     fn drop(&mut self) {
         self.shared.applied.close();
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has ended the progress, and every reader gets an error.
+            // If the thread panicked, the progress has ended and every reader gets an error.
             let _ = thread.join();
         }
     }
 }
 
-/// Ends the progress however the thread ends, so that no reader waits for ever.
+/// Ends the progress even if the thread panics, so that no reader waits for ever.
 struct Ends<'a>(&'a Progress);
 
 impl Drop for Ends<'_> {

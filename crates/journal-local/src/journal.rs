@@ -25,7 +25,7 @@ pub struct LocalJournal {
     pub(crate) queue: Queue,
 }
 
-/// What the writer has done since the journal was opened.
+/// Counts of the writer since the journal was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// Commits, each with one sync.
@@ -49,7 +49,7 @@ impl LocalJournal {
 
     /// Commits all queued appends, closes sled and releases the lock.
     pub async fn close(self) {
-        // Those who waited for a writer that panicked have got their error.
+        // If the writer panicked, its callers have their error already.
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 
@@ -58,7 +58,7 @@ impl LocalJournal {
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what the writer has done since the journal was opened.
+    /// Returns the writer's counts since the journal was opened.
     pub fn stats(&self) -> Stats {
         let Counters {
             commits,

@@ -1,32 +1,32 @@
 //! The journal of a workspace, on a local disk.
 //!
-//! [`LocalJournal`] keeps the records in sled and makes them durable by a write-ahead log of its own. sled finds records
-//! and never makes them durable: everything in it can be made again from the log. `FORMAT.md` beside this crate gives
-//! every byte on disk.
+//! [`LocalJournal`] keeps the records in sled and makes them durable by a write-ahead log of its own. sled
+//! finds records and never makes them durable: the log can rebuild everything in it. `FORMAT.md` beside this
+//! crate gives every byte on disk.
 //!
 //! ```text
 //! append ─► queue ─► writer: admit (CAS, fold) ─► log frame, fdatasync ─► acknowledge
-//!                                                                    └─► index thread: sled batch
-//! read   ─► sled, once it has what is durable ─► checked (seq, CRC, chain); what fails is taken from the log, else
-//!            the run is quarantined
+//!                                                                      └─► index thread: sled batch
+//! read   ─► sled, once it has what is durable ─► checked (seq, CRC, chain); a record that fails comes from
+//!           the log, else the run is quarantined
 //! open   ─► lock ─► scan the log ─► sled (or rebuild it) ─► apply frames that sled has not seen
 //! ```
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | `journal`, `open`, `replay`, `read` | [`LocalJournal`] |
-//! | `queue`, `writer` | who commits, and how |
+//! | `queue`, `writer` | which thread commits, and how |
 //! | `index`, `progress` | the thread that applies durable commits to sled |
 //! | `log`, `frame` | the write-ahead log |
-//! | `mark` | what the log says of itself: what was removed, what was imported |
+//! | `mark` | the log's own entries: removed runs, imported runs |
 //! | `head_file` | the journal's head, in a file of its own beside the log |
-//! | `store` | sled: opened under watch, set aside when it cannot be |
-//! | `shared`, `recent`, `report` | the state that the threads share; the run that was read last; what opening found |
+//! | `store` | sled: opened under watch, set aside if it cannot be opened |
+//! | `shared`, `recent`, `report` | the state that the threads share; the run that was read last; the report of an open |
 //! | `blobs`, `durable`, `lock` | large values; folders that survive a power cut; one owner of a workspace |
 //! | `view` | [`LogView`]: the log, read beside its owner |
 //! | `upkeep`, `import` | [`Upkeep`]: the journal open for imports, rebuilding, compacting |
-//! | [`compact`] | old runs are removed, with the segments and blobs that only they needed |
-//! | [`verify`](mod@verify) | everything compared with everything else |
+//! | [`compact`] | removes old runs, with the segments and blobs that only they needed |
+//! | [`verify`](mod@verify) | compares everything with everything else |
 //! | `error` | why a journal cannot be opened |
 
 mod blobs;

@@ -1,6 +1,7 @@
 //! One owner of a workspace at a time, by `flock` on its lock file.
 //!
-//! The lock dies with its owner, however that ends; the process id in the file is only for the message.
+//! The kernel releases the lock when its owner ends, however that ends. The process id in the file is only
+//! for the message.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -11,11 +12,11 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::OpenError;
 
-/// Returns the owner of the journal in a workspace's folder, or none. Changes nothing, and holds the lock only for the
-/// moment of the question.
+/// Returns the owner of the journal in a workspace's folder, or none. Changes nothing, and holds the lock
+/// only while it asks.
 ///
 /// # Errors
-/// The lock is there and cannot be read.
+/// The lock exists and cannot be read.
 pub fn owner(dir: &Path) -> Result<Option<Holder>, JournalError> {
     let path = dir.join(NAME);
     let mut file = match File::open(&path) {
@@ -35,7 +36,7 @@ pub fn owner(dir: &Path) -> Result<Option<Holder>, JournalError> {
 /// The process that owns a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its id, where it has written it down already.
+    /// Its id, if the lock file has it already.
     pub pid: Option<u32>,
 }
 
@@ -63,8 +64,8 @@ fn named_in(lock: &mut File) -> Option<u32> {
 pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
 
 impl Lock {
-    /// Takes the lock shared, which keeps owners away, and changes nothing. Returns the reason if there is an owner, or if
-    /// the lock cannot be opened. A workspace that never had an owner needs no lock.
+    /// Takes the lock shared, which keeps owners away. Changes nothing. Returns the reason if there is an
+    /// owner, or if the lock cannot be opened. A workspace that never had an owner needs no lock.
     pub(crate) fn look(path: &Path) -> Result<Result<Option<Self>, String>, JournalError> {
         let file = match File::open(path) {
             Ok(file) => file,

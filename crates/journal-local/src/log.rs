@@ -19,7 +19,8 @@ use crate::frame::{self, LOG_FORMAT, PLAIN_FORMAT, SEGMENT_HEADER, SegmentHeader
 use crate::head_file::HeadFile;
 use crate::lock::Lock;
 
-/// The room that is reserved at a time: enough for some hundred small frames, and little on an almost full disk.
+/// How much room is reserved at a time: enough for some hundred small frames, and little on an almost full
+/// disk.
 const RESERVED_BYTES: u64 = 256 << 10;
 
 /// The log, open for appending.
@@ -30,9 +31,10 @@ pub(crate) struct Log {
     head: JournalHead,
     number: u64,
     head_file: HeadFile,
-    /// None until the first append after an open that must not go on in the last segment.
+    /// None until the first append, if the open found that it must not continue the last segment.
     open: Option<Segment>,
-    /// Held until the segment is closed. Closing cuts it off after its last frame, so no other owner may have appended.
+    /// Held until the segment is closed. Closing cuts the file after its last frame, so no other owner may
+    /// append before.
     _lock: Arc<Lock>,
 }
 
@@ -42,15 +44,16 @@ struct Segment {
     path: PathBuf,
     len: u64,
     version: u32,
-    /// How long the file is, with the room that is reserved for frames to come.
+    /// The file's length, with the room reserved for later frames.
     reserved: u64,
 }
 
 impl Log {
     /// Opens the log for appending after a scan: cuts off a torn tail and writes the last frame once more.
-    /// Returns how many bytes were cut off.
+    /// Returns the number of bytes cut off.
     ///
-    /// `head` is the journal's head. If it is not the end of the log, the next append begins a segment that names it.
+    /// `head` is the journal's head. If the log ends elsewhere, the next append begins a segment that names
+    /// `head`.
     pub(crate) fn open(
         dir: &Path,
         segment_bytes: u64,
@@ -75,7 +78,7 @@ impl Log {
         let io = |what| move |error| JournalError::io(what, &tail.path, error);
         let Some(end) = tail.end else {
             if tail.file_len <= SEGMENT_HEADER as u64 && tail.last_frame.is_none() {
-                // A segment that was never born: its number is free.
+                // A crash interrupted its creation: its number is free.
                 fs::remove_file(&tail.path).map_err(io("remove"))?;
                 sync_dir(dir)?;
                 log.number = tail.number.saturating_sub(1);
@@ -91,8 +94,8 @@ impl Log {
         if end < tail.file_len {
             file.set_len(end).map_err(io("truncate"))?;
         }
-        // A failed sync may have left the last frame in memory only, marked as written. Written again, it is
-        // synced for sure before anything is built on it.
+        // After a failed sync, the last frame may be in memory only, marked as written. Write and sync it
+        // again before anything builds on it.
         if let Some((from, to)) = tail.last_frame {
             let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
             file.read_exact_at(&mut bytes, from).map_err(io("read"))?;
@@ -122,16 +125,16 @@ impl Log {
         self.write(entries, PLAIN_FORMAT)
     }
 
-    /// Writes one commit that holds marks, into a segment that older programs refuse.
+    /// Writes one commit with marks, into a segment that older programs refuse.
     pub(crate) fn append_marked(&mut self, entries: &[(Key, Vec<u8>)]) -> Result<JournalHead, JournalError> {
         self.write(entries, LOG_FORMAT)
     }
 
-    /// Syncs the newest commit after it was acknowledged, where that fault is planted.
+    /// Syncs the newest commit after its acknowledgement, if that fault is planted.
     pub(crate) fn sync_late(&self) {
         let late = planted::is(Fault::AcknowledgedBeforeSync);
         if let Some(segment) = self.open.as_ref().filter(|_| late) {
-            // As on a busy disk: on a fast one the gap is hard to hit.
+            // Behave like a busy disk: on a fast one the gap is hard to hit.
             std::thread::sleep(std::time::Duration::from_millis(5));
             let _ = segment.file.sync_data();
         }
@@ -162,7 +165,7 @@ impl Log {
                 false => segment.file.sync_data(),
             });
         if let Err(error) = written {
-            // The commit was not acknowledged: remove it again, as far as the disk allows.
+            // The commit was not acknowledged: try to remove it again.
             let _ = segment
                 .file
                 .set_len(segment.len)
@@ -208,15 +211,15 @@ impl Log {
 }
 
 impl Segment {
-    /// Makes the file longer than it needs to be, now and then: a sync that need not make a new length durable takes
-    /// two thirds of the time. A file system that cannot, or has no more room, costs the speed and nothing else.
+    /// Extends the file in advance, now and then. A sync that need not make a new length durable takes two
+    /// thirds of the time. If the file system cannot extend it, or has no room, only this speed is lost.
     fn reserve(&mut self, bytes: u64, segment_bytes: u64) {
         let needed = self.len + bytes;
         if needed <= self.reserved {
             return;
         }
         let reserved = needed.max(segment_bytes.min(self.len + RESERVED_BYTES));
-        // Frames are larger than what is reserved, or the segment's last one: nothing to be gained.
+        // The frame is larger than the reserve, or the segment's last one: nothing to gain.
         if reserved == needed {
             return;
         }
@@ -232,7 +235,7 @@ impl Segment {
 }
 
 impl Drop for Segment {
-    /// Gives back the room that was not needed. After a crash the next open does.
+    /// Gives back unused room. After a crash the next open does.
     fn drop(&mut self) {
         if self.reserved > self.len {
             let _ = self.file.set_len(self.len);

@@ -1,11 +1,11 @@
-//! Marks: what the log says of itself, between the records of runs.
+//! Marks: the log's own entries, between the records of runs.
 //!
 //! ```text
 //! key    zeros (16) ‖ zeros (8)
 //! value  version (1) ‖ mark (MessagePack, named fields) ‖ CRC32C (4) of key and all of the value before it
 //! ```
-//! No run has that id. Only segments of format 2 hold marks: a program that does not know marks refuses the log, and
-//! does not take a removed run for a lost one.
+//! No run has that id. Only segments of format 2 hold marks. A program that does not know marks refuses such
+//! a log, so it does not take a removed run for a lost one.
 
 use chrono::{DateTime, Utc};
 use rekindle_journal::JournalError;
@@ -21,26 +21,26 @@ const KEY: Key = [0; KEY_LEN];
 /// One entry as the log holds it: a run's record or a mark.
 pub(crate) type Entry<'a> = (Key, &'a [u8]);
 
-/// Something that the log says of itself.
+/// An entry about the log itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mark {
-    /// A run was removed on purpose: none of its records before this commit counts.
+    /// A compact removed a run: its records before this commit do not count.
     Forgotten(Box<Forgotten>),
-    /// The commit's records came from an archive: what they say of the journal's head is of another time or place.
+    /// The commit's records came from an archive: the heads in them belong to another journal or time.
     Imported(Imported),
-    /// Segments are deleted, of which every run is forgotten.
+    /// Segments are deleted; all their runs are forgotten.
     Cut(Cut),
 }
 
-/// A run that was removed from the journal on purpose: that it existed, how it ended, and where its records are.
+/// A run that a compact removed: how it ended, and which archive has its records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forgotten {
     /// The run as it was listed.
     pub summary: RunSummary,
-    /// The hash of its newest record, which its whole chain follows from.
+    /// The hash of its newest record; through the chain it identifies all records.
     pub newest: Hash32,
-    /// The archive that it was exported to; none where it was removed without one.
+    /// The archive with its records; none if the run was not exported.
     pub archive: Option<ArchiveRef>,
     /// When it was removed.
     pub at: DateTime<Utc>,
@@ -49,9 +49,9 @@ pub struct Forgotten {
 /// An archive of removed runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveRef {
-    /// The file as it was named then.
+    /// The file's name at that time.
     pub file: String,
-    /// The hash that the archive ends with.
+    /// The hash at the end of the archive.
     pub hash: Hash32,
 }
 
@@ -59,13 +59,13 @@ pub struct ArchiveRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Imported {
     pub(crate) run: RunId,
-    /// How many records it came with.
+    /// The number of its records.
     pub(crate) records: u64,
-    /// The hash that the archive ends with.
+    /// The hash at the end of the archive.
     pub(crate) archive: Hash32,
 }
 
-/// Segments `first` to `last`, which led from one head to another.
+/// The deleted segments `first` to `last`, and the heads before and after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cut {
     pub(crate) first: u64,
@@ -91,7 +91,7 @@ impl Mark {
         rmp_serde::from_slice(body).ok()
     }
 
-    /// Returns the run that it removes.
+    /// Returns the run that the mark removes.
     pub(crate) fn forgets(&self) -> Option<RunId> {
         match self {
             Self::Forgotten(forgotten) => Some(forgotten.summary.run),
@@ -100,7 +100,7 @@ impl Mark {
     }
 }
 
-/// Returns whether an entry of the log is what was written under its key: a mark, or a run's record.
+/// Returns whether an entry of the log is as it was written under its key: a mark, or a run's record.
 pub(crate) fn is_intact(key: &Key, value: &[u8]) -> bool {
     /// A version and the checksum.
     const LEAST: usize = 1 + 4;
@@ -110,12 +110,12 @@ pub(crate) fn is_intact(key: &Key, value: &[u8]) -> bool {
     }
 }
 
-/// Returns whether a key is that of a mark, not of a run's record.
+/// Returns whether a key belongs to a mark.
 pub(crate) fn is_mark(key: &Key) -> bool {
     *key == KEY
 }
 
-/// Splits a commit into its marks and its records. A mark that cannot be read is none.
+/// Splits a commit into its marks and its records. An unreadable mark becomes none.
 pub(crate) fn split(entries: Vec<Entry<'_>>) -> (Vec<Option<Mark>>, Vec<Entry<'_>>) {
     if !entries.iter().any(|(key, _)| is_mark(key)) {
         return (Vec::new(), entries);

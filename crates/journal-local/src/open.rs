@@ -39,14 +39,14 @@ use crate::report::OpenReport;
 use crate::shared::{Counters, Shared};
 use crate::store::{self, RunEntry, Store, Unusable};
 
-/// How a journal is opened.
+/// Options of an open.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// sled's cache in bytes. Its own default, 1 GiB, is more than a journal needs.
     pub cache_bytes: u64,
     /// How long sled may take to open before it is set aside and rebuilt.
     pub sled_timeout: Duration,
-    /// The size in bytes from which on a log segment is followed by a new one.
+    /// The size in bytes after which a log segment gets a successor.
     pub segment_bytes: u64,
 }
 
@@ -61,10 +61,10 @@ impl Default for OpenOptions {
 }
 
 impl LocalJournal {
-    /// Opens the journal in a workspace's folder, which is made where there is none.
+    /// Opens the journal in a workspace's folder, and makes the folder if needed.
     ///
     /// # Errors
-    /// [`OpenError::Held`] when another process owns it. Damage is no error: the report names it.
+    /// [`OpenError::Held`] if another process owns it. Damage is no error: the report names it.
     pub async fn open(dir: &Path, options: OpenOptions) -> Result<(Self, OpenReport), OpenError> {
         let dir = dir.to_owned();
         let opened = tokio::task::spawn_blocking(move || open(&dir, &options)).await;
@@ -111,7 +111,7 @@ pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, O
         Err(unusable) => sled.begin_anew(unusable, &mut report)?,
     };
     let applied = store.head()?;
-    // Both learn of a commit only once it is durable.
+    // Both hear of a commit only once it is durable.
     let known = if noted.commit > applied.commit {
         noted
     } else {
@@ -134,7 +134,7 @@ pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, O
     report.torn_bytes = torn;
     let first = report.damage.iter().map(|damage| damage.until).min();
     if first.is_some_and(|first| applied.commit < first) {
-        // An index built from a damaged log does not have the records that the log has lost.
+        // An index built from a damaged log lacks the records that the log has lost.
         store.note_incomplete()?;
     }
     if !report.damage.is_empty() {
@@ -205,7 +205,7 @@ impl Sled<'_> {
     }
 }
 
-/// Logs again each intact record that sled has and the log does not.
+/// Logs each intact record again that sled has and the log lacks.
 fn relog(
     log_dir: &Path,
     store: &Store,
@@ -222,7 +222,7 @@ fn relog(
     })?;
     let mut missing = Vec::new();
     for record in store.records() {
-        // sled cannot read further.
+        // sled cannot read on.
         let Ok((key, value)) = record else { break };
         // sled may not have applied the removal of a run yet.
         let forgotten = scanned.forgotten.contains_key(&codec::parse_key(&key).0);

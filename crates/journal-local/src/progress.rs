@@ -1,4 +1,4 @@
-//! How far sled has come, and the commits that it has yet to get.
+//! How many commits sled has, and the commits that wait for it.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,14 @@ use rekindle_model::id::RunId;
 
 use crate::store::RunEntry;
 
-/// How long commits are gathered. Each batch slows a commit or two that are made meanwhile, so there should be few. The
-/// delay is not visible: a reader makes the thread apply at once, and after a crash the next open reads the log.
+/// How long commits are gathered. Each batch slows one or two concurrent commits, so there should be few.
+/// Nobody notices the delay: a reader makes the thread apply at once, and after a crash the next open reads
+/// the log.
 const GATHER: Duration = Duration::from_millis(200);
-/// A batch has at most about this many records: sled applies them in a few milliseconds.
+/// A batch has at most about this many records; sled applies them in a few milliseconds.
 const BATCH: usize = 2048;
-/// How many records sled may be behind before the writer waits for it. They are in memory, some hundred bytes each.
+/// How many records sled may lag behind before the writer waits for it. They are in memory, some hundred
+/// bytes each.
 const BEHIND: usize = 16 * 1024;
 
 /// Durable commits.
@@ -27,13 +29,13 @@ pub(crate) struct Commit {
     pub(crate) runs: HashMap<RunId, RunEntry>,
 }
 
-/// How far sled has come, and what it has yet to get.
+/// How many commits sled has, and which ones it still has to get.
 #[derive(Debug)]
 pub(crate) struct Progress {
     state: Mutex<State>,
-    /// Wakes the thread: there are commits to apply.
+    /// Wakes the index thread: there are commits to apply.
     wake: Condvar,
-    /// Wakes all who wait for the thread: it has advanced, or has ended.
+    /// Wakes everybody who waits for the index thread: it has advanced, or has ended.
     moved: Condvar,
 }
 
@@ -42,9 +44,9 @@ struct State {
     applied: u64,
     /// The newest commit that a reader waits for.
     wanted: u64,
-    /// Whether nothing more will be handed over.
+    /// Whether no more commits will come.
     closing: bool,
-    /// Whether it will come no further.
+    /// Whether the thread has ended.
     ended: bool,
 }
 
@@ -59,7 +61,7 @@ impl State {
         self.gathered.as_ref().map_or(0, |commit| commit.entries.len())
     }
 
-    /// Returns whether the gathered commits are applied at once.
+    /// Returns whether to apply the gathered commits at once.
     fn is_urgent(&self) -> bool {
         self.closing || self.wanted > self.applied || self.behind() >= BATCH
     }
@@ -103,7 +105,7 @@ impl Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a commit over. Returns false where the thread has ended by an error.
+    /// Hands a commit over. Returns false if the thread has ended with an error.
     pub(crate) fn add(&self, commit: Commit) -> bool {
         let mut state = self.state();
         while state.behind() >= BEHIND && !state.ended {
@@ -127,7 +129,7 @@ impl Progress {
         !state.ended
     }
 
-    /// Returns the gathered commits once they are worth a batch; none once there will be no more.
+    /// Waits until the gathered commits are worth a batch, and returns them; none if no more will come.
     pub(crate) fn gather(&self) -> Option<Commit> {
         let mut state = self.state();
         while state.gathered.is_none() {
@@ -154,7 +156,7 @@ impl Progress {
         self.wake.notify_one();
     }
 
-    /// Wakes all who wait: sled will come no further.
+    /// Wakes all waiting threads: sled will apply no more.
     pub(crate) fn end(&self) {
         self.state().ended = true;
         self.moved.notify_all();

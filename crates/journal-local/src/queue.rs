@@ -70,7 +70,7 @@ impl Queue {
     pub(crate) fn push(&self, request: Request) {
         let mut state = self.inner.state();
         if state.broken {
-            // No writer is left. Dropping the request gives its caller an error.
+            // No writer is left. Dropping the request returns an error to its caller.
             return;
         }
         state.waiting.push_back(request);
@@ -94,10 +94,10 @@ impl Queue {
     }
 }
 
-/// Returns whether this thread may wait for a disk: others go on with what else it would have done.
+/// Returns whether this thread may wait for a disk, because other threads do its remaining work meanwhile.
 ///
-/// `block_in_place` would give the rest of the worker's tasks away, and with them the thread that goes on with the
-/// run: that is the way to another thread again.
+/// `block_in_place` hands over the worker's other tasks, and with them the thread that continues this run.
+/// That would be the change of threads that this queue avoids.
 fn may_block() -> bool {
     Handle::try_current().is_ok_and(|runtime| {
         runtime.runtime_flavor() == RuntimeFlavor::MultiThread && runtime.metrics().num_workers() > 1
@@ -109,7 +109,7 @@ impl Drop for Queue {
         self.inner.state().closing = true;
         self.inner.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // Those who waited for a writer that panicked have got their error.
+            // If the writer panicked, its callers have their error already.
             let _ = thread.join();
         }
     }
@@ -120,7 +120,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Commits what others have left, until the queue is closed and empty.
+    /// Commits the appends that other threads left, until the queue is closed and empty.
     fn follow(&self) {
         loop {
             let mut state = self.state();
@@ -136,7 +136,7 @@ impl Inner {
         }
     }
 
-    /// Makes one commit of what is queued. The caller has set `busy`.
+    /// Makes one commit from the queue. The caller has set `busy`.
     fn commit(&self) {
         let _ends = Ends {
             inner: self,
@@ -147,7 +147,7 @@ impl Inner {
     }
 }
 
-/// Lets the next one commit, however this commit ends.
+/// Lets the next thread commit, even if this commit panics.
 struct Ends<'a> {
     inner: &'a Inner,
     began: Instant,
@@ -164,7 +164,7 @@ fn now() -> Instant {
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            // The writer may have stopped half-way: nothing may build on what it holds.
+            // The writer may have stopped half-way: nothing may build on its state.
             self.inner
                 .shared
                 .poison(&JournalError::Backend("the writer has ended unexpectedly".into()));

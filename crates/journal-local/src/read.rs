@@ -1,4 +1,4 @@
-//! Reading a run: each record is checked, and damage in sled is repaired from the log.
+//! Reads a run: checks each record, and repairs damage in sled from the log.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -25,10 +25,10 @@ impl Shared {
         }
     }
 
-    /// Reads a run from sled, checked; what fails there is taken from the log and put back.
+    /// Reads a run from sled and checks it. A record that fails comes from the log and is put back into sled.
     pub(crate) fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError> {
         self.await_index()?;
-        // Taken before the head is read: another reader's records must not go beyond that head.
+        // Take this before the head: another reader's records must not go beyond that head.
         let mut checked = self.recent.take(run);
         let head = match self.store.run(run)? {
             None => return Err(JournalError::UnknownRun(run)),
@@ -92,7 +92,7 @@ impl Shared {
             .collect())
     }
 
-    /// Reads a run from its first record, from sled and where that fails from the log.
+    /// Reads a run from its first record: from sled, and if that fails from the log.
     fn read_whole(&self, head: &RunHead) -> Result<Vec<Record>, JournalError> {
         let run = head.summary.run;
         let mut values = self.store.values(run, 1, head.summary.seq).unwrap_or_default();
@@ -119,12 +119,12 @@ impl Shared {
     }
 }
 
-/// Puts a run together and checks each record, the chain, and that it ends where the run's head says.
+/// Assembles a run. Checks each record, the chain, and that it ends at the run's head.
 pub(crate) fn assemble(head: &RunHead, values: &HashMap<u64, Vec<u8>>) -> Result<Vec<Record>, JournalError> {
     assemble_after(head, 0, Hash32::ZERO, values)
 }
 
-/// Puts the records after `seq`, whose hash is `prev`, together and checks them likewise.
+/// Assembles the records after `seq`, whose hash is `prev`, with the same checks.
 fn assemble_after(
     head: &RunHead,
     seq: u64,

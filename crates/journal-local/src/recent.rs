@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rekindle_model::event::Record;
 use rekindle_model::id::{Hash32, RunId};
 
-/// The run that was read last, as far as it was checked then. A process that resumes a run reads it several times, with
-/// few new records in between.
+/// The checked records of the run that was read last. A process that resumes a run reads it several times,
+/// with few new records in between.
 #[derive(Debug, Default)]
 pub(crate) struct Recent(Mutex<Option<Checked>>);
 
@@ -15,7 +15,7 @@ pub(crate) struct Recent(Mutex<Option<Checked>>);
 pub(crate) struct Checked {
     run: RunId,
     pub(crate) records: Arc<Vec<Record>>,
-    /// The hash of the last of them.
+    /// The hash of the last one.
     pub(crate) hash: Hash32,
 }
 

@@ -1,4 +1,4 @@
-//! Applying the log to sled. Applying a commit twice changes nothing.
+//! Applies the log to sled.
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
@@ -16,7 +16,7 @@ use crate::mark::Mark;
 use crate::report::OpenReport;
 use crate::store::{RunEntry, Store, Unusable};
 
-/// Applies the log to sled up to its end. An error says why sled cannot be used.
+/// Applies the log to sled up to its end. An error gives the reason why sled cannot be used.
 pub(crate) fn catch_up(
     log_dir: &Path,
     store: &Store,
@@ -63,7 +63,7 @@ pub(crate) fn replay(
     let mut commits = 0;
     let apply = |group: &mut Vec<(Key, Vec<u8>)>| {
         let records = group.iter().map(|(key, value)| (key, value.as_slice()));
-        // The commit number goes in with the runs, at the end: cut off before, all of this is done again.
+        // The last batch has the commit number. If a crash comes earlier, all of this is done again.
         let applied = store.apply(from, records, std::iter::empty());
         group.clear();
         applied
@@ -117,7 +117,7 @@ pub(crate) fn replay(
     report.replayed = commits;
 
     for (run, seq) in lost {
-        // A damaged key names a run that never was.
+        // A damaged key names a run that never existed.
         let known = runs.contains_key(&run) || store.run(run)?.is_some();
         if known {
             let progress = match runs.remove(&run) {
@@ -144,7 +144,7 @@ struct Progress {
     head: Option<RunHead>,
     /// The highest number seen.
     top: u64,
-    /// Whether records came out of order, or not all of them: then the run is put together at the end.
+    /// Whether records came out of order or incomplete: then the run is assembled at the end.
     uneven: bool,
 }
 
@@ -161,7 +161,7 @@ impl Progress {
 
     fn step(&mut self, key: &Key, seq: u64, value: &[u8]) {
         let follows = seq == self.top + 1;
-        // What sled has seen already comes again when the commit number was lost.
+        // Records that sled has already come again if the commit number was lost.
         let repeated = seq <= self.top;
         self.top = self.top.max(seq);
         if repeated || self.uneven {
@@ -177,9 +177,9 @@ impl Progress {
         }
     }
 
-    /// Takes note of a damaged record: unless a copy of it turns up, the run is not what it was.
+    /// Notes a damaged record: unless an intact copy follows, the run is broken.
     fn with_lost(self, seq: u64) -> Self {
-        /// A number that is further away than this is itself damaged.
+        /// A larger distance means that the number itself is damaged.
         const PLAUSIBLE: u64 = 1 << 16;
         match seq > self.top && seq - self.top <= PLAUSIBLE {
             true => Self {

@@ -1,10 +1,10 @@
-//! What opening a journal found and did.
+//! The report of opening a journal.
 
 use std::path::PathBuf;
 
 use rekindle_model::id::RunId;
 
-/// What opening found and did.
+/// The findings and repairs of an open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
     /// The journal's last commit.
@@ -13,31 +13,31 @@ pub struct OpenReport {
     pub runs: usize,
     /// How many log segments there were.
     pub segments: usize,
-    /// Commits that sled had not seen and that were applied to it from the log.
+    /// Commits from the log that sled had not seen.
     pub replayed: u64,
-    /// Bytes of an unacknowledged write that were cut off the log.
+    /// Bytes of an unacknowledged write, cut off the log.
     pub torn_bytes: u64,
     /// Damage in the log.
     pub damage: Vec<Damage>,
-    /// Records that the log had lost and that were logged again from sled.
+    /// Records that the log had lost; they were logged again from sled.
     pub relogged: u64,
     /// Why sled was rebuilt, in order.
     pub rebuilt: Vec<String>,
-    /// Where sled's old folders are now.
+    /// The new names of sled's old folders.
     pub set_aside: Vec<PathBuf>,
-    /// Runs of which a record is lost, and why each must not be gone on with.
+    /// Runs with a lost record, and why each must not continue.
     pub quarantined: Vec<(RunId, String)>,
 }
 
-/// A place in the log that is not what was written.
+/// A damaged place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The segment.
     pub segment: PathBuf,
-    /// Where in it, in bytes.
+    /// Its position in bytes.
     pub offset: u64,
-    /// What was found.
+    /// The finding.
     pub what: String,
-    /// The newest commit that it may have cost.
+    /// The newest commit that may be lost.
     pub until: u64,
 }

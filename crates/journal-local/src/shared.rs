@@ -1,4 +1,4 @@
-//! What the writer, the index thread and the readers of a journal share.
+//! The state that the writer, the index thread and the readers of a journal share.
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::recent::Recent;
 use crate::store::Store;
 
-/// The state that the writer, the index thread and the readers share. The lock is dropped last.
+/// The state that the threads share. The lock is dropped last.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Store,
@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Blobs,
     /// The last commit that is durable.
     pub(crate) head: Mutex<JournalHead>,
-    /// How much of it sled has.
+    /// How many of its commits sled has.
     pub(crate) applied: Progress,
     pub(crate) records: broadcast::Sender<Arc<Record>>,
     pub(crate) counters: Counters,
@@ -53,8 +53,8 @@ impl Shared {
     }
 }
 
-/// Returns the error that callers get after another one has ended the journal. A full disk stays a full disk: a person
-/// can free space, and then the run continues.
+/// Returns the error for callers after another error has ended the journal. A full disk stays a full disk: a
+/// person can free space, and then the run continues.
 fn poisoned(error: &JournalError) -> JournalError {
     match error {
         JournalError::DiskFull { .. } | JournalError::Poisoned { .. } => error.clone(),

@@ -40,7 +40,8 @@ const FORGOTTEN: u8 = b'f';
 const INCOMPLETE: &[u8] = b"i";
 /// How long closing waits for sled, which can hang after an I/O error. Nothing depends on its flush.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two tries to get sled's own lock, which its threads may hold a moment longer than its owner.
+/// The pause between two attempts to get sled's own lock. Its threads may hold it a moment longer than its
+/// owner.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// The entry of a run in sled.
@@ -48,13 +49,13 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 pub(crate) enum RunEntry {
     /// The end of its chain.
     Whole(RunHead),
-    /// A record is lost: what is left of the run, and why it must not continue.
+    /// A record is lost: the rest of the run, and why it must not continue.
     Broken {
-        /// The highest number of a record that is left.
+        /// The highest number of a remaining record.
         top: u64,
-        /// What was found.
+        /// The finding.
         why: String,
-        /// Where its whole part ends.
+        /// The end of its whole part.
         head: Option<RunHead>,
     },
 }
@@ -76,7 +77,7 @@ impl RunEntry {
     }
 }
 
-/// Why sled cannot be used as it is.
+/// The reason why sled cannot be used.
 #[derive(Debug)]
 pub(crate) enum Unusable {
     /// There is no room, or no permission to write: a new sled would fail too. The folder stays as it is.
@@ -118,7 +119,7 @@ impl Store {
                 return Err(Unusable::Broken("its lock is held".to_owned()));
             }
             tries -= 1;
-            // We hold the workspace's lock, so the holder of this one is about to end.
+            // We hold the workspace's lock, so the process that holds sled's lock is about to end.
             thread::sleep(LOCK_RETRY);
         };
         let store = Self {
@@ -168,7 +169,7 @@ impl Store {
         self.write(batch)
     }
 
-    /// Removes runs, and keeps that they were there. With `head`, that is the last commit applied from now on.
+    /// Removes runs, and keeps a note of each. `head`, if given, becomes the last commit applied.
     pub(crate) fn forget(&self, head: Option<JournalHead>, runs: &[Forgotten]) -> Result<(), JournalError> {
         for forgotten in runs {
             let run = forgotten.summary.run;
@@ -191,19 +192,19 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that sled was built from a log that had lost something: it does not have the lost records either.
+    /// Notes that sled was built from a damaged log: it lacks the lost records too.
     pub(crate) fn note_incomplete(&self) -> Result<(), JournalError> {
         let mut batch = Batch::default();
         batch.insert(INCOMPLETE, &[STORE_FORMAT]);
         self.write(batch)
     }
 
-    /// Returns whether sled was built from a log that had lost something.
+    /// Returns whether sled was built from a damaged log.
     pub(crate) fn is_incomplete(&self) -> Result<bool, JournalError> {
         Ok(self.db()?.get(INCOMPLETE).map_err(index)?.is_some())
     }
 
-    /// Puts back values that were repaired. They are what they were, so nothing else changes.
+    /// Puts repaired values back. They equal the original ones, so nothing else changes.
     pub(crate) fn put_back(&self, records: &[(Key, Vec<u8>)]) -> Result<(), JournalError> {
         let mut batch = Batch::default();
         for (key, value) in records {
@@ -232,7 +233,8 @@ impl Store {
             })
     }
 
-    /// Returns the values of a run's records from `first` to `last`, unchecked, by number; what is missing is left out.
+    /// Returns the values of a run's records from `first` to `last`, unchecked, by number. Missing ones are
+    /// left out.
     pub(crate) fn values(
         &self,
         run: RunId,
@@ -272,7 +274,7 @@ impl Store {
     }
 }
 
-/// Waits until sled has stopped its threads and let go of its lock, so that it can be opened again at once.
+/// Waits until sled has stopped its threads and released its lock, so that it can be opened again at once.
 impl Drop for Store {
     fn drop(&mut self) {
         let Some(db) = self.db.take() else { return };
@@ -293,7 +295,7 @@ impl Drop for Store {
     }
 }
 
-/// Renames sled's folder aside, and returns its new name; none where there is no folder.
+/// Renames sled's folder aside, and returns its new name; none if there is no folder.
 pub(crate) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
     if !dir.exists() {
         return Ok(None);
@@ -327,7 +329,7 @@ fn try_open(dir: &Path, config: &sled::Config, timeout: Duration) -> Result<Opti
         let opened = catch_unwind(AssertUnwindSafe(open))
             .unwrap_or_else(|_| Err(Unusable::Broken("it panicked while opening".to_owned())));
         if let Err(mpsc::SendError(Ok(late))) = send.send(opened) {
-            // Its folder has been set aside. Closing it could write by path into the new one.
+            // Its folder has been set aside. Closing it could write into the new folder, which has the same path.
             std::mem::forget(late);
         }
     };
@@ -340,7 +342,7 @@ fn try_open(dir: &Path, config: &sled::Config, timeout: Duration) -> Result<Opti
         .map_err(|_| Unusable::Broken(format!("it did not open within {timeout:?}")))?
 }
 
-/// sled's lock, on its `db` file, has no error type of its own; so it is tried before.
+/// Tries sled's lock, on its `db` file, in advance, because sled has no error type for it.
 fn lock_is_free(dir: &Path) -> bool {
     let Ok(file) = fs::File::open(dir.join("db")) else {
         return true;
@@ -394,7 +396,7 @@ fn index(error: sled::Error) -> JournalError {
     JournalError::Backend(error.to_string())
 }
 
-/// Separates refusals of the system from faults of sled: a new sled mends only the latter.
+/// Separates refusals of the system from faults of sled: a new sled repairs only the latter.
 fn refusal(what: &'static str, dir: &Path, error: sled::Error) -> JournalError {
     use std::io::ErrorKind as Kind;
     match error {
@@ -417,8 +419,8 @@ mod tests {
 
     use super::*;
 
-    /// Where two runs stood, as sled and the `forgotten` marks kept it before runs had kinds: a backup, and a run that a
-    /// step of the first began. MessagePack in hexadecimal.
+    /// Two entries as sled and the `forgotten` marks kept them before runs had kinds: a backup, and a run
+    /// that a step of the first began. MessagePack in hexadecimal.
     const WITHOUT_KIND: [&str; 2] = [
         "81a557686f6c6582a773756d6d61727988a372756ec41001990000000070008000000000000001a8776f726b666c6f77a66261636b75\
      70a774726967676572ba72656b696e646c65206261636b7570202d2d6163636570742078a76372656174656483a3757463be32303237\

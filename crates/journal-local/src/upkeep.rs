@@ -1,4 +1,4 @@
-//! The journal, open for its upkeep: no appends meanwhile, and each step is done when its function returns.
+//! The journal, open for its upkeep: no appends meanwhile, and each function returns when its work is done.
 
 use std::path::Path;
 use std::sync::PoisonError;
@@ -43,7 +43,7 @@ impl Upkeep {
         let incomplete = upkeep.shared.store.is_incomplete()?;
         let Self { shared, log, .. } = upkeep;
         drop(log);
-        // The lock is let go of last.
+        // The lock is released last.
         let Shared {
             store: sled, lock, ..
         } = shared;
@@ -63,7 +63,7 @@ impl Upkeep {
         Ok(report)
     }
 
-    /// Makes a commit that holds marks durable. sled is brought up to it by the caller.
+    /// Makes a commit with marks durable. The caller applies it to sled.
     pub(crate) fn append_marked(&mut self, entries: &[(Key, Vec<u8>)]) -> Result<JournalHead, JournalError> {
         let head = self.log.append_marked(entries)?;
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner) = head;

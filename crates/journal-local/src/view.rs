@@ -24,7 +24,7 @@ use crate::log;
 use crate::mark::Mark;
 use crate::report::OpenReport;
 
-/// A workspace's journal as its log was at one moment. Appending to it is an error.
+/// A workspace's log as it was at one moment. Appending to it is an error.
 #[derive(Debug)]
 pub struct LogView {
     runs: BTreeMap<RunId, Viewed>,
@@ -35,17 +35,17 @@ pub struct LogView {
     records: broadcast::Sender<Arc<Record>>,
 }
 
-/// One run, as far as its records follow each other.
+/// One run, up to the first record that does not follow.
 #[derive(Debug)]
 struct Viewed {
     head: Option<RunHead>,
     values: Vec<Vec<u8>>,
-    /// Why the rest of it cannot be read.
+    /// Why the rest of the run cannot be read.
     broken: Option<String>,
 }
 
 impl LogView {
-    /// Reads the log of a workspace's folder, without disturbing its owner.
+    /// Reads the log of a workspace's folder without disturbing its owner.
     ///
     /// # Errors
     /// [`OpenError::NewerFormat`], or a segment that cannot be read. Damage is no error: the report names it.
@@ -69,7 +69,7 @@ impl LogView {
         }
     }
 
-    /// Returns the runs that were removed on purpose, by compacting, and have not come back since.
+    /// Returns the runs that a compact removed and that were not imported again since.
     pub fn forgotten(&self) -> impl Iterator<Item = RunId> {
         self.forgotten.iter().copied()
     }
@@ -105,7 +105,7 @@ fn view(dir: &Path) -> Result<(LogView, OpenReport), OpenError> {
     let mut report = OpenReport::default();
     let mut forgotten = Vec::new();
     let log_dir = dir.join("log");
-    // Before the log, which may grow in between.
+    // Read this before the log, which may grow in between.
     let noted = HeadFile::read(dir);
     if log_dir.exists() {
         let scanned = log::scan(&log_dir, |commit| {

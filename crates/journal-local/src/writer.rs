@@ -19,7 +19,7 @@ use crate::progress::Commit;
 use crate::shared::Shared;
 use crate::store::RunEntry;
 
-/// One commit takes at most so many appends, so that a frame stays at a few MiB.
+/// One commit takes at most this many appends, so that a frame stays at a few MiB.
 const MAX_GROUP: usize = 1024;
 /// A commit that has this many bytes takes no further append.
 const MAX_FRAME_BYTES: usize = 4 << 20;
@@ -36,7 +36,7 @@ pub(crate) struct Writer {
     log: Log,
     indexer: Indexer,
     runs: HashMap<RunId, Run>,
-    /// The runs that have ended, and the commits by which they did, until sled has these.
+    /// The ended runs with the commits of their ends, until sled has these commits.
     ended: VecDeque<(u64, RunId)>,
 }
 
@@ -62,7 +62,7 @@ impl Writer {
         }
     }
 
-    /// Commits what `next` gives, as far as it fits into one frame.
+    /// Commits the appends that `next` gives, as far as they fit into one frame.
     pub(crate) fn commit(&mut self, mut next: impl FnMut() -> Option<Request>) {
         let mut pending = Vec::new();
         let mut entries: Vec<(Key, Vec<u8>)> = Vec::new();
@@ -139,8 +139,8 @@ impl Writer {
         };
         admit::check_position(Some(&run.head), &append)?;
         if run.state.is_none() {
-            // Every record of the run is durable: the writer drops a fold only once the run's end is. So sled has them
-            // all, or will have them in a moment.
+            // Every record of the run is durable, since the writer drops a fold only after the run's end is.
+            // So sled has them all, or will have them in a moment.
             run.state = Some(RunState::from_records(&self.shared.read(id)?)?);
         }
         let admitted = admit::admit(Some(&run.head), &mut run.state, append, self.log.head())?;
@@ -148,8 +148,8 @@ impl Writer {
         Ok(admitted)
     }
 
-    /// Drops the folds of runs that are over, and all state of those whose end sled has: a process that drives runs for
-    /// years must not remember each. A run that is reopened is read from sled again.
+    /// Drops the folds of ended runs, and all state of those whose end sled has. Otherwise a process that
+    /// drives runs for years would keep each of them. A run that is reopened is read from sled again.
     fn forget(&mut self, over: &[RunId]) {
         let commit = self.log.head().commit;
         for id in over {
@@ -166,7 +166,7 @@ impl Writer {
             .filter(|(commit, _)| *commit <= applied)
         {
             self.ended.pop_front();
-            // One without a fold has not been appended to since its newest end.
+            // Without a fold, nothing was appended to the run since its newest end.
             let newest = |ended: &VecDeque<(u64, RunId)>| !ended.iter().any(|(_, later)| *later == id);
             if self.runs.get(&id).is_some_and(|run| run.state.is_none()) && newest(&self.ended) {
                 self.runs.remove(&id);
@@ -201,7 +201,7 @@ impl Writer {
             .fetch_max(pending.len() as u64, Ordering::Relaxed);
         for Pending { reply, records } in pending {
             for record in &records {
-                // Nobody may be listening.
+                // There may be no subscriber.
                 let _ = self.shared.records.send(Arc::clone(record));
             }
             tell(
@@ -212,7 +212,7 @@ impl Writer {
     }
 }
 
-/// The caller may have stopped waiting; what is durable stays so.
+/// The caller may have stopped waiting; durable records stay durable.
 fn tell(
     reply: oneshot::Sender<Result<Vec<Record>, JournalError>>,
     result: Result<Vec<Record>, JournalError>,

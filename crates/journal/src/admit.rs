@@ -19,14 +19,14 @@ use crate::error::JournalError;
 /// The end of one run's chain. Backends persist it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunHead {
-    /// The run as it is listed.
+    /// The run's entry in a list.
     pub summary: RunSummary,
     /// The hash of its newest record.
     pub hash: Hash32,
 }
 
 impl RunHead {
-    /// Returns the head after a run's next record, or none where the run does not begin with `RunCreated`.
+    /// Returns the head after a run's next record; none if the run does not begin with `RunCreated`.
     pub fn after(before: Option<&Self>, record: &Record, hash: Hash32) -> Option<Self> {
         let mut summary = match (before, &record.event, record.event.origin()) {
             (Some(before), _, _) => before.summary.clone(),
@@ -114,7 +114,8 @@ pub fn admit(
     })
 }
 
-/// Checks an append's (seq, epoch) against the run's head, and that the run is not over or is reopened first.
+/// Checks an append's (seq, epoch) against the run's head. If the run is over, the append must reopen it
+/// first.
 pub fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), JournalError> {
     let run = append.run;
     let Some(first) = append.events.first() else {
@@ -147,9 +148,9 @@ pub fn check_position(head: Option<&RunHead>, append: &Append) -> Result<(), Jou
     Ok(())
 }
 
-/// What an append may change in a run's state: it costs the steps that it names, not the whole run.
+/// A copy of the part of a run's state that an append may change: only the steps that it names.
 struct Undo {
-    /// None where there was no state.
+    /// None if there was no state.
     run: Option<Fields>,
     steps: Vec<(StepId, Option<StepRecord>)>,
 }

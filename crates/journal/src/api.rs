@@ -1,4 +1,4 @@
-//! The journal as its callers see it.
+//! The journal's interface.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::error::JournalError;
 /// How many records a subscriber may lag behind before it misses some.
 pub const SUBSCRIBER_BACKLOG: usize = 4096;
 
-/// Events to be appended to one run: all of them or none.
+/// Events to append to one run: all of them or none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Append {
     /// The run.
     pub run: RunId,
     /// The number of the run's newest record as the caller knows it; 0 for a new run.
     pub expected_seq: u64,
-    /// The caller's epoch: 1 for a new run, the new epoch where the first event is `RunAdopted`, else the
-    /// run's present one.
+    /// The caller's epoch: 1 for a new run, the new epoch if the first event is `RunAdopted`, else the run's
+    /// current one.
     pub epoch: u64,
-    /// What happened, in order; at least one event.
+    /// The events, in order; at least one.
     pub events: Vec<Event>,
-    /// When.
+    /// The time of the events.
     pub now: Stamp,
 }
 
@@ -38,11 +38,11 @@ pub struct Append {
 pub trait Journal: Send + Sync {
     /// Appends events to a run and returns their records. They are durable when it returns.
     ///
-    /// Dropping the future does not take an append back.
+    /// Dropping the future does not cancel an append.
     ///
     /// # Errors
-    /// [`JournalError::Conflict`] when the run has gone on; [`JournalError::Illegal`] when the events do not
-    /// fit its history; [`JournalError::TooLarge`] when one does not fit into a record. In these cases
+    /// [`JournalError::Conflict`] if the run has newer records; [`JournalError::Illegal`] if the events do
+    /// not fit its history; [`JournalError::TooLarge`] if one does not fit into a record. In these cases
     /// nothing was written. After [`JournalError::Poisoned`], `DiskFull` or `Io` it is unknown whether this
     /// append is durable: open the journal again and read the run.
     async fn append(&self, append: Append) -> Result<Vec<Record>, JournalError>;
@@ -54,8 +54,8 @@ pub trait Journal: Send + Sync {
     /// [`JournalError::UnknownRun`], or [`JournalError::Quarantined`] when no intact copy of a record exists.
     async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, JournalError>;
 
-    /// Returns the values of a run's records after number `after`, byte for byte as they are stored, each checked and
-    /// the first of them against the record before it.
+    /// Returns the values of a run's records after number `after`, byte for byte as stored. Each is checked,
+    /// the first one also against the record before it.
     ///
     /// # Errors
     /// As [`Journal::read`].
@@ -65,7 +65,7 @@ pub trait Journal: Send + Sync {
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError>;
 
     /// Returns a receiver of every record that becomes durable from now on, in the order of commits. A
-    /// receiver that lags gets the number of records that it has missed.
+    /// receiver that lags learns how many records it has missed.
     fn subscribe(&self) -> broadcast::Receiver<Arc<Record>>;
 
     /// Stores bytes by their BLAKE3 hash. They are durable when it returns.
@@ -75,7 +75,7 @@ pub trait Journal: Send + Sync {
     async fn blob(&self, hash: Hash32) -> Result<Vec<u8>, JournalError>;
 }
 
-/// Which runs to list. The default lists all.
+/// A filter for lists of runs. The default accepts all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
     /// Only runs of this workflow.
@@ -84,16 +84,16 @@ pub struct RunFilter {
     pub kind: Option<RunKind>,
     /// Only runs that are over (`true`), or only unfinished runs that can continue (`false`).
     pub finished: Option<bool>,
-    /// Only runs that ended so.
+    /// Only runs with this outcome.
     pub outcome: Option<Outcome>,
     /// Only runs created at this time or later.
     pub since: Option<DateTime<Utc>>,
-    /// At most so many.
+    /// At most this many.
     pub limit: Option<usize>,
 }
 
 impl RunFilter {
-    /// Returns whether a run passes; the limit is the lister's.
+    /// Returns whether a run passes. The caller applies the limit.
     pub fn accepts(&self, run: &RunSummary) -> bool {
         self.workflow
             .as_ref()
@@ -107,7 +107,7 @@ impl RunFilter {
     }
 }
 
-/// A run in a list. Persisted beside the records and made again from them when it is lost.
+/// A run in a list. It is stored beside the records, which can rebuild it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "StoredSummary")]
 pub struct RunSummary {
@@ -115,9 +115,9 @@ pub struct RunSummary {
     pub run: RunId,
     /// The workflow's name.
     pub workflow: String,
-    /// What it is for.
+    /// Its purpose.
     pub kind: RunKind,
-    /// Who or what asked for it.
+    /// The person or process that started it.
     pub trigger: Trigger,
     /// When it was created.
     pub created: Stamp,
@@ -127,14 +127,15 @@ pub struct RunSummary {
     pub seq: u64,
     /// The epoch that may append to it.
     pub epoch: u64,
-    /// How it ended; none while it has not.
+    /// Its outcome; none while it is unfinished.
     pub outcome: Option<Outcome>,
-    /// Why the run must not continue: a record of it is lost. The other fields describe the part before that record.
+    /// Why the run must not continue: one of its records is lost. The other fields describe the part before
+    /// that record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<String>,
 }
 
-/// A summary as it is stored, also by a version that knew no kinds.
+/// A stored summary, also of a version that knew no kinds.
 #[derive(Deserialize)]
 struct StoredSummary {
     run: RunId,
@@ -174,7 +175,7 @@ impl From<StoredSummary> for RunSummary {
 }
 
 impl RunSummary {
-    /// Returns the step that began the run, for a run that is part of another: that one continues both.
+    /// Returns the step that started the run; none for a run of its own. The parent's run continues both.
     pub fn parent(&self) -> Option<&Parent> {
         self.trigger.parent()
     }
@@ -186,7 +187,7 @@ impl RunSummary {
         summary
     }
 
-    /// Returns the summary of a run whose first record is lost: its id still says when it was created.
+    /// Returns the summary of a run whose first record is lost. Its id still gives its creation time.
     fn nameless(run: RunId) -> Self {
         let utc = run.0.get_timestamp().and_then(|time| {
             let (seconds, nanos) = time.to_unix();

@@ -1,4 +1,4 @@
-//! Which blobs a record refers to.
+//! Finds the blobs that a record refers to.
 
 use rekindle_model::event::{Event, Payload};
 use rekindle_model::id::Hash32;

@@ -1,4 +1,4 @@
-//! Reading big-endian fields from bytes that may be too short.
+//! Reads big-endian fields from bytes that may be too short.
 
 /// Bytes that are read from the front. Each read returns none if too few are left.
 #[derive(Debug)]

@@ -23,8 +23,8 @@ use crate::error::JournalError;
 /// The most bytes that a record's value may have. Larger values go to blobs.
 pub const MAX_RECORD: usize = 4096;
 
-/// The newest format of a record's value. Formats 2 to 6 differ from 1 only in the events that they may carry, and
-/// only records of such events have them: an older program names them instead of taking them for damage.
+/// The newest format of a record's value. Formats 2 to 6 only add events to format 1, and a record has the
+/// lowest format that knows its event. So an older program reports a newer format and not damage.
 pub const RECORD_FORMAT: u8 = 6;
 
 /// The length of a key in bytes.
@@ -57,7 +57,7 @@ pub fn hash(value: &[u8]) -> Hash32 {
     Hash32(*blake3::hash(value).as_bytes())
 }
 
-/// Encodes a record's value, and reads it back to be sure that it can be.
+/// Encodes a record's value, and reads it back as a check.
 ///
 /// # Errors
 /// [`JournalError::TooLarge`] and [`JournalError::Unencodable`].
@@ -95,7 +95,7 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, JournalError> {
             limit: MAX_RECORD,
         });
     }
-    // A value that nests too deep is written without complaint and refused when it is read.
+    // The encoder accepts a value that nests too deep; the decoder refuses it.
     decode(&key(record.run, record.seq), &value).map_err(|error| unencodable(error.to_string()))?;
     Ok(value)
 }
@@ -158,7 +158,7 @@ fn format_of(event: &Event) -> u8 {
     }
 }
 
-/// Decodes a record, checked against its CRC.
+/// Decodes a record after checking its CRC.
 ///
 /// # Errors
 /// [`JournalError::Corrupt`], or [`JournalError::NewerFormat`] for an intact record of a newer version.
@@ -234,12 +234,12 @@ pub fn anchor(value: &[u8]) -> Option<JournalHead> {
     })
 }
 
-/// Returns whether a value is what was written under that key.
+/// Returns whether a value is as it was written under that key.
 pub fn is_intact(at: &Key, value: &[u8]) -> bool {
     value.len() >= FIXED_LEN + CRC_LEN && ends_with_crc(at, value)
 }
 
-/// Returns whether a value ends with the checksum of its key and of all that comes before in it.
+/// Returns whether a value ends with the right checksum of its key and its body.
 pub fn ends_with_crc(at: &Key, value: &[u8]) -> bool {
     value
         .split_last_chunk::<CRC_LEN>()

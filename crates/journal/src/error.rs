@@ -1,4 +1,4 @@
-//! Why an operation of a journal fails.
+//! The errors of a journal's operations.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub enum JournalError {
     /// An append without events.
     #[error("append nothing to run {0}; give at least one event")]
     Empty(RunId),
-    /// A record would be larger than a record may be.
+    /// A record would exceed the limit.
     #[error("write event {event} of run {run}: {bytes} bytes, at most {limit}; put its value into a blob")]
     TooLarge {
         /// The run.
@@ -42,14 +42,14 @@ pub enum JournalError {
         /// The most that a record may have, in bytes.
         limit: usize,
     },
-    /// An event that could not be read back after it was written.
+    /// An event that could be written but not read back.
     #[error("encode event {event} of run {run}: {why}")]
     Unencodable {
         /// The run.
         run: RunId,
         /// The event's name.
         event: &'static str,
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// No run of that id.
@@ -60,7 +60,7 @@ pub enum JournalError {
     Quarantined {
         /// The run.
         run: RunId,
-        /// What was found.
+        /// The finding.
         why: String,
     },
     /// A record is damaged.
@@ -70,7 +70,7 @@ pub enum JournalError {
         run: RunId,
         /// The record's number.
         seq: u64,
-        /// What was found.
+        /// The finding.
         why: String,
     },
     /// A record was written by a newer Rekindle.
@@ -102,9 +102,9 @@ pub enum JournalError {
     /// The operating system refused. A failed write poisons the journal.
     #[error("{what} {}: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         what: &'static str,
-        /// To what.
+        /// Its path.
         path: PathBuf,
         /// What the system said.
         source: Arc<io::Error>,
@@ -112,7 +112,7 @@ pub enum JournalError {
     /// The journal is open for reading only.
     #[error("{what} a journal that is open for reading only")]
     ReadOnly {
-        /// What was asked for.
+        /// The refused operation.
         what: &'static str,
     },
     /// The backend failed. Opening the journal again may repair it.
@@ -121,7 +121,7 @@ pub enum JournalError {
     /// No blob of that hash.
     #[error("find blob {0}")]
     UnknownBlob(Hash32),
-    /// A blob's bytes are not what its name says.
+    /// The hash of a blob's bytes is not its name.
     #[error("read blob {expected}: its bytes hash to {found}")]
     BlobCorrupt {
         /// The hash asked for.
@@ -132,7 +132,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// Returns a typed error for a failed system call; a full disk or quota has a variant of its own.
+    /// Returns a typed error for a failed system call. A full disk or quota has a variant of its own.
     pub fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {

@@ -1,18 +1,18 @@
 //! The durable, ordered record of every transition of every run.
 //!
-//! A [`Journal`] appends events to runs by compare-and-swap and reads them back checked. This crate holds the trait and
-//! all that its backends share. [`MemoryJournal`] is the backend without a disk; `rekindle-journal-local` keeps a journal
-//! on a local disk. Only binaries and tests choose a backend.
+//! A [`Journal`] appends events to runs by compare-and-swap and checks them when it reads them. This crate
+//! holds the trait and the parts that all backends share. [`MemoryJournal`] is the backend without a disk;
+//! `rekindle-journal-local` keeps a journal on a local disk. Only binaries and tests choose a backend.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`api`] | the trait, what is appended, how runs are listed |
+//! | [`api`] | the trait, appends, lists of runs |
 //! | [`error`] | what can go wrong |
 //! | [`admit`] | the one rule that decides whether an append fits a run |
 //! | [`codec`], [`bytes`] | a record's bytes |
 //! | [`archive`] | runs outside of a journal: as an archive or as JSON lines |
 //! | [`memory`] | [`MemoryJournal`] |
-//! | [`contract`] | what every backend must do |
+//! | [`contract`] | the claims that every backend must fulfil |
 
 pub mod admit;
 pub mod api;

@@ -97,7 +97,7 @@ impl Journal for MemoryJournal {
             }
         }
         for record in &admitted.records {
-            // Nobody may be listening.
+            // There may be no subscriber.
             let _ = self.records.send(Arc::clone(record));
         }
         Ok(admitted

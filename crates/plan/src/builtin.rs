@@ -1,4 +1,4 @@
-//! The workflows and the system that ship, each overridable by a file.
+//! The built-in workflows and the built-in system. A file overrides each.
 
 /// Captures every component, stores it in every tier, verifies the stored copies, seals a recovery set.
 pub const BACKUP: &str = include_str!("../../../workflows/backup.yaml");

@@ -1,4 +1,4 @@
-//! What a plan must know of the actions that its steps use.
+//! The facts about actions that a plan needs.
 
 use serde_json::Value;
 
@@ -8,17 +8,18 @@ use crate::diagnostic::Problem;
 pub trait Catalog {
     /// Returns the names of all actions.
     fn names(&self) -> Vec<String>;
-    /// Returns what is wrong with an action's parameters, which may hold unrendered `${{ }}`.
+    /// Returns the problems of an action's parameters, which may hold unrendered `${{ }}`.
     fn check(&self, uses: &str, with: &Value) -> Vec<Problem>;
-    /// Returns the group locks of the workflow that such a step runs, if it runs one that can be read.
+    /// Returns the group locks of the workflow that such a step runs; none if it runs none, or none that can
+    /// be read.
     fn group_locks(&self, uses: &str, with: &Value) -> Option<GroupLocks> {
         let (_, _) = (uses, with);
         None
     }
 }
 
-/// The locks that a run of a workflow takes, one after the other: that of its own group, then those of the runs that its
-/// steps start.
+/// The locks that a run of a workflow takes, in order: its own group's, then those of the runs that its steps
+/// start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupLocks {
     /// The workflow's name.

@@ -1,11 +1,11 @@
-//! Cycles, as the path that a reader can follow: `a → b → a`.
+//! Finds a cycle and returns it as a path: `a → b → a`.
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 /// Returns the nodes of one cycle, the first repeated at the end, each needing the next; none if there is none.
 pub(crate) fn find<N>(graph: &DiGraph<N, ()>) -> Option<Vec<NodeIndex>> {
-    // A node that no order of needs can contain lies on a cycle, or needs one that does.
+    // A node that no order of needs can contain lies on a cycle, or needs a node on a cycle.
     let mut waiting: Vec<usize> = graph
         .node_indices()
         .map(|node| graph.neighbors(node).count())
@@ -22,7 +22,7 @@ pub(crate) fn find<N>(graph: &DiGraph<N, ()>) -> Option<Vec<NodeIndex>> {
             }
         }
     }
-    // Each node that still waits needs another one that waits, so following needs leads back to a node seen before.
+    // Each waiting node needs another waiting node, so following needs leads back to a node seen before.
     let start = graph.node_indices().find(|node| waiting[node.index()] > 0)?;
     let mut seen_at = vec![usize::MAX; graph.node_count()];
     let mut path: Vec<NodeIndex> = Vec::new();

@@ -1,4 +1,4 @@
-//! What is wrong with a file, and where: every fault is found in one pass and shown with its line and a caret.
+//! The faults of a file. One pass finds every fault and shows it with its line and a caret.
 //!
 //! ```text
 //! system.yaml:7:5: error: unknown key `priorty`
@@ -67,11 +67,11 @@ pub struct Diagnostic {
     pub col: usize,
     /// How many characters the caret underlines.
     pub width: usize,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// The part of the source line that is shown. Faults of a file after those that are written out have none.
+    /// The visible part of the source line. After a limit, further faults have none.
     pub source: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
 }
 
@@ -110,8 +110,8 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Returns how many characters of a line are left out before a fault at `col`. A line may be megabytes long, and
-/// every fault of it is kept, so each keeps only the text around it.
+/// Returns how many characters of a line are left out before a fault at `col`. A line may be megabytes long
+/// and have many faults, so each keeps only the text around it.
 fn skipped(col: usize) -> usize {
     match col > SHOWN_CHARS {
         true => col - SHOWN_CHARS / 2,
@@ -162,7 +162,7 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// What is wrong with a text, wherever it is.
+/// A fault of a text, without its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) message: String,
@@ -174,9 +174,9 @@ pub(crate) struct Fault {
 pub struct Problem {
     /// The path to the fault inside `with`: keys, and indices in lists.
     pub at: Vec<String>,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
 }
 
@@ -197,7 +197,7 @@ struct Line {
     marks: Vec<usize>,
 }
 
-/// Characters between two marks: a few times what is shown.
+/// Characters between two marks: a few times the visible part.
 const STRIDE: usize = 512;
 
 impl Line {
@@ -209,7 +209,7 @@ impl Line {
         }
     }
 
-    /// Returns what is shown around a fault.
+    /// Returns the visible text around a fault.
     fn around(&self, col: usize) -> String {
         let from = skipped(col);
         let mark = self.marks.get(from / STRIDE).copied();
@@ -276,7 +276,7 @@ pub(crate) struct Sink<'s> {
     found: Vec<Diagnostic>,
     /// The types of source; a workflow has none.
     pub(crate) sources: Option<&'static OneOf>,
-    /// How many more names may be compared in search of the one that was meant.
+    /// How many more names may be compared in search of the intended one.
     comparisons: usize,
 }
 

@@ -68,8 +68,8 @@ pub fn expand(
     })
 }
 
-/// Returns the faults of a workflow file that has some, as [`read_workflow`](crate::read_workflow) found them, and with
-/// them those of the loops and the actions of its whole steps: all that can be known at once.
+/// Returns the faults of a workflow file that [`read_workflow`](crate::read_workflow) found, and also those
+/// of the loops and the actions of its whole steps. So a user sees all of them at once.
 pub fn faults_of(
     found: Diagnostics,
     workflow: Option<&Workflow>,
@@ -215,7 +215,7 @@ fn check_actions(
     }
 }
 
-/// Actions that only wait for others. They cannot take anything back. In a group they would keep the others waiting,
+/// Actions that only wait for others. They have nothing to undo. In a group they would block the others,
 /// perhaps those that they wait for.
 const WAITS_ONLY: [&str; 2] = ["approve", "workflow"];
 

@@ -24,7 +24,7 @@ pub enum ExprError {
     Syntax {
         /// The expression.
         expression: String,
-        /// What the parser says.
+        /// The parser's message.
         why: String,
     },
     /// It failed on the values of the run.
@@ -32,7 +32,7 @@ pub enum ExprError {
     Evaluation {
         /// The expression.
         expression: String,
-        /// What went wrong.
+        /// The reason.
         why: String,
     },
 }

@@ -16,7 +16,7 @@ pub struct Finding {
     pub at: Vec<String>,
     /// The objective, and the numbers that speak against it.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
 }
 

@@ -1,5 +1,4 @@
-//! The forms of text in system and workflow files: what documents call each, and what is wrong with a text that does not
-//! have it.
+//! The forms of text in system and workflow files: their names in documents, and the check of each.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -17,17 +16,17 @@ use crate::plan::RunIf;
 /// The longest name of a group, in bytes: a record carries it, and has 4 KiB. People need a word or two.
 const LONGEST_GROUP: usize = 128;
 
-/// What documents and editors say about a form.
+/// The description of a form for documents and editors.
 pub(crate) struct About {
     /// Its name.
     pub(crate) name: &'static str,
     /// Texts that have it.
     pub(crate) examples: &'static [&'static str],
-    /// A regular expression (ECMA 262); empty where that says nothing.
+    /// A regular expression (ECMA 262); empty if none describes the form.
     pub(crate) pattern: &'static str,
 }
 
-/// Returns what documents and editors say about a form.
+/// Returns the description of a form for documents and editors.
 pub(crate) fn about(format: Format) -> About {
     let (name, examples, pattern): (_, &[&str], _) = match format {
         Format::Plain => ("text", &[], ""),

@@ -1,4 +1,4 @@
-//! A plan for people's eyes: layers of text for a terminal, Graphviz, Mermaid, or a picture.
+//! Draws a plan: layers of text for a terminal, Graphviz, Mermaid, or SVG.
 
 mod dot;
 mod mermaid;

@@ -1,9 +1,9 @@
-//! Whether runs may wait for each other's group locks in a circle. Of the runs of a group one is at work at a time: it
-//! holds the group's lock. A run that waits for the run of its step keeps its lock meanwhile. If all workflows take the
-//! locks in one order, no circle can close.
+//! Finds runs that may wait for each other's group locks in a circle. One run of a group is at work at a
+//! time: it holds the group's lock, also while it waits for a run that its step started. If all workflows
+//! take the locks in one order, no circle can close.
 //!
-//! A circle closes only if certain runs are at work at the same time, so this is a warning. The engine finds a circle
-//! that has closed, and fails the youngest of its runs.
+//! A circle closes only if certain runs are at work at the same time, so this is a warning. The engine finds
+//! a closed circle, and fails the youngest of its runs.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ impl GroupLocks {
     }
 }
 
-/// Returns the place in a workflow from which its runs may wait for each other's locks, or for those of the workflows
-/// `beside` it.
+/// Returns the place in a workflow at which its runs may wait for each other's locks, or for locks of the
+/// workflows `beside` it.
 pub fn may_wait_for_each_other(
     workflow: &Workflow,
     locks: &GroupLocks,
@@ -55,13 +55,13 @@ struct Order<'t> {
     taken: BTreeMap<(NodeIndex, NodeIndex), Taken<'t>>,
 }
 
-/// One lock is taken while another is held.
+/// A run takes one lock while it holds another.
 struct Taken<'t> {
     /// The workflow that holds one.
     outer: &'t str,
     /// The workflow that takes the other one.
     inner: &'t str,
-    /// The step by which it does, if that is a step of the workflow that is judged.
+    /// The step that takes it, if it is a step of the judged workflow.
     step: Option<usize>,
 }
 
@@ -84,8 +84,8 @@ impl<'t> Order<'t> {
         }
     }
 
-    /// Adds the group of a workflow to those that are held, and returns whether it is new there: a run that a step
-    /// started shares the lock of its step's run.
+    /// Adds a workflow's group to the held ones, and returns whether it is new. A run that a step started
+    /// shares the lock of that step's run.
     fn enter(
         &mut self,
         locks: &'t GroupLocks,
@@ -117,7 +117,7 @@ impl<'t> Order<'t> {
         true
     }
 
-    /// Returns the step by which a circle closes, the message and the help.
+    /// Returns the step that closes a circle, the message and the help.
     fn circle(&self, workflow: &Workflow) -> Option<(usize, String, String)> {
         let circle = cycle::find(&self.groups)?;
         let taken = circle.windows(2).filter_map(|pair| match pair {
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(found("g", &["k", "h"], &[]), None);
         let (line, said) = found("g", &["k", "h"], std::slice::from_ref(&other)).unwrap();
         assert!(line == 5 && said.contains("h → g → h"), "{line}: {said}");
-        // Where both are beside it, they have been judged.
+        // If both are beside it, they have been judged already.
         let both = [other, chain("g", vec![chain("h", Vec::new())])];
         assert_eq!(found("-", &["k"], &both), None);
     }

@@ -7,16 +7,16 @@
 //! | `system::keys`, `workflow::keys` | the tables of all keys: the one description of each |
 //! | `formats`, `read` | the forms of text; reads a tree by the tables and reports every fault |
 //! | [`schema`], `docs` | the tables as JSON Schema, and in the documents |
-//! | [`system`] | `system.yaml`: what keys and components say about each other |
+//! | [`system`] | `system.yaml`, and the rules between its keys and components |
 //! | [`feasibility`] | whether a system can meet its objectives, with the arithmetic |
 //! | [`workflow`] | a workflow file to [`Workflow`] |
-//! | [`catalog`] | what a plan must know of actions |
+//! | [`catalog`] | the facts about actions that a plan needs |
 //! | `group_locks` | whether runs may wait for each other's groups in a circle |
-//! | [`plan`] | what a run is created with, and the plan that it follows |
+//! | [`plan`] | the inputs of a run, and its plan |
 //! | [`expand`](mod@expand) | loops, needs and priorities: a workflow to a [`Plan`] |
 //! | [`expr`] | `${{ }}` expressions |
 //! | [`graph`] | a plan as text, Graphviz, Mermaid or SVG |
-//! | [`builtin`] | the workflows and the system that ship |
+//! | [`builtin`] | the built-in workflows and the built-in system |
 
 pub mod builtin;
 pub mod catalog;

@@ -7,7 +7,7 @@ use crate::diagnostic::{Fault, suggest};
 /// Schemes of object stores, which users may expect to work.
 const NOT_YET: [&str; 6] = ["s3", "gs", "az", "http", "https", "sftp"];
 
-/// Returns what is wrong with a tier's URL, and what to write instead.
+/// Returns the fault of a tier's URL, with a remedy.
 pub(crate) fn check(url: &str) -> Result<(), Fault> {
     let supported = "this version opens `file:///folder`, and `file://./folder` beside the system's file";
     let fault = |message: String, help: String| {

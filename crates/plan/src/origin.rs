@@ -1,9 +1,9 @@
-//! The text and the tree that a value was read from, so that later faults are shown at their places too.
+//! The text and the tree of a value, so that later faults are shown at their places too.
 
 use crate::diagnostic::{Diagnostic, Severity, SourceText};
 use crate::yaml::Node;
 
-/// Where a value was read from.
+/// The source of a value.
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) source: SourceText,

@@ -1,4 +1,4 @@
-//! Finds files that two components claim: a recovery would restore them twice, as of two instants.
+//! Finds files that two components claim. A recovery would restore them twice, from two instants.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use rekindle_model::source::Claim;
@@ -20,8 +20,8 @@ pub(crate) fn parts(path: &str) -> Result<Vec<&str>, &'static str> {
 
 /// Returns why two components claim the same file, as far as their paths and globs can tell.
 ///
-/// Two sources that take parts of one folder by `include` globs clash only if both have the same glob: which files match
-/// is known at the capture.
+/// Two sources that take parts of one folder by `include` globs clash only if both have the same glob. Only
+/// the capture knows which files match.
 pub(crate) fn clash(a: &Claim, b: &Claim) -> Option<String> {
     let (a_parts, b_parts) = (parts(&a.path).ok()?, parts(&b.path).ok()?);
     let (outer, inner, below) = match (

@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 use crate::diagnostic::{Fault, suggest};
 use crate::expr;
 
-/// What a run is created with; journaled, so that a resumed run expands to the same plan.
+/// The inputs of a run. They are journaled, so that a resumed run expands to the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inputs {
     /// The workflow's parameters. Text is read as the parameter's type, so a command line's words will do.
     #[serde(default)]
     pub params: Map<String, Value>,
-    /// What each loop key goes through, in order: `component` to names of components, `tier` to names of tiers.
+    /// The values of each loop key, in order: names of components for `component`, of tiers for `tier`.
     #[serde(default)]
     pub loops: BTreeMap<String, Vec<String>>,
 }
@@ -37,10 +37,11 @@ pub struct Plan {
     /// group's lock.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
-    /// The group of runs of a workspace of which one is at work at a time.
+    /// The group of the run: of all runs of a group in a workspace, one is at work at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
-    /// The steps, each after all that it needs; among those that could be next, the most urgent first.
+    /// The steps, each after the steps that it needs. Among those that could be next, the most urgent comes
+    /// first.
     pub steps: Vec<PlanStep>,
 }
 
@@ -72,13 +73,13 @@ pub struct PlanStep {
     /// How long an attempt may go on without a sign of progress.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub stall_timeout: Option<Duration>,
-    /// The group of steps, of all runs of a workspace, of which one is at work at a time.
+    /// The group of the step: of all steps of a group in a workspace, one is at work at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
     /// The action that undoes the step, if the run fails or is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensate: Option<Compensate>,
-    /// The most urgent priority among itself and what depends on it; lower runs sooner.
+    /// The most urgent priority of the step and of those that depend on it; lower runs sooner.
     pub priority: i64,
 }
 
@@ -172,11 +173,11 @@ impl Default for Retry {
 pub struct Backoff {
     /// Before the second attempt.
     pub initial: Period,
-    /// What each further wait is multiplied by, at least 1.
+    /// The factor between two waits, at least 1.
     pub factor: f64,
     /// The longest wait.
     pub max: Period,
-    /// The share of the wait by which it varies at random either way, 0 to 1.
+    /// The share by which a wait varies at random either way, 0 to 1.
     pub jitter: f64,
 }
 

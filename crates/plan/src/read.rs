@@ -1,6 +1,7 @@
-//! Reads a tree by tables of [`keys`](rekindle_model::keys). The reader reports every fault at its place and leaves out
-//! what is faulty, so that the rest can be judged further. What remains has one form: texts are strings, a single text
-//! for a list is a list, and defaults are filled in. Serde makes the types of it.
+//! Reads a tree by tables of [`keys`](rekindle_model::keys). The reader reports every fault at its place and
+//! drops the faulty part, so that later checks can judge the rest. The rest has one form: texts are strings,
+//! a single text becomes a list if the key takes a list, and defaults are filled in. Serde turns it into
+//! types.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use crate::diagnostic::{Sink, Span, suggest};
 use crate::formats;
 use crate::yaml::{self, Key, Kind, Node};
 
-/// Reads a whole file. A required key that is missing or faulty is empty in what remains.
+/// Reads a whole file. A required key that is missing or faulty is empty in the result.
 pub(crate) fn root(node: Node, of: &Object, sink: &mut Sink<'_>) -> Option<Node> {
     let (mut node, _) = keyed(node, &a(of.noun), &of.keys.iter().collect::<Vec<_>>(), sink)?;
     let missing: Vec<(Key, Node)> = of
@@ -34,7 +35,7 @@ pub(crate) fn root(node: Node, of: &Object, sink: &mut Sink<'_>) -> Option<Node>
     Some(node)
 }
 
-/// Returns the type of what was read.
+/// Returns the type of a tree that was read.
 pub(crate) fn typed<T: DeserializeOwned>(node: &Node, sink: &mut Sink<'_>) -> Option<T> {
     serde_json::from_value(node.value())
         .map_err(|error| sink.error(node.span, format!("cannot be read: {error}"), None))

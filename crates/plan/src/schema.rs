@@ -1,5 +1,5 @@
-//! The tables of keys as JSON Schema (draft 2020-12), for editors that complete and check while one types. Only a whole
-//! file shows names that are referred to, cycles and arithmetic: `lint` judges those.
+//! The tables of keys as JSON Schema (draft 2020-12), for editors that complete and check during typing.
+//! References, cycles and arithmetic need the whole file: `lint` judges those.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::system::keys::SYSTEM;
 use crate::workflow::keys::WORKFLOW;
 use crate::yaml;
 
-/// The shape of what each action takes as its parameters, by the action's name.
+/// The schema of each action's parameters, by the action's name.
 pub type Actions = BTreeMap<String, Value>;
 
 /// Returns the schema of a workflow file whose steps use these actions; the parameters of any other are open.
@@ -58,7 +58,7 @@ impl Defs<'_> {
         })
     }
 
-    /// Adds a shape where it is not known yet, and returns the reference to it.
+    /// Adds a schema unless it is known, and returns the reference to it.
     fn define(&mut self, noun: &str, shape: impl FnOnce(&mut Self) -> Value) -> Value {
         let name = noun.replace(' ', "_");
         if !self.found.contains_key(&name) {

@@ -1,9 +1,10 @@
-//! The files that a source claims, as far as its settings say: `path`, and the globs of `include` and `exclude`.
+//! The files that a source claims, as far as its settings tell: `path`, and the globs of `include` and
+//! `exclude`.
 
 use rekindle_model::source::{Claim, SourceSpec};
 use serde_json::Value;
 
-/// Returns the files below the system's root that a source claims; none where its settings name no path.
+/// Returns the files below the system's root that a source claims; none if its settings name no path.
 pub(crate) fn claim(source: &SourceSpec) -> Option<Claim> {
     let globs = |key: &str| {
         let globs = source

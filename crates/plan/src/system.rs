@@ -1,4 +1,4 @@
-//! Reads `system.yaml`. [`keys`] describes every key; [`rules`] and [`cross`] judge what keys say about each other.
+//! Reads `system.yaml`. [`keys`] describes every key; [`rules`] and [`cross`] judge the keys together.
 
 mod cross;
 #[rustfmt::skip] // a key a line
@@ -45,7 +45,7 @@ impl Loaded<System> {
         sink.finish()
     }
 
-    /// Returns what is wrong with the actions of components' own recovery steps.
+    /// Returns the faults of the actions in components' own recovery steps.
     pub fn check_actions(&self, catalog: &dyn Catalog) -> Diagnostics {
         let names = catalog.names();
         let mut sink = Sink::new(&self.origin.source);

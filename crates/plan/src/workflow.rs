@@ -1,5 +1,5 @@
-//! A workflow file: parameters and step templates, before any loop is expanded. [`keys`] describes every key; [`steps`]
-//! judges what steps say about each other.
+//! A workflow file: parameters and step templates, before any loop is expanded. [`keys`] describes every key;
+//! [`steps`] judges the steps together.
 
 #[rustfmt::skip] // a key a line
 pub(crate) mod keys;
@@ -35,7 +35,7 @@ pub struct Workflow {
     pub max_parallel: usize,
     /// How long a run may take; the wait for its group's lock does not count.
     pub deadline: Option<Duration>,
-    /// The group of runs of a workspace of which one is at work at a time.
+    /// The group of its runs: of all runs of a group in a workspace, one is at work at a time.
     pub concurrency: Option<String>,
     /// Its steps, in the order of the file, those under `on_failure` last.
     pub steps: Vec<StepTemplate>,
@@ -154,7 +154,7 @@ pub struct StepTemplate {
     /// How long an attempt may go on without a sign of progress.
     #[serde(default, deserialize_with = "duration")]
     pub stall_timeout: Option<Duration>,
-    /// The group of steps, of all runs of a workspace, of which one is at work at a time.
+    /// The group of the step: of all steps of a group in a workspace, one is at work at a time.
     pub concurrency: Option<String>,
     /// The action that undoes it.
     pub compensate: Option<Compensate>,
@@ -177,8 +177,8 @@ pub fn load_workflow(name: &str, text: &str) -> Result<Workflow, Diagnostics> {
     }
 }
 
-/// Reads a workflow and returns all faults of the file beside what could be made of it: of a faulty one, the
-/// steps that are whole, so that they can be judged further.
+/// Reads a workflow. Returns all faults of the file, and the part of the workflow that is whole, so that
+/// later checks can judge it.
 pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) {
     let source = SourceText::new(name, text);
     let mut sink = Sink::new(&source);
@@ -234,7 +234,7 @@ fn run_if<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RunIf, D::Error>
     RunIf::read(&text).map_err(|fault| D::Error::custom(fault.message))
 }
 
-/// Reads the defaults of parameters as their types, and reports those of another type.
+/// Reads the defaults of parameters by their types, and reports defaults of another type.
 fn check_params(root: &Node, params: &mut BTreeMap<String, ParamSpec>, sink: &mut Sink<'_>) {
     for (key, node) in root.entries_of("params") {
         let (Some(spec), Some(node)) = (params.get_mut(&key.text), node.child("default")) else {

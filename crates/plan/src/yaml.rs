@@ -38,7 +38,7 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
 }
 
-/// What a node holds.
+/// The content of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     /// A null, boolean, number or string, and its text as written.
@@ -58,7 +58,7 @@ pub(crate) struct Key {
 }
 
 impl Node {
-    /// Returns what kind of value this is, for messages.
+    /// Returns the kind of the value, for messages.
     pub(crate) fn describe(&self) -> &'static str {
         match &self.kind {
             Kind::Scalar {
@@ -172,7 +172,7 @@ pub fn value(name: &str, text: &str) -> Result<Value, Diagnostics> {
     }
 }
 
-/// Reads one document. Faults go to the sink; without a tree there is at least one.
+/// Reads one document. Faults go to the sink; if there is no tree, there is at least one fault.
 pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Option<Node> {
     if text.len() > MAX_TEXT_BYTES {
         let message = format!(
@@ -223,8 +223,8 @@ enum Open {
     },
 }
 
-/// The keys of a map so far, to find one that is there twice. Most maps have a handful, and a set would cost more than
-/// it saves.
+/// The keys of a map so far, to find duplicates. Most maps have few keys, and a set would cost more than it
+/// saves.
 #[derive(Default)]
 struct Seen(HashSet<String>);
 
@@ -232,7 +232,7 @@ impl Seen {
     /// The most entries that are compared one by one.
     const FEW: usize = 16;
 
-    /// Returns whether the key is new; `entries` are those before it.
+    /// Returns whether the key is new; `entries` are the earlier ones.
     fn is_new(&mut self, key: &str, entries: &[(Key, Node)]) -> bool {
         if entries.len() < Self::FEW {
             return entries.iter().all(|(known, _)| known.text != key);
@@ -252,7 +252,7 @@ struct Frame {
     open: Open,
 }
 
-/// A node that aliases may name, and what each costs.
+/// A node that aliases may name, and the cost of each alias.
 struct Anchored {
     node: Node,
     nodes: usize,
@@ -379,7 +379,7 @@ impl Builder {
         }
         let (nodes_before, bytes_before) = (self.nodes, self.bytes);
         self.spend(1, 0)?;
-        // A block collection has no width of its own; its first character shows where it begins.
+        // A block collection has no width of its own; its first character marks its beginning.
         self.stack.push(Frame {
             span: Span { width: 1, ..span },
             anchor,

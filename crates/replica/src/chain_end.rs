@@ -1,5 +1,5 @@
-//! The end of a chain, compared with the journal here. The result decides which workspace goes on with a run, and whether
-//! a damaged chain may be begun anew.
+//! Compares the end of a chain with the journal here. The result decides which workspace continues a run, and
+//! whether a damaged chain may begin again.
 
 use std::collections::HashSet;
 
@@ -24,12 +24,12 @@ pub(crate) struct ChainEnd {
     pub(crate) outcome: Option<Outcome>,
     /// The blobs that it has.
     pub(crate) blobs: HashSet<Hash32>,
-    /// Whether its records were removed. If so, the next segment begins it anew.
+    /// Whether its records were removed. If so, the next segment begins the chain again.
     pub(crate) closed: bool,
 }
 
 impl ChainEnd {
-    /// Returns the end of a chain that is to begin anew after segment `n`.
+    /// Returns the end of a chain that will begin again after segment `n`.
     pub(crate) fn before_a_beginning(n: u64) -> Self {
         Self {
             n,
@@ -100,14 +100,15 @@ pub(crate) async fn find(
         )));
     }
     if let Some(unknown) = walked.faults.iter().find(|fault| !fault.is_damage()) {
-        // A newer program or another keyring reads it: it is not damaged, and not begun anew.
+        // A newer program or another keyring can read it: it is not damaged, and the chain does not begin
+        // again.
         return Err(unknown.clone().into());
     }
     tracing::warn!(%run, url = store.url(), last = walked.last, "a replica is damaged: it is begun anew");
     Ok(ChainEnd::before_a_beginning(walked.last))
 }
 
-/// What this workspace has of a run.
+/// This workspace's records of a run.
 struct Ours {
     run: RunId,
     values: Vec<Vec<u8>>,
@@ -128,7 +129,7 @@ impl Ours {
         }
     }
 
-    /// Returns the end of a chain whose last segment this is, where it agrees with what is here.
+    /// Returns the end of a chain with this last segment, if it agrees with the journal here.
     async fn end_at(&self, store: &SegmentStore, link: &Link, primary: &Primary) -> Result<ChainEnd, Fault> {
         let (run, head) = (self.run, &link.head);
         let records = decoded(run, 0, &self.values)?;
@@ -140,7 +141,7 @@ impl Ours {
                 }
                 let theirs = match store.chain(run).await {
                     Ok(chain) => chain.values,
-                    // What cannot be read cannot be agreed with.
+                    // An unreadable segment cannot agree.
                     Err(error) if error.segment().is_some() => Vec::new(),
                     Err(error) => return Err(error.into()),
                 };
@@ -151,7 +152,7 @@ impl Ours {
                     .take_while(|(ours, theirs)| ours == theirs);
                 same.count() as u64
             }
-            // Also where its records are ours: what is written under a higher epoch goes on to records that are not here.
+            // Even if its records are ours: a segment of a higher epoch precedes records that are not here.
             _ => {
                 return Err(Fault::TakenOver(Box::new(TakenOver {
                     run,
@@ -182,12 +183,12 @@ impl Ours {
     }
 }
 
-/// Returns the newest epoch of any record; 0 where there is none.
+/// Returns the newest epoch of any record; 0 if there is none.
 fn epoch_of(records: &[Record]) -> u64 {
     records.iter().map(|record| record.epoch).max().unwrap_or(0)
 }
 
-/// Returns the epoch under which this workspace has last taken the run over from another one; 0 where it never has.
+/// Returns the epoch under which this workspace last adopted the run from another one; 0 if it never did.
 fn brought_here(records: &[Record], primary: &Primary) -> u64 {
     let adoptions = records.iter().filter_map(|record| match record.event {
         Event::RunAdopted { epoch, workspace, .. } if workspace == Some(primary.writer.workspace) => {
@@ -206,7 +207,7 @@ pub(crate) fn decoded(run: RunId, after: u64, values: &[Vec<u8>]) -> Result<Vec<
         .collect()
 }
 
-/// Returns how a run has ended, where it has, once something more has happened.
+/// Returns a run's outcome after one more event.
 pub(crate) fn outcome_after(outcome: Option<Outcome>, event: &Event) -> Option<Outcome> {
     match event {
         Event::RunFinished { outcome, .. } => Some(*outcome),

@@ -1,8 +1,8 @@
-//! Every segment of a tier, read back and compared with the journal here.
+//! Reads every segment of a tier and compares it with the journal here.
 //!
-//! Seals, numbers, hashes, then each record's checksum, chain and history, as for an archive; then that what this
-//! workspace has of the run says the same. Records that somebody else has appended under a higher epoch are no damage:
-//! they are how a run is gone on with elsewhere.
+//! It checks seals, numbers and hashes, then each record's checksum, chain and history, as for an archive.
+//! Then it compares the records with this workspace's records of the run. Records that another workspace has
+//! appended under a higher epoch are no damage: that workspace continues the run.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use rekindle_vault::{CancellationToken, Segment, SegmentError, SegmentStore, Tie
 
 use crate::{fence, lag, last_seen};
 
-/// What was read of replicas, and what is wrong with them.
+/// The counts and faults of a check of replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {
     /// Chains that were read: runs, in as many locations as have them.
@@ -23,7 +23,7 @@ pub struct CheckReport {
     pub segments: u64,
     /// Records in them.
     pub records: u64,
-    /// What is wrong.
+    /// The faults.
     pub faults: Vec<SegmentFault>,
 }
 
@@ -48,28 +48,28 @@ pub struct SegmentFault {
     pub run: RunId,
     /// The segment; the first of several in a row.
     pub segment: u64,
-    /// What is wrong, as a fragment that follows the segment's name: "is missing".
+    /// The fault, as a fragment that follows the segment's name: "is missing".
     pub what: String,
-    /// What becomes of it.
+    /// The remedy.
     pub remedy: Remedy,
 }
 
-/// What becomes of a damaged replica.
+/// The remedy for a damaged replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// This workspace has the run whole, and the end of a verification begins the replica anew.
+    /// This workspace has the whole run, and begins the replica again at the end of a verification.
     BeginAnew,
     /// The last segment, of this number, may be another workspace's: a person decides that by adopting the run from this
     /// location.
     Ask(u64),
-    /// Another workspace has the run, and begins the replica anew.
+    /// Another workspace has the run, and begins the replica again.
     Elsewhere,
     /// This workspace does not have the run whole. It is to be adopted from a location that has.
     Adopt,
 }
 
-/// Reads the replicas of every run in every location of a tier, one segment in memory at a time, and notes those that are
-/// to be written anew. `progress` gets the number of segments so far.
+/// Reads the replicas of every run in every location of a tier, one segment in memory at a time. Notes those
+/// that must be written again. `progress` gets the number of segments so far.
 ///
 /// # Errors
 /// A location that could not be read. Damage is a fault in the report.
@@ -110,22 +110,22 @@ pub async fn check_tier(
     }
 }
 
-/// What was read of one replica.
+/// The check of one replica.
 pub struct Checked {
     segments: u64,
     records: u64,
-    /// What is wrong.
+    /// The faults.
     pub faults: Vec<SegmentFault>,
     /// Whether this workspace has segments that the location lacks, and may write them there. True if segments there are
     /// damaged, false if they are only missing.
     pub owed: Option<bool>,
 }
 
-/// What this workspace has of a run.
+/// This workspace's part in a run.
 enum Ours {
     /// Nothing that counts: it never had the run, or has lost a record of it.
     Nothing,
-    /// Another workspace goes on with it.
+    /// Another workspace continues it.
     Elsewhere,
     /// The hash of each record, the epoch, and whether the run is over.
     Records(Vec<Hash32>, u64, bool),
@@ -148,7 +148,7 @@ pub async fn check(
     // Read after the segments: a driver of the run journals a record before it writes the segment.
     let ours = match fence::read(state, run) {
         Ok(None) => ours(journal, run).await,
-        // The other owner is unknown, so the journal here is all there is to compare with.
+        // The other owner is unknown, so only the journal here can be compared.
         Ok(Some(note)) if note.taken.is_by_unknown() => ours(journal, run).await,
         Ok(Some(_)) | Err(_) => Ours::Elsewhere,
     };
@@ -211,7 +211,7 @@ async fn ours(journal: &dyn Journal, run: RunId) -> Ours {
     }
 }
 
-/// Returns the segment that a fault is about, and what is wrong with it.
+/// Returns the number and the fault of a damaged segment.
 fn damage_of(fault: &SegmentError) -> Option<(u64, String)> {
     match fault {
         SegmentError::Missing { n, to, .. } if n == to => Some((*n, "is missing".to_owned())),
@@ -256,7 +256,7 @@ fn disagreement(walked: &Walked, ours: &[Hash32], epoch: u64) -> Option<(u64, St
     Some((*n, what))
 }
 
-/// Returns what becomes of a fault.
+/// Returns the remedy for a fault.
 fn remedy(ours: &Ours, walked: &Walked, seen: Option<u64>) -> Remedy {
     match ours {
         Ours::Records(..) if walked.ends_readably() || seen == Some(walked.last) => Remedy::BeginAnew,
@@ -266,7 +266,7 @@ fn remedy(ours: &Ours, walked: &Walked, seen: Option<u64>) -> Remedy {
     }
 }
 
-/// The records of a chain, taken segment by segment. Each must be whole and follow the one before it.
+/// The records of a chain, added segment by segment. Each must be whole and follow the one before it.
 struct History {
     run: RunId,
     state: Option<RunState>,

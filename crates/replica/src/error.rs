@@ -1,4 +1,4 @@
-//! What can go wrong with the replicas of a run's journal.
+//! The errors of a run's replicas.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub enum ReplicaError {
         run: RunId,
         /// The note.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         source: serde_json::Error,
     },
     /// The file that holds the workspace's id cannot be read. Removing it is safe: a new id is made.
@@ -41,23 +41,23 @@ pub enum ReplicaError {
     WorkspaceIdUnreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         source: serde_json::Error,
     },
     /// A file of the workspace cannot be read, written or removed.
     #[error("{doing} {}: {source}", .path.display())]
     File {
-        /// What was tried: "read", "write", "remove".
+        /// The call: "read", "write", "remove".
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's message.
         source: std::io::Error,
     },
     /// A location has not answered in time. Nothing was changed.
     #[error("{location} has not answered within {waited:?}")]
     Unanswered {
-        /// The location's URL; several where the tier has several.
+        /// The location's URL; several if the tier has several.
         location: String,
         /// How long it was waited for.
         waited: Duration,

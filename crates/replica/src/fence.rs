@@ -1,8 +1,8 @@
-//! Fenced runs: another workspace has taken them over.
+//! Notes fenced runs: another workspace has taken them over.
 //!
-//! `fenced/<run>.json` notes that, so that nothing here goes on with the run, also while no tier answers. Only an
-//! adoption removes the note. An adoption by this workspace that was cut off before a tier had it leaves such a note,
-//! too, and says so.
+//! With the note in `fenced/<run>.json`, this workspace does not continue the run even while no tier answers.
+//! Only an adoption removes the note. If an adoption by this workspace is interrupted before a tier has it,
+//! it also leaves such a note, which says so.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ fn file(state: &Path, run: RunId) -> PathBuf {
 /// A note's content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FenceNote {
-    /// Who has the run.
+    /// The workspace that has the run.
     #[serde(flatten)]
     pub taken: TakenOver,
     /// Whether this workspace was adopting the run from them, and no tier has it yet.
@@ -31,12 +31,13 @@ pub struct FenceNote {
     pub adopting: bool,
 }
 
-/// Notes, durably, who has taken a run over.
+/// Notes durably which workspace has taken a run over.
 pub fn note(state: &Path, taken: &TakenOver) -> std::io::Result<()> {
     write(state, taken, false)
 }
 
-/// Notes, durably, who has a run that this workspace is about to adopt. It is theirs until a tier has the adoption.
+/// Notes durably which workspace has a run that this one is about to adopt. It keeps the run until a tier has
+/// the adoption.
 pub fn note_adopting(state: &Path, holder: &TakenOver) -> std::io::Result<()> {
     write(state, holder, true)
 }
@@ -50,7 +51,7 @@ fn write(state: &Path, taken: &TakenOver, adopting: bool) -> std::io::Result<()>
     state_file::write(&file(state, taken.run), &text, Durable::Now)
 }
 
-/// Returns who has taken a run over; none where nobody is known to have.
+/// Returns the workspace that has taken a run over; none if none is known.
 ///
 /// # Errors
 /// The note cannot be read. Then the run counts as taken over.
@@ -69,7 +70,7 @@ pub fn read(state: &Path, run: RunId) -> Result<Option<FenceNote>, ReplicaError>
     }
 }
 
-/// Refuses a run that another workspace goes on with.
+/// Refuses a run that another workspace continues.
 ///
 /// # Errors
 /// [`ReplicaError::TakenOver`], [`ReplicaError::HalfAdopted`], and those of [`read`].
@@ -97,7 +98,7 @@ pub fn clear(state: &Path, run: RunId) -> Result<(), ReplicaError> {
     })
 }
 
-/// Returns a free name for the archive of what this workspace had appended to a run that was taken over.
+/// Returns a free name for the archive of this workspace's records of a run that another one has taken over.
 pub fn archive(state: &Path, run: RunId) -> PathBuf {
     let named = |n: u32| state.join(FOLDER).join(format!("{run}.{n}.archive"));
     (1..)

@@ -1,5 +1,5 @@
-//! A run, read from the locations that have a replica of it. Each replica is checked as a whole, and the one that is
-//! furthest counts.
+//! Reads a run from the locations that have a replica of it. Checks each replica as a whole, and prefers the
+//! most advanced one.
 
 use rekindle_engine::TakenOver;
 use rekindle_journal::archive::Bundle;
@@ -24,12 +24,12 @@ pub struct FetchedReplica {
     records: usize,
 }
 
-/// What locations have of a run.
+/// The replicas of a run in all locations.
 #[derive(Default)]
 pub struct Fetched {
-    /// Each whole chain, the one that is furthest first: by epoch, then by records.
+    /// Each whole chain, the most advanced first: by epoch, then by records.
     pub found: Vec<FetchedReplica>,
-    /// What is wrong with the others.
+    /// The faults of the others.
     pub faults: Vec<Notice>,
 }
 
@@ -80,12 +80,12 @@ pub async fn fetch(stores: &[SegmentStore], run: RunId) -> Fetched {
 }
 
 impl FetchedReplica {
-    /// Returns what the journal notes as the source of the records.
+    /// Returns the hash that the journal notes as the source of the records.
     pub fn source(&self) -> Hash32 {
         self.tail.hash
     }
 
-    /// Returns who has the run, as its last segment tells.
+    /// Returns the workspace that has the run, according to its last segment.
     pub fn holder(&self) -> TakenOver {
         let head = &self.tail.head;
         TakenOver {

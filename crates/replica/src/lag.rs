@@ -14,12 +14,12 @@ use crate::state_file::{self, Durable};
 /// The folder of the notes.
 const FOLDER: &str = "owed";
 
-/// What locations lack of a run.
+/// The locations that lack segments of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lag {
     /// The locations that lack segments.
     pub locations: BTreeSet<String>,
-    /// Those of them where segments are damaged, so that the whole chain is to be read and not only its end.
+    /// Those with damaged segments; there the whole chain must be read, and not only its end.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub damaged: BTreeSet<String>,
 }
@@ -28,7 +28,7 @@ fn file(state: &Path, run: RunId) -> PathBuf {
     state.join(FOLDER).join(format!("{run}.json"))
 }
 
-/// Notes what locations lack of a run; nothing takes the note away.
+/// Notes the locations that lack segments of a run; the note stays.
 pub fn write(state: &Path, run: RunId, lag: &Lag) -> std::io::Result<()> {
     let path = file(state, run);
     if lag.locations.is_empty() {
@@ -38,7 +38,7 @@ pub fn write(state: &Path, run: RunId, lag: &Lag) -> std::io::Result<()> {
     state_file::write(&path, &text, Durable::Now)
 }
 
-/// Notes that a location lacks segments of a run, beside what is noted; `damaged` where they are there and damaged.
+/// Adds a location to the note; `damaged` if its segments exist but are damaged.
 pub fn add(state: &Path, run: RunId, url: &str, damaged: bool) -> std::io::Result<()> {
     let known = read(state, run);
     let mut lag = known.clone();
@@ -52,7 +52,7 @@ pub fn add(state: &Path, run: RunId, url: &str, damaged: bool) -> std::io::Resul
     }
 }
 
-/// Returns what locations lack of a run; nothing where no note can be read.
+/// Returns the locations that lack segments of a run; nothing if the note cannot be read.
 pub fn read(state: &Path, run: RunId) -> Lag {
     let bytes = std::fs::read(file(state, run)).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()

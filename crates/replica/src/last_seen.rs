@@ -1,9 +1,9 @@
-//! How far this workspace has seen a replica: the number of the last segment that it wrote, or that it read and found to
-//! agree with its journal, for each location. `seen/<run>.json` notes it.
+//! Notes the last segment that this workspace has seen in each location, in `seen/<run>.json`. It has written
+//! that segment, or has read it and found that it agrees with its journal.
 //!
-//! If the newest segment of a location is damaged, the segment cannot say who wrote it. If it is the last one that this
-//! workspace has seen, no other workspace wrote it, and the next number is still free for the first that takes it.
-//! A note that is too old, or lost, costs a question to a person. So it is not synced.
+//! If a location's newest segment is damaged, it does not show its writer. If it is the last one that this
+//! workspace has seen, no other workspace wrote it, and the next number is still free. If a note is outdated
+//! or lost, a person must answer a question instead. So the note is not synced.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ fn file(state: &Path, run: RunId) -> PathBuf {
     state.join(FOLDER).join(format!("{run}.json"))
 }
 
-/// Returns what was seen of a run; nothing where no note can be read.
+/// Returns the note of a run; an empty one if it cannot be read.
 pub fn read(state: &Path, run: RunId) -> LastSeen {
     let bytes = std::fs::read(file(state, run)).unwrap_or_default();
     serde_json::from_slice::<Note>(&bytes)
@@ -37,7 +37,7 @@ pub fn read(state: &Path, run: RunId) -> LastSeen {
         .locations
 }
 
-/// Notes what was seen of a run; what was seen of locations that are not named stays.
+/// Updates the note of a run; locations without a new value keep theirs.
 pub fn advance(state: &Path, run: RunId, seen: &LastSeen) -> std::io::Result<()> {
     let known = read(state, run);
     let mut locations = known.clone();

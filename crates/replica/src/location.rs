@@ -13,7 +13,7 @@ use rekindle_vault::{Created, Segment, SegmentHead, SegmentStore, TierAccess, Ti
 use crate::chain_end::{ChainEnd, decoded, find, outcome_after};
 use crate::primary::{Fault, Primary};
 
-/// How long a location may take before the run goes on without it.
+/// The time after which the run continues without a location.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a location is left alone that has answered with an error.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const RETRY_SILENT_AFTER: Duration = Duration::from_secs(60);
 /// How late a busy machine wakes a process whose patience is at an end. If it wakes later, it was stopped.
 const WOKEN_WITHIN: Duration = Duration::from_secs(1);
-/// How long a location may take where all segments are read, because some of them are damaged.
+/// The same if all segments must be read because some of them are damaged.
 const THOROUGH_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the end of a chain is read again because another segment has appeared, before it is left for later.
 const TRIES: usize = 4;
@@ -35,30 +35,30 @@ pub(crate) struct ReplicaLocation {
     pub(crate) tier: String,
     pub(crate) url: String,
     store: Option<SegmentStore>,
-    /// Where its chain ends, once that is known.
+    /// The end of its chain, once known.
     end: Option<ChainEnd>,
     /// When that was read last.
     looked: Option<Stamp>,
     /// Whether segments are damaged there. If so, all of them are read before one is added.
     pub(crate) damaged: bool,
     pub(crate) state: LocationState,
-    /// What the run is, once it was read.
+    /// The facts about the run, once read.
     about: Option<About>,
 }
 
-/// What each segment says of its run.
+/// The facts about its run that each segment carries.
 #[derive(Clone)]
 struct About {
     workflow: String,
     parent: Option<RunId>,
 }
 
-/// What was found when a location was asked last.
+/// The result of the last call to a location.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum LocationState {
     /// The replica has everything.
     UpToDate,
-    /// There is no vault, and never was one: nothing is lacking.
+    /// There is no vault, and never was one: nothing is missing.
     Absent,
     /// The replica lacks something.
     Behind {
@@ -67,7 +67,7 @@ pub(crate) enum LocationState {
         since: Stamp,
         /// How long it is left alone from then on.
         pause: Duration,
-        /// Whether a person is to be asked before anything is written there.
+        /// Whether a person must confirm before anything is written there.
         asks: bool,
     },
 }
@@ -86,7 +86,7 @@ impl ReplicaLocation {
         }
     }
 
-    /// Returns the number of the last segment that agrees with the journal, where it is known.
+    /// Returns the number of the last segment that agrees with the journal, if known.
     pub(crate) fn seen(&self) -> Option<u64> {
         self.end.as_ref().map(|end| end.n)
     }
@@ -107,10 +107,11 @@ impl ReplicaLocation {
         )
     }
 
-    /// Brings the replica up to the journal, and finds out whether another workspace goes on with the run there.
+    /// Writes the missing segments to the replica, and finds out whether another workspace continues the run
+    /// there.
     ///
     /// # Errors
-    /// Another workspace does. A location that cannot be reached is no error: the state says so.
+    /// Another workspace continues it. A location that cannot be reached is no error: the state says so.
     pub(crate) async fn catch_up(
         &mut self,
         run: RunId,
@@ -134,7 +135,7 @@ impl ReplicaLocation {
         };
         let mut caught_up = tokio::time::timeout(patience, self.try_catch_up(run, primary, access)).await;
         let took = primary.clock.now().since(&now).duration;
-        // This process was stopped after it looked, or while it waited: the location was not the one that was silent.
+        // This process was stopped meanwhile, so the silence says nothing about the location.
         if was_stopped(caught_up.is_ok(), took, patience) {
             self.end = None;
             caught_up = tokio::time::timeout(patience, self.try_catch_up(run, primary, access)).await;
@@ -146,7 +147,7 @@ impl ReplicaLocation {
                 return Ok(());
             }
             Ok(Err(fault)) => (fault, RETRY_AFTER),
-            // The location may still do what it was asked for, so the end of the chain is read again.
+            // The location may still do the call, so the end of the chain is read again.
             Err(_) => (
                 Fault::Down(format!("it has not answered within {patience:?}")),
                 RETRY_SILENT_AFTER,
@@ -306,7 +307,8 @@ async fn advance(
     Ok(end)
 }
 
-/// Returns whether this process was stopped while it asked a location, so that the answer says nothing.
+/// Returns whether this process was stopped while it waited for a location, so that a missing answer means
+/// nothing.
 fn was_stopped(answered: bool, took: Duration, patience: Duration) -> bool {
     took > if answered { STALE } else { patience + WOKEN_WITHIN }
 }

@@ -1,4 +1,5 @@
-//! What a user should know of replicas and is no error: returned, or handed to [`Notify`], and rendered by the caller.
+//! Facts about replicas that a user should know and that are no errors: returned, or passed to [`Notify`].
+//! The caller renders them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub enum Notice {
     LeftOut {
         /// The tier.
         tier: String,
-        /// The location; none where it is the whole tier.
+        /// The location; none for the whole tier.
         url: Option<String>,
         /// Why.
         why: String,
@@ -40,7 +41,7 @@ pub enum Notice {
     Unusable {
         /// The tier.
         tier: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
     /// The tiers have not answered in time, and a quarantined run stays as it is.

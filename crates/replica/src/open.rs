@@ -1,4 +1,4 @@
-//! Tiers and locations, asked with a limit of time: one that hangs holds up no command for good.
+//! Calls tiers and locations with a time limit, so that a hanging one does not block a command for good.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const READS_WITHIN: Duration = Duration::from_secs(30);
 /// [`ReplicaError::Tier`], [`ReplicaError::Unanswered`].
 pub async fn tier(access: &Arc<TierAccess>, tier: &str, urls: Vec<String>) -> Result<Tier, ReplicaError> {
     let (access, name, location) = (Arc::clone(access), tier.to_owned(), urls.join(", "));
-    // A task of its own: a call that hangs in the operating system must not block the one that waits for it.
+    // Use a task of its own: a call that hangs in the operating system must not block the waiting caller.
     let opening = tokio::spawn(async move { access.open(&name, &urls, TierMode::Existing).await });
     match tokio::time::timeout(OPENS_WITHIN, opening).await {
         Ok(Ok(opened)) => Ok(opened?),
@@ -62,7 +62,7 @@ pub async fn locations(access: &Arc<TierAccess>, system: &System) -> (Vec<Segmen
     (stores, left_out)
 }
 
-/// Waits for what a location is asked.
+/// Waits for a location's answer.
 ///
 /// # Errors
 /// [`ReplicaError::Unanswered`].

@@ -1,4 +1,4 @@
-//! The journal that is replicated, and why a location could not be brought up to it.
+//! The journal that is replicated, and the reasons why a location could not catch up with it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rekindle_vault::SegmentError;
 
 use crate::writer::Writer;
 
-/// The journal whose records are replicated, and who writes them.
+/// The journal whose records are replicated, and their writer.
 pub(crate) struct Primary {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) clock: Arc<dyn Clock>,

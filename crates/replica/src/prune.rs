@@ -1,16 +1,16 @@
-//! The removal of replicas from the tiers: planned, shown, and then done.
+//! Removes replicas from the tiers: a plan, which a user may look at, and its execution.
 //!
-//! A run's segments are removed if it has been over for longer than the tier keeps things, or if the journal here was
-//! compacted and has the run no more. They stay if the run
+//! A run's segments are removed if it ended longer ago than the tier's retention, or if the journal here was
+//! compacted and no longer has the run. They stay if the run
 //!
 //! - is not over, or waits for a person,
 //! - is part of a run whose segments stay,
 //! - has sealed a recovery set that some tier still holds,
 //! - has lost a record here: its replicas repair it.
 //!
-//! The age of a run is counted from the newest segment of the location, not from this machine's clock. So a clock that is
-//! ahead removes nothing. But if a host with such a clock has written a segment there, other runs look older than they
-//! are.
+//! The age of a run is counted from the newest segment of the location, not from this machine's clock. So a
+//! clock that is ahead removes nothing. But if a host with such a clock has written a segment there, other
+//! runs look older than they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::location::STALE;
 const GRACE: Duration = Duration::from_secs(24 * 3600);
 const _: () = assert!(GRACE.as_secs() > 2 * STALE.as_secs());
 
-/// What would be done in one location.
+/// The planned removals in one location.
 #[derive(Default)]
 pub struct Plan {
     /// The segments that go, by run.
@@ -66,22 +66,22 @@ pub struct Removal {
     held: Held,
 }
 
-/// What decides.
+/// The facts that decide.
 pub struct Rules {
-    /// The recovery sets that some tier holds; none where a tier could not be asked.
+    /// The recovery sets that some tier holds; none if a tier could not answer.
     pub sets: Option<BTreeSet<SetId>>,
     /// The runs that were removed from this workspace.
     pub forgotten: BTreeSet<RunId>,
     /// The runs of this workspace that are not over, or not whole.
     pub open: BTreeSet<RunId>,
-    /// Returns the recovery set that a step has begun to seal, as an event tells.
+    /// Returns the recovery set that a step has begun to seal, from an event.
     pub sealed_set: fn(&Event) -> Option<SetId>,
     /// Now.
     pub now: DateTime<Utc>,
 }
 
 impl Rules {
-    /// Reads which runs the journal here still needs. `forgotten` are those that were removed from it.
+    /// Reads which runs the journal here still needs. `forgotten` are the runs that a compact removed.
     ///
     /// # Errors
     /// The runs cannot be listed.
@@ -146,7 +146,7 @@ pub async fn plan(
             Err(why) => *plan.kept.entry(why).or_default() += 1,
         }
     }
-    // What is part of a run that stays, stays with it.
+    // A run that is part of a staying run stays too.
     loop {
         let parent = |run: &RunId| all.get(run).and_then(|held| held.tail.head.parent);
         let stays =
@@ -179,10 +179,10 @@ pub async fn plan(
     Ok(plan)
 }
 
-/// Carries one removal out; false where somebody has gone on with the run since it was planned.
+/// Executes one removal; returns false if another process has continued the run since the plan.
 ///
 /// # Errors
-/// The location did not do it.
+/// The location failed.
 pub async fn remove(store: &SegmentStore, removal: &Removal) -> Result<bool, SegmentError> {
     store.close(&removal.held).await
 }

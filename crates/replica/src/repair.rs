@@ -1,8 +1,8 @@
-//! Quarantined runs, repaired from the replicas that the tiers have of them.
+//! Repairs quarantined runs from their replicas in the tiers.
 //!
-//! A replica counts only if its whole chain checks: seals, numbers, hashes, then CRC, chain and history of the records,
-//! as for any archive. It fills in what is lost here and adds nothing beyond. If it says something else than what is
-//! intact here, the run stays quarantined.
+//! A replica counts only if its whole chain is valid: seals, numbers, hashes, then CRC, chain and history of
+//! the records, as for any archive. It restores the lost records and adds nothing beyond. If it differs from
+//! a record that is intact here, the run stays quarantined.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Repaired {
     pub records: u64,
     /// The tier that had them.
     pub tier: String,
-    /// Where it is.
+    /// The location.
     pub url: String,
 }
 
@@ -65,7 +65,7 @@ impl RepairSources {
         (Self(sources), notices)
     }
 
-    /// Returns whether there is nothing to repair anything from.
+    /// Returns whether no location is available for repairs.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

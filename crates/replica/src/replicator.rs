@@ -1,5 +1,5 @@
-//! Replicates the journal of the runs that this process drives to every location of their tiers, and finds out when
-//! another workspace goes on with one of them.
+//! Replicates the journal of the runs that this process drives to every location of their tiers, and finds
+//! out if another workspace continues one of them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,20 +34,20 @@ const LOOK_HOLDS_FOR: Duration = Duration::from_secs(1);
 /// How long catching up earlier runs may hold up the end of a run. A segment takes milliseconds, so this is hundreds.
 const CATCH_UP_FOR: Duration = Duration::from_secs(5);
 
-/// What a workspace gives its replicators.
+/// The context that a workspace gives its replicators.
 #[derive(Clone)]
 pub struct Replication {
     /// The journal that is replicated.
     pub journal: Arc<dyn Journal>,
-    /// Where `now` comes from.
+    /// The source of `now`.
     pub clock: Arc<dyn Clock>,
     /// The workspace's own folder, `.rekindle`.
     pub state: PathBuf,
-    /// What opens the tiers.
+    /// Opens the tiers.
     pub access: Arc<TierAccess>,
     /// Reads the text of a system file, to which an earlier run is pinned.
     pub read_system: fn(&str) -> Result<System, String>,
-    /// Takes what a user should know.
+    /// Receives the notices for the user.
     pub notify: Notify,
     /// How far replicas may lag: [`REPLICATE_EVERY`].
     pub every: Duration,
@@ -72,12 +72,12 @@ struct Replicas {
 }
 
 impl Replicator {
-    /// Returns what replicates the runs of a system that are driven here; none for a system without tiers.
+    /// Returns the replicator for the driven runs of a system; none for a system without tiers.
     pub fn new(with: &Replication, system: &System) -> Option<Arc<Self>> {
         Self::of(with, system, true).map(Arc::new)
     }
 
-    /// Returns what replicates the runs of a system, which are driven here or only caught up.
+    /// Returns the replicator for the runs of a system, whether driven here or only caught up.
     pub(crate) fn of(with: &Replication, system: &System, drives: bool) -> Option<Self> {
         let locations: Vec<(String, String)> = system
             .tiers
@@ -130,7 +130,7 @@ impl Replicator {
         join_all(all).await
     }
 
-    /// Notes that another workspace goes on with a run, and wakes every task that waits for that.
+    /// Notes that another workspace continues a run, and wakes every task that waits for that.
     fn lose(&self, replicas: &Replicas, taken: TakenOver) -> TakenOver {
         if let Err(error) = fence::note(&self.primary.state, &taken) {
             // The tiers say so again at the next try.
@@ -140,7 +140,7 @@ impl Replicator {
         taken
     }
 
-    /// Has every segment read in the locations where some of the run's were found damaged.
+    /// Reads every segment in the locations where some of the run's segments were found damaged.
     async fn look_closer(&self, run: RunId) {
         let lag = lag::read(&self.primary.state, run);
         if lag.damaged.is_empty() {
@@ -183,7 +183,7 @@ impl Replicator {
         locations.iter().any(ReplicaLocation::is_silent)
     }
 
-    /// Brings replicas of earlier runs up to date where a location is back, and begins damaged ones anew.
+    /// Catches up replicas of earlier runs in locations that are back, and begins damaged replicas again.
     async fn catch_up_earlier(&self, but: RunId) {
         let begun = self.primary.clock.now();
         let owing = lag::runs(&self.primary.state).into_iter();

@@ -12,7 +12,7 @@ pub(crate) enum Durable {
     Soon,
 }
 
-/// Writes a small file in the place of an earlier one, whole or not at all, and makes its folder where there is none.
+/// Replaces a small file, whole or not at all, and makes its folder if needed.
 pub(crate) fn write(path: &Path, bytes: &[u8], durable: Durable) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
@@ -26,7 +26,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], durable: Durable) -> std::io::Res
     std::fs::File::open(dir)?.sync_all()
 }
 
-/// Removes a file; that it is gone already is no error.
+/// Removes a file; succeeds if it is gone already.
 pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

@@ -1,4 +1,4 @@
-//! Two workspaces that reach different tiers, and then each other's.
+//! Two workspaces reach different tiers at first, and then each other's.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,11 +29,11 @@ struct Vault {
     keyring: Arc<Keyring>,
 }
 
-/// The machine's clock, and how long it seems to have stood still for a process that was stopped, in seconds.
+/// The machine's clock, and the seconds for which a stopped process did not see it move.
 #[derive(Default)]
 struct Stopped(AtomicU64, Mutex<Option<Meanwhile>>);
 
-/// What happens once the clock is read for the n-th time.
+/// An action at the n-th reading of the clock.
 type Meanwhile = (usize, Box<dyn FnOnce() + Send>);
 
 impl std::fmt::Debug for Stopped {
@@ -117,7 +117,7 @@ impl Vault {
 }
 
 impl Host {
-    /// Returns what replicates to these tiers: those that the host reaches.
+    /// Returns the replicator to the tiers that this host reaches.
     fn replicator(&self, tiers: &[&str]) -> Arc<Replicator> {
         self.replicator_that(true, tiers)
     }
@@ -200,7 +200,7 @@ async fn what_an_adoption_has_missed_in_another_tier_is_replaced_and_its_writer_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_neither_adoption_is_ahead_both_are_fenced() {
+async fn if_neither_adoption_is_ahead_both_are_fenced() {
     let vault = Vault::new().await;
     let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
     for host in [&a, &b] {
@@ -259,8 +259,7 @@ async fn a_location_that_is_down_is_owed_what_it_misses_and_the_chain_goes_on_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_stopped_while_its_run_was_ended_elsewhere_and_pruned_is_fenced_though_its_next_number_is_free()
- {
+async fn a_stopped_owner_of_a_pruned_run_is_fenced_although_its_next_number_is_free() {
     let vault = Vault::new().await;
     let (a, b, run) = (vault.host("a"), vault.host("b"), RunId::new(&stamp(0)));
     for host in [&a, &b] {
@@ -322,12 +321,12 @@ async fn a_next_segment_that_cannot_be_read_fences_a_driver_of_the_run_and_nobod
     assert!(taken.is_by_unknown() && &*taken.tier == "far", "{taken:?}");
     assert!(taken.to_string().contains("cannot be read"), "{taken}");
     fence::refuse(&a.with.state, run).unwrap_err();
-    // Also with something to write, and where it is one of a newer program.
+    // The same with something to write, and with a segment of a newer program.
     a.append(run, 1, 1, started("s", 1)).await;
     std::fs::write(&next, [b"RKDLSLOT".as_slice(), &[9; 60]].concat()).unwrap();
     assert!(a.copy(&["far"], run).await.unwrap_err().is_by_unknown());
 
-    // Where its copy is only caught up, a person is asked, and nothing is lost by waiting.
+    // If the replica is only caught up, a person is asked, and waiting loses nothing.
     let state = &a.with.state;
     fence::clear(state, run).unwrap();
     let far = a.replicator_that(false, &["far"]);
@@ -387,7 +386,7 @@ async fn a_look_that_was_cut_in_two_by_a_stop_is_done_again() {
         std::fs::copy(from, to).unwrap();
         clock.0.store(2, Ordering::SeqCst);
     };
-    // The barrier begins; the location is asked; it has answered.
+    // The barrier begins; the location is called; it has answered.
     *a.clock.1.lock().unwrap() = Some((3, Box::new(meanwhile)));
     let taken = replicator.barrier(run, Duration::ZERO).await.unwrap_err();
     assert_eq!((taken.epoch, &*taken.tier), (2, "near"));
@@ -413,7 +412,7 @@ async fn segments_of_a_newer_program_are_no_damage() {
     assert_eq!(lag::runs(state), [], "nothing is begun anew");
 }
 
-/// A journal whose run is gone on with, and copied, once its segments were read.
+/// A journal in which another process continues and copies the run after its segments were read.
 struct Driven<'a> {
     host: &'a Host,
     replicator: Arc<Replicator>,

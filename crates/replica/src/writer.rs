@@ -1,4 +1,4 @@
-//! Who writes segments: this workspace, by an id that it keeps for good, on this host.
+//! The writer of segments: this workspace, by its permanent id, on this host.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Returns who writes in the workspace whose own folder is `state`; where its id cannot be kept (a full disk), one
-    /// for now: that is no reason not to work.
+    /// Returns the writer for the workspace whose state folder is `state`. If its id cannot be stored (a full
+    /// disk), uses a temporary one, since that is no reason to stop working.
     pub fn of(state: &Path) -> Self {
         Self::kept(state).unwrap_or_else(|error| {
             tracing::warn!(%error, "the workspace goes by another id until its own can be kept");
@@ -39,14 +39,14 @@ impl Writer {
         })
     }
 
-    /// Returns who writes in the workspace whose own folder is `state`. Its id is made where there is none: call it
+    /// Returns the writer for the workspace whose state folder is `state`. Creates a missing id, so call it
     /// under the workspace's lock.
     ///
     /// # Errors
     /// The id cannot be read or written.
     ///
-    /// The id serves messages. A copy of a workspace has the same one; that two of them go on with one run is found by
-    /// the records, and not by it.
+    /// The id serves messages. A copy of a workspace has the same one. If both continue one run, their
+    /// records show it, and not the id.
     pub fn kept(state: &Path) -> Result<Self, ReplicaError> {
         let path = state.join(FILE);
         let host = host();

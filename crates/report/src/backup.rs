@@ -1,4 +1,4 @@
-//! What a backup stored: each component, each tier, and whether the stored copies were read back.
+//! The result of a backup: each component, each tier, and whether the stored copies were read back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct BackupTable {
     pub stored_in: Vec<String>,
     /// The set before it.
     pub predecessor: Option<String>,
-    /// What the sealed set holds, what it inherited included.
+    /// The members of the sealed set, inherited ones included.
     pub members: BTreeMap<String, Member>,
     /// From the run's creation to its end.
     #[serde(with = "crate::seconds")]
@@ -43,7 +43,7 @@ pub struct BackupTable {
 /// One component's place in a sealed set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Member {
-    /// The snapshot, where the set names one.
+    /// The snapshot that the set names, if any.
     pub snapshot: Option<String>,
     /// The tiers that hold it.
     pub tiers: Vec<String>,
@@ -54,7 +54,7 @@ pub struct Member {
 pub struct BackupRow {
     /// Its name.
     pub component: String,
-    /// The snapshot, where it was captured.
+    /// The snapshot, if one was captured.
     pub snapshot: Option<String>,
     /// Bytes of the source.
     pub bytes: Option<u64>,
@@ -62,12 +62,12 @@ pub struct BackupRow {
     pub bytes_new: Option<u64>,
     /// Files of the source.
     pub files: Option<u64>,
-    /// Each due tier: whether its stored copy was verified; none where it was not stored.
+    /// Each due tier: whether its stored copy was verified; none if it was not stored.
     pub tiers: BTreeMap<String, Option<bool>>,
-    /// What of the source was not captured, or while it changed; none where that is not known, since the process
-    /// died before it was recorded.
+    /// Entries that were not captured, or changed meanwhile. None if unknown: the process died before it
+    /// recorded them.
     pub noted: Option<Vec<Noted>>,
-    /// The snapshot before it, where this one has less than a tenth of its files or of its bytes.
+    /// The earlier snapshot, if this one has less than a tenth of its files or of its bytes.
     pub shrunk_from: Option<Extent>,
     /// The first thing that went wrong.
     pub error: Option<String>,
@@ -84,10 +84,11 @@ pub struct Extent {
 
 /// Of fewer files than these, most may come and go without anything being amiss.
 const FILES_WORTH_A_WARNING: u64 = 10;
-/// What is left of a snapshot that shrank by more than a person does in a day's work: a tenth.
+/// A snapshot counts as shrunk if less than this part (a tenth) is left: no ordinary day's work removes so
+/// much.
 const SHRUNK_BELOW: u64 = 10;
 
-/// Returns what the snapshot before held, where so little of it is left that the source may have been lost.
+/// Returns the extent of the earlier snapshot if so little of it is left that the source may have been lost.
 fn shrunk_from(output: &Value) -> Option<Extent> {
     let before = Extent::deserialize(&output["before"]).ok()?;
     let now = Extent::deserialize(output).ok()?;
@@ -96,10 +97,11 @@ fn shrunk_from(output: &Value) -> Option<Extent> {
     (before.files >= FILES_WORTH_A_WARNING && lost).then_some(before)
 }
 
-/// Entries of a source that were not captured as they stood, all for the same reason.
+/// Entries of a source that the capture left out or that changed meanwhile, all for the same reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Noted {
-    /// `special`: a socket, FIFO or device; `vanished`: gone before it was read; `changed`: written while it was.
+    /// `special`: a socket, FIFO or device; `vanished`: gone before it was read; `changed`: written while it
+    /// was read.
     pub kind: String,
     /// How many there are.
     pub count: u64,
@@ -142,7 +144,7 @@ fn noted(output: &Value) -> Option<Vec<Noted>> {
     Some(kinds.collect())
 }
 
-/// Returns what a backup stored.
+/// Returns the result of a backup.
 pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
     let mut components: Vec<BackupRow> = Vec::new();
     for step in &plan.steps {

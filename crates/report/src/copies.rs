@@ -1,6 +1,8 @@
-//! What runs saw of stored copies: a verification reads one copy in one tier, a recovery reads from any tier.
+//! The stored copies that runs saw: a verification reads one copy in one tier, a recovery reads from any
+//! tier.
 //!
-//! A sighting is evidence as of its run; what a later run saw outweighs it. `status` puts them together.
+//! A sighting is evidence from the time of its run; a later run's sighting outweighs it. `status` combines
+//! them.
 
 use std::cmp::Ordering;
 
@@ -35,7 +37,7 @@ impl PartialOrd for Position {
     }
 }
 
-/// What one step of a run saw of a component's copy.
+/// A component's copy as one step of a run saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sighting {
     /// The run.
@@ -46,16 +48,16 @@ pub struct Sighting {
     pub component: String,
     /// The tier whose copy was read; none for a recovery, which reads from every tier that it can.
     pub tier: Option<String>,
-    /// The snapshot, where the run came so far as to know it.
+    /// The snapshot, if the run got far enough to know it.
     pub snapshot: Option<String>,
-    /// What it saw.
+    /// The state of the copy.
     pub saw: Saw,
 }
 
-/// What was seen of a copy.
+/// The state of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saw {
-    /// All of it was read and is what was captured; of a recovery: and its validation succeeded.
+    /// The run read all of it and found it right. A recovery also validated it.
     Whole,
     /// It is there: its objects exist, or a sample could be read, or it was restored and nothing validated it.
     Present,
@@ -76,7 +78,7 @@ pub fn position(evidence: &Evidence) -> Position {
     }
 }
 
-/// Returns what a run saw of stored copies, whether it is over or not.
+/// Returns the sightings of stored copies in a run, finished or not.
 pub fn sightings(evidence: &Evidence, plan: &Plan) -> Vec<Sighting> {
     let located = plan
         .steps
@@ -153,11 +155,11 @@ fn missed(error: &Failure) -> Saw {
 
 /// The action that verifies replicas, and its earlier name.
 const VERIFIES_REPLICAS: [&str; 2] = ["verify-replicas", "verify-slots"];
-/// Where its output lists faults, and where it listed them under its earlier name.
+/// The output's key for segment faults, and its earlier name.
 const SEGMENT_FAULTS: [&str; 2] = ["segment_faults", "slot_faults"];
 
-/// Returns what a run found wrong with the replicas of runs' journals: one object for each segment, with its tier,
-/// location, run, number, what is wrong, and what to do.
+/// Returns the faults that a run found in the replicas of runs' journals. Each object has the segment's tier,
+/// location, run and number, the fault, and the remedy.
 pub fn segment_faults(evidence: &Evidence, plan: &Plan) -> Vec<Value> {
     let steps = plan
         .steps
@@ -174,7 +176,7 @@ pub fn segment_faults(evidence: &Evidence, plan: &Plan) -> Vec<Value> {
     faults.flatten().collect()
 }
 
-/// A verification that finds damage keeps what it found in its checkpoint, since a failure carries a sentence only.
+/// A failed verification keeps its findings in its checkpoint, since a failure carries only a sentence.
 fn last_checkpoint(evidence: &Evidence, id: &StepId) -> Value {
     let progress = evidence
         .records

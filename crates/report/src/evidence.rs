@@ -1,4 +1,4 @@
-//! What every projection is made from: a run's records, and the blobs that they refer to.
+//! The input of every projection: a run's records, and the blobs that they refer to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,9 @@ pub struct Evidence {
     pub state: RunState,
     /// The records themselves, oldest first.
     pub records: Vec<Record>,
-    /// What expanded the definition into the plan: parameters and loop keys.
+    /// The inputs that expanded the definition into the plan: parameters and loop keys.
     pub inputs: Value,
-    /// What each succeeded step produced.
+    /// The output of each succeeded step.
     pub outputs: BTreeMap<StepId, Value>,
     /// Blobs that the records refer to and that were read.
     blobs: BTreeMap<Hash32, Value>,
@@ -64,7 +64,7 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Returns a payload's value, null where its blob was not read.
+    /// Returns a payload's value; null if its blob was not read.
     pub fn resolve(&self, payload: &Payload) -> Value {
         match payload {
             Payload::Inline(value) => value.clone(),
@@ -72,17 +72,17 @@ impl Evidence {
         }
     }
 
-    /// Returns a step's output, null where it has none.
+    /// Returns a step's output; null if it has none.
     pub fn output(&self, step: &StepId) -> &Value {
         self.outputs.get(step).unwrap_or(&Value::Null)
     }
 
-    /// Returns a parameter of the run, null where it has none of that name.
+    /// Returns a parameter of the run; null if it has none of that name.
     pub fn param(&self, name: &str) -> &Value {
         &self.inputs["params"][name]
     }
 
-    /// Returns whether a step failed because data is gone from every copy.
+    /// Returns whether a step failed because every copy of some data is gone.
     pub fn data_lost(&self) -> bool {
         self.state.steps.values().any(|record| match &record.state {
             StepState::Failed { error } => error.code == rekindle_model::failure::code::DATA_LOST,

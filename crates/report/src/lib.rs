@@ -1,5 +1,5 @@
-//! Read-only projections of the journal: what happened, what an interruption cost, how a recovery met its
-//! objectives, and whether the system can come back at all.
+//! Read-only projections of the journal: the history of a run, the cost of an interruption, how a recovery
+//! met its objectives, and whether the system can come back at all.
 //!
 //! Nothing here can write: every projection is a pure function of an [`Evidence`], which is a run's records
 //! and the blobs that they refer to. The caller reads the journal and prints.
@@ -8,14 +8,14 @@
 //! |---|---|
 //! | [`evidence`] | what does the journal prove about this run? |
 //! | [`steps`] | what did each step do, and how long did it take? |
-//! | [`rework`] | what was cut off, and how much did not have to be done again? |
-//! | [`recovery`] | were RTO and RPO met, component by component? |
+//! | [`rework`] | what did an interruption cut off, and how much work did it not cost? |
+//! | [`recovery`] | did the recovery meet RTO and RPO, component by component? |
 //! | [`provenance`] | which components of the set were restored, and from which tiers? |
-//! | [`copies`] | what did each run see of stored copies? |
+//! | [`copies`] | in which state did each run see the stored copies? |
 //! | [`backup`] | what did a backup store, and where is it verified? |
 //! | [`status`] | can we come back, how long will it take, how much will we lose, where is the proof? |
-//! | [`unfinished`] | how far is a run that has not ended, and whom does it wait for? |
-//! | [`text`] | all of it for people |
+//! | [`unfinished`] | how far is an unfinished run, and what does it wait for? |
+//! | [`text`] | all of it as text for people |
 //! | [`units`] | durations, counts and sizes as people read them |
 
 pub mod backup;

@@ -1,5 +1,5 @@
-//! Where a recovery's data came from: which components of the recovery set it restored, and which data another tier
-//! served in place of the preferred one.
+//! The origin of a recovery's data: which components of the recovery set it restored, and which data another
+//! tier gave in place of the preferred one.
 
 use std::fmt::Write;
 
@@ -18,14 +18,14 @@ pub struct OfSet {
     pub recovered: Vec<String>,
     /// Asked for, and not restored (yet).
     pub missing: Vec<String>,
-    /// Not asked for.
+    /// Components that nobody asked for.
     pub not_asked_for: Vec<String>,
-    /// Not asked for, and not in the system that the run is pinned to either.
+    /// Components that nobody asked for, and that the run's system does not have either.
     pub not_in_system: Vec<String>,
 }
 
 impl OfSet {
-    /// Returns whether the whole set was asked for.
+    /// Returns whether the user asked for the whole set.
     pub fn all_asked_for(&self) -> bool {
         self.not_asked_for.is_empty() && self.not_in_system.is_empty()
     }
@@ -50,7 +50,7 @@ const FILES_NAMED: usize = 5;
 pub struct Fallback {
     /// The tier that served.
     pub tier: String,
-    /// Files of which some content came from it.
+    /// Files with some content from it.
     pub files: u64,
     /// Bytes of content that came from it.
     pub bytes: u64,
@@ -98,7 +98,7 @@ impl Fallback {
 
 /// Sorts the components of the set that `locate-set` found: restored, missing, or not asked for.
 ///
-/// `restored` returns none for a component that was not asked for, else whether it was restored.
+/// `restored` returns none for a component that nobody asked for; otherwise whether it was restored.
 pub(crate) fn of_set(
     evidence: &Evidence,
     plan: &Plan,
@@ -120,8 +120,8 @@ pub(crate) fn of_set(
     of_set
 }
 
-/// Returns what a restore took from another tier than the preferred one; of one that has not ended, what its last
-/// checkpoint says.
+/// Returns the data that a restore took from another tier than the preferred one. For an unfinished restore,
+/// returns the entries of its last checkpoint.
 pub(crate) fn fallbacks(evidence: &Evidence, restore: &StepId) -> Vec<Fallback> {
     let said = &evidence.output(restore)["elsewhere"];
     if let Ok(said) = Vec::deserialize(said) {

@@ -26,11 +26,11 @@ use crate::provenance::{self, Fallback, OfSet};
 /// A recovery, judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RecoveryTable {
-    /// The scenario, where one was named.
+    /// The scenario, if the run names one.
     pub scenario: Option<String>,
     /// The recovery set that was restored.
     pub set: Option<String>,
-    /// What of that set was recovered, and what was not asked for.
+    /// The components of that set that were recovered, and those that nobody asked for.
     pub of_set: OfSet,
     /// When the disaster struck.
     pub disaster_at: DateTime<Utc>,
@@ -38,11 +38,11 @@ pub struct RecoveryTable {
     pub disaster_at_told: bool,
     /// The components, most urgent first.
     pub components: Vec<ComponentRow>,
-    /// The scenario's RTO, else the complete system's where all of it was recovered.
+    /// The scenario's RTO; without one, the complete system's if all of it was recovered.
     pub system_rto: Objective,
-    /// The scenario's RPO against the oldest of what was restored.
+    /// The scenario's RPO against the oldest of the restored data.
     pub scenario_rpo: Objective,
-    /// Whether the checks across components hold; none where nothing was measured.
+    /// Whether the checks across components hold; none if nothing was measured.
     pub operational: Option<bool>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
@@ -53,9 +53,9 @@ pub struct RecoveryTable {
 pub struct ComponentRow {
     /// Its name.
     pub component: String,
-    /// Whether its data was restored; none where it has no data of its own.
+    /// Whether its data was restored; none if it has no data of its own.
     pub restored: Option<bool>,
-    /// Whether what was restored is what it should be.
+    /// The judgement of its probes.
     pub valid: Validity,
     /// Its RTO and the time it took.
     pub rto: Objective,
@@ -63,7 +63,7 @@ pub struct ComponentRow {
     pub rpo: Vec<ClassRow>,
     /// Bytes restored.
     pub bytes: Option<u64>,
-    /// What another tier gave in place of the one that all should have come from.
+    /// Data that another tier gave in place of the preferred one.
     pub elsewhere: Vec<Fallback>,
     /// Why it did not come through.
     pub error: Option<String>,
@@ -78,13 +78,13 @@ pub struct ClassRow {
     pub rpo: Objective,
 }
 
-/// An objective that is stated in time, and what was measured.
+/// An objective in time, and the measured time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Objective {
-    /// What was promised, in seconds.
+    /// The objective, in seconds.
     #[serde(with = "crate::seconds")]
     pub target: Option<Duration>,
-    /// What was measured, in seconds; none is *no data*.
+    /// The measured time, in seconds; none is *no data*.
     #[serde(with = "crate::seconds")]
     pub actual: Option<Duration>,
     /// Whether the figure rests on a clock that may have changed in between.
@@ -92,13 +92,13 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// Returns whether the objective was met; none where it is not stated or was not measured.
+    /// Returns whether the objective was met; none if it is not set or was not measured.
     pub fn met(&self) -> Option<bool> {
         Some(self.actual? <= self.target?)
     }
 }
 
-/// What the probes said.
+/// The judgement of a component's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Validity {
@@ -130,7 +130,8 @@ impl RecoveryTable {
         missed
     }
 
-    /// Returns what came from another tier than it should have, and why, a sentence for each component and tier.
+    /// Returns the data that came from another tier than the preferred one, and why: a sentence for each
+    /// component and tier.
     pub fn fell_back(&self) -> Vec<String> {
         let of = |row: &ComponentRow| {
             let fallbacks = row.elsewhere.iter();
@@ -237,8 +238,8 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
     }
 }
 
-/// Returns the folders that hold what stood where a recovery in place has written, also those of steps that have
-/// not ended; empty where nothing was moved.
+/// Returns the folders with the data that a recovery in place moved aside, also for unfinished steps; empty
+/// if nothing was moved.
 pub fn set_aside(evidence: &Evidence, plan: &Plan) -> Vec<String> {
     let mut folders: Vec<String> = Vec::new();
     for step in plan.steps.iter().filter(|step| step.uses == "set-aside") {
@@ -270,8 +271,8 @@ fn component_row(
         .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
         .map(|instant| instant.to_utc());
     let created = &evidence.state.created;
-    // Both ends of a loss are read from the wall, and so is the time before the run: a clock that was set in between
-    // falsifies them. The capture is the latest instant before the disaster of which more is known than that.
+    // Wall clocks give both ends of a loss, and the time before the run. If a clock was set in between, the
+    // figure is wrong. Before the capture, nothing but wall time is known.
     let clock_set = restore
         .and_then(|step| {
             serde_json::from_value::<Stamp>(evidence.output(&step.id)["consistency_stamp"].clone()).ok()

@@ -1,7 +1,7 @@
-//! What an interruption cost: which steps ran once, which were continued, adopted or redone, and the bytes
-//! that did not have to be done again.
+//! The cost of an interruption: which steps ran once, which were continued, adopted or redone, and the bytes
+//! that nobody had to write again.
 //!
-//! Everything here is read from records in the order of their numbers; clocks decide nothing.
+//! It reads records in the order of their numbers; clocks decide nothing.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use crate::evidence::Evidence;
 
-/// What all interruptions of a run cost.
+/// The cost of all interruptions of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rework {
-    /// Each time that a process took the run over from one that had gone.
+    /// Each time that a process took the run over from a dead one.
     pub interruptions: Vec<Interruption>,
     /// Steps that came through in one attempt.
     pub ran_once: Vec<StepId>,
@@ -50,30 +50,30 @@ pub struct Interruption {
     pub why: String,
 }
 
-/// One attempt that was cut off, and what became of its work.
+/// An attempt that was cut off, and the fate of its work.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CutOff {
     /// The step.
     pub step: StepId,
     /// The attempt that was cut off.
     pub attempt: u32,
-    /// What the action decided after looking at the world.
+    /// The action's decision after it examined the world.
     pub verdict: Verdict,
-    /// What the verdict rests on.
+    /// The evidence for the verdict.
     pub evidence: Value,
     /// How many checkpoints the attempt had left.
     pub checkpoints: usize,
     /// The newest of them.
     pub checkpoint: Value,
-    /// Bytes that the finishing attempt found whole, where it measured them.
+    /// Bytes that the finishing attempt found whole, if it measured them.
     pub bytes_kept: Option<u64>,
-    /// Bytes that the finishing attempt wrote, where it measured them.
+    /// Bytes that the finishing attempt wrote, if it measured them.
     pub bytes_written: Option<u64>,
-    /// Bytes of the whole step, where they were measured.
+    /// Bytes of the whole step, if measured.
     pub bytes_total: Option<u64>,
 }
 
-/// Returns what the interruptions of a run cost.
+/// Returns the cost of a run's interruptions.
 pub fn rework(evidence: &Evidence) -> Rework {
     let mut interruptions = Vec::new();
     let mut cut_off: Vec<CutOff> = Vec::new();
@@ -112,7 +112,8 @@ pub fn rework(evidence: &Evidence) -> Rework {
                 verdict,
                 evidence: found,
             } => {
-                // A crash between the verdict and what follows from it asks again: the newest answer counts.
+                // If a crash follows the verdict before its consequence, the action is asked again: the
+                // newest answer counts.
                 cut_off.retain(|cut| !(cut.step == *step && cut.attempt == *attempt));
                 let (count, checkpoint) = checkpoints.get(step).cloned().unwrap_or((0, Value::Null));
                 cut_off.push(CutOff {
@@ -193,7 +194,7 @@ fn started_after(evidence: &Evidence, step: &StepId, seq: u64) -> bool {
     })
 }
 
-/// A measure counts bytes in a float; what is not a count is none.
+/// A measure counts bytes in a float; a value that is no count becomes none.
 pub(crate) fn bytes(value: f64) -> u64 {
     if value.is_finite() && value > 0.0 {
         value.round() as u64

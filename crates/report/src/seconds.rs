@@ -1,5 +1,4 @@
-//! Durations in JSON are seconds with a fraction: the keys that hold them need no unit of their own to be
-//! summed by a script. None is `null`.
+//! Durations in JSON are seconds with a fraction, so a script can sum them. None is `null`.
 
 use std::time::Duration;
 

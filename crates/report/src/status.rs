@@ -34,11 +34,11 @@ pub struct Proven<T> {
     pub position: Position,
     /// How often it was interrupted and taken over.
     pub interruptions: usize,
-    /// What it proves.
+    /// The proof: its table.
     pub table: T,
 }
 
-/// What the answers are drawn from.
+/// The evidence behind the answers.
 #[derive(Clone, Debug)]
 pub struct Findings<'a> {
     /// The system as its file has it now.
@@ -47,9 +47,9 @@ pub struct Findings<'a> {
     pub backups: &'a [Proven<BackupTable>],
     /// Finished recoveries, newest first.
     pub recoveries: &'a [Proven<RecoveryTable>],
-    /// What all runs saw of stored copies, in any order.
+    /// The sightings of stored copies in all runs, in any order.
     pub sightings: &'a [Sighting],
-    /// The system's tiers: why one does not answer now, none where it does.
+    /// The system's tiers: why one does not answer now; none if it does.
     pub tiers: BTreeMap<String, Option<String>>,
     /// Runs without an end, newest first, without those that another run drives.
     pub unfinished: Vec<Unfinished>,
@@ -89,7 +89,7 @@ pub struct Answer {
     pub text: String,
     /// The run that proves it.
     pub run: Option<RunId>,
-    /// The figure, in seconds, where the answer is one.
+    /// The figure in seconds, if the answer is one.
     #[serde(with = "crate::seconds")]
     pub figure: Option<Duration>,
 }
@@ -102,7 +102,7 @@ pub enum Verdict {
     Good,
     /// Not as it should be.
     Bad,
-    /// Good as far as it goes, and something speaks against it.
+    /// Good, but some evidence speaks against it.
     Unsure,
     /// Nothing was measured.
     NoData,
@@ -281,8 +281,9 @@ fn sentences(claims: &[set_health::Claim]) -> String {
     }
 }
 
-/// Takes the figure from the newest recovery of all components, and prefers one without interruptions. Without such a
-/// recovery, the newest measured one counts. The answer names how many components it covers, and what makes it uncertain.
+/// Takes the figure from the newest recovery of all components, and prefers one without interruptions.
+/// Without such a recovery, the newest measured one counts. The answer names how many components it covers,
+/// and the reasons for doubt.
 fn how_long(findings: &Findings<'_>) -> Answer {
     let all = findings.system.components.len();
     let measured = || {
@@ -334,7 +335,8 @@ fn how_long(findings: &Findings<'_>) -> Answer {
     }
 }
 
-/// A disaster now would cost what was written since the newest set; classes with a tighter RPO are named.
+/// A disaster now would lose the data written since the newest set. The answer names classes with a tighter
+/// RPO.
 fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &SetHealth)>) -> Answer {
     let Some((backup, health)) = ready else {
         return match findings.backups.is_empty() {

@@ -21,15 +21,15 @@ use crate::evidence::Evidence;
 pub struct StepRow {
     /// The step.
     pub step: StepId,
-    /// The action, where the plan is known.
+    /// The action, if the plan is known.
     pub uses: Option<String>,
     /// Its state.
     pub state: RowState,
-    /// Attempts begun, those cut off included.
+    /// Attempts begun, including those cut off.
     pub attempts: u32,
     /// Attempts that failed.
     pub failures: u32,
-    /// Attempts that were cut off and looked at again.
+    /// Attempts that were cut off and reconciled.
     pub reconciled: u32,
     /// When its first attempt began.
     pub started: Option<Stamp>,
@@ -38,7 +38,7 @@ pub struct StepRow {
     pub duration: Option<Duration>,
     /// Whether that duration rests on wall time across a reboot.
     pub clock_uncertain: bool,
-    /// What it measured.
+    /// Its measures.
     pub measures: Measures,
     /// Why it failed, or why its last attempt did.
     pub error: Option<Failure>,
@@ -60,10 +60,10 @@ pub struct StepRow {
     /// The run that it runs, or ran last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
-    /// What it asks a person, or asked in its newest attempt, and what was decided.
+    /// The question of its newest attempt to a person, and the decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// Who asked for it to run again, oldest first.
+    /// The people who asked to run it again, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retries: Vec<Retry>,
 }
@@ -150,7 +150,7 @@ pub struct FailedAttempt {
 /// A request to run a step again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Retry {
-    /// Who.
+    /// The person.
     pub by: String,
     /// Why, in their words.
     pub why: Option<String>,
@@ -158,11 +158,11 @@ pub struct Retry {
     pub at: Stamp,
 }
 
-/// What a step that runs another workflow `uses:`; its checkpoint names the run.
+/// The action of a step that runs another workflow; its checkpoint names the run.
 const WORKFLOW: &str = "workflow";
 
-/// Returns the steps in the plan's order, those that no event has named as pending; without a plan, those
-/// that an event has named, in the order of their first start.
+/// Returns the steps in the plan's order; steps without an event are pending. Without a plan, returns the
+/// steps that an event has named, in the order of their first start.
 pub fn timeline(evidence: &Evidence, plan: Option<&Plan>) -> Vec<StepRow> {
     let mut facts = StepFacts {
         failed: failed_attempts(evidence),
@@ -287,7 +287,7 @@ fn row(
     }
 }
 
-/// Returns who asked for which step to run again.
+/// Returns the people who asked to run steps again.
 fn retries(evidence: &Evidence) -> BTreeMap<StepId, Vec<Retry>> {
     let mut asked: BTreeMap<StepId, Vec<Retry>> = BTreeMap::new();
     for record in &evidence.records {

@@ -1,4 +1,4 @@
-//! Projections for people: tables and sentences, without a terminal's colours unless asked for.
+//! Projections as text for people: tables and sentences, without colours unless asked for.
 
 mod gantt;
 mod tables;
@@ -28,8 +28,8 @@ const ATTEMPTS: usize = 3;
 /// Writes an action as a face offers it: as a command, or as the name of a button.
 pub type WriteAction<'a> = &'a dyn Fn(&Action) -> String;
 
-/// Returns the text of `rekindle show` about a run. A run that is at work has lasted until `now`. `write` writes what to
-/// do next.
+/// Returns the text of `rekindle show` about a run. A run at work has lasted until `now`. `write` formats the
+/// next actions.
 pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>, write: WriteAction<'_>) -> String {
     let state = &evidence.state;
     let mut text = String::new();
@@ -102,7 +102,7 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>, write:
     text
 }
 
-/// Returns which steps failed, and what became of what the others had done; empty where none did.
+/// Returns which steps failed, and what happened to the work of the others; empty if none failed.
 fn in_short(evidence: &Evidence) -> String {
     let steps = || evidence.state.steps.iter();
     let failed: Vec<&str> = steps()
@@ -145,7 +145,7 @@ fn named(steps: &[&str]) -> String {
     }
 }
 
-/// Returns the action that runs again the failed steps of a finished run; empty where none failed.
+/// Returns the action that runs the failed steps of a finished run again; empty if none failed.
 fn next(evidence: &Evidence, write: WriteAction<'_>) -> String {
     let run = evidence.state.id;
     let again = match evidence.state.outcome {
@@ -153,7 +153,7 @@ fn next(evidence: &Evidence, write: WriteAction<'_>) -> String {
         Some(Outcome::Partial) if evidence.state.steps.values().any(fell) => {
             "to run again what failed, and what came after it"
         }
-        // What could not be undone has said so, with its own command.
+        // A stuck undo is reported elsewhere, with its own command.
         Some(Outcome::Partial | Outcome::Stuck | Outcome::Succeeded) | None => return String::new(),
     };
     let resume = Action::Resume {
@@ -167,7 +167,7 @@ fn fell(step: &StepRecord) -> bool {
     matches!(step.state, StepState::Failed { .. })
 }
 
-/// Returns the table of steps; `write` writes what to do next.
+/// Returns the table of steps; `write` formats the next actions.
 pub fn steps(evidence: &Evidence, plan: Option<&Plan>, write: WriteAction<'_>) -> String {
     let mut table = plain();
     table.set_header(["step", "state", "attempts", "took", "written", "kept"]);
@@ -325,8 +325,8 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>, write: WriteAction<'_>) -
 /// The most rows that a table of steps has: a person reads no more. The longest workflow that ships has about eighty.
 const MANY: usize = 200;
 
-/// Returns the rows that a person is shown, and what is said of the others. Of a run with many steps these are the ones
-/// that did not simply succeed, and of many such ones the first.
+/// Returns the rows to show, and a sentence about the others. A run with many steps shows those that did not
+/// simply succeed, and of many such steps the first.
 fn shown(all: &[StepRow]) -> (Vec<&StepRow>, String) {
     if all.len() <= MANY {
         return (all.iter().collect(), String::new());
@@ -350,7 +350,7 @@ fn shown(all: &[StepRow]) -> (Vec<&StepRow>, String) {
     (rows, summary)
 }
 
-/// Returns what was interrupted, how each step went on, and the bytes that were not done again.
+/// Returns the interrupted steps, how each continued, and the bytes that nobody had to write again.
 pub fn interruptions(cost: &Rework) -> String {
     let mut text = String::new();
     for (n, interruption) in cost.interruptions.iter().enumerate() {

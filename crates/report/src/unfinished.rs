@@ -1,4 +1,4 @@
-//! A run without an end, in a few words: how far it is, what it does now, and whom it waits for.
+//! An unfinished run in a few words: its progress, its work now, and the people it waits for.
 
 use chrono::{DateTime, Utc};
 use rekindle_model::id::{RunId, StepId};
@@ -18,17 +18,17 @@ pub struct Unfinished {
     pub workflow: String,
     /// When it was created.
     pub began: DateTime<Utc>,
-    /// Whether a process drives it now; none where another process works in the workspace and does not say on what.
+    /// Whether a process drives it now; none if another process owns the workspace and does not say.
     pub driven: Option<bool>,
     /// How many of its steps have ended, and how many there are.
     pub steps: Option<(usize, usize)>,
-    /// The steps that have begun and not ended, those left out that wait for a person.
+    /// The steps that have begun and not ended, without those that wait for a person.
     pub at_work: Vec<StepId>,
-    /// The steps that wait for a person, each with what it asks.
+    /// The steps that wait for a person, each with its question.
     pub waiting: Vec<(StepId, String)>,
-    /// Who has paused it.
+    /// The person who paused it.
     pub paused: Option<String>,
-    /// The other workspace that drives it, where one does.
+    /// The other workspace that drives it, if any.
     pub elsewhere: Option<Elsewhere>,
 }
 
@@ -101,7 +101,7 @@ impl Unfinished {
         self.driven == Some(false) && self.elsewhere.is_none()
     }
 
-    /// Returns the actions that the run waits for; if it waits for none, the one that watches it.
+    /// Returns the actions that the run waits for; if it waits for none, the action that watches it.
     pub fn next(&self) -> Vec<NextAction> {
         let run = self.run;
         if let Some(elsewhere) = &self.elsewhere {

@@ -14,15 +14,15 @@ use serde::{Deserialize, Serialize};
 pub struct Submission {
     /// The workflow's name.
     pub workflow: String,
-    /// What the run is for.
+    /// The purpose of the run.
     pub kind: RunKind,
     /// The workflow's YAML, which the run is pinned to.
     pub definition: String,
     /// The system's YAML, which the run is pinned to.
     pub system: String,
-    /// What expands the definition into the plan.
+    /// The inputs that expand the definition into the plan.
     pub inputs: Inputs,
-    /// Who or what asks for the run.
+    /// The person or process that asks for the run.
     pub trigger: Trigger,
     /// When the disaster struck. If the submitter does not say, the owner takes the moment at which it creates the
     /// run.
@@ -56,7 +56,7 @@ pub enum RunUpdate {
         step: StepId,
         /// How much is done.
         done: u64,
-        /// How much there is to do, where it is known.
+        /// The total amount of work, if known.
         total: Option<u64>,
         /// Whether bytes are counted, or items.
         bytes: bool,

@@ -1,4 +1,4 @@
-//! Another process's owner, by its socket.
+//! A client of another process's owner, through its socket.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

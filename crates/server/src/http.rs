@@ -34,7 +34,7 @@ use crate::owner::Owner;
 use crate::run_service::RunService;
 use crate::socket::ControlSocket;
 
-/// The longest body that is taken: a system and a workflow at their own limits.
+/// The longest body that is accepted: a system and a workflow, each at its own limit.
 const BODY_LIMIT: usize = 32 << 20;
 /// How long a client may take to read its answer once the socket closes. An answer takes moments. A client that reads
 /// nothing, such as a stopped process, delays the owner no longer than this.

@@ -2,19 +2,19 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`api`] | what goes over the socket: submissions, run updates, problems |
-//! | [`run_service`] | what a command asks of the owner, in this process or behind the socket |
-//! | [`owner`] | drives the runs that are submitted to it |
+//! | [`api`] | the messages on the socket: submissions, run updates, problems |
+//! | [`run_service`] | the requests of a command to the owner, in this process or behind the socket |
+//! | [`owner`] | drives the runs that clients submit |
 //! | [`socket`] | `control.sock`: bound under the workspace's lock, for the same user only |
 //! | `http` | the owner's routes |
-//! | [`client`] | another process's owner, by its socket |
+//! | [`client`] | a client of another process's owner, through its socket |
 //!
 //! ```text
 //!  command ─► RunService ─┬─ Owner ─► Engine ─► journal          (this process holds the lock)
 //!                         └─ Client ─► control.sock ─► Owner      (another one does)
 //! ```
-//! The socket speaks JSON over HTTP/1.1. It is reachable by the user who owns the workspace and by nobody else, so it
-//! takes definitions as the command line does.
+//! The socket speaks JSON over HTTP/1.1. Only the user who owns the workspace can reach it, so the owner
+//! trusts definitions from it as it trusts the command line.
 
 pub mod api;
 pub mod client;

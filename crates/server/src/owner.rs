@@ -33,14 +33,14 @@ pub use sweep::{Pace, Sweeper};
 /// How many messages a follower may lag behind before its stream waits for it.
 const BACKLOG: usize = 256;
 
-/// What a run is pinned to.
+/// The definitions to which a run is pinned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSpec {
     /// The workflow's name.
     pub workflow: String,
     /// The workflow's YAML.
     pub definition: Vec<u8>,
-    /// The system's YAML, where the run has a system.
+    /// The system's YAML, if the run has a system.
     pub system: Option<Vec<u8>>,
     /// Parameters and loops.
     pub inputs: Inputs,
@@ -52,22 +52,23 @@ pub struct Ready {
     pub engine: Engine,
     /// The plan.
     pub plan: Arc<Plan>,
-    /// What expressions see.
+    /// The values that expressions can name.
     pub scope: Value,
 }
 
-/// What a run is put together for.
+/// The purpose for which a run is assembled.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
     /// The owner will create the run and drive it.
     Create,
-    /// The owner will create the run and drive it, for a step of another run. Nobody was asked about it at a terminal.
+    /// The owner will create the run and drive it, for a step of another run. No person at a terminal
+    /// confirmed it.
     Nest,
     /// The owner will take the run over in its present state and drive it.
     Adopt(&'a RunState),
     /// The run comes from another workspace, and a person wants this workspace to take it over.
     Bring(&'a RunState),
-    /// The run will receive a request in its present state, and nobody drives it.
+    /// The run will receive a request in its current state, while no process drives it.
     Ask(&'a RunState),
 }
 
@@ -97,7 +98,7 @@ struct Shared {
     worker: Worker,
     since: Stamp,
     stays: bool,
-    /// Cancelled once the owner accepts no more runs: because it was asked to stop, or because it leaves.
+    /// Cancelled when the owner accepts no more runs, because a client asked it to stop or because it leaves.
     stop: CancellationToken,
     admission: Admission,
     runs: Mutex<BTreeMap<RunId, Driven>>,
@@ -107,7 +108,7 @@ struct Shared {
     permits: Arc<Permits>,
     /// How many runs the owner drives or is taking up.
     busy: watch::Sender<usize>,
-    /// The runs that received a request while nobody drove them.
+    /// The runs that received a request while no process drove them.
     asked: Mutex<BTreeSet<RunId>>,
     /// Wakes the sweeper for them.
     nudge: Notify,
@@ -157,7 +158,7 @@ impl Owner {
         }
     }
 
-    /// Returns who this is and what it drives.
+    /// Returns the owner's identity and its runs.
     pub fn info(&self) -> OwnerInfo {
         OwnerInfo {
             pid: self.shared.worker.pid,
@@ -237,7 +238,7 @@ impl Owner {
         self.driven(run)
     }
 
-    /// Returns what a journaled run is pinned to.
+    /// Returns the definitions to which a journaled run is pinned.
     async fn parts(&self, run: RunId) -> Result<(RunSpec, RunState), Problem> {
         let state = RunState::from_records(&self.read(run).await?)
             .map_err(|error| self.shared.factory.problem(error.into()))?;
@@ -268,8 +269,8 @@ impl Owner {
         Ok((parts, state))
     }
 
-    /// Journals a request to a run that nobody drives, and wakes the sweeper. The caller holds the run's admission
-    /// lock.
+    /// Journals a request to a run that no process drives, and wakes the sweeper. The caller holds the run's
+    /// admission lock.
     async fn request_undriven(&self, run: RunId, request: Request) -> Result<(), Problem> {
         let (parts, state) = self.parts(run).await?;
         let asked = Purpose::Ask(&state);
@@ -345,7 +346,7 @@ impl Owner {
                 Err(error) => End::Broken(leave.shared.factory.problem(error)),
             };
             leave.shared.runs().remove(&run);
-            // Perhaps nobody follows the run.
+            // There may be no follower.
             let _ = told.send(Some(end));
         });
         driven
@@ -365,7 +366,7 @@ impl Drop for Leave {
     }
 }
 
-/// A run that is driven or being taken up, counted until this is dropped.
+/// A run that is driven or being adopted; it counts until this is dropped.
 struct Busy(Arc<Shared>);
 
 impl Busy {
@@ -390,7 +391,7 @@ impl Shared {
         self.factory.problem(EngineError::Journal(error))
     }
 
-    /// Notes a request to a run that nobody drives, and wakes the sweeper.
+    /// Notes a request to a run that no process drives, and wakes the sweeper.
     fn was_asked(&self, run: RunId) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.insert(run);

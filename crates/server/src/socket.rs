@@ -1,8 +1,8 @@
-//! `control.sock`: where the owner of a workspace listens.
+//! `control.sock`, on which the owner of a workspace listens.
 //!
-//! The owner binds it under the workspace's lock. So a socket file that is already there comes from a dead owner, and
-//! the new owner replaces it. Paths of any length work. A Unix socket's address holds 107 bytes, so the socket is
-//! reached through the folder's descriptor in `/proc/self/fd`, whose path is short.
+//! The owner binds it under the workspace's lock. So an existing socket file comes from a dead owner, and the
+//! new owner replaces it. A Unix socket's address holds 107 bytes, so long paths go through the folder's
+//! descriptor in `/proc/self/fd`, whose path is short.
 
 use std::fs::File;
 use std::io;
@@ -19,7 +19,7 @@ pub const NAME: &str = "control.sock";
 /// Why no owner can be talked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
-    /// There is no socket, or nobody listens on it any more.
+    /// There is no socket, or no process listens on it any more.
     #[error("nobody listens on {}", path.display())]
     Nobody {
         /// The socket.
@@ -46,7 +46,7 @@ pub enum Unreachable {
     /// The machine refuses.
     #[error("{what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The call.
         what: &'static str,
         /// The socket.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum Unreachable {
     },
 }
 
-/// A bound control socket; the file goes when this is dropped.
+/// A bound control socket; dropping this removes its file.
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
@@ -94,8 +94,8 @@ impl ControlSocket {
         &self.path
     }
 
-    /// Closes the socket and returns the connections that were waiting. It removes the file first: a later client then
-    /// finds no owner, rather than a socket that nobody accepts on.
+    /// Closes the socket and returns the connections that were waiting. Removes the file first: a later
+    /// client then finds no owner, and does not wait on a dead socket.
     pub(crate) fn close(&mut self) -> Vec<UnixStream> {
         let Some(listener) = self.listener.take() else {
             return Vec::new();
@@ -133,7 +133,7 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        // If the file remains, the next client finds that nobody listens on it.
+        // If the file remains, the next client finds that no process listens on it.
         self.close();
     }
 }
@@ -165,7 +165,7 @@ pub async fn connect(dir: &Path) -> Result<UnixStream, Unreachable> {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe => Unreachable::Nobody { path },
             io::ErrorKind::PermissionDenied => Unreachable::OtherUser { path },
-            // The queue of a listener that accepts nobody is full.
+            // The queue of a listener that accepts no connection is full.
             io::ErrorKind::WouldBlock => Unreachable::Silent { path },
             _ => Unreachable::Io {
                 what: "connect to",

@@ -1,12 +1,12 @@
-//! What every type of source can do, and what it is given to do it.
+//! The trait of every type of source, and the context of its calls.
 //!
 //! | step | what it asks of a source |
 //! |---|---|
 //! | `snapshot` | [`capture`](ComponentSource::capture): a tree that the vault reads |
-//! | `set-aside` | [`existing`](ComponentSource::existing): what a recovery in place moves out of the way |
+//! | `set-aside` | [`existing`](ComponentSource::existing): the files that a recovery in place moves out of the way |
 //! | `restore` | [`restore_plan`](ComponentSource::restore_plan): where the vault writes the tree, and the last part |
 //!
-//! Nothing of a component is held in memory as a whole: the vault reads the tree entry by entry, and a dump goes
+//! No component is ever in memory as a whole: the vault reads the tree entry by entry, and a dump goes
 //! through a file.
 
 use std::collections::BTreeMap;
@@ -25,57 +25,58 @@ use crate::shape::Shape;
 /// One component's source, its settings read.
 #[async_trait]
 pub trait ComponentSource: Send + Sync {
-    /// Returns what is captured, for people: a noun phrase such as "the SQLite database shop.db".
+    /// Returns a noun phrase for people, such as "the SQLite database shop.db".
     fn describe(&self) -> String;
 
-    /// Returns the files below the system's root that belong to the component; none where the data are no files
-    /// there, so that only a program or a server knows them.
+    /// Returns the component's files below the system's root; none if the data are no files there, and only a
+    /// program or a server knows them.
     fn claim(&self) -> Option<Claim>;
 
-    /// Returns what to mind about the settings, though each of them is as it should be.
+    /// Returns risks of settings that are valid.
     fn cautions(&self) -> Vec<Caution> {
         Vec::new()
     }
 
-    /// Returns the programs that it runs on this host, for a person to agree to.
+    /// Returns the programs that it runs on this host. A person agrees to them.
     fn programs(&self) -> Programs {
         Programs::default()
     }
 
-    /// Returns whether a capture may leave out something that the settings ask for; it notes that.
+    /// Returns whether a capture may leave out something that the settings ask for. It notes what it leaves
+    /// out.
     fn may_leave_out(&self) -> bool {
         false
     }
 
-    /// Opens what is to be captured. The consistency point is not earlier than the call.
+    /// Opens the data for capturing. The consistency point is not earlier than the call.
     ///
     /// # Errors
-    /// Why there is nothing whole to capture. What is in the staging folder then, the caller removes.
+    /// The reason why there is nothing whole to capture. The caller then empties the staging folder.
     async fn capture(&self, cx: &SourceContext<'_>) -> Result<Captured, Failure>;
 
-    /// Returns the files of the component that exist below `root`; nothing where `root` holds none of them. `never`
-    /// are paths that are not looked at. It blocks.
+    /// Returns the component's files that exist below `root`. It does not look at the paths in `never`. It
+    /// blocks.
     fn existing(&self, root: &Path, never: &[PathBuf]) -> Result<Existing, Failure>;
 
-    /// Returns how a tree from the vault becomes the component's data again.
+    /// Returns how the vault's tree becomes the component's data again.
     fn restore_plan(&self) -> RestorePlan<'_>;
 }
 
-/// What a source works with. Paths are absolute.
+/// The context of a source's work. Paths are absolute.
 #[derive(Clone, Copy)]
 pub struct SourceContext<'a> {
     /// The component's name.
     pub component: &'a str,
-    /// The number of the step's attempt. An earlier attempt may still be writing to a file that it began.
+    /// The number of the step's attempt. An earlier attempt may still be writing to its file.
     pub attempt: u32,
-    /// The folder that the source's paths are relative to: the living system's root for a capture, the folder that
-    /// is recovered into for a restore.
+    /// The folder that the source's paths are relative to: the living system's root for a capture, the folder
+    /// of the recovery for a restore.
     pub root: &'a Path,
     /// A folder of the workspace for this component in this run. It may not exist yet; the caller removes it.
     pub staging: &'a Path,
-    /// What is never captured: the workspace, and the tiers on this machine.
+    /// Paths that are never captured: the workspace, and the tiers on this machine.
     pub never: &'a [PathBuf],
-    /// How the source learns that it should stop.
+    /// A request to stop.
     pub stop: &'a CancellationToken,
     /// Runs programs.
     pub programs: &'a dyn ProgramRunner,
@@ -94,58 +95,58 @@ pub trait ProgramRunner: Send + Sync {
 /// A program that a source runs.
 #[derive(Clone, Copy)]
 pub struct Program<'a> {
-    /// What it does for the component, for messages: `dump`, `restore`.
+    /// Its purpose, for messages: `dump`, `restore`.
     pub purpose: &'a str,
     /// Its name and its arguments; expressions in them are evaluated.
     pub words: &'a [String],
-    /// Variables beside those that it inherits. Values of names that look secret are taken out of what is logged.
+    /// Variables beside the inherited ones. The log hides the values of names that look secret.
     pub env: &'a BTreeMap<String, String>,
     /// The folder that it runs in.
     pub folder: &'a Path,
-    /// The file that it gets as its stdin; nothing without one.
+    /// The file for its stdin; none gives it an empty stdin.
     pub stdin: Option<&'a Path>,
-    /// The file that takes its stdout where that is data; without one it goes to the step's log.
+    /// The file for its stdout if that is data; without one, stdout goes to the step's log.
     pub stdout: Option<StdoutFile<'a>>,
 }
 
-/// A file that takes a program's stdout.
+/// A file that receives a program's stdout.
 #[derive(Clone, Copy)]
 pub struct StdoutFile<'a> {
     /// It must not exist yet.
     pub file: &'a Path,
-    /// A program that prints more is ended.
+    /// A program that prints more bytes is ended.
     pub max_bytes: u64,
 }
 
-/// Something to mind about the settings of a source that works all the same.
+/// A risk of valid settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caution {
-    /// The key that it is about.
+    /// Its key in the settings.
     pub key: &'static str,
     /// What may go wrong.
     pub message: &'static str,
-    /// What to do about it.
+    /// The remedy.
     pub help: &'static str,
 }
 
-/// The programs that a source runs, each with its arguments; empty where it runs none.
+/// The programs that a source runs, each with its arguments; empty if it runs none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Programs {
-    /// The one that a capture runs.
+    /// The program of a capture.
     pub capture: Vec<String>,
-    /// The one that a restore runs.
+    /// The program of a restore.
     pub restore: Vec<String>,
 }
 
-/// What is about to be captured.
+/// A source that is ready to be captured.
 pub struct Captured {
     /// The entries and the contents of its files.
     pub tree: Box<dyn TreeSource>,
     /// Whether it is a folder or one file; the snapshot's metadata keep it.
     pub shape: Shape,
-    /// What else the snapshot's metadata keep.
+    /// Further facts for the snapshot's metadata.
     pub facts: Map<String, Value>,
-    /// What the capture left out; complete once the tree was read.
+    /// The entries that the capture left out; complete once the tree was read.
     pub notes: Option<Notes>,
 }
 
@@ -161,48 +162,49 @@ impl Captured {
     }
 }
 
-/// What exists at a component's target, as paths below the root.
+/// The files that exist at a component's target, as paths below the root.
 #[derive(Debug, Default)]
 pub struct Existing {
     /// Files and links.
     pub files: Vec<PathBuf>,
-    /// Folders, each before what is in it.
+    /// Folders, each before its content.
     pub folders: Vec<PathBuf>,
 }
 
 impl Existing {
-    /// Returns all of it that could be moved: the root itself never is.
+    /// Returns every path that could be moved; never the root itself.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let all = self.folders.iter().chain(&self.files).map(PathBuf::as_path);
         all.filter(|path| !path.as_os_str().is_empty())
     }
 }
 
-/// How a tree from the vault becomes the component's data again.
+/// How the vault's tree becomes the component's data again.
 pub enum RestorePlan<'a> {
     /// The vault writes the tree to its place, file by file.
     AtPlace,
-    /// The vault writes the tree to a folder beside its place, on the same file system; the source puts it there.
+    /// The vault writes the tree to a folder beside its place, on the same file system. The source then puts
+    /// it in place.
     Beside(&'a dyn PutInPlace),
-    /// The vault writes the tree to the staging folder in the workspace; the source gives it to the program or the
-    /// server whose data it is. Nobody can compare what comes of it with the snapshot.
+    /// The vault writes the tree to the staging folder in the workspace. The source then gives it to the
+    /// program or server that owns the data. Nobody can compare the result with the snapshot.
     HandOver(&'a dyn HandOver),
 }
 
 /// The last part of a restore of files that change places as a whole.
 pub trait PutInPlace: Send + Sync {
-    /// Returns whether a file that belongs to earlier data exists at `place`, which would spoil what is put there, or
-    /// which shows that somebody has the data open.
+    /// Returns whether a file of earlier data at `place` would spoil the restored data, or shows that
+    /// somebody has the data open.
     fn is_disturbed(&self, place: &Path) -> bool;
 
-    /// Puts what was restored into the folder `staged` at `place`. What exists there goes to the folder `aside`.
-    /// A call that was cut off is made again. It blocks.
+    /// Moves the restored data from the folder `staged` to `place`, and older data from there to the folder
+    /// `aside`. If interrupted, it is called again. It blocks.
     fn put(&self, staged: &Path, place: &Path, aside: &Path) -> Result<(), Failure>;
 }
 
-/// The last part of a restore of data that are given away.
+/// The last part of a restore that hands the data over.
 #[async_trait]
 pub trait HandOver: Send + Sync {
-    /// Gives away what was restored into the staging folder. A call that was cut off is made again.
+    /// Hands over the data in the staging folder. If interrupted, it is called again.
     async fn give(&self, cx: &SourceContext<'_>) -> Result<(), Failure>;
 }

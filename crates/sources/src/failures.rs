@@ -5,10 +5,10 @@ use std::path::Path;
 
 use rekindle_model::failure::{Failure, code};
 
-/// Code of a failure caused by a file that changed or vanished while it was read; trying again may help.
+/// Code of a failure: a file changed or vanished while it was read. Another attempt may succeed.
 pub(crate) const SOURCE_CHANGED: &str = "source_changed";
 
-/// Returns the failure for something that could not be `action`-ed: `read`, `list`, ….
+/// Returns the failure of an action on a path: `read`, `list`, ….
 pub(crate) fn unreadable(action: &str, path: &Path, why: &io::Error) -> Failure {
     let message = format!("could not {action} {}: {why}", path.display());
     let hint = match why.kind() {
@@ -25,7 +25,7 @@ pub(crate) fn unreadable(action: &str, path: &Path, why: &io::Error) -> Failure 
     failure.with_hint(hint)
 }
 
-/// Returns the failure for an error of the operating system about `what`, which is no part of a source.
+/// Returns the failure for an error of the operating system outside a source.
 pub fn io(what: &str, error: &io::Error) -> Failure {
     use io::ErrorKind as Kind;
     let message = format!("{what}: {error}");
@@ -41,7 +41,7 @@ pub fn io(what: &str, error: &io::Error) -> Failure {
     }
 }
 
-/// Returns the failure for a file that is not what it was a moment ago.
+/// Returns the failure for a file that changed a moment ago.
 pub(crate) fn changed(path: &Path, how: &str) -> Failure {
     Failure::transient(
         SOURCE_CHANGED,

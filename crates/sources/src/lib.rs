@@ -1,15 +1,16 @@
-//! Where the data of a component come from: how each type of source captures them, and how it puts them back.
+//! Captures a component's data and puts them back: one type of source for each kind of data.
 //!
-//! A type of source is one folder here that implements [`ComponentSource`], and one line of the [registry](TYPES).
+//! A type of source is one folder here that implements [`ComponentSource`], and one line of the
+//! [registry](TYPES).
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `component_source` | the trait that each type implements, and what it is given |
+//! | `component_source` | the trait that each type implements, and its context |
 //! | `source_type`, `registry` | how a folder describes its type, and the list of all types |
 //! | [`files`] | a folder or a file, walked in order without following links |
-//! | [`sqlite`] | a live SQLite database: captured by online backup, put back past its old `-wal` |
+//! | [`sqlite`] | a live SQLite database: captured by online backup, put back without its old `-wal` |
 //! | [`command`] | a program that prints the data, and one that reads them back |
-//! | [`place`] | where a path leads, however it is written |
+//! | [`place`] | resolves a path, however it is written |
 //! | `shape` | whether a captured tree is a folder or one file |
 //! | [`failures`], `task` | failures of the operating system; work that blocks |
 //!

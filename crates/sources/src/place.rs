@@ -1,8 +1,8 @@
-//! Where a path leads, however it is written: the one answer to "is this the same folder as that one?".
+//! Resolves a path, however it is written. It answers "is this the same folder as that one?".
 //!
-//! A path is followed as the kernel follows it, `..` after a link included, as far as it exists; the rest is
-//! taken as it will be made. Two places are the same when their paths are, or when both begin at the same
-//! device and inode and go on the same way: a bind mount has two paths.
+//! The part of a path that exists is followed as the kernel follows it, including `..` after a link; the rest
+//! is appended. Two places are the same if their paths are equal. They are also the same if both begin at the
+//! same device and inode and continue equally, since a bind mount has two paths.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -12,20 +12,20 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// Links that are followed before a path is taken for a loop; Linux takes as many.
+/// How many links are followed before a path counts as a loop; Linux has the same limit.
 const LINKS: usize = 40;
 
-/// Where a path leads.
+/// A resolved path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place(PathBuf);
 
-/// Returns where a path leads. A path whose links lead round in a circle stays as it is; opening it fails.
+/// Returns the resolved path. If its links form a circle, returns it unchanged; opening it then fails.
 pub fn resolve(path: &Path) -> PathBuf {
     Place::of(path).map_or_else(|_| path.to_owned(), |place| place.0)
 }
 
-/// Returns where a path that a system's file names leads below a root. The file is refused where the path has `..` in
-/// it, and a link at its end is the component's own.
+/// Resolves a path from a system's file below a root. The system's file may not contain `..`, and a link at
+/// the path's end belongs to the component.
 pub fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path).components().collect()
 }
@@ -37,9 +37,9 @@ pub fn relative(path: &str) -> PathBuf {
 }
 
 impl Place {
-    /// Follows a path; a relative one begins in the current folder.
+    /// Resolves a path. A relative one begins in the current folder.
     ///
-    /// Fails on links that lead round in a circle, and where a relative path has no current folder to begin in.
+    /// Fails if links form a circle, or if a relative path has no current folder.
     pub fn of(path: &Path) -> io::Result<Self> {
         let begin = match path.is_absolute() {
             true => PathBuf::new(),
@@ -55,7 +55,7 @@ impl Place {
             }
             let next = found.join(&part);
             match std::fs::read_link(&next) {
-                // Not a link, or nothing at all.
+                // It is no link, or nothing exists there.
                 Err(_) => found = next,
                 Ok(_) if links == LINKS => return Err(Errno::LOOP.into()),
                 Ok(to) => {
@@ -72,12 +72,12 @@ impl Place {
         Ok(Self(found))
     }
 
-    /// Returns the path: absolute, without links, `.` and `..` as far as it exists.
+    /// Returns the path: absolute; its existing part has no links, `.` or `..`.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Returns whether both are one place.
+    /// Returns whether both are the same place.
     pub fn same(&self, other: &Self) -> bool {
         self.0 == other.0 || self.identity().is_some_and(|own| Some(own) == other.identity())
     }
@@ -95,13 +95,13 @@ impl Place {
         self.holds(other) || other.holds(self)
     }
 
-    /// Returns the nearest thing on the way to the place that exists and is no folder.
+    /// Returns the nearest existing part of the path that is not a folder.
     pub fn blocked_by(&self) -> Option<PathBuf> {
         let existing = self.0.ancestors().find(|path| path.symlink_metadata().is_ok())?;
         (!existing.is_dir()).then(|| existing.to_owned())
     }
 
-    /// Device and inode of the nearest thing that exists, and the way on from there.
+    /// Device and inode of the nearest existing part, and the rest of the path.
     fn identity(&self) -> Option<(u64, u64, PathBuf)> {
         self.0.ancestors().find_map(|above| {
             let meta = above.metadata().ok()?;
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn two_paths_to_one_inode_are_one_place() {
         let temp = tempfile::tempdir().unwrap();
-        // Not followed, this path is like that of a folder that is mounted a second time.
+        // Without following links, this path looks like a folder that is mounted a second time.
         let file = std::fs::File::open(temp.path()).unwrap();
         use std::os::fd::AsRawFd;
         let by_descriptor = Place(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));

@@ -32,10 +32,10 @@ static KINDS: [&Object; TYPES.len()] = {
     kinds
 };
 
-/// Returns a component's source, its settings read.
+/// Returns a component's source with its settings.
 ///
 /// # Errors
-/// `unknown_source` where this version has no such type, `bad_source` where the settings are not the type's.
+/// `unknown_source` if this version has no such type, `bad_source` if the settings do not fit the type.
 pub fn open(spec: &SourceSpec) -> Result<Arc<dyn ComponentSource>, Failure> {
     let Some(found) = TYPES.iter().find(|known| known.name() == spec.kind) else {
         let known: Vec<&str> = TYPES.iter().map(|known| known.name()).collect();
@@ -80,7 +80,7 @@ mod tests {
         }
     }
 
-    /// Returns a value that a key takes.
+    /// Returns a value that a key accepts.
     fn sample(key: &Key) -> Value {
         match key.takes {
             Takes::Text(_) => json!("data"),

@@ -1,4 +1,4 @@
-//! Whether a component's tree is a folder or a single file: it decides which folder its root is.
+//! The shape of a component's tree, a folder or a single file. It decides which folder is the tree's root.
 
 use std::path::{Path, PathBuf};
 
@@ -6,26 +6,26 @@ use rekindle_model::failure::{Failure, code};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a captured tree is.
+/// The shape of a captured tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// A folder with its content; the folder is the root of the tree.
     Folder,
-    /// One file; the folder that it lies in is the root of the tree.
+    /// One file; its folder is the root of the tree.
     File,
 }
 
 impl Shape {
-    /// Returns the shape of what is at `path`; a link counts as what it points to.
+    /// Returns the shape of the entry at `path`; a link counts as its target.
     pub fn of(path: &Path) -> Self {
         if path.is_file() { Self::File } else { Self::Folder }
     }
 
-    /// Returns the shape that a snapshot's metadata names.
+    /// Returns the shape in a snapshot's metadata.
     ///
     /// # Errors
-    /// The metadata name none.
+    /// The metadata name no shape.
     pub fn named_in(metadata: &Value) -> Result<Self, Failure> {
         Self::deserialize(&metadata["shape"]).map_err(|_| {
             Failure::permanent(
@@ -36,7 +36,7 @@ impl Shape {
         })
     }
 
-    /// Returns the folder that becomes the root of the tree when it is put at `place`.
+    /// Returns the folder that becomes the tree's root if the tree is put at `place`.
     pub fn root(self, place: &Path) -> PathBuf {
         match self {
             Self::Folder => place.to_path_buf(),

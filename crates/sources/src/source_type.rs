@@ -1,4 +1,4 @@
-//! A type of source as its folder describes it: a name, the keys of its settings, and how they are read.
+//! How a folder describes its type of source: a name, the keys of its settings, and their reader.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::component_source::ComponentSource;
 /// A type of source.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceType {
-    /// What it captures, for people.
+    /// Its content, for people.
     pub text: &'static str,
-    /// The `type` that `system.yaml` names, and the keys that it has beside `type`.
+    /// Its `type` in `system.yaml`, and its other keys.
     pub keys: &'static Object,
     /// Reads the settings of one source.
     pub read: fn(Value) -> serde_json::Result<Arc<dyn ComponentSource>>,
 }
 
 impl SourceType {
-    /// Returns the `type` that `system.yaml` names.
+    /// Returns its `type` in `system.yaml`.
     pub fn name(&self) -> &'static str {
         self.keys.noun
     }

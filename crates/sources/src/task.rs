@@ -1,10 +1,10 @@
-//! Work that blocks, off the asynchronous threads; and folders that only an attempt needed.
+//! Runs blocking work off the asynchronous threads; removes folders of one attempt.
 
 use std::path::Path;
 
 use rekindle_model::failure::{Failure, code};
 
-/// Runs what blocks where that is allowed.
+/// Runs blocking work on a thread that may block.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -17,7 +17,7 @@ pub async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Removes a staging folder. One that stays costs space and nothing else, and the next attempt replaces it.
+/// Removes a staging folder. If that fails, it costs only space, and the next attempt replaces it.
 pub async fn discard(staging: &Path) {
     if let Err(error) = tokio::fs::remove_dir_all(staging).await
         && error.kind() != std::io::ErrorKind::NotFound

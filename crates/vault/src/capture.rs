@@ -1,12 +1,12 @@
-//! Capturing: a tree is read once, and what not every due tier holds is written to the spool.
+//! Captures a tree: reads it once, and writes to the spool what some due tier lacks.
 //!
-//! An entry that the parent snapshot knows (same size, mtime, ctime and inode, and ctime not within 2 s of the
-//! parent's consistency point or later) takes the parent's chunk list without being read. Both streams are in
-//! the order of paths, so comparing them is one merge.
+//! If the parent snapshot has an entry with the same size, mtime, ctime and inode, the capture takes the
+//! parent's chunk list and does not read the file. It reads the file if its ctime is within 2 s of the
+//! parent's consistency point, or later. Both streams are sorted by path, so comparing them is one merge.
 //!
 //! Memory: one pack that is filled and one that is being written, for content and for the entry stream each
-//! (at most 4 × 36 MiB), the chunker's 8 MiB twice, one record, and the indexes of spool and due tiers
-//! (about 70 bytes for each chunk they know). It does not grow with the number of files.
+//! (at most 4 × 36 MiB), the chunker's 8 MiB twice, one record, and the indexes of spool and due tiers (about
+//! 70 bytes for each chunk they know). It does not grow with the number of files.
 
 mod session;
 
@@ -33,18 +33,18 @@ pub struct CaptureRequest {
     pub snapshot: SnapshotId,
     /// The component that is captured.
     pub component: String,
-    /// The snapshot to compare with. One that cannot be read is done without.
+    /// The snapshot to compare with. If it cannot be read, the capture reads every file.
     pub parent: Option<SnapshotId>,
     /// The tree.
     pub source: Box<dyn TreeSource>,
-    /// The instant whose content the source shows, not later than its first read.
+    /// The instant whose content the source shows; at the latest its first read.
     pub consistency_point: Stamp,
-    /// Who captures, for people.
+    /// A name for people: the host or the process that captures.
     pub captured_by: String,
-    /// What the source says of itself.
+    /// The source's own description, kept in the document.
     pub metadata: Value,
-    /// The due tiers: what all of them hold already is not written again. One that does not answer counts
-    /// as holding nothing.
+    /// The due tiers. The capture skips a chunk that all of them hold. A tier that does not answer counts as
+    /// empty.
     pub tiers: Vec<Arc<Tier>>,
 }
 
@@ -60,9 +60,9 @@ impl std::fmt::Debug for CaptureRequest {
 
 /// Captures a tree into the spool and returns the snapshot's document, which is written last.
 ///
-/// A snapshot that the spool holds already is returned as it is. After an interruption, a full disk or a kill, the
-/// same call (with the source opened again) writes only what is not there yet: it finds complete packs again by their
-/// own tables. Progress counts bytes of content, those unread included.
+/// If the spool holds the snapshot already, this returns it unchanged. After an interruption, a full disk or
+/// a kill, call it again with the source opened again: it finds complete packs by their own tables and writes
+/// only the rest. Progress counts bytes of content, unread ones included.
 pub async fn capture(
     spool: &Spool,
     request: CaptureRequest,
@@ -76,7 +76,7 @@ pub async fn capture(
         Some(id) => parent(spool, &request.tiers, id).await,
         None => None,
     };
-    // After the parent: what was found damaged there does not count as held.
+    // The parent is read first: chunks found damaged there do not count as held.
     let held = session::Held::read(spool, &request.tiers).await?;
     let location = Arc::clone(spool.location());
     let session = session::Session::new(
@@ -86,8 +86,8 @@ pub async fn capture(
         progress.clone(),
         stop.clone(),
     );
-    // The source blocks, hashing and compressing keep a core busy: all of it runs off the async threads, and
-    // enters the runtime only to write objects and to read the parent.
+    // The source blocks, and hashing keeps a core busy. So all of it runs off the async threads, and enters
+    // the runtime only to write objects and to read the parent.
     let runtime = tokio::runtime::Handle::current();
     let snapshot = blocking(move || session.run(request, &runtime)).await??;
     location
@@ -96,8 +96,8 @@ pub async fn capture(
     Ok(snapshot)
 }
 
-/// Opens the parent, and reads its entries through once: an unchanged tree has the same entries again, and where their
-/// packs are damaged everywhere, storing the new snapshot would find nothing to read.
+/// Opens the parent and reads all its entries. An unchanged tree has the same entries; if their packs are
+/// damaged everywhere, `store` could not copy them for the new snapshot.
 async fn parent(spool: &Spool, tiers: &[Arc<Tier>], id: SnapshotId) -> Option<SnapshotReader> {
     let tiers = tiers.iter().flat_map(|tier| tier.locations());
     let locations: Vec<Arc<Location>> = std::iter::once(spool.location()).chain(tiers).cloned().collect();

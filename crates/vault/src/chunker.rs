@@ -1,8 +1,8 @@
-//! Cutting content into chunks: FastCDC (2020) with a gear table seeded per repository.
+//! Cuts content into chunks: FastCDC (2020) with a gear table that each repository seeds.
 //!
-//! The seed is XORed into the crate's gear table, once as it is and once shifted left by one for the doubled
-//! table; that is all that the crate offers. It moves boundaries between repositories, so chunk lengths alone
-//! do not match a known file; it is no encryption, and lengths of packs stay visible.
+//! The crate allows one change: the seed is XORed into its gear table, and shifted left by one into the
+//! doubled table. So boundaries differ between repositories, and chunk lengths alone do not match a known
+//! file. This is no encryption; the lengths of packs stay visible.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use fastcdc::v2020::{Normalization, cut_gear, get_gear_with_seed, select_masks};
 
 /// The smallest chunk, except for the last of a file: 256 KiB.
 pub(crate) const CHUNK_MIN: usize = 256 << 10;
-/// What normalisation aims at: 1 MiB.
+/// The size that normalisation aims at: 1 MiB.
 pub(crate) const CHUNK_AVG: usize = 1 << 20;
 /// The largest chunk: 4 MiB.
 pub(crate) const CHUNK_MAX: usize = 4 << 20;
@@ -50,7 +50,7 @@ impl Chunker {
         (self.start, self.end, self.at_end) = (0, 0, false);
     }
 
-    /// Returns the stream's next chunk, none at its end.
+    /// Returns the stream's next chunk; none at its end.
     pub(crate) fn next<R: Read + ?Sized>(&mut self, source: &mut R) -> io::Result<Option<&[u8]>> {
         self.fill(source)?;
         if self.start == self.end {
@@ -62,7 +62,7 @@ impl Chunker {
         Ok(self.buffer.get(chunk))
     }
 
-    /// Returns the length of the first chunk of `bytes`, which are a largest chunk or all that is left.
+    /// Returns the length of the first chunk of `bytes`. `bytes` holds a largest chunk, or all that is left.
     pub(crate) fn cut(&self, bytes: &[u8]) -> usize {
         let (small, large) = self.masks;
         let (_, len) = cut_gear(
@@ -80,7 +80,7 @@ impl Chunker {
         len
     }
 
-    /// Reads until a largest chunk is there, or the stream ends.
+    /// Reads until the buffer has a largest chunk, or the stream ends.
     fn fill<R: Read + ?Sized>(&mut self, source: &mut R) -> io::Result<()> {
         if self.at_end || self.end - self.start >= CHUNK_MAX {
             return Ok(());

@@ -1,8 +1,8 @@
-//! Cleaning the spool of what the tiers hold.
+//! Cleans the spool: removes objects that the tiers hold.
 //!
-//! Objects go in the reverse of the order in which they came: documents, then lists (a new list of the rest is written
-//! before the old ones go), then packs. After an interruption at any point, the rest is still readable, and the next
-//! cleaning continues. Never clean while a capture runs in the same spool: it counts on what it found there.
+//! It removes documents first, then lists (a new list of the rest is written before the old ones go), then
+//! packs. If it is interrupted, the rest is still readable, and the next call continues. Never clean while a
+//! capture runs in the same spool: the capture relies on the objects that it found.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use crate::reader::SnapshotReader;
 use crate::spool::Spool;
 use crate::tier::Tier;
 
-/// What a cleaning removed.
+/// The objects that a cleaning removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CleanReport {
     /// Snapshots.
@@ -28,8 +28,8 @@ pub struct CleanReport {
     pub bytes: u64,
 }
 
-/// Removes from the spool the snapshots that every location of every due tier holds, and the packs all of whose
-/// chunks they hold. While a due tier or one of its locations is down, everything stays for it.
+/// Removes from the spool each snapshot that every location of every due tier holds, and each pack whose
+/// chunks they all hold. If a due tier or one of its locations is down, nothing is removed.
 pub async fn clean(spool: &Spool, due: &[std::sync::Arc<Tier>]) -> Result<CleanReport, VaultError> {
     let mut report = CleanReport::default();
     let mut held = Vec::new();
@@ -67,8 +67,8 @@ pub async fn clean(spool: &Spool, due: &[std::sync::Arc<Tier>]) -> Result<CleanR
 }
 
 impl Spool {
-    /// Removes one snapshot, and the packs that no other snapshot of the spool needs, on the caller's word that
-    /// the tiers hold it. Packs stay where another snapshot's entries cannot be read from the spool alone.
+    /// Removes one snapshot and the packs that no other snapshot of the spool needs. The caller vouches that
+    /// the tiers hold it. If another snapshot's entries cannot be read from the spool alone, the packs stay.
     pub async fn remove(&self, id: SnapshotId) -> Result<CleanReport, VaultError> {
         let mut report = CleanReport::default();
         let location = self.location();
@@ -111,8 +111,8 @@ impl Spool {
     }
 }
 
-/// Lists what stays, forgets the old lists, then deletes the packs that go. A pack whose table cannot be read
-/// stays: it is nothing that a cleaning should decide.
+/// Lists the packs that stay, removes the old lists, then deletes the other packs. A pack whose table cannot
+/// be read stays, since nobody knows what it holds.
 async fn drop_packs(
     location: &Location,
     goes: impl Fn(&PackListing) -> bool,

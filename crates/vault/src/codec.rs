@@ -1,8 +1,8 @@
-//! Reading fixed little-endian fields out of bytes that are not trusted.
+//! Reads fixed little-endian fields from untrusted bytes.
 
 use crate::error::ObjectFault;
 
-/// What is left to read of some bytes.
+/// The bytes that are not read yet.
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
     whole: usize,
@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Checks that nothing is left.
+    /// Checks that no bytes are left.
     pub(crate) fn end(self) -> Result<(), ObjectFault> {
         match self.rest.len() {
             0 => Ok(()),

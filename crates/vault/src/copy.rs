@@ -1,9 +1,9 @@
-//! Storing: a tier's locations get what they lack of a snapshot, from the spool or from another tier.
+//! Stores a snapshot: copies to each location of a tier what it lacks, from the spool or from another tier.
 //!
-//! Order at each location: packs, then one index of them, then the snapshot's document. What is there
-//! already is not written again, so a call that was cut off is simply made again and copies the rest. Bytes
-//! are copied, never linked: no two places share an inode. What was found damaged does not count as there: packs
-//! are written again under their names, lists are replaced.
+//! Order at each location: packs, then one index of them, then the snapshot's document. Objects that are
+//! there already are not written again, so an interrupted call is simply made again. Bytes are copied, never
+//! linked: no two places share an inode. Damaged objects do not count as there: packs are written again under
+//! their names, lists are replaced.
 //!
 //! Memory: one pack (at most 36 MiB), the ids of the snapshot's chunks (32 bytes each), and the indexes of
 //! the places involved.
@@ -26,7 +26,7 @@ use crate::snapshot::Snapshot;
 use crate::spool::Spool;
 use crate::tier::{Tier, first_document};
 
-/// What storing a snapshot did, over all locations of the tier.
+/// The work of one `store`, over all locations of the tier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreReport {
     /// Packs, indexes and documents that were written.
@@ -37,7 +37,7 @@ pub struct StoreReport {
     pub bytes_present: u64,
 }
 
-/// A place that packs can be taken from.
+/// A place to take packs from.
 struct Source {
     location: Arc<Location>,
     holdings: Holdings,
@@ -49,11 +49,11 @@ struct Wanted {
     sources: Vec<usize>,
 }
 
-/// Brings every location of `tier` what it lacks of the snapshot. Where the spool does not hold a chunk, it is
-/// taken from `others`.
+/// Copies to every location of `tier` what it lacks of the snapshot. A chunk that the spool lacks comes from
+/// `others`.
 ///
-/// Whole packs are copied, each checked against its name on the way. A location that is down does not keep
-/// the others from being served; the call then ends with [`VaultError::LocationDown`].
+/// It copies whole packs and checks each against its name. If a location is down, the others are still
+/// served; the call then returns [`VaultError::LocationDown`].
 pub async fn store(
     spool: &Spool,
     tier: &Tier,
@@ -102,7 +102,7 @@ pub async fn store(
     Ok(report)
 }
 
-/// One location being served.
+/// The work at one location.
 struct Task<'a> {
     location: &'a Arc<Location>,
     sources: &'a [Source],
@@ -124,7 +124,7 @@ impl Task<'_> {
             if self.stop.is_cancelled() {
                 return Err(VaultError::Interrupted);
             }
-            // A pack may be there and not be listed: an earlier call was cut off before its index.
+            // A pack may be there without being listed: an earlier call was interrupted before its index.
             let there = held.lengths.get(id) == Some(&wanted.len);
             let listing = match if there {
                 self.location.listing(*id, wanted.len).await.ok()
@@ -149,7 +149,7 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Replaces lists that are damaged by one of all the packs that are there and say what is in them.
+    /// Replaces damaged lists by one list of all packs that are there and can be listed.
     async fn mend_lists(&mut self) -> Result<(), VaultError> {
         let (_, faults) = self.location.index_and_faults().await?;
         let damaged: Vec<ObjectName> = faults
@@ -218,7 +218,7 @@ impl Task<'_> {
         }
         let mut first = None;
         for (at, source) in self.sources.iter().enumerate() {
-            // A location that lacks the chunk is among the sources, for what it can give its siblings.
+            // A location that lacks the chunk may still be the source of another chunk for its siblings.
             if Arc::ptr_eq(&source.location, self.location) {
                 continue;
             }
@@ -251,14 +251,14 @@ impl Task<'_> {
         }
     }
 
-    /// Copies one pack from the first source that has it whole; returns what is in it.
+    /// Copies one pack from the first source that has it whole; returns its listing.
     async fn copy_pack(&mut self, id: Hash32, wanted: &Wanted) -> Result<PackListing, VaultError> {
         let name = ObjectName::Pack(id);
         let mut failed = None;
         for source in wanted.sources.iter().filter_map(|at| self.sources.get(*at)) {
             match whole_pack(&source.location, id).await {
                 Ok(bytes) => {
-                    // Listed before it is written: a pack whose table does not open is not worth copying.
+                    // Read the table before the copy: a pack whose table does not open is not worth copying.
                     let listing = source.location.listing(id, wanted.len).await?;
                     let len = bytes.len() as u64;
                     self.location.store.put(&name.path(), bytes).await?;
@@ -268,7 +268,8 @@ impl Task<'_> {
                 Err(error) => {
                     tracing::warn!(%error, "a pack cannot be taken from here");
                     if matches!(error, VaultError::Object { .. }) {
-                        // It does not count as held there any more: the next backup stores it again.
+                        // The source no longer counts as holding the pack, so the next backup stores it
+                        // again.
                         source.location.doubt(id).await;
                     }
                     failed.get_or_insert(error);
@@ -278,7 +279,7 @@ impl Task<'_> {
         Err(failed.unwrap_or_else(|| self.location.fault(name, ObjectFault::Missing)))
     }
 
-    /// Copies the document, byte for byte, once everything it names is durable.
+    /// Copies the document, byte for byte, once everything that it names is durable.
     async fn bring_document(&mut self, places: &[Arc<Location>], name: ObjectName) -> Result<(), VaultError> {
         if matches!(self.location.document::<Snapshot>(name).await, Ok(Some(_))) {
             return Ok(());
@@ -303,7 +304,7 @@ impl Task<'_> {
     }
 }
 
-/// Reads a pack whole and checks its bytes against its name.
+/// Reads a whole pack and checks its bytes against its name.
 async fn whole_pack(location: &Location, id: Hash32) -> Result<Bytes, VaultError> {
     let name = ObjectName::Pack(id);
     let bytes = location

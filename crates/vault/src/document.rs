@@ -14,7 +14,7 @@ use crate::key::{Keyring, random};
 use crate::object::{FORMAT_VERSION, ObjectName};
 use crate::seal::{ObjectKey, Part, Place, document_name};
 
-/// What a document is and what it is called.
+/// The kind of a document, and its id.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     magic: [u8; 8],
@@ -23,7 +23,7 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    /// Returns the kind of a document's name; packs and indexes are no documents.
+    /// Returns the kind of a document's name; none for packs and indexes.
     pub(crate) fn of(name: &ObjectName) -> Option<Self> {
         match name {
             ObjectName::Snapshot(id) => Some(Self {

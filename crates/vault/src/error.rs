@@ -1,4 +1,4 @@
-//! Why the vault could not do its work: two enums, one for opening a tier and one for everything done with it.
+//! The errors of the vault: one enum for opening a tier, one for all other work.
 
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::SnapshotId;
@@ -10,10 +10,10 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum ObjectFault {
-    /// It is not there.
+    /// The object is missing.
     #[error("is missing")]
     Missing,
-    /// It is shorter than its own format says.
+    /// It is shorter than its format says.
     #[error("is truncated: {have} bytes, at least {need} are needed")]
     Truncated {
         /// Bytes that are there.
@@ -21,7 +21,7 @@ pub enum ObjectFault {
         /// Bytes that the format needs.
         need: u64,
     },
-    /// Its stored bytes do not hash to its name.
+    /// The hash of its stored bytes is not its name.
     #[error("is damaged: its bytes do not match its name")]
     NameMismatch,
     /// It does not begin with the magic of its kind.
@@ -33,7 +33,7 @@ pub enum ObjectFault {
         /// Which part of the object.
         what: String,
     },
-    /// It opens, but what is inside does not make sense.
+    /// It opens, but its content makes no sense.
     #[error("is damaged: {why}")]
     Malformed {
         /// What does not fit.
@@ -53,7 +53,7 @@ pub enum ObjectFault {
 }
 
 impl ObjectFault {
-    /// Returns whether the stored bytes are to blame, and not what this program or its keyring knows.
+    /// Returns whether the stored bytes are at fault, and not this program or its keyring.
     pub(crate) fn is_damage(&self) -> bool {
         !matches!(self, Self::NewerFormat { .. } | Self::UnknownGeneration(_))
     }
@@ -98,7 +98,7 @@ pub enum TierError {
         /// The location.
         url: String,
     },
-    /// The vault that this workspace has kept at the location is not there.
+    /// The vault that this workspace used at the location is gone.
     #[error("tier {tier}: {url} is missing or empty, and this workspace has stored there before; mount it")]
     Gone {
         /// The tier's name.
@@ -106,7 +106,7 @@ pub enum TierError {
         /// The location.
         url: String,
     },
-    /// The note of the locations that hold this workspace's vault cannot be used.
+    /// The note of this workspace's locations cannot be used.
     #[error("tier {tier}: {}: {why}", .path.display())]
     Note {
         /// The tier's name.
@@ -116,7 +116,7 @@ pub enum TierError {
         /// What went wrong.
         why: String,
     },
-    /// The location holds other things, and a vault is not created among them.
+    /// The location holds other files, and no vault is created among them.
     #[error("tier {tier}: {url} is not empty and holds no vault ({found}); choose an empty folder")]
     NotEmpty {
         /// The tier's name.
@@ -162,7 +162,7 @@ pub enum TierError {
         /// The newest version known here.
         known: u32,
     },
-    /// The location's marker cannot be read as one.
+    /// The location's marker cannot be read.
     #[error("tier {tier}: `format` at {url} {fault}")]
     Damaged {
         /// The tier's name.
@@ -194,7 +194,7 @@ pub enum VaultError {
     /// The disk under a location is full. Nothing is lost, and the same call resumes once there is room.
     #[error("{0}")]
     DiskFull(StoreError),
-    /// Storage did not do what was asked.
+    /// Storage failed to do what was asked.
     #[error("{0}")]
     Store(StoreError),
     /// A stored object is missing or damaged.
@@ -213,7 +213,7 @@ pub enum VaultError {
     /// No location holds the recovery set.
     #[error("recovery set {0} is in none of the given locations")]
     UnknownSet(rekindle_model::id::SetId),
-    /// A chunk cannot be had from any location.
+    /// No location can give a chunk.
     #[error("chunk {chunk} is lost: {}", .attempts.join("; "))]
     ChunkLost {
         /// The chunk's id.
@@ -224,7 +224,7 @@ pub enum VaultError {
     /// The source could not be read.
     #[error(transparent)]
     Source(#[from] Failure),
-    /// The source does not keep the order that a snapshot needs.
+    /// The source's entries are not in the order that a snapshot needs.
     #[error("the source returned {found:?} after {after:?}, which is not the order of paths")]
     Unordered {
         /// The path that came first.
@@ -245,7 +245,7 @@ pub enum VaultError {
     /// The caller asked to stop; the same call can resume later.
     #[error("interrupted")]
     Interrupted,
-    /// A defect of Rekindle.
+    /// A bug in Rekindle.
     #[error("the vault broke its own rules: {0}")]
     Internal(String),
 }

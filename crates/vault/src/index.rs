@@ -1,8 +1,8 @@
-//! The index: it maps each chunk to its place. Stored as immutable sealed lists; in memory one map.
+//! The index maps each chunk to its place: immutable sealed lists in storage, one map in memory.
 //!
-//! An index lists packs whole, with their chunks in pack order, so that a chunk's ordinal is its position.
-//! In memory a known chunk takes about 70 bytes: a terabyte of unique data (a million chunks) about 70 MB.
-//! A sorted file that is searched without loading it can take the map's place behind [`Index::find`].
+//! An index lists whole packs with their chunks in pack order, so a chunk's ordinal is its position. In
+//! memory a known chunk takes about 70 bytes: a terabyte of unique data (a million chunks) takes about 70 MB.
+//! If that is too much, a sorted file on disk can replace the map behind [`Index::find`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slotted;
@@ -34,13 +34,13 @@ pub(crate) struct Found<'a> {
     pub(crate) slot: Slot,
 }
 
-/// What a location holds, as its indexes say.
+/// The chunks of a location, as its indexes list them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     packs: Vec<PackInfo>,
     by_pack: HashMap<Hash32, u32>,
     chunks: HashMap<ChunkId, Entry>,
-    /// The other places of a chunk. Few chunks have some: those that were stored again after damage.
+    /// The other places of a chunk. Few chunks have any: those that were stored again after damage.
     others: HashMap<ChunkId, Vec<Entry>>,
 }
 
@@ -54,8 +54,8 @@ struct Entry {
 }
 
 impl Index {
-    /// Adds a pack; a pack that is known already adds nothing. A chunk of a doubted pack is looked for there
-    /// last, in whichever order its packs are added.
+    /// Adds a pack, unless it is known already. The chunks of a doubted pack are looked for there last,
+    /// whatever the order in which packs are added.
     pub(crate) fn add(&mut self, listing: PackListing, doubted: bool) {
         if self.by_pack.contains_key(&listing.info.id) {
             return;
@@ -98,8 +98,8 @@ impl Index {
         self.all(id).next()
     }
 
-    /// Returns every place of a chunk, the likeliest first. An index does not know which packs are really there: if a
-    /// pack has vanished, its chunks may have been stored again in another one.
+    /// Returns every place of a chunk, the likeliest first. The index does not check that packs exist. If one
+    /// has vanished, another pack may hold its chunks again.
     pub(crate) fn all<'a>(&'a self, id: &'a ChunkId) -> impl Iterator<Item = Found<'a>> {
         let others = self.others.get(id).into_iter().flatten();
         let places = self.chunks.get(id).into_iter().chain(others);

@@ -1,11 +1,11 @@
-//! The keyring of a repository: generations of secrets, and how a keyring is wrapped for keeping.
+//! The keyring of a repository: generations of secrets, and the encrypted file that keeps them.
 //!
-//! A generation is one random secret, from which every key of that generation is derived. A repository
-//! begins with generation 1. Rotation will add a generation (a later addition: nothing here adds one yet);
-//! objects name the generation they are sealed under, so old ones stay readable.
+//! A generation is one random secret, from which every key of that generation is derived. A repository begins
+//! with generation 1. Objects name their generation, so a rotation, which nothing implements yet, can add one
+//! and old objects stay readable.
 //!
-//! What is kept on disk and in tiers is the keyring in JSON, encrypted in the `age` format, so that
-//! `age -d` opens it. Secrets stay in ordinary memory: they are never printed, but not wiped either.
+//! Disks and tiers keep the keyring as JSON, encrypted in the `age` format: `age -d` opens it. Secrets stay
+//! in ordinary memory. They are never printed, but not wiped either.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -22,13 +22,13 @@ use crate::object::ChunkId;
 /// The version of the wrapped keyring's JSON.
 const KEYRING_VERSION: u32 = 1;
 
-/// scrypt's work factor (log2 N) for passphrases: what `age` itself uses, about a second and 256 MiB.
+/// scrypt's work factor (log2 N) for passphrases: the default of `age`, about a second and 256 MiB.
 const PASSPHRASE_WORK: u8 = 18;
 
 /// The largest work factor accepted from a key file, so that a forged one cannot stall the reader for long.
 const PASSPHRASE_WORK_MAX: u8 = 22;
 
-/// The largest wrapped keyring that is read; a keyring takes about 120 bytes a generation.
+/// The largest wrapped keyring that is read. A keyring takes about 120 bytes a generation.
 const KEYRING_MAX: u64 = 1 << 20;
 
 /// A keyring could not be wrapped, opened or read.
@@ -37,22 +37,22 @@ pub enum KeyError {
     /// The passphrase does not open the key file.
     #[error("the passphrase does not open this key file; check it, or use the one of the recovery kit")]
     WrongPassphrase,
-    /// The identity is none of those that the key file is wrapped to.
+    /// The key file is not wrapped to this identity.
     #[error("this identity is none of those that the key file is wrapped to")]
     WrongIdentity,
-    /// A passphrase was given where an identity is needed.
+    /// The key file is wrapped to recipients, and the caller gave a passphrase.
     #[error("the key file is wrapped to an identity, not to a passphrase; give the identity")]
     NeedsIdentity,
-    /// An identity was given where a passphrase is needed.
+    /// The key file is wrapped with a passphrase, and the caller gave an identity.
     #[error("the key file is wrapped with a passphrase; give the passphrase")]
     NeedsPassphrase,
-    /// A text is not an age identity.
+    /// The text is not an age identity.
     #[error("expected an age identity (AGE-SECRET-KEY-1…): {0}")]
     BadIdentity(String),
-    /// A text is not an age recipient.
+    /// The text is not an age recipient.
     #[error("expected an age recipient (age1…): {0}")]
     BadRecipient(String),
-    /// There is nobody to wrap to.
+    /// The list of recipients is empty.
     #[error("a keyring must be wrapped to at least one recipient")]
     NoRecipient,
     /// The key file was written by a newer program.
@@ -63,7 +63,7 @@ pub enum KeyError {
         /// The newest version known here.
         known: u32,
     },
-    /// The key file is damaged, or not a key file.
+    /// The file is damaged, or is not a key file.
     #[error("the key file is damaged: {0}; take the copy of a tier or of the recovery kit")]
     Damaged(String),
     /// The key file could not be encrypted.
@@ -118,7 +118,7 @@ impl Generation {
     }
 }
 
-/// The keyring as it is wrapped.
+/// The JSON inside a wrapped keyring.
 #[derive(Serialize, Deserialize)]
 struct StoredKeyring {
     format: String,
@@ -137,7 +137,7 @@ impl Keyring {
     /// Returns the keyring of a new repository, with one generation.
     ///
     /// # Panics
-    /// Where the operating system has no random numbers: no key may be made then.
+    /// If the operating system has no random numbers: a key made without them would be unsafe.
     pub fn generate() -> Self {
         Self {
             repository: Uuid::new_v4(),
@@ -150,8 +150,8 @@ impl Keyring {
         self.repository
     }
 
-    /// Returns what people and workspaces pin: 32 hexadecimal digits that depend on the repository and its
-    /// first secret, the same for as long as the repository lives, however the keyring is wrapped.
+    /// Returns the fingerprint that people and workspaces pin: 32 hexadecimal digits. It depends on the
+    /// repository and its first secret, so it never changes, however the keyring is wrapped.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new_derive_key("rekindle 2026 vault v1 fingerprint");
         hasher.update(self.repository.as_bytes());
@@ -165,7 +165,7 @@ impl Keyring {
             .collect()
     }
 
-    /// Returns the keyring encrypted so that each of the recipients opens it.
+    /// Encrypts the keyring so that each of the recipients can open it.
     pub fn wrap_to(&self, recipients: &[Recipient]) -> Result<Vec<u8>, KeyError> {
         if recipients.is_empty() {
             return Err(KeyError::NoRecipient);
@@ -176,7 +176,7 @@ impl Keyring {
         self.wrap(age::Encryptor::with_recipients(recipients))
     }
 
-    /// Returns the keyring encrypted with a passphrase.
+    /// Encrypts the keyring with a passphrase.
     pub fn wrap_with_passphrase(&self, passphrase: &str) -> Result<Vec<u8>, KeyError> {
         let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase.to_owned()));
         recipient.set_work_factor(PASSPHRASE_WORK);
@@ -211,10 +211,10 @@ impl Keyring {
         Ok(wrapped)
     }
 
-    /// Returns the keyring in a wrapped key file.
+    /// Opens a wrapped key file.
     ///
-    /// Compare its [`fingerprint`](Self::fingerprint) with the pinned one before using it: anyone can wrap
-    /// some keyring to a public recipient.
+    /// Compare its [`fingerprint`](Self::fingerprint) with the pinned one before you use it: anyone can wrap
+    /// another keyring to a public recipient.
     pub fn unwrap(wrapped: &[u8], unlock: &Unlock) -> Result<Self, KeyError> {
         let damaged = |error: age::DecryptError| KeyError::Damaged(error.to_string());
         let decryptor = age::Decryptor::new_buffered(wrapped).map_err(damaged)?;
@@ -299,7 +299,7 @@ impl Keyring {
             .find(|generation| generation.number == number)
     }
 
-    /// Returns whether a chunk of this id has this content, under any generation.
+    /// Returns whether the id belongs to this content under any generation.
     pub(crate) fn chunk_matches(&self, id: &ChunkId, plain: &[u8]) -> bool {
         self.generations
             .iter()
@@ -307,7 +307,7 @@ impl Keyring {
             .any(|generation| generation.chunk_id(plain) == *id)
     }
 
-    /// Returns the proof, for the marker of a location, that it was written by a holder of this keyring.
+    /// Returns the proof that a keyring holder wrote a location's marker.
     pub(crate) fn prove(&self, message: &[u8]) -> Hash32 {
         let key = self.generations.first().map_or([0; 32], |first| {
             blake3::derive_key("rekindle 2026 vault v1 marker", &first.document)
@@ -324,10 +324,10 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// What opens a wrapped keyring.
+/// The secret that opens a wrapped keyring.
 #[derive(Clone)]
 pub enum Unlock {
-    /// An identity, of a key file wrapped to recipients.
+    /// An identity, for a key file that is wrapped to recipients.
     Identity(Identity),
     /// A passphrase.
     Passphrase(String),
@@ -364,7 +364,7 @@ impl Identity {
             .map_err(|why: &str| KeyError::BadIdentity(why.to_owned()))
     }
 
-    /// Returns the identity as text. It is a secret: a person who reads it can open every backup.
+    /// Returns the identity as text. It is a secret: it opens every backup.
     #[expect(
         clippy::inherent_to_string,
         reason = "a Display would let a secret slip into a message"
@@ -373,7 +373,7 @@ impl Identity {
         self.0.to_string().expose_secret().to_owned()
     }
 
-    /// Returns the recipient that this identity opens for.
+    /// Returns the recipient of this identity.
     pub fn recipient(&self) -> Recipient {
         Recipient(self.0.to_public())
     }

@@ -1,29 +1,30 @@
 //! The content-addressed, encrypted repository that a tier holds. FORMAT.md describes its bytes.
 //!
-//! [`capture()`] reads a tree once into the [`Spool`], leaving out what every due tier holds already; [`store()`]
-//! copies to one [`Tier`] what it lacks; [`verify()`] reads a tier's stored copies back; [`SnapshotReader`] reads a
+//! [`capture()`] reads a tree once into the [`Spool`] and skips what every due tier holds. [`store()`] copies
+//! to one [`Tier`] what it lacks. [`verify()`] reads a tier's stored copies back. [`SnapshotReader`] reads a
 //! snapshot from any tier that has it whole, and [`restore`] writes it out.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`key`] | the keyring and how it is wrapped |
+//! | [`key`] | the keyring and its wrapping |
 //! | [`object`] | names of stored objects |
-//! | [`mod@store`] | storage: whole objects, durable when written, and its kinds by URL scheme |
+//! | [`mod@store`] | storage: whole objects, durable when written; its kinds by URL scheme |
 //! | `seal`, `pack`, `index`, `document` | the bytes of objects |
-//! | [`snapshot`], [`set`] | what documents say |
+//! | [`snapshot`], [`set`] | the content of documents |
 //! | [`segment`] | the segments of a journal replica: a run's journal, copied to a tier |
 //! | `location`, [`tier`], [`spool`] | places that hold objects |
 //! | `tier_access` | how a workspace opens its tiers |
-//! | [`probe`] | whether such a place does what it is relied on for |
-//! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | what is done with them |
+//! | [`probe`] | a trial of such a place |
+//! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | the operations |
 //!
-//! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot before a
-//! set. So a reader that sees a document can read all of it. If a call is interrupted, simply make it again.
+//! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
+//! before a set. So a reader that sees a document can read all of it. If a call is interrupted, make it
+//! again.
 //!
-//! **Open for extension**: further kinds of storage ([`store::StoreFactory`]), healing ([`verify::Fault`] names object
-//! and chunk), prune (documents are listed, packs are immutable),
-//! rotation (every object names its key generation), hard links and extended attributes (an entry record is a
-//! map; readers pass over fields they do not know).
+//! **Later additions** have their place: further kinds of storage ([`store::StoreFactory`]), healing
+//! ([`verify::Fault`] names object and chunk), prune (documents are listed, packs are immutable), rotation
+//! (every object names its key generation), hard links and extended attributes (an entry record is a map;
+//! readers skip unknown fields).
 
 pub mod capture;
 mod chunker;
@@ -66,6 +67,6 @@ pub use snapshot::{ContentDigest, EntryRecord, Snapshot};
 pub use spool::Spool;
 pub use tier::{Tier, TierMode};
 pub use tier_access::TierAccess;
-/// How a caller asks for a graceful stop; checked between chunks and between objects.
+/// A caller's request to stop; checked between chunks and between objects.
 pub use tokio_util::sync::CancellationToken;
 pub use verify::{Fault, VerifyLevel, VerifyReport, verify};

@@ -17,15 +17,15 @@ use crate::object::{ChunkId, ObjectName};
 use crate::pack::{self, FOOTER_LEN, HEADER_LEN};
 use crate::store::{Store, StoreError};
 
-/// A place with its storage, and what its indexes said when they were last read.
+/// A place with its storage and its indexes as they were last read.
 #[derive(Debug)]
 pub(crate) struct Location {
-    /// What people call it: the URL, or the spool's folder.
+    /// Its name for people: the URL, or the spool's folder.
     pub(crate) url: String,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keyring: Arc<Keyring>,
-    /// Whether packs that no index lists are read too. So it is in the spool, where a capture that was
-    /// killed leaves whole packs without an index; in a tier only where an index is damaged.
+    /// Whether packs that no index lists are read too. This is so in the spool, where a killed capture leaves
+    /// such packs. In a tier it is so only while an index is damaged.
     adopts: bool,
     known: Mutex<Known>,
 }
@@ -52,12 +52,12 @@ impl Location {
         }
     }
 
-    /// Returns the index as it is now. Lists that were read before are not read again.
+    /// Returns the current index. Lists that were read before are not read again.
     pub(crate) async fn index(&self) -> Result<Arc<Index>, VaultError> {
         Ok(self.index_and_faults().await?.0)
     }
 
-    /// Returns the index and the damaged lists that it had to do without.
+    /// Returns the index and the damaged lists that it leaves out.
     pub(crate) async fn index_and_faults(&self) -> Result<IndexAndFaults, VaultError> {
         let mut known = self.known.lock().await;
         let known = &mut *known;
@@ -73,7 +73,7 @@ impl Location {
             })
             .collect();
         let doubted = self.doubted().await?;
-        // A list is gone, so there was a cleanup. Start again, so that the index names no chunk that is not there.
+        // A list is gone, so there was a cleanup. Start again: the index must not name a chunk that is gone.
         if !known.lists.is_subset(&lists) || known.doubted != doubted {
             *known = Known {
                 doubted,
@@ -114,7 +114,7 @@ impl Location {
         Ok((Arc::clone(&known.index), known.faults.clone()))
     }
 
-    /// Returns what is really there: the index, without packs that are missing, cut short or doubted.
+    /// Returns what is there: the index without packs that are missing, cut short or doubted.
     pub(crate) async fn holdings(&self) -> Result<Holdings, VaultError> {
         let index = self.index().await?;
         let doubted = self.doubted().await?;
@@ -145,16 +145,16 @@ impl Location {
         Ok(marks.iter().filter_map(|(path, _)| name(path)).collect())
     }
 
-    /// Marks a pack that was found damaged: from now on it does not count as held, so what needs it is stored
-    /// again. It stays, and is still read where nothing else has a chunk. A place that cannot be written to is
-    /// only complained about.
+    /// Marks a damaged pack. It no longer counts as held, so the next backup stores its chunks again. It
+    /// stays, and is read for chunks that nothing else has. If the place is read-only, this only logs a
+    /// warning.
     pub(crate) async fn doubt(&self, pack: Hash32) {
         if let Err(error) = self.store.put(&mark(pack), Bytes::new()).await {
             tracing::warn!(location = %self.url, %pack, %error, "a damaged pack cannot be marked, so it counts as held");
         }
     }
 
-    /// Takes a pack's mark away: its bytes are right again, or it is gone for good.
+    /// Removes a pack's mark: its bytes are right again, or it is gone for good.
     pub(crate) async fn trust(&self, pack: Hash32) -> Result<(), VaultError> {
         Ok(self.store.delete(&mark(pack)).await?)
     }
@@ -204,7 +204,7 @@ impl Location {
             .map_err(|fault| self.fault(name, fault))
     }
 
-    /// Returns the objects in a folder with their lengths; what is no object of ours is passed over.
+    /// Returns the objects in a folder with their lengths. Other files are skipped.
     pub(crate) async fn names(&self, folder: &str) -> Result<Vec<(ObjectName, u64)>, VaultError> {
         let listed = self.store.list(folder).await?;
         Ok(listed
@@ -213,7 +213,7 @@ impl Location {
             .collect())
     }
 
-    /// Returns an object's stored bytes, none where it is not there.
+    /// Returns an object's stored bytes; none if it is missing.
     pub(crate) async fn bytes(&self, name: ObjectName) -> Result<Option<Bytes>, VaultError> {
         match self.store.get(&name.path()).await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -222,7 +222,7 @@ impl Location {
         }
     }
 
-    /// Returns a document, none where it is not there.
+    /// Returns a document; none if it is missing.
     pub(crate) async fn document<T: DeserializeOwned>(
         &self,
         name: ObjectName,
@@ -280,7 +280,7 @@ impl Location {
     }
 }
 
-/// What a location holds, as its indexes and its list of packs say together.
+/// The content of a location, from its indexes and its list of packs together.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     pub(crate) index: Arc<Index>,

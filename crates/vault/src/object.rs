@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The newest format of sealed objects that this program reads, and the one it writes.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The marker that says what a location is; plain text, so that anyone can tell.
+/// The marker that identifies a location; plain text, so that anyone can read it.
 pub const FORMAT_MARKER: &str = "format";
 
 /// The keyring, wrapped with `age`.
@@ -89,12 +89,12 @@ impl ObjectName {
             Self::Index(hash) => format!("index/{hash}"),
             Self::Snapshot(id) => format!("snapshots/{id}"),
             Self::Set(id) => format!("sets/{id}"),
-            // Ten digits: the names of a run sort as its segments follow each other.
+            // Ten digits, so that the names of a run's segments sort by number.
             Self::Segment(run, n) => format!("{JOURNAL}/{run}/{n:010}"),
         }
     }
 
-    /// Returns the name that a path stands for, none for what is not an object (a stray file).
+    /// Returns the name of a path; none for a stray file.
     pub fn from_path(path: &str) -> Option<Self> {
         let (folder, name) = path.rsplit_once('/')?;
         let found = match folder.split('/').next()? {

@@ -16,7 +16,7 @@ use crate::object::{ChunkId, FORMAT_VERSION};
 use crate::seal::{ObjectKey, Part, Place, TAG_LEN};
 
 /// A pack is closed once it holds this many bytes: large enough that objects are few, small enough to build
-/// in memory. A pack is at most this, one chunk and its table.
+/// in memory. Its full size is this, at most one more chunk, and its table.
 pub(crate) const PACK_TARGET: usize = 32 << 20;
 
 /// Bytes before the first chunk.
@@ -30,13 +30,13 @@ const SLOT_LEN: usize = 44;
 
 const MAGIC: [u8; 8] = *b"RKDLPACK";
 
-/// zstd's level: the knee between ratio and speed for text and databases.
+/// zstd's level: a higher one gains little on text and databases and costs much time.
 const ZSTD_LEVEL: i32 = 3;
 
-/// How much of a chunk's middle is compressed to find out whether the rest is worth it.
+/// How many bytes of a chunk's middle are compressed to decide whether compression pays.
 const PROBE_LEN: usize = 16 << 10;
 
-/// What the chunks of a pack are.
+/// The content of a pack's chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub(crate) enum PackKind {
@@ -65,16 +65,16 @@ impl PackKind {
     }
 }
 
-/// A pack, as much as is needed to open a chunk of it.
+/// The facts about a pack that opening a chunk needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackInfo {
-    /// BLAKE3 of the stored bytes: its name.
+    /// Its name: BLAKE3 of the stored bytes.
     pub(crate) id: Hash32,
     /// What its chunks are.
     pub(crate) kind: PackKind,
     /// The key generation that it is sealed under.
     pub(crate) generation: u32,
-    /// What its key is derived with.
+    /// The salt of its key.
     pub(crate) salt: [u8; 32],
     /// Its stored length in bytes.
     pub(crate) len: u64,
@@ -85,7 +85,7 @@ pub(crate) struct PackInfo {
 pub(crate) struct Slot {
     /// The chunk's id.
     pub(crate) id: ChunkId,
-    /// Where its sealed bytes begin, from the start of the pack.
+    /// The offset of its sealed bytes from the start of the pack.
     pub(crate) offset: u32,
     /// Sealed length in bytes, tag included.
     pub(crate) sealed_len: u32,
@@ -110,7 +110,7 @@ impl Slot {
         })
     }
 
-    /// Reads `count` slots; the count is checked against what is there before memory is taken for it.
+    /// Reads `count` slots. Checks the count against the bytes that are there before it reserves memory.
     pub(crate) fn read_list(fields: &mut Fields<'_>, count: u32) -> Result<Vec<Self>, ObjectFault> {
         let bytes = fields.take((count as usize).saturating_mul(SLOT_LEN))?;
         let mut slots = Fields::new(bytes);
@@ -237,7 +237,7 @@ pub(crate) fn read_header(id: Hash32, len: u64, header: &[u8]) -> Result<PackInf
     })
 }
 
-/// Returns the place of a pack's sealed table: its offset and length, from the last four bytes.
+/// Returns the offset and length of a pack's sealed table, from the last four bytes.
 pub(crate) fn table_range(len: u64, footer: &[u8]) -> Result<(u64, u64), ObjectFault> {
     let table_len = u64::from(Fields::new(footer).u32()?);
     let need = (HEADER_LEN + FOOTER_LEN) as u64 + table_len;
@@ -247,7 +247,7 @@ pub(crate) fn table_range(len: u64, footer: &[u8]) -> Result<(u64, u64), ObjectF
     }
 }
 
-/// Opens a pack's sealed table and checks that its chunks lie back to back between header and table.
+/// Opens a pack's sealed table and checks that its chunks fill the space between header and table.
 pub(crate) fn open_table(
     keyring: &Keyring,
     info: &PackInfo,
@@ -315,7 +315,7 @@ fn pack_key(keyring: &Keyring, info: &PackInfo) -> Result<ObjectKey, ObjectFault
     Ok(ObjectKey::new(&generation.pack, &info.salt))
 }
 
-/// How the bytes of a chunk follow its first byte.
+/// The first byte of a chunk: how the other bytes are encoded.
 const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 
@@ -332,8 +332,8 @@ fn encode(plain: &[u8]) -> Vec<u8> {
     part
 }
 
-/// Returns whether the middle of the chunk shrinks by more than a sixteenth at zstd's fastest level. Short
-/// chunks are simply tried.
+/// Returns whether zstd's fastest level shrinks the chunk's middle by more than a sixteenth. A short chunk is
+/// always compressed.
 fn worth_compressing(plain: &[u8]) -> bool {
     let middle = plain.len() / 2;
     match plain.get(middle..middle + PROBE_LEN) {

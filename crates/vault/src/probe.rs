@@ -1,5 +1,6 @@
-//! Whether a tier does what it is relied on for, tried out: write, read back, list, remove, and how long it takes; and
-//! that of several who create one object one does, by which a run has one owner.
+//! Tries out whether a tier does what the vault relies on: write, read back, list, remove, and create an
+//! object once. It also measures how long writing and reading take. A run has one owner only if one of
+//! several concurrent creations succeeds.
 
 use std::time::Duration;
 
@@ -11,30 +12,30 @@ use crate::location::Location;
 use crate::store::{Store, StoreError};
 use crate::tier::Tier;
 
-/// How much is written and read back: enough to see a rate, and no burden on a slow link.
+/// How many bytes are written and read: enough to see a rate, and no burden on a slow link.
 const SIZE: usize = 4 << 20;
-/// The folder that it writes into. It holds no object of the vault, and the next probe removes what a crash leaves.
+/// The folder of the probe. It holds no object of the vault. The next probe removes what a crash leaves.
 const FOLDER: &str = "probes";
 
-/// What one location did when it was tried out.
+/// The result of the trial at one location.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probed {
     /// The location.
     pub url: String,
-    /// How long it took to write the probe durably.
+    /// The time to write the probe durably.
     pub write: Duration,
-    /// How long it took to read it back.
+    /// The time to read it back.
     pub read: Duration,
     /// How many bytes were written and read.
     pub bytes: u64,
-    /// What it failed of; none where it did everything.
+    /// The first thing that failed; none if everything worked.
     pub fault: Option<String>,
 }
 
 impl Tier {
-    /// Tries out every open location. Writes an object of random bytes, reads it back and compares it, finds it in a
-    /// listing, removes it and checks that it is gone. Then several attempts create one object, and exactly one must
-    /// succeed. No object of the vault is touched.
+    /// Tries out every open location. Writes an object of random bytes, reads it back and compares it, finds
+    /// it in a listing, removes it and checks that it is gone. Then several attempts create one object, and
+    /// exactly one must succeed. No object of the vault is touched.
     pub async fn probe(&self, clock: &dyn Clock) -> Vec<Probed> {
         let mut probed = Vec::new();
         for location in self.locations() {
@@ -58,7 +59,7 @@ async fn probe(location: &Location, clock: &dyn Clock) -> Probed {
     probed
 }
 
-/// A location did not do what it is relied on for.
+/// A location failed the trial.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("{0}")]
@@ -76,10 +77,10 @@ enum Fault {
     NotExclusive,
 }
 
-/// How many create one object at once to see that one of them does.
+/// How many concurrent attempts create one object.
 const RIVALS: u8 = 8;
 
-/// Returns whether an object can be created only where there is none: by one of several at once, and by nobody after.
+/// Returns whether a name can be created only once: by one of several at once, and by nobody later.
 pub(crate) async fn exclusive(store: &dyn Store) -> Result<bool, StoreError> {
     let name = format!("{FOLDER}/{}", Uuid::new_v4().simple());
     let rivals = (0..RIVALS).map(|who| store.create(&name, Bytes::from(vec![who; 64])));
@@ -99,7 +100,7 @@ pub(crate) async fn exclusive(store: &dyn Store) -> Result<bool, StoreError> {
 
 async fn exercise(location: &Location, clock: &dyn Clock, probed: &mut Probed) -> Result<(), Fault> {
     let store = &location.store;
-    // Left by a probe that was killed.
+    // A killed probe left these.
     for (left, _) in store.list(FOLDER).await? {
         store.delete(&left).await?;
     }
@@ -132,7 +133,7 @@ async fn exercise(location: &Location, clock: &dyn Clock, probed: &mut Probed) -
     }
 }
 
-/// Returns bytes that nothing on the way can compress or recognise: a hash of random bytes, drawn out.
+/// Returns bytes that nothing on the way can compress or recognise: the extended output of a random hash.
 fn random() -> Bytes {
     let mut bytes = vec![0; SIZE];
     let mut seed = blake3::Hasher::new();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Takes bytes done so far, and of how many where that is known. Called often, from any thread: be quick.
+/// Receives the bytes done and, if known, the total. It is called often, from any thread: be quick.
 #[derive(Clone, Default)]
 pub struct ProgressSink(Option<Arc<Listener>>);
 
@@ -15,12 +15,12 @@ impl ProgressSink {
         Self(Some(Arc::new(tell)))
     }
 
-    /// Returns a sink that nobody listens to.
+    /// Returns a sink without a listener.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Tells the listener.
+    /// Reports progress to the listener.
     pub fn report(&self, done: u64, total: Option<u64>) {
         if let Some(tell) = &self.0 {
             tell(done, total);

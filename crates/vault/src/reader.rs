@@ -1,4 +1,4 @@
-//! Reading a snapshot: its document, its entries in order, and any chunk, from whichever tier has it whole.
+//! Reads a snapshot: its document, its entries in order, and any chunk, from any tier that has it whole.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use crate::tier::{Tier, first_document};
 
 /// A snapshot that is open for reading.
 ///
-/// Cheap to clone; reading through clones at the same time is fine. It holds the indexes of its tiers
-/// (about 70 bytes for each chunk that they know) and nothing of the content.
+/// Clones are cheap and may read at the same time. It holds the indexes of its tiers (about 70 bytes for each
+/// chunk that they know) and no content.
 #[derive(Clone, Debug)]
 pub struct SnapshotReader {
     inner: Arc<Inner>,
@@ -28,36 +28,36 @@ struct Inner {
     sources: Vec<Source>,
     /// Locations whose index could not be read, and why.
     down: Vec<String>,
-    /// The tiers that the document or a part of the list of entries came from, and why those before did not serve.
+    /// For each tier that gave the document or a part of the entries: why the tiers before it could not.
     listed: Mutex<BTreeMap<Arc<str>, Vec<String>>>,
-    /// Whether packs that are found damaged are marked, as a backup does; who only reads changes nothing.
+    /// Whether to mark damaged packs, as a backup does. A plain reader changes nothing.
     marks: bool,
 }
 
 /// A location that is read from.
 #[derive(Debug)]
 struct Source {
-    /// The tier that it belongs to; the location's own name where no tier was named.
+    /// Its tier, or the location's own name if no tier was named.
     tier: Arc<str>,
     location: Arc<Location>,
     index: Arc<Index>,
 }
 
-/// A chunk that was read, and where from.
+/// A chunk and the tier that gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// Its plain bytes.
     pub bytes: Vec<u8>,
     /// The tier that gave them.
     pub tier: Arc<str>,
-    /// What the locations answered that were asked before, in vain.
+    /// The answers of the locations that were asked before in vain.
     pub missed: Vec<String>,
 }
 
-/// Where a chunk stands in the first location that has it, to read in the order of packs.
+/// The place of a chunk in the first location that has it, for reading in the order of packs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChunkPlace {
-    /// Which of the reader's locations.
+    /// The index of the reader's location.
     pub location: usize,
     /// The pack.
     pub pack: Hash32,
@@ -67,7 +67,7 @@ pub struct ChunkPlace {
 
 impl SnapshotReader {
     /// Opens a snapshot. Tiers are tried in their order, and a tier's locations in theirs: for the document,
-    /// and again for each chunk. A tier that cannot be read is passed over as long as another one serves.
+    /// and again for each chunk. A tier that cannot be read is skipped as long as another one can.
     pub async fn open(tiers: &[Arc<Tier>], id: SnapshotId) -> Result<Self, VaultError> {
         let locations = tiers.iter().flat_map(|tier| {
             let name: Arc<str> = tier.name().into();
@@ -114,13 +114,13 @@ impl SnapshotReader {
         Ok(Self::marking(locations, snapshot).await)
     }
 
-    /// Opens a snapshot whose document is at hand.
+    /// Opens a snapshot whose document the caller has.
     pub(crate) async fn of(locations: Vec<Arc<Location>>, snapshot: Snapshot) -> Self {
         Self::build(unnamed(locations), snapshot, false).await
     }
 
-    /// Opens a snapshot for a backup: a pack that is found damaged is marked, so it counts as held no more and the
-    /// next capture stores again what was in it.
+    /// Opens a snapshot for a backup, and marks packs that it finds damaged. Such a pack no longer counts as
+    /// held, so the next capture stores its chunks again.
     pub(crate) async fn marking(locations: Vec<Arc<Location>>, snapshot: Snapshot) -> Self {
         Self::build(unnamed(locations), snapshot, true).await
     }
@@ -188,7 +188,7 @@ impl SnapshotReader {
         self.fetch(chunk).await.map(|fetched| fetched.bytes)
     }
 
-    /// Returns what [`SnapshotReader::chunk`] does, with the tier that gave it.
+    /// Returns the same chunk as [`SnapshotReader::chunk`], with the tier that gave it.
     pub async fn fetch(&self, chunk: &ChunkRef) -> Result<Fetched, VaultError> {
         let mut attempts = self.inner.down.clone();
         for Source {
@@ -229,7 +229,7 @@ impl SnapshotReader {
         })
     }
 
-    /// A chunk could not be read from a pack, which is marked where this reader marks.
+    /// Notes that a chunk could not be read from a pack; marks the pack if this reader marks.
     async fn missed(&self, location: &Location, chunk: &ChunkRef, error: &VaultError) {
         tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be read, trying the next place");
         if let VaultError::Object {
@@ -244,7 +244,7 @@ impl SnapshotReader {
         }
     }
 
-    /// Returns where a chunk would be read first, none where no location lists it.
+    /// Returns the first place to read a chunk from; none if no location lists it.
     pub fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace> {
         self.inner
             .sources
@@ -260,7 +260,7 @@ impl SnapshotReader {
             })
     }
 
-    /// Returns the URLs of the locations that are read, by [`ChunkPlace::location`].
+    /// Returns the URLs of the reader's locations, by [`ChunkPlace::location`].
     pub fn urls(&self) -> BTreeMap<usize, &str> {
         self.inner
             .sources
@@ -270,8 +270,8 @@ impl SnapshotReader {
             .collect()
     }
 
-    /// Returns the tiers that the snapshot's document or a part of its list of entries came from until now, each with
-    /// what the locations answered that were asked before, in vain.
+    /// Returns the tiers that gave the snapshot's document or a part of the entries so far. Each comes with
+    /// the answers of the locations that were asked before in vain.
     pub fn listed_from(&self) -> BTreeMap<Arc<str>, Vec<String>> {
         let listed = self.inner.listed.lock().unwrap_or_else(PoisonError::into_inner);
         listed.clone()
@@ -283,7 +283,7 @@ impl SnapshotReader {
     }
 }
 
-/// Each location under its own name, for a reader that nobody asks which tier served.
+/// Names each location after itself, for a reader that does not report which tier served.
 fn unnamed(locations: Vec<Arc<Location>>) -> Vec<(Arc<str>, Arc<Location>)> {
     let named = |location: Arc<Location>| (Arc::from(location.url.as_str()), location);
     locations.into_iter().map(named).collect()
@@ -297,7 +297,7 @@ pub struct EntryStream {
     reader: SnapshotReader,
     /// The next chunk of the stream to fetch.
     chunk: usize,
-    /// Bytes of that chunk which lie before the position that was asked for.
+    /// Bytes of that chunk that lie before the requested position.
     skip: usize,
     buffer: Vec<u8>,
     at: usize,
@@ -306,8 +306,8 @@ pub struct EntryStream {
 }
 
 impl EntryStream {
-    /// Returns the next record, none at the end. The order of paths was checked: no path comes twice, and
-    /// none leaves the tree.
+    /// Returns the next record; none at the end. It has checked the order: no path comes twice, and none
+    /// leaves the tree.
     pub async fn next(&mut self) -> Result<Option<EntryRecord>, VaultError> {
         loop {
             let rest = self.buffer.get(self.at..).unwrap_or_default();

@@ -1,7 +1,8 @@
-//! The locations that hold a workspace's vault, so that one which is not mounted does not pass for a new one.
+//! Remembers the locations of a workspace's vault. So a location that is not mounted is not taken for a new
+//! one.
 //!
-//! One file for each tier, `tiers/NAME.json` in the workspace: URL → repository. It is written once a location was
-//! opened, and a location is never taken out of it: one that `system.yaml` names no more costs nothing.
+//! One file for each tier, `tiers/NAME.json` in the workspace: URL → repository. A URL is written once its
+//! location was opened, and is never removed: one that `system.yaml` no longer names does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,15 +26,15 @@ struct Note {
 }
 
 impl Remembered {
-    /// Returns the notes of the workspace whose state is kept in `workspace_dir`; nothing is read or made yet.
+    /// Returns the notes of the workspace whose state is in `workspace_dir`; reads and creates nothing yet.
     pub fn of(workspace_dir: &Path) -> Self {
         Self {
             dir: workspace_dir.join("tiers"),
         }
     }
 
-    /// Returns the URLs at which the tier has held the repository's vault. Those of another repository do not count:
-    /// the workspace has started with another repository since.
+    /// Returns the URLs at which the tier has held the repository's vault. Notes of another repository, which
+    /// the workspace used before, do not count.
     pub fn read(&self, tier: &str, repository: Uuid) -> Result<BTreeSet<String>, TierError> {
         let note = self.load(tier)?.locations.into_iter();
         Ok(note
@@ -42,7 +43,7 @@ impl Remembered {
             .collect())
     }
 
-    /// Notes the URLs at which a tier is open, durably; what is noted already is not written again.
+    /// Notes the URLs of an open tier durably. Skips those that are noted already.
     pub async fn note(&self, tier: &str, urls: &[&str], repository: Uuid) -> Result<(), TierError> {
         let mut note = self.load(tier)?;
         let mut new = false;

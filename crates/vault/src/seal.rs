@@ -1,7 +1,7 @@
-//! AES-256-GCM over the parts of an object, each bound to its place.
+//! Seals the parts of an object with AES-256-GCM, and binds each to its place.
 //!
-//! Every object draws a 32-byte random salt; its key is the generation's pack or document key applied to
-//! that salt (keyed BLAKE3), so a key seals one object only and positions serve as nonces.
+//! Every object draws a 32-byte random salt. Its key is keyed BLAKE3 of that salt under the generation's pack
+//! or document key. A key seals one object only, so positions serve as nonces.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::error::ObjectFault;
 /// Bytes that sealing adds.
 pub(crate) const TAG_LEN: usize = 16;
 
-/// What a sealed part is; the first byte of what it is bound to.
+/// The kind of a sealed part; the first byte of the additional data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Part {
@@ -24,7 +24,7 @@ pub(crate) enum Part {
     Segment = 7,
 }
 
-/// Where a sealed part belongs: it opens nowhere else.
+/// The place that a sealed part is bound to: it opens nowhere else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) repository: Uuid,
@@ -48,8 +48,8 @@ impl Place {
         aad
     }
 
-    /// The nonce: the part's byte, seven zero bytes, the ordinal 4 LE. A table's part byte sets it apart from
-    /// every chunk of its pack.
+    /// The nonce: the part's byte, seven zero bytes, the ordinal 4 LE. The part's byte separates a table from
+    /// the chunks of its pack.
     fn nonce(&self) -> Nonce {
         let mut nonce = [0; 12];
         nonce[0] = self.part as u8;

@@ -7,7 +7,7 @@ use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a system is recovered from.
+/// The document from which a system is recovered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecoverySet {
     /// Its name.
@@ -18,15 +18,15 @@ pub struct RecoverySet {
     pub system: String,
     /// The components that have a snapshot.
     pub members: BTreeMap<String, Member>,
-    /// The components that should have one and have none.
+    /// The components that should have a snapshot and have none.
     pub missing: Vec<String>,
-    /// Whether the system's rule for a set that one may recover from held.
+    /// Whether the set met the system's rule for recovery.
     pub recovery_ready: bool,
     /// Time between the oldest and the newest consistency point, in milliseconds.
     pub skew_ms: u64,
-    /// What the rule was decided by, for people and reports.
+    /// The figures that decided the rule, for people and reports.
     pub summary: Value,
-    /// The system definition as it was, so that a bare machine needs nothing else. In JSON it is text.
+    /// The system definition of that moment, so that a bare machine needs nothing else. In JSON it is text.
     #[serde(with = "text")]
     pub system_definition: Vec<u8>,
     /// The set before this one, so that a tier that lost its newest sets is noticed.
@@ -38,7 +38,7 @@ pub struct RecoverySet {
 pub struct Member {
     /// The snapshot to recover from.
     pub snapshot: SnapshotId,
-    /// The instant whose content it is.
+    /// The instant of its content.
     pub consistency_point: Stamp,
     /// Whether it is older than the run that sealed the set.
     pub inherited: bool,
@@ -48,14 +48,14 @@ pub struct Member {
     pub bytes: u64,
     /// Its number of files.
     pub files: u64,
-    /// What its content hashes to.
+    /// The digest of its content.
     pub content_digest: Hash32,
     /// The tiers that hold it.
     pub tiers: Vec<String>,
 }
 
 mod text {
-    //! A definition is UTF-8; should it not be, its bytes are a list of numbers.
+    //! A definition should be UTF-8; if it is not, its bytes are a list of numbers.
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[derive(Deserialize)]

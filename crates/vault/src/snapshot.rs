@@ -1,4 +1,4 @@
-//! What a snapshot is: its sealed document, the records of its entry stream, and its content digest.
+//! A snapshot's sealed document, the records of its entry stream, and its content digest.
 
 use rekindle_model::entry::{Entry, EntryKind};
 use rekindle_model::id::{Hash32, SnapshotId};
@@ -11,19 +11,19 @@ use crate::object::ChunkRef;
 /// The largest record of an entry stream that is read: the chunk list of a file of about 6 TB.
 pub(crate) const RECORD_MAX: usize = 256 << 20;
 
-/// One component's content at one instant: the document that is sealed.
+/// One component's content at one instant, as a sealed document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Its name.
     pub id: SnapshotId,
     /// The component that was captured.
     pub component: String,
-    /// The instant whose content this is, taken before the source is read. Files that changed within 2 s of it
-    /// are read again by the next capture.
+    /// The instant of this content, taken before the source is read. The next capture reads files again that
+    /// changed within 2 s of it.
     pub consistency_point: Stamp,
-    /// Who captured it, for people.
+    /// A name for people: the host or the process that captured.
     pub captured_by: String,
-    /// What the content hashes to, however it was chunked; see [`ContentDigest`].
+    /// The digest of the content, independent of the chunking; see [`ContentDigest`].
     pub content_digest: Hash32,
     /// Regular files.
     pub files: u64,
@@ -41,9 +41,9 @@ pub struct Snapshot {
     pub bytes_read: u64,
     /// Sealed bytes that capturing wrote to the spool.
     pub bytes_new: u64,
-    /// What the source says of itself (a database's page count, say).
+    /// The source's own description (a database's page count, say).
     pub metadata: Value,
-    /// The snapshot that this one was compared with.
+    /// The snapshot that this capture compared with.
     pub parent: Option<SnapshotId>,
 }
 
@@ -58,22 +58,22 @@ pub struct EntryRecord {
     pub chunks: Vec<ChunkRef>,
 }
 
-/// The digest of a tree's content, for telling whether two trees hold the same.
+/// The digest of a tree's content: two trees with the same digest hold the same.
 ///
-/// It is BLAKE3 over the entries in the order of their paths, each as: path length (4 bytes LE), path; one
-/// byte `f`, `d` or `l`; permission bits (4 LE); then for a file its length (8 LE) and the BLAKE3 of its
-/// bytes (32), for a link the target's length (4 LE) and the target. Owners, times and inodes are left out:
-/// a tree that was restored by another user at another time holds the same content.
+/// It is BLAKE3 over the entries in the order of their paths. Each entry gives: path length (4 bytes LE),
+/// path; one byte `f`, `d` or `l`; permission bits (4 LE); then for a file its length (8 LE) and the BLAKE3
+/// of its bytes (32), for a link the target's length (4 LE) and the target. Owners, times and inodes are left
+/// out, so a tree that another user restored later has the same digest.
 #[derive(Clone, Debug, Default)]
 pub struct ContentDigest(blake3::Hasher);
 
 impl ContentDigest {
-    /// Returns the digest of nothing yet.
+    /// Returns the digest of an empty tree.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the next entry. `content` is the BLAKE3 of a file's bytes, and none for what is not a file.
+    /// Adds the next entry. `content` is the BLAKE3 of a file's bytes; none for folders and links.
     pub fn add(&mut self, entry: &Entry, content: Option<&Hash32>) {
         let path = entry.path.as_bytes();
         self.0.update(&length(path)).update(path);
@@ -93,7 +93,7 @@ impl ContentDigest {
         }
     }
 
-    /// Returns the digest of what was added.
+    /// Returns the digest of the entries added.
     pub fn finish(&self) -> Hash32 {
         Hash32(*self.0.finalize().as_bytes())
     }
@@ -118,7 +118,7 @@ pub(crate) fn write_record(record: &EntryRecord, out: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
-/// Takes the first whole record off an entry stream; returns it and its length in bytes, none where more
+/// Takes the first whole record off an entry stream; returns it and its length in bytes. None means that more
 /// bytes are needed.
 pub(crate) fn read_record(bytes: &[u8]) -> Result<Option<(EntryRecord, usize)>, String> {
     let Some((len, rest)) = bytes.split_first_chunk::<4>() else {

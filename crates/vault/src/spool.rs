@@ -19,7 +19,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in a folder, making the folder where there is none.
+    /// Opens the spool in a folder, and makes the folder if needed.
     pub async fn open(dir: &Path, keyring: Arc<Keyring>) -> Result<Self, VaultError> {
         let dir: PathBuf = dir.to_owned();
         let store = crate::location::blocking(move || {
@@ -35,7 +35,7 @@ impl Spool {
         Ok(Self::open_store(dir, Arc::new(store), keyring))
     }
 
-    /// Opens the spool on storage that is made already.
+    /// Opens the spool on storage that is open already.
     pub fn open_store(name: String, store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
         Self {
             location: Arc::new(Location::new(name, store, keyring, true)),
@@ -46,8 +46,8 @@ impl Spool {
         &self.location
     }
 
-    /// Returns a snapshot that was captured and is still here, none where it is not: how a retry recognises
-    /// what an earlier attempt finished.
+    /// Returns a captured snapshot that is still here; none otherwise. A retry finds in this way what an
+    /// earlier attempt finished.
     pub async fn snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>, VaultError> {
         self.location.document(ObjectName::Snapshot(id)).await
     }

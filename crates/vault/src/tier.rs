@@ -1,4 +1,4 @@
-//! A tier: one or several locations, each of which holds everything that is stored in the tier.
+//! A tier: one or several locations, each of which holds everything stored in the tier.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::set::RecoverySet;
 use crate::snapshot::Snapshot;
 use crate::store::{self, OpenError, Store, StoreError};
 
-/// Whether a location may become part of the tier.
+/// Which locations may become part of the tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TierMode {
-    /// Makes a vault where a location is empty or does not exist; takes one that is there already.
+    /// Uses an existing vault, or makes one if the location is empty or missing.
     Create,
-    /// Takes only a vault that is there.
+    /// Uses only an existing vault.
     Existing,
-    /// Takes only the vault that has been there before: where it is gone, the location is not mounted or was emptied.
+    /// Uses only the vault that was there before: if it is gone, the location is not mounted or was emptied.
     StoredBefore,
 }
 
@@ -46,7 +46,7 @@ struct Marker {
     key_fingerprint: String,
     /// BLAKE3 of the wrapped keyring beside it.
     wrapped_key: Hash32,
-    /// Shows that a holder of the keyring wrote the lines above.
+    /// Shows that a keyring holder wrote the fields above.
     proof: Hash32,
 }
 
@@ -55,8 +55,8 @@ const MARKER_FORMAT: &str = "rekindle-vault";
 impl Tier {
     /// Opens a tier at its URLs. `file://./tiers/hot` is relative to `base`.
     ///
-    /// If a location cannot be reached, it is left out as long as another one can ([`Tier::down`] names it). Reading
-    /// then continues with the rest, and [`crate::store()`] fails with what is missing.
+    /// If a location cannot be reached, it is left out as long as another one can ([`Tier::down`] names it).
+    /// Reading then continues with the rest, and [`crate::store()`] fails and names the missing location.
     pub async fn open(
         name: &str,
         urls: &[String],
@@ -138,7 +138,7 @@ impl Tier {
         Ok(tier)
     }
 
-    /// Opens a tier on storage that is made already: the way in for other kinds of [`Store`].
+    /// Opens a tier on storage that is open already: the way in for other kinds of [`Store`].
     pub async fn open_stores(
         name: &str,
         stores: Vec<(String, Arc<dyn Store>)>,
@@ -186,7 +186,7 @@ impl Tier {
         }
     }
 
-    /// Reads the wrapped keyring that a location holds, for a host that has nothing else yet.
+    /// Reads a location's wrapped keyring, for a host that has nothing else yet.
     pub async fn read_wrapped_key(url: &str, base: &Path) -> Result<Vec<u8>, TierError> {
         let store = open_store("", url, base, TierMode::Existing).await?;
         match store.get(WRAPPED_KEY).await {
@@ -224,7 +224,7 @@ impl Tier {
         &self.locations
     }
 
-    /// Returns the first location that is down as an error.
+    /// Returns an error that names the first location that is down.
     pub(crate) fn all_up(&self) -> Result<(), VaultError> {
         match self.down.first() {
             None => Ok(()),
@@ -312,7 +312,7 @@ impl Tier {
     }
 }
 
-/// Returns a document from the first location that has it whole; the first error where none has.
+/// Returns a document from the first location that has it whole, or the first error.
 pub(crate) async fn first_document<T: serde::de::DeserializeOwned>(
     locations: &[Arc<Location>],
     name: ObjectName,
@@ -346,7 +346,7 @@ async fn open_store(tier: &str, url: &str, base: &Path, mode: TierMode) -> Resul
     })
 }
 
-/// Checks what a location is, and makes it a vault where `mode` says so.
+/// Checks a location, and makes it a vault if `mode` allows it.
 async fn check_location(
     tier: &str,
     url: &str,
@@ -388,7 +388,7 @@ async fn check_location(
             });
         }
     }
-    // The key alone is what a creation leaves that was killed before it wrote the marker.
+    // A creation that was killed before it wrote the marker leaves only the key.
     let listed = store.list("").await.map_err(unreachable)?;
     if let Some((found, _)) = listed.into_iter().find(|(path, _)| path != WRAPPED_KEY) {
         return Err(TierError::NotEmpty {
@@ -474,7 +474,7 @@ fn check_marker(
     }
 }
 
-/// What the proof covers: version 4 LE, repository 16, fingerprint as text, BLAKE3 of the key file 32.
+/// The bytes under the proof: version 4 LE, repository 16, fingerprint as text, BLAKE3 of the key file 32.
 fn marker_message(marker: &Marker) -> Vec<u8> {
     let mut message = marker.version.to_le_bytes().to_vec();
     message.extend_from_slice(marker.repository.as_bytes());

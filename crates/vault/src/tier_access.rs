@@ -15,7 +15,7 @@ pub struct TierAccess {
     pub base: PathBuf,
     /// The keyring that opens and seals.
     pub keyring: Arc<Keyring>,
-    /// The keyring as it is written into a tier.
+    /// The wrapped keyring, for writing into a tier.
     pub wrapped_key: Vec<u8>,
     /// The locations that this workspace has stored in before.
     pub remembered: Remembered,

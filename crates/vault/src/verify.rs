@@ -1,8 +1,8 @@
-//! Verifying: is a snapshot whole in a tier? Judged by the stored copies, at each of the tier's locations.
+//! Verifies that a snapshot is whole in a tier. It reads the stored copies at each of the tier's locations.
 //!
-//! A pack that is damaged gets a mark beside it: it no longer counts as held, so the next backup stores again what
-//! it held. Where that has happened, nothing is lost there: what a damaged pack held and other packs of the same
-//! location hold whole is told as healed, and only the rest is a fault.
+//! A damaged pack gets a mark and no longer counts as held, so the next backup stores its chunks again. A
+//! damaged pack is a fault only for chunks that no other pack of the same location holds whole. The report
+//! lists the rest as healed.
 //!
 //! Memory: one pack (at most 36 MiB), 56 bytes for each chunk of the snapshot, and one location's index.
 
@@ -27,32 +27,32 @@ use crate::tier::Tier;
 /// How deep to look.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum VerifyLevel {
-    /// Every pack that the snapshot needs is there in full length, and its document and entries open.
+    /// Every pack that the snapshot needs exists in full length, and its document and entries open.
     Exists,
-    /// Packs are read back: their bytes match their name, and each chunk that the snapshot needs is decrypted,
-    /// decompressed and hashed again.
+    /// Packs are read back: their bytes match their name, and each chunk that the snapshot needs is
+    /// decrypted, decompressed and hashed again.
     Read {
         /// The share of the packs to read, above 0 and up to 1; a snapshot's sample is always the same one.
         share: f64,
     },
 }
 
-/// What was looked at and what is wrong.
+/// What a verification read, and the faults that it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
-    /// Packs, indexes and documents that were looked at.
+    /// Packs, indexes and documents checked.
     pub objects: u64,
-    /// Chunks that were opened and hashed, those of the entry stream included.
+    /// Chunks opened and hashed, including those of the entry stream.
     pub chunks: u64,
-    /// Stored bytes of the packs that were looked at.
+    /// Stored bytes of the packs checked.
     pub bytes: u64,
-    /// What is lost there; empty for a snapshot that can be restored from each location alone.
+    /// Losses at this location; empty if the snapshot can be restored from each location alone.
     pub faults: Vec<Fault>,
-    /// Packs that are damaged, while other packs hold whole every chunk of theirs that the snapshot needs.
+    /// Damaged packs of which other packs hold every chunk that the snapshot needs.
     pub healed: Vec<Fault>,
 }
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The location.
@@ -61,13 +61,13 @@ pub struct Fault {
     pub object: ObjectName,
     /// What is wrong with it.
     pub fault: ObjectFault,
-    /// The snapshot's chunks that cannot be had from it.
+    /// The snapshot's chunks that are lost with it.
     pub chunks: Vec<ChunkId>,
-    /// The files that need them; empty where the entries themselves cannot be read.
+    /// The files that need them; empty if the entries themselves cannot be read.
     pub files: Vec<String>,
 }
 
-/// How many files a fault names when it is shown; [`Fault::files`] has all of them.
+/// How many files a fault shows; [`Fault::files`] has all of them.
 const FILES_SHOWN: usize = 5;
 
 impl fmt::Display for Fault {
@@ -84,10 +84,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Looks at a snapshot in every location of a tier.
+/// Checks a snapshot in every location of a tier.
 ///
-/// Damage is a fault in the report; only a tier that cannot be asked at all is an error. No other tier is
-/// consulted.
+/// Damage is a fault in the report. Only a tier that cannot be read at all is an error. No other tier is
+/// read.
 pub async fn verify(
     tier: &Tier,
     snapshot: SnapshotId,
@@ -111,7 +111,7 @@ pub async fn verify(
     Ok(report)
 }
 
-/// One location being looked at.
+/// The check of one location.
 struct Task<'a> {
     location: &'a Arc<Location>,
     id: SnapshotId,
@@ -162,7 +162,7 @@ impl Task<'_> {
                         .for_each(|chunk| need(chunk, &index, &mut seen, &mut needed, &mut lost));
                 }
                 Ok(None) => break,
-                // The packs of the entry stream are looked at below and named there.
+                // The packs of the entry stream are checked below and named there.
                 Err(VaultError::ChunkLost { chunk, .. }) => {
                     let why = format!("its entries cannot be read on from chunk {chunk}");
                     self.fault(name, ObjectFault::Malformed { why }, vec![chunk]);
@@ -185,8 +185,8 @@ impl Task<'_> {
         self.name_files(&reader).await
     }
 
-    /// Looks at the packs, and for the chunks of each that is damaged at other packs that list them, until each is
-    /// found or nowhere left to be looked for.
+    /// Checks the packs. For each chunk of a damaged pack, it tries the other packs that list the chunk,
+    /// until one is whole or none is left.
     async fn look_at_packs(&mut self, index: &Index, needed: Needed) -> Result<(), VaultError> {
         let doubted = self.location.doubted().await?;
         let total = self.report.bytes + needed.values().map(|(info, _)| info.len).sum::<u64>();
@@ -198,15 +198,15 @@ impl Task<'_> {
             for (pack, (info, slots)) in round {
                 self.check_stop()?;
                 let mut held: HashSet<ChunkId> = slots.iter().map(|(_, slot)| slot.id).collect();
-                // A pack that was once found damaged is read at any level: it may have been repaired since. So are the
-                // packs that replace it.
+                // A doubted pack is read at any level, since a repair may have mended it. So are the packs
+                // that replace it.
                 let doubt = doubted.contains(&pack);
                 let read = again || doubt || self.is_read(pack);
                 match self.look_at_pack(info, slots, read).await? {
                     None if doubt => self.location.trust(pack).await?,
                     None => {}
                     Some((fault, chunks)) => {
-                        // A pack that is damaged where the snapshot needs nothing of it is relied upon no more.
+                        // The snapshot needs nothing of this damaged pack any more.
                         let left: Vec<ChunkId> = match chunks.is_empty() {
                             true => held.drain().collect(),
                             false => chunks.clone(),
@@ -232,7 +232,7 @@ impl Task<'_> {
         }
         for (pack, fault, mut chunks, left) in damaged {
             if fault.is_damage() {
-                // So that the next backup stores again what it held.
+                // The next backup stores its chunks again.
                 self.location.doubt(pack).await;
             }
             chunks.retain(|chunk| !sound.contains(chunk));
@@ -246,7 +246,7 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Returns what is wrong with a pack, and the chunks of those slots that cannot be had from it.
+    /// Returns a pack's fault, and the chunks of those slots that are lost with it.
     async fn look_at_pack(
         &mut self,
         info: PackInfo,
@@ -278,8 +278,8 @@ impl Task<'_> {
         Ok(Some((fault, all())))
     }
 
-    /// Returns whether a pack is in the sample: decided by its name and the snapshot's, so that snapshots
-    /// that share packs sample different ones.
+    /// Returns whether a pack is in the sample. Its name and the snapshot's decide, so snapshots that share
+    /// packs sample different ones.
     fn is_read(&self, pack: Hash32) -> bool {
         let VerifyLevel::Read { share } = self.level else {
             return false;
@@ -294,7 +294,7 @@ impl Task<'_> {
         share >= 1.0 || f64::from(draw) < share * f64::from(u32::MAX)
     }
 
-    /// Goes through the entries once more, only where something is wrong, to name the files.
+    /// Reads the entries again to name the files; only called if there are faults.
     async fn name_files(&mut self, reader: &SnapshotReader) -> Result<(), VaultError> {
         let url = &self.location.url;
         let mut faults: Vec<(HashSet<ChunkId>, BTreeSet<String>, &mut Fault)> = self
@@ -308,7 +308,7 @@ impl Task<'_> {
             return Ok(());
         }
         let mut entries = reader.entries();
-        // Where the entries break off, what was seen so far is named; the break itself is a fault already.
+        // If the entries break off, name the files seen so far; the break itself is a fault already.
         while let Ok(Some(record)) = entries.next().await {
             for (chunks, files, _) in &mut faults {
                 if record.chunks.iter().any(|chunk| chunks.contains(&chunk.id)) {
@@ -373,8 +373,8 @@ fn add(needed: &mut Needed, found: Found<'_>) {
     slots.push((found.ordinal, found.slot));
 }
 
-/// Checks a pack's bytes against its name, and opens the chunks that are needed. A pack that is damaged
-/// elsewhere loses no chunk, and is a fault all the same.
+/// Checks a pack's bytes against its name, and opens the chunks that are needed. If the damage is elsewhere
+/// in the pack, no chunk is lost, but the pack is still a fault.
 fn check_pack(
     keyring: &crate::key::Keyring,
     info: &PackInfo,

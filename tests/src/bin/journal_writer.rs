@@ -23,7 +23,7 @@ use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::chaos::writer::code;
 use serde_json::json;
 
-/// Says a line in one write: whole or cut off, never mixed. Ends the process where nobody listens.
+/// Writes a line with one call: whole or cut off, never mixed. Ends the process if nobody reads.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     if out
@@ -36,7 +36,7 @@ fn say(line: &str) {
 }
 
 fn complain(error: &dyn std::fmt::Display) {
-    // Whoever does not listen will see the exit code.
+    // If nobody reads, the exit code still tells.
     let _ = writeln!(std::io::stderr(), "failed to {error}");
 }
 
@@ -48,7 +48,7 @@ fn hash(record: &Record) -> String {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    // Two workers: only where there is another one does an append commit on its own thread.
+    // Two workers: an append commits on its own thread only if the runtime has another one.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -95,7 +95,7 @@ async fn read(dir: &Path) -> u8 {
         Err(code) => return code,
     };
     for damage in &report.damage {
-        // For whoever looks into a violation.
+        // For a person who examines a violation.
         let _ = writeln!(std::io::stderr(), "{damage:?}");
     }
     let mut lines = vec![
@@ -175,7 +175,7 @@ async fn append(dir: &Path, options: OpenOptions, tasks: u64, left: Arc<AtomicU6
     code
 }
 
-/// One task: it begins runs, goes on with them and ends them.
+/// One task: it begins, continues and ends runs.
 struct Appender {
     journal: Arc<LocalJournal>,
     left: Arc<AtomicU64>,

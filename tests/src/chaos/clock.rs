@@ -1,5 +1,5 @@
-//! A wall clock of a test's own: the product sees it set ahead or back while it runs; CLOCK_BOOTTIME and
-//! CLOCK_MONOTONIC go on as they do.
+//! A wall clock of a test's own. The product sees it set ahead or back while it runs; CLOCK_BOOTTIME and
+//! CLOCK_MONOTONIC are not affected.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// Makes a clock that shows what the machine's shows.
+    /// Makes a clock that shows the machine's time.
     ///
     /// # Errors
-    /// Why this machine cannot: it has no libfaketime.
+    /// The reason why this machine cannot: it has no libfaketime.
     pub fn new(dir: &Path) -> Result<Self, String> {
         let clock = Self {
             library: library().ok_or("no libfaketime; Debian's package is called faketime")?,
@@ -26,7 +26,7 @@ impl WallClock {
         Ok(clock)
     }
 
-    /// Sets it to so many seconds ahead of the machine's, or behind.
+    /// Sets it this many seconds ahead of the machine's clock, or behind it.
     ///
     /// # Errors
     /// Its file cannot be written.
@@ -52,7 +52,7 @@ impl WallClock {
 }
 
 impl Drop for WallClock {
-    /// Removes the shared memory that the library leaves where a process that it was loaded into was killed.
+    /// Removes the shared memory that the library leaves if its process was killed.
     fn drop(&mut self) {
         let left = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
         for left in left {

@@ -1,5 +1,5 @@
-//! File systems of a test's own: an ext4 in a file, whose power can be cut, that can break down and be frozen; and a
-//! small one in memory that fills.
+//! File systems of a test's own: an ext4 in a file, which can lose power, break down or freeze; and a small
+//! one in memory, which fills.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use rustix::ioctl::{Setter, ioctl, opcode};
 /// How the power is cut: the values of `FS_IOC_SHUTDOWN`, which ext4 shares with XFS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// What is dirty is written before: a shutdown in an orderly way, as a battery allows.
+    /// Dirty data is written first: an orderly shutdown, as a battery allows.
     Flushed = 0,
-    /// What the disk does not have is gone, the file system's own journal included.
+    /// Everything that is not on the disk is lost, including the file system's own journal.
     Hard = 2,
 }
 
@@ -66,10 +66,10 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Mounts a file system in memory over a folder, which is made where there is none.
+    /// Mounts a file system in memory over a folder, and makes the folder if needed.
     ///
     /// # Errors
-    /// Why this machine cannot.
+    /// The reason why this machine cannot.
     pub fn memory(at: &Path, room: Room) -> Result<Self, String> {
         fs::create_dir_all(at).map_err(|error| error.to_string())?;
         let disk = Self {
@@ -82,7 +82,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Returns where it is mounted.
+    /// Returns its mount point.
     pub fn path(&self) -> &Path {
         &self.at
     }
@@ -152,10 +152,10 @@ impl Disk {
         found.ok_or_else(|| format!("{at} is not mounted"))
     }
 
-    /// Freezes it: whoever writes waits until it is thawed.
+    /// Freezes it: every writer waits until it is thawed.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// The kernel's message.
     pub fn freeze(&self) -> Result<Frozen<'_>, String> {
         self.set_frozen(true)?;
         Ok(Frozen(self))
@@ -184,7 +184,7 @@ impl Disk {
     /// What `umount` or `mount` said.
     pub fn boot(&self) -> Result<(), String> {
         let mut unmounted = run(Command::new("umount").arg(&self.at));
-        // Whoever was killed may still be closing what it had open.
+        // A killed process may still be closing its files.
         for _ in 0..PATIENCE {
             if unmounted.is_ok() {
                 break;

@@ -1,20 +1,21 @@
-//! What the chaos tests share: dice, a journal's writer in a process of its own, and what it told its parent.
+//! The shared parts of the chaos tests: dice, a journal's writer in a process of its own, and its reports.
 //!
-//! The judge knows what was acknowledged from a pipe, and nothing from the engine: the writer prints what it is about
-//! to append and what was acknowledged, the parent keeps it, and holds it against what a later process reads.
+//! The judge learns from a pipe what was acknowledged, and asks the engine nothing. The writer prints each
+//! append before it makes it and after its acknowledgement. The parent keeps these lines and compares them
+//! with the records that a later process reads.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`writer`] | the helper binary's processes: one that appends until it is told not to, one that reads all |
-//! | [`told`] | what the parent was told, held against what is read |
+//! | [`writer`] | the helper binary's processes: one appends until its parent stops it, one reads everything |
+//! | [`told`] | the writers' reports, compared with the records that are read |
 //! | [`clock`] | a wall clock of a test's own, set ahead or back while the product runs |
 //! | [`disk`] | file systems of a test's own: an ext4 that loses power, breaks down, freezes; a small one that fills |
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `REKINDLE_CHAOS_SEED` | the seed of all dice; it is printed in each summary |
+//! | `REKINDLE_CHAOS_SEED` | the seed of all dice; each summary prints it |
 //! | `REKINDLE_CHAOS` | `long`: ten times as many faults |
-//! | `CI` | `true`: a mechanism that this machine does not have is a failure, not a skip |
+//! | `CI` | `true`: if this machine lacks a mechanism, the test fails instead of skipping |
 
 #![expect(clippy::print_stderr, reason = "seeds and counts are part of the result")]
 
@@ -56,7 +57,7 @@ pub fn seed() -> u64 {
         .unwrap_or(20_261_123)
 }
 
-/// Returns how many faults are asked for: `short`, or ten times as many in the long form.
+/// Returns the number of faults: `short`, or ten times as many in the long form.
 pub fn many(short: u64) -> u64 {
     match std::env::var("REKINDLE_CHAOS").as_deref() {
         Ok("long") => short * 10,
@@ -69,7 +70,7 @@ pub fn summary(mechanism: &str, counts: &str) {
     eprintln!("chaos {mechanism}, seed {}: {counts}", seed());
 }
 
-/// Tells that this machine does not have a mechanism, and what is not tested for it.
+/// Reports that this machine lacks a mechanism, and what is therefore not tested.
 ///
 /// # Panics
 /// Under `CI=true`.

@@ -1,8 +1,8 @@
-//! What a parent was told of a journal, held against what a later process reads from it.
+//! The reports of journal writers to their parent, compared with the records that a later process reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the writers have told, over all their lives.
+/// The reports of all writers, over all their lives.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     runs: BTreeMap<String, Run>,
@@ -16,15 +16,15 @@ pub struct Told {
 
 #[derive(Clone, Debug, Default)]
 struct Run {
-    /// The hash of each record that somebody was told of, by number.
+    /// The hash of each reported record, by number.
     known: BTreeMap<u64, String>,
-    /// The same of records that nobody could have been told of, had the power really gone.
+    /// The hash of each record whose report came after the power was cut, so that it does not count.
     late: BTreeMap<u64, String>,
-    /// The last record that was asked for.
+    /// The last record that a writer tried to append.
     tried: u64,
 }
 
-/// What a reader found.
+/// The records that a reader found.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Each run's records in the order in which they were read: number and hash.
@@ -41,12 +41,12 @@ pub struct Found {
     pub torn: u64,
 }
 
-/// What may be missing.
+/// The losses that a test allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// Nothing that was acknowledged.
     Nothing,
-    /// A run may be refused by name, or be shorter where damage is named.
+    /// A run may be refused by name. It may be shorter if damage is named.
     Named,
 }
 
@@ -90,20 +90,21 @@ impl Told {
         Ok(())
     }
 
-    /// The power is being cut: what is told from now on until the next judgement obliges nobody. A file system that is
-    /// shut down while it syncs may drop the transaction and let the sync succeed (ext4 waits for a transaction that
-    /// runs or commits, and one that was aborted does neither); with the power gone, nobody would have heard of it.
+    /// The power is being cut: reports from now on until the next judgement do not count. If a file system is
+    /// shut down during a sync, it may drop the transaction and let the sync succeed (ext4 waits for a
+    /// running or committing transaction, and an aborted one is neither). With the power really gone, nobody
+    /// would have received the report.
     pub fn cut(&mut self) {
         self.cut = true;
     }
 
-    /// Returns how many runs were told of.
+    /// Returns how many runs were reported.
     pub fn runs(&self) -> usize {
         self.runs.len()
     }
 
-    /// Holds what was found against what was told. What a reader was shown is known from then on: it must not go away
-    /// again either.
+    /// Compares a reader's findings with the reports. From then on the findings count as reported: they must
+    /// not vanish again either.
     ///
     /// # Errors
     /// The first violation: a record lost, invented, changed, or out of place.
@@ -155,10 +156,10 @@ impl Told {
 }
 
 impl Found {
-    /// Takes what a reader printed.
+    /// Parses a reader's output.
     ///
     /// # Errors
-    /// It did not come to its end, or said what no reader says.
+    /// The reader did not end, or printed an unknown line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut found = Self::default();
         let mut ended = false;

@@ -1,5 +1,5 @@
-//! The processes of the helper binary `rekindle-journal-writer`: one appends until it is killed, fails or has done
-//! enough; one reads all there is.
+//! The processes of the helper binary `rekindle-journal-writer`: one appends until it is killed, fails or is
+//! done; one reads everything.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -17,13 +17,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// The writer's exit codes.
 pub mod code {
-    /// All that was asked for has been acknowledged.
+    /// All appends were acknowledged.
     pub const DONE: u8 = 0;
     /// An append was refused with a typed error.
     pub const REFUSED: u8 = 3;
     /// The journal could not be opened, with a typed error.
     pub const CLOSED: u8 = 4;
-    /// Nobody listens to what it says.
+    /// Nobody reads its output.
     pub const DEAF: u8 = 9;
 }
 

@@ -1,7 +1,7 @@
 //! The wall clock is set a day ahead or back, at random, while runs wait, work, are killed and resumed.
 //!
-//! Order is that of the journal, waits and deadlines last as long as they should, and figures that rest on a clock that
-//! was set say so. The judge measures by CLOCK_BOOTTIME, which nobody sets.
+//! The journal's order stays, waits and deadlines last as long as they should, and a figure that depends on a
+//! changed clock says so. The judge measures by CLOCK_BOOTTIME, which nobody sets.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -153,7 +153,7 @@ fn waits_and_deadlines_last_as_long_as_they_should_when_the_clock_is_set() {
     );
 }
 
-/// Holds a history against what the clock that nobody sets shows. Returns how often the other one was set.
+/// Compares a history with the clock that nobody sets. Returns how often the other one was set.
 fn judge_waits(history: &[(Value, Stamp)], killed: bool) -> Result<usize, String> {
     let mut seen = 0;
     for pair in history.windows(2) {

@@ -1,10 +1,10 @@
-//! Disks that fill, break down to read-only, or freeze under a backup or a recovery.
+//! Disks fill, break down to read-only, or freeze under a backup or a recovery.
 //!
-//! The story of one case: workspace, a tier or the recovery's target lies on a small disk of the test's own. It has room
-//! for a random share of what a deed needs, in bytes or in files; or the kernel finds an error in it at a random moment;
-//! or it is frozen for a while. The deed ends with an exit code that says so, or waits; commands that only look answer
-//! meanwhile; nothing that was told is lost; and once there is room, or the disk is mounted again, it goes on, to the
-//! living system's own tree.
+//! One case: the workspace, a tier or the recovery's target is on a small disk of the test's own. The disk
+//! has room for a random share of what the command needs, in bytes or in files. Or the kernel finds an error
+//! in it at a random moment, or it is frozen for a while. The command ends with an exit code that says so, or
+//! waits. Read-only commands answer meanwhile. Nothing that was reported is lost. Once there is room, or the
+//! disk is mounted again, the run continues and ends with the living system's own tree.
 //!
 //! Backups and recoveries run here from the built-in workflows, with shorter waits between attempts.
 
@@ -37,7 +37,7 @@ const ROOM: Room = Room {
 };
 const PAGE: u64 = 4096;
 
-/// What lies on the disk.
+/// The part that is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Workspace,
@@ -107,7 +107,7 @@ impl House {
         );
     }
 
-    /// Holds how a deed ended on a disk that refused something against what it may say.
+    /// Compares the end of a command on a faulty disk with the ends that are allowed.
     fn typed(&self, ended: &Ended, codes: &[i32], words: &[&str]) {
         let text = format!("{:?} {}", self.told.last, ended.stdout);
         match ended.code {
@@ -117,13 +117,14 @@ impl House {
         }
     }
 
-    /// The disk is well again: what was told is there, what was interrupted goes on, a deed done anew is right.
+    /// The disk works again: everything reported exists, an interrupted run continues, a repeated command is
+    /// right.
     fn well_again(&mut self, what: What) {
         self.told
             .judge(&self.sandbox)
             .unwrap_or_else(|why| self.fail(&why));
         let resumed = self.sandbox.run(&["resume", "--all"]);
-        // What had failed on the full disk in part stays so; it is made good by the next deed.
+        // A run that ended in part on the full disk stays so; the next command makes up for it.
         if ![Some(0), Some(1), Some(3)].contains(&resumed.status.code()) {
             self.fail(&said(&resumed));
         }
@@ -141,7 +142,7 @@ impl House {
         if !verified.status.success() {
             self.fail(&said(&verified));
         }
-        // From the tier that was in trouble, where one was.
+        // From the tier that was in trouble, if one was.
         self.sandbox.ok(&["recover", "--tier", "near", "--to", "back"]);
         small::judge(&self.sandbox, &self.sandbox.path("back")).unwrap_or_else(|why| self.fail(&why));
     }
@@ -158,7 +159,7 @@ fn empty(folder: &Path) {
     }
 }
 
-/// What a disk is filled of.
+/// What fills the disk.
 #[derive(Clone, Copy, Debug)]
 enum Of {
     Bytes,
@@ -201,7 +202,7 @@ fn a_disk_that_is_full_of_bytes_or_of_files_interrupts_a_deed_that_then_goes_on(
             codes[code as usize] += 1;
         }
         refused += u64::from(ended.code != Some(0));
-        // Whoever looks is answered, also where nothing can be written.
+        // Read-only commands answer, even if nothing can be written.
         house.sandbox.ok(&["runs"]);
         disk.resize(ROOM).unwrap_or_else(|why| house.fail(&why));
         house.well_again(what);
@@ -237,7 +238,7 @@ fn a_disk_that_breaks_down_to_read_only_interrupts_a_deed_that_then_goes_on() {
             format!("case {case}: {what:?} broke down"),
             &mut dice,
         );
-        // What the test itself has written, before that must hold.
+        // Flush the test's own writes first: they must not be lost.
         disk.flush().unwrap_or_else(|why| house.fail(&why));
         let product = Product::start(&house.sandbox, House::deed(what));
         std::thread::sleep(Duration::from_micros(dice.below(120_000)));
@@ -310,7 +311,7 @@ fn a_disk_that_is_frozen_for_a_while_is_waited_for_and_nothing_is_lost() {
         product.hear(&mut house.told);
         let before = house.told.acknowledged;
         if what == What::Workspace {
-            // Nothing can be made durable, so nothing is told; whoever only looks is answered from the log.
+            // Nothing can become durable, so nothing is reported; read-only commands answer from the log.
             let looked = house.sandbox.run(&["runs"]);
             assert!(looked.status.success(), "{}: {}", house.case, said(&looked));
             product.hear(&mut house.told);

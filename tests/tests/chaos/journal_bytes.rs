@@ -1,9 +1,9 @@
-//! Bytes of a journal are flipped and its files cut, in the log, in the head kept apart, and in sled.
+//! Flips bytes and cuts files of a journal: in the log, in the separate head, and in sled.
 //!
-//! A journal of some runs is written and closed. Each case takes a copy, hurts it in one place and reads all of it in
-//! another process: with sled beside the log, everything must be there, and damage of the log named; from the log
-//! alone, each run is what was acknowledged, or refused by name, or shorter with the damage named. Never is anything
-//! read that was not written.
+//! A journal of some runs is written and closed. Each case damages a copy in one place, and another process
+//! reads all of it. With sled beside the log, everything must be there, and damage of the log is named. From
+//! the log alone, each run is as acknowledged, or refused by name, or shorter with the damage named. A reader
+//! never gets a record that was not written.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -21,7 +21,7 @@ const FLIPS: u64 = 200;
 /// The bytes of a segment's and of a frame's header; the body's length is at 4 of the latter. See the journal's FORMAT.
 const HEADERS: (usize, usize) = (64, 60);
 
-/// A whole journal and what was told of it.
+/// A whole journal and the reports about it.
 struct Whole {
     dir: tempfile::TempDir,
     told: Told,

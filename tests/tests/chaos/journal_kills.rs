@@ -1,7 +1,8 @@
-//! A journal's writers and readers are killed at random moments: as they make the journal, open it, take runs over,
-//! append, begin segments, and close. `owner_kills` kills the whole product; here kills are cheap.
+//! Kills a journal's writers and readers at random moments: while they create the journal, open it, adopt
+//! runs, append, begin segments, and close. `owner_kills` kills the whole product; here kills are cheap.
 //!
-//! Each turn kills one process or two; then all that was acknowledged, and all that a reader was ever shown, is there.
+//! Each turn kills one process or two. Then every record that was acknowledged, or that a reader ever saw, is
+//! there.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

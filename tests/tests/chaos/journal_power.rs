@@ -1,9 +1,10 @@
-//! The power is cut under a journal that is appended to: an ext4 of the test's own is shut down at a random moment.
+//! Cuts the power under a journal that is appended to: an ext4 of the test's own is shut down at a random
+//! moment.
 //!
-//! The story of one cut: a writer opens the journal, takes over what the one before it left, and appends from four
-//! tasks. After a time drawn by the seed the file system is shut down, with or without what is dirty being written
-//! first; the writer is killed, the file system unmounted and mounted again, and all that was acknowledged, known to
-//! this process from a pipe, must be there: each run whole, nothing changed, nothing invented.
+//! One cut: a writer opens the journal, adopts its predecessor's runs, and appends from four tasks. At a time
+//! drawn from the seed the file system is shut down, with or without a flush of dirty data. The writer is
+//! killed, and the file system unmounted and mounted again. The test knows from a pipe what was acknowledged.
+//! All of that must be there: each run whole, nothing changed, nothing invented.
 
 use std::time::Duration;
 

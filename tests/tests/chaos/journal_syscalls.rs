@@ -1,8 +1,8 @@
-//! The N-th system call of a journal's writer fails, takes its time, or is the last: strace injects it.
+//! The N-th system call of a journal's writer fails, is delayed, or is the last: strace injects it.
 //!
-//! Whatever the disk refuses, the writer ends with a typed error or goes on, nothing that was acknowledged is lost,
-//! and the next one opens the journal and goes on. Only calls that the journal makes on its files are hit. Where a call
-//! is to be delayed, the writer is killed meanwhile: the acknowledgement must not have come before it.
+//! Whatever call fails, the writer ends with a typed error or continues. Nothing that was acknowledged is
+//! lost, and the next writer opens the journal and continues. Only calls on the journal's files are hit.
+//! During a delay the writer is killed: the acknowledgement must not have come before the delayed call.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -45,7 +45,7 @@ fn owner(sandbox: &Sandbox) -> Child {
     let mut lines = BufReader::new(owner.stderr.take().expect("its stderr")).lines();
     let serving = lines.any(|line| line.is_ok_and(|line| line.contains("serving")));
     assert!(serving, "the owner never served");
-    // It goes on to speak, and nobody listens.
+    // It continues to print, and nobody reads.
     std::thread::spawn(move || lines.for_each(drop));
     owner
 }
@@ -56,7 +56,7 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Lets every run come to its end, killing the resume once where the dice say so. Returns how many kills that were.
+/// Lets every run end, and kills the resume once if the dice say so. Returns the number of kills.
 fn resume(sandbox: &Sandbox, dice: &mut Dice) -> u64 {
     let mut kills = 0;
     if dice.below(4) == 0 {
@@ -98,7 +98,7 @@ fn shard(shard: u64) {
             kills += 1;
         }
         if victims & 1 == 0 {
-            // The owner goes on without its submitter, and leaves what it has when it is told to stop.
+            // The owner continues without its submitter, and stops gracefully on a signal.
             let pid = rustix::process::Pid::from_child(&owner);
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("stop the owner");
         }
@@ -114,7 +114,7 @@ fn shard(shard: u64) {
     );
 }
 
-/// Every recovery has ended, so whatever folder there is holds everything.
+/// Every recovery has ended, so every folder that exists holds everything.
 fn judge_trees(sandbox: &Sandbox, expect: &Tree, round: u64) {
     let to = sandbox.path(&format!("out-{round}"));
     if !to.exists() {
@@ -157,8 +157,8 @@ macro_rules! shards {
 }
 
 shards! {
-    whoever_is_killed_nothing_is_lost_0 0
-    whoever_is_killed_nothing_is_lost_1 1
-    whoever_is_killed_nothing_is_lost_2 2
-    whoever_is_killed_nothing_is_lost_3 3
+    kills_of_owners_and_clients_lose_nothing_0 0
+    kills_of_owners_and_clients_lose_nothing_1 1
+    kills_of_owners_and_clients_lose_nothing_2 2
+    kills_of_owners_and_clients_lose_nothing_3 3
 }

@@ -1,11 +1,11 @@
-//! The whole product killed at random: as it makes a workspace and its first backup, as it opens, backs up, recovers,
-//! and resumes, and again as it resumes what it had resumed.
+//! Kills the whole product at random: while it creates a workspace and makes its first backup, opens, backs
+//! up, recovers, and resumes, and again while it resumes a resume.
 //!
-//! The story of one round: a deed is begun and killed by SIGKILL after a time drawn by the seed; what was killed is
-//! resumed, and the resume killed again where the dice say so; in the end it comes to its end. Then each transition that
-//! was told over a pipe is in the history, each set that was told to be sealed is listed, no step acted again after its
-//! journaled success (judged by an effect log that the engine never reads), and what was recovered is the living system,
-//! file by file and row by row.
+//! One round: a command begins and dies by SIGKILL at a time drawn from the seed. It is resumed, and the
+//! resume is killed again if the dice say so. In the end it ends well. Then each reported transition is in
+//! the history, and each set reported as sealed is listed. No step acted again after its journaled success,
+//! according to an effect log that the engine never reads. The recovered data equals the living system, file
+//! by file and row by row.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -23,11 +23,11 @@ const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 const KILLS: u64 = 150;
 /// How large the system is, in bytes.
 const SIZE: usize = 200_000;
-/// So many rounds share a workspace, which is made anew so often before.
+/// This many rounds share a workspace; then the test makes a new one.
 const ROUNDS: u64 = 10;
 const CREATIONS: u64 = 5;
 
-/// What is killed.
+/// The command that is killed.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Init,
@@ -38,11 +38,11 @@ enum Deed {
     Resume,
 }
 
-/// How long each deed takes about, in microseconds; kills come within this time. It follows what is measured, so that
-/// they fall into the work and not after it.
+/// The usual duration of each command, in microseconds; kills come within it. It follows measurements, so
+/// that kills hit the work and do not come after it.
 const WITHIN: [u64; 5] = [12_000, 12_000, 60_000, 60_000, 60_000];
 
-/// What happened.
+/// Counts of all rounds.
 #[derive(Debug, Default)]
 struct Tally {
     /// Kills of each deed.
@@ -73,7 +73,7 @@ impl Field {
         );
     }
 
-    /// Starts a deed and kills it, or lets it come to its end where that comes first.
+    /// Starts a command and kills it, unless it ends before.
     fn hit(&mut self, deed: Deed, args: &[&str]) -> Ended {
         let product = Product::start(&self.sandbox, args);
         let within = &mut self.within[deed as usize];
@@ -95,7 +95,7 @@ impl Field {
         ended
     }
 
-    /// Runs a command line that must come to its end, and returns what it printed.
+    /// Runs a command that must end, and returns its output.
     fn whole(&mut self, args: &[&str]) -> String {
         let ended = Product::start(&self.sandbox, args).wait(&mut self.told);
         if ended.code != Some(0) {
@@ -162,7 +162,7 @@ impl Field {
         fs::remove_dir_all(out).expect("make room");
     }
 
-    /// Holds all that was told, and all that was done, against all that is journaled.
+    /// Compares all reports, and all effects, with the journal.
     fn judge(&mut self) {
         self.told
             .judge(&self.sandbox)
@@ -183,7 +183,7 @@ impl Field {
     }
 }
 
-/// Returns which key a workspace was told to have.
+/// Returns the key's fingerprint from a workspace's report.
 fn fingerprint(told: &str) -> Option<String> {
     let made: serde_json::Value = serde_json::from_str(told).ok()?;
     made["fingerprint"].as_str().map(str::to_owned)

@@ -1,11 +1,11 @@
-//! The power is cut under the whole product: workspace, key, data, tiers and the recovery's target lie on an ext4 of the
-//! test's own, which is shut down at a random moment of a first creation, a backup or a recovery.
+//! Cuts the power under the whole product. Workspace, key, data, tiers and the recovery's target are on an
+//! ext4 of the test's own, which is shut down at a random moment of a first creation, a backup or a recovery.
 //!
-//! The story of one cut: a deed works and tells its parent over a pipe; the file system is shut down, with or without
-//! what is dirty being written first; the product is killed, the disk unmounted and mounted again. Then every transition
-//! and every sealed set that was told before the cut must be there and verify; the deed goes on to its end; and what is
-//! recovered is the living system, file by file and row by row. What the living system itself had written is synced
-//! before: a power cut takes from it what it likes, and that is not the product's.
+//! One cut: a command works and reports to its parent over a pipe. The file system is shut down, with or
+//! without a flush of dirty data. The product is killed, and the disk unmounted and mounted again. Then every
+//! transition and every sealed set reported before the cut must exist and verify. The command continues to
+//! its end, and the recovered data equals the living system, file by file and row by row. The test syncs the
+//! living system's own writes before: their loss would not be the product's fault.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,10 +1,11 @@
-//! SIGKILL at every record boundary of workflows of every shape, each followed by `resume`, judged by a pure model.
+//! SIGKILL at every record boundary of workflows of every shape, each followed by `resume`, judged by a pure
+//! model.
 //!
-//! The story of one case: a small workflow whose programs leave marks in a file is started and dies by SIGKILL before
-//! its N-th append, after it, or after its N-th act; all that it had started must be gone soon; `resume` goes on, in one
-//! case of four to be killed as well. Then the marks and the history must be what a model of the plan allows
-//! ([`rekindle_tests::reference`]), and the history must have all that was told over a pipe before the kill. Beside
-//! the shapes with a name there are some that the dice draw. The long form draws ten times as many.
+//! One case: a small workflow, whose programs leave marks in a file, dies by SIGKILL before its N-th append,
+//! after it, or after its N-th act. All programs that it started must end soon. `resume` continues; in one
+//! case of four it is killed as well. Then the model of the plan must allow the marks and the history
+//! ([`rekindle_tests::reference`]), and the history must have everything that was reported over a pipe before
+//! the kill. Some shapes have a name, others are random. The long form draws ten times as many.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,8 +1,9 @@
-//! SIGTERM, Ctrl-C and SIGHUP at random moments of a backup, a recovery and their resumes, in some rounds twice; and two or more who resume
-//! one run.
+//! SIGTERM, Ctrl-C and SIGHUP at random moments of a backup, a recovery and their resumes, in some rounds
+//! twice; and several resumes of one run at once.
 //!
-//! Whoever is told to stop ends within 5 s and can be resumed; told twice, at once. Of several who resume one run one
-//! drives it, whatever becomes of the one before; the others watch it to its end or exit with 6.
+//! A command that gets a signal ends within 5 s and can be resumed. If it gets a second one, it ends at once.
+//! Of several resumes of one run, one drives it, even if the driver before it dies. The others watch it to
+//! its end or exit with 6.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -23,9 +24,10 @@ const SIZE: usize = 400_000;
 /// Rounds of stops, and of resumers, in the short form; the long form has ten times as many.
 const STOPS: u64 = 50;
 const CONTESTS: u64 = 20;
-/// How long somebody who is told to stop may take.
+/// The longest that a command may take after a signal.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
-/// How long somebody who is told twice may take: a process ends at once, its machine may be busy.
+/// The longest that a command may take after a second signal: the process ends at once, but the machine may
+/// be busy.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 fn prepared(dice: &mut Dice) -> Sandbox {
@@ -36,7 +38,7 @@ fn prepared(dice: &mut Dice) -> Sandbox {
     sandbox
 }
 
-/// How a command ended that was told to stop.
+/// How a command ended after a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stopped {
     /// It had done all of it.
@@ -47,7 +49,8 @@ enum Stopped {
     NotBegun,
 }
 
-/// Starts a command and tells it to stop after a while, or twice, in which case nothing that it still does matters.
+/// Starts a command and sends it a signal after a while, or two; after two, nothing that it still does
+/// matters.
 fn stop(sandbox: &Sandbox, args: &[&str], dice: &mut Dice, within: u64, told: &mut Told) -> Stopped {
     let product = Product::start(sandbox, args);
     std::thread::sleep(Duration::from_micros(dice.below(within)));
@@ -80,7 +83,7 @@ fn stop(sandbox: &Sandbox, args: &[&str], dice: &mut Dice, within: u64, told: &m
 }
 
 #[test]
-fn whoever_is_told_to_stop_does_so_within_5_s_and_is_resumed_to_the_same_end() {
+fn a_stopped_command_ends_within_5_s_and_resumes_to_the_same_end() {
     let mut dice = Dice::of(400);
     let sandbox = prepared(&mut dice);
     let (mut stops, mut resumable, mut early, mut done, mut within) = (0, 0, 0, 0, 100_000);
@@ -155,7 +158,7 @@ fn judge_effects(sandbox: &Sandbox) {
 }
 
 #[test]
-fn of_several_who_resume_one_run_one_drives_it() {
+fn of_several_resumes_of_one_run_one_drives_it() {
     let mut dice = Dice::of(401);
     let sandbox = prepared(&mut dice);
     let (mut resumers, mut killed, mut refused, mut contests) = (0, 0, 0, 0);
@@ -205,7 +208,7 @@ fn of_several_who_resume_one_run_one_drives_it() {
             let mut heard = Told::default();
             let ended = resumer.wait(&mut heard);
             match ended.code {
-                // It drove the run, or watched whoever did.
+                // It drove the run, or watched its driver.
                 Some(0) => drove += 1,
                 // Its owner was killed; or it came when all was over.
                 Some(4) if kills == 1 => {}

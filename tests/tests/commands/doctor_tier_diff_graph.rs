@@ -1,5 +1,5 @@
-//! The commands that look, compare and check: doctor, tier, diff, graph, completions, and bare status in each hour of a
-//! workspace's life.
+//! The commands that look, compare and check: doctor, tier, diff, graph, completions, and bare status in each
+//! state of a workspace.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,4 +1,4 @@
-//! The journal is looked after from the command line: verified, taken out, brought in, made anew.
+//! The journal's commands: verify, export, import, rebuild, compact.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -75,8 +75,8 @@ fn runs_taken_out_of_one_workspace_are_in_another_record_for_record() {
     }
 }
 
-/// The index has another copy: nothing is lost, which verify says, and the next command mends it. Without one, that
-/// run is named, and the other goes on.
+/// The index has another copy: nothing is lost, `verify` says so, and the next command mends the log's copy.
+/// Without another copy, that run is named, and the other one continues.
 #[test]
 fn a_record_that_was_edited_by_hand_costs_at_most_its_run() {
     let sandbox = with_a_run();

@@ -1,4 +1,4 @@
-//! The schemas that editors get: what is shipped fits them, and a key that nobody reads is refused wherever it stands.
+//! The schemas for editors: the built-in files fit them, and they refuse an unknown key in any place.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

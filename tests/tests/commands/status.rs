@@ -1,4 +1,4 @@
-//! Bare status rests on the newest evidence, whatever kind of run brought it.
+//! Bare status uses the newest evidence, from any kind of run.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,4 +1,4 @@
-//! Bad input gets a typed error that says what to do, the right exit code, and nothing is lost.
+//! Bad input gets a typed error with a remedy and the right exit code, and nothing is lost.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -218,7 +218,7 @@ fn a_holder_that_answers_nobody_is_waited_for_and_then_named_with_exit_6() {
     let (code, said) = sandbox.code(&["backup"]);
     assert_eq!(code, 6, "{said}");
     assert!(said.contains(&pid), "the holder is not named: {said}");
-    // Looking needs nobody's leave, and what waits goes on as soon as it may.
+    // Read-only commands need no permission, and a waiting command continues as soon as it can.
     sandbox.ok(&["runs"]);
     drop(lock);
     sandbox.ok(&["backup"]);

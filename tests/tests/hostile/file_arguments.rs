@@ -1,5 +1,5 @@
-//! What a person names on the command line: YAML that is no file, workflows by name, locations that cannot be opened,
-//! and the workspace that is somewhere else.
+//! Names on the command line: YAML that is no file, workflows by name, locations that cannot be opened, and a
+//! workspace in another folder.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-/// A workflow of one step, with a description to tell it by.
+/// A workflow of one step, recognisable by its description.
 fn flow(named: &str) -> String {
     format!("workflow: {named}\nsteps:\n  - {{id: look, uses: command, with: {{run: [\"true\"]}}}}\n")
 }
@@ -125,7 +125,7 @@ fn a_hint_names_the_workspace_that_the_person_named() {
         &["-w", "..", "--json", "recover", "--to", "../data/notes"],
     );
     assert!(json.contains("rekindle -w .. recover"), "{json}");
-    // Whoever stands in the workspace, or has it in the environment, needs nothing more.
+    // In the workspace, or with it in the environment, a person needs no option.
     let told = from(".", &["backup"]);
     assert!(told.contains("rekindle tier create near"), "{told}");
     let mut command = sandbox.command(&["backup"]);
@@ -159,7 +159,7 @@ fn a_workflow_is_found_here_then_in_the_workspace_then_among_the_built_in_ones()
 
     fs::write(sandbox.path("verify.yaml"), flow("here")).expect("write");
     assert!(planned("verify.yaml").starts_with("here:"));
-    // The bare name is what the command of that name runs.
+    // The bare name means the workflow that the command of that name runs.
     assert!(planned("verify").starts_with("verify:"));
 
     for command in ["graph", "plan", "lint", "run"] {

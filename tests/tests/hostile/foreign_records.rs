@@ -1,5 +1,6 @@
-//! Records that this version did not write, or nobody could have: an event of a newer version, a history that
-//! contradicts itself. Each is a typed error that names the run, the record and what to do, and other runs go on.
+//! Records that this version did not write, or that nobody could have written: an event of a newer version, a
+//! contradictory history. Each is a typed error that names the run, the record and the remedy. Other runs are
+//! not affected.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,6 +1,6 @@
-//! Secrets as a system's programs get them, each a value that occurs nowhere else. Whatever the programs print and
-//! however they fail, Rekindle writes none of them down and says none of them. One that a person wrote into a
-//! workflow stays in that file, and in the copy of it that the run is pinned to, and goes nowhere else.
+//! Secrets that a system's programs get, each a unique value. Whatever the programs print and however they
+//! fail, Rekindle neither stores nor prints a secret. A secret inside a workflow stays in that file and in
+//! the run's pinned copy of it.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -14,7 +14,7 @@ use rekindle_tests::sandbox::{Sandbox, said};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-/// Inherited by the programs from whoever started Rekindle.
+/// The environment in which Rekindle starts; the programs inherit it.
 const INHERITED: (&str, &str) = ("DB_PASSWORD", "canary-inherited-41f7");
 /// Rekindle's own, which no program gets.
 const PASSPHRASE: (&str, &str) = ("REKINDLE_PASSPHRASE", "canary-passphrase-93be");

@@ -1,5 +1,5 @@
-//! A workflow whose steps leave marks is killed at every record, and the marks are held against the journal as the
-//! kill has left it: what the journal says is done has left its mark, whatever dies when.
+//! A workflow whose steps leave marks is killed at every record. If the journal says that a step is done, its
+//! mark exists, at whichever record the process died.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -39,7 +39,7 @@ fn sandbox(flow: &str) -> Sandbox {
     Sandbox::with_a_note(BINARY, NOTES, "one").with("marks.yaml", flow)
 }
 
-/// Runs a command to its end; one that does not come to it is killed.
+/// Runs a command to its end; kills it if it hangs.
 fn ends(command: &mut Command, limit: Duration) -> Option<ExitStatus> {
     let mut child = command.spawn().expect("start the product");
     let begun = SystemClock.now();

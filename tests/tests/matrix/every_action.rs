@@ -1,5 +1,5 @@
-//! Every action that a step can use is cut off once it has begun, and looked into by whoever resumes: the verdict is in
-//! the history, with what it rests on. A new action without a case here fails the test.
+//! Every action is cut off after it has begun, and `resume` reconciles it: the history has the verdict and
+//! its evidence. A new action without a case here fails the test.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -13,8 +13,8 @@ use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-/// One step of each action that belongs to no backup and no recovery. The request reaches nobody; what matters is what
-/// is said of it after a kill.
+/// One step of each action that no backup and no recovery uses. Nobody answers the request; the test looks
+/// only at the verdict after a kill.
 const FLOW: &str = r#"
 workflow: it
 steps:
@@ -26,8 +26,8 @@ steps:
 "#;
 const BELOW: &str = "workflow: below\nsteps:\n  - {id: a, uses: noop}\n";
 
-/// Returns the actions that there are, from the schema that editors get. A question is none of them: it is no work, and
-/// a crash changes nothing for it.
+/// Returns all actions, from the schema for editors. An approval is not among them: it does no work, and a
+/// crash changes nothing for it.
 fn actions(sandbox: &Sandbox) -> BTreeSet<String> {
     const BEFORE: &str = "The action that the step runs. One of ";
     fn find(value: &Value) -> Option<&str> {
@@ -48,7 +48,7 @@ fn actions(sandbox: &Sandbox) -> BTreeSet<String> {
         .collect()
 }
 
-/// Dies after each append in turn, resumes, and adds what the histories say about what was cut off, by its action.
+/// Dies after each append in turn, resumes, and collects the verdicts on interrupted attempts, by action.
 fn cut_off(fresh: &Sandbox, args: &[&str], found: &mut BTreeMap<String, Vec<Value>>) {
     for number in 2.. {
         let sandbox = fresh.fork();
@@ -60,7 +60,7 @@ fn cut_off(fresh: &Sandbox, args: &[&str], found: &mut BTreeMap<String, Vec<Valu
             assert!(number > 4, "{args:?} has more than {number} appends");
             return;
         }
-        // Not all of these come through; what was cut off has been looked into either way.
+        // Not all of these succeed, but each interrupted attempt is reconciled.
         sandbox.run(&["resume"]);
         for run in sandbox.ok(&["runs", "--json"]).lines() {
             let run: Value = serde_json::from_str(run).expect("an object a line");

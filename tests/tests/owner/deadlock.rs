@@ -1,4 +1,5 @@
-//! Runs that wait for each other by way of the runs of their steps: one gives way, says to whom, and the others go on.
+//! Runs that wait for each other through the runs of their steps: one gives way and says to which, and the
+//! others continue.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

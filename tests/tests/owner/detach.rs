@@ -1,4 +1,4 @@
-//! A run that is left to the owner: the command that submits it returns at once, and needs an owner that stays.
+//! A run that a command leaves to the owner: the command returns at once, and needs an owner that stays.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,5 @@
-//! Runs of one group take turns: the second waits, says for whom, and follows; a turn ends with the process that had it.
+//! Runs of one group work one at a time: the second waits, says for which run, and follows. A lock ends with
+//! its process.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -97,7 +98,7 @@ fn a_killed_owner_holds_no_turn_and_who_waited_may_be_gone_on_with_first() {
     });
     first.kill().expect("kill the owner");
     first.wait().expect("reap the owner");
-    // Whoever waited through the owner is told that it is gone.
+    // A command that waited through the owner learns that the owner is gone.
     assert_eq!(second.wait().expect("it ends").code(), Some(4));
     let waited = runs(&sandbox)[1]["run"].as_str().expect("a run").to_owned();
     let mut resumed = sandbox

@@ -1,4 +1,4 @@
-//! One process owns a workspace: what others ask of it, see of it, and find when it is killed.
+//! One process owns a workspace; others send it requests, watch it, and survive its death.
 
 mod deadlock;
 mod detach;

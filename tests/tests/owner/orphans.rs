@@ -1,5 +1,5 @@
-//! The product is killed without warning while a step's program runs. What the program started, an orphan in a
-//! session of its own too, is gone within seconds: nothing goes on working on a system whose run was given up.
+//! The product is killed while a step's program runs. All processes of the program, even an orphan in a
+//! session of its own, end within seconds: nothing continues to work on a system whose run has ended.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,4 +1,5 @@
-//! Another user who can reach the control socket is not answered: the file's mode is not all that stands in the way.
+//! The owner does not answer another user who can reach the control socket: the file's mode is not the only
+//! protection.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +14,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
 /// The test that is the client.
 const CLIENT: &str = "owner::other_user::a_client_knocks";
-/// Where the client of another user finds the socket; without it that test has nothing to do.
+/// The socket's path for the client of another user; without it that test does nothing.
 const SOCKET: &str = "REKINDLE_TEST_SOCKET";
 /// Whether it is to be answered.
 const ANSWERED: &str = "REKINDLE_TEST_ANSWERED";
@@ -28,7 +29,7 @@ fn a_client_knocks() {
     };
     let mut stream =
         UnixStream::connect(socket).expect("nothing but the check of the user stands in the way");
-    // Whoever is turned away may find the other end closed already.
+    // The server may have closed the connection already.
     let _ = stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: owner\r\nConnection: close\r\n\r\n");
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -55,7 +56,7 @@ fn another_user_at_the_control_socket_is_turned_away() {
     assert!(lines.any(|line| line.contains("serving")), "it serves");
     std::thread::spawn(move || lines.for_each(drop));
 
-    // Everybody may reach the socket now; who it answers is its own to say.
+    // Everybody can reach the socket now; the owner decides whom it answers.
     let socket = sandbox.path(".rekindle/control.sock");
     for (path, mode) in [
         (sandbox.path("."), 0o755),

@@ -1,5 +1,5 @@
-//! Looking at a workspace while another process works in it, while its disk is full or read-only, or while a record
-//! in it is lost; and what a full disk does to whoever does more than look.
+//! Read-only commands while another process works in the workspace, while its disk is full or read-only, or
+//! while it has lost a record; and other commands on a full disk.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -65,7 +65,7 @@ fn log(sandbox: &Sandbox) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn whoever_only_looks_is_answered_at_once_while_another_process_works() {
+fn read_only_commands_answer_at_once_while_another_process_works() {
     let sandbox = small();
     sandbox.ok(&["backup"]);
     let (mut first, lines) = gated(&sandbox, "");
@@ -108,7 +108,7 @@ fn a_torn_tail_is_neither_an_error_nor_touched_by_a_look_beside_its_writer() {
     let (mut first, lines) = gated(&sandbox, "");
     let segment = log(&sandbox).pop().expect("a segment").0;
     let whole = fs::read(&segment).expect("read it");
-    // What a reader can see while a frame is being written: its beginning.
+    // A reader can see this while a frame is being written: its beginning.
     let mut torn = whole.clone();
     torn.extend(&whole[64..64 + 100]);
     fs::write(&segment, &torn).expect("write a torn tail");

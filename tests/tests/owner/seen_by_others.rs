@@ -1,4 +1,5 @@
-//! What others see and get while one process owns the workspace: as it begins, works, waits for somebody, and leaves.
+//! The view of other processes while one owns the workspace: it begins, works, waits for a person, and
+//! leaves.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -65,8 +66,9 @@ fn step(sandbox: &Sandbox, step: &str) -> Value {
 }
 
 #[test]
-fn whoever_submits_or_watches_as_an_owner_leaves_is_served() {
-    /// In each, three submit and two watch; every second one went wrong before owners took leave of those who came.
+fn clients_are_served_while_an_owner_leaves() {
+    /// In each round, three submit and two watch. Every second round failed before owners waited for their
+    /// clients.
     const ROUNDS: usize = 12;
     let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
     fs::write(sandbox.path("quick.yaml"), QUICK).expect("write a workflow");
@@ -117,7 +119,7 @@ fn status_and_show_tell_what_is_at_work_whom_it_waits_for_and_what_was_cut_off()
     assert!(shown.contains("· gated · at work\n"), "{shown}");
     assert!(shown.contains(" so far · "), "{shown}");
     let bar = shown.lines().rfind(|line| line.starts_with("a_second"));
-    // It was not cut off: it goes on.
+    // It was not cut off: it continues.
     assert!(bar.is_some_and(|bar| bar.ends_with('█')), "{shown}");
 
     fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
@@ -167,7 +169,7 @@ fn a_process_that_keeps_the_workspace_and_answers_nobody_is_named() {
         "{doctor}"
     );
     assert!(doctor.contains("kill -9 4194000"), "{doctor}");
-    // What is over needs nobody to be told.
+    // If the run is over, nobody needs a message.
     sandbox.ok(&["watch", "latest"]);
     let pid = fs::read_to_string(sandbox.path("held")).expect("its id");
     let _ = Command::new("kill").args(["-9", pid.trim()]).status();
@@ -216,7 +218,7 @@ fn a_tier_that_waits_for_its_first_backup_is_no_fault() {
             .ok(&["doctor"])
             .contains("ok       tier far      1 recovery set, 1 snapshot\n")
     );
-    // One that was there is missed.
+    // A tier that was there is missing.
     fs::rename(sandbox.path("tiers/far"), sandbox.path("elsewhere")).expect("take it away");
     let output = sandbox.run(&["doctor"]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,5 +1,5 @@
-//! Two terminals: one process drives, others look, submit, approve, pause, cancel, and die; whoever owns the workspace
-//! may be killed at any instant.
+//! Two terminals: one process drives; others look, submit, approve, pause, cancel, and die. The owner may be
+//! killed at any instant.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -194,7 +194,7 @@ fn a_submitter_detaches_and_the_owner_goes_on() {
 }
 
 #[test]
-fn a_cancelled_run_ends_for_whoever_waits_for_it() {
+fn a_cancelled_run_ends_for_every_waiting_command() {
     let sandbox = small();
     let mut first = Driver::start(&sandbox, &["run", "asked.yaml", "--json"]);
     first.until(&["step_started", "\"wait\""]);
@@ -236,7 +236,7 @@ fn a_killed_owner_leaves_its_runs_to_resume_and_a_decision_made_in_between_holds
     let left = submitter.end();
     assert_eq!(left.status.code(), Some(4), "{}", said(&left));
     assert!(said(&left).contains("rekindle resume"), "{}", said(&left));
-    // Nobody drives it: the decision is journaled, and honoured by whoever resumes.
+    // No process drives it: the decision is journaled, and the next driver honours it.
     let approved = sandbox.ok(&["approve", "latest"]);
     assert!(approved.contains("rekindle resume"), "{approved}");
     sandbox.ok(&["resume", "latest"]);

@@ -1,7 +1,8 @@
-//! What a recovery has restored is disturbed while no process drives it; `resume` must not report it as restored.
+//! Somebody changes restored data while no process drives the recovery; `resume` must not report it as
+//! restored.
 //!
-//! The recovery dies when all components are restored and the run is not over. Then files are deleted, cut short,
-//! or overwritten; or, before a recovery, a link stands where a component's folder belongs.
+//! The recovery dies after all components are restored and before the run is over. Then files are deleted,
+//! cut short, or overwritten; or, before a recovery, a link replaces a component's folder.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,5 +1,5 @@
-//! A recovery names a tier: what that one cannot give is taken from another only where the person learns of it, and a
-//! tier that cannot serve at all is refused before anything is begun.
+//! A recovery names a tier. If that tier cannot give some data, another one gives it, and the person learns
+//! of it. If the tier cannot serve at all, the recovery is refused before it begins.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -74,7 +74,7 @@ fn what_a_damaged_named_tier_cannot_give_is_told_with_its_files_and_the_tier_tha
     let row = &shown(&sandbox)["recovery"]["components"][0]["elsewhere"][0];
     assert_eq!((&row["tier"], &row["files"]), (&"far".into(), &2.into()), "{row}");
     assert_eq!(row["bytes"], "first\nanother note\n".len(), "{row}");
-    // The journal itself has it, for whoever reads no table.
+    // The journal itself has it, for programs that read no table.
     let journaled = |record: &Value| record.to_string().contains("\"bytes_elsewhere\":19");
     assert!(sandbox.history().iter().any(journaled), "{:?}", sandbox.history());
 }

@@ -1,5 +1,5 @@
-//! Recoveries in place: what stood there moves aside only once the recovery has all that it needs, wherever the
-//! process dies it is in one of two known places, and what is said names them.
+//! Recoveries in place. Existing data moves aside only once the recovery has all that it needs. Wherever the
+//! process dies, the data is in one of two known places, and the messages name them.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -72,7 +72,7 @@ fn read(root: &Path) -> Tree {
     tree::read(root).expect("read a tree")
 }
 
-/// Returns the folders for what was moved that lie in `folder`.
+/// Returns the folders with displaced data in `folder`.
 fn asides(folder: &Path) -> Vec<PathBuf> {
     let names = fs::read_dir(folder).expect("list a folder").flatten();
     names
@@ -85,7 +85,7 @@ fn name(path: &Path) -> String {
     path.file_name().expect("its name").to_string_lossy().into_owned()
 }
 
-/// Holds production against the backup, and the one aside folder against what stood there before.
+/// Compares production with the backup, and the one aside folder with the data that existed before.
 fn judge(case: &str, sandbox: &Sandbox, backed_up: &Tree, before: &Tree) {
     let expect = |what: &str, expect: &Tree, found: &Tree| {
         assert!(

@@ -60,7 +60,7 @@ fn lose_the_host(sandbox: &Sandbox) -> tree::Tree {
     before
 }
 
-/// The command lines that a kit tells to run.
+/// The command lines that a kit recommends.
 fn told_by(sandbox: &Sandbox) -> Vec<String> {
     let kit = fs::read_to_string(sandbox.path("kit.txt")).expect("read the kit");
     let lines = kit

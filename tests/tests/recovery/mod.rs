@@ -1,4 +1,4 @@
-//! Recoveries: where they may write, what they take from which tier, and what an interrupted one leaves.
+//! Recoveries: where they may write, which tier they read, and what an interrupted one leaves.
 
 mod changed_after_restore;
 mod from_another_tier;

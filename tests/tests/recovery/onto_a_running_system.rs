@@ -1,5 +1,5 @@
-//! A system that answers is not recovered over, whether or not it has a file open; and one that the demo runs ends with
-//! the demo.
+//! A recovery does not overwrite a system that answers, even if it has no file open. A system that the demo
+//! runs ends with the demo.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-/// A service that is not well, says so to whoever asks, and has no file open; it lasts as long as the test's process.
+/// A service that answers "not well" and has no file open; it lives as long as the test's process.
 fn unwell() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = listener.local_addr().expect("its address");
@@ -60,7 +60,7 @@ fn a_recovery_in_place_is_refused_while_a_health_url_answers_unless_told_otherwi
     let runs = sandbox.ok(&["runs", "--workflow", "recover", "--json"]);
     assert_eq!(runs.trim(), "", "no run was begun");
 
-    // Beside what runs it may be looked at, and whoever insists is not refused.
+    // Recovery beside a running system is allowed, and `--while-running` overrides the refusal.
     sandbox.ok(&["recover", "--to", "beside"]);
     sandbox.ok(&["recover", "--in-place", "--yes", "--while-running"]);
     assert_eq!(fs::read_to_string(&note).expect("read"), "as backed up");

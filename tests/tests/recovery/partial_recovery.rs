@@ -1,5 +1,5 @@
-//! A recovery in place that did not come to a good end: no backup seals what it has left behind until a later one
-//! has made it good or a person has accepted it, and what it moved aside is named and whole.
+//! A recovery in place that failed. No backup seals its leftovers until a later recovery has succeeded or a
+//! person has accepted them. The displaced data is named and whole.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-/// Notes are what they should be as long as a file `fit` stands beside the data and says so.
+/// Notes are valid as long as a file `fit` beside the data says so.
 const SYSTEM: &str = "\
 system: half
 root: ./data
@@ -73,7 +73,7 @@ fn cut_off() -> (Sandbox, String) {
     unreachable!("a recovery in place moves the notes");
 }
 
-/// Puts back what was moved, by the command that was told.
+/// Puts the displaced data back, with the recommended command.
 fn put_back(sandbox: &Sandbox, told: &str) {
     let command = told.split_once("then: ").expect(told).1;
     let command = command.lines().next().expect("one line");
@@ -87,7 +87,7 @@ fn newest(sandbox: &Sandbox) -> String {
     sandbox.history()[0]["run"].as_str().expect("a run").to_owned()
 }
 
-/// Returns the folders for what was moved that lie in `folder`.
+/// Returns the folders with displaced data in `folder`.
 fn asides(folder: &Path) -> Vec<PathBuf> {
     let names = fs::read_dir(folder).expect("list a folder").flatten();
     names
@@ -102,7 +102,8 @@ fn come_back(sandbox: &Sandbox) -> (String, String) {
     (answer("verdict"), answer("run"))
 }
 
-/// Every backup of the notes is refused, and it is told what stands there, where the rest is, and how to go on.
+/// Every backup of the notes is refused; the message names the existing data, the displaced data, and the
+/// next command.
 fn refused(case: &str, sandbox: &Sandbox, run: &str) {
     let sets = sandbox.ok(&["sets", "--json"]);
     for args in [&["backup"][..], &["backup", "--component", "notes"]] {

@@ -1,5 +1,5 @@
-//! Where a recovery may write: nothing is written into a folder that is not empty, and the living system, the
-//! tiers and the workspace are recognised however they are spelled.
+//! Where a recovery may write. It writes nothing into a folder with content, and recognises the living
+//! system, the tiers and the workspace however their paths are spelled.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,4 +1,5 @@
-//! What `adopt` asks before a run of another host goes on here, and that it waits for no tier for long.
+//! The questions that `adopt` asks before a run of another host continues here. It does not wait long for any
+//! tier.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -87,7 +88,7 @@ fn a_tier_that_hangs_is_waited_for_a_while_and_another_one_serves() {
     let hosts = Hosts::of(BINARY, WITH_PROGRAMS);
     let (_host, run) = cut_off(&hosts);
     let other = hosts.another(&[]);
-    // Whoever opens this waits for somebody to write.
+    // Opening this pipe waits for a writer.
     let marker = hosts.shared("far").join("format");
     fs::remove_file(&marker).expect("remove the marker");
     let made = Command::new("mkfifo").arg(&marker).status().expect("run mkfifo");

@@ -1,5 +1,5 @@
-//! A run's journal is in every tier: a bare host goes on with it, a tier that was down is caught up, what is damaged here
-//! is mended from there, and a slot that is not what was written is named.
+//! Every tier has a run's journal. A bare host continues the run, a tier that was down catches up, local
+//! damage is repaired from a tier, and a damaged segment is named.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -319,7 +319,7 @@ fn an_adoption_that_is_cut_off_is_gone_on_with_by_nothing_but_another_adoption()
     );
 }
 
-/// Whoever would resume what was half adopted is refused, also where no tier answers that could say so.
+/// A half-adopted run cannot be resumed, even if no tier answers.
 fn refused_without_tiers(hosts: &Hosts, other: &Sandbox, run: &str) {
     for tier in ["near", "far"] {
         fs::rename(hosts.shared(tier), hosts.shared(&format!("{tier}.away"))).expect("take a tier away");
@@ -327,7 +327,7 @@ fn refused_without_tiers(hosts: &Hosts, other: &Sandbox, run: &str) {
     let (code, told) = other.code(&["resume", run]);
     assert_eq!(code, 6, "{told}");
     assert!(told.contains("rekindle adopt") && told.contains(run), "{told}");
-    // Nobody has taken it from this workspace.
+    // No workspace has taken it from this one.
     assert!(
         told.contains("was adopting it") && !told.contains("taken it over"),
         "{told}"

@@ -1,5 +1,6 @@
-//! Copies of runs' journals are read back by `verify` and `tier check`: what is damaged, missing or says something else
-//! than the journal is named, and begun anew after the last number, so that whoever has lost the run stays fenced.
+//! `verify` and `tier check` read the replicas of runs' journals. A segment that is damaged, missing or
+//! different from the journal is named. The chain begins again after the last number, so a workspace that
+//! lost the run stays fenced.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -197,7 +198,7 @@ fn stopped(hosts: &Hosts, a: &Sandbox, b: &Sandbox) -> (Working, String) {
 }
 
 #[test]
-fn who_has_lost_a_run_is_fenced_also_where_its_slots_were_begun_anew_since() {
+fn a_workspace_that_lost_a_run_is_fenced_although_its_chain_began_again() {
     for harmed in ["first", "adoption", "last"] {
         let hosts = Hosts::of(BINARY, RECOVERED_IN_TWO_STEPS);
         let a = hosts.first(&FILES);
@@ -309,7 +310,7 @@ fn what_is_damaged_while_its_run_works_is_begun_anew_when_that_run_ends() {
     until("the program", || host.path("waits").exists());
     let run = newest(&host);
     let near = host.path("tiers/near");
-    // The damage is not at the chain's end, where whoever drives the run would come upon it.
+    // The damage is not at the chain's end, where the run's driver would find it.
     until("two slots", || slots(&near, &run).len() == 2);
     spoil(&slots(&near, &run)[0]);
     let (code, told) = host.code(&["verify"]);

@@ -1,9 +1,9 @@
-//! An owner that was thought dead wakes up: its run was adopted by another workspace and finished there. It finds its
-//! next slot taken, does nothing more, and exits with 6.
+//! An owner that seemed dead wakes up after another workspace adopted and finished its run. It finds its next
+//! segment taken, does nothing more, and exits with 6.
 //!
-//! The story: host A works on a run and is stopped (SIGSTOP) while a program of one of its steps waits. Host B adopts the
-//! run from the tier that both reach, and finishes it. Then what the run has made is changed by hand, so that anything
-//! that A still did would show, and A is let go on.
+//! The story: host A works on a run and is stopped (SIGSTOP) while a program of one of its steps waits. Host
+//! B adopts the run from the tier that both reach, and finishes it. Then the test changes the run's results
+//! by hand, so that any further act of A would show, and lets A continue.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -62,7 +62,7 @@ fn stopped(hosts: &Hosts, a: &Sandbox, b: &Sandbox, args: &[&str]) -> (Working, 
     (working, run)
 }
 
-/// Host A, let go on, exits with 6 and says who has the run; so does whoever would resume it there.
+/// Host A continues, exits with 6 and names the new holder; so does a `resume` there.
 fn wakes_up(hosts: &Hosts, a: &Sandbox, working: Working, run: &str) {
     let before = a.history().len();
     working.signal(Signal::CONT);
@@ -87,7 +87,7 @@ fn wakes_up(hosts: &Hosts, a: &Sandbox, working: Working, run: &str) {
             "{told}"
         );
     }
-    // Whoever looks is told who has it, and not to resume it.
+    // Read-only commands name the holder, and do not recommend `resume`.
     for args in [&["runs"][..], &[], &["show", run], &["doctor"]] {
         let told = said(&a.run(args));
         assert!(told.contains(&way), "{args:?}: {told}");
@@ -103,7 +103,7 @@ fn wakes_up(hosts: &Hosts, a: &Sandbox, working: Working, run: &str) {
     fs::rename(hosts.shared("away"), hosts.shared("near")).expect("bring the tier back");
 }
 
-/// Host A names who has its run, and what to do, wherever it would offer to resume one that was interrupted.
+/// Host A names its run's holder and the remedy, wherever it would recommend to resume an interrupted run.
 fn names_who_has_it(hosts: &Hosts, a: &Sandbox, run: &str) {
     let way = format!("rekindle adopt {} {run}", hosts.url("near"));
     let (code, told) = a.code(&["recover", "--to", "out"]);
@@ -191,7 +191,7 @@ fn a_zombie_of_a_backup_seals_no_set() {
 }
 
 #[test]
-fn of_two_who_adopt_a_run_at_once_one_goes_on_with_it() {
+fn of_two_concurrent_adoptions_one_continues_the_run() {
     let hosts = Hosts::of(BINARY, RECOVERED_IN_TWO_STEPS);
     let files = [("one/a.md", "first"), ("two/b.md", "second")];
     let a = hosts.first(&files);

@@ -1,5 +1,5 @@
-//! Slots of runs that have been over for long are removed by `prune`, and of nothing else; who had such a run and comes
-//! back finds that it was ended elsewhere.
+//! `prune` removes the segments of runs that have been over for long, and nothing else. A workspace that had
+//! such a run and comes back learns that it ended elsewhere.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -127,7 +127,7 @@ fn what_is_older_than_the_tier_keeps_goes_but_for_open_runs_and_those_of_a_kept_
 }
 
 #[test]
-fn who_had_a_run_that_was_ended_elsewhere_and_pruned_is_still_refused() {
+fn the_first_host_of_a_pruned_run_is_still_refused() {
     let hosts = Hosts::of(BINARY, KEPT_BRIEFLY);
     let host = hosts.first(&FILES);
     host.ok(&["backup"]);

@@ -1,5 +1,5 @@
-//! A step's program is in the journal before it does anything, and a step that is taken up again after a crash begins
-//! only once the programs of the attempt that was cut off are gone, also where nothing was left to end them.
+//! A step's program is in the journal before it does anything. After a crash, the next attempt begins only
+//! once all programs of the interrupted attempt are gone, even if no supervisor was left to end them.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

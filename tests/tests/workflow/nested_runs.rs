@@ -1,5 +1,5 @@
-//! A step that runs another workflow: a run of its own, one whatever the owner dies of, that goes on, stops and is
-//! cancelled with the run around it.
+//! A step that runs another workflow as a run of its own. Wherever the owner dies, there is one such run. It
+//! continues, stops and is cancelled with the run around it.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,5 +1,5 @@
-//! A run is run again from a step, or what failed of it: the same run, with what it was pinned to, and nothing that
-//! came before is done twice.
+//! A run is run again from a step, or from its failures: the same run with its pinned definitions, and no
+//! earlier step runs twice.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -80,7 +80,7 @@ fn what_failed_runs_again_once_its_cause_is_gone_and_nothing_else_does() {
     sandbox.ok(&["resume", "latest", "--failed"]);
     assert_eq!(ran(&sandbox), ["last", "left"]);
 
-    // Asked for without going on with the run, it waits for whoever does.
+    // This request does not continue the run; the next driver honours it.
     let asked = sandbox.ok(&["retry", "latest", "last"]);
     assert!(
         asked.contains("once a process drives the run: rekindle resume"),

@@ -1,4 +1,4 @@
-//! What takes too long is ended and says so, and what is to happen after a failure happens after it.
+//! A step that takes too long is ended with a message, and the steps for a failure run after it.
 
 use std::fs;
 

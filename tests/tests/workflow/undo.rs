@@ -1,5 +1,5 @@
-//! A run that fails takes back what its steps did: from its end, once for good, whatever the owner dies of; and where
-//! that fails, the run says that it is stuck, and a person has it tried again.
+//! A failed run undoes its steps from the last to the first, each once for good, wherever the owner dies. If
+//! an undo fails, the run says that it is stuck, and a person retries it.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,4 +1,4 @@
-//! What the disk allows, and what sled makes of it: one thread, one record after another, each durable before the
+//! The limit of the disk, and sled's use of it: one thread, one record after another, each durable before the
 //! next.
 
 use std::fs::OpenOptions;

@@ -1,4 +1,4 @@
-//! One measurement, as a line of JSON: what the peers' programs print as well.
+//! One measurement, as a line of JSON; the programs of other engines print the same.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use crate::Outcome;
 /// So many steps, done by one subject under one load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figure {
-    /// Who did it: `raw`, `sled`, `rekindle`, `rekindle-memory`, `restate`, `dbos-sqlite`, `dbos-postgres`.
+    /// The measured program: `raw`, `sled`, `rekindle`, `rekindle-memory`, `restate`, `dbos-sqlite`,
+    /// `dbos-postgres`.
     pub(crate) subject: String,
     /// How many runs were under way at once.
     pub(crate) runs: u32,

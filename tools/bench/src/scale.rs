@@ -95,7 +95,7 @@ pub(crate) fn measure(dir: &Path) -> Outcome<()> {
 /// Measures a part, and sled's own open of the same folder.
 fn told(what: &str, journal: &Path, part: &str) -> Outcome<()> {
     let path = journal.to_string_lossy();
-    // The first open after the writing may still find work to do, whoever does it.
+    // The first open after the writing may still have work to do, so do it before the measurement.
     in_own_process(&["sled", &path])?;
     let sled = in_own_process(&["sled", &path])?;
     let told = in_own_process(&[part, &path])?;

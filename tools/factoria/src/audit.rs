@@ -1,11 +1,13 @@
-//! The audit log: one JSON object a line, append-only, numbered without gaps, each line chained to the one before.
+//! The audit log: one JSON object a line, append-only, numbered without gaps, each line chained to the one
+//! before.
 //!
 //! ```text
 //! {"seq":17,"at":"2026-01-05T00:01:12Z","actor":"…","action":"…","object":"…","note":"…","hash":"<64 hex>"}
 //! ```
 //! `hash` is BLAKE3 over the previous line's hash (64 hex digits; zeros before the first) and the line up to
-//! and without `,"hash":`. A line left out, added, changed or moved breaks the chain where it happened. That the
-//! end was not cut off is shown by the checkpoint, a file of its own: a number and the hash the line must carry.
+//! and without `,"hash":`. If a line is removed, added, changed or moved, the chain breaks there. The
+//! checkpoint, a file of its own, shows whether the end was cut off: it has a number and the hash of that
+//! line.
 
 use std::io::{self, BufRead};
 

@@ -145,7 +145,7 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
             listen,
             rate,
             limit,
-            // Whoever calls reads stdin, and cancels `stop` at its end.
+            // The caller reads stdin, and cancels `stop` at its end.
             until_eof: _,
         }) => {
             let Surroundings {

@@ -1,7 +1,7 @@
 //! Loads one context document with everything that it imports, as a generator of content needs it.
 //!
-//! A document stands in a layer, `L1` to `L3`, and begins with lines `@import <path>`, relative to `context/`.
-//! What is imported comes before what imports it, and each document comes once, however often it is imported.
+//! A document is in a layer, `L1` to `L3`, and begins with lines `@import <path>`, relative to `context/`.
+//! Imported documents come before the importing one, and each comes once, however often it is imported.
 
 use std::collections::HashSet;
 use std::fs;

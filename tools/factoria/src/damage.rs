@@ -1,8 +1,7 @@
-//! Real damage to a generated system: parts deleted, or files corrupted the way disks and intruders do it.
+//! Really damages a generated system: deletes parts, or corrupts files as disks and intruders do.
 //!
-//! Two things keep it from ever destroying anything else: the root must carry the marker that only
-//! [`crate::generate()`] writes, and only paths of the [`layout`] are accepted, resolved without leaving the
-//! root through a symbolic link.
+//! Two checks protect everything else. The root must carry the marker that only [`crate::generate()`] writes.
+//! And only paths of the [`layout`] are accepted, resolved without leaving the root through a symbolic link.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

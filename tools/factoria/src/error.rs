@@ -1,4 +1,4 @@
-//! What can go wrong while a system is made, run, measured or damaged, and what to do about it.
+//! The errors of making, running, measuring or damaging a system, with their remedies.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
-//! The educational frameworks as data, and the names no copy of them may lack.
+//! The educational frameworks as data, and the names that every copy of them must have.
 //!
-//! The documents under `data/` are what `generate` writes into a system. The constants are what a probe demands
-//! of a system's own copy, whatever its manifest says: a copy that lost an item together with its entry in the
-//! manifest is still found wanting.
+//! `generate` writes the documents under `data/` into a system. A probe checks a system's own copy against
+//! the constants, whatever its manifest says. So it finds an item that was lost together with its entry in
+//! the manifest.
 
 use serde_json::{Map, Value};
 

@@ -32,7 +32,7 @@ pub const USERS_DB: &str = "users/users.sqlite";
 pub const AUDIT_LOG: &str = "security/audit.log";
 /// The metrics log, relative to the root.
 pub const METRICS_LOG: &str = "monitoring/metrics.log";
-/// The folder of the running system, relative to the root: no part of what is backed up.
+/// The folder of the running system, relative to the root; no part of a backup.
 pub const RUN: &str = "run";
 /// The anchor of the audit log, relative to the root: a sequence number and the hash it must carry.
 pub const AUDIT_CHECKPOINT: &str = "security/audit.checkpoint.json";

@@ -1,7 +1,7 @@
-//! Digests that travel inside each component, so that a restored copy can be judged without anything else.
+//! Digests inside each component, by which a restored copy can be judged alone.
 //!
-//! `<folder>/.manifest.json` lists every file, link and folder below it with BLAKE3, length and mode, except the
-//! files that go on growing. A seal over the list shows a list that was changed itself.
+//! `<folder>/.manifest.json` lists every file, link and folder below it with BLAKE3, length and mode, except
+//! the files that keep growing. A seal over the list reveals a changed list.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -87,8 +87,8 @@ impl Manifest {
         })
     }
 
-    /// Reads the manifest of `folder`. `None` if it is absent, unreadable, of another format, or if its seal
-    /// does not hold: whoever measures counts each of these as everything missing.
+    /// Reads the manifest of `folder`. `None` if it is absent, unreadable, of another format, or has a wrong
+    /// seal. A probe then counts everything as missing.
     pub fn read(folder: &Path) -> Option<Self> {
         let path = folder.join(MANIFEST);
         if !fs::symlink_metadata(&path).ok()?.is_file() {

@@ -1,4 +1,4 @@
-//! Reading the log: segment after segment, frame after frame, with each place that does not check. Nothing is changed.
+//! Reads the log, segment after segment, frame after frame, and lists each damaged place. Changes nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -17,10 +17,10 @@ use crate::frame::{self, LOG_FORMAT, PLAIN_FORMAT, Piece, SEGMENT_HEADER, Segmen
 use crate::mark::{self, Cut, Entry, Forgotten, Mark};
 use crate::report::Damage;
 
-/// How often the last segment is read again at most while the damage in it changes.
+/// How often the last segment is read again while its damage changes.
 const AGAIN: usize = 20;
 
-/// What a scan found besides the records.
+/// The findings of a scan, without the records.
 #[derive(Debug)]
 pub(crate) struct Scanned {
     /// The head after the last frame.
@@ -29,16 +29,16 @@ pub(crate) struct Scanned {
     pub(crate) damage: Vec<Damage>,
     /// How many segments there are.
     pub(crate) segments: usize,
-    /// The runs that are forgotten and have not come back since.
+    /// The forgotten runs that were not imported again since.
     pub(crate) forgotten: BTreeMap<RunId, Forgotten>,
-    /// The segments that were cut off the log on purpose.
+    /// The segments that a compact cut off the log.
     pub(crate) cuts: Vec<Cut>,
     pub(super) tail: Option<Tail>,
 }
 
 impl Scanned {
-    /// Returns the damage of a log that ends before the head known from elsewhere, or at another one. A log that goes
-    /// further is whole.
+    /// Returns the damage of a log that lacks the head known from elsewhere. A log that continues after that
+    /// head is whole.
     pub(crate) fn falls_short(&self, dir: &Path, known: JournalHead) -> Option<Damage> {
         let found = self.head.commit;
         let what = match known.commit {
@@ -62,13 +62,13 @@ impl Scanned {
         })
     }
 
-    /// Returns how many bytes at the end are of a write that was cut off.
+    /// Returns the number of bytes of an interrupted write at the end.
     pub(crate) fn torn_bytes(&self) -> u64 {
         let tail = self.tail.as_ref();
         tail.map_or(0, Tail::torn_bytes)
     }
 
-    /// Takes note of a mark.
+    /// Notes a mark.
     fn note(&mut self, mark: &Mark) {
         match mark {
             Mark::Forgotten(forgotten) => {
@@ -81,7 +81,7 @@ impl Scanned {
     }
 }
 
-/// Missing segments, and the damage that they are unless they were cut off on purpose.
+/// Missing segments, and their damage unless a compact cut them off.
 struct Gap {
     cut: Cut,
     damage: Vec<Damage>,
@@ -100,16 +100,16 @@ impl Gap {
     }
 }
 
-/// The last segment, and where it stops being whole.
+/// The last segment, and the end of its whole part.
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) number: u64,
     pub(super) path: PathBuf,
-    /// Where the next frame goes; none if nothing may be appended to the segment.
+    /// The position of the next frame; none if the segment takes no more.
     pub(super) end: Option<u64>,
     /// The last whole frame.
     pub(super) last_frame: Option<(u64, u64)>,
-    /// Where the zeros begin with which the file ends.
+    /// The position of the zeros that end the file.
     pub(super) written: u64,
     pub(super) file_len: u64,
     pub(super) version: u32,
@@ -121,28 +121,28 @@ impl Tail {
     }
 }
 
-/// What a scan hands over, in the order of the log.
+/// A commit that a scan passes on, in the order of the log.
 pub(crate) struct Commit<'a> {
-    /// The head after it; none for what was salvaged from a frame whose header is damaged.
+    /// The head after it; none for records salvaged from a frame with a damaged header.
     pub(crate) head: Option<JournalHead>,
     /// Its records.
     pub(crate) entries: Vec<Entry<'a>>,
-    /// What it says of the log itself; it holds before the records.
+    /// Its marks; they apply before the records.
     pub(crate) marks: Vec<Mark>,
-    /// The keys of records that are damaged, as far as they can be read.
+    /// The keys of its damaged records, as far as they can be read.
     pub(crate) hurt: Vec<Key>,
     /// The segment that it is in.
     pub(crate) segment: &'a Path,
     /// The head before that segment.
     pub(crate) base: JournalHead,
-    /// Where in it.
+    /// Its position in the segment.
     pub(crate) offset: u64,
 }
 
 /// Reads the whole log without changing anything.
 ///
 /// # Errors
-/// [`OpenError::NewerFormat`] before anything of that segment is handed over, and what `visit` returns.
+/// [`OpenError::NewerFormat`], before it passes on anything of that segment, and the errors of `visit`.
 pub(crate) fn scan(
     dir: &Path,
     mut visit: impl FnMut(Commit<'_>) -> Result<(), JournalError>,
@@ -177,7 +177,7 @@ pub(crate) fn scan(
             until,
         };
         let header = SegmentHeader::parse(bytes);
-        // A crash while the segment was created leaves a header cut short, or one of zeros, and nothing else.
+        // A crash during the segment's creation leaves only a short header, or one of zeros.
         let unborn =
             last && bytes.len() <= SEGMENT_HEADER && (bytes.len() < SEGMENT_HEADER || is_zero(bytes));
         match header {
@@ -251,7 +251,7 @@ pub(crate) fn scan(
                         let what = format!("commit {} does not follow commit {before}", head.commit);
                         scanned.damage.push(damaged(offset, head.commit, what));
                     } else if !imported && let Some(named) = unlike(scanned.head, &entries) {
-                        // The chain is whole, but not the one that a run's first or last record was written to.
+                        // The chain is whole, but a run's first or last record names another head.
                         let what = format!(
                             "a record was written after commit {named}, and follows commit {before} here"
                         );
@@ -318,8 +318,8 @@ pub(crate) fn scan(
     Ok(scanned)
 }
 
-/// Reads a damaged last segment again until the damage stays the same. A reader beside the owner may see the page of a
-/// frame before that of the frame in front of it.
+/// Reads a damaged last segment again until its damage no longer changes. A reader beside the owner may see
+/// the page of a frame before the page of an earlier frame.
 fn settled(
     mut bytes: Vec<u8>,
     read: impl Fn() -> Result<Vec<u8>, JournalError>,
@@ -339,7 +339,7 @@ fn settled(
     Ok(bytes)
 }
 
-/// Returns where the first bytes are that do not check, up to the next ones that may.
+/// Returns the first bytes that fail their check, up to the next ones that may pass.
 fn first_damage(pieces: &[Piece<'_>], bytes: &[u8]) -> Option<Range<usize>> {
     let at = pieces
         .iter()
@@ -350,8 +350,8 @@ fn first_damage(pieces: &[Piece<'_>], bytes: &[u8]) -> Option<Range<usize>> {
     Some(from(&pieces[at])..pieces.get(at + 1).map_or(bytes.len(), from))
 }
 
-/// Returns the commit that a record names as the one before its own where the log disagrees. One that was logged
-/// again names an earlier one.
+/// Returns the commit that a record names as the one before its own, if the log disagrees. A record that was
+/// logged again names an earlier one.
 fn unlike(before: JournalHead, entries: &[Entry<'_>]) -> Option<u64> {
     let named = entries.iter().filter_map(|(_, value)| codec::anchor(value));
     named

@@ -1,4 +1,4 @@
-//! What is wrong with a journal, what each fault costs, and what to do about it.
+//! The faults of a journal: what each costs, and what to do about it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ impl Findings<'_> {
         });
     }
 
-    /// Damage of the log. The runs that lose records by it have findings of their own.
+    /// Damage of the log. Each run that loses records by it has a finding of its own.
     pub(super) fn of_log(&mut self, log: &Logged, sled: &Sled) {
         let short = log.scanned.falls_short(&self.dir.join("log"), log.head_file);
         for damage in log.scanned.damage.iter().chain(&short) {
@@ -173,7 +173,7 @@ impl Findings<'_> {
         let mut records = Vec::with_capacity(values.len());
         let mut state: Result<Option<RunState>, ()> = Ok(None);
         let mut prev = Some(Hash32::ZERO);
-        // A number that is further away than this is itself damaged.
+        // A larger distance means that the number itself is damaged.
         let newest = values.last_key_value().map_or(0, |(seq, _)| *seq);
         let hurt_top = hurt.and_then(|hurt| hurt.keys().rev().find(|seq| **seq <= newest + (1 << 16)));
         let last = newest.max(top).max(hurt_top.copied().unwrap_or(0));

@@ -18,7 +18,7 @@ use self::sources::{Logged, Sled};
 use crate::error::OpenError;
 use crate::mark::Forgotten;
 
-/// What a verification has read and found.
+/// The counts and findings of a verification.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verification {
     /// The log's last commit.
@@ -29,56 +29,56 @@ pub struct Verification {
     pub commits: u64,
     /// How many runs there are.
     pub runs: usize,
-    /// How many records they have that check.
+    /// How many of their records are intact.
     pub records: u64,
-    /// How many heads that records carry were compared with the log.
+    /// How many heads in records were compared with the log.
     pub heads: u64,
     /// How many blobs the records refer to.
     pub blobs: usize,
-    /// Why sled was not read; none where it was.
+    /// Why sled was not read; none if it was.
     pub without_sled: Option<String>,
-    /// The runs that were removed on purpose.
+    /// The runs that a compact removed.
     pub removed: Vec<Forgotten>,
-    /// The faults that were found.
+    /// The faults.
     pub findings: Vec<Finding>,
 }
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it costs.
+    /// Its cost.
     pub cost: Cost,
     /// The file.
     pub file: PathBuf,
-    /// Where in it, in bytes, where that is known.
+    /// Its position in bytes, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// The run that it is about.
+    /// The run with the fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// The run's record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// What was found.
+    /// The finding.
     pub what: String,
     /// What to do.
     pub next: String,
 }
 
-/// What a finding costs, least first.
+/// The cost of a finding, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cost {
-    /// A rebuild or a repair, and no record.
+    /// It costs a rebuild or a repair, and no record.
     Repairable,
-    /// It could not be checked here whether something is lost.
+    /// This machine could not check whether it costs a record.
     Unproven,
-    /// A record or a blob is lost, or a history is not one.
+    /// A record or a blob is lost, or a history is illegal.
     Lost,
 }
 
 impl Verification {
-    /// Returns what the worst of the findings costs; none where there are none.
+    /// Returns the cost of the worst finding; none if there are no findings.
     pub fn worst(&self) -> Option<Cost> {
         self.findings.iter().map(|finding| finding.cost).max()
     }
@@ -99,7 +99,7 @@ pub fn verify(dir: &Path) -> Result<Verification, OpenError> {
     findings.of_sled(&log, &sled);
     let mut union = log.values.clone();
     for (run, values) in sled.values() {
-        // What sled holds of a run that was removed is on its way out.
+        // sled may still hold records of a removed run for a moment.
         if !log.scanned.forgotten.contains_key(run) {
             let known = union.entry(*run).or_default();
             for (seq, value) in values {

@@ -1,4 +1,4 @@
-//! What a verification compares: all that the log holds, and all that sled holds.
+//! The two sides that a verification compares: the log and sled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::store::{RunEntry, Store, Unusable};
 
 pub(super) type Values = BTreeMap<RunId, BTreeMap<u64, Vec<u8>>>;
 
-/// All that the log holds.
+/// The content of the log.
 pub(super) struct Logged {
     pub(super) scanned: Scanned,
     pub(super) head_file: JournalHead,
@@ -73,24 +73,24 @@ impl Logged {
     }
 }
 
-/// What sled holds, where it could be read.
+/// The content of sled, if it could be read.
 pub(super) enum Sled {
     Read(Indexed),
     /// It cannot be opened.
     Broken(String),
-    /// It was left alone.
+    /// It was not read.
     Unread(String),
 }
 
 pub(super) struct Indexed {
     pub(super) head: JournalHead,
-    /// Whether sled was never built from a log that had lost something.
+    /// Whether sled has every record: it was never built from a damaged log.
     pub(super) vouches: bool,
     pub(super) values: Values,
     pub(super) entries: BTreeMap<RunId, RunEntry>,
-    /// Records that do not check.
+    /// Damaged records.
     pub(super) hurt: Vec<(RunId, u64)>,
-    /// Why the rest of it could not be read.
+    /// Why its rest could not be read.
     pub(super) cut_short: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The writer remembers no run that is over.
+//! The writer forgets ended runs.
 
 use rekindle_journal::contract::{append_to, created, finished, reopened};
 use rekindle_journal::{Journal, RunFilter};
@@ -30,7 +30,7 @@ async fn the_writer_lets_go_of_runs_that_are_over_once_sled_has_them() {
             "the fold of a run that is over"
         );
     }
-    // One of them is opened again, and another is and has ended again.
+    // One of them is reopened; another is reopened and ends again.
     append(2, 2, vec![reopened()]).await;
     append(3, 2, vec![reopened(), finished(Outcome::Succeeded)]).await;
     // Listing the runs waits until sled has them all.

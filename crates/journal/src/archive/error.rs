@@ -1,4 +1,4 @@
-//! Why a file of runs is refused.
+//! The errors of importing a file of runs.
 
 use rekindle_model::id::{Hash32, RunId};
 use rekindle_model::run::IllegalHistory;
@@ -9,12 +9,12 @@ use crate::error::JournalError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
-    /// It is neither form, or cut short, or changed.
+    /// It has neither form, or is cut short or changed.
     #[error("read the archive at byte {at}: {why}; take another copy of it")]
     Damaged {
-        /// Where in it, in bytes.
+        /// The position in bytes.
         at: usize,
-        /// What was found.
+        /// The finding.
         why: String,
     },
     /// It was written by a newer Rekindle.
@@ -25,15 +25,15 @@ pub enum ArchiveError {
         /// The newest format that this version reads.
         supported: u32,
     },
-    /// A blob's bytes are not what its hash says.
+    /// The hash of a blob's bytes is not its name.
     #[error("read the archive: blob {expected} hashes to {found}; take another copy of it")]
     Blob {
-        /// The hash that the archive gives it.
+        /// The name of the blob in the archive.
         expected: Hash32,
         /// The hash of its bytes.
         found: Hash32,
     },
-    /// A blob is not in it.
+    /// A blob is missing.
     #[error("read the archive: run {run} refers to blob {hash}, which is not in it; take another copy of it")]
     MissingBlob {
         /// The run.
@@ -44,17 +44,17 @@ pub enum ArchiveError {
     /// A run's records contradict each other.
     #[error("read the archive: {0}")]
     History(IllegalHistory),
-    /// The JSON of a record is not that of its bytes.
+    /// The JSON of a record does not match its bytes.
     #[error("read the archive: record {seq} of run {run}: {why}; export it again, or as an archive")]
     Line {
         /// The run.
         run: RunId,
         /// The record's number.
         seq: u64,
-        /// What was found.
+        /// The finding.
         why: &'static str,
     },
-    /// The journal has that run already, and it is another.
+    /// The journal has a different run with the same id.
     #[error(
         "import run {run}: this journal has a run of that id, which differs from record {seq} on; nothing was \
          imported, leave that run out or import into another workspace"
@@ -65,7 +65,7 @@ pub enum ArchiveError {
         /// The first record that differs.
         seq: u64,
     },
-    /// The journal has lost a record of the run, and the file has not got it.
+    /// The journal has lost a record of the run, and the file lacks it too.
     #[error(
         "mend run {run}: record {seq} is lost in this journal, and is not in what it was to be mended from; nothing \
          was changed, take a later copy of the run"
@@ -73,10 +73,10 @@ pub enum ArchiveError {
     StillLost {
         /// The run.
         run: RunId,
-        /// The first record that is in neither.
+        /// The first record that both lack.
         seq: u64,
     },
-    /// A record of the file, or the journal.
+    /// A record of the file is damaged, or the journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }

@@ -99,13 +99,13 @@ fn unwritable(error: serde_json::Error) -> JournalError {
     JournalError::Backend(format!("write JSON: {error}"))
 }
 
-/// Returns the bytes that follow from a record's JSON once it was text, as [`decode`] reads it.
+/// Returns the bytes that [`decode`] would make from a record's JSON text.
 fn again(json: &Value) -> Option<Vec<u8>> {
     let record: Record = serde_json::from_str(&reread(json)?.to_string()).ok()?;
     codec::encode(&record).ok()
 }
 
-/// Returns what a program reads that is given the value as text: a number may lose its last digit.
+/// Returns the value after a round trip through text: a number may lose its last digit.
 fn reread(json: &Value) -> Option<Value> {
     serde_json::from_str(&json.to_string()).ok()
 }
@@ -118,7 +118,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Bundle, Hash32), ArchiveError> {
     let text = std::str::from_utf8(bytes).map_err(|error| damaged(error.valid_up_to(), "it is no text"))?;
     let mut lines = text.split_inclusive('\n');
     let first = lines.next().unwrap_or_default();
-    // Of a newer format, only this is sure to be there.
+    // If the format is newer, only this field is sure to exist.
     let head: Value = serde_json::from_str(first).unwrap_or_default();
     let found = head["rekindle_journal"]
         .as_u64()
@@ -174,7 +174,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Bundle, Hash32), ArchiveError> {
     Ok((bundle, end))
 }
 
-/// Returns a record's bytes, which must be those that its hash is of.
+/// Returns a record's bytes, after checking them against its hash.
 fn value_of(record: &Record, line: &RecordLine) -> Result<Vec<u8>, ArchiveError> {
     let bad = |why| ArchiveError::Line {
         run: record.run,

@@ -1,8 +1,9 @@
-//! Runs outside of a journal: exported to a file, and read back from one, whole or not at all.
+//! Runs outside of a journal: exported to a file and read back from it, whole or not at all.
 //!
-//! A [`Bundle`] is what such a file holds: each run's records byte for byte, and every blob that they refer to. It has
-//! two forms: [`binary`], the record bytes as the log has them, and [`lines`], JSON for people and their programs, from
-//! which the same bytes follow. Both end with a BLAKE3 hash over all that comes before it. `FORMAT.md` gives the bytes.
+//! A [`Bundle`] is the content of such a file: each run's records byte for byte, and every blob that they
+//! refer to. It has two forms. [`binary`] has the record bytes as the log has them. [`lines`] is JSON for
+//! people and their programs, and gives the same bytes again. Both end with a BLAKE3 hash over everything
+//! before it. `FORMAT.md` gives the bytes.
 
 mod binary;
 mod error;
@@ -43,7 +44,7 @@ pub struct Bundle {
     pub blobs: BTreeMap<Hash32, Vec<u8>>,
 }
 
-/// How much there is in a bundle.
+/// The size of a bundle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Runs.
@@ -55,11 +56,11 @@ pub struct Counts {
 }
 
 impl Bundle {
-    /// Exports runs from a journal.
+    /// Exports runs from a journal, whole or not at all.
     ///
     /// # Errors
-    /// [`JournalError::UnknownRun`], [`JournalError::Quarantined`] for a run of which a record is lost, or a blob that
-    /// is: an export is whole or is not made.
+    /// [`JournalError::UnknownRun`]; [`JournalError::Quarantined`] for a run that has lost a record; a blob
+    /// that is lost.
     pub async fn of(
         journal: &dyn Journal,
         runs: impl IntoIterator<Item = RunId, IntoIter: Send>,
@@ -80,11 +81,11 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Builds a bundle from a copy of one run: its records, oldest first, and blobs. Blobs that no record refers to are
-    /// left out.
+    /// Builds a bundle from a copy of one run: its records, oldest first, and its blobs. Leaves out blobs
+    /// that no record refers to.
     ///
     /// # Errors
-    /// A record, a blob or a history that does not check, as [`Bundle::decode`].
+    /// A record, a blob or a history that fails its check, as [`Bundle::decode`].
     pub fn gather(
         run: RunId,
         values: Vec<Vec<u8>>,
@@ -110,17 +111,17 @@ impl Bundle {
         self.blobs.extend(other.blobs);
     }
 
-    /// Returns a blob; none where it is not in it.
+    /// Returns a blob; none if the bundle lacks it.
     pub fn blob(&self, hash: Hash32) -> Option<&[u8]> {
         self.blobs.get(&hash).map(Vec::as_slice)
     }
 
-    /// Returns the records of a run, byte for byte; none where it is not in it.
+    /// Returns the records of a run, byte for byte; none if the bundle lacks the run.
     pub fn values(&self, run: RunId) -> &[Vec<u8>] {
         self.runs.get(&run).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns how much there is in it.
+    /// Returns the size of the bundle.
     pub fn counts(&self) -> Counts {
         Counts {
             runs: self.runs.len() as u64,
@@ -129,7 +130,7 @@ impl Bundle {
         }
     }
 
-    /// Returns it as the bytes of a file, and the hash that they end with.
+    /// Returns the bytes of a file with this bundle, and the hash at its end.
     ///
     /// # Errors
     /// A record that cannot be read.
@@ -140,11 +141,11 @@ impl Bundle {
         }
     }
 
-    /// Reads a file of either form and checks all of it: its hash and counts, each record, each run's chain and
-    /// history, each blob. Also returns the hash that it ends with.
+    /// Reads a file of either form and checks all of it: its hash and counts, each record, each run's chain
+    /// and history, each blob. Also returns the hash at its end.
     ///
     /// # Errors
-    /// The first fault, and where it is.
+    /// The first fault and its position.
     pub fn decode(bytes: &[u8]) -> Result<(Self, Hash32), ArchiveError> {
         let (bundle, hash) = match binary::is_archive(bytes) {
             true => binary::decode(bytes)?,

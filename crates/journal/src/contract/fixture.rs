@@ -1,4 +1,4 @@
-//! Events and appends that the claims are made of.
+//! Events and appends for the claims.
 
 use chrono::DateTime;
 use rekindle_model::event::{Event, Measures, Outcome, Payload, Worker};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::api::Append;
 
-/// Returns a stamp, `seconds` after some instant.
+/// Returns a stamp `seconds` after a fixed instant.
 pub fn stamp(seconds: u64) -> Stamp {
     let utc = i64::try_from(1_800_000_000 + seconds)
         .ok()
@@ -93,7 +93,7 @@ pub fn append_to(run: RunId, expected_seq: u64, epoch: u64, events: Vec<Event>) 
     }
 }
 
-/// Returns the event by which a process takes a run over.
+/// Returns the event by which a process adopts a run.
 pub fn adopted(epoch: u64) -> Event {
     let worker = Worker {
         host: "h".into(),

@@ -1,6 +1,7 @@
-//! What every backend must do, as a suite that each of them runs. It panics at the first claim that fails.
+//! The claims that every backend must fulfil. Each backend runs this suite, which panics at the first claim
+//! that fails.
 //!
-//! [`suite`] takes a factory that returns a new, empty journal each time it is called.
+//! [`suite`] takes a factory that returns a new, empty journal on each call.
 
 pub(crate) mod fixture;
 
@@ -207,7 +208,7 @@ async fn an_append_is_taken_whole_or_not_at_all(journal: &impl Journal) {
     ok(journal
         .append(append_to(run, 0, 1, vec![created("a"), started("s", 1)]))
         .await);
-    // Each goes wrong at its last event; what came before must leave no trace in the fold either.
+    // Each append fails at its last event; its earlier events must leave no trace in the fold.
     let cancel = Event::CancelRequested {
         by: "p".into(),
         why: None,
@@ -329,7 +330,7 @@ async fn a_finished_run_takes_nothing_but_its_reopening(journal: &impl Journal) 
             vec![created("a"), skipped("s"), finished(Outcome::Failed)],
         ))
         .await);
-    // An append that goes wrong after the reopening leaves the run over.
+    // If an append fails after the event that reopens the run, the run stays over.
     for events in [
         vec![checkpoint("s", json!(1))],
         vec![finished(Outcome::Succeeded)],
@@ -356,7 +357,7 @@ async fn a_finished_run_takes_nothing_but_its_reopening(journal: &impl Journal) 
 async fn a_run_may_end_and_be_reopened_without_a_pause(journal: &impl Journal) {
     let run = RunId::new(&stamp(0));
     ok(journal.append(append_to(run, 0, 1, vec![created("a")])).await);
-    // Both may share one commit: the second is then decided on before the first can be read.
+    // Both may share one commit: then the writer decides on the second before the first can be read.
     for seq in (1..60).step_by(2) {
         let (ended, opened) = tokio::join!(
             journal.append(append_to(run, seq, 1, vec![finished(Outcome::Failed)])),

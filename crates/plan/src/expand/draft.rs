@@ -1,4 +1,4 @@
-//! Steps while they are laid out: their instances, what each needs, and the order in which they can run.
+//! A plan under construction: the instances of steps, their needs, and an order in which they can run.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -21,7 +21,8 @@ const MAX_NEEDS: usize = 10_000_000;
 /// The priority of steps that belong to no component and that nothing waits for: after all components.
 const LAST: i64 = u32::MAX as i64;
 
-/// Steps while they are laid out; a graph node is a step's place in `steps`, an edge leads to what it needs.
+/// A plan under construction. A graph node is a step's index in `steps`; an edge leads to a step that it
+/// needs.
 pub(super) struct Draft<'w> {
     workflow: &'w Workflow,
     system: Option<&'w System>,

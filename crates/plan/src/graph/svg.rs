@@ -1,4 +1,4 @@
-//! A picture that every browser shows, without a tool in between: layers from left to right.
+//! Draws a plan as SVG, with layers from left to right. Every browser shows it without another tool.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ const CHAR: usize = 8;
 const FONT: usize = 13;
 /// The height of a box without a label, in pixels.
 const BOX: usize = 28;
-/// What a label adds to it.
+/// How much a label adds to it.
 const LABEL: usize = 16;
 /// Between boxes of a layer, and around the picture.
 const GAP: usize = 14;

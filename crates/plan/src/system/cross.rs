@@ -1,4 +1,4 @@
-//! What the parts of a system's file say about each other: names, claims to the same files, orders without an end.
+//! Checks the parts of a system's file against each other: names, claims to the same files, circular orders.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::read;
 use crate::sources;
 use crate::yaml::Node;
 
-/// Reports what the parts of the file say against each other.
+/// Reports contradictions between the parts of the file.
 pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
     let at = |path: &[&str]| path.iter().try_fold(root, |node, step| node.child(step));
     let nodes: HashMap<&str, &Node> = root
@@ -81,8 +81,8 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
 /// How many pairs of sources are compared; a thousand components that all lie in one folder need half of it.
 const MAX_COMPARED: usize = 1_000_000;
 
-/// Reports sources that claim the same file. Sorted by path, a source can clash only with those above it that
-/// begin its path, so that components side by side are never compared.
+/// Reports sources that claim the same file. Sources are sorted by path. One can clash only with those above
+/// it whose path begins its own, so unrelated components are never compared.
 fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'_>) {
     let place = |name: &str, path: &[&str]| nodes.get(name).map_or(Span::START, |node| node.locate(path));
     let claims: Vec<(&str, Claim)> = system
@@ -135,8 +135,8 @@ fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
     }
 }
 
-/// Reports components that wait for each other. A component begins after the validation of those it comes `after`; its
-/// validation waits for the restore of those it `reads`.
+/// Reports components that wait for each other. A component begins after the validation of those in its
+/// `after`; its validation waits for the restore of those in its `reads`.
 fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink: &mut Sink<'_>) {
     let mut graph: DiGraph<&str, ()> = DiGraph::new();
     let mut index = HashMap::new();

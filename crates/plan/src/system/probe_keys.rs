@@ -52,7 +52,7 @@ pub(crate) const PROBE: &OneOf = &OneOf {
     ],
 };
 
-/// A place where the running system answers.
+/// An address at which the running system answers.
 pub(crate) const HEALTH: &Object = &Object {
     noun: "health URL",
     keys: &[

@@ -1,9 +1,9 @@
-//! Rules between the keys of one object, which no table can state.
+//! Rules between the keys of one object, which a table cannot express.
 
 use crate::diagnostic::Sink;
 use crate::yaml::Node;
 
-/// Reports what the keys of one object say against each other. The tree is as it was written.
+/// Reports contradictions between the keys of one object. The tree is as the user wrote it.
 pub(super) fn check(root: &Node, sink: &mut Sink<'_>) {
     for (name, tier) in root.entries_of("tiers") {
         check_locations(&name.text, tier, sink);

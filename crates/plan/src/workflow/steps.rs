@@ -1,4 +1,4 @@
-//! What the steps of a workflow say about each other: ids, needs, loops, and what belongs under `on_failure`.
+//! Checks the steps of a workflow together: ids, needs, loops, and the steps under `on_failure`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ use crate::yaml::Node;
 
 /// The list of a workflow's steps.
 pub(super) const STEPS: &str = "steps";
-/// The list of those that run if one of the steps failed.
+/// The list of steps that run if another step failed.
 pub(super) const ON_FAILURE: &str = "on_failure";
 
 /// The most keys that one step loops over.
 const MAX_LOOP_KEYS: usize = 8;
 
-/// Completes the steps of both lists with what follows from their place, and reports their faults.
+/// Fills in the defaults that depend on a step's list, and reports the faults of both lists.
 pub(super) fn check(
     root: &Node,
     steps: &mut [StepTemplate],
@@ -47,7 +47,7 @@ pub(super) fn check(
     check_needs(&all, &nodes, sink);
 }
 
-/// Reports what a step cannot have, wherever the others are.
+/// Reports the faults of one step that do not depend on the others.
 fn check_alone(step: &mut StepTemplate, node: &Node, sink: &mut Sink<'_>) {
     if step.id == RECOVERY {
         sink.error(

@@ -1,4 +1,5 @@
-//! Whether a recovery-ready set can still be restored: the newest evidence about each of its copies.
+//! Judges whether a recovery-ready set can still be restored, from the newest evidence about each of its
+//! copies.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::backup::{BackupTable, Member};
 use crate::copies::{Position, Saw, Sighting};
 use crate::recovery::RecoveryTable;
 
-/// What speaks about a set, with the run that says so.
+/// Evidence about a set, with its run.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Claim {
     pub(super) text: String,
@@ -24,7 +25,7 @@ pub(super) struct SetHealth {
     pub(super) bad: Vec<Claim>,
     /// Components that may or may not be restorable.
     pub(super) unsure: Vec<Claim>,
-    /// What is amiss although every component has a verified copy that can be reached.
+    /// Flaws, although every component has a verified copy that can be reached.
     pub(super) flaws: Vec<Claim>,
     /// Components that are verified in every tier.
     pub(super) whole: usize,
@@ -37,7 +38,7 @@ impl SetHealth {
         self.claims().next().is_none()
     }
 
-    /// Returns the run that is to be looked at first, where one speaks against the set.
+    /// Returns the run to look at first, if one speaks against the set.
     pub(super) fn shown(&self) -> Option<RunId> {
         self.claims().find_map(|claim| claim.run)
     }
@@ -172,7 +173,7 @@ fn add_member(
     claims.extend(found);
 }
 
-/// Returns the newest recovery after `since` that did not succeed, unless one that covers it has since succeeded.
+/// Returns the newest failed recovery after `since`, unless a later one with the same components succeeded.
 fn failed_since<'a>(findings: &Findings<'a>, since: Position) -> Option<&'a Proven<RecoveryTable>> {
     let names = |recovery: &'a Proven<RecoveryTable>| -> BTreeSet<&'a str> {
         recovery
@@ -193,7 +194,7 @@ fn failed_since<'a>(findings: &Findings<'a>, since: Position) -> Option<&'a Prov
     None
 }
 
-/// What was seen of one component of a set, oldest first.
+/// The sightings of one component of a set, oldest first.
 struct About<'a> {
     seen: Vec<&'a Sighting>,
     snapshot: Option<&'a str>,
@@ -209,7 +210,7 @@ struct Stood<'a> {
 }
 
 impl<'a> About<'a> {
-    /// A copy of another snapshot counts where it was found damaged since: snapshots share what they are made of.
+    /// A damaged copy of another snapshot counts too if it was found later: snapshots share chunks.
     fn of(
         sightings: &'a [Sighting],
         backup: &Proven<BackupTable>,
@@ -252,8 +253,8 @@ impl<'a> About<'a> {
         stood
     }
 
-    /// Returns the recovery that could not bring the component back, unless something newer says otherwise: a copy
-    /// that was read whole since outweighs lost data, and only a validation outweighs a validation.
+    /// Returns the recovery that could not bring the component back, unless newer evidence contradicts it. A
+    /// whole copy that was read later outweighs lost data. Only a validation outweighs a validation.
     fn lost(&self) -> Option<&'a Sighting> {
         let mut lost: Option<&Sighting> = None;
         for one in &self.seen {

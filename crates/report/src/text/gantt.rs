@@ -1,4 +1,4 @@
-//! A run's steps over time, as bars: what ran beside what, what was cut off, what waited for a person.
+//! Draws a run's steps over time as bars: parallel work, interruptions, and waiting for a person.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,12 +17,12 @@ use crate::steps::timeline;
 /// How many characters the whole run takes.
 const WIDTH: usize = 56;
 
-/// What a stretch of time was, by the character that draws it.
+/// The characters for the kinds of time.
 const DONE: char = '█';
 const FAILED: char = '▓';
 const CUT_OFF: char = '░';
 const ASKED: char = '·';
-/// Where another process took the run over.
+/// Another process took the run over.
 const TAKEN_OVER: char = '╎';
 
 /// A stretch of a step's time, from one character's place to another's.
@@ -33,8 +33,8 @@ struct Bar {
     drawn: char,
 }
 
-/// Returns one line a step that has begun, in the order of the plan, under a scale; empty where nothing has begun. A run
-/// that is at work lasts until `now`. Of a run with many steps the remarkable ones are drawn.
+/// Returns one line for each step that has begun, in the order of the plan, under a scale; empty if none has
+/// begun. A run at work lasts until `now`. A run with many steps shows only the remarkable ones.
 pub fn gantt(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> String {
     let state = &evidence.state;
     let until = now.unwrap_or(&state.updated);
@@ -112,7 +112,7 @@ fn bars(evidence: &Evidence, whole: Duration, now: Option<&Stamp>) -> BTreeMap<S
                     end(step, from, at, FAILED);
                 }
             }
-            // What an attempt had done until its process died counts where it is adopted.
+            // If the action adopts an attempt, its work until the process died counts.
             Event::StepReconciled { step, verdict, .. } => {
                 if let Some(from) = begun.remove(step) {
                     let drawn = if *verdict == Verdict::Adopt { DONE } else { CUT_OFF };

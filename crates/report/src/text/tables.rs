@@ -104,7 +104,7 @@ pub fn recovery(found: &RecoveryTable) -> String {
     text
 }
 
-/// Returns what a recovery that follows no scenario is called.
+/// Returns the name of a recovery without a scenario.
 fn extent(of_set: &OfSet) -> String {
     match of_set.all_asked_for() {
         true => "complete recovery".to_owned(),
@@ -112,7 +112,7 @@ fn extent(of_set: &OfSet) -> String {
     }
 }
 
-/// Returns which components of the set were recovered, and which were not asked for.
+/// Returns which components of the set were recovered, and which ones nobody asked for.
 fn of_set(set: &str, of_set: &OfSet, over: bool) -> String {
     let all = of_set.len();
     let so_far = if over { "" } else { " so far" };
@@ -138,7 +138,7 @@ fn of_set(set: &str, of_set: &OfSet, over: bool) -> String {
     text
 }
 
-/// Returns where what stood at the targets is, and how to put it back; empty where nothing was moved.
+/// Returns where the displaced data is, and how to put it back; empty if nothing was moved.
 pub fn set_aside(folders: &[String], root: &Path) -> String {
     let root = root.display().to_string();
     let mut text = String::new();
@@ -299,7 +299,7 @@ fn short_of_a_tier(found: &BackupTable) -> String {
     text
 }
 
-/// Warns of a source that may have been lost before it was captured: the new set is the one that is recovered next.
+/// Warns that a source may have been lost before its capture, since the next recovery uses this set.
 fn shrunk(row: &BackupRow, predecessor: Option<&str>) -> String {
     let (Some(before), Some(files)) = (row.shrunk_from, row.files) else {
         return String::new();
@@ -347,7 +347,7 @@ fn left_out(row: &BackupRow) -> String {
     text
 }
 
-/// Returns the four answers; `write` writes what to do next.
+/// Returns the four answers; `write` formats the next actions.
 pub fn status(status: &Status, write: WriteAction<'_>) -> String {
     let mut text = format!("{}\n\n", status.system);
     for (question, answer) in [
@@ -381,7 +381,7 @@ pub fn status(status: &Status, write: WriteAction<'_>) -> String {
 /// How many of the steps that are at work a sentence names.
 const STEPS_NAMED: usize = 4;
 
-/// Returns how far a run without an end is.
+/// Returns the progress of an unfinished run.
 fn unfinished(run: &Unfinished) -> String {
     let what = match run.driven {
         _ if run.elsewhere.is_some() => "held elsewhere",
@@ -398,7 +398,7 @@ fn unfinished(run: &Unfinished) -> String {
         let _ = writeln!(text, ", by {}", elsewhere.named());
         return text;
     }
-    // Of one that nobody drives, nothing is at work.
+    // If no process drives it, nothing is at work.
     if !run.is_interrupted() && !run.at_work.is_empty() {
         let named: Vec<&str> = run
             .at_work

@@ -23,7 +23,7 @@ impl Admission {
         self.door.lock().await
     }
 
-    /// Waits until no other caller takes up the run, or sends a request to it while nobody drives it.
+    /// Waits until no other caller adopts the run, or sends a request to it while no process drives it.
     pub(super) async fn alone_with(&self, run: RunId) -> Alone<'_> {
         let mut alone = Alone {
             admission: self,
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_at_a_time_is_alone_with_a_run_and_nothing_is_kept_of_those_that_nobody_is() {
+    async fn a_run_admits_one_caller_at_a_time_and_forgets_unused_locks() {
         let admission = Admission::default();
         let [one, other] = [1, 2].map(|number| RunId(Uuid::from_u128(number)));
         let first = admission.alone_with(one).await;

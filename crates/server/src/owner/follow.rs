@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::{Driven, Owner, ended};
 use crate::api::{End, RunUpdate};
 
-/// Returns the updates on a run that nobody drives, as [`RunService::follow`] sends them.
+/// Returns the updates on a run that no process drives, as [`RunService::follow`] sends them.
 pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<RunUpdate> {
     let outcome = RunState::from_records(&records)
         .ok()

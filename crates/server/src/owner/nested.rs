@@ -59,8 +59,8 @@ impl Owner {
         }))
     }
 
-    /// Returns the run as the owner drives it; takes it over if nobody drives it. If the run has ended, returns its
-    /// state.
+    /// Returns the run if the owner drives it. If no process drives it, adopts it. If the run has ended,
+    /// returns its state.
     async fn taken_up(&self, run: RunId, by: RunId) -> Result<Result<Driven, RunState>, Problem> {
         let _alone = self.shared.admission.alone_with(run).await;
         if let Some(driven) = self.driven(run) {

@@ -1,8 +1,8 @@
-//! While an owner stays, it resumes unfinished runs that nobody drives. A failure that only a person or time can mend
-//! interrupted such a run, or a person opened it again, or it could not be put together before.
+//! While an owner stays, it resumes unfinished runs that no process drives. Such a run failed with an error
+//! that only a person or time can mend, or a person reopened it, or it could not be assembled before.
 //!
-//! A run that is interrupted again and again rests longer each time. So a run that cannot succeed neither fills the
-//! journal nor costs much in attempts.
+//! A run that is interrupted again and again rests longer each time. So a run that cannot succeed neither
+//! fills the journal nor costs many attempts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -63,8 +63,8 @@ impl Owner {
 }
 
 impl Sweeper {
-    /// Takes over every unfinished run that nobody drives and that has rested, oldest first, and returns them. If a
-    /// run cannot be taken over, logs the reason and leaves the run as it is.
+    /// Adopts every unfinished run that no process drives and that has rested, oldest first, and returns
+    /// them. If a run cannot be adopted, logs the reason and leaves the run as it is.
     ///
     /// # Errors
     /// The runs cannot be listed.
@@ -100,7 +100,8 @@ impl Sweeper {
         Ok(taken)
     }
 
-    /// Sweeps until the owner stops: at its pace, and at once when a run that nobody drives receives a request.
+    /// Sweeps until the owner stops: at intervals, and at once if a run that no process drives receives a
+    /// request.
     pub async fn keep_on(&mut self) {
         let shared = Arc::clone(&self.owner.shared);
         loop {

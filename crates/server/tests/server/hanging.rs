@@ -31,7 +31,7 @@ async fn interrupted(count: usize) -> (Bench, Vec<RunId>) {
 }
 
 #[tokio::test]
-async fn whoever_takes_up_a_run_whose_tier_hangs_keeps_no_other_run_waiting() {
+async fn adopting_a_run_whose_tier_hangs_delays_no_other_run() {
     let (bench, runs) = interrupted(2).await;
     bench.hangs.set(At::Adopting);
     let mut sweeper = bench.owner.sweeper(Pace::default());
@@ -61,7 +61,7 @@ async fn whoever_takes_up_a_run_whose_tier_hangs_keeps_no_other_run_waiting() {
 }
 
 #[tokio::test]
-async fn of_two_who_take_up_one_run_the_second_waits_for_the_first_and_takes_up_nothing() {
+async fn of_two_adoptions_of_one_run_the_second_waits_and_adopts_nothing() {
     let (bench, runs) = interrupted(1).await;
     bench.hangs.set(At::Adopting);
     let first = bench.owner.clone();

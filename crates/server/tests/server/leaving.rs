@@ -106,7 +106,7 @@ impl Journal for Yielding {
 }
 
 #[tokio::test]
-async fn who_follows_a_run_from_its_first_record_on_is_told_its_end() {
+async fn a_follower_from_the_first_record_on_receives_the_end() {
     let bench = Bench::over(Arc::new(Yielding(MemoryJournal::new()))).await;
     let mut records = bench.journal.subscribe();
     let owner = bench.owner.clone();

@@ -113,7 +113,7 @@ async fn a_stopped_owner_leaves_its_runs_and_another_takes_them_over() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_alike_on_both_sides_of_the_socket() {
+async fn errors_are_the_same_on_both_sides_of_the_socket() {
     let bench = Bench::new().await;
     let nobody = RunId(Uuid::from_u128(7));
     let mut broken = gated();
@@ -134,7 +134,7 @@ async fn what_is_wrong_is_said_alike_on_both_sides_of_the_socket() {
 }
 
 #[tokio::test]
-async fn of_two_who_resume_a_run_at_once_one_takes_it_over() {
+async fn of_two_concurrent_resumes_one_adopts_the_run() {
     let bench = Bench::new().await;
     let run = bench.client.submit(gated()).await.unwrap();
     let mut told = bench.client.follow(run, 0).await.unwrap();
@@ -166,7 +166,7 @@ const SOON: Pace = Pace {
 };
 
 #[tokio::test]
-async fn whoever_keeps_sweeping_goes_on_with_a_run_that_a_failure_has_interrupted() {
+async fn the_sweeper_resumes_a_run_that_a_failure_has_interrupted() {
     let bench = Bench::new().await;
     let run = bench.client.submit(flaky()).await.unwrap();
     let mut told = bench.client.follow(run, 0).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_run_that_keeps_being_interrupted_rests_longer_each_time() {
 }
 
 #[tokio::test]
-async fn a_finished_run_that_is_opened_again_is_taken_up_at_once_by_whoever_sweeps() {
+async fn the_sweeper_adopts_a_reopened_run_at_once() {
     let bench = Bench::new().await;
     let run = bench.client.submit(gated()).await.unwrap();
     bench.open_gate();
@@ -264,7 +264,7 @@ async fn of_two_runs_of_a_group_the_second_waits_says_for_whom_and_follows() {
 }
 
 #[tokio::test]
-async fn what_is_asked_while_a_run_is_being_taken_over_does_not_overtake_whoever_drives_it() {
+async fn a_request_during_an_adoption_does_not_overtake_the_driver() {
     let bench = Bench::new().await;
     let run = bench.client.submit(gated()).await.unwrap();
     let mut told = bench.client.follow(run, 0).await.unwrap();

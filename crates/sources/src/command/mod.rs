@@ -1,9 +1,10 @@
-//! The source type `command`: one program prints a component's data on its stdout, another reads them on its stdin.
+//! The source type `command`: one program prints a component's data on its stdout, another reads them on its
+//! stdin.
 //!
-//! Both run in the system's root: the dump in the living one, the restore in the folder that is recovered into. A
-//! restore that uses relative paths or `${{ target.root }}` therefore never reaches the living system from a recovery
-//! elsewhere. A dump goes into a file of the workspace, and is captured only once the program has ended well: half a
-//! dump is no backup.
+//! Both run in a system's root: the dump in the living system's, the restore in the folder of the recovery.
+//! So a restore with relative paths or `${{ target.root }}` never reaches the living system from a recovery
+//! elsewhere. The dump goes into a file of the workspace. It is captured only if the program succeeds, since
+//! half a dump is no backup.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -26,7 +27,7 @@ use crate::shape::Shape;
 use crate::source_type::{self, SourceType};
 use crate::task::{blocking, discard};
 
-/// The type, as the registry knows it.
+/// The type's entry in the registry.
 pub(crate) const TYPE: SourceType = SourceType {
     text: "Data that one program prints and another reads.",
     keys: &Object {
@@ -55,10 +56,10 @@ pub(crate) const TYPE: SourceType = SourceType {
     read: source_type::read::<Command>,
 };
 
-/// What the dump is called in its snapshot.
+/// The dump's name in its snapshot.
 const FILE: &str = "dump";
-/// How much a dump may print unless the source says otherwise, in bytes: a program that never ends must not fill
-/// the disk that the journal is on, where it is larger than this.
+/// The largest dump in bytes, unless the source sets another limit. A program that never ends must not fill
+/// the disk of the journal.
 const MAX_BYTES: u64 = 64 << 30;
 
 /// Data that one program prints and another reads.
@@ -99,7 +100,7 @@ impl ComponentSource for Command {
     }
 
     async fn capture(&self, cx: &SourceContext<'_>) -> Result<Captured, Failure> {
-        // An attempt that ran out of time may still be writing when the next one begins.
+        // An earlier attempt that timed out may still be writing.
         let folder = cx.staging.join(format!("attempt-{}", cx.attempt));
         let file = folder.join(FILE);
         discard(&folder).await;

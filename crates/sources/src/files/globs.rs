@@ -1,4 +1,4 @@
-//! Which paths are captured.
+//! Selects the paths to capture.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,8 +8,9 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rekindle_model::entry::TreePath;
 use rekindle_model::failure::Failure;
 
-/// The globs of a source. One without `/` matches a name at any depth, one with `/` a path from the root of
-/// the tree; `*` stays within a name, `**` crosses folders. A leading or trailing `/` only anchors.
+/// The globs of a source. A glob without `/` matches a name at any depth; one with `/` matches a path from
+/// the root of the tree. `*` stays within a name, `**` crosses folders. A leading or trailing `/` only
+/// anchors.
 #[derive(Debug)]
 pub(super) struct Globs {
     include: Option<GlobSet>,
@@ -29,17 +30,17 @@ impl Globs {
         })
     }
 
-    /// Returns whether the path, and with it all below, is left out.
+    /// Returns whether the path, with everything below it, is excluded.
     pub(super) fn excludes(&self, path: &TreePath) -> bool {
         self.exclude.is_match(as_path(path))
     }
 
-    /// Returns whether all is asked for.
+    /// Returns whether everything is included.
     pub(super) fn include_all(&self) -> bool {
         self.include.is_none()
     }
 
-    /// Returns whether the path itself is asked for.
+    /// Returns whether the path itself is included.
     pub(super) fn includes(&self, path: &TreePath) -> bool {
         self.include
             .as_ref()
@@ -47,7 +48,7 @@ impl Globs {
     }
 }
 
-/// The `exclude` globs of a source, asked about paths that need not exist.
+/// The `exclude` globs of a source, for paths that need not exist.
 #[derive(Debug)]
 pub struct Excludes(GlobSet);
 
@@ -60,7 +61,7 @@ impl Excludes {
         set(exclude).map(Self)
     }
 
-    /// Returns whether a path, relative to the source's root, or a folder above it is left out.
+    /// Returns whether a path, relative to the source's root, or a folder above it is excluded.
     pub fn leaves_out(&self, path: &Path) -> bool {
         path.ancestors()
             .filter(|above| !above.as_os_str().is_empty())

@@ -1,4 +1,4 @@
-//! What a walk left out, or could only capture with a caveat. Never silent: each note is also a warning.
+//! Notes of a walk: entries that it left out or captured with a caveat. Each note is also a warning.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,20 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rekindle_model::entry::TreePath;
 use serde::Serialize;
 
-/// Notes kept one by one; more are only counted, so that a folder of a million sockets costs no memory.
+/// How many notes are kept; more are only counted, so that a folder of a million sockets costs no memory.
 const KEPT: usize = 1000;
 
-/// Why an entry is noted.
+/// The reason for a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteKind {
     /// A socket, FIFO or device: left out.
     Special,
-    /// Gone between being listed and being opened: left out.
+    /// It vanished between listing and opening: left out.
     Vanished,
-    /// Written while it was read: captured as far as its entry says.
+    /// It was written while it was read: captured up to the size in its entry.
     Changed,
-    /// Belongs to the workspace, to a tier or to a recovery on its way: left out.
+    /// It belongs to the workspace, to a tier or to a running recovery: left out.
     Own,
 }
 
@@ -28,7 +28,7 @@ pub enum NoteKind {
 pub struct Note {
     /// Its path in the tree.
     pub path: TreePath,
-    /// Why it is noted.
+    /// The reason.
     pub kind: NoteKind,
 }
 
@@ -48,7 +48,7 @@ impl Notes {
         self.counts().values().sum()
     }
 
-    /// Returns how many entries were noted of each kind that there was.
+    /// Returns how many entries were noted, by kind.
     pub fn counts(&self) -> BTreeMap<NoteKind, u64> {
         self.0
             .lock()

@@ -1,4 +1,4 @@
-//! Reading exactly the bytes that an entry promises.
+//! Reads exactly the bytes that an entry promises.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +10,8 @@ use rustix::fs::Stat;
 use super::notes::{NoteKind, Notes};
 use crate::failures::changed;
 
-/// The content of one file as of its entry. An error carries a [`rekindle_model::failure::Failure`] inside.
+/// The content of one file, up to the size in its entry. An error carries a
+/// [`rekindle_model::failure::Failure`] inside.
 pub(super) struct Promised {
     pub(super) file: File,
     pub(super) left: u64,
@@ -41,7 +42,7 @@ impl Read for Promised {
 }
 
 impl Promised {
-    /// Compares, once, the file with what it was when its entry was taken.
+    /// Compares the file, once, with its entry.
     fn note_a_change(&mut self) -> io::Result<()> {
         if self.ended {
             return Ok(());

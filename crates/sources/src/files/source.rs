@@ -19,7 +19,7 @@ use crate::shape::Shape;
 use crate::source_type::{self, SourceType};
 use crate::task::blocking;
 
-/// The type, as the registry knows it.
+/// The type's entry in the registry.
 pub(crate) const TYPE: SourceType = SourceType {
     text: "Files and folders below the system's root.",
     keys: &Object {
@@ -78,7 +78,7 @@ impl ComponentSource for Files {
         })
     }
 
-    /// A walk leaves out what has no content and what vanishes.
+    /// A walk leaves out entries without content, and entries that vanish.
     fn may_leave_out(&self) -> bool {
         true
     }
@@ -102,14 +102,14 @@ impl ComponentSource for Files {
         if place.symlink_metadata().is_err() {
             return Ok(found);
         }
-        // A link is moved as the link that it is; the root itself is where things are, link or not.
+        // A link is moved as a link. The root itself is never moved, link or not.
         if !own.as_os_str().is_empty() && (place.is_symlink() || !place.is_dir()) {
             found.files.push(own);
             return Ok(found);
         }
         let mut walk = FilesTree::open(&place, &self.include, &self.exclude, never)?;
         while let Some(entry) = walk.next_entry()? {
-            // Of the tree's root the name is empty, and to join it would end the path with a slash.
+            // The name of the tree's root is empty; joining it would end the path with a slash.
             let path = match entry.path.is_root() {
                 true => own.clone(),
                 false => own.join(OsStr::from_bytes(entry.path.as_bytes())),

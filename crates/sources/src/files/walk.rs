@@ -19,34 +19,34 @@ use super::read::Promised;
 use crate::failures::{changed, unreadable};
 use crate::place::Place;
 
-/// Folders kept open along the path to where the walk is; deeper trees reopen their upper folders, so that
-/// depth is not bounded by the number of open files a process may have (commonly 1024).
+/// How many folders stay open along the current path. In deeper trees the walk reopens the upper folders, so
+/// that the limit on open files (commonly 1024) does not bound the depth.
 const OPEN_FOLDERS: usize = 128;
 
-/// How often a name is looked at again that changes its kind between two system calls.
+/// How often the walk looks again at a name that changes its kind between two system calls.
 const LOOKS: usize = 3;
 
-/// One folder on the way down.
+/// One folder on the current path.
 struct Level {
     path: TreePath,
     folder: Option<OwnedFd>,
-    /// Device and inode, to know the folder again when it is reopened.
+    /// Device and inode, to recognise the folder when it is reopened.
     identity: (u64, u64),
-    /// Names not yet visited, in reverse.
+    /// Names still to visit, in reverse.
     names: Vec<CString>,
-    /// Whether an include glob took the whole folder.
+    /// Whether an include glob matched the whole folder.
     taken: bool,
-    /// The folder's own entry while nothing below it was asked for yet.
+    /// The folder's own entry, until something below it is included.
     pending: Option<Entry>,
 }
 
-/// What the names begin with that a recovery leaves on its way, or for what it moved out of the way; no entry of
-/// an honest tree.
+/// Prefixes of names that a recovery uses for unfinished files and for files that it moved out of the way. No
+/// entry of an honest tree has them.
 const PASSING: [&[u8]; 3] = [b".rekindle-partial-", b".rekindle-staging-", b".rekindle-before-"];
-/// What the name of a database that is about to be renamed to its place ends with.
+/// Suffix of a database that is about to be renamed to its place.
 const SIBLING: &[u8] = b".rekindle-new";
 
-/// What must never be captured: the workspace and the tiers.
+/// Paths that are never captured: the workspace and the tiers.
 struct Never {
     identities: Vec<(u64, u64)>,
     places: Vec<Place>,
@@ -55,7 +55,7 @@ struct Never {
 /// A folder or a file as a tree to capture. See the [module](super).
 pub struct FilesTree {
     root: PathBuf,
-    /// Whether the root is a file, which is then the only entry.
+    /// Whether the root is a file; then it is the only entry.
     single: bool,
     globs: Globs,
     never: Never,
@@ -66,8 +66,8 @@ pub struct FilesTree {
 }
 
 impl FilesTree {
-    /// Opens a tree. `root` may itself be a symbolic link, since a person named it; nothing below is
-    /// followed. `never` are paths that are left out, also those that do not exist yet.
+    /// Opens a tree. `root` may be a symbolic link, since a person named it; no link below it is followed.
+    /// The walk leaves out the paths in `never`, which need not exist.
     pub fn open(
         root: &Path,
         include: &[String],
@@ -97,12 +97,12 @@ impl FilesTree {
         Ok(source)
     }
 
-    /// Returns the notes of this walk; they can be read after the source was handed over.
+    /// Returns the notes of this walk, still readable after the source was handed over.
     pub fn notes(&self) -> Notes {
         self.notes.clone()
     }
 
-    /// Opens the root: a folder becomes the first level, a file the only entry.
+    /// Opens the root: a folder becomes the first level; a file becomes the only entry.
     fn begin(&mut self) -> Result<(), Failure> {
         let opened = rustix::fs::open(&self.root, OFlags::RDONLY | SAFELY, Mode::empty())
             .and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)));
@@ -176,7 +176,7 @@ impl FilesTree {
         Ok(true)
     }
 
-    /// Makes sure that the deepest level is open again after the one below it ended.
+    /// Reopens the deepest level, if needed, after the one below it ended.
     fn reopen(&mut self) -> Result<(), Failure> {
         let Some(level) = self.levels.last() else {
             return Ok(());
@@ -263,7 +263,7 @@ impl FilesTree {
         Ok(())
     }
 
-    /// Hands out the folders on the way to something that was asked for.
+    /// Returns the folders on the way to an included entry.
     fn release(&mut self) {
         for level in &mut self.levels {
             if let Some(entry) = level.pending.take() {
@@ -343,7 +343,7 @@ impl Never {
     }
 }
 
-/// Flags of every open: never through a link at the end, never waiting for the other side of a FIFO.
+/// Flags of every open: do not follow a final link, do not wait for the other side of a FIFO.
 const SAFELY: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 
 enum Found {
@@ -361,7 +361,7 @@ impl Found {
     }
 }
 
-/// Looks at a name and opens what it is; none if it vanished. A file that nobody asked for is not opened.
+/// Looks at a name and opens it; none if it vanished. Does not open a file that is not included.
 fn look(folder: std::os::fd::BorrowedFd<'_>, name: &CString, taken: bool) -> Result<Option<Found>, Errno> {
     for _ in 0..LOOKS {
         let seen = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -384,7 +384,7 @@ fn look(folder: std::os::fd::BorrowedFd<'_>, name: &CString, taken: bool) -> Res
         let fd = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
-            // It became a link or something else in between: look again.
+            // It was replaced in between, perhaps by a link: look again.
             Err(Errno::LOOP | Errno::NOTDIR) => continue,
             Err(why) => return Err(why),
         };
@@ -414,7 +414,7 @@ fn open_below(root: &Path, path: &TreePath) -> Result<OwnedFd, Errno> {
     Ok(folder)
 }
 
-/// Returns a folder's names in reverse order, so that the next one is popped off the end.
+/// Returns a folder's names in reverse order; the walk pops the next one off the end.
 fn list(folder: std::os::fd::BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -439,7 +439,7 @@ fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// Returns the entry of what was looked at.
+/// Returns the entry of a stat.
 pub(crate) fn entry(path: TreePath, kind: EntryKind, stat: &Stat) -> Entry {
     Entry {
         path,

@@ -1,4 +1,4 @@
-//! Moving old files out of the way: nothing is overwritten and nothing is lost, also across kills.
+//! Moves old files out of the way. Nothing is overwritten or lost, even after a kill.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{SIDECARS, beside, folder_of, sync_folder};
 
-/// Where the old files go. A database and its sidecars get matching names, so that they still belong together.
+/// The folder for old files. A database and its sidecars get matching names, so that they still belong
+/// together.
 pub(super) struct Aside {
     folder: PathBuf,
     name: OsString,
@@ -24,13 +25,14 @@ impl Aside {
         })
     }
 
-    /// Moves the database, if it is there, under a name of which neither file nor sidecar is taken.
+    /// Moves the database, if it exists, to a name that no file or sidecar has.
     pub(super) fn take_database(&self, from: &Path) -> io::Result<Option<PathBuf>> {
         if !present(from)? {
             return Ok(None);
         }
-        // A kill between copying and removing, across file systems, leaves the same bytes in both places.
-        // With sidecars there it is an older database that happens to be equal, and keeps them to itself.
+        // If a kill comes between copying and removing across file systems, both places have the same bytes.
+        // If there are sidecars, it is an older database that happens to be equal, and its sidecars stay with
+        // it.
         let last = self.last()?;
         let copied = self.numbered(last);
         if present(&copied)? && !self.has_sidecars(last)? && same(from, &copied)? {
@@ -46,7 +48,7 @@ impl Aside {
         Ok(Some(to))
     }
 
-    /// Moves a sidecar, if it is there, beside the database that was moved last.
+    /// Moves a sidecar, if it exists, beside the database that was moved last.
     pub(super) fn take_sidecar(&self, from: &Path, suffix: &str) -> io::Result<Option<PathBuf>> {
         if !present(from)? {
             return Ok(None);
@@ -107,7 +109,8 @@ fn present(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Renames; across file systems it copies under a passing name, makes that durable, renames, and removes.
+/// Renames the file. Across file systems it copies to a temporary name, syncs, renames, and removes the
+/// original.
 fn move_to(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(why) if why.kind() == io::ErrorKind::CrossesDevices => {

@@ -1,4 +1,4 @@
-//! Copying a live database.
+//! Copies a live database.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use rustix::fs::Stat;
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
 use crate::failures::unreadable;
 
-/// Pages per step: 4 MiB at the usual page size, a few milliseconds of holding a lock.
+/// Pages per step: 4 MiB at the usual page size. A step holds a lock for a few milliseconds.
 const PAGES_PER_STEP: i32 = 1024;
 
 /// Pause after each step on a database in rollback mode, so that its writers get a turn.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How often a writer may make the copy start over before it is made in one go, holding the writers up.
+/// How often a writer may force the copy to start over. After that the copy runs in one go, and writers wait.
 const RESTARTS: u32 = 5;
 
-/// Pause while another process holds the database, and how often: 30 s together.
+/// The pause while another process locks the database, and the number of pauses: 30 s together.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const BUSY_TIMES: u32 = 1500;
 
@@ -42,13 +42,14 @@ pub struct SqliteCapture {
 
 /// Copies a database that others may be writing to into `staging`, which is replaced.
 ///
-/// In WAL mode one read transaction pins the state that is copied and nobody waits. In rollback mode the
-/// copy goes in steps and starts over when a writer comes between, at most five times; then writers
-/// wait while it is made in one go. The database is opened for reading only: nothing of it is changed, no
-/// checkpoint is made. The copy is fsynced and has passed `integrity_check` when this returns.
+/// In WAL mode one read transaction pins the copied state and nobody waits. In rollback mode the copy goes in
+/// steps and starts over if a writer comes between, at most five times. Then it runs in one go, and writers
+/// wait. The database is opened read-only: this changes nothing in it and makes no checkpoint. When this
+/// returns, the copy is fsynced and has passed `integrity_check`.
 ///
-/// It blocks; call it where blocking is allowed. The consistency point is not earlier than the call. Between steps the
-/// copy asks `stopped`, and fails as `interrupted` once the answer is true. A call that fails leaves nothing behind.
+/// It blocks; call it where blocking is allowed. The consistency point is not earlier than the call. Between
+/// steps the copy asks `stopped`, and fails as `interrupted` once the answer is true. A failed call leaves
+/// nothing behind.
 pub fn capture(
     database: &Path,
     staging: &Path,
@@ -75,7 +76,7 @@ fn capture_like(
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(database, flags).map_err(failed)?;
     from.busy_timeout(BUSY_PAUSE * BUSY_TIMES).map_err(failed)?;
-    // SQLite does not say why it cannot make a file.
+    // SQLite does not report why it cannot create a file.
     File::create(staging).map_err(|why| staging_failure(staging, &why.to_string(), &why))?;
     let mut to = Connection::open(staging).map_err(|why| not_staged(staging, &why))?;
     let pages = copy(&from, &mut to, stopped)
@@ -107,7 +108,7 @@ fn capture_like(
     })
 }
 
-/// Returns the number of pages, none if the copy was stopped.
+/// Returns the number of pages; none if the copy was stopped.
 fn copy(
     from: &Connection,
     to: &mut Connection,
@@ -157,7 +158,7 @@ fn still_held(result: StepResult) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
 }
 
-/// Removes what an earlier attempt left at the staging path.
+/// Removes an earlier attempt's file at the staging path.
 fn clear(staging: &Path) -> Result<(), Failure> {
     for path in std::iter::once(staging.to_owned()).chain(SIDECARS.map(|suffix| beside(staging, suffix))) {
         match std::fs::remove_file(&path) {
@@ -169,8 +170,8 @@ fn clear(staging: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns why a copy broke off. Of a file beside the copy that cannot be made SQLite says only that it could not open a
-/// database: whether there is room for one is tried.
+/// Returns why a copy failed. If SQLite cannot create a file beside the copy, it reports only that it could
+/// not open a database. So this tries whether there is room for a file.
 fn not_copied(database: &Path, staging: &Path, why: &rusqlite::Error) -> Failure {
     let room = beside(staging, "-room");
     if why.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
@@ -208,8 +209,8 @@ fn refused(database: &Path, why: &rusqlite::Error) -> Failure {
     .with_hint(hint)
 }
 
-/// Returns the failure of a copy, or that the disk has no room for another file. SQLite makes files beside the copy; if
-/// it has no room for them, it says that the database cannot be opened.
+/// Returns the failure of a copy, or that the disk has no room for another file. SQLite creates files beside
+/// the copy. If there is no room for them, it reports that it cannot open the database.
 fn or_full(staging: &Path, failure: Failure) -> Failure {
     let mut beside = staging.as_os_str().to_owned();
     beside.push("-room");

@@ -1,4 +1,4 @@
-//! Asking SQLite whether a file is a whole database, without a trace beside it.
+//! Asks SQLite whether a file is a whole database, and leaves no file beside it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 /// Runs `PRAGMA integrity_check` on a file that nobody writes to.
 ///
-/// The file is opened as immutable: SQLite then makes no `-wal` or `-shm` beside it, and reads none.
+/// It opens the file as immutable, so SQLite neither creates nor reads a `-wal` or `-shm` beside it.
 pub(super) fn integrity(path: &Path) -> Result<(), Failure> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -27,10 +27,10 @@ pub(super) fn integrity(path: &Path) -> Result<(), Failure> {
         .with_hint("take it from another tier or an older snapshot"))
 }
 
-/// Returns the URI of a file, each byte that is not plain escaped.
+/// Returns the URI of a file; escapes each byte that is not plain.
 fn immutable_uri(path: &Path) -> String {
     let mut uri = String::from("file:");
-    // A relative path needs the prefix, else its first name could be taken for an authority.
+    // A relative path needs the prefix. Without it, its first name could pass for an authority.
     if path.is_relative() {
         uri.push_str("./");
     }

@@ -1,11 +1,11 @@
-//! A SQLite database: captured while others write to it, and put back past what its predecessor left.
+//! A SQLite database: captured while others write to it, and put back without its predecessor's sidecars.
 //!
 //! [`capture`](fn@capture) copies a live database with SQLite's online backup into a staging file.
-//! [`SqliteTree`] gives that file to the vault under the original's name, mode, owner and time.
-//! [`Reader`] reads numbers out of one without leaving a trace beside it.
-//! [`put_back`](fn@put_back) moves a restored file to its place. A `-wal` or `-journal` beside a database belongs to
-//! the bytes that it was written for: SQLite replays it into the next file of that name. So the old file and its
-//! sidecars are moved aside, durably, before the new file gets the name.
+//! [`SqliteTree`] gives that file to the vault under the original's name, mode, owner and time. [`Reader`]
+//! reads numbers from a database and leaves no file beside it. [`put_back`](fn@put_back) moves a restored
+//! file to its place. A `-wal` or `-journal` belongs to the database that it was written for, but SQLite
+//! replays it into the next file of that name. So `put_back` moves the old file and its sidecars aside,
+//! durably, before the new file gets the name.
 
 mod aside;
 mod capture;
@@ -21,7 +21,7 @@ pub use query::Reader;
 pub(crate) use source::TYPE;
 pub use tree::SqliteTree;
 
-/// What SQLite may keep beside a database, by suffix.
+/// The files that SQLite may keep beside a database, by suffix.
 const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Returns the path with `suffix` added to its last name.
@@ -36,7 +36,7 @@ fn sync_folder(folder: &std::path::Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
-/// Returns the folder that a path is in; the working folder for a bare name.
+/// Returns a path's folder; the working folder for a bare name.
 fn folder_of(path: &std::path::Path) -> &std::path::Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

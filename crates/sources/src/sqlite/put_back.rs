@@ -1,4 +1,4 @@
-//! Moving a restored database to its place.
+//! Moves a restored database to its place.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -10,10 +10,11 @@ use rekindle_model::failure::{Failure, code};
 use super::aside::{Aside, same};
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
 
-/// Suffix of the sibling that becomes the database; one that a kill left behind is made anew.
+/// Suffix of the sibling that becomes the database. If a kill left one, it is made again.
 const SIBLING: &str = ".rekindle-new";
 
-/// What [`put_back`] has just done. A kill after any of them costs nothing: the next call ends the same.
+/// The stage that [`put_back`] has completed. A kill after any stage is harmless: the next call has the same
+/// result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutBackStage {
     /// The sibling holds the bytes, mode, owner and time of the staged file.
@@ -54,24 +55,24 @@ impl PutBackStage {
     ];
 }
 
-/// What [`put_back`] found and did.
+/// The result of [`put_back`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutBack {
     /// Length of the database in bytes.
     pub bytes: u64,
-    /// Whether the bytes stood there already; then only sidecars were moved.
+    /// Whether the right bytes were there already; then only sidecars were moved.
     pub already: bool,
-    /// What was moved aside by this call, under its new names.
+    /// The new names of the files that this call moved aside.
     pub displaced: Vec<PathBuf>,
 }
 
-/// Puts the database in `staged` at `target`; what is there goes to the folder `aside` and stays whole.
+/// Puts the database in `staged` at `target`. Files that are there go to the folder `aside`, whole.
 ///
-/// `staged` is read, never changed: it must still be there when a killed call is repeated. `at` gets
-/// each stage after it is done. Nobody may have `target` open. It blocks.
+/// It reads `staged` and never changes it. `staged` must still exist when a killed call is repeated. `at`
+/// gets each completed stage. Nobody may have `target` open. It blocks.
 ///
-/// Between [`PutBackStage::DatabaseAside`] and [`PutBackStage::Renamed`] no file has the name. A process that opens it in that moment
-/// makes an empty database, which a repeated call moves aside like any other.
+/// Between [`PutBackStage::DatabaseAside`] and [`PutBackStage::Renamed`] no file has the name. A process that
+/// opens it in that moment creates an empty database. A repeated call moves that aside like any other.
 pub fn put_back(
     staged: &Path,
     target: &Path,
@@ -102,7 +103,8 @@ pub fn put_back(
 
     let sibling = beside(target, SIBLING);
     if done.already {
-        // A kill after the rename, or a database that never differed: its bytes need checking all the same.
+        // There was a kill after the rename, or the database never differed. Its bytes need a check in both
+        // cases.
         remove_if_there(&sibling).map_err(failed("remove", &sibling))?;
         check::integrity(target)?;
         dress(staged, target).map_err(failed("write", target))?;
@@ -140,7 +142,8 @@ pub fn put_back(
         );
         at(stage);
     }
-    // Else a power cut could keep the rename below and forget the moves: new bytes beside the old -wal.
+    // Without this, a power cut could keep the rename below and lose the moves: new bytes beside the old
+    // -wal.
     place.sync().map_err(failed("sync", aside))?;
     sync_folder(folder).map_err(failed("sync", folder))?;
     at(PutBackStage::AsideSynced);
@@ -155,7 +158,7 @@ pub fn put_back(
 }
 
 fn make_sibling(staged: &Path, sibling: &Path) -> io::Result<()> {
-    // What a kill left, and what SQLite may have left beside it.
+    // A kill may have left this, and SQLite files beside it.
     remove_if_there(sibling)?;
     for suffix in SIDECARS {
         remove_if_there(&beside(sibling, suffix))?;
@@ -166,13 +169,14 @@ fn make_sibling(staged: &Path, sibling: &Path) -> io::Result<()> {
     dress(staged, sibling)
 }
 
-/// Gives a file the owner, mode and time of another. The owner needs privilege, and is left without it.
+/// Gives a file the owner, mode and time of another. Without privilege the owner stays.
 fn dress(like: &Path, path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(like)?;
     if let Err(why) = std::os::unix::fs::chown(path, Some(metadata.uid()), Some(metadata.gid())) {
         tracing::warn!(path = %path.display(), %why, "the owner of the database could not be set");
     }
-    // By path, and durable by the sync of the file after this: a mode such as 0444 would refuse opening it.
+    // Set it by path, since a mode such as 0444 would prevent opening. The later sync of the file makes it
+    // durable.
     let file = File::open(path)?;
     file.set_modified(metadata.modified()?)?;
     file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;

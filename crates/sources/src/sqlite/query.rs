@@ -1,9 +1,9 @@
-//! Numbers out of a database, read without leaving a trace beside it.
+//! Reads numbers from a database and leaves no file beside it.
 //!
 //! Reading a WAL database in the ordinary way creates `-wal` and `-shm` files next to it, even read-only
-//! (<https://www.sqlite.org/wal.html#read_only_databases>), and a measured database would differ from what was
-//! restored. So: without a `-wal` nobody has it open, and it is read as immutable; with `-wal` and `-shm` it is
-//! read with both as they are; with a `-wal` alone a copy is read elsewhere.
+//! (<https://www.sqlite.org/wal.html#read_only_databases>). Then a measured database would differ from the
+//! restored one. So: without a `-wal` nobody has the database open, and it is read as immutable. With `-wal`
+//! and `-shm` it is read with both as they are. With a `-wal` alone, a copy is read elsewhere.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,21 +17,21 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 use super::beside;
 use crate::failures::unreadable;
 
-/// The code of a query that is none, or that would write.
+/// The code for a text that is not one reading query.
 const BAD_QUERY: &str = "bad_query";
 
-/// A database opened for reading numbers.
+/// A database, open for reading numbers.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
 }
 
 impl Reader {
-    /// Opens the database at `path`; a copy, where one is needed, is made in the folder `scratch`, which the
+    /// Opens the database at `path`. If that needs a copy, it is made in the folder `scratch`, which the
     /// caller removes.
     ///
     /// # Errors
-    /// `source_unreadable` where there is no database that can be opened.
+    /// `source_unreadable` if there is no database that can be opened.
     pub fn open(path: &Path, scratch: &Path) -> Result<Self, Failure> {
         let failed = |why: &std::io::Error| unreadable("read", path, why);
         let meta = fs::metadata(path).map_err(|why| failed(&why))?;
@@ -56,16 +56,16 @@ impl Reader {
         })
     }
 
-    /// Returns what ends a query that takes too long, from another thread.
+    /// Returns a handle by which another thread ends a slow query.
     pub fn interrupter(&self) -> InterruptHandle {
         self.connection.get_interrupt_handle()
     }
 
-    /// Runs one query that reads, and returns the numbers of its only row by the names of their columns. Columns
-    /// that hold no number are left out, and a query without a row has no numbers.
+    /// Runs one reading query and returns the numbers of its only row by column name. Leaves out columns that
+    /// hold no number. A query without a row has no numbers.
     ///
     /// # Errors
-    /// `bad_query` where it is not one query that only reads, or gives a second row; `interrupted` when it was.
+    /// `bad_query` if it is not one reading query or gives a second row; `interrupted` if a handle ended it.
     pub fn numbers(&self, query: &str) -> Result<BTreeMap<String, f64>, Failure> {
         let failed = |error: &rusqlite::Error| match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => Failure::transient("interrupted", "the query was ended"),
@@ -184,7 +184,7 @@ mod tests {
         };
         assert_eq!(count(&path).unwrap()["c"], 3.0);
 
-        // The same with the `-shm` gone, as after a copy of the files.
+        // The same without the `-shm`, as after a copy of the files.
         let other = dir.path().join("other.db");
         fs::copy(&path, &other).unwrap();
         fs::copy(beside(&path, "-wal"), beside(&other, "-wal")).unwrap();
@@ -225,7 +225,7 @@ mod tests {
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
             )
         });
-        // An interrupt before the query has begun is not remembered.
+        // SQLite forgets an interrupt that comes before the query has begun.
         while !query.is_finished() {
             interrupter.interrupt();
             std::thread::yield_now();

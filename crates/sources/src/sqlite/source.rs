@@ -18,7 +18,7 @@ use crate::shape::Shape;
 use crate::source_type::{self, SourceType};
 use crate::task::blocking;
 
-/// The type, as the registry knows it.
+/// The type's entry in the registry.
 pub(crate) const TYPE: SourceType = SourceType {
     text: "A live SQLite database below the system's root.",
     keys: &Object {
@@ -57,8 +57,7 @@ impl ComponentSource for Sqlite {
         tokio::fs::create_dir_all(cx.staging)
             .await
             .map_err(|error| failures::io(&cx.staging.display().to_string(), &error))?;
-        // An earlier attempt that ran out of time was told to stop, and may still be at its last step: each attempt has
-        // a file of its own.
+        // An earlier attempt that timed out may still be in its last step, so each attempt has its own file.
         let copy = cx.staging.join(format!("database-{}", cx.attempt));
         let database = below(cx.root, &self.path);
         let stop = cx.stop.child_token();

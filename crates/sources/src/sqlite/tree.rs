@@ -13,8 +13,8 @@ use crate::files::entry;
 
 /// One entry: name, mode, owner and modification time of the original, content and size of the copy.
 ///
-/// Inode and change time are the copy's: a database in WAL mode changes without its own file changing, so
-/// the original's would let a later capture take it for unchanged.
+/// Inode and change time are the copy's. A database in WAL mode changes while its main file does not. With
+/// the original's inode and time, a later capture could take it for unchanged.
 #[derive(Debug)]
 pub struct SqliteTree {
     capture: SqliteCapture,

@@ -1,4 +1,4 @@
-//! One capture at work: entries in, packs out.
+//! One capture at work: it turns entries into packs.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -26,14 +26,14 @@ use crate::spool::Spool;
 use crate::store::StoreError;
 use crate::tier::Tier;
 
-/// A file whose ctime is not this much older than the parent's consistency point is read again: clocks of
-/// file systems tick coarsely, and a file may change twice within a tick.
+/// A file is read again if its ctime is not older than the parent's consistency point by this much. File
+/// systems stamp coarsely, so a file may change twice under one stamp.
 const CTIME_MARGIN_NS: i64 = 2_000_000_000;
 
-/// What is stored already.
+/// The chunks that are stored already.
 pub(super) struct Held {
     spool: Holdings,
-    /// One for each location of each due tier; an empty one for what does not answer.
+    /// One for each location of each due tier; empty if the location does not answer.
     tiers: Vec<Holdings>,
 }
 
@@ -54,13 +54,13 @@ impl Held {
         Ok(Self { spool, tiers: held })
     }
 
-    /// Returns whether a chunk need not be written: the spool has it, or every due location.
+    /// Returns whether the spool, or every due location, has the chunk.
     fn needs_no_copy(&self, id: &ChunkId) -> bool {
         let everywhere = !self.tiers.is_empty() && self.tiers.iter().all(|tier| tier.holds(id));
         everywhere || self.spool.holds(id)
     }
 
-    /// Returns whether a chunk can be had from anywhere, so that storing it needs no source.
+    /// Returns whether any place has the chunk, so that storing it needs no source.
     fn knows(&self, id: &ChunkId) -> bool {
         self.spool.holds(id) || self.tiers.iter().any(|tier| tier.holds(id))
     }
@@ -190,7 +190,7 @@ impl Session {
         self.read(entry, content, runtime)
     }
 
-    /// Returns the parent's record of a file that did not change, as long as all its chunks can be had.
+    /// Returns the parent's record if the file did not change and all its chunks exist somewhere.
     fn unchanged(&mut self, entry: &Entry, runtime: &Handle) -> Option<EntryRecord> {
         let known = self.parent.as_mut()?.find(entry, runtime)?;
         known
@@ -228,7 +228,7 @@ impl Session {
             self.bytes_read += len;
             self.advance(len);
         }
-        // What was read counts, should the file have grown or shrunk since it was listed.
+        // The file may have grown or shrunk since it was listed: record the length that was read.
         entry.kind = EntryKind::File { size };
         Ok(EntryRecord {
             entry,
@@ -258,13 +258,13 @@ fn unreadable(entry: &Entry, error: &std::io::Error) -> Failure {
     )
 }
 
-/// The parent's entries, taken along as the new ones come.
+/// The parent's entries, read in step with the new ones.
 struct Parent {
     id: SnapshotId,
     consistency_point: Stamp,
     stream: EntryStream,
     next: Option<EntryRecord>,
-    /// The end was reached, or the stream broke: nothing more is known.
+    /// The stream has ended or broke: no more entries of the parent are known.
     over: bool,
 }
 
@@ -281,7 +281,7 @@ impl Parent {
         }
     }
 
-    /// Returns the parent's record of the entry, where that shows an unchanged file.
+    /// Returns the parent's record of the entry if it shows an unchanged file.
     fn find(&mut self, entry: &Entry, runtime: &Handle) -> Option<EntryRecord> {
         while !self.over && self.next.as_ref().is_none_or(|next| next.entry.path < entry.path) {
             self.next = runtime.block_on(self.stream.next()).unwrap_or_else(|error| {
@@ -295,7 +295,7 @@ impl Parent {
     }
 }
 
-/// Returns whether a file need not be read again.
+/// Returns whether the parent's entry proves that the file did not change.
 fn is_unchanged(before: &Entry, now: &Entry, parent_point: &Stamp) -> bool {
     let settled = parent_point
         .utc
@@ -360,7 +360,7 @@ impl Packer {
         Ok(ChunkRef { id, len })
     }
 
-    /// Writes the open pack behind the caller's back, once the one before it is durable.
+    /// Hands the open pack to a background write, once the one before it is durable.
     fn close(&mut self, runtime: &Handle) -> Result<(), VaultError> {
         self.settle(runtime)?;
         let Some(pack) = self.open.take() else {
@@ -384,7 +384,7 @@ impl Packer {
         }
     }
 
-    /// Makes everything durable; returns the bytes that were written.
+    /// Makes everything durable; returns the number of bytes written.
     fn finish(&mut self, runtime: &Handle) -> Result<u64, VaultError> {
         self.close(runtime)?;
         self.settle(runtime)?;

@@ -1,4 +1,4 @@
-//! A document opens whole, under its own name, or not at all.
+//! A document opens whole and under its own name, or not at all.
 
 use proptest::prelude::*;
 use rekindle_model::id::{SetId, SnapshotId};
@@ -12,7 +12,7 @@ fn snapshot(n: u128) -> Kind {
 
 proptest! {
     #[test]
-    fn what_is_sealed_comes_back(text in ".{0,200}") {
+    fn a_sealed_document_opens_unchanged(text in ".{0,200}") {
         let keyring = Keyring::generate();
         let bytes = seal(&keyring, snapshot(5), &text).unwrap();
         prop_assert_eq!(open::<String>(&keyring, snapshot(5), &bytes).unwrap(), text);

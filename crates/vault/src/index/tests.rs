@@ -1,4 +1,4 @@
-//! An index gives back what it lists, and is refused when a byte of it changed.
+//! An index returns what it lists, and a changed byte makes it fail to open.
 
 use proptest::prelude::*;
 
@@ -31,7 +31,7 @@ fn listing() -> impl Strategy<Value = PackListing> {
 
 proptest! {
     #[test]
-    fn what_is_listed_comes_back(listings in prop::collection::vec(listing(), 0..6)) {
+    fn an_index_returns_its_packs(listings in prop::collection::vec(listing(), 0..6)) {
         let keyring = Keyring::generate();
         let (id, bytes) = seal(&keyring, &listings);
         prop_assert_eq!(open(&keyring, id, &bytes).unwrap(), listings);

@@ -1,4 +1,4 @@
-//! A pack gives back what went in, and no byte of it can change, move or go missing unnoticed.
+//! A pack returns its content, and no byte of it can change, move or vanish unnoticed.
 
 use proptest::prelude::*;
 
@@ -12,8 +12,8 @@ fn build(keyring: &Keyring, chunks: &[Vec<u8>]) -> BuiltPack {
     builder.finish()
 }
 
-/// Reads a pack from its bytes alone, as it is read where no index lists it. The name is not looked at, so
-/// that the seals alone have to find damage.
+/// Reads a pack from its bytes alone, as if no index listed it. It ignores the name, so that only the seals
+/// can find damage.
 fn read(keyring: &Keyring, id: Hash32, bytes: &[u8]) -> Result<Vec<Vec<u8>>, ObjectFault> {
     let info = read_header(id, bytes.len() as u64, &bytes[..bytes.len().min(HEADER_LEN)])?;
     let (offset, len) = table_range(info.len, &bytes[bytes.len().saturating_sub(FOOTER_LEN)..])?;
@@ -35,7 +35,7 @@ fn samples() -> Vec<Vec<u8>> {
 
 proptest! {
     #[test]
-    fn what_goes_in_comes_out(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..12)) {
+    fn a_pack_returns_its_chunks(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..12)) {
         let keyring = Keyring::generate();
         let pack = build(&keyring, &chunks);
         prop_assert_eq!(read(&keyring, pack.info.id, &pack.bytes).unwrap(), chunks);

@@ -1,4 +1,4 @@
-//! Files: found right, or built beside their target.
+//! Builds files beside their targets, or finds that they are right already.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -15,27 +15,27 @@ use crate::snapshot::EntryRecord;
 use super::error::RestoreError;
 use super::target::{Spot, Target, kind, owner_set, times};
 
-/// Bytes that are read at once while a file is hashed: between two the stop token is looked at.
+/// How many bytes are hashed between two looks at the stop token.
 const READ_AT_ONCE: usize = 1 << 20;
 
 const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
-/// What is there of a file before it is built.
+/// How much of a file exists before it is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Existing {
-    /// All of it, under its name and with its metadata.
+    /// The whole file, under its name and with its metadata.
     Whole {
         /// Whether its owner could be set.
         owned: bool,
     },
-    /// All of its bytes, in the partial file of an attempt that did not get to rename it.
+    /// All of its bytes, in the partial file of an attempt that did not rename it.
     Built,
-    /// Nothing that can be used.
+    /// Nothing usable.
     Nothing,
 }
 
 impl Target {
-    /// Looks whether a file is there already, by size and content; its metadata is set right if it is.
+    /// Returns whether a file is there already, by size and content. If so, corrects its metadata.
     pub(super) fn existing(
         &self,
         record: &EntryRecord,
@@ -64,7 +64,7 @@ impl Target {
         }
     }
 
-    /// Begins a partial file, empty and of full length; what an earlier attempt left of it goes.
+    /// Begins a partial file, empty and of full length. Drops what an earlier attempt left of it.
     pub(super) fn begin(&self, entry: &Entry) -> Result<(), RestoreError> {
         let spot = self.spot(&entry.path)?;
         let partial = self.partial_name(&entry.path)?;
@@ -75,8 +75,8 @@ impl Target {
         made.map_err(|why| RestoreError::io("begin", &spot.shown, why))
     }
 
-    /// Continues a partial file: keeps its first `offset` bytes and drops the rest. Returns whether the file was there
-    /// with so many bytes.
+    /// Continues a partial file: keeps its first `offset` bytes and drops the rest. Returns whether the file
+    /// had that many bytes.
     pub(super) fn go_on(&self, entry: &Entry, offset: u64) -> Result<bool, RestoreError> {
         let spot = self.spot(&entry.path)?;
         let partial = self.partial_name(&entry.path)?;
@@ -96,7 +96,7 @@ impl Target {
         }
     }
 
-    /// Writes a piece of a partial file. Zeros stay a hole: the file was empty there.
+    /// Writes a piece of a partial file. Zeros stay a hole, since the file is empty there.
     pub(super) fn write(&self, entry: &Entry, offset: u64, bytes: &[u8]) -> Result<(), RestoreError> {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(());
@@ -118,22 +118,22 @@ impl Target {
         dress(&file, entry, &spot)
     }
 
-    /// Gives the finished, durable partial file its name.
+    /// Renames the finished, durable partial file to its name.
     pub(super) fn place(&self, entry: &Entry) -> Result<(), RestoreError> {
         self.spot(&entry.path)?
             .rename_from(&self.partial_name(&entry.path)?)
     }
 
-    /// Drops the partial file of a file that is lost.
+    /// Drops the partial file of a lost file.
     pub(super) fn drop_partial(&self, entry: &Entry) -> Result<(), RestoreError> {
         self.spot(&entry.path)?
             .remove_name(&self.partial_name(&entry.path)?)
     }
 }
 
-/// Opens what has a name if it is a regular file that may be read.
+/// Opens a regular file that may be read; none for anything else.
 pub(super) fn open_if_file(spot: &Spot, name: &std::ffi::CString) -> Result<Option<File>, RestoreError> {
-    // Looked at first: opening a FIFO or a device for reading can have effects of its own.
+    // Look before opening: opening a FIFO or a device can have side effects.
     match rustix::fs::statat(&spot.folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if kind(&stat) == FileType::RegularFile => {}
         Ok(_) | Err(Errno::NOENT) => return Ok(None),
@@ -173,7 +173,7 @@ pub(super) fn holds(
     Ok(record.content == Some(Hash32(*hasher.finalize().as_bytes())))
 }
 
-/// Owner first, since setting it takes set-uid bits away; time last.
+/// The owner comes first, since setting it clears set-uid bits; the time comes last.
 fn dress(file: &File, entry: &Entry, spot: &Spot) -> Result<bool, RestoreError> {
     let set = rustix::fs::fchown(
         file,
@@ -181,7 +181,7 @@ fn dress(file: &File, entry: &Entry, spot: &Spot) -> Result<bool, RestoreError> 
         Some(Gid::from_raw(entry.gid)),
     );
     let owned = owner_set(set, &spot.shown)?;
-    // Without the owner, a set-id bit would lend the rights of the user who restores.
+    // Without the right owner, a set-id bit would grant the rights of the user who restores.
     let mode = if owned {
         entry.mode & 0o7777
     } else {

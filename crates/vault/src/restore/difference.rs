@@ -1,27 +1,27 @@
-//! In what an entry on disk differs from the entry of a snapshot.
+//! How an entry on disk differs from the entry of a snapshot.
 
 use std::fmt;
 
 use rekindle_model::entry::TreePath;
 use serde::Serialize;
 
-/// In what a place of the root differs from the snapshot.
+/// The respect in which an entry of the root differs from the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aspect {
     /// Nothing is there.
     Missing,
-    /// It is a file, folder or link where the snapshot has another of these.
+    /// The type: file, folder or link.
     Type,
     /// The length of a file.
     Size,
     /// The bytes of a file.
     Content,
-    /// Where a link points.
+    /// The target of a link.
     Target,
-    /// The permission bits; set-id bits only where the owner is right.
+    /// The permission bits; set-id bits only if the owner is right.
     Mode,
-    /// Owner or group; compared only when running as root, who alone could have set them.
+    /// Owner or group; compared only for root, since only root can set them.
     Owner,
     /// The modification time.
     Time,
@@ -45,8 +45,8 @@ impl fmt::Display for Aspect {
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Where.
+    /// The path.
     pub path: TreePath,
-    /// In what; the first that was found.
+    /// The first aspect that differs.
     pub aspect: Aspect,
 }

@@ -1,4 +1,4 @@
-//! What a restore took from another tier than the one that it should come from.
+//! Records what a restore took from another tier than the preferred one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use crate::reader::Fetched;
 /// How many files are named; the others are counted.
 const NAMED: usize = 20;
 
-/// What came from one tier in place of the preferred one.
+/// The content that one tier gave in place of the preferred one.
 ///
-/// It is part of the checkpoint, so it covers only what the checkpoint covers. If a killed call restored more after
-/// its last recorded checkpoint, the next call finds that right, and neither call reports it.
+/// It is part of the checkpoint, so it covers only what the checkpoint covers. If a killed call restored more
+/// after its last recorded checkpoint, the next call finds that right, and neither call reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
     /// The tier that served.
     pub tier: String,
-    /// Files of which some content came from it.
+    /// Files with some content from it.
     pub files: u64,
-    /// Bytes of content that came from it.
+    /// Bytes of content from it.
     pub bytes: u64,
-    /// Whether the snapshot's document, or a part of its list of entries, came from it.
+    /// Whether it gave the snapshot's document or a part of the entries.
     pub list: bool,
     /// The first of those files, at most 20.
     pub named: Vec<TreePath>,
-    /// The last of those files: a large one continues in the next window, and counts once.
+    /// The last of those files: a large file continues in the next window, and counts once.
     last: Option<TreePath>,
-    /// What the locations answered that were asked first, for the first thing that came from it.
+    /// The answers of the locations that were asked before it, for its first chunk.
     pub why: String,
 }
 
-/// One window's, before it counts.
+/// The counts of one window, before it is complete.
 #[derive(Debug)]
 pub(super) struct Tally {
     prefer: Option<String>,
@@ -55,7 +55,7 @@ impl Tally {
         }
     }
 
-    /// Notes a chunk that goes into those files.
+    /// Notes a chunk for those files.
     pub(super) fn note<'a>(&mut self, fetched: &Fetched, files: impl Iterator<Item = &'a TreePath>) {
         if !self.is_elsewhere(&fetched.tier) {
             return;
@@ -74,7 +74,7 @@ impl Tally {
         self.prefer.as_deref().is_some_and(|prefer| prefer != tier)
     }
 
-    /// Adds the window's to what came before it; `listed` are the tiers that the list of entries came from.
+    /// Adds the window's counts to `sum`; `listed` are the tiers that gave the entries.
     pub(super) fn add_to(self, sum: &mut Vec<Elsewhere>, listed: &BTreeMap<Arc<str>, Vec<String>>) {
         for (tier, missed) in listed.iter().filter(|(tier, _)| self.is_elsewhere(tier)) {
             let one = entry(sum, tier, || missed.join("; "));

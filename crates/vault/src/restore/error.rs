@@ -9,19 +9,20 @@ use crate::error::VaultError;
 use super::request::RestoreCheckpoint;
 use super::store::ContentError;
 
-/// A restore that stopped. All that a checkpoint covers stays; the same request with that checkpoint resumes there.
+/// A restore that stopped. All that a checkpoint covers stays; the same request with that checkpoint resumes
+/// there.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// It was asked to stop.
+    /// The caller asked it to stop.
     #[error("stopped on request; resume it to go on from its last checkpoint")]
     Interrupted {
-        /// How far it got; none if not even one window was complete.
+        /// How far it got; none if no window was complete.
         checkpoint: Option<Box<RestoreCheckpoint>>,
     },
     /// The file system is full, or the quota is used up.
     #[error("no space left to write {path}; free some and resume")]
     DiskFull {
-        /// What was being written.
+        /// The file that was being written.
         path: String,
     },
     /// The snapshot's entries do not form a tree: it is damaged, or made to write elsewhere.
@@ -32,7 +33,7 @@ pub enum RestoreError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Something is where an entry belongs and cannot be replaced without losing more than the entry.
+    /// Another entry is in the place, and replacing it would lose more than the entry.
     #[error("{path} is in the way: {why}; move it away and resume")]
     Obstructed {
         /// What is there.
@@ -40,7 +41,7 @@ pub enum RestoreError {
         /// Why it is not replaced.
         why: &'static str,
     },
-    /// A link is on the way to the root where a folder belongs: the restore would write elsewhere.
+    /// A link is on the way to the root in place of a folder: the restore would write elsewhere.
     #[error(
         "{path} is a link to {leads_to}, and nothing is restored through a link below the target; \
          move it away, or restore to where it leads"
@@ -62,23 +63,23 @@ pub enum RestoreError {
     /// The snapshot cannot be opened.
     #[error(transparent)]
     Vault(Box<VaultError>),
-    /// The list of entries, or for now a chunk, cannot be read.
+    /// An entry cannot be read, or a chunk cannot be read for now.
     #[error("the snapshot cannot be read: {0}")]
     Content(#[from] ContentError),
     /// A checkpoint could not be recorded.
     #[error("a checkpoint could not be recorded: {0}")]
     Checkpoint(Failure),
-    /// The file system refused.
+    /// The file system refused a call.
     #[error("could not {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The call, as a verb.
         action: &'static str,
-        /// On what.
+        /// Its path.
         path: String,
         /// What the system said.
         source: io::Error,
     },
-    /// A task of the restore broke.
+    /// A task of the restore panicked.
     #[error("a task of the restore broke: {0}; this is a defect of Rekindle")]
     Broken(String),
 }

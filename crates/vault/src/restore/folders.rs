@@ -1,7 +1,7 @@
-//! The second pass: folders get their mode, owner and time once nothing is written into them any more.
+//! The second pass sets the mode, owner and time of folders, once all their content is written.
 //!
-//! A folder is done after what lies within it, since its own mode may close it. Only the folders on the way
-//! are held. The pass is short and always made for the whole tree, so a resume needs to know nothing of it.
+//! A folder comes after its content, since its own mode may close it. The pass holds only the folders on the
+//! current path. It is short and always covers the whole tree, so a resume needs no state of it.
 
 use std::sync::Arc;
 
@@ -14,23 +14,23 @@ use super::include::{Include, Outline, is_within};
 use super::store::ContentStore;
 use super::target::Target;
 
-/// Folders handed to the file system at once.
+/// How many folders one blocking task handles.
 const BATCH: usize = 1024;
 
 enum Step {
-    /// Make sure that the owner may go through it.
+    /// Make sure that the owner can enter it.
     Open(Entry),
-    /// Give it what its entry says.
+    /// Give it the metadata of its entry.
     Finish(Entry),
 }
 
 struct Level {
     entry: Entry,
-    /// Whether it, or something within it, is included.
+    /// Whether it, or an entry within it, is included.
     wanted: bool,
 }
 
-/// Returns how many folders are finished, and of how many the owner could not be set.
+/// Returns how many folders are finished, and for how many the owner could not be set.
 pub(super) async fn finish(
     store: &dyn ContentStore,
     target: &Arc<Target>,
@@ -52,7 +52,7 @@ pub(super) async fn finish(
                 .is_some_and(|path| is_within(path.as_bytes(), level.entry.path.as_bytes()))
         };
         while levels.last().is_some_and(left) {
-            // A request for only a part of the tree leaves the root's own metadata alone.
+            // A request for a part of the tree does not change the root's own metadata.
             let level = levels
                 .pop()
                 .filter(|level| level.wanted && (all || !level.entry.path.is_root()));

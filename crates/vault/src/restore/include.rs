@@ -1,4 +1,4 @@
-//! Which entries are restored, and whether the stream is a tree at all.
+//! Selects the entries to restore, and checks that the stream is a tree.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use crate::snapshot::EntryRecord;
 
 use super::error::RestoreError;
 
-/// The globs of a request; all is included if there are none.
+/// The globs of a request; none includes everything.
 #[derive(Clone, Debug)]
 pub(super) struct Include(Option<GlobSet>);
 
@@ -59,10 +59,11 @@ impl Include {
     }
 }
 
-/// The folders on the way to where the stream is.
+/// The folders on the current path of the stream.
 ///
-/// An entry is admitted only beneath a folder of the same stream. If a stream gives a link and then a file beneath it,
-/// the file is refused before any of it is written. The file system's own checks play no part.
+/// An entry is admitted only beneath a folder of the same stream. If a stream gives a link and then a file
+/// beneath it, the file is refused before any of it is written. This does not rely on the file system's own
+/// checks.
 #[derive(Debug)]
 pub(super) struct Outline {
     include: Include,
@@ -73,9 +74,9 @@ pub(super) struct Outline {
 #[derive(Debug)]
 struct Folder {
     path: TreePath,
-    /// Whether a glob took the folder with all its content.
+    /// Whether a glob matched the folder, and so all its content.
     taken: bool,
-    /// Whether it was made already.
+    /// Whether it was created already.
     made: bool,
 }
 
@@ -101,7 +102,7 @@ impl Outline {
         outline
     }
 
-    /// Checks that a record belongs where it is in the stream; returns whether it is to be restored.
+    /// Checks that a record belongs at this place of the stream; returns whether to restore it.
     pub(super) fn admit(&mut self, record: &EntryRecord) -> Result<bool, RestoreError> {
         let path = &record.entry.path;
         let hostile = |why| RestoreError::Hostile {
@@ -162,7 +163,8 @@ impl Outline {
         });
     }
 
-    /// Returns the folders on the way that were not made yet, upper ones first, and takes them for made.
+    /// Returns the folders on the path that were not created yet, upper ones first, and counts them as
+    /// created.
     pub(super) fn unmade(&mut self) -> Vec<TreePath> {
         let mut unmade = Vec::new();
         for folder in &mut self.folders {
@@ -181,7 +183,7 @@ impl Outline {
     }
 }
 
-/// Returns the bytes of the folder that a path is in; empty for the root.
+/// Returns the bytes of a path's parent folder; empty for the root.
 pub(super) fn parent_of(path: &TreePath) -> &[u8] {
     let bytes = path.as_bytes();
     bytes

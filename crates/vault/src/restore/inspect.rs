@@ -1,4 +1,4 @@
-//! Whether a root holds the snapshot already.
+//! Compares a root with a snapshot.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -21,10 +21,10 @@ use super::request::{RestoreCheckpoint, RestoreRequest};
 use super::store::ContentStore;
 use super::target::{Target, is_kind};
 
-/// Differences that are kept one by one; more are only counted.
+/// How many differences are kept; more are only counted.
 const KEPT: usize = 1000;
 
-/// How a root compares with a snapshot. Additional files in the root are not looked at.
+/// The result of comparing a root with a snapshot. Additional files in the root are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     /// Entries compared.
@@ -33,9 +33,9 @@ pub struct Inspection {
     pub bytes: u64,
     /// The differences, at most the first 1000.
     pub differences: Vec<Difference>,
-    /// How many there are.
+    /// The number of differences.
     pub differing: u64,
-    /// The first of them that contradicts the request's checkpoint.
+    /// The first difference that contradicts the request's checkpoint.
     pub refuted: Option<Difference>,
 }
 
@@ -51,8 +51,8 @@ impl Inspection {
 pub enum Depth {
     /// Every file is read.
     Content,
-    /// Only a file whose modification time is not the captured one is read: a restore sets it, and every write to the
-    /// file moves it.
+    /// Only files are read whose modification time differs. A restore sets the time, and every write to the
+    /// file changes it.
     Touched,
 }
 
@@ -65,8 +65,8 @@ pub async fn inspect(
     inspect_from(&open(tiers, request).await?, request, stop).await
 }
 
-/// Compares every entry of the store's snapshot, every byte of it, with the request's root. Nothing is changed. Where
-/// the request has a checkpoint, [`Inspection::refuted`] says whether what it covers is there.
+/// Compares every entry of the store's snapshot, every byte of it, with the request's root. Changes nothing.
+/// If the request has a checkpoint, [`Inspection::refuted`] says whether its content is there.
 pub async fn inspect_from(
     store: &dyn ContentStore,
     request: &RestoreRequest,
@@ -112,8 +112,8 @@ pub async fn first_difference(
     first_difference_from(&open(tiers, request).await?, request, depth, counts, stop).await
 }
 
-/// Returns the first difference that `counts` between what the request restores and its root. It looks at the entries
-/// that the checkpoint covers, or at all if there is no checkpoint, up to the first difference.
+/// Returns the first difference that `counts` between the request's snapshot and its root. It compares the
+/// entries that the checkpoint covers, or all entries if there is no checkpoint.
 pub async fn first_difference_from(
     store: &dyn ContentStore,
     request: &RestoreRequest,
@@ -149,9 +149,9 @@ async fn open(tiers: &[Arc<Tier>], request: &RestoreRequest) -> Result<SnapshotR
         .map_err(|error| RestoreError::Vault(Box::new(error)))
 }
 
-/// What a checkpoint says that is restored.
+/// The entries that a checkpoint declares restored.
 struct Covered<'a> {
-    /// Where in the stream it ends.
+    /// The position in the stream at which it ends.
     until: u64,
     lost: HashSet<&'a TreePath>,
     owners_set: bool,
@@ -169,7 +169,7 @@ impl<'a> Covered<'a> {
     /// Returns whether a difference of the entry that begins there contradicts the checkpoint.
     fn has(&self, begins: u64, entry: &Entry, aspect: Aspect) -> bool {
         let done = match (&entry.kind, aspect) {
-            // A folder's metadata comes in the second pass, which is always made.
+            // The second pass, which always runs, sets a folder's metadata.
             (EntryKind::Dir, aspect) => matches!(aspect, Aspect::Missing | Aspect::Type),
             (_, Aspect::Owner) => self.owners_set,
             _ => true,
@@ -178,8 +178,8 @@ impl<'a> Covered<'a> {
     }
 }
 
-/// Compares entry by entry, as long as `seen` (where the record begins in the stream, the entry, in what it differs)
-/// returns true.
+/// Compares entry by entry while `seen` returns true. It passes the record's position in the stream, the
+/// entry, and the first aspect that differs.
 async fn each(
     store: &dyn ContentStore,
     request: &RestoreRequest,
@@ -220,7 +220,7 @@ async fn each(
 }
 
 impl Target {
-    /// Returns in what an entry differs from what is there.
+    /// Returns the first aspect in which an entry differs from the disk.
     fn compare(
         &self,
         record: &EntryRecord,
@@ -234,7 +234,7 @@ impl Target {
         let spot = match self.spot(&entry.path) {
             Ok(spot) => spot,
             Err(RestoreError::Obstructed { .. }) => return Ok(Some(Aspect::Missing)),
-            // A folder that is closed to its owner too: a restore opens it and closes it again.
+            // The folder is closed even to its owner: a restore opens it and closes it again.
             Err(RestoreError::Io { source, .. })
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
             {

@@ -1,28 +1,29 @@
-//! Restoring a snapshot into a root folder, in windows, of which a kill costs at most one.
+//! Restores a snapshot into a root folder, window by window. A kill costs at most one window.
 //!
-//! The entry stream is taken in bounded windows. A window's files are built beside their targets, made durable with
-//! one `syncfs`, renamed, and made durable again. Only then is the window's checkpoint handed out. Before a restore
-//! resumes from a checkpoint, it compares by metadata everything that the checkpoint covers, and reads only a file
-//! whose time differs. If anything differs, it drops the checkpoint. After the point of resumption, it looks at every
-//! file and keeps what is already right. Metadata of folders comes last, in a second pass.
+//! Each window of the entry stream is bounded. The restore builds a window's files beside their targets,
+//! makes them durable with one `syncfs`, renames them, and syncs again. Only then does it hand out the
+//! window's checkpoint. Before it resumes from a checkpoint, it compares by metadata everything that the
+//! checkpoint covers, and reads only a file whose time differs. If anything differs, it drops the checkpoint.
+//! After the point of resumption, it looks at every file and keeps what is already right. Metadata of folders
+//! comes last, in a second pass.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`request`] | what is asked for, how far it got, and what came of it |
+//! | [`request`] | the request, the checkpoint and the report |
 //! | [`error`] | why a restore stops |
 //! | [`store`] | what restore needs of a snapshot: its records, and the bytes of a chunk |
-//! | `include` | which entries are restored, and whether the stream is a tree at all |
-//! | `plan` | cutting the stream into windows, and large files into pieces |
+//! | `include` | the entries to restore, and the check that the stream is a tree |
+//! | `plan` | cuts the stream into windows, and large files into pieces |
 //! | `run` | the windows, one after the other |
 //! | `target`, `build` | everything that touches the root: links and folders, and files |
 //! | `folders` | the second pass |
-//! | `elsewhere` | what came from another tier than the one that it should come from |
-//! | `inspect`, `difference` | whether a root holds the snapshot already, and in what it differs |
+//! | `elsewhere` | content from another tier than the preferred one |
+//! | `inspect`, `difference` | compares a root with a snapshot |
 //!
-//! Nothing is written outside the root: the kernel resolves every folder beneath it without links, as it does the
-//! way to it from the folder that a person named ([`RestoreRoot`]), and a
-//! stream whose entries do not form a tree is refused. `syncfs` covers the root's own file system; a root
-//! with another one mounted inside is outside the promise.
+//! Nothing is written outside the root. The kernel resolves every folder beneath the folder that a person
+//! named ([`RestoreRoot`]) without following links, and a stream whose entries do not form a tree is refused.
+//! `syncfs` covers the root's own file system only: if another one is mounted inside the root, its content is
+//! not synced.
 
 mod blocking;
 mod build;

@@ -1,4 +1,4 @@
-//! Cutting the entry stream into windows.
+//! Cuts the entry stream into windows.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::include::{Include, Outline};
 use super::request::{Position, Window};
 use super::store::{ContentStore, EntryCursor};
 
-/// One thing to do in a window.
+/// One unit of work in a window.
 #[derive(Debug)]
 pub(super) enum Work {
     /// Make a folder.
@@ -34,7 +34,7 @@ pub(super) struct Piece {
     pub(super) offset: u64,
     /// Where it ends.
     pub(super) offset_after: u64,
-    /// Whether the file was started once more, because its bytes were not right at the end.
+    /// Whether the file was begun again because its bytes were wrong at the end.
     pub(super) again: bool,
 }
 
@@ -44,7 +44,7 @@ impl Piece {
         self.end == self.record.chunks.len()
     }
 
-    /// Returns the whole file as one piece; windows cut it up.
+    /// Returns the whole file as one piece; a window may split it.
     pub(super) fn whole(record: Arc<EntryRecord>) -> Self {
         let size = record.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
         let end = record.chunks.len();
@@ -58,7 +58,7 @@ impl Piece {
         }
     }
 
-    /// Returns what is left of the file from an offset on, none if no chunk begins there.
+    /// Returns the rest of the file from an offset; none if no chunk begins there.
     pub(super) fn from(mut self, offset: u64) -> Option<Self> {
         while self.offset < offset {
             self.offset += u64::from(self.record.chunks.get(self.start)?.len);
@@ -93,7 +93,7 @@ pub(super) struct Windows {
     limits: Window,
     /// Where the record in `rest` begins in the stream.
     rest_begins: u64,
-    /// What is left of a file that is larger than a window.
+    /// The rest of a file that is larger than a window.
     rest: Option<Piece>,
 }
 
@@ -127,7 +127,7 @@ impl Windows {
         }
     }
 
-    /// Reads the file that a resumed restore was in the middle of.
+    /// Reads the record of the file at which a resumed restore stopped.
     pub(super) async fn open_file(&mut self) -> Result<Option<Arc<EntryRecord>>, RestoreError> {
         self.rest_begins = self.cursor.position();
         let Some(record) = self.cursor.next().await? else {
@@ -137,7 +137,7 @@ impl Windows {
         Ok(matches!(record.entry.kind, EntryKind::File { .. }).then(|| Arc::new(record)))
     }
 
-    /// Sets what is to be given next: a file's rest, or all of it once more; none drops a rest.
+    /// Sets the next piece: a file's rest, or the whole file again; none drops a rest.
     pub(super) fn set_rest(&mut self, rest: Option<Piece>) {
         self.rest = rest;
     }
@@ -156,7 +156,7 @@ impl Windows {
                     return Ok(window);
                 }
                 self.rest = None;
-                // Nothing follows it in its window, because the file may have to be started once more.
+                // Nothing else joins its window, because the file may have to begin again.
                 if continued {
                     return Ok(window);
                 }

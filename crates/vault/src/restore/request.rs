@@ -1,4 +1,4 @@
-//! What a restore is asked for, how far it got, and what came of it.
+//! The request, the checkpoint and the report of a restore.
 
 use std::path::{Path, PathBuf};
 
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use super::difference::Difference;
 use super::elsewhere::Elsewhere;
 
-/// How much is restored between two checkpoints: what a kill costs at most.
+/// How much is restored between two checkpoints; a kill costs at most this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Bytes of content; a window may exceed it by less than one chunk.
     pub bytes: u64,
-    /// Entries, whose records are held in memory together.
+    /// Entries, whose records are in memory together.
     pub entries: usize,
 }
 
 impl Default for Window {
-    /// 64 MiB is about a third of a second of a fast disk, so that two `syncfs` per window do not dominate;
-    /// 4096 records of small files are about 1 MiB of memory.
+    /// 64 MiB takes a fast disk about a third of a second, so two `syncfs` per window do not dominate. 4096
+    /// records of small files take about 1 MiB of memory.
     fn default() -> Self {
         Self {
             bytes: 64 << 20,
@@ -29,10 +29,10 @@ impl Default for Window {
     }
 }
 
-/// The folder that becomes the root of a tree: one that a person named, and a path below it.
+/// The folder that becomes the root of a tree: a folder that a person named, and a path below it.
 ///
-/// The named folder is opened wherever links lead to. Below it none is followed: what is restored would land
-/// somewhere that nobody named.
+/// Links on the way to the named folder are followed. Links below it are not: a restore would write where
+/// nobody asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreRoot {
     pub(super) named: PathBuf,
@@ -40,7 +40,7 @@ pub struct RestoreRoot {
 }
 
 impl RestoreRoot {
-    /// Returns `path`, which lies in or is the folder `named`. One that does not lie there counts as named itself.
+    /// Returns `path` beneath the folder `named`. If `path` is not in it, `path` counts as named itself.
     pub fn beneath(named: &Path, path: &Path) -> Self {
         match path.strip_prefix(named) {
             Ok(below) => Self {
@@ -53,7 +53,7 @@ impl RestoreRoot {
 
     /// Returns the path of the folder.
     pub fn path(&self) -> PathBuf {
-        // Joined to nothing, a path would end in a slash.
+        // A path joined to nothing would end in a slash.
         match self.below.as_os_str().is_empty() {
             true => self.named.clone(),
             false => self.named.join(&self.below),
@@ -71,37 +71,37 @@ impl From<&Path> for RestoreRoot {
     }
 }
 
-/// What is to be restored, and where to.
+/// What to restore, and where.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest {
     /// The snapshot; names of partial files derive from it.
     pub snapshot: SnapshotId,
     /// The folder that becomes the root of the tree; created if it is missing.
     pub root: RestoreRoot,
-    /// Globs of what to restore; all if empty. One without `/` matches a name at any depth, one with `/` a
-    /// path from the root of the tree; a folder that matches is restored with its content.
+    /// Globs of what to restore; empty means all. A glob without `/` matches a name at any depth. A glob with
+    /// `/` matches a path from the root of the tree. A folder that matches is restored with its content.
     pub include: Vec<String>,
-    /// How far an earlier attempt with the same snapshot, root and globs got. Where what it covers is not there
-    /// any more, it is dropped.
+    /// The checkpoint of an earlier attempt with the same snapshot, root and globs. If its content is no
+    /// longer there, it is dropped.
     pub checkpoint: Option<RestoreCheckpoint>,
     /// How much is restored between two checkpoints.
     pub window: Window,
-    /// The tier that all should come from; the report lists what comes from another. None: it lists nothing.
+    /// The preferred tier; the report lists what comes from another. None: it lists nothing.
     pub prefer: Option<String>,
 }
 
 /// A place in the entry stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// Where in the stream the next record begins, as the snapshot's reader counts.
+    /// The offset of the next record in the stream, as the snapshot's reader counts.
     pub stream: u64,
-    /// The folder that the place is in; the folders above it were checked to be folders.
+    /// The folder of the place; the folders above it were checked.
     pub inside: TreePath,
     /// Bytes of the next record's file that are in its partial file; 0 unless it is larger than a window.
     pub offset: u64,
 }
 
-/// How far a restore got: all before `position` is durable on disk.
+/// How far a restore got: everything before `position` is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreCheckpoint {
     /// The place in the stream.
@@ -110,15 +110,15 @@ pub struct RestoreCheckpoint {
     pub files: u64,
     /// Symbolic links made.
     pub symlinks: u64,
-    /// Bytes of the files that were started.
+    /// Bytes of all files begun so far.
     pub bytes_total: u64,
-    /// Bytes of content that are on disk, those of the partial file too.
+    /// Bytes of content on disk, including the partial file.
     pub bytes_done: u64,
     /// Entries whose owner could not be set.
     pub owners_unset: u64,
-    /// Files lost so far; grows with each, since none may be forgotten.
+    /// Files lost so far; the list is not cut, since none may be forgotten.
     pub lost: Vec<LostFile>,
-    /// What came from another tier than the preferred one so far.
+    /// Content from another tier than the preferred one so far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
 }
@@ -143,40 +143,40 @@ impl RestoreCheckpoint {
     }
 }
 
-/// A file of which some content is in no tier. A restore changes nothing at its path.
+/// A file with content that no tier has. A restore changes nothing at its path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostFile {
     /// Its path in the tree.
     pub path: TreePath,
     /// Its size in bytes.
     pub size: u64,
-    /// What is missing of it.
+    /// The content that is missing.
     pub why: String,
 }
 
-/// What a restore did. Where nothing is lost, `bytes_written + bytes_kept` = `bytes_total`.
+/// The result of a restore. If nothing is lost, `bytes_written + bytes_kept` = `bytes_total`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreReport {
-    /// Files that are complete, those of earlier calls too.
+    /// Complete files, including those of earlier calls.
     pub files: u64,
-    /// Folders that are there.
+    /// Existing folders.
     pub dirs: u64,
-    /// Symbolic links that are there.
+    /// Existing symbolic links.
     pub symlinks: u64,
     /// Bytes of content in the included part of the snapshot.
     pub bytes_total: u64,
-    /// Bytes of content that this call put into files; runs of zeros are left as holes and count, and
-    /// so do bytes of a file that turned out to be lost, or had to be made twice.
+    /// Bytes of content that this call wrote. Runs of zeros left as holes count, and so do the bytes of a
+    /// file that proved lost or had to be written twice.
     pub bytes_written: u64,
     /// Bytes of content that were there already: before the checkpoint, or found right.
     pub bytes_kept: u64,
-    /// Entries whose owner could not be set, for want of privilege.
+    /// Entries whose owner could not be set, for lack of privilege.
     pub owners_unset: u64,
-    /// The difference from what the request's checkpoint covers, if there was one. Then the restore dropped the
+    /// The difference that refuted the request's checkpoint. If there is one, the restore dropped the
     /// checkpoint, looked at every file, and kept what was right.
     pub checkpoint_refuted: Option<Difference>,
     /// Files that no location could give.
     pub lost: Vec<LostFile>,
-    /// What came from another tier than the preferred one, in earlier calls too.
+    /// Content from another tier than the preferred one, in earlier calls too.
     pub elsewhere: Vec<Elsewhere>,
 }

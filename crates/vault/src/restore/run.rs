@@ -1,4 +1,4 @@
-//! The restore itself: window by window, then the folders' metadata.
+//! The restore: window by window, then the folders' metadata.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -29,14 +29,13 @@ use super::request::{LostFile, RestoreCheckpoint, RestoreReport, RestoreRequest}
 use super::store::{ContentError, ContentStore};
 use super::target::Target;
 
-/// Chunks fetched ahead of the one that is written: at most 4 MiB each.
+/// How many chunks are fetched ahead of the one being written; each is at most 4 MiB.
 const FETCHES: usize = 4;
 
-/// Restores a snapshot from the tiers, preferred first; each chunk falls back to the next one.
+/// Restores a snapshot from the tiers, preferred first. If a tier lacks a chunk, the next one gives it.
 ///
-/// `on_window` is given a checkpoint after each window; what it returns must be recorded durably, and the next
-/// window begins once it is. The stop token is looked at between files, between chunks, and while files are
-/// hashed.
+/// `on_window` receives a checkpoint after each window and records it durably; the next window begins once it
+/// returns. The stop token is checked between files, between chunks, and while files are hashed.
 pub async fn restore<F, Fut>(
     tiers: &[Arc<Tier>],
     request: RestoreRequest,
@@ -66,13 +65,13 @@ where
     Fut: Future<Output = Result<(), Failure>> + Send,
 {
     let include = Include::new(&request.include)?;
-    // A call that is dropped takes along what it still has running.
+    // If this call is dropped, its running tasks stop too.
     let stop = stop.child_token();
     let _dropped = stop.clone().drop_guard();
     let (root, snapshot) = (request.root.clone(), request.snapshot);
     let target = Arc::new(blocking(move || Target::make(&root, snapshot)).await?);
 
-    // Who resumes may have tidied up, or the disk may have; a checkpoint says only what once stood there.
+    // Somebody may have changed the root since; the checkpoint records only the past.
     let checkpoint_refuted = match &request.checkpoint {
         Some(_) => first_difference_from(store, &request, Depth::Touched, |_, _| true, &stop).await?,
         None => None,
@@ -116,16 +115,16 @@ struct Run<'a> {
     progress: &'a ProgressSink,
     stop: CancellationToken,
     windows: Windows,
-    /// What is restored, without the open window.
+    /// The completed windows.
     done: RestoreCheckpoint,
     /// The newest checkpoint that was recorded.
     recorded: Option<RestoreCheckpoint>,
     written: u64,
     kept: u64,
-    /// Bytes of the file in progress that only the checkpoint vouches for.
+    /// Bytes of the file in progress for which the checkpoint is the only evidence.
     trusted: u64,
     checkpoint_refuted: Option<Difference>,
-    /// The tier that all should come from.
+    /// The preferred tier.
     prefer: Option<String>,
 }
 
@@ -134,12 +133,12 @@ struct OpenPiece {
     piece: Piece,
     existing: Existing,
     lost: Option<String>,
-    /// Whether it is lost only because what was put together is not what was captured.
+    /// Whether the only reason to call it lost is that the assembled bytes are not those captured.
     mistrusted: bool,
     owned: bool,
 }
 
-/// A chunk and all the places of the window that it goes to.
+/// A chunk and every place of the window that needs it.
 struct Want {
     chunk: ChunkRef,
     to: Vec<(usize, Arc<EntryRecord>, u64)>,
@@ -191,7 +190,7 @@ impl Run<'_> {
         }
     }
 
-    /// Goes on with the file in whose middle the checkpoint is.
+    /// Continues the file in whose middle the checkpoint lies.
     async fn find_open_file(&mut self) -> Result<(), RestoreError> {
         let offset = self.done.position.offset;
         if offset == 0 {
@@ -206,7 +205,7 @@ impl Run<'_> {
         let (target, stop) = (Arc::clone(&self.target), self.stop.clone());
         let there = rest.is_some()
             && blocking(move || {
-                // Found whole: it was finished after the checkpoint, and the next window will keep it.
+                // The file is whole: it was finished after the checkpoint, and the next window keeps it.
                 match target.existing(&record, &stop)? {
                     Existing::Nothing => target.go_on(&record.entry, offset),
                     Existing::Whole { .. } | Existing::Built => Ok(false),
@@ -222,7 +221,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes back the counts of a file that starts again.
+    /// Subtracts the counts of a file that begins again.
     fn forget(&mut self, offset: u64, size: u64) {
         self.done.bytes_done = self.done.bytes_done.saturating_sub(offset);
         self.done.bytes_total = self.done.bytes_total.saturating_sub(size);
@@ -246,7 +245,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes folders and links, looks which files are there already, and begins the others.
+    /// Makes folders and links, finds the files that are there already, and begins the others.
     async fn prepare(&self, window: Vec<Work>) -> Result<(Vec<OpenPiece>, u64, u64), RestoreError> {
         let (target, stop) = (Arc::clone(&self.target), self.stop.clone());
         blocking(move || {
@@ -286,7 +285,7 @@ impl Run<'_> {
         .await
     }
 
-    /// Fetches the chunks of the window in the order of packs, each once, and writes them where they belong.
+    /// Fetches each chunk of the window once, in the order of packs, and writes it wherever it belongs.
     async fn fetch(&mut self, pieces: &mut [OpenPiece]) -> Result<(), RestoreError> {
         let store = self.store;
         let mut ahead = stream::iter(self.wants(pieces))
@@ -372,7 +371,7 @@ impl Run<'_> {
         wants
     }
 
-    /// Reads back what was built, makes it durable, gives it its name, and makes that durable.
+    /// Reads the built files back, syncs, renames them, and syncs again.
     async fn close(&self, mut pieces: Vec<OpenPiece>) -> Result<Vec<OpenPiece>, RestoreError> {
         let (target, stop) = (Arc::clone(&self.target), self.stop.clone());
         blocking(move || {
@@ -415,7 +414,7 @@ impl Run<'_> {
         } = open;
         let size = size_of(&piece.record);
         if let Some(why) = lost {
-            // A piece of an earlier window may have been trusted wrongly, so make the file again, once.
+            // A piece of an earlier window may be wrong, so make the file again, once.
             if mistrusted && piece.offset > 0 && !piece.again {
                 self.forget(piece.offset, size);
                 self.windows.set_rest(Some(Piece {

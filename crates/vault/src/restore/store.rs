@@ -1,4 +1,4 @@
-//! What restore needs of a snapshot, so that it can be tested without a vault.
+//! The interface through which a restore reads a snapshot; tests implement it without a vault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::snapshot::EntryRecord;
 /// Why a record or a chunk cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    /// Every location was asked, and none has a whole copy: what needs it is lost.
+    /// Every location was asked, and none has a whole copy: the files that need it are lost.
     #[error("{0}")]
     Lost(String),
     /// It may be there later: the restore stops and can be resumed.
@@ -31,7 +31,7 @@ pub trait EntryCursor: Send + Sync {
     fn position(&self) -> u64;
 }
 
-/// One snapshot: its records and the bytes of its chunks, whichever location they come from.
+/// One snapshot: its records and the bytes of its chunks, from any location.
 #[async_trait]
 pub trait ContentStore: Send + Sync {
     /// Returns a cursor at a position that an earlier cursor gave; 0 is the beginning.
@@ -40,10 +40,10 @@ pub trait ContentStore: Send + Sync {
     /// Returns a chunk, its plain bytes checked against its id and length.
     async fn chunk(&self, chunk: &ChunkRef) -> Result<Fetched, ContentError>;
 
-    /// Returns the tiers that the list of entries came from until now; see [`SnapshotReader::listed_from`].
+    /// Returns the tiers that gave the entries so far; see [`SnapshotReader::listed_from`].
     fn listed_from(&self) -> BTreeMap<Arc<str>, Vec<String>>;
 
-    /// Returns where a chunk is stored, if that is known; within a window chunks are fetched in this order.
+    /// Returns the place of a chunk, if known; a window fetches its chunks in this order.
     fn place(&self, chunk: &ChunkRef) -> Option<ChunkPlace>;
 
     /// Returns the bytes of all files.

@@ -1,8 +1,8 @@
 //! The root folder, and the only way to touch anything beneath it.
 //!
-//! The root itself is reached from the folder that a person named, name by name and through no link either.
-//! The folder of an entry is opened by `openat2` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`, and the entry
-//! is then named relative to it by its last name alone, never followed.
+//! The root is opened from the folder that a person named, name by name, through no link. `openat2` with
+//! `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS` opens an entry's folder. The entry is then named relative to it by
+//! its last name alone, never followed.
 
 use std::ffi::CString;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ use super::error::RestoreError;
 use super::include::parent_of;
 use super::request::RestoreRoot;
 
-/// What the name of a file under construction begins with.
+/// The prefix of the name of a file under construction.
 pub const PARTIAL_PREFIX: &str = ".rekindle-partial-";
 
 /// The longest path that is resolved in one call: the kernel takes 4096 bytes with the closing zero.
@@ -31,7 +31,8 @@ const FOLDER: OFlags = OFlags::PATH
     .union(OFlags::CLOEXEC);
 
 impl RestoreRoot {
-    /// Makes the folder, and those above it, as a restore into it would; what would be refused then is refused here.
+    /// Makes the folder and its parents as a restore into it would, and refuses what that restore would
+    /// refuse.
     pub fn make(&self) -> Result<(), RestoreError> {
         Target::make(self, SnapshotId(uuid::Uuid::nil())).map(drop)
     }
@@ -53,7 +54,7 @@ pub(super) struct Spot {
 }
 
 impl Target {
-    /// Opens the root; makes it, and what is above it.
+    /// Opens the root; makes it and its parents if needed.
     pub(super) fn make(root: &RestoreRoot, snapshot: SnapshotId) -> Result<Self, RestoreError> {
         let shown = root.named.display().to_string();
         std::fs::create_dir_all(&root.named)
@@ -62,7 +63,7 @@ impl Target {
             .ok_or_else(|| RestoreError::io("open", &root.path().display().to_string(), ErrorKind::NotFound))
     }
 
-    /// Opens the root; none where there is no such folder.
+    /// Opens the root; none if there is no such folder.
     pub(super) fn open_existing(
         root: &RestoreRoot,
         snapshot: SnapshotId,
@@ -113,7 +114,7 @@ impl Target {
                 Err(why) => return Err(RestoreError::io("open", &shown(), why)),
             };
         }
-        // Below the named folder only a path was opened; it is the same folder that is opened here for real.
+        // Below the named folder only a path handle was opened; this opens the same folder for reading.
         let opened = rustix::fs::openat(&opened, c".", folder, Mode::empty())
             .map_err(|why| RestoreError::io("open", &shown.display().to_string(), why))?;
         Ok(Some(Self {
@@ -123,13 +124,13 @@ impl Target {
         }))
     }
 
-    /// Makes all that was written to the root's file system durable.
+    /// Makes every write to the root's file system durable.
     pub(super) fn sync(&self) -> Result<(), RestoreError> {
         rustix::fs::syncfs(&self.root)
             .map_err(|why| RestoreError::io("sync", &self.shown.display().to_string(), why))
     }
 
-    /// Returns an entry's folder and name. The root itself is `.` in itself.
+    /// Returns an entry's folder and name. For the root itself, the name is `.`.
     pub(super) fn spot(&self, path: &TreePath) -> Result<Spot, RestoreError> {
         let shown = self.shown.join(path.display()).display().to_string();
         let folder = self.folder(parent_of(path)).map_err(|why| match why {
@@ -169,8 +170,8 @@ impl Target {
         Ok(folder)
     }
 
-    /// Returns the name under which a file is built. It depends on the snapshot, so that no entry of an
-    /// honest snapshot can have it, even if partial files were once captured.
+    /// Returns the name under which a file is built. It depends on the snapshot, so no entry of an honest
+    /// snapshot has this name, even if a capture took partial files.
     pub(super) fn partial_name(&self, path: &TreePath) -> Result<CString, RestoreError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.snapshot.as_bytes()).update(path.as_bytes());
@@ -179,7 +180,7 @@ impl Target {
             .map_err(|why| RestoreError::Broken(why.to_string()))
     }
 
-    /// Makes a folder whose content can be written by its owner; its own mode comes last, when all is there.
+    /// Makes a folder that its owner can write into; its own mode comes last.
     pub(super) fn make_folder(&self, path: &TreePath) -> Result<(), RestoreError> {
         let spot = self.spot(path)?;
         match rustix::fs::mkdirat(&spot.folder, &spot.name, Mode::RWXU) {
@@ -232,7 +233,7 @@ impl Target {
 }
 
 impl Spot {
-    /// Returns what is here, unfollowed; none if there is nothing.
+    /// Returns what is here without following links; none if nothing is.
     pub(super) fn stat(&self) -> Result<Option<Stat>, RestoreError> {
         match rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -241,7 +242,7 @@ impl Spot {
         }
     }
 
-    /// Removes what is here if it is not a folder with content.
+    /// Removes the entry here, unless it is a folder with content.
     pub(super) fn remove(&self) -> Result<(), RestoreError> {
         self.remove_name(&self.name)
     }
@@ -261,7 +262,7 @@ impl Spot {
         }
     }
 
-    /// Gives what was built under `partial` its name. A folder in the way goes if it is empty.
+    /// Renames `partial` to this name. Removes an empty folder in the way.
     pub(super) fn rename_from(&self, partial: &CString) -> Result<(), RestoreError> {
         let rename = || rustix::fs::renameat(&self.folder, partial, &self.folder, &self.name);
         match rename() {
@@ -273,7 +274,7 @@ impl Spot {
         }
     }
 
-    /// Sets the mode of a folder that may be closed even to its owner, through its handle.
+    /// Sets the mode through the handle, since a folder may be closed even to its owner.
     fn set_folder_mode(&self, mode: u32) -> Result<(), RestoreError> {
         let set = rustix::fs::openat(&self.folder, &self.name, FOLDER, Mode::empty()).and_then(|folder| {
             let handle = format!("/proc/self/fd/{}", folder.as_raw_fd());
@@ -288,7 +289,7 @@ impl Spot {
         Ok(owned)
     }
 
-    /// Returns whether the owner is the entry's afterwards.
+    /// Returns whether the entry then has the right owner.
     fn set_owner(&self, name: &CString, entry: &Entry) -> Result<bool, RestoreError> {
         let (owner, group) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
         let set = rustix::fs::chownat(&self.folder, name, owner, group, AtFlags::SYMLINK_NOFOLLOW);
@@ -301,11 +302,11 @@ impl Spot {
     }
 }
 
-/// Tells a refused owner, which is reported, from an error, which stops.
+/// Separates a refused owner, which is reported, from an error, which stops the restore.
 pub(super) fn owner_set(set: Result<(), Errno>, shown: &str) -> Result<bool, RestoreError> {
     match set {
         Ok(()) => Ok(true),
-        // The last: file systems without owners, and ids outside a user namespace.
+        // EINVAL comes from file systems without owners, and for ids outside a user namespace.
         Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) => Ok(false),
         Err(why) => Err(RestoreError::io("set the owner of", shown, why)),
     }
@@ -330,7 +331,7 @@ pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// Returns whether an entry is of the type that was found.
+/// Returns whether the entry is of this type.
 pub(super) fn is_kind(stat: &Stat, entry: &EntryKind) -> bool {
     let expected = match entry {
         EntryKind::File { .. } => FileType::RegularFile,
@@ -340,13 +341,13 @@ pub(super) fn is_kind(stat: &Stat, entry: &EntryKind) -> bool {
     kind(stat) == expected
 }
 
-/// Opens a folder beneath another, through no link. Where the kernel or a sandbox has no `openat2`, name by
-/// name: names of a tree never are `..`, so that is as safe, only slower.
+/// Opens a folder beneath another, through no link. If the kernel or a sandbox has no `openat2`, it opens
+/// name by name. That is as safe, since names of a tree are never `..`, but slower.
 fn beneath(folder: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     loop {
         match rustix::fs::openat2(folder, path, FOLDER, Mode::empty(), resolve) {
-            // A rename somewhere on the way: the kernel could not vouch for it, and asks to try again.
+            // Something on the way was renamed, and the kernel asks to try again.
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(Errno::NOSYS) => return name_by_name(folder, path),
             result => return result,

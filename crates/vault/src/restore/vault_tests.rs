@@ -153,7 +153,7 @@ async fn a_restore_from_real_tiers_passes_over_damage_and_resumes_in_the_middle_
     let asked = request.clone();
     let result = restore(&tiers, request.clone(), &sink, killed_in_the_large_file, &stop).await;
     assert!(matches!(result, Err(RestoreError::Checkpoint(_))), "{result:?}");
-    // The checkpoint that could not be recorded does not exist; the one before it does.
+    // The last checkpoint was not recorded; the one before it was.
     let kept = kept.into_inner().unwrap();
     let checkpoint = kept[kept.len() - 2].clone();
     assert!(checkpoint.position.offset > 0, "{checkpoint:?}");
@@ -178,7 +178,7 @@ async fn a_restore_from_real_tiers_passes_over_damage_and_resumes_in_the_middle_
     assert_eq!(found.bytes, report.bytes_total);
     assert!(fs::read(room.path().join("root/large")).unwrap() == content("large", 40_000_000));
 
-    // With the damage in the only tier, the files that need it are named and the others stand.
+    // If the only tier is damaged, the report names the files that need it, and the others are restored.
     let alone = RestoreRequest {
         snapshot,
         root: room.path().join("alone").as_path().into(),
@@ -192,7 +192,7 @@ async fn a_restore_from_real_tiers_passes_over_damage_and_resumes_in_the_middle_
         .unwrap();
     assert!(!report.lost.is_empty() && report.files > 0, "{report:?}");
     assert_eq!(report.files + report.lost.len() as u64, 13);
-    // What is lost here is what came from the other tier there, each file counted once over all windows.
+    // The files lost here are those that came from the other tier above, each counted once over all windows.
     let lost: Vec<_> = report.lost.into_iter().map(|file| file.path).collect();
     assert_eq!((told.files, told.named), (lost.len() as u64, lost));
     assert!(report.elsewhere.is_empty());

@@ -8,13 +8,13 @@ use serde_bytes::ByteBuf;
 
 use super::{BlobPart, SEGMENT_BYTES, Segment, SegmentHead};
 
-/// A run's journal as the segments of one location have it. Whether its records follow each other is the journal's to
-/// say.
+/// A run's journal from the segments of one location. Only the journal checks that its records follow each
+/// other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
     /// Each record's value, oldest first.
     pub values: Vec<Vec<u8>>,
-    /// The blobs that are whole.
+    /// The blobs of which all pieces are there.
     pub blobs: BTreeMap<Hash32, Vec<u8>>,
     /// The last segment, and the hash of its stored bytes.
     pub tail: Option<Link>,
@@ -23,14 +23,14 @@ pub struct Chain {
 /// A segment as the one after it refers to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// What it says of itself.
+    /// Its head.
     pub head: SegmentHead,
     /// BLAKE3 of its stored bytes.
     pub hash: Hash32,
 }
 
 impl Chain {
-    /// Adds the next segment, which is in order; `begins` says that the chain begins again with it.
+    /// Adds the next segment, which is in order; `begins` says that it begins the chain again.
     pub(super) fn take(&mut self, segment: Segment, begins: bool, building: &mut BTreeMap<Hash32, Vec<u8>>) {
         let Segment { head, records, blobs } = segment;
         if begins {
@@ -54,7 +54,7 @@ impl Chain {
     }
 }
 
-/// What goes into one segment: how many of the records that are left, after these pieces of blobs.
+/// The content of one segment: pieces of blobs, then a number of the records that are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// How many records.
@@ -63,10 +63,11 @@ pub struct Plan {
     pub blobs: Vec<BlobPart>,
 }
 
-/// A record that is to be copied: its length, and the blobs that it is the first to refer to.
+/// A record to copy: its length, and the blobs that it is the first to refer to.
 pub type Weight = (usize, Vec<(Hash32, Vec<u8>)>);
 
-/// Lays records out in segments of at most [`SEGMENT_BYTES`]: each after the blobs that it is the first to refer to.
+/// Divides records among segments of at most [`SEGMENT_BYTES`]; a record follows the blobs that it is the
+/// first to refer to.
 pub fn plan(records: &[Weight]) -> Vec<Plan> {
     let mut plans = Vec::new();
     let (mut open, mut room) = (Plan::default(), SEGMENT_BYTES);

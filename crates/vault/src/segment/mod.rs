@@ -1,11 +1,11 @@
 //! Segments: a run's journal, copied to a tier piece by piece.
 //!
-//! A segment is one sealed object, created only if its name is free. It has some of the run's records byte for byte,
-//! the blobs that they are the first to refer to, and the hash of the segment before it. So the segments of a run form
-//! a chain in each location, and this chain alone is enough to resume the run. The process that creates a run's next
-//! segment continues the run. A process that finds the number taken has lost the run. If segments are damaged, a new
-//! chain begins under the next number ([`walk`]). If a run has been over for long, a last segment closes its chain,
-//! and a prune removes the others ([`mod@prune`]).
+//! A segment is one sealed object, created only if its name is free. It has some of the run's records byte
+//! for byte, the blobs that they are the first to refer to, and the hash of the segment before it. So the
+//! segments of a run form a chain in each location, and this chain alone is enough to resume the run. The
+//! process that creates a run's next segment continues the run. A process that finds the number taken has
+//! lost the run. If segments are damaged, a new chain begins under the next number ([`walk`]). When a run has
+//! been over for long, a prune closes its chain with a last segment and removes the others ([`mod@prune`]).
 //!
 //! ```text
 //! magic 8 | version 4 | generation 4 | salt 32 | sealed: encoding 1 | length 4 | MessagePack
@@ -39,21 +39,22 @@ const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 const ZSTD_LEVEL: i32 = 3;
 
-/// How many bytes of records and blobs one segment takes: little enough to be written again after a broken connection.
+/// How many bytes of records and blobs one segment takes: few enough to write them again after a broken
+/// connection.
 pub const SEGMENT_BYTES: usize = 1 << 20;
-/// The most that a segment may have once it is decompressed: its content, and what MessagePack adds.
+/// The most bytes of a decompressed segment: its content, and what MessagePack adds.
 const MOST_PLAIN: usize = 4 * SEGMENT_BYTES;
-/// The most that a segment may have as it is stored: that, the head, and what sealing adds.
+/// The most bytes of a stored segment: the above, the head, and what sealing adds.
 const MOST_STORED: u64 = MOST_PLAIN as u64 + 128;
 
 /// A part of a run's journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// What it says of itself and of the run.
+    /// Its description.
     pub head: SegmentHead,
     /// The values of records `first` to `last`, byte for byte as in the journal's log.
     pub records: Vec<ByteBuf>,
-    /// What those records are the first to refer to, or those of a segment that follows.
+    /// The blobs that those records, or the first ones of a later segment, are the first to refer to.
     pub blobs: Vec<BlobPart>,
 }
 
@@ -79,13 +80,13 @@ pub struct SegmentHead {
     pub workspace: Uuid,
     /// The host that it was written on.
     pub host: String,
-    /// When.
+    /// When it was written.
     pub at: DateTime<Utc>,
     /// The run's workflow.
     pub workflow: String,
-    /// The run whose step runs it, where it is part of another.
+    /// The run whose step started this run; none for a run of its own.
     pub parent: Option<RunId>,
-    /// How the run has ended, where it has.
+    /// The run's outcome; none while it runs.
     pub outcome: Option<Outcome>,
 }
 
@@ -95,8 +96,8 @@ impl SegmentHead {
         self.prev == Hash32::ZERO
     }
 
-    /// Returns whether it says that the run is over and that its records were removed from the location. Such a
-    /// segment begins a chain after records that the chain does not have.
+    /// Returns whether it says that the run is over and that a prune removed its records. Such a segment
+    /// begins a chain after records that the chain does not have.
     pub fn closes(&self) -> bool {
         self.begins() && self.first > 1 && self.first == self.last + 1 && self.outcome.is_some()
     }
@@ -119,7 +120,7 @@ pub struct BlobPart {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SegmentError {
-    /// There are later segments, and not these.
+    /// Segments are missing before later ones.
     #[error(
         "{} of run {run} {} missing in {location}; another location of the run's tiers may have all of them",
         numbers(*n, *to),
@@ -132,10 +133,10 @@ pub enum SegmentError {
         run: RunId,
         /// The first that is missing.
         n: u64,
-        /// The last of those in a row.
+        /// The last missing one in a row.
         to: u64,
     },
-    /// It is not what was written there.
+    /// Its stored bytes are damaged.
     #[error(
         "segment {n} of run {run} in {location} {fault}; another location of the run's tiers may have it whole"
     )]
@@ -164,7 +165,7 @@ pub enum SegmentError {
         /// What does not fit.
         why: String,
     },
-    /// The run has been over for long, and its records were removed there.
+    /// The run has been over for long, and a prune removed its records.
     #[error("the segments of run {run} were removed from {location} once it was over for long")]
     Removed {
         /// The location.
@@ -172,7 +173,7 @@ pub enum SegmentError {
         /// The run.
         run: RunId,
     },
-    /// The location did not do what was asked.
+    /// The location failed to do what was asked.
     #[error("{0}")]
     Store(#[from] std::sync::Arc<StoreError>),
 }
@@ -184,8 +185,8 @@ impl From<StoreError> for SegmentError {
 }
 
 impl SegmentError {
-    /// Returns whether the stored segments are to blame. Otherwise the way to them is, or something that this program
-    /// or its keyring does not know.
+    /// Returns whether the stored segments are at fault, and not the way to them, this program or its
+    /// keyring.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { fault, .. } => fault.is_damage(),
@@ -194,8 +195,7 @@ impl SegmentError {
         }
     }
 
-    /// Returns the segment that cannot be read or does not follow, the first if there are several. None if the way to
-    /// them is to blame.
+    /// Returns the first segment that cannot be read or does not follow; none if the location cannot be read.
     pub fn segment(&self) -> Option<u64> {
         match self {
             Self::Missing { n, .. } | Self::Damaged { n, .. } | Self::Unchained { n, .. } => Some(*n),

@@ -11,12 +11,12 @@ use rekindle_model::id::{Hash32, RunId};
 use super::{Created, Link, Segment, SegmentError, SegmentHead, SegmentStore};
 use crate::object::{JOURNAL, ObjectName};
 
-/// The part of a run that a location holds, as the names of its segments and its last segment show.
+/// A location's part of a run, from the names of its segments and its last segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The last segment.
     pub tail: Link,
-    /// How many segments there are beside one that closes the chain.
+    /// The number of segments, without one that closes the chain.
     pub segments: u64,
     /// Their bytes.
     pub bytes: u64,

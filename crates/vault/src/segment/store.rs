@@ -1,4 +1,4 @@
-//! One location of a tier, as it keeps the segments of runs.
+//! One location of a tier as a store of segments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::object::{JOURNAL, ObjectName};
 use crate::store::StoreError;
 use crate::tier::Tier;
 
-/// How often a run's segments are listed before one that is listed and not there is missing: pruning removes them once.
+/// How often a run's segments are listed anew before a listed segment that is gone counts as missing. A prune
+/// explains one such loss, since it removes a run's segments once.
 const LISTINGS: usize = 3;
 
 /// Clones are the same location.
@@ -24,10 +25,10 @@ pub struct SegmentStore {
     pub(super) location: Arc<Location>,
 }
 
-/// What became of a segment that was to be created.
+/// The result of creating a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// It is there now; the hash of its stored bytes.
+    /// It was created; the hash of its stored bytes.
     Here(Hash32),
     /// The number is taken: another process continues the run, or an earlier attempt of this process wrote the
     /// segment.
@@ -35,7 +36,7 @@ pub enum Created {
 }
 
 impl Tier {
-    /// Returns the locations that are open, each of which has its own chain of every run.
+    /// Returns the open locations; each has its own chain of every run.
     pub fn segment_stores(&self) -> Vec<SegmentStore> {
         let places = self.locations().iter().map(|location| SegmentStore {
             tier: self.name().to_owned(),
@@ -77,7 +78,7 @@ impl SegmentStore {
             return Ok(None);
         };
         if last > numbers.len() as u64 {
-            // What is missing may be retired: then the chain begins after it.
+            // A missing segment may be retired: then the chain begins after it.
             let walked = self.walk(run).await?;
             return walked.faults.into_iter().next().map_or(Ok(walked.tail), Err);
         }
@@ -88,10 +89,11 @@ impl SegmentStore {
         }))
     }
 
-    /// Returns all that a run's segments say; no record where it has none here.
+    /// Returns the content of all segments of a run; no records if it has no segment here.
     ///
     /// # Errors
-    /// The first segment that is missing, damaged, or does not follow the one before it; [`SegmentError::Removed`].
+    /// The first segment that is missing, damaged, or does not follow the one before it;
+    /// [`SegmentError::Removed`].
     pub async fn chain(&self, run: RunId) -> Result<Chain, SegmentError> {
         let (mut chain, mut building) = (Chain::default(), BTreeMap::new());
         let walked = self

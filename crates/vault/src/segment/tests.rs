@@ -97,7 +97,7 @@ async fn a_chain_is_what_was_written() {
 }
 
 #[tokio::test]
-async fn of_two_who_create_the_next_segment_one_does() {
+async fn of_two_creations_of_the_next_segment_one_succeeds() {
     let fixture = three().await;
     let tail = fixture.place.tail(run()).await.unwrap();
     let mine = fixture.after(tail.clone(), 5, 2, &[b"mine"]);
@@ -169,7 +169,7 @@ async fn a_segment_that_is_gone_swapped_replaced_or_of_another_run_is_named() {
     std::fs::copy(one, fixture.file(1)).unwrap();
     assert!(fixture.fault().await.starts_with("segment 1 of run"));
     std::fs::write(fixture.file(1), first).unwrap();
-    // One that is sealed well and names another before it.
+    // A well-sealed segment that names another one before it.
     std::fs::remove_file(fixture.file(2)).unwrap();
     let mut forged = fixture.after(None, 2, 1, &[b"two", b"three"]);
     forged.head.n = 2;
@@ -243,7 +243,7 @@ async fn a_full_segment_of_records_is_split() {
     assert!(plan(&[]).is_empty());
 }
 
-/// Storage that cannot create an object only where there is none, and says so or does not.
+/// Storage that cannot create a name exclusively, and admits that or does not.
 #[derive(Debug)]
 struct Lax {
     inner: LocalStore,
@@ -293,7 +293,7 @@ async fn a_location_that_lets_two_create_one_object_is_found_out() {
         assert!(!fixture.place.is_exclusive().await.unwrap(), "{says_so}");
         assert!(matches!(fixture.next(1, 1, &[b"one"]).await, Created::Here(_)));
         if says_so {
-            // Then it is at least looked first.
+            // Then it looks before it writes.
             let again = fixture.after(None, 1, 1, &[b"other"]);
             assert_eq!(fixture.place.create(&again).await.unwrap(), Created::Taken);
         }
@@ -302,7 +302,7 @@ async fn a_location_that_lets_two_create_one_object_is_found_out() {
     }
 }
 
-/// The segments under which a run's records were written, from the beginning of its chain.
+/// The segments that hold a run's records, from the beginning of its chain.
 async fn held_in(fixture: &Fixture) -> Vec<u64> {
     let walked = fixture.place.walk(run()).await.unwrap();
     assert!(walked.faults.is_empty(), "{:?}", walked.faults);
@@ -359,7 +359,7 @@ async fn a_chain_begins_anew_under_no_lower_epoch() {
 }
 
 #[tokio::test]
-async fn who_begins_a_chain_anew_competes_with_who_goes_on_with_it() {
+async fn beginning_a_chain_again_competes_with_continuing_it() {
     let fixture = three().await;
     let tail = fixture.place.tail(run()).await.unwrap();
     let zombie = fixture.after(tail, 5, 1, &[b"zombie"]);
@@ -369,7 +369,7 @@ async fn who_begins_a_chain_anew_competes_with_who_goes_on_with_it() {
     assert_eq!(fixture.place.chain(run()).await.unwrap().values, [b"one"]);
 }
 
-/// The three segments, with a last one by which the run is over.
+/// Three segments; the last one ends the run.
 async fn over() -> Fixture {
     let fixture = three().await;
     let mut segment = fixture.after(fixture.place.tail(run()).await.unwrap(), 5, 1, &[b"end"]);
@@ -435,7 +435,7 @@ async fn pruning_that_was_cut_off_is_finished() {
 /// Paths with their lengths.
 type Listing = Vec<(String, u64)>;
 
-/// Storage whose next listing is an old one.
+/// Storage whose next listing is outdated.
 #[derive(Debug)]
 struct Late {
     inner: LocalStore,

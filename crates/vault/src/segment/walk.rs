@@ -1,10 +1,10 @@
-//! One pass over a run's segments in a location, with one segment in memory at a time. It finds which segments follow
-//! each other, and the faults of the others.
+//! One pass over a run's segments in a location, with one segment in memory at a time. It finds which
+//! segments follow each other, and the faults of the others.
 //!
-//! A chain begins with a segment that names none before it. Any later segment may be such a beginning. Then all
-//! segments under lower numbers are retired, damaged or whole: the pass neither follows them nor reports their faults.
-//! In this way a chain with damaged segments continues. No process ever overwrites a segment that another may have
-//! written. All processes that continue the run still compete for one next number.
+//! A chain begins with a segment that names none before it. Any later segment may be such a beginning. Then
+//! all segments under lower numbers are retired, damaged or whole: the pass neither follows them nor reports
+//! their faults. In this way a chain with damaged segments continues. No process ever overwrites a segment
+//! that another may have written. All processes that continue the run still compete for one next number.
 
 use std::collections::BTreeMap;
 
@@ -25,14 +25,14 @@ pub struct Walked {
     pub faults: Vec<SegmentError>,
     /// Whether the records were removed once the run was over ([`super::SegmentHead::closes`]).
     pub closed: bool,
-    /// The records: the hash of each one's value, and the segment that has it.
+    /// The hash of each record's value, and the segment that has it.
     pub records: Vec<(Hash32, u64)>,
     /// How many segments were read.
     pub segments: u64,
 }
 
 impl Walked {
-    /// Returns whether the newest segment can be read. If it cannot, its writer is not known from here.
+    /// Returns whether the newest segment can be read. If not, this location does not show who wrote it.
     pub fn ends_readably(&self) -> bool {
         self.tail.as_ref().map_or(0, |tail| tail.head.n) == self.last
     }
@@ -120,7 +120,7 @@ impl Walk {
         segment.blobs.iter().try_for_each(|part| self.parts.add(part))
     }
 
-    /// Returns what the pass has shown, beside its faults.
+    /// Returns the result, without the faults.
     pub(super) fn end(self) -> Walked {
         Walked {
             tail: self.tail,
@@ -130,7 +130,7 @@ impl Walk {
         }
     }
 
-    /// Notes a segment that can be read and follows nothing: one before it is missing or damaged.
+    /// Notes a readable segment that follows nothing: one before it is missing or damaged.
     pub(super) fn pass_over(&mut self, segment: &Segment, stored: Hash32) {
         self.epoch = self.epoch.max(segment.head.epoch);
         self.tail = Some(Link {
@@ -140,7 +140,7 @@ impl Walk {
     }
 }
 
-/// Blobs of which not all pieces were seen yet: how many bytes there were, and what they hash to.
+/// Blobs that are incomplete so far: how many bytes were seen, and their hash.
 #[derive(Default)]
 struct Parts(BTreeMap<Hash32, (u64, blake3::Hasher)>);
 

@@ -1,4 +1,4 @@
-//! Records survive their stream, and the digest tells content apart and nothing else.
+//! Records survive their stream, and the digest changes with the content and with nothing else.
 
 use proptest::prelude::*;
 use rekindle_model::entry::TreePath;

@@ -17,8 +17,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::{OpenError, Store, StoreError, StoreFactory};
 
-/// Opens folders by `file://` URLs. Two slashes and a path that does not begin with a slash are relative to the folder
-/// of the system's file, as in `file://./tiers/hot`.
+/// Opens folders by `file://` URLs. A path without a leading slash is relative to the folder of the system's
+/// file, as in `file://./tiers/hot`.
 #[derive(Debug)]
 pub(super) struct LocalFactory;
 
@@ -56,7 +56,7 @@ impl StoreFactory for LocalFactory {
 
     fn identity(&self, url: &str, base: &FsPath) -> Option<String> {
         let folder = folder(url, base).ok()?;
-        // A folder that does not exist yet is where its nearest folder is that exists.
+        // A folder that does not exist yet counts as being where its nearest existing parent is.
         let there = folder.ancestors().find_map(|above| {
             let rest = folder.strip_prefix(above).ok()?;
             Some(above.canonicalize().ok()?.join(rest))
@@ -220,14 +220,14 @@ impl Store for LocalStore {
     }
 }
 
-/// Returns whether an error says that the file system cannot link: a new name is then never given exclusively.
+/// Returns whether an error says that the file system cannot link: then it cannot create a name exclusively.
 fn lacks_links(error: &object_store::Error) -> bool {
     let mut cause = error.source();
     while let Some(inner) = cause {
         let code = inner
             .downcast_ref::<io::Error>()
             .and_then(io::Error::raw_os_error);
-        // FAT says that it is not permitted; what is not permitted otherwise could not have been written before.
+        // FAT reports EPERM. No other cause is left: the object was written just before.
         if matches!(
             code.map(rustix::io::Errno::from_raw_os_error),
             Some(
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn of_many_who_create_one_object_one_does_and_its_bytes_stay() {
+    async fn of_many_creations_of_one_object_one_succeeds_and_its_bytes_stay() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path()).unwrap();
         for round in 0..20 {

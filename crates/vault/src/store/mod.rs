@@ -1,8 +1,7 @@
 //! One location's storage: whole objects under relative paths, durable when a write returns.
 //!
 //! A kind of storage is one file here that implements [`Store`] and [`StoreFactory`], and one line of the
-//! [list of factories](FACTORIES); nothing above knows of files. Which URLs lead to it, and what else is asked of a
-//! location before it is open, its factory says.
+//! [list of factories](FACTORIES). Nothing above knows of files. The factory knows the kind's URLs.
 
 mod local;
 mod registry;
@@ -21,39 +20,40 @@ pub use registry::{FACTORIES, is_same_location, occupied_folder, open, schemes};
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Returns the object's bytes.
     async fn get(&self, path: &str) -> Result<Bytes, StoreError>;
-    /// Returns `len` bytes from `offset`. Fewer come back where the object ends earlier.
+    /// Returns `len` bytes from `offset`; fewer if the object ends earlier.
     async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError>;
-    /// Returns the object's length in bytes, none where there is no such object.
+    /// Returns the object's length in bytes; none if there is no such object.
     async fn len(&self, path: &str) -> Result<Option<u64>, StoreError>;
-    /// Writes the object whole, or not at all; durable when it returns. Replaces what was there.
+    /// Writes the object whole, or not at all; durable when it returns. Replaces an older one.
     async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
-    /// Writes the object whole and durably if there is none under that path, and returns whether it did. Of all calls for
-    /// one path, from any host and at any time, one returns true. After an error the object may be there all the same.
+    /// Writes the object whole and durably if there is none under that path, and returns whether it did. Of
+    /// all calls for one path, from any host and at any time, one returns true. After an error the object may
+    /// be there all the same.
     async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError>;
     /// Returns the names of the folders directly below a folder.
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError>;
     /// Returns the paths under a folder (all for the empty one) with their lengths, in no special order.
     async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError>;
-    /// Removes the object; it is no error that there is none.
+    /// Removes the object; succeeds if there is none.
     async fn delete(&self, path: &str) -> Result<(), StoreError>;
 }
 
-/// Opens the locations of one URL scheme. `base` is the folder of the system's file, which a URL may be relative to.
+/// Opens the locations of one URL scheme. A URL may be relative to `base`, the folder of the system's file.
 #[async_trait]
 pub trait StoreFactory: Send + Sync {
     /// Returns the scheme, such as `file`.
     fn scheme(&self) -> &'static str;
 
-    /// Opens a location. Where there is nothing yet, `make` says whether it is made.
+    /// Opens a location; `make` creates a missing one.
     async fn open(&self, url: &str, base: &Path, make: bool) -> Result<Arc<dyn Store>, OpenError>;
 
-    /// Returns the folder of this machine that holds the objects; none where another machine holds them.
+    /// Returns the folder of this machine that holds the objects; none if another machine holds them.
     fn folder(&self, url: &str, base: &Path) -> Option<PathBuf> {
         let (_, _) = (url, base);
         None
     }
 
-    /// Returns a text that all URLs of one location share, and those of no other; none for a URL that leads nowhere.
+    /// Returns a text that all URLs of one location share, and no others; none for a URL that cannot be used.
     fn identity(&self, url: &str, base: &Path) -> Option<String>;
 }
 
@@ -70,7 +70,7 @@ pub enum OpenError {
     Failed(StoreError),
 }
 
-/// Storage did not do what was asked.
+/// Storage failed to do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no such object.
@@ -87,7 +87,7 @@ pub enum StoreError {
         /// The object's path.
         path: String,
     },
-    /// The storage cannot write an object only where there is none.
+    /// The storage cannot create a name exclusively.
     #[error("{location} cannot create {path} exclusively: {why}")]
     NotExclusive {
         /// The location.
@@ -100,7 +100,7 @@ pub enum StoreError {
     /// Anything else: the disk, the network, permissions.
     #[error("could not {action} {path} in {location}: {why}")]
     Failed {
-        /// What was tried, as a verb.
+        /// The call, as a verb.
         action: &'static str,
         /// The location.
         location: String,
@@ -112,7 +112,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns whether room on a disk is all that is missing.
+    /// Returns whether the disk is full and nothing else is wrong.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
     }

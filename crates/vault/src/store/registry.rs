@@ -14,13 +14,13 @@ pub fn schemes() -> Vec<&'static str> {
     FACTORIES.iter().map(|factory| factory.scheme()).collect()
 }
 
-/// Opens the location of a URL; `make` says whether it is made where there is nothing yet.
+/// Opens the location of a URL; `make` creates a missing one.
 pub async fn open(url: &str, base: &Path, make: bool) -> Result<Arc<dyn Store>, OpenError> {
     factory(url)?.open(url, base, make).await
 }
 
-/// Returns the folder of this machine that a location occupies: no source captures it, and no recovery writes into it.
-/// None where the location is elsewhere, or its URL leads nowhere.
+/// Returns the folder of this machine that a location occupies: no source captures it, and no recovery writes
+/// into it. None if the location is elsewhere, or its URL cannot be used.
 pub fn occupied_folder(url: &str, base: &Path) -> Option<PathBuf> {
     factory(url).ok()?.folder(url, base)
 }

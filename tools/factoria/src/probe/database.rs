@@ -23,7 +23,7 @@ pub(crate) struct Opened {
     pub(crate) connection: Connection,
     path: PathBuf,
     immutable: bool,
-    /// Holds the copy, where one was needed, until the connection is gone.
+    /// Holds the copy, if one was needed, until the connection is closed.
     _copy: Option<TempDir>,
 }
 
@@ -51,8 +51,8 @@ impl Opened {
         })
     }
 
-    /// Returns whether someone began to write while the database was read as immutable, so that what was read
-    /// may be a mixture.
+    /// Returns whether somebody began to write while the database was read as immutable. The result may then
+    /// be a mixture.
     pub(crate) fn was_disturbed(&self) -> bool {
         self.immutable && fs::symlink_metadata(companion(&self.path, "-wal")).is_ok()
     }

@@ -1,4 +1,4 @@
-//! What a scan takes for damage, and what not.
+//! What a scan reports as damage.
 
 use std::cell::{Cell, RefCell};
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 
-/// Returns the log of runs that were created one after the other, without the one that is cut out.
+/// Returns the log of runs that were created one after the other, without the segment that is cut out.
 fn log_of_three(cut_out: Option<u64>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let base = admit::EMPTY;
@@ -70,7 +70,7 @@ fn damage_that_is_gone_at_a_second_look_was_a_write_under_way_and_what_stays_is_
         Piece::Frame { offset, .. } => offset,
         _ => panic!("it is whole"),
     };
-    // The second frame's page was looked at before it was written, the third one's after.
+    // The reader saw the second frame's page before it was written, and the third one's after.
     let mut hole = whole.clone();
     hole[offset(1)..offset(2)].fill(0);
     let mut half = whole.clone();

@@ -1,4 +1,4 @@
-//! What a hostile stream or a planted link can do: nothing outside the root.
+//! A hostile stream or a planted link changes nothing outside the root.
 
 use super::*;
 
@@ -26,7 +26,7 @@ async fn a_root_below_the_named_folder_is_reached_through_no_link() {
         assert!(matches!(looked, Err(RestoreError::Link { .. })), "{looked:?}");
         assert_eq!(fs::read_dir(room.path().join("elsewhere")).unwrap().count(), 0);
     }
-    // The folder that was named may be a link, and what is missing below it is made.
+    // The named folder may be a link, and missing folders below it are created.
     let asked = RestoreRequest {
         root: RestoreRoot::beneath(&named, &named.join("a/b")),
         ..request(&named)
@@ -97,7 +97,7 @@ async fn a_link_planted_in_the_root_is_replaced_and_never_followed() {
     let (_, kept) = run(&store, asked.clone(), None).await;
     assert_whole(&store, &root).await;
 
-    // After the checkpoint that made folder `a`, somebody puts a link in its place: the folder is made again.
+    // After the checkpoint that made folder `a`, somebody replaces it by a link: the restore makes it again.
     fs::remove_dir_all(root.join("a")).unwrap();
     symlink(&outside, root.join("a")).unwrap();
     let after_folder = kept

@@ -1,4 +1,4 @@
-//! What a lost chunk costs: its files and nothing else, and none of them is forgotten.
+//! A lost chunk costs only its files, and the report names each of them.
 
 use super::*;
 

@@ -1,8 +1,8 @@
 //! Restoring from content in memory: what comes back, what a kill costs, and what a hostile stream can do.
 //!
 //! Trees are made in one folder, captured by reading them, and restored into another. A kill is a checkpoint
-//! that cannot be recorded, a store that never answers again (the call is dropped), or a stop token; each is
-//! followed by a call with the newest checkpoint that was recorded, as a resumed run would make it.
+//! that cannot be recorded, a store that never answers again (the call is dropped), or a stop token. After
+//! each, the test calls again with the newest recorded checkpoint, as a resumed run would.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -33,7 +33,7 @@ mod whole;
 
 const CHUNK: usize = 4096;
 
-/// What a store does once it has answered so many times.
+/// The behaviour of a store after so many answers.
 #[derive(Clone, Copy)]
 enum After {
     Hang,
@@ -199,7 +199,7 @@ fn at(root: &Path, path: &TreePath) -> PathBuf {
     }
 }
 
-/// Bytes that repeat nowhere, so that no chunk is shared by accident.
+/// Bytes that repeat nowhere, so that files share no chunk by accident.
 fn bytes(len: usize, seed: &str) -> Vec<u8> {
     let mut out = vec![0; len];
     blake3::Hasher::new()
@@ -229,7 +229,7 @@ fn date(path: &Path, seconds: i64, nanos: i64) {
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).unwrap();
 }
 
-/// All that is awkward in one tree.
+/// Every awkward entry in one tree.
 fn nasty() -> TempDir {
     let room = tempfile::tempdir().unwrap();
     let root = &room.path().join("tree");
@@ -274,7 +274,7 @@ fn nasty() -> TempDir {
     room
 }
 
-/// Many files of some chunks each, and one that is larger than a window.
+/// Many files of several chunks each, and one that is larger than a window.
 fn many() -> TempDir {
     let room = tempfile::tempdir().unwrap();
     let root = &room.path().join("tree");
@@ -315,7 +315,7 @@ async fn run(
         let mut kept = kept.lock().unwrap();
         let refused = refuse == Some(kept.len());
         if !refused {
-            // As the journal would keep it.
+            // As the journal keeps it.
             let text = serde_json::to_string(&checkpoint).unwrap();
             kept.push(serde_json::from_str(&text).unwrap());
         }
@@ -371,7 +371,7 @@ fn entry(path: &str, kind: EntryKind) -> Entry {
 /// A path, and `dir`, or where a link points; none for a file.
 type Shape<'a> = (&'a str, Option<&'a str>);
 
-/// A stream of our own making; files hold their own path.
+/// A stream made by hand; each file holds its own path.
 fn stream(entries: &[Shape<'_>]) -> Memory {
     let mut memory = Memory::default();
     let mut records = Vec::new();

@@ -181,7 +181,7 @@ async fn a_stop_gives_back_the_newest_checkpoint() {
 async fn a_large_file_goes_on_in_its_middle_and_a_spoiled_beginning_is_made_anew() {
     let room = tempfile::tempdir().unwrap();
     put(&room.path().join("tree"), "large", &bytes(18 * CHUNK, "l"), 0o644);
-    // What follows must not be forgotten when the file before it has to be begun once more.
+    // These must not be forgotten when the file before them begins again.
     for name in ["later-1", "later-2"] {
         put(&room.path().join("tree"), name, &bytes(7 * CHUNK, name), 0o644);
     }

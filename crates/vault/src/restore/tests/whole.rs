@@ -1,4 +1,4 @@
-//! What comes back: everything, once, in the order of packs, and what is already right is kept.
+//! A restore fetches each chunk once, in the order of packs, and keeps what is already right.
 
 use super::*;
 
@@ -21,7 +21,7 @@ async fn a_nasty_tree_comes_back_as_it_was() {
         "zeros took {} blocks",
         sparse.blocks()
     );
-    // Independent of `inspect`: the same listing by other means.
+    // This listing does not use `inspect`.
     let again = Memory::of(&target);
     let plain = |store: &Memory| {
         let strip = |record: &EntryRecord| EntryRecord {
