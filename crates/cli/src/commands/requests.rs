@@ -1,10 +1,8 @@
 //! `rekindle cancel`, `pause`, `approve`, `reject`, `retry`, `skip`: what a person asks of a run.
-//!
-//! A request is journaled before it has effect, whether a process drives the run or not.
 
 use std::cell::Cell;
 
-use rekindle_engine::{Ask, Request};
+use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::Action;
 use rekindle_model::run::RunState;
@@ -15,6 +13,7 @@ use crate::drive;
 use crate::exit::Exit;
 use rekindle_workspace::error::{Error, OVER};
 use rekindle_workspace::open::ReadWriteWorkspace;
+use rekindle_workspace::operations::requests::{again, ask, waiting};
 use rekindle_workspace::replica;
 
 /// A run, and why.
@@ -123,7 +122,14 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Error> {
     let exit = ReadWriteWorkspace::with(&app.application, async |workspace| {
         let run = workspace.context.run(&args.run.run).await?;
         if !asked.get() {
-            ask(app, workspace, run, Ask::Cancel, args.run.why.clone()).await?;
+            ask(
+                &app.application,
+                workspace,
+                run,
+                Ask::Cancel,
+                args.run.why.clone(),
+            )
+            .await?;
             asked.set(true);
         }
         match workspace.service.resume(run).await {
@@ -217,16 +223,6 @@ pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, Error> {
     asked.of(app, |_, _| Ok(Ask::Skip { step: step.clone() })).await
 }
 
-/// Returns the request that a step and everything after it run again, or everything that failed.
-pub(crate) fn again(step: Option<&str>) -> Ask {
-    match step {
-        Some(step) => Ask::Retry {
-            step: StepId::from(step),
-        },
-        None => Ask::RetryFailed,
-    }
-}
-
 /// A request that is over once it is journaled.
 struct Asked<'a> {
     run: &'a str,
@@ -248,7 +244,7 @@ impl Asked<'_> {
             let state = workspace.context.evidence(run).await?.state;
             let ask_for = what(run, &state)?;
             let step = ask_for.step().cloned();
-            ask(app, workspace, run, ask_for, self.note.clone()).await?;
+            ask(&app.application, workspace, run, ask_for, self.note.clone()).await?;
             let driven = workspace.drives(run).await;
             let body = json!({ "run": run, "step": step, "driven": driven });
             app.printer.data(&body, || {
@@ -271,42 +267,5 @@ impl Asked<'_> {
             Ok(Exit::Done)
         })
         .await
-    }
-}
-
-/// Asks something of a run, in the name of the person who runs this command.
-pub(crate) async fn ask(
-    app: &App,
-    workspace: &ReadWriteWorkspace,
-    run: RunId,
-    ask: Ask,
-    note: Option<String>,
-) -> Result<(), Error> {
-    let request = Request {
-        by: app.application.asker.clone(),
-        note,
-        ask,
-    };
-    tracing::debug!(%run, ?request, "asked");
-    Ok(workspace.service.request(run, request).await?)
-}
-
-/// Returns the step that was named, else the only one that waits for approval.
-fn waiting(run: RunId, state: &RunState, named: Option<&str>) -> Result<StepId, Error> {
-    if let Some(step) = named {
-        return Ok(StepId::from(step));
-    }
-    let waiting: Vec<&StepId> = state.waiting_for_approval().collect();
-    match waiting.as_slice() {
-        [one] => Ok((*one).clone()),
-        [] => Err(Error::usage(format!("no step of run {run} waits for approval"))
-            .with_next(Action::Show { run: Some(run) }, "shows what it does now")),
-        several => {
-            let names: Vec<&str> = several.iter().map(|step| step.as_str()).collect();
-            Err(
-                Error::usage(format!("{} steps of run {run} wait for approval", names.len()))
-                    .with_advice(format!("name one: {}", names.join(", "))),
-            )
-        }
     }
 }
