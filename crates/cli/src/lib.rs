@@ -4,7 +4,8 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`args`] | the command line |
+//! | [`args`] | the command line: every command, with its function |
+//! | [`global`] | the options of every command |
 //! | [`commands`] | one file per command: its arguments and its function |
 //! | [`printer`] | the one place that prints |
 //! | [`exit`] | the exit codes |
@@ -20,6 +21,7 @@ mod command_hints;
 pub mod commands;
 pub mod drive;
 pub mod exit;
+pub mod global;
 pub mod live;
 pub mod printer;
 pub mod prompt;
@@ -39,7 +41,9 @@ use rekindle_workspace::keys::Unlocker;
 use rekindle_workspace::layout::Selection;
 use rekindle_workspace::{Application, Error, Notices};
 
+use crate::args::{Cli, Command};
 pub use crate::exit::Exit;
+use crate::global::Global;
 use crate::printer::Printer;
 use crate::signals::Signals;
 pub use rekindle_workspace::Hooks;
@@ -56,13 +60,13 @@ pub struct App {
     /// How it speaks.
     pub printer: Printer,
     /// The options that all commands share.
-    pub global: args::Global,
+    pub global: Global,
     /// The application, set up for this command line.
     pub application: Application,
 }
 
 impl App {
-    fn new(printer: Printer, global: args::Global, hooks: Hooks, signals: &Signals) -> Result<Self, Error> {
+    fn new(printer: Printer, global: Global, hooks: Hooks, signals: &Signals) -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(|error| Error::io("find the current folder", &error))?;
         let executable = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
         let application = Application {
@@ -135,7 +139,7 @@ where
     if args.get(1).is_some_and(|word| word == supervise::SUBCOMMAND) {
         return supervise::supervise(args.into_iter().skip(2));
     }
-    let cli = match args::Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let exit = if error.use_stderr() {
@@ -149,6 +153,7 @@ where
         }
     };
     let printer = Printer::new(&cli.global);
+    let command = cli.command.unwrap_or(Command::Status(commands::status::Args {}));
     trace(cli.global.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -161,7 +166,7 @@ where
     let exit = runtime.block_on(async {
         let signals = Signals::listen(printer);
         let done = match App::new(printer, cli.global, hooks, &signals) {
-            Ok(app) => commands::dispatch(&app, cli.command).await,
+            Ok(app) => command.run(&app).await,
             Err(error) => Err(error),
         };
         done.unwrap_or_else(|error| {

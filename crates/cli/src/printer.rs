@@ -9,9 +9,9 @@ use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::problem::ProblemKind;
 use rekindle_workspace::notice::{Notice, Severity};
 
-use crate::args::Global;
 use crate::command_hints;
 use crate::exit::Exit;
+use crate::global::Global;
 use rekindle_workspace::Error;
 
 /// How a command prints.
