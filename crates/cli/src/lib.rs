@@ -59,21 +59,18 @@ pub const PASSPHRASE_VAR: &str = "REKINDLE_PASSPHRASE";
 pub struct App {
     /// How it speaks.
     pub printer: Printer,
-    /// The options that all commands share.
-    pub global: Global,
     /// The application, set up for this command line.
     pub application: Application,
 }
 
 impl App {
     fn new(printer: Printer, global: Global, hooks: Hooks, signals: &Signals) -> Result<Self, Error> {
-        let here = std::env::current_dir().map_err(|error| Error::io("find the current folder", &error))?;
         let executable = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
         let application = Application {
             selection: Selection {
-                workspace: global.workspace.clone(),
-                system: global.system.clone(),
-                here,
+                workspace: global.workspace,
+                system: global.system,
+                here: std::env::current_dir().map_err(|error| Error::io("find the current folder", &error)),
             },
             asker: asker(),
             executable,
@@ -83,11 +80,7 @@ impl App {
             notices: Notices::new(move |notice| printer.notice(&notice)),
             unlocker: unlocker(),
         };
-        Ok(Self {
-            printer,
-            global,
-            application,
-        })
+        Ok(Self { printer, application })
     }
 }
 
