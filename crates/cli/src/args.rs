@@ -50,11 +50,16 @@ pub enum Command {
     Serve(c::serve::Args),
     Watch(c::watch::Args),
     Logs(c::logs::Args),
-    Cancel(c::requests::Cancel),
-    Pause(c::requests::Pause),
-    Unpause(c::requests::Unpause),
-    Approve(c::requests::Approve),
-    Reject(c::requests::Reject),
+    /// End a run early: what runs is stopped, the rest is skipped
+    Cancel(c::requests::RunArgs),
+    /// Let a run begin no step until `rekindle unpause`; steps at work continue to their end
+    Pause(c::requests::RunArgs),
+    /// Let a paused run continue
+    Unpause(c::requests::RunArgs),
+    /// Let a step that waits for approval succeed
+    Approve(c::requests::DecisionArgs),
+    /// Let a step that waits for approval fail
+    Reject(c::requests::DecisionArgs),
     Retry(c::requests::Retry),
     Skip(c::requests::Skip),
     Diff(c::diff::Args),

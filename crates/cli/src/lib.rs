@@ -40,12 +40,12 @@ use rekindle_model::time::SystemClock;
 use rekindle_workspace::keys::Unlocker;
 use rekindle_workspace::layout::Selection;
 use rekindle_workspace::{Application, Error, Notices};
+use tokio_util::sync::CancellationToken;
 
 use crate::args::{Cli, Command};
 pub use crate::exit::Exit;
 use crate::global::Global;
 use crate::printer::Printer;
-use crate::signals::Signals;
 pub use rekindle_workspace::Hooks;
 
 /// Overrides the folder of the identity.
@@ -64,7 +64,7 @@ pub struct App {
 }
 
 impl App {
-    fn new(printer: Printer, global: Global, hooks: Hooks, signals: &Signals) -> Result<Self, Error> {
+    fn new(printer: Printer, global: Global, hooks: Hooks, stop: CancellationToken) -> Result<Self, Error> {
         let executable = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
         let application = Application {
             selection: Selection {
@@ -76,7 +76,7 @@ impl App {
             executable,
             hooks,
             clock: Arc::new(SystemClock),
-            stop: signals.stop().clone(),
+            stop,
             notices: Notices::new(move |notice| printer.notice(&notice)),
             unlocker: unlocker(),
         };
@@ -157,8 +157,8 @@ where
         }
     };
     let exit = runtime.block_on(async {
-        let signals = Signals::listen(printer);
-        let done = match App::new(printer, cli.global, hooks, &signals) {
+        let stop = signals::listen(printer);
+        let done = match App::new(printer, cli.global, hooks, stop) {
             Ok(app) => command.run(&app).await,
             Err(error) => Err(error),
         };

@@ -92,11 +92,7 @@ impl Printer {
     /// Prints a command's result: `text` for people, `data` for programs.
     pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
-            Voice::Json => {
-                let line = serde_json::to_string_pretty(data)
-                    .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))?;
-                self.out(&line)
-            }
+            Voice::Json => self.out(&serde_json::to_string_pretty(data).map_err(unprintable)?),
             Voice::Text { .. } => self.out(text().trim_end()),
         }
     }
@@ -104,11 +100,7 @@ impl Printer {
     /// Prints one of many results; for programs each is one line.
     pub fn line<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
-            Voice::Json => {
-                let line = serde_json::to_string(data)
-                    .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))?;
-                self.out(&line)
-            }
+            Voice::Json => self.out(&serde_json::to_string(data).map_err(unprintable)?),
             Voice::Text { .. } => self.out(&text()),
         }
     }
@@ -206,6 +198,10 @@ impl Printer {
             result => result.map_err(|error| Error::io("write to stdout", &error)),
         }
     }
+}
+
+fn unprintable(error: serde_json::Error) -> Error {
+    Error::new(ProblemKind::Failed, "internal", error.to_string())
 }
 
 /// Writes one line to stderr. If that fails, there is no place left to say so.

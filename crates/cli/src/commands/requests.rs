@@ -27,27 +27,6 @@ pub struct RunArgs {
     why: Option<String>,
 }
 
-/// End a run early: what runs is stopped, the rest is skipped
-#[derive(Debug, clap::Args)]
-pub struct Cancel {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-/// Let a run begin no step until `rekindle unpause`; steps at work continue to their end
-#[derive(Debug, clap::Args)]
-pub struct Pause {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-/// Let a paused run continue
-#[derive(Debug, clap::Args)]
-pub struct Unpause {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
 /// A decision on a step that waits for one.
 #[derive(Debug, clap::Args)]
 pub struct DecisionArgs {
@@ -60,20 +39,6 @@ pub struct DecisionArgs {
     /// A note, for those who read the history
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-}
-
-/// Let a step that waits for approval succeed
-#[derive(Debug, clap::Args)]
-pub struct Approve {
-    #[command(flatten)]
-    decision: DecisionArgs,
-}
-
-/// Let a step that waits for approval fail
-#[derive(Debug, clap::Args)]
-pub struct Reject {
-    #[command(flatten)]
-    decision: DecisionArgs,
 }
 
 /// Ask for a step to run again, with everything after it; a run that is over is reopened
@@ -116,20 +81,13 @@ pub struct Skip {
 }
 
 /// Cancels a run. If no process drives it, this one takes it over and ends it.
-pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Error> {
+pub(crate) async fn cancel(app: &App, args: &RunArgs) -> Result<Exit, Error> {
     // It is asked once: if the owner leaves before the rest is done, only the rest is tried again.
     let asked = Cell::new(false);
     let exit = ReadWriteWorkspace::with(&app.application, async |workspace| {
-        let run = workspace.context.run(&args.run.run).await?;
+        let run = workspace.context.run(&args.run).await?;
         if !asked.get() {
-            ask(
-                &app.application,
-                workspace,
-                run,
-                Ask::Cancel,
-                args.run.why.clone(),
-            )
-            .await?;
+            ask(&app.application, workspace, run, Ask::Cancel, args.why.clone()).await?;
             asked.set(true);
         }
         match workspace.service.resume(run).await {
@@ -145,10 +103,10 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Error> {
 }
 
 /// Pauses a run.
-pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, Error> {
+pub(crate) async fn pause(app: &App, args: &RunArgs) -> Result<Exit, Error> {
     let asked = Asked {
-        run: &args.run.run,
-        note: args.run.why.clone(),
+        run: &args.run,
+        note: args.why.clone(),
         said: "begins nothing new",
         undo: Some(|run| Action::Unpause { run: Some(run) }),
     };
@@ -156,10 +114,10 @@ pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, Error> {
 }
 
 /// Lets a paused run continue.
-pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, Error> {
+pub(crate) async fn unpause(app: &App, args: &RunArgs) -> Result<Exit, Error> {
     let asked = Asked {
-        run: &args.run.run,
-        note: args.run.why.clone(),
+        run: &args.run,
+        note: args.why.clone(),
         said: "continues",
         undo: None,
     };
@@ -167,32 +125,28 @@ pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, Error> {
 }
 
 /// Approves a step.
-pub(crate) async fn approve(app: &App, args: &Approve) -> Result<Exit, Error> {
-    let asked = Asked {
-        run: &args.decision.run,
-        note: args.decision.note.clone(),
-        said: "is approved",
-        undo: None,
-    };
-    let of = |run, state: &RunState| {
-        let step = waiting(run, state, args.decision.step.as_deref())?;
-        Ok(Ask::Approve { step })
-    };
-    asked.of(app, of).await
+pub(crate) async fn approve(app: &App, args: &DecisionArgs) -> Result<Exit, Error> {
+    decide(app, args, "is approved", |step| Ask::Approve { step }).await
 }
 
 /// Rejects a step.
-pub(crate) async fn reject(app: &App, args: &Reject) -> Result<Exit, Error> {
+pub(crate) async fn reject(app: &App, args: &DecisionArgs) -> Result<Exit, Error> {
+    decide(app, args, "is rejected", |step| Ask::Reject { step }).await
+}
+
+async fn decide(
+    app: &App,
+    args: &DecisionArgs,
+    said: &'static str,
+    decision: impl Fn(StepId) -> Ask,
+) -> Result<Exit, Error> {
     let asked = Asked {
-        run: &args.decision.run,
-        note: args.decision.note.clone(),
-        said: "is rejected",
+        run: &args.run,
+        note: args.note.clone(),
+        said,
         undo: None,
     };
-    let of = |run, state: &RunState| {
-        let step = waiting(run, state, args.decision.step.as_deref())?;
-        Ok(Ask::Reject { step })
-    };
+    let of = |run, state: &RunState| Ok(decision(waiting(run, state, args.step.as_deref())?));
     asked.of(app, of).await
 }
 
