@@ -134,8 +134,8 @@ pub async fn rebuild(app: &Application) -> Result<RebuildResult, Error> {
 pub struct CompactRequest {
     /// Finished runs whose newest record is older than this.
     pub before: DateTime<Utc>,
-    /// Where they are kept.
-    pub archive: Archive,
+    /// Where they are kept. If a person has not said so, no run is removed.
+    pub archive: Option<Archive>,
     /// Whether only the plan is wanted.
     pub dry_run: bool,
 }
@@ -146,8 +146,6 @@ pub enum Archive {
     File(PathBuf),
     /// Nowhere: they are removed for good.
     Nowhere,
-    /// The person has not said. Then no run is removed.
-    Unsaid,
 }
 
 /// The result of a compact, or its plan.
@@ -156,12 +154,14 @@ pub struct CompactResult {
     pub plan: Plan,
     /// The archive that has the runs.
     pub archive: Option<ArchiveRef>,
+    /// Whether it was carried out.
+    pub done: bool,
 }
 
 /// Removes old runs, and the segments and blobs that only they needed.
 ///
 /// # Errors
-/// The person has not said where the runs are kept, the archive is not what was written, or a file cannot be written.
+/// The archive is not what was written, a file cannot be written, or another process holds the workspace.
 pub async fn compact(app: &Application, request: CompactRequest) -> Result<CompactResult, Error> {
     let CompactRequest {
         before,
@@ -176,30 +176,30 @@ pub async fn compact(app: &Application, request: CompactRequest) -> Result<Compa
         Ok::<_, Error>((upkeep, plan))
     })
     .await??;
-    if dry_run {
-        return Ok(CompactResult { plan, archive: None });
+    if dry_run || archive.is_none() && !plan.runs.is_empty() {
+        return Ok(CompactResult {
+            plan,
+            archive: None,
+            done: false,
+        });
     }
     let archive = match archive {
-        _ if plan.runs.is_empty() => None,
-        Archive::File(file) => Some(archived(&state, &plan, file).await?),
-        Archive::Nowhere => None,
-        Archive::Unsaid => {
-            return Err(Error::usage(format!(
-                "{} runs would be removed and are in no archive; nothing was done",
-                plan.runs.len()
-            ))
-            .with_advice("name a new file with --archive FILE, or say --no-archive"));
-        }
+        Some(Archive::File(file)) if !plan.runs.is_empty() => Some(archived(&state, &plan, file).await?),
+        _ => None,
     };
-    let done = blocking(move || {
+    let compacted = blocking(move || {
         upkeep.compact(&plan, archive.as_ref(), now, |_| ControlFlow::Continue(()))?;
-        Ok::<_, Error>(CompactResult { plan, archive })
+        Ok::<_, Error>(CompactResult {
+            plan,
+            archive,
+            done: true,
+        })
     })
     .await??;
-    for run in &done.plan.runs {
+    for run in &compacted.plan.runs {
         replicator::forget(&state, run.run);
     }
-    Ok(done)
+    Ok(compacted)
 }
 
 /// Exports the runs, reads the file back, and returns what to remember of it.

@@ -38,22 +38,29 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let request = CompactRequest {
         before: time_args::since(&args.older_than, app.application.clock.now().utc)?,
         archive: match (&args.archive, args.no_archive) {
-            (Some(file), _) => Archive::File(file.clone()),
-            (None, true) => Archive::Nowhere,
-            (None, false) => Archive::Unsaid,
+            (Some(file), _) => Some(Archive::File(file.clone())),
+            (None, true) => Some(Archive::Nowhere),
+            (None, false) => None,
         },
         dry_run: args.dry_run,
     };
-    let done = journal::compact(&app.application, request).await?;
-    let CompactResult { plan, archive } = &done;
+    let result = journal::compact(&app.application, request).await?;
+    let CompactResult { plan, archive, done } = &result;
+    if !done && !args.dry_run {
+        return Err(Error::usage(format!(
+            "{} runs would be removed and are in no archive; nothing was done",
+            plan.runs.len()
+        ))
+        .with_advice("name a new file with --archive FILE, or say --no-archive"));
+    }
     let body = json!({ "dry_run": args.dry_run, "removed": plan.runs, "kept": plan.kept, "segments": plan.segments,
         "blobs": plan.blobs, "blobs_stay": plan.blobs_stay, "archive": archive });
-    app.printer.data(&body, || text(&done, args.dry_run))?;
+    app.printer.data(&body, || text(&result, args.dry_run))?;
     Ok(Exit::Done)
 }
 
-fn text(done: &CompactResult, dry_run: bool) -> String {
-    let CompactResult { plan, archive } = done;
+fn text(result: &CompactResult, dry_run: bool) -> String {
+    let CompactResult { plan, archive, .. } = result;
     if plan.is_empty() {
         return format!("nothing to remove; {} runs are kept", plan.kept);
     }
