@@ -145,7 +145,6 @@ const EDGES: [(&str, &[&str]); 17] = [
             "demo",
             "engine",
             "journal",
-            "journal-local",
             "model",
             "plan",
             "replica",

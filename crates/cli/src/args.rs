@@ -1,10 +1,12 @@
-//! The command line: global options and the list of commands. Each command's own arguments stand in its file.
+//! The command line: the list of commands, and the function of each. A command's own arguments are in its file.
 
-use std::path::PathBuf;
+use clap::{CommandFactory, Parser, Subcommand};
+use rekindle_workspace::Error;
 
-use clap::{Parser, Subcommand};
-
+use crate::App;
 use crate::commands as c;
+use crate::exit::Exit;
+use crate::global::Global;
 
 /// Brings a system back after a disaster, and proves in advance that it can.
 ///
@@ -22,26 +24,6 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done · 1 the run failed, or did nothing · 2 usage or invalid file · \
 3 done in part · 4 interrupted, resumable · 5 data lost or integrity broken · 6 held by another";
-
-/// Options of every command.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Global {
-    /// The folder with .rekindle and system.yaml [default: found upward from here]
-    #[arg(short, long, global = true, env = crate::WORKSPACE_VAR, value_name = "DIR")]
-    pub workspace: Option<PathBuf>,
-    /// The system file [default: system.yaml in the workspace]
-    #[arg(short, long, global = true, value_name = "FILE")]
-    pub system: Option<PathBuf>,
-    /// Print JSON on stdout, and narration as JSON lines on stderr
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Say nothing but results, warnings and errors
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Log to stderr what happens inside; twice for more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-}
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -68,11 +50,16 @@ pub enum Command {
     Serve(c::serve::Args),
     Watch(c::watch::Args),
     Logs(c::logs::Args),
-    Cancel(c::requests::Cancel),
-    Pause(c::requests::Pause),
-    Unpause(c::requests::Unpause),
-    Approve(c::requests::Approve),
-    Reject(c::requests::Reject),
+    /// End a run early: what runs is stopped, the rest is skipped
+    Cancel(c::requests::RunArgs),
+    /// Let a run begin no step until `rekindle unpause`; steps at work continue to their end
+    Pause(c::requests::RunArgs),
+    /// Let a paused run continue
+    Unpause(c::requests::RunArgs),
+    /// Let a step that waits for approval succeed
+    Approve(c::requests::DecisionArgs),
+    /// Let a step that waits for approval fail
+    Reject(c::requests::DecisionArgs),
     Retry(c::requests::Retry),
     Skip(c::requests::Skip),
     Diff(c::diff::Args),
@@ -97,9 +84,54 @@ pub enum Command {
     Factoria(rekindle_demo::factoria::FactoriaCommand),
 }
 
+impl Command {
+    /// Runs it.
+    pub(crate) async fn run(self, app: &App) -> Result<Exit, Error> {
+        match self {
+            Self::Demo(args) => c::demo::run(app, args).await,
+            Self::Init(args) => c::init::run(app, &args).await,
+            Self::Backup(args) => c::backup::run(app, &args).await,
+            Self::Recover(args) => c::recover::run(app, &args).await,
+            Self::Verify(args) => c::verify::run(app, &args).await,
+            Self::Resume(args) => c::resume::run(app, &args).await,
+            Self::Adopt(args) => c::adopt::run(app, &args).await,
+            Self::Run(args) => c::run::run(app, &args).await,
+            Self::Runs(args) => c::runs::run(app, &args).await,
+            Self::Show(args) => c::show::run(app, &args).await,
+            Self::History(args) => c::history::run(app, &args).await,
+            Self::Graph(args) => c::graph::run(app, &args).await,
+            Self::Lint(args) => c::lint::run(app, &args),
+            Self::Plan(args) => c::plan::run(app, &args),
+            Self::Prune(args) => c::prune::run(app, &args).await,
+            Self::Serve(args) => c::serve::run(app, &args).await,
+            Self::Watch(args) => c::watch::run(app, &args).await,
+            Self::Logs(args) => c::logs::run(app, &args).await,
+            Self::Cancel(args) => c::requests::cancel(app, &args).await,
+            Self::Unpause(args) => c::requests::unpause(app, &args).await,
+            Self::Pause(args) => c::requests::pause(app, &args).await,
+            Self::Approve(args) => c::requests::approve(app, &args).await,
+            Self::Reject(args) => c::requests::reject(app, &args).await,
+            Self::Retry(args) => c::requests::retry(app, &args).await,
+            Self::Skip(args) => c::requests::skip(app, &args).await,
+            Self::Diff(args) => c::diff::run(app, &args).await,
+            Self::Tier(command) => c::tier::run(app, &command).await,
+            Self::Doctor(args) => c::doctor::run(app, &args).await,
+            Self::Schema(args) => c::schema::run(app, &args),
+            Self::Completions(args) => c::completions::run(app, &args, &mut Cli::command()),
+            Self::Snapshots(args) => c::snapshots::run(app, &args).await,
+            Self::Sets(args) => c::sets::run(app, &args).await,
+            Self::Restore(args) => c::restore::run(app, &args).await,
+            Self::Journal(command) => c::journal::run(app, &command).await,
+            Self::Key(command) => c::key::run(app, &command),
+            Self::Factoria(command) => c::demo::factoria(app, command).await,
+            Self::Status(_) => c::status::run(app).await,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
+    use clap::error::ErrorKind;
 
     use super::*;
 

@@ -19,12 +19,12 @@ use rekindle_report::steps::timeline;
 use rekindle_report::text;
 use rekindle_server::api::is_of_end;
 use rekindle_server::{End, RunUpdate, Submission};
+use rekindle_workspace::operations::requests;
 use rekindle_workspace::operations::run::RunRequest;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::App;
-use crate::commands::requests;
 use crate::exit::Exit;
 use crate::live::Live;
 use rekindle_workspace::Error;
@@ -124,7 +124,7 @@ pub async fn go_on(app: &App, workspace: &ReadWriteWorkspace, run: RunId) -> Res
         .await?
         .plan()?;
     if state.paused.is_some() {
-        requests::ask(app, workspace, run, Ask::Unpause, None).await?;
+        requests::ask(&app.application, workspace, run, Ask::Unpause, None).await?;
     }
     match workspace.service.resume(run).await {
         Ok(()) => {}

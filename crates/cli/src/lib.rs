@@ -4,7 +4,8 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`args`] | the command line |
+//! | [`args`] | the command line: every command, with its function |
+//! | [`global`] | the options of every command |
 //! | [`commands`] | one file per command: its arguments and its function |
 //! | [`printer`] | the one place that prints |
 //! | [`exit`] | the exit codes |
@@ -20,6 +21,7 @@ mod command_hints;
 pub mod commands;
 pub mod drive;
 pub mod exit;
+pub mod global;
 pub mod live;
 pub mod printer;
 pub mod prompt;
@@ -38,10 +40,12 @@ use rekindle_model::time::SystemClock;
 use rekindle_workspace::keys::Unlocker;
 use rekindle_workspace::layout::Selection;
 use rekindle_workspace::{Application, Error, Notices};
+use tokio_util::sync::CancellationToken;
 
+use crate::args::{Cli, Command};
 pub use crate::exit::Exit;
+use crate::global::Global;
 use crate::printer::Printer;
-use crate::signals::Signals;
 pub use rekindle_workspace::Hooks;
 
 /// Overrides the folder of the identity.
@@ -55,35 +59,28 @@ pub const PASSPHRASE_VAR: &str = "REKINDLE_PASSPHRASE";
 pub struct App {
     /// How it speaks.
     pub printer: Printer,
-    /// The options that all commands share.
-    pub global: args::Global,
     /// The application, set up for this command line.
     pub application: Application,
 }
 
 impl App {
-    fn new(printer: Printer, global: args::Global, hooks: Hooks, signals: &Signals) -> Result<Self, Error> {
-        let here = std::env::current_dir().map_err(|error| Error::io("find the current folder", &error))?;
+    fn new(printer: Printer, global: Global, hooks: Hooks, stop: CancellationToken) -> Result<Self, Error> {
         let executable = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
         let application = Application {
             selection: Selection {
-                workspace: global.workspace.clone(),
-                system: global.system.clone(),
-                here,
+                workspace: global.workspace,
+                system: global.system,
+                here: std::env::current_dir().map_err(|error| Error::io("find the current folder", &error)),
             },
             asker: asker(),
             executable,
             hooks,
             clock: Arc::new(SystemClock),
-            stop: signals.stop().clone(),
+            stop,
             notices: Notices::new(move |notice| printer.notice(&notice)),
             unlocker: unlocker(),
         };
-        Ok(Self {
-            printer,
-            global,
-            application,
-        })
+        Ok(Self { printer, application })
     }
 }
 
@@ -135,7 +132,7 @@ where
     if args.get(1).is_some_and(|word| word == supervise::SUBCOMMAND) {
         return supervise::supervise(args.into_iter().skip(2));
     }
-    let cli = match args::Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let exit = if error.use_stderr() {
@@ -149,6 +146,7 @@ where
         }
     };
     let printer = Printer::new(&cli.global);
+    let command = cli.command.unwrap_or(Command::Status(commands::status::Args {}));
     trace(cli.global.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -159,9 +157,9 @@ where
         }
     };
     let exit = runtime.block_on(async {
-        let signals = Signals::listen(printer);
-        let done = match App::new(printer, cli.global, hooks, &signals) {
-            Ok(app) => commands::dispatch(&app, cli.command).await,
+        let stop = signals::listen(printer);
+        let done = match App::new(printer, cli.global, hooks, stop) {
+            Ok(app) => command.run(&app).await,
             Err(error) => Err(error),
         };
         done.unwrap_or_else(|error| {

@@ -3,15 +3,15 @@
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::problem::ProblemKind;
 use rekindle_workspace::notice::{Notice, Severity};
 
-use crate::args::Global;
 use crate::command_hints;
 use crate::exit::Exit;
+use crate::global::Global;
 use rekindle_workspace::Error;
 
 /// How a command prints.
@@ -92,11 +92,7 @@ impl Printer {
     /// Prints a command's result: `text` for people, `data` for programs.
     pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
-            Voice::Json => {
-                let line = serde_json::to_string_pretty(data)
-                    .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))?;
-                self.out(&line)
-            }
+            Voice::Json => self.out(&serde_json::to_string_pretty(data).map_err(unprintable)?),
             Voice::Text { .. } => self.out(text().trim_end()),
         }
     }
@@ -104,56 +100,57 @@ impl Printer {
     /// Prints one of many results; for programs each is one line.
     pub fn line<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
-            Voice::Json => {
-                let line = serde_json::to_string(data)
-                    .map_err(|error| Error::new(ProblemKind::Failed, "internal", error.to_string()))?;
-                self.out(&line)
-            }
+            Voice::Json => self.out(&serde_json::to_string(data).map_err(unprintable)?),
             Voice::Text { .. } => self.out(&text()),
         }
     }
 
     /// Says what is going on.
-    pub fn say(self, text: impl AsRef<str>) {
-        let text = text.as_ref();
-        match self.voice {
-            Voice::Text { quiet: true, .. } => {}
-            Voice::Text { .. } => err(text),
-            Voice::Json => self.note("note", &serde_json::json!({ "message": text })),
-        }
+    pub fn say(self, text: impl Into<String>) {
+        self.notice(&Notice::info(text));
+    }
+
+    /// Warns; also when quiet.
+    pub fn warn(self, text: impl Into<String>) {
+        self.notice(&Notice::warning(text));
+    }
+
+    /// Shows a notice, of this command or of an operation that is at work.
+    pub fn notice(self, notice: &Notice) {
+        self.line_of(notice).iter().for_each(|line| err(line));
+    }
+
+    /// Returns a notice as a line; none if it is not wanted.
+    fn line_of(self, notice: &Notice) -> Option<String> {
+        let Notice { severity, text, next } = notice;
+        let warning = match self.voice {
+            Voice::Json => {
+                let kind = match severity {
+                    Severity::Info => "note",
+                    Severity::Warning => "warning",
+                };
+                return Some(json!({ "note": kind, "message": text, "next": next }).to_string());
+            }
+            Voice::Text { quiet: true, .. } if *severity == Severity::Info => return None,
+            Voice::Text { .. } if *severity == Severity::Info => "",
+            Voice::Text { color: true, .. } => "\u{1b}[1;33mwarning:\u{1b}[0m ",
+            Voice::Text { .. } => "warning: ",
+        };
+        Some(match next.as_slice() {
+            [] => format!("{warning}{text}"),
+            next => format!("{warning}{text}: {}", self.advice(next)),
+        })
     }
 
     /// Says to programs what is going on: one JSON object on a line of stderr, with its kind under `note`.
     /// People see nothing.
     pub fn note(self, kind: &str, body: &Value) {
         if self.is_json() {
-            let mut line = serde_json::json!({ "note": kind });
+            let mut line = json!({ "note": kind });
             if let (Some(line), Some(body)) = (line.as_object_mut(), body.as_object()) {
                 line.extend(body.clone());
             }
             err(&line.to_string());
-        }
-    }
-
-    /// Warns; also when quiet.
-    pub fn warn(self, text: impl AsRef<str>) {
-        let text = text.as_ref();
-        match self.voice {
-            Voice::Text { color: true, .. } => err(&format!("\u{1b}[1;33mwarning:\u{1b}[0m {text}")),
-            Voice::Text { .. } => err(&format!("warning: {text}")),
-            Voice::Json => self.note("warning", &serde_json::json!({ "message": text })),
-        }
-    }
-
-    /// Shows a notice of an operation that is at work.
-    pub fn notice(self, notice: &Notice) {
-        let mut text = notice.text.clone();
-        if !notice.next.is_empty() {
-            text.push_str(&format!(": {}", self.advice(&notice.next)));
-        }
-        match notice.severity {
-            Severity::Info => self.say(text),
-            Severity::Warning => self.warn(text),
         }
     }
 
@@ -172,7 +169,7 @@ impl Printer {
         let hint = command_hints::advice(&error.next(), self.here.unwrap_or_default());
         match self.voice {
             Voice::Json => {
-                let body = serde_json::json!({ "error": {
+                let body = json!({ "error": {
                     "code": error.code(), "message": error.to_string(), "hint": hint,
                     "details": error.details(), "exit": Exit::of_error(error).code(), "next": error.next(),
                 }});
@@ -203,7 +200,41 @@ impl Printer {
     }
 }
 
+fn unprintable(error: serde_json::Error) -> Error {
+    Error::new(ProblemKind::Failed, "internal", error.to_string())
+}
+
 /// Writes one line to stderr. If that fails, there is no place left to say so.
 fn err(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_what_to_do_about_a_notice_and_programs_get_it_as_data() {
+        let printer = |voice| Printer { voice, here: None };
+        let notice = Notice::warning("it is behind").with_next(Action::Verify, "mends it");
+        let line = printer(Voice::Json).line_of(&notice).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let next = json!([{ "action": { "action": "verify" }, "text": "mends it" }]);
+        assert_eq!(
+            line,
+            json!({ "note": "warning", "message": "it is behind", "next": next })
+        );
+        let text = |quiet| {
+            printer(Voice::Text {
+                color: false,
+                live: false,
+                quiet,
+            })
+        };
+        let line = text(true).line_of(&notice).unwrap();
+        assert_eq!(line, "warning: it is behind: `rekindle verify` mends it");
+        let info = Notice::info("it begins");
+        assert_eq!(text(false).line_of(&info).unwrap(), "it begins");
+        assert_eq!(text(true).line_of(&info), None);
+    }
 }

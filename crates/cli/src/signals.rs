@@ -15,32 +15,17 @@ use crate::printer::Printer;
 /// A process that has not ended after this time says that it received the signal.
 const SOON: Duration = Duration::from_millis(300);
 
-/// Whether a signal asks the process to stop.
-#[derive(Clone, Debug)]
-pub struct Signals {
-    stop: CancellationToken,
-}
-
-impl Signals {
-    /// Begins to listen; needs a runtime.
-    pub fn listen(printer: Printer) -> Self {
-        let stop = CancellationToken::new();
-        let listener = stop.clone();
-        if let (Ok(interrupt), Ok(terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        {
-            let hangup = (!hangup_is_ignored())
-                .then(|| signal(SignalKind::hangup()).ok())
-                .flatten();
-            tokio::spawn(async move { wait(printer, listener, interrupt, terminate, hangup).await });
-        }
-        Self { stop }
+/// Begins to listen, and returns the token that the first signal cancels. Needs a runtime.
+pub fn listen(printer: Printer) -> CancellationToken {
+    let stop = CancellationToken::new();
+    if let (Ok(interrupt), Ok(terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    {
+        let hangup = (!hangup_is_ignored())
+            .then(|| signal(SignalKind::hangup()).ok())
+            .flatten();
+        tokio::spawn(wait(printer, stop.clone(), interrupt, terminate, hangup));
     }
-
-    /// Returns the token that is cancelled by the first signal.
-    pub fn stop(&self) -> &CancellationToken {
-        &self.stop
-    }
+    stop
 }
 
 /// Returns whether this process was started with SIGHUP ignored, from the mask `SigIgn` of /proc/self/status: bit 0 is

@@ -50,12 +50,10 @@ impl<'a> Stage<'a> {
         let mut said = self.lines(args).await?;
         match (said.pop(), said.is_empty()) {
             (Some(said), true) => Ok(said),
-            _ => Err(Error::new(
-                ProblemKind::Failed,
-                "demo",
-                format!("`{}` did not print one JSON object", args.join(" ")),
-            )
-            .with_advice("this is a fault of rekindle: please report it")),
+            _ => Err(
+                broken(format!("`{}` did not print one JSON object", args.join(" ")))
+                    .with_advice("this is a fault of rekindle: please report it"),
+            ),
         }
     }
 
@@ -90,13 +88,7 @@ impl<'a> Stage<'a> {
         if status.success() {
             let said: Result<Vec<Value>, _> =
                 serde_json::Deserializer::from_str(&stdout).into_iter().collect();
-            return said.map_err(|error| {
-                Error::new(
-                    ProblemKind::Failed,
-                    "demo",
-                    format!("`{}` printed no JSON: {error}", args.join(" ")),
-                )
-            });
+            return said.map_err(|error| broken(format!("`{}` printed no JSON: {error}", args.join(" "))));
         }
         if self.app.application.stop.is_cancelled() {
             return Err(interrupted());
@@ -106,12 +98,7 @@ impl<'a> Stage<'a> {
         } else {
             format!("{}\n{stdout}", warnings.join("\n"))
         };
-        Err(Error::new(
-            ProblemKind::Failed,
-            "demo",
-            format!("`rekindle {}` ended with {status}", args.join(" ")),
-        )
-        .with_details(said))
+        Err(broken(format!("`rekindle {}` ended with {status}", args.join(" "))).with_details(said))
     }
 
     /// Starts a command that is killed without warning once it tells that `threshold` bytes are restored and a
@@ -159,6 +146,11 @@ impl<'a> Stage<'a> {
             notes: BufReader::new(stderr).lines(),
         })
     }
+}
+
+/// Returns the error of a demo that does not go as it should.
+pub(super) fn broken(message: impl Into<String>) -> Error {
+    Error::new(ProblemKind::Failed, "demo", message)
 }
 
 /// Returns the error of a demo that a person has stopped.

@@ -1,6 +1,5 @@
 //! The protected system, running: `factoria serve` as a child of the demo, which ends with it in any case.
 
-use rekindle_model::problem::ProblemKind;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::child::Stage;
+use super::child::{Stage, broken, interrupted};
 use crate::Shown;
 use crate::factoria;
 use rekindle_workspace::Error;
@@ -110,7 +109,7 @@ impl Service {
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                () = app.application.stop.cancelled() => return Err(super::child::interrupted()),
+                () = app.application.stop.cancelled() => return Err(interrupted()),
             }
         }
     }
@@ -137,8 +136,4 @@ impl Service {
                 .with_advice("keep what it left: rekindle demo --keep DIR")),
         }
     }
-}
-
-fn broken(message: impl Into<String>) -> Error {
-    Error::new(ProblemKind::Failed, "demo", message)
 }

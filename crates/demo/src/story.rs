@@ -16,14 +16,15 @@ use rekindle_report::rework::rework;
 use rekindle_report::text;
 use serde_json::{Value, json};
 
-use super::child::{End, Stage, interrupted};
-use super::compare::{Comparison, Tree};
+use super::child::{End, Stage, broken, interrupted};
+use super::compare::Tree;
 use super::make_system;
 use super::service::Reach;
 use super::witness::{self, Witness};
 use crate::Shown;
 use crate::factoria;
 use rekindle_workspace::Error;
+use rekindle_workspace::files::blocking;
 use rekindle_workspace::layout::Layout;
 use rekindle_workspace::open::{OwnerLifetime, ReadWriteWorkspace};
 use rekindle_workspace::run_spec::LoadedSpec;
@@ -47,7 +48,7 @@ pub(super) async fn tell(app: Shown<'_>, dir: &Path, size: u64, keep: bool) -> R
 
     let made = {
         let dir = dir.to_owned();
-        blocking(move || make_system(&dir, size)).await?
+        blocking(move || make_system(&dir, size)).await??
     };
     let kit = dir.join("recovery-kit.txt");
     stage.done(&["init", "--kit", &kit.to_string_lossy()]).await?;
@@ -69,7 +70,7 @@ pub(super) async fn tell(app: Shown<'_>, dir: &Path, size: u64, keep: bool) -> R
     let took_backup = took(&backing_up);
     let ends = watermark(&data).map_err(factoria::error)?;
     let after = before.compare(&read(&data, &system).await?);
-    expect_same(&after, "the backup has changed the system")?;
+    expect_none(&after.differences, "the backup has changed the system")?;
     let components = backup["backup"]["components"].as_array().map_or(0, Vec::len);
     say(format!(
         "2. backed up {components} components into {} tiers, each copy verified, while it wrote {} records ({took_backup})",
@@ -119,7 +120,7 @@ pub(super) async fn tell(app: Shown<'_>, dir: &Path, size: u64, keep: bool) -> R
             "DIFFERENT"
         }
     ));
-    expect_same(&compared, "what came back is not what was backed up")?;
+    expect_none(&compared.differences, "what came back is not what was backed up")?;
     expect_none(
         &testimony.faults,
         "the stores that the system wrote to did not come back as they were",
@@ -200,28 +201,21 @@ async fn kill_recovery(
                 share * 100.0
             )),
             End::ByItself(status) => {
-                return Err(Error::new(
-                    ProblemKind::Failed,
-                    "demo",
-                    format!("the recovery ended by itself with {status}"),
-                )
-                .with_advice(
-                    "keep what it leaves, then `rekindle show latest` there: rekindle demo --keep DIR",
-                ));
+                return Err(
+                    broken(format!("the recovery ended by itself with {status}")).with_advice(
+                        "keep what it leaves, then `rekindle show latest` there: rekindle demo --keep DIR",
+                    ),
+                );
             }
         }
         if app.application.stop.is_cancelled() {
             return Err(interrupted());
         }
     }
-    Err(Error::new(
-        ProblemKind::Failed,
-        "demo",
-        format!(
-            "{} recoveries were each done before they could be killed",
-            KILL_AT.len()
-        ),
-    )
+    Err(broken(format!(
+        "{} recoveries were each done before they could be killed",
+        KILL_AT.len()
+    ))
     .with_advice("give it more to do: --size 200MB"))
 }
 
@@ -301,7 +295,7 @@ async fn read(data: &Path, system: &System) -> Result<Tree, Error> {
     let (data, frames) = (data.to_owned(), frames(system));
     // What the running system writes to is judged by what it has written; where it listens is no part of it.
     let without: Vec<PathBuf> = witness::growing().chain([PathBuf::from(RUN)]).collect();
-    blocking(move || Tree::read(&data, &frames, &without)).await
+    blocking(move || Tree::read(&data, &frames, &without)).await?
 }
 
 /// Returns the folders that hold components and belong to none: no snapshot has them.
@@ -323,10 +317,6 @@ fn frames(system: &System) -> Vec<PathBuf> {
     frames
 }
 
-fn expect_same(compared: &Comparison, what: &str) -> Result<(), Error> {
-    expect_none(&compared.differences, what)
-}
-
 fn expect_none(faults: &[String], what: &str) -> Result<(), Error> {
     if faults.is_empty() {
         return Ok(());
@@ -339,17 +329,4 @@ fn expect_none(faults: &[String], what: &str) -> Result<(), Error> {
     )
     .with_details(first.join("\n"))
     .with_advice("keep what it leaves and look: rekindle demo --keep DIR"))
-}
-
-/// Runs what reads or writes many files beside the runtime.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Error::new(
-            ProblemKind::Failed,
-            "internal",
-            format!("a task of the demo broke: {error}"),
-        )
-    })?
 }

@@ -12,14 +12,27 @@ pub const SYSTEM_FILE: &str = "system.yaml";
 pub const STATE_DIR: &str = ".rekindle";
 
 /// Which workspace a person means.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// The folder of the workspace, where it was named.
     pub workspace: Option<PathBuf>,
     /// The system file, where it was named.
     pub system: Option<PathBuf>,
-    /// The folder that the person is in.
-    pub here: PathBuf,
+    /// The folder that the person is in, or why it cannot be found. It may be deleted: an absolute path needs no folder.
+    pub here: Result<PathBuf, Error>,
+}
+
+impl Selection {
+    /// Returns the path that a person means by `path`.
+    ///
+    /// # Errors
+    /// The path is relative, and the current folder cannot be found.
+    pub fn absolute(&self, path: &Path) -> Result<PathBuf, Error> {
+        match path.is_absolute() {
+            true => Ok(path.to_owned()),
+            false => Ok(self.here.clone()?.join(path)),
+        }
+    }
 }
 
 /// The files of a workspace, found but not opened.
@@ -53,26 +66,29 @@ impl Layout {
             system,
             here,
         } = selection;
-        let mut found = match (workspace, system) {
+        let system = system
+            .as_deref()
+            .map(|file| selection.absolute(file))
+            .transpose()?;
+        let mut found = match (workspace, &system) {
             (Some(dir), system) => {
-                let found = Self::at(&here.join(dir));
+                let found = Self::at(&selection.absolute(dir)?);
                 if system.is_none() && !found.exists() {
                     return Err(Self::none(&found.dir, "there"));
                 }
                 found
             }
-            (None, Some(file)) => {
-                let file = here.join(file);
-                Self::at(file.parent().unwrap_or(here))
+            (None, Some(file)) => Self::at(file.parent().unwrap_or(file)),
+            (None, None) => {
+                let here = here.clone()?;
+                let mut above = here.ancestors().map(Self::at);
+                above
+                    .find(Self::exists)
+                    .ok_or_else(|| Self::none(&here, "there or above"))?
             }
-            (None, None) => here
-                .ancestors()
-                .map(Self::at)
-                .find(Self::exists)
-                .ok_or_else(|| Self::none(here, "there or above"))?,
         };
-        if let Some(file) = system {
-            found.system_file = here.join(file);
+        if let Some(file) = &system {
+            found.system_file.clone_from(file);
         }
         // Journaled paths must mean the same from every folder.
         if let Ok(dir) = found.dir.canonicalize() {
@@ -123,7 +139,7 @@ mod tests {
         Selection {
             workspace: workspace.map(PathBuf::from),
             system: system.map(PathBuf::from),
-            here: here.to_owned(),
+            here: Ok(here.to_owned()),
         }
     }
 
@@ -156,6 +172,22 @@ mod tests {
             (both.dir, both.system_file),
             (root.join("other"), root.join("a/system.yaml"))
         );
+    }
+
+    #[test]
+    fn only_a_relative_path_needs_the_current_folder() {
+        let gone = |workspace| Selection {
+            here: Err(Error::usage("it is gone")),
+            ..select(workspace, None, Path::new(""))
+        };
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join(SYSTEM_FILE), "system: a").unwrap();
+        let named = Layout::find(&gone(temp.path().to_str())).unwrap();
+        assert_eq!(named.dir, temp.path().canonicalize().unwrap());
+        for workspace in [None, Some("relative")] {
+            let error = Layout::find(&gone(workspace)).unwrap_err();
+            assert_eq!(error.to_string(), "it is gone");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use rekindle_tests::faults::Place;
 use rekindle_tests::sandbox::{NOTES_IN_TWO_TIERS, Sandbox};
@@ -80,6 +81,35 @@ fn what_init_says_to_do_next_works_from_where_the_person_stands() {
     }
     sandbox.ok(&["-w", "shop", "lint", "shop/system.yaml"]);
     sandbox.ok(&["-w", "shop", "backup"]);
+}
+
+#[test]
+fn a_command_that_names_its_workspace_runs_in_a_folder_that_is_deleted() {
+    let sandbox = small();
+    let workspace = sandbox.path(".").display().to_string();
+    let run = |args: &[&str]| {
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            r#"mkdir gone && cd gone && rmdir ../gone && exec "$0" "$@""#,
+            BINARY,
+        ]);
+        let output = shell.args(args).current_dir(sandbox.path(".")).output();
+        let output = output.expect("start a shell");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    for args in [
+        &["-w", &workspace, "runs"][..],
+        &["schema", "system"],
+        &["--version"],
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(0), "{args:?}: {said}");
+    }
+    let (code, said) = run(&["runs"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot find the current folder"), "{said}");
 }
 
 fn both(sandbox: &Sandbox, args: &[&str]) -> (i32, String) {

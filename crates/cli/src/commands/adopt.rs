@@ -4,11 +4,11 @@ use rekindle_engine::Ask;
 use rekindle_model::next_action::Action;
 use rekindle_model::time;
 use rekindle_workspace::operations::adopt::{self, AdoptRequest, Adoption, Found, Imported, Offer, TakeOver};
+use rekindle_workspace::operations::requests;
 use rekindle_workspace::{Error, OwnerLifetime, ReadWriteWorkspace};
 use serde_json::json;
 
 use crate::App;
-use crate::commands::requests;
 use crate::drive;
 use crate::exit::Exit;
 use crate::prompt;
@@ -106,7 +106,7 @@ async fn take_over(app: &App, workspace: &ReadWriteWorkspace, taken: &TakeOver) 
             "from_workspace": from.workspace, "from_at": from.at, "tier": tier }),
     );
     if state.paused.is_some() {
-        requests::ask(app, workspace, *run, Ask::Unpause, None).await?;
+        requests::ask(&app.application, workspace, *run, Ask::Unpause, None).await?;
     }
     drive::attend(app, workspace, *run, state.seq).await
 }

@@ -1,10 +1,8 @@
 //! `rekindle completions`
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::App;
-use crate::args::Cli;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
 
@@ -18,10 +16,10 @@ pub struct Args {
     shell: Shell,
 }
 
-/// Prints the script.
-pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+/// Prints the script, which completes the words of `command`.
+pub(crate) fn run(app: &App, args: &Args, command: &mut clap::Command) -> Result<Exit, Error> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "rekindle", &mut script);
+    clap_complete::generate(args.shell, command, "rekindle", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
     let body = serde_json::json!({ "shell": args.shell.to_string(), "script": script });
     app.printer.data(&body, || script.clone())?;

@@ -42,13 +42,13 @@ pub struct Args {
 
 /// Makes a workspace.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    let here = &app.application.selection.here;
+    let selection = &app.application.selection;
     let request = InitRequest {
-        dir: match (&args.dir, &app.global.workspace) {
-            (Some(dir), _) | (None, Some(dir)) => here.join(dir),
-            (None, None) => here.clone(),
+        dir: match args.dir.as_ref().or(selection.workspace.as_ref()) {
+            Some(dir) => selection.absolute(dir)?,
+            None => selection.here.clone()?,
         },
-        system_file: app.global.system.clone(),
+        system_file: selection.system.clone(),
         from_kit: args.from_kit.clone(),
         tier_urls: args.tier_urls.clone(),
         passphrase: (args.ask_passphrase || args.passphrase_file.is_some())

@@ -1,10 +1,8 @@
 //! `rekindle cancel`, `pause`, `approve`, `reject`, `retry`, `skip`: what a person asks of a run.
-//!
-//! A request is journaled before it has effect, whether a process drives the run or not.
 
 use std::cell::Cell;
 
-use rekindle_engine::{Ask, Request};
+use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::Action;
 use rekindle_model::run::RunState;
@@ -15,6 +13,7 @@ use crate::drive;
 use crate::exit::Exit;
 use rekindle_workspace::error::{Error, OVER};
 use rekindle_workspace::open::ReadWriteWorkspace;
+use rekindle_workspace::operations::requests::{again, ask, waiting};
 use rekindle_workspace::replica;
 
 /// A run, and why.
@@ -26,27 +25,6 @@ pub struct RunArgs {
     /// Why, for those who read the history
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
-}
-
-/// End a run early: what runs is stopped, the rest is skipped
-#[derive(Debug, clap::Args)]
-pub struct Cancel {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-/// Let a run begin no step until `rekindle unpause`; steps at work continue to their end
-#[derive(Debug, clap::Args)]
-pub struct Pause {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-/// Let a paused run continue
-#[derive(Debug, clap::Args)]
-pub struct Unpause {
-    #[command(flatten)]
-    run: RunArgs,
 }
 
 /// A decision on a step that waits for one.
@@ -61,20 +39,6 @@ pub struct DecisionArgs {
     /// A note, for those who read the history
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-}
-
-/// Let a step that waits for approval succeed
-#[derive(Debug, clap::Args)]
-pub struct Approve {
-    #[command(flatten)]
-    decision: DecisionArgs,
-}
-
-/// Let a step that waits for approval fail
-#[derive(Debug, clap::Args)]
-pub struct Reject {
-    #[command(flatten)]
-    decision: DecisionArgs,
 }
 
 /// Ask for a step to run again, with everything after it; a run that is over is reopened
@@ -117,13 +81,13 @@ pub struct Skip {
 }
 
 /// Cancels a run. If no process drives it, this one takes it over and ends it.
-pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Error> {
+pub(crate) async fn cancel(app: &App, args: &RunArgs) -> Result<Exit, Error> {
     // It is asked once: if the owner leaves before the rest is done, only the rest is tried again.
     let asked = Cell::new(false);
     let exit = ReadWriteWorkspace::with(&app.application, async |workspace| {
-        let run = workspace.context.run(&args.run.run).await?;
+        let run = workspace.context.run(&args.run).await?;
         if !asked.get() {
-            ask(app, workspace, run, Ask::Cancel, args.run.why.clone()).await?;
+            ask(&app.application, workspace, run, Ask::Cancel, args.why.clone()).await?;
             asked.set(true);
         }
         match workspace.service.resume(run).await {
@@ -139,10 +103,10 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Error> {
 }
 
 /// Pauses a run.
-pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, Error> {
+pub(crate) async fn pause(app: &App, args: &RunArgs) -> Result<Exit, Error> {
     let asked = Asked {
-        run: &args.run.run,
-        note: args.run.why.clone(),
+        run: &args.run,
+        note: args.why.clone(),
         said: "begins nothing new",
         undo: Some(|run| Action::Unpause { run: Some(run) }),
     };
@@ -150,10 +114,10 @@ pub(crate) async fn pause(app: &App, args: &Pause) -> Result<Exit, Error> {
 }
 
 /// Lets a paused run continue.
-pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, Error> {
+pub(crate) async fn unpause(app: &App, args: &RunArgs) -> Result<Exit, Error> {
     let asked = Asked {
-        run: &args.run.run,
-        note: args.run.why.clone(),
+        run: &args.run,
+        note: args.why.clone(),
         said: "continues",
         undo: None,
     };
@@ -161,32 +125,28 @@ pub(crate) async fn unpause(app: &App, args: &Unpause) -> Result<Exit, Error> {
 }
 
 /// Approves a step.
-pub(crate) async fn approve(app: &App, args: &Approve) -> Result<Exit, Error> {
-    let asked = Asked {
-        run: &args.decision.run,
-        note: args.decision.note.clone(),
-        said: "is approved",
-        undo: None,
-    };
-    let of = |run, state: &RunState| {
-        let step = waiting(run, state, args.decision.step.as_deref())?;
-        Ok(Ask::Approve { step })
-    };
-    asked.of(app, of).await
+pub(crate) async fn approve(app: &App, args: &DecisionArgs) -> Result<Exit, Error> {
+    decide(app, args, "is approved", |step| Ask::Approve { step }).await
 }
 
 /// Rejects a step.
-pub(crate) async fn reject(app: &App, args: &Reject) -> Result<Exit, Error> {
+pub(crate) async fn reject(app: &App, args: &DecisionArgs) -> Result<Exit, Error> {
+    decide(app, args, "is rejected", |step| Ask::Reject { step }).await
+}
+
+async fn decide(
+    app: &App,
+    args: &DecisionArgs,
+    said: &'static str,
+    decision: impl Fn(StepId) -> Ask,
+) -> Result<Exit, Error> {
     let asked = Asked {
-        run: &args.decision.run,
-        note: args.decision.note.clone(),
-        said: "is rejected",
+        run: &args.run,
+        note: args.note.clone(),
+        said,
         undo: None,
     };
-    let of = |run, state: &RunState| {
-        let step = waiting(run, state, args.decision.step.as_deref())?;
-        Ok(Ask::Reject { step })
-    };
+    let of = |run, state: &RunState| Ok(decision(waiting(run, state, args.step.as_deref())?));
     asked.of(app, of).await
 }
 
@@ -217,16 +177,6 @@ pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, Error> {
     asked.of(app, |_, _| Ok(Ask::Skip { step: step.clone() })).await
 }
 
-/// Returns the request that a step and everything after it run again, or everything that failed.
-pub(crate) fn again(step: Option<&str>) -> Ask {
-    match step {
-        Some(step) => Ask::Retry {
-            step: StepId::from(step),
-        },
-        None => Ask::RetryFailed,
-    }
-}
-
 /// A request that is over once it is journaled.
 struct Asked<'a> {
     run: &'a str,
@@ -248,7 +198,7 @@ impl Asked<'_> {
             let state = workspace.context.evidence(run).await?.state;
             let ask_for = what(run, &state)?;
             let step = ask_for.step().cloned();
-            ask(app, workspace, run, ask_for, self.note.clone()).await?;
+            ask(&app.application, workspace, run, ask_for, self.note.clone()).await?;
             let driven = workspace.drives(run).await;
             let body = json!({ "run": run, "step": step, "driven": driven });
             app.printer.data(&body, || {
@@ -271,42 +221,5 @@ impl Asked<'_> {
             Ok(Exit::Done)
         })
         .await
-    }
-}
-
-/// Asks something of a run, in the name of the person who runs this command.
-pub(crate) async fn ask(
-    app: &App,
-    workspace: &ReadWriteWorkspace,
-    run: RunId,
-    ask: Ask,
-    note: Option<String>,
-) -> Result<(), Error> {
-    let request = Request {
-        by: app.application.asker.clone(),
-        note,
-        ask,
-    };
-    tracing::debug!(%run, ?request, "asked");
-    Ok(workspace.service.request(run, request).await?)
-}
-
-/// Returns the step that was named, else the only one that waits for approval.
-fn waiting(run: RunId, state: &RunState, named: Option<&str>) -> Result<StepId, Error> {
-    if let Some(step) = named {
-        return Ok(StepId::from(step));
-    }
-    let waiting: Vec<&StepId> = state.waiting_for_approval().collect();
-    match waiting.as_slice() {
-        [one] => Ok((*one).clone()),
-        [] => Err(Error::usage(format!("no step of run {run} waits for approval"))
-            .with_next(Action::Show { run: Some(run) }, "shows what it does now")),
-        several => {
-            let names: Vec<&str> = several.iter().map(|step| step.as_str()).collect();
-            Err(
-                Error::usage(format!("{} steps of run {run} wait for approval", names.len()))
-                    .with_advice(format!("name one: {}", names.join(", "))),
-            )
-        }
     }
 }

@@ -1,18 +1,13 @@
 //! `rekindle resume`
 
 use rekindle_model::problem::ProblemKind;
-use std::collections::BTreeSet;
-
-use rekindle_model::id::RunId;
-use rekindle_report::unfinished::Elsewhere;
+use rekindle_workspace::operations::requests;
+use rekindle_workspace::operations::resume::{self, Candidate, Interrupted};
+use rekindle_workspace::{Error, ReadWriteWorkspace};
 
 use crate::App;
-use crate::commands::requests;
 use crate::drive;
 use crate::exit::Exit;
-use rekindle_workspace::Error;
-use rekindle_workspace::open::ReadWriteWorkspace;
-use rekindle_workspace::replica;
 
 /// Continue an interrupted run exactly where it stopped; or run it again from a step, or what failed of it
 ///
@@ -49,74 +44,31 @@ async fn resume(app: &App, args: &Args, workspace: &ReadWriteWorkspace) -> Resul
         let run = workspace.context.run(word).await?;
         if args.from.is_some() || args.failed {
             let ask = requests::again(args.from.as_deref());
-            requests::ask(app, workspace, run, ask, args.why.clone()).await?;
+            requests::ask(&app.application, workspace, run, ask, args.why.clone()).await?;
         }
         return drive::go_on(app, workspace, run).await;
     }
-    let mut interrupted = workspace.context.interrupted().await?;
-    // A run continues the runs that are part of it.
-    let runs: BTreeSet<RunId> = interrupted.iter().map(|run| run.run).collect();
-    interrupted.retain(|run| run.parent().is_none_or(|parent| !runs.contains(&parent.run)));
-    interrupted.reverse();
-    let state = &workspace.context.layout.state;
-    let held: Vec<(RunId, Elsewhere)> = interrupted
-        .iter()
-        .filter_map(|run| Some((run.run, replica::elsewhere(state, run.run)?)))
-        .collect();
-    // If other workspaces have all of them, the command is refused and names those workspaces.
-    let all_held = held.len() == interrupted.len();
-    if !all_held && !args.all {
-        interrupted.retain(|run| held.iter().all(|(held, _)| *held != run.run));
-        for (run, elsewhere) in &held {
-            app.printer.warn(format!(
-                "run {run} is held by {}; once no process works on it there: {}",
-                elsewhere.named(),
-                app.printer.command(&elsewhere.adopt)
-            ));
-        }
+    let Interrupted { candidates, left } = resume::interrupted(workspace, args.all).await?;
+    for (run, held) in &left {
+        app.printer.warn(format!(
+            "run {} is held by {}; once no process works on it there: {}",
+            run.run,
+            held.named(),
+            app.printer.command(&held.adopt)
+        ));
     }
-    match interrupted.as_slice() {
+    match candidates.as_slice() {
         [] => {
             app.printer.data(&serde_json::json!({ "resumed": [] }), || {
                 "no run is interrupted".to_owned()
             })?;
             Ok(Exit::Done)
         }
-        [one] => drive::go_on(app, workspace, one.run).await,
-        several if !args.all => {
-            let list: Vec<String> = several
-                .iter()
-                .map(|run| match held.iter().find(|(held, _)| *held == run.run) {
-                    None => format!("{} ({})", run.run, run.workflow),
-                    Some((_, held)) => {
-                        format!(
-                            "{} ({}), held by {}: {}",
-                            run.run,
-                            run.workflow,
-                            held.named(),
-                            app.printer.command(&held.adopt)
-                        )
-                    }
-                })
-                .collect();
-            let count = several.len();
-            match all_held {
-                false => Err(Error::usage(format!("{count} runs are interrupted"))
-                    .with_advice(format!("name one, or --all:\n  {}", list.join("\n  ")))),
-                true => Err(Error::new(
-                    ProblemKind::Held,
-                    "taken_over",
-                    format!("{count} runs are interrupted, and other workspaces continue all of them"),
-                )
-                .with_advice(format!(
-                    "once no process works on them there:\n  {}",
-                    list.join("\n  ")
-                ))),
-            }
-        }
+        [(one, _)] => drive::go_on(app, workspace, one.run).await,
+        several if !args.all => Err(refused(app, several)),
         several => {
             let mut worst = Exit::Done;
-            for run in several {
+            for (run, _) in several {
                 let exit = match drive::go_on(app, workspace, run.run).await {
                     Ok(exit) => exit,
                     Err(error) if Exit::of_error(&error) == Exit::Interrupted => return Err(error),
@@ -134,5 +86,27 @@ async fn resume(app: &App, args: &Args, workspace: &ReadWriteWorkspace) -> Resul
             }
             Ok(worst)
         }
+    }
+}
+
+/// Returns the refusal to choose between several runs.
+fn refused(app: &App, several: &[Candidate]) -> Error {
+    let line = |(run, held): &Candidate| {
+        let held = held.as_ref().map(|held| {
+            let adopt = app.printer.command(&held.adopt);
+            format!(", held by {}: {adopt}", held.named())
+        });
+        format!("\n  {} ({}){}", run.run, run.workflow, held.unwrap_or_default())
+    };
+    let (count, list) = (several.len(), several.iter().map(line).collect::<String>());
+    match several.iter().all(|(_, held)| held.is_some()) {
+        false => Error::usage(format!("{count} runs are interrupted"))
+            .with_advice(format!("name one, or --all:{list}")),
+        true => Error::new(
+            ProblemKind::Held,
+            "taken_over",
+            format!("{count} runs are interrupted, and other workspaces continue all of them"),
+        )
+        .with_advice(format!("once no process works on them there:{list}")),
     }
 }

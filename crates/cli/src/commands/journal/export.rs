@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use rekindle_journal::archive::{Bundle, Format};
-use rekindle_journal_local::LogView;
+use rekindle_journal::archive::Format;
+use rekindle_workspace::Error;
+use rekindle_workspace::operations::journal::{self, ExportRequest, ExportResult};
 use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
-use rekindle_workspace::Error;
-use rekindle_workspace::files::{blocking, write_new};
-use rekindle_workspace::open::ReadOnlyWorkspace;
 
 /// Write runs to a new file: their records, and every blob that they refer to
 ///
@@ -39,29 +37,15 @@ enum Form {
 
 /// Exports runs.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    // Opened once, so that what the log lacks and the index has is logged again.
-    let look = ReadOnlyWorkspace::open_and_notice(&app.application).await?;
-    let mut runs = Vec::new();
-    for word in &args.runs {
-        runs.push(look.context.run(word).await?);
-    }
-    let context = look.let_go().await;
-    let (view, _) = LogView::open(&context.layout.state).await?;
-    let format = match args.format {
-        Form::Jsonl => Format::Jsonl,
-        Form::Archive => Format::Archive,
+    let request = ExportRequest {
+        runs: (!args.all).then(|| args.runs.clone()),
+        format: match args.format {
+            Form::Jsonl => Format::Jsonl,
+            Form::Archive => Format::Archive,
+        },
+        file: args.output.clone(),
     };
-    if args.all {
-        runs = view.run_ids().collect();
-    }
-    let bundle = Bundle::of(&view, runs).await?;
-    let output = args.output.clone();
-    let (counts, bytes, hash) = blocking(move || {
-        let (bytes, hash) = bundle.encode(format)?;
-        write_new(&output, &bytes)?;
-        Ok::<_, Error>((bundle.counts(), bytes.len(), hash))
-    })
-    .await??;
+    let ExportResult { counts, bytes, hash } = journal::export(&app.application, request).await?;
     let body = json!({ "file": args.output, "runs": counts.runs, "records": counts.records,
         "blobs": counts.blobs, "bytes": bytes, "hash": hash });
     app.printer.data(&body, || {

@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
-use rekindle_journal::archive::{Bundle, Import};
-use rekindle_journal_local::{OpenOptions, Upkeep};
+use rekindle_workspace::Error;
+use rekindle_workspace::operations::journal;
 
 use crate::App;
 use crate::exit::Exit;
-use rekindle_workspace::Error;
-use rekindle_workspace::files::blocking;
 
 /// Bring runs in from a file that `journal export` or `journal compact` wrote
 ///
@@ -24,16 +22,7 @@ pub struct Args {
 
 /// Imports runs.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    let state = app.application.layout()?.state;
-    let file = args.file.clone();
-    let imports = blocking(move || {
-        let bytes = std::fs::read(&file)
-            .map_err(|error| Error::io(format_args!("read {}", file.display()), &error))?;
-        let (bundle, hash) = Bundle::decode(&bytes)?;
-        let (mut upkeep, _) = Upkeep::open(&state, &OpenOptions::default())?;
-        Ok::<_, Error>(upkeep.import(&bundle, hash)?)
-    })
-    .await??;
+    let imports = journal::import(&app.application, &args.file).await?;
     app.printer.data(&imports, || {
         format!(
             "imported {} runs with {} records; {} were here already{}",

@@ -1,13 +1,11 @@
 //! `rekindle journal rebuild`
 
-use rekindle_journal_local::{OpenOptions, Upkeep};
+use rekindle_workspace::Error;
+use rekindle_workspace::operations::journal::{self, RebuildResult};
 use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
-use rekindle_workspace::Error;
-use rekindle_workspace::files::blocking;
-use rekindle_workspace::replica;
 
 /// Set the journal's index aside and make it anew from the log
 ///
@@ -19,25 +17,7 @@ pub struct Args {}
 
 /// Rebuilds the index.
 pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, Error> {
-    let layout = app.application.layout()?;
-    let state = layout.state.clone();
-    let mut report = blocking(move || Upkeep::rebuild(&state, &OpenOptions::default())).await??;
-    let copies = replica::find_repairs(&app.application, &layout, &report.quarantined).await;
-    let mended = match copies.is_empty() {
-        true => Vec::new(),
-        false => replica::repair(&app.application, &layout, copies).await?,
-    };
-    report
-        .quarantined
-        .retain(|(run, _)| mended.iter().all(|mended| mended.run != *run));
-    for damage in &report.damage {
-        app.printer.warn(format!(
-            "the journal's log is damaged: {} at byte {}: {}",
-            damage.segment.display(),
-            damage.offset,
-            damage.what
-        ));
-    }
+    let RebuildResult { report, mended } = journal::rebuild(&app.application).await?;
     let quarantined: Vec<_> = report
         .quarantined
         .iter()

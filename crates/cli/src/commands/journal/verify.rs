@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
-use rekindle_journal_local::verify::{Cost, Finding, Verification};
+use rekindle_workspace::Error;
+use rekindle_workspace::operations::journal::{self, Cost, Finding, Verification};
 
 use crate::App;
 use crate::exit::Exit;
-use rekindle_workspace::Error;
-use rekindle_workspace::files::blocking;
 
 /// Read the whole journal, compare everything in it with everything else, and change nothing
 ///
@@ -19,8 +18,7 @@ pub struct Args {}
 
 /// Verifies the journal.
 pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, Error> {
-    let state = app.application.layout()?.state;
-    let verified = blocking(move || rekindle_journal_local::verify::verify(&state)).await??;
+    let verified = journal::verify(&app.application).await?;
     app.printer.data(&verified, || text(&verified))?;
     Ok(match verified.worst() {
         Some(Cost::Lost) => Exit::DataLost,

@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rekindle_model::id::{RunId, StepId};
+
+use super::*;
+
+#[test]
+fn options_that_the_next_command_finds_by_itself_are_left_out() {
+    let named = |dir: &str| Global {
+        workspace: Some(PathBuf::from(dir)),
+        ..Global::default()
+    };
+    assert_eq!(options(&Global::default(), None), None);
+    assert_eq!(options(&named("shop"), Some(OsStr::new("shop"))), None);
+    assert_eq!(options(&named("shop"), None).unwrap(), " -w shop");
+    assert_eq!(options(&named("my shop's"), None).unwrap(), " -w 'my shop'\\''s'");
+    let system = Global {
+        system: Some(PathBuf::from("a/my.yaml")),
+        ..Global::default()
+    };
+    assert_eq!(options(&system, None).unwrap(), " -s a/my.yaml");
+}
+
+/// Returns each action, with what is written for it in the workspace `-w shop`.
+fn all() -> Vec<(Action, &'static str)> {
+    let run = RunId(uuid::Uuid::from_u128(7));
+    let step = || StepId::looped("restore", &["a b"]);
+    let file = || Some(PathBuf::from("my flow.yaml"));
+    let init = |dir: Option<&str>, key| Action::Initialize {
+        dir: dir.map(PathBuf::from),
+        key,
+    };
+    let recover = |target| {
+        Action::Recover(Recover {
+            scenario: Some("all".to_owned()),
+            components: vec!["a".to_owned(), "b c".to_owned()],
+            from: Some("latest".to_owned()),
+            target,
+        })
+    };
+    let resume = |run, again| Action::Resume { run, again };
+    let adopt = |run| Action::Adopt {
+        url: "file:///mnt/near".to_owned(),
+        run,
+    };
+    vec![
+        (Action::AcceptRecovery { run }, "backup --accept RUN"),
+        (adopt(Some(run)), "adopt file:///mnt/near RUN"),
+        (adopt(None), "adopt file:///mnt/near"),
+        (
+            Action::Approve { run, step: step() },
+            "approve RUN 'restore[a b]'",
+        ),
+        (Action::Backup, "backup"),
+        (Action::CheckTiers, "tier check"),
+        (
+            Action::CreateTier {
+                tier: "far".to_owned(),
+            },
+            "tier create far",
+        ),
+        (Action::Diagnose, "doctor"),
+        (Action::EndProcess { pid: 7 }, "kill -9 7"),
+        (Action::ExportKit, "key export --kit FILE"),
+        (init(None, KeyOrigin::Default), "rekindle init"),
+        (
+            init(Some("new"), KeyOrigin::Kit),
+            "rekindle init new --from-kit KIT",
+        ),
+        (
+            init(None, KeyOrigin::Passphrase),
+            "rekindle init --ask-passphrase",
+        ),
+        (Action::Lint { file: file() }, "lint 'my flow.yaml'"),
+        (Action::Lint { file: None }, "lint FILE"),
+        (Action::ListSets, "sets"),
+        (Action::ListSnapshots, "snapshots"),
+        (Action::ListRuns, "runs"),
+        (
+            Action::Plan {
+                workflow: Some("recover".to_owned()),
+            },
+            "plan recover",
+        ),
+        (Action::Plan { workflow: None }, "plan WORKFLOW"),
+        (Action::Prune, "prune"),
+        (Action::RebuildJournal, "journal rebuild"),
+        (
+            recover(RecoverTarget::Elsewhere),
+            "recover --scenario all --component a --component 'b c' --from latest --to DIR",
+        ),
+        (Action::Recover(Recover::default()), "recover"),
+        (
+            recover(RecoverTarget::InPlaceWhileRunning),
+            "recover --scenario all --component a --component 'b c' --from latest --in-place --while-running",
+        ),
+        (
+            Action::Restore {
+                snapshot: Some("0199".to_owned()),
+            },
+            "restore 0199 --to DIR",
+        ),
+        (Action::Restore { snapshot: None }, "restore SNAPSHOT --to DIR"),
+        (resume(Some(run), Again::Failed), "resume RUN --failed"),
+        (resume(Some(run), Again::FromStep), "resume RUN --from STEP"),
+        (resume(None, Again::Nothing), "resume"),
+        (
+            Action::RunWorkflow {
+                workflow: "mine.yaml".to_owned(),
+                params: BTreeMap::from([("to".to_owned(), "a b".to_owned())]),
+            },
+            "run mine.yaml -p 'to=a b'",
+        ),
+        (
+            Action::Retry {
+                run: Some(run),
+                step: Some(step()),
+            },
+            "retry RUN 'restore[a b]'",
+        ),
+        (
+            Action::Retry {
+                run: None,
+                step: None,
+            },
+            "retry RUN --failed",
+        ),
+        (Action::Serve, "serve"),
+        (Action::Show { run: Some(run) }, "show RUN"),
+        (Action::Show { run: None }, "show latest"),
+        (Action::ShowHistory { run: None }, "history latest"),
+        (
+            Action::Skip {
+                run,
+                step: Some(step()),
+            },
+            "skip RUN 'restore[a b]' --why WHY",
+        ),
+        (Action::Skip { run, step: None }, "skip RUN STEP --why WHY"),
+        (Action::Unpause { run: Some(run) }, "unpause RUN"),
+        (Action::Verify, "verify"),
+        (Action::VerifyJournal, "journal verify"),
+        (Action::Watch { run }, "watch RUN"),
+    ]
+}
+
+#[test]
+fn every_action_is_written_as_a_command_in_the_same_workspace() {
+    for (action, expect) in all() {
+        let expect = match action {
+            Action::EndProcess { .. } | Action::Initialize { dir: Some(_), .. } => expect.to_owned(),
+            Action::Initialize { dir: None, .. } => expect.replacen("rekindle", "rekindle -w shop", 1),
+            _ => format!("rekindle -w shop {expect}"),
+        };
+        let written = command(&action, " -w shop").replace(&uuid::Uuid::from_u128(7).to_string(), "RUN");
+        assert_eq!(written, expect);
+    }
+}
+
+#[test]
+fn every_command_is_one_of_this_program() {
+    use clap::Parser;
+    for (action, _) in all() {
+        let written = command(&action, " -w 'my shop'");
+        let words = words(&written);
+        if words[0] != "kill" {
+            crate::args::Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{written}: {error}"));
+        }
+    }
+}
+
+/// Returns the words of a command as a shell reads them; a quoted word has no quote in it.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for (n, part) in command.split('\'').enumerate() {
+        for (m, word) in part.split(if n % 2 == 0 { ' ' } else { '\'' }).enumerate() {
+            if m > 0 {
+                words.push(String::new());
+            }
+            words.last_mut().unwrap().push_str(word);
+        }
+    }
+    words
+}
