@@ -19,8 +19,6 @@ use rekindle_server::api;
 use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
-use crate::replica::adopt;
-
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Problem);
@@ -216,6 +214,11 @@ pub fn resume(run: Option<RunId>) -> Action {
         run,
         again: Again::Nothing,
     }
+}
+
+/// Returns the action that adopts a run from a location.
+pub(crate) fn adopt(url: String, run: RunId) -> Action {
+    Action::Adopt { url, run: Some(run) }
 }
 
 /// The word of an error that says: what was asked for needs a run that is not over.

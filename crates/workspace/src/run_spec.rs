@@ -18,7 +18,7 @@ use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::keys::{self, Unlocker};
 use crate::layout::Layout;
-use crate::replica::Checker;
+use crate::replica::check::Checker;
 use crate::yaml_file::read_text;
 use rekindle_model::problem::ProblemKind;
 

@@ -162,6 +162,26 @@ pub async fn empty(
     }
 }
 
+/// Returns the first path at each target that is neither absent nor empty.
+///
+/// A component that claims part of a folder by globs is occupied only by what it claims.
+pub fn occupied(
+    system: &System,
+    affected: &[String],
+    root: &Path,
+    never: &[PathBuf],
+) -> Result<Vec<PathBuf>, Error> {
+    let mut occupied = Vec::new();
+    for source in affected
+        .iter()
+        .filter_map(|name| system.components.get(name)?.source.as_ref())
+    {
+        let existing = rekindle_sources::open(source)?.existing(root, never)?;
+        occupied.extend(existing.files.first().map(|path| root.join(path)));
+    }
+    Ok(occupied)
+}
+
 /// Returns the first entry of a folder by name; none if the folder is empty or absent.
 pub fn standing(folder: &Path) -> Result<Option<PathBuf>, Error> {
     let unreadable = |error| Error::io(format_args!("list {}", folder.display()), &error);

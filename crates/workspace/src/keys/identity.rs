@@ -6,11 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
-use rekindle_vault::key::Identity;
+use rekindle_vault::key::{Identity, KeyError};
 
-use super::keyring::from_kit;
-use super::kit;
 use crate::error::Error;
 
 /// Gives a passphrase: from the file, if one is named. Otherwise the face finds it or asks for it.
@@ -114,9 +113,26 @@ pub(super) fn read_identities(config_dir: &Path) -> Result<Vec<Identity>, Error>
         .with_advice("where it lies in another folder, name that one (REKINDLE_CONFIG_DIR)"),
         _ => Error::io(format_args!("read {}", path.display()), &error),
     })?;
-    kit::identities(&text).map_err(|error| {
+    identities(&text).map_err(|error| {
         Error::from(error).with_advice(format!("{} should hold one age identity a line", path.display()))
     })
+}
+
+/// Returns the action that takes an identity from the recovery kit.
+pub(super) fn from_kit() -> Action {
+    Action::Initialize {
+        dir: None,
+        key: KeyOrigin::Kit,
+    }
+}
+
+/// Returns the identities in a text, one a line; lines that begin with `#` are for people.
+pub(super) fn identities(text: &str) -> Result<Vec<Identity>, KeyError> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(Identity::parse)
+        .collect()
 }
 
 pub(super) fn identity_file(config_dir: &Path) -> PathBuf {

@@ -6,9 +6,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rekindle_model::next_action::Action;
 use rekindle_model::time;
-use rekindle_vault::key::Identity;
+use rekindle_vault::key::{Identity, KeyError};
 
-use super::identity::{Unlocker, identity_text, write_secret};
+use super::identity::{Unlocker, identities, identity_text, write_secret};
 use super::keyring::{self, PinnedKey, UnlockBy};
 use crate::Application;
 use crate::error::Error;
@@ -68,7 +68,7 @@ impl Kit {
         Ok(kit)
     }
 
-    fn parse(text: &str) -> Result<Self, rekindle_vault::key::KeyError> {
+    fn parse(text: &str) -> Result<Self, KeyError> {
         let mut kit = Self {
             identities: identities(text)?,
             fingerprint: None,
@@ -86,15 +86,6 @@ impl Kit {
         }
         Ok(kit)
     }
-}
-
-/// Returns the identities in a text, one a line; lines that begin with `#` are for people.
-pub fn identities(text: &str) -> Result<Vec<Identity>, rekindle_vault::key::KeyError> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(Identity::parse)
-        .collect()
 }
 
 /// Returns the fault of the recovery kit as it was handed out, if it has one. On the day of need, nothing but the kit

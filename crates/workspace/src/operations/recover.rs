@@ -201,7 +201,7 @@ async fn check_target(
         .as_ref()
         .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
     let never = plan::site(context, system).kept().never;
-    let occupied = occupied(system, affected, &root, &never)?;
+    let occupied = target::occupied(system, affected, &root, &never)?;
     let unseen = unseen(system, affected);
     let interrupted = target::interrupted(context, &root).await;
     match (&folder, interrupted.as_ref()) {
@@ -285,26 +285,6 @@ fn affected(system: &System, request: &RecoverRequest) -> Result<Vec<String>, Er
         ))
         .with_advice(format!("it affects {}", affected.join(", ")))),
     }
-}
-
-/// Returns the first path at each target that is neither absent nor empty.
-///
-/// A component that claims part of a folder by globs is occupied only by what it claims.
-pub(crate) fn occupied(
-    system: &System,
-    affected: &[String],
-    root: &Path,
-    never: &[PathBuf],
-) -> Result<Vec<PathBuf>, Error> {
-    let mut occupied = Vec::new();
-    for source in affected
-        .iter()
-        .filter_map(|name| system.components.get(name)?.source.as_ref())
-    {
-        let existing = rekindle_sources::open(source)?.existing(root, never)?;
-        occupied.extend(existing.files.first().map(|path| root.join(path)));
-    }
-    Ok(occupied)
 }
 
 /// Returns the first of these components whose place only a program knows.
