@@ -73,6 +73,7 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
             let key = match key {
                 KeyOrigin::Default => "",
                 KeyOrigin::Kit => " --from-kit KIT",
+                KeyOrigin::KitElsewhere => " --from-kit KIT --tier-url URL",
                 KeyOrigin::Passphrase => " --ask-passphrase",
             };
             match dir.is_empty() {
@@ -242,6 +243,10 @@ mod tests {
             (
                 init(Some("new"), KeyOrigin::Kit),
                 "rekindle init new --from-kit KIT",
+            ),
+            (
+                init(None, KeyOrigin::KitElsewhere),
+                "rekindle init --from-kit KIT --tier-url URL",
             ),
             (
                 init(None, KeyOrigin::Passphrase),

@@ -118,7 +118,7 @@ pub async fn find_repairs(
             notice::Notice::warning("the tiers may have what is lost, and the passphrase is not at hand")
                 .with_next(
                     Action::RebuildJournal,
-                    "looks there, once the passphrase is in the environment",
+                    "looks there, once the passphrase can be had without a question",
                 ),
         );
         return RepairSources::default();
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fenced_run_is_refused_with_the_command_that_takes_it_back() {
+    fn a_fenced_run_is_refused_with_the_action_that_takes_it_back() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunId(Uuid::from_u128(7));
         assert_eq!(way_on(dir.path(), run), resume(Some(run)));

@@ -125,7 +125,7 @@ impl LoadedSpec {
         }
     }
 
-    /// Returns the plan without opening a key or a tier, for commands that only show it.
+    /// Returns the plan without opening a key or a tier, to show it.
     pub fn plan(&self) -> Result<Plan, Error> {
         Ok(expand(
             &self.workflow,
@@ -202,7 +202,7 @@ impl ReadyRun {
         let uses = |action: &str| self.plan.steps.iter().any(|step| step.uses == action);
         if in_place && uses("restore") && !uses("set-aside") {
             return Err(Error::usage(format!(
-                "workflow {} recovers in place and has no step that sets aside what stands there",
+                "workflow {} recovers in place and has no step that sets the existing content aside",
                 self.plan.workflow
             ))
             .with_advice("let its restore need a step with `uses: set-aside`, as in the built-in workflow"));

@@ -137,11 +137,11 @@ impl Tiers {
         }
         let mut lines = vec!["lists all; the newest:".to_owned()];
         for id in among.iter().rev().take(LISTED) {
-            let told = match all.get(id) {
+            let snapshot = match all.get(id) {
                 Some(tier) => tier.snapshot(*id).await.ok(),
                 None => None,
             };
-            lines.push(told.map_or_else(
+            lines.push(snapshot.map_or_else(
                 || id.to_string(),
                 |snapshot| {
                     let at = time::show(snapshot.consistency_point.utc);

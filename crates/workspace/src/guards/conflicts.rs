@@ -22,7 +22,7 @@ use rekindle_model::problem::ProblemKind;
 /// such run recovers. Also refuses a run that captures a component which an ended recovery has left half recovered.
 ///
 /// # Errors
-/// Names that run and the commands that continue from there; exit code 6.
+/// There is such a run. The error says how to continue it.
 pub async fn refuse_half_recovered(
     context: &WorkspaceContext,
     ready: &ReadyRun,
@@ -127,7 +127,7 @@ async fn refuse_unsettled(
             names.join(", ")
         ),
         None => format!(
-            "run {run} has set aside what stood there, and a record of it is lost: the folder may be half recovered"
+            "run {run} has set content aside, and a record of it is lost: the folder may be half recovered"
         ),
     };
     let recover = Action::Recover(Recover {

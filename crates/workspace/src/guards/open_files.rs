@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_may_not_be_looked_at_is_counted_and_threads_of_the_kernel_are_not() {
+    fn a_process_that_hides_its_files_is_counted_and_a_kernel_thread_is_not() {
         let proc = tempfile::tempdir().unwrap();
         let wanted = proc.path().join("ledger");
         fs::write(&wanted, "rows").unwrap();
@@ -222,8 +222,8 @@ mod tests {
             path: wanted,
         };
         assert_eq!((found.holders.as_slice(), found.unseen), (&[holder][..], 0));
-        let told = found.refusal().unwrap().to_string();
-        assert!(told.contains("shop (pid 41) has "), "{told}");
+        let refusal = found.refusal().unwrap().to_string();
+        assert!(refusal.contains("shop (pid 41) has "), "{refusal}");
 
         let blind = Found {
             holders: Vec::new(),

@@ -33,7 +33,7 @@ pub struct Alternatives {
 }
 
 impl Alternatives {
-    /// Returns a refusal with both alternatives. If a run was interrupted there, also names the command that continues
+    /// Returns a refusal with both alternatives. If a run was interrupted there, also names the action that continues
     /// it.
     fn refuse(&self, code: &'static str, message: String, interrupted: Option<&Interrupted>) -> Error {
         let mut error =
@@ -74,29 +74,27 @@ impl Alternatives {
 
     /// Refuses to recover a component if only a program knows whether its target is empty.
     pub fn unseen(&self, component: &str, interrupted: Option<&Interrupted>) -> Error {
-        let message = format!(
-            "whether anything stands where {component} is restored to is not known: a program restores it"
-        );
+        let message = format!("a program restores {component}, so whether its target is empty is not known");
         self.refuse("target_unknown", message, interrupted)
     }
 
     /// Refuses a folder into which a run that can be resumed was recovering.
     pub fn interrupted(&self, root: &Path, interrupted: &Interrupted) -> Error {
-        self.refuse("interrupted_there", interrupted.told(root), Some(interrupted))
+        self.refuse("interrupted_there", interrupted.message(root), Some(interrupted))
     }
 }
 
 /// A run that was interrupted while it recovered into a folder.
 pub struct Interrupted {
     run: RunId,
-    /// The command that continues it.
+    /// The action that continues it.
     way_on: Action,
     /// The workspace that holds it, if that is another one.
     held: Option<Elsewhere>,
 }
 
 impl Interrupted {
-    fn told(&self, root: &Path) -> String {
+    fn message(&self, root: &Path) -> String {
         let Self { run, held, .. } = self;
         let held = held
             .as_ref()
@@ -109,7 +107,7 @@ impl Interrupted {
 
     /// Returns a warning for a recovery that writes into that folder anyway.
     pub fn warning(&self, root: &Path) -> Notice {
-        Notice::warning(self.told(root)).with_next(self.way_on.clone(), "continues it")
+        Notice::warning(self.message(root)).with_next(self.way_on.clone(), "continues it")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Takes over the vault that a system's tiers hold already. This is the way back for a host that has lost everything
+//! Takes the key of the vault that a system's tiers hold already. This is the way back for a host that has lost everything
 //! but a tier and the recovery kit. A second key beside an existing vault would only hide that vault.
 
 use std::path::Path;
@@ -26,7 +26,7 @@ pub struct Means {
 }
 
 /// A vault that a tier holds, opened.
-pub struct Adopted {
+pub struct FoundVault {
     /// Its key, as the workspace keeps it.
     pub origin: Origin,
     /// The identity that opens it; none if a passphrase does.
@@ -44,14 +44,14 @@ enum Found {
 
 /// Opens the vault that the tiers hold; returns none if no tier holds one. If a vault cannot be opened, this is an
 /// error: a new key would never open it either. `expected` says that there must be one.
-pub async fn adopt(
+pub async fn find_vault(
     app: &Application,
     tiers: &[(String, String)],
     base: &Path,
     means: &Means,
     expected: bool,
-) -> Result<Option<Adopted>, Error> {
-    let mut adopted: Option<(Adopted, String)> = None;
+) -> Result<Option<FoundVault>, Error> {
+    let mut found: Option<(FoundVault, String)> = None;
     let mut refused = None;
     let mut nothing = Vec::new();
     for (name, url) in tiers {
@@ -105,7 +105,7 @@ pub async fn adopt(
                 continue;
             }
         };
-        match &mut adopted {
+        match &mut found {
             None => {
                 let origin = Origin::Tier {
                     keyring,
@@ -113,14 +113,14 @@ pub async fn adopt(
                     unlock,
                 };
                 let tiers = vec![tier];
-                let adopted_here = Adopted {
+                let vault = FoundVault {
                     origin,
                     identity,
                     tiers,
                 };
-                adopted = Some((adopted_here, fingerprint));
+                found = Some((vault, fingerprint));
             }
-            Some((adopted, first)) if *first == fingerprint => adopted.tiers.push(tier),
+            Some((vault, first)) if *first == fingerprint => vault.tiers.push(tier),
             Some((_, first)) => {
                 return Err(other_key(format!(
                     "the tiers hold different vaults: {first}, and {fingerprint} in tier {name}"
@@ -128,25 +128,26 @@ pub async fn adopt(
             }
         }
     }
-    match (adopted, refused) {
-        (Some((adopted, _)), refused) => {
+    match (found, refused) {
+        (Some((vault, _)), refused) => {
             if let Some(error) = refused {
                 app.notices.warn(error.to_string());
             }
-            Ok(Some(adopted))
+            Ok(Some(vault))
         }
         (None, Some(error)) => Err(error),
         (None, None) if expected => Err(Error::usage(format!(
-            "no tier holds a vault that could be taken over{}",
+            "no tier holds a vault whose key could be taken{}",
             nothing.iter().map(|why| format!("\n  {why}")).collect::<String>()
         ))
-        .with_advice("mount a tier, or name where one is now (--tier-url file:///FOLDER)")),
+        .with_advice("mount a tier, or name where one is now")
+        .with_next(init(KeyOrigin::KitElsewhere), "takes the key from there")),
         (None, None) => Ok(None),
     }
 }
 
-impl Adopted {
-    /// Opens a tier with the adopted key, and notes its locations.
+impl FoundVault {
+    /// Opens a tier with the key of this vault, and notes its locations.
     pub async fn opens(
         &self,
         name: &str,
@@ -234,7 +235,6 @@ fn locked(name: &str, url: &str, error: &KeyError) -> Error {
     };
     let message = format!("tier {name}: {url} holds a vault already, and {why}");
     let refused = Error::new(ProblemKind::Invalid, "vault_exists", message);
-    let init = |key| Action::Initialize { dir: None, key };
     match error {
         KeyError::NeedsPassphrase => refused.with_next(
             init(KeyOrigin::Passphrase),
@@ -250,6 +250,10 @@ fn locked(name: &str, url: &str, error: &KeyError) -> Error {
             )
             .with_advice("for a new vault, point the tier at another folder"),
     }
+}
+
+fn init(key: KeyOrigin) -> Action {
+    Action::Initialize { dir: None, key }
 }
 
 fn not_opened(name: &str, url: &str, error: &TierError) -> Error {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
 
-use super::identity::{Unlocker, from_kit, identity_file, read_identities, write_secret};
+use super::identity::{Unlocker, from_kit, identity_file, write_secret};
 use crate::error::Error;
 use crate::layout::Layout;
 
@@ -171,7 +171,7 @@ pub(super) fn right_identity(
     let dirs = identity_dirs(layout, unlocker, pinned)?;
     let mut last = None;
     for dir in dirs.iter().filter(|dir| identity_file(dir).exists()) {
-        let own = match read_identities(dir) {
+        let own = match unlocker.read_identities(dir) {
             Ok(own) => own,
             Err(error) => {
                 last = Some(error);
@@ -196,7 +196,8 @@ pub(super) fn right_identity(
     match (last, dirs.first()) {
         (Some(error), _) => Err(error),
         // No identity file exists. Reading the first gives the error that names it and where to get it.
-        (None, Some(dir)) => Err(read_identities(dir)
+        (None, Some(dir)) => Err(unlocker
+            .read_identities(dir)
             .err()
             .unwrap_or_else(|| Error::usage("no identity"))),
         (None, None) => Err(Error::usage("no identity")),

@@ -96,8 +96,8 @@ pub fn kit_fault(pinned: &PinnedKey, tiers: &[(String, String)]) -> Option<Strin
             "the recovery kit was never exported: if this machine is lost, so are its backups".to_owned(),
         );
     }
-    let told = |url: &String| pinned.kit_tiers.is_empty() || pinned.kit_tiers.contains(url);
-    let missing = tiers.iter().find(|(_, url)| !told(url));
+    let names = |url: &String| pinned.kit_tiers.is_empty() || pinned.kit_tiers.contains(url);
+    let missing = tiers.iter().find(|(_, url)| !names(url));
     missing.map(|(name, url)| {
         format!("the recovery kit was exported before tier {name} was at {url}: it does not lead there")
     })
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kit_says_what_it_was_told_and_one_that_was_cut_down_to_its_secret_still_opens() {
+    fn a_kit_is_read_back_as_written_and_its_secret_alone_is_a_kit_too() {
         let identity = Identity::generate();
         let pinned = PinnedKey {
             fingerprint: "ab12".to_owned(),
@@ -180,8 +180,8 @@ mod tests {
             ("far".to_owned(), "file:///mnt/far".to_owned()),
         ];
         let secret = format!("{}\n", identity.to_string());
-        let told = text(&pinned, Path::new("/srv/shop/system.yaml"), &tiers, "", &secret);
-        let kit = Kit::parse(&told).unwrap();
+        let written = text(&pinned, Path::new("/srv/shop/system.yaml"), &tiers, "", &secret);
+        let kit = Kit::parse(&written).unwrap();
         assert_eq!(kit.fingerprint.as_deref(), Some("ab12"));
         assert_eq!(kit.tiers, tiers);
         assert_eq!(kit.identities[0].to_string(), identity.to_string());

@@ -173,7 +173,7 @@ pub async fn check_set(
             Err(Error::new(ProblemKind::Invalid, "unknown_set", failure.message).with_all(next))
         }
         // A person who names a tier wants that one, and may have reasons not to wait for it.
-        Ok(Err(failure)) if !preferred.is_empty() => Err(unserved(&preferred, failure)),
+        Ok(Err(failure)) if !preferred.is_empty() => Err(unserved(request, &preferred, failure)),
         _ => Ok(ready),
     }
 }
@@ -299,19 +299,20 @@ fn unseen(system: &System, affected: &[String]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Returns the same recovery with another target.
+/// Returns the same recovery, from any tier, with another target.
+fn again(request: &RecoverRequest, target: RecoverTarget) -> Action {
+    Action::Recover(Recover {
+        scenario: request.scenario.clone(),
+        components: request.components.clone(),
+        from: (request.from != From::Latest).then(|| request.from.as_param()),
+        target,
+    })
+}
+
 fn alternatives(request: &RecoverRequest, own_root: &Path) -> Alternatives {
-    let to = |target: RecoverTarget| {
-        Action::Recover(Recover {
-            scenario: request.scenario.clone(),
-            components: request.components.clone(),
-            from: (request.from != From::Latest).then(|| request.from.as_param()),
-            target,
-        })
-    };
     Alternatives {
-        elsewhere: to(RecoverTarget::Elsewhere),
-        in_place: to(RecoverTarget::InPlace),
+        elsewhere: again(request, RecoverTarget::Elsewhere),
+        in_place: again(request, RecoverTarget::InPlace),
         other_source: None,
         root: own_root.to_owned(),
     }
@@ -325,9 +326,18 @@ fn tier(system: &System, request: &RecoverRequest) -> Result<String, Error> {
 }
 
 /// Refuses a recovery from a tier that cannot serve it.
-fn unserved(tier: &str, failure: Failure) -> Error {
+fn unserved(request: &RecoverRequest, tier: &str, failure: Failure) -> Error {
     let message = format!("cannot recover from tier {tier}: {}", failure.message);
-    Error::from(Failure { message, ..failure }).with_advice(format!(
-        "mount tier {tier}, or leave --tier out: then the fastest tier that holds a set serves"
-    ))
+    let target = match request.target {
+        Target::Own => RecoverTarget::Empty,
+        Target::Folder(_) => RecoverTarget::Elsewhere,
+        Target::InPlace { while_running: false } => RecoverTarget::InPlace,
+        Target::InPlace { while_running: true } => RecoverTarget::InPlaceWhileRunning,
+    };
+    Error::from(Failure { message, ..failure })
+        .with_advice(format!("mount tier {tier}, or name none"))
+        .with_next(
+            again(request, target),
+            "recovers from the fastest tier that holds a set",
+        )
 }

@@ -268,7 +268,7 @@ fn unheld(run: RunId, place: &SegmentStore, why: &str) -> Problem {
             place.url()
         ),
     )
-    .with_advice("run the same command again when the tier answers")
+    .with_advice("try again when the tier answers")
 }
 
 impl Offer {
