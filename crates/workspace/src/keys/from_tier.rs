@@ -1,5 +1,5 @@
-//! Takes the key of the vault that a system's tiers hold already. This is the way back for a host that has lost everything
-//! but a tier and the recovery kit. A second key beside an existing vault would only hide that vault.
+//! Takes the key of the vault that a system's tiers hold already. This is the way back for a host that has lost
+//! everything but a tier and the recovery kit. A second key beside an existing vault would only hide that vault.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,21 +25,14 @@ pub struct Means {
     pub fingerprint: Option<String>,
 }
 
-/// A vault that a tier holds, opened.
+/// A vault that the tiers hold, opened.
 pub struct FoundVault {
-    /// Its key, as the workspace keeps it.
-    pub origin: Origin,
     /// The identity that opens it; none if a passphrase does.
     pub identity: Option<Identity>,
+    keyring: Arc<Keyring>,
+    wrapped: Vec<u8>,
+    unlock: UnlockBy,
     tiers: Vec<Tier>,
-}
-
-/// The content of a tier's location.
-enum Found {
-    /// No vault, as far as this can see, with the reason.
-    Nothing(String),
-    /// A vault, with its key file if that can be read.
-    Vault(Result<Vec<u8>, TierError>),
 }
 
 /// Opens the vault that the tiers hold; returns none if no tier holds one. If a vault cannot be opened, this is an
@@ -51,85 +44,31 @@ pub async fn find_vault(
     means: &Means,
     expected: bool,
 ) -> Result<Option<FoundVault>, Error> {
-    let mut found: Option<(FoundVault, String)> = None;
+    let mut found: Option<FoundVault> = None;
     let mut refused = None;
-    let mut nothing = Vec::new();
+    let mut nothing = String::new();
     for (name, url) in tiers {
-        let wrapped = match look(name, url, base).await {
-            Found::Nothing(why) => {
-                nothing.push(why);
-                continue;
-            }
-            Found::Vault(Ok(wrapped)) => wrapped,
-            Found::Vault(Err(error)) => {
-                refused.get_or_insert_with(|| not_opened(name, url, &error));
-                continue;
-            }
-        };
-        let (keyring, unlock, identity) = match open(&wrapped, means) {
-            Ok(opened) => opened,
+        match open(name, url, base, means).await {
+            Ok(Ok(vault)) => match &mut found {
+                None => found = Some(vault),
+                Some(first) if first.keyring.fingerprint() == vault.keyring.fingerprint() => {
+                    first.tiers.extend(vault.tiers);
+                }
+                Some(first) => {
+                    let [first, other] = [&*first, &vault].map(|vault| vault.keyring.fingerprint());
+                    return Err(other_key(format!(
+                        "the tiers hold different vaults: {first}, and {other} in tier {name}"
+                    )));
+                }
+            },
+            Ok(Err(why)) => nothing.push_str(&format!("\n  {why}")),
             Err(error) => {
-                refused.get_or_insert_with(|| locked(name, url, &error));
-                continue;
-            }
-        };
-        let keyring = Arc::new(keyring);
-        let fingerprint = keyring.fingerprint();
-        if let Some(expect) = means
-            .fingerprint
-            .as_ref()
-            .filter(|expect| **expect != fingerprint)
-        {
-            refused.get_or_insert_with(|| {
-                other_key(format!(
-                    "tier {name}: the key at {url} has the fingerprint {fingerprint}, the kit says {expect}"
-                ))
-            });
-            continue;
-        }
-        let urls = std::slice::from_ref(url);
-        // Opening checks that a holder of this very key wrote the vault.
-        let tier = match Tier::open(
-            name,
-            urls,
-            base,
-            Arc::clone(&keyring),
-            &wrapped,
-            TierMode::Existing,
-        )
-        .await
-        {
-            Ok(tier) => tier,
-            Err(error) => {
-                refused.get_or_insert_with(|| error.into());
-                continue;
-            }
-        };
-        match &mut found {
-            None => {
-                let origin = Origin::Tier {
-                    keyring,
-                    wrapped,
-                    unlock,
-                };
-                let tiers = vec![tier];
-                let vault = FoundVault {
-                    origin,
-                    identity,
-                    tiers,
-                };
-                found = Some((vault, fingerprint));
-            }
-            Some((vault, first)) if *first == fingerprint => vault.tiers.push(tier),
-            Some((_, first)) => {
-                return Err(other_key(format!(
-                    "the tiers hold different vaults: {first}, and {fingerprint} in tier {name}"
-                )));
+                refused.get_or_insert(error);
             }
         }
     }
     match (found, refused) {
-        (Some((vault, _)), refused) => {
+        (Some(vault), refused) => {
             if let Some(error) = refused {
                 app.notices.warn(error.to_string());
             }
@@ -137,8 +76,7 @@ pub async fn find_vault(
         }
         (None, Some(error)) => Err(error),
         (None, None) if expected => Err(Error::usage(format!(
-            "no tier holds a vault whose key could be taken{}",
-            nothing.iter().map(|why| format!("\n  {why}")).collect::<String>()
+            "no tier holds a vault whose key could be taken{nothing}"
         ))
         .with_advice("mount a tier, or name where one is now")
         .with_next(init(KeyOrigin::KitElsewhere), "takes the key from there")),
@@ -147,6 +85,15 @@ pub async fn find_vault(
 }
 
 impl FoundVault {
+    /// Returns its key, as the workspace keeps it.
+    pub fn origin(self) -> Origin {
+        Origin::Tier {
+            keyring: self.keyring,
+            wrapped: self.wrapped,
+            unlock: self.unlock,
+        }
+    }
+
     /// Opens a tier with the key of this vault, and notes its locations.
     pub async fn opens(
         &self,
@@ -155,11 +102,7 @@ impl FoundVault {
         base: &Path,
         remembered: &Remembered,
     ) -> Result<(), TierError> {
-        let Origin::Tier { keyring, wrapped, .. } = &self.origin else {
-            return Ok(());
-        };
-        let keyring = Arc::clone(keyring);
-        let mode = TierMode::Existing;
+        let (keyring, wrapped, mode) = (Arc::clone(&self.keyring), &self.wrapped, TierMode::Existing);
         Tier::open_remembered(name, urls, base, keyring, wrapped, mode, remembered)
             .await
             .map(drop)
@@ -183,15 +126,60 @@ impl FoundVault {
     }
 }
 
-async fn look(name: &str, url: &str, base: &Path) -> Found {
-    let why = match Tier::read_wrapped_key(url, base).await {
-        Ok(wrapped) => return Found::Vault(Ok(wrapped)),
-        Err(TierError::NotAVault { .. }) => format!("tier {name}: there is no vault at {url}"),
-        Err(TierError::Unreachable { source, .. }) => format!("tier {name}: {source}"),
-        Err(TierError::BadUrl { why, .. }) => format!("tier {name}: {url} is not usable: {why}"),
-        Err(error) => format!("tier {name}: {error}"),
+/// Opens the vault in a tier's location. Returns why there is none, if there is none.
+async fn open(
+    name: &str,
+    url: &str,
+    base: &Path,
+    means: &Means,
+) -> Result<Result<FoundVault, String>, Error> {
+    let wrapped = match Tier::read_wrapped_key(url, base).await {
+        Ok(wrapped) => wrapped,
+        Err(error) => return without_key(name, url, base, error).await.map(Err),
     };
-    // A vault without its key file is still a vault: opening it with any key shows whether one is there.
+    let (keyring, unlock, identity) = unwrap(&wrapped, means).map_err(|error| locked(name, url, &error))?;
+    let fingerprint = keyring.fingerprint();
+    if let Some(expect) = means
+        .fingerprint
+        .as_ref()
+        .filter(|expect| **expect != fingerprint)
+    {
+        return Err(other_key(format!(
+            "tier {name}: the key at {url} has the fingerprint {fingerprint}, the kit says {expect}"
+        )));
+    }
+    let keyring = Arc::new(keyring);
+    let urls = [url.to_owned()];
+    // Opening checks that a holder of this very key wrote the vault.
+    let tier = Tier::open(
+        name,
+        &urls,
+        base,
+        Arc::clone(&keyring),
+        &wrapped,
+        TierMode::Existing,
+    )
+    .await?;
+    Ok(Ok(FoundVault {
+        identity,
+        keyring,
+        wrapped,
+        unlock,
+        tiers: vec![tier],
+    }))
+}
+
+/// Returns why a location without a key file holds no vault, as far as this can see.
+///
+/// # Errors
+/// It is a vault that has lost its key file. Opening it with any key shows whether one is there.
+async fn without_key(name: &str, url: &str, base: &Path, error: TierError) -> Result<String, Error> {
+    let why = match error {
+        TierError::NotAVault { .. } => format!("tier {name}: there is no vault at {url}"),
+        TierError::Unreachable { source, .. } => format!("tier {name}: {source}"),
+        TierError::BadUrl { why, .. } => format!("tier {name}: {url} is not usable: {why}"),
+        error => format!("tier {name}: {error}"),
+    };
     let urls = [url.to_owned()];
     let stranger = Arc::new(Keyring::generate());
     match Tier::open(name, &urls, base, stranger, &[], TierMode::Existing).await {
@@ -202,12 +190,13 @@ async fn look(name: &str, url: &str, base: &Path) -> Found {
             | TierError::BadUrl { .. }
             | TierError::UnknownScheme { .. }
             | TierError::NoLocation { .. },
-        ) => Found::Nothing(why),
-        Err(error) => Found::Vault(Err(error)),
+        ) => Ok(why),
+        Err(error) => Err(not_opened(name, url, &error)),
     }
 }
 
-fn open(wrapped: &[u8], means: &Means) -> Result<(Keyring, UnlockBy, Option<Identity>), KeyError> {
+/// Returns the keyring, with the kind of secret that opened it, and the identity if it was one.
+fn unwrap(wrapped: &[u8], means: &Means) -> Result<(Keyring, UnlockBy, Option<Identity>), KeyError> {
     let mut failed = None;
     if let Some(passphrase) = &means.passphrase {
         match Keyring::unwrap(wrapped, &Unlock::Passphrase(passphrase.clone())) {

@@ -171,7 +171,7 @@ async fn first_key(
         app.unlocker.keep_identity(identity)?;
     }
     look_at_tiers(app, layout, &vault).await?;
-    let mut pinned = keys::establish(layout, &app.unlocker, vault.origin, now)?;
+    let mut pinned = keys::establish(layout, &app.unlocker, vault.origin(), now)?;
     if by_kit {
         let kit_tiers = tiers.into_iter().map(|(_, url)| url).collect();
         kit::kit_was_exported(layout, kit_tiers, now)?;
