@@ -66,7 +66,7 @@ fn warning(notice: &Notice) -> notice::Notice {
             run, url, asks: true, ..
         } => warning.with_next(
             adopt(url.clone(), *run),
-            "asks whose it is, and then writes its segments again",
+            "asks which workspace continues it, and then writes its segments again",
         ),
         _ => warning,
     }

@@ -188,19 +188,21 @@ impl LoadedSpec {
 }
 
 impl ReadyRun {
+    /// Returns whether a parameter of the run is true.
+    pub fn flag(&self, name: &str) -> bool {
+        self.plan.params.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
     /// Returns the folder of a recovery in place that minds whether somebody works there.
     pub fn may_displace(&self) -> Option<&Path> {
-        let flag = |name: &str| self.plan.params.get(name).and_then(Value::as_bool) == Some(true);
-        self.site
-            .target_root()
-            .filter(|_| flag("in_place") && !flag("while_running"))
+        let minds = self.flag("in_place") && !self.flag("while_running");
+        self.site.target_root().filter(|_| minds)
     }
 
     /// Refuses a recovery in place by a workflow that would restore over existing content.
     pub fn check_in_place(&self) -> Result<(), Error> {
-        let in_place = self.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
         let uses = |action: &str| self.plan.steps.iter().any(|step| step.uses == action);
-        if in_place && uses("restore") && !uses("set-aside") {
+        if self.flag("in_place") && uses("restore") && !uses("set-aside") {
             return Err(Error::usage(format!(
                 "workflow {} recovers in place and has no step that sets the existing content aside",
                 self.plan.workflow

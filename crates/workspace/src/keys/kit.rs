@@ -151,7 +151,7 @@ pub fn hand_out(
     let tiers = tiers.iter().map(|(_, url)| url.clone()).collect();
     if let Err(error) = kit_was_exported(layout, tiers, app.clock.now().utc) {
         app.notices.warn(format!(
-            "the kit is whole, but nothing here will say that it was handed out: {error}"
+            "the kit is whole, but this workspace cannot note that it was handed out: {error}"
         ));
     }
     Ok(kit)

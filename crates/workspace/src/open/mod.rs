@@ -24,7 +24,7 @@ use crate::layout::Layout;
 
 pub use read_only::ReadOnlyWorkspace;
 pub use read_write::{OwnerLifetime, ReadWriteWorkspace};
-pub use refusals::{answers_nobody, ends, interrupted, unreachable};
+pub use refusals::{answers_nobody, interrupted, unreachable};
 
 /// How long an operation waits for a process that holds the workspace and answers nobody (design: 5 s).
 pub const PATIENCE: Duration = Duration::from_secs(5);

@@ -39,7 +39,7 @@ pub fn answers_nobody(holder: Holder) -> Error {
 }
 
 /// Returns the action that ends a process which holds the workspace and does not answer.
-pub fn ends(holder: Holder) -> NextAction {
+fn ends(holder: Holder) -> NextAction {
     let text = "ends it if you cannot wait: it is safe to kill, its runs are resumable";
     match holder.pid {
         Some(pid) => NextAction::new(Action::EndProcess { pid }, text),

@@ -185,8 +185,10 @@ async fn look_at_tiers(app: &Application, layout: &Layout, vault: &FoundVault) -
     let (system, _) = run_spec::system(layout)?;
     let remembered = Remembered::of(&layout.state);
     for (name, spec) in &system.tiers {
-        let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
-        if let Err(error) = vault.opens(name, &urls, &layout.system_dir(), &remembered).await {
+        if let Err(error) = vault
+            .opens(name, &tiers::locations(spec), &layout.system_dir(), &remembered)
+            .await
+        {
             app.notices.warn(format!(
                 "{error}; where it has moved, write its new place into {}",
                 layout.system_file.display()

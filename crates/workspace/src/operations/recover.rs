@@ -10,7 +10,7 @@ use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
@@ -109,24 +109,25 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     }
     let affected = affected(&system, request)?;
     let checked = check_target(context, &system, request, &affected).await?;
-    let params = Map::from_iter([
-        ("from".to_owned(), Value::from(request.from.as_param())),
-        ("tier".to_owned(), Value::from(tier(&system, request)?)),
+    let params = [
+        ("from", Value::from(request.from.as_param())),
+        ("tier", Value::from(tier(&system, request)?)),
+        ("to", Value::from(checked.root.to_string_lossy())),
+        ("in_place", Value::from(request.target.is_in_place())),
         (
-            "to".to_owned(),
-            Value::from(checked.root.to_string_lossy().into_owned()),
-        ),
-        ("in_place".to_owned(), Value::from(request.target.is_in_place())),
-        (
-            "while_running".to_owned(),
+            "while_running",
             Value::from(request.target == Target::InPlace { while_running: true }),
         ),
         (
-            "scenario".to_owned(),
+            "scenario",
             Value::from(request.scenario.clone().unwrap_or_default()),
         ),
-        ("strict".to_owned(), Value::from(request.strict)),
-    ]);
+        ("strict", Value::from(request.strict)),
+    ];
+    let params = params
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect();
     let mut loops = system.default_loops(RunKind::Recover);
     loops.insert("component".to_owned(), affected);
     let spec = LoadedSpec::new(

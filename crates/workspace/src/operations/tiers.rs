@@ -13,7 +13,7 @@ use rekindle_vault::{CancellationToken, Remembered, SegmentError, SegmentStore, 
 use crate::Application;
 use crate::error::Error;
 use crate::replica::check::with_advice;
-use crate::tiers::Tiers;
+use crate::tiers::{Tiers, locations};
 use crate::{keys, names, run_spec};
 
 /// The result of a check of one location of a tier.
@@ -78,11 +78,7 @@ pub async fn create(app: &Application, tier: &str) -> Result<Tier, Error> {
     let (system, _) = run_spec::system(&layout)?;
     let key = keys::open(&layout, &app.unlocker)?;
     let name = names::tiers(&system, &[tier.to_owned()])?.concat();
-    let urls: Vec<String> = system
-        .tiers
-        .get(&name)
-        .map(|spec| spec.locations().into_iter().map(str::to_owned).collect())
-        .unwrap_or_default();
+    let urls = locations(&system.tiers[&name]);
     let repository = key.keyring.repository();
     let keyring = Arc::clone(&key.keyring);
     let dir = layout.system_dir();
