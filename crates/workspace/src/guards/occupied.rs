@@ -66,11 +66,14 @@ pub async fn refuse(
     named: Option<&Place>,
     alternatives: &Alternatives,
 ) -> Result<(), Error> {
-    let in_place = ready.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
     // If a restore names its own root, the person has asked for it.
     let at_target = |step: &&PlanStep| step.uses == "restore" && step.with.get("root").is_none();
     let restores: Vec<&PlanStep> = ready.plan.steps.iter().filter(at_target).collect();
-    let (Some(root), false, false) = (ready.site.target_root(), in_place, restores.is_empty()) else {
+    let (Some(root), false, false) = (
+        ready.site.target_root(),
+        ready.flag("in_place"),
+        restores.is_empty(),
+    ) else {
         return Ok(());
     };
     if let Some(place) = named {
@@ -95,5 +98,27 @@ pub async fn refuse(
         ([], None) => Ok(()),
         ([], Some(run)) => Err(alternatives.interrupted(root, run)),
         (occupied, run) => Err(alternatives.occupied(occupied, run)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixture::Shop;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_nested_workflow_restores_over_nothing_and_knows_its_folder() {
+        let shop = Shop::new("");
+        let check = async |params| {
+            let ready = shop.ready("recover", &["notes"], &params);
+            refuse_nested(&shop.context, &ready).await
+        };
+        assert_eq!(check(json!({})).await.unwrap_err().code(), "targets_not_empty");
+        let relative = check(json!({"to": "out"})).await.unwrap_err();
+        assert!(relative.to_string().contains("is relative"), "{relative}");
+        check(json!({"to": shop.beside("out")})).await.unwrap();
+        check(json!({"in_place": true})).await.unwrap();
     }
 }

@@ -269,3 +269,105 @@ fn list(paths: &[PathBuf]) -> String {
         all => format!("{} and {} more", first.join(", "), all - 3),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rekindle_model::next_action::{Recover, RecoverTarget};
+    use serde_json::json;
+
+    use super::super::fixture::Shop;
+    use super::*;
+    use crate::error::resume;
+
+    fn alternatives(shop: &Shop) -> Alternatives {
+        let to = |target| {
+            Action::Recover(Recover {
+                target,
+                ..Recover::default()
+            })
+        };
+        Alternatives {
+            elsewhere: to(RecoverTarget::Elsewhere),
+            in_place: to(RecoverTarget::InPlace),
+            other_source: None,
+            root: shop.data(""),
+        }
+    }
+
+    fn choose(shop: &Shop, to: &Path) -> Result<Place, Error> {
+        named(&shop.context.layout, &shop.system(), to, &alternatives(shop))
+    }
+
+    #[test]
+    fn no_recovery_writes_into_or_around_the_living_system_a_tier_or_the_workspace() {
+        let shop = Shop::new("");
+        std::os::unix::fs::symlink(shop.data("notes"), shop.beside("link")).unwrap();
+        for protected in [
+            "shop/data",
+            "shop/data/new",
+            "shop",
+            "link",
+            "near/x",
+            "shop/.rekindle",
+            "near/../shop/data",
+        ] {
+            let error = choose(&shop, &shop.beside(protected)).err().unwrap();
+            assert_eq!(error.code(), "target_protected", "{protected}: {error}");
+        }
+        assert_eq!(
+            choose(&shop, &shop.beside("out")).unwrap().path(),
+            shop.beside("out")
+        );
+        let file = shop.beside("shop/system.yaml");
+        assert!(
+            choose(&shop, &file.join("out"))
+                .err()
+                .unwrap()
+                .to_string()
+                .ends_with("is no folder")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_named_folder_must_be_empty() {
+        let shop = Shop::new("");
+        let folder = shop.beside("out");
+        let place = Place::of(&folder).unwrap();
+        let check = async || empty(&shop.context, &place, &alternatives(&shop)).await;
+        check().await.unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        check().await.unwrap();
+        std::fs::write(folder.join("b"), "").unwrap();
+        std::fs::write(folder.join("a"), "").unwrap();
+        let error = check().await.unwrap_err();
+        assert_eq!(error.code(), "targets_not_empty");
+        assert!(error.to_string().ends_with("out/a"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_into_which_a_recovery_was_interrupted_is_left_to_that_recovery() {
+        let shop = Shop::new("");
+        let params = json!({ "to": shop.beside("out/first") });
+        let run = shop.recovery(&["notes"], &params, Vec::new()).await;
+        for folder in ["out", "out/first", "out/first/notes"] {
+            let place = Place::of(&shop.beside(folder)).unwrap();
+            let error = empty(&shop.context, &place, &alternatives(&shop))
+                .await
+                .unwrap_err();
+            assert_eq!(error.code(), "interrupted_there", "{folder}");
+            assert_eq!(error.next()[1].action, Some(resume(Some(run))));
+        }
+        let other = Place::of(&shop.beside("out/second")).unwrap();
+        empty(&shop.context, &other, &alternatives(&shop)).await.unwrap();
+    }
+
+    #[test]
+    fn only_the_targets_of_the_named_components_must_be_empty() {
+        let shop = Shop::new("");
+        let (system, root) = (shop.system(), shop.data(""));
+        std::fs::remove_file(shop.data("orders/1.txt")).unwrap();
+        let occupied = |name: &str| occupied(&system, &[name.to_owned()], &root, &[]).unwrap();
+        assert_eq!(occupied("notes"), [shop.data("notes/1.txt")]);
+        assert_eq!(occupied("orders"), [PathBuf::new(); 0]);
+    }
+}
