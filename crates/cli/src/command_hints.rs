@@ -76,6 +76,7 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
             let key = match key {
                 KeyOrigin::Default => "",
                 KeyOrigin::Kit => " --from-kit KIT",
+                KeyOrigin::KitElsewhere => " --from-kit KIT --tier-url URL",
                 KeyOrigin::Passphrase => " --ask-passphrase",
             };
             match dir.is_empty() {

@@ -108,6 +108,7 @@ fn unlocker() -> Unlocker {
     Unlocker {
         config_dir,
         named_dir,
+        dir_setting: CONFIG_DIR_VAR,
         passphrase_at_hand: std::env::var_os(PASSPHRASE_VAR).is_some(),
         ask: Arc::new(|file| match (file, std::env::var(PASSPHRASE_VAR)) {
             (Some(file), _) => std::fs::read_to_string(file)

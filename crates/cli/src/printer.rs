@@ -166,12 +166,18 @@ impl Printer {
 
     /// Shows why a command failed. Programs get the error on stdout, so that it is never empty.
     pub fn error(self, error: &Error) {
-        let hint = command_hints::advice(&error.next(), self.here.unwrap_or_default());
+        let mut next = error.next();
+        if error.code() == "usage" && error.own_next().is_empty() {
+            next.push(NextAction::advice(
+                "`--help` after the command lists what it takes",
+            ));
+        }
+        let hint = command_hints::advice(&next, self.here.unwrap_or_default());
         match self.voice {
             Voice::Json => {
                 let body = json!({ "error": {
                     "code": error.code(), "message": error.to_string(), "hint": hint,
-                    "details": error.details(), "exit": Exit::of_error(error).code(), "next": error.next(),
+                    "details": error.details(), "exit": Exit::of_error(error).code(), "next": next,
                 }});
                 let _ = self.out(&body.to_string());
             }

@@ -196,6 +196,8 @@ pub enum KeyOrigin {
     Default,
     /// A tier, opened with a recovery kit.
     Kit,
+    /// The same, from a location that the person names.
+    KitElsewhere,
     /// A tier, opened with a passphrase.
     Passphrase,
 }

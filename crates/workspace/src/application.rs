@@ -37,7 +37,7 @@ impl Application {
     /// Returns the workspace that the person means.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no workspace.
     pub fn layout(&self) -> Result<Layout, Error> {
         Layout::find(&self.selection)
     }

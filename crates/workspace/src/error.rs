@@ -19,8 +19,6 @@ use rekindle_server::api;
 use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
-use crate::replica::adopt;
-
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Problem);
@@ -45,9 +43,9 @@ impl Error {
         };
         let failed = Self::new(ProblemKind::Failed, code, format!("cannot {what}: {error}"));
         match error.kind() {
-            Io::StorageFull => failed.with_advice(
-                "free some space and run the same command again; nothing that was acknowledged is lost",
-            ),
+            Io::StorageFull => {
+                failed.with_advice("free some space and try again; nothing that was acknowledged is lost")
+            }
             Io::PermissionDenied => failed.with_advice("check the owner and the mode of that path"),
             _ => failed,
         }
@@ -136,7 +134,7 @@ fn usual(kind: ProblemKind, code: &str) -> Vec<NextAction> {
     let action = |action: Action, text: &str| vec![NextAction::new(action, text)];
     let init = |key| Action::Initialize { dir: None, key };
     match code {
-        "disk_full" => advice("make room on that disk, then run the same command again"),
+        "disk_full" => advice("make room on that disk, then try again"),
         "engine" => vec![
             NextAction::new(Action::Show { run: None }, "shows how far the newest run came"),
             NextAction::new(resume(None), "continues it where it can"),
@@ -149,9 +147,7 @@ fn usual(kind: ProblemKind, code: &str) -> Vec<NextAction> {
             Action::Lint { file: None },
             "checks the file again once the named places are mended",
         ),
-        "io" => {
-            advice("check that the path exists and that its disk is healthy, then run the same command again")
-        }
+        "io" => advice("check that the path exists and that its disk is healthy, then try again"),
         "journal" => action(Action::Diagnose, "names what is wrong in this workspace"),
         "journal_damaged" => vec![NextAction::new(
             Action::VerifyJournal,
@@ -167,15 +163,13 @@ fn usual(kind: ProblemKind, code: &str) -> Vec<NextAction> {
         }
         OVER => action(
             Action::Show { run: None },
-            "shows how it ended; run its command again for a new run",
+            "shows how it ended; a new run needs nothing of it",
         ),
         "refused" => action(
             Action::Show { run: None },
             "shows its steps and what they wait for",
         ),
-        "source_unreadable" => {
-            advice("check the owner and the mode of the path, then run the same command again")
-        }
+        "source_unreadable" => advice("check the owner and the mode of the path, then try again"),
         "taken_over" => {
             advice("the workspace that is named continues it; adopt it from its tier to continue it here")
         }
@@ -195,9 +189,7 @@ fn usual(kind: ProblemKind, code: &str) -> Vec<NextAction> {
                 NextAction::new(Action::Show { run: None }, "shows what became of the newest run"),
                 NextAction::new(Action::Diagnose, "looks for what is wrong"),
             ],
-            ProblemKind::Invalid => {
-                advice("nothing was begun; `--help` after the command lists what it takes")
-            }
+            ProblemKind::Invalid => advice("nothing was begun; correct the request"),
             ProblemKind::Interrupted => {
                 action(resume(None), "continues; nothing that was acknowledged is lost")
             }
@@ -205,7 +197,7 @@ fn usual(kind: ProblemKind, code: &str) -> Vec<NextAction> {
                 Action::Verify,
                 "shows what each tier still holds; the rest of this workspace is unchanged",
             ),
-            ProblemKind::Held => advice("run the same command again when that process has ended"),
+            ProblemKind::Held => advice("try again when that process has ended"),
         },
     }
 }
@@ -218,17 +210,22 @@ pub fn resume(run: Option<RunId>) -> Action {
     }
 }
 
+/// Returns the action that adopts a run from a location.
+pub(crate) fn adopt(url: String, run: RunId) -> Action {
+    Action::Adopt { url, run: Some(run) }
+}
+
 /// The word of an error that says: what was asked for needs a run that is not over.
 pub const OVER: &str = "over";
 
 /// What to do about a run of which a record is lost.
-pub const QUARANTINED: &str = "a quarantined run is never resumed: run its command again, a new run needs nothing of it; it is kept as it is";
+pub const QUARANTINED: &str = "a quarantined run is never resumed: start a new run, which needs nothing of it; the old one is kept as it is";
 
 /// Returns the next actions if the disk that holds a path is full: a started run continues once there is room.
 pub fn make_room(path: &Path, run: Option<RunId>) -> Vec<NextAction> {
     vec![
         NextAction::advice(format!(
-            "make room on the disk that holds {}, then run the same command again; nothing that was acknowledged is lost",
+            "make room on the disk that holds {}, then try again; nothing that was acknowledged is lost",
             path.display()
         )),
         NextAction::new(resume(run), "continues a run that had begun"),
@@ -256,8 +253,9 @@ impl From<OpenError> for Error {
     fn from(error: OpenError) -> Self {
         let message = format!("cannot {error}");
         match error {
-            OpenError::Held { .. } => Self::new(ProblemKind::Held, "held", message)
-                .with_advice("run the command again when that process has ended; it is safe to kill, its runs are resumable"),
+            OpenError::Held { .. } => Self::new(ProblemKind::Held, "held", message).with_advice(
+                "try again when that process has ended; it is safe to kill, its runs are resumable",
+            ),
             OpenError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
             OpenError::Journal(error) => error.into(),
             _ => Self::new(ProblemKind::Failed, "journal", message),

@@ -8,7 +8,7 @@ use rekindle_journal::Journal;
 
 type Wrap<T> = Arc<dyn Fn(T) -> T + Send + Sync>;
 
-/// Wraps the journal and the actions of every command that [`crate::run`] runs.
+/// Wraps the journal and the actions of every operation.
 #[derive(Clone)]
 pub struct Hooks {
     /// Called once for each journal that is opened.

@@ -59,7 +59,7 @@ impl Layout {
     /// Finds the workspace: the folder that was named, else the folder of the system file, else upward as git does.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no workspace.
     pub fn find(selection: &Selection) -> Result<Self, Error> {
         let Selection {
             workspace,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_is_found_upward_and_a_flag_outranks_it() {
+    fn a_workspace_is_found_upward_and_a_named_one_outranks_it() {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().canonicalize().unwrap();
         let deep = root.join("a/b/c");

@@ -38,18 +38,20 @@ fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, Error> {
             Error::usage("there is no run yet").with_next(Action::Backup, "makes the first one")
         });
     }
-    let plain = |text: &str| text.replace('-', "").to_lowercase();
-    let prefix = plain(word);
-    let found: Vec<&RunSummary> = runs
-        .iter()
-        .filter(|run| !prefix.is_empty() && plain(&run.run.to_string()).starts_with(&prefix))
-        .collect();
+    let found: Vec<&RunSummary> = runs.iter().filter(|run| begins(&run.run, word)).collect();
     match found.as_slice() {
         [one] => Ok(one.run),
         [] => Err(Error::usage(format!("there is no run {word:?}")).with_all(known(runs.iter()))),
         several => Err(Error::usage(format!("{word:?} begins {} runs", several.len()))
             .with_all(known(several.iter().copied()))),
     }
+}
+
+/// Returns whether an id begins with `word`; dashes and case do not count. No id begins with nothing.
+pub fn begins(id: &impl ToString, word: &str) -> bool {
+    let plain = |text: &str| text.replace('-', "").to_lowercase();
+    let prefix = plain(word);
+    !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix)
 }
 
 fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> Vec<NextAction> {

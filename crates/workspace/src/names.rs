@@ -7,7 +7,7 @@ use crate::error::Error;
 /// Returns the components of those names or aliases, by priority, none twice.
 ///
 /// # Errors
-/// There is none of such a name; the known ones are listed.
+/// A name is unknown. The error lists the known ones.
 pub fn components(system: &System, named: &[String]) -> Result<Vec<String>, Error> {
     let mut own = Vec::new();
     for name in named {
@@ -26,7 +26,7 @@ pub fn components(system: &System, named: &[String]) -> Result<Vec<String>, Erro
 /// Returns the tiers of those names, none twice.
 ///
 /// # Errors
-/// There is none of such a name; the known ones are listed.
+/// A name is unknown. The error lists the known ones.
 pub fn tiers(system: &System, named: &[String]) -> Result<Vec<String>, Error> {
     let known = || system.tiers.keys().map(String::as_str);
     match named.iter().find(|name| !system.tiers.contains_key(*name)) {

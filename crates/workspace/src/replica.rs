@@ -1,29 +1,27 @@
 //! The replicas of runs' journals, as operations and the owner use them: opened with the workspace's key, their notices
 //! and faults with what to do next.
 
-use std::path::{Path, PathBuf};
+pub mod check;
+
+use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use rekindle_actions::{ReplicaFault, ReplicaReader, ReplicasReport};
-use rekindle_journal::Journal;
 use rekindle_journal::archive::Import;
 use rekindle_journal_local::{OpenOptions, Upkeep};
 use rekindle_model::id::RunId;
-use rekindle_model::next_action::{Action, NextAction};
+use rekindle_model::next_action::Action;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::System;
 use rekindle_plan::load_system;
-use rekindle_replica::check::{self, CheckReport, Remedy, SegmentFault};
 use rekindle_replica::fence::{self, FenceNote};
 use rekindle_replica::repair::{RepairSources, Repaired};
 use rekindle_replica::{Notice, REPLICATE_EVERY, Replication};
 use rekindle_report::unfinished::Elsewhere;
-use rekindle_vault::{CancellationToken, Remembered, SegmentError, Tier, TierAccess};
+use rekindle_vault::{Remembered, TierAccess};
 
 use crate::Application;
 use crate::context::WorkspaceContext;
-use crate::error::{Error, resume};
+use crate::error::{Error, adopt, resume};
 use crate::keys::{self, OpenKey, UnlockBy};
 use crate::layout::Layout;
 use crate::notice;
@@ -68,79 +66,9 @@ fn warning(notice: &Notice) -> notice::Notice {
             run, url, asks: true, ..
         } => warning.with_next(
             adopt(url.clone(), *run),
-            "asks whose it is, and then writes its segments again",
+            "asks which workspace continues it, and then writes its segments again",
         ),
         _ => warning,
-    }
-}
-
-/// Reads replicas for the action that verifies them.
-pub struct Checker {
-    /// The journal here.
-    pub journal: Arc<dyn Journal>,
-    /// The workspace's own folder.
-    pub state: PathBuf,
-}
-
-#[async_trait]
-impl ReplicaReader for Checker {
-    async fn read(
-        &self,
-        tier: &Tier,
-        stop: &CancellationToken,
-        progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<ReplicasReport, SegmentError> {
-        let report = check::check_tier(tier, &*self.journal, &self.state, stop, progress).await?;
-        Ok(with_advice(report))
-    }
-}
-
-/// A report of replicas whose faults say what to do.
-pub type AdvisedReport = ReplicasReport;
-
-/// Returns a report whose faults say what to do.
-pub fn with_advice(report: CheckReport) -> ReplicasReport {
-    ReplicasReport {
-        chains: report.chains,
-        segments: report.segments,
-        records: report.records,
-        faults: report.faults.into_iter().map(advised).collect(),
-    }
-}
-
-fn advised(fault: SegmentFault) -> ReplicaFault {
-    let SegmentFault {
-        tier,
-        location,
-        run,
-        segment,
-        what,
-        remedy,
-    } = fault;
-    let next = match remedy {
-        Remedy::BeginAnew => NextAction::new(
-            Action::Verify,
-            "writes the segments there again when it ends, because this workspace has the run",
-        ),
-        Remedy::Ask(last) => NextAction::new(
-            adopt(location.clone(), run),
-            format!("asks whether segment {last} is another workspace's, and then writes the segments again"),
-        ),
-        Remedy::Elsewhere => {
-            NextAction::advice("another workspace has the run, and writes its segments there again")
-        }
-        Remedy::Adopt => NextAction::new(
-            adopt("URL".to_owned(), run),
-            "adopts the run from a location that has it whole, and then writes the segments again",
-        ),
-    };
-    ReplicaFault {
-        tier,
-        location,
-        run,
-        segment,
-        what,
-        next: vec![next],
     }
 }
 
@@ -174,11 +102,6 @@ pub fn way_on(state: &Path, run: RunId) -> Action {
     }
 }
 
-/// Returns the action that adopts a run from a location.
-pub(crate) fn adopt(url: String, run: RunId) -> Action {
-    Action::Adopt { url, run: Some(run) }
-}
-
 /// Looks in the tiers for replicas of quarantined runs. Nothing is asked of a person: a key that is opened by a
 /// passphrase which is not at hand opens nothing.
 pub async fn find_repairs(
@@ -195,7 +118,7 @@ pub async fn find_repairs(
             notice::Notice::warning("the tiers may have what is lost, and the passphrase is not at hand")
                 .with_next(
                     Action::RebuildJournal,
-                    "looks there, once the passphrase is in the environment",
+                    "looks there, once the passphrase can be had without a question",
                 ),
         );
         return RepairSources::default();
@@ -256,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fenced_run_is_refused_with_the_command_that_takes_it_back() {
+    fn a_fenced_run_is_refused_with_the_action_that_takes_it_back() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunId(Uuid::from_u128(7));
         assert_eq!(way_on(dir.path(), run), resume(Some(run)));

@@ -11,8 +11,7 @@ use rekindle_server::owner::{Purpose, Ready, RunFactory, RunSpec};
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
-use crate::guards::{conflicts, open_files, running_system};
-use crate::operations;
+use crate::guards::{conflicts, occupied, open_files, running_system};
 use crate::replica;
 use crate::run_spec::LoadedSpec;
 use rekindle_replica::{ReplicaError, Replicator, fence};
@@ -36,7 +35,7 @@ impl ContextRunFactory {
         let context = &self.0;
         let ready = LoadedSpec::of(parts)?.ready(context)?;
         if let Purpose::Nest = purpose {
-            operations::run::refuse_occupied(context, &ready).await?;
+            occupied::refuse_nested(context, &ready).await?;
         }
         let key = context.key()?;
         let replicator = Replicator::new(&replica::replication(context, &key), &ready.spec.system);

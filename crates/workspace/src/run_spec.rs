@@ -18,7 +18,7 @@ use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::keys::{self, Unlocker};
 use crate::layout::Layout;
-use crate::replica::Checker;
+use crate::replica::check::Checker;
 use crate::yaml_file::read_text;
 use rekindle_model::problem::ProblemKind;
 
@@ -125,7 +125,7 @@ impl LoadedSpec {
         }
     }
 
-    /// Returns the plan without opening a key or a tier, for commands that only show it.
+    /// Returns the plan without opening a key or a tier, to show it.
     pub fn plan(&self) -> Result<Plan, Error> {
         Ok(expand(
             &self.workflow,
@@ -188,21 +188,23 @@ impl LoadedSpec {
 }
 
 impl ReadyRun {
+    /// Returns whether a parameter of the run is true.
+    pub fn flag(&self, name: &str) -> bool {
+        self.plan.params.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
     /// Returns the folder of a recovery in place that minds whether somebody works there.
     pub fn may_displace(&self) -> Option<&Path> {
-        let flag = |name: &str| self.plan.params.get(name).and_then(Value::as_bool) == Some(true);
-        self.site
-            .target_root()
-            .filter(|_| flag("in_place") && !flag("while_running"))
+        let minds = self.flag("in_place") && !self.flag("while_running");
+        self.site.target_root().filter(|_| minds)
     }
 
     /// Refuses a recovery in place by a workflow that would restore over existing content.
     pub fn check_in_place(&self) -> Result<(), Error> {
-        let in_place = self.plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
         let uses = |action: &str| self.plan.steps.iter().any(|step| step.uses == action);
-        if in_place && uses("restore") && !uses("set-aside") {
+        if self.flag("in_place") && uses("restore") && !uses("set-aside") {
             return Err(Error::usage(format!(
-                "workflow {} recovers in place and has no step that sets aside what stands there",
+                "workflow {} recovers in place and has no step that sets the existing content aside",
                 self.plan.workflow
             ))
             .with_advice("let its restore need a step with `uses: set-aside`, as in the built-in workflow"));

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{System, TierSpec};
 use rekindle_plan::load_system;
-use rekindle_vault::{Remembered, Tier, TierMode};
+use rekindle_vault::{Remembered, Tier, TierError, TierMode};
 
 use crate::Application;
 use rekindle_model::next_action::Action;
 
 use crate::error::Error;
+use crate::keys::OpenKey;
 use crate::layout::Layout;
+use crate::lookup::begins;
 use crate::{keys, names, run_spec};
 use rekindle_model::time;
 
@@ -39,23 +41,7 @@ impl Tiers {
         let mut open = Vec::new();
         let mut last = None;
         for name in &chosen {
-            let urls: Vec<String> = system
-                .tiers
-                .get(name)
-                .map(|t| t.locations().into_iter().map(str::to_owned).collect())
-                .unwrap_or_default();
-            let dir = layout.system_dir();
-            match Tier::open_known(
-                name,
-                &urls,
-                &dir,
-                Arc::clone(&key.keyring),
-                &key.wrapped,
-                TierMode::Existing,
-                &Remembered::of(&layout.state),
-            )
-            .await
-            {
+            match open_tier(&layout, &key, name, &system.tiers[name]).await {
                 Ok(tier) => open.push((name.clone(), Arc::new(tier))),
                 Err(error) => {
                     app.notices.warn(error.to_string());
@@ -111,16 +97,13 @@ impl Tiers {
 
     /// Returns the snapshot whose id begins with `word` in any tier.
     pub async fn snapshot(&self, word: &str) -> Result<SnapshotId, Error> {
-        let plain = |text: &str| text.replace('-', "").to_lowercase();
-        let prefix = plain(word);
         let mut all = BTreeMap::new();
         for (_, tier) in self.reachable() {
             for id in tier.snapshots().await? {
                 all.entry(id).or_insert(tier);
             }
         }
-        let fits = |id: &SnapshotId| !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix);
-        let found: Vec<SnapshotId> = all.keys().copied().filter(fits).collect();
+        let found: Vec<SnapshotId> = all.keys().copied().filter(|id| begins(id, word)).collect();
         let (message, among) = match found.as_slice() {
             [one] => return Ok(*one),
             [] => (
@@ -137,11 +120,11 @@ impl Tiers {
         }
         let mut lines = vec!["lists all; the newest:".to_owned()];
         for id in among.iter().rev().take(LISTED) {
-            let told = match all.get(id) {
+            let snapshot = match all.get(id) {
                 Some(tier) => tier.snapshot(*id).await.ok(),
                 None => None,
             };
-            lines.push(told.map_or_else(
+            lines.push(snapshot.map_or_else(
                 || id.to_string(),
                 |snapshot| {
                     let at = time::show(snapshot.consistency_point.utc);
@@ -151,6 +134,24 @@ impl Tiers {
         }
         Err(Error::usage(message).with_next(Action::ListSnapshots, lines.join("\n  ")))
     }
+}
+
+/// Opens a tier that exists. If a location that held its vault is now missing or empty, this is an error.
+pub async fn open_tier(
+    layout: &Layout,
+    key: &OpenKey,
+    name: &str,
+    spec: &TierSpec,
+) -> Result<Tier, TierError> {
+    let (urls, dir, keyring) = (locations(spec), layout.system_dir(), Arc::clone(&key.keyring));
+    let remembered = Remembered::of(&layout.state);
+    let mode = TierMode::Existing;
+    Tier::open_known(name, &urls, &dir, keyring, &key.wrapped, mode, &remembered).await
+}
+
+/// Returns the URLs of a tier.
+pub fn locations(spec: &TierSpec) -> Vec<String> {
+    spec.locations().into_iter().map(str::to_owned).collect()
 }
 
 /// Returns the names and URLs of the tiers of a system file that can be read; none of one that cannot.
@@ -164,10 +165,6 @@ pub fn urls(layout: &Layout) -> Vec<(String, String)> {
 pub fn urls_of(system: &System) -> Vec<(String, String)> {
     let tiers = system.tiers.iter();
     tiers
-        .flat_map(|(name, tier)| {
-            tier.locations()
-                .into_iter()
-                .map(move |url| (name.clone(), url.to_owned()))
-        })
+        .flat_map(|(name, tier)| locations(tier).into_iter().map(move |url| (name.clone(), url)))
         .collect()
 }

@@ -15,7 +15,7 @@ use rekindle_model::problem::ProblemKind;
 const LIMIT: u64 = 16 << 20;
 /// How many workflow files a refusal lists at most, of each folder.
 const LISTED: usize = 10;
-/// The paths of open descriptors. A person who writes `<(command)`, or pipes into the command, means them to be read.
+/// The paths of open descriptors. They are pipes that a person means to be read.
 const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 
 /// Reads a YAML file that a person named. Refuses a file that is not regular: a named pipe would make it wait, and a
@@ -35,7 +35,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     let regular = |meta: &Metadata| match what_instead(meta).filter(|_| !is_descriptor || meta.is_dir()) {
         None => Ok(()),
         Some(what) => Err(invalid(format!("is {what}, not a file"))
-            .with_advice("name a regular file; `/dev/stdin` reads what is piped into the command")),
+            .with_advice("name a regular file; `/dev/stdin` reads a pipe")),
     };
     regular(&std::fs::metadata(path).map_err(unreadable)?)?;
     let file = open(path, is_descriptor).map_err(unreadable)?;
@@ -96,7 +96,7 @@ pub struct Named {
 }
 
 /// Returns the workflow that a word names: a file here, else one in the workspace's folder `workflows`, else a built-in
-/// one, with or without `.yaml`. A bare built-in name is the built-in one, which the command of that name runs.
+/// one, with or without `.yaml`. A bare built-in name is the built-in one, which the operation of that name runs.
 pub fn workflow(app: &Application, word: &str) -> Result<Option<Named>, Error> {
     let named = |name: String, yaml: String| Ok(Some(Named { name, yaml }));
     if let Some(yaml) = built_in(word) {

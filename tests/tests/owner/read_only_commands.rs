@@ -332,11 +332,11 @@ fn a_run_that_has_lost_a_record_is_listed_as_quarantined_with_what_to_do_and_not
             listed.contains("quarantined") && listed.contains(named) && !listed.contains("interrupted"),
             "{said}"
         );
-        assert!(said.contains("run its command again"), "{said}");
+        assert!(said.contains("start a new run"), "{said}");
         assert_eq!(sandbox.ok(&["runs", "--status", "interrupted"]), "");
         assert!(sandbox.ok(&["runs", "--status", "quarantined"]).contains(named));
         let (code, said) = sandbox.code(&["resume", "latest"]);
-        assert!(code == 5 && said.contains("run its command again"), "{said}");
+        assert!(code == 5 && said.contains("start a new run"), "{said}");
         sandbox.ok(&["backup"]);
     }
 }

@@ -98,7 +98,10 @@ fn a_named_tier_that_is_down_is_refused_before_a_run_is_begun() {
     let (code, said) = sandbox.code(&["recover", "--to", "out", "--tier", "near"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("cannot recover from tier near"), "{said}");
-    assert!(said.contains("leave --tier out"), "{said}");
+    assert!(
+        said.contains("`rekindle recover --to DIR` recovers from the fastest tier"),
+        "{said}"
+    );
     let newest: Value = sandbox.history()[0].clone();
     assert!(!newest.to_string().contains("\"recover\""), "{newest}");
     sandbox.ok(&["recover", "--to", "out"]);

@@ -69,6 +69,10 @@ fn all() -> Vec<(Action, &'static str)> {
             "rekindle init new --from-kit KIT",
         ),
         (
+            init(None, KeyOrigin::KitElsewhere),
+            "rekindle init --from-kit KIT --tier-url URL",
+        ),
+        (
             init(None, KeyOrigin::Passphrase),
             "rekindle init --ask-passphrase",
         ),

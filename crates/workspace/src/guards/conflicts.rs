@@ -3,7 +3,6 @@
 //! data until a later recovery has completed it or a person has accepted it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use rekindle_model::id::RunId;
 use rekindle_plan::Plan;
@@ -22,7 +21,7 @@ use rekindle_model::problem::ProblemKind;
 /// such run recovers. Also refuses a run that captures a component which an ended recovery has left half recovered.
 ///
 /// # Errors
-/// Names that run and the commands that continue from there; exit code 6.
+/// There is such a run. The error says how to continue it.
 pub async fn refuse_half_recovered(
     context: &WorkspaceContext,
     ready: &ReadyRun,
@@ -31,17 +30,11 @@ pub async fn refuse_half_recovered(
     let system_dir = context.layout.system_dir();
     let living = same(&run_spec::data_root(&system_dir, &ready.spec.system));
     let captured = components(&ready.plan, "snapshot");
-    let into_the_living = |plan: &Plan, to: Option<PathBuf>| {
-        let root = to.unwrap_or_else(|| run_spec::data_root(&system_dir, &ready.spec.system));
-        match same(&root) == living {
-            true => components(plan, "restore"),
-            false => BTreeSet::new(),
-        }
+    let restores = |spec: &LoadedSpec, plan: &Plan| match spec.target_root(&system_dir) {
+        Some(root) if same(&root) == living => components(plan, "restore"),
+        _ => BTreeSet::new(),
     };
-    let restored = match ready.spec.workflow.params.contains_key("to") {
-        true => into_the_living(&ready.plan, ready.spec.param("to").map(PathBuf::from)),
-        false => BTreeSet::new(),
-    };
+    let restored = restores(&ready.spec, &ready.plan);
     if captured.is_empty() && restored.is_empty() {
         return Ok(());
     }
@@ -50,13 +43,7 @@ pub async fn refuse_half_recovered(
         if own == Some(run) {
             continue;
         }
-        let read = async {
-            let evidence = context.evidence(run).await?;
-            let pinned = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
-            let plan = pinned.plan()?;
-            Ok::<_, Error>((pinned, plan))
-        };
-        let (pinned, plan) = match read.await {
+        let (_, pinned, plan) = match partial_recovery::read_run(context, run).await {
             Ok(read) => read,
             // A run that cannot be read must not block all others.
             Err(error) => {
@@ -66,10 +53,7 @@ pub async fn refuse_half_recovered(
                 continue;
             }
         };
-        if !pinned.workflow.params.contains_key("to") {
-            continue;
-        }
-        let half = into_the_living(&plan, pinned.param("to").map(PathBuf::from));
+        let half = restores(&pinned, &plan);
         // Of two recoveries, the older one must end first. A capture waits for both.
         let older = own.is_none_or(|own| run < own);
         let in_the_way = |name: &&String| captured.contains(*name) || (older && restored.contains(*name));
@@ -123,11 +107,11 @@ async fn refuse_unsettled(
     let run = half.run;
     let message = match half.components {
         Some(_) => format!(
-            "run {run} has recovered {} in place and did not come to a good end: the folder may hold half of it",
+            "run {run} has recovered {} in place and did not succeed: the folder may hold half of it",
             names.join(", ")
         ),
         None => format!(
-            "run {run} has set aside what stood there, and a record of it is lost: the folder may be half recovered"
+            "run {run} has set content aside, and a record of it is lost: the folder may be half recovered"
         ),
     };
     let recover = Action::Recover(Recover {
@@ -135,7 +119,7 @@ async fn refuse_unsettled(
         ..Recover::default()
     });
     let again = match half.components {
-        Some(_) => "recovers again; what comes through is backed up as before",
+        Some(_) => "recovers again; a component that it restores is backed up as before",
         None => "recovers again; accept what is there then",
     };
     let mut error = Error::new(ProblemKind::Held, "half_recovered", message)
@@ -148,4 +132,61 @@ async fn refuse_unsettled(
         error = error.with_advice(format!("or put back and accept:\n{}", aside.trim_end()));
     }
     Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixture::{Shop, failed};
+    use super::*;
+    use crate::error::resume;
+
+    async fn refused(shop: &Shop, ready: &ReadyRun, own: Option<RunId>) -> Option<Error> {
+        let checked = refuse_half_recovered(&shop.context, ready, own).await;
+        checked.err().inspect(|error| {
+            assert_eq!(
+                (error.kind(), error.code()),
+                (ProblemKind::Held, "half_recovered")
+            );
+        })
+    }
+
+    #[tokio::test]
+    async fn a_backup_of_a_component_waits_for_the_recovery_in_place_that_restores_it() {
+        let shop = Shop::new("");
+        let run = shop.half_recovery(&shop.beside("aside"), Vec::new()).await;
+        let error = refused(&shop, &shop.ready("backup", &["notes"], &json!({})), None).await;
+        assert_eq!(error.unwrap().next()[0].action, Some(resume(Some(run))));
+        let other = shop.ready("backup", &["orders"], &json!({}));
+        assert_eq!(refused(&shop, &other, None).await, None);
+    }
+
+    #[tokio::test]
+    async fn of_two_recoveries_in_place_the_older_one_continues_first() {
+        let shop = Shop::new("");
+        let older = shop.half_recovery(&shop.beside("aside"), Vec::new()).await;
+        let ready = shop.ready("recover", &["notes"], &json!({"in_place": true}));
+        assert!(refused(&shop, &ready, None).await.is_some());
+        let newer = shop.half_recovery(&shop.beside("aside"), Vec::new()).await;
+        assert!(refused(&shop, &ready, Some(newer)).await.is_some());
+        assert_eq!(refused(&shop, &ready, Some(older)).await, None);
+        let elsewhere = shop.ready("recover", &["notes"], &json!({"to": shop.beside("out")}));
+        assert_eq!(refused(&shop, &elsewhere, None).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_backup_captures_a_half_recovered_component_only_if_a_person_accepts_it() {
+        let shop = Shop::new("");
+        let aside = shop.beside("shop/data.before-x");
+        let run = shop.half_recovery(&aside, failed()).await;
+        let error = refused(&shop, &shop.ready("backup", &["notes"], &json!({})), None)
+            .await
+            .unwrap();
+        let next = error.next();
+        assert_eq!(next[2].action, Some(Action::AcceptRecovery { run }));
+        assert!(next[3].text.contains("data.before-x"), "{next:?}");
+        let accepting = shop.ready("backup", &["notes"], &json!({"accept": run.to_string()}));
+        assert_eq!(refused(&shop, &accepting, None).await, None);
+    }
 }

@@ -195,10 +195,52 @@ fn held(of_process: &Path, wanted: &HashSet<(u64, u64)>) -> io::Result<Option<Pa
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
+    use rekindle_model::next_action::Action;
+    use serde_json::json;
+
+    use super::super::fixture::Shop;
     use super::*;
 
     #[test]
-    fn who_may_not_be_looked_at_is_counted_and_threads_of_the_kernel_are_not() {
+    fn a_recovery_in_place_is_refused_while_a_process_has_a_file_of_it_open() {
+        let shop = Shop::new("");
+        let note = fs::File::open(shop.data("notes/1.txt")).unwrap();
+        let mut holder = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(note)
+            .spawn()
+            .unwrap();
+        let check = |component: &str, params| {
+            let ready = shop.ready("recover", &[component], &params);
+            refuse_in_use(&shop.context.notices, &ready, None)
+        };
+        let in_place = json!({"in_place": true});
+        let refused = check("notes", in_place.clone());
+        let others = [
+            check("orders", in_place),
+            check("notes", json!({"in_place": true, "while_running": true})),
+            check("notes", json!({"to": shop.beside("out")})),
+        ];
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        let error = refused.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("cat (pid {}) has ", holder.id())),
+            "{error}"
+        );
+        assert!(
+            matches!(error.next()[1].action, Some(Action::Recover(_))),
+            "{error:?}"
+        );
+        assert_eq!(others, [Ok(()), Ok(()), Ok(())]);
+    }
+
+    #[test]
+    fn a_process_that_hides_its_files_is_counted_and_a_kernel_thread_is_not() {
         let proc = tempfile::tempdir().unwrap();
         let wanted = proc.path().join("ledger");
         fs::write(&wanted, "rows").unwrap();
@@ -222,8 +264,8 @@ mod tests {
             path: wanted,
         };
         assert_eq!((found.holders.as_slice(), found.unseen), (&[holder][..], 0));
-        let told = found.refusal().unwrap().to_string();
-        assert!(told.contains("shop (pid 41) has "), "{told}");
+        let refusal = found.refusal().unwrap().to_string();
+        assert!(refusal.contains("shop (pid 41) has "), "{refusal}");
 
         let blind = Found {
             holders: Vec::new(),

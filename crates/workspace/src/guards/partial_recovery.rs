@@ -147,6 +147,17 @@ pub fn same(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
+/// Reads a run, with what it is pinned to and its plan.
+pub(super) async fn read_run(
+    context: &WorkspaceContext,
+    run: RunId,
+) -> Result<(Evidence, LoadedSpec, Plan), Error> {
+    let evidence = context.evidence(run).await?;
+    let pinned = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
+    let plan = pinned.plan()?;
+    Ok((evidence, pinned, plan))
+}
+
 /// One recovery into the living system.
 struct Attempt {
     run: RunId,
@@ -170,13 +181,7 @@ struct Recoveries<'a> {
 
 impl Recoveries<'_> {
     async fn read(&mut self, context: &WorkspaceContext, run: &RunSummary) {
-        let read = async {
-            let evidence = context.evidence(run.run).await?;
-            let pinned = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
-            let plan = pinned.plan()?;
-            Ok::<_, Error>((evidence, pinned, plan))
-        };
-        match read.await {
+        match read_run(context, run.run).await {
             Ok((evidence, pinned, plan)) => self.take(&evidence, &pinned, &plan),
             // A run that cannot be read must not block all others.
             Err(error) => context.notices.warn(format!(
@@ -310,5 +315,90 @@ fn attempt(evidence: &Evidence, plan: &Plan) -> Attempt {
             .map(|(name, _)| (*name).to_owned())
             .collect(),
         aside: set_aside(evidence, plan),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixture::{Shop, done, failed, finished};
+    use super::*;
+
+    /// Returns the runs that are not settled, each with the components that it left half recovered.
+    async fn unsettled_of(shop: &Shop, accepted: &[RunId]) -> Vec<(RunId, Vec<String>)> {
+        let found = unsettled(&shop.context, &shop.system(), accepted).await.unwrap();
+        let components = |half: PartialRecovery| half.components.into_iter().flatten().collect();
+        found
+            .into_iter()
+            .map(|half| (half.run, components(half)))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_failed_recovery_in_place_is_unsettled_until_a_person_accepts_it() {
+        let shop = Shop::new("");
+        let run = shop.half_recovery(&shop.beside("aside"), failed()).await;
+        let half = unsettled(&shop.context, &shop.system(), &[])
+            .await
+            .unwrap()
+            .remove(0);
+        assert_eq!(half.aside, [shop.beside("aside").display().to_string()]);
+        assert!(!half.resumable);
+        assert_eq!(unsettled_of(&shop, &[]).await, [(run, vec!["notes".to_owned()])]);
+        assert_eq!(unsettled_of(&shop, &[run]).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_recovery_that_can_be_resumed_is_unsettled_although_a_person_accepts_it() {
+        let shop = Shop::new("");
+        let run = shop.half_recovery(&shop.beside("aside"), Vec::new()).await;
+        assert_eq!(
+            unsettled_of(&shop, &[run]).await,
+            [(run, vec!["notes".to_owned()])]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_later_recovery_settles_an_earlier_one_if_it_restores_and_validates_the_component() {
+        let shop = Shop::new("");
+        let first = shop.half_recovery(&shop.beside("aside"), failed()).await;
+        let restored = [done("restore"), vec![finished(Outcome::Partial)]].concat();
+        let second = shop
+            .recovery(&["notes"], &json!({"in_place": true}), restored)
+            .await;
+        let both = [second, first].map(|run| (run, vec!["notes".to_owned()]));
+        assert_eq!(unsettled_of(&shop, &[]).await, both, "nothing has validated it");
+        let whole = [
+            done("restore"),
+            done("validate"),
+            vec![finished(Outcome::Succeeded)],
+        ]
+        .concat();
+        shop.recovery(&["notes"], &json!({"in_place": true}), whole).await;
+        assert_eq!(unsettled_of(&shop, &[]).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_recovery_into_another_folder_leaves_the_living_system_whole() {
+        let shop = Shop::new("");
+        let restored = [done("restore"), vec![finished(Outcome::Partial)]].concat();
+        let elsewhere = json!({ "to": shop.beside("out") });
+        shop.recovery(&["notes"], &elsewhere, restored.clone()).await;
+        assert_eq!(unsettled_of(&shop, &[]).await, []);
+        let run = shop
+            .recovery(&["notes"], &json!({ "to": shop.data("") }), restored)
+            .await;
+        assert_eq!(unsettled_of(&shop, &[]).await, [(run, vec!["notes".to_owned()])]);
+    }
+
+    #[test]
+    fn a_quarantined_recovery_is_found_by_the_folder_that_it_moved_files_into() {
+        let shop = Shop::new("");
+        let run = RunId(uuid::Uuid::from_u128(7));
+        assert!(left(&shop.context.layout, run).is_none());
+        std::fs::create_dir(shop.beside(&format!("shop/data.before-{run}"))).unwrap();
+        let notice = left(&shop.context.layout, run).unwrap();
+        assert_eq!(notice.next[0].action, Some(Action::AcceptRecovery { run }));
     }
 }

@@ -33,7 +33,7 @@ pub struct Alternatives {
 }
 
 impl Alternatives {
-    /// Returns a refusal with both alternatives. If a run was interrupted there, also names the command that continues
+    /// Returns a refusal with both alternatives. If a run was interrupted there, also names the action that continues
     /// it.
     fn refuse(&self, code: &'static str, message: String, interrupted: Option<&Interrupted>) -> Error {
         let mut error =
@@ -74,29 +74,27 @@ impl Alternatives {
 
     /// Refuses to recover a component if only a program knows whether its target is empty.
     pub fn unseen(&self, component: &str, interrupted: Option<&Interrupted>) -> Error {
-        let message = format!(
-            "whether anything stands where {component} is restored to is not known: a program restores it"
-        );
+        let message = format!("a program restores {component}, so whether its target is empty is not known");
         self.refuse("target_unknown", message, interrupted)
     }
 
     /// Refuses a folder into which a run that can be resumed was recovering.
     pub fn interrupted(&self, root: &Path, interrupted: &Interrupted) -> Error {
-        self.refuse("interrupted_there", interrupted.told(root), Some(interrupted))
+        self.refuse("interrupted_there", interrupted.message(root), Some(interrupted))
     }
 }
 
 /// A run that was interrupted while it recovered into a folder.
 pub struct Interrupted {
     run: RunId,
-    /// The command that continues it.
+    /// The action that continues it.
     way_on: Action,
     /// The workspace that holds it, if that is another one.
     held: Option<Elsewhere>,
 }
 
 impl Interrupted {
-    fn told(&self, root: &Path) -> String {
+    fn message(&self, root: &Path) -> String {
         let Self { run, held, .. } = self;
         let held = held
             .as_ref()
@@ -109,7 +107,7 @@ impl Interrupted {
 
     /// Returns a warning for a recovery that writes into that folder anyway.
     pub fn warning(&self, root: &Path) -> Notice {
-        Notice::warning(self.told(root)).with_next(self.way_on.clone(), "continues it")
+        Notice::warning(self.message(root)).with_next(self.way_on.clone(), "continues it")
     }
 }
 
@@ -160,6 +158,26 @@ pub async fn empty(
         (None, Some(run)) => Err(alternatives.interrupted(place.path(), run)),
         (None, None) => Ok(()),
     }
+}
+
+/// Returns the first path at each target that is neither absent nor empty.
+///
+/// A component that claims part of a folder by globs is occupied only by what it claims.
+pub fn occupied(
+    system: &System,
+    affected: &[String],
+    root: &Path,
+    never: &[PathBuf],
+) -> Result<Vec<PathBuf>, Error> {
+    let mut occupied = Vec::new();
+    for source in affected
+        .iter()
+        .filter_map(|name| system.components.get(name)?.source.as_ref())
+    {
+        let existing = rekindle_sources::open(source)?.existing(root, never)?;
+        occupied.extend(existing.files.first().map(|path| root.join(path)));
+    }
+    Ok(occupied)
 }
 
 /// Returns the first entry of a folder by name; none if the folder is empty or absent.
@@ -249,5 +267,107 @@ fn list(paths: &[PathBuf]) -> String {
     match paths.len() {
         0..=3 => first.join(", "),
         all => format!("{} and {} more", first.join(", "), all - 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_model::next_action::{Recover, RecoverTarget};
+    use serde_json::json;
+
+    use super::super::fixture::Shop;
+    use super::*;
+    use crate::error::resume;
+
+    fn alternatives(shop: &Shop) -> Alternatives {
+        let to = |target| {
+            Action::Recover(Recover {
+                target,
+                ..Recover::default()
+            })
+        };
+        Alternatives {
+            elsewhere: to(RecoverTarget::Elsewhere),
+            in_place: to(RecoverTarget::InPlace),
+            other_source: None,
+            root: shop.data(""),
+        }
+    }
+
+    fn choose(shop: &Shop, to: &Path) -> Result<Place, Error> {
+        named(&shop.context.layout, &shop.system(), to, &alternatives(shop))
+    }
+
+    #[test]
+    fn no_recovery_writes_into_or_around_the_living_system_a_tier_or_the_workspace() {
+        let shop = Shop::new("");
+        std::os::unix::fs::symlink(shop.data("notes"), shop.beside("link")).unwrap();
+        for protected in [
+            "shop/data",
+            "shop/data/new",
+            "shop",
+            "link",
+            "near/x",
+            "shop/.rekindle",
+            "near/../shop/data",
+        ] {
+            let error = choose(&shop, &shop.beside(protected)).err().unwrap();
+            assert_eq!(error.code(), "target_protected", "{protected}: {error}");
+        }
+        assert_eq!(
+            choose(&shop, &shop.beside("out")).unwrap().path(),
+            shop.beside("out")
+        );
+        let file = shop.beside("shop/system.yaml");
+        assert!(
+            choose(&shop, &file.join("out"))
+                .err()
+                .unwrap()
+                .to_string()
+                .ends_with("is no folder")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_named_folder_must_be_empty() {
+        let shop = Shop::new("");
+        let folder = shop.beside("out");
+        let place = Place::of(&folder).unwrap();
+        let check = async || empty(&shop.context, &place, &alternatives(&shop)).await;
+        check().await.unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        check().await.unwrap();
+        std::fs::write(folder.join("b"), "").unwrap();
+        std::fs::write(folder.join("a"), "").unwrap();
+        let error = check().await.unwrap_err();
+        assert_eq!(error.code(), "targets_not_empty");
+        assert!(error.to_string().ends_with("out/a"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_into_which_a_recovery_was_interrupted_is_left_to_that_recovery() {
+        let shop = Shop::new("");
+        let params = json!({ "to": shop.beside("out/first") });
+        let run = shop.recovery(&["notes"], &params, Vec::new()).await;
+        for folder in ["out", "out/first", "out/first/notes"] {
+            let place = Place::of(&shop.beside(folder)).unwrap();
+            let error = empty(&shop.context, &place, &alternatives(&shop))
+                .await
+                .unwrap_err();
+            assert_eq!(error.code(), "interrupted_there", "{folder}");
+            assert_eq!(error.next()[1].action, Some(resume(Some(run))));
+        }
+        let other = Place::of(&shop.beside("out/second")).unwrap();
+        empty(&shop.context, &other, &alternatives(&shop)).await.unwrap();
+    }
+
+    #[test]
+    fn only_the_targets_of_the_named_components_must_be_empty() {
+        let shop = Shop::new("");
+        let (system, root) = (shop.system(), shop.data(""));
+        std::fs::remove_file(shop.data("orders/1.txt")).unwrap();
+        let occupied = |name: &str| occupied(&system, &[name.to_owned()], &root, &[]).unwrap();
+        assert_eq!(occupied("notes"), [shop.data("notes/1.txt")]);
+        assert_eq!(occupied("orders"), [PathBuf::new(); 0]);
     }
 }

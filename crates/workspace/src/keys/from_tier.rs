@@ -1,5 +1,5 @@
-//! Takes over the vault that a system's tiers hold already. This is the way back for a host that has lost everything
-//! but a tier and the recovery kit. A second key beside an existing vault would only hide that vault.
+//! Takes the key of the vault that a system's tiers hold already. This is the way back for a host that has lost
+//! everything but a tier and the recovery kit. A second key beside an existing vault would only hide that vault.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,128 +25,76 @@ pub struct Means {
     pub fingerprint: Option<String>,
 }
 
-/// A vault that a tier holds, opened.
-pub struct Adopted {
-    /// Its key, as the workspace keeps it.
-    pub origin: Origin,
+/// A vault that the tiers hold, opened.
+pub struct FoundVault {
     /// The identity that opens it; none if a passphrase does.
     pub identity: Option<Identity>,
+    keyring: Arc<Keyring>,
+    wrapped: Vec<u8>,
+    unlock: UnlockBy,
     tiers: Vec<Tier>,
-}
-
-/// The content of a tier's location.
-enum Found {
-    /// No vault, as far as this can see, with the reason.
-    Nothing(String),
-    /// A vault, with its key file if that can be read.
-    Vault(Result<Vec<u8>, TierError>),
 }
 
 /// Opens the vault that the tiers hold; returns none if no tier holds one. If a vault cannot be opened, this is an
 /// error: a new key would never open it either. `expected` says that there must be one.
-pub async fn adopt(
+pub async fn find_vault(
     app: &Application,
     tiers: &[(String, String)],
     base: &Path,
     means: &Means,
     expected: bool,
-) -> Result<Option<Adopted>, Error> {
-    let mut adopted: Option<(Adopted, String)> = None;
+) -> Result<Option<FoundVault>, Error> {
+    let mut found: Option<FoundVault> = None;
     let mut refused = None;
-    let mut nothing = Vec::new();
+    let mut nothing = String::new();
     for (name, url) in tiers {
-        let wrapped = match look(name, url, base).await {
-            Found::Nothing(why) => {
-                nothing.push(why);
-                continue;
-            }
-            Found::Vault(Ok(wrapped)) => wrapped,
-            Found::Vault(Err(error)) => {
-                refused.get_or_insert_with(|| not_opened(name, url, &error));
-                continue;
-            }
-        };
-        let (keyring, unlock, identity) = match open(&wrapped, means) {
-            Ok(opened) => opened,
+        match open(name, url, base, means).await {
+            Ok(Ok(vault)) => match &mut found {
+                None => found = Some(vault),
+                Some(first) if first.keyring.fingerprint() == vault.keyring.fingerprint() => {
+                    first.tiers.extend(vault.tiers);
+                }
+                Some(first) => {
+                    let [first, other] = [&*first, &vault].map(|vault| vault.keyring.fingerprint());
+                    return Err(other_key(format!(
+                        "the tiers hold different vaults: {first}, and {other} in tier {name}"
+                    )));
+                }
+            },
+            Ok(Err(why)) => nothing.push_str(&format!("\n  {why}")),
             Err(error) => {
-                refused.get_or_insert_with(|| locked(name, url, &error));
-                continue;
-            }
-        };
-        let keyring = Arc::new(keyring);
-        let fingerprint = keyring.fingerprint();
-        if let Some(expect) = means
-            .fingerprint
-            .as_ref()
-            .filter(|expect| **expect != fingerprint)
-        {
-            refused.get_or_insert_with(|| {
-                other_key(format!(
-                    "tier {name}: the key at {url} has the fingerprint {fingerprint}, the kit says {expect}"
-                ))
-            });
-            continue;
-        }
-        let urls = std::slice::from_ref(url);
-        // Opening checks that a holder of this very key wrote the vault.
-        let tier = match Tier::open(
-            name,
-            urls,
-            base,
-            Arc::clone(&keyring),
-            &wrapped,
-            TierMode::Existing,
-        )
-        .await
-        {
-            Ok(tier) => tier,
-            Err(error) => {
-                refused.get_or_insert_with(|| error.into());
-                continue;
-            }
-        };
-        match &mut adopted {
-            None => {
-                let origin = Origin::Tier {
-                    keyring,
-                    wrapped,
-                    unlock,
-                };
-                let tiers = vec![tier];
-                let adopted_here = Adopted {
-                    origin,
-                    identity,
-                    tiers,
-                };
-                adopted = Some((adopted_here, fingerprint));
-            }
-            Some((adopted, first)) if *first == fingerprint => adopted.tiers.push(tier),
-            Some((_, first)) => {
-                return Err(other_key(format!(
-                    "the tiers hold different vaults: {first}, and {fingerprint} in tier {name}"
-                )));
+                refused.get_or_insert(error);
             }
         }
     }
-    match (adopted, refused) {
-        (Some((adopted, _)), refused) => {
+    match (found, refused) {
+        (Some(vault), refused) => {
             if let Some(error) = refused {
                 app.notices.warn(error.to_string());
             }
-            Ok(Some(adopted))
+            Ok(Some(vault))
         }
         (None, Some(error)) => Err(error),
         (None, None) if expected => Err(Error::usage(format!(
-            "no tier holds a vault that could be taken over{}",
-            nothing.iter().map(|why| format!("\n  {why}")).collect::<String>()
+            "no tier holds a vault whose key could be taken{nothing}"
         ))
-        .with_advice("mount a tier, or name where one is now (--tier-url file:///FOLDER)")),
+        .with_advice("mount a tier, or name where one is now")
+        .with_next(init(KeyOrigin::KitElsewhere), "takes the key from there")),
         (None, None) => Ok(None),
     }
 }
 
-impl Adopted {
-    /// Opens a tier with the adopted key, and notes its locations.
+impl FoundVault {
+    /// Returns its key, as the workspace keeps it.
+    pub fn origin(self) -> Origin {
+        Origin::Tier {
+            keyring: self.keyring,
+            wrapped: self.wrapped,
+            unlock: self.unlock,
+        }
+    }
+
+    /// Opens a tier with the key of this vault, and notes its locations.
     pub async fn opens(
         &self,
         name: &str,
@@ -154,11 +102,7 @@ impl Adopted {
         base: &Path,
         remembered: &Remembered,
     ) -> Result<(), TierError> {
-        let Origin::Tier { keyring, wrapped, .. } = &self.origin else {
-            return Ok(());
-        };
-        let keyring = Arc::clone(keyring);
-        let mode = TierMode::Existing;
+        let (keyring, wrapped, mode) = (Arc::clone(&self.keyring), &self.wrapped, TierMode::Existing);
         Tier::open_remembered(name, urls, base, keyring, wrapped, mode, remembered)
             .await
             .map(drop)
@@ -182,15 +126,60 @@ impl Adopted {
     }
 }
 
-async fn look(name: &str, url: &str, base: &Path) -> Found {
-    let why = match Tier::read_wrapped_key(url, base).await {
-        Ok(wrapped) => return Found::Vault(Ok(wrapped)),
-        Err(TierError::NotAVault { .. }) => format!("tier {name}: there is no vault at {url}"),
-        Err(TierError::Unreachable { source, .. }) => format!("tier {name}: {source}"),
-        Err(TierError::BadUrl { why, .. }) => format!("tier {name}: {url} is not usable: {why}"),
-        Err(error) => format!("tier {name}: {error}"),
+/// Opens the vault in a tier's location. Returns why there is none, if there is none.
+async fn open(
+    name: &str,
+    url: &str,
+    base: &Path,
+    means: &Means,
+) -> Result<Result<FoundVault, String>, Error> {
+    let wrapped = match Tier::read_wrapped_key(url, base).await {
+        Ok(wrapped) => wrapped,
+        Err(error) => return without_key(name, url, base, error).await.map(Err),
     };
-    // A vault without its key file is still a vault: opening it with any key shows whether one is there.
+    let (keyring, unlock, identity) = unwrap(&wrapped, means).map_err(|error| locked(name, url, &error))?;
+    let fingerprint = keyring.fingerprint();
+    if let Some(expect) = means
+        .fingerprint
+        .as_ref()
+        .filter(|expect| **expect != fingerprint)
+    {
+        return Err(other_key(format!(
+            "tier {name}: the key at {url} has the fingerprint {fingerprint}, the kit says {expect}"
+        )));
+    }
+    let keyring = Arc::new(keyring);
+    let urls = [url.to_owned()];
+    // Opening checks that a holder of this very key wrote the vault.
+    let tier = Tier::open(
+        name,
+        &urls,
+        base,
+        Arc::clone(&keyring),
+        &wrapped,
+        TierMode::Existing,
+    )
+    .await?;
+    Ok(Ok(FoundVault {
+        identity,
+        keyring,
+        wrapped,
+        unlock,
+        tiers: vec![tier],
+    }))
+}
+
+/// Returns why a location without a key file holds no vault, as far as this can see.
+///
+/// # Errors
+/// It is a vault that has lost its key file. Opening it with any key shows whether one is there.
+async fn without_key(name: &str, url: &str, base: &Path, error: TierError) -> Result<String, Error> {
+    let why = match error {
+        TierError::NotAVault { .. } => format!("tier {name}: there is no vault at {url}"),
+        TierError::Unreachable { source, .. } => format!("tier {name}: {source}"),
+        TierError::BadUrl { why, .. } => format!("tier {name}: {url} is not usable: {why}"),
+        error => format!("tier {name}: {error}"),
+    };
     let urls = [url.to_owned()];
     let stranger = Arc::new(Keyring::generate());
     match Tier::open(name, &urls, base, stranger, &[], TierMode::Existing).await {
@@ -201,12 +190,13 @@ async fn look(name: &str, url: &str, base: &Path) -> Found {
             | TierError::BadUrl { .. }
             | TierError::UnknownScheme { .. }
             | TierError::NoLocation { .. },
-        ) => Found::Nothing(why),
-        Err(error) => Found::Vault(Err(error)),
+        ) => Ok(why),
+        Err(error) => Err(not_opened(name, url, &error)),
     }
 }
 
-fn open(wrapped: &[u8], means: &Means) -> Result<(Keyring, UnlockBy, Option<Identity>), KeyError> {
+/// Returns the keyring, with the kind of secret that opened it, and the identity if it was one.
+fn unwrap(wrapped: &[u8], means: &Means) -> Result<(Keyring, UnlockBy, Option<Identity>), KeyError> {
     let mut failed = None;
     if let Some(passphrase) = &means.passphrase {
         match Keyring::unwrap(wrapped, &Unlock::Passphrase(passphrase.clone())) {
@@ -234,7 +224,6 @@ fn locked(name: &str, url: &str, error: &KeyError) -> Error {
     };
     let message = format!("tier {name}: {url} holds a vault already, and {why}");
     let refused = Error::new(ProblemKind::Invalid, "vault_exists", message);
-    let init = |key| Action::Initialize { dir: None, key };
     match error {
         KeyError::NeedsPassphrase => refused.with_next(
             init(KeyOrigin::Passphrase),
@@ -250,6 +239,10 @@ fn locked(name: &str, url: &str, error: &KeyError) -> Error {
             )
             .with_advice("for a new vault, point the tier at another folder"),
     }
+}
+
+fn init(key: KeyOrigin) -> Action {
+    Action::Initialize { dir: None, key }
 }
 
 fn not_opened(name: &str, url: &str, error: &TierError) -> Error {

@@ -6,11 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
-use rekindle_vault::key::Identity;
+use rekindle_vault::key::{Identity, KeyError};
 
-use super::keyring::from_kit;
-use super::kit;
 use crate::error::Error;
 
 /// Gives a passphrase: from the file, if one is named. Otherwise the face finds it or asks for it.
@@ -23,6 +22,8 @@ pub struct Unlocker {
     pub config_dir: Option<PathBuf>,
     /// That folder, if the person named it rather than the system.
     pub named_dir: Option<PathBuf>,
+    /// What the face calls the setting of that folder, for advice.
+    pub dir_setting: &'static str,
     /// Whether the passphrase is available without a question to a person.
     pub passphrase_at_hand: bool,
     /// The source of the passphrase.
@@ -33,8 +34,10 @@ impl Unlocker {
     /// Returns the folder of the identity file.
     pub(super) fn dir(&self) -> Result<&Path, Error> {
         self.config_dir.as_deref().ok_or_else(|| {
-            Error::usage("there is no folder for the key: this user has no home")
-                .with_advice("name a folder for it outside the system and its tiers (REKINDLE_CONFIG_DIR)")
+            Error::usage("there is no folder for the key: this user has no home").with_advice(format!(
+                "name a folder for it outside the system and its tiers ({})",
+                self.dir_setting
+            ))
         })
     }
 
@@ -66,9 +69,30 @@ impl Unlocker {
     pub fn own_identities(&self) -> Result<Vec<Identity>, Error> {
         let dir = self.dir()?;
         match identity_file(dir).exists() {
-            true => read_identities(dir),
+            true => self.read_identities(dir),
             false => Ok(Vec::new()),
         }
+    }
+
+    /// Reads the identities in a folder.
+    pub(super) fn read_identities(&self, config_dir: &Path) -> Result<Vec<Identity>, Error> {
+        let path = identity_file(config_dir);
+        let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::new(
+                ProblemKind::Invalid,
+                "no_identity",
+                format!("there is no identity at {}", path.display()),
+            )
+            .with_next(from_kit(), "puts back the identity of the recovery kit")
+            .with_advice(format!(
+                "if it is in another folder, name that one ({})",
+                self.dir_setting
+            )),
+            _ => Error::io(format_args!("read {}", path.display()), &error),
+        })?;
+        identities(&text).map_err(|error| {
+            Error::from(error).with_advice(format!("{} should hold one age identity a line", path.display()))
+        })
     }
 
     /// Adds an identity to those of this user, unless it is there already.
@@ -102,21 +126,21 @@ impl fmt::Debug for Unlocker {
     }
 }
 
-pub(super) fn read_identities(config_dir: &Path) -> Result<Vec<Identity>, Error> {
-    let path = identity_file(config_dir);
-    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::new(
-            ProblemKind::Invalid,
-            "no_identity",
-            format!("there is no identity at {}", path.display()),
-        )
-        .with_next(from_kit(), "puts back the identity of the recovery kit")
-        .with_advice("where it lies in another folder, name that one (REKINDLE_CONFIG_DIR)"),
-        _ => Error::io(format_args!("read {}", path.display()), &error),
-    })?;
-    kit::identities(&text).map_err(|error| {
-        Error::from(error).with_advice(format!("{} should hold one age identity a line", path.display()))
-    })
+/// Returns the action that takes an identity from the recovery kit.
+pub(super) fn from_kit() -> Action {
+    Action::Initialize {
+        dir: None,
+        key: KeyOrigin::Kit,
+    }
+}
+
+/// Returns the identities in a text, one a line; lines that begin with `#` are for people.
+pub(super) fn identities(text: &str) -> Result<Vec<Identity>, KeyError> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(Identity::parse)
+        .collect()
 }
 
 pub(super) fn identity_file(config_dir: &Path) -> PathBuf {

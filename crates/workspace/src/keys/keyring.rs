@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
 
-use super::identity::{Unlocker, identity_file, write_secret};
+use super::identity::{Unlocker, from_kit, identity_file, write_secret};
 use crate::error::Error;
 use crate::layout::Layout;
 
@@ -154,21 +154,6 @@ pub fn open(layout: &Layout, unlocker: &Unlocker) -> Result<OpenKey, Error> {
     })
 }
 
-/// Returns the action that takes an identity from the recovery kit.
-pub(super) fn from_kit() -> Action {
-    Action::Initialize {
-        dir: None,
-        key: KeyOrigin::Kit,
-    }
-}
-
-/// Returns the folders that may hold the workspace's identity: the user's or named one, and the remembered one.
-fn identity_dirs(layout: &Layout, unlocker: &Unlocker, pinned: &PinnedKey) -> Result<Vec<PathBuf>, Error> {
-    let mut dirs = vec![unlocker.dir()?.to_owned()];
-    dirs.extend(pinned.identity_dir.iter().map(|dir| layout.dir.join(dir)));
-    Ok(dirs)
-}
-
 /// Returns the identity that opens a keyring, and the keyring. Several folders may each hold several identities.
 pub(super) fn right_identity(
     layout: &Layout,
@@ -176,10 +161,12 @@ pub(super) fn right_identity(
     pinned: &PinnedKey,
     wrapped: &[u8],
 ) -> Result<(Identity, Keyring), Error> {
-    let dirs = identity_dirs(layout, unlocker, pinned)?;
+    let usual = unlocker.dir()?.to_owned();
+    let remembered = pinned.identity_dir.iter().map(|dir| layout.dir.join(dir));
+    let remembered = remembered.filter(|dir| identity_file(dir).exists());
     let mut last = None;
-    for dir in dirs.iter().filter(|dir| identity_file(dir).exists()) {
-        let own = match super::identity::read_identities(dir) {
+    for dir in std::iter::once(usual).chain(remembered) {
+        let own = match unlocker.read_identities(&dir) {
             Ok(own) => own,
             Err(error) => {
                 last = Some(error);
@@ -194,21 +181,14 @@ pub(super) fn right_identity(
                         from_kit(),
                         format!(
                             "adds the identity of the recovery kit to {}",
-                            identity_file(dir).display()
+                            identity_file(&dir).display()
                         ),
                     ));
                 }
             }
         }
     }
-    match (last, dirs.first()) {
-        (Some(error), _) => Err(error),
-        // No identity file exists. Reading the first gives the error that names it and where to get it.
-        (None, Some(dir)) => Err(super::identity::read_identities(dir)
-            .err()
-            .unwrap_or_else(|| Error::usage("no identity"))),
-        (None, None) => Err(Error::usage("no identity")),
-    }
+    Err(last.unwrap_or_else(|| Error::usage("no identity")))
 }
 
 /// Puts back the identity of a kit, for a workspace that has its key already. Refuses an identity of another vault.

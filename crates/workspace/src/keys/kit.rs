@@ -6,9 +6,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rekindle_model::next_action::Action;
 use rekindle_model::time;
-use rekindle_vault::key::Identity;
+use rekindle_vault::key::{Identity, KeyError};
 
-use super::identity::{Unlocker, identity_text, write_secret};
+use super::identity::{Unlocker, identities, identity_text, write_secret};
 use super::keyring::{self, PinnedKey, UnlockBy};
 use crate::Application;
 use crate::error::Error;
@@ -68,7 +68,7 @@ impl Kit {
         Ok(kit)
     }
 
-    fn parse(text: &str) -> Result<Self, rekindle_vault::key::KeyError> {
+    fn parse(text: &str) -> Result<Self, KeyError> {
         let mut kit = Self {
             identities: identities(text)?,
             fingerprint: None,
@@ -88,15 +88,6 @@ impl Kit {
     }
 }
 
-/// Returns the identities in a text, one a line; lines that begin with `#` are for people.
-pub fn identities(text: &str) -> Result<Vec<Identity>, rekindle_vault::key::KeyError> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(Identity::parse)
-        .collect()
-}
-
 /// Returns the fault of the recovery kit as it was handed out, if it has one. On the day of need, nothing but the kit
 /// may be left.
 pub fn kit_fault(pinned: &PinnedKey, tiers: &[(String, String)]) -> Option<String> {
@@ -105,8 +96,8 @@ pub fn kit_fault(pinned: &PinnedKey, tiers: &[(String, String)]) -> Option<Strin
             "the recovery kit was never exported: if this machine is lost, so are its backups".to_owned(),
         );
     }
-    let told = |url: &String| pinned.kit_tiers.is_empty() || pinned.kit_tiers.contains(url);
-    let missing = tiers.iter().find(|(_, url)| !told(url));
+    let names = |url: &String| pinned.kit_tiers.is_empty() || pinned.kit_tiers.contains(url);
+    let missing = tiers.iter().find(|(_, url)| !names(url));
     missing.map(|(name, url)| {
         format!("the recovery kit was exported before tier {name} was at {url}: it does not lead there")
     })
@@ -160,7 +151,7 @@ pub fn hand_out(
     let tiers = tiers.iter().map(|(_, url)| url.clone()).collect();
     if let Err(error) = kit_was_exported(layout, tiers, app.clock.now().utc) {
         app.notices.warn(format!(
-            "the kit is whole, but nothing here will say that it was handed out: {error}"
+            "the kit is whole, but this workspace cannot note that it was handed out: {error}"
         ));
     }
     Ok(kit)
@@ -173,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kit_says_what_it_was_told_and_one_that_was_cut_down_to_its_secret_still_opens() {
+    fn a_kit_is_read_back_as_written_and_its_secret_alone_is_a_kit_too() {
         let identity = Identity::generate();
         let pinned = PinnedKey {
             fingerprint: "ab12".to_owned(),
@@ -189,8 +180,8 @@ mod tests {
             ("far".to_owned(), "file:///mnt/far".to_owned()),
         ];
         let secret = format!("{}\n", identity.to_string());
-        let told = text(&pinned, Path::new("/srv/shop/system.yaml"), &tiers, "", &secret);
-        let kit = Kit::parse(&told).unwrap();
+        let written = text(&pinned, Path::new("/srv/shop/system.yaml"), &tiers, "", &secret);
+        let kit = Kit::parse(&written).unwrap();
         assert_eq!(kit.fingerprint.as_deref(), Some("ab12"));
         assert_eq!(kit.tiers, tiers);
         assert_eq!(kit.identities[0].to_string(), identity.to_string());

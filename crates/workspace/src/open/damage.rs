@@ -25,8 +25,8 @@ pub(super) fn damage(report: &OpenReport) -> Vec<String> {
         })
         .collect();
     if report.relogged > 0 {
-        let told = "records that the journal's log had lost were taken from its index and logged again";
-        found.push(format!("{} {told}", report.relogged));
+        let relogged = "records that the journal's log had lost were taken from its index and logged again";
+        found.push(format!("{} {relogged}", report.relogged));
     }
     let rebuilt = report.rebuilt.iter();
     found.extend(rebuilt.map(|why| format!("the journal's index was rebuilt from the log: {why}")));

@@ -24,11 +24,11 @@ use crate::layout::Layout;
 
 pub use read_only::ReadOnlyWorkspace;
 pub use read_write::{OwnerLifetime, ReadWriteWorkspace};
-pub use refusals::{answers_nobody, ends, interrupted, unreachable};
+pub use refusals::{answers_nobody, interrupted, unreachable};
 
-/// How long a command waits for a process that holds the workspace and answers nobody (design: 5 s).
+/// How long an operation waits for a process that holds the workspace and answers nobody (design: 5 s).
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the command looks again.
+/// How often it looks again.
 pub const KNOCK: Duration = Duration::from_millis(100);
 
 fn context(app: &Application, layout: Layout, journal: Arc<dyn Journal>) -> WorkspaceContext {

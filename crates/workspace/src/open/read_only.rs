@@ -15,7 +15,7 @@ use crate::Application;
 use crate::context::WorkspaceContext;
 use crate::error::Error;
 
-/// How long an owner may take to say what it drives. A command that only reads must not wait for an owner that hangs.
+/// How long an owner may take to say what it drives. An operation that only reads must not wait for an owner that hangs.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A workspace, opened only to read it.
@@ -76,7 +76,7 @@ impl ReadOnlyWorkspace {
         Ok(Self {
             context: context(app, layout, Arc::new(view)),
             held,
-            as_it_is: Some(format!("{why}; this is a view of the journal's log as it stands")),
+            as_it_is: Some(format!("{why}; this is a view of the journal's log as it is now")),
             damage: damage(&report),
             disk: None,
         })

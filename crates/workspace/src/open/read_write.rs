@@ -28,7 +28,7 @@ use crate::yaml_file;
 /// How long this process stays the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnerLifetime {
-    /// Until its own runs have ended, and those that other commands submitted to it.
+    /// Until its own runs have ended, and those that other processes submitted to it.
     UntilIdle,
     /// Until it is stopped. A person may limit how many steps of all runs work at once.
     UntilStopped {
@@ -113,7 +113,7 @@ impl ReadWriteWorkspace {
     /// Becomes the owner of a workspace, or connects to its owner. Waits up to 5 s for a holder that answers nobody.
     pub async fn open(app: &Application, layout: Layout, lifetime: OwnerLifetime) -> Result<Self, Error> {
         let begun = app.clock.now();
-        let mut told = false;
+        let mut announced = false;
         let mut mended = None;
         loop {
             let held = match LocalJournal::open(&layout.state, OpenOptions::default()).await {
@@ -126,8 +126,9 @@ impl ReadWriteWorkspace {
                     // repair it as well.
                     disk.close().await;
                     if let Err(error) = replica::repair(app, &layout, copies).await {
-                        app.notices
-                            .warn(format!("what the tiers have of it could not be put in: {error}"));
+                        app.notices.warn(format!(
+                            "the journal could not be repaired from the tiers: {error}"
+                        ));
                     }
                     mended = Some(report);
                     continue;
@@ -153,10 +154,10 @@ impl ReadWriteWorkspace {
             if app.clock.now().since(&begun).duration >= PATIENCE {
                 return Err(held.into());
             }
-            if !told {
+            if !announced {
                 app.notices
                     .say("waiting for another process to let go of this workspace");
-                told = true;
+                announced = true;
             }
             tokio::select! {
                 () = tokio::time::sleep(KNOCK) => {}
@@ -175,11 +176,11 @@ impl ReadWriteWorkspace {
         notice_damage(app, &layout, report);
         let disk = Arc::new(disk);
         let context = context(app, layout, Arc::clone(&disk) as Arc<dyn Journal>);
-        let told = match lifetime {
+        let limit = match lifetime {
             OwnerLifetime::UntilStopped { max_parallel } => max_parallel,
             OwnerLifetime::UntilIdle => None,
         };
-        let permits = told.or_else(|| max_parallel(&context.layout));
+        let permits = limit.or_else(|| max_parallel(&context.layout));
         let permits = permits.and_then(|count| usize::try_from(count).ok());
         let owner = Owner::new(
             Arc::clone(&context.journal),
@@ -194,7 +195,7 @@ impl ReadWriteWorkspace {
             Ok(socket) => Some(Serving::begin(owner.clone(), socket)),
             Err(error) => {
                 app.notices.warn(format!(
-                    "other commands cannot reach this one while it works: {error}"
+                    "other processes cannot reach this one while it works: {error}"
                 ));
                 None
             }
@@ -239,7 +240,7 @@ impl ReadWriteWorkspace {
         }
     }
 
-    /// Returns the refusal of a command that must itself be the owner.
+    /// Returns the refusal of an operation whose process must itself be the owner.
     pub fn held_by_other(&self) -> Error {
         let pid = self.other_owner().unwrap_or_default();
         Error::new(
@@ -247,7 +248,7 @@ impl ReadWriteWorkspace {
             "held",
             format!("process {pid} owns this workspace already"),
         )
-        .with_advice("end that process first; every other command submits to it")
+        .with_advice("end that process first; every other operation submits to it")
     }
 
     /// Returns whether the owner drives a run now.

@@ -1,4 +1,4 @@
-//! Why a workspace cannot be opened, or its owner cannot be asked, with the next command.
+//! Why a workspace cannot be opened, or its owner cannot be asked, with what to do next.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub fn answers_nobody(holder: Holder) -> Error {
 }
 
 /// Returns the action that ends a process which holds the workspace and does not answer.
-pub fn ends(holder: Holder) -> NextAction {
+fn ends(holder: Holder) -> NextAction {
     let text = "ends it if you cannot wait: it is safe to kill, its runs are resumable";
     match holder.pid {
         Some(pid) => NextAction::new(Action::EndProcess { pid }, text),
@@ -51,16 +51,15 @@ pub fn ends(holder: Holder) -> NextAction {
 
 /// Returns the error of a wait that a person has stopped.
 pub fn interrupted() -> Error {
-    let message = "told to stop while waiting for another process to let go of this workspace";
-    Error::new(ProblemKind::Interrupted, "interrupted", message)
-        .with_advice("nothing was begun; run the command again")
+    let message = "stopped while waiting for another process to let go of this workspace";
+    Error::new(ProblemKind::Interrupted, "interrupted", message).with_advice("nothing was begun; try again")
 }
 
 /// Returns the refusal of an operation that must write, in a workspace that is read-only. There is nothing to resume:
 /// a run that had started keeps its state.
 pub(super) fn read_only(error: &JournalError) -> Error {
     Error::new(ProblemKind::Failed, "read_only", format!("cannot {error}")).with_advice(
-        "nothing was begun: what runs is journaled first; mount that file system writable, or run the command as the \
-         user who owns the workspace. Commands that only look work meanwhile",
+        "nothing was begun: a run is journaled before it acts. Mount that file system writable, or be the user who owns the \
+         workspace. Until then you can look at everything",
     )
 }

@@ -9,7 +9,7 @@ use rekindle_model::time;
 use rekindle_plan::load_system;
 use rekindle_report::text;
 use rekindle_server::{Client, OwnerInfo, Unreachable};
-use rekindle_vault::{Remembered, Tier, TierError, TierMode};
+use rekindle_vault::{Remembered, Tier, TierError};
 use serde::Serialize;
 
 use crate::Application;
@@ -113,24 +113,23 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
             None
         }
     };
-    findings.push(match space("workspace", &layout.state) {
-        Space::ReadOnly => Finding {
-            next: vec![NextAction::advice(
-                "runs can be read and not driven; mount it writable",
-            )],
+    findings.push(space("workspace", &layout.state).unwrap_or_else(|| {
+        let next = NextAction::advice("runs can be read and not driven; mount it writable");
+        Finding {
             verdict: Verdict::Fault,
-            ..Finding::ok("workspace", format!("{} is read-only", layout.state.display()))
-        },
-        Space::Found(finding) => finding,
-    });
+            ..Finding::warning(
+                "workspace",
+                format!("{} is read-only", layout.state.display()),
+                next,
+            )
+        }
+    }));
     if let Some(system) = &system {
         let root = run_spec::data_root(&layout.system_dir(), system);
         findings.push(match root.exists() {
-            true => match space("root", &root) {
-                // A backup needs no more. A recovery in place reports this itself.
-                Space::ReadOnly => Finding::ok("root", format!("{} is read-only", root.display())),
-                Space::Found(finding) => finding,
-            },
+            // A backup needs no more. A recovery in place reports this itself.
+            true => space("root", &root)
+                .unwrap_or_else(|| Finding::ok("root", format!("{} is read-only", root.display()))),
             false => Finding::warning(
                 "root",
                 format!("{} is not there", root.display()),
@@ -138,25 +137,14 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
             ),
         });
         if let Some(key) = &key {
-            let system_dir = layout.system_dir();
             let remembered = Remembered::of(&layout.state);
             let is_new = |name: &str| {
                 let stored = remembered.read(name, key.keyring.repository());
                 stored.is_ok_and(|stored| stored.is_empty())
             };
             for (name, spec) in &system.tiers {
-                let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
-                let tier = Tier::open_known(
-                    name,
-                    &urls,
-                    &system_dir,
-                    key.keyring.clone(),
-                    &key.wrapped,
-                    TierMode::Existing,
-                    &remembered,
-                );
                 let check = format!("tier {name}");
-                findings.extend(match tier.await {
+                findings.extend(match tiers::open_tier(&layout, key, name, spec).await {
                     Ok(tier) => holds(name, &tier).await,
                     Err(error) if is_absent(&error) && is_new(name) => {
                         vec![Finding::warning(
@@ -195,11 +183,10 @@ async fn owner(layout: &Layout) -> Finding {
                     tokio::time::sleep(KNOCK).await;
                     continue;
                 }
-                Ok(Some(holder)) => Finding::warning(
-                    "owner",
-                    format!("{holder} works in this workspace and answers nobody"),
-                    open::ends(holder),
-                ),
+                Ok(Some(holder)) => Finding {
+                    verdict: Verdict::Warning,
+                    ..Finding::fault("owner", open::answers_nobody(holder))
+                },
                 Err(error) => Finding::fault("owner", error),
             },
             Err(error) => Finding::fault("owner", open::unreachable(error, &layout.state)),
@@ -312,19 +299,12 @@ fn system(layout: &Layout, findings: &mut Vec<Finding>) -> Option<rekindle_model
     match loaded {
         Ok(loaded) => {
             let judged = loaded.judge(&layout.system_dir());
-            let warnings = loaded.warnings.0.len() + judged.0.len();
-            findings.push(match warnings {
-                0 => Finding::ok(
-                    "system.yaml",
-                    text::count(loaded.value.components.len(), "component"),
-                ),
+            let components = text::count(loaded.value.components.len(), "component");
+            findings.push(match loaded.warnings.0.len() + judged.0.len() {
+                0 => Finding::ok("system.yaml", components),
                 n => Finding::warning(
                     "system.yaml",
-                    format!(
-                        "{}, {}",
-                        text::count(loaded.value.components.len(), "component"),
-                        text::count(n, "finding")
-                    ),
+                    format!("{components}, {}", text::count(n, "finding")),
                     NextAction::new(
                         Action::Lint {
                             file: Some(layout.system_file.clone()),
@@ -386,21 +366,13 @@ fn bare(name: &str, error: &TierError) -> String {
     bare.unwrap_or(said)
 }
 
-/// The state of the disk that holds a path.
-enum Space {
-    ReadOnly,
-    Found(Finding),
-}
-
-/// Checks how much room there is on the disk that holds a path.
-fn space(check: &str, path: &Path) -> Space {
-    let found = match rustix::fs::statvfs(path) {
+/// Checks how much room there is on the disk that holds a path. None if the disk is read-only.
+fn space(check: &str, path: &Path) -> Option<Finding> {
+    Some(match rustix::fs::statvfs(path) {
+        Ok(found) if found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) => return None,
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let said = format!("{} free at {}", text::bytes(free), path.display());
-            if found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
-                return Space::ReadOnly;
-            }
             match free < LITTLE_SPACE {
                 true => Finding::warning(check, said, NextAction::advice("make room before the next run")),
                 false => Finding::ok(check, said),
@@ -410,6 +382,5 @@ fn space(check: &str, path: &Path) -> Space {
             check,
             Error::io(format_args!("look at {}", path.display()), &error.into()),
         ),
-    };
-    Space::Found(found)
+    })
 }

@@ -8,7 +8,7 @@ use rekindle_vault::Remembered;
 
 use crate::Application;
 use crate::error::Error;
-use crate::keys::from_tier::{self, Adopted, Means};
+use crate::keys::from_tier::{self, FoundVault, Means};
 use crate::keys::kit::Kit;
 use crate::keys::{self, Origin, PinnedKey, kit};
 use crate::layout::Layout;
@@ -27,6 +27,8 @@ pub struct InitRequest {
     pub tier_urls: Vec<String>,
     /// Whether a passphrase protects the key, and the file with it where there is one.
     pub passphrase: Option<Option<PathBuf>>,
+    /// The first line of a new system.yaml: a comment for its reader.
+    pub system_comment: &'static str,
     /// The new file for the recovery kit, and the text that says to its reader what to do.
     pub kit: Option<(PathBuf, &'static str)>,
 }
@@ -79,7 +81,10 @@ pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult
         }
         let system_made = !layout.system_file.exists();
         if system_made {
-            write_new(&layout.system_file, first_system(&dir).as_bytes())?;
+            write_new(
+                &layout.system_file,
+                first_system(&dir, request.system_comment).as_bytes(),
+            )?;
         }
         (keys::pinned(&layout)?, system_made, KeySource::Kept)
     } else {
@@ -114,7 +119,7 @@ async fn first_key(
         true => Some(run_spec::system(layout)?.0),
         false => None,
     };
-    let first = first_system(&layout.dir);
+    let first = first_system(&layout.dir, request.system_comment);
     let mut tiers: Vec<(String, String)> = request
         .tier_urls
         .iter()
@@ -138,7 +143,7 @@ async fn first_key(
         means.identities = app.unlocker.own_identities()?;
     }
     let base = layout.system_dir();
-    let Some(adopted) = from_tier::adopt(app, &tiers, &base, &means, recovering).await? else {
+    let Some(vault) = from_tier::find_vault(app, &tiers, &base, &means, recovering).await? else {
         if written.is_none() {
             write_new(&layout.system_file, first.as_bytes())?;
         }
@@ -147,13 +152,13 @@ async fn first_key(
         return Ok((pinned, written.is_none(), KeySource::Made));
     };
     if written.is_none() {
-        match adopted.newest_set().await {
+        match vault.newest_set().await {
             Some(set) => write_new(&layout.system_file, &set.system_definition)?,
             None if recovering => {
                 return Err(
                     Error::usage("the tiers hold no recovery set, so none keeps system.yaml").with_advice(
                         format!(
-                            "write {} with the system's components and tiers, and run this command again",
+                            "write {} with the system's components and tiers, and try again",
                             layout.system_file.display()
                         ),
                     ),
@@ -162,11 +167,11 @@ async fn first_key(
             None => write_new(&layout.system_file, first.as_bytes())?,
         }
     }
-    if let Some(identity) = &adopted.identity {
+    if let Some(identity) = &vault.identity {
         app.unlocker.keep_identity(identity)?;
     }
-    look_at_tiers(app, layout, &adopted).await?;
-    let mut pinned = keys::establish(layout, &app.unlocker, adopted.origin, now)?;
+    look_at_tiers(app, layout, &vault).await?;
+    let mut pinned = keys::establish(layout, &app.unlocker, vault.origin(), now)?;
     if by_kit {
         let kit_tiers = tiers.into_iter().map(|(_, url)| url).collect();
         kit::kit_was_exported(layout, kit_tiers, now)?;
@@ -175,14 +180,13 @@ async fn first_key(
     Ok((pinned, written.is_none(), KeySource::Tier))
 }
 
-/// Notes which tiers of system.yaml hold the adopted vault. Gives notice of those that do not: they may have moved.
-async fn look_at_tiers(app: &Application, layout: &Layout, adopted: &Adopted) -> Result<(), Error> {
+/// Notes which tiers of system.yaml hold the vault. Gives notice of those that do not: they may have moved.
+async fn look_at_tiers(app: &Application, layout: &Layout, vault: &FoundVault) -> Result<(), Error> {
     let (system, _) = run_spec::system(layout)?;
     let remembered = Remembered::of(&layout.state);
     for (name, spec) in &system.tiers {
-        let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
-        if let Err(error) = adopted
-            .opens(name, &urls, &layout.system_dir(), &remembered)
+        if let Err(error) = vault
+            .opens(name, &tiers::locations(spec), &layout.system_dir(), &remembered)
             .await
         {
             app.notices.warn(format!(
@@ -195,7 +199,7 @@ async fn look_at_tiers(app: &Application, layout: &Layout, adopted: &Adopted) ->
 }
 
 /// Six lines to start with; the folder's own content is the first component.
-fn first_system(dir: &Path) -> String {
+fn first_system(dir: &Path, comment: &str) -> String {
     let name: String = dir
         .file_name()
         .map(|name| name.to_string_lossy().to_lowercase())
@@ -206,7 +210,7 @@ fn first_system(dir: &Path) -> String {
     let name = name.trim_matches('-');
     let name = if name.is_empty() { "my-system" } else { name };
     format!(
-        "# What Rekindle protects, and where its backups go. `rekindle lint system.yaml` checks this file.\n\
+        "{comment}\n\
          system: {name}\n\
          root: .                                        # the folder that holds the data\n\
          components:                                    # parts that are captured, restored and judged one by one\n\
@@ -235,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_first_system_has_six_lines_and_no_fault() {
-        let text = first_system(Path::new("/srv/My Shop"));
+        let text = first_system(Path::new("/srv/My Shop"), "# For its reader.");
         assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 6);
         let loaded = load_system("system.yaml", &text, rekindle_sources::KEYS).unwrap();
         assert_eq!(loaded.value.system, "my-shop");

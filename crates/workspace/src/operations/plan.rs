@@ -56,7 +56,25 @@ pub fn system_in_force(app: &Application) -> Result<System, Error> {
 
 /// Returns the actions, to check parameters with.
 pub fn catalog(system: &System) -> Registry {
-    let parts = SiteParts {
+    rekindle_actions::registry(Arc::new(Site::new(parts(system))))
+}
+
+/// Returns a site on which nothing is opened, so a new key will do.
+pub fn site(context: &WorkspaceContext, system: &System) -> Site {
+    let layout: &Layout = &context.layout;
+    Site::new(SiteParts {
+        system_dir: layout.system_dir(),
+        workspace_dir: layout.state.clone(),
+        clock: Arc::clone(&context.clock),
+        executable: context.executable.clone(),
+        system_file: layout.system_file.clone(),
+        key_dirs: run_spec::key_dirs(layout, &context.unlocker),
+        ..parts(system)
+    })
+}
+
+fn parts(system: &System) -> SiteParts {
+    SiteParts {
         system: Arc::new(system.clone()),
         system_yaml: Vec::new(),
         system_dir: PathBuf::from("."),
@@ -69,27 +87,7 @@ pub fn catalog(system: &System) -> Registry {
         system_file: PathBuf::from("system.yaml"),
         key_dirs: Vec::new(),
         replicas: None,
-    };
-    rekindle_actions::registry(Arc::new(Site::new(parts)))
-}
-
-/// Returns a site on which nothing is opened, so a new key will do.
-pub fn site(context: &WorkspaceContext, system: &System) -> Site {
-    let layout: &Layout = &context.layout;
-    Site::new(SiteParts {
-        system: Arc::new(system.clone()),
-        system_yaml: Vec::new(),
-        system_dir: layout.system_dir(),
-        workspace_dir: layout.state.clone(),
-        keyring: Arc::new(Keyring::generate()),
-        wrapped_key: Vec::new(),
-        clock: Arc::clone(&context.clock),
-        executable: context.executable.clone(),
-        target_root: None,
-        system_file: layout.system_file.clone(),
-        key_dirs: run_spec::key_dirs(layout, &context.unlocker),
-        replicas: None,
-    })
+    }
 }
 
 /// Returns a value for each parameter that has no default: the caller checks the file, not a command line.

@@ -10,7 +10,7 @@ use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
@@ -109,24 +109,25 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     }
     let affected = affected(&system, request)?;
     let checked = check_target(context, &system, request, &affected).await?;
-    let params = Map::from_iter([
-        ("from".to_owned(), Value::from(request.from.as_param())),
-        ("tier".to_owned(), Value::from(tier(&system, request)?)),
+    let params = [
+        ("from", Value::from(request.from.as_param())),
+        ("tier", Value::from(tier(&system, request)?)),
+        ("to", Value::from(checked.root.to_string_lossy())),
+        ("in_place", Value::from(request.target.is_in_place())),
         (
-            "to".to_owned(),
-            Value::from(checked.root.to_string_lossy().into_owned()),
-        ),
-        ("in_place".to_owned(), Value::from(request.target.is_in_place())),
-        (
-            "while_running".to_owned(),
+            "while_running",
             Value::from(request.target == Target::InPlace { while_running: true }),
         ),
         (
-            "scenario".to_owned(),
+            "scenario",
             Value::from(request.scenario.clone().unwrap_or_default()),
         ),
-        ("strict".to_owned(), Value::from(request.strict)),
-    ]);
+        ("strict", Value::from(request.strict)),
+    ];
+    let params = params
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect();
     let mut loops = system.default_loops(RunKind::Recover);
     loops.insert("component".to_owned(), affected);
     let spec = LoadedSpec::new(
@@ -173,7 +174,7 @@ pub async fn check_set(
             Err(Error::new(ProblemKind::Invalid, "unknown_set", failure.message).with_all(next))
         }
         // A person who names a tier wants that one, and may have reasons not to wait for it.
-        Ok(Err(failure)) if !preferred.is_empty() => Err(unserved(&preferred, failure)),
+        Ok(Err(failure)) if !preferred.is_empty() => Err(unserved(request, &preferred, failure)),
         _ => Ok(ready),
     }
 }
@@ -201,7 +202,7 @@ async fn check_target(
         .as_ref()
         .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
     let never = plan::site(context, system).kept().never;
-    let occupied = occupied(system, affected, &root, &never)?;
+    let occupied = target::occupied(system, affected, &root, &never)?;
     let unseen = unseen(system, affected);
     let interrupted = target::interrupted(context, &root).await;
     match (&folder, interrupted.as_ref()) {
@@ -287,26 +288,6 @@ fn affected(system: &System, request: &RecoverRequest) -> Result<Vec<String>, Er
     }
 }
 
-/// Returns the first path at each target that is neither absent nor empty.
-///
-/// A component that claims part of a folder by globs is occupied only by what it claims.
-pub(crate) fn occupied(
-    system: &System,
-    affected: &[String],
-    root: &Path,
-    never: &[PathBuf],
-) -> Result<Vec<PathBuf>, Error> {
-    let mut occupied = Vec::new();
-    for source in affected
-        .iter()
-        .filter_map(|name| system.components.get(name)?.source.as_ref())
-    {
-        let existing = rekindle_sources::open(source)?.existing(root, never)?;
-        occupied.extend(existing.files.first().map(|path| root.join(path)));
-    }
-    Ok(occupied)
-}
-
 /// Returns the first of these components whose place only a program knows.
 fn unseen(system: &System, affected: &[String]) -> Option<String> {
     let source = |name: &str| system.components.get(name)?.source.as_ref();
@@ -319,19 +300,20 @@ fn unseen(system: &System, affected: &[String]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Returns the same recovery with another target.
+/// Returns the same recovery, from any tier, with another target.
+fn again(request: &RecoverRequest, target: RecoverTarget) -> Action {
+    Action::Recover(Recover {
+        scenario: request.scenario.clone(),
+        components: request.components.clone(),
+        from: (request.from != From::Latest).then(|| request.from.as_param()),
+        target,
+    })
+}
+
 fn alternatives(request: &RecoverRequest, own_root: &Path) -> Alternatives {
-    let to = |target: RecoverTarget| {
-        Action::Recover(Recover {
-            scenario: request.scenario.clone(),
-            components: request.components.clone(),
-            from: (request.from != From::Latest).then(|| request.from.as_param()),
-            target,
-        })
-    };
     Alternatives {
-        elsewhere: to(RecoverTarget::Elsewhere),
-        in_place: to(RecoverTarget::InPlace),
+        elsewhere: again(request, RecoverTarget::Elsewhere),
+        in_place: again(request, RecoverTarget::InPlace),
         other_source: None,
         root: own_root.to_owned(),
     }
@@ -345,9 +327,18 @@ fn tier(system: &System, request: &RecoverRequest) -> Result<String, Error> {
 }
 
 /// Refuses a recovery from a tier that cannot serve it.
-fn unserved(tier: &str, failure: Failure) -> Error {
+fn unserved(request: &RecoverRequest, tier: &str, failure: Failure) -> Error {
     let message = format!("cannot recover from tier {tier}: {}", failure.message);
-    Error::from(Failure { message, ..failure }).with_advice(format!(
-        "mount tier {tier}, or leave --tier out: then the fastest tier that holds a set serves"
-    ))
+    let target = match request.target {
+        Target::Own => RecoverTarget::Empty,
+        Target::Folder(_) => RecoverTarget::Elsewhere,
+        Target::InPlace { while_running: false } => RecoverTarget::InPlace,
+        Target::InPlace { while_running: true } => RecoverTarget::InPlaceWhileRunning,
+    };
+    Error::from(Failure { message, ..failure })
+        .with_advice(format!("mount tier {tier}, or name none"))
+        .with_next(
+            again(request, target),
+            "recovers from the fastest tier that holds a set",
+        )
 }

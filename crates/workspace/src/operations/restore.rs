@@ -79,7 +79,7 @@ pub async fn restore(
     })
 }
 
-/// The workspace's note of a restore into a folder, kept until the restore is done. With it, the same command resumes
+/// The workspace's note of a restore into a folder, kept until the restore is done. With it, the same request resumes
 /// after an interruption. Without it, the content of the folder belongs to somebody else.
 struct Note {
     place: Place,
@@ -95,8 +95,8 @@ impl Note {
         let notes = tiers.layout.state.join("restores");
         let file = notes.join(format!("{name}.json"));
         if let Some(standing) = target::standing(place.path())? {
-            let told = mark(request, snapshot, &place)?;
-            if std::fs::read_to_string(&file).ok() != Some(told) {
+            let own = mark(request, snapshot, &place)?;
+            if std::fs::read_to_string(&file).ok() != Some(own) {
                 return Err(alternatives.not_empty(&standing, None));
             }
             return Ok(Self { place, file });
@@ -112,7 +112,7 @@ impl Note {
         Ok(Self { place, file })
     }
 
-    /// Removes the note: the restore is done. If the note remains, the same command only compares the folder once
+    /// Removes the note: the restore is done. If the note remains, the same request only compares the folder once
     /// more.
     fn remove(self) {
         let _ = std::fs::remove_file(self.file);

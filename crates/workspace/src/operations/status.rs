@@ -156,7 +156,7 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
 async fn reachable(system: &System, base: &Path) -> BTreeMap<String, Option<String>> {
     let mut asked = tokio::task::JoinSet::new();
     for (name, tier) in &system.tiers {
-        let urls: Vec<String> = tier.locations().into_iter().map(str::to_owned).collect();
+        let urls = tiers::locations(tier);
         let (name, base) = (name.clone(), base.to_owned());
         asked.spawn(async move {
             let mut why = None;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rekindle_actions::ReplicasReport;
 use rekindle_journal_local::LogView;
 use rekindle_model::problem::ProblemKind;
 use rekindle_replica::check::{self, CheckReport};
@@ -11,8 +12,9 @@ use rekindle_vault::{CancellationToken, Remembered, SegmentError, SegmentStore, 
 
 use crate::Application;
 use crate::error::Error;
-use crate::tiers::Tiers;
-use crate::{keys, names, replica, run_spec};
+use crate::replica::check::with_advice;
+use crate::tiers::{Tiers, locations};
+use crate::{keys, names, run_spec};
 
 /// The result of a check of one location of a tier.
 pub struct LocationCheck {
@@ -29,7 +31,7 @@ pub struct LocationCheck {
     /// How long reading took.
     pub read: Duration,
     /// The report on the journal replicas there.
-    pub replicas: replica::AdvisedReport,
+    pub replicas: ReplicasReport,
     /// Why the replicas could not be read, if they could not.
     pub unread: Option<String>,
 }
@@ -59,7 +61,7 @@ pub async fn check(
                 bytes: probed.bytes,
                 write: probed.write,
                 read: probed.read,
-                replicas: replica::with_advice(report),
+                replicas: with_advice(report),
                 unread,
             })?;
         }
@@ -76,11 +78,7 @@ pub async fn create(app: &Application, tier: &str) -> Result<Tier, Error> {
     let (system, _) = run_spec::system(&layout)?;
     let key = keys::open(&layout, &app.unlocker)?;
     let name = names::tiers(&system, &[tier.to_owned()])?.concat();
-    let urls: Vec<String> = system
-        .tiers
-        .get(&name)
-        .map(|spec| spec.locations().into_iter().map(str::to_owned).collect())
-        .unwrap_or_default();
+    let urls = locations(&system.tiers[&name]);
     let repository = key.keyring.repository();
     let keyring = Arc::clone(&key.keyring);
     let dir = layout.system_dir();

@@ -125,7 +125,7 @@ impl FetchedRun {
                     let file = fence::archive(&layout.state, run);
                     keep(&view, run, &file).await?;
                     app.notices.warn(format!(
-                        "what this workspace had appended to run {run} does not count any more; it is kept in {}",
+                        "the records that this workspace had appended to run {run} do not count any more; {} keeps them",
                         file.display()
                     ));
                 }

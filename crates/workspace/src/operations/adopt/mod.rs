@@ -27,6 +27,7 @@ use crate::Application;
 use crate::error::Error;
 use crate::keys::{self, OpenKey};
 use crate::layout::Layout;
+use crate::lookup::begins;
 use crate::open::ReadWriteWorkspace;
 use crate::{replica, run_spec};
 
@@ -268,7 +269,7 @@ fn unheld(run: RunId, place: &SegmentStore, why: &str) -> Problem {
             place.url()
         ),
     )
-    .with_advice("run the same command again when the tier answers")
+    .with_advice("try again when the tier answers")
 }
 
 impl Offer {
@@ -357,11 +358,8 @@ fn failed(error: &rekindle_vault::SegmentError) -> Error {
 
 /// Returns the run that the person named, or the only unfinished one. None if a list is wanted or there is none.
 fn choose(request: &AdoptRequest, offers: &[Offer]) -> Result<Option<RunId>, Error> {
-    let plain = |text: &str| text.replace('-', "").to_lowercase();
     if let Some(word) = &request.run {
-        let prefix = plain(word);
-        let fits = |offer: &&Offer| !prefix.is_empty() && plain(&offer.run.to_string()).starts_with(&prefix);
-        let found: Vec<&Offer> = offers.iter().filter(fits).collect();
+        let found: Vec<&Offer> = offers.iter().filter(|offer| begins(&offer.run, word)).collect();
         return match found[..] {
             [one] => Ok(Some(one.run)),
             [] => Err(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
-use rekindle_model::system::{Component, System};
+use rekindle_model::system::{Component, System, TierSpec};
 use rekindle_plan::{Plan, PlanStep};
 use rekindle_replica::{lag, last_seen, open};
 use rekindle_sources::Programs;
@@ -38,20 +38,7 @@ pub(super) async fn questions(
     let mut questions = unread.questions(run);
     if state.outcome.is_none() {
         let spec = fetched.spec(state)?;
-        let locations: Vec<String> = spec
-            .system
-            .tiers
-            .values()
-            .flat_map(|tier| tier.locations().into_iter().map(str::to_owned))
-            .collect();
-        if !locations.iter().any(|known| same(layout, known, url)) {
-            return Err(Error::usage(format!(
-                "run {run} knows its tiers at {}, and {} is none of them",
-                locations.join(", "),
-                url
-            ))
-            .with_advice("mount the tier where the run knows it, and name it so; nothing was changed"));
-        }
+        check_location(layout, run, &spec.system, url)?;
         let plan = spec.plan()?;
         if let Some(target) = spec.target_root(&layout.system_dir()) {
             say_target(app, run, &target);
@@ -59,21 +46,21 @@ pub(super) async fn questions(
         if captures(&plan, state) {
             let root = run_spec::data_root(&layout.system_dir(), &spec.system);
             questions.push(format!(
-                "what run {run} has not captured yet, it captures from {} on this host",
+                "run {run} has data left to capture: it captures from {} on this host",
                 root.display()
             ));
         }
         let programs = programs(&plan, &spec.system, state);
         if !programs.is_empty() {
             questions.push(format!(
-                "run {run} goes on to run on this host\n  {}\n",
+                "run {run} runs these programs on this host:\n  {}\n",
                 programs.join("\n  ")
             ));
         }
         match open::answer(place, place.is_exclusive()).await? {
             Ok(true) => {}
             Ok(false) => questions.push(format!(
-                "{} cannot keep two workspaces from going on with one run: make sure that host {} does not",
+                "{} cannot keep two workspaces from driving one run: make sure that host {} does not drive it",
                 place.url(),
                 fetched.tail().head.host
             )),
@@ -81,6 +68,20 @@ pub(super) async fn questions(
         }
     }
     Ok(questions)
+}
+
+/// Refuses a location that the run does not know: it would write its segments elsewhere.
+fn check_location(layout: &Layout, run: RunId, system: &System, url: &str) -> Result<(), Error> {
+    let tiers = system.tiers.values();
+    let known: Vec<&str> = tiers.flat_map(TierSpec::locations).collect();
+    if known.iter().any(|known| same(layout, known, url)) {
+        return Ok(());
+    }
+    let known = known.join(", ");
+    Err(Error::usage(format!(
+        "run {run} knows its tiers at {known}, and {url} is none of them"
+    ))
+    .with_advice("mount the tier where the run knows it, and name it so; nothing was changed"))
 }
 
 /// The faults in the replicas of a run, in the locations that answer.
@@ -115,8 +116,8 @@ impl Unread {
     pub(super) fn questions(&self, run: RunId) -> Vec<String> {
         let asked = self.ends.iter().map(|(url, n)| {
             format!(
-                "segment {n} of run {run} in {url} cannot be read, and it may be how another workspace goes on with the run: \
-                 make sure that none does"
+                "segment {n} of run {run} in {url} cannot be read. Another workspace may have written it to continue the \
+                 run: make sure that none does"
             )
         });
         asked.collect()
@@ -136,17 +137,17 @@ impl Unread {
 
 /// Returns the programs of the steps that have not ended, each with its step.
 fn programs(plan: &Plan, system: &System, state: &RunState) -> Vec<String> {
-    let left = plan
-        .steps
-        .iter()
-        .filter(|step| !state.step(&step.id).state.is_final());
-    let mut programs = Vec::new();
-    for step in left {
-        for program in programs_of(step, system) {
-            programs.push(format!("{}: {program}", step.id));
-        }
-    }
-    programs
+    let left = plan.steps.iter().filter(|step| is_left(step, state));
+    left.flat_map(|step| {
+        let programs = programs_of(step, system).into_iter();
+        programs.map(|program| format!("{}: {program}", step.id))
+    })
+    .collect()
+}
+
+/// Returns whether a step has not ended.
+fn is_left(step: &PlanStep, state: &RunState) -> bool {
+    !state.step(&step.id).state.is_final()
 }
 
 fn programs_of(step: &PlanStep, system: &System) -> Vec<String> {
@@ -225,12 +226,33 @@ fn say_target(app: &Application, run: RunId, target: &Path) {
 
 /// Returns whether the run has data left to capture.
 fn captures(plan: &Plan, state: &RunState) -> bool {
-    let left = |step: &&rekindle_plan::PlanStep| {
-        step.uses == "snapshot"
-            && state
-                .steps
-                .get(&step.id)
-                .is_none_or(|step| !step.state.is_final())
-    };
-    plan.steps.iter().any(|step| left(&step))
+    let mut captures = plan.steps.iter().filter(|step| step.uses == "snapshot");
+    captures.any(|step| is_left(step, state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_not_adopted_from_a_location_that_it_does_not_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let url = |name: &str| format!("file://{}", path(name).display());
+        for name in ["shop", "near", "copy"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        let yaml = "system: shop\nroot: .\ncomponents: {a: {source: {type: files, path: a}}}\n\
+                    tiers: {near: {url: \"file://../near\"}}\n";
+        let system = rekindle_plan::load_system("system.yaml", yaml, rekindle_sources::KEYS).unwrap();
+        let run = RunId(uuid::Uuid::from_u128(7));
+        let layout = Layout::at(&path("shop"));
+        let check = |url: &str| check_location(&layout, run, &system.value, url);
+        check(&url("near")).unwrap();
+        let error = check(&url("copy")).unwrap_err();
+        assert!(
+            error.to_string().contains("knows its tiers at file://../near"),
+            "{error}"
+        );
+    }
 }
