@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext, Unit};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
-use rekindle_model::next_action::NextAction;
+use rekindle_model::next_action::{NextAction, StoredAdvice};
 use rekindle_plan::Problem;
 use rekindle_vault::{CancellationToken, SegmentError, Tier, TierMode};
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,8 @@ impl Action for VerifyReplicas {
 
 fn damaged(tier: &str, faults: &[ReplicaFault]) -> Failure {
     let kept = findings::kept(faults).iter();
-    let mut next: Vec<NextAction> = kept.flat_map(|fault| fault.next.clone()).collect();
+    let next = kept.flat_map(|fault| fault.next.clone());
+    let mut next: Vec<StoredAdvice> = next.map(StoredAdvice::from).collect();
     next.dedup();
     let failure = Failure::permanent(
         code::DATA_LOST,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rekindle_model::event::Event;
 use rekindle_model::id::StepId;
+use rekindle_model::next_action::NextAction;
 use rekindle_model::run::Deadlock;
 use rekindle_report::text;
 use rekindle_server::RunUpdate;
@@ -95,7 +96,8 @@ impl Live {
                 } else {
                     ""
                 };
-                let advice = match error.next.as_slice() {
+                let next: Vec<NextAction> = error.next.iter().cloned().map(NextAction::from).collect();
+                let advice = match next.as_slice() {
                     [] => String::new(),
                     next => format!(": {}", self.printer.advice(next)),
                 };

@@ -187,7 +187,7 @@ fn failure(problem: Problem) -> Failure {
         code => code,
     };
     Failure {
-        next: problem.next,
+        next: problem.next.into_iter().map(Into::into).collect(),
         ..Failure::transient(code, problem.message)
     }
 }
