@@ -120,6 +120,7 @@ mod progress;
 mod registry;
 mod replica;
 mod request;
+mod shared;
 
 pub use action::{Action, Output, Reconciled};
 pub use approve::APPROVE;
@@ -128,7 +129,7 @@ pub use control::{Control, Ended};
 pub use engine::{Engine, NewRun};
 pub use error::EngineError;
 pub use groups::Groups;
-pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
+pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW, WaitingStep};
 pub use permits::Permits;
 pub use progress::{Progress, Unit};
 pub use registry::Registry;

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::action::{Action, Output, Reconciled};
 use crate::context::{Asked, Link, StepContext, Work};
-use crate::engine::Shared;
 use crate::machine::{Ending, Found, Input, Machine, Undone};
 use crate::orphans;
 use crate::payload::{self, LoadError};
+use crate::shared::Shared;
 
 /// The step, the attempt and the kind of work of a task.
 #[derive(Debug)]
