@@ -103,7 +103,12 @@ impl Vault {
                     remembered: Remembered::of(&state),
                 }),
                 state,
-                read_system: |yaml| match load_system("system.yaml", yaml, rekindle_sources::KEYS) {
+                read_system: |yaml| match load_system(
+                    "system.yaml",
+                    yaml,
+                    rekindle_sources::KEYS,
+                    rekindle_vault::store::TIER_URLS,
+                ) {
                     Ok(loaded) => Ok(loaded.value),
                     Err(faults) => Err(faults.to_string()),
                 },
@@ -131,9 +136,14 @@ impl Host {
                 self.tiers.display()
             ));
         }
-        let system = load_system("system.yaml", &yaml, rekindle_sources::KEYS)
-            .unwrap()
-            .value;
+        let system = load_system(
+            "system.yaml",
+            &yaml,
+            rekindle_sources::KEYS,
+            rekindle_vault::store::TIER_URLS,
+        )
+        .unwrap()
+        .value;
         Arc::new(Replicator::of(&self.with, &system, drives).unwrap())
     }
 

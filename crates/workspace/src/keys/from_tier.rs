@@ -183,12 +183,12 @@ impl Adopted {
 }
 
 async fn look(name: &str, url: &str, base: &Path) -> Found {
-    let why = match Tier::read_wrapped_key(url, base).await {
+    let why = match Tier::read_wrapped_key(name, url, base).await {
         Ok(wrapped) => return Found::Vault(Ok(wrapped)),
         Err(TierError::NotAVault { .. }) => format!("tier {name}: there is no vault at {url}"),
         Err(TierError::Unreachable { source, .. }) => format!("tier {name}: {source}"),
         Err(TierError::BadUrl { why, .. }) => format!("tier {name}: {url} is not usable: {why}"),
-        Err(error) => format!("tier {name}: {error}"),
+        Err(error) => error.to_string(),
     };
     // A vault without its key file is still a vault: opening it with any key shows whether one is there.
     let urls = [url.to_owned()];
