@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rekindle_actions::displace::aside_folder;
 use rekindle_model::id::RunId;
 use rekindle_model::system::System;
 use rekindle_report::unfinished::Elsewhere;
@@ -54,8 +55,8 @@ impl Alternatives {
             .with_next(
                 self.in_place.clone(),
                 format!(
-                    "writes {other}into the system's own folder, whose content moves to {}.before-<run>/",
-                    self.root.display()
+                    "writes {other}into the system's own folder, whose content moves to {}/",
+                    aside_folder(&self.root, "<run>", &self.root).display()
                 ),
             )
     }
@@ -249,5 +250,34 @@ fn list(paths: &[PathBuf]) -> String {
     match paths.len() {
         0..=3 => first.join(", "),
         all => format!("{} and {} more", first.join(", "), all - 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_model::next_action::Recover;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_folder_that_a_recovery_in_place_would_make() {
+        let temp = tempfile::tempdir().unwrap();
+        for (root, aside) in [
+            (temp.path().join("data"), temp.path().join("data.before-<run>")),
+            ("/".into(), "/.rekindle-before-<run>".into()),
+        ] {
+            let ways = Alternatives {
+                elsewhere: Action::Recover(Recover::default()),
+                in_place: Action::Recover(Recover::default()),
+                other_source: None,
+                root: root.clone(),
+            };
+            let error = ways.not_empty(&root, None);
+            let named = format!("moves to {}/", aside.display());
+            assert!(
+                error.next().iter().any(|next| next.text.ends_with(&named)),
+                "{error:?}"
+            );
+        }
     }
 }
