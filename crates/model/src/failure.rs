@@ -69,7 +69,7 @@ impl Failure {
 
 /// Codes with a meaning outside the action that reports them.
 pub mod code {
-    /// Data is gone from every copy; the command ends with exit code 5.
+    /// Data is gone from every copy.
     pub const DATA_LOST: &str = "data_lost";
     /// An attempt took longer than its `timeout`.
     pub const TIMEOUT: &str = "timeout";

@@ -24,7 +24,7 @@ pub fn count(n: usize, what: &str) -> String {
     }
 }
 
-/// Returns bytes in decimal units, as disks are sold and `--size` is read.
+/// Returns bytes in decimal units, as disks are sold.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match UNITS.iter().find(|(size, _)| bytes >= *size) {
