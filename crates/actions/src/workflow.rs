@@ -199,8 +199,8 @@ impl RunWorkflow {
             .map_err(|faults| problem(first(&faults), None))
     }
 
-    /// Returns the turns of a workflow and of what it runs, as far as that is read to check it.
-    fn turns_of(&self, word: &str, depth: usize, read: &mut usize) -> Option<GroupLocks> {
+    /// Returns the group locks of a workflow and of what it runs, as far as that is read to check it.
+    fn group_locks_of(&self, word: &str, depth: usize, read: &mut usize) -> Option<GroupLocks> {
         *read += 1;
         if depth > DEEPEST || *read > MOST_READ {
             return None;
@@ -212,7 +212,7 @@ impl RunWorkflow {
             let word = step.with.get(WORKFLOW).and_then(Value::as_str);
             if let (rekindle_engine::WORKFLOW, Some(word)) = (step.uses.as_str(), word) {
                 runs.extend(
-                    self.turns_of(word, depth + 1, read)
+                    self.group_locks_of(word, depth + 1, read)
                         .map(|inner| (at, inner)),
                 );
             }
@@ -281,8 +281,8 @@ impl Action for RunWorkflow {
         problems
     }
 
-    fn turns(&self, with: &Value) -> Option<GroupLocks> {
-        self.turns_of(with.get(WORKFLOW)?.as_str()?, 1, &mut 0)
+    fn group_locks(&self, with: &Value) -> Option<GroupLocks> {
+        self.group_locks_of(with.get(WORKFLOW)?.as_str()?, 1, &mut 0)
     }
 
     async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {

@@ -183,7 +183,7 @@ impl Replicator {
         locations.iter().any(ReplicaLocation::is_silent)
     }
 
-    /// Brings replicas of earlier runs up to date where a location is back, and begins damaged ones anew.
+    /// Brings replicas of earlier runs up to date where a location is back, and restarts damaged ones.
     async fn catch_up_earlier(&self, but: RunId) {
         let begun = self.primary.clock.now();
         let owing = lag::runs(&self.primary.state).into_iter();

@@ -298,7 +298,7 @@ async fn who_was_stopped_while_its_run_was_ended_elsewhere_and_pruned_is_fenced_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
+async fn a_chain_whose_middle_is_damaged_restarts_and_its_writer_goes_on() {
     let vault = Vault::new().await;
     let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
     a.begin(run).await;
@@ -420,7 +420,7 @@ async fn segments_of_a_newer_program_are_no_damage() {
         !error.is_damage() && error.to_string().contains("update rekindle"),
         "{error}"
     );
-    assert_eq!(lag::runs(state), [], "nothing is begun anew");
+    assert_eq!(lag::runs(state), [], "nothing restarts");
 }
 
 /// A journal whose run is gone on with, and copied, once its segments were read.

@@ -1,4 +1,4 @@
-//! What an interruption cost: which steps ran once, which were continued, adopted or redone, and the bytes
+//! What an interruption cost: which steps ran once, which were complete, continued or redone, and the bytes
 //! that did not have to be done again.
 //!
 //! Everything here is read from records in the order of their numbers; clocks decide nothing.

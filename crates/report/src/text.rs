@@ -411,7 +411,7 @@ fn cancelled_why(evidence: &Evidence) -> String {
 
 fn cut_off(cut: &CutOff) -> String {
     let how = match cut.verdict {
-        Found::Adopt => "adopted: its work was whole",
+        Found::Complete => "complete: its work was whole",
         Found::Continue => "continued",
         Found::Redo => "redone from the start",
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rekindle_model::event::Event;
 use rekindle_model::id::RunId;
 use rekindle_server::api::is_of_end;
-use rekindle_server::owner::told_of;
+use rekindle_server::owner::updates_of;
 use rekindle_server::{Client, RunService, RunUpdate, Unreachable};
 use tokio::sync::mpsc;
 
@@ -59,7 +59,7 @@ async fn follow(
                     Some(Event::RunFinished { .. })
                 );
                 let Some(holder) = rekindle_journal_local::owner(state)?.filter(|_| !over) else {
-                    return Ok(told_of(Arc::unwrap_or_clone(records)));
+                    return Ok(updates_of(Arc::unwrap_or_clone(records)));
                 };
                 if app.application.clock.now().since(&begun).duration >= PATIENCE {
                     return Err(open::answers_nobody(holder));

@@ -254,13 +254,13 @@ async fn reconcile(
         Reconciled::Redo { evidence } => Ok(Found::Redo {
             evidence: orphans::with_found(evidence, found),
         }),
-        Reconciled::Adopt {
+        Reconciled::Complete {
             output: Output { value, measures },
             evidence,
         } => {
             let (measures, limit) = payload::fit_measures(measures);
             let output = payload::store(&*shared.journal, value.clone(), limit).await?;
-            Ok(Found::Adopt {
+            Ok(Found::Complete {
                 output,
                 value,
                 measures,

@@ -112,10 +112,14 @@ fn bars(evidence: &Evidence, whole: Duration, now: Option<&Stamp>) -> BTreeMap<S
                     end(step, from, at, FAILED);
                 }
             }
-            // What an attempt had done until its process died counts where it is adopted.
+            // What an attempt had done until its process died counts where it is complete.
             Event::StepReconciled { step, verdict, .. } => {
                 if let Some(from) = begun.remove(step) {
-                    let drawn = if *verdict == Verdict::Adopt { DONE } else { CUT_OFF };
+                    let drawn = if *verdict == Verdict::Complete {
+                        DONE
+                    } else {
+                        CUT_OFF
+                    };
                     end(step, from, died, drawn);
                 }
             }
