@@ -4,6 +4,7 @@
 mod architecture;
 mod backup;
 mod chaos;
+mod circles;
 mod commands;
 mod hostile;
 mod matrix;

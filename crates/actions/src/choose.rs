@@ -112,11 +112,11 @@ pub(crate) fn choose<'a>(
         match known.as_slice() {
             all @ [_, ..] if all.iter().all(later) => failure.with_hint(format!(
                 "each was made later than that, or by a clock that was ahead of this machine's; \
-                 choose one with --from: {}",
+                 name one of these: {}",
                 list(all)
             )),
             [] => failure.with_hint("the tiers that answer hold no recovery set; back up first"),
-            known => failure.with_hint(format!("choose one with --from: {}", list(known))),
+            known => failure.with_hint(format!("name one of these: {}", list(known))),
         }
     })
 }

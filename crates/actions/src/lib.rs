@@ -44,6 +44,7 @@ mod process;
 mod programs;
 mod put_back;
 mod redact;
+mod replica_reader;
 mod restore;
 mod rule;
 mod seal_set;
@@ -68,14 +69,13 @@ use rekindle_engine::Registry;
 
 pub use health::{Answer, ask as ask_health};
 pub use locate_set::find_set;
+pub use replica_reader::{ReplicaFault, ReplicaReader, ReplicasReport};
 pub use seal_set::sealed_set;
 pub use shapes::shapes;
 pub use shown::shown;
 pub use site::{Site, SiteParts};
 pub use step_log::path as log_file;
-pub use verify_replicas::{
-    ReplicaFault, ReplicaReader, ReplicasReport, VERIFY_REPLICAS, VERIFY_REPLICAS_ALIAS,
-};
+pub use verify_replicas::{VERIFY_REPLICAS, VERIFY_REPLICAS_ALIAS};
 
 /// The action that runs a program.
 pub(crate) const COMMAND: &str = "command";

@@ -257,7 +257,7 @@ fn lacking(failure: Failure, named: &str, held: &[(String, Vec<SetId>)]) -> Fail
             failure.hint.unwrap_or_default(),
             others.join(", ")
         ),
-        (false, false) => format!("leave --tier out, or name another one: {}", others.join(", ")),
+        (false, false) => format!("name another tier, or none: {}", others.join(", ")),
     };
     Failure::permanent(choose::NO_SET, message).with_hint(hint)
 }

@@ -95,10 +95,16 @@ impl Redactor {
         }
     }
 
-    /// Returns the failure without secrets in what it says.
+    /// Returns the failure without secrets in what it says and advises. Its code is never one: it is a word of ours.
     pub(crate) fn failure(&self, mut failure: Failure) -> Failure {
         failure.message = self.text(&failure.message).into_owned();
         failure.hint = failure.hint.map(|hint| self.text(&hint).into_owned());
+        for next in &mut failure.next {
+            next.text = self.text(&next.text).into_owned();
+            for field in next.action.iter_mut().flat_map(BTreeMap::values_mut) {
+                *field = self.value(field.take());
+            }
+        }
         failure
     }
 
@@ -169,6 +175,7 @@ fn without_user_info(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_model::next_action::Action;
     use serde_json::json;
 
     use super::*;
@@ -235,6 +242,21 @@ mod tests {
         let value = json!({"hunter2": [{"a": "x hunter2"}, 12345, 1234]});
         let clean = redactor(&["hunter2", "12345"]).value(value);
         assert_eq!(clean, json!({"***": [{"a": "x ***"}, "***", 1234]}));
+    }
+
+    #[test]
+    fn a_failure_loses_its_secrets_in_all_that_it_says_and_advises() {
+        let rerun = Action::RunWorkflow {
+            workflow: "hunter2.yaml".to_owned(),
+            params: [("token".to_owned(), "hunter2".to_owned())].into(),
+        };
+        let failure = Failure::permanent("exit_code", "hunter2 is wrong")
+            .with_hint("change hunter2")
+            .with_next(rerun, "sends hunter2 again");
+        let clean = redactor(&["hunter2"]).failure(failure);
+        let shown = serde_json::to_string(&clean).unwrap();
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(clean.advice()[0].text, "sends *** again");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Action for SealSet {
         }
         let evidence = json!({ "set": progress.set, "stored_in": stored_in, "due_in": progress.tiers });
         match set {
-            Some(set) if stored_in.len() == progress.tiers.len() => Ok(Reconciled::Adopt {
+            Some(set) if stored_in.len() == progress.tiers.len() => Ok(Reconciled::Complete {
                 output: output(&set, &stored_in),
                 evidence,
             }),

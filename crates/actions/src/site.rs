@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 
 use crate::displace::Kept;
 use crate::failures;
-use crate::verify_replicas::ReplicaReader;
+use crate::replica_reader::ReplicaReader;
 
 /// How long a tier may take to open, which reads two small files, before it counts as one that does not answer.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);

@@ -80,7 +80,7 @@ impl Action for TakeSnapshot {
                         // What the capture left out died with the process.
                         output.value["noted"] = Value::Null;
                     }
-                    Reconciled::Adopt { output, evidence }
+                    Reconciled::Complete { output, evidence }
                 }
                 None => Reconciled::Redo {
                     evidence: json!({ "snapshot": progress.snapshot, "why": "its document is not in the spool" }),

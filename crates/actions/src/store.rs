@@ -47,7 +47,7 @@ impl Action for Store {
         .await
         .map_err(failures::vault)?;
         match present.faults.is_empty() {
-            true => Ok(Reconciled::Adopt {
+            true => Ok(Reconciled::Complete {
                 output: output(&copy, 0, 0, present.bytes),
                 evidence: json!({ "snapshot": snapshot, "tier": copy.tier, "objects": present.objects }),
             }),
@@ -86,7 +86,7 @@ impl Action for Store {
 }
 
 fn adopt_nothing(copy: &Copy) -> Reconciled {
-    Reconciled::Adopt {
+    Reconciled::Complete {
         output: output(copy, 0, 0, 0),
         evidence: json!({ "why": "the component has no data" }),
     }

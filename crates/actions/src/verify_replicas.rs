@@ -1,24 +1,24 @@
 //! `verify-replicas`: reads back the replicas of runs' journals that a tier keeps.
 //!
 //! Only a process that has the journal can compare a replica with it. So the action knows no journal itself and asks a
-//! [`ReplicaReader`].
+//! [`ReplicaReader`](crate::ReplicaReader).
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext, Unit};
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::id::RunId;
-use rekindle_model::next_action::NextAction;
+use rekindle_model::next_action::StoredAdvice;
 use rekindle_plan::Problem;
-use rekindle_vault::{CancellationToken, SegmentError, Tier, TierMode};
-use serde::{Deserialize, Serialize};
+use rekindle_vault::TierMode;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::failures;
 use crate::findings;
 use crate::measure;
 use crate::params::{self, Field, Kind};
+use crate::replica_reader::{ReplicaFault, ReplicasReport};
 use crate::site::Site;
 use crate::views;
 
@@ -26,66 +26,6 @@ use crate::views;
 pub const VERIFY_REPLICAS: &str = "verify-replicas";
 /// Its earlier name. Runs of the built-in workflow that were begun under it still resume.
 pub const VERIFY_REPLICAS_ALIAS: &str = "verify-slots";
-
-/// Reads the replicas of a tier, and compares them with the journal.
-#[async_trait]
-pub trait ReplicaReader: Send + Sync {
-    /// Reads every run's replica in every location of the tier, one segment in memory at a time. A replica that is found
-    /// damaged is noted, so that it is written anew if this workspace has the run. `progress` gets the number of segments
-    /// so far.
-    ///
-    /// # Errors
-    /// A location that could not be read; damage is a fault in the report.
-    async fn read(
-        &self,
-        tier: &Tier,
-        stop: &CancellationToken,
-        progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<ReplicasReport, SegmentError>;
-}
-
-/// What was read of a tier's replicas, and what is wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplicasReport {
-    /// Chains that were read: runs, in as many locations as have them.
-    pub chains: u64,
-    /// Segments that opened.
-    pub segments: u64,
-    /// Records in them.
-    pub records: u64,
-    /// What is wrong.
-    pub faults: Vec<ReplicaFault>,
-}
-
-/// One thing that is wrong with a replica.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplicaFault {
-    /// The tier.
-    pub tier: String,
-    /// The location.
-    pub location: String,
-    /// The run.
-    pub run: RunId,
-    /// The segment; the first of several in a row.
-    pub segment: u64,
-    /// What is wrong, as a fragment that follows the segment's name: "is missing".
-    pub what: String,
-    /// What a person can do about it.
-    pub next: Vec<NextAction>,
-}
-
-impl std::fmt::Display for ReplicaFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            location,
-            run,
-            segment,
-            what,
-            ..
-        } = self;
-        write!(f, "segment {segment} of run {run} in {location} {what}")
-    }
-}
 
 /// See the module's documentation.
 pub(crate) struct VerifyReplicas(pub(crate) Arc<Site>);
@@ -140,7 +80,8 @@ impl Action for VerifyReplicas {
 
 fn damaged(tier: &str, faults: &[ReplicaFault]) -> Failure {
     let kept = findings::kept(faults).iter();
-    let mut next: Vec<NextAction> = kept.flat_map(|fault| fault.next.clone()).collect();
+    let next = kept.flat_map(|fault| fault.next.clone());
+    let mut next: Vec<StoredAdvice> = next.map(StoredAdvice::from).collect();
     next.dedup();
     let failure = Failure::permanent(
         code::DATA_LOST,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use rekindle_engine::{Action, Output, Reconciled, StepContext, SubRun};
+use rekindle_engine::{Action, Output, Reconciled, StepContext, SubRun, WaitingStep};
 use rekindle_model::event::{Measures, Outcome};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
@@ -199,8 +199,8 @@ impl RunWorkflow {
             .map_err(|faults| problem(first(&faults), None))
     }
 
-    /// Returns the turns of a workflow and of what it runs, as far as that is read to check it.
-    fn turns_of(&self, word: &str, depth: usize, read: &mut usize) -> Option<GroupLocks> {
+    /// Returns the group locks of a workflow and of what it runs, as far as that is read to check it.
+    fn group_locks_of(&self, word: &str, depth: usize, read: &mut usize) -> Option<GroupLocks> {
         *read += 1;
         if depth > DEEPEST || *read > MOST_READ {
             return None;
@@ -211,7 +211,10 @@ impl RunWorkflow {
         for (at, step) in workflow.steps.iter().enumerate() {
             let word = step.with.get(WORKFLOW).and_then(Value::as_str);
             if let (rekindle_engine::WORKFLOW, Some(word)) = (step.uses.as_str(), word) {
-                runs.extend(self.turns_of(word, depth + 1, read).map(|inner| (at, inner)));
+                runs.extend(
+                    self.group_locks_of(word, depth + 1, read)
+                        .map(|inner| (at, inner)),
+                );
             }
         }
         Some(GroupLocks {
@@ -239,10 +242,7 @@ impl RunWorkflow {
         Ok(SubRun {
             run,
             kind,
-            parent: Parent {
-                run: cx.run,
-                step: cx.step.id.clone(),
-            },
+            parent: step_of(cx),
             inputs: Inputs {
                 params: params.params,
                 loops: self.site.system().default_loops(kind),
@@ -281,8 +281,8 @@ impl Action for RunWorkflow {
         problems
     }
 
-    fn turns(&self, with: &Value) -> Option<GroupLocks> {
-        self.turns_of(with.get(WORKFLOW)?.as_str()?, 1, &mut 0)
+    fn group_locks(&self, with: &Value) -> Option<GroupLocks> {
+        self.group_locks_of(with.get(WORKFLOW)?.as_str()?, 1, &mut 0)
     }
 
     async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
@@ -319,7 +319,12 @@ impl Action for RunWorkflow {
         if !sub_runs.exists(run).await? {
             sub_runs.create(self.new_run(cx, run, params)?).await?;
         }
-        let ended = sub_runs.drive(run, cx).await?;
+        let waiting = WaitingStep {
+            step: step_of(cx),
+            stop: cx.stop.clone(),
+            given_up: cx.given_up.clone(),
+        };
+        let ended = sub_runs.drive(run, &waiting).await?;
         match outcome(&ended.state) {
             Ok(()) => Ok(Output {
                 value: json!({ "run": run, "outputs": ended.outputs }),
@@ -330,6 +335,13 @@ impl Action for RunWorkflow {
                 Err(failure)
             }
         }
+    }
+}
+
+fn step_of(cx: &StepContext) -> Parent {
+    Parent {
+        run: cx.run,
+        step: cx.step.id.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rekindle_model::event::Event;
 use rekindle_model::id::StepId;
+use rekindle_model::next_action::NextAction;
 use rekindle_model::run::Deadlock;
 use rekindle_report::text;
 use rekindle_server::RunUpdate;
@@ -67,7 +68,7 @@ impl Live {
             Event::StepStarted { step, attempt } => self.started(step, *attempt),
             Event::StepReconciled { step, verdict, .. } => {
                 let verdict = match verdict {
-                    rekindle_model::event::Verdict::Adopt => "its work is whole, adopted",
+                    rekindle_model::event::Verdict::Complete => "its work is complete",
                     rekindle_model::event::Verdict::Continue => "continues from what is there",
                     rekindle_model::event::Verdict::Redo => "starts afresh",
                 };
@@ -95,7 +96,8 @@ impl Live {
                 } else {
                     ""
                 };
-                let advice = match error.next.as_slice() {
+                let next: Vec<NextAction> = error.next.iter().cloned().map(NextAction::from).collect();
+                let advice = match next.as_slice() {
                     [] => String::new(),
                     next => format!(": {}", self.printer.advice(next)),
                 };
@@ -137,9 +139,10 @@ impl Live {
                 "waits for its turn: one run of {group} at a time, and run {holder} is before it"
             )),
             Event::TurnTaken { .. } => self.line("it is its turn".to_owned()),
-            Event::Deadlocked { group, cycle } => {
-                self.line(format!("gives up its turn in {group}: {}", Deadlock::told(cycle)))
-            }
+            Event::Deadlocked { group, cycle } => self.line(format!(
+                "gives up its turn in {group}: {}",
+                Deadlock::describe(cycle)
+            )),
             Event::DeadlinePassed => self.line("the run's deadline has passed".to_owned()),
             Event::StepCheckpoint { .. }
             | Event::ChildStarted { .. }

@@ -10,10 +10,11 @@ use rekindle_factoria::layout::RUN;
 use rekindle_factoria::watermark;
 use rekindle_model::system::System;
 use rekindle_model::time::Stamp;
-use rekindle_plan::{builtin, load_system};
+use rekindle_plan::builtin;
 use rekindle_report::recovery::{Validity, recovery_table};
 use rekindle_report::rework::rework;
 use rekindle_report::text;
+use rekindle_workspace::load_system;
 use serde_json::{Value, json};
 
 use super::child::{End, Stage, broken, interrupted};
@@ -38,12 +39,7 @@ pub(super) async fn tell(app: Shown<'_>, dir: &Path, size: u64, keep: bool) -> R
     let say = |text: String| app.face.say(&text);
     let took = |since: &Stamp| text::duration(app.application.clock.now().since(since).duration);
     let data = dir.join("data");
-    let system = load_system(
-        "la-factoria/system.yaml",
-        builtin::LA_FACTORIA,
-        rekindle_sources::KEYS,
-    )?
-    .value;
+    let system = load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value;
     let stage = Stage::new(app, dir, &dir.join("key"));
 
     let made = {

@@ -21,8 +21,8 @@ pub trait Action: Send + Sync {
     /// Returns the problems of `with` when a workflow is read; `with` may hold unrendered `${{ }}`.
     fn check(&self, with: &Value) -> Vec<Problem>;
 
-    /// Returns the turns of the workflow that such a step runs, where it runs one that can be read.
-    fn turns(&self, with: &Value) -> Option<GroupLocks> {
+    /// Returns the group locks of the workflow that such a step runs, where it runs one that can be read.
+    fn group_locks(&self, with: &Value) -> Option<GroupLocks> {
         let _ = with;
         None
     }
@@ -73,7 +73,7 @@ pub struct Output {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reconciled {
     /// The work is done and whole.
-    Adopt {
+    Complete {
         /// What it would have returned.
         output: Output,
         /// What was looked at.

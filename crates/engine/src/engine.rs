@@ -1,7 +1,7 @@
 //! The engine creates runs, takes them over, drives them, and passes on the requests that people make.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use rekindle_model::run::RunState;
 use rekindle_model::time::Clock;
 use rekindle_plan::{Inputs, Plan};
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, oneshot};
 use uuid::Uuid;
 
 use crate::control::{Control, Ended};
@@ -24,17 +24,12 @@ use crate::machine::Machine;
 use crate::nest::SubRuns;
 use crate::payload;
 use crate::permits::Permits;
-use crate::progress::{BACKLOG, Progress};
+use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::replica::Replica;
 use crate::request::{Request, TakenBy, Wish};
+use crate::shared::Shared;
 
-/// The default for how long an action may take to end after it was asked to. It is enough to sync a window of a
-/// restore, and less than the 90 s after which service managers kill.
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
-
-/// How many requests the queue of a run's driver holds. If it is full, a further request waits until there is room.
-const WISHES: usize = 16;
 /// How often the engine tries a request to a run that is not driven. It tries again if another process appended first.
 const UNDRIVEN_TRIES: u32 = 5;
 
@@ -65,56 +60,11 @@ pub struct Engine {
     shared: Arc<Shared>,
 }
 
-/// The state that all runs of an engine share.
-pub(crate) struct Shared {
-    pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) registry: Registry,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) worker: Worker,
-    pub(crate) progress: broadcast::Sender<Progress>,
-    /// One permit for each step that may be at work.
-    pub(crate) permits: Arc<Permits>,
-    pub(crate) grace: Duration,
-    /// The turns of all groups.
-    pub(crate) groups: Arc<Groups>,
-    /// Drives the runs that steps begin, if set.
-    pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,
-    /// Keeps copies of the journal elsewhere, if set.
-    pub(crate) replica: Option<Arc<dyn Replica>>,
-    /// The runs that this process holds.
-    held: Mutex<BTreeMap<RunId, Held>>,
-    /// Serializes appends to runs that are not driven. A caller locks it before the read that its append rests on.
-    /// So no request, no adoption and no beginning of a drive comes in between.
-    undriven: tokio::sync::Mutex<()>,
-}
-
-/// How this process holds a run.
-struct Held {
-    /// The epoch that it may append under.
-    epoch: u64,
-    /// The queue of its driver, while the run is driven.
-    driver: Option<mpsc::Sender<Wish>>,
-}
-
 impl Engine {
     /// Returns an engine that acts as `worker`.
     pub fn new(journal: Arc<dyn Journal>, registry: Registry, clock: Arc<dyn Clock>, worker: Worker) -> Self {
-        let shared = Shared {
-            journal,
-            registry,
-            clock,
-            worker,
-            progress: broadcast::Sender::new(BACKLOG),
-            permits: Arc::default(),
-            grace: DEFAULT_GRACE,
-            groups: Arc::default(),
-            sub_runs: None,
-            replica: None,
-            held: Mutex::default(),
-            undriven: tokio::sync::Mutex::default(),
-        };
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(journal, registry, clock, worker)),
         }
     }
 
@@ -122,60 +72,39 @@ impl Engine {
     /// (at least one), and how long an action may take to end after it was asked to.
     #[must_use]
     pub fn with_limits(self, permits: usize, grace: Duration) -> Self {
-        let permits = Arc::new(Permits::new(permits));
-        let shared = Shared {
-            permits,
-            grace,
-            ..self.shared.fresh()
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        self.with(|shared| {
+            shared.permits = Arc::new(Permits::new(permits));
+            shared.grace = grace;
+        })
     }
 
     /// Returns a fresh engine like this one, whose steps share their permits with those of other engines.
     #[must_use]
     pub fn with_permits(self, permits: Arc<Permits>) -> Self {
-        let shared = Shared {
-            permits,
-            ..self.shared.fresh()
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        self.with(|shared| shared.permits = permits)
     }
 
     /// Returns a fresh engine like this one, whose steps take turns with those of other engines.
     #[must_use]
     pub fn with_groups(self, groups: Arc<Groups>) -> Self {
-        let shared = Shared {
-            groups,
-            ..self.shared.fresh()
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        self.with(|shared| shared.groups = groups)
     }
 
     /// Returns a fresh engine like this one, whose steps can have other runs driven beside their own.
     #[must_use]
     pub fn with_sub_runs(self, sub_runs: Arc<dyn SubRuns>) -> Self {
-        let shared = Shared {
-            sub_runs: Some(sub_runs),
-            ..self.shared.fresh()
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        self.with(|shared| shared.sub_runs = Some(sub_runs))
     }
 
     /// Returns a fresh engine like this one, which has `replica` keep copies of its runs.
     #[must_use]
     pub fn with_replica(self, replica: Arc<dyn Replica>) -> Self {
-        let shared = Shared {
-            replica: Some(replica),
-            ..self.shared.fresh()
-        };
+        self.with(|shared| shared.replica = Some(replica))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = self.shared.fresh();
+        change(&mut shared);
         Self {
             shared: Arc::new(shared),
         }
@@ -427,81 +356,5 @@ impl Engine {
 
     async fn read(&self, run: RunId) -> Result<Arc<Vec<Record>>, EngineError> {
         Ok(self.shared.journal.read(run).await?)
-    }
-}
-
-impl Shared {
-    /// Returns the same state for an engine that holds no run yet.
-    fn fresh(&self) -> Self {
-        Self {
-            journal: Arc::clone(&self.journal),
-            registry: self.registry.clone(),
-            clock: Arc::clone(&self.clock),
-            worker: self.worker.clone(),
-            progress: self.progress.clone(),
-            permits: Arc::clone(&self.permits),
-            grace: self.grace,
-            groups: Arc::clone(&self.groups),
-            sub_runs: self.sub_runs.clone(),
-            replica: self.replica.clone(),
-            held: Mutex::default(),
-            undriven: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// Waits until every copy that can be reached has all that the journal has of a run.
-    async fn copied(&self, run: RunId) -> Result<(), EngineError> {
-        match &self.replica {
-            Some(replica) => Ok(replica.barrier(run, Duration::ZERO).await?),
-            None => Ok(()),
-        }
-    }
-
-    fn held(&self) -> MutexGuard<'_, BTreeMap<RunId, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hold(&self, run: RunId, epoch: u64) {
-        let mut held = self.held();
-        let driver = held.remove(&run).and_then(|held| held.driver);
-        held.insert(run, Held { epoch, driver });
-    }
-
-    /// Returns the queue of a run's driver, if it still takes requests.
-    fn driver_of(&self, run: RunId) -> Option<mpsc::Sender<Wish>> {
-        let held = self.held();
-        let driver = held.get(&run)?.driver.as_ref();
-        driver.filter(|driver| !driver.is_closed()).cloned()
-    }
-
-    fn begin_driving(self: &Arc<Self>, run: RunId) -> Result<(Driving, mpsc::Receiver<Wish>), EngineError> {
-        let mut held = self.held();
-        let found = held.get_mut(&run).ok_or(EngineError::NotAdopted { run })?;
-        if found.driver.is_some() {
-            return Err(EngineError::AlreadyDriven { run });
-        }
-        let (driver, wishes) = mpsc::channel(WISHES);
-        found.driver = Some(driver);
-        let driving = Driving {
-            shared: Arc::clone(self),
-            run,
-            epoch: found.epoch,
-        };
-        Ok((driving, wishes))
-    }
-}
-
-/// Marks a run as driven, until this is dropped.
-struct Driving {
-    shared: Arc<Shared>,
-    run: RunId,
-    epoch: u64,
-}
-
-impl Drop for Driving {
-    fn drop(&mut self) {
-        if let Some(held) = self.shared.held().get_mut(&self.run) {
-            held.driver = None;
-        }
     }
 }

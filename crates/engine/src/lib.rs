@@ -30,7 +30,7 @@
 //! 5. **Cut off.** A kill, a power cut or a graceful stop leaves a step started without an outcome. That uses up no
 //!    attempt. When the run is adopted and driven again, the engine first makes sure that the programs of the attempt
 //!    are gone. Then it *reconciles* the step before anything else happens to it. The action looks at the world, and
-//!    the engine journals its verdict with the evidence: adopt (the step succeeded after all), continue (a new attempt
+//!    the engine journals its verdict with the evidence: complete (the step succeeded after all), continue (a new attempt
 //!    from the checkpoint) or redo (a new attempt from nothing).
 //! 6. **Invalidated.** When a run is driven again, the engine first *rechecks* every succeeded step that unfinished
 //!    steps need, directly or through others. If the artefact of a step is gone, the engine invalidates the step with
@@ -120,6 +120,7 @@ mod progress;
 mod registry;
 mod replica;
 mod request;
+mod shared;
 
 pub use action::{Action, Output, Reconciled};
 pub use approve::APPROVE;
@@ -128,7 +129,7 @@ pub use control::{Control, Ended};
 pub use engine::{Engine, NewRun};
 pub use error::EngineError;
 pub use groups::Groups;
-pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW};
+pub use nest::{SubEnd, SubRun, SubRuns, WORKFLOW, WaitingStep};
 pub use permits::Permits;
 pub use progress::{Progress, Unit};
 pub use registry::Registry;

@@ -14,8 +14,7 @@ use rekindle_model::origin::{Parent, RunKind};
 use rekindle_model::run::RunState;
 use rekindle_plan::{Inputs, PlanStep};
 use serde_json::Value;
-
-use crate::context::StepContext;
+use tokio_util::sync::CancellationToken;
 
 /// What a step that runs another workflow `uses:`.
 pub const WORKFLOW: &str = "workflow";
@@ -35,13 +34,13 @@ pub trait SubRuns: Send + Sync {
     /// When the definition does not expand, or when something else prevents the run.
     async fn create(&self, new: SubRun) -> Result<(), Failure>;
 
-    /// Waits for a run's end. If nobody drives the run, drives it. If the step is asked to stop, stops the run. If the
-    /// step is given up, cancels the run.
+    /// Waits for a run's end, for a step. If nobody drives the run, drives it. If the step is asked to stop, stops the
+    /// run. If the step is given up, cancels the run.
     ///
     /// # Errors
     /// If the run was interrupted and can be resumed, the code [`INTERRUPTED`](crate::INTERRUPTED). Else the reason why
     /// it cannot be driven.
-    async fn drive(&self, run: RunId, cx: &StepContext) -> Result<SubEnd, Failure>;
+    async fn drive(&self, run: RunId, waiting: &WaitingStep) -> Result<SubEnd, Failure>;
 }
 
 /// A run that a step begins.
@@ -63,6 +62,17 @@ pub struct SubRun {
     pub disaster_at: Option<DateTime<Utc>>,
     /// Whether a person gave `disaster_at`.
     pub disaster_at_told: bool,
+}
+
+/// A step that waits for a run.
+#[derive(Clone, Debug)]
+pub struct WaitingStep {
+    /// The step.
+    pub step: Parent,
+    /// Says when the step is asked to stop.
+    pub stop: CancellationToken,
+    /// Says that the step is given up.
+    pub given_up: CancellationToken,
 }
 
 /// A run that is over.

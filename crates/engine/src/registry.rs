@@ -71,7 +71,7 @@ impl Catalog for Registry {
     }
 
     fn group_locks(&self, uses: &str, with: &Value) -> Option<GroupLocks> {
-        self.get(uses)?.turns(with)
+        self.get(uses)?.group_locks(with)
     }
 }
 

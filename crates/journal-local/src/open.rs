@@ -108,7 +108,7 @@ pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, O
     };
     let mut store = match sled.open() {
         Ok(store) => store,
-        Err(unusable) => sled.begin_anew(unusable, &mut report)?,
+        Err(unusable) => sled.rebuild(unusable, &mut report)?,
     };
     let applied = store.head()?;
     // Both hear of a commit only once it is durable.
@@ -142,7 +142,7 @@ pub(crate) fn parts(dir: &Path, options: &OpenOptions) -> Result<(Shared, Log, O
     }
     if let Err(unusable) = catch_up(&log_dir, &store, applied, &log, &tops, &mut report) {
         drop(store);
-        store = sled.begin_anew(unusable, &mut report)?;
+        store = sled.rebuild(unusable, &mut report)?;
         if !report.damage.is_empty() {
             store.note_incomplete()?;
         }
@@ -187,7 +187,7 @@ impl Sled<'_> {
         opened
     }
 
-    fn begin_anew(&self, unusable: Unusable, report: &mut OpenReport) -> Result<Store, OpenError> {
+    fn rebuild(&self, unusable: Unusable, report: &mut OpenReport) -> Result<Store, OpenError> {
         let why = match unusable {
             Unusable::Refused(error) => return Err(error.into()),
             Unusable::Broken(why) => why,

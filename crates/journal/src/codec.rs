@@ -23,9 +23,9 @@ use crate::error::JournalError;
 /// The most bytes that a record's value may have. Larger values go to blobs.
 pub const MAX_RECORD: usize = 4096;
 
-/// The newest format of a record's value. Formats 2 to 6 only add events to format 1, and a record has the
+/// The newest format of a record's value. Formats 2 to 7 only add events to format 1, and a record has the
 /// lowest format that knows its event. So an older program reports a newer format and not damage.
-pub const RECORD_FORMAT: u8 = 6;
+pub const RECORD_FORMAT: u8 = 7;
 
 /// The length of a key in bytes.
 pub const KEY_LEN: usize = 24;
@@ -103,6 +103,13 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, JournalError> {
 /// Returns the oldest format that knows the event.
 fn format_of(event: &Event) -> u8 {
     match event {
+        Event::StepFailed { error, .. }
+        | Event::UndoFailed { error, .. }
+        | Event::UndoStuck { error, .. }
+            if !error.next.is_empty() =>
+        {
+            7
+        }
         Event::ApprovalRequested { .. }
         | Event::Approved { .. }
         | Event::Rejected { .. }
@@ -253,7 +260,10 @@ pub fn crc(key: &Key, body: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_model::event::Measures;
+    use rekindle_model::failure::Failure;
     use rekindle_model::id::StepId;
+    use rekindle_model::next_action::{Action, NextAction};
     use rekindle_model::process::{Child, ProcessId};
 
     use super::*;
@@ -313,7 +323,17 @@ mod tests {
                 name: "nightly".to_owned(),
             };
         }
+        let failed = |error| Event::StepFailed {
+            step: StepId::plain("s"),
+            attempt: 1,
+            error,
+            retry_at: None,
+            measures: Measures::new(),
+        };
+        let failure = || Failure::permanent("x", "it failed").with_hint("mend it");
         for (event, format) in [
+            (failed(failure()), 1),
+            (failed(failure().with_next(Action::Verify, "helps")), 7),
             (created("w"), 1),
             (scheduled, 6),
             (
@@ -345,6 +365,44 @@ mod tests {
             assert_eq!(value[0], format, "{}", record.event.name());
             assert_eq!(decode(&key(record.run, record.seq), &value).unwrap(), record);
         }
+    }
+
+    /// A failed step with two pieces of advice, as MessagePack in hexadecimal. No version knows the second action.
+    const ADVISED: &str = "84a56576656e74ab737465705f6661696c6564a473746570a5636865636ba7617474656d707401a56572726f7284a4636f6465a96578\
+ 69745f636f6465a76d657373616765af697420656e64656420776974682031a46e6578749282a6616374696f6e83a6616374696f6ea5\
+ 7265747279a372756ed92430303030303030302d303030302d303030302d303030302d303030303030303030303464a473746570a563\
+ 6865636ba474657874ae747269657320697420616761696e82a6616374696f6e82a6616374696f6ea96865616c5f74696572a4746965\
+ 72a46e656172a474657874b06d656e64732074686520636f70696573a9726574727961626c65c2";
+
+    #[test]
+    fn a_record_with_an_unknown_action_reads_as_plain_advice_and_is_written_again_byte_for_byte() {
+        let event = (0..ADVISED.len()).step_by(2);
+        let event: Vec<u8> = event
+            .map(|at| u8::from_str_radix(&ADVISED[at..at + 2], 16).unwrap())
+            .collect();
+        let mut value = encode(&record()).unwrap();
+        value.truncate(FIXED_LEN + 40);
+        value[0] = 7;
+        value.extend(event);
+        let at = key(record().run, record().seq);
+        value.extend(crc(&at, &value).to_be_bytes());
+
+        let read = decode(&at, &value).unwrap();
+        let Event::StepFailed { error, .. } = &read.event else {
+            panic!("{read:?}")
+        };
+        let retry = Action::Retry {
+            run: Some(read.run),
+            step: Some(StepId::plain("check")),
+        };
+        assert_eq!(
+            error.advice(),
+            [
+                NextAction::new(retry, "tries it again"),
+                NextAction::advice("heal tier: mends the copies"),
+            ]
+        );
+        assert_eq!(encode(&read).unwrap(), value);
     }
 
     #[test]
@@ -380,8 +438,8 @@ mod tests {
         assert!(matches!(
             decode(&key, &value),
             Err(JournalError::NewerFormat {
-                found: 7,
-                supported: 6,
+                found: 8,
+                supported: 7,
                 ..
             })
         ));

@@ -2,7 +2,7 @@
 //!
 //! These types are persisted. A field may be added with a default; a name never changes its meaning. The
 //! encoding is a map with the key `event` for the variant, in MessagePack inside the journal and in JSON
-//! for people (`rekindle history --json`).
+//! for people.
 
 #[cfg(test)]
 mod tests;
@@ -392,8 +392,9 @@ impl Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The work is complete: the step succeeds without running again.
-    Adopt,
+    /// The work is complete: the step succeeds without running again. Its name in the journal is an older word.
+    #[serde(rename = "adopt")]
+    Complete,
     /// A part of the work is done: the next attempt continues from the checkpoint.
     Continue,
     /// No part of the work is usable: the next attempt starts from the beginning.
@@ -455,7 +456,7 @@ pub const LONGEST_CYCLE: usize = 16;
 pub struct Waits {
     /// The run.
     pub run: RunId,
-    /// The group in which it waits for its turn, which the next one has; none where the next one is the work of one of
+    /// The group whose lock it waits for and the next one holds; none where the next one is the work of one of
     /// its steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,

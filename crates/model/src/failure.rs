@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::next_action::{Action, NextAction};
+use crate::next_action::{Action, NextAction, StoredAdvice};
 
 /// A step's failure, as it is journaled and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -17,7 +17,7 @@ pub struct Failure {
     pub hint: Option<String>,
     /// What the reader can let Rekindle do about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub next: Vec<NextAction>,
+    pub next: Vec<StoredAdvice>,
     /// Whether trying again may help, as far as the action knows.
     pub retryable: bool,
 }
@@ -55,20 +55,21 @@ impl Failure {
     /// Adds an action, and what it is good for.
     #[must_use]
     pub fn with_next(mut self, action: Action, text: impl Into<String>) -> Self {
-        self.next.push(NextAction::new(action, text));
+        self.next.push(NextAction::new(action, text).into());
         self
     }
 
     /// Returns all that the reader can do about it, the actions of Rekindle first.
     pub fn advice(&self) -> Vec<NextAction> {
         let hint = self.hint.iter().map(NextAction::advice);
-        self.next.iter().cloned().chain(hint).collect()
+        let next = self.next.iter().cloned().map(NextAction::from);
+        next.chain(hint).collect()
     }
 }
 
 /// Codes with a meaning outside the action that reports them.
 pub mod code {
-    /// Data is gone from every copy; the command ends with exit code 5.
+    /// Data is gone from every copy.
     pub const DATA_LOST: &str = "data_lost";
     /// An attempt took longer than its `timeout`.
     pub const TIMEOUT: &str = "timeout";

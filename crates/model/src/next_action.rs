@@ -1,17 +1,20 @@
 //! What a person can do next, as data: the command line writes it as a command, another face as a button.
 
+mod stored;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{RunId, StepId};
+pub use stored::StoredAdvice;
 
 /// One thing that a person can do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredAdvice", into = "StoredAdvice")]
 pub struct NextAction {
     /// What Rekindle does for them; none where they do it without Rekindle.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
     /// What the action is good for ("names the damage"), or the whole advice where there is no action. It is empty where
     /// the action speaks for itself.
@@ -43,7 +46,7 @@ impl From<Action> for NextAction {
     }
 }
 
-/// Something that every face lets a person do.
+/// Something that every face lets a person do. [`StoredAdvice`] is how it is journaled and sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {

@@ -118,26 +118,26 @@ pub struct Deadlock {
 
 impl Deadlock {
     /// Returns in a sentence which run waits for which.
-    pub fn told(cycle: &[Waits]) -> String {
-        let mut told = "runs wait for each other: ".to_owned();
+    pub fn describe(cycle: &[Waits]) -> String {
+        let mut text = "runs wait for each other: ".to_owned();
         let behind = cycle.iter().skip(1).chain(cycle.first());
         for (at, (waits, next)) in cycle.iter().zip(behind).enumerate() {
-            told.push_str(&match at {
+            text.push_str(&match at {
                 0 => format!("run {} ", waits.run),
                 _ => ", which ".to_owned(),
             });
-            told.push_str(&match &waits.group {
+            text.push_str(&match &waits.group {
                 Some(group) => format!("waits for its turn in `{group}` after run {}", next.run),
                 None => format!("waits for run {}, the work of its step", next.run),
             });
         }
-        told
+        text
     }
 }
 
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&Self::told(&self.cycle))
+        f.write_str(&Self::describe(&self.cycle))
     }
 }
 

@@ -5,7 +5,7 @@
 //! Pending ───────────► Running ─────────────────► Backoff ─ RetryRequested ─► Pending
 //!    │                 │ │ │ ◄─────────────────────┘ Started
 //!    │ Skipped         │ │ └─ Reconciled ─► Reconciled ─ Started (continue, redo) ─► Running
-//!    ▼                 │ │                       └─ Succeeded (adopt)
+//!    ▼                 │ │                       └─ Succeeded (complete)
 //! Skipped              │ └─ Failed ─► Failed
 //!                      └─ Succeeded ─► Succeeded ─ Invalidated ─► Pending
 //! ```
@@ -65,7 +65,7 @@ pub struct StepRecord {
     /// The undo that has begun since it was started last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
-    /// How many attempts were cut off and later adopted, continued or redone.
+    /// How many attempts were cut off, and later complete, continued or redone.
     pub reconciled: u32,
     /// When the first attempt since the last invalidation began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,13 +114,13 @@ impl StepRecord {
         };
         match (event, &self.state) {
             (Event::StepStarted { attempt, .. }, S::Pending | S::Backoff { .. } | S::Reconciled { .. }) => {
-                let adopted = matches!(
+                let complete = matches!(
                     self.state,
                     S::Reconciled {
-                        verdict: Verdict::Adopt
+                        verdict: Verdict::Complete
                     }
                 );
-                if *attempt != self.attempts + 1 || adopted {
+                if *attempt != self.attempts + 1 || complete {
                     return Err(illegal(*attempt));
                 }
                 if matches!(
@@ -172,7 +172,7 @@ impl StepRecord {
                 },
                 S::Running
                 | S::Reconciled {
-                    verdict: Verdict::Adopt,
+                    verdict: Verdict::Complete,
                 },
             ) if *attempt == self.attempts && self.approval.as_ref().is_none_or(Approval::is_granted) => {
                 self.state = S::Succeeded {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -254,9 +255,17 @@ pub struct Objectives {
     pub complete_system_recovery: Option<Period>,
 }
 
-/// The schemes of tier URLs that this version opens. `rekindle-vault` opens them, and a test there compares the two
-/// lists.
-pub const TIER_SCHEMES: &[&str] = &["file"];
+/// The URLs that a tier may have. The kinds of storage that a program knows say so.
+#[derive(Clone, Copy, Debug)]
+pub struct TierUrls {
+    /// Returns the schemes that it opens.
+    pub schemes: fn() -> Vec<&'static str>,
+    /// Returns why a URL of such a scheme leads nowhere.
+    pub fault: fn(&str) -> Option<String>,
+    /// Returns the folder of this machine that a URL leads to, where it leads to one. A URL may be relative to the folder
+    /// of the system's file.
+    pub folder: fn(&str, &Path) -> Option<PathBuf>,
+}
 
 /// A place that keeps backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@
 //! ```
 
 use rekindle_model::keys::OneOf;
+use rekindle_model::system::TierUrls;
 use std::fmt;
 
 /// The longest part of a source line that is shown, in characters: two terminal widths.
@@ -276,6 +277,8 @@ pub(crate) struct Sink<'s> {
     found: Vec<Diagnostic>,
     /// The types of source; a workflow has none.
     pub(crate) sources: Option<&'static OneOf>,
+    /// The URLs that a tier may have; a workflow has no tiers.
+    pub(crate) tier_urls: Option<&'static TierUrls>,
     /// How many more names may be compared in search of the intended one.
     comparisons: usize,
 }
@@ -286,13 +289,16 @@ impl<'s> Sink<'s> {
             source,
             found: Vec::new(),
             sources: None,
+            tier_urls: None,
             comparisons: MAX_COMPARISONS,
         }
     }
 
-    pub(crate) fn with_sources(self, sources: &'static OneOf) -> Self {
+    /// Returns the sink of a system's file.
+    pub(crate) fn with_kinds(self, sources: &'static OneOf, tier_urls: &'static TierUrls) -> Self {
         Self {
             sources: Some(sources),
+            tier_urls: Some(tier_urls),
             ..self
         }
     }

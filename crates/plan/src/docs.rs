@@ -143,7 +143,13 @@ fn docs_have_examples_that_load() {
             let (kind, text) = block.split_once('\n').unwrap();
             let (text, _) = text.split_once("\n```").unwrap();
             let faults = match kind.trim() {
-                "system" => load_system(name, text, rekindle_sources::KEYS).err(),
+                "system" => load_system(
+                    name,
+                    text,
+                    rekindle_sources::KEYS,
+                    rekindle_vault::store::TIER_URLS,
+                )
+                .err(),
                 "workflow" => load_workflow(name, text).err(),
                 other => panic!("{name}: a block of `yaml{other}`: say `yaml system` or `yaml workflow`"),
             };
@@ -197,9 +203,14 @@ fn object<'k>(keys: impl Iterator<Item = &'k Key>, number: usize) -> Value {
 fn every_key_of_the_tables_is_read() {
     for number in 0..4 {
         let text = example(Takes::Object(SYSTEM), number).to_string();
-        let faults = load_system("s", &text, rekindle_sources::KEYS)
-            .unwrap_err()
-            .to_string();
+        let faults = load_system(
+            "s",
+            &text,
+            rekindle_sources::KEYS,
+            rekindle_vault::store::TIER_URLS,
+        )
+        .unwrap_err()
+        .to_string();
         assert!(faults.contains("unknown impact level `text`"), "{faults}");
         assert!(!faults.contains("cannot be read"), "{faults}\n{text}");
         let text = example(Takes::Object(WORKFLOW), number).to_string();
@@ -213,9 +224,14 @@ fn every_key_of_the_tables_is_read() {
 fn defaults_of_the_tables_are_those_of_the_types() {
     let text =
         json!({"system": "s", "components": {"c": {"source": {"type": "files", "path": "."}}}, "tiers": {}});
-    let read = load_system("s", &text.to_string(), rekindle_sources::KEYS)
-        .unwrap()
-        .value;
+    let read = load_system(
+        "s",
+        &text.to_string(),
+        rekindle_sources::KEYS,
+        rekindle_vault::store::TIER_URLS,
+    )
+    .unwrap()
+    .value;
     assert_eq!(read, serde_json::from_value(text).unwrap());
     let step = json!({"id": "a", "uses": "b", "retry": {"max_attempts": 1, "backoff": {}}});
     let text = json!({"workflow": "w", "steps": [step]}).to_string();

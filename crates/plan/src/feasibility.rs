@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rekindle_model::system::{Affects, Component, Period, System};
+use rekindle_model::system::{Affects, Component, Period, System, TierUrls};
 
 use crate::sources;
 
@@ -21,14 +21,14 @@ pub struct Finding {
 }
 
 /// Returns the objectives that a system may not meet. Paths are relative to `base_dir`, the folder of `system.yaml`.
-pub fn check(system: &System, base_dir: &Path) -> Vec<Finding> {
+pub fn check(system: &System, base_dir: &Path, tier_urls: &TierUrls) -> Vec<Finding> {
     let mut findings = Vec::new();
     capture_intervals(system, &mut findings);
     impact_limits(system, &mut findings);
     scenarios(system, &mut findings);
     complete_system(system, &mut findings);
     kept(system, &mut findings);
-    devices(system, base_dir, &mut findings);
+    devices(system, base_dir, tier_urls, &mut findings);
     mutual_reads(system, &mut findings);
     findings
 }
@@ -275,7 +275,7 @@ fn kept(system: &System, findings: &mut Vec<Finding>) {
     }
 }
 
-fn devices(system: &System, base_dir: &Path, findings: &mut Vec<Finding>) {
+fn devices(system: &System, base_dir: &Path, tier_urls: &TierUrls, findings: &mut Vec<Finding>) {
     let root = base_dir.join(&system.root);
     let mut on_device: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for (name, component) in with_source(system) {
@@ -290,10 +290,8 @@ fn devices(system: &System, base_dir: &Path, findings: &mut Vec<Finding>) {
     }
     for (name, tier) in &system.tiers {
         for url in tier.locations() {
-            let Some(path) = url.strip_prefix("file://") else {
-                continue;
-            };
-            let Some(device) = device(&base_dir.join(path)) else {
+            let folder = (tier_urls.folder)(url, base_dir);
+            let Some(device) = folder.and_then(|folder| device(&folder)) else {
                 continue;
             };
             if let Some(components) = on_device.get(&device) {

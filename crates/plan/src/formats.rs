@@ -9,7 +9,6 @@ use rekindle_model::system::Period;
 
 use crate::diagnostic::Fault;
 use crate::expr;
-use crate::location;
 use crate::overlap;
 use crate::plan::RunIf;
 
@@ -63,7 +62,8 @@ const COMPARISON: &str = "^ *(<|<=|==|!=|>=|>)? *([-0-9.].*|true|false) *$";
 /// What is wrong with it.
 pub(crate) fn check(format: Format, text: &str) -> Result<(), Fault> {
     match format {
-        Format::Plain => Ok(()),
+        // What a location may be, the kinds of storage say.
+        Format::Plain | Format::Location => Ok(()),
         Format::Name if is_name(text) => Ok(()),
         Format::Name => fault(
             format!("`{text}` cannot be a name"),
@@ -95,7 +95,6 @@ pub(crate) fn check(format: Format, text: &str) -> Result<(), Fault> {
             format!("`{text}` is not a JSON pointer"),
             &format!("write `/{}`", text.replace('.', "/")),
         ),
-        Format::Location => location::check(text),
         Format::Group => {
             let message = match text.len() {
                 0 => "a group without a name".to_owned(),

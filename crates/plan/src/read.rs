@@ -11,6 +11,7 @@ use serde_json::{Number, Value};
 
 use crate::diagnostic::{Sink, Span, suggest};
 use crate::formats;
+use crate::location;
 use crate::yaml::{self, Key, Kind, Node};
 
 /// Reads a whole file. A required key that is missing or faulty is empty in the result.
@@ -270,7 +271,11 @@ fn entries(node: Node, name: &str, sink: &mut Sink<'_>) -> Option<Vec<(Key, Node
 
 /// Reports a text that does not have a form, and returns whether it has.
 fn refuse(format: Format, text: &str, span: Span, sink: &mut Sink<'_>) -> bool {
-    match formats::check(format, text) {
+    let checked = match (format, sink.tier_urls) {
+        (Format::Location, Some(urls)) => location::check(text, urls),
+        _ => formats::check(format, text),
+    };
+    match checked {
         Ok(()) => true,
         Err(fault) => {
             sink.error(span, fault.message, fault.help);

@@ -10,7 +10,7 @@ mod rules;
 use std::path::Path;
 
 use rekindle_model::keys::OneOf;
-use rekindle_model::system::System;
+use rekindle_model::system::{System, TierUrls};
 
 use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostics, Sink, SourceText, suggest};
@@ -32,10 +32,11 @@ pub struct Loaded<T> {
 }
 
 impl Loaded<System> {
-    /// Returns the objectives that the system may not meet, with the arithmetic, each at its place in the file. Paths are relative to `base_dir`, the folder of the file.
-    pub fn judge(&self, base_dir: &Path) -> Diagnostics {
+    /// Returns the objectives that the system may not meet, with the arithmetic, each at its place in the file. Paths are
+    /// relative to `base_dir`, the folder of the file.
+    pub fn judge(&self, base_dir: &Path, tier_urls: &TierUrls) -> Diagnostics {
         let mut sink = Sink::new(&self.origin.source);
-        for finding in feasibility::check(&self.value, base_dir) {
+        for finding in feasibility::check(&self.value, base_dir, tier_urls) {
             sink.warn(
                 self.origin.root.locate(&finding.at),
                 finding.message,
@@ -73,13 +74,19 @@ impl Loaded<System> {
     }
 }
 
-/// Reads a system; `name` is the file's, for diagnostics, and `sources` are the keys of a component's source by its type.
+/// Reads a system. `name` is the file's, for diagnostics. `sources` are the keys of a component's source by its type, and
+/// `tier_urls` the URLs that a tier may have.
 ///
 /// # Errors
 /// All faults of the file at once, each with its place.
-pub fn load_system(name: &str, text: &str, sources: &'static OneOf) -> Result<Loaded<System>, Diagnostics> {
+pub fn load_system(
+    name: &str,
+    text: &str,
+    sources: &'static OneOf,
+    tier_urls: &'static TierUrls,
+) -> Result<Loaded<System>, Diagnostics> {
     let source = SourceText::new(name, text);
-    let mut sink = Sink::new(&source).with_sources(sources);
+    let mut sink = Sink::new(&source).with_kinds(sources, tier_urls);
     let root = yaml::read(text, &mut sink);
     let read = root.and_then(|root| system(root, &mut sink));
     let found = sink.finish();

@@ -7,9 +7,14 @@ use rekindle_plan::{Diagnostics, load_system, load_workflow};
 use rustix::time::{ClockId, clock_gettime};
 
 fn faults_of_system(text: &str) -> Diagnostics {
-    load_system("system.yaml", text, rekindle_sources::KEYS)
-        .err()
-        .unwrap_or_default()
+    load_system(
+        "system.yaml",
+        text,
+        rekindle_sources::KEYS,
+        rekindle_vault::store::TIER_URLS,
+    )
+    .err()
+    .unwrap_or_default()
 }
 
 #[test]
@@ -117,7 +122,12 @@ fn each_kind_of_probe_knows_its_own_keys_and_needs() {
 fn a_command_source_needs_both_programs_and_a_restore_that_may_reach_elsewhere_is_warned_about() {
     let load = |source: &str| {
         let text = format!("system: s\ncomponents:\n  a:\n    source: {source}\ntiers: {{}}\n");
-        load_system("system.yaml", &text, rekindle_sources::KEYS)
+        load_system(
+            "system.yaml",
+            &text,
+            rekindle_sources::KEYS,
+            rekindle_vault::store::TIER_URLS,
+        )
     };
     for (source, fault) in [
         (
@@ -389,6 +399,7 @@ fn how_many_steps_a_workspace_has_at_work_at_once_is_bounded() {
             "s.yaml",
             &format!("system: s\nmax_parallel: {most}\ncomponents: {{}}\ntiers: {{}}\n"),
             rekindle_sources::KEYS,
+            rekindle_vault::store::TIER_URLS,
         )
     };
     assert_eq!(with("256").unwrap().value.max_parallel, Some(256));

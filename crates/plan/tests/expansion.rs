@@ -13,10 +13,15 @@ use rekindle_plan::{Inputs, Plan, builtin, expand, graph, load_system, load_work
 use serde_json::json;
 
 fn plan(workflow: &str, system: &str, inputs: &Inputs) -> Plan {
-    let system = load_system("system.yaml", system, rekindle_sources::KEYS)
-        .map_err(|found| found.to_string())
-        .unwrap()
-        .value;
+    let system = load_system(
+        "system.yaml",
+        system,
+        rekindle_sources::KEYS,
+        rekindle_vault::store::TIER_URLS,
+    )
+    .map_err(|found| found.to_string())
+    .unwrap()
+    .value;
     let workflow = load_workflow("w.yaml", workflow)
         .map_err(|found| found.to_string())
         .unwrap();
@@ -165,9 +170,14 @@ steps:
   - {id: two, uses: verify, for_each: [component, teir], with: {level: deep}}
 ";
     let workflow = load_workflow("w.yaml", text).unwrap();
-    let system = load_system("system.yaml", SYSTEM, rekindle_sources::KEYS)
-        .unwrap()
-        .value;
+    let system = load_system(
+        "system.yaml",
+        SYSTEM,
+        rekindle_sources::KEYS,
+        rekindle_vault::store::TIER_URLS,
+    )
+    .unwrap()
+    .value;
     let mut inputs = loops(&[("component", &["a", "x"]), ("tier", &["hot"])]);
     inputs.params.insert("share".to_owned(), json!("much"));
     inputs.params.insert("sahre".to_owned(), json!(1));

@@ -1,5 +1,5 @@
 //! Compares the end of a chain with the journal here. The result decides which workspace continues a run, and
-//! whether a damaged chain may begin again.
+//! whether a damaged chain may restart.
 
 use std::collections::HashSet;
 
@@ -24,13 +24,13 @@ pub(crate) struct ChainEnd {
     pub(crate) outcome: Option<Outcome>,
     /// The blobs that it has.
     pub(crate) blobs: HashSet<Hash32>,
-    /// Whether its records were removed. If so, the next segment begins the chain again.
+    /// Whether its records were removed. If so, the next segment restarts the chain.
     pub(crate) closed: bool,
 }
 
 impl ChainEnd {
-    /// Returns the end of a chain that will begin again after segment `n`.
-    pub(crate) fn before_a_beginning(n: u64) -> Self {
+    /// Returns the end of a chain that will restart after segment `n`.
+    pub(crate) fn before_restart(n: u64) -> Self {
         Self {
             n,
             hash: Hash32::ZERO,
@@ -47,7 +47,7 @@ impl ChainEnd {
 ///
 /// - A chain that does not agree is another workspace's. But if this workspace has since adopted the run under a higher
 ///   epoch, the other one has lost it, and the rest of the chain is replaced.
-/// - A chain with damaged segments begins anew after its last number. `thorough` also finds damage before the end.
+/// - A chain with damaged segments restarts after its last number. `thorough` also finds damage before the end.
 /// - If the last segment cannot be read, and its number is above the last that this workspace knows, another workspace
 ///   wrote it. A driver of the run is fenced by that.
 pub(crate) async fn find(
@@ -58,7 +58,7 @@ pub(crate) async fn find(
 ) -> Result<ChainEnd, Fault> {
     if !thorough {
         match store.tail(run).await {
-            Ok(None) => return Ok(ChainEnd::before_a_beginning(0)),
+            Ok(None) => return Ok(ChainEnd::before_restart(0)),
             Ok(Some(link)) => {
                 return Ours::read(run, primary)
                     .await?
@@ -76,7 +76,7 @@ pub(crate) async fn find(
         Some(link) => Some(ours.end_at(store, link, primary).await?),
     };
     if walked.faults.is_empty() {
-        return Ok(agreed.unwrap_or_else(|| ChainEnd::before_a_beginning(0)));
+        return Ok(agreed.unwrap_or_else(|| ChainEnd::before_restart(0)));
     }
     let seen = last_seen::read(&primary.state, run).get(store.url()).copied();
     if !walked.ends_readably() && seen.is_none_or(|seen| seen < walked.last) && primary.drives {
@@ -100,12 +100,12 @@ pub(crate) async fn find(
         )));
     }
     if let Some(unknown) = walked.faults.iter().find(|fault| !fault.is_damage()) {
-        // A newer program or another keyring can read it: it is not damaged, and the chain does not begin
-        // again.
+        // A newer program or another keyring can read it: it is not damaged, and the chain does not
+        // restart.
         return Err(unknown.clone().into());
     }
-    tracing::warn!(%run, url = store.url(), last = walked.last, "a replica is damaged: it is begun anew");
-    Ok(ChainEnd::before_a_beginning(walked.last))
+    tracing::warn!(%run, url = store.url(), last = walked.last, "a replica is damaged: its chain restarts");
+    Ok(ChainEnd::before_restart(walked.last))
 }
 
 /// This workspace's records of a run.
@@ -137,7 +137,7 @@ impl Ours {
             true if head.epoch <= epoch_of(&records) => head.last,
             false if brought_here(&records, primary) > head.epoch => {
                 if head.closes() {
-                    return Ok(ChainEnd::before_a_beginning(head.n));
+                    return Ok(ChainEnd::before_restart(head.n));
                 }
                 let theirs = match store.chain(run).await {
                     Ok(chain) => chain.values,

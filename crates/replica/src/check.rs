@@ -57,19 +57,19 @@ pub struct SegmentFault {
 /// The remedy for a damaged replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// This workspace has the whole run, and begins the replica again at the end of a verification.
-    BeginAnew,
+    /// This workspace has the whole run, and restarts the chain at the end of a verification.
+    Restart,
     /// The last segment, of this number, may be another workspace's: a person decides that by adopting the run from this
     /// location.
     Ask(u64),
-    /// Another workspace has the run, and begins the replica again.
+    /// Another workspace has the run, and restarts the chain.
     Elsewhere,
     /// This workspace does not have the run whole. It is to be adopted from a location that has.
     Adopt,
 }
 
 /// Reads the replicas of every run in every location of a tier, one segment in memory at a time. Notes those
-/// that must be written again. `progress` gets the number of segments so far.
+/// whose chain must restart. `progress` gets the number of segments so far.
 ///
 /// # Errors
 /// A location that could not be read. Damage is a fault in the report.
@@ -259,7 +259,7 @@ fn disagreement(walked: &Walked, ours: &[Hash32], epoch: u64) -> Option<(u64, St
 /// Returns the remedy for a fault.
 fn remedy(ours: &Ours, walked: &Walked, seen: Option<u64>) -> Remedy {
     match ours {
-        Ours::Records(..) if walked.ends_readably() || seen == Some(walked.last) => Remedy::BeginAnew,
+        Ours::Records(..) if walked.ends_readably() || seen == Some(walked.last) => Remedy::Restart,
         Ours::Records(..) => Remedy::Ask(walked.last),
         Ours::Elsewhere => Remedy::Elsewhere,
         Ours::Nothing => Remedy::Adopt,

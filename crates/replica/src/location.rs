@@ -245,7 +245,7 @@ async fn advance(
         };
     }
     if end.closed {
-        end = ChainEnd::before_a_beginning(end.n);
+        end = ChainEnd::before_restart(end.n);
         values = primary.journal.values(run, 0).await?;
     }
     let records = decoded(run, end.seq, &values)?;

@@ -183,7 +183,7 @@ impl Replicator {
         locations.iter().any(ReplicaLocation::is_silent)
     }
 
-    /// Catches up replicas of earlier runs in locations that are back, and begins damaged replicas again.
+    /// Catches up replicas of earlier runs in locations that are back, and restarts damaged chains.
     async fn catch_up_earlier(&self, but: RunId) {
         let begun = self.primary.clock.now();
         let owing = lag::runs(&self.primary.state).into_iter();

@@ -103,7 +103,12 @@ impl Vault {
                     remembered: Remembered::of(&state),
                 }),
                 state,
-                read_system: |yaml| match load_system("system.yaml", yaml, rekindle_sources::KEYS) {
+                read_system: |yaml| match load_system(
+                    "system.yaml",
+                    yaml,
+                    rekindle_sources::KEYS,
+                    rekindle_vault::store::TIER_URLS,
+                ) {
                     Ok(loaded) => Ok(loaded.value),
                     Err(faults) => Err(faults.to_string()),
                 },
@@ -131,9 +136,14 @@ impl Host {
                 self.tiers.display()
             ));
         }
-        let system = load_system("system.yaml", &yaml, rekindle_sources::KEYS)
-            .unwrap()
-            .value;
+        let system = load_system(
+            "system.yaml",
+            &yaml,
+            rekindle_sources::KEYS,
+            rekindle_vault::store::TIER_URLS,
+        )
+        .unwrap()
+        .value;
         Arc::new(Replicator::of(&self.with, &system, drives).unwrap())
     }
 
@@ -287,7 +297,7 @@ async fn a_stopped_owner_of_a_pruned_run_is_fenced_although_its_next_number_is_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chain_whose_middle_is_damaged_begins_anew_and_its_writer_goes_on() {
+async fn a_chain_whose_middle_is_damaged_restarts_and_its_writer_goes_on() {
     let vault = Vault::new().await;
     let (a, run) = (vault.host("a"), RunId::new(&stamp(0)));
     a.begin(run).await;
@@ -409,7 +419,7 @@ async fn segments_of_a_newer_program_are_no_damage() {
         !error.is_damage() && error.to_string().contains("update rekindle"),
         "{error}"
     );
-    assert_eq!(lag::runs(state), [], "nothing is begun anew");
+    assert_eq!(lag::runs(state), [], "nothing restarts");
 }
 
 /// A journal in which another process continues and copies the run after its segments were read.

@@ -319,7 +319,7 @@ fn component_row(
                     target: system.data_classes.get(class).map(|class| class.rpo.0),
                     actual: consistency_point
                         .map(|point| (disaster_at - point).to_std().unwrap_or(Duration::ZERO)),
-                    // A capture from after the disaster is a clock that differs, or a wrong `--disaster-at`.
+                    // A capture from after the disaster is a clock that differs, or a wrong time of the disaster.
                     clock_uncertain: clock_set || consistency_point.is_some_and(|point| point > disaster_at),
                 },
             })

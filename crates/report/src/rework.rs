@@ -1,4 +1,4 @@
-//! The cost of an interruption: which steps ran once, which were continued, adopted or redone, and the bytes
+//! The cost of an interruption: which steps ran once, which were complete, continued or redone, and the bytes
 //! that nobody had to write again.
 //!
 //! It reads records in the order of their numbers; clocks decide nothing.

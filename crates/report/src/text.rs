@@ -343,7 +343,7 @@ fn shown(all: &[StepRow]) -> (Vec<&StepRow>, String) {
     let counted: Vec<String> = others.iter().map(|(state, n)| format!("{n} {state}")).collect();
     let what = if rows.is_empty() { "" } else { "not listed: " };
     let summary = format!(
-        "{} steps; {what}{} (--json lists all)\n",
+        "{} steps; {what}{} (the report in JSON lists all)\n",
         all.len(),
         counted.join(", ")
     );
@@ -411,7 +411,7 @@ fn cancelled_why(evidence: &Evidence) -> String {
 
 fn cut_off(cut: &CutOff) -> String {
     let how = match cut.verdict {
-        Found::Adopt => "adopted: its work was whole",
+        Found::Complete => "complete: its work was whole",
         Found::Continue => "continued",
         Found::Redo => "redone from the start",
     };

@@ -26,7 +26,7 @@ pub fn count(n: usize, what: &str) -> String {
     }
 }
 
-/// Returns bytes in decimal units, as disks are sold and `--size` is read.
+/// Returns bytes in decimal units, as disks are sold.
 pub fn bytes(bytes: u64) -> String {
     ByteSize(bytes).display().si().to_string()
 }

@@ -27,7 +27,7 @@ use crate::run_service::RunService;
 
 use admission::Admission;
 use follow::Follower;
-pub use follow::told_of;
+pub use follow::updates_of;
 pub use sweep::{Pace, Sweeper};
 
 /// How many messages a follower may lag behind before its stream waits for it.

@@ -187,16 +187,16 @@ impl Tier {
     }
 
     /// Reads a location's wrapped keyring, for a host that has nothing else yet.
-    pub async fn read_wrapped_key(url: &str, base: &Path) -> Result<Vec<u8>, TierError> {
-        let store = open_store("", url, base, TierMode::Existing).await?;
+    pub async fn read_wrapped_key(tier: &str, url: &str, base: &Path) -> Result<Vec<u8>, TierError> {
+        let store = open_store(tier, url, base, TierMode::Existing).await?;
         match store.get(WRAPPED_KEY).await {
             Ok(bytes) => Ok(bytes.to_vec()),
             Err(StoreError::NotFound { .. }) => Err(TierError::NotAVault {
-                tier: String::new(),
+                tier: tier.to_owned(),
                 url: url.to_owned(),
             }),
             Err(source) => Err(TierError::Unreachable {
-                tier: String::new(),
+                tier: tier.to_owned(),
                 source,
             }),
         }

@@ -12,7 +12,6 @@ use rekindle_model::id::RunId;
 use rekindle_model::next_action::Action;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::System;
-use rekindle_plan::load_system;
 use rekindle_replica::fence::{self, FenceNote};
 use rekindle_replica::repair::{RepairSources, Repaired};
 use rekindle_replica::{Notice, REPLICATE_EVERY, Replication};
@@ -24,6 +23,7 @@ use crate::context::WorkspaceContext;
 use crate::error::{Error, adopt, resume};
 use crate::keys::{self, OpenKey, UnlockBy};
 use crate::layout::Layout;
+use crate::load_system;
 use crate::notice;
 use crate::run_spec;
 
@@ -52,7 +52,7 @@ pub fn replication(context: &WorkspaceContext, key: &OpenKey) -> Replication {
 }
 
 fn read_system(yaml: &str) -> Result<System, String> {
-    match load_system("system.yaml", yaml, rekindle_sources::KEYS) {
+    match load_system("system.yaml", yaml) {
         Ok(loaded) => Ok(loaded.value),
         Err(faults) => Err(faults.to_string()),
     }

@@ -9,7 +9,7 @@ use rekindle_engine::Registry;
 use rekindle_journal::Journal;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
-use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, expand, load_system, load_workflow};
+use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, expand, load_workflow};
 use rekindle_server::RunSpec;
 use rekindle_sources::place::resolve;
 use serde_json::Value;
@@ -18,6 +18,7 @@ use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::keys::{self, Unlocker};
 use crate::layout::Layout;
+use crate::load_system;
 use crate::replica::check::Checker;
 use crate::yaml_file::read_text;
 use rekindle_model::problem::ProblemKind;
@@ -93,14 +94,7 @@ impl LoadedSpec {
         Ok(Self {
             workflow: load_workflow(&parts.workflow, &String::from_utf8_lossy(&parts.definition))?,
             definition: parts.definition.clone(),
-            system: Arc::new(
-                load_system(
-                    "system.yaml",
-                    &String::from_utf8_lossy(&system_yaml),
-                    rekindle_sources::KEYS,
-                )?
-                .value,
-            ),
+            system: Arc::new(load_system("system.yaml", &String::from_utf8_lossy(&system_yaml))?.value),
             system_yaml,
             inputs: parts.inputs.clone(),
         })
@@ -231,7 +225,7 @@ pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {
 pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
     let path = &layout.system_file;
     let text = read_text(path)?;
-    let loaded = load_system(&path.display().to_string(), &text, rekindle_sources::KEYS)?;
+    let loaded = load_system(&path.display().to_string(), &text)?;
     if !loaded.warnings.0.is_empty() {
         tracing::warn!("{}", loaded.warnings);
     }

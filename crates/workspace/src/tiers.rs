@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{System, TierSpec};
-use rekindle_plan::load_system;
 use rekindle_vault::{Remembered, Tier, TierError, TierMode};
 
 use crate::Application;
+use crate::load_system;
 use rekindle_model::next_action::Action;
 
 use crate::error::Error;
@@ -149,6 +149,13 @@ pub async fn open_tier(
     Tier::open_known(name, &urls, &dir, keyring, &key.wrapped, mode, &remembered).await
 }
 
+/// Returns the message of a tier's error, without the tier's name in front.
+pub(crate) fn bare(name: &str, error: &TierError) -> String {
+    let said = error.to_string();
+    let bare = said.strip_prefix(&format!("tier {name}: ")).map(str::to_owned);
+    bare.unwrap_or(said)
+}
+
 /// Returns the URLs of a tier.
 pub fn locations(spec: &TierSpec) -> Vec<String> {
     spec.locations().into_iter().map(str::to_owned).collect()
@@ -157,8 +164,7 @@ pub fn locations(spec: &TierSpec) -> Vec<String> {
 /// Returns the names and URLs of the tiers of a system file that can be read; none of one that cannot.
 pub fn urls(layout: &Layout) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(&layout.system_file).unwrap_or_default();
-    load_system("system.yaml", &text, rekindle_sources::KEYS)
-        .map_or_else(|_| Vec::new(), |loaded| urls_of(&loaded.value))
+    load_system("system.yaml", &text).map_or_else(|_| Vec::new(), |loaded| urls_of(&loaded.value))
 }
 
 /// Returns the names and URLs of a system's tiers.

@@ -1,5 +1,5 @@
 //! `verify` and `tier check` read the replicas of runs' journals. A segment that is damaged, missing or
-//! different from the journal is named. The chain begins again after the last number, so a workspace that
+//! different from the journal is named. The chain restarts after the last number, so a workspace that
 //! lost the run stays fenced.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
@@ -52,7 +52,7 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 #[test]
-fn every_damaged_slot_is_named_counts_as_lost_integrity_and_is_begun_anew() {
+fn every_damaged_slot_is_named_counts_as_lost_integrity_and_its_chain_restarts() {
     let (host, run) = backed_up(NOTES);
     let near = host.path("tiers/near");
     let count = slots(&near, &run).len();
@@ -76,7 +76,7 @@ fn every_damaged_slot_is_named_counts_as_lost_integrity_and_is_begun_anew() {
                 shown.contains(&named) && shown.contains(how),
                 "{how} {at}: {shown}"
             );
-            // By then its slots there were begun anew.
+            // By then its chains there were restarted.
             let (code, told) = host.code(&["verify"]);
             assert_eq!(code, 0, "{how} {at}: {told}");
             let other = slots(&host.path("tiers/near"), &run);
@@ -198,7 +198,7 @@ fn stopped(hosts: &Hosts, a: &Sandbox, b: &Sandbox) -> (Working, String) {
 }
 
 #[test]
-fn a_workspace_that_lost_a_run_is_fenced_although_its_chain_began_again() {
+fn a_workspace_that_lost_a_run_is_fenced_although_its_chain_restarted() {
     for harmed in ["first", "adoption", "last"] {
         let hosts = Hosts::of(BINARY, RECOVERED_IN_TWO_STEPS);
         let a = hosts.first(&FILES);
@@ -245,7 +245,7 @@ fn cut_off(hosts: &Hosts) -> (Sandbox, String, PathBuf) {
 }
 
 #[test]
-fn a_run_goes_on_where_its_own_last_slot_is_damaged_and_its_chain_begins_anew() {
+fn a_run_goes_on_where_its_own_last_slot_is_damaged_and_its_chain_restarts() {
     let hosts = Hosts::of(BINARY, RECOVERED_IN_TWO_STEPS);
     let (host, run, near) = cut_off(&hosts);
     let all = slots(&near, &run);
@@ -261,7 +261,8 @@ fn a_run_goes_on_where_its_own_last_slot_is_damaged_and_its_chain_begins_anew() 
 }
 
 #[test]
-fn a_last_slot_that_this_workspace_has_not_seen_may_be_anothers_and_is_begun_anew_once_a_person_says_so() {
+fn a_last_slot_that_this_workspace_has_not_seen_may_be_anothers_and_its_chain_restarts_once_a_person_says_so()
+{
     let hosts = Hosts::of(BINARY, RECOVERED_IN_TWO_STEPS);
     let (host, run, near) = cut_off(&hosts);
     let all = slots(&near, &run);
@@ -303,7 +304,7 @@ steps:
 ";
 
 #[test]
-fn what_is_damaged_while_its_run_works_is_begun_anew_when_that_run_ends() {
+fn what_is_damaged_while_its_run_works_restarts_when_that_run_ends() {
     let (host, _) = backed_up(NOTES);
     fs::write(host.path("flow.yaml"), WAITS).expect("write");
     let working = Working::start(&host, &["run", "flow.yaml"]);

@@ -36,9 +36,10 @@ mod run_dir;
 mod store;
 mod writer;
 
-pub use health::{ComponentHealth, Health, StoreHealth};
+pub use health::{ComponentHealth, Health};
 pub use run_dir::Address;
 use run_dir::RunDir;
+pub use store::StoreHealth;
 use writer::Writer;
 
 /// Records a second, over all three stores, where nothing else is asked for.

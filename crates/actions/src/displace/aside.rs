@@ -1,6 +1,7 @@
 //! The aside folders of a recovery in place: beside the root where one rename leads there, else inside it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use rustix::fs::{Access, AtFlags, CWD, StatxFlags};
 const INSIDE: &str = ".rekindle-before-";
 
 /// Returns the folder for what is at `within` below `root`: `<root>.before-<run>` beside the root, and where
-/// that is on another file system or may not be made, one inside the file system that `within` is on.
-pub fn aside_folder(root: &Path, run: RunId, within: &Path) -> PathBuf {
+/// that is on another file system or may not be made, one inside the file system that `within` is on. Before there is a
+/// run, `run` is what stands for its id.
+pub fn aside_folder(root: &Path, run: impl Display, within: &Path) -> PathBuf {
     let within = existing(within);
     if let Some(above) = root.parent().map(existing)
         && mount(above) == mount(within)
@@ -72,7 +74,7 @@ pub(super) fn unescaped(field: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(path))
 }
 
-fn beside(root: &Path, run: RunId) -> PathBuf {
+fn beside(root: &Path, run: impl Display) -> PathBuf {
     let mut name = root.as_os_str().to_owned();
     name.push(format!(".before-{run}"));
     PathBuf::from(name)

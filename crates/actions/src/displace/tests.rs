@@ -273,3 +273,17 @@ fn what_must_stay_stays_with_a_copy_aside_where_it_may_be_replaced() {
     );
     assert!(!target.aside.join("keys").exists() && !target.aside.join(".rekindle").exists());
 }
+
+#[test]
+fn the_folder_aside_is_beside_the_root_and_inside_one_that_has_nothing_beside_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, slash) = (temp.path().join("data"), Path::new("/"));
+    assert_eq!(
+        aside_folder(&root, "<run>", &root),
+        temp.path().join("data.before-<run>")
+    );
+    assert_eq!(
+        aside_folder(slash, "<run>", slash),
+        Path::new("/.rekindle-before-<run>")
+    );
+}

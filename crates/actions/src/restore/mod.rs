@@ -99,7 +99,7 @@ impl Action for Restore {
                 elsewhere: checkpoint.map_or_else(Vec::new, |restored| restored.elsewhere),
                 ..RestoreReport::default()
             };
-            return Ok(Reconciled::Adopt {
+            return Ok(Reconciled::Complete {
                 output: output(&job, &report),
                 evidence,
             });

@@ -84,8 +84,13 @@ impl Bench {
 
     /// Returns a fresh site, as another process would make it.
     pub(crate) fn site(&self, to: Option<&str>) -> Arc<Site> {
-        let loaded = load_system("system.yaml", &self.system, rekindle_sources::KEYS)
-            .unwrap_or_else(|faults| panic!("{faults}"));
+        let loaded = load_system(
+            "system.yaml",
+            &self.system,
+            rekindle_sources::KEYS,
+            rekindle_vault::store::TIER_URLS,
+        )
+        .unwrap_or_else(|faults| panic!("{faults}"));
         Arc::new(Site::new(SiteParts {
             system: Arc::new(loaded.value),
             system_yaml: self.system.clone().into_bytes(),

@@ -259,7 +259,7 @@ async fn a_backup_that_lost_its_process_adopts_what_was_whole_and_seals_one_set(
         let adopted = |record: &Record| match &record.event {
             Event::StepReconciled {
                 step,
-                verdict: Verdict::Adopt,
+                verdict: Verdict::Complete,
                 ..
             } => step.template() == template,
             _ => false,

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_plan::{
-    Diagnostics, GroupLocks, Inputs, expand, faults_of, load_system, may_wait_for_each_other, read_workflow,
+    Diagnostics, GroupLocks, Inputs, expand, faults_of, may_wait_for_each_other, read_workflow,
 };
+use rekindle_workspace::load_system;
 use serde_json::json;
 
 use rekindle_workspace::yaml_file::is_workflow;
@@ -106,7 +107,7 @@ fn check_workflow(
 }
 
 fn check_system(file: &Path, name: &str, text: &str) -> Diagnostics {
-    let loaded = match load_system(name, text, rekindle_workspace::source_keys()) {
+    let loaded = match load_system(name, text) {
         Ok(loaded) => loaded,
         Err(faults) => return faults,
     };
@@ -116,7 +117,7 @@ fn check_system(file: &Path, name: &str, text: &str) -> Diagnostics {
         .unwrap_or(Path::new("."));
     let mut found = loaded.warnings.0.clone();
     found.extend(loaded.check_actions(&catalog(&loaded.value)).0);
-    found.extend(loaded.judge(base).0);
+    found.extend(loaded.judge(base, rekindle_workspace::tier_urls()).0);
     found.sort_by_key(|one| (one.line, one.col));
     Diagnostics(found)
 }

@@ -108,11 +108,11 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
 }
 
 fn confirm(question: &Question) -> Result<(), Error> {
-    let Question::RecoverInPlace { root } = question;
+    let Question::RecoverInPlace { root, aside } = question;
     let text = format!(
-        "recover {} in place? Its content moves to {}.before-<run>/",
+        "recover {} in place? Its content moves to {}/",
         root.display(),
-        root.display()
+        aside.display()
     );
     match prompt::confirm(&text)? {
         Some(true) => Ok(()),

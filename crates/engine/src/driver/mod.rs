@@ -32,7 +32,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::context::Asked;
 use crate::control::{Control, Ended};
-use crate::engine::Shared;
 use crate::error::EngineError;
 use crate::groups::{Member, NotNow, Turn};
 use crate::machine::{Effect, Input, Machine};
@@ -41,6 +40,7 @@ use crate::payload;
 use crate::permits::{Permit, Permits};
 use crate::replica::{Replica, TakenOver};
 use crate::request::Wish;
+use crate::shared::Shared;
 use work::{Job, Reins, Report, Task};
 
 /// The longest sleep without a look at the clock. While the host is suspended, tokio's time stops, but waits and

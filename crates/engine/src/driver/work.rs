@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::action::{Action, Output, Reconciled};
 use crate::context::{Asked, Link, StepContext, Work};
-use crate::engine::Shared;
 use crate::machine::{Ending, Found, Input, Machine, Undone};
 use crate::orphans;
 use crate::payload::{self, LoadError};
+use crate::shared::Shared;
 
 /// The step, the attempt and the kind of work of a task.
 #[derive(Debug)]
@@ -254,13 +254,13 @@ async fn reconcile(
         Reconciled::Redo { evidence } => Ok(Found::Redo {
             evidence: orphans::with_found(evidence, found),
         }),
-        Reconciled::Adopt {
+        Reconciled::Complete {
             output: Output { value, measures },
             evidence,
         } => {
             let (measures, limit) = payload::fit_measures(measures);
             let output = payload::store(&*shared.journal, value.clone(), limit).await?;
-            Ok(Found::Adopt {
+            Ok(Found::Complete {
                 output,
                 value,
                 measures,

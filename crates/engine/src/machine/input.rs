@@ -61,7 +61,7 @@ pub(crate) enum Ending {
 /// The result of a reconciliation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Found {
-    Adopt {
+    Complete {
         output: Payload,
         value: Value,
         measures: Measures,

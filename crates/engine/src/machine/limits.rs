@@ -157,7 +157,7 @@ impl Machine {
         let limit = self.step(place).deadline.unwrap_or_default();
         let message = format!("its attempts together took longer than its deadline of {limit:?}");
         Failure::permanent(code::DEADLINE, message)
-            .with_next(self.retry(Some(place)), "begins it anew")
+            .with_next(self.retry(Some(place)), "starts it again from the beginning")
             .with_hint("a longer `deadline` leaves it more time")
     }
 

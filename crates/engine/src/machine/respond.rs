@@ -207,7 +207,7 @@ impl Machine {
     fn reconciled(&mut self, draft: &mut Draft, place: usize, held: Held, found: Found) {
         let (step, attempt) = (self.step(place).id.clone(), self.record(draft, place).attempts);
         let failure = match found {
-            Found::Adopt {
+            Found::Complete {
                 output,
                 value,
                 measures,
@@ -218,7 +218,7 @@ impl Machine {
                 let event = Event::StepReconciled {
                     step,
                     attempt,
-                    verdict: Verdict::Adopt,
+                    verdict: Verdict::Complete,
                     evidence,
                 };
                 self.push(draft, place, event, Value::Null);

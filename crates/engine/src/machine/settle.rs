@@ -41,7 +41,7 @@ impl Machine {
         let id = self.step(place).id.clone();
         if self.record(draft, place).state
             == (StepState::Reconciled {
-                verdict: Verdict::Adopt,
+                verdict: Verdict::Complete,
             })
         {
             let attempt = self.record(draft, place).attempts;

@@ -34,7 +34,7 @@ fn bench(log: &Log) -> Bench {
         async move {
             let evidence = json!({ "whole": whole, "checkpoint": checkpoint });
             Ok(match (whole, checkpoint) {
-                (true, _) => Reconciled::Adopt {
+                (true, _) => Reconciled::Complete {
                     output: value(json!({ "of": cx.step.id })),
                     evidence,
                 },

@@ -127,7 +127,7 @@ async fn a_tier_that_is_down_while_looking_is_looked_at_again_later() {
         async move {
             match nth {
                 0 => Err(Failure::transient(code::TIER_UNAVAILABLE, "down")),
-                _ => Ok(Reconciled::Adopt {
+                _ => Ok(Reconciled::Complete {
                     output: value(json!("found")),
                     evidence: json!("seen"),
                 }),

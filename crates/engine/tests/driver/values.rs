@@ -105,7 +105,7 @@ async fn nothing_that_an_action_says_is_too_large_for_the_journal() {
     });
     let adopting = Act::new(|_, _| async { std::future::pending().await });
     let adopting = adopting.reconciling(move |_, _| async move {
-        Ok(Reconciled::Adopt {
+        Ok(Reconciled::Complete {
             output: Output {
                 value: large(),
                 measures: measures(),
@@ -127,7 +127,7 @@ async fn nothing_that_an_action_says_is_too_large_for_the_journal() {
     assert_eq!(state.outcome, Some(Outcome::Failed));
     let failure = failure_of(&state, "failing");
     assert!(failure.message.contains("bytes in all"));
-    assert_eq!(failure.next, [NextAction::new(Action::Verify, "is not")]);
+    assert_eq!(failure.next, [NextAction::new(Action::Verify, "is not").into()]);
     for id in ["talkative", "adopting"] {
         let rekindle_model::step::StepState::Succeeded { measures, .. } = record(&state, id).state else {
             panic!("{id}: {state:?}")

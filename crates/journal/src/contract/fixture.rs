@@ -1,7 +1,7 @@
 //! Events and appends for the claims.
 
 use chrono::DateTime;
-use rekindle_model::event::{Event, Measures, Outcome, Payload, Worker};
+use rekindle_model::event::{Event, Measures, Outcome, Payload, SkipReason, Worker};
 use rekindle_model::id::{Hash32, RunId, StepId};
 use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::time::Stamp;
@@ -105,5 +105,21 @@ pub fn adopted(epoch: u64) -> Event {
         worker,
         why: "its owner died".into(),
         workspace: None,
+    }
+}
+
+/// Returns a skip of step `step`.
+pub(crate) fn skipped(step: &str) -> Event {
+    Event::StepSkipped {
+        step: StepId::from(step),
+        why: SkipReason::Cancelled,
+    }
+}
+
+/// Returns a wait for the lock of a group.
+pub(crate) fn turn_awaited() -> Event {
+    Event::TurnAwaited {
+        group: "nightly".to_owned(),
+        holder: RunId::new(&stamp(9)),
     }
 }

@@ -134,7 +134,7 @@ fn legal_histories_end_where_the_table_says() {
         ),
         (vec![started(1), failed(1, None)], "failed"),
         (
-            vec![started(1), reconciled(1, Verdict::Adopt), succeeded(1)],
+            vec![started(1), reconciled(1, Verdict::Complete), succeeded(1)],
             "succeeded",
         ),
         (
@@ -193,7 +193,7 @@ fn illegal_histories_are_refused_at_the_event_that_does_not_fit() {
         (vec![started(1), succeeded(1), succeeded(1)], "step_succeeded"),
         (vec![started(1), succeeded(2)], "step_succeeded"),
         (
-            vec![started(1), reconciled(1, Verdict::Adopt), started(2)],
+            vec![started(1), reconciled(1, Verdict::Complete), started(2)],
             "step_started",
         ),
         (

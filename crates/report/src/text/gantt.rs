@@ -112,10 +112,14 @@ fn bars(evidence: &Evidence, whole: Duration, now: Option<&Stamp>) -> BTreeMap<S
                     end(step, from, at, FAILED);
                 }
             }
-            // If the action adopts an attempt, its work until the process died counts.
+            // If an attempt turns out to be complete, its work until the process died counts.
             Event::StepReconciled { step, verdict, .. } => {
                 if let Some(from) = begun.remove(step) {
-                    let drawn = if *verdict == Verdict::Adopt { DONE } else { CUT_OFF };
+                    let drawn = if *verdict == Verdict::Complete {
+                        DONE
+                    } else {
+                        CUT_OFF
+                    };
                     end(step, from, died, drawn);
                 }
             }

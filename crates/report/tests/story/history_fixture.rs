@@ -55,9 +55,14 @@ impl Catalog for AnyAction {
 }
 
 pub(crate) fn system() -> System {
-    load_system("system.yaml", SYSTEM, rekindle_sources::KEYS)
-        .unwrap()
-        .value
+    load_system(
+        "system.yaml",
+        SYSTEM,
+        rekindle_sources::KEYS,
+        rekindle_vault::store::TIER_URLS,
+    )
+    .unwrap()
+    .value
 }
 
 pub(crate) fn inputs(components: &[&str]) -> Inputs {

@@ -14,18 +14,18 @@ use super::{Driven, Owner, ended};
 use crate::api::{End, RunUpdate};
 
 /// Returns the updates on a run that no process drives, as [`RunService::follow`] sends them.
-pub fn told_of(records: Vec<Record>) -> mpsc::Receiver<RunUpdate> {
+pub fn updates_of(records: Vec<Record>) -> mpsc::Receiver<RunUpdate> {
     let outcome = RunState::from_records(&records)
         .ok()
         .and_then(|state| state.outcome);
     let end = outcome.map_or(End::Interrupted, End::Finished);
-    let (told, receiver) = mpsc::channel(records.len() + 1);
+    let (updates, receiver) = mpsc::channel(records.len() + 1);
     let all = records
         .into_iter()
         .map(|record| RunUpdate::Record(Box::new(record)));
     for message in all.chain([RunUpdate::Ended(end)]) {
         // The channel has room for all of them, and the receiver is still here.
-        let _ = told.try_send(message);
+        let _ = updates.try_send(message);
     }
     receiver
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rekindle_engine::{Ask, INTERRUPTED, NewRun, Request, StepContext, SubEnd, SubRun, SubRuns};
+use rekindle_engine::{Ask, INTERRUPTED, NewRun, Request, SubEnd, SubRun, SubRuns, WaitingStep};
 use rekindle_journal::JournalError;
 use rekindle_model::event::Payload;
 use rekindle_model::failure::Failure;
@@ -78,21 +78,21 @@ impl Owner {
     }
 
     /// Waits for a run's end. If the step is stopped, stops the run. If the step is given up, cancels the run.
-    async fn wait_for(&self, run: RunId, mut driven: Driven, cx: &StepContext) -> Option<End> {
+    async fn wait_for(&self, run: RunId, mut driven: Driven, waiting: &WaitingStep) -> Option<End> {
         tokio::select! {
             end = ended(&mut driven.end) => return end,
-            () = cx.stop.cancelled() => {}
+            () = waiting.stop.cancelled() => {}
         }
-        if !cx.given_up.is_cancelled() {
+        if !waiting.given_up.is_cancelled() {
             driven.stop.cancel();
             tokio::select! {
                 end = ended(&mut driven.end) => return end,
-                () = cx.given_up.cancelled() => {}
+                () = waiting.given_up.cancelled() => {}
             }
         }
         let cancel = Request {
-            by: format!("run {}", cx.run),
-            note: Some(format!("its step {} was given up", cx.step.id)),
+            by: format!("run {}", waiting.step.run),
+            note: Some(format!("its step {} was given up", waiting.step.step)),
             ask: Ask::Cancel,
         };
         if let Err(problem) = self.request(run, cancel).await {
@@ -160,12 +160,12 @@ impl SubRuns for Owner {
         Ok(())
     }
 
-    async fn drive(&self, run: RunId, cx: &StepContext) -> Result<SubEnd, Failure> {
-        let driven = match self.taken_up(run, cx.run).await.map_err(failure)? {
+    async fn drive(&self, run: RunId, waiting: &WaitingStep) -> Result<SubEnd, Failure> {
+        let driven = match self.taken_up(run, waiting.step.run).await.map_err(failure)? {
             Ok(driven) => driven,
             Err(over) => return self.end_of(over).await,
         };
-        match self.wait_for(run, driven, cx).await {
+        match self.wait_for(run, driven, waiting).await {
             Some(End::Finished(_)) => {
                 let (_, state) = self.parts(run).await.map_err(failure)?;
                 self.end_of(state).await
@@ -187,7 +187,7 @@ fn failure(problem: Problem) -> Failure {
         code => code,
     };
     Failure {
-        next: problem.next,
+        next: problem.next.into_iter().map(Into::into).collect(),
         ..Failure::transient(code, problem.message)
     }
 }

@@ -310,14 +310,14 @@ async fn held_in(fixture: &Fixture) -> Vec<u64> {
 }
 
 /// Begins the chain again after its last number, with these records.
-async fn anew(fixture: &Fixture, epoch: u64, records: &[&[u8]]) -> Created {
+async fn restart(fixture: &Fixture, epoch: u64, records: &[&[u8]]) -> Created {
     let mut segment = fixture.after(None, 1, epoch, records);
     segment.head.n = fixture.place.walk(run()).await.unwrap().last + 1;
     fixture.place.create(&segment).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_chain_that_begins_anew_retires_what_is_damaged_or_missing_before_it() {
+async fn a_restarted_chain_retires_what_is_damaged_or_missing_before_it() {
     let records: [&[u8]; 4] = [b"one", b"two", b"three", b"four"];
     for lost in [&[1][..], &[2], &[3], &[1, 3], &[1, 2, 3]] {
         for gone in [true, false] {
@@ -333,7 +333,7 @@ async fn a_chain_that_begins_anew_retires_what_is_damaged_or_missing_before_it()
             if !gone || !lost.contains(&3) {
                 fixture.fault().await;
             }
-            assert!(matches!(anew(&fixture, 1, &records).await, Created::Here(_)));
+            assert!(matches!(restart(&fixture, 1, &records).await, Created::Here(_)));
             let chain = fixture.place.chain(run()).await.unwrap();
             assert_eq!(chain.values, records, "{lost:?}");
             let tail = fixture.place.tail(run()).await.unwrap();
@@ -350,21 +350,21 @@ async fn a_chain_that_begins_anew_retires_what_is_damaged_or_missing_before_it()
 }
 
 #[tokio::test]
-async fn a_chain_begins_anew_under_no_lower_epoch() {
+async fn a_chain_restarts_under_no_lower_epoch() {
     let fixture = three().await;
     fixture.next(5, 3, &[b"adopted"]).await;
     std::fs::write(fixture.file(2), b"nothing").unwrap();
-    anew(&fixture, 2, &[b"one"]).await;
+    restart(&fixture, 2, &[b"one"]).await;
     assert!(fixture.fault().await.contains("its epoch is 2, after epoch 3"));
 }
 
 #[tokio::test]
-async fn beginning_a_chain_again_competes_with_continuing_it() {
+async fn restarting_a_chain_competes_with_continuing_it() {
     let fixture = three().await;
     let tail = fixture.place.tail(run()).await.unwrap();
     let zombie = fixture.after(tail, 5, 1, &[b"zombie"]);
     std::fs::write(fixture.file(2), b"nothing").unwrap();
-    assert!(matches!(anew(&fixture, 2, &[b"one"]).await, Created::Here(_)));
+    assert!(matches!(restart(&fixture, 2, &[b"one"]).await, Created::Here(_)));
     assert_eq!(fixture.place.create(&zombie).await.unwrap(), Created::Taken);
     assert_eq!(fixture.place.chain(run()).await.unwrap().values, [b"one"]);
 }
@@ -405,7 +405,7 @@ async fn of_a_run_that_is_pruned_one_segment_stays_that_says_so_and_takes_the_ne
     // To continue after it, the chain must begin again.
     fixture.next(6, 2, &[b"reopened"]).await;
     assert!(fixture.fault().await.contains("were removed"));
-    anew(&fixture, 2, &[b"one"]).await;
+    restart(&fixture, 2, &[b"one"]).await;
     assert_eq!(fixture.place.chain(run()).await.unwrap().values, [b"one"]);
 }
 

@@ -50,6 +50,10 @@ impl StoreFactory for LocalFactory {
         Ok(Arc::new(LocalStore::open(&folder).map_err(OpenError::Failed)?))
     }
 
+    fn fault(&self, url: &str) -> Option<String> {
+        folder(url, FsPath::new("")).err()
+    }
+
     fn folder(&self, url: &str, base: &FsPath) -> Option<PathBuf> {
         folder(url, base).ok()
     }
@@ -77,7 +81,9 @@ fn folder(url: &str, base: &FsPath) -> Result<PathBuf, String> {
         return folder.map_err(|()| "it names no folder of this machine".to_owned());
     }
     if path != "." && path != ".." && !path.starts_with("./") && !path.starts_with("../") {
-        return Err("write file:///folder, or file://./folder for one beside the system's file".to_owned());
+        return Err(format!(
+            "it names no folder of this machine; write file://./{path} for one beside the system's file"
+        ));
     }
     Ok(base.join(path.strip_prefix("./").unwrap_or(path)))
 }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use local::LocalStore;
-pub use registry::{FACTORIES, is_same_location, occupied_folder, open, schemes};
+pub use registry::{FACTORIES, TIER_URLS, is_same_location, occupied_folder, open, schemes};
 
 /// Where objects are kept.
 #[async_trait]
@@ -43,6 +43,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 pub trait StoreFactory: Send + Sync {
     /// Returns the scheme, such as `file`.
     fn scheme(&self) -> &'static str;
+
+    /// Returns why a URL of the scheme leads nowhere.
+    fn fault(&self, url: &str) -> Option<String>;
 
     /// Opens a location; `make` creates a missing one.
     async fn open(&self, url: &str, base: &Path, make: bool) -> Result<Arc<dyn Store>, OpenError>;

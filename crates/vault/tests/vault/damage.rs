@@ -399,7 +399,7 @@ async fn a_tier_that_is_not_ours_is_refused_for_what_it_is() {
         );
     }
     assert_eq!(
-        Tier::read_wrapped_key("file://./hot", site.dir.path())
+        Tier::read_wrapped_key("hot", "file://./hot", site.dir.path())
             .await
             .unwrap(),
         site.wrapped

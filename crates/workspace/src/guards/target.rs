@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rekindle_actions::displace::aside_folder;
 use rekindle_model::id::RunId;
 use rekindle_model::system::System;
 use rekindle_report::unfinished::Elsewhere;
@@ -54,8 +55,8 @@ impl Alternatives {
             .with_next(
                 self.in_place.clone(),
                 format!(
-                    "writes {other}into the system's own folder, whose content moves to {}.before-<run>/",
-                    self.root.display()
+                    "writes {other}into the system's own folder, whose content moves to {}/",
+                    aside_folder(&self.root, "<run>", &self.root).display()
                 ),
             )
     }
@@ -368,6 +369,26 @@ mod tests {
         std::fs::remove_file(shop.data("orders/1.txt")).unwrap();
         let occupied = |name: &str| occupied(&system, &[name.to_owned()], &root, &[]).unwrap();
         assert_eq!(occupied("notes"), [shop.data("notes/1.txt")]);
-        assert_eq!(occupied("orders"), [PathBuf::new(); 0]);
+        assert!(occupied("orders").is_empty());
+    }
+
+    #[test]
+    fn a_refusal_names_the_folder_that_a_recovery_in_place_would_make() {
+        let shop = Shop::new("");
+        for (root, aside) in [
+            (shop.data(""), shop.beside("shop/data.before-<run>")),
+            ("/".into(), "/.rekindle-before-<run>".into()),
+        ] {
+            let ways = Alternatives {
+                root,
+                ..alternatives(&shop)
+            };
+            let error = ways.not_empty(&ways.root, None);
+            let named = format!("moves to {}/", aside.display());
+            assert!(
+                error.next().iter().any(|next| next.text.ends_with(&named)),
+                "{error:?}"
+            );
+        }
     }
 }

@@ -133,7 +133,7 @@ async fn open(
     base: &Path,
     means: &Means,
 ) -> Result<Result<FoundVault, String>, Error> {
-    let wrapped = match Tier::read_wrapped_key(url, base).await {
+    let wrapped = match Tier::read_wrapped_key(name, url, base).await {
         Ok(wrapped) => wrapped,
         Err(error) => return without_key(name, url, base, error).await.map(Err),
     };
@@ -178,7 +178,7 @@ async fn without_key(name: &str, url: &str, base: &Path, error: TierError) -> Re
         TierError::NotAVault { .. } => format!("tier {name}: there is no vault at {url}"),
         TierError::Unreachable { source, .. } => format!("tier {name}: {source}"),
         TierError::BadUrl { why, .. } => format!("tier {name}: {url} is not usable: {why}"),
-        error => format!("tier {name}: {error}"),
+        error => error.to_string(),
     };
     let urls = [url.to_owned()];
     let stranger = Arc::new(Keyring::generate());

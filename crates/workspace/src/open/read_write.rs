@@ -8,7 +8,6 @@ use rekindle_journal::Journal;
 use rekindle_journal_local::{LocalJournal, OpenError, OpenOptions, OpenReport};
 use rekindle_model::id::RunId;
 use rekindle_model::problem::ProblemKind;
-use rekindle_plan::load_system;
 use rekindle_server::{Client, ControlSocket, Owner, RunService, Unreachable};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +20,7 @@ use crate::Application;
 use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::load_system;
 use crate::replica;
 use crate::run_factory::{ContextRunFactory, worker};
 use crate::yaml_file;
@@ -64,7 +64,7 @@ struct Own {
 fn max_parallel(layout: &Layout) -> Option<u32> {
     let path = &layout.system_file;
     let text = yaml_file::read_text(path).ok()?;
-    load_system(&path.display().to_string(), &text, rekindle_sources::KEYS)
+    load_system(&path.display().to_string(), &text)
         .ok()?
         .value
         .max_parallel

@@ -6,7 +6,6 @@ use std::time::Duration;
 use rekindle_journal::RunFilter;
 use rekindle_model::next_action::{Action, NextAction, Recover};
 use rekindle_model::time;
-use rekindle_plan::load_system;
 use rekindle_report::text;
 use rekindle_server::{Client, OwnerInfo, Unreachable};
 use rekindle_vault::{Remembered, Tier, TierError};
@@ -16,6 +15,7 @@ use crate::Application;
 use crate::error::Error;
 use crate::keys::{self, kit};
 use crate::layout::Layout;
+use crate::load_system;
 use crate::open::{self, KNOCK, ReadOnlyWorkspace};
 use crate::{lookup, replica, run_spec, tiers};
 
@@ -149,7 +149,7 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
                     Err(error) if is_absent(&error) && is_new(name) => {
                         vec![Finding::warning(
                             check,
-                            format!("nothing was ever stored there: {}", bare(name, &error)),
+                            format!("nothing was ever stored there: {}", tiers::bare(name, &error)),
                             NextAction::new(
                                 Action::Backup,
                                 "makes it; if it is to be mounted, mount it first",
@@ -157,7 +157,7 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
                         )]
                     }
                     Err(error) => {
-                        let found = bare(name, &error);
+                        let found = tiers::bare(name, &error);
                         vec![Finding {
                             found,
                             ..Finding::fault(check, error)
@@ -295,10 +295,10 @@ async fn journal(app: &Application) -> Vec<Finding> {
 fn system(layout: &Layout, findings: &mut Vec<Finding>) -> Option<rekindle_model::system::System> {
     let name = layout.system_file.display().to_string();
     let loaded = crate::yaml_file::read_text(&layout.system_file)
-        .and_then(|text| load_system(&name, &text, rekindle_sources::KEYS).map_err(Error::from));
+        .and_then(|text| load_system(&name, &text).map_err(Error::from));
     match loaded {
         Ok(loaded) => {
-            let judged = loaded.judge(&layout.system_dir());
+            let judged = loaded.judge(&layout.system_dir(), rekindle_vault::store::TIER_URLS);
             let components = text::count(loaded.value.components.len(), "component");
             findings.push(match loaded.warnings.0.len() + judged.0.len() {
                 0 => Finding::ok("system.yaml", components),
@@ -357,13 +357,6 @@ async fn holds(name: &str, tier: &Tier) -> Vec<Finding> {
 /// Returns whether the tier's location is absent or holds no vault.
 fn is_absent(error: &TierError) -> bool {
     matches!(error, TierError::Unreachable { .. } | TierError::NotAVault { .. })
-}
-
-/// Returns the message of a tier's error, without the tier's name in front.
-fn bare(name: &str, error: &TierError) -> String {
-    let said = error.to_string();
-    let bare = said.strip_prefix(&format!("tier {name}: ")).map(str::to_owned);
-    bare.unwrap_or(said)
 }
 
 /// Checks how much room there is on the disk that holds a path. None if the disk is read-only.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rekindle_plan::load_system;
 use rekindle_vault::Remembered;
 
 use crate::Application;
@@ -12,6 +11,7 @@ use crate::keys::from_tier::{self, FoundVault, Means};
 use crate::keys::kit::Kit;
 use crate::keys::{self, Origin, PinnedKey, kit};
 use crate::layout::Layout;
+use crate::load_system;
 use crate::{run_spec, tiers};
 
 /// The workspace to make, and the source of its key.
@@ -128,7 +128,7 @@ async fn first_key(
     tiers.extend(match (&written, &kit) {
         (Some(system), _) => tiers::urls_of(system),
         (None, Some(kit)) => kit.tiers.clone(),
-        (None, None) => tiers::urls_of(&load_system("system.yaml", &first, rekindle_sources::KEYS)?.value),
+        (None, None) => tiers::urls_of(&load_system("system.yaml", &first)?.value),
     });
     let without_identity = kit.as_ref().is_some_and(|kit| kit.identities.is_empty());
     let mut means = Means::default();
@@ -241,7 +241,7 @@ mod tests {
     fn the_first_system_has_six_lines_and_no_fault() {
         let text = first_system(Path::new("/srv/My Shop"), "# For its reader.");
         assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 6);
-        let loaded = load_system("system.yaml", &text, rekindle_sources::KEYS).unwrap();
+        let loaded = load_system("system.yaml", &text).unwrap();
         assert_eq!(loaded.value.system, "my-shop");
         assert_eq!(loaded.value.components.len(), 1);
     }

@@ -8,7 +8,7 @@ use rekindle_engine::Registry;
 use rekindle_model::origin::RunKind;
 use rekindle_model::system::System;
 use rekindle_model::time::SystemClock;
-use rekindle_plan::{Inputs, ParamKind, Plan, Workflow, builtin, expand, load_system, load_workflow};
+use rekindle_plan::{Inputs, ParamKind, Plan, Workflow, builtin, expand, load_workflow};
 use rekindle_vault::key::Keyring;
 use serde_json::{Map, Value};
 
@@ -16,6 +16,7 @@ use crate::Application;
 use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::load_system;
 use crate::run_spec;
 use crate::yaml_file;
 
@@ -42,12 +43,7 @@ pub fn system_in_force(app: &Application) -> Result<System, Error> {
     match app.layout() {
         Ok(layout) if layout.system_file.is_file() => Ok(run_spec::system(&layout)?.0),
         Ok(_) | Err(_) if app.selection.workspace.is_none() && app.selection.system.is_none() => {
-            Ok(load_system(
-                "la-factoria/system.yaml",
-                builtin::LA_FACTORIA,
-                rekindle_sources::KEYS,
-            )?
-            .value)
+            Ok(load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value)
         }
         Ok(layout) => Ok(run_spec::system(&layout)?.0),
         Err(error) => Err(error),

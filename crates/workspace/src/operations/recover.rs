@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rekindle_actions::displace::aside_folder;
 use rekindle_model::failure::Failure;
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_model::origin::RunKind;
@@ -82,10 +83,12 @@ pub struct Prepared {
 /// A question that a person answers with yes or no before anything is touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// The content of this folder moves aside, to `<folder>.before-<run>/`.
+    /// The content of this folder moves aside.
     RecoverInPlace {
         /// The folder.
         root: PathBuf,
+        /// Where its content moves, with `<run>` for the id of the run.
+        aside: PathBuf,
     },
 }
 
@@ -138,6 +141,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     )?;
     let question =
         (request.target.is_in_place() && checked.moves_something).then(|| Question::RecoverInPlace {
+            aside: aside_folder(&checked.root, "<run>", &checked.root),
             root: checked.root.clone(),
         });
     Ok(Prepared {

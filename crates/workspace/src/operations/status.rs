@@ -161,9 +161,9 @@ async fn reachable(system: &System, base: &Path) -> BTreeMap<String, Option<Stri
         asked.spawn(async move {
             let mut why = None;
             for url in urls {
-                match tokio::time::timeout(TIER_PATIENCE, Tier::read_wrapped_key(&url, &base)).await {
+                match tokio::time::timeout(TIER_PATIENCE, Tier::read_wrapped_key(&name, &url, &base)).await {
                     Ok(Ok(_)) => return (name, None),
-                    Ok(Err(error)) => why = Some(error.to_string()),
+                    Ok(Err(error)) => why = Some(tiers::bare(&name, &error)),
                     Err(_) => why = Some(format!("{url} took longer than {TIER_PATIENCE:?}")),
                 }
             }
@@ -175,4 +175,25 @@ async fn reachable(system: &System, base: &Path) -> BTreeMap<String, Option<Stri
         found.extend(answer);
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::load_system;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_reason_why_a_tier_does_not_answer_names_the_location_and_no_tier() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "system: s\nroot: data\ntiers:\n  near: {url: 'file://./near'}\ncomponents:\n  a: {source: {type: files, path: a}}\n";
+        let system = load_system("system.yaml", text).unwrap();
+        let why = |found: BTreeMap<String, Option<String>>| found["near"].clone().unwrap();
+        let absent = why(reachable(&system.value, folder.path()).await);
+        std::fs::create_dir(folder.path().join("near")).unwrap();
+        let empty = why(reachable(&system.value, folder.path()).await);
+        for why in [absent, empty] {
+            assert!(why.contains("near") && !why.contains("tier"), "{why}");
+        }
+    }
 }

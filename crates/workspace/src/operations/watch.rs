@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rekindle_model::event::Event;
 use rekindle_model::id::RunId;
 use rekindle_server::api::is_of_end;
-use rekindle_server::owner::told_of;
+use rekindle_server::owner::updates_of;
 use rekindle_server::{Client, RunService, RunUpdate, Unreachable};
 use tokio::sync::mpsc;
 
@@ -39,7 +39,7 @@ pub async fn follow(
                     Some(Event::RunFinished { .. })
                 );
                 let Some(holder) = rekindle_journal_local::owner(state)?.filter(|_| !over) else {
-                    return Ok(told_of(Arc::unwrap_or_clone(records)));
+                    return Ok(updates_of(Arc::unwrap_or_clone(records)));
                 };
                 if app.clock.now().since(&begun).duration >= PATIENCE {
                     return Err(open::answers_nobody(holder));

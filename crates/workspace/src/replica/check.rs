@@ -53,7 +53,7 @@ fn advised(fault: SegmentFault) -> ReplicaFault {
         remedy,
     } = fault;
     let next = match remedy {
-        Remedy::BeginAnew => NextAction::new(
+        Remedy::Restart => NextAction::new(
             Action::Verify,
             "writes the segments there again when it ends, because this workspace has the run",
         ),

@@ -10,6 +10,7 @@ use std::path::Path;
 use rekindle_model::time::Clock;
 use serde::{Deserialize, Serialize};
 
+use super::store::StoreHealth;
 use super::writer::Shared;
 use crate::layout::{CONTENT_DB, FOLDERS, Folder, USERS_DB};
 use crate::manifest::{Entry, Manifest};
@@ -53,19 +54,6 @@ pub struct ComponentHealth {
     pub fault: Option<String>,
     /// How long it took to look at, in milliseconds.
     pub measured_ms: f64,
-}
-
-/// How one store is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoreHealth {
-    /// The newest stamp that is durable; `None` where no running system wrote to it yet.
-    pub newest: Option<u64>,
-    /// When that was, in UTC, RFC 3339; `None` where it was before the start.
-    pub newest_at: Option<String>,
-    /// Records written since the start.
-    pub written: u64,
-    /// Why it is not written, if it is not.
-    pub fault: Option<String>,
 }
 
 /// Looks at the whole system.

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::FactoriaError;
 
 pub(super) mod audit;
@@ -23,6 +25,19 @@ pub(super) trait Store: Send {
 
     /// Ends the work, leaving nothing beside the store's own files.
     fn close(self: Box<Self>) -> Result<(), FactoriaError>;
+}
+
+/// How one store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreHealth {
+    /// The newest stamp that is durable; `None` where no running system wrote to it yet.
+    pub newest: Option<u64>,
+    /// When that was, in UTC, RFC 3339; `None` where it was before the start.
+    pub newest_at: Option<String>,
+    /// Records written since the start.
+    pub written: u64,
+    /// Why it is not written, if it is not.
+    pub fault: Option<String>,
 }
 
 /// One record's turn.

@@ -12,11 +12,10 @@ use chrono::SecondsFormat;
 use rekindle_model::time::{Clock, Stamp};
 
 use super::Served;
-use super::health::StoreHealth;
 use super::store::audit::AuditStore;
 use super::store::content::ContentStore;
 use super::store::metrics::MetricsStore;
-use super::store::{Live, Store, Turn};
+use super::store::{Live, Store, StoreHealth, Turn};
 use crate::error::FactoriaError;
 use crate::stamps::{AUDIT, CONTENT, METRICS};
 

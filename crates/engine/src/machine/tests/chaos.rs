@@ -360,7 +360,7 @@ impl<'c> World<'c> {
                             value,
                             measures,
                         },
-                    ) => Found::Adopt {
+                    ) => Found::Complete {
                         output,
                         value,
                         measures,

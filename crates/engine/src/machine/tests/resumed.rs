@@ -13,7 +13,7 @@ fn redo() -> Found {
 
 fn adopt(value: Value) -> Found {
     let output = Payload::Inline(value.clone());
-    Found::Adopt {
+    Found::Complete {
         output,
         value,
         measures: Measures::new(),
@@ -105,7 +105,7 @@ fn a_resumed_run_waits_only_for_what_remains() {
 
 #[test]
 fn a_verdict_that_was_journaled_without_its_start_is_sought_again() {
-    for verdict in [Verdict::Adopt, Verdict::Continue, Verdict::Redo] {
+    for verdict in [Verdict::Complete, Verdict::Continue, Verdict::Redo] {
         let (mut run, _) = Run::begun(plan(1, vec![step("a", &[])]));
         let step = StepId::plain("a");
         run.journal(vec![Event::StepReconciled {
@@ -124,7 +124,7 @@ fn a_verdict_that_was_journaled_without_its_start_is_sought_again() {
 
 #[test]
 fn looking_that_fails_is_tried_again_and_then_fails_the_step() {
-    for verdict in [None, Some(Verdict::Adopt), Some(Verdict::Continue)] {
+    for verdict in [None, Some(Verdict::Complete), Some(Verdict::Continue)] {
         let (mut run, _) = Run::begun(plan(
             1,
             vec![PlanStep {

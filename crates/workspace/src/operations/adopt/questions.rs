@@ -244,7 +244,7 @@ mod tests {
         }
         let yaml = "system: shop\nroot: .\ncomponents: {a: {source: {type: files, path: a}}}\n\
                     tiers: {near: {url: \"file://../near\"}}\n";
-        let system = rekindle_plan::load_system("system.yaml", yaml, rekindle_sources::KEYS).unwrap();
+        let system = crate::load_system("system.yaml", yaml).unwrap();
         let run = RunId(uuid::Uuid::from_u128(7));
         let layout = Layout::at(&path("shop"));
         let check = |url: &str| check_location(&layout, run, &system.value, url);

@@ -1,0 +1,68 @@
+//! What reads the replicas in a tier for [`verify-replicas`](crate::VERIFY_REPLICAS): a process that has the journal
+//! implements it.
+
+use async_trait::async_trait;
+use rekindle_model::id::RunId;
+use rekindle_model::next_action::NextAction;
+use rekindle_vault::{CancellationToken, SegmentError, Tier};
+use serde::{Deserialize, Serialize};
+
+/// Reads the replicas of a tier, and compares them with the journal.
+#[async_trait]
+pub trait ReplicaReader: Send + Sync {
+    /// Reads every run's replica in every location of the tier, one segment in memory at a time. A replica that is found
+    /// damaged is noted, so that its chain restarts if this workspace has the run. `progress` gets the number of segments
+    /// so far.
+    ///
+    /// # Errors
+    /// A location that could not be read; damage is a fault in the report.
+    async fn read(
+        &self,
+        tier: &Tier,
+        stop: &CancellationToken,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<ReplicasReport, SegmentError>;
+}
+
+/// What was read of a tier's replicas, and what is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicasReport {
+    /// Chains that were read: runs, in as many locations as have them.
+    pub chains: u64,
+    /// Segments that opened.
+    pub segments: u64,
+    /// Records in them.
+    pub records: u64,
+    /// What is wrong.
+    pub faults: Vec<ReplicaFault>,
+}
+
+/// One thing that is wrong with a replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaFault {
+    /// The tier.
+    pub tier: String,
+    /// The location.
+    pub location: String,
+    /// The run.
+    pub run: RunId,
+    /// The segment; the first of several in a row.
+    pub segment: u64,
+    /// What is wrong, as a fragment that follows the segment's name: "is missing".
+    pub what: String,
+    /// What a person can do about it.
+    pub next: Vec<NextAction>,
+}
+
+impl std::fmt::Display for ReplicaFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            location,
+            run,
+            segment,
+            what,
+            ..
+        } = self;
+        write!(f, "segment {segment} of run {run} in {location} {what}")
+    }
+}
