@@ -248,7 +248,7 @@ mod tests {
     fn a_failure_loses_its_secrets_in_all_that_it_says_and_advises() {
         let rerun = Action::RunWorkflow {
             workflow: "hunter2.yaml".to_owned(),
-            params: [("token".to_owned(), "hunter2".to_owned())].into(),
+            params: [("token".to_owned(), Some("hunter2".to_owned()))].into(),
         };
         let failure = Failure::permanent("exit_code", "hunter2 is wrong")
             .with_hint("change hunter2")

@@ -61,7 +61,8 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
         Action::AcceptRecovery { run } => rekindle(format!("backup --accept {run}")),
         Action::Adopt { url, run } => {
             let run = run.map_or_else(String::new, |run| format!(" {run}"));
-            rekindle(format!("adopt {}{run}", word(url)))
+            let url = url.as_deref().map_or("URL".into(), word);
+            rekindle(format!("adopt {url}{run}"))
         }
         Action::Approve { run, step } => rekindle(format!("approve {run} {}", word(step.as_str()))),
         Action::Backup => rekindle("backup".to_owned()),
@@ -118,7 +119,10 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
         Action::RunWorkflow { workflow, params } => {
             let params: String = params
                 .iter()
-                .map(|(name, value)| format!(" -p {}", word(&format!("{name}={value}"))))
+                .map(|(name, value)| match value {
+                    Some(value) => format!(" -p {}", word(&format!("{name}={value}"))),
+                    None => format!(" -p {}=VALUE", word(name)),
+                })
                 .collect();
             rekindle(format!("run {}{params}", word(workflow)))
         }

@@ -23,8 +23,9 @@ use crate::error::JournalError;
 /// The most bytes that a record's value may have. Larger values go to blobs.
 pub const MAX_RECORD: usize = 4096;
 
-/// The newest format of a record's value. Formats 2 to 7 only add events to format 1, and a record has the
-/// lowest format that knows its event. So an older program reports a newer format and not damage.
+/// The newest format of a record's value. Formats 2 to 7 add events to format 1, and 7 also
+/// advice to a failure. A record has the lowest format that knows its event. So an older program reports a newer format
+/// and not damage.
 pub const RECORD_FORMAT: u8 = 7;
 
 /// The length of a key in bytes.

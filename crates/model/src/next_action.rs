@@ -57,8 +57,8 @@ pub enum Action {
     },
     /// Take over a run from its replica in a tier.
     Adopt {
-        /// The tier's location.
-        url: String,
+        /// The tier's location; none where the person knows which.
+        url: Option<String>,
         /// The run; none lists those that can be adopted.
         run: Option<RunId>,
     },
@@ -132,8 +132,8 @@ pub enum Action {
     RunWorkflow {
         /// Its file or name.
         workflow: String,
-        /// The parameters that differ from their defaults.
-        params: BTreeMap<String, String>,
+        /// The parameters that differ from their defaults; none for a value that the person chooses.
+        params: BTreeMap<String, Option<String>>,
     },
     /// Ask for a step to run again.
     Retry {

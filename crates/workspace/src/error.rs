@@ -211,7 +211,7 @@ pub fn resume(run: Option<RunId>) -> Action {
 }
 
 /// Returns the action that adopts a run from a location.
-pub(crate) fn adopt(url: String, run: RunId) -> Action {
+pub(crate) fn adopt(url: Option<String>, run: RunId) -> Action {
     Action::Adopt { url, run: Some(run) }
 }
 
@@ -342,13 +342,13 @@ impl From<ReplicaError> for Error {
                     false => "takes it back, once nobody works on it there any more",
                 };
                 Self::new(ProblemKind::Held, "taken_over", message)
-                    .with_next(adopt(taken.url.to_string(), taken.run), text)
+                    .with_next(adopt(Some(taken.url.to_string()), taken.run), text)
             }
             ReplicaError::HalfAdopted(taken) => Self::new(ProblemKind::Held, "half_adopted", message)
-                .with_next(adopt(taken.url.to_string(), taken.run), "adopts it again"),
+                .with_next(adopt(Some(taken.url.to_string()), taken.run), "adopts it again"),
             ReplicaError::FenceUnreadable { run, .. } => Self::new(ProblemKind::Held, "taken_over", message)
                 .with_next(
-                    adopt("URL".to_owned(), run),
+                    adopt(None, run),
                     "shows the replica in a tier, and takes the run back",
                 ),
             ReplicaError::WorkspaceIdUnreadable { .. } => Self::new(ProblemKind::Failed, "io", message)

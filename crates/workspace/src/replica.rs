@@ -65,7 +65,7 @@ fn warning(notice: &Notice) -> notice::Notice {
         Notice::Behind {
             run, url, asks: true, ..
         } => warning.with_next(
-            adopt(url.clone(), *run),
+            adopt(Some(url.clone()), *run),
             "asks which workspace continues it, and then writes its segments again",
         ),
         _ => warning,
@@ -80,7 +80,7 @@ pub fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
             host: taken.host.to_string(),
             workspace: taken.workspace.to_string(),
             since: Some(taken.at),
-            adopt: adopt(taken.url.to_string(), run),
+            adopt: adopt(Some(taken.url.to_string()), run),
         }),
         // It is refused all the same.
         Err(_) => Some(Elsewhere {
@@ -88,7 +88,7 @@ pub fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
             host: "unknown".to_owned(),
             workspace: "unknown".to_owned(),
             since: None,
-            adopt: adopt("URL".to_owned(), run),
+            adopt: adopt(None, run),
         }),
     }
 }
@@ -97,8 +97,8 @@ pub fn elsewhere(state: &Path, run: RunId) -> Option<Elsewhere> {
 pub fn way_on(state: &Path, run: RunId) -> Action {
     match fence::read(state, run) {
         Ok(None) => resume(Some(run)),
-        Ok(Some(note)) => adopt(note.taken.url.to_string(), run),
-        Err(_) => adopt("URL".to_owned(), run),
+        Ok(Some(note)) => adopt(Some(note.taken.url.to_string()), run),
+        Err(_) => adopt(None, run),
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
         };
         let refused = || Error::from(fence::refuse(dir.path(), run).unwrap_err());
         fence::note(dir.path(), &taken).unwrap();
-        let adopt = adopt("file:///mnt/near".to_owned(), run);
+        let adopt = adopt(Some("file:///mnt/near".to_owned()), run);
         let error = refused();
         assert_eq!((error.kind(), error.code()), (ProblemKind::Held, "taken_over"));
         assert_eq!(error.next()[0].action, Some(adopt.clone()));

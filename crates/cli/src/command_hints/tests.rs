@@ -112,9 +112,9 @@ fn all() -> Vec<(Action, &'static str)> {
         (
             Action::RunWorkflow {
                 workflow: "mine.yaml".to_owned(),
-                params: BTreeMap::from([("to".to_owned(), "a b".to_owned())]),
+                params: BTreeMap::from([("in".to_owned(), None), ("to".to_owned(), Some("a b".to_owned()))]),
             },
-            "run mine.yaml -p 'to=a b'",
+            "run mine.yaml -p in=VALUE -p 'to=a b'",
         ),
         (
             Action::Retry {

@@ -79,7 +79,7 @@ mod tests {
             from: Some(text("01b")),
             target: RecoverTarget::InPlaceWhileRunning,
         };
-        let params = [(text("keep"), text("7"))].into();
+        let params = [(text("keep"), Some(text("7"))), (text("to"), None)].into();
         vec![
             (
                 Action::AcceptRecovery { run },
@@ -87,7 +87,7 @@ mod tests {
             ),
             (
                 Action::Adopt {
-                    url: text("file:///near"),
+                    url: Some(text("file:///near")),
                     run: some_run,
                 },
                 json!({"action": "adopt", "url": "file:///near", "run": RUN}),
@@ -156,7 +156,7 @@ mod tests {
                     workflow: text("backup"),
                     params,
                 },
-                json!({"action": "run_workflow", "workflow": "backup", "params": {"keep": "7"}}),
+                json!({"action": "run_workflow", "workflow": "backup", "params": {"keep": "7", "to": null}}),
             ),
             (
                 Action::Retry {

@@ -16,20 +16,23 @@ use crate::run_spec::{self, LoadedSpec, ReadyRun};
 
 /// Returns the ways to recover with a workflow, or without it if it has no parameter for them.
 pub fn alternatives(spec: &LoadedSpec, name: &str, layout: &Layout) -> Alternatives {
-    let with =
-        |param: &str, value: &str, target: RecoverTarget| match spec.workflow.params.contains_key(param) {
-            true => Action::RunWorkflow {
-                workflow: name.to_owned(),
-                params: BTreeMap::from([(param.to_owned(), value.to_owned())]),
-            },
-            false => Action::Recover(Recover {
-                target,
-                ..Recover::default()
-            }),
-        };
+    let with = |param: &str, value: Option<&str>, target: RecoverTarget| match spec
+        .workflow
+        .params
+        .contains_key(param)
+    {
+        true => Action::RunWorkflow {
+            workflow: name.to_owned(),
+            params: BTreeMap::from([(param.to_owned(), value.map(str::to_owned))]),
+        },
+        false => Action::Recover(Recover {
+            target,
+            ..Recover::default()
+        }),
+    };
     Alternatives {
-        elsewhere: with("to", "DIR", RecoverTarget::Elsewhere),
-        in_place: with("in_place", "true", RecoverTarget::InPlace),
+        elsewhere: with("to", None, RecoverTarget::Elsewhere),
+        in_place: with("in_place", Some("true"), RecoverTarget::InPlace),
         other_source: None,
         root: run_spec::data_root(&layout.system_dir(), &spec.system),
     }

@@ -19,7 +19,9 @@ pub(super) fn while_running(ready: &ReadyRun) -> Action {
         let flags = ["in_place", "while_running"];
         return Action::RunWorkflow {
             workflow: spec.workflow.name.clone(),
-            params: flags.map(|flag| (flag.to_owned(), "true".to_owned())).into(),
+            params: flags
+                .map(|flag| (flag.to_owned(), Some("true".to_owned())))
+                .into(),
         };
     }
     let components = spec.inputs.loops.get("component").cloned().unwrap_or_default();
@@ -175,7 +177,7 @@ mod tests {
         let shop = Shop::new("");
         let mut spec = shop.spec("recover", &["notes"], &json!({"in_place": true}));
         spec.workflow.name = "mine".to_owned();
-        let flag = |name: &str| (name.to_owned(), "true".to_owned());
+        let flag = |name: &str| (name.to_owned(), Some("true".to_owned()));
         let mine = Action::RunWorkflow {
             workflow: "mine".to_owned(),
             params: BTreeMap::from(["in_place", "while_running"].map(flag)),

@@ -154,14 +154,13 @@ pub struct CompactResult {
     pub plan: Plan,
     /// The archive that has the runs.
     pub archive: Option<ArchiveRef>,
-    /// Whether it was carried out.
-    pub done: bool,
 }
 
 /// Removes old runs, and the segments and blobs that only they needed.
 ///
 /// # Errors
-/// The archive is not what was written, a file cannot be written, or another process holds the workspace.
+/// It would remove runs and `archive` is none, the archive is not what was written, a file cannot be written, or another
+/// process holds the workspace.
 pub async fn compact(app: &Application, request: CompactRequest) -> Result<CompactResult, Error> {
     let CompactRequest {
         before,
@@ -176,12 +175,16 @@ pub async fn compact(app: &Application, request: CompactRequest) -> Result<Compa
         Ok::<_, Error>((upkeep, plan))
     })
     .await??;
-    if dry_run || archive.is_none() && !plan.runs.is_empty() {
-        return Ok(CompactResult {
-            plan,
-            archive: None,
-            done: false,
-        });
+    if dry_run {
+        return Ok(CompactResult { plan, archive: None });
+    }
+    if archive.is_none() && !plan.runs.is_empty() {
+        let message = format!(
+            "{} runs would be removed and are in no archive; nothing was done",
+            plan.runs.len()
+        );
+        return Err(Error::new(ProblemKind::Usage, "archive_needed", message)
+            .with_advice("name a new file as the archive, or say that there is to be none"));
     }
     let archive = match archive {
         Some(Archive::File(file)) if !plan.runs.is_empty() => Some(archived(&state, &plan, file).await?),
@@ -189,11 +192,7 @@ pub async fn compact(app: &Application, request: CompactRequest) -> Result<Compa
     };
     let compacted = blocking(move || {
         upkeep.compact(&plan, archive.as_ref(), now, |_| ControlFlow::Continue(()))?;
-        Ok::<_, Error>(CompactResult {
-            plan,
-            archive,
-            done: true,
-        })
+        Ok::<_, Error>(CompactResult { plan, archive })
     })
     .await??;
     for run in &compacted.plan.runs {

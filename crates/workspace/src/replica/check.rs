@@ -58,14 +58,14 @@ fn advised(fault: SegmentFault) -> ReplicaFault {
             "writes the segments there again when it ends, because this workspace has the run",
         ),
         Remedy::Ask(last) => NextAction::new(
-            adopt(location.clone(), run),
+            adopt(Some(location.clone()), run),
             format!("asks whether segment {last} is another workspace's, and then writes the segments again"),
         ),
         Remedy::Elsewhere => {
             NextAction::advice("another workspace has the run, and writes its segments there again")
         }
         Remedy::Adopt => NextAction::new(
-            adopt("URL".to_owned(), run),
+            adopt(None, run),
             "adopts the run from a location that has it whole, and then writes the segments again",
         ),
     };

@@ -45,14 +45,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         dry_run: args.dry_run,
     };
     let result = journal::compact(&app.application, request).await?;
-    let CompactResult { plan, archive, done } = &result;
-    if !done && !args.dry_run {
-        return Err(Error::usage(format!(
-            "{} runs would be removed and are in no archive; nothing was done",
-            plan.runs.len()
-        ))
-        .with_advice("name a new file with --archive FILE, or say --no-archive"));
-    }
+    let CompactResult { plan, archive } = &result;
     let body = json!({ "dry_run": args.dry_run, "removed": plan.runs, "kept": plan.kept, "segments": plan.segments,
         "blobs": plan.blobs, "blobs_stay": plan.blobs_stay, "archive": archive });
     app.printer.data(&body, || text(&result, args.dry_run))?;
@@ -60,7 +53,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
 }
 
 fn text(result: &CompactResult, dry_run: bool) -> String {
-    let CompactResult { plan, archive, .. } = result;
+    let CompactResult { plan, archive } = result;
     if plan.is_empty() {
         return format!("nothing to remove; {} runs are kept", plan.kept);
     }
