@@ -25,7 +25,7 @@ pub enum ReplicaError {
     HalfAdopted(TakenOver),
     /// The note of a fenced run cannot be read, so the run stays fenced.
     #[error(
-        "go on with run {run}: another workspace has taken it over, and {} does not say which: {source}",
+        "continue run {run}: another workspace has taken it over, but {} cannot be read to name it: {source}",
         .path.display()
     )]
     FenceUnreadable {

@@ -20,7 +20,7 @@ pub const NAME: &str = "control.sock";
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
     /// There is no socket, or no process listens on it any more.
-    #[error("nobody listens on {}", path.display())]
+    #[error("no process listens on {}", path.display())]
     Nobody {
         /// The socket.
         path: PathBuf,

@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(
             admission.runs().len(),
             1,
-            "whoever has stopped waiting is forgotten"
+            "a caller that stopped waiting is forgotten"
         );
         drop(first);
         assert!(admission.runs().is_empty());
