@@ -37,7 +37,7 @@ pub enum Unreachable {
         /// The socket.
         path: PathBuf,
     },
-    /// Somebody listens and does not answer.
+    /// A process listens and does not answer.
     #[error("the owner of this workspace does not answer on {}", path.display())]
     Silent {
         /// The socket.

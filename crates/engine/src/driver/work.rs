@@ -314,7 +314,7 @@ fn known(shared: &Shared, step: &PlanStep) -> Result<Arc<dyn Action>, Failure> {
             "unknown_action",
             format!("{} uses {:?}, which this Rekindle has not", step.id, step.uses),
         )
-        .with_hint("go on with the version that the run began with")
+        .with_hint("continue with the version that the run began with")
     })
 }
 

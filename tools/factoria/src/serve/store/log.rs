@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_gone_or_replaced_is_not_written_and_never_made_anew() {
+    fn a_log_that_is_gone_or_replaced_is_not_written_and_never_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         assert!(Log::open(&path, |_, _| Ok(false)).is_err());
