@@ -47,7 +47,7 @@ pub enum FactoriaError {
         /// What is wrong with the marker.
         why: String,
     },
-    /// A component path does not stand in the layout.
+    /// A component path is not in the layout.
     #[error("{} is no part of a La Factoria system; known parts: {known}", path.display())]
     UnknownComponent {
         /// The path that was given.
