@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// Every path below a root, with what there is to know of it.
 pub type Tree = BTreeMap<PathBuf, String>;
 
-/// Returns what stands below `root`, the root itself not included. Times of folders are left out:
-/// one that holds several components changes when another of them is restored.
+/// Returns the content below `root`, without the root itself. Times of folders are left out: if a folder holds several
+/// components, its time changes when another of them is restored.
 pub fn read(root: &Path) -> io::Result<Tree> {
     let mut tree = Tree::new();
     walk(root, root, &mut tree)?;
@@ -44,7 +44,7 @@ fn walk(root: &Path, dir: &Path, tree: &mut Tree) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the paths that differ, with what stands on either side, at most ten.
+/// Returns the paths that differ, with the content on either side, at most ten.
 pub fn differences(left: &Tree, right: &Tree) -> Vec<String> {
     let paths = left
         .keys()

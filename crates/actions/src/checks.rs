@@ -1,4 +1,4 @@
-//! How measured numbers are judged: met, missed, or no data. Pure.
+//! Judges measured numbers: met, missed, or no data. Pure.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ pub(crate) struct Check {
     pub(crate) measure: String,
     /// What it must be.
     pub(crate) expect: Expect,
-    /// What it is; none is *no data*.
+    /// The measured number; none is *no data*.
     pub(crate) actual: Option<f64>,
-    /// Whether it is met; none without data.
+    /// Whether the number meets the expectation; none without data.
     pub(crate) ok: Option<bool>,
 }
 
@@ -58,7 +58,8 @@ pub(crate) fn judge(probe: &Probe, numbers: &Numbers) -> Vec<Check> {
     probe.expect.iter().map(check).collect()
 }
 
-/// Returns whether all checks are met: false once one is missed, none where one lacks data or there is none.
+/// Returns whether all checks are met. If one is missed, returns false. If one lacks data, or there is no check,
+/// returns none.
 pub(crate) fn verdict(checks: &[Check]) -> Option<bool> {
     if checks.iter().any(|check| check.ok == Some(false)) {
         return Some(false);
@@ -66,7 +67,7 @@ pub(crate) fn verdict(checks: &[Check]) -> Option<bool> {
     (!checks.is_empty() && checks.iter().all(|check| check.ok == Some(true))).then_some(true)
 }
 
-/// Says which checks are missed, joined for one line.
+/// Returns the missed checks as one line.
 pub(crate) fn missed(checks: &[Check]) -> String {
     let missed: Vec<String> = checks
         .iter()
@@ -76,7 +77,7 @@ pub(crate) fn missed(checks: &[Check]) -> String {
     missed.join("; ")
 }
 
-/// Takes the numbers out of what a probe printed: `true` and `false` count as 1 and 0, texts are no numbers.
+/// Returns the numbers that a probe printed. `true` and `false` count as 1 and 0; texts are no numbers.
 pub(crate) fn numbers(stdout: &str) -> Result<Numbers, String> {
     let value: Value = serde_json::from_str(stdout.trim())
         .map_err(|error| format!("it printed no JSON object of numbers: {error}"))?;
@@ -87,7 +88,7 @@ pub(crate) fn numbers(stdout: &str) -> Result<Numbers, String> {
     Ok(fields.into_iter().filter_map(named).collect())
 }
 
-/// Returns a JSON value as a number: `true` and `false` count as 1 and 0, texts are no numbers.
+/// Returns a JSON value as a number. `true` and `false` count as 1 and 0; texts are no numbers.
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),

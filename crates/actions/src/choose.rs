@@ -1,4 +1,4 @@
-//! Which recovery set to come back from. Pure.
+//! Chooses the recovery set that a recovery restores. Pure.
 
 use chrono::{DateTime, Utc};
 use rekindle_model::failure::Failure;
@@ -45,11 +45,11 @@ pub(crate) const NO_SET: &str = "no_recovery_set";
 /// How many known sets a refusal lists; the newest come first.
 const LISTED: usize = 10;
 
-/// Returns the set that is asked for, among `sets` in any order.
+/// Returns the requested set among `sets`, which are in any order.
 ///
-/// `latest` and a time take only sets that are recovery-ready and whose consistency points all lie at or
-/// before `disaster_at` or that time: what was captured later may hold the disaster already. A set asked for
-/// by name is taken as it is.
+/// `latest` and a time take only sets that are recovery-ready and whose consistency points all lie at or before
+/// `disaster_at` or that time. Data that was captured later may hold the disaster already. A set that is requested by
+/// its id is taken without these conditions.
 pub(crate) fn choose<'a>(
     sets: &'a [RecoverySet],
     from: &From,
@@ -154,7 +154,7 @@ mod tests {
         ManualClock::at(DateTime::from_timestamp(NOON + 60 * minutes, 0).unwrap()).now()
     }
 
-    /// A set sealed some minutes after noon, of one component captured a minute earlier.
+    /// A set that is sealed some minutes after noon, with one component that was captured a minute earlier.
     fn set(minutes: i64, recovery_ready: bool) -> RecoverySet {
         let member = Member {
             snapshot: SnapshotId::new(&stamp(minutes - 1)),

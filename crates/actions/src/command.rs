@@ -1,8 +1,8 @@
-//! `command`: runs a program, a step of a component's own recovery for instance.
+//! `command`: runs a program, such as a step of a component's own recovery.
 //!
-//! What the program started ends with it. One that is meant to leave something running, a daemon that it starts
-//! for instance, says `detach: true`; a stop, a timeout or the end of Rekindle while the program itself still
-//! runs ends that too.
+//! Everything that the program started ends with it. If the program must leave something running, such as a daemon,
+//! the step says `detach: true`. But if a stop, a timeout or the end of Rekindle ends the program, it also ends what
+//! the program started.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -107,7 +107,7 @@ impl Action for RunCommand {
     }
 }
 
-/// Returns a JSON object as it is, anything else as text.
+/// Returns the text as JSON if it is a JSON object, else as a text.
 fn output(stdout: &str) -> Value {
     match serde_json::from_str(stdout.trim()) {
         Ok(value @ Value::Object(_)) => value,

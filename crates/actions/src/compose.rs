@@ -1,4 +1,4 @@
-//! What goes into a recovery set. Pure.
+//! Composes a recovery set. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,18 @@ use rekindle_vault::{Member, RecoverySet, Snapshot};
 /// A component that this run has captured and verified.
 pub(crate) struct Found {
     pub(crate) snapshot: Snapshot,
-    /// The tiers in which its copy was read back and found whole.
+    /// The tiers whose copy was read back and found whole.
     pub(crate) tiers: Vec<String>,
 }
 
-/// The members of a set, and who is missing.
+/// The members of a set, and the components that it lacks.
 pub(crate) struct Composed {
     pub(crate) members: BTreeMap<String, Member>,
     pub(crate) missing: Vec<String>,
 }
 
-/// Takes each wanted component from this run, else from the set before, as far as tiers still hold it.
+/// Takes each wanted component from this run. If this run lacks it, takes it from the set before, if a tier still
+/// holds it.
 pub(crate) fn compose(
     wanted: &[&str],
     mut fresh: BTreeMap<String, Found>,
@@ -77,11 +78,11 @@ pub(crate) fn common_tiers(members: &BTreeMap<String, Member>, tiers: &[String])
     tiers.iter().filter(holds_all).cloned().collect()
 }
 
-/// Returns the share of the attempted components that are in the set with what this run captured; none where
-/// none was attempted.
+/// Returns the share of the attempted components whose member in the set was captured by this run. Returns none if no
+/// component was attempted.
 ///
-/// A tier that was down does not lower it: the set goes only where all of it is, and is whole there. That a
-/// tier lags behind is said by the run's outcome and by `complete_rate`.
+/// A tier that was down does not lower the share, since the set goes only to tiers that hold all of it. The run's
+/// outcome and `complete_rate` show that a tier lags behind.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a system has far fewer than 2^52 components"

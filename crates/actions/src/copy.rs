@@ -1,4 +1,4 @@
-//! One stored copy: a component's snapshot in one tier. What `store` and `verify` are both about.
+//! One stored copy: a component's snapshot in one tier. `store` and `verify` work on such copies.
 
 use rekindle_engine::{StepContext, Unit};
 use rekindle_model::failure::Failure;
@@ -12,7 +12,8 @@ use crate::params::{self, BAD_PARAMETER, Field, Kind};
 use crate::site::Site;
 use crate::views;
 
-/// Parameters that name the copy; the loop and the run's own snapshot, unless told.
+/// The parameters that name the copy. By default, the loop names component and tier, and the snapshot is the run's
+/// own.
 pub(crate) const FIELDS: &[Field] = &[
     Field::optional("component", Kind::Text),
     Field::optional("tier", Kind::Text),
@@ -35,8 +36,8 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Returns the copy that a step is about: the snapshot it names, else the one that this run took, else
-    /// the newest that the tier holds of the component.
+    /// Returns the copy that a step works on. Its snapshot is the one that the step names, else the one that this run
+    /// took, else the component's newest in the tier.
     pub(crate) async fn read(site: &Site, cx: &StepContext) -> Result<Self, Failure> {
         let params: Params = params::read(&cx.with)?;
         let (component, spec) = site.component(&views::looped(cx, "component", params.component)?)?;
@@ -84,14 +85,14 @@ impl Copy {
     }
 }
 
-/// Returns the newest snapshot of the component that the tier holds.
+/// Returns the component's newest snapshot in the tier.
 pub(crate) async fn newest_of(tier: &Tier, component: &str) -> Result<Option<Snapshot>, Failure> {
-    // Newest first: the first of that component is the one.
+    // The tier lists the newest first.
     for id in tier.snapshots().await.map_err(failures::vault)? {
         match tier.snapshot(id).await {
             Ok(snapshot) if snapshot.component == component => return Ok(Some(snapshot)),
             Ok(_) => {}
-            // One damaged document, of another component perhaps, must not keep a new backup from being made.
+            // A damaged document, perhaps of another component, must not prevent a new backup.
             Err(error @ VaultError::Object { .. }) => {
                 tracing::warn!(tier = tier.name(), snapshot = %id, %error, "a snapshot cannot be read");
             }
@@ -101,7 +102,7 @@ pub(crate) async fn newest_of(tier: &Tier, component: &str) -> Result<Option<Sna
     Ok(None)
 }
 
-/// Returns whether the tier holds the snapshot; one that cannot be asked is an error, not a "no".
+/// Returns whether the tier holds the snapshot. If the tier cannot be asked, that is an error, not a "no".
 pub(crate) async fn holds(tier: &Tier, snapshot: SnapshotId) -> Result<bool, Failure> {
     match tier.snapshot(snapshot).await {
         Ok(_) => Ok(true),
@@ -110,8 +111,7 @@ pub(crate) async fn holds(tier: &Tier, snapshot: SnapshotId) -> Result<bool, Fai
     }
 }
 
-/// Says why a copy that a step has left in its tier is no longer there; a tier that does not answer says
-/// nothing about it.
+/// Returns why a copy that a step stored is no longer in its tier. If the tier does not answer, returns none.
 pub(crate) async fn gone(site: &Site, output: &serde_json::Value) -> Option<String> {
     let tier = output.get("tier")?.as_str()?;
     let snapshot: SnapshotId = output.get("snapshot")?.as_str()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! What goes wrong below, said once for all actions: a stable code, and what to do next.
+//! The failures that several actions report: a stable code, and what to do next.
 
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::next_action::Action;
@@ -6,7 +6,7 @@ use rekindle_vault::{TierError, VaultError};
 
 use crate::params::BAD_PARAMETER;
 
-/// The code of a step that was asked to stop and did; its next attempt continues.
+/// The code of a step that stopped because it was asked to. Its next attempt continues.
 pub(crate) use rekindle_engine::INTERRUPTED;
 
 /// A stop was asked for.
@@ -14,7 +14,7 @@ pub(crate) fn interrupted() -> Failure {
     Failure::transient(INTERRUPTED, "a stop was asked for").with_hint("resume the run to go on")
 }
 
-/// An error of the operating system about something that has a name.
+/// Returns the failure for an error of the operating system about a named thing.
 pub(crate) use rekindle_sources::failures::io;
 
 /// A tier could not be opened.
@@ -31,7 +31,7 @@ pub(crate) fn tier(error: &TierError) -> Failure {
         TierError::BadUrl { .. } | TierError::UnknownScheme { .. } | TierError::NoLocation { .. } => {
             Failure::permanent(BAD_PARAMETER, message)
         }
-        // Nothing that waits a few seconds helps: somebody mounts it, or says that it is to be made anew.
+        // A short wait does not help: a person must mount it, or ask for a new one.
         TierError::Gone { tier, .. } => {
             let create = Action::CreateTier { tier: tier.clone() };
             Failure::permanent(code::TIER_UNAVAILABLE, message)
@@ -44,7 +44,7 @@ pub(crate) fn tier(error: &TierError) -> Failure {
     }
 }
 
-/// Reading from or writing to the vault failed.
+/// Returns the failure for an error of the vault.
 pub(crate) fn vault(error: VaultError) -> Failure {
     error.into_failure()
 }

@@ -1,4 +1,4 @@
-//! What a verification reports: the damage that it found, as a step's outcome keeps it.
+//! The damage that a verification found, as the step's outcome keeps it.
 
 use std::fmt::Display;
 
@@ -6,15 +6,15 @@ use rekindle_engine::{Output, Reconciled, StepContext};
 use rekindle_model::failure::Failure;
 use serde_json::json;
 
-/// How many findings are kept in the journal; the first few name the trouble, and the count has them all.
+/// How many findings the journal keeps. The first few name the trouble; the count includes them all.
 const KEPT: usize = 20;
 
-/// Returns the findings that are kept.
+/// Returns the findings that the journal keeps.
 pub(crate) fn kept<T>(found: &[T]) -> &[T] {
     &found[..found.len().min(KEPT)]
 }
 
-/// Returns the findings that are kept, each as a sentence.
+/// Returns the findings that the journal keeps, each as a sentence.
 pub(crate) fn sentences<T: Display>(found: &[T]) -> Vec<String> {
     kept(found).iter().map(ToString::to_string).collect()
 }
@@ -28,15 +28,15 @@ pub(crate) fn sentence<T: Display>(found: &[T]) -> String {
     format!("{}{more}", sentences(found).join("; "))
 }
 
-/// Returns what becomes of a verification that a crash has cut off.
+/// Returns the verdict on a verification that a crash has cut off.
 pub(crate) fn verify_again() -> Reconciled {
     Reconciled::Redo {
         evidence: json!({ "why": "a verification that was cut off proves nothing" }),
     }
 }
 
-/// Ends a verification: well, or with a failure. A failure carries a sentence only, so the output, which says what was
-/// found, is kept as the step's checkpoint first.
+/// Ends a verification with success or a failure. A failure carries only a sentence. So the output, which lists the
+/// findings, is kept as the step's checkpoint first.
 pub(crate) async fn end(
     cx: &StepContext,
     output: Output,

@@ -1,4 +1,4 @@
-//! Whether a system runs: its health URLs are asked, outside of any run.
+//! Checks whether a system runs: asks its health URLs, outside of any run.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,32 +11,32 @@ use serde::Deserialize;
 
 use crate::http_client::{self, Request};
 
-/// How long an answer may take where nothing else is said: it is looked for on the way to something urgent.
+/// The default time for an answer. It is short, since the check precedes something urgent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What came of asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The system runs, be it well or not.
+    /// The system runs, healthy or not.
     Answered {
-        /// What was asked, without its secrets.
+        /// The URL that answered, without its secrets.
         asked: String,
         /// The HTTP status.
         status: u16,
     },
-    /// Nobody listens there, or the system does not say where it does.
+    /// No process listens there, or the system does not say where it listens.
     Silent,
-    /// Somebody may listen there and did not answer: why.
+    /// A process may listen there, but did not answer. This is why.
     Unknown(String),
 }
 
-/// What a running system says of itself in the file that `address` names.
+/// The content of the file that `address` names, which a running system writes.
 #[derive(Deserialize)]
 struct Address {
     listening: String,
 }
 
-/// Asks whether the system whose data is at `root` answers.
+/// Checks whether the system with its data at `root` answers.
 pub async fn ask(root: &Path, health: &Health) -> Answer {
     let mut url = health.url.clone();
     if let Some(address) = &health.address {

@@ -1,9 +1,9 @@
-//! `http`: sends a request, a call to a service's own interface for instance.
+//! `http`: sends a request, such as a call to a service's own interface.
 //!
-//! After a crash nobody knows whether the server has seen the request. One whose method is idempotent is sent
-//! again. Any other is sent again only with `idempotency_key: true`: it then carries the same
-//! `Idempotency-Key`, made of the run and the step, whenever it is sent, and the server tells that it has seen it.
-//! Without that the step fails and says so: to send twice may mean to pay twice.
+//! After a crash, it is unknown whether the server has seen the request. If the request's method is idempotent, the
+//! next attempt sends it again. Else the next attempt sends it again only with `idempotency_key: true`: then each
+//! attempt sends the same `Idempotency-Key`, derived from the run and the step, and the server recognises the
+//! repetition. Without that key the step fails and says so, since sending twice could mean paying twice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::redact::Redactor;
 pub(crate) struct SendRequest;
 
 const METHODS: &[&str] = &["GET", "HEAD", "PUT", "DELETE", "POST", "PATCH"];
-/// Sent twice they do what they do once (RFC 9110, 9.2.2).
+/// The methods for which sending twice has the same effect as sending once (RFC 9110, 9.2.2).
 const IDEMPOTENT: &[&str] = &["GET", "HEAD", "PUT", "DELETE"];
 /// The methods that carry a body.
 const WITH_BODY: &[&str] = &["PUT", "POST", "PATCH"];
@@ -41,11 +41,12 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("idempotency_key", Kind::Flag),
 ];
 
-/// How long a request may take unless the step says otherwise: patient, and short of what a person waits for.
+/// The default time for a request: long enough for a slow server, short enough for a waiting person.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer that is not JSON is kept as the step's output, in characters.
 const TEXT_CHARS: usize = 4096;
-/// A longer JSON answer is kept as text: a journal is no store of documents.
+/// The longest JSON answer that is kept as JSON. A longer one is kept as text, since the journal is no store of
+/// documents.
 const JSON_BYTES: usize = 16 << 10;
 
 #[derive(Deserialize)]
@@ -54,9 +55,9 @@ struct Params {
     url: String,
     #[serde(default)]
     headers: BTreeMap<String, Value>,
-    /// A text as it is; anything else as JSON.
+    /// A text is sent without change; any other value as JSON.
     body: Option<Value>,
-    /// Any of 200 to 299 by default.
+    /// By default, 200 to 299.
     expect_status: Option<u16>,
     timeout: Option<Period>,
     #[serde(default)]
@@ -68,7 +69,7 @@ impl Params {
         self.method.as_deref().unwrap_or("GET")
     }
 
-    /// Returns whether to send it twice is to send it once.
+    /// Returns whether sending it twice has the same effect as sending it once.
     fn may_be_sent_again(&self) -> bool {
         self.idempotency_key || IDEMPOTENT.contains(&self.method())
     }
@@ -94,7 +95,7 @@ impl Params {
         }
     }
 
-    /// Returns what takes out the secrets that are in headers and in the URL.
+    /// Returns a redactor for the secrets in headers and in the URL.
     fn redactor(&self) -> Redactor {
         let headers = self.headers.iter();
         http_client::redactor(
@@ -154,7 +155,7 @@ async fn sent(cx: &StepContext, params: &Params) -> Result<Output, Failure> {
     let response = http_client::send(cx, request).await.map_err(|none| {
         let mut failure = none.failure;
         if !none.unsent && !params.may_be_sent_again() {
-            // The request may have arrived.
+            // The server may have received the request.
             failure.retryable = false;
             failure.hint = unknown(&shown).hint;
         }
@@ -180,7 +181,7 @@ async fn sent(cx: &StepContext, params: &Params) -> Result<Output, Failure> {
     })
 }
 
-/// Returns the key by which a server knows a request again, the same for every attempt.
+/// Returns the key by which a server recognises a repeated request. It is the same for every attempt.
 pub(crate) fn idempotency_key(cx: &StepContext) -> String {
     // A header holds visible ASCII only.
     let step = crate::step_log::safe(cx.step.id.as_str());

@@ -1,6 +1,6 @@
-//! One HTTP request and its answer, within bounds.
+//! Sends one HTTP request and reads its answer, within bounds.
 //!
-//! Redirects are not followed and no proxy is used: what is measured is the server that was named.
+//! It follows no redirect and uses no proxy, so that it measures the named server.
 
 use std::io::Read;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::failures;
 use crate::params::BAD_PARAMETER;
 use crate::redact::{Redactor, looks_secret};
 
-/// The code of a request that was not answered.
+/// The code of a request without an answer.
 pub(crate) const HTTP_FAILED: &str = "http_failed";
-/// How much of an answer is read; what lies beyond is dropped.
+/// How much of an answer is read; the rest is dropped.
 const BODY_BYTES: u64 = 1 << 20;
 
 /// A request.
@@ -26,7 +26,7 @@ pub(crate) struct Request {
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Option<String>,
-    /// For all of it: the name, the connection, the request and the answer.
+    /// The time limit for everything: name, connection, request and answer.
     pub(crate) timeout: Duration,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Request {
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// From before the request to the last byte of the answer.
+    /// The time from before the request to the last byte of the answer.
     pub(crate) latency: Duration,
     /// At most 1 MiB of it.
     pub(crate) body: String,
@@ -44,7 +44,7 @@ pub(crate) struct Response {
 #[derive(Debug)]
 pub(crate) struct NoResponse {
     pub(crate) failure: Failure,
-    /// Whether the server cannot have seen the request.
+    /// Whether the server certainly has not seen the request.
     pub(crate) unsent: bool,
 }
 
@@ -58,7 +58,7 @@ impl From<Failure> for NoResponse {
 }
 
 impl Request {
-    /// Returns the request as it may be shown: without user info, and without a query, which may hold a key.
+    /// Returns the request as it may be shown: without user info, and without the query, which may hold a key.
     pub(crate) fn shown(&self) -> String {
         let url = self.url.split(['?', '#']).next().unwrap_or_default();
         let url = Redactor::default().text(url).into_owned();
@@ -66,8 +66,8 @@ impl Request {
     }
 }
 
-/// Returns what of a URL nobody else may read: its user info and the password in it, its query, and in it the
-/// values whose names look secret. A server may say any of them again.
+/// Returns the secret parts of a URL: the user info, its password, the query, and the query's values with
+/// secret-looking names. A server's answer may repeat any of them.
 pub(crate) fn secrets_of(url: &str) -> Vec<String> {
     let mut secrets = Vec::new();
     let (address, query) = url
@@ -93,13 +93,13 @@ pub(crate) fn secrets_of(url: &str) -> Vec<String> {
     secrets
 }
 
-/// Returns whether a header of this name lets a request in.
+/// Returns whether a header of this name carries credentials.
 pub(crate) fn is_secret_header(name: &str) -> bool {
     let lower = name.to_lowercase();
     looks_secret(name) || lower.contains("authorization") || lower.contains("cookie")
 }
 
-/// Returns what takes out the secrets of a request, and those in its URL.
+/// Returns a redactor for the secrets of a request and of its URL.
 pub(crate) fn redactor(url: &str, headers: impl Iterator<Item = (String, String)>) -> Redactor {
     let headers = headers
         .filter(|(name, _)| is_secret_header(name))
@@ -107,7 +107,7 @@ pub(crate) fn redactor(url: &str, headers: impl Iterator<Item = (String, String)
     Redactor::with(headers.chain(secrets_of(url)))
 }
 
-/// Sends the request and reads the answer, also one that says no.
+/// Sends the request and reads the answer, even if the answer is a refusal.
 pub(crate) async fn send(cx: &StepContext, request: Request) -> Result<Response, NoResponse> {
     let shown = request.shown();
     let begun = cx.clock.now();
@@ -121,7 +121,7 @@ pub(crate) async fn send(cx: &StepContext, request: Request) -> Result<Response,
     });
     let answer = tokio::select! {
         answer = sent => answer?,
-        // The thread goes on until the request's time is up; its answer has no reader.
+        // The thread continues until the request's time is up; its answer then has no reader.
         () = cx.stop.cancelled() => return Err(failures::interrupted().into()),
     };
     answer.map_err(|error| refused(&shown, &error))
@@ -158,7 +158,7 @@ pub(crate) fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Returns what an error says of a request, and whether it was sent.
+/// Returns the message of an error, and whether the request was sent.
 pub(crate) fn refused(shown: &str, error: &ureq::Error) -> NoResponse {
     use ureq::Error;
     let message = format!("{shown}: {error}");

@@ -1,5 +1,5 @@
-//! What a workflow's step `uses:`. Each action checks its parameters when a workflow is read, looks at the
-//! world after a crash, and does its work under checkpoints.
+//! The actions that a workflow's steps name under `uses:`. Each action checks its parameters when a workflow is read,
+//! looks at the world after a crash, and does its work under checkpoints.
 //!
 //! | action | what it does |
 //! |---|---|
@@ -9,19 +9,19 @@
 //! | `verify-replicas` | reads back the replicas of runs' journals that a tier keeps |
 //! | `seal-set` | seals the recovery set of a run |
 //! | `locate-set` | picks the recovery set to come back from |
-//! | `set-aside` | moves what is in the way of a recovery in place |
+//! | `set-aside` | moves existing content away before a recovery in place |
 //! | `restore` | puts one component back |
 //! | `validate` | runs a component's probes and judges the numbers |
 //! | `system-integrity` | judges the system as a whole |
 //! | `command` | runs a program |
 //! | `http` | sends a request |
-//! | `notify` | tells somebody, by a program or a webhook |
+//! | `notify` | notifies people, by a program or a webhook |
 //! | `workflow` | runs another workflow, as a run of its own |
-//! | `noop` | nothing: for measuring, and for trying a workflow out |
+//! | `noop` | does nothing: for measurements, and to try a workflow out |
 //!
-//! Programs that steps and probes run are children of [`supervise`], so that none of them outlives its step.
+//! Programs of steps and probes run as children of [`supervise`], so that none of them outlives its step.
 //!
-//! [`Site`] is the place all of them share; [`registry`] hands them to the engine.
+//! All actions share one [`Site`]; [`registry`] gives them to the engine.
 
 mod checks;
 mod choose;
@@ -80,7 +80,7 @@ pub use verify_replicas::{VERIFY_REPLICAS, VERIFY_REPLICAS_ALIAS};
 /// The action that runs a program.
 pub(crate) const COMMAND: &str = "command";
 
-/// Returns every action, acting at `site`.
+/// Returns every action, for the steps of a run at `site`.
 pub fn registry(site: Arc<Site>) -> Registry {
     registry_inside(site, workflow::Outer::default())
 }

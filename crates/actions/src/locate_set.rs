@@ -1,4 +1,4 @@
-//! `locate-set`: picks the recovery set to come back from, and the tiers to read it from.
+//! `locate-set`: chooses the recovery set to recover from, and the tiers to read it from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ struct Params {
     components: Names,
 }
 
-/// Returns the recovery set that a recovery would come back from, asked before there is a run for it.
+/// Returns the recovery set that a recovery would use, before a run for it exists.
 pub async fn find_set(
     site: &Arc<Site>,
     from: &str,
@@ -149,7 +149,7 @@ impl Action for LocateSet {
     }
 }
 
-/// What the tiers know of sets.
+/// The recovery sets in the tiers.
 struct Sets {
     sets: BTreeMap<SetId, RecoverySet>,
     /// The tiers that answer, the fastest first, with the sets that each holds.
@@ -159,8 +159,8 @@ struct Sets {
 }
 
 impl LocateSet {
-    /// Asks every tier for its sets; where one is named, only its sets are taken, though the others may
-    /// still help with content. A tier that does not answer is no obstacle while another does.
+    /// Asks every tier for its sets. If the caller names a tier, takes only that tier's sets, though the others may
+    /// still help with content. If a tier does not answer, another one is enough.
     async fn gather(&self, named: &str) -> Result<Sets, Failure> {
         let mut gathered = Sets {
             sets: BTreeMap::new(),
@@ -190,10 +190,10 @@ impl LocateSet {
             }
         }
         if !named.is_empty() && !self.0.system().tiers.contains_key(named) {
-            // Asking for it says that it is unknown, and which ones there are.
+            // This request fails with the reason that the tier is unknown, and with the known ones.
             self.0.tier(named, TierMode::Existing).await?;
         }
-        // A set of the named tier whose document is damaged there is the same set in any other.
+        // If a set's document is damaged in the named tier, any other tier's copy of it is the same set.
         let own = gathered.held.iter().find(|(name, _)| name == named);
         for id in own.map_or(&[][..], |(_, ids)| ids) {
             for tier in &others {
@@ -229,7 +229,7 @@ async fn read_sets(
             Ok(set) => {
                 sets.insert(*id, set);
             }
-            // One damaged document must not hide the sets beside it; another tier may have it whole.
+            // One damaged document must not hide the other sets; another tier may have an intact copy.
             Err(error) => {
                 tracing::warn!(tier = tier.name(), set = %id, %error, "a recovery set cannot be read")
             }
@@ -238,7 +238,7 @@ async fn read_sets(
     Ok(())
 }
 
-/// Says of a set that was not found that only one tier was asked, and which others hold sets.
+/// Adds to the failure of a search in one tier that only this tier was asked, and which others hold sets.
 fn lacking(failure: Failure, named: &str, held: &[(String, Vec<SetId>)]) -> Failure {
     if named.is_empty() || failure.code != choose::NO_SET {
         return failure;
@@ -262,8 +262,8 @@ fn lacking(failure: Failure, named: &str, held: &[(String, Vec<SetId>)]) -> Fail
     Failure::permanent(choose::NO_SET, message).with_hint(hint)
 }
 
-/// Returns the tiers to read from: the named one, then those that hold the set, then the rest, which may
-/// still have a chunk that the others lost; the fastest first among equals.
+/// Returns the tiers to read from: the named one, then those that hold the set, then the rest, since they may still
+/// have a chunk that the others lost. Among equals, the fastest is first.
 fn order(named: &str, held: &[(String, Vec<SetId>)], set: SetId) -> Vec<String> {
     let mut order: Vec<&(String, Vec<SetId>)> = held.iter().collect();
     order.sort_by_key(|(name, sets)| (name != named, !sets.contains(&set)));

@@ -1,4 +1,4 @@
-//! `noop`: succeeds at once, for measuring what a step itself costs and for trying out a workflow's shape.
+//! `noop`: succeeds at once. Use it to measure the cost of a step itself, or to try out a workflow's shape.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ struct Params {
     /// What the step gives back.
     #[serde(default)]
     output: Value,
-    /// How long it takes; a stop ends it early.
+    /// How long the step takes; a stop ends it early.
     sleep: Option<Period>,
 }
 

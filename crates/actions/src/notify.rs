@@ -1,8 +1,8 @@
-//! `notify`: tells somebody how a run fares, by a program or by a webhook.
+//! `notify`: notifies people of a run's outcome, by a program or by a webhook.
 //!
-//! Either gets one JSON object, `{"run", "workflow_step", "outcome", "message"}`: the program on its stdin, the
-//! webhook as the body of a POST. After a crash it is sent again: twice is better than never, and the webhook's
-//! `Idempotency-Key` is the same.
+//! Both receive one JSON object, `{"run", "workflow_step", "outcome", "message"}`: the program on its stdin, the
+//! webhook as the body of a POST. After a crash the step sends the object again, since twice is better than never. The
+//! webhook then receives the same `Idempotency-Key`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("timeout", Kind::Period),
 ];
 
-/// How long telling may take unless the step says otherwise: nothing waits for it but the end of the run.
+/// The default time for a notice. It is short, since only the end of the run waits for it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
@@ -49,7 +49,7 @@ struct Params {
     /// For the program.
     #[serde(default)]
     env: BTreeMap<String, Value>,
-    /// What became of the run, as the workflow knows it.
+    /// The outcome of the run, as the workflow knows it.
     outcome: Option<String>,
     message: String,
     timeout: Option<Period>,
@@ -144,7 +144,7 @@ impl Notify {
 }
 
 async fn post(cx: &StepContext, webhook: &str, notice: String, timeout: Duration) -> Result<Value, Failure> {
-    // The path of a webhook is a secret: everybody who knows it may post to it.
+    // The path of a webhook is a secret: with it, anyone can post.
     let redactor = Redactor::with(
         secret_part(webhook)
             .into_iter()
@@ -174,7 +174,7 @@ async fn post(cx: &StepContext, webhook: &str, notice: String, timeout: Duration
     }))
 }
 
-/// Returns the path of a URL without its first slash, where it has one.
+/// Returns the path of a URL without its first slash, if the URL has a path.
 pub(crate) fn secret_part(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (_, path) = rest.split_once('/')?;

@@ -1,7 +1,7 @@
-//! What may be in a step's `with:`, checked when the workflow is read and read when the step runs.
+//! The parameters in a step's `with:`. They are checked when the workflow is read, and read when the step runs.
 //!
-//! A text that holds `${{` is not known before the run; it is accepted as any kind and judged by [`read`],
-//! after the engine has rendered it.
+//! A text with `${{` has no value before the run. The check accepts it as any kind; [`read`] judges it after the
+//! engine has rendered it.
 
 use rekindle_model::failure::Failure;
 use rekindle_plan::Problem;
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The code of a parameter that turned out wrong only once it was rendered.
+/// The code of a parameter whose rendered value does not fit.
 pub(crate) const BAD_PARAMETER: &str = "bad_parameter";
 
 /// One parameter of an action.
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Word(&'static [&'static str]),
     /// A list of names, or the word `all`.
     Names,
-    /// A list of texts with at least one in it: a program and its arguments.
+    /// A non-empty list of texts: a program and its arguments.
     Words,
     /// Yes or no.
     Flag,
@@ -62,7 +62,7 @@ impl Field {
     }
 }
 
-/// Returns everything that is wrong with `with`, as far as it can be known before the run.
+/// Returns every fault of `with` that can be known before the run.
 pub(crate) fn check(with: &Value, fields: &[Field]) -> Vec<Problem> {
     let empty = serde_json::Map::new();
     let given = match with {
@@ -139,7 +139,7 @@ fn problem(at: &[&str], message: String, help: Option<String>) -> Problem {
 }
 
 impl Kind {
-    /// Returns what is wrong with the value, as "expected …, found …".
+    /// Returns the fault of the value, as "expected …, found …".
     fn fault(self, value: &Value) -> Option<String> {
         let fits = match (self, value) {
             (_, Value::String(text)) if text.contains("${{") => true,
@@ -165,7 +165,7 @@ impl Kind {
         (!fits).then(|| format!("expected {}, found {}", self.example(), self.found(value)))
     }
 
-    /// Returns what is there; of a list, what in it does not fit.
+    /// Returns the name of the value's type. For a list, returns the type of the item that does not fit.
     fn found(self, value: &Value) -> String {
         let (Self::Words | Self::Names, Value::Array(items)) = (self, value) else {
             return name_of(value);
@@ -203,7 +203,7 @@ fn name_of(value: &Value) -> String {
     }
 }
 
-/// A list of names, or all there are.
+/// A list of names, or all names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Names {
     #[default]

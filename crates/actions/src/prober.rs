@@ -1,4 +1,4 @@
-//! Probes: how the numbers about a living system are measured.
+//! Probes: how Rekindle measures a living system.
 
 mod files;
 mod http;
@@ -29,13 +29,13 @@ pub(crate) struct Prober<'a> {
     cx: &'a StepContext,
     scope: Value,
     cwd: PathBuf,
-    /// The folder of what is measured.
+    /// The folder with the data that the probe measures.
     root: PathBuf,
 }
 
 impl<'a> Prober<'a> {
-    /// Returns a prober of the data at `root`: by default the recovery's target, and the living system in
-    /// a run that recovers nothing.
+    /// Returns a prober of the data at `root`. The default is the recovery's target, or the living system if the run
+    /// recovers nothing.
     pub(crate) fn new(
         site: &'a Site,
         cx: &'a StepContext,
@@ -55,7 +55,7 @@ impl<'a> Prober<'a> {
         }
     }
 
-    /// Returns a component that the probe reads, whose files are not there and which this run does not recover.
+    /// Returns a component that the probe reads, if its files are absent and this run does not recover it.
     pub(crate) fn absent<'p>(
         &self,
         system: &System,
@@ -69,7 +69,7 @@ impl<'a> Prober<'a> {
             let Some(source) = component.source.as_ref().filter(|_| !fared.contains_key(own)) else {
                 continue;
             };
-            // Where the data are no files there is nothing to look for.
+            // If the data are no files, there is no file to look for.
             let claim = rekindle_sources::open(source)?.claim();
             let there = |claim: Claim| places(&claim).iter().any(|place| self.root.join(place).exists());
             if !claim.is_none_or(there) {
@@ -121,7 +121,7 @@ impl<'a> Prober<'a> {
         }
     }
 
-    /// Reads what a probe says, its expressions evaluated.
+    /// Evaluates the expressions in a probe's settings, and reads the result.
     fn rendered<P: DeserializeOwned>(&self, probe: &Probe, said: Value) -> Result<P, Failure> {
         let name = checks::name(probe);
         let rendered = rekindle_plan::expr::render(&said, &self.scope)
@@ -130,7 +130,7 @@ impl<'a> Prober<'a> {
             .map_err(|error| Failure::permanent(BAD_PARAMETER, format!("probe {name} does not fit: {error}")))
     }
 
-    /// Returns the path of something below the root that a probe reads.
+    /// Returns the path of the file or folder below the root that a probe reads.
     fn place(&self, probe: &Probe, path: Option<&str>) -> Result<PathBuf, Failure> {
         let path: String = self.rendered(probe, json!(path.unwrap_or(".")))?;
         Ok(below(&self.root, &path))
@@ -166,7 +166,7 @@ impl<'a> Prober<'a> {
     }
 }
 
-/// Returns what the expressions of a system's own programs see: `root` is their target.
+/// Returns the values for the expressions in the system's own programs; `root` is their target.
 pub(crate) fn scope(
     site: &Site,
     cx: &StepContext,
@@ -201,7 +201,7 @@ pub(crate) fn word(value: &Value) -> String {
     }
 }
 
-/// The failure of what was measured and is not as expected.
+/// Returns the failure for measured numbers that miss their expectations.
 pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
     Failure::permanent(
         code::INVALID,
@@ -210,8 +210,8 @@ pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
     .with_hint("the numbers are in the step's last checkpoint, in the run's history")
 }
 
-/// Returns where a component's files are, below the root: the path of its claim, or what its globs have before their
-/// first wildcard.
+/// Returns the places of a component's files, below the root: the path of its claim, or the part of each glob before
+/// its first wildcard.
 fn places(claim: &Claim) -> Vec<PathBuf> {
     let path = Path::new(&claim.path);
     if claim.include.is_empty() {

@@ -32,18 +32,18 @@ use crate::site::Site;
 use crate::step_log::{Lines, StepLog, Stream};
 use crate::supervise::{self, Report};
 
-/// How much of a program's output is kept; what lies beyond is read and dropped, so that it never blocks.
+/// How much of a program's output is kept. The rest is read and dropped, so that the program never blocks.
 const OUTPUT_BYTES: usize = 1 << 20;
 /// How much of a stdout that goes into a file is read at once.
 const SPOOL_BUFFER: usize = 256 << 10;
-/// How long to wait for a supervisor that has to end everything: it gives 2 s, and killing takes a moment.
+/// How long to wait for a supervisor that must end everything. It gives the programs 2 s, and killing takes a moment.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait for the end of the output once the program itself has ended: a child that it leaves
-/// running may hold the pipe open for ever.
+/// How long to wait for the end of the output after the program has ended. A child that still runs may hold the pipe
+/// open for ever.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How many of the last lines on stderr go into a failure's message.
+/// How many of the last lines of stderr a failure's message contains.
 const LAST_LINES: usize = 5;
-/// The beginning of our own variables that no program gets: a process that has them can open every backup.
+/// How the names of our own secret variables begin. No program gets them: with them it could open every backup.
 const OUR_SECRETS: &str = "REKINDLE_PASSPHRASE";
 
 /// What to run.
@@ -53,26 +53,26 @@ pub(crate) struct Program<'a> {
     pub(crate) cwd: &'a Path,
     pub(crate) env: &'a BTreeMap<String, String>,
     pub(crate) timeout: Option<Duration>,
-    /// Whether what it leaves running when it ends by itself is left alone.
+    /// Whether the processes that it leaves behind continue after it has ended by itself.
     pub(crate) detach: bool,
-    /// The file that it gets as its stdin; nothing without one.
+    /// The file that it gets as its stdin; if none, its stdin is empty.
     pub(crate) stdin: Option<&'a Path>,
-    /// Where its stdout goes that is data; without it, into the log.
+    /// The file for its stdout, if its stdout is data. Without it, stdout goes to the log.
     pub(crate) stdout: Option<StdoutFile<'a>>,
 }
 
 /// How a program ended.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
-    /// As the program wrote it, secrets and all: what is kept of it goes through the redactor.
+    /// The output as the program wrote it, with secrets. Use the redactor before you keep any of it.
     pub(crate) stdout: String,
     stderr: String,
-    /// Takes out the secrets that the program was given.
+    /// The redactor for the secrets that the program was given.
     pub(crate) redactor: Redactor,
 }
 
 impl Ended {
-    /// Returns how it ended, with the last lines on stderr, without secrets.
+    /// Returns how the program ended, with the last lines of stderr, without secrets.
     pub(crate) fn account(&self) -> String {
         let lines: Vec<&str> = self
             .stderr
@@ -88,9 +88,9 @@ impl Ended {
     }
 }
 
-/// Runs a program to its end. It begins once the journal knows its process. The supervisor ends it early, with all that
-/// it started, when the step has to stop, when its time is up, when this future is dropped, and when this process dies.
-/// Its output is added to the step's log.
+/// Runs a program to its end. The program begins once its process is journaled. If the step must stop, the time is up,
+/// this future is dropped or this process dies, the supervisor ends the program and everything that it started. The
+/// program's output goes to the step's log.
 pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) -> Result<Ended, Failure> {
     let redactor = Redactor::of(program.env);
     let log = StepLog::open(site.workspace_dir(), cx, &redactor);
@@ -120,7 +120,7 @@ async fn logged(
     let (mut child, mut line) = start(site.executable(), program).map_err(|error| not_started(&error))?;
     let mut spooling = None;
     if let Some(to) = program.stdout {
-        // Where it fails, dropping the line ends the program.
+        // If this fails, the dropped line ends the program.
         spooling = Some(Spooling::begin(child.stdout.take(), to, cx.clone())?);
     }
     let stdout = Kept::from(child.stdout.take(), log.lines(Stream::Out), cx.clone());
@@ -209,7 +209,7 @@ fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> 
 
     let (own, theirs) = UnixStream::pair()?;
     let mut command = Command::new(supervisor);
-    // Only their names are looked at, to leave them out.
+    // Only the names are read, to leave these variables out.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with(OUR_SECRETS) {
             command.env_remove(name);
@@ -222,22 +222,22 @@ fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> 
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Ctrl-C at a terminal is for this process to decide about.
+        // This process decides what a Ctrl-C at the terminal means.
         .process_group(0)
         .spawn()?;
-    // It held their end of the socket; only the supervisor has it now.
+    // The command held the supervisor's end of the socket; from now on only the supervisor has it.
     drop(command);
     Ok((child, Line::to(own)?))
 }
 
-/// The line to a supervisor. When it is hung up, which dropping it does too, the supervisor ends everything.
+/// The connection to a supervisor. If this end closes it or drops it, the supervisor ends everything.
 struct Line {
     socket: UnixStream,
     reports: mpsc::UnboundedReceiver<Report>,
     reported: Reported,
 }
 
-/// All that a supervisor reported.
+/// All reports of a supervisor.
 #[derive(Default)]
 struct Reported {
     process: Option<ProcessId>,
@@ -249,7 +249,7 @@ impl Line {
     fn to(socket: UnixStream) -> io::Result<Self> {
         let reader = BufReader::new(socket.try_clone()?);
         let (sender, reports) = mpsc::unbounded_channel();
-        // A thread of its own: it waits as long as the program runs, which would hold up the runtime's end.
+        // This needs a thread of its own: it waits as long as the program runs, which would delay the runtime's end.
         std::thread::Builder::new()
             .name("supervisor".to_owned())
             .spawn(move || {
@@ -265,7 +265,7 @@ impl Line {
         })
     }
 
-    /// Returns the process that waits to be let run; none where the supervisor could not get that far.
+    /// Returns the process that waits for permission to run. Returns none if the supervisor failed before that.
     async fn held(&mut self) -> Option<ProcessId> {
         let report = self.reports.recv().await?;
         self.take_note(report);
@@ -274,11 +274,11 @@ impl Line {
 
     /// Lets the program run.
     fn let_run(&mut self) {
-        // It fails where the supervisor is gone, and then its end tells.
+        // If the supervisor is gone, this fails, and the supervisor's end shows it.
         let _ = self.socket.write_all(b"g");
     }
 
-    /// Returns what was reported until the supervisor ended.
+    /// Returns all reports, once the supervisor has ended.
     async fn report(&mut self) -> Reported {
         while let Some(report) = self.reports.recv().await {
             self.take_note(report);
@@ -294,7 +294,7 @@ impl Line {
         }
     }
 
-    /// Has everything ended, and waits for it.
+    /// Makes the supervisor end everything, and waits for it.
     async fn end(&self, supervisor: &mut Child, name: &str) {
         self.hang_up();
         if tokio::time::timeout(PATIENCE, supervisor.wait()).await.is_err() {
@@ -306,7 +306,7 @@ impl Line {
     }
 
     fn hang_up(&self) {
-        // It fails where the supervisor is gone, and then there is nobody to tell.
+        // If the supervisor is gone, this fails, and no process is left to ask.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
@@ -317,7 +317,7 @@ impl Drop for Line {
     }
 }
 
-/// A program's stdout on its way into a file.
+/// A program's stdout while it is written into a file.
 struct Spooling {
     writer: JoinHandle<Result<(), Failure>>,
     ended: Option<Result<(), Failure>>,
@@ -326,7 +326,7 @@ struct Spooling {
 impl Spooling {
     fn begin(pipe: Option<ChildStdout>, to: StdoutFile<'_>, cx: StepContext) -> Result<Self, Failure> {
         let (shown, max_bytes) = (to.file.display().to_string(), to.max_bytes);
-        // The data of a system are for those who may read the system.
+        // Only users who may read the system may read its data.
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -353,7 +353,7 @@ impl Spooling {
         Ok(Self { writer, ended: None })
     }
 
-    /// Returns why the file does not take what is printed; waits for ever where it does.
+    /// Returns the reason if writing to the file fails; otherwise never returns.
     async fn broken(spooling: &mut Option<Self>) -> Failure {
         match spooling {
             Some(spooling) => match spooling.ended().await {
@@ -364,7 +364,7 @@ impl Spooling {
         }
     }
 
-    /// Waits until all that was printed is in the file.
+    /// Waits until all output is in the file.
     async fn ended(&mut self) -> Result<(), Failure> {
         if let Some(ended) = &self.ended {
             return ended.clone();
@@ -377,7 +377,7 @@ impl Spooling {
     }
 }
 
-/// What has come through a pipe so far, at most [`OUTPUT_BYTES`] of it: the last ones.
+/// The output that has come through a pipe so far; only the last [`OUTPUT_BYTES`] of it.
 struct Kept {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
@@ -391,7 +391,7 @@ impl Kept {
             let Some(mut pipe) = pipe else { return };
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-                // What a program says is a sign that it gets on.
+                // Output is a sign of progress.
                 cx.alive();
                 log.feed(&buffer[..read]);
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -405,7 +405,7 @@ impl Kept {
 
     /// Returns the text, once the pipe has closed or [`DRAIN`] is over.
     async fn text(mut self) -> String {
-        // Past the wait the pipe is held open by a child left running; what came until now counts.
+        // After this wait, a child that still runs holds the pipe open. The output so far counts.
         let _ = tokio::time::timeout(DRAIN, &mut self.reader).await;
         self.reader.abort();
         let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);

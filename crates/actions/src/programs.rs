@@ -1,4 +1,4 @@
-//! How the sources of a run's components run programs: under the supervisor, with the step's log.
+//! Runs the programs of components' sources: under the supervisor, with the step's log.
 
 use async_trait::async_trait;
 use rekindle_engine::StepContext;

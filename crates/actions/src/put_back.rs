@@ -10,10 +10,10 @@ use rekindle_sources::{ComponentSource, RestorePlan, blocking};
 
 use crate::displace;
 
-/// One at a time: an attempt that ran out of time works on, and the next one waits for its end.
+/// Serializes the work: an attempt that ran out of time still works, and the next one waits for its end.
 static AT_WORK: Mutex<()> = Mutex::new(());
 
-/// Puts what was restored into `staging` at `place`; what it displaces goes to `aside`.
+/// Moves the restored data from `staging` to `place`. Data that are in the way go to `aside`.
 pub(crate) async fn put_back(
     source: &Arc<dyn ComponentSource>,
     staging: &Path,
@@ -32,9 +32,10 @@ pub(crate) async fn put_back(
     .await
 }
 
-/// Removes the aside folder where nothing had to go there, and what was made above it.
+/// Removes the aside folder and the folders made above it, if nothing had to go there.
 ///
-/// None of these ever existed at the target: a folder in which a component has its database is not moved as a whole.
+/// None of these folders ever existed at the target: a folder in which a component has its database is not moved as a
+/// whole.
 pub(crate) async fn remove_unused(target: &Path, folder: &Path, aside: &Path) -> Result<(), Failure> {
     let below = folder.strip_prefix(target).unwrap_or(Path::new(""));
     let (depth, aside) = (below.components().count(), aside.to_path_buf());
@@ -50,7 +51,7 @@ pub(crate) async fn remove_unused(target: &Path, folder: &Path, aside: &Path) ->
     .await
 }
 
-/// Returns the folder for what is displaced: the run's aside folder, with the folders below the target repeated in it.
+/// Returns the aside folder for displaced data: the run's aside folder, and in it the same path as below the target.
 pub(crate) fn aside_folder(target: &Path, folder: &Path, run: RunId) -> PathBuf {
     let below = folder.strip_prefix(target).unwrap_or(Path::new(""));
     displace::aside_folder(target, run, folder).join(below)

@@ -1,8 +1,8 @@
-//! Takes secrets out of what is written down: logs, failures' messages, what the journal keeps of a program.
+//! Removes secrets from everything that is written down: logs, failures' messages, the journal's record of a program.
 //!
-//! A secret is the value of an environment variable whose name looks like one ([`looks_secret`]), be it given
-//! by a step's `env:` or inherited; and the user info of a URL, `scheme://user:password@host`. What a program
-//! derives from a secret, its base64 for instance, is not recognised.
+//! A secret is the value of an environment variable whose name looks like one ([`looks_secret`]), from a step's `env:`
+//! or inherited; also the user info of a URL, `scheme://user:password@host`. If a program derives a value from a
+//! secret, such as its base64, the redactor does not recognise it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,20 +22,20 @@ const SECRET_NAMES: [&str; 7] = [
     "KEY",
     "CREDENTIAL",
 ];
-/// A shorter secret is taken out only where it is a word of its own: `a` is a part of most words.
+/// A shorter secret is removed only where it is a whole word: `a` is a part of most words.
 const ALONE_BELOW: usize = 4;
-/// A shorter value that was inherited is left: nobody named it to us, and it is no more than a switch.
+/// A shorter inherited value stays: no person declared it as a secret, and it is probably a switch.
 const INHERITED_FROM: usize = 8;
 
 /// Takes secrets out.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor {
-    /// The longest first, so that one which contains another goes as a whole.
+    /// The longest is first, so that a secret which contains another is removed as a whole.
     secrets: Vec<String>,
 }
 
 impl Redactor {
-    /// Returns what takes out the secrets of a program's own environment and of ours, which it inherits.
+    /// Returns a redactor for the secrets in a program's own environment and in ours, which the program inherits.
     pub(crate) fn of(env: &BTreeMap<String, String>) -> Self {
         let inherited = std::env::vars_os().filter_map(|(name, value)| {
             let value = value.into_string().ok()?;
@@ -45,7 +45,7 @@ impl Redactor {
         Self::new(given.map(|(_, value)| value.clone()).chain(inherited))
     }
 
-    /// Returns what takes out these secrets.
+    /// Returns a redactor for these secrets.
     pub(crate) fn with(values: impl IntoIterator<Item = String>) -> Self {
         Self::new(values)
     }
@@ -53,7 +53,7 @@ impl Redactor {
     fn new(values: impl IntoIterator<Item = String>) -> Self {
         let mut secrets: Vec<String> = Vec::new();
         for value in values {
-            // As it is in JSON, without its quotes; and line by line, since logs are.
+            // Also its form in JSON without quotes, and each of its lines, since logs have lines.
             let quoted = Value::from(value.as_str()).to_string();
             secrets.push(quoted[1..quoted.len() - 1].to_owned());
             secrets.extend(value.lines().map(|line| line.trim().to_owned()));
@@ -95,7 +95,8 @@ impl Redactor {
         }
     }
 
-    /// Returns the failure without secrets in what it says and advises. Its code is never one: it is a word of ours.
+    /// Returns the failure without secrets in its message and advice. Its code is one of our own words, so it holds no
+    /// secret.
     pub(crate) fn failure(&self, mut failure: Failure) -> Failure {
         failure.message = self.text(&failure.message).into_owned();
         failure.hint = failure.hint.map(|hint| self.text(&hint).into_owned());
@@ -108,12 +109,12 @@ impl Redactor {
         failure
     }
 
-    /// Returns how long the longest secret is, in bytes.
+    /// Returns the length of the longest secret, in bytes.
     pub(crate) fn longest(&self) -> usize {
         self.secrets.first().map_or(0, String::len)
     }
 
-    /// Returns where to cut `bytes` near `at`, so that no secret is cut in two: `at`, or behind the secret there.
+    /// Returns where to cut `bytes` near `at` so that no secret is cut in two: at `at`, or after the secret there.
     pub(crate) fn cut(&self, bytes: &[u8], at: usize) -> usize {
         let across = |secret: &String| {
             let secret = secret.as_bytes();

@@ -1,5 +1,5 @@
-//! What reads the replicas in a tier for [`verify-replicas`](crate::VERIFY_REPLICAS): a process that has the journal
-//! implements it.
+//! The interface for reading the replicas in a tier, for [`verify-replicas`](crate::VERIFY_REPLICAS). A process that
+//! has the journal implements it.
 
 use async_trait::async_trait;
 use rekindle_model::id::RunId;
@@ -24,10 +24,10 @@ pub trait ReplicaReader: Send + Sync {
     ) -> Result<ReplicasReport, SegmentError>;
 }
 
-/// What was read of a tier's replicas, and what is wrong.
+/// The result of reading a tier's replicas, with their faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicasReport {
-    /// Chains that were read: runs, in as many locations as have them.
+    /// How many chains were read: one for each run in each location that has it.
     pub chains: u64,
     /// Segments that opened.
     pub segments: u64,
@@ -37,7 +37,7 @@ pub struct ReplicasReport {
     pub faults: Vec<ReplicaFault>,
 }
 
-/// One thing that is wrong with a replica.
+/// A fault of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaFault {
     /// The tier.
@@ -46,9 +46,9 @@ pub struct ReplicaFault {
     pub location: String,
     /// The run.
     pub run: RunId,
-    /// The segment; the first of several in a row.
+    /// The segment; if several in a row have the fault, the first.
     pub segment: u64,
-    /// What is wrong, as a fragment that follows the segment's name: "is missing".
+    /// The fault, as a fragment that follows the segment's name: "is missing".
     pub what: String,
     /// What a person can do about it.
     pub next: Vec<NextAction>,

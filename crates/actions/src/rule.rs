@@ -1,4 +1,4 @@
-//! The formulas under `rules:` in a system: evaluated once, and kept with the values that went in.
+//! The formulas under `rules:` in a system. Each is evaluated once, and kept with its input values.
 
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::system::System;
@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 /// A rule's outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ruled {
-    /// Whether it holds; none where a value that decides it was not measured.
+    /// Whether the rule holds; none if it depends on a value that was not measured.
     pub(crate) holds: Option<bool>,
     /// The formula with its inputs, for people.
     pub(crate) account: Value,
 }
 
-/// The values that inputs may take which were not measured; both have the inputs' shape.
+/// The worst and the best values of inputs that were not measured. Both have the inputs' shape.
 pub(crate) struct Bounds {
     pub(crate) worst: Value,
     pub(crate) best: Value,
 }
 
-/// Evaluates the rule `name` over `inputs`, or `default` where the system states none.
+/// Evaluates the rule `name` over `inputs`. If the system states no such rule, evaluates `default`.
 ///
-/// An input that is null was not measured. The rule is then tried with all of those at their best and at
-/// their worst: where it comes out the same it is decided, else it is not known.
+/// An input that is null was not measured. So the rule is evaluated twice: with all such inputs at their best, and at
+/// their worst. If both results are the same, that is the outcome; else the outcome is unknown.
 pub(crate) fn evaluate(
     system: &System,
     name: &str,
@@ -49,7 +49,7 @@ pub(crate) fn evaluate(
     Ok(Ruled { holds, account })
 }
 
-/// Replaces what was not measured by its bound.
+/// Replaces each input that was not measured by its bound.
 fn filled(inputs: &Value, bound: &Value) -> Value {
     match inputs {
         Value::Null => bound.clone(),

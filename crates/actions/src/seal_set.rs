@@ -1,7 +1,7 @@
-//! `seal-set`: seals the recovery set of a run, and lets the spool go of what every due tier holds.
+//! `seal-set`: seals the recovery set of a run, and removes from the spool what every due tier holds.
 //!
-//! A component that failed in this run, or was not part of it, is inherited from the set before, with its
-//! age; one that has never been stored is missing, and a set that lacks a component is never recovery-ready.
+//! If a component failed in this run, or was not part of it, the set inherits it from the set before, with its age. If
+//! a component has never been stored, the set lacks it. A set that lacks a component is never recovery-ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,20 +27,21 @@ use crate::views::{self, Fared};
 /// See the module's documentation.
 pub(crate) struct SealSet(pub(crate) Arc<Site>);
 
-/// What a system that states no rule of its own asks of a set: everything attempted is stored and verified in at least
-/// one tier, and no stored copy is faulty. The step says which tiers hold the whole set (`stored_in`).
+/// The default rule for a set, if the system states none: every attempted component is stored and verified in at least
+/// one tier, and no stored copy is faulty. The step's output says which tiers hold the whole set (`stored_in`).
 const DEFAULT_RULE: &str = "backup.success_rate == 1 and integrity.all_verified";
 
-/// The set's name is chosen once, so that a set stored before a crash is recognised after it.
+/// The set's name is chosen once and recorded. So a set that was stored before a crash is recognised after it.
 #[derive(Serialize, Deserialize)]
 struct Progress {
     set: SetId,
     created: Stamp,
-    /// The tiers that the set goes to; empty until it is composed.
+    /// The tiers that will get the set; empty until the set is composed.
     tiers: Vec<String>,
 }
 
-/// Returns the recovery set that a run was sealing, where an event names it. Whether the run sealed it, the tiers say.
+/// Returns the recovery set that a run was sealing, if an event names it. Only the tiers show whether the run sealed
+/// it.
 pub fn sealed_set(event: &Event) -> Option<SetId> {
     match event {
         Event::StepCheckpoint {
@@ -107,7 +108,7 @@ impl Action for SealSet {
             return Err(no_common_tier(&set));
         }
         cx.checkpoint(json!(progress)).await?;
-        // A set counts only once the run's replicas record it. A workspace that has lost the run seals none.
+        // A set counts only once the run's replicas record it. A workspace that has lost the run must not seal one.
         cx.barrier().await;
         let due = tiers
             .iter()
@@ -124,8 +125,8 @@ impl Action for SealSet {
     }
 }
 
-/// Says whether the set that an output names is gone from all the tiers that it lists under `key`; while one
-/// of them does not answer, that is not known.
+/// Returns a reason if the set that an output names is gone from all the tiers in the output's `key`. If one of these
+/// tiers does not answer, returns none, since that tier may have it.
 pub(crate) async fn set_gone(site: &Site, output: &Value, key: &str) -> Result<Option<String>, Failure> {
     let Some(set) = output
         .get("set")
@@ -146,7 +147,7 @@ pub(crate) async fn set_gone(site: &Site, output: &Value, key: &str) -> Result<O
 }
 
 impl SealSet {
-    /// Composes the set from what the run's steps have done and from the set before.
+    /// Composes the set from the results of the run's steps and from the set before.
     async fn compose(
         &self,
         cx: &StepContext,
@@ -215,8 +216,8 @@ impl SealSet {
         })
     }
 
-    /// Removes from the spool what no due tier lacks any more: the snapshots of each component whose copies
-    /// were all stored and verified, older ones too, which a newer one has made superfluous.
+    /// Removes from the spool everything that no due tier lacks. These are the snapshots of each component whose
+    /// copies were all stored and verified, and the component's older snapshots.
     async fn clean_spool(&self, cx: &StepContext) -> Result<(), Failure> {
         let spool = self.0.spool().await?;
         let fared = views::fared(&cx.steps, self.0.system().components.keys());
@@ -236,11 +237,11 @@ impl SealSet {
     }
 }
 
-/// Returns what this run has captured and verified, with the tiers that hold it.
+/// Returns what this run has captured and verified, with the tiers that hold each.
 async fn found_in_run(cx: &StepContext, tiers: &[Arc<Tier>]) -> Result<BTreeMap<String, Found>, Failure> {
     let mut found = BTreeMap::new();
     for (component, (snapshot, verified_in)) in views::verified_copies(&cx.steps) {
-        // A tier that has stopped answering since takes part in nothing that is sealed now.
+        // A tier that does not answer any more takes no part in the new set.
         let Some(tier) = tiers
             .iter()
             .find(|tier| verified_in.iter().any(|name| name == tier.name()))
@@ -259,7 +260,7 @@ async fn found_in_run(cx: &StepContext, tiers: &[Arc<Tier>]) -> Result<BTreeMap<
     Ok(found)
 }
 
-/// Returns which tiers hold each member of the set before.
+/// Returns the tiers that hold each member of the set before.
 async fn held_by(
     tiers: &[Arc<Tier>],
     before: Option<&RecoverySet>,
@@ -273,7 +274,7 @@ async fn held_by(
             .into_iter()
             .collect();
         for member in before.iter().flat_map(|set| set.members.values()) {
-            // Only a copy that was verified counts, and the set names those.
+            // Only a verified copy counts, and the set names the tiers of such copies.
             if there.contains(&member.snapshot) && member.tiers.iter().any(|name| name == tier.name()) {
                 held.entry(member.snapshot)
                     .or_default()
@@ -284,8 +285,7 @@ async fn held_by(
     Ok(held)
 }
 
-/// Returns the set of that name as a tier holds it: it was composed before a crash, and is the one to go on
-/// with.
+/// Returns the set of that name, if a tier holds it. It was composed before a crash, and the step continues with it.
 async fn already_sealed(tiers: &[Arc<Tier>], id: SetId) -> Result<Option<RecoverySet>, Failure> {
     for tier in tiers {
         if let Some(set) = set_in(tier, id).await? {
@@ -315,7 +315,7 @@ async fn newest_set(tiers: &[Arc<Tier>]) -> Result<Option<RecoverySet>, Failure>
                     newest = Some(set);
                     break;
                 }
-                // One damaged document must not keep a new set from being sealed.
+                // One damaged document must not prevent a new set.
                 Err(error @ VaultError::Object { .. }) => {
                     tracing::warn!(tier = tier.name(), set = %id, %error, "a recovery set cannot be read");
                 }

@@ -1,8 +1,8 @@
-//! `set-aside`: moves what exists at a component's place out of the way of its restore, in a recovery in place.
+//! `set-aside`: in a recovery in place, moves existing content away from a component's place before its restore.
 //!
-//! It begins only once the restore has what it needs: a set that holds the component, a tier that answers, a
-//! snapshot that opens, a copy of which no pack is missing. The step records what it is about to move before the first
-//! rename; after a kill, the next attempt moves what is still there.
+//! It begins only once the restore has what it needs: a set with the component, a tier that answers, a snapshot that
+//! opens, and a copy without a missing pack. The step records the planned moves before the first rename. After a kill,
+//! the next attempt does the moves that remain.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("tiers", Kind::Names),
 ];
 
-/// How often it looks again for something to move: it does not race a service that goes on writing for ever.
+/// How often it looks again for something to move. It must not compete for ever with a service that continues to
+/// write.
 const ROUNDS: usize = 3;
 
 #[derive(Deserialize)]
@@ -46,10 +47,10 @@ struct Params {
     in_place: bool,
 }
 
-/// What is to be moved, recorded before any of it is.
+/// The planned moves, recorded before the first of them.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Intent {
-    /// The folders that it goes to, for people who read the history.
+    /// The aside folders, for people who read the history.
     aside: BTreeSet<String>,
     root: PathBuf,
     moves: Vec<Move>,
@@ -71,7 +72,7 @@ impl Action for SetAside {
         let evidence = json!({
             "aside": intent.aside, "moved": intent.moves.len() - left, "still_standing": left,
         });
-        // Even where all is moved, something may have been written since: the next attempt looks.
+        // Even if all moves are done, a process may have written since: the next attempt looks again.
         Ok(Reconciled::Continue { evidence })
     }
 
@@ -121,7 +122,7 @@ impl Action for SetAside {
                 })?;
                 cx.checkpoint(progress).await?;
             }
-            // Nothing moves before every tier that answers knows of it: another host may go on with the run.
+            // Nothing moves before every tier that answers knows of it, since another host may continue the run.
             cx.barrier().await;
             let root = job.target.clone();
             blocking(move || {
@@ -141,7 +142,7 @@ impl Action for SetAside {
 }
 
 impl SetAside {
-    /// Returns what has yet to be moved.
+    /// Returns the moves that remain.
     async fn left(&self, cx: &StepContext, job: &Job, intent: &Intent) -> Result<Vec<Move>, Failure> {
         let mut others: Vec<Claim> = Vec::new();
         for (name, component) in &self.0.system().components {
@@ -157,9 +158,9 @@ impl SetAside {
             false => Ok(Vec::new()),
         })
         .await?;
-        // What was copied stays where it is; it is copied once.
+        // A copied file stays in place, and is copied only once.
         moves.retain(|it| it.is_left(&target));
-        // Of what is on its way already, the way is known.
+        // For a path whose move has begun, the recorded move counts.
         let known: HashMap<&TreePath, &Move> = intent.moves.iter().map(|it| (&it.path, it)).collect();
         for it in &mut moves {
             if let Some(known) = known.get(&it.path) {
@@ -170,7 +171,7 @@ impl SetAside {
     }
 }
 
-/// Makes sure, before anything is moved, that some tier lacks nothing of the snapshot.
+/// Checks, before anything moves, that some tier lacks nothing of the snapshot.
 async fn whole_somewhere(cx: &StepContext, job: &Job) -> Result<(), Failure> {
     let mut first = None;
     let mut unread = None;
@@ -192,7 +193,7 @@ async fn whole_somewhere(cx: &StepContext, job: &Job) -> Result<(), Failure> {
                     return Err(failure);
                 }
                 first.get_or_insert_with(|| failure.message.clone());
-                // A tier that was not asked says nothing about its copy.
+                // A tier that could not be asked shows nothing about its copy.
                 if !matches!(failure.code.as_str(), code::DATA_LOST | "integrity" | "unknown") {
                     unread.get_or_insert(failure);
                 }

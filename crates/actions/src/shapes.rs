@@ -1,4 +1,4 @@
-//! What each action takes in its `with:`, as JSON Schema, for editors.
+//! The parameters of each action in its `with:`, as JSON Schema, for editors.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     system_integrity, validate, verify, verify_replicas, workflow,
 };
 
-/// Returns the shape of each action's parameters, by the action's name.
+/// Returns the schema of each action's parameters, by the action's name.
 pub fn shapes() -> BTreeMap<String, Value> {
     let fields: [(&str, &[Field]); 15] = [
         ("snapshot", snapshot::FIELDS),
@@ -49,7 +49,7 @@ fn shape(fields: &[Field]) -> Value {
     json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
 }
 
-/// Returns the shape of a value that may also be an expression, whose value is known to the run alone.
+/// Returns the schema of a value that may also be an expression, which only a run can evaluate.
 fn or_expression(kind: Kind) -> Value {
     let shape = match kind {
         Kind::Text | Kind::Period => return json!({"type": "string"}),

@@ -1,7 +1,8 @@
-//! What of a plan may be shown: its steps' parameters, without the secrets that a person wrote into them.
+//! The part of a plan that may be shown: its steps' parameters, without the secrets that a person wrote into them.
 //!
-//! By name: an entry whose name looks secret, as a variable's or a header's does. By place: the user info and the query of
-//! a URL, the path of a webhook. An expression stays: it names a secret and is none.
+//! Some secrets are known by name: an entry whose name looks secret, as the name of a variable or a header. Others are
+//! known by place: the user info and the query of a URL, the path of a webhook. An expression stays, since it only
+//! names a secret.
 
 use rekindle_plan::Plan;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::http_client::{self, is_secret_header};
 use crate::notify::secret_part;
 use crate::redact::Redactor;
 
-/// Returns the plan as it may be shown.
+/// Returns the plan without its secrets.
 pub fn shown(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     for step in &mut plan.steps {
@@ -28,7 +29,7 @@ fn clean(with: &Value) -> Value {
     Redactor::with(secrets).value(with.clone())
 }
 
-/// Gathers the secrets, so that one which is written down a second time, in an argument, is taken out there too.
+/// Collects the secrets, so that a second use of one, such as in an argument, is removed too.
 fn gather(value: &Value, secrets: &mut Vec<String>) {
     match value {
         Value::Object(entries) => {

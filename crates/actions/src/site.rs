@@ -1,8 +1,8 @@
-//! Where a run's steps act: the system as the run was pinned to it, the folders, the key, the tiers.
+//! The place where a run's steps act: the system to which the run is pinned, the folders, the key, the tiers.
 //!
-//! A [`Site`] belongs to one run. Its system is the one that the run's journal names, not the
-//! one that `system.yaml` has today. Tiers are opened when a step first needs them and kept open; one that does not
-//! answer fails the step that asked, and is tried again by the next.
+//! A [`Site`] belongs to one run. Its system is the one that the run's journal names, not the present `system.yaml`.
+//! It opens a tier when a step first needs it, and keeps it open. If a tier does not answer, the step that asked
+//! fails, and the next step tries again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,19 +23,20 @@ use crate::displace::Kept;
 use crate::failures;
 use crate::replica_reader::ReplicaReader;
 
-/// How long a tier may take to open, which reads two small files, before it counts as one that does not answer.
+/// How long a tier may take to open, which reads two small files. After that, it counts as a tier that does not
+/// answer.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a [`Site`] is made of; the caller has read and checked all of it.
+/// The parts of a [`Site`]. The caller has read and checked all of them.
 #[derive(Clone)]
 pub struct SiteParts {
     /// The system that the run is pinned to.
     pub system: Arc<System>,
-    /// Its YAML, byte for byte; it is kept in every recovery set.
+    /// Its YAML, byte for byte. Every recovery set keeps it.
     pub system_yaml: Vec<u8>,
-    /// The folder that `root` and local tier URLs are relative to: that of `system.yaml`.
+    /// The folder of `system.yaml`, which `root` and local tier URLs are relative to.
     pub system_dir: PathBuf,
-    /// The workspace (`.rekindle`): it holds the spool and the staging folders.
+    /// The workspace (`.rekindle`), with the spool and the staging folders.
     pub workspace_dir: PathBuf,
     /// The repository's keys.
     pub keyring: Arc<Keyring>,
@@ -43,15 +44,16 @@ pub struct SiteParts {
     pub wrapped_key: Vec<u8>,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
-    /// The running program: for `${{ rekindle }}` in probes and commands, and the supervisor of all of them.
+    /// The running program. It is the value of `${{ rekindle }}` in probes and commands, and the supervisor of all of
+    /// them.
     pub executable: PathBuf,
     /// The folder that a recovery writes into; none for a run that recovers nothing.
     pub target_root: Option<PathBuf>,
-    /// The system's file: a recovery in place copies it aside and never moves it.
+    /// The system's file. A recovery in place copies it aside and never moves it.
     pub system_file: PathBuf,
-    /// The folders that hold the key: a recovery in place leaves them alone.
+    /// The folders that hold the key. A recovery in place does not touch them.
     pub key_dirs: Vec<PathBuf>,
-    /// What compares the replicas in a tier with the journal; none where a plan is only shown.
+    /// Compares the replicas in a tier with the journal; none if a plan is only shown.
     pub replicas: Option<Arc<dyn ReplicaReader>>,
 }
 
@@ -59,15 +61,15 @@ pub struct SiteParts {
 pub struct Site {
     parts: SiteParts,
     spool: OnceCell<Arc<Spool>>,
-    /// One cell per tier, so that one tier's slow opening holds up only those who ask for it.
+    /// One cell for each tier: if one tier opens slowly, only the steps that need it wait.
     tiers: BTreeMap<String, OnceCell<Arc<Tier>>>,
 }
 
 impl Site {
-    /// Returns the site; nothing is opened or created yet. Relative folders are made absolute, since probes and
-    /// commands run in another folder than this process: the target root against the system's folder.
+    /// Returns the site; it opens and creates nothing yet. It makes relative folders absolute, since probes and
+    /// commands run in another folder than this process. The target root is relative to the system's folder.
     pub fn new(mut parts: SiteParts) -> Self {
-        // It fails only where the working folder is gone, and then no relative path leads anywhere.
+        // This fails only if the working folder is gone. Then a relative path leads nowhere anyway.
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         parts.system_dir = absolute(&parts.system_dir);
         parts.workspace_dir = absolute(&parts.workspace_dir);
@@ -117,7 +119,7 @@ impl Site {
         &self.parts.executable
     }
 
-    /// Returns what compares the replicas in a tier with the journal.
+    /// Returns the reader that compares the replicas in a tier with the journal.
     pub(crate) fn replicas(&self) -> Option<&dyn ReplicaReader> {
         self.parts.replicas.as_deref()
     }
@@ -132,12 +134,13 @@ impl Site {
         self.parts.target_root.as_deref()
     }
 
-    /// Returns the folder for what `purpose` of `run` puts aside before it is captured or put in place.
+    /// Returns the folder for content that `purpose` of `run` stages: before it is captured, or before it is put in
+    /// place.
     pub(crate) fn staging_dir(&self, run: &str, purpose: &str) -> PathBuf {
         self.parts.workspace_dir.join("staging").join(run).join(purpose)
     }
 
-    /// Returns what no source captures: the workspace and every tier on this machine.
+    /// Returns the paths that no source captures: the workspace and every tier on this machine.
     pub fn never_captured(&self) -> Vec<PathBuf> {
         let mut paths = vec![resolve(&self.parts.workspace_dir)];
         for tier in self.parts.system.tiers.values() {
@@ -151,7 +154,7 @@ impl Site {
         paths
     }
 
-    /// Returns what a recovery in place never moves.
+    /// Returns the paths that a recovery in place never moves.
     pub fn kept(&self) -> Kept {
         let mut never = self.never_captured();
         never.extend(self.parts.key_dirs.iter().cloned());
@@ -161,8 +164,8 @@ impl Site {
         }
     }
 
-    /// Returns the values that expressions see in every step of the run, beside what the engine adds
-    /// (`params`, `steps`, `each`, `component`, `run`): `system`, `rekindle`, and `target` where there is one.
+    /// Returns the values that expressions see in every step of the run: `system`, `rekindle`, and `target` if there
+    /// is one. The engine adds `params`, `steps`, `each`, `component` and `run`.
     pub fn scope(&self) -> Value {
         let mut scope = json!({
             "system": &*self.parts.system,
@@ -188,7 +191,8 @@ impl Site {
 
     /// Returns the tiers' names, the fastest first: by how often a set is due, then by name.
     ///
-    /// A system's tiers have no order of their own, and the tier that is written most often is the near one.
+    /// The order is by use, since a system's tiers have no order of their own: the tier that is written most often is
+    /// the near one.
     pub fn tiers_hot_first(&self) -> Vec<String> {
         let mut names: Vec<&String> = self.tiers.keys().collect();
         let every = |name: &String| self.parts.system.tiers.get(name).and_then(|tier| tier.every);
@@ -196,8 +200,8 @@ impl Site {
         names.into_iter().cloned().collect()
     }
 
-    /// Returns the tier, opened; a new place becomes a tier only where `mode` says so, and never one that has held
-    /// this workspace's vault before.
+    /// Returns the tier, opened. A new place becomes a tier only if `mode` says so, and never if it has held this
+    /// workspace's vault before.
     pub(crate) async fn tier(&self, name: &str, mode: TierMode) -> Result<Arc<Tier>, Failure> {
         let (Some(cell), Some(spec)) = (self.tiers.get(name), self.parts.system.tiers.get(name)) else {
             let known = self.tiers_hot_first().join(", ");
@@ -233,7 +237,7 @@ impl Site {
             .cloned()
     }
 
-    /// Returns those of the tiers that are vaults and answer, in the given order.
+    /// Returns those tiers that are vaults and answer, in the given order.
     pub(crate) async fn tiers_that_answer(&self, names: &[String]) -> Vec<Arc<Tier>> {
         let mut tiers = Vec::new();
         for name in names {

@@ -36,12 +36,12 @@ pub(crate) const FIELDS: &[Field] = &[
 #[derive(Deserialize)]
 struct Params {
     component: Option<String>,
-    /// The tiers that are due: what all of them hold already is not written again.
+    /// The due tiers. Content that all of them hold is not written again.
     #[serde(default)]
     tiers: Names,
 }
 
-/// The snapshot's name is recorded before anything is captured, so that it is recognised after a crash.
+/// The snapshot's name is recorded before the capture begins, so that the snapshot is recognised after a crash.
 #[derive(Serialize, Deserialize)]
 struct Progress {
     snapshot: SnapshotId,
@@ -62,7 +62,7 @@ impl Action for TakeSnapshot {
         let Params { component, .. } = params::read(&cx.with)?;
         let (name, component) = self.0.component(&views::looped(cx, "component", component)?)?;
         let spool = self.0.spool().await?;
-        // The document is written last: where it is, everything that it names is too.
+        // The document is written last. If it exists, so does everything that it names.
         Ok(
             match spool.snapshot(progress.snapshot).await.map_err(failures::vault)? {
                 Some(snapshot) => {
@@ -77,7 +77,7 @@ impl Action for TakeSnapshot {
                         .map(rekindle_sources::open)
                         .transpose()?;
                     if source.is_some_and(|source| source.may_leave_out()) {
-                        // What the capture left out died with the process.
+                        // The capture's list of what it left out was lost with the process.
                         output.value["noted"] = Value::Null;
                     }
                     Reconciled::Complete { output, evidence }
@@ -148,7 +148,7 @@ impl Action for TakeSnapshot {
 }
 
 impl TakeSnapshot {
-    /// Opens the component's source. What an attempt that fails has put into the staging folder is removed.
+    /// Opens the component's source. If an attempt fails, removes what it has put into the staging folder.
     async fn open(
         &self,
         cx: &StepContext,
@@ -184,7 +184,7 @@ impl TakeSnapshot {
     }
 }
 
-/// Returns what a snapshot says of its source.
+/// Returns a snapshot's description of its source.
 fn metadata(spec: &SourceSpec, captured: &mut Captured) -> Value {
     let mut metadata = std::mem::take(&mut captured.facts);
     metadata.insert("source".to_owned(), json!(spec.kind));
@@ -192,7 +192,7 @@ fn metadata(spec: &SourceSpec, captured: &mut Captured) -> Value {
     Value::Object(metadata)
 }
 
-/// Returns the newest snapshot of the component that any of the tiers holds: what a capture compares with.
+/// Returns the component's newest snapshot in any of the tiers. A capture compares with it.
 async fn newest(tiers: &[Arc<Tier>], component: &str) -> Result<Option<Snapshot>, Failure> {
     let mut newest: Option<Snapshot> = None;
     for tier in tiers {
@@ -205,7 +205,7 @@ async fn newest(tiers: &[Arc<Tier>], component: &str) -> Result<Option<Snapshot>
     Ok(newest)
 }
 
-/// Returns what a snapshot was compared with, where a tier still says.
+/// Returns the snapshot that a snapshot was compared with, if a tier still holds it.
 async fn parent_of(tiers: &[Arc<Tier>], snapshot: &Snapshot) -> Option<Snapshot> {
     let parent = snapshot.parent?;
     for tier in tiers {
@@ -249,7 +249,7 @@ fn output(component: &str, snapshot: &Snapshot, before: Option<&Snapshot>, notes
         value["before"] = json!({ "files": before.files, "bytes": before.bytes });
     }
     if let Some(notes) = notes.filter(|notes| notes.total() > 0) {
-        // A record is small: the first few name the kind of trouble, the log has them all.
+        // A record is small. The first few notes show the kind of trouble; the log has all of them.
         let mut first = notes.first();
         first.retain(|note| note.kind != NoteKind::Own);
         first.truncate(20);

@@ -1,8 +1,8 @@
-//! What a step's programs say, kept in `.rekindle/logs/<run>/<step>.<attempt>.log`.
+//! The output of a step's programs, kept in `.rekindle/logs/<run>/<step>.<attempt>.log`.
 //!
-//! One line of a program is one line here, behind the time (UTC) and where it came from: `out`, `err`, or `run`
-//! for what Rekindle itself notes of the program. Secrets are taken out before a line is written. A log has an
-//! end: what would not fit is counted, and the last line says how much that is.
+//! Each line of a program is one line of the log, after the time (UTC) and its origin: `out`, `err`, or `run` for
+//! Rekindle's own notes on the program. Secrets are removed before a line is written. A log has a maximum size. Output
+//! beyond it is only counted, and the last line says how much that was.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -17,11 +17,12 @@ use rekindle_model::time::Clock;
 
 use crate::redact::Redactor;
 
-/// How much one log keeps: weeks of what a sensible program says, and a thousand such logs fit on a small disk.
+/// The most bytes of one log. That is weeks of output of a sensible program, and a thousand such logs fit on a small
+/// disk.
 const LOG_BYTES: u64 = 16 << 20;
-/// A longer line is cut in two.
+/// The longest line; a longer one is cut in two.
 const LINE_BYTES: usize = 64 << 10;
-/// The longest part of a file's name that comes from the step; most file systems allow 255 for all of it.
+/// The longest part of a file's name that comes from the step. Most file systems allow 255 bytes for the whole name.
 const NAME_BYTES: usize = 160;
 
 /// Where a line came from.
@@ -46,8 +47,8 @@ struct Kept {
 }
 
 impl StepLog {
-    /// Opens the attempt's log to add to it. Where that fails, nothing is kept and a warning says so: a step does
-    /// not fail for want of its log.
+    /// Opens the attempt's log to append to it. If that fails, warns and keeps no log, since a step must not fail for
+    /// lack of its log.
     pub(crate) fn open(workspace: &Path, cx: &StepContext, redactor: &Redactor) -> Self {
         let path = path(workspace, cx.run, &cx.step.id, cx.attempt);
         match Kept::open(&path, &cx.clock, redactor) {
@@ -59,14 +60,14 @@ impl StepLog {
         }
     }
 
-    /// Notes something about the program.
+    /// Writes a note on the program.
     pub(crate) fn note(&self, text: &str) {
         for line in text.lines() {
             self.line(Stream::Run, line.as_bytes());
         }
     }
 
-    /// Returns what takes a stream apart into lines.
+    /// Returns a writer that splits a stream into lines.
     pub(crate) fn lines(&self, stream: Stream) -> Lines {
         Lines {
             log: self.clone(),
@@ -95,7 +96,7 @@ impl StepLog {
 
 impl Kept {
     fn open(path: &Path, clock: &Arc<dyn Clock>, redactor: &Redactor) -> io::Result<Self> {
-        // Programs say what their users may not read.
+        // The output of programs may contain data that other users may not read.
         if let Some(folder) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -118,7 +119,7 @@ impl Kept {
         let text = String::from_utf8_lossy(line);
         let line = self.dated(stream, &self.redactor.text(&text));
         let bytes = line.len() as u64;
-        // Once something is left out so is all that follows: a log with holes misleads.
+        // After a line was left out, all later lines are left out too: a log with holes misleads.
         if self.left_out > 0 || self.written + bytes > LOG_BYTES {
             self.left_out += bytes;
         } else if let Err(error) = self.file.write_all(line.as_bytes()) {
@@ -144,13 +145,13 @@ impl Drop for Kept {
     fn drop(&mut self) {
         if self.left_out > 0 {
             let last = self.dated(Stream::Run, &format!("{} bytes are left out", self.left_out));
-            // Where even this fails, the warning that writing failed was given before.
+            // If this fails too, the earlier failure to write has been warned of.
             let _ = self.file.write_all(last.as_bytes());
         }
     }
 }
 
-/// A stream on its way into the log, line by line.
+/// Splits a stream into lines, and writes them into the log.
 pub(crate) struct Lines {
     log: StepLog,
     stream: Stream,
@@ -174,13 +175,13 @@ impl Lines {
         self.shorten();
     }
 
-    /// Writes the beginning of a line that is too long to wait for its end.
+    /// Writes the beginning of a line that is too long to keep in memory.
     fn shorten(&mut self) {
         if self.begun.len() <= LINE_BYTES {
             return;
         }
         let redactor = self.log.redactor();
-        // A secret that has only begun must not be cut either.
+        // A secret whose end has not come yet must not be cut either.
         while self.begun.len() > LINE_BYTES + redactor.longest() {
             let end = redactor.cut(&self.begun, LINE_BYTES);
             let line: Vec<u8> = self.begun.drain(..end).collect();
@@ -202,14 +203,14 @@ impl Drop for Lines {
     }
 }
 
-/// Returns the file of an attempt's log; `workspace` is the folder `.rekindle`.
+/// Returns the path of an attempt's log; `workspace` is the folder `.rekindle`.
 pub fn path(workspace: &Path, run: RunId, step: &StepId, attempt: u32) -> PathBuf {
     let name = format!("{}.{attempt}.log", safe(step.as_str()));
     workspace.join("logs").join(run.to_string()).join(name)
 }
 
-/// Returns the step's name as a part of a file's name: letters, digits, `.`, `_` and `-` as they are, all else as
-/// `%` and two hexadecimal digits, so that no two steps share a name. The end of a long one is its hash.
+/// Returns the step's name as part of a file name. Letters, digits, `.`, `_` and `-` stay; any other byte becomes `%`
+/// and two hexadecimal digits, so that no two steps share a name. The end of a long name becomes its hash.
 pub(crate) fn safe(step: &str) -> String {
     let mut name = String::new();
     for byte in step.bytes() {

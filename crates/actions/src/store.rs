@@ -1,4 +1,4 @@
-//! `store`: copies to one tier what it lacks of a snapshot, from the spool or from another tier.
+//! `store`: copies to one tier the parts of a snapshot that it lacks, from the spool or from another tier.
 
 use std::sync::Arc;
 
@@ -32,11 +32,11 @@ impl Action for Store {
         let tier = self.0.tier(&copy.tier, TierMode::Create).await?;
         let evidence = json!({ "snapshot": snapshot, "tier": copy.tier });
         if !copy::holds(&tier, snapshot).await? {
-            // What was copied before the cut is found again by its name: a next attempt copies the rest.
+            // The next attempt finds by name what was copied before the cut, and copies the rest.
             return Ok(Reconciled::Continue { evidence });
         }
-        // A snapshot is visible only once all of it is stored. How much of it this run copied is not known
-        // any more, so what is there is reported as present.
+        // A snapshot is visible only once all of it is stored. How much of it this run copied is unknown now, so all
+        // of it is reported as present.
         let present = rekindle_vault::verify(
             &tier,
             snapshot,

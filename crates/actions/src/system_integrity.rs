@@ -1,5 +1,5 @@
-//! `system-integrity`: judges the recovered system as a whole, by the checks under `integrity:` and by how
-//! its components fared, and applies the rule `system_operational`.
+//! `system-integrity`: judges the recovered system as a whole, by the checks under `integrity:` and by the results of
+//! its components. Then it applies the rule `system_operational`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct SystemIntegrity(pub(crate) Arc<Site>);
 
 pub(crate) const FIELDS: &[Field] = &[Field::optional("root", Kind::Text)];
 
-/// What a system that states no rule of its own must be: whole, with every component back.
+/// The default rule, if the system states none: the system is whole, and every component is back.
 const DEFAULT_RULE: &str = "integrity.operational and recovery.success_rate == 1";
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ impl Action for SystemIntegrity {
         let mut unmeasured = serde_json::Map::new();
         let fared = views::fared(&cx.steps, system.components.keys());
         for probe in &system.integrity {
-            // One probe that cannot measure leaves its own checks without data, and says why.
+            // If a probe cannot measure, only its own checks have no data, and they say why.
             let measured = match prober.absent(system, probe, &fared)? {
                 Some(component) => Err(Failure::permanent(
                     "probe_failed",
@@ -103,7 +103,7 @@ impl Action for SystemIntegrity {
             "no_data": views::those(&fared, Fared::NoData),
         });
         if operational == Some(false) {
-            // A failure carries a sentence only: the numbers behind it are kept in the journal first.
+            // A failure carries only a sentence, so the journal keeps the numbers behind it first.
             cx.checkpoint(value).await?;
             return Err(prober::missed("the system as a whole", &checks));
         }

@@ -1,6 +1,6 @@
-//! `validate`: runs a component's probes against what was restored and judges the numbers.
+//! `validate`: runs a component's probes on the restored data, and judges the numbers.
 //!
-//! A component without probes, or with a number that was not measured, is *no data*, never valid.
+//! If a component has no probe, or a number was not measured, it is *no data*, never valid.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Action for Validate {
         let valid = checks::verdict(&checks);
         let value = json!({ "component": name, "valid": valid, "checks": checks });
         if valid == Some(false) {
-            // A failure carries a sentence only: the numbers behind it are kept in the journal first.
+            // A failure carries only a sentence, so the journal keeps the numbers behind it first.
             cx.checkpoint(value).await?;
             return Err(prober::missed(name, &checks));
         }

@@ -1,4 +1,4 @@
-//! `verify`: reads back what a tier has stored. The stored copies are what is verified, never bytes in memory.
+//! `verify`: reads back what a tier has stored. It verifies the stored copies, never bytes in memory.
 
 use std::sync::Arc;
 
@@ -34,16 +34,16 @@ pub(crate) const FIELDS: &[Field] = &[
 struct Params {
     #[serde(default)]
     level: Level,
-    /// The share of the content that `read` reads; all of it unless told.
+    /// The share of the content that `read` reads; by default all of it.
     sample: Option<Share>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Level {
-    /// Every object is there, with the length that it should have.
+    /// Every object exists and has the right length.
     Exists,
-    /// Content is decrypted, decompressed and hashed again.
+    /// The content is decrypted, decompressed and hashed again.
     #[default]
     Read,
 }
@@ -87,7 +87,7 @@ impl Action for Verify {
 }
 
 impl Verify {
-    /// Returns the other tiers that hold all objects of the snapshot, as far as that can be told without reading them.
+    /// Returns the other tiers that hold all objects of the snapshot, as far as a check without reading shows.
     async fn whole_elsewhere(
         &self,
         cx: &StepContext,
@@ -138,14 +138,14 @@ fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyRepor
         "tier": copy.tier,
         "level": level,
         "sample": sample.map(|share| share.0),
-        // Nothing was read for a component without data, so nothing was verified either.
+        // For a component without data nothing was read, so nothing was verified either.
         "verified": copy.snapshot.is_some() && report.faults.is_empty(),
         "objects": report.objects,
         "chunks": report.chunks,
         "bytes": report.bytes,
         "faults": findings::sentences(&report.faults),
         "faults_total": report.faults.len(),
-        // Damage that costs this snapshot nothing any more: what it needs was stored again.
+        // This damage does not affect the snapshot any more: the data that it needs was stored again.
         "healed": findings::sentences(&report.healed),
         "healed_total": report.healed.len(),
     });

@@ -24,7 +24,7 @@ use crate::views;
 
 /// The action's name.
 pub const VERIFY_REPLICAS: &str = "verify-replicas";
-/// Its earlier name. Runs of the built-in workflow that were begun under it still resume.
+/// Its earlier name. Runs of the built-in workflow that began under that name can still resume.
 pub const VERIFY_REPLICAS_ALIAS: &str = "verify-slots";
 
 /// See the module's documentation.

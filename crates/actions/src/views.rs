@@ -1,5 +1,5 @@
-//! What the run's earlier steps have produced, found by what an output says rather than by a step's name: a
-//! workflow may call its steps what it likes.
+//! The outputs of the run's earlier steps. They are found by their shape and not by a step's name, since a workflow
+//! may choose its steps' names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,21 +17,21 @@ use crate::params::BAD_PARAMETER;
 /// The finished steps of the run.
 pub(crate) type Views = EndedSteps;
 
-/// The code of a step that lacks what an earlier step should have produced.
+/// The code of a step that lacks the output of an earlier step.
 pub(crate) const NOTHING_TO_WORK_ON: &str = "nothing_to_work_on";
 
-/// What `snapshot` has said of one component.
+/// The output of `snapshot` for one component.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Captured {
     pub(crate) component: String,
     /// None for a component without data.
     pub(crate) snapshot: Option<SnapshotId>,
-    /// Only `snapshot` says it; it tells its output from those about copies.
+    /// Only the output of `snapshot` has this field; it distinguishes that output from those about copies.
     #[expect(dead_code, reason = "its presence is what matters")]
     captured_by: String,
 }
 
-/// What `verify` has said of one copy.
+/// The output of `verify` for one copy.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Verified {
     pub(crate) component: String,
@@ -40,18 +40,18 @@ pub(crate) struct Verified {
     pub(crate) verified: bool,
 }
 
-/// What `store` has said of one copy.
+/// The output of `store` for one copy.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Stored {
     pub(crate) component: String,
     pub(crate) tier: String,
     pub(crate) snapshot: Option<SnapshotId>,
-    /// Only `store` says it; it tells its output from that of `verify`.
+    /// Only the output of `store` has this field; it distinguishes that output from that of `verify`.
     #[expect(dead_code, reason = "its presence is what matters")]
     objects_stored: u64,
 }
 
-/// What `locate-set` has found.
+/// The output of `locate-set`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Located {
     pub(crate) set: SetId,
@@ -60,13 +60,13 @@ pub(crate) struct Located {
     pub(crate) skew_ms: u64,
 }
 
-/// One component of the set that was found.
+/// One component of the located set.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct LocatedMember {
     pub(crate) snapshot: SnapshotId,
 }
 
-/// Returns every output of the wanted shape.
+/// Returns every output of the requested shape.
 fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
     views
         .iter()
@@ -76,8 +76,8 @@ fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
         .collect()
 }
 
-/// Returns whether a program of the system's own has run in this run, other than right before the step, and has
-/// ended: it may have changed anything that was restored.
+/// Returns whether a program of the system's own has run and ended in this run, other than right before the step. It
+/// may have changed any restored data.
 pub(crate) fn ran_a_command(cx: &StepContext) -> bool {
     cx.steps.iter().any(|(id, view)| {
         let ran = !matches!(view.state.state, StepState::Skipped { .. });
@@ -85,15 +85,15 @@ pub(crate) fn ran_a_command(cx: &StepContext) -> bool {
     })
 }
 
-/// Returns what the run's snapshot of `component` has said.
+/// Returns the output of the run's snapshot of `component`.
 pub(crate) fn captured(views: &Views, component: &str) -> Option<Captured> {
     outputs::<Captured>(views)
         .into_iter()
         .find(|captured| captured.component == component)
 }
 
-/// Returns each component that the run has captured, with its snapshot and the tiers in which the copy was
-/// read back and found whole; at least one.
+/// Returns each component that the run has captured, with its snapshot and the tiers whose copy was read back and
+/// found whole; at least one.
 pub(crate) fn verified_copies(views: &Views) -> BTreeMap<String, (SnapshotId, Vec<String>)> {
     let verified: Vec<Verified> = outputs(views);
     let mut copies = BTreeMap::new();
@@ -131,12 +131,12 @@ pub(crate) fn all_stored_are_verified(views: &Views) -> bool {
         })
 }
 
-/// Returns what the run's `locate-set` has found.
+/// Returns the output of the run's `locate-set`.
 pub(crate) fn located(views: &Views) -> Option<Located> {
     outputs(views).into_iter().next()
 }
 
-/// Returns the loop value under `key`, unless a parameter names another.
+/// Returns the loop value under `key`, unless a parameter gives another.
 pub(crate) fn looped(cx: &StepContext, key: &str, given: Option<String>) -> Result<String, Failure> {
     given.or_else(|| cx.step.each.get(key).cloned()).ok_or_else(|| {
         Failure::permanent(
@@ -147,18 +147,18 @@ pub(crate) fn looped(cx: &StepContext, key: &str, given: Option<String>) -> Resu
     })
 }
 
-/// How one component has fared in the run so far.
+/// The result of one component in the run so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fared {
-    /// Every step of it succeeded, and its probes found it valid where it has any.
+    /// All its steps succeeded, and its probes, if it has any, found it valid.
     Well,
     /// A step of it failed, or was skipped because another had failed.
     Badly,
-    /// Its steps succeeded, but what would prove it valid was not measured.
+    /// Its steps succeeded, but a number that would prove it valid was not measured.
     NoData,
 }
 
-/// Returns how each of `components` has fared, as far as steps that name it have ended.
+/// Returns the result of each of `components`, by the steps that name it and have ended.
 pub(crate) fn fared<'a>(
     views: &Views,
     components: impl Iterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
@@ -186,7 +186,7 @@ pub(crate) fn fared<'a>(
     all
 }
 
-/// Returns the share of components that fared well among those that are decided; none where none is.
+/// Returns the share of good results among the components that are decided; none if none is decided.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a system has far fewer than 2^52 components"
@@ -197,7 +197,7 @@ pub(crate) fn success_rate(fared: &BTreeMap<String, Fared>) -> Option<f64> {
     (well + badly > 0).then(|| well as f64 / (well + badly) as f64)
 }
 
-/// Returns the names of those that fared so.
+/// Returns the names of the components with that result.
 pub(crate) fn those(fared: &BTreeMap<String, Fared>, wanted: Fared) -> BTreeSet<&str> {
     fared
         .iter()

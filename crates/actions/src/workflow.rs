@@ -1,9 +1,9 @@
 //! `workflow`: runs another workflow, as a run of its own in the same journal.
 //!
-//! Which run it is, is a checkpoint of this step before that run exists: if something cuts the step off, its next attempt
-//! finds the run, creates it where it does not exist yet, and drives it on where it has no end. The run is pinned to
-//! its workflow's bytes when it is created; its plan is checked when the workflow that names it is read, with all that
-//! it runs in turn.
+//! Before the other run exists, this step records the run's id as a checkpoint. If the step is cut off, its next
+//! attempt finds that run: it creates the run if it does not exist yet, and continues it if it has not ended. The run
+//! is pinned to its workflow's bytes at its creation. Its plan is checked when the outer workflow is read, together
+//! with the workflows that it runs in turn.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,11 +32,11 @@ pub(crate) struct RunWorkflow {
     pub(crate) outer: Outer,
 }
 
-/// The workflows around the one whose steps are checked, the outermost first.
+/// The workflows around the one that is checked, the outermost first.
 #[derive(Clone, Default)]
 pub(crate) struct Outer {
     chain: Vec<String>,
-    /// How many workflows were read for the outermost step.
+    /// How many workflows the check of the outermost step has read.
     read: Arc<AtomicUsize>,
 }
 
@@ -47,11 +47,11 @@ pub(crate) const FIELDS: &[Field] = &[
 const WORKFLOW: &str = "workflow";
 const PARAMS: &str = "params";
 
-/// How deep workflows may run workflows. People lose track long before.
+/// How deep workflows may be nested. People lose track long before.
 const DEEPEST: usize = 8;
-/// How many workflows are read at most to check one step: workflows that each run several would multiply.
+/// How many workflows the check of one step reads at most: workflows that each run several would multiply.
 const MOST_READ: usize = 200;
-/// The largest workflow file, in bytes, as everywhere.
+/// The largest workflow file, in bytes; the same limit as everywhere.
 const LARGEST: u64 = 16 << 20;
 
 #[derive(Deserialize)]
@@ -65,16 +65,17 @@ struct Params {
 #[derive(Serialize, Deserialize)]
 struct Noted {
     run: RunId,
-    /// That the run's end was this step's failure: another attempt begins another run.
+    /// Whether the run's end was this step's failure. Then another attempt begins another run.
     #[serde(default)]
     over: bool,
 }
 
 /// A workflow that a step names.
 struct Named {
-    /// What it is called in diagnostics: its name, or its file as it is written.
+    /// Its name in diagnostics: the name, or the file as it is written.
     word: String,
-    /// Its name, or its file wherever the path to it leads: what tells two apart.
+    /// Its identity: the name, or the file's own place, by whatever path. Two workflows with one identity are the
+    /// same.
     identity: String,
     text: String,
 }
@@ -115,7 +116,7 @@ impl RunWorkflow {
         })
     }
 
-    /// Returns what is wrong with the workflow that a step names, and with those that it runs.
+    /// Returns the fault of the workflow that a step names, or of those that it runs.
     fn check_named(&self, word: &str, with: &Value) -> Result<(), Problem> {
         let problem = |message: String, help: Option<&str>| Problem {
             at: vec![WORKFLOW.to_owned()],
@@ -199,7 +200,7 @@ impl RunWorkflow {
             .map_err(|faults| problem(first(&faults), None))
     }
 
-    /// Returns the group locks of a workflow and of what it runs, as far as that is read to check it.
+    /// Returns the group locks of a workflow and of those that it runs, as far as the check reads them.
     fn group_locks_of(&self, word: &str, depth: usize, read: &mut usize) -> Option<GroupLocks> {
         *read += 1;
         if depth > DEEPEST || *read > MOST_READ {
@@ -224,7 +225,7 @@ impl RunWorkflow {
         })
     }
 
-    /// Returns the run as it is to be created, from its workflow as it is now.
+    /// Returns the run to create, from its workflow in its present state.
     fn new_run(&self, cx: &StepContext, run: RunId, params: Params) -> Result<SubRun, Failure> {
         let bad = |problem: Problem| {
             let failure = Failure::permanent(params::BAD_PARAMETER, problem.message);
@@ -233,7 +234,7 @@ impl RunWorkflow {
                 None => failure,
             }
         };
-        // It may have changed since the outer run began.
+        // The workflow may have changed since the outer run began.
         self.check_named(&params.workflow, &cx.with).map_err(bad)?;
         let named = self.named(&params.workflow).map_err(bad)?;
         let workflow = load_workflow(&named.word, &named.text)
@@ -311,7 +312,7 @@ impl Action for RunWorkflow {
             Some(Noted { run, over: false }) => run,
             _ => {
                 let run = RunId::new(&cx.clock.now());
-                // Before the run exists, so that no crash leaves one that nobody knows.
+                // This precedes the run, so that a crash leaves no run without a record of it.
                 cx.checkpoint(json!({ "run": run })).await?;
                 run
             }
@@ -349,7 +350,7 @@ fn noted(checkpoint: &Value) -> Option<Noted> {
     serde_json::from_value(checkpoint.clone()).ok()
 }
 
-/// Returns a run's end as that of the step that ran it.
+/// Returns the result of a step from the end of the run that it ran.
 fn outcome(state: &RunState) -> Result<(), Failure> {
     let run = state.id;
     let failed = || {
@@ -376,7 +377,7 @@ fn outcome(state: &RunState) -> Result<(), Failure> {
         && state.outcome != Some(Outcome::Succeeded)
     {
         let message = format!("run {run} gave up its turn in `{}`: {deadlock}", deadlock.group);
-        // Another attempt would wait for the same runs: what they wait for is that this one ends.
+        // Another attempt would wait for the same runs, and these wait for the end of this one.
         return Err(Failure::permanent(code(code::DEADLOCK), message)
             .with_hint("let one of them end before the other begins, or give both one `concurrency` group"));
     }
@@ -408,7 +409,7 @@ fn is_expression(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.contains("${{"))
 }
 
-/// Returns some value of a type: a plan's steps do not depend on it.
+/// Returns any value of a type, since a plan's steps do not depend on it.
 fn placeholder(kind: ParamKind) -> Value {
     match kind {
         ParamKind::String => "x".into(),
@@ -419,7 +420,7 @@ fn placeholder(kind: ParamKind) -> Value {
     }
 }
 
-/// Returns the first of a file's faults with its place, and how many more there are.
+/// Returns the first fault of a file with its place, and the number of the others.
 fn first(faults: &Diagnostics) -> String {
     let more = match faults.0.len() {
         0 | 1 => String::new(),

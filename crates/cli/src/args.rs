@@ -50,7 +50,7 @@ pub enum Command {
     Serve(c::serve::Args),
     Watch(c::watch::Args),
     Logs(c::logs::Args),
-    /// End a run early: what runs is stopped, the rest is skipped
+    /// End a run early: stop the steps at work, skip the rest, and undo what has an undo
     Cancel(c::requests::RunArgs),
     /// Let a run begin no step until `rekindle unpause`; steps at work continue to their end
     Pause(c::requests::RunArgs),
@@ -79,7 +79,7 @@ pub enum Command {
     /// The key that opens the backups
     #[command(subcommand)]
     Key(c::key::Command),
-    /// A whole La Factoria context system, to try Rekindle on
+    /// Try Rekindle on a whole La Factoria context system
     #[command(subcommand)]
     Factoria(rekindle_demo::factoria::FactoriaCommand),
 }

@@ -14,8 +14,8 @@ use rekindle_model::next_action::{Action, Again, KeyOrigin, NextAction, Recover,
 
 use crate::global::Global;
 
-/// Returns the options that lead to the workspace from where the person is; none where the next command finds it as this
-/// one did: from the folder, or from the environment.
+/// Returns the options that lead to the workspace from the person's folder. Returns none if the next command finds the
+/// workspace as this one did: from the folder, or from the environment.
 pub(crate) fn options(global: &Global, environment: Option<&OsStr>) -> Option<String> {
     let named = |dir: &&std::path::PathBuf| Some(dir.as_os_str()) != environment;
     let workspace = global.workspace.as_ref().filter(named).map(|dir| ("-w", dir));
@@ -33,7 +33,7 @@ pub(crate) fn workspace(dir: &Path) -> String {
     format!(" -w {}", word(&dir.to_string_lossy()))
 }
 
-/// Returns a word as a shell reads it back.
+/// Returns a word, quoted so that a shell reads it unchanged.
 fn word(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,[]".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
@@ -42,7 +42,7 @@ fn word(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns advice as one text: a line for each thing that can be done.
+/// Returns advice as one text, with a line for each piece of advice.
 pub(crate) fn advice(next: &[NextAction], options: &str) -> String {
     let line = |one: &NextAction| match &one.action {
         Some(action) => format!("`{}` {}", command(action, options), one.text)
@@ -53,7 +53,7 @@ pub(crate) fn advice(next: &[NextAction], options: &str) -> String {
     next.iter().map(line).collect::<Vec<_>>().join("\n  ")
 }
 
-/// Returns the command that does an action; `options` lead to the workspace.
+/// Returns the command for an action; `options` lead to the workspace.
 pub(crate) fn command(action: &Action, options: &str) -> String {
     let rekindle = |rest: String| format!("rekindle{options} {rest}");
     let or = |value: Option<String>, unnamed: &str| value.unwrap_or_else(|| unnamed.to_owned());

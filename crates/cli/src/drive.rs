@@ -87,7 +87,7 @@ pub async fn begin(
     attend(app, workspace, run, 0).await
 }
 
-/// Says where a run continues that this command does not wait for.
+/// Says where a run continues if this command does not wait for it.
 fn left(app: &App, workspace: &ReadWriteWorkspace, run: RunId) -> Result<(), Error> {
     let body = json!({ "run": run, "detached": true, "owner": workspace.other_owner() });
     app.printer.data(&body, || {
@@ -190,13 +190,13 @@ pub(crate) async fn attend(
     after: u64,
 ) -> Result<Exit, Error> {
     let updates = match workspace.service.follow(run, after).await {
-        // It was there when the run was given to it.
+        // The owner was there when it received the run.
         Err(problem) if is_of_end(&problem) => {
             return gone(app, &workspace.context, run, workspace.other_owner()).await;
         }
         updates => updates?,
     };
-    // A stop goes to the owner where it is this process, and its end is worth waiting for.
+    // If this process is the owner, the stop goes to the owner, and this waits for its end.
     let on_stop = match workspace.other_owner() {
         Some(_) => OnStop::Leave,
         None => OnStop::Stay,
@@ -211,7 +211,7 @@ pub(crate) async fn attend(
     }
 }
 
-/// Shows the updates of a run to its end. A stop ends the watching and nothing else.
+/// Shows the updates of a run to its end. A stop ends only the watching.
 pub(crate) async fn watch(
     app: &App,
     context: &WorkspaceContext,
@@ -234,7 +234,7 @@ enum Heard {
     Silence,
 }
 
-/// What a stop means while a run is followed.
+/// The meaning of a stop while a run is followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnStop {
     /// Another process drives the run and continues; this one leaves.
@@ -267,7 +267,7 @@ async fn listen(app: &App, mut updates: mpsc::Receiver<RunUpdate>, on_stop: OnSt
     heard
 }
 
-/// What a process that drives runs says when a signal stops it.
+/// The message of a process that drives runs when a signal stops it.
 pub(crate) const STOPPING: &str = "stopping: running steps leave a checkpoint";
 
 /// The owner is gone. It may have ended the run before it left.
@@ -312,7 +312,7 @@ async fn ended(app: &App, context: &WorkspaceContext, run: RunId, end: End) -> R
     }
 }
 
-/// Returns why a run could not be driven on, and how it goes on where it can.
+/// Returns why a run could not be driven further, and how it can continue if it can.
 fn broken(problem: Problem, run: RunId, context: &WorkspaceContext) -> Error {
     let error = Error::from(problem);
     match (Exit::of_error(&error), error.code()) {
@@ -426,7 +426,7 @@ impl Ending<'_> {
     }
 }
 
-/// Returns the steps that wait for another attempt, with what the last one failed of.
+/// Returns the steps that wait for another attempt, each with the failure of its last attempt.
 fn waiting(state: &RunState) -> Vec<(&StepId, String)> {
     let of = |(step, record): (_, &rekindle_model::step::StepRecord)| match &record.state {
         StepState::Backoff { error, .. } => Some((step, error.message.clone())),

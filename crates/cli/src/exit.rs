@@ -1,4 +1,4 @@
-//! The exit codes, one place for all commands.
+//! The exit codes of all commands.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use rekindle_model::problem::ProblemKind;
 use rekindle_workspace::Error;
 use rekindle_workspace::tiers::Tiers;
 
-/// How a command ended, as scripts see it.
+/// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
@@ -21,7 +21,7 @@ pub enum Exit {
     Partial = 3,
     /// Interrupted; `resume` continues it.
     Interrupted = 4,
-    /// Data is lost, or the integrity of what is stored is broken.
+    /// Data is lost, or the integrity of stored data is broken.
     DataLost = 5,
     /// Another process holds the workspace, or took the run over.
     Held = 6,
@@ -38,7 +38,7 @@ impl Exit {
         }
     }
 
-    /// Returns done, or done in part where a tier did not answer.
+    /// Returns done; if a tier did not answer, done in part.
     pub fn of_tiers(tiers: &Tiers) -> Self {
         match tiers.all_answered() {
             true => Self::Done,

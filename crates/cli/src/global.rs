@@ -14,10 +14,10 @@ pub struct Global {
     /// Print JSON on stdout, and narration as JSON lines on stderr
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say nothing but results, warnings and errors
+    /// Print only results, warnings and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Log to stderr what happens inside; twice for more
+    /// Log internals to stderr; twice for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

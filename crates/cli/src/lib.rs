@@ -84,7 +84,7 @@ impl App {
     }
 }
 
-/// Returns who asks, as the journal names them.
+/// Returns the person who asks, as the journal names them.
 fn asker() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
@@ -129,7 +129,7 @@ where
     T: Into<OsString> + Clone,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    // Before anything else: a supervisor has no runtime, no options and no voice of its own.
+    // This comes before everything else: a supervisor has no runtime, no options and no output of its own.
     if args.get(1).is_some_and(|word| word == supervise::SUBCOMMAND) {
         return supervise::supervise(args.into_iter().skip(2));
     }
@@ -168,12 +168,12 @@ where
             Exit::of_error(&error)
         })
     });
-    // A blocking read of a slow tier must not hold up the end of a command whose work is journaled.
+    // A blocking read of a slow tier must not delay the end of a command whose work is journaled.
     runtime.shutdown_background();
     exit.into()
 }
 
-/// Logs go to stderr, never to stdout; RUST_LOG refines what `-v` asks for.
+/// Logs go to stderr, never to stdout; RUST_LOG refines the choice of `-v`.
 fn trace(verbose: u8) {
     use tracing_subscriber::EnvFilter;
     let default = match verbose {

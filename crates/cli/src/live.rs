@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::printer::Printer;
 
-/// How often a bar that has nothing new to say still turns, so that a person sees that it lives.
+/// How often a bar without news still turns, so that a person sees that it lives.
 const TICK: Duration = Duration::from_millis(120);
 
 /// A display of one run.
@@ -196,14 +196,14 @@ impl Live {
 
     fn line(&self, line: String) {
         if self.printer.live() {
-            // Above the bars; without bars it is an ordinary line.
+            // If there are bars, this is above them; else it is an ordinary line.
             let _ = self.bars.println(&line);
         } else {
             self.printer.say(line);
         }
     }
 
-    /// Removes the bars; what was said stays.
+    /// Removes the bars; the printed lines stay.
     pub fn clear(&mut self) {
         self.running.drain().for_each(|(_, bar)| bar.finish_and_clear());
         let _ = self.bars.clear();

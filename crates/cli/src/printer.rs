@@ -27,7 +27,7 @@ pub struct Printer {
 enum Voice {
     /// For people.
     Text {
-        /// Whether stdout may carry colours.
+        /// Whether stdout may have colours.
         color: bool,
         /// Whether stderr is a terminal, so that bars can move on it.
         live: bool,
@@ -38,7 +38,7 @@ enum Voice {
     Json,
 }
 
-/// Returns whether colours are wanted at all: NO_COLOR and a dumb terminal say no.
+/// Returns whether colours are allowed at all. NO_COLOR and a dumb terminal forbid them.
 pub(crate) fn may_color() -> bool {
     let allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     allowed && !is_dumb()
@@ -49,7 +49,7 @@ fn is_dumb() -> bool {
 }
 
 impl Printer {
-    /// Decides by the options, NO_COLOR and what stdout and stderr are.
+    /// Decides by the options, by NO_COLOR, and by whether stdout and stderr are terminals.
     pub fn new(global: &Global) -> Self {
         let voice = match global.json {
             true => Voice::Json,
@@ -142,8 +142,8 @@ impl Printer {
         })
     }
 
-    /// Says to programs what is going on: one JSON object on a line of stderr, with its kind under `note`.
-    /// People see nothing.
+    /// Reports events to programs: one JSON object on a line of stderr, with its kind under `note`. People see
+    /// nothing.
     pub fn note(self, kind: &str, body: &Value) {
         if self.is_json() {
             let mut line = json!({ "note": kind });
@@ -154,12 +154,12 @@ impl Printer {
         }
     }
 
-    /// Returns advice as text, with commands that work in this workspace from where the person is.
+    /// Returns advice as text. Its commands work in this workspace from the person's folder.
     pub fn advice(self, next: &[NextAction]) -> String {
         command_hints::advice(next, self.here.unwrap_or_default())
     }
 
-    /// Returns an action as a command that works in this workspace from where the person is.
+    /// Returns an action as a command that works in this workspace from the person's folder.
     pub fn command(self, action: &Action) -> String {
         command_hints::command(action, self.here.unwrap_or_default())
     }

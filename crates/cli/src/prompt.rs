@@ -34,7 +34,7 @@ pub(crate) fn secret(question: &str) -> Result<String, Error> {
     tcsetattr(&terminal, OptionalActions::Flush, &hidden)
         .map_err(|error| Error::io("hide what is typed", &error.into()))?;
     let answer = read(&terminal);
-    // The terminal gets its settings back also where the read failed.
+    // The terminal gets its settings back even if the read failed.
     let restored = tcsetattr(&terminal, OptionalActions::Flush, &shown);
     let _ = writeln!(terminal);
     restored.map_err(|error| Error::io("restore the terminal's settings", &error.into()))?;

@@ -1,8 +1,8 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the first asks for a graceful stop; a second Ctrl-C or SIGTERM ends the process at once.
 //!
-//! Ending at once is as safe as a kill, and every run survives a kill. A hang-up never counts as the second signal: when a
-//! connection is lost, the kernel and the shell send one each. A process that was started with SIGHUP ignored, as `nohup`
-//! does, keeps ignoring it.
+//! To end at once is as safe as a kill, and every run survives a kill. A hang-up never counts as the second signal:
+//! when a connection is lost, the kernel and the shell send one each. A process that was started with SIGHUP ignored,
+//! as `nohup` does, continues to ignore it.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use rekindle_workspace::Error;
 
-/// Reads an instant. A time without an offset is refused: whose clock would it be?
+/// Reads an instant. Refuses a time without an offset, since it would be unclear whose clock it is.
 pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
     let text = text.trim();
     if text == "now" {

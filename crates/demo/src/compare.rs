@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use rekindle_workspace::Error;
 
-/// What stands at one path.
+/// The content of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     kind: Kind,

@@ -1,4 +1,4 @@
-//! What a step does: the trait that every action implements.
+//! The trait that every action implements. An action does the work of a step.
 
 use async_trait::async_trait;
 use rekindle_model::event::Measures;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::context::StepContext;
 
-/// Something that a step can `uses:`.
+/// Something that a step can name under `uses:`.
 ///
 /// The engine calls an action at least once. A kill or a power cut may cut it off at any instant.
 /// [`Action::reconcile`] then finds out how far it came. The action promises that `run` after a cut-off attempt ends
@@ -21,7 +21,7 @@ pub trait Action: Send + Sync {
     /// Returns the problems of `with` when a workflow is read; `with` may hold unrendered `${{ }}`.
     fn check(&self, with: &Value) -> Vec<Problem>;
 
-    /// Returns the group locks of the workflow that such a step runs, where it runs one that can be read.
+    /// Returns the group locks of the workflow that such a step runs, if it runs one that can be read.
     fn group_locks(&self, with: &Value) -> Option<GroupLocks> {
         let _ = with;
         None
@@ -63,18 +63,18 @@ pub trait Action: Send + Sync {
 /// What a step has produced.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
-    /// What later steps may refer to as `steps.<template>`.
+    /// The value that later steps may refer to as `steps.<template>`.
     pub value: Value,
-    /// What was measured, by name with the unit last.
+    /// The measured numbers, by name with the unit last.
     pub measures: Measures,
 }
 
-/// What an action found after an attempt was cut off.
+/// The state of an attempt that was cut off, as the action found it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reconciled {
     /// The work is done and whole.
     Complete {
-        /// What it would have returned.
+        /// The output that the attempt would have returned.
         output: Output,
         /// What was looked at.
         evidence: Value,

@@ -1,4 +1,4 @@
-//! What an action sees of its run, and how it reports back while it works.
+//! The action's view of its run, and its reports while it works.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,16 +24,16 @@ use crate::payload;
 use crate::progress::{Progress, Unit};
 use crate::replica::Replica;
 
-/// The code of an attempt that ended because it was asked to stop.
+/// The code of an attempt that was asked to stop, and stopped.
 pub const INTERRUPTED: &str = "interrupted";
 
 /// The code of a checkpoint that came from an attempt which is over.
 pub const STALE: &str = "stale_attempt";
 
-/// How far apart checkpoints are: a record costs a sync of the disk, and a second of work is cheap to redo.
+/// The least time between checkpoints. A record costs a sync of the disk, and a second of work is cheap to repeat.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
-/// How old the last check for a takeover may be, where a missed one costs no more than work done twice.
+/// How old the last check for a takeover may be, if a missed takeover costs no more than work done twice.
 const STILL_OURS: Duration = Duration::from_secs(1);
 
 /// One attempt of a step. Clones are the same attempt.
@@ -80,7 +80,7 @@ pub struct StepView {
 pub struct EndedSteps(RedBlackTreeMapSync<StepId, Arc<StepView>>);
 
 impl EndedSteps {
-    /// Returns the step of that name, where it has ended.
+    /// Returns the step of that name, if it has ended.
     pub fn get(&self, step: &StepId) -> Option<&StepView> {
         self.0.get(step).map(Arc::as_ref)
     }

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stops_waiting_stands_in_nobodys_way() {
+    fn a_run_that_stops_waiting_delays_no_other() {
         let groups = Arc::new(Groups::default());
         let [mut first, mut gone, mut last] = [1, 2, 3].map(|number| groups.join(run(number), None));
         assert_eq!(first.take_turn("g"), Ok(()));
@@ -239,7 +239,7 @@ mod tests {
         assert!(freed.has_changed().unwrap());
         freed.borrow_and_update();
         drop(first);
-        assert!(freed.has_changed().unwrap(), "whoever waits is told");
+        assert!(freed.has_changed().unwrap(), "the waiting runs are notified");
         assert_eq!(last.take_turn("g"), Ok(()));
     }
 

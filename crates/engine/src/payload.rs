@@ -1,5 +1,5 @@
-//! Values on their way into the journal: small ones inside the record, large ones as blobs, free text within bounds,
-//! so that no action can make a record that the journal must refuse.
+//! Values on their way into the journal. Small ones go inside the record, large ones become blobs, and free text is
+//! shortened. So no action can make a record that the journal must refuse.
 
 use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::{LONGEST_CYCLE, Measures, Payload, Waits};
@@ -9,26 +9,26 @@ use serde_json::{Value, json};
 
 /// The largest value that stays inside a record, in encoded bytes: half of the journal's 4 KiB.
 pub(crate) const INLINE: usize = 2048;
-/// What an output and the measures beside it may have together, in encoded bytes; a record has 4 KiB, its frame and
-/// a long step name take the rest.
+/// The most encoded bytes of an output and its measures together. A record has 4 KiB; its frame and a long step name
+/// take the rest.
 const RECORD_ROOM: usize = 3200;
 /// The longest message of a failure, in bytes. A message may list thousands of files.
 const MESSAGE: usize = 1536;
 /// The longest hint, sentence or condition, in bytes.
 const SENTENCE: usize = 512;
-/// What the next actions of a failure may have together, in encoded bytes.
+/// The most encoded bytes of a failure's next actions together.
 const ACTIONS: usize = 768;
 /// The longest name of a group in a deadlock's cycle, in bytes.
 const GROUP: usize = 128;
 /// The largest evidence, in encoded bytes.
 const EVIDENCE: usize = 1024;
 
-/// Returns how long a value is in a record, in bytes. MessagePack may be longer than JSON: 0.5 takes nine bytes.
+/// Returns the size of a value in a record, in bytes. MessagePack may be longer than JSON: 0.5 takes nine bytes.
 fn encoded(value: &impl Serialize) -> usize {
     rmp_serde::to_vec_named(value).map_or(usize::MAX, |bytes| bytes.len())
 }
 
-/// Returns the value as a record carries it, stored as a blob where it is longer than `limit` bytes.
+/// Returns the value as a record carries it. If it is longer than `limit` bytes, stores it as a blob.
 pub(crate) async fn store(
     journal: &dyn Journal,
     value: Value,
@@ -63,7 +63,7 @@ pub(crate) enum LoadError {
     NotJson(String),
 }
 
-/// Returns what a record can carry of a success: the measures, and how long its output may be to stay inside.
+/// Returns the part of a success that fits a record: the measures, and how long its output may be to stay inside.
 ///
 /// Measures beyond a record's room are left out and counted in `measures_left_out`.
 pub(crate) fn fit_measures(measures: Measures) -> (Measures, usize) {
@@ -85,7 +85,7 @@ pub(crate) fn fit_measures(measures: Measures) -> (Measures, usize) {
     (kept, RECORD_ROOM.saturating_sub(size).min(INLINE))
 }
 
-/// Returns the failure as a record can carry it.
+/// Returns the failure in a size that fits a record.
 pub(crate) fn fit_failure(mut failure: Failure) -> Failure {
     failure.code = fit(&failure.code, 64);
     failure.message = fit(&failure.message, MESSAGE);
@@ -101,12 +101,12 @@ pub(crate) fn fit_failure(mut failure: Failure) -> Failure {
     failure
 }
 
-/// Returns the sentence as a record can carry it.
+/// Returns the sentence in a size that fits a record.
 pub(crate) fn fit_sentence(text: &str) -> String {
     fit(text, SENTENCE)
 }
 
-/// Returns the evidence as a record can carry it. If it is too large, only its beginning and its size remain.
+/// Returns the evidence in a size that fits a record. If it is too large, only its beginning and its size remain.
 pub(crate) fn fit_evidence(evidence: Value) -> Value {
     let size = encoded(&evidence);
     if size <= EVIDENCE {
@@ -115,7 +115,7 @@ pub(crate) fn fit_evidence(evidence: Value) -> Value {
     json!({ "truncated": true, "bytes": size, "beginning": fit(&evidence.to_string(), EVIDENCE - 128) })
 }
 
-/// Returns the cycle of waits as a record can carry it.
+/// Returns the cycle of waits in a size that fits a record.
 pub(crate) fn fit_cycle(mut cycle: Vec<Waits>) -> Vec<Waits> {
     cycle.truncate(LONGEST_CYCLE);
     for waits in &mut cycle {

@@ -1,4 +1,4 @@
-//! Processes as `/proc` shows them, and signals that reach exactly the one that is meant.
+//! Processes as `/proc` shows them, and signals that reach exactly the intended process.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ pub fn everyone() -> impl Iterator<Item = Seen> {
         .filter_map(|entry| look(entry.file_name().to_str()?.parse().ok()?))
 }
 
-/// Returns the process that has this number now, none where there is none.
+/// Returns the process that has this number now, if there is one.
 pub fn look(pid: i32) -> Option<Seen> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -40,15 +40,15 @@ pub fn lives(id: ProcessId) -> bool {
     look(id.pid).is_some_and(|seen| seen.id == id && !seen.ended)
 }
 
-/// Sends a signal to exactly this process: its number may belong to another one by now.
+/// Sends a signal to exactly this process. Its number may belong to another one by now.
 ///
 /// # Errors
-/// `SRCH` where it is gone, `PERM` where it belongs to another user.
+/// `SRCH` if it is gone, `PERM` if it belongs to another user.
 pub fn send(id: ProcessId, signal: Signal) -> Result<(), Errno> {
     let pid = Pid::from_raw(id.pid).ok_or(Errno::SRCH)?;
     let handle = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(handle) => handle,
-        // It ended; or the kernel is older than 5.3, and the number is all there is.
+        // The process has ended. Or the kernel is older than 5.3: then only the number identifies the process.
         Err(Errno::NOSYS) => return rustix::process::kill_process(pid, signal),
         Err(error) => return Err(error),
     };

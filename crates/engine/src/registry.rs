@@ -39,7 +39,7 @@ impl Registry {
         self.actions.get(name)
     }
 
-    /// Returns the registry with every action replaced by what `decorate` makes of it.
+    /// Returns the registry with every action replaced by the result of `decorate`.
     #[must_use]
     pub fn map(self, mut decorate: impl FnMut(&str, Arc<dyn Action>) -> Arc<dyn Action>) -> Self {
         let decorated = self.actions.into_iter().map(|(name, action)| {
@@ -62,7 +62,7 @@ impl Catalog for Registry {
         names
     }
 
-    /// Returns what the action finds wrong; a name that is not known is the planner's to report.
+    /// Returns the faults that the action finds. The planner reports an unknown name.
     fn check(&self, uses: &str, with: &Value) -> Vec<Problem> {
         if uses == APPROVE {
             return approve::check(with);

@@ -37,7 +37,7 @@ pub trait Replica: Send + Sync {
 /// Another host has taken a run over: a copy of its journal has records that this journal lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error(
-    "go on with run {run}: {} has taken it over, as tier {tier} tells since {}; nothing more is done here",
+    "continue run {run}: {} has taken it over, as tier {tier} tells since {}; nothing more is done here",
     by(host, *workspace),
     at.format("%Y-%m-%d %H:%M:%S UTC")
 )]

@@ -1,17 +1,17 @@
-//! A step that waits for a person: what it asks, and what was decided.
+//! A step that waits for a person: the question and the decision.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::Stamp;
 
-/// A question to a person, which an attempt of a step consists of.
+/// A question to a person. The attempt of such a step consists of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// What is asked.
     pub prompt: String,
-    /// Since when: a timeout counts from here, whichever process waits.
+    /// When it was asked. A timeout counts from here, whichever process waits.
     pub asked: Stamp,
-    /// What was decided; none while the step waits.
+    /// The decision; none while the step waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
 }

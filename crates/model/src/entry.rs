@@ -1,4 +1,4 @@
-//! One entry of a captured tree: what the vault keeps of a file, a folder or a symbolic link.
+//! One entry of a captured tree, as the vault keeps it: a file, a folder or a symbolic link.
 
 use std::io::Read;
 
@@ -98,7 +98,7 @@ mod path_bytes {
 }
 
 mod text_or_bytes {
-    //! Names on Linux are bytes: written as a string where they are UTF-8, else as bytes.
+    //! Names on Linux are bytes. They are written as a string if they are UTF-8, else as bytes.
     use std::fmt;
 
     use serde::de::{SeqAccess, Visitor};
@@ -132,7 +132,7 @@ mod text_or_bytes {
             Ok(bytes.to_vec())
         }
 
-        /// JSON has no bytes: there they are a list of numbers.
+        /// JSON has no bytes, so there they are a list of numbers.
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
             let mut bytes = Vec::new();
             while let Some(byte) = seq.next_element()? {
@@ -156,7 +156,7 @@ pub enum EntryKind {
     Dir,
     /// A symbolic link.
     Symlink {
-        /// Where it points, byte for byte; it is never followed.
+        /// Its target, byte for byte. The link is never followed.
         #[serde(with = "text_or_bytes")]
         target: Vec<u8>,
     },
@@ -186,16 +186,16 @@ pub struct Entry {
     pub inode: u64,
 }
 
-/// A thing that can be captured: its entries in the order of their paths, and the content of its files.
+/// Something that can be captured: its entries in the order of their paths, and the content of its files.
 ///
-/// Sources implement it, the vault reads it; neither knows the other.
+/// Sources implement it, and the vault reads it, so neither depends on the other.
 pub trait TreeSource: Send {
-    /// Returns the next entry, each path greater than the one before, a folder before its content; none at
-    /// the end. The root of the tree, where it is a folder, is the entry with the empty path and comes first;
-    /// a tree of one file has one entry, named as the file is.
+    /// Returns the next entry; none at the end. Each path is greater than the one before, so a folder comes before its
+    /// content. If the root of the tree is a folder, it is the first entry, with the empty path. A tree of one file
+    /// has one entry with the file's name.
     fn next_entry(&mut self) -> Result<Option<Entry>, Failure>;
 
-    /// Opens the content of a file whose entry was the last one returned.
+    /// Opens the content of a file. Its entry must be the last one returned.
     fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure>;
 }
 

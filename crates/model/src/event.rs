@@ -24,7 +24,7 @@ use crate::time::Stamp;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The run exists. It is pinned to the definition and the system as they were then.
+    /// The run exists. It is pinned to the definition and the system as they were at that time.
     RunCreated {
         /// The workflow's name.
         workflow: String,
@@ -33,12 +33,12 @@ pub enum Event {
         /// The blob with the system's YAML, where the run has a system.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         system: Option<Hash32>,
-        /// What expands the definition into the plan again: parameters and loop keys.
+        /// The inputs that expand the definition into the plan again: parameters and loop keys.
         inputs: Payload,
-        /// What the run is for; none in a history that was written before runs had kinds.
+        /// What the run is for; none in a history from before runs had kinds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kind: Option<RunKind>,
-        /// Who or what asked for the run.
+        /// The person or process that asked for the run.
         trigger: Trigger,
         /// When the disaster struck, for a recovery.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,8 +231,9 @@ pub enum Event {
     },
     /// A person asked for the step to run again.
     ///
-    /// A step that waits for its next attempt begins it at once, and counts its failures and its deadline anew. A step
-    /// that has ended is invalidated next, in the same append. If its undo is stuck, the undo runs again.
+    /// If the step waits for its next attempt, that attempt begins at once, and its failures and its deadline count
+    /// from the start. If the step has ended, it is invalidated next, in the same append. If its undo is stuck, the
+    /// undo runs again.
     RetryRequested {
         /// The step.
         step: StepId,
@@ -436,15 +437,15 @@ pub enum SkipReason {
 pub enum Outcome {
     /// Every step succeeded, or was skipped by its own condition.
     Succeeded,
-    /// Something failed, and something came through: a loop's last step succeeded for one of its keys (a copy
-    /// that was verified in one of two tiers, a component that was validated), or a component came through whole.
-    /// Also where nothing failed, but a person had a step left out.
+    /// Something failed, but a loop's last step succeeded for one of its keys (a copy was verified in one of two
+    /// tiers, or a component was validated), or a component succeeded as a whole. Also if nothing failed, but a person
+    /// skipped a step.
     Partial,
-    /// Something failed, and no loop came to its end for any of its keys.
+    /// Something failed, and no loop reached its end for any of its keys.
     Failed,
     /// It was cancelled.
     Cancelled,
-    /// It failed or was cancelled, and what a step did could not be undone: it waits for a person.
+    /// It failed or was cancelled, and an undo of a step failed. The run waits for a person.
     Stuck,
 }
 

@@ -1,5 +1,5 @@
-//! The keys of a YAML object, described once: what a reader accepts, what an editor completes and what a document
-//! explains all come from the same table.
+//! The keys of a YAML object, described once. The reader's checks, the editor's completions and the documents all come
+//! from the same table.
 //!
 //! ```
 //! use rekindle_model::keys::{Format, Object, Takes, key};
@@ -23,11 +23,11 @@ pub struct Key {
     pub takes: Takes,
     /// What applies where a file does not have it.
     pub absent: Absent,
-    /// What it means, in one or two sentences.
+    /// Its meaning, in one or two sentences.
     pub text: &'static str,
 }
 
-/// Returns a key that may be left out.
+/// Returns an optional key.
 pub const fn key(name: &'static str, takes: Takes, text: &'static str) -> Key {
     let absent = Absent::Nothing;
     Key {
@@ -39,13 +39,13 @@ pub const fn key(name: &'static str, takes: Takes, text: &'static str) -> Key {
 }
 
 impl Key {
-    /// Returns the key as one that must be there.
+    /// Returns the key as a required one.
     pub const fn required(mut self) -> Self {
         self.absent = Absent::Fault;
         self
     }
 
-    /// Returns the key with a default, as it would be written in YAML.
+    /// Returns the key with a default, as one would write it in YAML.
     pub const fn or(mut self, default: &'static str) -> Self {
         self.absent = Absent::Default(default);
         self
@@ -63,7 +63,7 @@ pub enum Absent {
     Default(&'static str),
 }
 
-/// What the value of a key may be.
+/// The values that a key may have.
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
     /// A text. A number or a boolean counts as its text.
@@ -112,7 +112,7 @@ pub struct Object {
 pub struct OneOf {
     /// The word for it, such as `source`.
     pub noun: &'static str,
-    /// The key that names the kind.
+    /// The key whose value is the kind.
     pub tag: &'static str,
     /// What all kinds have.
     pub common: &'static [Key],
@@ -129,7 +129,7 @@ pub enum Format {
     Name,
     /// A length of time.
     Duration,
-    /// What a measured number must be.
+    /// The condition for a measured number.
     Comparison,
     /// An expression, with or without `${{ }}` around it.
     Expression,

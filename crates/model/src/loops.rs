@@ -1,4 +1,4 @@
-//! The keys that a run loops over by default: `for_each: component` and `for_each: tier`.
+//! The default keys of a run's loops: `for_each: component` and `for_each: tier`.
 
 use std::collections::BTreeMap;
 

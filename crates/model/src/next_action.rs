@@ -1,4 +1,4 @@
-//! What a person can do next, as data: the command line writes it as a command, another face as a button.
+//! The next actions of a person, as data. The command line writes each as a command, another face as a button.
 
 mod stored;
 
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use crate::id::{RunId, StepId};
 pub use stored::StoredAdvice;
 
-/// One thing that a person can do next.
+/// One possible next action of a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredAdvice", into = "StoredAdvice")]
 pub struct NextAction {
-    /// What Rekindle does for them; none where they do it without Rekindle.
+    /// What Rekindle does for the person; none if the person acts without Rekindle.
     pub action: Option<Action>,
-    /// What the action is good for ("names the damage"), or the whole advice where there is no action. It is empty where
-    /// the action speaks for itself.
+    /// What the action achieves ("names the damage"), or the whole advice if there is no action. It is empty if the
+    /// action needs no explanation.
     pub text: String,
 }
 
 impl NextAction {
-    /// Returns the advice to use an action; `text` goes on from it: "`rekindle doctor` names what is wrong".
+    /// Returns the advice to use an action; `text` continues the sentence: "`rekindle doctor` names what is wrong".
     pub fn new(action: Action, text: impl Into<String>) -> Self {
         Self {
             action: Some(action),
@@ -40,17 +40,17 @@ impl NextAction {
 }
 
 impl From<Action> for NextAction {
-    /// Returns the advice to use an action that speaks for itself.
+    /// Returns the advice to use an action that needs no explanation.
     fn from(action: Action) -> Self {
         Self::new(action, "")
     }
 }
 
-/// Something that every face lets a person do. [`StoredAdvice`] is how it is journaled and sent.
+/// An action that every face offers to a person. [`StoredAdvice`] is its form in the journal and on the socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// Back the system up, and accept what a recovery in place has left.
+    /// Back the system up, and accept the result of a failed recovery in place.
     AcceptRecovery {
         /// The recovery.
         run: RunId,
@@ -71,14 +71,14 @@ pub enum Action {
     },
     /// Back the system up.
     Backup,
-    /// Try whether each tier can be read and written.
+    /// Test whether each tier can be read and written.
     CheckTiers,
-    /// Make a tier's vault where there is none.
+    /// Make a tier's vault if it has none.
     CreateTier {
         /// The tier.
         tier: String,
     },
-    /// Look for everything that is wrong with the workspace.
+    /// Look for every fault of the workspace.
     Diagnose,
     /// End a process at once.
     EndProcess {
@@ -177,11 +177,11 @@ pub enum Action {
     },
 }
 
-/// Where a resumed run begins again.
+/// Where a resumed run starts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Again {
-    /// Nowhere: what is done stays done.
+    /// Nowhere: finished steps stay finished.
     #[default]
     Nothing,
     /// At every step that failed.

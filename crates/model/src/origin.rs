@@ -1,4 +1,4 @@
-//! Where a run comes from: what kind of run it is, and what triggered it.
+//! The origin of a run: its kind, and what triggered it.
 //!
 //! Both are journaled when the run is created, and nothing changes them later. Reports and guards choose by the kind,
 //! never by the workflow's name: `rekindle backup` makes a backup whatever its workflow is called.
@@ -28,8 +28,8 @@ pub enum RunKind {
 }
 
 impl RunKind {
-    /// Returns the kind of a run that only its workflow's name describes: `backup`, `recover`, `verify` and `drill` are
-    /// kinds, every other name is [`RunKind::Custom`].
+    /// Returns the kind of a run of which only the workflow's name is known: `backup`, `recover`, `verify` and `drill`
+    /// are kinds, every other name is [`RunKind::Custom`].
     ///
     /// Two callers need it: a submission of a workflow file (`rekindle run FILE`, a step that `uses: workflow`), where
     /// the file's `workflow:` key is all there is; and the fold of a history that was written before runs had kinds.
@@ -73,10 +73,10 @@ pub struct Parent {
     pub step: StepId,
 }
 
-/// Who or what asked for a run.
+/// The person or process that asked for a run.
 ///
-/// A command is journaled as a plain string, every other trigger as a map with one key. Decide by the variant, never by
-/// the text of a command: it is there to be read by people, and may be shortened.
+/// The journal has a command as a plain string, and every other trigger as a map with one key. Decide by the variant,
+/// never by the text of a command: that text is for people, and may be shortened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -133,10 +133,10 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Returns the origin that stored fields mean.
+    /// Returns the origin from the fields in the journal.
     ///
-    /// This is the one place that knows older data: without a kind, the workflow's name gives it; and the parent of a
-    /// nested run was stored beside its trigger, which was a sentence.
+    /// Only this function knows older data. Without a kind, the workflow's name gives the kind. The parent of a nested
+    /// run was stored beside its trigger, which was a sentence.
     pub fn of_stored(
         workflow: &str,
         kind: Option<RunKind>,
@@ -169,7 +169,7 @@ mod tests {
                 json!("rekindle backup"),
                 "rekindle backup".to_owned(),
             ),
-            // A command that is called as a variant stays a command.
+            // A command with the name of a variant is still a command.
             (Trigger::command("parent"), json!("parent"), "parent".to_owned()),
             (
                 Trigger::Parent(parent.clone()),

@@ -1,4 +1,4 @@
-//! An error as it goes from one process to another, and from the application to its faces.
+//! An error on its way from one process to another, or from the application to its faces.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::next_action::{Action, NextAction};
 
-/// Which kind of error it was. Each face says it in its own way: as an exit code, as a status of HTTP.
+/// The kind of an error. Each face shows it in its own way: as an exit code, or as an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {

@@ -1,14 +1,14 @@
-//! The processes that a step started, named so that no later process can be mistaken for them.
+//! The processes that a step started. Their names are unique, so that no later process can be taken for one of them.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One process of a boot. The start time tells it from a later process with the same number.
+/// One process of a boot. Its start time distinguishes it from a later process with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
     /// The process id.
     pub pid: i32,
-    /// When it started, in clock ticks since the machine did: field 22 of `/proc/<pid>/stat`.
+    /// When it started, in clock ticks since the boot: field 22 of `/proc/<pid>/stat`.
     pub start_ticks: u64,
 }
 

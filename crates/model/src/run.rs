@@ -1,4 +1,4 @@
-//! The one fold: a run's state is what its records say, one after another.
+//! The one fold: it computes a run's state from its records, one after another.
 
 mod fault;
 #[cfg(test)]
@@ -33,7 +33,7 @@ pub struct RunState {
     pub definition: Hash32,
     /// The blob with the system's YAML.
     pub system: Option<Hash32>,
-    /// What expands the definition into the plan again.
+    /// The inputs that expand the definition into the plan again.
     pub inputs: Payload,
     /// What it is for.
     pub kind: RunKind,
@@ -55,25 +55,26 @@ pub struct RunState {
     pub adoptions: Vec<Adoption>,
     /// Each step that any event has named; a step that is not here is pending.
     pub steps: BTreeMap<StepId, StepRecord>,
-    /// Who asked for it to be cancelled.
+    /// The person who asked to cancel it.
     pub cancel: Option<String>,
-    /// When its deadline had passed, where it has.
+    /// When its deadline passed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Stamp>,
-    /// When it was opened again last; its deadline counts from there, where it has no group.
+    /// When it was last reopened, if it was. If it has no group, its deadline counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reopened: Option<Stamp>,
-    /// When it began since it was created or opened again: when its turn came that it had waited for, or its first step
-    /// started. The deadline of a run of a group counts from there; what it waits for its turn after a crash counts too.
+    /// When it began since its creation or its last reopening. That is when it took the lock that it waited for, or
+    /// when its first step started. The deadline of a run with a group counts from here. After a crash, a further wait
+    /// for the lock counts too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Stamp>,
-    /// Who asked for it to be paused, where it is.
+    /// The person who paused it, if it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
-    /// Why it gave up its wait for a lock, where it did.
+    /// Why it gave up its wait for a lock, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadlock: Option<Deadlock>,
-    /// The lock that it waits for, where it does.
+    /// The lock that it waits for, if it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_turn: Option<AwaitedTurn>,
     /// How it ended.
@@ -387,7 +388,7 @@ impl RunState {
         Ok(())
     }
 
-    /// Returns the first step that was begun and has not ended, or that is being undone, with what it is.
+    /// Returns the first step that has begun and not ended, or whose undo has, with its state.
     fn unfinished(&self) -> Option<(&StepId, &'static str)> {
         self.steps.iter().find_map(|(step, record)| {
             let undoing = record

@@ -1,5 +1,5 @@
-//! Where a component's data comes from, as data: the name of a source type and its settings. What a type does with
-//! them is `rekindle-sources`' business.
+//! The origin of a component's data, as data: the name of a source type and its settings. The crate `rekindle-sources`
+//! knows what each type does with them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -11,19 +11,20 @@
 //! ```
 //! Beside these:
 //!
-//! - A running attempt may consist of a question to a person (ApprovalRequested). From then on it succeeds only after
-//!   it was Approved, it may be skipped or invalidated while it waits, and a next attempt asks anew.
+//! - A running attempt may consist of a question to a person (ApprovalRequested). Then it succeeds only after
+//!   Approved. While it waits, it may be skipped or invalidated. A next attempt asks again.
 //! - A running attempt may start programs (ChildStarted). The record keeps them until the next attempt starts: the
 //!   engine ends them before it starts that attempt.
-//! - RetryRequested leaves what is final as it is; the StepInvalidated that follows it makes it pending. A step in Backoff
-//!   has its attempts and its deadline anew by it, and keeps its checkpoint.
-//! - Invalidated also takes a step out of Backoff: what it waits to continue does not hold any more.
-//! - A step that has ended may be undone (UndoStarted and what follows it, see [`undo`](crate::undo)) where it was
-//!   started since it was undone last. Its own state stays as it is; starting it again makes it owe an undo anew.
+//! - RetryRequested does not change a final state; the StepInvalidated that follows it makes the step pending. For a
+//!   step in Backoff, attempts and deadline count from the start again, and the checkpoint stays.
+//! - Invalidated also applies to a step in Backoff: the work that it waits to continue is not valid any more.
+//! - If a step has ended and was started since its last undo, it may be undone (UndoStarted and the events after it,
+//!   see [`undo`](crate::undo)). An undo does not change the step's own state. If the step starts again, it owes an
+//!   undo again.
 //! - Skipped at a person's request may also follow Failed, and Skipped for any other reason.
 //!
-//! The engine folds what it appends and resumes from what it reads by this table alone, so an illegal
-//! history fails the same way in both.
+//! The engine uses only this table, for the records that it appends and for the records that it reads. So an illegal
+//! history fails in the same way in both.
 
 mod state;
 #[cfg(test)]
@@ -40,15 +41,15 @@ use crate::undo::{Undo, UndoState};
 
 pub use state::StepState;
 
-/// A step's state and what has led to it.
+/// A step's state and its history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Its state.
     #[serde(flatten)]
     pub state: StepState,
-    /// Attempts begun, those that were cut off included.
+    /// The number of attempts begun, including those that were cut off.
     pub attempts: u32,
-    /// Attempts that failed: what a retry policy counts. A crash of Rekindle uses up no attempt of a step.
+    /// The number of failed attempts, which a retry policy counts. A crash of Rekindle uses up no attempt.
     pub failures: u32,
     /// The last checkpoint that a next attempt may continue from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,10 +57,10 @@ pub struct StepRecord {
     /// The programs that the newest attempt has started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Child>,
-    /// What the newest attempt asks a person, where it does.
+    /// The question of the newest attempt to a person, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// Whether it was started since it was undone last: there may be something to undo.
+    /// Whether it was started since its last undo, so that there may be effects to undo.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub acted: bool,
     /// The undo that has begun since it was started last.
@@ -70,7 +71,7 @@ pub struct StepRecord {
     /// When the first attempt since the last invalidation began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_started: Option<Stamp>,
-    /// From when its deadline counts: as `first_started`, or since a person asked for the next attempt of one that waited.
+    /// From when its deadline counts: `first_started`, or a person's request to begin the next attempt at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timed_from: Option<Stamp>,
     /// When the newest attempt began.
@@ -96,7 +97,7 @@ pub struct IllegalTransition {
 }
 
 impl StepRecord {
-    /// Returns what the step asks a person who has not decided yet.
+    /// Returns the question of the step, if no person has decided on it yet.
     pub fn awaits(&self) -> Option<&Approval> {
         self.approval
             .as_ref()
@@ -278,7 +279,7 @@ impl StepRecord {
             }
             (Event::RetryRequested { .. }, S::Succeeded { .. } | S::Skipped { .. } | S::Failed { .. }) => {}
             (Event::RetryRequested { .. }, S::Backoff { .. }) => {
-                // A retry that a person asked for counts attempts and time anew.
+                // After a person's retry, attempts and time count from the start.
                 self.failures = 0;
                 self.timed_from = None;
                 self.state = S::Pending;
@@ -335,7 +336,7 @@ impl StepRecord {
         Ok(())
     }
 
-    /// Returns why the undo of the step failed for good, where it did.
+    /// Returns why the undo of the step failed for good, if it did.
     pub fn stuck(&self) -> Option<&Failure> {
         self.undo.as_ref().and_then(Undo::stuck)
     }

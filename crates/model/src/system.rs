@@ -1,5 +1,6 @@
-//! What is protected: components, tiers, objectives, scenarios. The shape of `system.yaml`, once it has been
-//! read and judged by `rekindle-plan`. No number of any system is in Rust code; all of them arrive here.
+//! The protected system: components, tiers, objectives, scenarios. This is the shape of `system.yaml` after
+//! `rekindle-plan` has read and checked it. The Rust code contains no number of any system; all numbers come from
+//! here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,13 +26,13 @@ pub struct System {
     /// The folder that holds the system's data, relative to the file.
     #[serde(default = "System::default_root")]
     pub root: String,
-    /// How many steps of all runs of the workspace may be at work at once, at most [`System::MOST_PARALLEL`]; what is
-    /// usual where nothing is said.
+    /// How many steps of all runs of the workspace may be at work at once, at most [`System::MOST_PARALLEL`]. Without
+    /// it, the usual number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_parallel: Option<u32>,
     /// The recoverable parts, by name.
     pub components: BTreeMap<String, Component>,
-    /// What RPOs are stated for, by name.
+    /// The data classes, by name. An RPO belongs to one.
     #[serde(default)]
     pub data_classes: BTreeMap<String, DataClass>,
     /// How long an outage may last, by level.
@@ -49,7 +50,7 @@ pub struct System {
     /// Formulas that decide (`recovery_ready`, `system_operational` …), printed with their inputs.
     #[serde(default)]
     pub rules: BTreeMap<String, String>,
-    /// How one sees that it runs: a recovery in place is refused while one of these answers.
+    /// How to see that the system runs. If one of these answers, a recovery in place is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<Health>,
     /// Checks across components, after a recovery.
@@ -61,8 +62,8 @@ pub struct System {
 }
 
 impl System {
-    /// The most steps that may be at work at once in a workspace: each may hold a program with its pipes and a file or
-    /// two, and a process has 1024 open files where nobody has raised that.
+    /// The most steps that may be at work at once in a workspace. Each may hold a program with its pipes and a file or
+    /// two, and by default a process may have only 1024 open files.
     pub const MOST_PARALLEL: u32 = 256;
 
     fn default_root() -> String {
@@ -77,7 +78,7 @@ impl System {
             .map(|(own, component)| (own.as_str(), component))
     }
 
-    /// Returns the names of all components, lowest priority number first, then by name.
+    /// Returns the names of all components, ordered by priority number, then by name.
     pub fn components_by_priority(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.components.keys().map(String::as_str).collect();
         names.sort_by_key(|name| (self.components[*name].priority, *name));
@@ -127,7 +128,7 @@ pub struct Component {
     /// Its own steps between restore and validation, in order.
     #[serde(default)]
     pub recovery: Vec<RecoveryStep>,
-    /// How it is judged after its recovery.
+    /// How it is validated after its recovery.
     #[serde(default)]
     pub validate: Vec<Probe>,
 }
@@ -154,8 +155,8 @@ pub struct RecoveryStep {
     pub timeout: Option<Period>,
 }
 
-/// A measurement of the living system, and what is expected of it. Which fields have a meaning depends on the
-/// kind; those without one are empty.
+/// A measurement of the living system, and the expected numbers. The kind decides which fields have a meaning; the
+/// others are empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
@@ -167,41 +168,41 @@ pub struct Probe {
     /// The program and its arguments, for `command`; it prints one JSON object of numbers.
     #[serde(default)]
     pub run: Vec<String>,
-    /// What to GET, for `http`; it measures `status` and `latency_ms`.
+    /// The URL to GET, for `http`; it measures `status` and `latency_ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// What to send along, for `http`.
+    /// The request's headers, for `http`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Where numbers stand in the JSON that `http` gets: JSON pointers (RFC 6901) by the number's name.
+    /// The places of numbers in the JSON that `http` gets: JSON pointers (RFC 6901) by the number's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<String, String>,
     /// The SQLite database below the system's root, for `sql`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// What `sql` asks it: a query with one row, whose columns name the numbers.
+    /// The query of `sql`, with one row whose columns name the numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     /// The file or folder below the system's root, for `files`; it measures `count` and `bytes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Globs of what `files` counts, relative to `path`; everything by default.
+    /// Globs of the files that `files` counts, relative to `path`; everything by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<String>,
     /// Globs of what `files` leaves out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
-    /// The digest that the files should have, in hexadecimal; with it `files` measures `digest`, true or false.
+    /// The expected digest of the files, in hexadecimal; with it `files` measures `digest`, true or false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// How long it may take.
     #[serde(default)]
     pub timeout: Option<Period>,
-    /// Components whose data it reads. A check across components that reads one which is not there, in a run
-    /// that does not bring it back, has *no data*.
+    /// Components whose data it reads. If one of them is absent and the run does not recover it, a check across
+    /// components has *no data*.
     #[serde(default)]
     pub reads: Vec<String>,
-    /// What each measured number must be; a number that the probe does not print is *no data*.
+    /// The condition for each measured number. If the probe does not print a number, that number is *no data*.
     #[serde(default)]
     pub expect: BTreeMap<String, Expect>,
 }
@@ -210,7 +211,7 @@ pub struct Probe {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
-    /// What to GET; only its path where `address` says where to.
+    /// The URL to GET; only its path if `address` names the rest.
     pub url: String,
     /// A file below the system's root which is there while the system runs: a JSON object whose `listening` is the
     /// URL at which it answers.
@@ -347,7 +348,7 @@ pub struct Scenario {
     /// How much of their data may be lost.
     #[serde(default)]
     pub rpo: Option<Period>,
-    /// How a drill brings it about: parameters of `rekindle factoria damage`.
+    /// How a drill causes it: parameters of `rekindle factoria damage`.
     #[serde(default)]
     pub damage: Value,
 }

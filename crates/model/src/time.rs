@@ -64,10 +64,10 @@ impl Stamp {
     }
 }
 
-/// How far wall time and CLOCK_BOOTTIME may differ over a while without anybody having set a clock: some seconds of
-/// steps that a time service takes …
+/// How far wall time and CLOCK_BOOTTIME may differ over a period although no clock was set: some seconds of steps by a
+/// time service …
 const STEPPED: Duration = Duration::from_secs(2);
-/// … and a thousandth of the while: a clock is slewed by at most 500 ppm.
+/// … and a thousandth of the period: a clock is slewed by at most 500 ppm.
 const SLEWED: u32 = 1000;
 
 /// Where `now` comes from.
@@ -137,7 +137,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Returns an instant as people read it everywhere: UTC, to the second.
+/// Returns an instant in the form for people: UTC, to the second.
 pub fn show(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

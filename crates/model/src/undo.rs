@@ -7,7 +7,7 @@
 //!  UndoStarted │          │    └──────────────► Stuck ─ RetryRequested ─► Due ─ UndoStarted ─► Running
 //!           Waiting ◄─────┘ UndoFailed
 //! ```
-//! A step owes its undo from its first start until the undo is done, also where the step fails. An undo that was cut off
+//! A step owes its undo from its first start until the undo is done, even if the step fails. If an undo is cut off, it
 //! starts again: running it twice does no harm.
 
 use chrono::{DateTime, Utc};
@@ -16,15 +16,15 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::time::Stamp;
 
-/// The undo of what a step did since it was undone last.
+/// The undo of the step's effects since its last undo.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Undo {
     /// Its state.
     #[serde(flatten)]
     pub state: UndoState,
-    /// Attempts begun, those that were cut off included.
+    /// The number of attempts begun, including those that were cut off.
     pub attempts: u32,
-    /// Attempts that failed since a person last asked for another one.
+    /// The number of failed attempts since a person last asked for another one.
     pub failures: u32,
 }
 
@@ -50,12 +50,12 @@ pub enum UndoState {
         /// Why.
         error: Failure,
     },
-    /// What the step did is undone.
+    /// The step's effects are undone.
     Done,
 }
 
 impl Undo {
-    /// Returns why it failed for good, where it did.
+    /// Returns why it failed for good, if it did.
     pub fn stuck(&self) -> Option<&Failure> {
         match &self.state {
             UndoState::Stuck { error } => Some(error),

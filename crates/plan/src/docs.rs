@@ -1,6 +1,6 @@
 //! The tables of keys in `docs/system-yaml.md` and `docs/workflow-yaml.md`, and the examples there.
 //!
-//! A table is between `<!-- keys: NOUN -->` and `<!-- end -->`. After a change of keys, write the tables anew:
+//! A table is between `<!-- keys: NOUN -->` and `<!-- end -->`. After a change of keys, write the tables again:
 //!
 //! ```sh
 //! REKINDLE_WRITE_DOCS=1 cargo test -p rekindle-plan docs
@@ -96,7 +96,7 @@ fn kind(takes: Takes) -> String {
     }
 }
 
-/// Returns a document with its tables written anew, and which tables it has.
+/// Returns a document with its tables written again, and which tables it has.
 fn rewritten(document: &str, lists: &BTreeMap<String, Vec<Key>>) -> (String, Vec<String>) {
     let (mut out, mut shown) = (String::new(), Vec::new());
     let mut rest = document;

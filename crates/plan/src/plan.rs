@@ -70,7 +70,7 @@ pub struct PlanStep {
     /// How long all its attempts together may take, from the start of the first.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
-    /// How long an attempt may go on without a sign of progress.
+    /// How long an attempt may run without a sign of progress.
     #[serde(serialize_with = "period", skip_serializing_if = "Option::is_none")]
     pub stall_timeout: Option<Duration>,
     /// The group of the step: of all steps of a group in a workspace, one is at work at a time.

@@ -151,7 +151,7 @@ pub struct StepTemplate {
     /// How long all its attempts together may take, from the start of the first.
     #[serde(default, deserialize_with = "duration")]
     pub deadline: Option<Duration>,
-    /// How long an attempt may go on without a sign of progress.
+    /// How long an attempt may run without a sign of progress.
     #[serde(default, deserialize_with = "duration")]
     pub stall_timeout: Option<Duration>,
     /// The group of the step: of all steps of a group in a workspace, one is at work at a time.

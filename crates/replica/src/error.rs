@@ -19,13 +19,13 @@ pub enum ReplicaError {
     TakenOver(#[from] TakenOver),
     /// This workspace was adopting the run and was cut off before a tier had the adoption.
     #[error(
-        "go on with run {}: this workspace was adopting it from host {} by tier {} and was cut off, and whether the \
+        "continue run {}: this workspace was adopting it from host {} by tier {} and was cut off, and whether the \
          tier has that is not known", .0.run, .0.host, .0.tier
     )]
     HalfAdopted(TakenOver),
     /// The note of a fenced run cannot be read, so the run stays fenced.
     #[error(
-        "go on with run {run}: another workspace has taken it over, and {} does not say which: {source}",
+        "continue run {run}: another workspace has taken it over, but {} cannot be read to name it: {source}",
         .path.display()
     )]
     FenceUnreadable {

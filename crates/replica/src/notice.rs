@@ -79,7 +79,7 @@ impl fmt::Display for Notice {
             Self::Unusable { tier, why } => write!(f, "tier {tier}: {why}"),
             Self::NotRepaired { waited } => write!(
                 f,
-                "the tiers were asked for what is lost, and have not answered within {waited:?}; it is left as it is"
+                "the tiers did not answer within {waited:?} about the lost records; the run stays as it is"
             ),
         }
     }

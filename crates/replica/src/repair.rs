@@ -49,7 +49,7 @@ impl RepairSources {
         let looking = async {
             let (stores, left_out) = open::locations(access, system).await;
             for why in left_out {
-                tracing::info!(%why, "a tier is not asked for what is lost");
+                tracing::info!(%why, "a tier cannot be asked for lost records");
             }
             for run in quarantined {
                 let fetched = fetch(&stores, run).await;

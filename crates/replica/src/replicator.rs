@@ -237,7 +237,7 @@ pub fn forget(state: &Path, run: RunId) {
         last_seen::remove(state, run),
     ] {
         if let Err(error) = forgotten {
-            tracing::info!(%run, %error, "what is noted of its segments stays");
+            tracing::info!(%run, %error, "the note of its segments stays");
         }
     }
 }

@@ -192,7 +192,8 @@ fn come_back(
     if let Some(run) = findings.partial_recovery {
         return Answer {
             verdict: Verdict::Bad,
-            text: "not yet: a recovery in place has not come to a good end, so the system is in parts what it was"
+            text: "not yet: a recovery in place did not succeed, \
+                   so parts of the system are still as they were before it"
                 .to_owned(),
             run: Some(run),
             figure: None,
@@ -373,7 +374,7 @@ fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &SetHe
             Verdict::Bad
         },
         text: format!(
-            "what was written in the last {}{against}",
+            "the data written in the last {}{against}",
             crate::units::duration(loss)
         ),
         run: Some(backup.run),

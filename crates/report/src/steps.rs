@@ -332,6 +332,6 @@ pub fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Partial => "done in part",
         Outcome::Failed => "failed",
         Outcome::Cancelled => "cancelled",
-        Outcome::Stuck => "stuck: what it did could not be undone",
+        Outcome::Stuck => "stuck: an undo failed",
     }
 }

@@ -149,9 +149,9 @@ fn named(steps: &[&str]) -> String {
 fn next(evidence: &Evidence, write: WriteAction<'_>) -> String {
     let run = evidence.state.id;
     let again = match evidence.state.outcome {
-        Some(Outcome::Failed | Outcome::Cancelled) => "to run again what failed, and what came after it",
+        Some(Outcome::Failed | Outcome::Cancelled) => "to run the failed steps, and those after them, again",
         Some(Outcome::Partial) if evidence.state.steps.values().any(fell) => {
-            "to run again what failed, and what came after it"
+            "to run the failed steps, and those after them, again"
         }
         // A stuck undo is reported elsewhere, with its own command.
         Some(Outcome::Partial | Outcome::Stuck | Outcome::Succeeded) | None => return String::new(),

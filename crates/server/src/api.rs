@@ -145,7 +145,7 @@ impl From<Progress> for RunUpdate {
 pub enum End {
     /// The run is over.
     Finished(Outcome),
-    /// Nobody drives the run any more; it can be resumed.
+    /// No process drives the run any more; it can be resumed.
     Interrupted,
     /// The owner could not continue to drive the run.
     Broken(Problem),

@@ -61,7 +61,7 @@ impl Owner {
         // A client sends one request on each connection, and closes it.
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
-            tracing::debug!("somebody does not hang up");
+            tracing::debug!("a client does not close its connection");
         }
     }
 }

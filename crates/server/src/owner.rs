@@ -464,7 +464,7 @@ impl RunService for Owner {
         let driven = match self.driven(run) {
             Some(driven) => driven,
             None => {
-                // Nobody may take the run over before the request is in its journal. Otherwise that record would
+                // No process may take the run over before the request is in its journal. Otherwise that record would
                 // overtake the new driver, which would stop.
                 let alone = self.shared.admission.alone_with(run).await;
                 match self.driven(run) {

@@ -20,7 +20,7 @@ pub const NAME: &str = "control.sock";
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
     /// There is no socket, or no process listens on it any more.
-    #[error("nobody listens on {}", path.display())]
+    #[error("no process listens on {}", path.display())]
     Nobody {
         /// The socket.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum Unreachable {
         /// The socket.
         path: PathBuf,
     },
-    /// Somebody listens and does not answer.
+    /// A process listens and does not answer.
     #[error("the owner of this workspace does not answer on {}", path.display())]
     Silent {
         /// The socket.

@@ -267,7 +267,7 @@ impl VaultError {
         match self {
             Self::Source(failure) => failure,
             Self::DiskFull(_) => Failure::transient(code::DISK_FULL, message)
-                .with_hint("make room, then resume; what is stored already is kept"),
+                .with_hint("make room, then resume; stored data is kept"),
             Self::Store(_) | Self::LocationDown { .. } => Failure::transient(code::TIER_UNAVAILABLE, message),
             Self::Object { .. } | Self::ChunkLost { .. } => Failure::permanent(code::DATA_LOST, message),
             Self::Interrupted => Failure::transient("interrupted", message),

@@ -64,11 +64,11 @@ async fn probe(location: &Location, clock: &dyn Clock) -> Probed {
 enum Fault {
     #[error("{0}")]
     Store(#[from] StoreError),
-    #[error("what was read back is not what was written")]
+    #[error("the bytes read back differ from those written")]
     Other,
-    #[error("what was written is not in the listing")]
+    #[error("the listing lacks the object that was written")]
     Unlisted,
-    #[error("what was removed is still there")]
+    #[error("the removed object still exists")]
     Kept,
     #[error(
         "of several who create one object there, not exactly one does: another workspace cannot be kept from going on \

@@ -315,7 +315,7 @@ impl EntryStream {
                 self.at += len;
                 self.position += len as u64;
                 if self.last.as_ref().is_some_and(|last| *last >= record.entry.path) {
-                    let why = format!("{} stands out of order", record.entry.path.display());
+                    let why = format!("{} is out of order", record.entry.path.display());
                     return Err(self.malformed(why));
                 }
                 self.last = Some(record.entry.path.clone());

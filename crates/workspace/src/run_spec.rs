@@ -1,5 +1,5 @@
-//! What a run is pinned to: the definition's bytes, the system's bytes, its inputs, and the plan that
-//! follows from them. A resumed run is put together here from the journal exactly as a new one was.
+//! The data that a run is pinned to: the definition's bytes, the system's bytes, its inputs, and the plan that follows
+//! from them. A resumed run is assembled here from the journal in the same way as a new one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl LoadedSpec {
         })
     }
 
-    /// Returns a text parameter of the run, none where it is empty.
+    /// Returns a text parameter of the run; none if it is empty.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.inputs
             .params
@@ -109,11 +109,11 @@ impl LoadedSpec {
             .filter(|text| !text.is_empty())
     }
 
-    /// Returns the folder that the run recovers into, where it recovers.
+    /// Returns the folder that the run recovers into, if it recovers.
     pub fn target_root(&self, system_dir: &Path) -> Option<PathBuf> {
         match (self.param("to"), self.workflow.params.contains_key("to")) {
             (Some(to), _) => Some(PathBuf::from(to)),
-            // A recovery that was given no folder goes to the system's own; `recover` has checked that it may.
+            // If a recovery names no folder, it goes to the system's own; `recover` has checked that it may.
             (None, true) => Some(data_root(system_dir, &self.system)),
             (None, false) => None,
         }
@@ -187,7 +187,7 @@ impl ReadyRun {
         self.plan.params.get(name).and_then(Value::as_bool) == Some(true)
     }
 
-    /// Returns the folder of a recovery in place that minds whether somebody works there.
+    /// Returns the folder of a recovery in place, if the recovery refuses a system that is in use.
     pub fn may_displace(&self) -> Option<&Path> {
         let minds = self.flag("in_place") && !self.flag("while_running");
         self.site.target_root().filter(|_| minds)

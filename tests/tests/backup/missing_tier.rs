@@ -1,4 +1,4 @@
-//! A tier that is gone, most likely not mounted, is named and never made anew by a backup; `tier create` does that.
+//! If a tier is gone, most likely not mounted, a backup names it and never makes it again; `tier create` does that.
 
 use std::fs;
 

@@ -118,8 +118,8 @@ impl House {
         );
     }
 
-    /// Lets what was cut off go on, cutting that off too where the dice say so, and begins it anew where nothing of it
-    /// was there.
+    /// Continues what was cut off; if the dice say so, cuts the continuation off too. If nothing of it was there,
+    /// starts it again.
     fn end(&mut self, args: &[&str], before: usize) {
         if self.dice.below(4) == 0 {
             self.hit(&["resume", "--all"]);

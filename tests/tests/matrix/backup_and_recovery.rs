@@ -126,7 +126,8 @@ fn integrity(database: &Path) {
     assert_eq!(told, "ok", "{}", database.display());
 }
 
-/// Returns the command line that goes on with what was killed: it begins anew where it died before its run existed.
+/// Returns the command line that continues a killed command. If the command died before its run existed, that is the
+/// same command.
 fn going_on<'a>(sandbox: &Sandbox, args: &[&'a str]) -> Vec<&'a str> {
     let runs = sandbox.ok(&["runs", "--json"]);
     match runs.contains(&format!("\"{}\"", args[0])) {
@@ -150,7 +151,7 @@ fn add(counter: &AtomicU64) {
 }
 
 impl Tally {
-    /// Kills a command line at one of `total` boundaries, in one case of four its resume too, and goes on with it.
+    /// Kills a command line at one of `total` boundaries, in one case of four its resume too, and continues it.
     fn case(&self, sandbox: &Sandbox, args: &[&str], place: Place, number: u64, total: u64) {
         match sandbox.killed(args, place, number) {
             Ok(()) => add(&self.killed),

@@ -27,8 +27,7 @@ fn a_client_knocks() {
     let Some(socket) = std::env::var_os(SOCKET) else {
         return;
     };
-    let mut stream =
-        UnixStream::connect(socket).expect("nothing but the check of the user stands in the way");
+    let mut stream = UnixStream::connect(socket).expect("only the check of the user may refuse");
     // The server may have closed the connection already.
     let _ = stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: owner\r\nConnection: close\r\n\r\n");
     let mut answer = Vec::new();

@@ -194,7 +194,7 @@ fn the_layout_that_init_makes_recovers_in_place_and_still_works_afterwards() {
     sandbox.ok(&["-w", "shop", "backup"]);
 }
 
-/// Resumes what was killed, or begins anew where it died before its run existed.
+/// Resumes a killed command. If it died before its run existed, starts it again.
 fn go_on(sandbox: &Sandbox) {
     let runs = sandbox.ok(&["runs", "--json"]);
     sandbox.ok(if runs.contains("\"recover\"") {
@@ -237,7 +237,7 @@ fn a_recovery_in_place_survives_a_kill_after_each_act() {
     killed_everywhere(Place::AfterAct);
 }
 
-/// A system of which each note is moved by a rename of its own, since something else stands in each folder.
+/// A system in which each note is moved by its own rename, since each folder also holds something else.
 const SCATTERED: &str = "\
 system: scattered
 root: ./data

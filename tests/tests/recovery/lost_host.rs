@@ -42,8 +42,8 @@ fn backed_up(init: &[&str]) -> Sandbox {
     sandbox
 }
 
-/// Takes everything away but the tiers, the kit and system.yaml; returns what an undisturbed recovery gave. Its
-/// notes are the living ones; a captured database is the same, but SQLite has written its header anew.
+/// Removes everything but the tiers, the kit and system.yaml; returns the result of an undisturbed recovery. Its notes
+/// are the living ones. A captured database is the same, but SQLite has written its header again.
 fn lose_the_host(sandbox: &Sandbox) -> tree::Tree {
     let recovered = with_passphrase(sandbox, &["recover", "--to", "undisturbed"]);
     assert!(recovered.status.success(), "{}", said(&recovered));

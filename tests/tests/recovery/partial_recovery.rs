@@ -134,7 +134,7 @@ fn refused(case: &str, sandbox: &Sandbox, run: &str) {
     );
 }
 
-/// A person accepts what stands there: this backup and later ones come through, and the history says so.
+/// A person accepts the present state: this backup and later ones succeed, and the history says so.
 fn accepted(case: &str, sandbox: &Sandbox, run: &str) {
     sandbox.ok(&["backup", "--accept", run]);
     let history = sandbox.ok(&["history", "latest", "--json"]);

@@ -135,7 +135,7 @@ fn a_recovery_never_writes_into_a_folder_in_which_something_stands() {
     };
     fs::create_dir_all(sandbox.path("out/notes")).expect("make folders");
     fs::write(sandbox.path("out/notes/a.md"), "mine").expect("write a file");
-    // What stands there need not be at a target: a link in it could lead a restore elsewhere.
+    // The content need not be at a target: a link in it could lead a restore elsewhere.
     fs::create_dir(sandbox.path("other")).expect("make a folder");
     symlink("../data/more", sandbox.path("other/more")).expect("make a link");
     fs::write(sandbox.path("mine.yaml"), rekindle_plan::builtin::RECOVER).expect("write a workflow");
@@ -172,7 +172,7 @@ fn a_folder_where_a_recovery_was_interrupted_names_the_run_to_resume() {
     let recover = ["recover", "--to", "out"];
     let acts = sandbox.fork().count(&recover)(Place::AfterAct);
     assert!(acts > 2, "only {acts} acts");
-    // After the first act nothing has been written yet; after the last something stands there.
+    // After the first act nothing has been written yet; after the last there is content.
     for act in [1, acts] {
         let sandbox = sandbox.fork();
         assert_eq!(sandbox.killed(&recover, Place::AfterAct, act), Ok(()));
@@ -249,7 +249,7 @@ fn a_restore_goes_on_where_it_was_interrupted_and_nowhere_else() {
         fs::read_to_string(sandbox.path("out/a.md")).expect("read what is back"),
         "as backed up"
     );
-    // It is done: what stands there now is the user's.
+    // The recovery is done: the content belongs to the user now.
     fs::write(sandbox.path("out/a.md"), "mine").expect("write a file");
     assert_eq!(sandbox.code(&args).0, 2);
     assert_eq!(

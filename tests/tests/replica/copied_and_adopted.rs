@@ -315,7 +315,7 @@ fn an_adoption_that_is_cut_off_is_gone_on_with_by_nothing_but_another_adoption()
     assert_eq!(
         other.code(&["resume"]).0,
         0,
-        "nothing is left to go on with, and nothing refuses"
+        "no run is left to continue, and nothing refuses"
     );
 }
 

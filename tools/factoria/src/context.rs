@@ -22,7 +22,7 @@ pub const LAYERS: [&str; 3] = ["L1", "L2", "L3"];
 pub struct Context {
     /// The document that was asked for, relative to `context/`.
     pub document: String,
-    /// All documents that make it up, in the order in which they stand in the text; the one asked for is last.
+    /// All documents that make it up, in the order of the text; the requested one is last.
     pub documents: Vec<String>,
     /// Imports followed, those of a document that was there already included.
     pub imports: u64,

@@ -47,7 +47,7 @@ pub enum FactoriaError {
         /// What is wrong with the marker.
         why: String,
     },
-    /// A component path does not stand in the layout.
+    /// A component path is not in the layout.
     #[error("{} is no part of a La Factoria system; known parts: {known}", path.display())]
     UnknownComponent {
         /// The path that was given.
@@ -70,7 +70,7 @@ pub enum FactoriaError {
         source: rusqlite::Error,
     },
     /// A log cannot be continued, since how it ends is not known.
-    #[error("cannot go on with the log {}: {why}; recover it first, nothing was written to it", path.display())]
+    #[error("cannot continue the log {}: {why}; recover it first, nothing was written to it", path.display())]
     Log {
         /// The log file.
         path: PathBuf,
@@ -110,7 +110,10 @@ pub enum FactoriaError {
         pid: Option<u32>,
     },
     /// The thread that writes ended before it was asked to.
-    #[error("the writer of {} ended by itself, which is a defect; what it wrote until then is durable", root.display())]
+    #[error(
+        "the writer of {} ended by itself, which is a defect; everything that it wrote before is durable",
+        root.display()
+    )]
     WriterEnded {
         /// The system's folder.
         root: PathBuf,

@@ -23,7 +23,7 @@ pub struct Manifest {
     pub format: u32,
     /// The folder's name in the layout.
     pub component: String,
-    /// What stands below the folder, by path relative to it.
+    /// The content of the folder, by path relative to it.
     pub entries: BTreeMap<String, Entry>,
     /// Files below it that live, and so are not in `entries`.
     pub growing: Vec<String>,
@@ -100,7 +100,7 @@ impl Manifest {
 }
 
 impl Entry {
-    /// Compares this entry with what stands at `path` below `folder`. Files are read whole, in small pieces.
+    /// Compares this entry with the file at `path` below `folder`. Reads files whole, in small pieces.
     pub fn compare(&self, folder: &Path, path: &str) -> Found {
         // A list may be damaged as well: it must not lead the reader out of the folder.
         if Path::new(path)

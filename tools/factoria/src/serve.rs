@@ -130,7 +130,7 @@ impl Serving {
         self.socket
     }
 
-    /// Returns what stands in `run/address`.
+    /// Returns the content of `run/address`.
     pub fn address(&self) -> &Address {
         &self.address
     }

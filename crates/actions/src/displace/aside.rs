@@ -1,4 +1,5 @@
-//! The aside folders of a recovery in place: beside the root where one rename leads there, else inside it.
+//! The aside folders of a recovery in place. Such a folder is beside the root if one rename leads there, else inside
+//! the root.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -9,12 +10,12 @@ use std::path::{Path, PathBuf};
 use rekindle_model::id::RunId;
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags};
 
-/// What the name of an aside folder inside the root begins with; no files source captures it.
+/// How the name of an aside folder inside the root begins. No files source captures such a folder.
 const INSIDE: &str = ".rekindle-before-";
 
-/// Returns the folder for what is at `within` below `root`: `<root>.before-<run>` beside the root, and where
-/// that is on another file system or may not be made, one inside the file system that `within` is on. Before there is a
-/// run, `run` is what stands for its id.
+/// Returns the aside folder for the content at `within` below `root`. It is `<root>.before-<run>` beside the root. If
+/// that place is on another file system or not writable, the folder is at the top of the file system of `within`.
+/// Before a run exists, `run` is a placeholder for its id.
 pub fn aside_folder(root: &Path, run: impl Display, within: &Path) -> PathBuf {
     let within = existing(within);
     if let Some(above) = root.parent().map(existing)
@@ -33,7 +34,7 @@ pub fn aside_folder(root: &Path, run: impl Display, within: &Path) -> PathBuf {
     top.join(format!("{INSIDE}{run}"))
 }
 
-/// Returns the folders that [`aside_folder`] can have named for a run and that are there.
+/// Returns the existing folders that [`aside_folder`] can have named for a run.
 pub fn asides(root: &Path, run: RunId) -> Vec<PathBuf> {
     let name = format!("{INSIDE}{run}");
     let inside = mount_points(root).into_iter().map(|top| top.join(&name));
@@ -47,7 +48,7 @@ pub fn asides(root: &Path, run: RunId) -> Vec<PathBuf> {
     found
 }
 
-/// Returns where other file systems are mounted below a folder; none where the kernel does not tell.
+/// Returns the mount points below a folder; empty if the kernel does not list them.
 fn mount_points(root: &Path) -> Vec<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let points = table
@@ -59,7 +60,7 @@ fn mount_points(root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns a path of the mount table, in which blanks and backslashes are three octal digits.
+/// Returns a path from the mount table, which writes blanks and backslashes as three octal digits.
 pub(super) fn unescaped(field: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -80,15 +81,15 @@ fn beside(root: &Path, run: impl Display) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Returns the nearest folder above a path, or the path itself, that exists.
+/// Returns the path, or its nearest parent that exists.
 fn existing(path: &Path) -> &Path {
     path.ancestors()
         .find(|path| path.exists())
         .unwrap_or(Path::new("/"))
 }
 
-/// Returns what two paths share between which a rename is possible: the mount, or where the kernel does not tell
-/// it, the device.
+/// Returns the id of a path's mount. If the kernel does not know it, returns the device. A rename is possible between
+/// two paths with the same value.
 pub(super) fn mount(path: &Path) -> Option<(u64, u32, u32)> {
     let found = rustix::fs::statx(
         CWD,

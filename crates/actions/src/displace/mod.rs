@@ -1,4 +1,4 @@
-//! Moves what exists where a recovery in place is going to write out of the way.
+//! Moves existing content away from the place that a recovery in place is going to write to.
 //!
 //! Each move is one rename that replaces nothing. A folder moves as a whole if everything in it belongs to the
 //! component and no other component may write there. So a kill between two moves leaves every file in one of two
@@ -34,23 +34,23 @@ use renames::unmoved;
 
 use crate::failures;
 
-/// What is never moved, though a component may claim it.
+/// The paths that are never moved, even if a component claims them.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
-    /// Not even looked at: the workspace, the tiers, the key's folder.
+    /// Not even read: the workspace, the tiers, the key's folder.
     pub never: Vec<PathBuf>,
     /// Copied aside and left in place: the system's file.
     pub copied: Vec<PathBuf>,
 }
 
-/// One thing that goes aside.
+/// One path that goes aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Move {
-    /// Its path below the root, and then below the aside folder.
+    /// Its path below the root, which is also its path below the aside folder.
     pub(crate) path: TreePath,
-    /// The aside folder: the one of the file system that it is on.
+    /// The aside folder, on the same file system.
     pub(crate) aside: PathBuf,
-    /// Whether it is copied, and stays where it is.
+    /// Whether it is copied aside and also stays in place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) copied: bool,
 }
@@ -64,16 +64,17 @@ impl Move {
         self.aside.join(OsStr::from_bytes(self.path.as_bytes()))
     }
 
-    /// Returns whether it has yet to be done.
+    /// Returns whether the move is still to be done.
     pub(crate) fn is_left(&self, root: &Path) -> bool {
         is_there(&self.from(root)) && !(self.copied && is_there(&self.to()))
     }
 }
 
-/// Returns what has to be moved for a component to be restored, the fewest renames that take nothing else along.
+/// Returns the moves that must precede the restore of a component: as few renames as possible, without moving anything
+/// else.
 ///
-/// `others` are the claims of the system's other components: they may be restored at the same time, and a folder
-/// in which one of them may write is never moved as a whole.
+/// `others` are the claims of the system's other components. They may be restored at the same time, so a folder that
+/// one of them may write to is never moved as a whole.
 pub(crate) fn moves(
     root: &Path,
     run: RunId,
@@ -98,7 +99,7 @@ pub(crate) fn moves(
     let (copies, files): (Vec<PathBuf>, Vec<PathBuf>) = found.files.into_iter().partition(|path| stays(path));
     let claimed: HashSet<&Path> = files.iter().map(PathBuf::as_path).collect();
     let mut whole: HashSet<&Path> = HashSet::new();
-    // Each folder comes before what is in it: from the end, each comes after all that is in it.
+    // Each folder comes before its content. Read from the end, each comes after all its content.
     for folder in found.folders.iter().rev() {
         if others.iter().any(|other| other.enters(folder)) {
             continue;
@@ -140,7 +141,7 @@ pub(crate) fn moves(
     Ok(found_moves)
 }
 
-/// What one component may write to when it is restored.
+/// The paths that a component may write to when it is restored.
 struct Reach {
     own: PathBuf,
     excludes: Excludes,
@@ -154,7 +155,7 @@ impl Reach {
         })
     }
 
-    /// Returns whether it may write into a folder, at any depth.
+    /// Returns whether the component may write into a folder, at any depth.
     fn enters(&self, folder: &Path) -> bool {
         match folder.strip_prefix(&self.own) {
             Ok(below) => !self.excludes.leaves_out(below),

@@ -1,4 +1,4 @@
-//! Doing the moves that are planned: each one rename that replaces nothing, and the sync after them.
+//! Does the planned moves: each is one rename that replaces nothing. Then syncs them.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::{Move, is_there};
 use crate::failures;
 
-/// Does one move; one that was done before is no error.
+/// Does one move. If it was done before, that is no error.
 pub(crate) fn set_aside(root: &Path, it: &Move) -> Result<(), Failure> {
     let (from, to) = (it.from(root), it.to());
     let mut made = Vec::new();
@@ -21,14 +21,15 @@ pub(crate) fn set_aside(root: &Path, it: &Move) -> Result<(), Failure> {
         true => copy(&from, &to),
         false => take(&from, &to),
     });
-    // Where nothing was moved after all, what was made for it goes; of an empty folder that was moved, nothing does.
+    // Removes the made folders that stayed empty. A folder that holds a moved one stays, even if the moved one is
+    // empty.
     for folder in made.iter().rev() {
         let _ = fs::remove_dir(folder);
     }
     done.map_err(|error| unmoved(&from, &error))
 }
 
-/// Makes all that was renamed durable, on both sides.
+/// Makes all renames durable, in the old and the new folders.
 pub(crate) fn sync(root: &Path, moves: &[Move]) -> Result<(), Failure> {
     let asides: HashSet<&Path> = moves.iter().map(|it| it.aside.as_path()).collect();
     for folder in asides.into_iter().chain([root]) {
@@ -49,7 +50,7 @@ pub(super) fn unmoved(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// Makes the folders that a moved path lies in, each as its original is, and adds them to `added`.
+/// Makes the aside folder, and in it the parents of a moved path, each like its original. Adds them to `added`.
 fn make_above(root: &Path, it: &Move, added: &mut Vec<PathBuf>) -> io::Result<()> {
     if !it.aside.is_dir() {
         fs::create_dir_all(it.aside.parent().unwrap_or(Path::new("/")))?;
@@ -82,7 +83,7 @@ fn make_like(original: &Path, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames without replacing: a name that is taken by an earlier move gets a number, folders are joined.
+/// Renames without replacing. If an earlier move has taken the name, a file gets a number, and folders are merged.
 fn take(from: &Path, to: &Path) -> io::Result<()> {
     let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
     let mut target = to.to_owned();
@@ -90,7 +91,7 @@ fn take(from: &Path, to: &Path) -> io::Result<()> {
         match rename(from, &target) {
             Err(Errno::NOENT) if !is_there(from) => return Ok(()),
             Err(Errno::EXIST) if is_folder(from) && is_folder(&target) => return join(from, &target),
-            // Some layered file systems rename files but not folders.
+            // Some layered file systems can rename files, but not folders.
             Err(Errno::XDEV) if is_folder(from) => {
                 make_like(from, &target)?;
                 return join(from, &target);
@@ -108,7 +109,7 @@ fn take(from: &Path, to: &Path) -> io::Result<()> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), Errno> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that does not know the flag.
+        // The file system does not know the flag.
         Err(Errno::INVAL) if is_there(to) => Err(Errno::EXIST),
         Err(Errno::INVAL) => rustix::fs::rename(from, to),
         result => result,
@@ -123,7 +124,7 @@ fn join(from: &Path, to: &Path) -> io::Result<()> {
     fs::remove_dir(from)
 }
 
-/// Copies under a passing name first, so that what has the name is whole.
+/// Copies under a temporary name first, so that a file with the final name is complete.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut passing = to.as_os_str().to_owned();
     passing.push(".part");

@@ -27,11 +27,11 @@ pub(super) struct Params {
     pub(super) path: PathBuf,
     pub(super) include: Vec<String>,
     pub(super) exclude: Vec<String>,
-    /// What the digest should be; contents are read only where it is given.
+    /// The expected digest. Contents are read only if it is given.
     pub(super) digest: Option<String>,
 }
 
-/// Measures `count`, `bytes`, and `digest`: 1 where it is the expected one, 0 where it is not.
+/// Measures `count`, `bytes` and `digest`: 1 if the digest is the expected one, else 0.
 pub(super) async fn measure(
     cx: &StepContext,
     params: Params,

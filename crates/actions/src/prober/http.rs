@@ -1,4 +1,5 @@
-//! Probe `http`: GETs a URL and measures `status`, `latency_ms`, and what JSON pointers find in the answer.
+//! Probe `http`: GETs a URL. It measures `status`, `latency_ms`, and the numbers that JSON pointers find in the
+//! answer.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::checks::{self, Numbers};
 use crate::http_client::{self, Request};
 
-/// How long an answer may take unless the probe says otherwise: a service that needs longer is not back.
+/// The default time for an answer. A service that needs longer is not back.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is measured, rendered.
@@ -23,8 +24,8 @@ pub(super) struct Params {
     pub(super) values: BTreeMap<String, String>,
 }
 
-/// A status that is no success is a number like any other; only no answer at all is a failure. What a pointer
-/// does not find, or finds to be no number, is not measured.
+/// The status of an error counts as a measured number; only a missing answer is a failure. If a pointer finds no
+/// number, that number is not measured.
 pub(super) async fn measure(
     cx: &StepContext,
     params: &Params,

@@ -1,4 +1,4 @@
-//! Probe `sql`: one query that reads a SQLite database; the numbers of its only row, by column name.
+//! Probe `sql`: reads a SQLite database with one query. The numbers are in the query's only row, by column name.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use rekindle_sources::{blocking, discard};
 use crate::checks::Numbers;
 use crate::failures;
 
-/// How long a query may take unless the probe says otherwise.
+/// The default time for a query.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a query that must end is interrupted: one that has not begun yet does not remember.
+/// How often a query that must end is interrupted. An interrupt before its beginning has no effect, so one is not
+/// enough.
 const NAG: Duration = Duration::from_millis(20);
 
-/// Reads the numbers; a copy of the database, where one is needed, is made in `scratch`.
+/// Reads the numbers. If a copy of the database is needed, makes it in `scratch`.
 pub(super) async fn measure(
     cx: &StepContext,
     database: &Path,

@@ -1,4 +1,4 @@
-//! What one `restore` step is about: the snapshot, the tiers that have it, and the folders that it goes through.
+//! The job of one `restore` step: the snapshot, the tiers that have it, and the folders on its way.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,38 +34,38 @@ struct Params {
     tiers: params::Names,
 }
 
-/// What is to be put back, and where.
+/// The data to restore, and the place.
 pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) source: Arc<dyn ComponentSource>,
     pub(crate) snapshot: Snapshot,
     pub(crate) tiers: Vec<Arc<Tier>>,
-    /// The tier that all should come from.
+    /// The preferred tier.
     pub(super) prefer: Preferred,
-    /// The folder that the whole system is recovered into.
+    /// The folder into which the whole system is recovered.
     pub(crate) target: PathBuf,
-    /// Where the component's data shall be; the staging folder for data that are given away.
+    /// The place of the component's data. If the source hands the data over, the staging folder.
     pub(crate) place: PathBuf,
-    /// The folder that is the root of the tree once the tree is at its place.
+    /// The folder that is the root of the tree at its final place.
     pub(super) root: PathBuf,
-    /// The folder that the vault restores the tree into; the root itself unless the source does the last part.
+    /// The folder into which the vault restores the tree. It is the root itself, unless the source does the last part.
     pub(super) into: PathBuf,
-    /// The folder that a person named, below which the vault follows no link.
+    /// The folder that a person named. Below it the vault follows no link.
     pub(super) named: PathBuf,
-    /// Where it goes what is displaced by data that change places as a whole.
+    /// The folder for data that the restore displaces, if the source replaces its data as a whole.
     pub(super) aside: Option<PathBuf>,
 }
 
-/// The tier that all should come from: the one that was asked for, else the fastest that holds the set.
+/// The tier to read from if possible: the one that was asked for, else the fastest that holds the set.
 #[derive(Clone, Default)]
 pub(super) struct Preferred {
     pub(super) tier: Option<String>,
-    /// Why it does not answer, where it does not.
+    /// Why it does not answer, if it does not.
     pub(super) silent: Option<String>,
 }
 
 impl Job {
-    /// Returns what a step is to put back; none for a component without data.
+    /// Returns the job of a step; none for a component without data.
     pub(crate) async fn of(site: &Site, cx: &StepContext) -> Result<Option<Self>, Failure> {
         let params: Params = params::read(&cx.with)?;
         let (name, component) = site.component(&views::looped(cx, "component", params.component)?)?;
@@ -101,7 +101,7 @@ impl Job {
             .root
             .or_else(|| site.target_root().map(Path::to_path_buf))
             .ok_or_else(|| {
-                // The living system is never a default target.
+                // The living system is never the default target.
                 Failure::permanent(params::BAD_PARAMETER, "the step does not say where to restore to")
                     .with_hint("give it `root:`, or say where the run recovers to")
             })?;
@@ -138,7 +138,7 @@ impl Job {
         self.root = Shape::named_in(&self.snapshot.metadata)?.root(&self.place);
         self.into.clone_from(&self.root);
         if let RestorePlan::Beside(_) = self.source.restore_plan() {
-            // Beside its place, so that the last move is a rename on one file system.
+            // It is beside the place, so that the last move is a rename on one file system.
             let staging = format!(".rekindle-staging-{}-{}", cx.run, self.name);
             self.into = self.root.join(staging);
             self.aside = Some(put_back::aside_folder(&self.target, &self.root, cx.run));
@@ -146,7 +146,7 @@ impl Job {
         Ok(())
     }
 
-    /// Returns the tier that all should come from, with why it does not answer where it does not.
+    /// Returns the preferred tier, and why it does not answer if it does not.
     async fn preferred(&self, site: &Site, tier: Option<String>) -> Preferred {
         let silent = match &tier {
             Some(name) if self.tiers.iter().all(|tier| tier.name() != name) => {
@@ -158,12 +158,12 @@ impl Job {
         Preferred { tier, silent }
     }
 
-    /// Returns whether the source gives the data to a program or a server: then nobody can compare what came of it.
+    /// Returns whether the source hands the data over to a program or a server. Then the result cannot be compared.
     pub(super) fn is_given_away(&self) -> bool {
         matches!(self.source.restore_plan(), RestorePlan::HandOver(_))
     }
 
-    /// Returns whether a file beside the data belongs to earlier data, or shows that somebody has the data open.
+    /// Returns whether a file beside the data belongs to earlier data, or shows that a process has the data open.
     pub(super) fn is_disturbed(&self) -> bool {
         match self.source.restore_plan() {
             RestorePlan::Beside(source) => source.is_disturbed(&self.place),
@@ -171,7 +171,7 @@ impl Job {
         }
     }
 
-    /// Has the source give away what was restored into the staging folder.
+    /// Lets the source hand over the data in the staging folder.
     pub(super) async fn give(&self, site: &Site, cx: &StepContext) -> Result<(), Failure> {
         let RestorePlan::HandOver(source) = self.source.restore_plan() else {
             return Ok(());
@@ -207,16 +207,16 @@ impl Job {
         }
     }
 
-    /// Returns the checkpoint as far as it is about the same snapshot at the same place.
+    /// Returns the checkpoint if it is about the same snapshot at the same place.
     pub(super) fn usable(&self, checkpoint: Option<&Value>) -> Option<RestoreCheckpoint> {
         let progress = Progress::deserialize(checkpoint?).ok()?;
         let same = progress.snapshot == self.snapshot.id && progress.root == self.into;
-        // Without its folder a checkpoint covers nothing.
+        // If the folder is gone, the checkpoint covers nothing.
         (same && self.into.exists()).then_some(progress.restored)
     }
 
-    /// Returns the first entry that the checkpoint counts as restored and that is not there as it should be. `whole` is
-    /// what an inspection of the place found; it is the answer where the vault restores straight to the place.
+    /// Returns the first entry that the checkpoint counts as restored but that is missing or different. `whole` is the
+    /// result of an inspection of the place. If the vault restores straight to the place, `whole` has the answer.
     pub(super) async fn refuted(
         &self,
         checkpoint: Option<RestoreCheckpoint>,
@@ -232,8 +232,8 @@ impl Job {
     }
 }
 
-/// Returns how much is restored between two checkpoints: an eighth of the snapshot, so that a kill costs little of
-/// a small component too, and never more than the vault's own window.
+/// Returns how much is restored between two checkpoints: an eighth of the snapshot, so that a kill also costs little
+/// of a small component; at most the vault's own window.
 fn window(snapshot: &Snapshot) -> Window {
     let most = Window::default();
     let entries = usize::try_from(snapshot.files + snapshot.dirs + snapshot.symlinks).unwrap_or(usize::MAX);

@@ -1,9 +1,9 @@
 //! `restore`: puts one component back below the recovery's root.
 //!
-//! The source of the component says how ([`rekindle_sources::RestorePlan`]). Files go straight to their place, in
-//! windows with a checkpoint after each. Data that change places as a whole, a database for instance, are restored
-//! into a staging folder beside their place, and the source puts them there. Data that are given away are restored
-//! into the workspace, and the source gives them to the program or server that takes them.
+//! The component's source decides how ([`rekindle_sources::RestorePlan`]). Files go straight to their place, in
+//! windows with a checkpoint after each. Data that are replaced as a whole, such as a database, are restored into a
+//! staging folder beside their place; then the source moves them there. Data for a program or a server are restored
+//! into the workspace; then the source hands them over.
 
 mod job;
 
@@ -45,10 +45,10 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("tiers", Kind::Names),
 ];
 
-/// How many lost files a failure's sentence names; the step's last checkpoint has all of them.
+/// How many lost files a failure's message names. The step's last checkpoint names all of them.
 const LOST_NAMED: usize = 50;
 
-/// How far an attempt got; of use only to one that restores the same snapshot.
+/// The progress of an attempt; only an attempt that restores the same snapshot can use it.
 #[derive(Serialize, Deserialize)]
 struct Progress {
     snapshot: SnapshotId,
@@ -106,7 +106,7 @@ impl Action for Restore {
         }
         let (covers, bytes_right) = (checkpoint.is_some(), found.bytes);
         if let Some(refuted) = job.refuted(checkpoint, found, &cx.stop).await? {
-            // Redo takes the checkpoint away; the next attempt looks at every file again, and keeps what is right.
+            // A redo drops the checkpoint. The next attempt checks every file again, and keeps the correct ones.
             evidence["checkpoint_refuted"] = json!(refuted);
             return Ok(Reconciled::Redo { evidence });
         }
@@ -116,18 +116,19 @@ impl Action for Restore {
         })
     }
 
-    /// Compares what was restored with the snapshot's list of entries.
+    /// Compares the restored data with the snapshot's list of entries.
     ///
-    /// Between a restore and the end of a recovery nothing removes an entry or changes its type, so that always
-    /// counts. The content of a file counts (its length, or its bytes where its time moved) unless something may have
-    /// changed it rightly: a `command` step of the run that has ended and that this step does not need, or a process
-    /// that has a database open, as a file beside it shows. Modes, owners and additional files never count.
+    /// Between a restore and the end of a recovery nothing may remove an entry or change its type, so a missing entry
+    /// or another type always counts. Other content of a file counts (its length, or its bytes if its time differs),
+    /// unless something may have changed it rightly. That is a `command` step of the run that has ended and that this
+    /// step does not need, or a process that has a database open, as a file beside it shows. Modes, owners and
+    /// additional files never count.
     async fn recheck(&self, cx: &StepContext, _output: &Value) -> Result<Option<String>, Failure> {
         let Some(job) = Job::of(&self.0, cx).await? else {
             return Ok(None);
         };
         if job.is_given_away() {
-            // Only a program or a server knows the data; the probes of the validation look.
+            // Only a program or a server can read the data; the probes of the validation check it.
             return Ok(None);
         }
         let may_change = job.is_disturbed() || views::ran_a_command(cx);
@@ -143,7 +144,7 @@ impl Action for Restore {
                 let path = job.root.join(found.path.display());
                 format!("{}: {}", path.display(), found.aspect)
             })),
-            // The next attempt refuses it with what to do about it.
+            // The next attempt refuses it, and says what to do about it.
             Err(error @ RestoreError::Link { .. }) => Ok(Some(error.to_string())),
             Err(error) => Err(error.into()),
         }
@@ -157,11 +158,11 @@ impl Action for Restore {
                 measures: Measures::new(),
             });
         };
-        // Before the first change: a workspace that has lost the run changes nothing of its target.
+        // This comes before the first change: a workspace that has lost the run must change nothing in the target.
         cx.barrier().await;
         if job.is_given_away() {
             let given = self.give(cx, &job, checkpoint.as_ref()).await;
-            // Nothing of the plain data stays in the workspace, however it went.
+            // No plain data may stay in the workspace, even after a failure.
             tidy_up(&job).await;
             return given;
         }
@@ -172,7 +173,7 @@ impl Action for Restore {
             return Err(lost(&job, &report));
         }
         if let Some(aside) = &job.aside {
-            // What follows goes by paths, so the way is checked for links once more.
+            // The next calls use paths, so the path is checked for links once more.
             make_folder(&job.named, &job.root).await?;
             if let Some(above) = job.target.parent() {
                 make_folder(above, aside).await?;
@@ -185,10 +186,9 @@ impl Action for Restore {
     }
 }
 
-/// Restores the tree, journaling a checkpoint at most once a second and whenever the attempt ends short of
-/// its goal.
+/// Restores the tree. Journals a checkpoint at most once a second, and whenever the attempt ends early.
 async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Result<RestoreReport, Failure> {
-    // The newest checkpoint, where it is not journaled yet: a window takes a fraction of a second.
+    // The newest checkpoint, if it is not journaled yet. A window takes only a fraction of a second.
     let newest = Mutex::new(None);
     let record = |restored: RestoreCheckpoint| {
         let progress = json!(Progress {
@@ -215,13 +215,13 @@ async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Resul
         Some(progress) => cx.checkpoint(progress).await,
         None => Ok(()),
     };
-    // Why the attempt ended says more than that its checkpoint could not be recorded.
+    // The reason for the attempt's end matters more than a checkpoint that could not be recorded.
     let report = report?;
     recorded.map(|()| report)
 }
 
 impl Restore {
-    /// Restores the tree into the workspace, and has the source give it to the program or server that takes it.
+    /// Restores the tree into the workspace. Then the source hands it over to its program or server.
     async fn give(&self, cx: &StepContext, job: &Job, checkpoint: Option<&Value>) -> Result<Output, Failure> {
         make_folder(&job.named, &job.into).await?;
         let report = restored(cx, job, job.request(&job.into, job.usable(checkpoint))).await?;
@@ -235,18 +235,18 @@ impl Restore {
     }
 }
 
-/// Removes what only the way to the goal needed.
+/// Removes the folders that only the restore needed.
 async fn tidy_up(job: &Job) {
     if job.into != job.root || job.is_given_away() {
         discard(&job.into).await;
     }
     if let Some(aside) = &job.aside {
-        // One that stays takes nothing from the restored data.
+        // If this folder stays, that does not affect the restored data.
         let _ = put_back::remove_unused(&job.target, &job.root, aside).await;
     }
 }
 
-/// Makes a folder that lies in `named`, which may be a link; below it none is followed.
+/// Makes a folder in `named`. `named` itself may be a link; below it, no link is followed.
 async fn make_folder(named: &Path, folder: &Path) -> Result<(), Failure> {
     let root = RestoreRoot::beneath(named, folder);
     blocking(move || {
@@ -318,7 +318,7 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
     }
 }
 
-/// Returns what came from another tier than the preferred one, as it is journaled and shown.
+/// Returns the content that came from another tier than the preferred one, as it is journaled and shown.
 fn elsewhere(job: &Job, one: &Elsewhere) -> Value {
     let silent = job.prefer.silent.as_ref().filter(|_| one.why.is_empty());
     json!({

@@ -1,4 +1,4 @@
-//! Who the descendants of this process are, and how they are ended.
+//! The descendants of this process: finds them, and ends them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,17 +12,17 @@ use tokio::signal::unix::Signal as Arrivals;
 
 /// How long descendants may take to end after SIGTERM before they are killed.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often the descendants are looked at while they end. SIGCHLD wakes sooner for the supervisor's own
-/// children; a grandchild's end is seen by looking.
+/// How often to look at the descendants while they end. SIGCHLD reports the end of the supervisor's own children
+/// sooner; only a look shows the end of a grandchild.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Returns a living process with its start, none when it is gone.
+/// Returns a living process with its start time; none if it is gone.
 pub(super) fn id_of(pid: Pid) -> Option<ProcessId> {
     look(pid.as_raw_nonzero().get()).map(|seen| seen.id)
 }
 
-/// Ends all descendants: SIGTERM to each, SIGKILL after [`GRACE`] until none is left. Those that belong to
-/// another user cannot be ended by this one and are left.
+/// Ends all descendants: SIGTERM to each, then after [`GRACE`] SIGKILL until none is left. Descendants of another user
+/// stay, since this user cannot end them.
 pub(super) async fn end_all(children: &mut Arrivals) {
     if planted::is(Fault::ChildLeftAlive) {
         return;
@@ -59,7 +59,7 @@ pub(super) async fn end_all(children: &mut Arrivals) {
     }
 }
 
-/// Takes note of every child that has ended, adopted ones too.
+/// Reaps every child that has ended, also adopted ones.
 fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
@@ -74,7 +74,7 @@ fn living() -> Vec<ProcessId> {
     let mut parents = vec![getpid().as_raw_nonzero().get()];
     while let Some(parent) = parents.pop() {
         for child in children.remove(&parent).unwrap_or_default() {
-            // Threads of one that has ended may still have children.
+            // The threads of an ended process may still have children.
             parents.push(child.id.pid);
             if !child.ended {
                 found.push(child.id);

@@ -1,14 +1,16 @@
-//! The supervisor: a program runs under it, and nothing that the program started outlives it unasked.
+//! The supervisor. A program runs under it. Nothing that the program started outlives the program, unless the step
+//! allows it.
 //!
-//! A step's program is started as `rekindle __supervise … -- program arguments…`. The supervisor is the
-//! *subreaper* of all that the program starts: a process that calls `setsid` or forks twice becomes its child again
-//! when its parent ends, so that a walk of `/proc` finds it. Its stdin is one end of a socket whose other end
-//! only the owner holds. When that end closes, be it by a decision or by a SIGKILL of the owner, or when the
-//! supervisor gets SIGTERM, SIGINT or SIGHUP, it ends all descendants: SIGTERM, and SIGKILL after 2 s.
+//! The owner starts a step's program as `rekindle __supervise … -- program arguments…`. The supervisor is the
+//! *subreaper* of everything that the program starts. If a process calls `setsid` or forks twice, it becomes the
+//! supervisor's child again when its parent ends, so that a walk of `/proc` finds it. The supervisor's stdin is one
+//! end of a socket, and only the owner holds the other end. If that end closes, by a decision or by a SIGKILL of the
+//! owner, the supervisor ends all descendants: SIGTERM, and SIGKILL after 2 s. It does the same on SIGTERM, SIGINT or
+//! SIGHUP.
 //!
-//! Through the same socket it tells the owner how the program fares, one [`Report`] a line. The program is *held*
-//! first: its process exists, is a copy of the supervisor's program, and becomes the program only once the owner has
-//! written down which process it is and says so with one byte. So nothing works on a system of which no trace is kept.
+//! Through the same socket it sends the owner one [`Report`] a line. First the program is *held*: its process exists,
+//! but is still a copy of the supervisor. The owner journals the process and then sends one byte; only then does the
+//! process become the program. So no process works on a system without a record in the journal.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -33,23 +35,23 @@ use tokio::sync::oneshot;
 
 pub(crate) use report::Report;
 
-/// The first argument of a command line that asks for the supervisor.
+/// The first argument of a command line that starts the supervisor.
 pub const SUBCOMMAND: &str = "__supervise";
-/// Leaves alone what the program left running when it ended by itself.
+/// Do not end the processes that remain after the program has ended by itself.
 pub(crate) const DETACH: &str = "--detach";
-/// This process is to become the program, once its stdin says so.
+/// Become the program, once stdin allows it.
 const HELD: &str = "--held";
-/// The file that the program gets as its stdin; nothing without it.
+/// The file that the program gets as its stdin; without it, stdin is empty.
 pub(crate) const STDIN: &str = "--stdin";
-/// What follows is the program and its arguments.
+/// After this come the program and its arguments.
 pub(crate) const PROGRAM: &str = "--";
 
-/// The exit code where the program could not be started, as shells have it.
+/// The exit code if the program could not be started, the same as a shell's.
 const NOT_STARTED: u8 = 127;
-/// The exit code where the supervisor itself could not do its work.
+/// The exit code if the supervisor itself failed.
 const BROKEN: u8 = 125;
 
-/// What the supervisor has to do.
+/// The supervisor's task.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Order {
     detach: bool,
@@ -59,10 +61,10 @@ struct Order {
     arguments: Vec<OsString>,
 }
 
-/// Runs the program that the arguments name (those behind [`SUBCOMMAND`]) to its end, and ends what it started.
+/// Runs the program in the arguments (those after [`SUBCOMMAND`]) to its end, and ends everything that it started.
 ///
-/// Returns the program's own exit code; 128 and the signal's number where a signal ended it; 127 where it could
-/// not be started; 125 where there is no supervising here, or nothing to supervise.
+/// Returns the program's own exit code; 128 and the signal's number if a signal ended it; 127 if it could not be
+/// started; 125 if the supervisor cannot work here, or if no program is named.
 pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(order) = Order::read(arguments) else {
         return ExitCode::from(BROKEN);
@@ -74,7 +76,7 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            // The owner reads the program's stderr; there is no other place to say it.
+            // The owner reads the program's stderr; there is no other place to report this.
             let _ = writeln!(io::stderr(), "the supervisor cannot work: {error}");
             ExitCode::from(BROKEN)
         }
@@ -111,7 +113,7 @@ fn run(order: &Order) -> io::Result<u8> {
 }
 
 async fn watch(order: &Order, mut owner: Owner) -> io::Result<u8> {
-    // Before the program is started: no signal may find the supervisor without its handler.
+    // This comes before the program starts: a signal must not find the supervisor without its handler.
     let mut asked = Asked::listen()?;
     let mut children = signal(SignalKind::child())?;
     let Listening { word, mut gone } = owner.listen()?;
@@ -162,7 +164,7 @@ async fn watch(order: &Order, mut owner: Owner) -> io::Result<u8> {
 /// Starts the process that becomes the program, and the gate that it waits at.
 fn hold(order: &Order) -> io::Result<(Pid, Gate)> {
     let (own, theirs) = UnixStream::pair()?;
-    // What runs here now, also where the file was replaced since.
+    // This is the running program, even if its file was replaced since.
     let mut command = Command::new("/proc/self/exe");
     command.args([SUBCOMMAND, HELD]);
     if let Some(file) = &order.stdin {
@@ -176,17 +178,17 @@ fn hold(order: &Order) -> io::Result<(Pid, Gate)> {
         // A program that signals its own group must not end its supervisor.
         .process_group(0)
         .spawn()?;
-    // It held their end of the gate; only the held process has it now.
+    // The command held the other end of the gate; from now on only the held process has it.
     drop(command);
-    // The child is waited for together with those that are adopted later.
+    // The child is reaped together with the adopted ones.
     let program = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0))
         .ok_or_else(|| io::Error::other("the program has no process id"))?;
     Ok((program, Gate(own)))
 }
 
-/// Waits at the gate and becomes the program. It returns only if that fails, and reports why to the gate.
+/// Waits at the gate and becomes the program. Returns only if that fails, and reports the reason to the gate.
 fn become_it(order: &Order) -> io::Result<u8> {
-    // A copy that is closed on exec: that it closes without a word says that the program runs.
+    // This copy is closed on exec. If it closes without a word, the program runs.
     let mut gate = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     if gate.read(&mut [0])? == 0 {
         return Ok(NOT_STARTED);
@@ -203,11 +205,11 @@ fn become_it(order: &Order) -> io::Result<u8> {
     Ok(NOT_STARTED)
 }
 
-/// The gate that a held program waits at.
+/// The gate at which a held program waits.
 struct Gate(UnixStream);
 
 impl Gate {
-    /// Lets the program run. What is returned comes true once it does, with an empty text, or with why it cannot.
+    /// Lets the program run. The receiver gets an empty text once it runs, or the reason if it cannot.
     fn open(mut self) -> io::Result<oneshot::Receiver<String>> {
         self.0.write_all(b"g")?;
         let (tell, told) = oneshot::channel();
@@ -215,7 +217,7 @@ impl Gate {
             .name("gate".to_owned())
             .spawn(move || {
                 let mut why = Vec::new();
-                // Where it breaks off, what was said counts.
+                // If the connection breaks off, the text so far counts.
                 let _ = self.0.read_to_end(&mut why);
                 let _ = tell.send(String::from_utf8_lossy(&why).into_owned());
             })?;
@@ -223,7 +225,7 @@ impl Gate {
     }
 }
 
-/// Reaps children, adopted ones too, until it is the program that ended. None where it cannot be waited for.
+/// Reaps children, also adopted ones, until the program ends. Returns none if it cannot wait for the program.
 async fn end_of(program: Pid, children: &mut Signal) -> Option<WaitStatus> {
     loop {
         match wait(WaitOptions::NOHANG) {
@@ -247,7 +249,7 @@ fn code_of(status: WaitStatus) -> u8 {
     u8::try_from(code).unwrap_or(BROKEN)
 }
 
-/// The signals by which a supervisor is asked to end.
+/// The signals that ask a supervisor to end.
 struct Asked([Signal; 3]);
 
 impl Asked {
@@ -269,18 +271,18 @@ impl Asked {
     }
 }
 
-/// The way to the owner: the socket that is this process's stdin.
+/// The connection to the owner: the socket that is this process's stdin.
 struct Owner(UnixStream);
 
 impl Owner {
     fn at_stdin() -> io::Result<Self> {
-        // A copy that is closed on exec: the program gets a stdin of its own.
+        // This copy is closed on exec: the program gets its own stdin.
         let socket: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
         Ok(Self(UnixStream::from(socket)))
     }
 
     fn tell(&mut self, report: &Report) {
-        // An owner that is gone is noticed by its silence, not by this.
+        // The closed socket shows that the owner is gone; a failed write need not.
         let _ = writeln!(self.0, "{report}");
     }
 
@@ -288,7 +290,7 @@ impl Owner {
         let mut socket = self.0.try_clone()?;
         let (tell, gone) = oneshot::channel::<()>();
         let (said, word) = oneshot::channel();
-        // A thread, since a read that waits for years is all it does; it ends with the process.
+        // This is a thread, since it only waits for a read that may take years. It ends with the process.
         std::thread::Builder::new()
             .name("owner".to_owned())
             .spawn(move || {
@@ -303,11 +305,11 @@ impl Owner {
     }
 }
 
-/// What is heard from the owner.
+/// The messages from the owner.
 struct Listening {
     /// It lets the program run.
     word: oneshot::Receiver<()>,
-    /// Nobody holds the other end any more.
+    /// No process holds the other end any more.
     gone: oneshot::Receiver<()>,
 }
 

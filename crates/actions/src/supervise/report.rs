@@ -1,14 +1,14 @@
-//! What a supervisor tells its owner, one line each.
+//! The reports of a supervisor to its owner, one line each.
 
 use std::fmt;
 use std::str::FromStr;
 
 use rekindle_model::process::ProcessId;
 
-/// What a supervisor tells its owner.
+/// A report of a supervisor to its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// `held <pid> <start ticks>`: the program's process is there and waits to be let run.
+    /// `held <pid> <start ticks>`: the program's process exists and waits for permission to run.
     Held(ProcessId),
     /// `not-started <why>`: it could not be started.
     NotStarted(String),

@@ -13,22 +13,23 @@ use crate::drive;
 use crate::exit::Exit;
 use crate::prompt;
 
-/// Take over an unfinished run of another host, from the copy of its journal in a tier, and go on with it here
+/// Take over an unfinished run of another host from its journal's replica in a tier, and continue it here
 ///
-/// The run's records come into this workspace, and the next copy of them is created in the tier under this workspace's
-/// name: that is the adoption. The host that had the run finds that copy at its next step, stops, and exits with 6; it
-/// cannot undo what that host has done to its own disk until then. On a new host: `rekindle init --from-kit KIT`, then
-/// this. Without RUN, the only unfinished one is taken; several are listed. What it would capture here, the programs
-/// that it would run here and what nobody can tell of who else has the run are named first, and asked about once.
+/// This imports the run's records into this workspace. Then it creates the run's next segment in the tier under this
+/// workspace's name: that is the adoption. The other host finds that segment at its next step, stops, and exits with
+/// 6. Until then, this command cannot undo what that host does to its own disk. On a new host, run `rekindle init
+/// --from-kit KIT` first. Without RUN, this takes the only unfinished run; if there are several, it lists them. Before
+/// it begins, it asks once. The question names the data that it would capture here, the programs that it would run
+/// here, and any other host that may still have the run.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where a tier of the run's system stands, as its system.yaml says: file:///mnt/near
+    /// The location of a tier of the run's system, as in its system.yaml: file:///mnt/near
     #[arg(value_name = "URL")]
     url: String,
     /// The run: a unique beginning of its id [default: the only unfinished one]
     #[arg(value_name = "RUN")]
     run: Option<String>,
-    /// Only list the unfinished runs that the tier tells of
+    /// Only list the unfinished runs in the tier
     #[arg(long, conflicts_with = "run")]
     list: bool,
     /// Do not ask
@@ -72,7 +73,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             Ok(Exit::Done)
         }
         Imported::Unfinished(taken) => {
-            // Another process may have taken the workspace meanwhile: it would drive the run as its own.
+            // Another process may have taken the workspace meanwhile, and would drive the run as its own.
             let layout = app.application.layout()?;
             let workspace =
                 ReadWriteWorkspace::open(&app.application, layout, OwnerLifetime::UntilIdle).await?;
@@ -128,7 +129,7 @@ fn list(app: &App, url: &str, offers: &[Offer]) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-/// Asks all at once; `--yes` is the answer where there is no terminal.
+/// Asks one question for everything. Without a terminal, `--yes` is the answer.
 fn confirm(app: &App, args: &Args, adoption: &Adoption) -> Result<(), Error> {
     let questions = &adoption.questions;
     if questions.is_empty() || args.yes {

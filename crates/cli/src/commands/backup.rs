@@ -16,10 +16,10 @@ pub struct Args {
     /// Only this tier
     #[arg(long = "tier", value_name = "NAME")]
     tiers: Vec<String>,
-    /// Accept what this recovery in place has left, although it did not come to a good end; the history says so
+    /// Accept the result of this recovery in place, although the recovery failed; the history records this
     #[arg(long = "accept", value_name = "RUN")]
     accepted: Vec<String>,
-    /// Leave the run to the owner of the workspace (`rekindle serve`) and return at once with its id
+    /// Submit the run to the workspace's owner (`rekindle serve`), and return at once with its id
     #[arg(long)]
     detach: bool,
 }

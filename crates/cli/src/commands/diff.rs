@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::App;
 use crate::exit::Exit;
 
-/// Tell what differs between two snapshots
+/// Show the differences between two snapshots
 ///
-/// A line an entry: + only in the second, - only in the first, M other content, m only mode, owner or time.
+/// Each entry is one line: + only in the second, - only in the first, M other content, m only mode, owner or time.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The first snapshot: a unique beginning of its id

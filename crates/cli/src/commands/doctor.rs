@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::App;
 use crate::exit::Exit;
 
-/// Look whether everything is in place to back up and to come back, and say what to do where it is not
+/// Check that everything is in place to back up and to recover, and say what to do if it is not
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -29,7 +29,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-/// Returns a record as JSON in which every name occurs once: the epoch of an adoption is the epoch of its record.
+/// Returns a record as JSON in which every name occurs once. The epoch of an adoption is the epoch of its record.
 fn once(record: &Record) -> Result<serde_json::Value, Error> {
     serde_json::to_value(record).map_err(|error| {
         Error::new(

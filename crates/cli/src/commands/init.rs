@@ -12,27 +12,28 @@ use crate::command_hints;
 use crate::commands::key::HOW_TO;
 use crate::exit::Exit;
 
-/// Make a system.yaml to begin with, and a key; whatever exists is kept
+/// Make a first system.yaml and a key; keep everything that exists
 ///
-/// Where a tier of system.yaml holds a vault already, its key is taken over instead of making one: by the
-/// recovery kit (--from-kit), by an identity in the config folder, or by the passphrase. A vault that none of
-/// them opens is refused: a new key would never open it.
+/// If a tier of system.yaml already holds a vault, init takes that vault's key and makes no new one. It opens the key
+/// by the recovery kit (--from-kit), by an identity in the config folder, or by the passphrase. If none of them opens
+/// it, init refuses: a new key would never open that vault.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The folder of the system [default: the current one]
     dir: Option<PathBuf>,
-    /// Come back after the loss of this machine: take the key from a tier by this recovery kit, and
-    /// system.yaml too where it is lost
+    /// Recover after the loss of this machine: take the key from a tier by this recovery kit, and also system.yaml if
+    /// it is lost
     #[arg(long, value_name = "FILE")]
     from_kit: Option<PathBuf>,
-    /// A tier to take them from, beside those of system.yaml or of the kit; without a kit it is opened by the
-    /// passphrase or by an identity in the config folder
+    /// Take them also from this tier, beside the tiers of system.yaml or of the kit; without a kit, the passphrase or
+    /// an identity in the config folder opens it
     #[arg(long = "tier-url", value_name = "URL")]
     tier_urls: Vec<String>,
     /// Write the recovery kit to this new file (0600)
     #[arg(long, value_name = "FILE")]
     kit: Option<PathBuf>,
-    /// Protect the key by a passphrase, asked for or taken from REKINDLE_PASSPHRASE, instead of an identity file
+    /// Protect the key by a passphrase instead of an identity file; it comes from the terminal or from
+    /// REKINDLE_PASSPHRASE
     #[arg(long)]
     ask_passphrase: bool,
     /// Protect the key by the passphrase in this file
@@ -75,7 +76,7 @@ fn verb(key: KeySource) -> &'static str {
 }
 
 fn said(app: &App, args: &Args, made: &InitResult) -> String {
-    // A person who named the folder is in another one.
+    // If the person named a folder, that folder is not the current one.
     let command = |action: &Action| match &args.dir {
         Some(dir) => command_hints::command(action, &command_hints::workspace(dir)),
         None => app.printer.command(action),

@@ -8,7 +8,7 @@ use rekindle_workspace::Error;
 use rekindle_workspace::keys::kit;
 use rekindle_workspace::tiers;
 
-/// What a recovery kit tells its reader to do, as comment lines.
+/// The instructions of a recovery kit for its reader, as comment lines.
 pub(crate) const HOW_TO: &str = "\
 # To come back on a machine that has nothing else, with this file as kit.txt and a tier within reach:
 #   rekindle init DIR --from-kit kit.txt
@@ -22,7 +22,7 @@ pub(crate) const HOW_TO: &str = "\
 /// What to do with the key.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Hand out the recovery kit: what a bare machine needs, beside a tier, to come back
+    /// Write the recovery kit: all that a bare machine needs, beside a tier, to recover
     Export {
         /// Write it to this new file (0600) instead of the terminal
         #[arg(long, value_name = "FILE")]

@@ -19,8 +19,8 @@ use rekindle_workspace::yaml_file::{self, read_text};
 
 /// Check system and workflow files: every fault with its line and column, and whether objectives can be kept
 ///
-/// Workflows that are checked together are also looked at for whether their runs may wait for each other's
-/// concurrency groups.
+/// For workflows that are checked together, this also checks whether their runs may wait for each other's concurrency
+/// groups.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The files, or the names of workflows: of the workspace's workflows/, and of built-in ones
@@ -54,7 +54,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     Ok(worst)
 }
 
-/// Checks a file, a workflow beside those that were checked before it: their turns are in `turns`.
+/// Checks a file, and a workflow also against those that were checked before it. `turns` holds their group locks.
 fn check(app: &App, file: &Path, turns: &mut Vec<GroupLocks>) -> Result<Diagnostics, Error> {
     let word = file.display().to_string();
     let (name, text) = match file.exists() {

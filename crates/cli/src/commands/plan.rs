@@ -7,7 +7,7 @@ use rekindle_workspace::operations::plan;
 use crate::App;
 use crate::exit::Exit;
 
-/// Print every step of a workflow in the order in which they can run
+/// Print every step of a workflow in a possible order
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A workflow file, or the name of one in the workspace's workflows/ or of a built-in one

@@ -12,21 +12,23 @@ use serde_json::json;
 use crate::App;
 use crate::exit::Exit;
 
-/// Remove from the tiers the copies of the journals of runs that have been over for long
+/// Remove the replicas of old finished runs' journals from the tiers
 ///
-/// A run's copy goes once it is older than the tier's `retain`, or once `journal compact` has removed the run here, and
-/// a day after its end at the earliest. Never that of a run that is not over, of one that sealed a recovery set which
-/// some tier still holds, or of one that has lost a record here. One small object stays for each run: by it a workspace
-/// that once had the run finds that it was ended elsewhere. Snapshots, sets and packs are not removed.
+/// This removes a run's replica if it is older than the tier's `retain`, or if `journal compact` has removed the run
+/// here; but at the earliest a day after the run's end. It keeps the replica if the run is not over, if the run sealed
+/// a recovery set that some tier still holds, or if the run has lost a record here. One small object stays for each
+/// run. It shows a workspace that once had the run that the run was ended elsewhere. This removes no snapshot, set or
+/// pack.
 ///
-/// Time is counted from the newest copy in each location, so that a clock here that is ahead removes nothing. Where a
-/// host whose clock was ahead has written copies itself, runs look as much older as that: look at --dry-run first.
+/// Age counts from the newest replica in each location. So if the clock of this host is ahead, nothing is removed too
+/// early. If a host with a clock that is ahead has written replicas itself, runs look older by that difference: check
+/// --dry-run first.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only in this tier
     #[arg(long = "tier", value_name = "NAME")]
     tiers: Vec<String>,
-    /// Only tell what would be removed
+    /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
 }

@@ -16,21 +16,21 @@ use crate::time_args;
 /// Bring components back in priority order, and prove that they meet their targets
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What the scenario affects, against its own objectives
+    /// Recover the components that this scenario affects, and judge them by its objectives
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
     /// Only this component, by name or alias
     #[arg(long = "component", value_name = "NAME")]
     components: Vec<String>,
-    /// Recover into this folder instead of the system's own; nothing may stand there yet
+    /// Recover into this folder instead of the system's own; it must be empty or absent
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     to: Option<PathBuf>,
-    /// Recover into the system's own folder, moving what stands there to <root>.before-<run>/, or where that would
-    /// be on another file system, to a folder inside
+    /// Recover into the system's own folder; existing data moves to <root>.before-<run>/, or if that is on another
+    /// file system, to a folder inside
     #[arg(long)]
     in_place: bool,
-    /// Recover in place although somebody has files open there: what they write from then on is in the folder for
-    /// what was moved
+    /// Recover in place even if a process has files open there; what it writes from then on is in the folder with the
+    /// moved data
     #[arg(long, requires = "in_place")]
     while_running: bool,
     /// From this recovery set, from the newest before a time, or from the newest
@@ -51,7 +51,7 @@ pub struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
-    /// Leave the run to the owner of the workspace (`rekindle serve`) and return at once with its id
+    /// Submit the run to the workspace's owner (`rekindle serve`), and return at once with its id
     #[arg(long, conflicts_with = "dry_run")]
     detach: bool,
 }

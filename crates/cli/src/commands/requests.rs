@@ -1,4 +1,4 @@
-//! `rekindle cancel`, `pause`, `approve`, `reject`, `retry`, `skip`: what a person asks of a run.
+//! `rekindle cancel`, `pause`, `approve`, `reject`, `retry`, `skip`: a person's requests to a run.
 
 use std::cell::Cell;
 
@@ -41,24 +41,24 @@ pub struct DecisionArgs {
     note: Option<String>,
 }
 
-/// Ask for a step to run again, with everything after it; a run that is over is reopened
+/// Request that a step and everything after it run again; this reopens a run that is over
 ///
-/// The request is journaled, and the process that drives the run acts on it. To ask and continue the run with one command,
-/// use `rekindle resume RUN --from STEP` or `rekindle resume RUN --failed`.
+/// The request is journaled, and the process that drives the run acts on it. To request this and continue the run with
+/// one command, use `rekindle resume RUN --from STEP` or `rekindle resume RUN --failed`.
 #[derive(Debug, clap::Args)]
 pub struct Retry {
     /// The run: a unique beginning of its id, or latest
     #[arg(value_name = "RUN")]
     run: String,
-    /// The step, whether it failed, succeeded or was skipped; one that waits for its next attempt begins it now,
-    /// with its attempts and its deadline anew
+    /// The step: failed, succeeded or skipped; if it waits for its next attempt, the attempt begins now, and its
+    /// failures and deadline count from the start
     #[arg(
         value_name = "STEP",
         required_unless_present = "failed",
         conflicts_with = "failed"
     )]
     step: Option<String>,
-    /// Every step that failed; of a run that is stuck, every undo that did
+    /// Every step that failed; if the run is stuck, every undo that failed
     #[arg(long)]
     failed: bool,
     /// Why, for those who read the history
@@ -66,7 +66,7 @@ pub struct Retry {
     why: Option<String>,
 }
 
-/// Do without a step; what needs it runs as if it had succeeded
+/// Skip a step; the steps that need it run as if it had succeeded
 #[derive(Debug, clap::Args)]
 pub struct Skip {
     /// The run: a unique beginning of its id, or latest
@@ -82,7 +82,7 @@ pub struct Skip {
 
 /// Cancels a run. If no process drives it, this one takes it over and ends it.
 pub(crate) async fn cancel(app: &App, args: &RunArgs) -> Result<Exit, Error> {
-    // It is asked once: if the owner leaves before the rest is done, only the rest is tried again.
+    // The request is sent once. If the owner leaves before the rest is done, only the rest is tried again.
     let asked = Cell::new(false);
     let exit = ReadWriteWorkspace::with(&app.application, async |workspace| {
         let run = workspace.context.run(&args.run).await?;
@@ -97,7 +97,7 @@ pub(crate) async fn cancel(app: &App, args: &RunArgs) -> Result<Exit, Error> {
         }
         drive::attend(app, workspace, run, 0).await
     });
-    // The command did what it was asked; that the run failed is no failure of the command.
+    // The command succeeded: it was asked to cancel. So a failed run is no failure of the command.
     exit.await
         .map(|exit| if exit == Exit::Failed { Exit::Done } else { exit })
 }
@@ -183,7 +183,7 @@ struct Asked<'a> {
     note: Option<String>,
     /// What follows, for people.
     said: &'static str,
-    /// The action that takes the request back, where there is one.
+    /// The action that reverses the request, if there is one.
     undo: Option<fn(RunId) -> Action>,
 }
 

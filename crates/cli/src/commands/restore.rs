@@ -11,12 +11,12 @@ use serde_json::json;
 use crate::App;
 use crate::exit::Exit;
 
-/// Write one snapshot into a folder; the same command goes on after an interruption
+/// Write one snapshot into a folder; after an interruption, the same command continues
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The snapshot: a unique beginning of its id
     snapshot: String,
-    /// The folder; nothing may stand there yet, but for what this same command left when it was interrupted
+    /// The folder; it must be empty or absent, or hold only what this same command left when it was interrupted
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     /// Only paths that match, relative to the snapshot's root

@@ -9,10 +9,10 @@ use crate::App;
 use crate::drive;
 use crate::exit::Exit;
 
-/// Continue an interrupted run exactly where it stopped; or run it again from a step, or what failed of it
+/// Continue an interrupted run exactly where it stopped; or run again a step, or every failed step
 ///
-/// With `--from` or `--failed` a run that is over is opened again: same run, same definition, same parameters; what it
-/// has done before those steps is kept.
+/// With `--from` or `--failed`, this reopens a run that is over. The run keeps its definition, its parameters, and the
+/// results of the steps before.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run: a unique beginning of its id, or latest [default: the one that is interrupted]
@@ -20,10 +20,10 @@ pub struct Args {
     /// Every interrupted run, the oldest first
     #[arg(long, conflicts_with = "run")]
     all: bool,
-    /// Run this step again, and everything after it, also where it succeeded
+    /// Run this step and everything after it again, even if it succeeded
     #[arg(long, value_name = "STEP", requires = "run")]
     from: Option<String>,
-    /// Run every step that failed again, and everything after those; of a run that is stuck, try its undos again
+    /// Run every failed step and everything after it again; if the run is stuck, try its undos again
     #[arg(long, requires = "run", conflicts_with = "from")]
     failed: bool,
     /// Why it runs again, for those who read the history

@@ -13,8 +13,8 @@ use crate::exit::Exit;
 
 /// Run a workflow of your own
 ///
-/// A run of a workflow that is called backup, recover or verify (its `workflow:` key, not the name of the file) counts as
-/// one in `status` and `show`; every other name makes a custom run.
+/// If the workflow's `workflow:` key is backup, recover or verify, its run counts as one in `status` and `show`. Every
+/// other name makes a custom run. The name of the file does not matter.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The workflow file, or the name of one in the workspace's workflows/ or of a built-in one
@@ -22,7 +22,7 @@ pub struct Args {
     /// A parameter of the workflow
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
     params: Vec<(String, String)>,
-    /// Leave the run to the owner of the workspace (`rekindle serve`) and return at once with its id
+    /// Submit the run to the workspace's owner (`rekindle serve`), and return at once with its id
     #[arg(long)]
     detach: bool,
 }

@@ -19,7 +19,7 @@ use rekindle_workspace::replica;
 /// List the runs of this workspace, newest first
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only runs that ended so, or have not ended
+    /// Only runs with this outcome, or that have not ended
     #[arg(long, value_enum)]
     status: Option<Status>,
     /// Only runs of this workflow
@@ -36,11 +36,11 @@ enum Status {
     Partial,
     Failed,
     Cancelled,
-    /// Failed or cancelled, and what a step did could not be undone
+    /// Failed or cancelled, and an undo of a step failed
     Stuck,
     /// Not ended: interrupted, and resumable
     Interrupted,
-    /// A record of it is lost: it is kept, and never continued
+    /// A record of it is lost: the run stays, and cannot continue
     Quarantined,
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             (None, None) => match driven.as_ref().map(|driven| driven.contains(&run.run)) {
                 Some(true) => "at work",
                 Some(false) => "interrupted",
-                // Another process works here, and does not say on what.
+                // Another process works here, and does not say which runs it drives.
                 None => "not over",
             },
         };

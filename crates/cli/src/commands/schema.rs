@@ -26,7 +26,7 @@ enum Kind {
 /// Prints the schema.
 pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let mut actions = rekindle_actions::shapes();
-    // The engine's own: what a person is asked.
+    // The engine handles this one itself: the question to a person.
     actions.insert(
         rekindle_engine::APPROVE.to_owned(),
         json!({

@@ -12,12 +12,12 @@ use rekindle_workspace::open::{OwnerLifetime, ReadWriteWorkspace};
 
 /// Own the workspace: continue every interrupted run, and drive the runs that other commands submit, until Ctrl-C
 ///
-/// It keeps looking for unfinished runs that no process drives. It continues a run that `rekindle retry` or `skip` opens
-/// again at once. A run that a full disk has interrupted it tries again after half a minute, then after longer and longer
-/// rests, up to an hour.
+/// It continues to look for unfinished runs that no process drives. If `rekindle retry` or `skip` reopens a run, it
+/// continues that run at once. If a full disk has interrupted a run, it tries again after half a minute, then after
+/// longer and longer waits, up to an hour.
 ///
-/// The other commands find it by themselves. Ctrl-C, SIGTERM or a lost terminal (SIGHUP) lets running steps leave a
-/// checkpoint; the next `rekindle serve`, or `rekindle resume`, continues from there.
+/// The other commands find this process by themselves. On Ctrl-C, SIGTERM or a lost terminal (SIGHUP), running steps
+/// record a checkpoint. The next `rekindle serve` or `rekindle resume` continues from there.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many steps of all runs may be at work at once, 1 to 256 [default: `max_parallel` of system.yaml, else 16]

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use rekindle_workspace::Error;
 use rekindle_workspace::tiers::Tiers;
 
-/// List recovery sets, newest first: what `recover` can come back from
+/// List recovery sets, newest first: each is something that `recover` can restore
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this tier

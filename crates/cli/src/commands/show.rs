@@ -22,7 +22,7 @@ use rekindle_workspace::open::ReadOnlyWorkspace;
 use rekindle_workspace::replica;
 use rekindle_workspace::run_spec::LoadedSpec;
 
-/// Show what a run did: its steps, what was interrupted and how it went on, its objectives
+/// Show what a run did: its steps, its interruptions and how it continued, its objectives
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run: a unique beginning of its id, or latest

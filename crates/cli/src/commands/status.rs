@@ -7,8 +7,8 @@ use rekindle_workspace::{Error, ReadOnlyWorkspace};
 use crate::App;
 use crate::exit::Exit;
 
-/// Tell where you stand, as `rekindle` without a command does: can we come back, how long will it take, how much will we
-/// lose, where is the proof; what is at work, what waits for whom, what to do next
+/// Show the state of the workspace, as `rekindle` without a command does: can we come back, how long will it take, how
+/// much will we lose, where is the proof; which runs work or wait, and what to do next
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

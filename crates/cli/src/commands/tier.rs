@@ -15,16 +15,17 @@ use crate::exit::Exit;
 /// The subcommands of `rekindle tier`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List the tiers: where they are, how often a set is due there and how long it is kept, what they hold
+    /// List the tiers: their URLs, how often a set is due, how long it is kept, what they hold
     List(Args),
-    /// Try each location: write, read back, list, remove, and how long it takes; and read every journal replica in it
+    /// Test each location: write, read back, list, remove, and measure the time; then read every journal replica in it
     ///
-    /// A replica is the copy of a run's journal, in segments. Segments that are damaged, missing, or differ from the
-    /// journal here are named, and the exit code is 5; `rekindle verify` also writes them again.
+    /// A replica is the copy of a run's journal, in segments. This names segments that are damaged, missing, or
+    /// different from the journal here, and then exits with 5. `rekindle verify` also writes them again.
     Check(Args),
-    /// Make a tier that is gone for good anew, empty, where system.yaml says; the next backup stores there again
+    /// Make an empty tier in place of one that is gone for good, where system.yaml says; the next backup stores there
+    /// again
     ///
-    /// A backup makes a new tier by itself. Where it has stored before, it never does: a missing or empty folder is
+    /// A backup makes a new tier by itself, but never where it has stored before. There, a missing or empty folder is
     /// most likely a disk that is not mounted.
     Create(Create),
 }
@@ -170,7 +171,7 @@ fn line(app: &App, found: &LocationCheck) -> String {
     said
 }
 
-/// Returns the exit code once a location does not do what it should; damage outweighs that.
+/// Returns the exit code if a location does not work as it should; damage outweighs that.
 fn failed(exit: Exit) -> Exit {
     match exit {
         Exit::DataLost => exit,

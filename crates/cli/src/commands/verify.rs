@@ -9,14 +9,15 @@ use crate::exit::Exit;
 
 /// Prove from the stored copies that the newest backups can be read
 ///
-/// The copies of runs' journals in each tier are read back, too, and compared with the journal here. What is damaged of a
-/// run that this workspace has is written anew when the verification ends. Exits with 5 where anything is damaged.
+/// This also reads the replicas of runs' journals in each tier, and compares them with the journal here. If this
+/// workspace has a run with a damaged replica, the replica is written again when the verification ends. Exits with 5
+/// if anything is damaged.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this tier
     #[arg(long = "tier", value_name = "NAME")]
     tiers: Vec<String>,
-    /// How deep: that all objects exist, or that every byte can be read
+    /// How deep: check that all objects exist, or that every byte can be read
     #[arg(long, value_enum, default_value = "read")]
     level: Level,
     /// Read only this share of the chunks

@@ -7,9 +7,9 @@ use crate::App;
 use crate::drive;
 use crate::exit::Exit;
 
-/// Watch a run while another process drives it, to its end
+/// Follow a run that another process drives, to its end
 ///
-/// Ctrl-C stops watching, and nothing else. The exit code is the run's.
+/// Ctrl-C ends only the watching. The exit code is the run's.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run: a unique beginning of its id, or latest

@@ -270,8 +270,8 @@ async fn reconcile(
     }
 }
 
-/// If the artefact is gone, returns why. If the action cannot find out, the artefact counts as there, and a later step
-/// finds a missing one.
+/// Returns why the artefact is gone, if it is. If the action cannot find out, the artefact counts as present, and a
+/// later step finds a missing one.
 async fn recheck(shared: &Shared, cx: &StepContext, output: &Value) -> Option<String> {
     let action = known(shared, &cx.step).ok()?;
     match until_dropped(&cx.stop, shared.grace, action.recheck(cx, output)).await? {
@@ -314,7 +314,7 @@ fn known(shared: &Shared, step: &PlanStep) -> Result<Arc<dyn Action>, Failure> {
             "unknown_action",
             format!("{} uses {:?}, which this Rekindle has not", step.id, step.uses),
         )
-        .with_hint("go on with the version that the run began with")
+        .with_hint("continue with the version that the run began with")
     })
 }
 

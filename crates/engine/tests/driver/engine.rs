@@ -94,7 +94,7 @@ async fn only_who_holds_a_run_drives_it_and_only_once_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_listens_is_told_how_far_steps_are() {
+async fn listeners_receive_the_progress_of_steps() {
     let act = Act::new(|cx, _| async move {
         cx.progress(3, Some(9), Unit::Bytes);
         Ok(value(json!(1)))

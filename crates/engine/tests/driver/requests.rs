@@ -81,7 +81,7 @@ async fn an_approval_of_a_driven_run_is_durable_on_return_and_lets_it_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_to_a_run_that_nobody_drives_is_honoured_by_whoever_drives_it_next() {
+async fn a_request_to_a_run_that_nobody_drives_is_honoured_by_its_next_driver() {
     let bench = asking();
     let run = {
         let engine = bench.engine();

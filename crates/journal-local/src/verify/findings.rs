@@ -58,7 +58,7 @@ impl Findings<'_> {
                 ),
                 Sled::Read(_) | Sled::Broken(_) => (
                     Cost::Lost,
-                    "restore .rekindle from a copy; the runs that are whole go on, and a run that is missed runs again",
+                    "restore .rekindle from a copy; whole runs continue, and a missing run runs again",
                 ),
             };
             self.found.push(Finding {

@@ -24,7 +24,7 @@ pub(crate) async fn open_with(dir: &Path, options: OpenOptions) -> (LocalJournal
         .unwrap_or_else(|error| panic!("failed to {error}"))
 }
 
-/// Returns the append that goes on with a run: its creation first, then one checkpoint after another.
+/// Returns the append that continues a run: its creation first, then one checkpoint after another.
 pub(crate) fn next(run: RunId, seq: u64) -> Append {
     match seq {
         0 => append_to(run, 0, 1, vec![created("backup"), started("s", 1)]),
@@ -73,7 +73,7 @@ pub(crate) async fn read_all(journal: &LocalJournal) -> BTreeMap<RunId, Result<V
     runs
 }
 
-/// Checks that the journal holds exactly what was acknowledged, and can be gone on with.
+/// Checks that the journal holds exactly what was acknowledged, and can continue.
 pub(crate) async fn expect(journal: &LocalJournal, acknowledged: &Acknowledged, case: &str) {
     let found: Acknowledged = read_all(journal)
         .await

@@ -1,4 +1,4 @@
-//! What can be wrong with a history.
+//! The faults of a history.
 
 use crate::id::{RunId, StepId};
 use crate::step::IllegalTransition;
@@ -15,7 +15,7 @@ pub struct IllegalHistory {
     pub fault: HistoryFault,
 }
 
-/// What can be wrong with a history.
+/// A fault of a history.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryFault {
     /// The history does not begin with `run_created`, or has it twice.
@@ -30,7 +30,7 @@ pub enum HistoryFault {
     /// Something happened after the end.
     #[error("{0} after run_finished")]
     AfterEnd(&'static str),
-    /// A run ended while something of it had not.
+    /// A run ended while a step or an undo in it had not.
     #[error("run_finished while step {step} is {state}")]
     Unfinished {
         /// The first such step.

@@ -53,7 +53,7 @@ const STEP: &Object = &Object {
         key("timeout", Text(Duration), "How long one attempt may take."),
         key("deadline", Text(Duration),
             "How long all attempts together may take, from the start of the first."),
-        key("stall_timeout", Text(Duration), "How long an attempt may go on without a sign of progress."),
+        key("stall_timeout", Text(Duration), "How long an attempt may run without a sign of progress."),
         key("concurrency", Text(Group),
             "A group of steps, of all runs of the workspace. One step of the group is at work at a time."),
         key("compensate", Object(COMPENSATE),

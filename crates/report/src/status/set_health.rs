@@ -56,7 +56,7 @@ pub(super) fn set_health(findings: &Findings<'_>, backup: &Proven<BackupTable>) 
     };
     if health.all == 0 {
         health.unsure.push(Claim {
-            text: "what it holds is not known".to_owned(),
+            text: "its content is unknown".to_owned(),
             run: Some(backup.run),
         });
     }

@@ -74,12 +74,12 @@ mod tests {
         let first = admission.alone_with(one).await;
         let second = admission.alone_with(other).await;
         let waits = futures::poll!(Box::pin(admission.alone_with(one)));
-        assert!(waits.is_pending(), "somebody is with it");
+        assert!(waits.is_pending(), "another caller holds the lock");
         drop(second);
         assert_eq!(
             admission.runs().len(),
             1,
-            "whoever has stopped waiting is forgotten"
+            "a caller that stopped waiting is forgotten"
         );
         drop(first);
         assert!(admission.runs().is_empty());

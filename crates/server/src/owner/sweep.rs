@@ -113,9 +113,7 @@ impl Sweeper {
             let asked = std::mem::take(&mut *shared.asked.lock().unwrap_or_else(PoisonError::into_inner));
             self.resting.retain(|run, _| !asked.contains(run));
             match self.sweep().await {
-                Ok(taken) => taken
-                    .iter()
-                    .for_each(|run| tracing::info!(%run, "is gone on with")),
+                Ok(taken) => taken.iter().for_each(|run| tracing::info!(%run, "resumed")),
                 Err(problem) => tracing::warn!(%problem, "cannot look for unfinished runs"),
             }
         }

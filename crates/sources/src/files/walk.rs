@@ -91,7 +91,7 @@ impl FilesTree {
         if source.never.places.iter().any(|never| never.holds(&place)) {
             let message = format!("{} belongs to the workspace or to a tier", source.root.display());
             return Err(Failure::permanent("source_is_own", message)
-                .with_hint("point the source's `path` at what is to be protected"));
+                .with_hint("point the source's `path` at the data to protect"));
         }
         source.begin()?;
         Ok(source)

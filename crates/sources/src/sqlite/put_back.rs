@@ -85,7 +85,7 @@ pub fn put_back(
     if target.symlink_metadata().is_ok_and(|found| !found.is_file()) {
         return Err(unusable(
             target,
-            "there is something else than a file; instead of a link, name what it points to",
+            "the place holds no regular file; if it is a link, name its target",
         ));
     }
     let failed = |action: &'static str, path: &Path| {

@@ -92,7 +92,7 @@ impl Target {
             });
         match gone_on {
             Err(Errno::NOENT | Errno::LOOP | Errno::ACCESS | Errno::NXIO) => Ok(false),
-            result => result.map_err(|why| RestoreError::io("go on with", &spot.shown, why)),
+            result => result.map_err(|why| RestoreError::io("continue", &spot.shown, why)),
         }
     }
 

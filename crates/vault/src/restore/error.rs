@@ -14,7 +14,7 @@ use super::store::ContentError;
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The caller asked it to stop.
-    #[error("stopped on request; resume it to go on from its last checkpoint")]
+    #[error("stopped on request; resume continues from its last checkpoint")]
     Interrupted {
         /// How far it got; none if no window was complete.
         checkpoint: Option<Box<RestoreCheckpoint>>,

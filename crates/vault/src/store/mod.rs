@@ -83,7 +83,7 @@ pub enum StoreError {
         path: String,
     },
     /// The disk (or the quota) is full.
-    #[error("no room to write {path} in {location}; make room, then go on")]
+    #[error("no room to write {path} in {location}; make room, then resume")]
     DiskFull {
         /// The location.
         location: String,

@@ -40,7 +40,7 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    /// Makes the shop, with a file in each component. `more` goes on with its system.yaml.
+    /// Makes the shop, with a file in each component. `more` is the rest of its system.yaml.
     pub(super) fn new(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().canonicalize().unwrap().join("shop");

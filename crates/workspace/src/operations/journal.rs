@@ -103,7 +103,7 @@ pub struct RebuildResult {
     pub mended: Vec<Repaired>,
 }
 
-/// Sets the journal's index aside and makes it anew. A run that has lost records is mended by its replicas.
+/// Sets the journal's index aside and rebuilds it. If a run has lost records, its replicas repair it.
 ///
 /// # Errors
 /// Another process holds the workspace, or the journal cannot be read or written.

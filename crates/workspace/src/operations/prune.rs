@@ -79,7 +79,7 @@ pub async fn prune(app: &Application, request: &PruneRequest) -> Result<PruneRes
             match removed {
                 Ok(true) => done.push(removal),
                 Ok(false) => app.notices.warn(format!(
-                    "somebody has gone on with run {} in {}: nothing of it was removed there",
+                    "a process has continued run {} in {}: nothing of it was removed there",
                     removal.run, removal.location
                 )),
                 Err(error) => {

@@ -119,7 +119,7 @@ pub(crate) fn digest(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().as_str()[..32].to_owned()
 }
 
-/// A database being filled: one transaction, no log; a generation that is interrupted is begun anew anyway.
+/// A database being filled, in one transaction and without a log: an interrupted generation starts again in any case.
 pub(super) struct Database {
     connection: Connection,
     pub(super) path: PathBuf,

@@ -80,7 +80,7 @@ impl Count {
         }
         self.judged = true;
         let Some(manifest) = manifest else {
-            // Without the list nothing is known to be whole, whatever else stands there.
+            // Without the list no file is known to be whole, whatever files exist.
             self.missing += u64::from(!self.listed.check(false));
             return;
         };

@@ -35,8 +35,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads the address of the system at `root`; `None` where it does not run, or its process was killed before
-    /// it wrote one. After a kill the address of a process that is gone still stands there.
+    /// Reads the address of the system at `root`. Returns none if the system does not run, or if its process was
+    /// killed before it wrote one. After a kill, the address of the dead process is still there.
     pub fn read(root: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(root.join(RUN).join("address")).ok()?).ok()
     }
@@ -80,7 +80,7 @@ impl RunDir {
             Err(error) => return Err(FactoriaError::io("lock", &path)(error.into())),
         }
         let pid = std::process::id().to_string();
-        // The number of a process that was killed may stand there, and may be longer.
+        // The number of a killed process may be there, and may be longer.
         lock.set_len(0)
             .and_then(|()| lock.write_all(format!("{pid}\n").as_bytes()))
             .map_err(FactoriaError::io("write", &path))?;

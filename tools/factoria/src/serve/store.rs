@@ -96,7 +96,7 @@ impl Identity {
     fn check(self, path: &Path) -> Result<(), FactoriaError> {
         let why = match fs::symlink_metadata(path) {
             Ok(about) if Self::of(&about) == self => return Ok(()),
-            Ok(_) => "another file stands there".to_owned(),
+            Ok(_) => "another file is there".to_owned(),
             Err(error) => error.to_string(),
         };
         Err(FactoriaError::Replaced {

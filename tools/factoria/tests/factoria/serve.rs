@@ -339,7 +339,7 @@ async fn health_is_measured_and_fails_with_the_component_whose_data_is_gone() {
         assert_eq!((status, failing(&health)), (503, gone.clone()), "{name}");
         assert!(health["components"][name]["fault"].is_string(), "{health:#}");
     }
-    // Nothing was made anew in place of what is gone, and the end is as clean as before.
+    // Nothing replaces the files that are gone, and the end is as clean as before.
     serving.stop().await.unwrap();
     for path in [
         "security/audit.log",
@@ -430,7 +430,7 @@ async fn a_context_comes_with_everything_it_imports_and_the_time_it_took() {
     assert!(!text.contains("@import"));
     let mut at = 0;
     for part in &parts {
-        // Each document's own text stands there once, in this order.
+        // Each document's own text is there once, in this order.
         let own = fs::read_to_string(root.join("context").join(part)).unwrap();
         let own: String = own
             .split_inclusive('\n')

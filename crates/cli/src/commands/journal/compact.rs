@@ -11,12 +11,12 @@ use crate::App;
 use crate::exit::Exit;
 use crate::time_args;
 
-/// Remove runs that have been over for long, once they are in an archive, and what only they needed
+/// Remove old finished runs once they are in an archive, and everything that only they needed
 ///
-/// A log segment goes when none of its runs is kept, a blob when no run refers to it. That a run existed, how it ended
-/// and which archive it is in stays: `journal verify --json` lists it. `journal import` brings runs back. Interrupted,
-/// nothing that is kept is lost, and the same command finishes. The copies of their journals in the tiers stay until
-/// `rekindle prune` removes them.
+/// This removes a log segment if no run in it is kept, and a blob if no run refers to it. It keeps a note of each
+/// removed run: that it existed, how it ended, and which archive has it. `journal verify --json` lists these notes,
+/// and `journal import` imports the runs again. If this command is interrupted, it loses no kept run; run it again to
+/// finish. The replicas of the removed runs' journals stay in the tiers until `rekindle prune` removes them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Remove finished runs whose newest record is older: 90d, or an instant with its offset
@@ -28,12 +28,12 @@ pub struct Args {
     /// Remove them for good, without an archive
     #[arg(long, conflicts_with = "archive")]
     no_archive: bool,
-    /// Only tell what would be removed
+    /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Compacts the journal, or tells what that would remove.
+/// Compacts the journal, or shows what that would remove.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let request = CompactRequest {
         before: time_args::since(&args.older_than, app.application.clock.now().utc)?,

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 
 /// Write runs to a new file: their records, and every blob that they refer to
 ///
-/// Each run is whole in it or the file is not made. Works beside whoever owns the workspace.
+/// The file has each run whole, or is not made. This works beside the owner of the workspace.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The runs: unique beginnings of their ids, or latest
@@ -21,7 +21,7 @@ pub struct Args {
     /// Every run of this workspace
     #[arg(long, conflicts_with = "runs")]
     all: bool,
-    /// JSON lines for people and programs, or the records byte for byte
+    /// JSON lines for people and programs, or an archive: the records byte for byte
     #[arg(long, value_enum, default_value = "archive")]
     format: Form,
     /// The new file

@@ -8,11 +8,11 @@ use rekindle_workspace::operations::journal;
 use crate::App;
 use crate::exit::Exit;
 
-/// Bring runs in from a file that `journal export` or `journal compact` wrote
+/// Import runs from a file that `journal export` or `journal compact` wrote
 ///
-/// The whole file is checked first: its hash, each record, each run's chain and history, each blob. A run that is here
-/// already, record for record, is skipped; one that has lost records here is mended; one that differs is refused, and
-/// then nothing is imported.
+/// This checks the whole file first: its hash, each record, each run's chain and history, each blob. If the same run
+/// is here already, it is skipped. If the run here has lost records, they are repaired. If the run here differs, this
+/// command refuses, and imports nothing.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The file: an archive or JSON lines

@@ -1,4 +1,4 @@
-//! `rekindle journal`: the record of all runs, looked after.
+//! `rekindle journal`: maintenance of the record of all runs.
 
 pub mod compact;
 pub mod export;

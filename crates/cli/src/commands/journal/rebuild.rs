@@ -7,11 +7,11 @@ use serde_json::json;
 use crate::App;
 use crate::exit::Exit;
 
-/// Set the journal's index aside and make it anew from the log
+/// Set the journal's index aside and rebuild it from the log
 ///
-/// Every command does so by itself where the index cannot be relied on. What only the index still has is put into the
-/// log first. The old folder stays beside the new one. A run that has lost records in both is mended by its copies in
-/// the tiers, where they have them.
+/// Every command does this by itself if the index cannot be trusted. Records that only the index has are written to
+/// the log first. The old folder stays beside the new one. If a run has lost records in both, its replicas in the
+/// tiers repair it, if they have these records.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -8,11 +8,12 @@ use rekindle_workspace::operations::journal::{self, Cost, Finding, Verification}
 use crate::App;
 use crate::exit::Exit;
 
-/// Read the whole journal, compare everything in it with everything else, and change nothing
+/// Read the whole journal, compare everything in it, and change nothing
 ///
-/// The log's checksums and chain, the head kept apart from it, each run's numbers, chain and history, the index, and
-/// every blob that a record refers to. Exits with 5 where a record or a blob is lost, with 3 where it cannot be told
-/// here, and with 0 where nothing is lost: what a later command repairs by itself is named.
+/// This checks the log's checksums and chain, the head that is kept apart from the log, each run's numbers, chain and
+/// history, the index, and every blob that a record refers to. It exits with 5 if a record or a blob is lost, with 3
+/// if it cannot find that out here, and with 0 if nothing is lost. It also names what a later command repairs by
+/// itself.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

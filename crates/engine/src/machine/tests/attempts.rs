@@ -136,7 +136,7 @@ fn the_next_attempt_gets_the_checkpoint_of_the_last() {
 }
 
 #[test]
-fn the_programs_of_an_attempt_are_handed_to_whoever_takes_its_step_up_next() {
+fn the_programs_of_an_attempt_are_handed_to_the_next_process_that_takes_up_its_step() {
     let (mut run, _) = Run::begun(plan(
         1,
         vec![PlanStep {

@@ -36,7 +36,7 @@ fn the_attempts_of_a_step_have_one_deadline_together() {
 }
 
 #[test]
-fn a_crash_does_not_begin_a_deadline_anew() {
+fn a_crash_does_not_restart_a_deadline() {
     let (mut run, _) = Run::begun(plan(1, vec![timely("a", 10)]));
     run.pass(SECOND * 8);
     check(&run.crash_and_begin(), &["reconcile a #1", "timer a 2s"]);

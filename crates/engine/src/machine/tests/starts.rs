@@ -82,7 +82,7 @@ fn a_permit_that_a_more_urgent_step_of_another_run_waits_for_is_left_to_it() {
     assert_eq!(
         run.machine.starved(),
         Some(5),
-        "whoever is as urgent waited for longer"
+        "an equally urgent step has waited longer"
     );
     run.machine.yield_to(Some(7));
     check(&run.feed(Input::Wake), &["started b", "start b #1"]);

@@ -47,7 +47,7 @@ fn a_run_of_a_group_begins_and_goes_on_only_once_it_is_its_turn() {
     let (mut run, _) = Run::begun(grouped());
     run.feed(Input::TurnOf(holder));
     run.ask(Ask::Pause);
-    assert_eq!(run.machine.awaits_turn(), None, "it stands in nobody's way");
+    assert_eq!(run.machine.awaits_turn(), None, "it delays no other run");
     run.ask(Ask::Unpause);
     assert_eq!(run.machine.awaits_turn(), Some("nightly"));
     check(&run.feed(Input::Stop), &["interrupt"]);

@@ -106,7 +106,7 @@ fn what_came_through_whole_or_in_part_is_not_undone() {
 }
 
 #[test]
-fn an_undo_that_was_cut_off_begins_anew_and_one_that_is_done_does_not() {
+fn an_undo_that_was_cut_off_starts_again_and_one_that_is_done_does_not() {
     let mut run = chain(compensated("b", &[]));
     run.fail("c");
     check(&run.crash_and_begin(), &["undo_started b", "undo b #2"]);
@@ -240,7 +240,7 @@ fn an_undo_that_takes_too_long_is_told_to_end() {
 }
 
 #[test]
-fn a_run_that_goes_forward_again_runs_anew_what_was_undone() {
+fn a_run_that_goes_forward_again_runs_the_undone_steps_again() {
     let mut run = chain(compensated("b", &[]));
     run.fail("c");
     undone(&mut run, "b", Undone::Succeeded);

@@ -12,7 +12,7 @@ use crate::layout::{AUDIT_CHECKPOINT, AUDIT_LOG};
 use crate::probe::document;
 use crate::stamps::Numbers;
 
-/// Why a log that lacks its end is not gone on with.
+/// Why a log that lacks its end is not continued.
 const SHORT: &str = "it ends before its checkpoint";
 
 /// The audit log, open at its end.

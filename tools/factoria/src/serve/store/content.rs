@@ -92,8 +92,8 @@ impl Store for ContentStore {
 
     fn close(self: Box<Self>) -> Result<(), FactoriaError> {
         let failed = FactoriaError::database(&self.path);
-        // Closing the last connection folds the log into the file and removes it. SQLite itself leaves alone
-        // what stands there if the file was replaced meanwhile.
+        // Closing the last connection folds the log into the file and removes it. If the file was replaced meanwhile,
+        // SQLite itself leaves the new one alone.
         self.connection.close().map_err(|(_, error)| failed(error))
     }
 }

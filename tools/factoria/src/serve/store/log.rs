@@ -24,9 +24,9 @@ pub(super) struct Log {
 impl Log {
     /// Opens a log that is there and returns it with its last whole line, without the line feed.
     ///
-    /// What stands after the last line feed is a write that a kill cut off. If `is_whole`, given the last whole
-    /// line and that rest, says that only the line feed is lacking, it is completed; otherwise it is cut off. It
-    /// was never reported as written. Where it says that the log is unsound, and why, nothing is touched.
+    /// The text after the last line feed is a write that a kill cut off. `is_whole` gets the last whole line and that
+    /// text. If it says that only the line feed is missing, the line is completed; otherwise the text is cut off,
+    /// since it was never reported as written. If it says that the log is unsound, and why, nothing is changed.
     pub(super) fn open(
         path: &Path,
         is_whole: impl FnOnce(Option<&[u8]>, &[u8]) -> Result<bool, &'static str>,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_gone_or_replaced_is_not_written_and_never_made_anew() {
+    fn a_log_that_is_gone_or_replaced_is_not_written_and_never_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         assert!(Log::open(&path, |_, _| Ok(false)).is_err());
