@@ -197,6 +197,11 @@ fn circles(root: &Path) -> Vec<String> {
     let mut modules = Modules::default();
     modules.read(Vec::new(), root);
     let imports = modules.imports();
+    assert!(
+        !imports.is_empty() || modules.0.len() < 5,
+        "{} imports nothing of its own",
+        root.display()
+    );
     let graph: DiGraphMap<&Path, ()> = imports.iter().copied().collect();
     let mut found = Vec::new();
     for circle in tarjan_scc(&graph) {

@@ -44,7 +44,7 @@ use crate::store::{self, RunEntry, Store, Unusable};
 pub struct OpenOptions {
     /// sled's cache in bytes. Its own default, 1 GiB, is more than a journal needs.
     pub cache_bytes: u64,
-    /// How long sled may take to open before it is set aside and rebuilt.
+    /// How long sled may take to open before it is set aside and rebuilt. A wait for its lock may take as long before.
     pub sled_timeout: Duration,
     /// The size in bytes after which a log segment gets a successor.
     pub segment_bytes: u64,

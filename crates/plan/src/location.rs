@@ -4,6 +4,8 @@ use rekindle_model::system::TierUrls;
 
 use crate::diagnostic::{Fault, suggest_from_all};
 
+const EXAMPLES: &str = "write `file:///mnt/near`, or `file://./near` for a folder beside the system's file";
+
 /// Returns the fault of a tier's URL, with a remedy.
 pub(crate) fn check(url: &str, urls: &TierUrls) -> Result<(), Fault> {
     let schemes = (urls.schemes)();
@@ -14,11 +16,14 @@ pub(crate) fn check(url: &str, urls: &TierUrls) -> Result<(), Fault> {
         ),
         Some((scheme, _)) if !schemes.contains(&scheme) => (
             format!("no tier can be kept at `{scheme}://`"),
-            suggest_from_all(scheme, &schemes),
+            suggest_from_all(scheme, &schemes).map(|near| format!("{near}; {EXAMPLES}")),
         ),
         Some(_) => match (urls.fault)(url) {
             None => return Ok(()),
-            Some(why) => (format!("`{url}` is not a usable location: {why}"), None),
+            Some(why) => (
+                format!("`{url}` is not a usable location: {why}"),
+                Some(EXAMPLES.to_owned()),
+            ),
         },
     };
     Err(Fault { message, help })
@@ -42,7 +47,7 @@ mod tests {
         }
         for (url, message, help) in [
             ("fil://./near", "`fil://`", "did you mean `file`? expected one of"),
-            ("s3://bucket/near", "`s3://`", "expected one of `file`"),
+            ("s3://bucket/near", "`s3://`", "file:///mnt/near"),
             ("FILE:///near", "`FILE://`", "expected one of `file`"),
             ("./near", "not a URL", "file://./near"),
             (
@@ -50,7 +55,7 @@ mod tests {
                 "no folder of this machine; write file://./near",
                 "",
             ),
-            ("file://", "names no folder", ""),
+            ("file://", "names no folder", "file://./near"),
         ] {
             let fault = check(url, TIER_URLS).expect_err(url);
             assert!(fault.message.contains(message), "{url}: {fault:?}");

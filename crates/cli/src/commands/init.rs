@@ -54,7 +54,6 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         tier_urls: args.tier_urls.clone(),
         passphrase: (args.ask_passphrase || args.passphrase_file.is_some())
             .then(|| args.passphrase_file.clone()),
-        system_comment: "# What Rekindle protects, and where its backups go. `rekindle lint system.yaml` checks this file.",
         kit: args.kit.clone().map(|kit| (kit, HOW_TO)),
     };
     let made = init::init(&app.application, &request).await?;

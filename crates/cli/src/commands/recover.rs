@@ -66,7 +66,12 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             return dry_run(app, &prepared);
         }
         let Prepared { run, question, .. } = prepared;
-        let ready = recover::check_set(workspace, &request, run.spec).await?;
+        let ready = recover::check_set(workspace, &request, run.spec)
+            .await
+            .map_err(|error| match error.code() {
+                "unknown_set" => error.with_advice("choose a set with --from SET"),
+                _ => error,
+            })?;
         if let Some(question) = question.filter(|_| !args.yes) {
             confirm(&question)?;
         }

@@ -27,8 +27,6 @@ pub struct InitRequest {
     pub tier_urls: Vec<String>,
     /// Whether a passphrase protects the key, and the file with it where there is one.
     pub passphrase: Option<Option<PathBuf>>,
-    /// The first line of a new system.yaml: a comment for its reader.
-    pub system_comment: &'static str,
     /// The new file for the recovery kit, and the text that says to its reader what to do.
     pub kit: Option<(PathBuf, &'static str)>,
 }
@@ -81,10 +79,7 @@ pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult
         }
         let system_made = !layout.system_file.exists();
         if system_made {
-            write_new(
-                &layout.system_file,
-                first_system(&dir, request.system_comment).as_bytes(),
-            )?;
+            write_new(&layout.system_file, first_system(&dir).as_bytes())?;
         }
         (keys::pinned(&layout)?, system_made, KeySource::Kept)
     } else {
@@ -119,7 +114,7 @@ async fn first_key(
         true => Some(run_spec::system(layout)?.0),
         false => None,
     };
-    let first = first_system(&layout.dir, request.system_comment);
+    let first = first_system(&layout.dir);
     let mut tiers: Vec<(String, String)> = request
         .tier_urls
         .iter()
@@ -199,7 +194,7 @@ async fn look_at_tiers(app: &Application, layout: &Layout, vault: &FoundVault) -
 }
 
 /// Six lines to start with; the folder's own content is the first component.
-fn first_system(dir: &Path, comment: &str) -> String {
+fn first_system(dir: &Path) -> String {
     let name: String = dir
         .file_name()
         .map(|name| name.to_string_lossy().to_lowercase())
@@ -210,7 +205,7 @@ fn first_system(dir: &Path, comment: &str) -> String {
     let name = name.trim_matches('-');
     let name = if name.is_empty() { "my-system" } else { name };
     format!(
-        "{comment}\n\
+        "# What Rekindle protects, and where its backups go.\n\
          system: {name}\n\
          root: .                                        # the folder that holds the data\n\
          components:                                    # parts that are captured, restored and judged one by one\n\

@@ -111,14 +111,6 @@ pub async fn rebuild(app: &Application) -> Result<RebuildResult, Error> {
     let layout = app.layout()?;
     let state = layout.state.clone();
     let mut report = blocking(move || Upkeep::rebuild(&state, &OpenOptions::default())).await??;
-    let copies = replica::find_repairs(app, &layout, &report.quarantined).await;
-    let mended = match copies.is_empty() {
-        true => Vec::new(),
-        false => replica::repair(app, &layout, copies).await?,
-    };
-    report
-        .quarantined
-        .retain(|(run, _)| mended.iter().all(|mended| mended.run != *run));
     for damage in &report.damage {
         app.notices.warn(format!(
             "the journal's log is damaged: {} at byte {}: {}",
@@ -127,6 +119,14 @@ pub async fn rebuild(app: &Application) -> Result<RebuildResult, Error> {
             damage.what
         ));
     }
+    let copies = replica::find_repairs(app, &layout, &report.quarantined).await;
+    let mended = match copies.is_empty() {
+        true => Vec::new(),
+        false => replica::repair(app, &layout, copies).await?,
+    };
+    report
+        .quarantined
+        .retain(|(run, _)| mended.iter().all(|mended| mended.run != *run));
     Ok(RebuildResult { report, mended })
 }
 
@@ -183,8 +183,7 @@ pub async fn compact(app: &Application, request: CompactRequest) -> Result<Compa
             "{} runs would be removed and are in no archive; nothing was done",
             plan.runs.len()
         );
-        return Err(Error::new(ProblemKind::Usage, "archive_needed", message)
-            .with_advice("name a new file as the archive, or say that there is to be none"));
+        return Err(Error::new(ProblemKind::Invalid, "archive_needed", message));
     }
     let archive = match archive {
         Some(Archive::File(file)) if !plan.runs.is_empty() => Some(archived(&state, &plan, file).await?),

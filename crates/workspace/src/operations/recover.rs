@@ -183,6 +183,17 @@ pub async fn check_set(
     }
 }
 
+impl From<&Target> for RecoverTarget {
+    fn from(target: &Target) -> Self {
+        match target {
+            Target::Own => Self::Empty,
+            Target::Folder(_) => Self::Elsewhere,
+            Target::InPlace { while_running: false } => Self::InPlace,
+            Target::InPlace { while_running: true } => Self::InPlaceWhileRunning,
+        }
+    }
+}
+
 /// A target that a recovery may write to.
 struct CheckedTarget {
     root: PathBuf,
@@ -333,16 +344,10 @@ fn tier(system: &System, request: &RecoverRequest) -> Result<String, Error> {
 /// Refuses a recovery from a tier that cannot serve it.
 fn unserved(request: &RecoverRequest, tier: &str, failure: Failure) -> Error {
     let message = format!("cannot recover from tier {tier}: {}", failure.message);
-    let target = match request.target {
-        Target::Own => RecoverTarget::Empty,
-        Target::Folder(_) => RecoverTarget::Elsewhere,
-        Target::InPlace { while_running: false } => RecoverTarget::InPlace,
-        Target::InPlace { while_running: true } => RecoverTarget::InPlaceWhileRunning,
-    };
     Error::from(Failure { message, ..failure })
         .with_advice(format!("mount tier {tier}, or name none"))
         .with_next(
-            again(request, target),
+            again(request, RecoverTarget::from(&request.target)),
             "recovers from the fastest tier that holds a set",
         )
 }

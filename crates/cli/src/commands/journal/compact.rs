@@ -44,7 +44,12 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         },
         dry_run: args.dry_run,
     };
-    let result = journal::compact(&app.application, request).await?;
+    let result = journal::compact(&app.application, request)
+        .await
+        .map_err(|error| match error.code() {
+            "archive_needed" => error.with_advice("name a new file with --archive FILE, or say --no-archive"),
+            _ => error,
+        })?;
     let CompactResult { plan, archive } = &result;
     let body = json!({ "dry_run": args.dry_run, "removed": plan.runs, "kept": plan.kept, "segments": plan.segments,
         "blobs": plan.blobs, "blobs_stay": plan.blobs_stay, "archive": archive });
