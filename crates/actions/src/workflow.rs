@@ -376,7 +376,10 @@ fn outcome(state: &RunState) -> Result<(), Failure> {
     if let Some(deadlock) = &state.deadlock
         && state.outcome != Some(Outcome::Succeeded)
     {
-        let message = format!("run {run} gave up its turn in `{}`: {deadlock}", deadlock.group);
+        let message = format!(
+            "run {run} gave up the lock of group `{}`: {deadlock}",
+            deadlock.group
+        );
         // Another attempt would wait for the same runs, and these wait for the end of this one.
         return Err(Failure::permanent(code(code::DEADLOCK), message)
             .with_hint("let one of them end before the other begins, or give both one `concurrency` group"));

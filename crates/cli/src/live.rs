@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::printer::Printer;
 
-/// How often a bar without news still turns, so that a person sees that it lives.
+/// How often a bar without news still locks, so that a person sees that it lives.
 const TICK: Duration = Duration::from_millis(120);
 
 /// A display of one run.
@@ -135,12 +135,12 @@ impl Live {
             Event::PauseRequested { by, .. } => self.line(format!("paused by {by}; nothing more starts")),
             Event::RunUnpaused { by, .. } => self.line(format!("{by} lets it go on")),
             Event::CancelRequested { by, .. } => self.line(format!("cancelled by {by}")),
-            Event::TurnAwaited { group, holder } => self.line(format!(
-                "waits for its turn: one run of {group} at a time, and run {holder} is before it"
+            Event::GroupLockAwaited { group, holder } => self.line(format!(
+                "waits for its group lock: one run of {group} at a time, and run {holder} is before it"
             )),
-            Event::TurnTaken { .. } => self.line("it is its turn".to_owned()),
+            Event::GroupLockTaken { .. } => self.line("has its group lock".to_owned()),
             Event::Deadlocked { group, cycle } => self.line(format!(
-                "gives up its turn in {group}: {}",
+                "gives up the lock of group {group}: {}",
                 Deadlock::describe(cycle)
             )),
             Event::DeadlinePassed => self.line("the run's deadline has passed".to_owned()),

@@ -4,8 +4,8 @@
 //! workflow waits until that run ends. So two runs may each have the turn of a group, and each a step whose run wants
 //! the other's turn. None of these four runs would ever end.
 //!
-//! A run begins to wait at two moments only: when it asks for its turn, and when it has begun another run. That other
-//! run waits for nobody yet, so it closes no cycle. A run that asks for its turn sees every cycle that it closes.
+//! A run begins to wait at two moments only: when it asks for its group lock, and when it has begun another run. That other
+//! run waits for nobody yet, so it closes no cycle. A run that asks for its group lock sees every cycle that it closes.
 
 use std::collections::BTreeSet;
 
@@ -60,7 +60,7 @@ mod tests {
         RunId(Uuid::from_u128(number))
     }
 
-    /// Looks for the cycle that contains run 1. Each wait is of one run for another: for its turn in the
+    /// Looks for the cycle that contains run 1. Each wait is of one run for another: for its lock of the
     /// named group, or without a group for the work of its step.
     fn of_first(waits: &[(u128, u128, &str)]) -> Option<Vec<(u128, String)>> {
         let found = cycle(run(1), |from| {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_youngest_that_waits_for_a_turn_gives_way_and_no_younger_one_that_works() {
+    fn the_youngest_that_waits_for_a_lock_gives_way_and_no_younger_one_that_works() {
         let waits = |number, group: Option<&str>| Waits {
             run: run(number),
             group: group.map(str::to_owned),

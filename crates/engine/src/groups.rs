@@ -1,8 +1,8 @@
-//! The turns of `concurrency` groups. Of the steps that name a group, one is at work at a time, across all runs of a
+//! The locks of `concurrency` groups. Of the steps that name a group, one is at work at a time, across all runs of a
 //! process. Of the runs whose workflow names a group, one is at work at a time.
 //!
-//! One process drives all runs of a workspace, so it keeps the turns in memory. A crash frees them all, and a resumed
-//! run takes its turn again. Groups of steps and groups of runs are separate, even if they have the same name: else a
+//! One process drives all runs of a workspace, so it keeps the locks in memory. A crash frees them all, and a resumed
+//! run takes its lock again. Groups of steps and groups of runs are separate, even if they have the same name: else a
 //! run would wait for itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,17 +14,17 @@ use tokio::sync::watch;
 
 use crate::deadlock::{self, WaitsFor};
 
-/// The turns of all groups. Share one among the engines of a process.
+/// The locks of all groups. Share one among the engines of a process.
 #[derive(Debug, Default)]
 pub struct Groups {
     /// The groups in which a step is at work.
     steps: Mutex<BTreeSet<String>>,
     runs: Mutex<Runs>,
-    /// Changes when a turn or a place in line is given back, or when a deadlock closes. Then waiters ask again.
+    /// Changes when a lock or a place in line is given back, or when a deadlock closes. Then waiters ask again.
     freed: watch::Sender<u64>,
 }
 
-/// Which runs have a turn, and which wait for one.
+/// Which runs have a lock, and which wait for one.
 #[derive(Debug, Default)]
 struct Runs {
     groups: BTreeMap<String, Line>,
@@ -35,22 +35,22 @@ struct Runs {
 /// The runs of one group.
 #[derive(Debug, Default)]
 struct Line {
-    /// The runs that have the turn: one run, then the runs of its own steps. Each is the work of the one before it.
+    /// The runs that have the lock: one run, then the runs of its own steps. Each is the work of the one before it.
     at_work: Vec<RunId>,
     /// The runs that wait. The oldest is next, so that a line that forms again after a crash has the same order.
     waiting: BTreeSet<RunId>,
 }
 
 impl Groups {
-    /// Takes the turn of a group of steps, unless another step has it.
-    pub(crate) fn take(self: &Arc<Self>, group: &str) -> Option<Turn> {
-        self.steps().insert(group.to_owned()).then(|| Turn {
+    /// Takes the lock of a group of steps, unless another step has it.
+    pub(crate) fn take(self: &Arc<Self>, group: &str) -> Option<GroupLock> {
+        self.steps().insert(group.to_owned()).then(|| GroupLock {
             groups: Arc::clone(self),
             group: group.to_owned(),
         })
     }
 
-    /// Lets a driven run take part in the turns of groups of runs.
+    /// Lets a driven run take part in the locks of groups of runs.
     pub(crate) fn join(self: &Arc<Self>, run: RunId, parent: Option<RunId>) -> Member {
         if let Some(parent) = parent {
             self.runs().parents.insert(run, parent);
@@ -62,7 +62,7 @@ impl Groups {
         }
     }
 
-    /// Returns a receiver that sees a change whenever a waiter should ask for its turn again.
+    /// Returns a receiver that sees a change whenever a waiter should ask for its lock again.
     pub(crate) fn freed(&self) -> watch::Receiver<u64> {
         self.freed.subscribe()
     }
@@ -80,10 +80,10 @@ impl Groups {
     }
 }
 
-/// Why it is not a run's turn.
+/// Why it is not a run's lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotNow {
-    /// It is this run's turn first.
+    /// This run gets the lock first.
     After(RunId),
     /// Runs wait for each other, and this one must give way. Else the run that it waits for never ends.
     Deadlock(Vec<Waits>),
@@ -97,7 +97,7 @@ impl Runs {
         parents.take(self.parents.len()).any(|parent| *parent == other)
     }
 
-    /// Returns the runs that a driven run waits for: those with the turn that it wants, and those of its own steps.
+    /// Returns the runs that a driven run waits for: those with the lock that it wants, and those of its own steps.
     fn waits_for(&self, run: RunId) -> Vec<WaitsFor> {
         let mut found = Vec::new();
         for (group, line) in &self.groups {
@@ -112,21 +112,21 @@ impl Runs {
     }
 }
 
-/// The turn of a group of steps, until this is dropped.
+/// The lock of a group of steps, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct GroupLock {
     groups: Arc<Groups>,
     group: String,
 }
 
-impl Drop for Turn {
+impl Drop for GroupLock {
     fn drop(&mut self) {
         self.groups.steps().remove(&self.group);
         self.groups.tell();
     }
 }
 
-/// A driven run as a member of its group. When this is dropped, it gives back the run's turn or its place in line.
+/// A driven run as a member of its group. When this is dropped, it gives back the run's lock or its place in line.
 #[derive(Debug)]
 pub(crate) struct Member {
     groups: Arc<Groups>,
@@ -136,16 +136,16 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Takes the run's turn, or its place in line.
+    /// Takes the run's lock, or its place in line.
     ///
     /// # Errors
-    /// Why it is not its turn. The caller asks again whenever [`Groups::freed`] changes.
-    pub(crate) fn take_turn(&mut self, group: &str) -> Result<(), NotNow> {
+    /// Why the run does not get the lock. The caller asks again whenever [`Groups::freed`] changes.
+    pub(crate) fn take_lock(&mut self, group: &str) -> Result<(), NotNow> {
         let mut runs = self.groups.runs();
         self.group = Some(group.to_owned());
         let mut line = runs.groups.remove(group).unwrap_or_default();
         let begins_to_wait = line.waiting.insert(self.run);
-        // A run that is the work of a run's step shares that run's turn.
+        // A run that is the work of a run's step shares that run's lock.
         let mut outer = line.at_work.iter();
         let next = match line.at_work.is_empty() {
             true => line.waiting.first().copied().filter(|first| *first != self.run),
@@ -173,7 +173,7 @@ impl Member {
         Err(NotNow::After(next))
     }
 
-    /// Gives back the run's turn, or its place in line.
+    /// Gives back the run's lock, or its place in line.
     pub(crate) fn leave(&mut self) {
         let Some(group) = self.group.take() else {
             return;
@@ -213,70 +213,66 @@ mod tests {
     }
 
     #[test]
-    fn one_run_of_a_group_has_the_turn_and_the_oldest_that_waits_is_next() {
+    fn one_run_of_a_group_has_the_lock_and_the_oldest_that_waits_is_next() {
         let groups = Arc::new(Groups::default());
         let [mut first, mut late, mut early] = [5, 9, 7].map(|number| groups.join(run(number), None));
-        assert_eq!(first.take_turn("g"), Ok(()));
-        assert_eq!(late.take_turn("g"), Err(after(5)));
-        assert_eq!(early.take_turn("g"), Err(after(5)));
-        assert_eq!(groups.join(run(1), None).take_turn("other"), Ok(()));
+        assert_eq!(first.take_lock("g"), Ok(()));
+        assert_eq!(late.take_lock("g"), Err(after(5)));
+        assert_eq!(early.take_lock("g"), Err(after(5)));
+        assert_eq!(groups.join(run(1), None).take_lock("other"), Ok(()));
         drop(first);
-        assert_eq!(late.take_turn("g"), Err(after(7)), "an older one waits");
-        assert_eq!(early.take_turn("g"), Ok(()));
+        assert_eq!(late.take_lock("g"), Err(after(7)), "an older one waits");
+        assert_eq!(early.take_lock("g"), Ok(()));
         early.leave();
-        assert_eq!(late.take_turn("g"), Ok(()));
+        assert_eq!(late.take_lock("g"), Ok(()));
     }
 
     #[test]
     fn a_run_that_stops_waiting_delays_no_other() {
         let groups = Arc::new(Groups::default());
         let [mut first, mut gone, mut last] = [1, 2, 3].map(|number| groups.join(run(number), None));
-        assert_eq!(first.take_turn("g"), Ok(()));
-        assert_eq!(gone.take_turn("g"), Err(after(1)));
-        assert_eq!(last.take_turn("g"), Err(after(1)));
+        assert_eq!(first.take_lock("g"), Ok(()));
+        assert_eq!(gone.take_lock("g"), Err(after(1)));
+        assert_eq!(last.take_lock("g"), Err(after(1)));
         let mut freed = groups.freed();
         drop(gone);
         assert!(freed.has_changed().unwrap());
         freed.borrow_and_update();
         drop(first);
         assert!(freed.has_changed().unwrap(), "the waiting runs are notified");
-        assert_eq!(last.take_turn("g"), Ok(()));
+        assert_eq!(last.take_lock("g"), Ok(()));
     }
 
     #[test]
-    fn what_a_step_runs_has_the_turn_of_its_run_and_its_siblings_wait() {
+    fn what_a_step_runs_has_the_lock_of_its_run_and_its_siblings_wait() {
         let groups = Arc::new(Groups::default());
         let mut outer = groups.join(run(1), None);
         let _between = groups.join(run(2), Some(run(1)));
         let [mut inner, mut sibling] = [3, 4].map(|number| groups.join(run(number), Some(run(2))));
-        assert_eq!(outer.take_turn("g"), Ok(()));
-        assert_eq!(inner.take_turn("g"), Ok(()));
-        assert_eq!(sibling.take_turn("g"), Err(after(3)));
+        assert_eq!(outer.take_lock("g"), Ok(()));
+        assert_eq!(inner.take_lock("g"), Ok(()));
+        assert_eq!(sibling.take_lock("g"), Err(after(3)));
         drop(inner);
-        assert_eq!(sibling.take_turn("g"), Ok(()));
+        assert_eq!(sibling.take_lock("g"), Ok(()));
         drop((outer, sibling));
-        assert_eq!(groups.join(run(9), None).take_turn("g"), Ok(()));
+        assert_eq!(groups.join(run(9), None).take_lock("g"), Ok(()));
     }
 
     #[test]
     fn of_runs_that_wait_for_each_other_the_youngest_that_waits_is_told_to_give_way() {
         let groups = Arc::new(Groups::default());
         let [mut one, mut other] = [1, 2].map(|number| groups.join(run(number), None));
-        assert_eq!(one.take_turn("g"), Ok(()));
-        assert_eq!(other.take_turn("h"), Ok(()));
+        assert_eq!(one.take_lock("g"), Ok(()));
+        assert_eq!(other.take_lock("h"), Ok(()));
         let mut young = groups.join(run(4), Some(run(1)));
         let mut old = groups.join(run(3), Some(run(2)));
-        assert_eq!(
-            young.take_turn("h"),
-            Err(after(2)),
-            "nobody waits for it in turn yet"
-        );
+        assert_eq!(young.take_lock("h"), Err(after(2)), "no run waits for it yet");
         let mut freed = groups.freed();
         freed.borrow_and_update();
-        assert_eq!(old.take_turn("g"), Err(after(1)), "it is the older of the two");
+        assert_eq!(old.take_lock("g"), Err(after(1)), "it is the older of the two");
         assert!(freed.has_changed().unwrap(), "the younger one is told");
         freed.borrow_and_update();
-        assert_eq!(old.take_turn("g"), Err(after(1)));
+        assert_eq!(old.take_lock("g"), Err(after(1)));
         assert!(!freed.has_changed().unwrap(), "once");
         let waits = |number, group: Option<&str>| Waits {
             run: run(number),
@@ -288,10 +284,10 @@ mod tests {
             waits(3, Some("g")),
             waits(1, None),
         ];
-        assert_eq!(young.take_turn("h"), Err(NotNow::Deadlock(cycle)));
+        assert_eq!(young.take_lock("h"), Err(NotNow::Deadlock(cycle)));
         drop(young);
         drop(one);
-        assert_eq!(old.take_turn("g"), Ok(()));
+        assert_eq!(old.take_lock("g"), Ok(()));
     }
 
     #[test]
@@ -299,8 +295,8 @@ mod tests {
         let groups = Arc::new(Groups::default());
         let mut outer = groups.join(run(1), None);
         let [mut first, mut second] = [2, 3].map(|number| groups.join(run(number), Some(run(1))));
-        assert_eq!(outer.take_turn("g"), Ok(()));
-        assert_eq!(first.take_turn("g"), Ok(()));
-        assert_eq!(second.take_turn("g"), Err(after(2)));
+        assert_eq!(outer.take_lock("g"), Ok(()));
+        assert_eq!(first.take_lock("g"), Ok(()));
+        assert_eq!(second.take_lock("g"), Err(after(2)));
     }
 }

@@ -36,16 +36,16 @@
 //!    steps need, directly or through others. If the artefact of a step is gone, the engine invalidates the step with
 //!    the reason, and with it every ended step that came after it. These steps run again, and no others do.
 //!
-//! # Turns
+//! # Group locks
 //!
 //! If the workflow names a `concurrency` group, one of its runs is at work at a time. The others wait before they
-//! begin or continue, and the oldest is next. A run gives its turn back when it is over or no longer driven. A run
-//! that is the work of a run's step shares that run's turn. The engine journals a wait (`turn_awaited`, `turn_taken`).
-//! The run's deadline counts from its first turn. If the run waits for a later turn after a crash, that wait counts
+//! begin or continue, and the oldest is next. A run gives its lock back when it is over or no longer driven. A run
+//! that is the work of a run's step shares that run's lock. The engine journals a wait (`turn_awaited`, `turn_taken`).
+//! The run's deadline counts from its first lock. If the run waits for a later lock after a crash, that wait counts
 //! too.
 //!
-//! Runs may wait for each other: each has a turn, and a step whose run wants the other's turn. Then the youngest of
-//! the runs that wait for a turn gives way. The engine journals the cycle of waits (`deadlocked`), starts no more of
+//! Runs may wait for each other: each has a lock, and a step whose run wants the other's lock. Then the youngest of
+//! the runs that wait for a lock gives way. The engine journals the cycle of waits (`deadlocked`), starts no more of
 //! that run's steps, and the run fails. So the others continue.
 //!
 //! # The end of a run

@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     /// One permit for each step that may be at work.
     pub(crate) permits: Arc<Permits>,
     pub(crate) grace: Duration,
-    /// The turns of all groups.
+    /// The locks of all groups.
     pub(crate) groups: Arc<Groups>,
     /// Drives the runs that steps begin, if set.
     pub(crate) sub_runs: Option<Arc<dyn SubRuns>>,

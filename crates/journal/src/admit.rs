@@ -6,7 +6,7 @@ use rekindle_model::event::{Event, JournalHead, Outcome, Record};
 use rekindle_model::id::{Hash32, RunId, StepId};
 use rekindle_model::origin::Origin;
 use rekindle_model::planted::{self, Fault};
-use rekindle_model::run::{AwaitedTurn, Deadlock, HistoryFault, IllegalHistory, Paused, RunState};
+use rekindle_model::run::{AwaitedLock, Deadlock, HistoryFault, IllegalHistory, Paused, RunState};
 use rekindle_model::step::StepRecord;
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,7 @@ struct Fields {
     begun: Option<Stamp>,
     paused: Option<Paused>,
     deadlock: Option<Deadlock>,
-    awaits_turn: Option<AwaitedTurn>,
+    awaits_lock: Option<AwaitedLock>,
     outcome: Option<Outcome>,
     summary: Value,
 }
@@ -192,7 +192,7 @@ impl Undo {
             begun: state.begun,
             paused: state.paused.clone(),
             deadlock: state.deadlock.clone(),
-            awaits_turn: state.awaits_turn.clone(),
+            awaits_lock: state.awaits_lock.clone(),
             outcome: state.outcome,
             summary: state.summary.clone(),
         });
@@ -214,7 +214,7 @@ impl Undo {
         state.begun = before.begun;
         state.paused = before.paused;
         state.deadlock = before.deadlock;
-        state.awaits_turn = before.awaits_turn;
+        state.awaits_lock = before.awaits_lock;
         state.outcome = before.outcome;
         state.summary = before.summary;
         for (step, record) in self.steps {

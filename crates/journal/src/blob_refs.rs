@@ -41,8 +41,8 @@ pub fn blobs_of(event: &Event) -> Vec<Hash32> {
         | Event::RunReopened { .. }
         | Event::CancelRequested { .. }
         | Event::DeadlinePassed
-        | Event::TurnAwaited { .. }
-        | Event::TurnTaken { .. }
+        | Event::GroupLockAwaited { .. }
+        | Event::GroupLockTaken { .. }
         | Event::Deadlocked { .. }
         | Event::RunFinished { .. } => Vec::new(),
     }

@@ -139,7 +139,7 @@ fn format_of(event: &Event) -> u8 {
             outcome: Outcome::Stuck,
             ..
         } => 3,
-        Event::TurnAwaited { .. } | Event::TurnTaken { .. } => 4,
+        Event::GroupLockAwaited { .. } | Event::GroupLockTaken { .. } => 4,
         Event::Deadlocked { .. }
         | Event::StepSkipped {
             why: SkipReason::Deadlock,
@@ -348,7 +348,7 @@ mod tests {
             (Event::RunReopened { by, why }, 2),
             (child, 3),
             (
-                Event::TurnTaken {
+                Event::GroupLockTaken {
                     group: "nightly".to_owned(),
                 },
                 4,

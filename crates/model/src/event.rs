@@ -64,14 +64,16 @@ pub enum Event {
         workspace: Option<Uuid>,
     },
     /// The run waits for its group's lock: another run of the group holds it, or has waited longer. No step starts.
-    TurnAwaited {
+    #[serde(rename = "turn_awaited")]
+    GroupLockAwaited {
         /// The group.
         group: String,
         /// The run that held the lock then.
         holder: RunId,
     },
     /// A run that waited for its group's lock holds it now.
-    TurnTaken {
+    #[serde(rename = "turn_taken")]
+    GroupLockTaken {
         /// The group.
         group: String,
     },
@@ -295,8 +297,8 @@ impl Event {
         match self {
             Self::RunCreated { .. } => "run_created",
             Self::RunAdopted { .. } => "run_adopted",
-            Self::TurnAwaited { .. } => "turn_awaited",
-            Self::TurnTaken { .. } => "turn_taken",
+            Self::GroupLockAwaited { .. } => "turn_awaited",
+            Self::GroupLockTaken { .. } => "turn_taken",
             Self::Deadlocked { .. } => "deadlocked",
             Self::StepStarted { .. } => "step_started",
             Self::ChildStarted { .. } => "child_started",
@@ -358,8 +360,8 @@ impl Event {
             | Self::RetryRequested { step, .. } => Some(step),
             Self::RunCreated { .. }
             | Self::RunAdopted { .. }
-            | Self::TurnAwaited { .. }
-            | Self::TurnTaken { .. }
+            | Self::GroupLockAwaited { .. }
+            | Self::GroupLockTaken { .. }
             | Self::Deadlocked { .. }
             | Self::PauseRequested { .. }
             | Self::RunUnpaused { .. }

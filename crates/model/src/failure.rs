@@ -75,7 +75,7 @@ pub mod code {
     pub const TIMEOUT: &str = "timeout";
     /// A step's attempts together took longer than its `deadline`, or the run longer than its own.
     pub const DEADLINE: &str = "deadline";
-    /// The run gave up its turn in its group, because runs waited for each other.
+    /// The run gave up its group lock, because runs waited for each other.
     pub const DEADLOCK: &str = "deadlock";
     /// An attempt gave no sign of progress for longer than its `stall_timeout`.
     pub const STALLED: &str = "stalled";

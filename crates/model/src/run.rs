@@ -76,7 +76,7 @@ pub struct RunState {
     pub deadlock: Option<Deadlock>,
     /// The lock that it waits for, if it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub awaits_turn: Option<AwaitedTurn>,
+    pub awaits_lock: Option<AwaitedLock>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Figures of the whole run, once it is over.
@@ -97,7 +97,7 @@ pub struct Paused {
 
 /// A run's wait for the lock of its group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AwaitedTurn {
+pub struct AwaitedLock {
     /// The group.
     pub group: String,
     /// The run that held the lock when the wait began.
@@ -128,7 +128,7 @@ impl Deadlock {
                 _ => ", which ".to_owned(),
             });
             text.push_str(&match &waits.group {
-                Some(group) => format!("waits for its turn in `{group}` after run {}", next.run),
+                Some(group) => format!("waits for its lock of group `{group}` after run {}", next.run),
                 None => format!("waits for run {}, the work of its step", next.run),
             });
         }
@@ -226,7 +226,7 @@ impl RunState {
             begun: None,
             paused: None,
             deadlock: None,
-            awaits_turn: None,
+            awaits_lock: None,
             outcome: None,
             summary: Value::Null,
         })
@@ -286,30 +286,30 @@ impl RunState {
                 };
                 self.epoch = *epoch;
                 // The process that waited is gone, and its wait with it.
-                self.awaits_turn = None;
+                self.awaits_lock = None;
                 self.adoptions.push(adoption);
             }
-            Event::TurnAwaited { .. } | Event::TurnTaken { .. }
-                if self.awaits_turn.is_some() == matches!(record.event, Event::TurnAwaited { .. }) =>
+            Event::GroupLockAwaited { .. } | Event::GroupLockTaken { .. }
+                if self.awaits_lock.is_some() == matches!(record.event, Event::GroupLockAwaited { .. }) =>
             {
-                return Err(illegal(HistoryFault::Turn {
+                return Err(illegal(HistoryFault::GroupLock {
                     event: record.event.name(),
-                    waits: self.awaits_turn.is_some(),
+                    waits: self.awaits_lock.is_some(),
                 }));
             }
-            Event::TurnAwaited { group, holder } => {
-                self.awaits_turn = Some(AwaitedTurn {
+            Event::GroupLockAwaited { group, holder } => {
+                self.awaits_lock = Some(AwaitedLock {
                     group: group.clone(),
                     holder: *holder,
                     since: record.time,
                 });
             }
-            Event::TurnTaken { .. } => {
-                self.awaits_turn = None;
+            Event::GroupLockTaken { .. } => {
+                self.awaits_lock = None;
                 self.begun.get_or_insert(record.time);
             }
             Event::Deadlocked { group, cycle } => {
-                self.awaits_turn = None;
+                self.awaits_lock = None;
                 self.deadlock = Some(Deadlock {
                     group: group.clone(),
                     cycle: cycle.clone(),
@@ -341,7 +341,7 @@ impl RunState {
                 self.begun = None;
                 self.paused = None;
                 self.deadlock = None;
-                self.awaits_turn = None;
+                self.awaits_lock = None;
                 self.outcome = None;
                 self.summary = Value::Null;
             }
@@ -351,7 +351,7 @@ impl RunState {
                     return Err(illegal(HistoryFault::Unfinished { step, state }));
                 }
                 self.outcome = Some(*outcome);
-                self.awaits_turn = None;
+                self.awaits_lock = None;
                 self.summary = summary.clone();
             }
             Event::StepStarted { step, .. }

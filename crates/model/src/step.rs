@@ -320,8 +320,8 @@ impl StepRecord {
                 | Event::StepInvalidated { .. }
                 | Event::RunCreated { .. }
                 | Event::RunAdopted { .. }
-                | Event::TurnAwaited { .. }
-                | Event::TurnTaken { .. }
+                | Event::GroupLockAwaited { .. }
+                | Event::GroupLockTaken { .. }
                 | Event::Deadlocked { .. }
                 | Event::RetryRequested { .. }
                 | Event::PauseRequested { .. }

@@ -51,7 +51,7 @@ pub struct StepRow {
     pub retry_at: Option<DateTime<Utc>>,
     /// Why it did not run.
     pub skipped: Option<String>,
-    /// The group in which it waits for its turn.
+    /// The group in which it waits for its group lock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
     /// The undo of its work.
@@ -243,7 +243,7 @@ fn row(
         } => Some("the run's deadline had passed".to_owned()),
         StepState::Skipped {
             why: SkipReason::Deadlock,
-        } => Some("the run gave up its turn: runs waited for each other".to_owned()),
+        } => Some("the run gave up its group lock: runs waited for each other".to_owned()),
         StepState::Skipped {
             why: SkipReason::Requested { by, why },
         } => Some(format!("{by} asked for it: {why}")),

@@ -70,22 +70,22 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>, write:
             write(&Action::Unpause { run: Some(state.id) }),
         );
     }
-    if let Some(turn) = &state.awaits_turn {
+    if let Some(lock) = &state.awaits_lock {
         let _ = writeln!(
             text,
-            "waits for its turn since {}: one run of {} at a time, and run {} was before it ({})",
-            turn.since.utc.format("%Y-%m-%d %H:%M:%S UTC"),
-            turn.group,
-            turn.holder,
+            "waits for its group lock since {}: one run of {} at a time, and run {} was before it ({})",
+            lock.since.utc.format("%Y-%m-%d %H:%M:%S UTC"),
+            lock.group,
+            lock.holder,
             write(&Action::Show {
-                run: Some(turn.holder)
+                run: Some(lock.holder)
             }),
         );
     }
     if let Some(deadlock) = &state.deadlock {
         let _ = writeln!(
             text,
-            "gave up its turn at {}: {deadlock}; let one of them end before the other begins ({})",
+            "gave up its group lock at {}: {deadlock}; let one of them end before the other begins ({})",
             deadlock.at.utc.format("%Y-%m-%d %H:%M:%S UTC"),
             write(&Action::Retry {
                 run: Some(state.id),
@@ -230,7 +230,7 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>, write: WriteAction<'_>) -
         if let Some(group) = &row.waits_in {
             let _ = writeln!(
                 text,
-                "{} waits for its turn: one step of {group} at a time",
+                "{} waits for its group lock: one step of {group} at a time",
                 row.step
             );
         }

@@ -102,7 +102,7 @@ struct Shared {
     stop: CancellationToken,
     admission: Admission,
     runs: Mutex<BTreeMap<RunId, Driven>>,
-    /// The turns of all groups, across all runs.
+    /// The locks of all groups, across all runs.
     groups: Arc<Groups>,
     /// How many steps of all runs may work at once.
     permits: Arc<Permits>,

@@ -77,8 +77,8 @@ fn of_two_runs_that_wait_for_each_others_groups_one_gives_way_and_the_other_goes
     let id = inside["run"].as_str().expect("a run");
     let shown = sandbox.ok(&["show", id]);
     for told in [
-        format!("run {id} waits for its turn in `{group}` after run"),
-        "the work of its step, which waits for its turn".to_owned(),
+        format!("run {id} waits for its lock of group `{group}` after run"),
+        "the work of its step, which waits for its group lock".to_owned(),
         lost["run"].as_str().expect("a run").to_owned(),
         format!("rekindle retry {id} --failed"),
     ] {
@@ -86,7 +86,7 @@ fn of_two_runs_that_wait_for_each_others_groups_one_gives_way_and_the_other_goes
     }
     let shown = sandbox.ok(&["show", lost["run"].as_str().expect("a run")]);
     assert!(
-        shown.contains("[deadlock]") && shown.contains("gave up its turn"),
+        shown.contains("[deadlock]") && shown.contains("gave up its group lock"),
         "{shown}"
     );
     let history = sandbox.ok(&["history", id]);
@@ -94,7 +94,7 @@ fn of_two_runs_that_wait_for_each_others_groups_one_gives_way_and_the_other_goes
 }
 
 #[test]
-fn a_run_and_the_run_of_its_step_have_the_turn_of_one_group_together() {
+fn a_run_and_the_run_of_its_step_have_the_lock_of_one_group_together() {
     let sandbox = sandbox();
     write(&sandbox, "one.yaml", &outer("one", "disk", "disk.yaml"));
     let mut run = begin(&sandbox, "one.yaml");

@@ -59,11 +59,11 @@ fn the_second_run_of_a_group_waits_is_shown_to_and_follows() {
     until("the second waits", || {
         runs(&sandbox)
             .get(1)
-            .is_some_and(|run| !run["awaits_turn"].is_null())
+            .is_some_and(|run| !run["awaits_lock"].is_null())
     });
     let listed = runs(&sandbox);
     let first_run = listed[0]["run"].as_str().expect("a run");
-    assert_eq!(listed[1]["awaits_turn"]["holder"], first_run, "{listed:#?}");
+    assert_eq!(listed[1]["awaits_lock"]["holder"], first_run, "{listed:#?}");
     let text = sandbox.ok(&["runs"]);
     assert!(text.contains("waiting"), "{text}");
     assert!(
@@ -71,7 +71,7 @@ fn the_second_run_of_a_group_waits_is_shown_to_and_follows() {
         "{text}"
     );
     let shown = sandbox.ok(&["show", listed[1]["run"].as_str().expect("a run")]);
-    assert!(shown.contains("waits for its turn since"), "{shown}");
+    assert!(shown.contains("waits for its group lock since"), "{shown}");
     assert!(shown.contains(&format!("rekindle show {first_run}")), "{shown}");
     assert_eq!(begun(&sandbox), 1, "one at a time");
 
@@ -82,11 +82,11 @@ fn the_second_run_of_a_group_waits_is_shown_to_and_follows() {
         assert!(run.wait().expect("it ends").success());
     }
     let shown = sandbox.ok(&["show", "latest"]);
-    assert!(!shown.contains("waits for its turn"), "{shown}");
+    assert!(!shown.contains("waits for its group lock"), "{shown}");
 }
 
 #[test]
-fn a_killed_owner_holds_no_turn_and_who_waited_may_be_gone_on_with_first() {
+fn a_killed_owner_holds_no_lock_and_who_waited_may_be_gone_on_with_first() {
     let sandbox = sandbox();
     let mut first = begin(&sandbox);
     until("the first begins", || begun(&sandbox) == 1);
@@ -94,7 +94,7 @@ fn a_killed_owner_holds_no_turn_and_who_waited_may_be_gone_on_with_first() {
     until("the second waits", || {
         runs(&sandbox)
             .get(1)
-            .is_some_and(|run| !run["awaits_turn"].is_null())
+            .is_some_and(|run| !run["awaits_lock"].is_null())
     });
     first.kill().expect("kill the owner");
     first.wait().expect("reap the owner");
@@ -119,7 +119,7 @@ fn a_killed_owner_holds_no_turn_and_who_waited_may_be_gone_on_with_first() {
 }
 
 #[test]
-fn a_run_that_waits_for_its_turn_can_be_cancelled() {
+fn a_run_that_waits_for_its_lock_can_be_cancelled() {
     let sandbox = sandbox();
     let mut first = begin(&sandbox);
     until("the first begins", || begun(&sandbox) == 1);
@@ -127,7 +127,7 @@ fn a_run_that_waits_for_its_turn_can_be_cancelled() {
     until("the second waits", || {
         runs(&sandbox)
             .get(1)
-            .is_some_and(|run| !run["awaits_turn"].is_null())
+            .is_some_and(|run| !run["awaits_lock"].is_null())
     });
     let waits = runs(&sandbox)[1]["run"].as_str().expect("a run").to_owned();
     let output = sandbox.run(&["cancel", &waits]);

@@ -131,7 +131,7 @@ fn what_is_wrong_under_on_failure_is_found_at_its_place() {
 }
 
 #[test]
-fn a_step_that_waits_for_its_turn_in_a_group_is_shown_to_wait() {
+fn a_step_that_waits_for_its_lock_in_a_group_is_shown_to_wait() {
     let flow = |uses: &str| {
         format!(
             "workflow: it\nsteps:\n  - id: a\n    concurrency: disk\n    uses: command\n    with: {{run: [sh, \"-c\", \"touch begun; read line < gate\"]}}\n  - id: b\n    concurrency: disk\n    uses: {uses}\n"
@@ -147,7 +147,7 @@ fn a_step_that_waits_for_its_turn_in_a_group_is_shown_to_wait() {
     }
     let shown = sandbox.ok(&["show", "latest"]);
     assert!(
-        shown.contains("b waits for its turn: one step of disk at a time"),
+        shown.contains("b waits for its group lock: one step of disk at a time"),
         "{shown}"
     );
     fs::write(sandbox.path("gate"), "go\n").expect("open the gate");

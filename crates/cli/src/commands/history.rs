@@ -122,8 +122,10 @@ fn line(record: &Record) -> String {
         | Event::RunUnpaused { by, why }
         | Event::RunReopened { by, why }
         | Event::CancelRequested { by, why } => asked(by, why.as_ref()),
-        Event::TurnAwaited { group, holder } => format!("one run of {group} at a time, after run {holder}"),
-        Event::TurnTaken { group } => format!("in {group}"),
+        Event::GroupLockAwaited { group, holder } => {
+            format!("one run of {group} at a time, after run {holder}")
+        }
+        Event::GroupLockTaken { group } => format!("in {group}"),
         Event::Deadlocked { group, cycle } => format!("in {group}: {}", Deadlock::describe(cycle)),
         Event::DeadlinePassed => "the run stops the steps at work and starts no other".to_owned(),
         Event::RunFinished { outcome, .. } => rekindle_report::steps::outcome(*outcome).to_owned(),

@@ -31,9 +31,9 @@ pub struct Args {
 /// Checks files.
 pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let mut worst = Exit::Done;
-    let mut turns = Vec::new();
+    let mut locks = Vec::new();
     for file in &args.files {
-        let found = check(app, file, &mut turns)?;
+        let found = check(app, file, &mut locks)?;
         if found.has_errors() {
             worst = Exit::Usage;
         }
@@ -54,8 +54,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     Ok(worst)
 }
 
-/// Checks a file, and a workflow also against those that were checked before it. `turns` holds their group locks.
-fn check(app: &App, file: &Path, turns: &mut Vec<GroupLocks>) -> Result<Diagnostics, Error> {
+/// Checks a file, and a workflow also against those that were checked before it. `locks` holds their group locks.
+fn check(app: &App, file: &Path, locks: &mut Vec<GroupLocks>) -> Result<Diagnostics, Error> {
     let word = file.display().to_string();
     let (name, text) = match file.exists() {
         true => (word, read_text(file)?),
@@ -66,7 +66,7 @@ fn check(app: &App, file: &Path, turns: &mut Vec<GroupLocks>) -> Result<Diagnost
         }
     };
     if is_workflow(&text) {
-        check_workflow(app, &name, &text, turns)
+        check_workflow(app, &name, &text, locks)
     } else {
         Ok(check_system(file, &name, &text))
     }
@@ -97,9 +97,9 @@ fn check_workflow(
     };
     Ok(match expand(&workflow, Some(&system), &inputs, &catalog) {
         Ok(_) => {
-            let turns = GroupLocks::of(&workflow, &catalog);
-            let found = may_wait_for_each_other(&workflow, &turns, beside);
-            beside.push(turns);
+            let locks = GroupLocks::of(&workflow, &catalog);
+            let found = may_wait_for_each_other(&workflow, &locks, beside);
+            beside.push(locks);
             found
         }
         Err(faults) => faults,

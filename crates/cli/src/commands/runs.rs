@@ -78,14 +78,14 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let driven = workspace.driven().await;
     let held = workspace.held;
     let mut waiting = BTreeMap::new();
-    // If no process works in this workspace, no run waits for its turn.
+    // If no process works in this workspace, no run waits for its group lock.
     for run in runs.iter().filter(|run| held && run.outcome.is_none()) {
         // A run that cannot be read has an empty history here; its line and `show` say so.
         let records = workspace.context.journal.read(run.run).await.unwrap_or_default();
-        let turn = RunState::from_records(&records)
+        let lock = RunState::from_records(&records)
             .ok()
-            .and_then(|state| state.awaits_turn);
-        waiting.extend(turn.map(|turn| (run.run, turn)));
+            .and_then(|state| state.awaits_lock);
+        waiting.extend(lock.map(|lock| (run.run, lock)));
     }
     let state = workspace.context.layout.state.clone();
     workspace.close().await;
@@ -93,7 +93,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         app.printer.say("no runs");
     }
     for run in &runs {
-        let turn = waiting.get(&run.run);
+        let lock = waiting.get(&run.run);
         let elsewhere = match (run.outcome, &run.quarantined) {
             (None, None) => replica::elsewhere(&state, run.run),
             _ => None,
@@ -102,7 +102,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             (_, Some(_)) => "quarantined",
             (Some(outcome), None) => steps::outcome(outcome),
             (None, None) if elsewhere.is_some() => "elsewhere",
-            (None, None) if turn.is_some() => "waiting",
+            (None, None) if lock.is_some() => "waiting",
             (None, None) => match driven.as_ref().map(|driven| driven.contains(&run.run)) {
                 Some(true) => "at work",
                 Some(false) => "interrupted",
@@ -114,7 +114,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         let body = json!({
             "run": run.run, "workflow": run.workflow, "kind": run.kind, "trigger": run.trigger.to_string(), "parent": run.parent(), "created": run.created.utc,
             "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "state": ended, "quarantined": run.quarantined,
-            "awaits_turn": turn, "elsewhere": elsewhere,
+            "awaits_lock": lock, "elsewhere": elsewhere,
             "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
         app.printer.line(&body, || {
@@ -123,8 +123,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let below = run
                 .parent()
                 .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
-            let turn =
-                turn.map(|turn| format!("  one run of {} at a time, after {}", turn.group, turn.holder));
+            let lock =
+                lock.map(|lock| format!("  one run of {} at a time, after {}", lock.group, lock.holder));
             let elsewhere = elsewhere
                 .as_ref()
                 .map(|held| format!("  held by {}: {}", held.named(), app.printer.command(&held.adopt)));
@@ -135,7 +135,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                 ended,
                 run.seq,
                 below.unwrap_or_default(),
-                turn.unwrap_or_default(),
+                lock.unwrap_or_default(),
                 elsewhere.unwrap_or_default(),
             )
         })?;

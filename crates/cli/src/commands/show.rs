@@ -62,7 +62,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         "trigger": evidence.state.trigger.to_string(),
         "created": evidence.state.created.utc, "updated": evidence.state.updated.utc,
         "outcome": evidence.state.outcome, "at_work": now.is_some(), "records": evidence.state.seq, "epoch": evidence.state.epoch,
-        "awaits_turn": evidence.state.awaits_turn, "deadlock": evidence.state.deadlock, "elsewhere": elsewhere,
+        "awaits_lock": evidence.state.awaits_lock, "deadlock": evidence.state.deadlock, "elsewhere": elsewhere,
         "segment_faults": segment_faults(&evidence, &plan),
         "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
     });

@@ -33,7 +33,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::context::Asked;
 use crate::control::{Control, Ended};
 use crate::error::EngineError;
-use crate::groups::{Member, NotNow, Turn};
+use crate::groups::{GroupLock, Member, NotNow};
 use crate::machine::{Effect, Input, Machine};
 use crate::nest;
 use crate::payload;
@@ -88,7 +88,7 @@ pub(crate) async fn drive(
         _ends_all: all.clone().drop_guard(),
         all,
         alarm: None,
-        turns: BTreeMap::new(),
+        locks: BTreeMap::new(),
         member,
         ticket: None,
         ended: None,
@@ -172,9 +172,9 @@ struct Driver {
     /// Cancels `all` when the driver is dropped. So work on threads, which cannot be dropped, ends too.
     _ends_all: DropGuard,
     alarm: Option<Instant>,
-    /// Turns that the driver has taken for steps about to start.
-    turns: BTreeMap<String, Turn>,
-    /// The run as a member of its group. When the driver is dropped, it gives the run's turn back.
+    /// Locks that the driver has taken for steps about to start.
+    locks: BTreeMap<String, GroupLock>,
+    /// The run as a member of its group. When the driver is dropped, it gives the run's lock back.
     member: Member,
     /// The run's place among the runs that wait for a permit, until it gets one.
     ticket: Option<u64>,
@@ -184,8 +184,8 @@ struct Driver {
 /// A step at work.
 struct AtWork {
     reins: Reins,
-    /// Its turn in its group, if it has one.
-    turn: Option<Turn>,
+    /// Its lock in its group, if it has one.
+    lock: Option<GroupLock>,
     /// Its permit of the process. A step that waits for another run has none.
     permit: Option<Permit>,
 }
@@ -204,11 +204,11 @@ impl Driver {
         self.decide(first, Vec::new()).await?;
         let mut freed = self.shared.groups.freed();
         loop {
-            self.take_turns(&mut freed).await?;
+            self.take_locks(&mut freed).await?;
             if let Some(ended) = self.ended.take() {
                 return Ok(ended);
             }
-            if self.take_runs_turn().await? {
+            if self.take_runs_lock().await? {
                 continue;
             }
             let alarm = self.alarm;
@@ -228,7 +228,7 @@ impl Driver {
                     self.ticket = None;
                     self.decide_with(Input::Wake, vec![permit], None).await?;
                 }
-                Ok(()) = freed.changed(), if self.waits_for_a_turn() => {}
+                Ok(()) = freed.changed(), if self.waits_for_a_lock() => {}
                 () = tokio::time::sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
                     self.decide(Input::Wake, Vec::new()).await?;
                 }
@@ -236,22 +236,22 @@ impl Driver {
         }
     }
 
-    /// If the run waits for its turn, tries to take it. Returns whether it took the turn or gave way in a deadlock.
-    async fn take_runs_turn(&mut self) -> Result<bool, EngineError> {
-        let Some(group) = self.machine.awaits_turn() else {
-            // A run that is paused before its turn leaves the line, so that it delays no other run.
-            if self.machine.needs_turn() {
+    /// If the run waits for its group lock, tries to take it. Returns whether it took the lock or gave way in a deadlock.
+    async fn take_runs_lock(&mut self) -> Result<bool, EngineError> {
+        let Some(group) = self.machine.awaits_lock() else {
+            // A run that is paused before it has its lock leaves the line, so that it delays no other run.
+            if self.machine.needs_lock() {
                 self.member.leave();
             }
             return Ok(false);
         };
-        match self.member.take_turn(group) {
+        match self.member.take_lock(group) {
             Ok(()) => {
-                self.decide(Input::Turn, Vec::new()).await?;
+                self.decide(Input::LockTaken, Vec::new()).await?;
                 Ok(true)
             }
-            Err(NotNow::After(holder)) if self.machine.state().awaits_turn.is_none() => {
-                self.decide(Input::TurnOf(holder), Vec::new()).await?;
+            Err(NotNow::After(holder)) if self.machine.state().awaits_lock.is_none() => {
+                self.decide(Input::LockHeldBy(holder), Vec::new()).await?;
                 Ok(false)
             }
             Err(NotNow::After(_)) => Ok(false),
@@ -262,33 +262,33 @@ impl Driver {
         }
     }
 
-    fn waits_for_a_turn(&self) -> bool {
-        !self.machine.wanted().is_empty() || self.machine.awaits_turn().is_some()
+    fn waits_for_a_lock(&self) -> bool {
+        !self.machine.wanted().is_empty() || self.machine.awaits_lock().is_some()
     }
 
-    /// Takes the free turns among those that steps wait for, and lets these steps start.
-    async fn take_turns(&mut self, freed: &mut watch::Receiver<u64>) -> Result<(), EngineError> {
+    /// Takes the free locks among those that steps wait for, and lets these steps start.
+    async fn take_locks(&mut self, freed: &mut watch::Receiver<u64>) -> Result<(), EngineError> {
         loop {
-            // A turn that ends after this line counts as a change.
+            // A lock that ends after this line counts as a change.
             freed.borrow_and_update();
             for group in self.machine.wanted() {
-                if let Some(turn) = self.shared.groups.take(group) {
-                    self.turns.insert(group.clone(), turn);
+                if let Some(lock) = self.shared.groups.take(group) {
+                    self.locks.insert(group.clone(), lock);
                 }
             }
-            if self.turns.is_empty() {
+            if self.locks.is_empty() {
                 return Ok(());
             }
-            self.turns.keys().for_each(|group| self.machine.give_turn(group));
+            self.locks.keys().for_each(|group| self.machine.give_lock(group));
             self.decide(Input::Wake, Vec::new()).await?;
-            self.give_back_turns();
+            self.give_back_locks();
         }
     }
 
-    /// Gives back the turns that no step has used.
-    fn give_back_turns(&mut self) {
-        self.machine.take_turns();
-        self.turns.clear();
+    /// Gives back the locks that no step has used.
+    fn give_back_locks(&mut self) {
+        self.machine.take_locks();
+        self.locks.clear();
     }
 
     /// Lets the machine decide, journals the decision and performs it. `permits` have just become free. Returns
@@ -506,9 +506,9 @@ impl Driver {
             tracing::error!(step = %job.step, "taken up without a permit");
             return;
         }
-        let turns = !matches!(job.task, Task::Recheck { .. });
-        let group = planned.concurrency.as_ref().filter(|_| turns);
-        let turn = group.and_then(|group| self.turns.remove(group));
+        let locks = !matches!(job.task, Task::Recheck { .. });
+        let group = planned.concurrency.as_ref().filter(|_| locks);
+        let lock = group.and_then(|group| self.locks.remove(group));
         let reins = Reins {
             stop: self.all.child_token(),
             given_up: CancellationToken::new(),
@@ -524,7 +524,7 @@ impl Driver {
             self.asking.clone(),
         );
         self.at_work
-            .insert(job.step.clone(), AtWork { reins, turn, permit });
+            .insert(job.step.clone(), AtWork { reins, lock, permit });
         let task = self
             .tasks
             .spawn(work::perform(Arc::clone(&self.shared), cx, job.task.clone()));
@@ -541,22 +541,22 @@ impl Driver {
             return Ok(());
         };
         let at_work = self.at_work.remove(&job.step);
-        let (permit, turn) = at_work.map_or((None, None), |at_work| (at_work.permit, at_work.turn));
+        let (permit, lock) = at_work.map_or((None, None), |at_work| (at_work.permit, at_work.lock));
         let group = self
             .machine
             .planned(&job.step)
             .and_then(|step| step.concurrency.clone());
-        // A step that was reconciled continues in the same turn.
-        if let (Task::Reconcile { .. }, Some(turn), Some(group)) = (&job.task, turn, group) {
-            self.machine.give_turn(&group);
-            self.turns.insert(group, turn);
+        // A step that was reconciled continues under the same lock.
+        if let (Task::Reconcile { .. }, Some(lock), Some(group)) = (&job.task, lock, group) {
+            self.machine.give_lock(&group);
+            self.locks.insert(group, lock);
         }
         let input = match done {
             Ok((_, report)) => report?,
             Err(error) => work::broken(job, error),
         };
         self.decide(input, permit.into_iter().collect()).await?;
-        self.give_back_turns();
+        self.give_back_locks();
         Ok(())
     }
 

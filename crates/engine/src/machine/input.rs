@@ -33,11 +33,11 @@ pub(crate) enum Input {
         attempt: u32,
         ending: Undone,
     },
-    /// This run has taken the turn of its group.
-    Turn,
-    /// Another run has the turn, or is next.
-    TurnOf(RunId),
-    /// This run never gets its turn. These runs wait for each other, and this one, the first, must give way.
+    /// This run has taken the lock of its group.
+    LockTaken,
+    /// Another run has the lock, or is next.
+    LockHeldBy(RunId),
+    /// This run never gets its lock. These runs wait for each other, and this one, the first, must give way.
     Deadlock(Vec<Waits>),
     /// The time of the last [`Effect::ArmTimer`] has come, or a permit has become free.
     Wake,

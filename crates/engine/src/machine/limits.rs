@@ -146,7 +146,8 @@ impl Machine {
     /// Returns the failure of a step or an undo of a run that gave way in a deadlock.
     pub(super) fn gave_way(&self) -> Failure {
         let group = self.plan.concurrency.as_deref().unwrap_or_default();
-        let message = format!("the run gave up its turn in `{group}`, because runs waited for each other");
+        let message =
+            format!("the run gave up the lock of group `{group}`, because runs waited for each other");
         let run = Some(self.state.id);
         Failure::permanent(code::DEADLOCK, message)
             .with_next(Action::Show { run }, "names the runs that waited for each other")

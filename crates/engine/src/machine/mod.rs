@@ -14,7 +14,7 @@
 //! | `frontier` | nothing: it holds the steps that may continue, so that a decision need not look at all steps |
 //! | `judge` | whether a step runs, waits or is skipped, by its needs and `run_if` |
 //! | `settle` | which steps start now, which are skipped, whether the run is over |
-//! | `respond` | how to respond to an attempt's end, a reconciliation, a recheck, a turn or a stop |
+//! | `respond` | how to respond to an attempt's end, a reconciliation, a recheck, a lock or a stop |
 //! | `request` | how to respond to a person's request, and to a decision on an approval |
 //! | `limits` | which work takes too long, and how long it may still take |
 //! | `retry` | whether and when another attempt follows a failed one |
@@ -81,12 +81,12 @@ pub(crate) struct Machine {
     leaving: bool,
     /// The reason why the run ends early, if it does.
     cut_short: CutShort,
-    /// Whether the run has given way in a deadlock. It then never gets its turn.
+    /// Whether the run has given way in a deadlock. It then never gets its lock.
     deadlocked: bool,
     /// Whether nothing may start until a person lets it.
     paused: bool,
-    /// Whether nothing may start before the run's turn in its group.
-    needs_turn: bool,
+    /// Whether nothing may start before the run has the lock in its group.
+    needs_lock: bool,
     /// When a run of a group began. Its deadline counts from then.
     begun: Option<Stamp>,
     /// The steps that this process works on.
@@ -102,9 +102,9 @@ pub(crate) struct Machine {
     /// The priority of the most urgent step of other runs that waits for a permit. It goes first, unless this run has a
     /// more urgent step.
     rival: Option<i64>,
-    /// The groups whose turn this run has and none of its steps uses.
-    turns: BTreeSet<String>,
-    /// The groups in which a step could start if it had the turn.
+    /// The groups whose lock this run has and none of its steps uses.
+    locks: BTreeSet<String>,
+    /// The groups in which a step could start if it had the lock.
     wanted: BTreeSet<String>,
 }
 
@@ -268,7 +268,7 @@ impl Machine {
         let frontier = Frontier::new(standing.collect(), priority, &needs);
         let paused = state.paused.is_some();
         let can_be_gone = vec![true; plan.steps.len()];
-        let needs_turn = plan.concurrency.is_some();
+        let needs_lock = plan.concurrency.is_some();
         let begun = state.begun;
         Ok(Self {
             plan,
@@ -287,7 +287,7 @@ impl Machine {
             cut_short: CutShort::Cancel,
             deadlocked: false,
             paused,
-            needs_turn,
+            needs_lock,
             begun,
             held: BTreeMap::new(),
             can_be_gone,
@@ -295,7 +295,7 @@ impl Machine {
             reconcile_later: HashMap::new(),
             starved: None,
             rival: None,
-            turns: BTreeSet::new(),
+            locks: BTreeSet::new(),
             wanted: BTreeSet::new(),
         })
     }
@@ -377,35 +377,35 @@ impl Machine {
         }
     }
 
-    /// Returns the groups in which a step could start if it had the turn.
+    /// Returns the groups in which a step could start if it had the lock.
     pub(crate) fn wanted(&self) -> &BTreeSet<String> {
         &self.wanted
     }
 
-    /// Gives the run the turn of a group, for the next decision.
-    pub(crate) fn give_turn(&mut self, group: &str) {
-        self.turns.insert(group.to_owned());
+    /// Gives the run the lock of a group, for the next decision.
+    pub(crate) fn give_lock(&mut self, group: &str) {
+        self.locks.insert(group.to_owned());
     }
 
-    /// Removes the turns that no step has used.
-    pub(crate) fn take_turns(&mut self) {
-        self.turns.clear();
+    /// Removes the locks that no step has used.
+    pub(crate) fn take_locks(&mut self) {
+        self.locks.clear();
     }
 
-    /// Returns whether nothing may start before the run's turn.
-    pub(crate) fn needs_turn(&self) -> bool {
-        self.needs_turn
+    /// Returns whether nothing may start before the run has the lock.
+    pub(crate) fn needs_lock(&self) -> bool {
+        self.needs_lock
     }
 
-    /// Returns the group in which the run could continue if it had the turn.
-    pub(crate) fn awaits_turn(&self) -> Option<&str> {
+    /// Returns the group in which the run could continue if it had the lock.
+    pub(crate) fn awaits_lock(&self) -> Option<&str> {
         let group = self.plan.concurrency.as_deref();
         let may_go_on = match self.phase {
             Phase::Going => !self.paused,
             Phase::Cancelling => !self.leaving,
             Phase::Stopping => false,
         };
-        group.filter(|_| self.needs_turn && may_go_on && self.state.outcome.is_none())
+        group.filter(|_| self.needs_lock && may_go_on && self.state.outcome.is_none())
     }
 
     /// Returns the run as it is journaled.

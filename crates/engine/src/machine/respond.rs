@@ -1,4 +1,4 @@
-//! How the machine responds to an attempt's end, a reconciliation, a recheck, a turn or a stop, before `settle`.
+//! How the machine responds to an attempt's end, a reconciliation, a recheck, a lock or a stop, before `settle`.
 
 use rekindle_model::event::{Event, Verdict};
 use rekindle_model::failure::Failure;
@@ -67,18 +67,18 @@ impl Machine {
                     self.undone(draft, place, held, ending);
                 }
             }
-            Input::Turn => {
-                self.needs_turn = false;
+            Input::LockTaken => {
+                self.needs_lock = false;
                 self.begun.get_or_insert(draft.now);
-                if let Some(waited) = &self.state.awaits_turn {
+                if let Some(waited) = &self.state.awaits_lock {
                     let group = waited.group.clone();
-                    draft.events.push(Event::TurnTaken { group });
+                    draft.events.push(Event::GroupLockTaken { group });
                 }
             }
-            Input::TurnOf(holder) => {
+            Input::LockHeldBy(holder) => {
                 // The holder may change while the run waits. The wait is journaled only once.
-                if let (None, Some(group)) = (&self.state.awaits_turn, self.plan.concurrency.clone()) {
-                    draft.events.push(Event::TurnAwaited { group, holder });
+                if let (None, Some(group)) = (&self.state.awaits_lock, self.plan.concurrency.clone()) {
+                    draft.events.push(Event::GroupLockAwaited { group, holder });
                 }
             }
             Input::Deadlock(cycle) => {
@@ -277,7 +277,7 @@ impl Machine {
         // The state of its needs may have changed during the reconciliation.
         let may_start = self.may_start() && room && self.judge(draft, place) == Judgement::Run;
         let group = self.step(place).concurrency.clone();
-        if may_start && group.is_none_or(|group| self.turns.remove(&group)) {
+        if may_start && group.is_none_or(|group| self.locks.remove(&group)) {
             self.start(draft, place);
         }
     }

@@ -114,7 +114,7 @@ impl Machine {
 
     /// Returns whether a step may begin.
     pub(super) fn may_start(&self) -> bool {
-        self.phase == Phase::Going && !self.paused && !self.needs_turn
+        self.phase == Phase::Going && !self.paused && !self.needs_lock
     }
 
     /// Returns a step's parameters with their expressions replaced. If an expression or the step's condition cannot be
@@ -318,7 +318,7 @@ impl Machine {
                 return false;
             }
             let is_pending = !begun.remove(&next);
-            if !self.takes_turn(next.1) {
+            if !self.takes_lock(next.1) {
                 passed = if is_pending { Some(next) } else { passed };
             } else if !self.take_up(draft, next.1) {
                 return true;
@@ -326,12 +326,12 @@ impl Machine {
         }
     }
 
-    /// Returns whether a step has its group's turn, or needs none. If it must wait, notes the group in `wanted`.
-    fn takes_turn(&mut self, place: usize) -> bool {
+    /// Returns whether a step has its group's lock, or needs none. If it must wait, notes the group in `wanted`.
+    fn takes_lock(&mut self, place: usize) -> bool {
         let Some(group) = self.plan.steps[place].concurrency.clone() else {
             return true;
         };
-        let granted = self.turns.remove(&group);
+        let granted = self.locks.remove(&group);
         if !granted {
             self.wanted.insert(group);
         }
@@ -421,8 +421,8 @@ impl Machine {
     /// Undoes the steps that must be undone. Returns whether undos remain.
     fn unwind(&mut self, draft: &mut Draft) -> bool {
         while let Some(place) = self.next_undo(draft) {
-            if self.deadlocked && self.needs_turn {
-                // The holder of the turn must not be disturbed, and will not end before this run has.
+            if self.deadlocked && self.needs_lock {
+                // The holder of the lock must not be disturbed, and will not end before this run has.
                 self.give_up_undo(draft, place);
                 continue;
             }
@@ -435,7 +435,7 @@ impl Machine {
             if waits
                 || !self.may_undo()
                 || !self.has_capacity(draft, priority)
-                || !self.takes_turn(place)
+                || !self.takes_lock(place)
                 || self.start_undo(draft, place)
             {
                 return true;

@@ -95,7 +95,7 @@ impl Machine {
         }
     }
 
-    /// Journals that a step's undo is stuck, because the run will never get its turn.
+    /// Journals that a step's undo is stuck, because the run will never get its lock.
     pub(super) fn give_up_undo(&mut self, draft: &mut Draft, place: usize) {
         let step = self.step(place).id.clone();
         let undo = self.record(draft, place).undo.as_ref();
@@ -187,7 +187,7 @@ impl Machine {
 
     /// Returns whether an undo may begin. A cancellation does not prevent it.
     pub(super) fn may_undo(&self) -> bool {
-        let going = self.phase != Phase::Stopping && !self.leaving && !self.needs_turn;
+        let going = self.phase != Phase::Stopping && !self.leaving && !self.needs_lock;
         going && (!self.paused || self.phase == Phase::Cancelling)
     }
 

@@ -201,7 +201,7 @@ async fn one_step_of_a_group_is_at_work_at_a_time_in_whatever_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_cut_off_in_a_group_is_looked_into_and_goes_on_in_one_turn() {
+async fn what_was_cut_off_in_a_group_is_looked_into_and_goes_on_in_one_lock() {
     let grouped = PlanStep {
         concurrency: Some("disk".to_owned()),
         ..step("a", &[])
@@ -272,7 +272,7 @@ async fn the_next_permit_of_the_process_is_the_most_urgent_steps_in_whatever_run
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_that_are_as_urgent_take_turns_on_the_permits() {
+async fn runs_that_are_as_urgent_take_locks_on_the_permits() {
     let order = Order::default();
     let steps = (0..3).map(|n| step(&format!("a[{n}]"), &[])).collect();
     let bench = Bench::new(4, steps).with("a", noting(&order));
@@ -292,7 +292,7 @@ async fn runs_that_are_as_urgent_take_turns_on_the_permits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_run_of_a_group_is_at_work_at_a_time_and_a_kill_gives_its_turn_back() {
+async fn one_run_of_a_group_is_at_work_at_a_time_and_a_kill_gives_its_lock_back() {
     let order = Order::default();
     let bench = Bench::new(1, vec![step("a", &[]), step("b", &["a"])]);
     let bench = ["a", "b"]
@@ -313,7 +313,7 @@ async fn one_run_of_a_group_is_at_work_at_a_time_and_a_kill_gives_its_turn_back(
         // Dropping the future that drives the run is like a kill.
         let driven = bench.drive(&engine, first, &control);
         assert!(tokio::time::timeout(SECOND / 2, driven).await.is_err());
-        // The first run is resumed only after the second run, which waits, has taken the turn.
+        // The first run is resumed only after the second run, which waits, has taken the lock.
         tokio::time::sleep(SECOND).await;
         engine.adopt(first, "a kill").await.unwrap();
         bench.drive(&engine, first, &control).await

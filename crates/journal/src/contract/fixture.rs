@@ -118,7 +118,7 @@ pub(crate) fn skipped(step: &str) -> Event {
 
 /// Returns a wait for the lock of a group.
 pub(crate) fn turn_awaited() -> Event {
-    Event::TurnAwaited {
+    Event::GroupLockAwaited {
         group: "nightly".to_owned(),
         holder: RunId::new(&stamp(9)),
     }

@@ -49,9 +49,9 @@ pub enum HistoryFault {
         /// Whether the run was paused before it.
         paused: bool,
     },
-    /// A turn was taken that was not waited for, or waited for twice.
-    #[error("{event} in a run that {}", if *.waits { "waits for its turn" } else { "does not wait for its turn" })]
-    Turn {
+    /// A lock was taken that was not waited for, or waited for twice.
+    #[error("{event} in a run that {}", if *.waits { "waits for its group lock" } else { "does not wait for its group lock" })]
+    GroupLock {
         /// The event.
         event: &'static str,
         /// Whether the run waited before it.

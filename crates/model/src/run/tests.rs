@@ -93,21 +93,21 @@ fn a_reopened_run_is_neither_over_nor_cancelled_nor_paused() {
     assert_eq!(run(&again).unwrap().outcome, None);
 }
 
-fn turn(event: &str) -> Event {
+fn lock(event: &str) -> Event {
     let holder = RunId(Uuid::from_u128(9));
     serde_json::from_value(json!({ "event": event, "group": "nightly", "holder": holder })).unwrap()
 }
 
 #[test]
-fn a_run_waits_for_its_turn_until_it_takes_it_is_adopted_or_ends() {
-    let waits = run(&[turn("turn_awaited")]).unwrap().awaits_turn.unwrap();
+fn a_run_waits_for_its_lock_until_it_takes_it_is_adopted_or_ends() {
+    let waits = run(&[lock("turn_awaited")]).unwrap().awaits_lock.unwrap();
     assert_eq!(waits.group, "nightly");
     let adopted = serde_json::from_value(json!({
         "event": "run_adopted", "epoch": 2, "why": "", "worker": { "host": "h", "pid": 1, "version": "0" },
     }));
-    for ends in [turn("turn_taken"), adopted.unwrap(), finished()] {
-        let state = run(&[turn("turn_awaited"), ends.clone()]).unwrap();
-        assert_eq!(state.awaits_turn, None, "{ends:?}");
+    for ends in [lock("turn_taken"), adopted.unwrap(), finished()] {
+        let state = run(&[lock("turn_awaited"), ends.clone()]).unwrap();
+        assert_eq!(state.awaits_lock, None, "{ends:?}");
     }
 }
 
@@ -176,15 +176,15 @@ fn what_does_not_fit_a_run_is_refused() {
         ),
         (vec![asked("run_unpaused")], pause("run_unpaused", false)),
         (
-            vec![turn("turn_taken")],
-            HistoryFault::Turn {
+            vec![lock("turn_taken")],
+            HistoryFault::GroupLock {
                 event: "turn_taken",
                 waits: false,
             },
         ),
         (
-            vec![turn("turn_awaited"), turn("turn_awaited")],
-            HistoryFault::Turn {
+            vec![lock("turn_awaited"), lock("turn_awaited")],
+            HistoryFault::GroupLock {
                 event: "turn_awaited",
                 waits: true,
             },

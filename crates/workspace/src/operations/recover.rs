@@ -183,7 +183,7 @@ pub async fn check_set(
     }
 }
 
-impl From<&Target> for RecoverTarget {
+impl std::convert::From<&Target> for RecoverTarget {
     fn from(target: &Target) -> Self {
         match target {
             Target::Own => Self::Empty,

@@ -3,6 +3,7 @@
 mod approvals;
 mod attempts;
 mod chaos;
+mod group_locks;
 mod limits;
 mod needs;
 mod nested;
@@ -10,7 +11,6 @@ mod requests;
 mod resumed;
 mod starts;
 mod stops;
-mod turns;
 mod undo;
 
 use std::collections::BTreeMap;

@@ -298,13 +298,13 @@ fn a_stuck_undo_of_a_run_that_was_cancelled_when_all_had_succeeded_is_tried_agai
 }
 
 #[test]
-fn an_undo_waits_for_the_turn_of_its_step_as_an_attempt_does() {
+fn an_undo_waits_for_the_lock_of_its_step_as_an_attempt_does() {
     let b = PlanStep {
         concurrency: Some("disk".to_owned()),
         ..compensated("b", &[])
     };
     let (mut run, _) = Run::begun(plan(1, vec![b, step("c", &["b"])]));
-    run.machine.give_turn("disk");
+    run.machine.give_lock("disk");
     check(&run.feed(Input::Wake), &["started b", "start b #1"]);
     run.succeed("b");
     check(&run.fail("c"), &["failed c"]);
@@ -312,7 +312,7 @@ fn an_undo_waits_for_the_turn_of_its_step_as_an_attempt_does() {
         run.machine.wanted().contains("disk"),
         "a step of another run has it"
     );
-    run.machine.give_turn("disk");
+    run.machine.give_lock("disk");
     check(&run.feed(Input::Wake), &["undo_started b", "undo b #1"]);
     assert!(run.machine.wanted().is_empty());
     check(
