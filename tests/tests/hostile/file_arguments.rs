@@ -82,7 +82,7 @@ fn what_is_piped_into_a_command_is_read() {
 fn a_location_that_this_version_cannot_open_is_a_located_fault() {
     for (url, help) in [
         ("fil://./tiers/near", "did you mean `file`?"),
-        ("s3://shop/near", "this version opens"),
+        ("s3://shop/near", "file:///mnt/near"),
     ] {
         let sandbox = Sandbox::empty(BINARY, &NOTES.replace("file://./tiers/near", url));
         for args in [&["lint", "system.yaml"][..], &["tier", "list"]] {
