@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use rekindle_engine::{Output, Reconciled, StepContext};
 use rekindle_model::failure::Failure;
-use serde_json::json;
 
 /// How many findings are kept in the journal; the first few name the trouble, and the count has them all.
 const KEPT: usize = 20;
@@ -30,9 +29,7 @@ pub(crate) fn sentence<T: Display>(found: &[T]) -> String {
 
 /// Returns what becomes of a verification that a crash has cut off.
 pub(crate) fn verify_again() -> Reconciled {
-    Reconciled::Redo {
-        evidence: json!({ "why": "a verification that was cut off proves nothing" }),
-    }
+    Reconciled::redo("a verification that was cut off proves nothing")
 }
 
 /// Ends a verification: well, or with a failure. A failure carries a sentence only, so the output, which says what was
