@@ -19,6 +19,9 @@
 //! | [`operations`] | one file for each operation: its request, its result |
 //! | [`replica`] | the replicas of runs' journals, opened with the workspace's key |
 //! | [`tiers`] | the tiers, opened for reading |
+//! | [`files`], [`yaml_file`] | files, read and written durably; the YAML files that people name |
+//! | [`lookup`], [`names`] | run ids and names as people type them, with the nearest known one |
+//! | [`hooks`] | where tests plant kill points; the product plants nothing |
 //! | [`error`], [`notice`] | what went wrong, with what to do next; what a person should see meanwhile |
 
 pub mod application;
