@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use rekindle_engine::{Output, Reconciled, StepContext};
 use rekindle_model::failure::Failure;
-use serde_json::json;
 
 /// How many findings the journal keeps. The first few name the trouble; the count includes them all.
 const KEPT: usize = 20;
@@ -30,9 +29,7 @@ pub(crate) fn sentence<T: Display>(found: &[T]) -> String {
 
 /// Returns the verdict on a verification that a crash has cut off.
 pub(crate) fn verify_again() -> Reconciled {
-    Reconciled::Redo {
-        evidence: json!({ "why": "a verification that was cut off proves nothing" }),
-    }
+    Reconciled::redo("a verification that was cut off proves nothing")
 }
 
 /// Ends a verification with success or a failure. A failure carries only a sentence. So the output, which lists the

@@ -72,9 +72,7 @@ impl Action for LocateSet {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: json!({ "why": "looking for a set changes nothing" }),
-        })
+        Ok(Reconciled::redo("looking for a set changes nothing"))
     }
 
     async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {

@@ -9,7 +9,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::system::Period;
 use rekindle_plan::Problem;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::failures;
 use crate::params::{self, Field, Kind};
@@ -42,9 +42,7 @@ impl Action for Noop {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: json!({ "why": "it leaves nothing behind" }),
-        })
+        Ok(Reconciled::redo("it leaves nothing behind"))
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {

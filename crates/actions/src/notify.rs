@@ -75,9 +75,7 @@ impl Action for Notify {
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let why = "a message that was cut off is sent again: twice is better than never";
-        Ok(Reconciled::Redo {
-            evidence: json!({ "why": why }),
-        })
+        Ok(Reconciled::redo(why))
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {

@@ -60,9 +60,7 @@ impl Action for SealSet {
 
     async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let Some(progress) = checkpoint.and_then(|value| Progress::deserialize(value).ok()) else {
-            return Ok(Reconciled::Redo {
-                evidence: json!({ "why": "no set was begun" }),
-            });
+            return Ok(Reconciled::redo("no set was begun"));
         };
         let mut stored_in = Vec::new();
         let mut set = None;

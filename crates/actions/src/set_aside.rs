@@ -64,9 +64,7 @@ impl Action for SetAside {
 
     async fn reconcile(&self, _cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let Some(intent) = checkpoint.and_then(|value| Intent::deserialize(value).ok()) else {
-            return Ok(Reconciled::Redo {
-                evidence: json!({ "why": "nothing was moved yet" }),
-            });
+            return Ok(Reconciled::redo("nothing was moved yet"));
         };
         let left = intent.moves.iter().filter(|it| it.is_left(&intent.root)).count();
         let evidence = json!({

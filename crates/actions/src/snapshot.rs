@@ -55,9 +55,7 @@ impl Action for TakeSnapshot {
 
     async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let Some(progress) = checkpoint.and_then(|value| Progress::deserialize(value).ok()) else {
-            return Ok(Reconciled::Redo {
-                evidence: json!({ "why": "nothing was captured yet" }),
-            });
+            return Ok(Reconciled::redo("nothing was captured yet"));
         };
         let Params { component, .. } = params::read(&cx.with)?;
         let (name, component) = self.0.component(&views::looped(cx, "component", component)?)?;

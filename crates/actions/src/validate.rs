@@ -44,9 +44,7 @@ impl Action for Validate {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: json!({ "why": "a measurement that was cut off proves nothing" }),
-        })
+        Ok(Reconciled::redo("a measurement that was cut off proves nothing"))
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {

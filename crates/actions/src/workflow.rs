@@ -294,9 +294,7 @@ impl Action for RunWorkflow {
             Some(Noted { run, over: true }) => Reconciled::Redo {
                 evidence: json!({ "why": "the run before had ended, as this step's failure", "run": run }),
             },
-            None => Reconciled::Redo {
-                evidence: json!({ "why": "no run had been chosen" }),
-            },
+            None => Reconciled::redo("no run had been chosen"),
         })
     }
 

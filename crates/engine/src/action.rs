@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
 use rekindle_plan::{GroupLocks, Problem};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::context::StepContext;
 
@@ -89,4 +89,12 @@ pub enum Reconciled {
         /// What was looked at.
         evidence: Value,
     },
+}
+
+impl Reconciled {
+    /// Returns a redo, with its reason as the evidence.
+    pub fn redo(why: &str) -> Self {
+        let evidence = json!({ "why": why });
+        Self::Redo { evidence }
+    }
 }

@@ -4,37 +4,27 @@
 //! performs the effects with tokio. An [`Action`] does the work of a step, and a [`Registry`] knows the actions by
 //! name. An [`Engine`] creates runs, takes over those that another process left, and drives them.
 //!
-//! # The life of a step
+//! `ARCHITECTURE.md` tells the life of a step. The rules below are the details.
 //!
-//! 1. **Pending.** A step waits until all that it needs has ended. Then its `run_if` says whether it runs (`success`:
-//!    all of them succeeded; `failure`: one failed, or was skipped because one did; `always`; an expression). If the
-//!    step does not run, the engine journals it as skipped, with the reason.
-//! 2. **Started.** Among the steps that could start, those with the lowest priority number go first. The limits are
-//!    the plan's `max_parallel`, the process's permits ([`Permits`]: the next one goes to the most urgent step of all
-//!    runs) and one step at a time of each `concurrency` group ([`Groups`]). `StepStarted` is durable before the
-//!    engine calls the action. It is in the same append as the outcome that unlocked it. The engine renders the step's
-//!    `with` first. If an expression fails, that is the failure of the attempt (`expression`), and the engine never
-//!    calls the action.
-//! 3. **At work.** The action has a [`StepContext`]: parameters, the outputs of the steps that have ended, a `stop`.
-//!    It may record checkpoints. A checkpoint is durable when [`StepContext::checkpoint`] returns.
-//! 4. **Ended.** The engine journals a success together with the starts that it unlocks. A step that succeeded does
-//!    not run again, unless it is invalidated, undone or retried. The engine journals a failure with `retry_at` if the
-//!    retry policy grants another attempt (retryable, its code not excluded, attempts left). The next attempt gets the
-//!    last checkpoint.
-//!    - A panic is the failure `internal`.
-//!    - If an attempt takes longer than its `timeout`, the engine asks it to end; that is the failure `timeout`.
-//!    - If an attempt gives no sign of progress and records nothing for its `stall_timeout`, that is the failure
-//!      `stalled`.
-//!    - All attempts of a step together have the step's `deadline`, and the run has its own. Both count from journaled
-//!      times, so a resume does not restart them.
-//! 5. **Cut off.** A kill, a power cut or a graceful stop leaves a step started without an outcome. That uses up no
-//!    attempt. When the run is adopted and driven again, the engine first makes sure that the programs of the attempt
-//!    are gone. Then it *reconciles* the step before anything else happens to it. The action looks at the world, and
-//!    the engine journals its verdict with the evidence: complete (the step succeeded after all), continue (a new attempt
-//!    from the checkpoint) or redo (a new attempt from nothing).
-//! 6. **Invalidated.** When a run is driven again, the engine first *rechecks* every succeeded step that unfinished
-//!    steps need, directly or through others. If the artefact of a step is gone, the engine invalidates the step with
-//!    the reason, and with it every ended step that came after it. These steps run again, and no others do.
+//! # Steps
+//!
+//! - **Whether one runs.** `run_if` decides once all that the step needs has ended. `success`: all of them succeeded;
+//!   `failure`: one failed, or was skipped because one did; `always`; an expression.
+//! - **Which one starts.** The lowest priority number goes first. The limits are the plan's `max_parallel`, the
+//!   process's permits ([`Permits`]: the next one goes to the most urgent step of all runs) and one step at a time of
+//!   each `concurrency` group ([`Groups`]).
+//! - **What it gets.** A [`StepContext`]: parameters, the outputs of the steps that have ended, a `stop`. If an
+//!   expression in `with` fails, that is the failure of the attempt (`expression`), and the engine never calls the
+//!   action. The next attempt gets the last checkpoint.
+//! - **How it fails.** A panic is the failure `internal`. If an attempt takes longer than its `timeout`, the engine asks
+//!   it to end (`timeout`). If it gives no sign of progress and records nothing for its `stall_timeout`, that is `stalled`.
+//!   The retry policy grants another attempt if the failure is retryable, its code is not excluded and attempts are
+//!   left. All attempts together have the step's `deadline`, and the run has its own. Both count from journaled times,
+//!   so a resume does not restart them.
+//! - **Cut off.** That uses up no attempt. The engine first makes sure that the programs of the attempt are gone.
+//! - **Invalidated.** When a run is driven again, the engine first *rechecks* every succeeded step that unfinished
+//!   steps need, directly or through others. If the artefact of a step is gone, the engine invalidates the step with
+//!   the reason, and with it every ended step that came after it. These steps run again, and no others do.
 //!
 //! # Group locks
 //!
@@ -48,19 +38,14 @@
 //! the runs that wait for a lock gives way. The engine journals the cycle of waits (`deadlocked`), starts no more of
 //! that run's steps, and the run fails. So the others continue.
 //!
-//! # The end of a run
+//! # The end of a run, and undo
 //!
 //! A run is over when all steps have ended. Its outcome is succeeded if none failed; partial if some failed, but all
 //! steps of some component (`each["component"]`) succeeded; else failed or cancelled.
 //!
-//! # Undo
-//!
-//! If a run failed or was cancelled, the engine undoes its steps once all of them have ended. It undoes every step
-//! with a `compensate` that was started since its last undo: one at a time, and the step that started last first. The
-//! step's retry policy also applies to its undo. If an undo is cut off, it starts again from its beginning.
-//!
-//! If an undo fails for good, the step is *stuck*, and so is the run. After a person's retry of that undo, the undos
-//! of the steps that started before it follow. If a run goes forward again, it runs the undone steps again.
+//! An undo covers every step with a `compensate` that was started since the run's last undo. The step's retry policy
+//! also applies to its undo. After a person's retry of a stuck undo, the undos of the steps that started before it
+//! follow. If a run goes forward again, it runs the undone steps again.
 //!
 //! # Runs of runs
 //!
@@ -71,8 +56,7 @@
 //!
 //! # Copies elsewhere
 //!
-//! If a [`Replica`] keeps copies of a run's journal, the copies have the run's creation and adoption before any action
-//! begins. The rest follows a little later, and an action can wait for it ([`StepContext::barrier`]). An attempt
+//! If a [`Replica`] keeps copies of a run's journal, an action can wait for them ([`StepContext::barrier`]). An attempt
 //! begins only if a check within the last second showed no takeover by another host. Once another host takes the run
 //! over, the driver drops everything at once and appends nothing more ([`EngineError::TakenOver`]).
 //!
@@ -85,9 +69,8 @@
 //!
 //! # Requests that a person may make
 //!
-//! [`Engine::request`] journals a person's request before it takes effect, whether this engine drives the run or
-//! nobody does. If nobody does, the rest follows when the run is adopted and driven again. If a request does not fit,
-//! the engine refuses it and says what to do instead ([`Refusal`]).
+//! [`Engine::request`] journals a person's request before it takes effect. If a request does not fit, the engine
+//! refuses it and says what to do instead ([`Refusal`]).
 //!
 //! - **Pause.** No step starts any more, and no retry or reconciliation begins. The work at hand continues to its end.
 //!   A paused run that is driven waits, and does not end even when all its steps have ended. Timeouts continue.

@@ -26,6 +26,7 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 const WISHES: usize = 16;
 
 /// The state that all runs of an engine share.
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) registry: Registry,
@@ -42,10 +43,10 @@ pub(crate) struct Shared {
     /// Keeps copies of the journal elsewhere, if set.
     pub(crate) replica: Option<Arc<dyn Replica>>,
     /// The runs that this process holds.
-    held: Mutex<BTreeMap<RunId, Held>>,
+    held: Arc<Mutex<BTreeMap<RunId, Held>>>,
     /// Serializes appends to runs that are not driven. A caller locks it before the read that its append rests on.
     /// So no request, no adoption and no beginning of a drive comes in between.
-    pub(crate) undriven: tokio::sync::Mutex<()>,
+    pub(crate) undriven: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How this process holds a run.
@@ -74,26 +75,17 @@ impl Shared {
             groups: Arc::default(),
             sub_runs: None,
             replica: None,
-            held: Mutex::default(),
-            undriven: tokio::sync::Mutex::default(),
+            held: Arc::default(),
+            undriven: Arc::default(),
         }
     }
 
     /// Returns the same state for an engine that holds no run yet.
     pub(crate) fn fresh(&self) -> Self {
         Self {
-            journal: Arc::clone(&self.journal),
-            registry: self.registry.clone(),
-            clock: Arc::clone(&self.clock),
-            worker: self.worker.clone(),
-            progress: self.progress.clone(),
-            permits: Arc::clone(&self.permits),
-            grace: self.grace,
-            groups: Arc::clone(&self.groups),
-            sub_runs: self.sub_runs.clone(),
-            replica: self.replica.clone(),
-            held: Mutex::default(),
-            undriven: tokio::sync::Mutex::default(),
+            held: Arc::default(),
+            undriven: Arc::default(),
+            ..self.clone()
         }
     }
 

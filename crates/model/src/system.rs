@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::expect::Expect;
+use crate::keys::OneOf;
 use crate::source::SourceSpec;
 
 /// A system under protection.
@@ -254,6 +255,15 @@ pub struct Objectives {
     /// How soon after a disaster the whole system must be back.
     #[serde(default)]
     pub complete_system_recovery: Option<Period>,
+}
+
+/// The sources and tiers that a system may name, as a program knows them.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemKinds {
+    /// The keys of a component's `source:`, by the type of source.
+    pub sources: &'static OneOf,
+    /// The URLs of tiers.
+    pub tier_urls: &'static TierUrls,
 }
 
 /// The URLs that a tier may have. The kinds of storage that a program knows say so.

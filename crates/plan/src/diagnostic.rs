@@ -7,8 +7,7 @@
 //!     = help: did you mean `priority`?
 //! ```
 
-use rekindle_model::keys::OneOf;
-use rekindle_model::system::TierUrls;
+use rekindle_model::system::SystemKinds;
 use std::fmt;
 
 /// The longest part of a source line that is shown, in characters: two terminal widths.
@@ -275,10 +274,8 @@ impl SourceText {
 pub(crate) struct Sink<'s> {
     source: &'s SourceText,
     found: Vec<Diagnostic>,
-    /// The types of source; a workflow has none.
-    pub(crate) sources: Option<&'static OneOf>,
-    /// The URLs that a tier may have; a workflow has no tiers.
-    pub(crate) tier_urls: Option<&'static TierUrls>,
+    /// The sources and tiers that a system may name; a workflow names none.
+    pub(crate) kinds: Option<SystemKinds>,
     /// How many more names may be compared in search of the intended one.
     comparisons: usize,
 }
@@ -288,18 +285,16 @@ impl<'s> Sink<'s> {
         Self {
             source,
             found: Vec::new(),
-            sources: None,
-            tier_urls: None,
+            kinds: None,
             comparisons: MAX_COMPARISONS,
         }
     }
 
     /// Returns the sink of a system's file.
-    pub(crate) fn with_kinds(self, sources: &'static OneOf, tier_urls: &'static TierUrls) -> Self {
+    pub(crate) fn of_system(source: &'s SourceText, kinds: SystemKinds) -> Self {
         Self {
-            sources: Some(sources),
-            tier_urls: Some(tier_urls),
-            ..self
+            kinds: Some(kinds),
+            ..Self::new(source)
         }
     }
 

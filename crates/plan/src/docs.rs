@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use rekindle_model::keys::{Absent, Format, Key, Object, OneOf, Takes};
+use rekindle_model::system::SystemKinds;
 use serde_json::{Map, Value, json};
 
 use crate::formats;
@@ -21,6 +22,11 @@ use crate::workflow::keys::WORKFLOW;
 use crate::workflow::load_workflow;
 
 const DOCUMENTS: [(&str, &Object); 2] = [("system-yaml.md", SYSTEM), ("workflow-yaml.md", WORKFLOW)];
+
+const KINDS: SystemKinds = SystemKinds {
+    sources: rekindle_sources::KEYS,
+    tier_urls: rekindle_vault::store::TIER_URLS,
+};
 
 fn path(document: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../../docs", document]
@@ -143,13 +149,7 @@ fn docs_have_examples_that_load() {
             let (kind, text) = block.split_once('\n').unwrap();
             let (text, _) = text.split_once("\n```").unwrap();
             let faults = match kind.trim() {
-                "system" => load_system(
-                    name,
-                    text,
-                    rekindle_sources::KEYS,
-                    rekindle_vault::store::TIER_URLS,
-                )
-                .err(),
+                "system" => load_system(name, text, KINDS).err(),
                 "workflow" => load_workflow(name, text).err(),
                 other => panic!("{name}: a block of `yaml{other}`: say `yaml system` or `yaml workflow`"),
             };
@@ -203,14 +203,7 @@ fn object<'k>(keys: impl Iterator<Item = &'k Key>, number: usize) -> Value {
 fn every_key_of_the_tables_is_read() {
     for number in 0..4 {
         let text = example(Takes::Object(SYSTEM), number).to_string();
-        let faults = load_system(
-            "s",
-            &text,
-            rekindle_sources::KEYS,
-            rekindle_vault::store::TIER_URLS,
-        )
-        .unwrap_err()
-        .to_string();
+        let faults = load_system("s", &text, KINDS).unwrap_err().to_string();
         assert!(faults.contains("unknown impact level `text`"), "{faults}");
         assert!(!faults.contains("cannot be read"), "{faults}\n{text}");
         let text = example(Takes::Object(WORKFLOW), number).to_string();
@@ -224,14 +217,7 @@ fn every_key_of_the_tables_is_read() {
 fn defaults_of_the_tables_are_those_of_the_types() {
     let text =
         json!({"system": "s", "components": {"c": {"source": {"type": "files", "path": "."}}}, "tiers": {}});
-    let read = load_system(
-        "s",
-        &text.to_string(),
-        rekindle_sources::KEYS,
-        rekindle_vault::store::TIER_URLS,
-    )
-    .unwrap()
-    .value;
+    let read = load_system("s", &text.to_string(), KINDS).unwrap().value;
     assert_eq!(read, serde_json::from_value(text).unwrap());
     let step = json!({"id": "a", "uses": "b", "retry": {"max_attempts": 1, "backoff": {}}});
     let text = json!({"workflow": "w", "steps": [step]}).to_string();

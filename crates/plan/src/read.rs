@@ -154,7 +154,7 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
             whole.then_some(node)
         }
         Takes::OneOf(of) => one_of(of, node, sink),
-        Takes::Source => one_of(sink.sources?, node, sink),
+        Takes::Source => one_of(sink.kinds?.sources, node, sink),
         Takes::Short(of) if matches!(node.kind, Kind::Map(_)) => value(Takes::Object(of), name, node, sink),
         Takes::Short(of) => value(of.keys.first()?.takes, name, node, sink),
     }
@@ -271,8 +271,8 @@ fn entries(node: Node, name: &str, sink: &mut Sink<'_>) -> Option<Vec<(Key, Node
 
 /// Reports a text that does not have a form, and returns whether it has.
 fn refuse(format: Format, text: &str, span: Span, sink: &mut Sink<'_>) -> bool {
-    let checked = match (format, sink.tier_urls) {
-        (Format::Location, Some(urls)) => location::check(text, urls),
+    let checked = match (format, sink.kinds) {
+        (Format::Location, Some(kinds)) => location::check(text, kinds.tier_urls),
         _ => formats::check(format, text),
     };
     match checked {

@@ -9,8 +9,7 @@ mod rules;
 
 use std::path::Path;
 
-use rekindle_model::keys::OneOf;
-use rekindle_model::system::{System, TierUrls};
+use rekindle_model::system::{System, SystemKinds, TierUrls};
 
 use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostics, Sink, SourceText, suggest};
@@ -29,14 +28,15 @@ pub struct Loaded<T> {
     /// The text as it was read: a run is pinned to it.
     pub text: String,
     origin: Origin,
+    tier_urls: &'static TierUrls,
 }
 
 impl Loaded<System> {
     /// Returns the objectives that the system may not meet, with the arithmetic, each at its place in the file. Paths are
     /// relative to `base_dir`, the folder of the file.
-    pub fn judge(&self, base_dir: &Path, tier_urls: &TierUrls) -> Diagnostics {
+    pub fn judge(&self, base_dir: &Path) -> Diagnostics {
         let mut sink = Sink::new(&self.origin.source);
-        for finding in feasibility::check(&self.value, base_dir, tier_urls) {
+        for finding in feasibility::check(&self.value, base_dir, self.tier_urls) {
             sink.warn(
                 self.origin.root.locate(&finding.at),
                 finding.message,
@@ -74,19 +74,13 @@ impl Loaded<System> {
     }
 }
 
-/// Reads a system. `name` is the file's, for diagnostics. `sources` are the keys of a component's source by its type, and
-/// `tier_urls` the URLs that a tier may have.
+/// Reads a system. `name` is the file's, for diagnostics.
 ///
 /// # Errors
 /// All faults of the file at once, each with its place.
-pub fn load_system(
-    name: &str,
-    text: &str,
-    sources: &'static OneOf,
-    tier_urls: &'static TierUrls,
-) -> Result<Loaded<System>, Diagnostics> {
+pub fn load_system(name: &str, text: &str, kinds: SystemKinds) -> Result<Loaded<System>, Diagnostics> {
     let source = SourceText::new(name, text);
-    let mut sink = Sink::new(&source).with_kinds(sources, tier_urls);
+    let mut sink = Sink::of_system(&source, kinds);
     let root = yaml::read(text, &mut sink);
     let read = root.and_then(|root| system(root, &mut sink));
     let found = sink.finish();
@@ -96,6 +90,7 @@ pub fn load_system(
             warnings: found,
             text: text.to_owned(),
             origin: Origin { source, root },
+            tier_urls: kinds.tier_urls,
         }),
         _ => Err(found),
     }

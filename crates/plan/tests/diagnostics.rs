@@ -3,18 +3,20 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rekindle_plan::{Diagnostics, load_system, load_workflow};
+use rekindle_model::system::{System, SystemKinds};
+use rekindle_plan::{Diagnostics, Loaded, load_system, load_workflow};
 use rustix::time::{ClockId, clock_gettime};
 
+fn system(text: &str) -> Result<Loaded<System>, Diagnostics> {
+    let kinds = SystemKinds {
+        sources: rekindle_sources::KEYS,
+        tier_urls: rekindle_vault::store::TIER_URLS,
+    };
+    load_system("system.yaml", text, kinds)
+}
+
 fn faults_of_system(text: &str) -> Diagnostics {
-    load_system(
-        "system.yaml",
-        text,
-        rekindle_sources::KEYS,
-        rekindle_vault::store::TIER_URLS,
-    )
-    .err()
-    .unwrap_or_default()
+    system(text).err().unwrap_or_default()
 }
 
 #[test]
@@ -122,12 +124,7 @@ fn each_kind_of_probe_knows_its_own_keys_and_needs() {
 fn a_command_source_needs_both_programs_and_a_restore_that_may_reach_elsewhere_is_warned_about() {
     let load = |source: &str| {
         let text = format!("system: s\ncomponents:\n  a:\n    source: {source}\ntiers: {{}}\n");
-        load_system(
-            "system.yaml",
-            &text,
-            rekindle_sources::KEYS,
-            rekindle_vault::store::TIER_URLS,
-        )
+        system(&text)
     };
     for (source, fault) in [
         (
@@ -395,12 +392,9 @@ fn a_group_is_called_by_a_short_word() {
 #[test]
 fn how_many_steps_a_workspace_has_at_work_at_once_is_bounded() {
     let with = |most: &str| {
-        load_system(
-            "s.yaml",
-            &format!("system: s\nmax_parallel: {most}\ncomponents: {{}}\ntiers: {{}}\n"),
-            rekindle_sources::KEYS,
-            rekindle_vault::store::TIER_URLS,
-        )
+        system(&format!(
+            "system: s\nmax_parallel: {most}\ncomponents: {{}}\ntiers: {{}}\n"
+        ))
     };
     assert_eq!(with("256").unwrap().value.max_parallel, Some(256));
     for most in ["0", "257", "many", "-1", "1.5"] {

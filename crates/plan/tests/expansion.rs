@@ -7,21 +7,16 @@
 
 mod common;
 
-use common::Names;
+use common::{KINDS, Names};
 use rekindle_model::time::{Clock, SystemClock};
 use rekindle_plan::{Inputs, Plan, builtin, expand, graph, load_system, load_workflow};
 use serde_json::json;
 
 fn plan(workflow: &str, system: &str, inputs: &Inputs) -> Plan {
-    let system = load_system(
-        "system.yaml",
-        system,
-        rekindle_sources::KEYS,
-        rekindle_vault::store::TIER_URLS,
-    )
-    .map_err(|found| found.to_string())
-    .unwrap()
-    .value;
+    let system = load_system("system.yaml", system, KINDS)
+        .map_err(|found| found.to_string())
+        .unwrap()
+        .value;
     let workflow = load_workflow("w.yaml", workflow)
         .map_err(|found| found.to_string())
         .unwrap();
@@ -170,14 +165,7 @@ steps:
   - {id: two, uses: verify, for_each: [component, teir], with: {level: deep}}
 ";
     let workflow = load_workflow("w.yaml", text).unwrap();
-    let system = load_system(
-        "system.yaml",
-        SYSTEM,
-        rekindle_sources::KEYS,
-        rekindle_vault::store::TIER_URLS,
-    )
-    .unwrap()
-    .value;
+    let system = load_system("system.yaml", SYSTEM, KINDS).unwrap().value;
     let mut inputs = loops(&[("component", &["a", "x"]), ("tier", &["hot"])]);
     inputs.params.insert("share".to_owned(), json!("much"));
     inputs.params.insert("sahre".to_owned(), json!(1));

@@ -9,20 +9,15 @@ mod common;
 
 use std::time::Duration;
 
-use common::Names;
+use common::{KINDS, Names};
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin, expand, graph, load_system, load_workflow};
 
 fn factoria() -> System {
-    load_system(
-        "system.yaml",
-        builtin::LA_FACTORIA,
-        rekindle_sources::KEYS,
-        rekindle_vault::store::TIER_URLS,
-    )
-    .map_err(|found| found.to_string())
-    .unwrap()
-    .value
+    load_system("system.yaml", builtin::LA_FACTORIA, KINDS)
+        .map_err(|found| found.to_string())
+        .unwrap()
+        .value
 }
 
 fn inputs(system: &System) -> Inputs {
@@ -220,16 +215,10 @@ fn every_target_and_rule_is_stated() {
 
 #[test]
 fn la_factoria_is_judged_with_the_arithmetic() {
-    let loaded = load_system(
-        "system.yaml",
-        builtin::LA_FACTORIA,
-        rekindle_sources::KEYS,
-        rekindle_vault::store::TIER_URLS,
-    )
-    .unwrap();
+    let loaded = load_system("system.yaml", builtin::LA_FACTORIA, KINDS).unwrap();
     let folder = std::env::temp_dir();
     let found: Vec<String> = loaded
-        .judge(&folder, rekindle_vault::store::TIER_URLS)
+        .judge(&folder)
         .0
         .into_iter()
         .map(|diagnostic| diagnostic.message)
@@ -263,13 +252,8 @@ components:
 data_classes: {x: {rpo: 1m}, y: {rpo: 1m}, z: {rpo: 1m}}
 impact_levels: {critical: {max_downtime: 15m}}
 ";
-    let loaded = load_system(
-        "system.yaml",
-        text,
-        rekindle_sources::KEYS,
-        rekindle_vault::store::TIER_URLS,
-    )
-    .map_err(|found| found.to_string())
-    .unwrap();
-    insta::assert_snapshot!(loaded.judge(&std::env::temp_dir(), rekindle_vault::store::TIER_URLS));
+    let loaded = load_system("system.yaml", text, KINDS)
+        .map_err(|found| found.to_string())
+        .unwrap();
+    insta::assert_snapshot!(loaded.judge(&std::env::temp_dir()));
 }

@@ -11,6 +11,7 @@ use rekindle_journal::contract::{append_to, checkpoint, created, finished, stamp
 use rekindle_journal::{Append, Journal, JournalError, MemoryJournal, RunFilter, RunSummary};
 use rekindle_model::event::{Event, Outcome, Record, Worker};
 use rekindle_model::id::{Hash32, RunId};
+use rekindle_model::system::{System, SystemKinds};
 use rekindle_model::time::{Clock, Stamp, SystemClock};
 use rekindle_plan::load_system;
 use rekindle_vault::key::Keyring;
@@ -103,15 +104,7 @@ impl Vault {
                     remembered: Remembered::of(&state),
                 }),
                 state,
-                read_system: |yaml| match load_system(
-                    "system.yaml",
-                    yaml,
-                    rekindle_sources::KEYS,
-                    rekindle_vault::store::TIER_URLS,
-                ) {
-                    Ok(loaded) => Ok(loaded.value),
-                    Err(faults) => Err(faults.to_string()),
-                },
+                read_system,
                 notify: Arc::new(move |notice| noticed.lock().unwrap().push(notice)),
                 every: REPLICATE_EVERY,
             },
@@ -119,6 +112,15 @@ impl Vault {
             tiers: self.dir.path().to_owned(),
         }
     }
+}
+
+fn read_system(yaml: &str) -> Result<System, String> {
+    let kinds = SystemKinds {
+        sources: rekindle_sources::KEYS,
+        tier_urls: rekindle_vault::store::TIER_URLS,
+    };
+    let loaded = load_system("system.yaml", yaml, kinds).map_err(|faults| faults.to_string())?;
+    Ok(loaded.value)
 }
 
 impl Host {
@@ -136,14 +138,7 @@ impl Host {
                 self.tiers.display()
             ));
         }
-        let system = load_system(
-            "system.yaml",
-            &yaml,
-            rekindle_sources::KEYS,
-            rekindle_vault::store::TIER_URLS,
-        )
-        .unwrap()
-        .value;
+        let system = read_system(&yaml).unwrap();
         Arc::new(Replicator::of(&self.with, &system, drives).unwrap())
     }
 

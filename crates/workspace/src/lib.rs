@@ -19,6 +19,9 @@
 //! | [`operations`] | one file for each operation: its request, its result |
 //! | [`replica`] | the replicas of runs' journals, opened with the workspace's key |
 //! | [`tiers`] | the tiers, opened for reading |
+//! | [`files`], [`yaml_file`] | files, read and written durably; the YAML files that people name |
+//! | [`lookup`], [`names`] | run ids and names as people type them, with the nearest known one |
+//! | [`hooks`] | where tests plant kill points; the product plants nothing |
 //! | [`error`], [`notice`] | what went wrong, with what to do next; what a person should see meanwhile |
 
 pub mod application;
@@ -40,25 +43,21 @@ pub mod run_spec;
 pub mod tiers;
 pub mod yaml_file;
 
-use rekindle_model::system::System;
+use rekindle_model::system::{System, SystemKinds};
 use rekindle_plan::{Diagnostics, Loaded};
 
-/// Returns the keys of a component's `source:`, by the types of source that this program knows.
-pub fn source_keys() -> &'static rekindle_model::keys::OneOf {
-    rekindle_sources::KEYS
-}
-
-/// Returns the URLs that a tier may have, by the kinds of storage that this program knows.
-pub fn tier_urls() -> &'static rekindle_model::system::TierUrls {
-    rekindle_vault::store::TIER_URLS
-}
+/// The sources and tiers that a system may name: those that this program can open.
+pub const SYSTEM_KINDS: SystemKinds = SystemKinds {
+    sources: rekindle_sources::KEYS,
+    tier_urls: rekindle_vault::store::TIER_URLS,
+};
 
 /// Reads a system whose sources and tiers this program knows; `name` is the file's, for diagnostics.
 ///
 /// # Errors
 /// All faults of the file at once, each with its place.
 pub fn load_system(name: &str, text: &str) -> Result<Loaded<System>, Diagnostics> {
-    rekindle_plan::load_system(name, text, source_keys(), tier_urls())
+    rekindle_plan::load_system(name, text, SYSTEM_KINDS)
 }
 
 pub use application::Application;

@@ -231,9 +231,7 @@ impl Action for First {
     }
 
     async fn reconcile(&self, _: &StepContext, _: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: Value::Null,
-        })
+        Ok(Reconciled::redo("it leaves nothing behind"))
     }
 
     async fn run(&self, _: &StepContext, _: Option<Value>) -> Result<Output, Failure> {

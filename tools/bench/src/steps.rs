@@ -153,9 +153,7 @@ impl Action for Noop {
     }
 
     async fn reconcile(&self, _: &StepContext, _: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: Value::Null,
-        })
+        Ok(Reconciled::redo("it leaves nothing behind"))
     }
 
     async fn run(&self, cx: &StepContext, _: Option<Value>) -> Result<Output, Failure> {

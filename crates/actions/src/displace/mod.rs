@@ -11,10 +11,8 @@ mod renames;
 mod tests;
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rekindle_model::entry::TreePath;
@@ -57,11 +55,11 @@ pub(crate) struct Move {
 
 impl Move {
     pub(crate) fn from(&self, root: &Path) -> PathBuf {
-        root.join(OsStr::from_bytes(self.path.as_bytes()))
+        root.join(self.path.as_path())
     }
 
     pub(crate) fn to(&self) -> PathBuf {
-        self.aside.join(OsStr::from_bytes(self.path.as_bytes()))
+        self.aside.join(self.path.as_path())
     }
 
     /// Returns whether the move is still to be done.

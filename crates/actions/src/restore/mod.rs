@@ -64,9 +64,7 @@ impl Action for Restore {
 
     async fn reconcile(&self, cx: &StepContext, checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
         let Some(job) = Job::of(&self.0, cx).await? else {
-            return Ok(Reconciled::Redo {
-                evidence: json!({ "why": "the component has no data" }),
-            });
+            return Ok(Reconciled::redo("the component has no data"));
         };
         if job.is_given_away() {
             let why =

@@ -12,6 +12,7 @@ use rekindle_model::id::{RunId, StepId};
 use rekindle_model::origin::{RunKind, Trigger};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
+use rekindle_model::system::SystemKinds;
 use rekindle_model::time::SystemClock;
 use rekindle_plan::{Inputs, builtin, expand, load_system, load_workflow};
 use rekindle_vault::key::{Identity, Keyring};
@@ -84,13 +85,12 @@ impl Bench {
 
     /// Returns a fresh site, as another process would make it.
     pub(crate) fn site(&self, to: Option<&str>) -> Arc<Site> {
-        let loaded = load_system(
-            "system.yaml",
-            &self.system,
-            rekindle_sources::KEYS,
-            rekindle_vault::store::TIER_URLS,
-        )
-        .unwrap_or_else(|faults| panic!("{faults}"));
+        let kinds = SystemKinds {
+            sources: rekindle_sources::KEYS,
+            tier_urls: rekindle_vault::store::TIER_URLS,
+        };
+        let loaded =
+            load_system("system.yaml", &self.system, kinds).unwrap_or_else(|faults| panic!("{faults}"));
         Arc::new(Site::new(SiteParts {
             system: Arc::new(loaded.value),
             system_yaml: self.system.clone().into_bytes(),

@@ -117,7 +117,7 @@ fn check_system(file: &Path, name: &str, text: &str) -> Diagnostics {
         .unwrap_or(Path::new("."));
     let mut found = loaded.warnings.0.clone();
     found.extend(loaded.check_actions(&catalog(&loaded.value)).0);
-    found.extend(loaded.judge(base, rekindle_workspace::tier_urls()).0);
+    found.extend(loaded.judge(base).0);
     found.sort_by_key(|one| (one.line, one.col));
     Diagnostics(found)
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         }),
     );
     let schema = match args.kind {
-        Kind::System => schema::system(&actions, rekindle_workspace::source_keys()),
+        Kind::System => schema::system(&actions, rekindle_workspace::SYSTEM_KINDS.sources),
         Kind::Workflow => schema::workflow(&actions),
     };
     app.printer.data(&schema, || format!("{schema:#}"))?;

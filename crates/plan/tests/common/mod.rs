@@ -1,7 +1,13 @@
-//! A catalog of the actions that ship, for tests of this crate.
+//! The sources, tiers and actions that ship, for tests of this crate.
 
+use rekindle_model::system::SystemKinds;
 use rekindle_plan::{Catalog, Problem};
 use serde_json::Value;
+
+pub(crate) const KINDS: SystemKinds = SystemKinds {
+    sources: rekindle_sources::KEYS,
+    tier_urls: rekindle_vault::store::TIER_URLS,
+};
 
 /// Knows the names of the actions and checks one thing: `level` of `verify` must not be `deep`.
 pub(crate) struct Names;

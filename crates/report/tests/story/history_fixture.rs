@@ -9,7 +9,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::id::{Hash32, RunId, StepId};
 use rekindle_model::next_action::Action;
 use rekindle_model::origin::{RunKind, Trigger};
-use rekindle_model::system::System;
+use rekindle_model::system::{System, SystemKinds};
 use rekindle_model::time::{Clock, ManualClock, Stamp};
 use rekindle_plan::{Catalog, Inputs, Plan, Problem, expand, load_system, load_workflow};
 use rekindle_report::Evidence;
@@ -55,14 +55,11 @@ impl Catalog for AnyAction {
 }
 
 pub(crate) fn system() -> System {
-    load_system(
-        "system.yaml",
-        SYSTEM,
-        rekindle_sources::KEYS,
-        rekindle_vault::store::TIER_URLS,
-    )
-    .unwrap()
-    .value
+    let kinds = SystemKinds {
+        sources: rekindle_sources::KEYS,
+        tier_urls: rekindle_vault::store::TIER_URLS,
+    };
+    load_system("system.yaml", SYSTEM, kinds).unwrap().value
 }
 
 pub(crate) fn inputs(components: &[&str]) -> Inputs {

@@ -348,9 +348,7 @@ impl Action for Pass {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: Value::Null,
-        })
+        Ok(Reconciled::redo("it leaves nothing behind"))
     }
 
     async fn run(&self, _cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
@@ -368,9 +366,7 @@ impl Action for Flaky {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: Value::Null,
-        })
+        Ok(Reconciled::redo("it leaves nothing behind"))
     }
 
     async fn run(&self, _cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
@@ -390,9 +386,7 @@ impl Action for Gate {
     }
 
     async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(Reconciled::Redo {
-            evidence: Value::Null,
-        })
+        Ok(Reconciled::redo("it leaves nothing behind"))
     }
 
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {

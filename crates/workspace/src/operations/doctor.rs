@@ -298,7 +298,7 @@ fn system(layout: &Layout, findings: &mut Vec<Finding>) -> Option<rekindle_model
         .and_then(|text| load_system(&name, &text).map_err(Error::from));
     match loaded {
         Ok(loaded) => {
-            let judged = loaded.judge(&layout.system_dir(), rekindle_vault::store::TIER_URLS);
+            let judged = loaded.judge(&layout.system_dir());
             let components = text::count(loaded.value.components.len(), "component");
             findings.push(match loaded.warnings.0.len() + judged.0.len() {
                 0 => Finding::ok("system.yaml", components),
