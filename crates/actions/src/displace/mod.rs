@@ -13,6 +13,7 @@ mod tests;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rekindle_model::entry::TreePath;

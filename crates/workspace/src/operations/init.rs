@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_first_system_has_six_lines_and_no_fault() {
-        let text = first_system(Path::new("/srv/My Shop"), "# For its reader.");
+        let text = first_system(Path::new("/srv/My Shop"));
         assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 6);
         let loaded = load_system("system.yaml", &text).unwrap();
         assert_eq!(loaded.value.system, "my-shop");
