@@ -41,7 +41,7 @@ fn all() -> Vec<(Action, &'static str)> {
     };
     let resume = |run, again| Action::Resume { run, again };
     let adopt = |run| Action::Adopt {
-        url: "file:///mnt/near".to_owned(),
+        url: Some("file:///mnt/near".to_owned()),
         run,
     };
     vec![
