@@ -1,6 +1,9 @@
 //! One entry of a captured tree: what the vault keeps of a file, a folder or a symbolic link.
 
+use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +57,11 @@ impl TreePath {
     /// Returns the bytes, names joined with `/`.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Returns the path below the folder that the tree is in.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
     }
 
     /// Returns whether this is the root of the tree.

@@ -18,6 +18,7 @@
 //! | [`next_action`] | what a person can do next, as data |
 //! | [`keys`] | what the keys of a YAML object mean and take |
 //! | [`entry`] | one entry of a captured tree |
+//! | [`globs`] | globs that select paths of such a tree |
 //! | [`source`] | where the data of a component come from: a type and its settings |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
 //! | [`expect`] | a target such as `<= 100`, and whether a measured number meets it |
@@ -27,6 +28,7 @@ pub mod entry;
 pub mod event;
 pub mod expect;
 pub mod failure;
+pub mod globs;
 pub mod id;
 pub mod keys;
 mod loops;

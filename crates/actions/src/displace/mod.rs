@@ -11,7 +11,6 @@ mod renames;
 mod tests;
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -57,11 +56,11 @@ pub(crate) struct Move {
 
 impl Move {
     pub(crate) fn from(&self, root: &Path) -> PathBuf {
-        root.join(OsStr::from_bytes(self.path.as_bytes()))
+        root.join(self.path.as_path())
     }
 
     pub(crate) fn to(&self) -> PathBuf {
-        self.aside.join(OsStr::from_bytes(self.path.as_bytes()))
+        self.aside.join(self.path.as_path())
     }
 
     /// Returns whether it has yet to be done.

@@ -1,7 +1,5 @@
 //! The source type `files`.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -112,7 +110,7 @@ impl ComponentSource for Files {
             // The name of the tree's root is empty; joining it would end the path with a slash.
             let path = match entry.path.is_root() {
                 true => own.clone(),
-                false => own.join(OsStr::from_bytes(entry.path.as_bytes())),
+                false => own.join(entry.path.as_path()),
             };
             match entry.kind {
                 EntryKind::Dir => found.folders.push(path),

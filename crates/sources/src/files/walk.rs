@@ -13,7 +13,7 @@ use rekindle_model::failure::Failure;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::globs::Globs;
+use super::globs::Selection;
 use super::notes::{NoteKind, Notes};
 use super::read::Promised;
 use crate::failures::{changed, unreadable};
@@ -57,7 +57,7 @@ pub struct FilesTree {
     root: PathBuf,
     /// Whether the root is a file; then it is the only entry.
     single: bool,
-    globs: Globs,
+    globs: Selection,
     never: Never,
     levels: Vec<Level>,
     ready: VecDeque<(Entry, Option<(File, Stat)>)>,
@@ -78,7 +78,7 @@ impl FilesTree {
             .canonicalize()
             .map_err(|why| unreadable("read", root, &why))?;
         let mut source = Self {
-            globs: Globs::new(include, exclude)?,
+            globs: Selection::new(include, exclude)?,
             never: Never::new(never)?,
             levels: Vec::new(),
             ready: VecDeque::new(),
@@ -276,7 +276,7 @@ impl FilesTree {
         if path.is_root() {
             self.root.clone()
         } else {
-            self.root.join(OsStr::from_bytes(path.as_bytes()))
+            self.root.join(path.as_path())
         }
     }
 }

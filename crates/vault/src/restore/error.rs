@@ -3,6 +3,7 @@
 use std::io;
 
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::globs::BadGlob;
 
 use crate::error::VaultError;
 
@@ -53,13 +54,8 @@ pub enum RestoreError {
         leads_to: String,
     },
     /// A glob of `include` cannot be read.
-    #[error("glob {glob:?} cannot be read: {why}")]
-    Glob {
-        /// The glob.
-        glob: String,
-        /// What is wrong with it.
-        why: String,
-    },
+    #[error(transparent)]
+    Glob(#[from] BadGlob),
     /// The snapshot cannot be opened.
     #[error(transparent)]
     Vault(Box<VaultError>),
@@ -111,7 +107,7 @@ impl From<RestoreError> for Failure {
             RestoreError::Obstructed { .. } | RestoreError::Link { .. } => {
                 Self::permanent("obstructed", message)
             }
-            RestoreError::Glob { .. } => Self::permanent("bad_glob", message),
+            RestoreError::Glob(bad) => bad.into(),
             RestoreError::Vault(error) => error.into_failure(),
             RestoreError::Content(ContentError::Lost(_)) => Self::permanent(code::DATA_LOST, message),
             RestoreError::Content(ContentError::Unavailable(_)) => {

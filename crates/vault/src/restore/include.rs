@@ -1,11 +1,7 @@
 //! Selects the entries to restore, and checks that the stream is a tree.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rekindle_model::entry::{EntryKind, TreePath};
+use rekindle_model::globs::{BadGlob, Globs};
 
 use crate::snapshot::EntryRecord;
 
@@ -13,38 +9,14 @@ use super::error::RestoreError;
 
 /// The globs of a request; none includes everything.
 #[derive(Clone, Debug)]
-pub(super) struct Include(Option<GlobSet>);
+pub(super) struct Include(Option<Globs>);
 
 impl Include {
-    pub(super) fn new(patterns: &[String]) -> Result<Self, RestoreError> {
+    pub(super) fn new(patterns: &[String]) -> Result<Self, BadGlob> {
         if patterns.is_empty() {
             return Ok(Self(None));
         }
-        let mut builder = GlobSetBuilder::new();
-        for pattern in patterns {
-            let bad = |why: globset::Error| RestoreError::Glob {
-                glob: pattern.clone(),
-                why: why.kind().to_string(),
-            };
-            let trimmed = pattern.trim_matches('/');
-            let anchored = pattern.trim_end_matches('/').contains('/');
-            let whole = if anchored {
-                trimmed.to_owned()
-            } else {
-                format!("**/{trimmed}")
-            };
-            builder.add(
-                GlobBuilder::new(&whole)
-                    .literal_separator(true)
-                    .build()
-                    .map_err(bad)?,
-            );
-        }
-        let bad = |why: globset::Error| RestoreError::Glob {
-            glob: patterns.join(" "),
-            why: why.kind().to_string(),
-        };
-        Ok(Self(Some(builder.build().map_err(bad)?)))
+        Ok(Self(Some(Globs::new(patterns)?)))
     }
 
     /// Returns whether everything is included.
@@ -53,9 +25,7 @@ impl Include {
     }
 
     fn matches(&self, path: &TreePath) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|set| set.is_match(Path::new(OsStr::from_bytes(path.as_bytes()))))
+        self.0.as_ref().is_none_or(|set| set.matches(path.as_path()))
     }
 }
 

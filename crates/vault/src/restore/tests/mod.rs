@@ -195,7 +195,7 @@ fn at(root: &Path, path: &TreePath) -> PathBuf {
     if path.is_root() {
         root.to_owned()
     } else {
-        root.join(OsStr::from_bytes(path.as_bytes()))
+        root.join(path.as_path())
     }
 }
 
