@@ -11,6 +11,24 @@ use uuid::Uuid;
 
 use crate::bench::{Bench, all, ask, flaky, gated, names, services, until, within};
 
+/// Stops an owner in the middle of a run.
+async fn interrupted() -> (Bench, RunId) {
+    let bench = Bench::new().await;
+    let run = bench.client.submit(gated()).await.unwrap();
+    let mut told = bench.client.follow(run, 0).await.unwrap();
+    until(&mut told, "step_started", "second").await;
+    bench.stop.cancel();
+    assert_eq!(all(&mut told).await.1, End::Interrupted);
+    (bench, run)
+}
+
+/// Ends an owner, and returns the next one of the same journal.
+async fn over(bench: Bench) -> Bench {
+    let journal = bench.journal.clone();
+    bench.end().await;
+    Bench::over(journal).await
+}
+
 #[tokio::test]
 async fn a_run_is_submitted_followed_and_comes_to_its_end() {
     let bench = Bench::new().await;
@@ -87,19 +105,11 @@ async fn a_cancelled_run_ends_with_who_and_why() {
 
 #[tokio::test]
 async fn a_stopped_owner_leaves_its_runs_and_another_takes_them_over() {
-    let bench = Bench::new().await;
-    let run = bench.client.submit(gated()).await.unwrap();
-    let mut told = bench.client.follow(run, 0).await.unwrap();
-    until(&mut told, "step_started", "second").await;
-    bench.stop.cancel();
-    assert_eq!(all(&mut told).await.1, End::Interrupted);
+    let (bench, run) = interrupted().await;
     within(bench.owner.idle()).await;
     let refused = bench.client.submit(gated()).await.unwrap_err();
     assert_eq!((refused.kind, &*refused.code), (ProblemKind::Held, "stopping"));
-    let journal = bench.journal.clone();
-    bench.end().await;
-
-    let next = Bench::over(journal).await;
+    let next = over(bench).await;
     let mut sweeper = next.owner.sweeper(Pace::default());
     assert_eq!(within(sweeper.sweep()).await.unwrap(), [run]);
     // A second resume of a run that the owner drives already changes nothing.
@@ -135,16 +145,8 @@ async fn errors_are_the_same_on_both_sides_of_the_socket() {
 
 #[tokio::test]
 async fn of_two_concurrent_resumes_one_adopts_the_run() {
-    let bench = Bench::new().await;
-    let run = bench.client.submit(gated()).await.unwrap();
-    let mut told = bench.client.follow(run, 0).await.unwrap();
-    until(&mut told, "step_started", "second").await;
-    bench.stop.cancel();
-    assert_eq!(all(&mut told).await.1, End::Interrupted);
-    let journal = bench.journal.clone();
-    bench.end().await;
-
-    let next = Bench::over(journal).await;
+    let (bench, run) = interrupted().await;
+    let next = over(bench).await;
     let resumes = futures::future::join_all((0..8).map(|_| next.client.resume(run)));
     assert!(within(resumes).await.iter().all(Result::is_ok));
     next.open_gate();
@@ -265,16 +267,8 @@ async fn of_two_runs_of_a_group_the_second_waits_says_for_whom_and_follows() {
 
 #[tokio::test]
 async fn a_request_during_an_adoption_does_not_overtake_the_driver() {
-    let bench = Bench::new().await;
-    let run = bench.client.submit(gated()).await.unwrap();
-    let mut told = bench.client.follow(run, 0).await.unwrap();
-    until(&mut told, "step_started", "second").await;
-    bench.stop.cancel();
-    assert_eq!(all(&mut told).await.1, End::Interrupted);
-    let journal = bench.journal.clone();
-    bench.end().await;
-
-    let next = Bench::over(journal).await;
+    let (bench, run) = interrupted().await;
+    let next = over(bench).await;
     // Each of them finds that nobody drives it, and both go on from there.
     let (resumed, paused) = within(futures::future::join(
         next.owner.resume(run),

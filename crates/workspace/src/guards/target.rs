@@ -376,7 +376,7 @@ mod tests {
     fn a_refusal_names_the_folder_that_a_recovery_in_place_would_make() {
         let shop = Shop::new("");
         for (root, aside) in [
-            (shop.data(""), shop.beside("shop/data.before-<run>")),
+            (shop.beside("shop/data"), shop.beside("shop/data.before-<run>")),
             ("/".into(), "/.rekindle-before-<run>".into()),
         ] {
             let ways = Alternatives {
