@@ -74,6 +74,7 @@ mod nested {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
+    #[serde(remote = "Record")]
     struct Nested {
         run: RunId,
         seq: u64,
@@ -85,46 +86,11 @@ mod nested {
     }
 
     pub(super) fn serialize<S: Serializer>(record: &Record, serializer: S) -> Result<S::Ok, S::Error> {
-        let Record {
-            run,
-            seq,
-            epoch,
-            time,
-            prev,
-            head,
-            event,
-        } = record.clone();
-        let nested = Nested {
-            run,
-            seq,
-            epoch,
-            time,
-            prev,
-            head,
-            event,
-        };
-        nested.serialize(serializer)
+        Nested::serialize(record, serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<Record>, D::Error> {
-        let Nested {
-            run,
-            seq,
-            epoch,
-            time,
-            prev,
-            head,
-            event,
-        } = Nested::deserialize(deserializer)?;
-        Ok(Box::new(Record {
-            run,
-            seq,
-            epoch,
-            time,
-            prev,
-            head,
-            event,
-        }))
+        Nested::deserialize(deserializer).map(Box::new)
     }
 }
 

@@ -14,12 +14,12 @@ use crate::key::{Keyring, random};
 use crate::object::{FORMAT_VERSION, ObjectName};
 use crate::seal::{ObjectKey, Part, Place, document_name};
 
-/// The kind of a document, and its id.
+/// The kind of an object that is sealed as a whole, and its name.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
-    magic: [u8; 8],
-    part: Part,
-    name: [u8; 32],
+    pub(crate) magic: [u8; 8],
+    pub(crate) part: Part,
+    pub(crate) name: [u8; 32],
 }
 
 impl Kind {
@@ -50,23 +50,41 @@ impl Kind {
             name,
         }
     }
+
+    /// Seals an object's body with the newest key for documents.
+    pub(crate) fn seal(&self, keyring: &Keyring, mut body: Vec<u8>) -> Vec<u8> {
+        let generation = keyring.newest();
+        let salt = random();
+        ObjectKey::new(&generation.document, &salt).seal(&self.place(keyring, generation.number), &mut body);
+        let mut bytes = Vec::with_capacity(48 + body.len());
+        bytes.extend_from_slice(&self.magic);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&generation.number.to_le_bytes());
+        bytes.extend_from_slice(&salt);
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// Returns the body that [`Kind::seal`] sealed; `what` is the object, in faults.
+    pub(crate) fn open(&self, keyring: &Keyring, bytes: &[u8], what: &str) -> Result<Vec<u8>, ObjectFault> {
+        let mut fields = Fields::new(bytes);
+        check_head(&mut fields, self.magic)?;
+        let number = fields.u32()?;
+        let salt = fields.array()?;
+        let generation = keyring
+            .generation(number)
+            .ok_or(ObjectFault::UnknownGeneration(number))?;
+        let sealed = bytes.get(48..).unwrap_or_default().to_vec();
+        ObjectKey::new(&generation.document, &salt).open(&self.place(keyring, number), sealed, what)
+    }
 }
 
 /// Seals a document under its name.
 pub(crate) fn seal<T: Serialize>(keyring: &Keyring, kind: Kind, document: &T) -> Result<Bytes, ObjectFault> {
-    let generation = keyring.newest();
-    let salt = random();
-    let mut body = serde_json::to_vec(document).map_err(|error| ObjectFault::Malformed {
+    let body = serde_json::to_vec(document).map_err(|error| ObjectFault::Malformed {
         why: format!("it cannot be written as JSON: {error}"),
     })?;
-    ObjectKey::new(&generation.document, &salt).seal(&kind.place(keyring, generation.number), &mut body);
-    let mut bytes = Vec::with_capacity(48 + body.len());
-    bytes.extend_from_slice(&kind.magic);
-    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    bytes.extend_from_slice(&generation.number.to_le_bytes());
-    bytes.extend_from_slice(&salt);
-    bytes.extend_from_slice(&body);
-    Ok(bytes.into())
+    Ok(kind.seal(keyring, body).into())
 }
 
 /// Opens a document that is stored under its name.
@@ -75,16 +93,7 @@ pub(crate) fn open<T: DeserializeOwned>(
     kind: Kind,
     bytes: &[u8],
 ) -> Result<T, ObjectFault> {
-    let mut fields = Fields::new(bytes);
-    check_head(&mut fields, kind.magic)?;
-    let number = fields.u32()?;
-    let salt = fields.array()?;
-    let generation = keyring
-        .generation(number)
-        .ok_or(ObjectFault::UnknownGeneration(number))?;
-    let sealed = bytes.get(48..).unwrap_or_default().to_vec();
-    let key = ObjectKey::new(&generation.document, &salt);
-    let body = key.open(&kind.place(keyring, number), sealed, "the document")?;
+    let body = kind.open(keyring, bytes, "the document")?;
     serde_json::from_slice(&body).map_err(|error| ObjectFault::Malformed {
         why: error.to_string(),
     })

@@ -5,29 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::sandbox::{NOTES, NOTES_IN_TWO_TIERS, Sandbox};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
-
-const ONE_TIER: &str = "\
-system: small
-root: ./data
-components:
-  notes: {source: {type: files, path: notes}}
-tiers:
-  near: {url: \"file://./tiers/near\"}
-";
-
-const TWO_TIERS: &str = "\
-system: small
-root: ./data
-components:
-  notes: {source: {type: files, path: notes}}
-tiers:
-  near: {url: \"file://./tiers/near\"}
-  far: {url: \"file://./tiers/far\"}
-";
 
 fn backed_up(system: &str) -> Sandbox {
     let sandbox = filled(system);
@@ -75,7 +56,7 @@ fn hurt(tier: &Path) {
 
 #[test]
 fn a_copy_that_was_found_damaged_after_its_backup_is_no_yes_any_more() {
-    let sandbox = backed_up(ONE_TIER);
+    let sandbox = backed_up(NOTES);
     let (verdict, text, _) = come_back(&sandbox);
     assert_eq!(verdict, "good", "{text}");
     assert!(text.contains("verified in every tier"), "{text}");
@@ -111,7 +92,7 @@ fn a_copy_that_was_found_damaged_after_its_backup_is_no_yes_any_more() {
 
 #[test]
 fn a_recovery_that_lost_data_is_no_yes_any_more() {
-    let sandbox = backed_up(ONE_TIER);
+    let sandbox = backed_up(NOTES);
     hurt(&sandbox.path("tiers/near"));
     let (code, said) = sandbox.code(&["recover", "--to", "out"]);
     assert_eq!(code, 5, "{said}");
@@ -127,7 +108,7 @@ fn a_recovery_that_lost_data_is_no_yes_any_more() {
 
 #[test]
 fn one_damaged_copy_of_two_is_a_yes_with_a_but_and_a_deleted_tier_is_named() {
-    let sandbox = backed_up(TWO_TIERS);
+    let sandbox = backed_up(NOTES_IN_TWO_TIERS);
     hurt(&sandbox.path("tiers/near"));
     assert_eq!(sandbox.code(&["verify"]).0, 5);
     let (verdict, text, _) = come_back(&sandbox);
@@ -147,11 +128,11 @@ fn one_damaged_copy_of_two_is_a_yes_with_a_but_and_a_deleted_tier_is_named() {
 
 #[test]
 fn a_tier_that_left_the_system_file_vouches_for_nothing() {
-    let sandbox = backed_up(TWO_TIERS);
+    let sandbox = backed_up(NOTES_IN_TWO_TIERS);
     fs::remove_dir_all(sandbox.path("tiers/near")).expect("delete a tier");
     fs::write(
         sandbox.path("system.yaml"),
-        TWO_TIERS.replace("  near: {url: \"file://./tiers/near\"}\n", ""),
+        NOTES_IN_TWO_TIERS.replace("  near: {url: \"file://./tiers/near\"}\n", ""),
     )
     .expect("write system.yaml");
     let (verdict, text, _) = come_back(&sandbox);
@@ -164,7 +145,7 @@ fn a_tier_that_left_the_system_file_vouches_for_nothing() {
 
 #[test]
 fn a_workspace_without_its_journal_says_that_it_has_no_evidence_and_what_to_run() {
-    let sandbox = backed_up(ONE_TIER);
+    let sandbox = backed_up(NOTES);
     for part in ["journal", "log", "blobs"] {
         fs::remove_dir_all(sandbox.path(".rekindle").join(part)).expect("lose the journal");
     }
@@ -181,7 +162,7 @@ fn a_workspace_without_its_journal_says_that_it_has_no_evidence_and_what_to_run(
 
 #[test]
 fn an_interrupted_recovery_in_place_is_not_a_yes_until_it_is_resumed() {
-    let sandbox = backed_up(ONE_TIER);
+    let sandbox = backed_up(NOTES);
     let args = ["recover", "--in-place", "--yes"];
     assert!(
         sandbox
@@ -199,7 +180,7 @@ fn an_interrupted_recovery_in_place_is_not_a_yes_until_it_is_resumed() {
 
 #[test]
 fn a_backup_with_one_of_two_tiers_out_of_use_is_done_in_part() {
-    let sandbox = filled(TWO_TIERS);
+    let sandbox = filled(NOTES_IN_TWO_TIERS);
     fs::create_dir_all(sandbox.path("tiers/far")).expect("make a folder");
     fs::write(sandbox.path("tiers/far/photo.jpg"), "somebody else's").expect("occupy the tier");
     let (code, said) = sandbox.code(&["backup"]);

@@ -33,6 +33,19 @@ fn begin(sandbox: &Sandbox) -> Child {
     command.spawn().expect("start the product")
 }
 
+/// Begins a run, and another that waits for it.
+fn begin_two(sandbox: &Sandbox) -> [Child; 2] {
+    let first = begin(sandbox);
+    until("the first begins", || begun(sandbox) == 1);
+    let second = begin(sandbox);
+    until("the second waits", || {
+        runs(sandbox)
+            .get(1)
+            .is_some_and(|run| !run["awaits_turn"].is_null())
+    });
+    [first, second]
+}
+
 fn begun(sandbox: &Sandbox) -> usize {
     let log = fs::read_to_string(sandbox.path("begun")).unwrap_or_default();
     log.lines().count()
@@ -53,14 +66,7 @@ fn runs(sandbox: &Sandbox) -> Vec<Value> {
 #[test]
 fn the_second_run_of_a_group_waits_is_shown_to_and_follows() {
     let sandbox = sandbox();
-    let mut first = begin(&sandbox);
-    until("the first begins", || begun(&sandbox) == 1);
-    let mut second = begin(&sandbox);
-    until("the second waits", || {
-        runs(&sandbox)
-            .get(1)
-            .is_some_and(|run| !run["awaits_turn"].is_null())
-    });
+    let [mut first, mut second] = begin_two(&sandbox);
     let listed = runs(&sandbox);
     let first_run = listed[0]["run"].as_str().expect("a run");
     assert_eq!(listed[1]["awaits_turn"]["holder"], first_run, "{listed:#?}");
@@ -88,14 +94,7 @@ fn the_second_run_of_a_group_waits_is_shown_to_and_follows() {
 #[test]
 fn a_killed_owner_holds_no_turn_and_who_waited_may_be_gone_on_with_first() {
     let sandbox = sandbox();
-    let mut first = begin(&sandbox);
-    until("the first begins", || begun(&sandbox) == 1);
-    let mut second = begin(&sandbox);
-    until("the second waits", || {
-        runs(&sandbox)
-            .get(1)
-            .is_some_and(|run| !run["awaits_turn"].is_null())
-    });
+    let [mut first, mut second] = begin_two(&sandbox);
     first.kill().expect("kill the owner");
     first.wait().expect("reap the owner");
     // A command that waited through the owner learns that the owner is gone.
@@ -121,14 +120,7 @@ fn a_killed_owner_holds_no_turn_and_who_waited_may_be_gone_on_with_first() {
 #[test]
 fn a_run_that_waits_for_its_turn_can_be_cancelled() {
     let sandbox = sandbox();
-    let mut first = begin(&sandbox);
-    until("the first begins", || begun(&sandbox) == 1);
-    let mut second = begin(&sandbox);
-    until("the second waits", || {
-        runs(&sandbox)
-            .get(1)
-            .is_some_and(|run| !run["awaits_turn"].is_null())
-    });
+    let [mut first, mut second] = begin_two(&sandbox);
     let waits = runs(&sandbox)[1]["run"].as_str().expect("a run").to_owned();
     let output = sandbox.run(&["cancel", &waits]);
     assert!(output.status.success(), "{}", said(&output));

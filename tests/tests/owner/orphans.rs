@@ -7,19 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use rekindle_tests::sandbox::Sandbox;
+use rekindle_tests::sandbox::{NOTES, Sandbox};
 use rekindle_tests::wait::{LIMIT, poll};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
-
-const SYSTEM: &str = "\
-system: small
-root: ./data
-components:
-  notes: {source: {type: files, path: notes}}
-tiers:
-  near: {url: \"file://./tiers/near\"}
-";
 
 /// A program with a child in its own group, and with a grandchild that neither a group nor a parent leads to.
 const FLOW: &str = r#"
@@ -44,7 +35,7 @@ fn runs(pid: &str) -> bool {
 }
 
 fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::empty(BINARY, SYSTEM);
+    let sandbox = Sandbox::empty(BINARY, NOTES);
     fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
     sandbox.ok(&["init", "--kit", "kit.txt"]);
     sandbox

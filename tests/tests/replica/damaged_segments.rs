@@ -14,6 +14,8 @@ use rekindle_tests::wait::until;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::RECOVERED_IN_TWO_STEPS;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
 fn newest(host: &Sandbox) -> String {
@@ -168,20 +170,6 @@ fn copy(from: &Path, to: &Path) {
         fs::copy(entry.path(), to.join(entry.file_name())).expect("copy a file");
     }
 }
-
-/// Component `two` is brought back once a program after the restore of `one` has ended, which waits for a file.
-const RECOVERED_IN_TWO_STEPS: &str = "\
-system: pair
-root: ./data
-components:
-  one:
-    source: {type: files, path: one}
-    recovery:
-      - {id: gate, uses: command, with: {run: [sh, -c, \"touch SHARED/waits; while [ ! -e SHARED/go ]; do sleep 0.05; done\"]}}
-  two: {after: [one], source: {type: files, path: two}}
-tiers:
-  near: {url: \"file://SHARED/near\"}
-";
 
 const FILES: [(&str, &str); 2] = [("one/a.md", "first"), ("two/b.md", "second")];
 

@@ -17,21 +17,9 @@ use rekindle_tests::wait::until;
 use rustix::process::Signal;
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+use super::RECOVERED_IN_TWO_STEPS;
 
-/// Component `two` is brought back once a program after the restore of `one` has ended, which waits for a file.
-const RECOVERED_IN_TWO_STEPS: &str = "\
-system: pair
-root: ./data
-components:
-  one:
-    source: {type: files, path: one}
-    recovery:
-      - {id: gate, uses: command, with: {run: [sh, -c, \"touch SHARED/waits; while [ ! -e SHARED/go ]; do sleep 0.05; done\"]}}
-  two: {after: [one], source: {type: files, path: two}}
-tiers:
-  near: {url: \"file://SHARED/near\"}
-";
+const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
 /// What `dump` gives is captured once a file is there.
 const CAPTURED_SLOWLY: &str = "\

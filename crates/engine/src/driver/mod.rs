@@ -414,15 +414,8 @@ impl Driver {
                 checkpoint,
                 children,
             } => {
-                self.spawn(
-                    Job {
-                        step,
-                        attempt,
-                        task: Task::Run { checkpoint, children },
-                    },
-                    with,
-                    permits,
-                );
+                let task = Task::Run { checkpoint, children };
+                self.spawn(Job { step, attempt, task }, with, permits);
             }
             Effect::Reconcile {
                 step,
@@ -431,15 +424,8 @@ impl Driver {
                 checkpoint,
                 children,
             } => {
-                self.spawn(
-                    Job {
-                        step,
-                        attempt,
-                        task: Task::Reconcile { checkpoint, children },
-                    },
-                    with,
-                    permits,
-                );
+                let task = Task::Reconcile { checkpoint, children };
+                self.spawn(Job { step, attempt, task }, with, permits);
             }
             Effect::Recheck {
                 step,
@@ -447,15 +433,8 @@ impl Driver {
                 with,
                 output,
             } => {
-                self.spawn(
-                    Job {
-                        step,
-                        attempt,
-                        task: Task::Recheck { output },
-                    },
-                    with,
-                    permits,
-                );
+                let task = Task::Recheck { output };
+                self.spawn(Job { step, attempt, task }, with, permits);
             }
             Effect::StartUndo {
                 step,
@@ -463,15 +442,8 @@ impl Driver {
                 with,
                 children,
             } => {
-                self.spawn(
-                    Job {
-                        step,
-                        attempt,
-                        task: Task::Undo { children },
-                    },
-                    with,
-                    permits,
-                );
+                let task = Task::Undo { children };
+                self.spawn(Job { step, attempt, task }, with, permits);
             }
             Effect::CancelStep { step, for_good } => {
                 if let Some(AtWork { reins, .. }) = self.at_work.get(&step) {

@@ -23,11 +23,12 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
-use crate::codec::{Fields, check_head};
+use crate::codec::Fields;
+use crate::document::Kind;
 use crate::error::ObjectFault;
-use crate::key::{Keyring, random};
-use crate::object::{FORMAT_VERSION, ObjectName};
-use crate::seal::{ObjectKey, Part, Place};
+use crate::key::Keyring;
+use crate::object::ObjectName;
+use crate::seal::Part;
 use crate::store::StoreError;
 
 pub use chain::{Chain, Link, Plan, Weight, plan};
@@ -211,16 +212,14 @@ fn numbers(from: u64, to: u64) -> String {
     }
 }
 
-/// The place of a segment: it opens under no other run and no other number.
-fn place(keyring: &Keyring, generation: u32, run: RunId, n: u64) -> Place {
+/// Returns the kind of a segment, which opens under no other run and no other number.
+fn kind(run: RunId, n: u64) -> Kind {
     let mut name = [0; 32];
     name[..16].copy_from_slice(run.as_bytes());
     name[16..24].copy_from_slice(&n.to_le_bytes());
-    Place {
-        repository: keyring.repository(),
+    Kind {
+        magic: MAGIC,
         part: Part::Segment,
-        generation,
-        ordinal: 0,
         name,
     }
 }
@@ -242,32 +241,13 @@ fn seal(keyring: &Keyring, segment: &Segment) -> Result<Vec<u8>, ObjectFault> {
     let mut body = vec![encoding];
     body.extend(len.to_le_bytes());
     body.extend(content);
-    let generation = keyring.newest();
-    let salt = random();
-    let at = place(keyring, generation.number, segment.head.run, segment.head.n);
-    ObjectKey::new(&generation.document, &salt).seal(&at, &mut body);
-    let mut bytes = Vec::with_capacity(48 + body.len());
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    bytes.extend_from_slice(&generation.number.to_le_bytes());
-    bytes.extend_from_slice(&salt);
-    bytes.extend_from_slice(&body);
-    Ok(bytes)
+    Ok(kind(segment.head.run, segment.head.n).seal(keyring, body))
 }
 
 /// Opens the segment of a run and a number.
 fn open(keyring: &Keyring, run: RunId, n: u64, bytes: &[u8]) -> Result<Segment, ObjectFault> {
     let malformed = |why: String| ObjectFault::Malformed { why };
-    let mut fields = Fields::new(bytes);
-    check_head(&mut fields, MAGIC)?;
-    let number = fields.u32()?;
-    let salt = fields.array()?;
-    let generation = keyring
-        .generation(number)
-        .ok_or(ObjectFault::UnknownGeneration(number))?;
-    let sealed = bytes.get(48..).unwrap_or_default().to_vec();
-    let key = ObjectKey::new(&generation.document, &salt);
-    let body = key.open(&place(keyring, number, run, n), sealed, "the segment")?;
+    let body = kind(run, n).open(keyring, bytes, "the segment")?;
     let mut fields = Fields::new(&body);
     let [encoding] = fields.array::<1>()?;
     let len = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
