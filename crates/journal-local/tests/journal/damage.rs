@@ -139,6 +139,22 @@ async fn flip_with_log_alone(dir: &Path, at: usize, acknowledged: &Acknowledged)
     }
 }
 
+/// Expects that a run is neither read nor continued, and that another is whole.
+async fn expect_quarantined(journal: &LocalJournal, acknowledged: &Acknowledged, hurt: RunId, whole: RunId) {
+    let next = crate::support::next(hurt, acknowledged[&hurt].len() as u64);
+    for refused in [
+        journal.read(hurt).await.map(drop),
+        journal.append(next).await.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(
+            matches!(&error, JournalError::Quarantined { run, .. } if *run == hurt),
+            "{error}"
+        );
+    }
+    assert_eq!(*journal.read(whole).await.unwrap(), acknowledged[&whole]);
+}
+
 /// A record lost in the middle of one run, in the log and in sled, stops that run and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_has_lost_a_record_is_quarantined_and_others_go_on() {
@@ -160,17 +176,7 @@ async fn a_run_that_has_lost_a_record_is_quarantined_and_others_go_on() {
             report.quarantined.iter().map(|(run, _)| *run).collect::<Vec<_>>(),
             [hurt]
         );
-        let error = journal.read(hurt).await.unwrap_err();
-        assert!(
-            matches!(&error, JournalError::Quarantined { run, .. } if *run == hurt),
-            "{error}"
-        );
-        let error = journal
-            .append(crate::support::next(hurt, acknowledged[&hurt].len() as u64))
-            .await
-            .unwrap_err();
-        assert!(matches!(error, JournalError::Quarantined { .. }), "{error}");
-        assert_eq!(*journal.read(whole).await.unwrap(), acknowledged[&whole]);
+        expect_quarantined(&journal, &acknowledged, hurt, whole).await;
         journal.close().await;
     }
 }
@@ -274,17 +280,7 @@ async fn a_record_that_fails_in_sled_and_in_the_log_quarantines_its_run_when_it_
     fs::write(path, bytes).unwrap();
     let (journal, report) = open(dir.path()).await;
     assert_eq!(report.damage.len(), 1);
-    let error = journal.read(hurt).await.unwrap_err();
-    assert!(
-        matches!(&error, JournalError::Quarantined { run, .. } if *run == hurt),
-        "{error}"
-    );
-    let error = journal
-        .append(crate::support::next(hurt, acknowledged[&hurt].len() as u64))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, JournalError::Quarantined { .. }), "{error}");
-    assert_eq!(*journal.read(whole).await.unwrap(), acknowledged[&whole]);
+    expect_quarantined(&journal, &acknowledged, hurt, whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,6 +62,17 @@ impl Bench {
         Self::over(Arc::new(MemoryJournal::new())).await
     }
 
+    /// Returns an owner that was stopped in the middle of a run, with that run.
+    pub(crate) async fn interrupted() -> (Self, RunId) {
+        let bench = Self::new().await;
+        let run = bench.client.submit(gated()).await.unwrap();
+        let mut told = bench.client.follow(run, 0).await.unwrap();
+        until(&mut told, "step_started", "second").await;
+        bench.stop.cancel();
+        assert_eq!(all(&mut told).await.1, End::Interrupted);
+        (bench, run)
+    }
+
     /// Returns an owner of what another has left.
     pub(crate) async fn over(journal: Arc<dyn Journal>) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -103,6 +114,13 @@ impl Bench {
     /// Lets one gated step continue.
     pub(crate) fn open_gate(&self) {
         self.gate.add_permits(1);
+    }
+
+    /// Ends this owner, and returns the next one of its journal.
+    pub(crate) async fn next(self) -> Self {
+        let journal = Arc::clone(&self.journal);
+        self.end().await;
+        Self::over(journal).await
     }
 
     /// Ends the socket, as the end of the process does.

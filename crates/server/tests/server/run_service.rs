@@ -11,24 +11,6 @@ use uuid::Uuid;
 
 use crate::bench::{Bench, all, ask, flaky, gated, names, services, until, within};
 
-/// Stops an owner in the middle of a run.
-async fn interrupted() -> (Bench, RunId) {
-    let bench = Bench::new().await;
-    let run = bench.client.submit(gated()).await.unwrap();
-    let mut told = bench.client.follow(run, 0).await.unwrap();
-    until(&mut told, "step_started", "second").await;
-    bench.stop.cancel();
-    assert_eq!(all(&mut told).await.1, End::Interrupted);
-    (bench, run)
-}
-
-/// Ends an owner, and returns the next one of the same journal.
-async fn over(bench: Bench) -> Bench {
-    let journal = bench.journal.clone();
-    bench.end().await;
-    Bench::over(journal).await
-}
-
 #[tokio::test]
 async fn a_run_is_submitted_followed_and_comes_to_its_end() {
     let bench = Bench::new().await;
@@ -105,11 +87,11 @@ async fn a_cancelled_run_ends_with_who_and_why() {
 
 #[tokio::test]
 async fn a_stopped_owner_leaves_its_runs_and_another_takes_them_over() {
-    let (bench, run) = interrupted().await;
+    let (bench, run) = Bench::interrupted().await;
     within(bench.owner.idle()).await;
     let refused = bench.client.submit(gated()).await.unwrap_err();
     assert_eq!((refused.kind, &*refused.code), (ProblemKind::Held, "stopping"));
-    let next = over(bench).await;
+    let next = bench.next().await;
     let mut sweeper = next.owner.sweeper(Pace::default());
     assert_eq!(within(sweeper.sweep()).await.unwrap(), [run]);
     // A second resume of a run that the owner drives already changes nothing.
@@ -145,8 +127,8 @@ async fn errors_are_the_same_on_both_sides_of_the_socket() {
 
 #[tokio::test]
 async fn of_two_concurrent_resumes_one_adopts_the_run() {
-    let (bench, run) = interrupted().await;
-    let next = over(bench).await;
+    let (bench, run) = Bench::interrupted().await;
+    let next = bench.next().await;
     let resumes = futures::future::join_all((0..8).map(|_| next.client.resume(run)));
     assert!(within(resumes).await.iter().all(Result::is_ok));
     next.open_gate();
@@ -267,8 +249,8 @@ async fn of_two_runs_of_a_group_the_second_waits_says_for_whom_and_follows() {
 
 #[tokio::test]
 async fn a_request_during_an_adoption_does_not_overtake_the_driver() {
-    let (bench, run) = interrupted().await;
-    let next = over(bench).await;
+    let (bench, run) = Bench::interrupted().await;
+    let next = bench.next().await;
     // Each of them finds that nobody drives it, and both go on from there.
     let (resumed, paused) = within(futures::future::join(
         next.owner.resume(run),
@@ -316,11 +298,9 @@ async fn a_run_whose_parent_is_over_is_cancelled_and_one_that_was_opened_again_s
     until(&mut told, "step_started", "second").await;
     bench.stop.cancel();
     within(bench.owner.idle()).await;
-    let journal = bench.journal.clone();
-    bench.end().await;
 
     // The run around it is cancelled while nobody drives either, so that nobody tells the step that it is given up.
-    let next = Bench::over(journal).await;
+    let next = bench.next().await;
     next.owner.request(parent, ask(Ask::Cancel)).await.unwrap();
     next.owner.resume(parent).await.unwrap();
     within(next.owner.idle()).await;

@@ -212,7 +212,7 @@ fn numbers(from: u64, to: u64) -> String {
     }
 }
 
-/// The place of a segment: it opens under no other run and no other number.
+/// Returns the kind of a segment, which opens under no other run and no other number.
 fn kind(run: RunId, n: u64) -> Kind {
     let mut name = [0; 32];
     name[..16].copy_from_slice(run.as_bytes());

@@ -115,6 +115,20 @@ fn a_step_on_failure_runs_when_what_failed_lies_further_back() {
     );
 }
 
+/// Returns the outcome of a run whose steps end in that order, as far as they run.
+fn outcome(steps: Vec<PlanStep>, order: &[&str], failing: &[&str]) -> Option<Outcome> {
+    let (mut run, _) = Run::begun(plan(9, steps));
+    for id in order {
+        if run.state(id).name() == "running" {
+            match failing.contains(id) {
+                true => run.fail(id),
+                false => run.succeed(id),
+            };
+        }
+    }
+    run.machine.state().outcome
+}
+
 #[test]
 fn the_outcome_is_partial_when_a_component_came_through_whole() {
     let steps = || {
@@ -132,17 +146,8 @@ fn the_outcome_is_partial_when_a_component_came_through_whole() {
         (&["restore[x]", "restore[y]"], Outcome::Failed),
         (&["validate[x]", "restore[y]"], Outcome::Failed),
     ] {
-        let (mut run, _) = Run::begun(plan(9, steps()));
-        for id in ["restore[x]", "restore[y]", "total", "validate[x]"] {
-            if run.state(id).name() == "running" {
-                if failing.contains(&id) {
-                    run.fail(id)
-                } else {
-                    run.succeed(id)
-                };
-            }
-        }
-        assert_eq!(run.machine.state().outcome, Some(expect), "{failing:?}");
+        let order = ["restore[x]", "restore[y]", "total", "validate[x]"];
+        assert_eq!(outcome(steps(), &order, failing), Some(expect), "{failing:?}");
     }
 }
 
@@ -176,7 +181,6 @@ fn the_outcome_is_partial_when_one_of_two_tiers_has_a_verified_copy() {
         (&["verify[x,a]", "store[x,b]"], Outcome::Failed),
         (&["snapshot[x]"], Outcome::Failed),
     ] {
-        let (mut run, _) = Run::begun(plan(9, steps()));
         let order = [
             "snapshot[x]",
             "store[x,a]",
@@ -185,16 +189,7 @@ fn the_outcome_is_partial_when_one_of_two_tiers_has_a_verified_copy() {
             "verify[x,b]",
             "clean[x]",
         ];
-        for id in order {
-            if run.state(id).name() == "running" {
-                if failing.contains(&id) {
-                    run.fail(id)
-                } else {
-                    run.succeed(id)
-                };
-            }
-        }
-        assert_eq!(run.machine.state().outcome, Some(expect), "{failing:?}");
+        assert_eq!(outcome(steps(), &order, failing), Some(expect), "{failing:?}");
     }
 }
 
