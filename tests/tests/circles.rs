@@ -197,11 +197,6 @@ fn circles(root: &Path) -> Vec<String> {
     let mut modules = Modules::default();
     modules.read(Vec::new(), root);
     let imports = modules.imports();
-    assert!(
-        !imports.is_empty() || modules.0.len() < 5,
-        "{} imports nothing of its own",
-        root.display()
-    );
     let graph: DiGraphMap<&Path, ()> = imports.iter().copied().collect();
     let mut found = Vec::new();
     for circle in tarjan_scc(&graph) {
@@ -230,6 +225,12 @@ fn no_two_files_import_each_other() {
     }
     let roots = roots.iter().filter(|root| root.exists());
     let found: Vec<_> = roots.flat_map(|root| circles(root)).collect();
+    let mut engine = Modules::default();
+    engine.read(Vec::new(), &workspace.join("crates/engine/src/lib.rs"));
+    assert!(
+        engine.imports().len() > 50,
+        "the imports of the engine are not seen"
+    );
     assert!(
         found.is_empty(),
         "these files import each other:\n{}",

@@ -78,7 +78,7 @@ fn of_two_runs_that_wait_for_each_others_groups_one_gives_way_and_the_other_goes
     let shown = sandbox.ok(&["show", id]);
     for told in [
         format!("run {id} waits for its lock of group `{group}` after run"),
-        "the work of its step, which waits for its group lock".to_owned(),
+        "the work of its step, which waits for its lock of group".to_owned(),
         lost["run"].as_str().expect("a run").to_owned(),
         format!("rekindle retry {id} --failed"),
     ] {

@@ -196,8 +196,8 @@ fn a_disk_that_fills_up_during_a_run_interrupts_it_and_resume_goes_on_once_there
     let Some(disk) = on_a_small_disk(&sandbox) else {
         return;
     };
-    // What the log has left of its last block is not enough for so many steps.
-    let steps: String = (0..60)
+    // The log reserves 256 KiB ahead. So many steps need more.
+    let steps: String = (0..800)
         .map(|n| {
             format!("  - id: s{n}\n    needs: [wait]\n    uses: command\n    with: {{run: [\"true\"]}}\n")
         })

@@ -49,7 +49,7 @@ fn names_both_ways(said: &str, elsewhere: &str) {
             .any(|line| line.trim_start().trim_start_matches('`').starts_with(begins) && line.contains(has))
     };
     assert!(
-        line(elsewhere, "--to DIR") || line(elsewhere, "-p to=DIR"),
+        line(elsewhere, "--to DIR") || line(elsewhere, "-p to=VALUE"),
         "no other folder in:\n{said}"
     );
     assert!(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::{Acknowledged, by_run, copy, expect, fill, len, open, open_with, read_all, segments};
 use proptest::prelude::*;
@@ -139,6 +140,17 @@ async fn flip_with_log_alone(dir: &Path, at: usize, acknowledged: &Acknowledged)
     }
 }
 
+/// Opens sled. The threads of one that was closed hold its lock a moment longer.
+async fn open_sled(dir: &Path) -> sled::Db {
+    for _ in 0..500 {
+        if let Ok(db) = sled::open(dir) {
+            return db;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    sled::open(dir).unwrap()
+}
+
 /// Expects that a run is neither read nor continued, and that another is whole.
 async fn expect_quarantined(journal: &LocalJournal, acknowledged: &Acknowledged, hurt: RunId, whole: RunId) {
     let next = crate::support::next(hurt, acknowledged[&hurt].len() as u64);
@@ -217,7 +229,7 @@ async fn a_record_that_fails_in_sled_is_taken_from_the_log_and_put_back() {
         let dir = tempfile::tempdir().unwrap();
         let acknowledged = by_run(&fill(dir.path(), 1, 8, OpenOptions::default()).await);
         let run = *acknowledged.keys().next().unwrap();
-        let db = sled::open(dir.path().join("journal")).unwrap();
+        let db = open_sled(&dir.path().join("journal")).await;
         hurt(&db, run);
         drop(db);
         let (journal, report) = open(dir.path()).await;
@@ -245,11 +257,11 @@ async fn a_run_that_sled_has_forgotten_or_remembers_as_it_was_costs_a_rebuild() 
         let (journal, _) = open(dir.path()).await;
         let mut records = journal.append(crate::support::next(run, 0)).await.unwrap();
         journal.close().await;
-        let stale = sled::open(&sled).unwrap().get(&key).unwrap().unwrap();
+        let stale = open_sled(&sled).await.get(&key).unwrap().unwrap();
         let (journal, _) = open(dir.path()).await;
         records.extend(journal.append(crate::support::next(run, 2)).await.unwrap());
         journal.close().await;
-        let db = sled::open(&sled).unwrap();
+        let db = open_sled(&sled).await;
         match forgotten {
             true => drop(db.remove(&key).unwrap()),
             false => drop(db.insert(&key, stale).unwrap()),
@@ -271,7 +283,7 @@ async fn a_record_that_fails_in_sled_and_in_the_log_quarantines_its_run_when_it_
     let filled = fill(dir.path(), 2, 8, OpenOptions::default()).await;
     let acknowledged = by_run(&filled);
     let (hurt, whole) = (filled[4].0[0].run, filled[5].0[0].run);
-    let db = sled::open(dir.path().join("journal")).unwrap();
+    let db = open_sled(&dir.path().join("journal")).await;
     db.remove(sled_key(hurt, filled[4].0[0].seq)).unwrap();
     drop(db);
     let path = &segments(dir.path())[0];
