@@ -128,7 +128,7 @@ impl Deadlock {
                 _ => ", which ".to_owned(),
             });
             text.push_str(&match &waits.group {
-                Some(group) => format!("waits for its lock of group `{group}` after run {}", next.run),
+                Some(group) => format!("waits for the lock of group `{group}` after run {}", next.run),
                 None => format!("waits for run {}, the work of its step", next.run),
             });
         }

@@ -77,8 +77,8 @@ fn of_two_runs_that_wait_for_each_others_groups_one_gives_way_and_the_other_goes
     let id = inside["run"].as_str().expect("a run");
     let shown = sandbox.ok(&["show", id]);
     for told in [
-        format!("run {id} waits for its lock of group `{group}` after run"),
-        "the work of its step, which waits for its lock of group".to_owned(),
+        format!("run {id} waits for the lock of group `{group}` after run"),
+        "the work of its step, which waits for the lock of group".to_owned(),
         lost["run"].as_str().expect("a run").to_owned(),
         format!("rekindle retry {id} --failed"),
     ] {
@@ -86,7 +86,7 @@ fn of_two_runs_that_wait_for_each_others_groups_one_gives_way_and_the_other_goes
     }
     let shown = sandbox.ok(&["show", lost["run"].as_str().expect("a run")]);
     assert!(
-        shown.contains("[deadlock]") && shown.contains("gave up its group lock"),
+        shown.contains("[deadlock]") && shown.contains("gave up the lock of group"),
         "{shown}"
     );
     let history = sandbox.ok(&["history", id]);
