@@ -8,7 +8,7 @@
 //! | [`hosts`] | several hosts that share a tier, with processes that can be stopped and continued |
 //! | [`product`] | the product as a process: its reports during work, compared with later histories |
 //! | [`recording`] | the recordings in the documents, compared with the product's output |
-//! | [`reference`] | a pure model of a workflow's result, whatever was killed |
+//! | [`reference`] | a pure model of a workflow's result, which no kill may change |
 //! | [`sandbox`] | a system, its workspace and its tiers, to run the product in |
 //! | [`schema`] | checks data by JSON Schema |
 //! | [`shapes`] | workflows of every shape, as YAML and as plans of the reference model |

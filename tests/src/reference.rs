@@ -1,4 +1,4 @@
-//! A pure model of a workflow's result, whatever was killed. It knows order, needs, limits, retries and undo,
+//! A pure model of a workflow's result, which no kill may change. It knows order, needs, limits, retries and undo,
 //! and nothing of the engine.
 //!
 //! It judges two things. *Marks* are lines that the steps' own programs append to a file; the parent adds the

@@ -74,8 +74,7 @@ struct Noted {
 struct Named {
     /// Its name in diagnostics: the name, or the file as it is written.
     word: String,
-    /// Its identity: the name, or the file's own place, by whatever path. Two workflows with one identity are the
-    /// same.
+    /// Its identity: the name, or the file's canonical path. Two workflows with one identity are the same.
     identity: String,
     text: String,
 }

@@ -54,8 +54,8 @@ struct Entry {
 }
 
 impl Index {
-    /// Adds a pack, unless it is known already. The chunks of a doubted pack are looked for there last,
-    /// whatever the order in which packs are added.
+    /// Adds a pack, unless it is known already. The chunks of a doubted pack are looked for there last.
+    /// The order in which packs are added does not matter.
     pub(crate) fn add(&mut self, listing: PackListing, doubted: bool) {
         if self.by_pack.contains_key(&listing.info.id) {
             return;

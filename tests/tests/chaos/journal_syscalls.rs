@@ -1,6 +1,6 @@
 //! The N-th system call of a journal's writer fails, is delayed, or is the last: strace injects it.
 //!
-//! Whatever call fails, the writer ends with a typed error or continues. Nothing that was acknowledged is
+//! If a call fails, the writer ends with a typed error or continues. Nothing that was acknowledged is
 //! lost, and the next writer opens the journal and continues. Only calls on the journal's files are hit.
 //! During a delay the writer is killed: the acknowledgement must not have come before the delayed call.
 

@@ -1,5 +1,5 @@
-//! Secrets that a system's programs get, each a unique value. Whatever the programs print and however they
-//! fail, Rekindle neither stores nor prints a secret. A secret inside a workflow stays in that file and in
+//! Secrets that a system's programs get, each a unique value. The programs print them and fail
+//! with them. Rekindle neither stores nor prints a secret. A secret inside a workflow stays in that file and in
 //! the run's pinned copy of it.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]

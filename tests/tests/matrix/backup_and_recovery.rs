@@ -1,7 +1,7 @@
 //! SIGKILL at every journal record boundary of a backup and of a recovery, each followed by `resume`.
 //!
 //! The story of one case: a 5 MB La Factoria system; the command is started and dies by SIGKILL before its
-//! N-th append, after its N-th append, or after its N-th act; `resume` takes the run over. Then, whatever N was:
+//! N-th append, after its N-th append, or after its N-th act; `resume` takes the run over. Then, for every N:
 //! the recovered tree is the one of an undisturbed recovery (paths, types, modes, times, contents, and SQLite
 //! says its databases are whole), the history has no gap and its chain verifies (reading it checks both), and
 //! no step acted again after its journaled success, judged by an effect log that the engine never reads.

@@ -1,7 +1,7 @@
 //! The educational frameworks as data, and the names that every copy of them must have.
 //!
 //! `generate` writes the documents under `data/` into a system. A probe checks a system's own copy against
-//! the constants, whatever its manifest says. So it finds an item that was lost together with its entry in
+//! the constants, and not against its manifest. So it finds an item that was lost together with its entry in
 //! the manifest.
 
 use serde_json::{Map, Value};

@@ -80,7 +80,7 @@ impl Count {
         }
         self.judged = true;
         let Some(manifest) = manifest else {
-            // Without the list no file is known to be whole, whatever files exist.
+            // Without the list no file is known to be whole, even if files exist.
             self.missing += u64::from(!self.listed.check(false));
             return;
         };
