@@ -14,6 +14,10 @@ use crate::key::{Keyring, random};
 use crate::object::{FORMAT_VERSION, ObjectName};
 use crate::seal::{ObjectKey, Part, Place, document_name};
 
+/// The most bytes of a stored document. A snapshot's has some 100 for each chunk of its entry stream (about
+/// 1 MiB, or 4,000 files), a set's some 500 for each component.
+pub(crate) const DOCUMENT_MAX: u64 = 16 << 20;
+
 /// The kind of an object that is sealed as a whole, and its name.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
@@ -84,7 +88,11 @@ pub(crate) fn seal<T: Serialize>(keyring: &Keyring, kind: Kind, document: &T) ->
     let body = serde_json::to_vec(document).map_err(|error| ObjectFault::Malformed {
         why: format!("it cannot be written as JSON: {error}"),
     })?;
-    Ok(kind.seal(keyring, body).into())
+    let bytes: Bytes = kind.seal(keyring, body).into();
+    match bytes.len() as u64 {
+        len if len > DOCUMENT_MAX => Err(ObjectFault::TooLarge { len }),
+        _ => Ok(bytes),
+    }
 }
 
 /// Opens a document that is stored under its name.

@@ -21,6 +21,18 @@ pub enum ObjectFault {
         /// Bytes that the format needs.
         need: u64,
     },
+    /// It is larger than its kind can be; it was not read.
+    #[error("is damaged: it has {len} bytes, more than its kind can have")]
+    TooLarge {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Something other than a file is in its place.
+    #[error("is damaged: {what}")]
+    NotAFile {
+        /// What is there.
+        what: &'static str,
+    },
     /// The hash of its stored bytes is not its name.
     #[error("is damaged: its bytes do not match its name")]
     NameMismatch,

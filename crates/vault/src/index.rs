@@ -14,10 +14,19 @@ use crate::codec::{Fields, check_head};
 use crate::error::ObjectFault;
 use crate::key::{Generation, Keyring, random};
 use crate::object::{ChunkId, FORMAT_VERSION};
-use crate::pack::{PackInfo, PackKind, Slot};
+use crate::pack::{PACK_MAX, PackInfo, PackKind, SLOT_LEN, Slot};
 use crate::seal::{ObjectKey, Part, Place};
 
 const MAGIC: [u8; 8] = *b"RKDLINDX";
+
+/// Bytes of a pack in a list, before its slots.
+const PACK_HEAD: usize = 84;
+
+/// A list is closed once it has this many bytes, so that nobody needs much memory to read one.
+const INDEX_TARGET: usize = 8 << 20;
+
+/// The most bytes of a list: one more pack, whose slots are at most as many as fit into a pack.
+pub(crate) const INDEX_MAX: u64 = (INDEX_TARGET + PACK_HEAD) as u64 + PACK_MAX;
 
 /// A pack and all its chunks, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +135,22 @@ impl Index {
             },
         })
     }
+}
+
+/// Splits packs into lists of at most [`INDEX_MAX`] bytes.
+pub(crate) fn lists(listings: &[PackListing]) -> impl Iterator<Item = &[PackListing]> {
+    let mut rest = listings;
+    std::iter::from_fn(move || {
+        let mut len = 0;
+        let full = |listing: &PackListing| {
+            let closed = len >= INDEX_TARGET;
+            len += PACK_HEAD + listing.slots.len() * SLOT_LEN;
+            closed
+        };
+        let end = rest.iter().position(full).unwrap_or(rest.len());
+        let list = rest.split_off(..end)?;
+        (!list.is_empty()).then_some(list)
+    })
 }
 
 /// Seals an index of the packs; returns its name and its bytes.

@@ -26,6 +26,7 @@
 //! (every object names its key generation), hard links and extended attributes (an entry record is a map;
 //! readers skip unknown fields).
 
+mod beneath;
 pub mod capture;
 mod chunker;
 pub mod clean;

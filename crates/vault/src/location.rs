@@ -160,10 +160,11 @@ impl Location {
     }
 
     async fn list_of(&self, id: Hash32) -> Result<Result<Vec<PackListing>, ObjectFault>, VaultError> {
-        match self.store.get(&ObjectName::Index(id).path()).await {
-            Ok(bytes) => Ok(index::open(&self.keyring, id, &bytes)),
-            Err(StoreError::NotFound { .. }) => Ok(Err(ObjectFault::Missing)),
-            Err(error) => Err(error.into()),
+        match self.bytes(ObjectName::Index(id)).await {
+            Ok(Some(bytes)) => Ok(index::open(&self.keyring, id, &bytes)),
+            Ok(None) => Ok(Err(ObjectFault::Missing)),
+            Err(VaultError::Object { fault, .. }) => Ok(Err(fault)),
+            Err(error) => Err(error),
         }
     }
 
@@ -215,10 +216,10 @@ impl Location {
 
     /// Returns an object's stored bytes; none if it is missing.
     pub(crate) async fn bytes(&self, name: ObjectName) -> Result<Option<Bytes>, VaultError> {
-        match self.store.get(&name.path()).await {
+        match self.store.get(&name.path(), name.max_len()).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.read_error(name, error)),
         }
     }
 
@@ -256,12 +257,15 @@ impl Location {
         Ok(self.store.put(&name.path(), bytes).await?)
     }
 
-    /// Seals an index of packs that are durable already, and writes it.
+    /// Seals the lists of packs that are durable already, and writes them; returns their length in bytes.
     pub(crate) async fn put_index(&self, listings: &[PackListing]) -> Result<u64, VaultError> {
-        let (id, bytes) = index::seal(&self.keyring, listings);
-        let len = bytes.len() as u64;
-        self.store.put(&ObjectName::Index(id).path(), bytes).await?;
-        Ok(len)
+        let mut written = 0;
+        for list in index::lists(listings) {
+            let (id, bytes) = index::seal(&self.keyring, list);
+            written += bytes.len() as u64;
+            self.store.put(&ObjectName::Index(id).path(), bytes).await?;
+        }
+        Ok(written)
     }
 
     pub(crate) fn fault(&self, object: ObjectName, fault: ObjectFault) -> VaultError {
@@ -272,10 +276,11 @@ impl Location {
         }
     }
 
-    fn read_error(&self, name: ObjectName, error: StoreError) -> VaultError {
-        match error {
-            StoreError::NotFound { .. } => self.fault(name, ObjectFault::Missing),
-            error => error.into(),
+    /// Returns what is wrong with the object, or the error of storage.
+    pub(crate) fn read_error(&self, name: ObjectName, error: StoreError) -> VaultError {
+        match error.object_fault() {
+            Some(fault) => self.fault(name, fault),
+            None => error.into(),
         }
     }
 }

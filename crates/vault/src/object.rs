@@ -5,14 +5,22 @@ use std::fmt;
 use rekindle_model::id::{Hash32, RunId, SetId, SnapshotId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::{document, index, pack, segment};
+
 /// The newest format of sealed objects that this program reads, and the one it writes.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// The marker that identifies a location; plain text, so that anyone can read it.
 pub const FORMAT_MARKER: &str = "format";
 
+/// The most bytes of the marker. It has some 300.
+pub(crate) const MARKER_MAX: u64 = 64 << 10;
+
 /// The keyring, wrapped with `age`.
 pub const WRAPPED_KEY: &str = "key.age";
+
+/// The most bytes of the wrapped keyring: each of its recipients takes about 200.
+pub(crate) const WRAPPED_KEY_MAX: u64 = 1 << 20;
 
 /// The id of a chunk: keyed BLAKE3 of its plain bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +99,17 @@ impl ObjectName {
             Self::Set(id) => format!("sets/{id}"),
             // Ten digits, so that the names of a run's segments sort by number.
             Self::Segment(run, n) => format!("{JOURNAL}/{run}/{n:010}"),
+        }
+    }
+
+    /// Returns the most stored bytes that an object of its kind can have. A larger one is damaged, and is not
+    /// read: it may be a sparse file of any length.
+    pub fn max_len(&self) -> u64 {
+        match self {
+            Self::Pack(_) => pack::PACK_MAX,
+            Self::Index(_) => index::INDEX_MAX,
+            Self::Snapshot(_) | Self::Set(_) => document::DOCUMENT_MAX,
+            Self::Segment(..) => segment::SEGMENT_MAX,
         }
     }
 

@@ -9,15 +9,20 @@
 use bytes::Bytes;
 use rekindle_model::id::Hash32;
 
+use crate::chunker::CHUNK_MAX;
 use crate::codec::{Fields, check_head};
 use crate::error::ObjectFault;
 use crate::key::{Generation, Keyring, random};
 use crate::object::{ChunkId, FORMAT_VERSION};
 use crate::seal::{ObjectKey, Part, Place, TAG_LEN};
 
-/// A pack is closed once it holds this many bytes: large enough that objects are few, small enough to build
-/// in memory. Its full size is this, at most one more chunk, and its table.
+/// A pack is closed once its chunks and its table have this many bytes: large enough that objects are few,
+/// small enough to build in memory.
 pub(crate) const PACK_TARGET: usize = 32 << 20;
+
+/// The most bytes of a pack: one more chunk with its slot, and the seal and the length of the table.
+pub(crate) const PACK_MAX: u64 =
+    (PACK_TARGET + (1 + CHUNK_MAX + TAG_LEN) + SLOT_LEN + (4 + TAG_LEN) + FOOTER_LEN) as u64;
 
 /// Bytes before the first chunk.
 pub(crate) const HEADER_LEN: usize = 52;
@@ -26,7 +31,7 @@ pub(crate) const HEADER_LEN: usize = 52;
 pub(crate) const FOOTER_LEN: usize = 4;
 
 /// Bytes of one chunk in a table or an index.
-const SLOT_LEN: usize = 44;
+pub(crate) const SLOT_LEN: usize = 44;
 
 const MAGIC: [u8; 8] = *b"RKDLPACK";
 
@@ -180,7 +185,7 @@ impl PackBuilder {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= PACK_TARGET
+        self.bytes.len() + self.slots.len() * SLOT_LEN >= PACK_TARGET
     }
 
     /// Seals the table, names the pack and returns it.
@@ -241,6 +246,9 @@ pub(crate) fn read_header(id: Hash32, len: u64, header: &[u8]) -> Result<PackInf
 pub(crate) fn table_range(len: u64, footer: &[u8]) -> Result<(u64, u64), ObjectFault> {
     let table_len = u64::from(Fields::new(footer).u32()?);
     let need = (HEADER_LEN + FOOTER_LEN) as u64 + table_len;
+    if len > PACK_MAX {
+        return Err(ObjectFault::TooLarge { len });
+    }
     match len.checked_sub(need) {
         Some(chunks) => Ok((HEADER_LEN as u64 + chunks, table_len)),
         None => Err(ObjectFault::Truncated { have: len, need }),

@@ -86,7 +86,7 @@ pub(crate) async fn exclusive(store: &dyn Store) -> Result<bool, StoreError> {
     let rivals = (0..RIVALS).map(|who| store.create(&name, Bytes::from(vec![who; 64])));
     let created = futures::future::join_all(rivals).await;
     let late = store.create(&name, Bytes::from_static(b"late")).await;
-    let there = store.get(&name).await;
+    let there = store.get(&name, SIZE as u64).await;
     store.delete(&name).await?;
     let mut winners = Vec::new();
     for (who, created) in (0..RIVALS).zip(created) {
@@ -110,7 +110,7 @@ async fn exercise(location: &Location, clock: &dyn Clock, probed: &mut Probed) -
     store.put(&name, bytes.clone()).await?;
     probed.write = clock.now().since(&begun).duration;
     let begun = clock.now();
-    let back = store.get(&name).await;
+    let back = store.get(&name, SIZE as u64).await;
     probed.read = clock.now().since(&begun).duration;
     let listed = store.list(FOLDER).await;
     store.delete(&name).await?;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::error::{ObjectFault, TierError, VaultError};
 use crate::key::Keyring;
 use crate::location::Location;
-use crate::object::{FORMAT_MARKER, FORMAT_VERSION, ObjectName, WRAPPED_KEY};
+use crate::object::{FORMAT_MARKER, FORMAT_VERSION, MARKER_MAX, ObjectName, WRAPPED_KEY, WRAPPED_KEY_MAX};
 use crate::remembered::Remembered;
 use crate::set::RecoverySet;
 use crate::snapshot::Snapshot;
@@ -189,7 +189,7 @@ impl Tier {
     /// Reads a location's wrapped keyring, for a host that has nothing else yet.
     pub async fn read_wrapped_key(tier: &str, url: &str, base: &Path) -> Result<Vec<u8>, TierError> {
         let store = open_store(tier, url, base, TierMode::Existing).await?;
-        match store.get(WRAPPED_KEY).await {
+        match store.get(WRAPPED_KEY, WRAPPED_KEY_MAX).await {
             Ok(bytes) => Ok(bytes.to_vec()),
             Err(StoreError::NotFound { .. }) => Err(TierError::NotAVault {
                 tier: tier.to_owned(),
@@ -359,13 +359,13 @@ async fn check_location(
         tier: tier.to_owned(),
         source,
     };
-    let marker = match store.get(FORMAT_MARKER).await {
+    let marker = match store.get(FORMAT_MARKER, MARKER_MAX).await {
         Ok(bytes) => Some(bytes),
         Err(StoreError::NotFound { .. }) => None,
         Err(error) => return Err(unreachable(error)),
     };
     if let Some(marker) = marker {
-        let stored_key = match store.get(WRAPPED_KEY).await {
+        let stored_key = match store.get(WRAPPED_KEY, WRAPPED_KEY_MAX).await {
             Ok(bytes) => Some(bytes),
             Err(StoreError::NotFound { .. }) => None,
             Err(error) => return Err(unreachable(error)),

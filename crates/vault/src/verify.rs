@@ -258,8 +258,11 @@ impl Task<'_> {
         let all = || slots.iter().map(|(_, slot)| slot.id).collect::<Vec<_>>();
         let len = info.len;
         if read {
-            let Some(bytes) = self.location.bytes(name).await? else {
-                return Ok(Some((ObjectFault::Missing, all())));
+            let bytes = match self.location.bytes(name).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(Some((ObjectFault::Missing, all()))),
+                Err(VaultError::Object { fault, .. }) => return Ok(Some((fault, all()))),
+                Err(error) => return Err(error),
             };
             self.report.chunks += slots.len() as u64;
             self.report.bytes += len;
@@ -267,13 +270,14 @@ impl Task<'_> {
             return blocking(move || check_pack(&keyring, &info, &slots, &bytes)).await;
         }
         self.report.bytes += len;
-        let fault = match self.location.store.len(&name.path()).await? {
-            None => ObjectFault::Missing,
-            Some(have) if have < len => ObjectFault::Truncated { have, need: len },
-            Some(have) if have > len => ObjectFault::Malformed {
+        let fault = match self.location.store.len(&name.path()).await {
+            Ok(None) => ObjectFault::Missing,
+            Ok(Some(have)) if have < len => ObjectFault::Truncated { have, need: len },
+            Ok(Some(have)) if have > len => ObjectFault::Malformed {
                 why: format!("it has {have} bytes instead of {len}"),
             },
-            Some(_) => return Ok(None),
+            Ok(Some(_)) => return Ok(None),
+            Err(error) => error.object_fault().ok_or(error)?,
         };
         Ok(Some((fault, all())))
     }

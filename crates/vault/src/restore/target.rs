@@ -12,23 +12,19 @@ use std::path::PathBuf;
 
 use rekindle_model::entry::{Entry, EntryKind, TreePath};
 use rekindle_model::id::SnapshotId;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::error::RestoreError;
 use super::include::parent_of;
 use super::request::RestoreRoot;
+use crate::beneath::{self, FOLDER};
 
 /// The prefix of the name of a file under construction.
 pub const PARTIAL_PREFIX: &str = ".rekindle-partial-";
 
 /// The longest path that is resolved in one call: the kernel takes 4096 bytes with the closing zero.
 const PATH_PIECE: usize = 3800;
-
-const FOLDER: OFlags = OFlags::PATH
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 impl RestoreRoot {
     /// Makes the folder and its parents as a restore into it would, and refuses what that restore would
@@ -94,7 +90,7 @@ impl Target {
                     Err(why) => return Err(RestoreError::io("make the folder", &shown(), why)),
                 }
             }
-            opened = match beneath(&opened, name.as_bytes()) {
+            opened = match beneath::open(&opened, name.as_bytes(), FOLDER) {
                 Ok(deeper) => deeper,
                 Err(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
                     if let Ok(leads_to) = rustix::fs::readlinkat(&opened, name, Vec::new()) {
@@ -164,7 +160,7 @@ impl Target {
                     .rposition(|byte| *byte == b'/')
                     .unwrap_or(piece.len()),
             };
-            folder = beneath(&folder, rest.get(..cut).unwrap_or_default())?;
+            folder = beneath::open(&folder, rest.get(..cut).unwrap_or_default(), FOLDER)?;
             rest = rest.get(cut + 1..).unwrap_or_default();
         }
         Ok(folder)
@@ -339,50 +335,4 @@ pub(super) fn is_kind(stat: &Stat, entry: &EntryKind) -> bool {
         EntryKind::Symlink { .. } => FileType::Symlink,
     };
     kind(stat) == expected
-}
-
-/// Opens a folder beneath another, through no link. If the kernel or a sandbox has no `openat2`, it opens
-/// name by name. That is as safe, since names of a tree are never `..`, but slower.
-fn beneath(folder: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    loop {
-        match rustix::fs::openat2(folder, path, FOLDER, Mode::empty(), resolve) {
-            // Something on the way was renamed, and the kernel asks to try again.
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(Errno::NOSYS) => return name_by_name(folder, path),
-            result => return result,
-        }
-    }
-}
-
-fn name_by_name(folder: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let mut deeper = rustix::fs::openat(folder, c".", FOLDER, Mode::empty())?;
-    for name in path.split(|byte| *byte == b'/') {
-        if name == b".." {
-            return Err(Errno::XDEV);
-        }
-        deeper = rustix::fs::openat(&deeper, name, FOLDER, Mode::empty())?;
-    }
-    Ok(deeper)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn neither_way_of_opening_a_folder_follows_a_link_or_leaves_the_root() {
-        let room = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(room.path().join("root/a/b")).unwrap();
-        std::fs::create_dir(room.path().join("outside")).unwrap();
-        std::os::unix::fs::symlink("../../outside", room.path().join("root/a/link")).unwrap();
-        std::os::unix::fs::symlink("b", room.path().join("root/a/inner")).unwrap();
-        let root = rustix::fs::open(room.path().join("root"), FOLDER, Mode::empty()).unwrap();
-        for open in [beneath, name_by_name] {
-            assert!(open(&root, b"a/b").is_ok());
-            assert!(open(&root, b"a/link").is_err());
-            assert!(open(&root, b"a/inner").is_err());
-            assert!(open(&root, b"a/../..").is_err());
-        }
-    }
 }

@@ -46,7 +46,7 @@ pub const SEGMENT_BYTES: usize = 1 << 20;
 /// The most bytes of a decompressed segment: its content, and what MessagePack adds.
 const MOST_PLAIN: usize = 4 * SEGMENT_BYTES;
 /// The most bytes of a stored segment: the above, the head, and what sealing adds.
-const MOST_STORED: u64 = MOST_PLAIN as u64 + 128;
+pub(crate) const SEGMENT_MAX: u64 = MOST_PLAIN as u64 + 128;
 
 /// A part of a run's journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use rekindle_model::id::{Hash32, RunId};
 
 use super::chain::{Chain, Link};
 use super::walk::{Walk, Walked};
-use super::{MOST_STORED, Segment, SegmentError, hash, open, seal};
+use super::{SEGMENT_MAX, Segment, SegmentError, hash, open, seal};
 use crate::error::ObjectFault;
 use crate::location::{Location, blocking};
 use crate::object::{JOURNAL, ObjectName};
@@ -239,7 +239,10 @@ impl SegmentStore {
     /// [`SegmentError::Store`].
     pub async fn is_taken(&self, run: RunId, n: u64) -> Result<bool, SegmentError> {
         let path = ObjectName::Segment(run, n).path();
-        Ok(self.location.store.len(&path).await?.is_some())
+        match self.location.store.len(&path).await {
+            Err(StoreError::NotAFile { .. }) => Ok(true),
+            len => Ok(len?.is_some()),
+        }
     }
 
     /// Returns whether the location lets only one of several processes create an object. It tries this out now.
@@ -273,8 +276,7 @@ impl SegmentStore {
 
     pub(super) async fn read(&self, run: RunId, n: u64) -> Result<(Segment, Hash32), SegmentError> {
         let path = ObjectName::Segment(run, n).path();
-        // The object may be anything: read no more of it into memory than the length of a segment.
-        let bytes = match self.location.store.get_range(&path, 0, MOST_STORED + 1).await {
+        let bytes = match self.location.store.get(&path, SEGMENT_MAX).await {
             Err(StoreError::NotFound { .. }) => {
                 return Err(SegmentError::Missing {
                     location: self.location.url.clone(),
@@ -283,12 +285,14 @@ impl SegmentStore {
                     to: n,
                 });
             }
-            bytes => bytes?,
+            Err(error) => {
+                return Err(match error.object_fault() {
+                    Some(fault) => self.damaged(run, n, fault),
+                    None => error.into(),
+                });
+            }
+            Ok(bytes) => bytes,
         };
-        if bytes.len() as u64 > MOST_STORED {
-            let why = format!("has more than {MOST_STORED} bytes");
-            return Err(self.damaged(run, n, ObjectFault::Malformed { why }));
-        }
         let segment = open(&self.location.keyring, run, n, &bytes);
         let segment = segment.map_err(|fault| self.damaged(run, n, fault))?;
         Ok((segment, hash(&bytes)))

@@ -252,8 +252,8 @@ struct Lax {
 
 #[async_trait]
 impl Store for Lax {
-    async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
-        self.inner.get(path).await
+    async fn get(&self, path: &str, most: u64) -> Result<Bytes, StoreError> {
+        self.inner.get(path, most).await
     }
     async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
         self.inner.get_range(path, offset, len).await
@@ -444,8 +444,8 @@ struct Late {
 
 #[async_trait]
 impl Store for Late {
-    async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
-        self.inner.get(path).await
+    async fn get(&self, path: &str, most: u64) -> Result<Bytes, StoreError> {
+        self.inner.get(path, most).await
     }
     async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
         self.inner.get_range(path, offset, len).await

@@ -12,14 +12,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::error::ObjectFault;
+
 pub use local::LocalStore;
 pub use registry::{FACTORIES, TIER_URLS, is_same_location, occupied_folder, open, schemes};
 
 /// Where objects are kept.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Returns the object's bytes.
-    async fn get(&self, path: &str) -> Result<Bytes, StoreError>;
+    /// Returns the object's bytes. An object of more than `most` bytes is not read, but is an error
+    /// ([`StoreError::TooLarge`]): nobody knows what lies in a tier.
+    async fn get(&self, path: &str, most: u64) -> Result<Bytes, StoreError>;
     /// Returns `len` bytes from `offset`; fewer if the object ends earlier.
     async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError>;
     /// Returns the object's length in bytes; none if there is no such object.
@@ -30,12 +33,28 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// all calls for one path, from any host and at any time, one returns true. After an error the object may
     /// be there all the same.
     async fn create(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError>;
-    /// Returns the names of the folders directly below a folder.
+    /// Returns the names of the folders directly below a folder, and of all that is no object there.
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError>;
-    /// Returns the paths under a folder (all for the empty one) with their lengths, in no special order.
+    /// Returns the paths under a folder (all for the empty one) with their lengths, in no special order. What is
+    /// neither an object nor a folder is listed with length 0; reading it fails.
     async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError>;
     /// Removes the object; succeeds if there is none.
     async fn delete(&self, path: &str) -> Result<(), StoreError>;
+    /// Returns the temporary files of writes that were killed, and removes them if `remove` is set. A file
+    /// that a living process may still write is neither returned nor removed.
+    async fn abandoned(&self, remove: bool) -> Result<Vec<Temporary>, StoreError> {
+        let _ = remove;
+        Ok(Vec::new())
+    }
+}
+
+/// The temporary file of a write that was killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Temporary {
+    /// Its path in the location.
+    pub path: String,
+    /// Its length in bytes.
+    pub len: u64,
 }
 
 /// Opens the locations of one URL scheme. A URL may be relative to `base`, the folder of the system's file.
@@ -100,6 +119,26 @@ pub enum StoreError {
         /// What the system said.
         why: String,
     },
+    /// Something else is in the object's place.
+    #[error("{path} in {location} cannot be used: {what}; remove it")]
+    NotAFile {
+        /// The location.
+        location: String,
+        /// The object's path.
+        path: String,
+        /// What is there.
+        what: &'static str,
+    },
+    /// The object is larger than its kind can be.
+    #[error("{path} in {location} has {len} bytes, more than its kind can have")]
+    TooLarge {
+        /// The location.
+        location: String,
+        /// The object's path.
+        path: String,
+        /// Its length in bytes.
+        len: u64,
+    },
     /// Anything else: the disk, the network, permissions.
     #[error("could not {action} {path} in {location}: {why}")]
     Failed {
@@ -118,5 +157,15 @@ impl StoreError {
     /// Returns whether the disk is full and nothing else is wrong.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
+    }
+
+    /// Returns what is wrong with the object itself; none if storage failed.
+    pub fn object_fault(&self) -> Option<ObjectFault> {
+        match self {
+            Self::NotFound { .. } => Some(ObjectFault::Missing),
+            Self::NotAFile { what, .. } => Some(ObjectFault::NotAFile { what }),
+            Self::TooLarge { len, .. } => Some(ObjectFault::TooLarge { len: *len }),
+            Self::DiskFull { .. } | Self::NotExclusive { .. } | Self::Failed { .. } => None,
+        }
     }
 }

@@ -356,8 +356,8 @@ impl Fragile {
 
 #[async_trait]
 impl Store for Fragile {
-    async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
-        self.inner.get(path).await
+    async fn get(&self, path: &str, most: u64) -> Result<Bytes, StoreError> {
+        self.inner.get(path, most).await
     }
     async fn get_range(&self, path: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
         self.inner.get_range(path, offset, len).await
