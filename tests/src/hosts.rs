@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -74,30 +74,39 @@ fn write(host: &Sandbox, files: &[(&str, &str)]) {
 
 /// A process of the product, at work.
 #[derive(Debug)]
-pub struct Working(Child);
+pub struct Working {
+    child: Child,
+    /// Whether the child only runs the product.
+    under: bool,
+}
 
 impl Working {
     /// Starts a command line on a host.
     pub fn start(host: &Sandbox, args: &[&str]) -> Self {
         let mut command = host.command(args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(command.spawn().expect("start the product"))
+        Self {
+            child: command.spawn().expect("start the product"),
+            under: host.is_under(),
+        }
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        let own = self.child.id();
+        let pid = if self.under { only_child(own) } else { own };
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process id"), signal).expect("send a signal");
     }
 
     /// Returns whether it has ended.
     pub fn has_ended(&mut self) -> bool {
-        self.0.try_wait().expect("look after a process").is_some()
+        self.child.try_wait().expect("look after a process").is_some()
     }
 
     /// Waits for its end.
     pub fn end(self) -> Output {
-        self.0.wait_with_output().expect("wait for a process")
+        self.child.wait_with_output().expect("wait for a process")
     }
 
     /// Waits for its end, and returns its exit code and all that it said.
@@ -105,6 +114,37 @@ impl Working {
         let output = self.end();
         (output.status.code().unwrap_or(-1), said(&output))
     }
+}
+
+/// Returns the id of the only child of a process.
+fn only_child(pid: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("read its children");
+    children.trim().parse().expect("one child")
+}
+
+/// Returns the words before a command line of the product that let it hang wherever it opens something in a folder.
+/// None where no process can be traced.
+pub fn hanging(folder: &Path) -> Option<Vec<String>> {
+    let trace = ["strace", "-f", "-qq", "-o", "/dev/null"];
+    let there = Command::new(trace[0])
+        .args(&trace[1..])
+        .arg("true")
+        .stderr(Stdio::null())
+        .status();
+    if !there.is_ok_and(|status| status.success()) {
+        crate::chaos::skipped("a tier that hangs", "strace cannot trace a process here");
+        return None;
+    }
+    let folder = folder.display().to_string();
+    let how = [
+        "-P",
+        &folder,
+        "-e",
+        "trace=openat2",
+        "-e",
+        "inject=openat2:delay_enter=15s",
+    ];
+    Some(trace.into_iter().chain(how).map(str::to_owned).collect())
 }
 
 /// Returns a run's slots in a tier's folder, in order.

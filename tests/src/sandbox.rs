@@ -5,6 +5,7 @@
     reason = "a sandbox that cannot be made is a failed test"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub struct Sandbox {
     /// Removed when the sandbox is dropped.
     dir: tempfile::TempDir,
     binary: PathBuf,
+    /// A program that runs the product, as `strace` does, with its arguments; empty for none.
+    before: Vec<String>,
 }
 
 impl Sandbox {
@@ -100,7 +103,20 @@ impl Sandbox {
         Self {
             dir,
             binary: PathBuf::from(binary),
+            before: Vec::new(),
         }
+    }
+
+    /// Lets another program run the product.
+    #[must_use]
+    pub fn under(mut self, before: Vec<String>) -> Self {
+        self.before = before;
+        self
+    }
+
+    /// Returns whether another program runs the product.
+    pub fn is_under(&self) -> bool {
+        !self.before.is_empty()
     }
 
     /// Returns a copy of everything, in a folder of its own. The paths in it are relative, so it is independent.
@@ -110,6 +126,7 @@ impl Sandbox {
         Self {
             dir,
             binary: self.binary.clone(),
+            before: self.before.clone(),
         }
     }
 
@@ -130,8 +147,14 @@ impl Sandbox {
 
     /// Returns a command line of the product in this folder, touching nothing outside of it.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut words = self
+            .before
+            .iter()
+            .map(OsStr::new)
+            .chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
         command
+            .args(words)
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("REKINDLE_WORKSPACE")

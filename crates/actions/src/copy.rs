@@ -1,10 +1,12 @@
 //! One stored copy: a component's snapshot in one tier. `store` and `verify` work on such copies.
 
+use std::collections::BTreeSet;
+
 use rekindle_engine::{StepContext, Unit};
 use rekindle_model::failure::Failure;
-use rekindle_model::id::SnapshotId;
+use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::next_action::Action;
-use rekindle_vault::{ProgressSink, Snapshot, Tier, TierMode, VaultError};
+use rekindle_vault::{ProgressSink, Snapshot, Tier, TierMode, VaultError, catalogs};
 use serde::Deserialize;
 
 use crate::failures;
@@ -69,12 +71,13 @@ impl Copy {
             });
         }
         let opened = site.tier(&tier, TierMode::Existing).await?;
-        let newest = newest_of(&opened, &component).await?;
-        match newest {
+        let listed = newest_of(&opened, &component).await?.map(|snapshot| snapshot.id);
+        let stated = newest_stated(site, &opened, &component).await;
+        match listed.max(stated) {
             Some(newest) => Ok(Self {
                 component,
                 tier,
-                snapshot: Some(newest.id),
+                snapshot: Some(newest),
             }),
             None => Err(Failure::permanent(
                 views::NOTHING_TO_WORK_ON,
@@ -100,6 +103,26 @@ pub(crate) async fn newest_of(tier: &Tier, component: &str) -> Result<Option<Sna
         }
     }
     Ok(None)
+}
+
+/// Returns the component's snapshot in the newest recovery set that the tier must hold. The tier may have lost the set
+/// or the snapshot: then another tier's copy of the set names it.
+async fn newest_stated(site: &Site, tier: &Tier, component: &str) -> Option<SnapshotId> {
+    let tiers = site.tiers_that_answer(&site.tiers_hot_first()).await;
+    let stated = catalogs(&tiers).await.by_tier.remove(tier.name())?;
+    let sets: BTreeSet<SetId> = stated
+        .iter()
+        .flat_map(|catalog| catalog.sets.keys().copied())
+        .collect();
+    for id in sets.into_iter().rev() {
+        for other in &tiers {
+            if let Ok(set) = other.set(id).await {
+                let member = set.members.get(component)?;
+                return Some(member.snapshot);
+            }
+        }
+    }
+    None
 }
 
 /// Returns whether the tier holds the snapshot. If the tier cannot be asked, that is an error, not a "no".

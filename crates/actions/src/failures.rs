@@ -23,7 +23,9 @@ pub(crate) fn tier(error: &TierError) -> Failure {
     match error {
         TierError::Unreachable { .. } => Failure::transient(code::TIER_UNAVAILABLE, message)
             .with_hint("see that the tier's location is mounted and writable, then resume the run"),
-        TierError::NewerFormat { .. } => Failure::permanent("newer_format", message),
+        TierError::NewerFormat { .. } | TierError::OlderFormat { .. } => {
+            Failure::permanent("newer_format", message)
+        }
         TierError::Damaged { .. } => Failure::permanent("integrity", message),
         TierError::Foreign { .. } | TierError::KeyMismatch { .. } => {
             Failure::permanent("foreign_vault", message)

@@ -6,6 +6,7 @@
 //! | `snapshot` | captures one component into the spool |
 //! | `store` | copies to one tier what it lacks of a snapshot |
 //! | `verify` | reads back what a tier has stored |
+//! | `verify-catalog` | reads every recovery set and snapshot document that a tier must hold |
 //! | `verify-replicas` | reads back the replicas of runs' journals that a tier keeps |
 //! | `seal-set` | seals the recovery set of a run |
 //! | `locate-set` | picks the recovery set to come back from |
@@ -48,6 +49,7 @@ mod replica_reader;
 mod restore;
 mod rule;
 mod seal_set;
+mod search;
 mod set_aside;
 mod shapes;
 mod shown;
@@ -59,6 +61,7 @@ pub mod supervise;
 mod system_integrity;
 mod validate;
 mod verify;
+mod verify_catalog;
 mod verify_replicas;
 mod views;
 mod workflow;
@@ -75,6 +78,7 @@ pub use shapes::shapes;
 pub use shown::shown;
 pub use site::{Site, SiteParts};
 pub use step_log::path as log_file;
+pub use verify_catalog::VERIFY_CATALOG;
 pub use verify_replicas::{VERIFY_REPLICAS, VERIFY_REPLICAS_ALIAS};
 
 /// The action that runs a program.
@@ -96,6 +100,7 @@ pub(crate) fn registry_inside(site: Arc<Site>, outer: workflow::Outer) -> Regist
         .with("snapshot", snapshot::TakeSnapshot(Arc::clone(&site)))
         .with("store", store::Store(Arc::clone(&site)))
         .with("verify", verify::Verify(Arc::clone(&site)))
+        .with(VERIFY_CATALOG, verify_catalog::VerifyCatalog(Arc::clone(&site)))
         .with(
             VERIFY_REPLICAS,
             verify_replicas::VerifyReplicas(Arc::clone(&site)),

@@ -1,22 +1,20 @@
 //! `locate-set`: chooses the recovery set to recover from, and the tiers to read it from.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::Measures;
-use rekindle_model::failure::{Failure, code};
+use rekindle_model::failure::Failure;
 use rekindle_model::id::SetId;
 use rekindle_plan::Problem;
-use rekindle_vault::{RecoverySet, Tier, TierMode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::choose::{self, From};
-use crate::failures;
 use crate::params::{self, Field, Kind, Names};
+use crate::search;
 use crate::site::Site;
 
 /// See the module's documentation.
@@ -26,6 +24,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("from", Kind::Text),
     Field::optional("tier", Kind::Text),
     Field::optional("components", Kind::Names),
+    Field::optional("accept_older", Kind::Flag),
 ];
 
 #[derive(Deserialize)]
@@ -36,20 +35,28 @@ struct Params {
     tier: String,
     #[serde(default)]
     components: Names,
+    #[serde(default)]
+    accept_older: bool,
 }
 
 /// Returns the recovery set that a recovery would use, before a run for it exists.
+///
+/// # Errors
+/// No tier gives such a set, or a newer one is known and `accept_older` is false.
 pub async fn find_set(
     site: &Arc<Site>,
     from: &str,
     tier: &str,
     disaster_at: Option<DateTime<Utc>>,
+    accept_older: bool,
 ) -> Result<SetId, Failure> {
     let from = From::read(from)?;
-    let Sets { sets, held, .. } = LocateSet(Arc::clone(site)).gather(tier).await?;
-    let all: Vec<RecoverySet> = sets.into_values().collect();
-    let chosen = choose::choose(&all, &from, disaster_at);
-    Ok(chosen.map_err(|failure| lacking(failure, tier, &held))?.id)
+    let found = search::sets(site, tier).await?;
+    let chosen = found.choose(&from, disaster_at)?;
+    if !accept_older {
+        chosen.refuse_older()?;
+    }
+    Ok(chosen.set.id)
 }
 
 #[async_trait]
@@ -84,12 +91,15 @@ impl Action for LocateSet {
             from,
             tier,
             components,
+            accept_older,
         } = params::read(&cx.with)?;
         let from = From::read(&from)?;
-        let Sets { sets, held, silent } = self.gather(&tier).await?;
-        let all: Vec<RecoverySet> = sets.into_values().collect();
-        let set = choose::choose(&all, &from, cx.disaster_at);
-        let set = set.map_err(|failure| lacking(failure, &tier, &held))?;
+        let found = search::sets(&self.0, &tier).await?;
+        let chosen = found.choose(&from, cx.disaster_at)?;
+        if !accept_older {
+            chosen.refuse_older()?;
+        }
+        let set = chosen.set;
 
         let with_data = |name: &&String| {
             self.0
@@ -135,8 +145,12 @@ impl Action for LocateSet {
             "created": set.created.utc,
             "recovery_ready": set.recovery_ready,
             "skew_ms": set.skew_ms,
-            "tier_order": order(&tier, &held, set.id),
-            "tiers_silent": silent,
+            // Newer sets that no tier gives; a person accepted to do without them.
+            "newer_lost": chosen.newer_lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            // Whether anything outside of the tiers' own listings says that this is the newest set.
+            "confirmed": found.confirmed,
+            "tier_order": found.order(set.id),
+            "tiers_silent": found.silent,
             "components": components,
             "without_data": without_data,
         });
@@ -144,148 +158,5 @@ impl Action for LocateSet {
             value,
             measures: Measures::from([("skew_ms".to_owned(), crate::measure::number(set.skew_ms))]),
         })
-    }
-}
-
-/// The recovery sets in the tiers.
-struct Sets {
-    sets: BTreeMap<SetId, RecoverySet>,
-    /// The tiers that answer, the fastest first, with the sets that each holds.
-    held: Vec<(String, Vec<SetId>)>,
-    /// Why the others do not.
-    silent: BTreeMap<String, String>,
-}
-
-impl LocateSet {
-    /// Asks every tier for its sets. If the caller names a tier, takes only that tier's sets, though the others may
-    /// still help with content. If a tier does not answer, another one is enough.
-    async fn gather(&self, named: &str) -> Result<Sets, Failure> {
-        let mut gathered = Sets {
-            sets: BTreeMap::new(),
-            held: Vec::new(),
-            silent: BTreeMap::new(),
-        };
-        let mut first = None;
-        let mut others = Vec::new();
-        for name in self.0.tiers_hot_first() {
-            let asked = async {
-                let tier = self.0.tier(&name, TierMode::Existing).await?;
-                let ids = tier.sets().await.map_err(failures::vault)?;
-                if named.is_empty() || named == name {
-                    read_sets(&tier, &ids, &mut gathered.sets).await?;
-                } else {
-                    others.push(tier);
-                }
-                Ok::<_, Failure>(ids)
-            };
-            match asked.await {
-                Ok(ids) => gathered.held.push((name, ids)),
-                Err(failure) if name == named => return Err(failure),
-                Err(failure) => {
-                    gathered.silent.insert(name, failure.message.clone());
-                    first.get_or_insert(failure);
-                }
-            }
-        }
-        if !named.is_empty() && !self.0.system().tiers.contains_key(named) {
-            // This request fails with the reason that the tier is unknown, and with the known ones.
-            self.0.tier(named, TierMode::Existing).await?;
-        }
-        // If a set's document is damaged in the named tier, any other tier's copy of it is the same set.
-        let own = gathered.held.iter().find(|(name, _)| name == named);
-        for id in own.map_or(&[][..], |(_, ids)| ids) {
-            for tier in &others {
-                if !gathered.sets.contains_key(id) && tier.sets().await.is_ok_and(|ids| ids.contains(id)) {
-                    read_sets(tier, std::slice::from_ref(id), &mut gathered.sets).await?;
-                }
-            }
-        }
-        match first {
-            Some(failure) if gathered.held.is_empty() => {
-                let message = format!("no tier answers; the first says: {}", failure.message);
-                Err(Failure {
-                    message,
-                    code: code::TIER_UNAVAILABLE.to_owned(),
-                    ..failure
-                })
-            }
-            _ => Ok(gathered),
-        }
-    }
-}
-
-async fn read_sets(
-    tier: &Tier,
-    ids: &[SetId],
-    sets: &mut BTreeMap<SetId, RecoverySet>,
-) -> Result<(), Failure> {
-    for id in ids {
-        if sets.contains_key(id) {
-            continue;
-        }
-        match tier.set(*id).await {
-            Ok(set) => {
-                sets.insert(*id, set);
-            }
-            // One damaged document must not hide the other sets; another tier may have an intact copy.
-            Err(error) => {
-                tracing::warn!(tier = tier.name(), set = %id, %error, "a recovery set cannot be read")
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Adds to the failure of a search in one tier that only this tier was asked, and which others hold sets.
-fn lacking(failure: Failure, named: &str, held: &[(String, Vec<SetId>)]) -> Failure {
-    if named.is_empty() || failure.code != choose::NO_SET {
-        return failure;
-    }
-    let others: Vec<String> = held
-        .iter()
-        .filter(|(name, sets)| name != named && !sets.is_empty())
-        .map(|(name, sets)| format!("tier {name} holds {}", sets.len()))
-        .collect();
-    let own = held.iter().any(|(name, sets)| name == named && !sets.is_empty());
-    let message = format!("tier {named} has {}", failure.message);
-    let hint = match (others.is_empty(), own) {
-        (true, _) => failure.hint.unwrap_or_default(),
-        (false, true) => format!(
-            "{}; or recover from another tier: {}",
-            failure.hint.unwrap_or_default(),
-            others.join(", ")
-        ),
-        (false, false) => format!("name another tier, or none: {}", others.join(", ")),
-    };
-    Failure::permanent(choose::NO_SET, message).with_hint(hint)
-}
-
-/// Returns the tiers to read from: the named one, then those that hold the set, then the rest, since they may still
-/// have a chunk that the others lost. Among equals, the fastest is first.
-fn order(named: &str, held: &[(String, Vec<SetId>)], set: SetId) -> Vec<String> {
-    let mut order: Vec<&(String, Vec<SetId>)> = held.iter().collect();
-    order.sort_by_key(|(name, sets)| (name != named, !sets.contains(&set)));
-    order.into_iter().map(|(name, _)| name.clone()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use rekindle_model::time::{Clock, SystemClock};
-
-    use super::*;
-
-    #[test]
-    fn the_named_tier_comes_first_then_those_that_hold_the_set() {
-        let now = SystemClock.now();
-        let (set, other) = (SetId::new(&now), SetId::new(&now));
-        let held = [
-            ("hot", vec![other]),
-            ("warm", vec![set, other]),
-            ("cold", vec![set]),
-        ]
-        .map(|(n, s)| (n.to_owned(), s));
-        assert_eq!(order("", &held, set), ["warm", "cold", "hot"]);
-        assert_eq!(order("cold", &held, set), ["cold", "warm", "hot"]);
-        assert_eq!(order("hot", &held, set), ["hot", "warm", "cold"]);
     }
 }

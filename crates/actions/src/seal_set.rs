@@ -13,12 +13,13 @@ use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::time::Stamp;
 use rekindle_plan::Problem;
-use rekindle_vault::{RecoverySet, Tier, VaultError};
+use rekindle_vault::{CatalogCheck, Fault, RecoverySet, Tier, VaultError, catalogs};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::compose::{self, Composed, Found};
 use crate::failures;
+use crate::findings;
 use crate::params;
 use crate::rule::{self, Bounds};
 use crate::site::Site;
@@ -111,11 +112,18 @@ impl Action for SealSet {
         let due = tiers
             .iter()
             .filter(|tier| progress.tiers.iter().any(|name| name == tier.name()));
+        let known = catalogs(&tiers).await.known;
         for tier in due {
-            tier.put_set(&set).await.map_err(failures::vault)?;
+            let now = self.0.clock().now();
+            tier.put_set(&set, &known, &now).await.map_err(failures::vault)?;
         }
+        let lost = lost(&tiers).await;
+        remove_abandoned(&tiers).await;
         self.clean_spool(cx).await?;
-        Ok(output(&set, &progress.tiers))
+        let mut output = output(&set, &progress.tiers);
+        output.value["lost"] = json!(findings::sentences(&lost));
+        output.value["lost_total"] = json!(lost.len());
+        Ok(output)
     }
 
     async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
@@ -218,6 +226,7 @@ impl SealSet {
     /// copies were all stored and verified, and the component's older snapshots.
     async fn clean_spool(&self, cx: &StepContext) -> Result<(), Failure> {
         let spool = self.0.spool().await?;
+        spool.abandoned(true).await.map_err(failures::vault)?;
         let fared = views::fared(&cx.steps, self.0.system().components.keys());
         let well = views::those(&fared, Fared::Well);
         for (component, (newest, _)) in views::verified_copies(&cx.steps) {
@@ -298,6 +307,38 @@ async fn set_in(tier: &Tier, id: SetId) -> Result<Option<RecoverySet>, Failure> 
         Ok(set) => Ok(Some(set)),
         Err(VaultError::UnknownSet(_)) => Ok(None),
         Err(error) => Err(failures::vault(error)),
+    }
+}
+
+/// Returns what the tiers should hold and do not. The new set is safe all the same, so a tier that cannot be asked is
+/// left to a verification.
+async fn lost(tiers: &[Arc<Tier>]) -> Vec<Fault> {
+    let found = catalogs(tiers).await;
+    let mut lost = Vec::new();
+    for tier in tiers {
+        let Some(catalogs) = found.by_tier.get(tier.name()) else {
+            continue;
+        };
+        match tier.missing(catalogs, CatalogCheck::Newest).await {
+            Ok(mut faults) => lost.append(&mut faults),
+            Err(error) => tracing::warn!(tier = tier.name(), %error, "its catalog is not checked"),
+        }
+    }
+    lost
+}
+
+/// Removes what killed writes left in the tiers. A later backup does it where this one cannot.
+async fn remove_abandoned(tiers: &[Arc<Tier>]) {
+    for tier in tiers {
+        match tier.abandoned(true).await {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => tracing::info!(
+                tier = tier.name(),
+                files = left.len(),
+                "removed what killed writes left"
+            ),
+            Err(error) => tracing::warn!(tier = tier.name(), %error, "what killed writes left stays"),
+        }
     }
 }
 

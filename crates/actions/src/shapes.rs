@@ -7,16 +7,17 @@ use serde_json::{Map, Value, json};
 
 use crate::params::{Field, Kind};
 use crate::{
-    COMMAND, VERIFY_REPLICAS, command, copy, http, locate_set, noop, notify, restore, set_aside, snapshot,
-    system_integrity, validate, verify, verify_replicas, workflow,
+    COMMAND, VERIFY_CATALOG, VERIFY_REPLICAS, command, copy, http, locate_set, noop, notify, restore,
+    set_aside, snapshot, system_integrity, validate, verify, verify_catalog, verify_replicas, workflow,
 };
 
 /// Returns the schema of each action's parameters, by the action's name.
 pub fn shapes() -> BTreeMap<String, Value> {
-    let fields: [(&str, &[Field]); 15] = [
+    let fields: [(&str, &[Field]); 16] = [
         ("snapshot", snapshot::FIELDS),
         ("store", copy::FIELDS),
         ("verify", verify::FIELDS),
+        (VERIFY_CATALOG, verify_catalog::FIELDS),
         (VERIFY_REPLICAS, verify_replicas::FIELDS),
         ("seal-set", &[]),
         ("locate-set", locate_set::FIELDS),

@@ -131,6 +131,17 @@ fn damaged(copy: &Copy, report: &VerifyReport, others: &[String]) -> Failure {
     )
 }
 
+fn unlisted(tier: &str, packs: u64) -> Vec<String> {
+    let warning = match packs {
+        0 => return Vec::new(),
+        1 => "1 pack that it needs is in no index".to_owned(),
+        packs => format!("{packs} packs that it needs are in no index"),
+    };
+    vec![format!(
+        "{warning} of tier {tier}, and was found all the same; repair the tier, which writes its indexes anew"
+    )]
+}
+
 fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyReport) -> Output {
     let value = json!({
         "component": copy.component,
@@ -143,6 +154,9 @@ fn output(copy: &Copy, level: Level, sample: Option<Share>, report: &VerifyRepor
         "objects": report.objects,
         "chunks": report.chunks,
         "bytes": report.bytes,
+        // Packs that were found although no index lists them: a repair of the tier writes the indexes anew.
+        "unlisted": report.unlisted,
+        "warnings": unlisted(&copy.tier, report.unlisted),
         "faults": findings::sentences(&report.faults),
         "faults_total": report.faults.len(),
         // This damage does not affect the snapshot any more: the data that it needs was stored again.

@@ -68,6 +68,8 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
         Action::Backup => rekindle("backup".to_owned()),
         Action::CheckTiers => rekindle("tier check".to_owned()),
         Action::CreateTier { tier } => rekindle(format!("tier create {}", word(tier))),
+        Action::RemoveLeftovers => rekindle("doctor --fix".to_owned()),
+        Action::RepairTier { tier } => rekindle(format!("tier repair {}", word(tier))),
         Action::Diagnose => rekindle("doctor".to_owned()),
         Action::EndProcess { pid } => format!("kill -9 {pid}"),
         Action::ExportKit => rekindle("key export --kit FILE".to_owned()),

@@ -71,6 +71,8 @@ impl Failure {
 pub mod code {
     /// Data is gone from every copy.
     pub const DATA_LOST: &str = "data_lost";
+    /// A recovery set is known that is newer than all that can be read.
+    pub const NEWER_SET_LOST: &str = "newer_set_lost";
     /// An attempt took longer than its `timeout`.
     pub const TIMEOUT: &str = "timeout";
     /// A step's attempts together took longer than its `deadline`, or the run longer than its own.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -26,6 +27,12 @@ macro_rules! uuid_id {
                 let seconds = u64::try_from(millis / 1000).unwrap_or(0);
                 let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
                 Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
+            }
+
+            /// Returns the time in the id; none if it is not a UUIDv7.
+            pub fn created(&self) -> Option<DateTime<Utc>> {
+                let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+                DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
             }
 
             /// Returns the 16 bytes of the id, in the order that sorts by creation time.
@@ -197,6 +204,14 @@ mod tests {
         assert_eq!(id.template(), "store");
         assert_eq!(id.keys(), ["context_cache", "hot"]);
         assert!(StepId::plain("locate").keys().is_empty());
+    }
+
+    #[test]
+    fn an_id_has_the_milliseconds_of_its_creation_in_it() {
+        let at = DateTime::from_timestamp_millis(1_800_000_000_123).unwrap();
+        let set = SetId::new(&crate::time::Clock::now(&crate::time::ManualClock::at(at)));
+        assert_eq!(set.created(), Some(at));
+        assert_eq!(SetId(Uuid::from_u128(7)).created(), None);
     }
 
     #[test]

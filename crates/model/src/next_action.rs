@@ -116,6 +116,13 @@ pub enum Action {
     RebuildJournal,
     /// Recover components.
     Recover(Recover),
+    /// Remove what killed processes have left in the workspace and the tiers.
+    RemoveLeftovers,
+    /// Bring a tier what it must hold and does not, from the other tiers.
+    RepairTier {
+        /// The tier.
+        tier: String,
+    },
     /// Write a snapshot into a folder.
     Restore {
         /// The snapshot: a unique beginning of its id.

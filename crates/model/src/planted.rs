@@ -27,6 +27,10 @@ pub enum Fault {
     ChildLeftAlive,
     /// A failed run undoes nothing.
     UndoSkipped,
+    /// A recovery takes an older set for the latest if the newest cannot be read.
+    NewestSetIgnored,
+    /// An object in a tier is read whole, however large it is.
+    SizeUnbounded,
 }
 
 /// The variable that picks one, by its name in small letters with dashes.
@@ -49,6 +53,8 @@ pub fn is(fault: Fault) -> bool {
         Fault::RetryTimerLost => "retry-timer-lost",
         Fault::ChildLeftAlive => "child-left-alive",
         Fault::UndoSkipped => "undo-skipped",
+        Fault::NewestSetIgnored => "newest-set-ignored",
+        Fault::SizeUnbounded => "size-unbounded",
     };
     picked.as_deref() == Some(name)
 }

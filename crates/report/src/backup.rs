@@ -31,6 +31,8 @@ pub struct BackupTable {
     pub stored_in: Vec<String>,
     /// The set before it.
     pub predecessor: Option<String>,
+    /// What tiers should hold and do not: the first of it, as sentences.
+    pub lost: Vec<String>,
     /// The members of the sealed set, inherited ones included.
     pub members: BTreeMap<String, Member>,
     /// From the run's creation to its end.
@@ -69,6 +71,8 @@ pub struct BackupRow {
     pub noted: Option<Vec<Noted>>,
     /// The earlier snapshot, if this one has less than a tenth of its files or of its bytes.
     pub shrunk_from: Option<Extent>,
+    /// What a person should look at, although the capture is whole.
+    pub warnings: Vec<String>,
     /// The first thing that went wrong.
     pub error: Option<String>,
 }
@@ -144,6 +148,12 @@ fn noted(output: &Value) -> Option<Vec<Noted>> {
     Some(kinds.collect())
 }
 
+/// Returns a list of sentences in an output.
+pub(crate) fn sentences(list: &Value) -> Vec<String> {
+    let said = list.as_array().into_iter().flatten();
+    said.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
 /// Returns the result of a backup.
 pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
     let mut components: Vec<BackupRow> = Vec::new();
@@ -164,6 +174,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                     tiers: BTreeMap::new(),
                     noted: Some(Vec::new()),
                     shrunk_from: None,
+                    warnings: Vec::new(),
                     error: None,
                 });
                 components.len() - 1
@@ -180,6 +191,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                 row.files = output["files"].as_u64();
                 row.noted = noted(output);
                 row.shrunk_from = shrunk_from(output);
+                row.warnings = sentences(&output["metadata"]["warnings"]);
                 if let StepState::Succeeded { measures, .. } = &record.state {
                     row.bytes_new = measures.get("bytes_new").map(|value| bytes(*value));
                 }
@@ -242,6 +254,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
             .filter_map(|tier| tier.as_str().map(str::to_owned))
             .collect(),
         predecessor: text("predecessor"),
+        lost: sealed.map_or_else(Vec::new, |output| sentences(&output["lost"])),
         members,
         duration: state
             .outcome

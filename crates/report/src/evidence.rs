@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_model::event::{Event, Payload, Record};
+use rekindle_model::failure::code;
 use rekindle_model::id::{Hash32, StepId};
 use rekindle_model::run::{IllegalHistory, RunState};
 use rekindle_model::step::StepState;
@@ -82,10 +83,12 @@ impl Evidence {
         &self.inputs["params"][name]
     }
 
-    /// Returns whether a step failed because every copy of some data is gone.
+    /// Returns whether a step failed because data is gone: every copy of it, or the newest recovery set.
     pub fn data_lost(&self) -> bool {
         self.state.steps.values().any(|record| match &record.state {
-            StepState::Failed { error } => error.code == rekindle_model::failure::code::DATA_LOST,
+            StepState::Failed { error } => {
+                matches!(error.code.as_str(), code::DATA_LOST | code::NEWER_SET_LOST)
+            }
             _ => false,
         })
     }

@@ -20,6 +20,7 @@ use rekindle_plan::{Plan, PlanStep};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::backup::sentences;
 use crate::evidence::Evidence;
 use crate::provenance::{self, Fallback, OfSet};
 
@@ -30,6 +31,12 @@ pub struct RecoveryTable {
     pub scenario: Option<String>,
     /// The recovery set that was restored.
     pub set: Option<String>,
+    /// When that set was sealed.
+    pub set_created: Option<DateTime<Utc>>,
+    /// Newer sets that no tier gives, as sentences: a person accepted to do without them.
+    pub newer_lost: Vec<String>,
+    /// Whether anything outside of the tiers' own listings says which set is the newest; none before the search.
+    pub confirmed: Option<bool>,
     /// The components of that set that were recovered, and those that nobody asked for.
     pub of_set: OfSet,
     /// When the disaster struck.
@@ -219,6 +226,9 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         set: first("locate-set")
             .and_then(|output| output["set"].as_str())
             .map(str::to_owned),
+        set_created: first("locate-set").and_then(|output| instant(&output["created"])),
+        newer_lost: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["newer_lost"])),
+        confirmed: first("locate-set").and_then(|output| output["confirmed"].as_bool()),
         of_set: provenance::of_set(
             evidence,
             plan,
@@ -255,6 +265,11 @@ pub fn set_aside(evidence: &Evidence, plan: &Plan) -> Vec<String> {
     folders
 }
 
+fn instant(value: &Value) -> Option<DateTime<Utc>> {
+    let instant = DateTime::parse_from_rfc3339(value.as_str()?).ok()?;
+    Some(instant.to_utc())
+}
+
 fn component_row(
     evidence: &Evidence,
     system: &System,
@@ -267,9 +282,7 @@ fn component_row(
     let restore = of("restore").next();
     let consistency_point = restore
         .map(|step| evidence.output(&step.id))
-        .and_then(|output| output["consistency_point"].as_str())
-        .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
-        .map(|instant| instant.to_utc());
+        .and_then(|output| instant(&output["consistency_point"]));
     let created = &evidence.state.created;
     // Wall clocks give both ends of a loss, and the time before the run. If a clock was set in between, the
     // figure is wrong. Before the capture, nothing but wall time is known.

@@ -4,7 +4,7 @@
 //! rests on the newest evidence about each stored copy, from any kind of run (see [`crate::copies`]):
 //! a copy that was found damaged after its backup proves nothing any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -51,12 +51,25 @@ pub struct Findings<'a> {
     pub sightings: &'a [Sighting],
     /// The system's tiers: why one does not answer now; none if it does.
     pub tiers: BTreeMap<String, Option<String>>,
+    /// What the tiers should hold and do not.
+    pub lost: Vec<Lost>,
     /// Runs without an end, newest first, without those that another run drives.
     pub unfinished: Vec<Unfinished>,
     /// The newest partial recovery: a recovery in place that is not over or did not succeed, and is not settled.
     pub partial_recovery: Option<RunId>,
     /// The present instant, which losses are counted to.
     pub now: DateTime<Utc>,
+}
+
+/// An object that a tier should hold and does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The tier.
+    pub tier: String,
+    /// The id of the recovery set or of the snapshot; none if it is neither.
+    pub id: Option<String>,
+    /// What is wrong, as a sentence.
+    pub text: String,
 }
 
 /// The four answers.
@@ -160,6 +173,17 @@ fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Ve
             if let Some(run) = health.shown() {
                 next.push(Action::Show { run: Some(run) }.into());
             }
+            let repairs = findings
+                .lost
+                .iter()
+                .map(|lost| lost.tier.clone())
+                .collect::<BTreeSet<_>>();
+            next.extend(repairs.into_iter().map(|tier| {
+                NextAction::new(
+                    Action::RepairTier { tier },
+                    "brings what it lacks from the other tiers",
+                )
+            }));
             if !health.is_sound() {
                 next.push(NextAction::new(Action::Verify, "shows which copies can be read"));
             }

@@ -201,6 +201,11 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>, write: WriteAction<'_>) -
         text.push('\n');
     }
     text.push_str(&folded);
+    for (step, output) in &evidence.outputs {
+        for warning in crate::backup::sentences(&output["warnings"]) {
+            let _ = writeln!(text, "WARNING: {step}: {warning}");
+        }
+    }
     for row in rows {
         let earlier = row.failed_attempts.len().saturating_sub(ATTEMPTS);
         if earlier > 0 {

@@ -150,7 +150,24 @@ pub struct Captured {
     pub notes: Option<Notes>,
 }
 
+/// The fact that lists what a person should look at, as sentences: the capture is whole, and may not be what the
+/// person wants.
+pub const WARNINGS: &str = "warnings";
+
 impl Captured {
+    /// Adds a warning to the facts.
+    #[must_use]
+    pub fn with_warning(mut self, warning: &str) -> Self {
+        let warnings = self
+            .facts
+            .entry(WARNINGS)
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(warnings) = warnings {
+            warnings.push(Value::from(warning));
+        }
+        self
+    }
+
     /// Returns a capture without facts and notes.
     pub fn new(tree: impl TreeSource + 'static, shape: Shape) -> Self {
         Self {

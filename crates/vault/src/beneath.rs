@@ -23,15 +23,21 @@ pub(crate) fn open(folder: impl AsFd, path: &[u8], flags: OFlags) -> Result<Owne
     if path.is_empty() {
         return rustix::fs::openat(folder, c".", flags, Mode::empty());
     }
+    let mut tries = 0;
     loop {
+        tries += 1;
         match rustix::fs::openat2(&folder, path, flags, Mode::empty(), resolve) {
-            // Something on the way was renamed, and the kernel asks to try again.
-            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Something on the way was renamed, and the kernel asks to try again. A file that another program
+            // holds a lease of has the same error, for longer.
+            Err(Errno::AGAIN | Errno::INTR) if tries < TRIES => {}
             Err(Errno::NOSYS) => return name_by_name(&folder, path, flags),
             result => return result,
         }
     }
 }
+
+/// How often an open is tried again at once.
+const TRIES: u32 = 64;
 
 fn name_by_name(folder: impl AsFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut deeper = rustix::fs::openat(folder, c".", FOLDER, Mode::empty())?;

@@ -63,6 +63,7 @@ pub(crate) fn check_head(fields: &mut Fields<'_>, magic: [u8; 8]) -> Result<(), 
         0 => Err(ObjectFault::Malformed {
             why: "its format version is 0".to_owned(),
         }),
+        found if found < crate::object::FORMAT_VERSION => Err(ObjectFault::OlderFormat { found }),
         found => Err(ObjectFault::NewerFormat {
             found,
             known: crate::object::FORMAT_VERSION,

@@ -115,7 +115,10 @@ struct Task<'a> {
 impl Task<'_> {
     /// Copies the packs that hold what the location lacks, then lists them in an index.
     async fn bring(&mut self, reader: &SnapshotReader) -> Result<(), VaultError> {
-        self.mend_lists().await?;
+        let (_, written) = self.location.mend_lists(false).await?;
+        if written > 0 {
+            self.wrote(written);
+        }
         let held = self.location.holdings().await?;
         let wanted = self.wanted(reader, &held).await?;
         let total = *self.done + wanted.values().map(|wanted| wanted.len).sum::<u64>();
@@ -145,36 +148,6 @@ impl Task<'_> {
         if !listings.is_empty() {
             let len = self.location.put_index(&listings).await?;
             self.wrote(len);
-        }
-        Ok(())
-    }
-
-    /// Replaces damaged lists by one list of all packs that are there and can be listed.
-    async fn mend_lists(&mut self) -> Result<(), VaultError> {
-        let (_, faults) = self.location.index_and_faults().await?;
-        let damaged: Vec<ObjectName> = faults
-            .into_iter()
-            .filter(|(name, fault)| matches!(name, ObjectName::Index(_)) && fault.is_damage())
-            .map(|(name, _)| name)
-            .collect();
-        if damaged.is_empty() {
-            return Ok(());
-        }
-        let mut listings = Vec::new();
-        for (name, len) in self.location.names("packs").await? {
-            let ObjectName::Pack(id) = name else { continue };
-            match self.location.listing(id, len).await {
-                Ok(listing) => listings.push(listing),
-                Err(VaultError::Object { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if !listings.is_empty() {
-            let len = self.location.put_index(&listings).await?;
-            self.wrote(len);
-        }
-        for name in damaged {
-            self.location.store.delete(&name.path()).await?;
         }
         Ok(())
     }

@@ -40,7 +40,9 @@ impl Kind {
                 part: Part::Set,
                 name: document_name(id.as_bytes()),
             }),
-            ObjectName::Pack(_) | ObjectName::Index(_) | ObjectName::Segment(..) => None,
+            ObjectName::Pack(_) | ObjectName::Index(_) | ObjectName::Head(_) | ObjectName::Segment(..) => {
+                None
+            }
         }
     }
 

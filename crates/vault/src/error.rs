@@ -51,6 +51,24 @@ pub enum ObjectFault {
         /// What does not fit.
         why: String,
     },
+    /// It was written in a format that this program does not read any more.
+    #[error("has the earlier format version {found}; read it with the version of rekindle that wrote it")]
+    OlderFormat {
+        /// The version in the object.
+        found: u32,
+    },
+    /// The location has been put back to an earlier state.
+    #[error(
+        "is missing: the location was put back to an earlier state: its newest head is {newest}, and this one was \
+         written at {}",
+        rekindle_model::time::show(*.at)
+    )]
+    OlderThanKnown {
+        /// The number of the newest head there; 0 if there is none.
+        newest: u64,
+        /// When the missing head was written.
+        at: chrono::DateTime<chrono::Utc>,
+    },
     /// It was written in a format that this program does not know.
     #[error("has format version {found}, this program reads up to {known}; update rekindle")]
     NewerFormat {
@@ -65,9 +83,22 @@ pub enum ObjectFault {
 }
 
 impl ObjectFault {
+    /// Returns what is wrong with the object itself; none if storage failed.
+    pub(crate) fn of(error: &StoreError) -> Option<Self> {
+        match error {
+            StoreError::NotFound { .. } => Some(Self::Missing),
+            StoreError::NotAFile { what, .. } => Some(Self::NotAFile { what }),
+            StoreError::TooLarge { len, .. } => Some(Self::TooLarge { len: *len }),
+            StoreError::DiskFull { .. } | StoreError::NotExclusive { .. } | StoreError::Failed { .. } => None,
+        }
+    }
+
     /// Returns whether the stored bytes are at fault, and not this program or its keyring.
     pub(crate) fn is_damage(&self) -> bool {
-        !matches!(self, Self::NewerFormat { .. } | Self::UnknownGeneration(_))
+        !matches!(
+            self,
+            Self::NewerFormat { .. } | Self::OlderFormat { .. } | Self::UnknownGeneration(_)
+        )
     }
 }
 
@@ -174,6 +205,19 @@ pub enum TierError {
         /// The newest version known here.
         known: u32,
     },
+    /// The location was written in an earlier format.
+    #[error(
+        "tier {tier}: {url} has the earlier format version {found}; use a new location, or the version of rekindle \
+         that wrote it"
+    )]
+    OlderFormat {
+        /// The tier's name.
+        tier: String,
+        /// The location.
+        url: String,
+        /// The version that the location names.
+        found: u32,
+    },
     /// The location's marker cannot be read.
     #[error("tier {tier}: `format` at {url} {fault}")]
     Damaged {
@@ -254,6 +298,15 @@ pub enum VaultError {
         /// What it answered.
         why: String,
     },
+    /// Other writers took every number that was tried.
+    #[error("{location} is being written by others all the time; try again")]
+    Busy {
+        /// The location.
+        location: String,
+    },
+    /// The workspace's notes of its tiers cannot be read or written.
+    #[error(transparent)]
+    Notes(#[from] TierError),
     /// The caller asked to stop; the same call can resume later.
     #[error("interrupted")]
     Interrupted,
@@ -280,10 +333,13 @@ impl VaultError {
             Self::Source(failure) => failure,
             Self::DiskFull(_) => Failure::transient(code::DISK_FULL, message)
                 .with_hint("make room, then resume; stored data is kept"),
-            Self::Store(_) | Self::LocationDown { .. } => Failure::transient(code::TIER_UNAVAILABLE, message),
+            Self::Store(_) | Self::LocationDown { .. } | Self::Busy { .. } => {
+                Failure::transient(code::TIER_UNAVAILABLE, message)
+            }
             Self::Object { .. } | Self::ChunkLost { .. } => Failure::permanent(code::DATA_LOST, message),
             Self::Interrupted => Failure::transient("interrupted", message),
             Self::UnknownSnapshot(_) | Self::UnknownSet(_) => Failure::permanent("unknown", message),
+            Self::Notes(_) => Failure::permanent("bad_notes", message),
             Self::Unordered { .. } | Self::Internal(_) => Failure::permanent(code::INTERNAL, message),
         }
     }

@@ -22,27 +22,31 @@
 //! again.
 //!
 //! **Later additions** have their place: further kinds of storage ([`store::StoreFactory`]), healing
-//! ([`verify::Fault`] names object and chunk), prune (documents are listed, packs are immutable), rotation
+//! ([`Fault`] names object and chunk), prune (documents are listed, packs are immutable), rotation
 //! (every object names its key generation), hard links and extended attributes (an entry record is a map;
 //! readers skip unknown fields).
 
 mod beneath;
 pub mod capture;
+pub mod catalog;
 mod chunker;
 pub mod clean;
 mod codec;
 pub mod copy;
 mod document;
 pub mod error;
+mod fault;
 mod index;
 pub mod key;
 mod location;
+mod marker;
 pub mod object;
 mod pack;
 pub mod probe;
 pub mod progress;
 pub mod reader;
 mod remembered;
+pub mod repair;
 pub mod restore;
 mod seal;
 pub mod segment;
@@ -55,19 +59,22 @@ mod tier_access;
 pub mod verify;
 
 pub use capture::{CaptureRequest, capture};
+pub use catalog::{Catalog, CatalogCheck, KnownHead};
 pub use clean::{CleanReport, clean};
 pub use copy::{StoreReport, store};
 pub use error::{ObjectFault, TierError, VaultError};
+pub use fault::Fault;
 pub use object::{ChunkId, ChunkRef, ObjectName};
 pub use progress::ProgressSink;
 pub use reader::{EntryStream, Fetched, SnapshotReader};
 pub use remembered::Remembered;
+pub use repair::{RepairReport, repair};
 pub use segment::{Created, Segment, SegmentError, SegmentHead, SegmentStore};
 pub use set::{Member, RecoverySet};
 pub use snapshot::{ContentDigest, EntryRecord, Snapshot};
 pub use spool::Spool;
-pub use tier::{Tier, TierMode};
+pub use tier::{Catalogs, Tier, TierMode, catalogs};
 pub use tier_access::TierAccess;
 /// A caller's request to stop; checked between chunks and between objects.
 pub use tokio_util::sync::CancellationToken;
-pub use verify::{Fault, VerifyLevel, VerifyReport, verify};
+pub use verify::{VerifyLevel, VerifyReport, verify};

@@ -8,24 +8,29 @@ use rekindle_model::id::Hash32;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
-use crate::document;
 use crate::error::{ObjectFault, VaultError};
 use crate::index::{self, Found, Index, PackListing};
 use crate::key::Keyring;
 use crate::object::{ChunkId, ObjectName};
 use crate::pack::{self, FOOTER_LEN, HEADER_LEN};
 use crate::store::{Store, StoreError};
+use crate::{document, segment};
 
 /// A place with its storage and its indexes as they were last read.
 #[derive(Debug)]
 pub(crate) struct Location {
     /// Its name for people: the URL, or the spool's folder.
     pub(crate) url: String,
+    /// Its tier's name; empty for the spool.
+    pub(crate) tier: String,
+    /// Its id, from its marker; nil for the spool.
+    pub(crate) id: Uuid,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keyring: Arc<Keyring>,
-    /// Whether packs that no index lists are read too. This is so in the spool, where a killed capture leaves
-    /// such packs. In a tier it is so only while an index is damaged.
+    /// Whether packs that no index lists are always read too. This is so in the spool, where a killed capture
+    /// leaves such packs. In a tier it is so only if an index is damaged, or if a chunk is missed.
     adopts: bool,
     known: Mutex<Known>,
 }
@@ -39,15 +44,33 @@ struct Known {
     index: Arc<Index>,
     faults: Vec<(ObjectName, ObjectFault)>,
     doubted: HashSet<Hash32>,
+    /// Whether packs that no index lists are read too, because a chunk was missed.
+    adopts: bool,
 }
 
 impl Location {
-    pub(crate) fn new(url: String, store: Arc<dyn Store>, keyring: Arc<Keyring>, adopts: bool) -> Self {
+    pub(crate) fn of_spool(folder: String, store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
+        let adopts = true;
+        Self {
+            adopts,
+            ..Self::of_tier("", folder, Uuid::nil(), store, keyring)
+        }
+    }
+
+    pub(crate) fn of_tier(
+        tier: &str,
+        url: String,
+        id: Uuid,
+        store: Arc<dyn Store>,
+        keyring: Arc<Keyring>,
+    ) -> Self {
         Self {
             url,
+            tier: tier.to_owned(),
+            id,
             store,
             keyring,
-            adopts,
+            adopts: false,
             known: Mutex::default(),
         }
     }
@@ -55,6 +78,13 @@ impl Location {
     /// Returns the current index. Lists that were read before are not read again.
     pub(crate) async fn index(&self) -> Result<Arc<Index>, VaultError> {
         Ok(self.index_and_faults().await?.0)
+    }
+
+    /// Returns the index with all packs that are there, also those that no index lists. Called when a chunk is in
+    /// no list: a list may be lost, and its packs be whole. From then on every index of this location is so.
+    pub(crate) async fn adopted(&self) -> Result<Arc<Index>, VaultError> {
+        self.known.lock().await.adopts = true;
+        self.index().await
     }
 
     /// Returns the index and the damaged lists that it leaves out.
@@ -77,6 +107,7 @@ impl Location {
         if !known.lists.is_subset(&lists) || known.doubted != doubted {
             *known = Known {
                 doubted,
+                adopts: known.adopts,
                 ..Known::default()
             };
         }
@@ -96,7 +127,7 @@ impl Location {
                 Err(fault) => known.faults.push((name, fault)),
             }
         }
-        if self.adopts || !known.faults.is_empty() {
+        if self.adopts || known.adopts || !known.faults.is_empty() {
             for (name, len) in self.names("packs").await? {
                 let ObjectName::Pack(id) = name else { continue };
                 if known.index.holds_pack(&id) {
@@ -216,7 +247,7 @@ impl Location {
 
     /// Returns an object's stored bytes; none if it is missing.
     pub(crate) async fn bytes(&self, name: ObjectName) -> Result<Option<Bytes>, VaultError> {
-        match self.store.get(&name.path(), name.max_len()).await {
+        match self.store.get(&name.path(), max_len(&name)).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.read_error(name, error)),
@@ -278,7 +309,7 @@ impl Location {
 
     /// Returns what is wrong with the object, or the error of storage.
     pub(crate) fn read_error(&self, name: ObjectName, error: StoreError) -> VaultError {
-        match error.object_fault() {
+        match ObjectFault::of(&error) {
             Some(fault) => self.fault(name, fault),
             None => error.into(),
         }
@@ -304,6 +335,17 @@ impl Holdings {
 
     pub(crate) fn holds(&self, id: &ChunkId) -> bool {
         self.find(id).is_some()
+    }
+}
+
+/// Returns the most stored bytes that an object of its kind can have. A larger one is damaged, and is not read:
+/// it may be a sparse file of any length.
+fn max_len(name: &ObjectName) -> u64 {
+    match name {
+        ObjectName::Pack(_) => pack::PACK_MAX,
+        ObjectName::Index(_) => index::INDEX_MAX,
+        ObjectName::Snapshot(_) | ObjectName::Set(_) | ObjectName::Head(_) => document::DOCUMENT_MAX,
+        ObjectName::Segment(..) => segment::SEGMENT_MAX,
     }
 }
 

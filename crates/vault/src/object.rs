@@ -5,10 +5,8 @@ use std::fmt;
 use rekindle_model::id::{Hash32, RunId, SetId, SnapshotId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{document, index, pack, segment};
-
 /// The newest format of sealed objects that this program reads, and the one it writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The marker that identifies a location; plain text, so that anyone can read it.
 pub const FORMAT_MARKER: &str = "format";
@@ -79,12 +77,17 @@ pub enum ObjectName {
     Snapshot(SnapshotId),
     /// A recovery set's document.
     Set(SetId),
+    /// A link of the chain that states what the location must hold, by its number from 1.
+    Head(u64),
     /// A part of a run's journal: the run, and the number of the segment, from 1.
     Segment(RunId, u64),
 }
 
 /// The folder of the segments, with one folder a run.
 pub(crate) const JOURNAL: &str = "journal";
+
+/// The folder of the heads.
+pub(crate) const HEADS: &str = "heads";
 
 impl ObjectName {
     /// Returns the path of the object, relative to its location. Packs fan out over 256 folders.
@@ -97,19 +100,9 @@ impl ObjectName {
             Self::Index(hash) => format!("index/{hash}"),
             Self::Snapshot(id) => format!("snapshots/{id}"),
             Self::Set(id) => format!("sets/{id}"),
+            Self::Head(n) => format!("{HEADS}/{n:010}"),
             // Ten digits, so that the names of a run's segments sort by number.
             Self::Segment(run, n) => format!("{JOURNAL}/{run}/{n:010}"),
-        }
-    }
-
-    /// Returns the most stored bytes that an object of its kind can have. A larger one is damaged, and is not
-    /// read: it may be a sparse file of any length.
-    pub fn max_len(&self) -> u64 {
-        match self {
-            Self::Pack(_) => pack::PACK_MAX,
-            Self::Index(_) => index::INDEX_MAX,
-            Self::Snapshot(_) | Self::Set(_) => document::DOCUMENT_MAX,
-            Self::Segment(..) => segment::SEGMENT_MAX,
         }
     }
 
@@ -121,6 +114,7 @@ impl ObjectName {
             "index" => Self::Index(name.parse().ok()?),
             "snapshots" => Self::Snapshot(name.parse().ok()?),
             "sets" => Self::Set(name.parse().ok()?),
+            HEADS => Self::Head(name.parse().ok()?),
             JOURNAL => Self::Segment(folder.split('/').nth(1)?.parse().ok()?, name.parse().ok()?),
             _ => return None,
         };
@@ -135,6 +129,7 @@ impl fmt::Display for ObjectName {
             Self::Index(hash) => write!(f, "index {hash}"),
             Self::Snapshot(id) => write!(f, "snapshot {id}"),
             Self::Set(id) => write!(f, "recovery set {id}"),
+            Self::Head(n) => write!(f, "head {n}"),
             Self::Segment(run, n) => write!(f, "segment {n} of run {run}"),
         }
     }

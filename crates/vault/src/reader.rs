@@ -191,42 +191,65 @@ impl SnapshotReader {
     /// Returns the same chunk as [`SnapshotReader::chunk`], with the tier that gave it.
     pub async fn fetch(&self, chunk: &ChunkRef) -> Result<Fetched, VaultError> {
         let mut attempts = self.inner.down.clone();
-        for Source {
-            tier,
-            location,
-            index,
-        } in &self.inner.sources
-        {
-            let before = attempts.len();
-            for found in index.all(&chunk.id) {
-                match location.chunk(found).await {
-                    Ok(bytes) if bytes.len() == chunk.len as usize => {
-                        return Ok(Fetched {
-                            bytes,
-                            tier: Arc::clone(tier),
-                            missed: attempts,
-                        });
-                    }
-                    Ok(plain) => attempts.push(format!(
-                        "{}: it has {} bytes instead of {}",
-                        location.url,
-                        plain.len(),
-                        chunk.len
-                    )),
-                    Err(error) => {
-                        self.missed(location, chunk, &error).await;
-                        attempts.push(error.to_string());
-                    }
-                }
-            }
-            if attempts.len() == before {
-                attempts.push(format!("{} does not hold it", location.url));
+        for source in &self.inner.sources {
+            let index = &source.index;
+            if let Some(fetched) = self.fetch_from(source, index, chunk, &mut attempts).await {
+                return Ok(fetched);
             }
         }
+        // A list of packs may be lost, and the packs be whole.
+        for source in &self.inner.sources {
+            match source.location.adopted().await {
+                Ok(index) => {
+                    if let Some(fetched) = self.fetch_from(source, &index, chunk, &mut attempts).await {
+                        return Ok(fetched);
+                    }
+                }
+                Err(error) => attempts.push(error.to_string()),
+            }
+        }
+        attempts.sort_unstable();
+        attempts.dedup();
         Err(VaultError::ChunkLost {
             chunk: chunk.id,
             attempts,
         })
+    }
+
+    /// Returns a chunk from one location, or adds its answers to `attempts`.
+    async fn fetch_from(
+        &self,
+        Source { tier, location, .. }: &Source,
+        index: &Index,
+        chunk: &ChunkRef,
+        attempts: &mut Vec<String>,
+    ) -> Option<Fetched> {
+        let before = attempts.len();
+        for found in index.all(&chunk.id) {
+            match location.chunk(found).await {
+                Ok(bytes) if bytes.len() == chunk.len as usize => {
+                    return Some(Fetched {
+                        bytes,
+                        tier: Arc::clone(tier),
+                        missed: std::mem::take(attempts),
+                    });
+                }
+                Ok(plain) => attempts.push(format!(
+                    "{}: it has {} bytes instead of {}",
+                    location.url,
+                    plain.len(),
+                    chunk.len
+                )),
+                Err(error) => {
+                    self.missed(location, chunk, &error).await;
+                    attempts.push(error.to_string());
+                }
+            }
+        }
+        if attempts.len() == before {
+            attempts.push(format!("{} does not hold it", location.url));
+        }
+        None
     }
 
     /// Notes that a chunk could not be read from a pack; marks the pack if this reader marks.

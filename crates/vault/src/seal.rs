@@ -22,6 +22,7 @@ pub(crate) enum Part {
     Snapshot = 5,
     Set = 6,
     Segment = 7,
+    Head = 8,
 }
 
 /// The place that a sealed part is bound to: it opens nowhere else.
@@ -32,7 +33,7 @@ pub(crate) struct Place {
     pub(crate) generation: u32,
     /// The position in a pack; 0 in other objects.
     pub(crate) ordinal: u32,
-    /// A chunk's id, a document's UUID and 16 zero bytes, a segment's run and number; zero for a table and an index.
+    /// A chunk's id, a document's UUID and 16 zero bytes, a segment's run and number, a head's location and number; zero for a table and an index.
     pub(crate) name: [u8; 32],
 }
 

@@ -10,7 +10,7 @@ use crate::key::Keyring;
 use crate::location::Location;
 use crate::object::ObjectName;
 use crate::snapshot::Snapshot;
-use crate::store::{LocalStore, Store, StoreError};
+use crate::store::{LocalStore, Store, StoreError, Temporary};
 
 /// A workspace's spool: the same objects as in a tier, without its marker and its wrapped key.
 #[derive(Debug)]
@@ -38,12 +38,17 @@ impl Spool {
     /// Opens the spool on storage that is open already.
     pub fn open_store(name: String, store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
         Self {
-            location: Arc::new(Location::new(name, store, keyring, true)),
+            location: Arc::new(Location::of_spool(name, store, keyring)),
         }
     }
 
     pub(crate) fn location(&self) -> &Arc<Location> {
         &self.location
+    }
+
+    /// Returns the temporary files of killed writes, and removes them if `remove` is set.
+    pub async fn abandoned(&self, remove: bool) -> Result<Vec<Temporary>, VaultError> {
+        Ok(self.location.store.abandoned(remove).await?)
     }
 
     /// Returns a captured snapshot that is still here; none otherwise. A retry finds in this way what an

@@ -1,32 +1,24 @@
 //! A tier: one or several locations, each of which holds everything stored in the tier.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use rekindle_model::id::{Hash32, SetId, SnapshotId};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use rekindle_model::id::{SetId, SnapshotId};
+use rekindle_model::time::Stamp;
 
-use crate::error::{ObjectFault, TierError, VaultError};
+use crate::catalog::{self, Catalog, CatalogCheck, KnownHead};
+use crate::error::{TierError, VaultError};
+use crate::fault::Fault;
 use crate::key::Keyring;
 use crate::location::Location;
-use crate::object::{FORMAT_MARKER, FORMAT_VERSION, MARKER_MAX, ObjectName, WRAPPED_KEY, WRAPPED_KEY_MAX};
+use crate::marker;
+pub use crate::marker::TierMode;
+use crate::object::{ObjectName, WRAPPED_KEY, WRAPPED_KEY_MAX};
 use crate::remembered::Remembered;
 use crate::set::RecoverySet;
 use crate::snapshot::Snapshot;
-use crate::store::{self, OpenError, Store, StoreError};
-
-/// Which locations may become part of the tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TierMode {
-    /// Uses an existing vault, or makes one if the location is empty or missing.
-    Create,
-    /// Uses only an existing vault.
-    Existing,
-    /// Uses only the vault that was there before: if it is gone, the location is not mounted or was emptied.
-    StoredBefore,
-}
+use crate::store::{self, OpenError, Store, StoreError, Temporary};
 
 /// A tier that is open.
 #[derive(Debug)]
@@ -35,22 +27,9 @@ pub struct Tier {
     locations: Vec<Arc<Location>>,
     /// URL and reason of each location that could not be reached.
     down: Vec<(String, String)>,
+    /// The notes of the workspace that opened it; none for a tier that was opened without a workspace.
+    remembered: Option<Remembered>,
 }
-
-/// The marker at a location's top, in plain JSON.
-#[derive(Serialize, Deserialize)]
-struct Marker {
-    format: String,
-    version: u32,
-    repository: Uuid,
-    key_fingerprint: String,
-    /// BLAKE3 of the wrapped keyring beside it.
-    wrapped_key: Hash32,
-    /// Shows that a keyring holder wrote the fields above.
-    proof: Hash32,
-}
-
-const MARKER_FORMAT: &str = "rekindle-vault";
 
 impl Tier {
     /// Opens a tier at its URLs. `file://./tiers/hot` is relative to `base`.
@@ -86,7 +65,9 @@ impl Tier {
             true => TierMode::StoredBefore,
             false => mode,
         };
-        Self::open_urls(name, urls, base, keyring, wrapped_key, mode_of).await
+        let mut tier = Self::open_urls(name, urls, base, keyring, wrapped_key, mode_of).await?;
+        tier.remembered = Some(remembered.clone());
+        Ok(tier)
     }
 
     /// Opens a tier as [`Tier::open_known`] does, and notes its locations before anything is stored there.
@@ -161,13 +142,14 @@ impl Tier {
             name: name.to_owned(),
             locations: Vec::new(),
             down: Vec::new(),
+            remembered: None,
         };
         let mut first = None;
         for (url, store) in stores {
             let mode = mode(&url);
-            match check_location(name, &url, store.as_ref(), &keyring, wrapped_key, mode).await {
-                Ok(()) => {
-                    let location = Location::new(url, store, Arc::clone(&keyring), false);
+            match marker::check_location(name, &url, store.as_ref(), &keyring, wrapped_key, mode).await {
+                Ok(id) => {
+                    let location = Location::of_tier(name, url, id, store, Arc::clone(&keyring));
                     tier.locations.push(Arc::new(location));
                 }
                 Err(error @ (TierError::Unreachable { .. } | TierError::Gone { .. })) if several => {
@@ -276,16 +258,63 @@ impl Tier {
         found.ok_or(VaultError::UnknownSet(id))
     }
 
-    /// Writes a recovery set to every location; the same set again changes nothing.
-    pub async fn put_set(&self, set: &RecoverySet) -> Result<(), VaultError> {
+    /// Writes a recovery set to every location, then enters it in the location's catalog. The same set again
+    /// changes nothing. `known` are the heads of all locations, as [`catalogs`] returns them.
+    pub async fn put_set(
+        &self,
+        set: &RecoverySet,
+        known: &[KnownHead],
+        now: &Stamp,
+    ) -> Result<(), VaultError> {
         let name = ObjectName::Set(set.id);
         for location in &self.locations {
             let there = location.document::<RecoverySet>(name).await;
             if !matches!(there, Ok(Some(there)) if there == *set) {
                 location.put_document(name, set).await?;
             }
+            let head = catalog::append(location, set, known, now.utc).await?;
+            self.note_head(head).await?;
         }
         self.all_up()
+    }
+
+    /// Notes a head in the workspace that opened the tier, if one did.
+    pub(crate) async fn note_head(&self, head: KnownHead) -> Result<(), VaultError> {
+        match &self.remembered {
+            Some(remembered) => Ok(remembered.note_heads(&[head]).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the temporary files of killed writes, with the location of each, and removes them if `remove` is set.
+    pub async fn abandoned(&self, remove: bool) -> Result<Vec<(String, Temporary)>, VaultError> {
+        let mut found = Vec::new();
+        for location in &self.locations {
+            let left = location.store.abandoned(remove).await?;
+            found.extend(left.into_iter().map(|left| (location.url.clone(), left)));
+        }
+        Ok(found)
+    }
+
+    /// Returns what the tier's locations must hold, as their own heads state it.
+    async fn stated(&self) -> Result<Vec<Catalog>, VaultError> {
+        let mut catalogs = Vec::new();
+        for location in &self.locations {
+            catalogs.push(catalog::read(location).await?);
+        }
+        Ok(catalogs)
+    }
+
+    /// Returns everything that the tier's locations must hold and do not, and every broken head. `catalogs` are
+    /// those of this tier.
+    pub async fn missing(&self, catalogs: &[Catalog], check: CatalogCheck) -> Result<Vec<Fault>, VaultError> {
+        let mut faults = Vec::new();
+        for location in &self.locations {
+            for catalog in catalogs.iter().filter(|catalog| catalog.id == location.id) {
+                faults.append(&mut catalog.faults_of(location, check).await?);
+            }
+        }
+        Ok(faults)
     }
 
     /// Returns the documents of any location, newest first.
@@ -310,6 +339,55 @@ impl Tier {
     ) -> Result<Option<T>, VaultError> {
         first_document(&self.locations, name).await
     }
+}
+
+/// What several tiers must hold.
+#[derive(Debug, Default)]
+pub struct Catalogs {
+    /// One for each location that could be read, by tier.
+    pub by_tier: BTreeMap<String, Vec<Catalog>>,
+    /// The newest known head of each location, from wherever it is known.
+    pub known: Vec<KnownHead>,
+    /// Why the other tiers could not be read.
+    pub unread: BTreeMap<String, VaultError>,
+    /// Why the workspace's own memory of the heads cannot be read, if it cannot.
+    pub forgotten: Option<TierError>,
+}
+
+/// Reads the catalogs of tiers, and compares them with what the workspace and the other locations know of them.
+pub async fn catalogs(tiers: &[Arc<Tier>]) -> Catalogs {
+    let mut found = Catalogs::default();
+    let mut elsewhere = BTreeMap::new();
+    if let Some(remembered) = tiers.iter().find_map(|tier| tier.remembered.as_ref()) {
+        match remembered.heads() {
+            Ok(heads) => heads
+                .into_iter()
+                .for_each(|head| catalog::remember(&mut elsewhere, head)),
+            Err(error) => found.forgotten = Some(error),
+        }
+    }
+    for tier in tiers {
+        match tier.stated().await {
+            Ok(stated) => {
+                for head in stated.iter().flat_map(|catalog| &catalog.others) {
+                    catalog::remember(&mut elsewhere, head.clone());
+                }
+                found.by_tier.insert(tier.name.clone(), stated);
+            }
+            Err(error) => {
+                found.unread.insert(tier.name.clone(), error);
+            }
+        }
+    }
+    let known: Vec<KnownHead> = elsewhere.values().cloned().collect();
+    for catalog in found.by_tier.values_mut().flatten() {
+        catalog.compare(&known);
+        if let Some(newest) = &catalog.newest {
+            catalog::remember(&mut elsewhere, newest.clone());
+        }
+    }
+    found.known = elsewhere.into_values().collect();
+    found
 }
 
 /// Returns a document from the first location that has it whole, or the first error.
@@ -344,141 +422,4 @@ async fn open_store(tier: &str, url: &str, base: &Path, mode: TierMode) -> Resul
         OpenError::Absent(_) if mode == TierMode::StoredBefore => TierError::Gone { tier, url },
         OpenError::Absent(source) | OpenError::Failed(source) => TierError::Unreachable { tier, source },
     })
-}
-
-/// Checks a location, and makes it a vault if `mode` allows it.
-async fn check_location(
-    tier: &str,
-    url: &str,
-    store: &dyn Store,
-    keyring: &Keyring,
-    wrapped_key: &[u8],
-    mode: TierMode,
-) -> Result<(), TierError> {
-    let unreachable = |source| TierError::Unreachable {
-        tier: tier.to_owned(),
-        source,
-    };
-    let marker = match store.get(FORMAT_MARKER, MARKER_MAX).await {
-        Ok(bytes) => Some(bytes),
-        Err(StoreError::NotFound { .. }) => None,
-        Err(error) => return Err(unreachable(error)),
-    };
-    if let Some(marker) = marker {
-        let stored_key = match store.get(WRAPPED_KEY, WRAPPED_KEY_MAX).await {
-            Ok(bytes) => Some(bytes),
-            Err(StoreError::NotFound { .. }) => None,
-            Err(error) => return Err(unreachable(error)),
-        };
-        return check_marker(tier, url, &marker, stored_key.as_deref(), keyring);
-    }
-    let (tier_name, url_name) = (tier.to_owned(), url.to_owned());
-    match mode {
-        TierMode::Create => {}
-        TierMode::Existing => {
-            return Err(TierError::NotAVault {
-                tier: tier_name,
-                url: url_name,
-            });
-        }
-        TierMode::StoredBefore => {
-            return Err(TierError::Gone {
-                tier: tier_name,
-                url: url_name,
-            });
-        }
-    }
-    // A creation that was killed before it wrote the marker leaves only the key.
-    let listed = store.list("").await.map_err(unreachable)?;
-    if let Some((found, _)) = listed.into_iter().find(|(path, _)| path != WRAPPED_KEY) {
-        return Err(TierError::NotEmpty {
-            tier: tier_name,
-            url: url_name,
-            found,
-        });
-    }
-    store
-        .put(WRAPPED_KEY, Bytes::copy_from_slice(wrapped_key))
-        .await
-        .map_err(unreachable)?;
-    let mut marker = Marker {
-        format: MARKER_FORMAT.to_owned(),
-        version: FORMAT_VERSION,
-        repository: keyring.repository(),
-        key_fingerprint: keyring.fingerprint(),
-        wrapped_key: Hash32(*blake3::hash(wrapped_key).as_bytes()),
-        proof: Hash32::ZERO,
-    };
-    marker.proof = keyring.prove(&marker_message(&marker));
-    let text = serde_json::to_vec_pretty(&marker).unwrap_or_default();
-    store.put(FORMAT_MARKER, text.into()).await.map_err(unreachable)
-}
-
-fn check_marker(
-    tier: &str,
-    url: &str,
-    bytes: &[u8],
-    stored_key: Option<&[u8]>,
-    keyring: &Keyring,
-) -> Result<(), TierError> {
-    #[derive(Deserialize)]
-    struct Head {
-        format: String,
-        version: u32,
-    }
-    let (tier, url) = (tier.to_owned(), url.to_owned());
-    let malformed = |why: String| TierError::Damaged {
-        tier: tier.clone(),
-        url: url.clone(),
-        fault: ObjectFault::Malformed { why },
-    };
-    let mismatch = |why: &str| TierError::KeyMismatch {
-        tier: tier.clone(),
-        url: url.clone(),
-        why: why.to_owned(),
-    };
-    let head: Head = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
-    if head.format != MARKER_FORMAT {
-        return Err(malformed(format!("it is of {:?}", head.format)));
-    }
-    if head.version > FORMAT_VERSION {
-        return Err(TierError::NewerFormat {
-            tier,
-            url,
-            found: head.version,
-            known: FORMAT_VERSION,
-        });
-    }
-    let marker: Marker = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
-    if marker.repository != keyring.repository() {
-        return Err(TierError::Foreign {
-            tier,
-            url,
-            found: marker.repository,
-            expected: keyring.repository(),
-        });
-    }
-    if marker.key_fingerprint != keyring.fingerprint() {
-        return Err(mismatch(&format!(
-            "its fingerprint is {}",
-            marker.key_fingerprint
-        )));
-    }
-    if keyring.prove(&marker_message(&marker)) != marker.proof {
-        return Err(mismatch("its marker was not written by a holder of this key"));
-    }
-    match stored_key {
-        Some(stored) if blake3::hash(stored).as_bytes() == &marker.wrapped_key.0 => Ok(()),
-        Some(_) => Err(mismatch("its key file is not the one that it was made with")),
-        None => Err(mismatch("its key file is missing")),
-    }
-}
-
-/// The bytes under the proof: version 4 LE, repository 16, fingerprint as text, BLAKE3 of the key file 32.
-fn marker_message(marker: &Marker) -> Vec<u8> {
-    let mut message = marker.version.to_le_bytes().to_vec();
-    message.extend_from_slice(marker.repository.as_bytes());
-    message.extend_from_slice(marker.key_fingerprint.as_bytes());
-    message.extend_from_slice(&marker.wrapped_key.0);
-    message
 }

@@ -7,7 +7,6 @@
 //! Memory: one pack (at most 36 MiB), 56 bytes for each chunk of the snapshot, and one location's index.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
 use rekindle_model::id::{Hash32, SnapshotId};
@@ -15,6 +14,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{ObjectFault, VaultError};
+use crate::fault::Fault;
 use crate::index::{Found, Index};
 use crate::location::{Location, blocking};
 use crate::object::{ChunkId, ChunkRef, ObjectName};
@@ -46,42 +46,12 @@ pub struct VerifyReport {
     pub chunks: u64,
     /// Stored bytes of the packs checked.
     pub bytes: u64,
+    /// Packs that the snapshot needs and no index lists. Their content was found all the same.
+    pub unlisted: u64,
     /// Losses at this location; empty if the snapshot can be restored from each location alone.
     pub faults: Vec<Fault>,
     /// Damaged packs of which other packs hold every chunk that the snapshot needs.
     pub healed: Vec<Fault>,
-}
-
-/// One fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// The location.
-    pub location: String,
-    /// The stored object.
-    pub object: ObjectName,
-    /// What is wrong with it.
-    pub fault: ObjectFault,
-    /// The snapshot's chunks that are lost with it.
-    pub chunks: Vec<ChunkId>,
-    /// The files that need them; empty if the entries themselves cannot be read.
-    pub files: Vec<String>,
-}
-
-/// How many files a fault shows; [`Fault::files`] has all of them.
-const FILES_SHOWN: usize = 5;
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {} {}", self.object, self.location, self.fault)?;
-        if !self.files.is_empty() {
-            let shown: Vec<&str> = self.files.iter().take(FILES_SHOWN).map(String::as_str).collect();
-            write!(f, ", needed by {}", shown.join(", "))?;
-        }
-        match self.files.len().saturating_sub(FILES_SHOWN) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
-    }
 }
 
 /// Checks a snapshot in every location of a tier.
@@ -177,12 +147,36 @@ impl Task<'_> {
             self.check_stop()?;
         }
         drop(seen);
+        let index = match lost.is_empty() {
+            true => index,
+            false => self.look_in_unlisted_packs(&mut needed, &mut lost).await?,
+        };
         if !lost.is_empty() {
-            let why = format!("{} of its chunks are in no index", lost.len());
+            let why = format!("{} of its chunks are in no pack", lost.len());
             self.fault(name, ObjectFault::Malformed { why }, lost.into_iter().collect());
         }
         self.look_at_packs(&index, needed).await?;
         self.name_files(&reader).await
+    }
+
+    /// Looks for chunks that no list names in the packs that no list names. Returns the index of all packs.
+    async fn look_in_unlisted_packs(
+        &mut self,
+        needed: &mut Needed,
+        lost: &mut HashSet<ChunkId>,
+    ) -> Result<Arc<Index>, VaultError> {
+        let index = self.location.adopted().await?;
+        let mut unlisted = HashSet::new();
+        lost.retain(|chunk| match index.find(chunk) {
+            Some(found) => {
+                unlisted.insert(found.pack.id);
+                add(needed, found);
+                false
+            }
+            None => true,
+        });
+        self.report.unlisted += unlisted.len() as u64;
+        Ok(index)
     }
 
     /// Checks the packs. For each chunk of a damaged pack, it tries the other packs that list the chunk,
@@ -277,7 +271,7 @@ impl Task<'_> {
                 why: format!("it has {have} bytes instead of {len}"),
             },
             Ok(Some(_)) => return Ok(None),
-            Err(error) => error.object_fault().ok_or(error)?,
+            Err(error) => ObjectFault::of(&error).ok_or(error)?,
         };
         Ok(Some((fault, all())))
     }

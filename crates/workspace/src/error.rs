@@ -434,6 +434,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let (kind, word) = match failure.code.as_str() {
             code::DATA_LOST => (ProblemKind::DataLost, "data_lost"),
+            code::NEWER_SET_LOST => (ProblemKind::DataLost, code::NEWER_SET_LOST),
             code::DISK_FULL => (ProblemKind::Failed, "disk_full"),
             code::TIER_UNAVAILABLE => (ProblemKind::Failed, "tier_unavailable"),
             code::SOURCE_UNREADABLE => (ProblemKind::Failed, "source_unreadable"),

@@ -18,6 +18,7 @@
 //! | [`guards`] | what must hold before a run touches production |
 //! | [`operations`] | one file for each operation: its request, its result |
 //! | [`replica`] | the replicas of runs' journals, opened with the workspace's key |
+//! | [`staging`] | the plain copies that a killed step leaves |
 //! | [`tiers`] | the tiers, opened for reading |
 //! | [`files`], [`yaml_file`] | files, read and written durably; the YAML files that people name |
 //! | [`lookup`], [`names`] | run ids and names as people type them, with the nearest known one |
@@ -40,6 +41,7 @@ pub mod operations;
 pub mod replica;
 pub mod run_factory;
 pub mod run_spec;
+pub mod staging;
 pub mod tiers;
 pub mod yaml_file;
 

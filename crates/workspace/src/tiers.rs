@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{System, TierSpec};
-use rekindle_vault::{Remembered, Tier, TierError, TierMode};
+pub use rekindle_vault::CatalogCheck;
+use rekindle_vault::{Fault, Remembered, Tier, TierError, TierMode, catalogs};
 
 use crate::Application;
 use crate::load_system;
@@ -73,6 +74,12 @@ impl Tiers {
         self.open.iter().map(|(name, tier)| (name.as_str(), tier))
     }
 
+    /// Returns what the tiers that answered should hold and do not, each with its tier.
+    pub async fn lacking(&self, check: CatalogCheck) -> Vec<(String, Fault)> {
+        let open: Vec<Arc<Tier>> = self.reachable().map(|(_, tier)| Arc::clone(tier)).collect();
+        lacking(&open, check).await
+    }
+
     /// Returns whether every tier that was asked for has answered.
     pub fn all_answered(&self) -> bool {
         self.open.len() == self.asked
@@ -134,6 +141,23 @@ impl Tiers {
         }
         Err(Error::usage(message).with_next(Action::ListSnapshots, lines.join("\n  ")))
     }
+}
+
+/// Returns what the tiers should hold and do not, each with its tier. A tier whose catalog cannot be read is left out
+/// with a log line; other messages name it.
+pub async fn lacking(tiers: &[Arc<Tier>], check: CatalogCheck) -> Vec<(String, Fault)> {
+    let found = catalogs(tiers).await;
+    let mut lacking = Vec::new();
+    for tier in tiers {
+        let Some(catalogs) = found.by_tier.get(tier.name()) else {
+            continue;
+        };
+        match tier.missing(catalogs, check).await {
+            Ok(faults) => lacking.extend(faults.into_iter().map(|fault| (tier.name().to_owned(), fault))),
+            Err(error) => tracing::warn!(tier = tier.name(), %error, "its catalog is not checked"),
+        }
+    }
+    lacking
 }
 
 /// Opens a tier that exists. If a location that held its vault is now missing or empty, this is an error.

@@ -138,3 +138,13 @@ fn a_dump_that_prints_more_than_it_may_is_ended() {
         Vec::<std::path::PathBuf>::new()
     );
 }
+
+#[test]
+fn a_dump_that_succeeds_and_prints_nothing_draws_a_warning() {
+    let sandbox = sandbox("[\"true\"]", RESTORE);
+    let warning = "WARNING: state: the dump succeeded and printed nothing";
+    let said = sandbox.ok(&["backup"]);
+    assert!(said.contains(warning), "{said}");
+    let shown = sandbox.ok(&["show", "latest"]);
+    assert!(shown.contains(warning), "{shown}");
+}

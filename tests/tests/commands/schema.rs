@@ -47,6 +47,7 @@ const CLOSED_STEPS: &[(&str, &str)] = &[
     ("snapshot", "component: c, tiers: allKEY"),
     ("store", "component: c, tier: t, snapshot: sKEY"),
     ("verify", "level: exists, sample: 10%KEY"),
+    ("verify-catalog", "tier: tKEY"),
     ("verify-replicas", "tier: tKEY"),
     ("locate-set", "from: latest, components: [a]KEY"),
     ("set-aside", "in_place: '${{ params.in_place }}'KEY"),

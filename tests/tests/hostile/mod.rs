@@ -4,3 +4,4 @@ mod bad_input;
 mod file_arguments;
 mod foreign_records;
 mod secrets;
+mod staging;

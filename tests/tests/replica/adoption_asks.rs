@@ -4,12 +4,11 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::faults::Place;
-use rekindle_tests::hosts::{Hosts, Working, slots};
+use rekindle_tests::hosts::{Hosts, Working, hanging, slots};
 use rekindle_tests::sandbox::Sandbox;
 use rekindle_tests::wait::until;
 use rustix::process::Signal;
@@ -87,12 +86,10 @@ fn the_programs_that_go_on_here_are_named_and_asked_about_once() {
 fn a_tier_that_hangs_is_waited_for_a_while_and_another_one_serves() {
     let hosts = Hosts::of(BINARY, WITH_PROGRAMS);
     let (_host, run) = cut_off(&hosts);
-    let other = hosts.another(&[]);
-    // Opening this pipe waits for a writer.
-    let marker = hosts.shared("far").join("format");
-    fs::remove_file(&marker).expect("remove the marker");
-    let made = Command::new("mkfifo").arg(&marker).status().expect("run mkfifo");
-    assert!(made.success());
+    let Some(slow) = hanging(&hosts.shared("far")) else {
+        return;
+    };
+    let other = hosts.another(&[]).under(slow);
     let begun = SystemClock.now();
     let (code, told) = other.code(&["adopt", &hosts.url("far"), &run, "--yes"]);
     assert_eq!(code, 1, "{told}");

@@ -60,6 +60,13 @@ fn all() -> Vec<(Action, &'static str)> {
             },
             "tier create far",
         ),
+        (Action::RemoveLeftovers, "doctor --fix"),
+        (
+            Action::RepairTier {
+                tier: "far".to_owned(),
+            },
+            "tier repair far",
+        ),
         (Action::Diagnose, "doctor"),
         (Action::EndProcess { pid: 7 }, "kill -9 7"),
         (Action::ExportKit, "key export --kit FILE"),

@@ -1,8 +1,8 @@
 //! `rekindle doctor`
 
 use rekindle_report::text;
-use rekindle_workspace::Error;
 use rekindle_workspace::operations::doctor::{self, Finding, Verdict};
+use rekindle_workspace::{Error, ReadWriteWorkspace};
 use serde_json::json;
 
 use crate::App;
@@ -10,10 +10,17 @@ use crate::exit::Exit;
 
 /// Check that everything is in place to back up and to recover, and say what to do if it is not
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Remove what killed processes have left: plain copies of databases, and temporary files in the spool and the tiers
+    #[arg(long)]
+    fix: bool,
+}
 
 /// Examines the workspace.
-pub(crate) async fn run(app: &App, _args: &Args) -> Result<Exit, Error> {
+pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    if args.fix {
+        ReadWriteWorkspace::with(&app.application, doctor::fix).await?;
+    }
     show(app, &doctor::examine(&app.application).await?)
 }
 

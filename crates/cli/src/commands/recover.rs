@@ -39,6 +39,9 @@ pub struct Args {
     /// From this tier [default: the fastest that has it]
     #[arg(long, value_name = "NAME")]
     tier: Option<String>,
+    /// Take the newest recovery set that can be read, although a newer one is known and lost
+    #[arg(long)]
+    accept_older: bool,
     /// When the disaster struck: an instant with its offset, or "2h ago" [default: now, and labelled assumed]
     #[arg(long, value_name = "TIME")]
     disaster_at: Option<String>,
@@ -70,6 +73,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             .await
             .map_err(|error| match error.code() {
                 "unknown_set" => error.with_advice("choose a set with --from SET"),
+                "newer_set_lost" => error.with_advice("add --accept-older, or choose a set with --from SET"),
                 _ => error,
             })?;
         if let Some(question) = question.filter(|_| !args.yes) {
@@ -107,6 +111,7 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
             (id, Err(_)) => From::Set(id.to_owned()),
         },
         tier: args.tier.clone(),
+        accept_older: args.accept_older,
         disaster_at,
         strict: args.strict,
     })

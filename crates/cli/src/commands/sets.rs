@@ -1,12 +1,14 @@
 //! `rekindle sets`
 
+use rekindle_model::next_action::Action;
 use rekindle_model::time;
 use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
-use rekindle_workspace::tiers::Tiers;
+use rekindle_workspace::notice::Notice;
+use rekindle_workspace::tiers::{CatalogCheck, Tiers};
 
 /// List recovery sets, newest first: each is something that `recover` can restore
 #[derive(Debug, clap::Args)]
@@ -61,6 +63,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                 )
             })?;
         }
+    }
+    for (name, fault) in tiers.lacking(CatalogCheck::Newest).await {
+        exit = Exit::DataLost;
+        let repair = Action::RepairTier { tier: name.clone() };
+        let notice = Notice::warning(format!("tier {name}: {fault}"));
+        app.printer
+            .notice(&notice.with_next(repair, "brings what it lacks from the other tiers"));
     }
     Ok(exit)
 }

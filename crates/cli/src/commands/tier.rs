@@ -5,7 +5,8 @@ use std::time::Duration;
 use rekindle_model::next_action::Action;
 use rekindle_report::text;
 use rekindle_workspace::Error;
-use rekindle_workspace::operations::tiers::{self, LocationCheck};
+use rekindle_workspace::ReadWriteWorkspace;
+use rekindle_workspace::operations::tiers::{self, LocationCheck, TierRepair};
 use rekindle_workspace::tiers::Tiers;
 use serde_json::json;
 
@@ -17,17 +18,34 @@ use crate::exit::Exit;
 pub enum Command {
     /// List the tiers: their URLs, how often a set is due, how long it is kept, what they hold
     List(Args),
-    /// Test each location: write, read back, list, remove, and measure the time; then read every journal replica in it
+    /// Test each location: write, read back, list, remove, and measure the time; then read all that it must hold
     ///
+    /// Opens every recovery set and snapshot document that the location must hold, and every journal replica.
     /// A replica is the copy of a run's journal, in segments. This names segments that are damaged, missing, or
     /// different from the journal here, and then exits with 5. `rekindle verify` also writes them again.
     Check(Args),
+    /// Bring back what a tier should hold and does not: from its own packs, and from the other tiers
+    ///
+    /// Writes damaged or missing indexes anew, copies missing recovery sets, snapshots and packs from the other tiers,
+    /// and removes what killed writes left. What no tier has any more stays named; then this exits with 5.
+    Repair(Repair),
     /// Make an empty tier in place of one that is gone for good, where system.yaml says; the next backup stores there
     /// again
     ///
     /// A backup makes a new tier by itself, but never where it has stored before. There, a missing or empty folder is
     /// most likely a disk that is not mounted.
     Create(Create),
+}
+
+/// Which tiers are repaired.
+#[derive(Debug, clap::Args)]
+pub struct Repair {
+    /// Only these
+    #[arg(value_name = "TIER")]
+    tiers: Vec<String>,
+    /// Give up the recovery sets that no tier can give any more: they are no longer named as lost
+    #[arg(long)]
+    accept_lost: bool,
 }
 
 /// Which tier is made anew.
@@ -51,6 +69,7 @@ pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, Error> {
     match command {
         Command::List(args) => list(app, &Tiers::open(&app.application, &args.tiers).await?).await,
         Command::Check(args) => check(app, &Tiers::open(&app.application, &args.tiers).await?).await,
+        Command::Repair(args) => repair(app, args).await,
         Command::Create(args) => create(app, &args.tier).await,
     }
 }
@@ -74,6 +93,47 @@ async fn create(app: &App, named: &str) -> Result<Exit, Error> {
             Exit::Partial
         }
     })
+}
+
+async fn repair(app: &App, args: &Repair) -> Result<Exit, Error> {
+    let repaired = ReadWriteWorkspace::with(&app.application, async |workspace| {
+        tiers::repair(workspace, &args.tiers, args.accept_lost, &app.application.stop).await
+    })
+    .await?;
+    let mut exit = Exit::Done;
+    for TierRepair { tier, report } in repaired {
+        if !report.faults.is_empty() {
+            exit = Exit::DataLost;
+        }
+        let body = json!({ "tier": tier, "report": report, "faults": sentences(&report.faults) });
+        app.printer.line(&body, || {
+            let mut said = format!(
+                "{tier:<8} {} objects of snapshots copied ({}), {} copied, {} of indexes written, {} of killed writes removed",
+                report.objects_copied,
+                text::bytes(report.bytes_copied),
+                text::count(report.sets_copied, "recovery set"),
+                text::bytes(report.index_bytes),
+                text::count(report.temporaries, "file"),
+            );
+            for set in &report.given_up {
+                said.push_str(&format!("\n{tier:<8} given up: recovery set {set}"));
+            }
+            for fault in &report.faults {
+                said.push_str(&format!("\n{tier:<8} LOST    {fault}"));
+            }
+            said
+        })?;
+    }
+    if exit == Exit::DataLost && !args.accept_lost {
+        app.printer.warn(
+            "no tier has what is still named; mount a tier that may have it, or give it up with --accept-lost",
+        );
+    }
+    Ok(exit)
+}
+
+fn sentences<T: ToString>(faults: &[T]) -> Vec<String> {
+    faults.iter().map(ToString::to_string).collect()
 }
 
 async fn list(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
@@ -121,13 +181,14 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
         if found.fault.is_some() || found.unread.is_some() {
             exit = failed(exit);
         }
-        if !found.replicas.faults.is_empty() {
+        if !found.replicas.faults.is_empty() || !found.lost.is_empty() {
             exit = Exit::DataLost;
         }
         let report = &found.replicas;
         let body = json!({
             "tier": found.tier, "url": found.url, "fault": found.fault, "bytes": found.bytes,
-            "ok": found.fault.is_none() && found.unread.is_none() && report.faults.is_empty(),
+            "ok": found.fault.is_none() && found.unread.is_none() && report.faults.is_empty() && found.lost.is_empty(),
+            "lost": sentences(&found.lost),
             "write_seconds": found.write.as_secs_f64(), "read_seconds": found.read.as_secs_f64(),
             "segments": report.segments, "chains": report.chains, "segment_faults": report.faults, "segments_unread": found.unread,
         });
@@ -159,6 +220,13 @@ fn line(app: &App, found: &LocationCheck) -> String {
         ),
         Some(fault) => format!("{tier:<8} FAULTY  {fault}  {url}"),
     };
+    for fault in &found.lost {
+        let repair = Action::RepairTier { tier: tier.clone() };
+        said.push_str(&format!(
+            "\n{tier:<8} LOST    {fault}\n         → `{}`",
+            app.printer.command(&repair)
+        ));
+    }
     for fault in &replicas.faults {
         said.push_str(&format!(
             "\n{tier:<8} DAMAGED {fault}\n         → {}",

@@ -138,6 +138,11 @@ mod tests {
                 Action::Recover(Recover::default()),
                 json!({"action": "recover", "target": "empty"}),
             ),
+            (Action::RemoveLeftovers, json!({"action": "remove_leftovers"})),
+            (
+                Action::RepairTier { tier: text("near") },
+                json!({"action": "repair_tier", "tier": "near"}),
+            ),
             (
                 Action::Restore {
                     snapshot: Some(text("01c")),

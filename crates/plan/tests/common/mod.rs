@@ -18,6 +18,7 @@ impl Catalog for Names {
             "snapshot",
             "store",
             "verify",
+            "verify-catalog",
             "verify-replicas",
             "seal-set",
             "locate-set",

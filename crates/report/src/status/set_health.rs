@@ -80,6 +80,7 @@ pub(super) fn set_health(findings: &Findings<'_>, backup: &Proven<BackupTable>) 
             health.flaws.push(claim);
         }
     }
+    add_lost(findings, backup, &mut health);
     for row in &backup.table.components {
         let Some((before, files)) = row.shrunk_from.zip(row.files) else {
             continue;
@@ -100,6 +101,32 @@ pub(super) fn set_health(findings: &Findings<'_>, backup: &Proven<BackupTable>) 
         });
     }
     health
+}
+
+/// Adds what the tiers should hold and do not. What every tier has lost is not restorable.
+fn add_lost(findings: &Findings<'_>, backup: &Proven<BackupTable>, health: &mut SetHealth) {
+    let has_lost = |tier: &str, id: &str| {
+        let of_tier = findings.lost.iter().filter(|lost| lost.tier == tier);
+        of_tier
+            .filter_map(|lost| lost.id.as_deref())
+            .any(|lost| lost == id)
+    };
+    let set = backup.table.set.as_deref().unwrap_or_default();
+    for (component, member) in &backup.table.members {
+        let snapshot = member.snapshot.as_deref().unwrap_or_default();
+        let gone = |tier: &String| has_lost(tier, set) || has_lost(tier, snapshot);
+        if !member.tiers.is_empty() && member.tiers.iter().all(gone) {
+            health.bad.push(Claim {
+                text: format!("every tier has lost {component}, or the set that names it"),
+                run: None,
+            });
+        }
+    }
+    let claims = findings.lost.iter().map(|lost| Claim {
+        text: format!("tier {}: {}", lost.tier, lost.text),
+        run: None,
+    });
+    health.flaws.extend(claims);
 }
 
 fn add_member(

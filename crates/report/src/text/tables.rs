@@ -6,6 +6,8 @@ use std::path::Path;
 
 use comfy_table::Cell;
 
+use rekindle_model::time;
+
 use super::{WriteAction, bytes, duration, plain, right, uncertain};
 use crate::backup::{BackupRow, BackupTable, Noted};
 use crate::provenance::OfSet;
@@ -94,12 +96,40 @@ pub fn recovery(found: &RecoveryTable) -> String {
     if let Some(set) = found.set.as_ref().filter(|_| !found.of_set.is_empty()) {
         let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));
     }
+    text.push_str(&age_of_set(found));
     for (component, error) in found
         .components
         .iter()
         .filter_map(|row| Some((&row.component, row.error.as_ref()?)))
     {
         let _ = writeln!(text, "{component}: {error}");
+    }
+    text
+}
+
+/// Returns the age of the recovered set, and what is known of newer ones.
+fn age_of_set(found: &RecoveryTable) -> String {
+    let mut text = String::new();
+    let Some(created) = found.set_created else {
+        return text;
+    };
+    let age = (found.disaster_at - created).to_std().map_or_else(
+        |_| "after the disaster".to_owned(),
+        |age| format!("{} before the disaster", duration(age)),
+    );
+    let _ = writeln!(text, "the set was sealed at {}, {age}", time::show(created));
+    for lost in &found.newer_lost {
+        let _ = writeln!(
+            text,
+            "WARNING: it is not the latest: {lost} is known, and no tier gives it"
+        );
+    }
+    if found.confirmed == Some(false) {
+        let _ = writeln!(
+            text,
+            "nothing here can tell whether a newer set existed: neither this workspace nor another tier knows more \
+             than the tier itself"
+        );
     }
     text
 }
@@ -264,8 +294,17 @@ pub fn backup(found: &BackupTable) -> String {
             .unwrap_or_default();
         let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
     }
+    for lost in &found.lost {
+        let _ = writeln!(
+            text,
+            "WARNING: {lost}; repair the tier, which then takes it from another one"
+        );
+    }
     for row in &found.components {
         text.push_str(&shrunk(row, found.predecessor.as_deref()));
+        for warning in &row.warnings {
+            let _ = writeln!(text, "WARNING: {}: {warning}", row.component);
+        }
     }
     text
 }

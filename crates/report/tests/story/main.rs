@@ -278,6 +278,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
     }];
     let now = at + Duration::from_secs(600);
     let findings = Findings {
+        lost: Vec::new(),
         system: &system,
         backups: &backups,
         recoveries: &recoveries,
@@ -293,6 +294,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
     };
     insta::assert_snapshot!("proven", text::status(&status(&findings), &write));
     let nothing = Findings {
+        lost: Vec::new(),
         system: &system,
         backups: &[],
         recoveries: &[],

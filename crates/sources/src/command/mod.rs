@@ -114,8 +114,16 @@ impl ComponentSource for Command {
             max_bytes: self.max_bytes.unwrap_or(MAX_BYTES),
         };
         run(cx, "dump", &self.dump, None, Some(stdout)).await?;
-        let tree = blocking(move || FilesTree::open(&file, &[], &[], &[])).await?;
-        Ok(Captured::new(tree, Shape::File))
+        let (tree, len) = blocking(move || {
+            let len = std::fs::metadata(&file).map_or(0, |file| file.len());
+            Ok((FilesTree::open(&file, &[], &[], &[])?, len))
+        })
+        .await?;
+        let captured = Captured::new(tree, Shape::File);
+        Ok(match len {
+            0 => captured.with_warning("the dump succeeded and printed nothing"),
+            _ => captured,
+        })
     }
 
     fn existing(&self, _root: &Path, _never: &[PathBuf]) -> Result<Existing, Failure> {

@@ -286,7 +286,7 @@ impl SegmentStore {
                 });
             }
             Err(error) => {
-                return Err(match error.object_fault() {
+                return Err(match ObjectFault::of(&error) {
                     Some(fault) => self.damaged(run, n, fault),
                     None => error.into(),
                 });

@@ -12,8 +12,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::error::ObjectFault;
-
 pub use local::LocalStore;
 pub use registry::{FACTORIES, TIER_URLS, is_same_location, occupied_folder, open, schemes};
 
@@ -157,15 +155,5 @@ impl StoreError {
     /// Returns whether the disk is full and nothing else is wrong.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
-    }
-
-    /// Returns what is wrong with the object itself; none if storage failed.
-    pub fn object_fault(&self) -> Option<ObjectFault> {
-        match self {
-            Self::NotFound { .. } => Some(ObjectFault::Missing),
-            Self::NotAFile { what, .. } => Some(ObjectFault::NotAFile { what }),
-            Self::TooLarge { len, .. } => Some(ObjectFault::TooLarge { len: *len }),
-            Self::DiskFull { .. } | Self::NotExclusive { .. } | Self::Failed { .. } => None,
-        }
     }
 }

@@ -422,7 +422,7 @@ async fn a_tier_that_is_not_ours_is_refused_for_what_it_is() {
     }
     fs::write(
         site.path("hot/format"),
-        marker.replace("\"version\": 1", "\"version\": 2"),
+        marker.replace("\"version\": 2", "\"version\": 3"),
     )
     .unwrap();
     let newer = open(&site, &site.keyring, TierMode::Existing).await;
@@ -430,12 +430,19 @@ async fn a_tier_that_is_not_ours_is_refused_for_what_it_is() {
         matches!(
             newer,
             Err(TierError::NewerFormat {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             })
         ),
         "{newer:?}"
+    );
+    let old = marker.replace("\"version\": 2", "\"version\": 1");
+    fs::write(site.path("hot/format"), old).unwrap();
+    let older = open(&site, &site.keyring, TierMode::Existing).await;
+    assert!(
+        matches!(older, Err(TierError::OlderFormat { found: 1, .. })),
+        "{older:?}"
     );
 
     fs::write(site.path("hot/format"), &marker).unwrap();

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rekindle_model::next_action::Action;
 use rekindle_model::time;
 use rekindle_vault::key::{Identity, KeyError};
+use rekindle_vault::{KnownHead, Remembered};
 
 use super::identity::{Unlocker, identities, identity_text, write_secret};
 use super::keyring::{self, PinnedKey, UnlockBy};
@@ -22,6 +23,8 @@ pub struct Kit {
     pub fingerprint: Option<String>,
     /// The tiers by name, as they were when the kit was handed out.
     pub tiers: Vec<(String, String)>,
+    /// The newest heads of the tiers' locations then. A tier that is older than that was put back.
+    pub heads: Vec<KnownHead>,
 }
 
 /// Returns the text of a kit. `how_to` says how to recover with it, in comment lines. `secret` is the identity's line,
@@ -30,6 +33,7 @@ pub fn text(
     pinned: &PinnedKey,
     system_file: &Path,
     tiers: &[(String, String)],
+    heads: &[KnownHead],
     how_to: &str,
     secret: &str,
 ) -> String {
@@ -37,6 +41,7 @@ pub fn text(
         .iter()
         .map(|(name, url)| format!("#   {name}: {url}\n"))
         .collect();
+    let heads: String = heads.iter().map(head_line).collect();
     format!(
         "# Rekindle recovery kit · {}\n\
          # This and a tier are enough to read every backup: print it, lock it away.\n\
@@ -44,12 +49,44 @@ pub fn text(
          # fingerprint  {}\n\
          # system file  {} (./ and ../ in a tier are seen from its folder)\n\
          # tiers\n{tiers}\
-         {how_to}{secret}",
+         {heads}{how_to}{secret}",
         time::show(pinned.created),
         pinned.repository,
         pinned.fingerprint,
         system_file.display(),
     )
+}
+
+/// How the line of a head begins, after the comment sign.
+const HEAD: &str = "head ";
+
+/// Returns the line of a head: tier, location, number, hash, time, and newest set.
+fn head_line(head: &KnownHead) -> String {
+    let KnownHead {
+        tier,
+        location,
+        n,
+        hash,
+        at,
+        set,
+    } = head;
+    let set = set.map_or_else(|| "-".to_owned(), |set| set.to_string());
+    format!("# {HEAD}{tier} {location} {n} {hash} {} {set}\n", at.to_rfc3339())
+}
+
+fn parse_head(line: &str) -> Option<KnownHead> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [tier, location, n, hash, at, set] = words[..] else {
+        return None;
+    };
+    Some(KnownHead {
+        tier: tier.to_owned(),
+        location: location.parse().ok()?,
+        n: n.parse().ok()?,
+        hash: hash.parse().ok()?,
+        at: DateTime::parse_from_rfc3339(at).ok()?.to_utc(),
+        set: (set != "-").then(|| set.parse()).transpose().ok()?,
+    })
 }
 
 impl Kit {
@@ -73,11 +110,15 @@ impl Kit {
             identities: identities(text)?,
             fingerprint: None,
             tiers: Vec::new(),
+            heads: Vec::new(),
         };
         for line in text.lines().filter_map(|line| line.trim().strip_prefix('#')) {
             let line = line.trim();
             if let Some(fingerprint) = line.strip_prefix("fingerprint ") {
                 kit.fingerprint = Some(fingerprint.trim().to_owned());
+            } else if let Some(head) = line.strip_prefix(HEAD) {
+                // A line that was copied wrongly by hand must not cost a recovery.
+                kit.heads.extend(parse_head(head));
             } else if let Some((name, url)) = line.split_once(": ")
                 && url.contains("://")
             {
@@ -127,7 +168,9 @@ fn kit_text(
         }
         UnlockBy::Passphrase => "# Opened by your passphrase, which is not written down here.\n".to_owned(),
     };
-    Ok(text(&pinned, &layout.system_file, tiers, how_to, &secret))
+    // Without its notes the kit is as good, and only cannot tell a tier that was put back.
+    let heads = Remembered::of(&layout.state).heads().unwrap_or_default();
+    Ok(text(&pinned, &layout.system_file, tiers, &heads, how_to, &secret))
 }
 
 /// Hands out the kit, to `file` or as text, and notes this in the pinned key. On a disk that has turned read-only, the
@@ -160,6 +203,7 @@ pub fn hand_out(
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use rekindle_model::id::{Hash32, SetId};
 
     use super::*;
 
@@ -180,10 +224,27 @@ mod tests {
             ("far".to_owned(), "file:///mnt/far".to_owned()),
         ];
         let secret = format!("{}\n", identity.to_string());
-        let written = text(&pinned, Path::new("/srv/shop/system.yaml"), &tiers, "", &secret);
+        let head = KnownHead {
+            tier: "near".to_owned(),
+            location: uuid::Uuid::from_u128(7),
+            n: 12,
+            hash: Hash32([0xa5; 32]),
+            at: DateTime::UNIX_EPOCH,
+            set: Some(SetId(uuid::Uuid::from_u128(8))),
+        };
+        let heads = [
+            KnownHead {
+                set: None,
+                ..head.clone()
+            },
+            head,
+        ];
+        let file = Path::new("/srv/shop/system.yaml");
+        let written = text(&pinned, file, &tiers, &heads, "", &secret);
         let kit = Kit::parse(&written).unwrap();
         assert_eq!(kit.fingerprint.as_deref(), Some("ab12"));
         assert_eq!(kit.tiers, tiers);
+        assert_eq!(kit.heads, heads);
         assert_eq!(kit.identities[0].to_string(), identity.to_string());
         assert_eq!(Kit::parse(&secret).unwrap().identities.len(), 1);
         assert!(Kit::parse("AGE-SECRET-KEY-1TORN").is_err());

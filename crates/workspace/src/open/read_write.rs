@@ -23,7 +23,7 @@ use crate::layout::Layout;
 use crate::load_system;
 use crate::replica;
 use crate::run_factory::{ContextRunFactory, worker};
-use crate::yaml_file;
+use crate::{staging, yaml_file};
 
 /// How long this process stays the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,7 @@ impl ReadWriteWorkspace {
                 Ok((disk, report)) if mended.is_none() && !report.quarantined.is_empty() => {
                     let copies = replica::find_repairs(app, &layout, &report.quarantined).await;
                     if copies.is_empty() {
+                        staging::sweep(&layout.state, &disk).await;
                         return Self::own(app, layout, disk, &report, lifetime);
                     }
                     // The repair needs the journal for itself. Another process that opens the journal in between may
@@ -139,6 +140,7 @@ impl ReadWriteWorkspace {
                         report.relogged += first.relogged;
                         report.rebuilt.splice(0..0, first.rebuilt);
                     }
+                    staging::sweep(&layout.state, &disk).await;
                     return Self::own(app, layout, disk, &report, lifetime);
                 }
                 Err(held @ OpenError::Held { .. }) => held,
@@ -282,6 +284,7 @@ impl ReadWriteWorkspace {
         if let Some(serving) = serving {
             serving.end().await;
         }
+        staging::sweep(&context.layout.state, &*disk).await;
         drop((context, service, owner));
         match Arc::into_inner(disk) {
             Some(disk) => disk.close().await,

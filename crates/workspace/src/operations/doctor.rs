@@ -1,6 +1,7 @@
 //! The doctor: checks that everything is in place to back up and to recover, and says what to do if it is not.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_journal::RunFilter;
@@ -8,16 +9,16 @@ use rekindle_model::next_action::{Action, NextAction, Recover};
 use rekindle_model::time;
 use rekindle_report::text;
 use rekindle_server::{Client, OwnerInfo, Unreachable};
-use rekindle_vault::{Remembered, Tier, TierError};
+use rekindle_vault::{CatalogCheck, Remembered, Spool, Tier, TierError};
 use serde::Serialize;
 
 use crate::Application;
 use crate::error::Error;
-use crate::keys::{self, kit};
+use crate::keys::{self, OpenKey, kit};
 use crate::layout::Layout;
 use crate::load_system;
-use crate::open::{self, KNOCK, ReadOnlyWorkspace};
-use crate::{lookup, replica, run_spec, tiers};
+use crate::open::{self, KNOCK, ReadOnlyWorkspace, ReadWriteWorkspace};
+use crate::{lookup, replica, run_spec, staging, tiers};
 
 /// Less free space than this is worth a warning: a window of a restore and a pack fit twice.
 const LITTLE_SPACE: u64 = 256 << 20;
@@ -142,10 +143,15 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
                 let stored = remembered.read(name, key.keyring.repository());
                 stored.is_ok_and(|stored| stored.is_empty())
             };
+            let mut open = Vec::new();
             for (name, spec) in &system.tiers {
                 let check = format!("tier {name}");
                 findings.extend(match tiers::open_tier(&layout, key, name, spec).await {
-                    Ok(tier) => holds(name, &tier).await,
+                    Ok(tier) => {
+                        let held = holds(name, &tier).await;
+                        open.push(Arc::new(tier));
+                        held
+                    }
                     Err(error) if is_absent(&error) && is_new(name) => {
                         vec![Finding::warning(
                             check,
@@ -165,9 +171,92 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
                     }
                 });
             }
+            findings.extend(lost(&open).await);
+            findings.extend(left_by_killed_writes(&layout, key, &open).await);
         }
     }
     Ok(findings)
+}
+
+/// Removes what killed processes have left: staged copies, and temporary files in the spool and the tiers.
+///
+/// # Errors
+/// Another process owns the workspace, or a tier that answers cannot be written.
+pub async fn fix(workspace: &ReadWriteWorkspace) -> Result<(), Error> {
+    let context = &workspace.context;
+    if workspace.other_owner().is_some() {
+        return Err(workspace.held_by_other());
+    }
+    // Opening the workspace has removed the staged copies.
+    let (system, _) = run_spec::system(&context.layout)?;
+    let key = context.key()?;
+    let spool = context.layout.state.join("spool");
+    if spool.is_dir() {
+        let spool = Spool::open(&spool, Arc::clone(&key.keyring)).await?;
+        spool.abandoned(true).await?;
+    }
+    for (name, spec) in &system.tiers {
+        match tiers::open_tier(&context.layout, &key, name, spec).await {
+            Ok(tier) => drop(tier.abandoned(true).await?),
+            Err(error) => context.notices.warn(error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// Names what the tiers should hold and do not.
+async fn lost(open: &[Arc<Tier>]) -> Vec<Finding> {
+    let lacking = tiers::lacking(open, CatalogCheck::Documents).await;
+    let faults = lacking.into_iter().map(|(tier, fault)| Finding {
+        verdict: Verdict::Fault,
+        ..Finding::warning(
+            format!("tier {tier}"),
+            fault.to_string(),
+            NextAction::new(
+                Action::RepairTier { tier },
+                "brings what it lacks from the other tiers",
+            ),
+        )
+    });
+    faults.collect()
+}
+
+/// Counts the temporary files of killed writes, in the tiers and in the spool.
+async fn left_by_killed_writes(layout: &Layout, key: &OpenKey, open: &[Arc<Tier>]) -> Vec<Finding> {
+    let mut left = Vec::new();
+    for tier in open {
+        match tier.abandoned(false).await {
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => {
+                let bytes = found.iter().map(|(_, file)| file.len).sum();
+                left.push(abandoned(format!("tier {}", tier.name()), found.len(), bytes));
+            }
+            Err(error) => left.push(Finding::fault(format!("tier {}", tier.name()), error)),
+        }
+    }
+    let dir = layout.state.join("spool");
+    if dir.is_dir()
+        && let Ok(spool) = Spool::open(&dir, Arc::clone(&key.keyring)).await
+        && let Ok(found) = spool.abandoned(false).await
+        && !found.is_empty()
+    {
+        let bytes = found.iter().map(|file| file.len).sum();
+        left.push(abandoned("workspace".to_owned(), found.len(), bytes));
+    }
+    left
+}
+
+fn abandoned(check: String, files: usize, bytes: u64) -> Finding {
+    let found = format!(
+        "killed writes left {}, {}",
+        text::count(files, "temporary file"),
+        text::bytes(bytes)
+    );
+    Finding::warning(
+        check,
+        found,
+        NextAction::new(Action::RemoveLeftovers, "removes them"),
+    )
 }
 
 /// Checks which process drives the runs of this workspace, and whether it answers.
@@ -274,6 +363,18 @@ async fn journal(app: &Application) -> Vec<Finding> {
             NextAction::new(replica::way_on(&state, run.run), "continues it"),
         )
     }));
+    let staged = staging::leftovers(&state, &runs);
+    // A driven run may need its copies right now.
+    if !staged.is_empty() && driven.as_ref().is_some_and(|driven| driven.is_empty()) {
+        findings.push(Finding::warning(
+            "staging",
+            format!(
+                "plain copies of data are left in {}",
+                text::count(staged.len(), "folder")
+            ),
+            NextAction::new(Action::RemoveLeftovers, "removes them"),
+        ));
+    }
     let now = app.clock.now().utc;
     if let Some(newest) = runs.iter().map(|run| run.updated.utc).max()
         && (newest - now).to_std().is_ok_and(|lag| lag > CLOCK_LAG)

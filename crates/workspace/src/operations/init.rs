@@ -131,9 +131,11 @@ async fn first_key(
         let file = request.passphrase.as_ref().and_then(Option::as_deref);
         means.passphrase = Some(app.unlocker.passphrase(file)?);
     }
+    let mut heads = Vec::new();
     if let Some(kit) = kit {
         means.identities = kit.identities;
         means.fingerprint = kit.fingerprint;
+        heads = kit.heads;
     } else {
         means.identities = app.unlocker.own_identities()?;
     }
@@ -168,6 +170,7 @@ async fn first_key(
     look_at_tiers(app, layout, &vault).await?;
     let mut pinned = keys::establish(layout, &app.unlocker, vault.origin(), now)?;
     if by_kit {
+        Remembered::of(&layout.state).note_heads(&heads).await?;
         let kit_tiers = tiers.into_iter().map(|(_, url)| url).collect();
         kit::kit_was_exported(layout, kit_tiers, now)?;
         pinned = keys::pinned(layout)?;

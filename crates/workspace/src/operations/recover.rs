@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_actions::displace::aside_folder;
-use rekindle_model::failure::Failure;
+use rekindle_model::failure::{Failure, code};
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
@@ -35,6 +35,8 @@ pub struct RecoverRequest {
     pub from: From,
     /// Only from this tier.
     pub tier: Option<String>,
+    /// Whether an older set will do if the latest that is known is lost.
+    pub accept_older: bool,
     /// When the disaster struck; none assumes now.
     pub disaster_at: Option<DateTime<Utc>>,
     /// Whether a missed objective is a partial failure.
@@ -126,6 +128,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
             Value::from(request.scenario.clone().unwrap_or_default()),
         ),
         ("strict", Value::from(request.strict)),
+        ("accept_older", Value::from(request.accept_older)),
     ];
     let params = params
         .map(|(name, value)| (name.to_owned(), value))
@@ -171,8 +174,10 @@ pub async fn check_set(
     let preferred = tier(&ready.spec.system, request)?;
     let wanted = request.from.as_param();
     let struck = request.disaster_at.unwrap_or_else(|| context.clock.now().utc);
-    let found = rekindle_actions::find_set(&ready.site, &wanted, &preferred, Some(struck));
+    let accept = request.accept_older;
+    let found = rekindle_actions::find_set(&ready.site, &wanted, &preferred, Some(struck), accept);
     match tokio::time::timeout(PATIENCE, found).await {
+        Ok(Err(failure)) if failure.code == code::NEWER_SET_LOST => Err(Error::from(failure)),
         Ok(Err(failure)) if UNKNOWN_SET.contains(&failure.code.as_str()) => {
             let next = failure.advice();
             Err(Error::new(ProblemKind::Invalid, "unknown_set", failure.message).with_all(next))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_journal::{RunFilter, RunSummary};
@@ -15,13 +16,13 @@ use rekindle_report::Evidence;
 use rekindle_report::backup::{BackupTable, backup_table};
 use rekindle_report::copies::{Sighting, position, sightings};
 use rekindle_report::recovery::{RecoveryTable, recovery_table};
-use rekindle_report::status::{Findings, Proven, Status};
+use rekindle_report::status::{Findings, Lost, Proven, Status};
 use rekindle_report::unfinished::Unfinished;
-use rekindle_vault::Tier;
+use rekindle_vault::{CatalogCheck, ObjectName, Tier};
 
 use crate::error::Error;
 use crate::guards::partial_recovery;
-use crate::keys::{self, kit};
+use crate::keys::{self, UnlockBy, kit};
 use crate::open::ReadOnlyWorkspace;
 use crate::run_spec::{self, LoadedSpec};
 use crate::{lookup, replica, tiers};
@@ -46,6 +47,7 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
         recoveries: &seen.recoveries,
         sightings: &seen.sightings,
         tiers: reachable(&system, &layout.system_dir()).await,
+        lost: lost(workspace, &system).await,
         unfinished: seen.unfinished.clone(),
         partial_recovery: partial.first().map(|partial| partial.run),
         now: workspace.context.clock.now().utc,
@@ -150,6 +152,41 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
         interruptions: evidence.state.adoptions.len(),
         table,
     }
+}
+
+/// Asks the tiers what they should hold and do not. Says nothing if the key is not at hand: the status asks nobody for a
+/// passphrase.
+async fn lost(workspace: &ReadOnlyWorkspace, system: &System) -> Vec<Lost> {
+    let layout = &workspace.context.layout;
+    let unlocker = &workspace.context.unlocker;
+    let asks_nobody = unlocker.passphrase_at_hand
+        || keys::pinned(layout).is_ok_and(|pinned| pinned.unlock == UnlockBy::Identity);
+    let Some(key) = asks_nobody.then(|| keys::open(layout, unlocker).ok()).flatten() else {
+        return Vec::new();
+    };
+    let mut open = Vec::new();
+    for (name, spec) in &system.tiers {
+        let opened = tiers::open_tier(layout, &key, name, spec);
+        if let Ok(Ok(tier)) = tokio::time::timeout(TIER_PATIENCE, opened).await {
+            open.push(Arc::new(tier));
+        }
+    }
+    let lacking = tiers::lacking(&open, CatalogCheck::Newest);
+    let lacking = tokio::time::timeout(TIER_PATIENCE, lacking)
+        .await
+        .unwrap_or_default();
+    lacking
+        .into_iter()
+        .map(|(tier, fault)| Lost {
+            tier,
+            id: match fault.object {
+                ObjectName::Set(id) => Some(id.to_string()),
+                ObjectName::Snapshot(id) => Some(id.to_string()),
+                _ => None,
+            },
+            text: fault.to_string(),
+        })
+        .collect()
 }
 
 /// Asks every tier of the system at once whether it answers. This needs no key.

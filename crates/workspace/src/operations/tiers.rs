@@ -8,12 +8,16 @@ use rekindle_actions::ReplicasReport;
 use rekindle_journal_local::LogView;
 use rekindle_model::problem::ProblemKind;
 use rekindle_replica::check::{self, CheckReport};
-use rekindle_vault::{CancellationToken, Remembered, SegmentError, SegmentStore, Tier, TierMode};
+use rekindle_vault::{
+    CancellationToken, CatalogCheck, Fault, Remembered, RepairReport, SegmentError, SegmentStore, Spool,
+    Tier, TierMode,
+};
 
 use crate::Application;
 use crate::error::Error;
+use crate::open::ReadWriteWorkspace;
 use crate::replica::check::with_advice;
-use crate::tiers::{Tiers, locations};
+use crate::tiers::{Tiers, locations, open_tier};
 use crate::{keys, names, run_spec};
 
 /// The result of a check of one location of a tier.
@@ -30,14 +34,16 @@ pub struct LocationCheck {
     pub write: Duration,
     /// How long reading took.
     pub read: Duration,
+    /// What the location should hold and does not.
+    pub lost: Vec<Fault>,
     /// The report on the journal replicas there.
     pub replicas: ReplicasReport,
     /// Why the replicas could not be read, if they could not.
     pub unread: Option<String>,
 }
 
-/// Checks every location of the tiers that answer: writes, reads back, lists and removes, and reads every journal
-/// replica. `each` gets the result of one location after the other.
+/// Checks every location of the tiers that answer: writes, reads back, lists and removes, opens every document that it
+/// should hold, and reads every journal replica. `each` gets the result of one location after the other.
 ///
 /// # Errors
 /// The journal cannot be read, or `each` fails.
@@ -47,6 +53,7 @@ pub async fn check(
     mut each: impl FnMut(LocationCheck) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut replicas = Replicas::begin(&tiers.layout.state).await?;
+    let lacking = tiers.lacking(CatalogCheck::Documents).await;
     for (name, tier) in tiers.reachable() {
         let stores = tier.segment_stores();
         for (probed, store) in tier.probe(&*app.clock).await.into_iter().zip(stores) {
@@ -54,7 +61,13 @@ pub async fn check(
                 Ok(report) => (report, None),
                 Err(error) => (CheckReport::default(), Some(error.to_string())),
             };
+            let is_here = |(tier, fault): &&(String, Fault)| tier == name && fault.location == probed.url;
             each(LocationCheck {
+                lost: lacking
+                    .iter()
+                    .filter(is_here)
+                    .map(|(_, fault)| fault.clone())
+                    .collect(),
                 tier: name.to_owned(),
                 url: probed.url,
                 fault: probed.fault,
@@ -67,6 +80,57 @@ pub async fn check(
         }
     }
     Ok(())
+}
+
+/// The repair of one tier.
+pub struct TierRepair {
+    /// The tier.
+    pub tier: String,
+    /// What was done, and what is still wrong.
+    pub report: RepairReport,
+}
+
+/// Repairs the tiers of those names, or all: from themselves and from each other. With `accept_lost`, what no tier has
+/// any more is given up, and no longer named.
+///
+/// # Errors
+/// A tier does not answer, or cannot be written.
+pub async fn repair(
+    workspace: &ReadWriteWorkspace,
+    named: &[String],
+    accept_lost: bool,
+    stop: &CancellationToken,
+) -> Result<Vec<TierRepair>, Error> {
+    let context = &workspace.context;
+    let (system, _) = run_spec::system(&context.layout)?;
+    let key = context.key()?;
+    let spool = Spool::open(&context.layout.state.join("spool"), Arc::clone(&key.keyring)).await?;
+    let mut open = Vec::new();
+    for (name, spec) in &system.tiers {
+        match open_tier(&context.layout, &key, name, spec).await {
+            Ok(tier) => open.push(Arc::new(tier)),
+            Err(error) => context.notices.warn(error.to_string()),
+        }
+    }
+    let mut repaired = Vec::new();
+    for name in Tiers::named(&system, named)? {
+        let Some(tier) = open.iter().find(|tier| tier.name() == name) else {
+            return Err(Error::new(
+                ProblemKind::Failed,
+                "tier_unavailable",
+                format!("tier {name} does not answer"),
+            ));
+        };
+        let others: Vec<Arc<Tier>> = open
+            .iter()
+            .filter(|other| other.name() != name)
+            .cloned()
+            .collect();
+        let now = context.clock.now();
+        let report = rekindle_vault::repair(tier, &others, &spool, accept_lost, &now, stop).await?;
+        repaired.push(TierRepair { tier: name, report });
+    }
+    Ok(repaired)
 }
 
 /// Makes the missing parts of a tier; keeps a vault that is there.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use rustix::fs::{CWD, FileType, FlockOperation, Mode};
 
 use super::*;
+use crate::error::ObjectFault;
 use crate::store::Temporary;
 
 fn store() -> (tempfile::TempDir, LocalStore) {
@@ -112,7 +113,7 @@ async fn what_is_no_regular_file_is_named_and_never_hangs() {
             store.len(path).await.unwrap_err(),
         ] {
             assert!(error.to_string().contains(what), "{path}: {error}");
-            assert!(error.object_fault().is_some());
+            assert!(ObjectFault::of(&error).is_some());
         }
         assert!(begun.elapsed() < Duration::from_secs(5), "{path} was waited for");
     })
