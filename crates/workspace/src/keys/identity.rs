@@ -32,7 +32,7 @@ pub struct Unlocker {
 
 impl Unlocker {
     /// Returns the folder of the identity file.
-    pub(super) fn dir(&self) -> Result<&Path, Error> {
+    pub(crate) fn dir(&self) -> Result<&Path, Error> {
         self.config_dir.as_deref().ok_or_else(|| {
             Error::usage("there is no folder for the key: this user has no home").with_advice(format!(
                 "name a folder for it outside the system and its tiers ({})",
@@ -155,7 +155,7 @@ pub(super) fn identity_text(identity: &Identity) -> String {
 }
 
 /// Writes a file that only its owner may read: beside, fsynced, renamed, the folder fsynced.
-pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
