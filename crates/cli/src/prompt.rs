@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
+use crate::harmless;
 use rekindle_model::problem::ProblemKind;
 use rekindle_workspace::Error;
 
@@ -14,7 +15,8 @@ pub(crate) fn confirm(question: &str) -> Result<Option<bool>, Error> {
         return Ok(None);
     }
     let mut terminal = open()?;
-    write!(terminal, "{question} [y/N] ").map_err(|error| Error::io("ask at the terminal", &error))?;
+    write!(terminal, "{} [y/N] ", harmless::narration(question))
+        .map_err(|error| Error::io("ask at the terminal", &error))?;
     Ok(Some(matches!(read(&terminal)?.trim(), "y" | "Y" | "yes")))
 }
 
