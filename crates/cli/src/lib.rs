@@ -8,6 +8,7 @@
 //! | [`global`] | the options of every command |
 //! | [`commands`] | one file per command: its arguments and its function |
 //! | [`printer`] | the one place that prints |
+//! | `harmless` | escapes what a terminal would act on |
 //! | [`exit`] | the exit codes |
 //! | `command_hints` | next actions, written as commands |
 //! | [`drive`] | submits a run and follows it to its end |
@@ -22,6 +23,7 @@ pub mod commands;
 pub mod drive;
 pub mod exit;
 pub mod global;
+mod harmless;
 pub mod live;
 pub mod printer;
 pub mod prompt;
@@ -30,12 +32,14 @@ pub mod time_args;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use rekindle_actions::supervise;
+use rekindle_actions::trust::Accounts;
 use rekindle_model::time::SystemClock;
 use rekindle_workspace::keys::Unlocker;
 use rekindle_workspace::layout::Selection;
@@ -92,8 +96,9 @@ fn asker() -> String {
     format!("{name} on {host}")
 }
 
-/// Returns how this user opens keys: identities in REKINDLE_CONFIG_DIR, else `rekindle` in XDG_CONFIG_HOME or ~/.config;
-/// passphrases from a file, REKINDLE_PASSPHRASE or the terminal, never from the command line.
+/// Returns how this user opens keys: identities in REKINDLE_CONFIG_DIR, else `rekindle` in XDG_CONFIG_HOME or ~/.config.
+/// Under `sudo` these may be another user's folders, who could change what is in them: then the home is the one that
+/// `/etc/passwd` names. Passphrases come from a file, REKINDLE_PASSPHRASE or the terminal, never from the command line.
 fn unlocker() -> Unlocker {
     let folder = |name| {
         std::env::var_os(name)
@@ -101,10 +106,15 @@ fn unlocker() -> Unlocker {
             .map(PathBuf::from)
     };
     let named_dir = folder(CONFIG_DIR_VAR);
+    let own_folder = |name| folder(name).filter(|dir| !is_of_another_user(dir));
     let config_dir = named_dir
         .clone()
-        .or_else(|| folder("XDG_CONFIG_HOME").map(|dir| dir.join("rekindle")))
-        .or_else(|| folder("HOME").map(|home| home.join(".config/rekindle")));
+        .or_else(|| own_folder("XDG_CONFIG_HOME").map(|dir| dir.join("rekindle")))
+        .or_else(|| {
+            own_folder("HOME")
+                .or_else(home)
+                .map(|home| home.join(".config/rekindle"))
+        });
     Unlocker {
         config_dir,
         named_dir,
@@ -118,6 +128,19 @@ fn unlocker() -> Unlocker {
             (None, _) => prompt::secret("passphrase"),
         }),
     }
+}
+
+/// Returns whether a folder belongs to a user who is neither this one nor root.
+fn is_of_another_user(dir: &Path) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    std::fs::metadata(dir).is_ok_and(|meta| meta.uid() != us && meta.uid() != 0)
+}
+
+/// Returns this user's home, as `/etc/passwd` names it.
+fn home() -> Option<PathBuf> {
+    // A user without HOME has asked for no home.
+    std::env::var_os("HOME")?;
+    Accounts::of_host().home(rustix::process::geteuid().as_raw())
 }
 
 /// Runs one command line, the program's name first, and returns its exit code.

@@ -9,6 +9,7 @@ use rekindle_plan::builtin;
 
 use crate::Application;
 use crate::error::Error;
+use crate::layout::Layout;
 use rekindle_model::problem::ProblemKind;
 
 /// More than any system or workflow needs; a larger file is not one.
@@ -29,9 +30,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
             format!("{} {why}", path.display()),
         )
     };
-    let is_descriptor = DESCRIPTORS
-        .iter()
-        .any(|name| path.to_string_lossy().starts_with(name));
+    let is_descriptor = is_descriptor(path);
     let regular = |meta: &Metadata| match what_instead(meta).filter(|_| !is_descriptor || meta.is_dir()) {
         None => Ok(()),
         Some(what) => Err(invalid(format!("is {what}, not a file"))
@@ -52,6 +51,12 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
         return Err(invalid(format!("is {size} bytes long; at most {LIMIT} are read")));
     }
     String::from_utf8(bytes).map_err(|error| invalid(format!("is not UTF-8: {}", error.utf8_error())))
+}
+
+/// Returns whether a path names an open descriptor of this process.
+pub(crate) fn is_descriptor(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    DESCRIPTORS.iter().any(|name| path.starts_with(name))
 }
 
 /// Opens a file without waiting for a process at its other end.
@@ -95,23 +100,27 @@ pub struct Named {
     pub yaml: String,
 }
 
+/// Reads a file as its use demands: [`read_to_run`](crate::trust::read_to_run) or
+/// [`read_to_show`](crate::trust::read_to_show).
+pub type Reader = fn(&Application, &Path) -> Result<String, Error>;
+
 /// Returns the workflow that a word names: a file here, else one in the workspace's folder `workflows`, else a built-in
 /// one, with or without `.yaml`. A bare built-in name is the built-in one, which the operation of that name runs.
-pub fn workflow(app: &Application, word: &str) -> Result<Option<Named>, Error> {
+pub fn workflow(app: &Application, word: &str, read: Reader) -> Result<Option<Named>, Error> {
     let named = |name: String, yaml: String| Ok(Some(Named { name, yaml }));
     if let Some(yaml) = built_in(word) {
         return named(word.to_owned(), yaml.to_owned());
     }
     let path = Path::new(word);
     if path.exists() {
-        return named(word.to_owned(), read_text(path)?);
+        return named(word.to_owned(), read(app, path)?);
     }
     // A path names one place, and nothing else.
     if path.components().count() != 1 {
         return Ok(None);
     }
     if let Some(path) = of_workspace(app, word) {
-        return named(path.display().to_string(), read_text(&path)?);
+        return named(path.display().to_string(), read(app, &path)?);
     }
     match stem(word).and_then(built_in) {
         Some(yaml) => named(word.to_owned(), yaml.to_owned()),
@@ -133,7 +142,8 @@ pub fn of_workspace(app: &Application, word: &str) -> Option<PathBuf> {
 }
 
 fn folder(app: &Application) -> Option<PathBuf> {
-    let layout = app.layout().ok()?;
+    // Each file in it is checked when it is read.
+    let layout = Layout::find(&app.selection).ok()?;
     Some(layout.dir.join("workflows"))
 }
 

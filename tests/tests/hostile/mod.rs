@@ -4,3 +4,5 @@ mod bad_input;
 mod file_arguments;
 mod foreign_records;
 mod secrets;
+mod terminal;
+mod untrusted_workspace;

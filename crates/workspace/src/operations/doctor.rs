@@ -17,7 +17,7 @@ use crate::keys::{self, kit};
 use crate::layout::Layout;
 use crate::load_system;
 use crate::open::{self, KNOCK, ReadOnlyWorkspace};
-use crate::{lookup, replica, run_spec, tiers};
+use crate::{lookup, replica, run_spec, tiers, trust};
 
 /// Less free space than this is worth a warning: a window of a restore and a pack fit twice.
 const LITTLE_SPACE: u64 = 256 << 20;
@@ -85,8 +85,11 @@ impl Finding {
 /// # Errors
 /// There is no workspace.
 pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
-    let layout = app.layout()?;
+    let layout = Layout::find(&app.selection)?;
     let mut findings = vec![owner(&layout).await];
+    if let Err(error) = trust::check(&app.trust(), &layout) {
+        findings.push(Finding::fault("ownership", error));
+    }
     findings.extend(journal(app).await);
     let system = system(&layout, &mut findings);
     let key = match keys::open(&layout, &app.unlocker) {
