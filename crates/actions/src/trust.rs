@@ -28,6 +28,8 @@ const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 /// The mode's bit by which only the owner of an entry may replace it.
 const STICKY: u32 = 0o1000;
+/// How many links are followed; Linux has the same limit for one path.
+const LINKS: usize = 40;
 /// Where Linux keeps a file's access control list. Its entries count within the mode's group bits.
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
@@ -124,6 +126,34 @@ impl Trust {
             self.check_place(place, &meta, !last)?;
         }
         Ok(whole)
+    }
+
+    /// Checks that no link on the way to `path`, which need not exist, belongs to another user: that user would choose
+    /// where the path leads.
+    ///
+    /// # Errors
+    /// The first such link.
+    pub fn check_links(&self, path: &Path) -> Result<(), Untrusted> {
+        let path = std::path::absolute(path).map_err(|error| unknown(path, &error))?;
+        let mut links = 0;
+        let mut to_follow = vec![path];
+        while let Some(path) = to_follow.pop() {
+            let mut down: Vec<&Path> = path.ancestors().collect();
+            down.reverse();
+            for place in down {
+                let Ok(meta) = place.symlink_metadata() else { break };
+                if !meta.is_symlink() {
+                    continue;
+                }
+                self.check_place(place, &meta, true)?;
+                links += 1;
+                if let (Ok(to), true) = (std::fs::read_link(place), links <= LINKS) {
+                    // The part below the link is followed by the file system, as the rest of this walk is.
+                    to_follow.push(place.parent().unwrap_or(Path::new("/")).join(to));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Checks the entries of a folder, and those of the folders in it. `leave_out` names entries that need no check.

@@ -104,6 +104,28 @@ fn a_link_is_as_safe_as_what_it_leads_to() {
 }
 
 #[test]
+fn a_link_that_another_user_has_planted_on_the_way_is_found() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make links of another user");
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name);
+    fs::create_dir(path("there")).unwrap();
+    symlink("there", path("first")).unwrap();
+    symlink("first", path("second")).unwrap();
+    symlink("circle", path("circle")).unwrap();
+    let found = |name: &str| trust(0).check_links(&path(name)).err().map(|found| found.place);
+    for name in ["there", "second/new/folder", "none", "circle/x"] {
+        assert_eq!(found(name), None, "{name}");
+    }
+    std::os::unix::fs::lchown(path("first"), Some(1001), None).unwrap();
+    assert_eq!(found("second/new/folder"), Some(path("first")));
+    assert_eq!(found("first"), Some(path("first")));
+    assert_eq!(found("there"), None);
+}
+
+#[test]
 fn a_folder_that_is_trusted_covers_all_below_it_until_its_owner_changes() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can make files of another user");
