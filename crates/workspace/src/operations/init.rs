@@ -10,6 +10,7 @@ use crate::Application;
 use crate::error::Error;
 use crate::files::write_new;
 use crate::keys::from_tier::{self, FoundVault, Means};
+use crate::keys::identity::remark_on;
 use crate::keys::kit::Kit;
 use crate::keys::{self, Origin, PinnedKey, kit};
 use crate::layout::Layout;
@@ -161,6 +162,9 @@ async fn first_key(
             write_new(&layout.system_file, first.as_bytes())?;
         }
         let passphrase = means.passphrase;
+        if let Some(remark) = passphrase.as_ref().and_then(|one| remark_on(one)) {
+            app.notices.warn(remark);
+        }
         let pinned = keys::establish(layout, &app.unlocker, Origin::New { passphrase }, now)?;
         return Ok((pinned, written.is_none(), KeySource::Made));
     };
