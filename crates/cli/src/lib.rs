@@ -11,6 +11,7 @@
 //! | `harmless` | escapes what a terminal would act on |
 //! | [`exit`] | the exit codes |
 //! | `command_hints` | next actions, written as commands |
+//! | `no_core` | keeps keys out of core files |
 //! | [`drive`] | submits a run and follows it to its end |
 //! | [`live`] | what a run shows while it works |
 //! | [`prompt`] | questions at the terminal |
@@ -25,6 +26,7 @@ pub mod exit;
 pub mod global;
 mod harmless;
 pub mod live;
+mod no_core;
 pub mod printer;
 pub mod prompt;
 pub mod signals;
@@ -45,6 +47,7 @@ use rekindle_workspace::keys::Unlocker;
 use rekindle_workspace::layout::Selection;
 use rekindle_workspace::{Application, Error, Notices};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::args::{Cli, Command};
 pub use crate::exit::Exit;
@@ -122,6 +125,7 @@ fn unlocker() -> Unlocker {
         passphrase_at_hand: std::env::var_os(PASSPHRASE_VAR).is_some(),
         ask: Arc::new(|file| match (file, std::env::var(PASSPHRASE_VAR)) {
             (Some(file), _) => std::fs::read_to_string(file)
+                .map(Zeroizing::new)
                 .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
                 .map_err(|error| Error::io(format_args!("read {}", file.display()), &error)),
             (None, Ok(passphrase)) if !passphrase.is_empty() => Ok(passphrase),
@@ -169,6 +173,8 @@ where
             return exit.into();
         }
     };
+    // Before anything reads a key or asks for a passphrase.
+    no_core::forbid_core_files();
     let printer = Printer::new(&cli.global);
     let command = cli.command.unwrap_or(Command::Status(commands::status::Args {}));
     trace(cli.global.verbose);

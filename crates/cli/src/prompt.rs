@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 use crate::harmless;
 use rekindle_model::problem::ProblemKind;
@@ -40,7 +41,8 @@ pub(crate) fn secret(question: &str) -> Result<String, Error> {
     let restored = tcsetattr(&terminal, OptionalActions::Flush, &shown);
     let _ = writeln!(terminal);
     restored.map_err(|error| Error::io("restore the terminal's settings", &error.into()))?;
-    Ok(answer?.trim_end_matches(['\n', '\r']).to_owned())
+    let answer = Zeroizing::new(answer?);
+    Ok(answer.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 fn open() -> Result<std::fs::File, Error> {

@@ -13,12 +13,10 @@ use rekindle_model::problem::ProblemKind;
 
 use crate::Application;
 use crate::error::Error;
+pub use crate::keys::identity::NOT_TRUSTED;
 use crate::layout::Layout;
 use crate::notice::Notice;
 use crate::yaml_file::{is_descriptor, read_text};
-
-/// The stable word of the refusal.
-pub const NOT_TRUSTED: &str = "not_trusted";
 
 /// The entries of `.rekindle` whose content authenticates itself: blobs by their hash, sealed objects by their key.
 const AUTHENTICATED: [&str; 2] = ["blobs", "spool"];

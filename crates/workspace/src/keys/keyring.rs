@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use rekindle_sources::place::resolve;
 use rekindle_vault::key::{Identity, Keyring, Unlock};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
@@ -59,7 +60,7 @@ pub enum Origin {
     /// It is new. This passphrase protects it, or else the identity in the config folder.
     New {
         /// The passphrase.
-        passphrase: Option<String>,
+        passphrase: Option<Zeroizing<String>>,
     },
     /// A tier holds it.
     Tier {
@@ -134,7 +135,10 @@ pub fn open(layout: &Layout, unlocker: &Unlocker) -> Result<OpenKey, Error> {
     let wrapped = wrapped(layout)?;
     let keyring = match pinned.unlock {
         UnlockBy::Identity => right_identity(layout, unlocker, &pinned, &wrapped)?.1,
-        UnlockBy::Passphrase => Keyring::unwrap(&wrapped, &Unlock::Passphrase(unlocker.passphrase(None)?))?,
+        UnlockBy::Passphrase => {
+            let passphrase = unlocker.passphrase(None)?;
+            Keyring::unwrap(&wrapped, &Unlock::Passphrase(String::clone(&passphrase)))?
+        }
     };
     if keyring.fingerprint() != pinned.fingerprint {
         return Err(Error::new(
