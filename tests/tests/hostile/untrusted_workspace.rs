@@ -266,3 +266,33 @@ fn another_user_cannot_write_the_list_of_what_root_trusts() {
     }
     assert!(!house.sandbox.path("ran-as").exists());
 }
+
+#[test]
+fn a_link_that_another_user_has_planted_at_the_target_is_not_followed() {
+    let Some(house) = House::new() else { return };
+    let victim = house.sandbox.path("victim");
+    fs::create_dir(&victim).expect("make a folder");
+    for (link, to) in [("planted", "planted"), ("above", "above/below/back")] {
+        let link = house.sandbox.path(link);
+        std::os::unix::fs::symlink(&victim, &link).expect("plant a link");
+        own(&link, NOBODY);
+        let to = house.sandbox.path(to);
+        let to = to.to_str().expect("a path in UTF-8");
+        let snapshots = house.run(&["snapshots", "--json"]);
+        let first: Value = serde_json::from_slice(&snapshots.stdout).expect("one snapshot in JSON");
+        let snapshot = first["snapshot"].as_str().expect("an id");
+        for args in [&["recover", "--to", to][..], &["restore", snapshot, "--to", to]] {
+            let output = house.run(args);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
+            assert!(said(&output).contains("belongs to nobody"), "{}", said(&output));
+        }
+        let left = fs::read_dir(&victim).expect("list it").count();
+        assert_eq!(left, 0, "{to} was followed");
+        // A link of one's own is.
+        own(&link, 0);
+        let output = house.run(&["recover", "--to", to]);
+        assert!(output.status.success(), "{}", said(&output));
+        fs::remove_dir_all(&victim).expect("empty it");
+        fs::create_dir(&victim).expect("make it again");
+    }
+}
