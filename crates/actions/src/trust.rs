@@ -26,6 +26,8 @@ pub use list::{ListError, TrustedPath, TrustedPaths};
 /// The mode's bits by which a group, or everybody, may write.
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
+/// The mode's bits by which others may enter a folder.
+const OTHERS_ENTER: u32 = 0o011;
 /// The mode's bit by which only the owner of an entry may replace it.
 const STICKY: u32 = 0o1000;
 /// How many links are followed; Linux has the same limit for one path.
@@ -156,7 +158,8 @@ impl Trust {
         Ok(())
     }
 
-    /// Checks the entries of a folder, and those of the folders in it. `leave_out` names entries that need no check.
+    /// Checks the owners of a folder's entries, and of those of the folders in it. If other users can enter the folder,
+    /// checks the modes too. `leave_out` names entries that need no check.
     ///
     /// # Errors
     /// The first entry that somebody else can change.
@@ -165,18 +168,38 @@ impl Trust {
         if !exists || self.trusted.contains(&whole) {
             return Ok(());
         }
+        let meta = whole.metadata().map_err(|error| unknown(&whole, &error))?;
+        let can_be_entered = meta.mode() & OTHERS_ENTER != 0;
+        let check = |entry: &Path, meta: &Metadata| match can_be_entered {
+            true => self.check_place(entry, meta, false),
+            false => self.check_owner(entry, meta),
+        };
         for (entry, meta) in entries(&whole)? {
-            self.check_place(&entry, &meta, false)?;
+            check(&entry, &meta)?;
             let is_left_out = leave_out
                 .iter()
                 .any(|name| entry.file_name().is_some_and(|own| own == *name));
             if meta.is_dir() && !is_left_out {
                 for (below, meta) in entries(&entry)? {
-                    self.check_place(&below, &meta, false)?;
+                    check(&below, &meta)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn check_owner(&self, place: &Path, meta: &Metadata) -> Result<(), Untrusted> {
+        let uid = meta.uid();
+        match [self.uid, 0, self.root_uid].contains(&uid) {
+            true => Ok(()),
+            false => Err(Untrusted {
+                place: place.to_owned(),
+                why: Why::Owner {
+                    uid,
+                    name: self.accounts.user(uid),
+                },
+            }),
+        }
     }
 
     /// Checks one place. A sticky folder that is only on the way may be writable.
@@ -187,11 +210,7 @@ impl Trust {
                 why,
             })
         };
-        let uid = meta.uid();
-        if ![self.uid, 0, self.root_uid].contains(&uid) {
-            let name = self.accounts.user(uid);
-            return untrusted(Why::Owner { uid, name });
-        }
+        self.check_owner(place, meta)?;
         // A link has no mode. The peers of a socket are checked one by one.
         if meta.is_symlink() || meta.file_type().is_socket() {
             return Ok(());

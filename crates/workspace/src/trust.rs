@@ -13,10 +13,11 @@ use rekindle_model::problem::ProblemKind;
 
 use crate::Application;
 use crate::error::Error;
+use crate::keys;
 pub use crate::keys::identity::NOT_TRUSTED;
 use crate::layout::Layout;
 use crate::notice::Notice;
-use crate::yaml_file::{is_descriptor, read_text};
+use crate::yaml_file::{check_kind, is_descriptor, read_text};
 
 /// The entries of `.rekindle` whose content authenticates itself: blobs by their hash, sealed objects by their key.
 const AUTHENTICATED: [&str; 2] = ["blobs", "spool"];
@@ -46,6 +47,9 @@ pub fn check(trust: &Trust, layout: &Layout) -> Result<(), Error> {
     let refused = |untrusted| refusal(trust, &untrusted, &layout.dir);
     trust.check(&layout.dir).map_err(refused)?;
     trust.check(&layout.state).map_err(refused)?;
+    trust
+        .check(&layout.state.join(keys::PINNED_KEY))
+        .map_err(refused)?;
     trust
         .check_content(&layout.state, &AUTHENTICATED)
         .map_err(refused)?;
@@ -84,10 +88,10 @@ pub fn read_to_run(app: &Application, path: &Path) -> Result<String, Error> {
     if is_descriptor(path) {
         return read_text(path);
     }
+    check_kind(path)?;
     let trust = app.trust();
     match trust.check(path) {
-        Ok(whole) if path.exists() => read_text(&whole),
-        Ok(_) => read_text(path),
+        Ok(whole) => read_text(&whole),
         Err(untrusted) => Err(refusal(&trust, &untrusted, path)),
     }
 }
@@ -97,6 +101,7 @@ pub fn read_to_run(app: &Application, path: &Path) -> Result<String, Error> {
 /// # Errors
 /// It cannot be read.
 pub fn read_to_show(app: &Application, path: &Path) -> Result<String, Error> {
+    check_kind(path)?;
     let trust = app.trust();
     if !is_descriptor(path)
         && let Err(untrusted) = trust.check(path)

@@ -19,28 +19,43 @@ const LISTED: usize = 10;
 /// The paths of open descriptors. They are pipes that a person means to be read.
 const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 
+/// Refuses a path that leads to no regular file, for what it is. It opens nothing.
+pub(crate) fn check_kind(path: &Path) -> Result<(), Error> {
+    let meta = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    check_kind_of(path, &meta)
+}
+
+fn check_kind_of(path: &Path, meta: &Metadata) -> Result<(), Error> {
+    let may_be_pipe = is_descriptor(path) && !meta.is_dir();
+    match what_instead(meta).filter(|_| !may_be_pipe) {
+        None => Ok(()),
+        Some(what) => Err(invalid(path, &format!("is {what}, not a file"))
+            .with_advice("name a regular file; `/dev/stdin` reads a pipe")),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::usage(format!("cannot read {}: {error}", path.display()))
+}
+
+fn invalid(path: &Path, why: &str) -> Error {
+    Error::new(
+        ProblemKind::Invalid,
+        "invalid_file",
+        format!("{} {why}", path.display()),
+    )
+}
+
 /// Reads a YAML file that a person named. Refuses a file that is not regular: a named pipe would make it wait, and a
 /// device never ends.
 pub fn read_text(path: &Path) -> Result<String, Error> {
-    let unreadable = |error: std::io::Error| Error::usage(format!("cannot read {}: {error}", path.display()));
-    let invalid = |why: String| {
-        Error::new(
-            ProblemKind::Invalid,
-            "invalid_file",
-            format!("{} {why}", path.display()),
-        )
-    };
-    let is_descriptor = is_descriptor(path);
-    let regular = |meta: &Metadata| match what_instead(meta).filter(|_| !is_descriptor || meta.is_dir()) {
-        None => Ok(()),
-        Some(what) => Err(invalid(format!("is {what}, not a file"))
-            .with_advice("name a regular file; `/dev/stdin` reads a pipe")),
-    };
-    regular(&std::fs::metadata(path).map_err(unreadable)?)?;
-    let file = open(path, is_descriptor).map_err(unreadable)?;
+    let unreadable = |error: std::io::Error| unreadable(path, &error);
+    let invalid = |why: String| invalid(path, &why);
+    check_kind(path)?;
+    let file = open(path, is_descriptor(path)).map_err(unreadable)?;
     // The path may lead to another kind of file by now.
     let meta = file.metadata().map_err(unreadable)?;
-    regular(&meta)?;
+    check_kind_of(path, &meta)?;
     let mut bytes = Vec::new();
     file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LIMIT {

@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use rekindle_tests::chaos::skipped;
 use rekindle_tests::sandbox::{Sandbox, said};
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ impl House {
     /// Returns none if this test cannot make files of another user.
     fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can make files of another user");
+            skipped("other users", "only root can make files of another user");
             return None;
         }
         let config = tempfile::tempdir().expect("make a folder");
@@ -193,6 +194,10 @@ fn one_part_that_another_user_can_change_is_enough() {
         own(&path, NOBODY);
         house.refused(&["backup"]);
         own(&path, 0);
+        if part.ends_with("/log") {
+            // Nobody else gets into .rekindle, so modes in it do not count.
+            continue;
+        }
         let mode = fs::metadata(&path).expect("it is there").permissions();
         for bits in [0o002, 0o020] {
             if bits == 0o020 {
@@ -294,5 +299,57 @@ fn a_link_that_another_user_has_planted_at_the_target_is_not_followed() {
         assert!(output.status.success(), "{}", said(&output));
         fs::remove_dir_all(&victim).expect("empty it");
         fs::create_dir(&victim).expect("make it again");
+    }
+}
+
+/// Returns every file below a folder whose mode lets others in.
+fn open_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("list a folder").flatten() {
+        let (path, meta) = (entry.path(), entry.metadata().expect("look at it"));
+        if meta.is_dir() {
+            found.extend(open_files(&path));
+        } else if meta.is_file() && meta.permissions().mode() & 0o077 != 0 {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn no_file_of_a_workspace_is_open_to_others_whatever_the_umask_is() {
+    let sandbox = Sandbox::empty(BINARY, SYSTEM).with("data/a", "a");
+    let home = sandbox.path("home");
+    fs::create_dir(&home).expect("make a folder");
+    let run = |words: &str| {
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", &format!("umask 000; exec \"$0\" {words}"), BINARY])
+            .current_dir(sandbox.path("."))
+            .env("REKINDLE_CONFIG_DIR", home.join("config"));
+        let output = command.output().expect("start the product");
+        assert!(output.status.success(), "{words}: {}", said(&output));
+    };
+    for words in [
+        "init --kit home/kit.txt",
+        "backup",
+        "recover --to back",
+        "backup",
+        "journal export --all -o home/runs.archive",
+        "init home/new",
+    ] {
+        run(words);
+    }
+    assert_eq!(open_files(&home), Vec::<PathBuf>::new());
+    for name in ["log", "blobs", "logs", "owed", "seen", "staging", "restores"] {
+        let folder = sandbox.path(".rekindle").join(name);
+        if folder.is_dir() {
+            assert_eq!(open_files(&folder), Vec::<PathBuf>::new(), "{name}");
+        }
+    }
+    for name in ["lock", "head", "key.json", "keyring.age"] {
+        let file = sandbox.path(".rekindle").join(name);
+        let mode = fs::metadata(file).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
     }
 }

@@ -178,6 +178,11 @@ fn the_content_of_a_folder_is_checked_two_levels_down() {
     for (file, refused) in [("key.json", true), ("log/1", true), ("blobs/1", false)] {
         let file = state.join(file);
         fs::write(&file, "").unwrap();
+        // Nobody else gets into a private folder, so the modes in it do not count.
+        mode(state, 0o700);
+        mode(&file, 0o666);
+        assert_eq!(us.check_content(state, &["blobs"]), Ok(()));
+        mode(state, 0o711);
         mode(&file, 0o644);
         assert_eq!(us.check_content(state, &["blobs"]), Ok(()));
         mode(&file, 0o666);

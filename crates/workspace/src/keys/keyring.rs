@@ -22,6 +22,9 @@ use super::identity::{Unlocker, from_kit, identity_file, write_secret};
 use crate::error::Error;
 use crate::layout::Layout;
 
+/// The name of the pinned key's file in `.rekindle`.
+pub const PINNED_KEY: &str = "key.json";
+
 /// What a workspace remembers of its key; none of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinnedKey {
@@ -258,7 +261,7 @@ fn wrapped_file(layout: &Layout) -> PathBuf {
 }
 
 fn pinned_file(layout: &Layout) -> PathBuf {
-    layout.state.join("key.json")
+    layout.state.join(PINNED_KEY)
 }
 
 pub(super) fn pin(layout: &Layout, pinned: &PinnedKey) -> Result<(), Error> {
