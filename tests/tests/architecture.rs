@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -168,6 +169,49 @@ const EDGES: [(&str, &[&str]); 17] = [
         ],
     ),
 ];
+
+/// The files that may write to the standard streams or to the terminal: the printer, which escapes; a prompt of constant
+/// words; the place where logs go; a supervisor, which has no printer.
+const PRINTS: [&str; 4] = [
+    "crates/actions/src/supervise/mod.rs",
+    "crates/cli/src/lib.rs",
+    "crates/cli/src/printer.rs",
+    "crates/cli/src/prompt.rs",
+];
+
+#[test]
+fn nothing_reaches_a_terminal_around_the_printer() {
+    let mut prints = BTreeSet::new();
+    let mut folders = vec![root().join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("list a folder").flatten() {
+            let path = entry.path();
+            let name = path
+                .strip_prefix(root())
+                .expect("below the root")
+                .display()
+                .to_string();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.contains("/src/") && name.ends_with(".rs") && !name.contains("/bin/") {
+                let text = fs::read_to_string(&path).expect("read a source");
+                let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let words = [
+                    "io::stdout",
+                    "io::stderr",
+                    "println!(",
+                    "eprint!(",
+                    " print!(",
+                    "/dev/tty\"",
+                ];
+                if words.iter().any(|word| product.contains(word)) && !name.ends_with("/tests.rs") {
+                    prints.insert(name);
+                }
+            }
+        }
+    }
+    assert_eq!(prints, PRINTS.map(str::to_owned).into());
+}
 
 #[test]
 fn every_crate_depends_on_the_crates_of_the_picture_and_on_no_other() {

@@ -3,12 +3,14 @@
 //! It follows no redirect and uses no proxy, so that it measures the named server.
 
 use std::io::Read;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
 use rekindle_sources::blocking;
 use ureq::http;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::failures;
 use crate::params::BAD_PARAMETER;
@@ -135,6 +137,7 @@ pub(crate) fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
         .max_redirects_will_error(false)
         .proxy(None)
         .timeout_global(Some(request.timeout))
+        .tls_config(TlsConfig::builder().root_certs(trusted_roots()).build())
         .user_agent(concat!("rekindle/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
@@ -156,6 +159,26 @@ pub(crate) fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
         .take(BODY_BYTES)
         .read_to_end(&mut bytes)?;
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Returns the certificates that the host trusts: its store, or what SSL_CERT_FILE and SSL_CERT_DIR name. A host
+/// without any gets those that this program ships.
+fn trusted_roots() -> RootCerts {
+    static OF_HOST: OnceLock<RootCerts> = OnceLock::new();
+    let read = || {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "certificates of the host cannot be read");
+        }
+        match found.certs.as_slice() {
+            [] => RootCerts::WebPki,
+            certs => certs
+                .iter()
+                .map(|one| Certificate::from_der(one).to_owned())
+                .into(),
+        }
+    };
+    OF_HOST.get_or_init(read).clone()
 }
 
 /// Returns the message of an error, and whether the request was sent.

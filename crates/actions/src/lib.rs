@@ -59,6 +59,7 @@ mod step_log;
 mod store;
 pub mod supervise;
 mod system_integrity;
+pub mod trust;
 mod validate;
 mod verify;
 mod verify_catalog;

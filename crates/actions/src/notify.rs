@@ -5,6 +5,7 @@
 //! webhook then receives the same `Idempotency-Key`.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
 use rekindle_model::system::Period;
 use rekindle_plan::Problem;
+use rekindle_sources::private;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -116,8 +118,12 @@ impl Notify {
             .staging_dir(&cx.run.to_string(), &crate::step_log::safe(cx.step.id.as_str()));
         let file = staging.join("notice.json");
         let failed = |error: std::io::Error| failures::io(&file.display().to_string(), &error);
-        tokio::fs::create_dir_all(&staging).await.map_err(failed)?;
-        tokio::fs::write(&file, notice).await.map_err(failed)?;
+        // An earlier attempt may have left its notice.
+        rekindle_sources::discard(&staging).await;
+        private::create_dir_all(&staging).map_err(failed)?;
+        private::create_new(&file)
+            .and_then(|mut file| file.write_all(notice.as_bytes()))
+            .map_err(failed)?;
         let program = Program {
             words: &words,
             cwd: self.0.system_dir(),

@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 use crate::displace::Kept;
 use crate::failures;
 use crate::replica_reader::ReplicaReader;
+use crate::trust::Trust;
 
 /// How long a tier may take to open, which reads two small files. After that, it counts as a tier that does not
 /// answer.
@@ -55,6 +56,8 @@ pub struct SiteParts {
     pub key_dirs: Vec<PathBuf>,
     /// Compares the replicas in a tier with the journal; none if a plan is only shown.
     pub replicas: Option<Arc<dyn ReplicaReader>>,
+    /// The paths that may decide which programs run; none if a plan is only shown.
+    pub trust: Option<Trust>,
 }
 
 /// Where a run's steps act.
@@ -112,6 +115,11 @@ impl Site {
     /// Returns the workspace's folder.
     pub fn workspace_dir(&self) -> &Path {
         &self.parts.workspace_dir
+    }
+
+    /// Returns which paths may decide what runs; none if nothing runs.
+    pub(crate) fn trust(&self) -> Option<&Trust> {
+        self.parts.trust.as_ref()
     }
 
     /// Returns the running program.

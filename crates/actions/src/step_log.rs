@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::SecondsFormat;
 use rekindle_engine::StepContext;
 use rekindle_model::id::{RunId, StepId};
+use rekindle_model::shown;
 use rekindle_model::time::Clock;
 
 use crate::redact::Redactor;
@@ -117,7 +118,8 @@ impl Kept {
 
     fn line(&mut self, stream: Stream, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        let line = self.dated(stream, &self.redactor.text(&text));
+        // People read the file itself too: a program's escape codes must not act on their terminal.
+        let line = self.dated(stream, &shown::line(&self.redactor.text(&text)));
         let bytes = line.len() as u64;
         // After a line was left out, all later lines are left out too: a log with holes misleads.
         if self.left_out > 0 || self.written + bytes > LOG_BYTES {

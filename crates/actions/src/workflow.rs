@@ -91,6 +91,22 @@ impl RunWorkflow {
         }
         let path = self.site.system_dir().join(word);
         let names = builtin::WORKFLOWS.map(|(name, _)| name);
+        let in_step = |message: String, help: String| Problem {
+            at: vec![WORKFLOW.to_owned()],
+            message,
+            help: Some(help),
+        };
+        let mut path = path;
+        if let (Some(trust), true) = (self.site.trust(), path.exists()) {
+            // From here on, nobody else can lead this path to another file.
+            path = trust.check(&path).map_err(|untrusted| {
+                let help = format!("if you trust it: `rekindle trust {}`", path.display());
+                in_step(
+                    format!("{untrusted}, so it could run programs as this user"),
+                    help,
+                )
+            })?;
+        }
         let read = || -> Result<(PathBuf, String), String> {
             let whole = path.canonicalize().map_err(|error| error.to_string())?;
             let size = whole.metadata().map_err(|error| error.to_string())?.len();
@@ -100,13 +116,15 @@ impl RunWorkflow {
             let text = std::fs::read_to_string(&whole).map_err(|error| error.to_string())?;
             Ok((whole, text))
         };
-        let (whole, text) = read().map_err(|why| Problem {
-            at: vec![WORKFLOW.to_owned()],
-            message: format!("there is no workflow `{word}`, and no such file: {why}"),
-            help: Some(format!(
+        let (whole, text) = read().map_err(|why| {
+            let help = format!(
                 "built in are {}; a file is looked for from the folder of system.yaml",
                 names.join(", ")
-            )),
+            );
+            in_step(
+                format!("there is no workflow `{word}`, and no such file: {why}"),
+                help,
+            )
         })?;
         Ok(Named {
             word: word.to_owned(),

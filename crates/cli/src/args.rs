@@ -67,6 +67,7 @@ pub enum Command {
     #[command(subcommand)]
     Tier(c::tier::Command),
     Doctor(c::doctor::Args),
+    Trust(c::trust::Args),
     Schema(c::schema::Args),
     Completions(c::completions::Args),
     Status(c::status::Args),
@@ -116,6 +117,7 @@ impl Command {
             Self::Diff(args) => c::diff::run(app, &args).await,
             Self::Tier(command) => c::tier::run(app, &command).await,
             Self::Doctor(args) => c::doctor::run(app, &args).await,
+            Self::Trust(args) => c::trust::run(app, &args),
             Self::Schema(args) => c::schema::run(app, &args),
             Self::Completions(args) => c::completions::run(app, &args, &mut Cli::command()),
             Self::Snapshots(args) => c::snapshots::run(app, &args).await,

@@ -151,6 +151,8 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
                 .map_or(Cow::Borrowed("STEP"), |step| word(step.as_str()));
             rekindle(format!("skip {run} {step} --why WHY"))
         }
+        // The path is absolute, so the command needs no workspace.
+        Action::Trust { path } => format!("rekindle trust {}", word(&path.to_string_lossy())),
         Action::Unpause { run } => {
             let run = or(run.map(|run| run.to_string()), "RUN");
             rekindle(format!("unpause {run}"))

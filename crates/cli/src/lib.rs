@@ -8,8 +8,10 @@
 //! | [`global`] | the options of every command |
 //! | [`commands`] | one file per command: its arguments and its function |
 //! | [`printer`] | the one place that prints |
+//! | `harmless` | escapes what a terminal would act on |
 //! | [`exit`] | the exit codes |
 //! | `command_hints` | next actions, written as commands |
+//! | `no_core` | keeps keys out of core files |
 //! | [`drive`] | submits a run and follows it to its end |
 //! | [`live`] | what a run shows while it works |
 //! | [`prompt`] | questions at the terminal |
@@ -22,7 +24,9 @@ pub mod commands;
 pub mod drive;
 pub mod exit;
 pub mod global;
+mod harmless;
 pub mod live;
+mod no_core;
 pub mod printer;
 pub mod prompt;
 pub mod signals;
@@ -30,17 +34,20 @@ pub mod time_args;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use rekindle_actions::supervise;
+use rekindle_actions::trust::Accounts;
 use rekindle_model::time::SystemClock;
 use rekindle_workspace::keys::Unlocker;
 use rekindle_workspace::layout::Selection;
 use rekindle_workspace::{Application, Error, Notices};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::args::{Cli, Command};
 pub use crate::exit::Exit;
@@ -92,8 +99,9 @@ fn asker() -> String {
     format!("{name} on {host}")
 }
 
-/// Returns how this user opens keys: identities in REKINDLE_CONFIG_DIR, else `rekindle` in XDG_CONFIG_HOME or ~/.config;
-/// passphrases from a file, REKINDLE_PASSPHRASE or the terminal, never from the command line.
+/// Returns how this user opens keys: identities in REKINDLE_CONFIG_DIR, else `rekindle` in XDG_CONFIG_HOME or ~/.config.
+/// Under `sudo` these may be another user's folders, who could change what is in them: then the home is the one that
+/// `/etc/passwd` names. Passphrases come from a file, REKINDLE_PASSPHRASE or the terminal, never from the command line.
 fn unlocker() -> Unlocker {
     let folder = |name| {
         std::env::var_os(name)
@@ -101,10 +109,15 @@ fn unlocker() -> Unlocker {
             .map(PathBuf::from)
     };
     let named_dir = folder(CONFIG_DIR_VAR);
+    let own_folder = |name| folder(name).filter(|dir| !is_of_another_user(dir));
     let config_dir = named_dir
         .clone()
-        .or_else(|| folder("XDG_CONFIG_HOME").map(|dir| dir.join("rekindle")))
-        .or_else(|| folder("HOME").map(|home| home.join(".config/rekindle")));
+        .or_else(|| own_folder("XDG_CONFIG_HOME").map(|dir| dir.join("rekindle")))
+        .or_else(|| {
+            own_folder("HOME")
+                .or_else(home)
+                .map(|home| home.join(".config/rekindle"))
+        });
     Unlocker {
         config_dir,
         named_dir,
@@ -112,12 +125,26 @@ fn unlocker() -> Unlocker {
         passphrase_at_hand: std::env::var_os(PASSPHRASE_VAR).is_some(),
         ask: Arc::new(|file| match (file, std::env::var(PASSPHRASE_VAR)) {
             (Some(file), _) => std::fs::read_to_string(file)
+                .map(Zeroizing::new)
                 .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
                 .map_err(|error| Error::io(format_args!("read {}", file.display()), &error)),
             (None, Ok(passphrase)) if !passphrase.is_empty() => Ok(passphrase),
             (None, _) => prompt::secret("passphrase"),
         }),
     }
+}
+
+/// Returns whether a folder belongs to a user who is neither this one nor root.
+fn is_of_another_user(dir: &Path) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    std::fs::metadata(dir).is_ok_and(|meta| meta.uid() != us && meta.uid() != 0)
+}
+
+/// Returns this user's home, as `/etc/passwd` names it.
+fn home() -> Option<PathBuf> {
+    // A user without HOME has asked for no home.
+    std::env::var_os("HOME")?;
+    Accounts::of_host().home(rustix::process::geteuid().as_raw())
 }
 
 /// Runs one command line, the program's name first, and returns its exit code.
@@ -146,6 +173,8 @@ where
             return exit.into();
         }
     };
+    // Before anything reads a key or asks for a passphrase.
+    no_core::forbid_core_files();
     let printer = Printer::new(&cli.global);
     let command = cli.command.unwrap_or(Command::Status(commands::status::Args {}));
     trace(cli.global.verbose);

@@ -163,7 +163,7 @@ impl Live {
         } else {
             String::new()
         };
-        bar.set_prefix(format!("{step}{again}"));
+        bar.set_prefix(self.printer.narration(&format!("{step}{again}")));
         bar.enable_steady_tick(TICK);
         self.running.insert(step.clone(), bar);
     }
@@ -197,7 +197,7 @@ impl Live {
     fn line(&self, line: String) {
         if self.printer.live() {
             // If there are bars, this is above them; else it is an ordinary line.
-            let _ = self.bars.println(&line);
+            let _ = self.bars.println(self.printer.narration(&line));
         } else {
             self.printer.say(line);
         }

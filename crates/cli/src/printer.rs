@@ -1,4 +1,6 @@
 //! The one place that prints. It decides what is data and what is narration: data goes to stdout, narration to stderr.
+//!
+//! What a person reads is made harmless here, so no command can forget it. JSON stays as it is.
 
 use std::io::{IsTerminal, Write};
 
@@ -7,11 +9,13 @@ use serde_json::{Value, json};
 
 use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::problem::ProblemKind;
+use rekindle_model::shown;
 use rekindle_workspace::notice::{Notice, Severity};
 
 use crate::command_hints;
 use crate::exit::Exit;
 use crate::global::Global;
+use crate::harmless;
 use rekindle_workspace::Error;
 
 /// How a command prints.
@@ -89,11 +93,31 @@ impl Printer {
         )
     }
 
-    /// Prints a command's result: `text` for people, `data` for programs.
+    /// Prints a command's result: `text` for people, `data` for programs. A string of `data` cannot begin a line of the
+    /// text.
     pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
             Voice::Json => self.out(&serde_json::to_string_pretty(data).map_err(unprintable)?),
-            Voice::Text { .. } => self.out(text().trim_end()),
+            Voice::Text { .. } => {
+                let data = serde_json::to_value(data).map_err(unprintable)?;
+                self.out(&harmless::result(text().trim_end(), &data))
+            }
+        }
+    }
+
+    /// Prints a result that is lines of text itself: a drawing, a recovery kit.
+    pub fn document<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
+        match self.voice {
+            Voice::Json => self.data(data, text),
+            Voice::Text { .. } => self.out(&shown::block(text().trim_end())),
+        }
+    }
+
+    /// Prints one of many results that are lines of text themselves: logs.
+    pub fn lines<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
+        match self.voice {
+            Voice::Json => self.line(data, text),
+            Voice::Text { .. } => self.out(&shown::block(&text())),
         }
     }
 
@@ -101,7 +125,10 @@ impl Printer {
     pub fn line<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
             Voice::Json => self.out(&serde_json::to_string(data).map_err(unprintable)?),
-            Voice::Text { .. } => self.out(&text()),
+            Voice::Text { .. } => {
+                let data = serde_json::to_value(data).map_err(unprintable)?;
+                self.out(&harmless::result(&text(), &data))
+            }
         }
     }
 
@@ -136,10 +163,16 @@ impl Printer {
             Voice::Text { color: true, .. } => "\u{1b}[1;33mwarning:\u{1b}[0m ",
             Voice::Text { .. } => "warning: ",
         };
-        Some(match next.as_slice() {
-            [] => format!("{warning}{text}"),
-            next => format!("{warning}{text}: {}", self.advice(next)),
-        })
+        let text = match next.as_slice() {
+            [] => text.clone(),
+            next => format!("{text}: {}", self.advice(next)),
+        };
+        Some(format!("{warning}{}", harmless::narration(&text)))
+    }
+
+    /// Returns a line of narration for a display that prints by itself.
+    pub fn narration(self, text: &str) -> String {
+        harmless::narration(text).into_owned()
     }
 
     /// Reports events to programs: one JSON object on a line of stderr, with its kind under `note`. People see
@@ -183,14 +216,15 @@ impl Printer {
             }
             Voice::Text { color, .. } => {
                 if let Some(details) = error.details() {
-                    err(details.trim_end());
+                    err(&shown::block(details.trim_end()));
                 }
                 let (red, cyan, plain) = if color {
                     ("\u{1b}[1;31m", "\u{1b}[1;36m", "\u{1b}[0m")
                 } else {
                     ("", "", "")
                 };
-                err(&format!("{red}error:{plain} {error}"));
+                let (error, hint) = (error.to_string(), harmless::narration(&hint).into_owned());
+                err(&format!("{red}error:{plain} {}", harmless::narration(&error)));
                 err(&format!("{cyan}hint:{plain} {hint}"));
             }
         }

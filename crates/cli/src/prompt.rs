@@ -4,7 +4,9 @@
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
+use crate::harmless;
 use rekindle_model::problem::ProblemKind;
 use rekindle_workspace::Error;
 
@@ -14,7 +16,8 @@ pub(crate) fn confirm(question: &str) -> Result<Option<bool>, Error> {
         return Ok(None);
     }
     let mut terminal = open()?;
-    write!(terminal, "{question} [y/N] ").map_err(|error| Error::io("ask at the terminal", &error))?;
+    write!(terminal, "{} [y/N] ", harmless::narration(question))
+        .map_err(|error| Error::io("ask at the terminal", &error))?;
     Ok(Some(matches!(read(&terminal)?.trim(), "y" | "Y" | "yes")))
 }
 
@@ -38,7 +41,8 @@ pub(crate) fn secret(question: &str) -> Result<String, Error> {
     let restored = tcsetattr(&terminal, OptionalActions::Flush, &shown);
     let _ = writeln!(terminal);
     restored.map_err(|error| Error::io("restore the terminal's settings", &error.into()))?;
-    Ok(answer?.trim_end_matches(['\n', '\r']).to_owned())
+    let answer = Zeroizing::new(answer?);
+    Ok(answer.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 fn open() -> Result<std::fs::File, Error> {

@@ -3,7 +3,7 @@
 //! A blob is written under another name, synced and renamed, and its folder is synced. So the file of its name is whole
 //! or missing. Each read compares the bytes with the name.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use rekindle_journal::JournalError;
 use rekindle_journal::codec;
 use rekindle_model::id::Hash32;
 
-use crate::durable::{make_dir, sync_dir};
+use crate::durable::{make_dir, private, sync_dir};
 
 /// The prefix of a blob that is still being written.
 const UNFINISHED: &str = "tmp-";
@@ -61,7 +61,11 @@ impl Blobs {
         }
         let turn = self.written.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.dir.join(format!("{UNFINISHED}{}-{turn}", hash.short()));
-        let written = File::create(&unfinished)
+        let written = private()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&unfinished)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&unfinished, &path));
         if let Err(error) = written {

@@ -15,6 +15,8 @@ use rekindle_journal::bytes::ByteReader;
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::Hash32;
 
+use crate::durable;
+
 const HEAD_FORMAT: u8 = 1;
 const FILE: &str = "head";
 
@@ -26,7 +28,7 @@ impl HeadFile {
     /// Opens the file in a workspace's folder, and creates it if needed.
     pub(crate) fn open(dir: &Path) -> Self {
         let path = dir.join(FILE);
-        let opened = File::options()
+        let opened = durable::private()
             .write(true)
             .create(true)
             .truncate(false)

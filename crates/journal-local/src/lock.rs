@@ -3,13 +3,14 @@
 //! The kernel releases the lock when its owner ends, however that ends. The process id in the file is only
 //! for the message.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use rekindle_journal::JournalError;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::durable;
 use crate::error::OpenError;
 
 /// Returns the owner of the journal in a workspace's folder, or none. Changes nothing, and holds the lock
@@ -84,7 +85,7 @@ impl Lock {
     /// Takes the lock. The error names its holder.
     pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
         let io = |error| JournalError::io("open the lock", path, error);
-        let mut file = OpenOptions::new()
+        let mut file = durable::private()
             .read(true)
             .write(true)
             .create(true)

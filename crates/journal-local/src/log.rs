@@ -14,7 +14,7 @@ use rekindle_model::event::JournalHead;
 use rekindle_model::planted::{self, Fault};
 
 pub(crate) use self::scan::{Commit, Scanned, scan, segments, values_of};
-use crate::durable::sync_dir;
+use crate::durable::{private, sync_dir};
 use crate::frame::{self, LOG_FORMAT, PLAIN_FORMAT, SEGMENT_HEADER, SegmentHeader};
 use crate::head_file::HeadFile;
 use crate::lock::Lock;
@@ -187,7 +187,7 @@ impl Log {
             base: self.head,
         }
         .encode();
-        let file = OpenOptions::new()
+        let file = private()
             .read(true)
             .write(true)
             .create_new(true)

@@ -69,7 +69,7 @@ impl TreePath {
         self.0.is_empty()
     }
 
-    /// Returns the path as people see it.
+    /// Returns the path as people see it. Its characters are its own: see [`crate::shown`].
     pub fn display(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }

@@ -6,11 +6,12 @@ use crate::next_action::{Action, NextAction, StoredAdvice};
 
 /// A step's failure, as it is journaled and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
+#[error("{}", crate::shown::line(message))]
 pub struct Failure {
     /// A stable, lower-case code (`data_lost`, `source_unreadable`, `timeout` …); retry policies name it.
     pub code: String,
-    /// What went wrong, as a lower-case fragment that fits "failed to …: {message}".
+    /// What went wrong, as it came: paths and the words of programs may be in it. `Display` shows it on one line. It is a
+    /// lower-case fragment that fits "failed to …: {message}".
     pub message: String,
     /// What the reader can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

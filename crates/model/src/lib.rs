@@ -16,6 +16,7 @@
 //! | [`failure`] | why a step failed, with a code and what to do next |
 //! | [`problem`] | an error as one process gives it to another, with its kind |
 //! | [`next_action`] | what a person can do next, as data |
+//! | [`shown`] | text that a terminal shows as it is |
 //! | [`keys`] | what the keys of a YAML object mean and take |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`globs`] | globs that select paths of such a tree |
@@ -38,6 +39,7 @@ pub mod planted;
 pub mod problem;
 pub mod process;
 pub mod run;
+pub mod shown;
 pub mod source;
 pub mod step;
 pub mod system;

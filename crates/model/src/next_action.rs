@@ -168,6 +168,11 @@ pub enum Action {
         /// The step; none where the person knows which.
         step: Option<StepId>,
     },
+    /// Trust a path that other users can change.
+    Trust {
+        /// The path.
+        path: PathBuf,
+    },
     /// Let a paused run continue.
     Unpause {
         /// The run; none where the person knows which.

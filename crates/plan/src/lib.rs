@@ -36,6 +36,7 @@ mod overlap;
 pub mod plan;
 mod read;
 pub mod schema;
+mod shell_code;
 mod sources;
 pub mod system;
 pub mod workflow;

@@ -16,6 +16,7 @@ use crate::diagnostic::{Diagnostics, Sink, SourceText, suggest};
 use crate::feasibility;
 use crate::origin::Origin;
 use crate::read;
+use crate::shell_code;
 use crate::yaml;
 
 /// A value, the text that it was read from, and warnings.
@@ -109,6 +110,7 @@ fn system(root: yaml::Node, sink: &mut Sink<'_>) -> Option<(yaml::Node, System)>
         return None;
     }
     rules::check(&root, sink);
+    shell_code::check(&root, sink);
     let root = read::root(root, keys::SYSTEM, sink)?;
     let system: System = read::typed(&root, sink)?;
     cross::check(&system, &root, sink);

@@ -17,6 +17,7 @@ use crate::diagnostic::{Diagnostics, Sink, SourceText};
 use crate::origin::Origin;
 use crate::plan::{Compensate, Retry, RunIf};
 use crate::read;
+use crate::shell_code;
 use crate::yaml::{self, Node};
 
 /// The template name of components' own recovery steps; no step of a file may have it.
@@ -182,7 +183,10 @@ pub fn load_workflow(name: &str, text: &str) -> Result<Workflow, Diagnostics> {
 pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) {
     let source = SourceText::new(name, text);
     let mut sink = Sink::new(&source);
-    let root = yaml::read(text, &mut sink).and_then(|root| read::root(root, keys::WORKFLOW, &mut sink));
+    let root = yaml::read(text, &mut sink).and_then(|root| {
+        shell_code::check(&root, &mut sink);
+        read::root(root, keys::WORKFLOW, &mut sink)
+    });
     let file = root.as_ref().and_then(|root| {
         let mut file: File = read::typed(root, &mut sink)?;
         check_params(root, &mut file.params, &mut sink);

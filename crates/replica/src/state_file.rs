@@ -1,6 +1,7 @@
 //! Small files in the workspace's own folder, replaced whole.
 
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// When a small file is to survive a power cut.
@@ -15,7 +16,8 @@ pub(crate) enum Durable {
 /// Replaces a small file, whole or not at all, and makes its folder if needed.
 pub(crate) fn write(path: &Path, bytes: &[u8], durable: Durable) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
+    let mut folder = std::fs::DirBuilder::new();
+    folder.recursive(true).mode(0o700).create(dir)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(bytes)?;
     if durable == Durable::Soon {

@@ -10,6 +10,7 @@
 //! | [`files`] | a folder or a file, walked in order without following links |
 //! | [`sqlite`] | a live SQLite database: captured by online backup, put back without its old `-wal` |
 //! | [`command`] | a program that prints the data, and one that reads them back |
+//! | [`private`] | files that only their owner may open, until they get their mode |
 //! | [`place`] | resolves a path, however it is written |
 //! | `shape` | whether a captured tree is a folder or one file |
 //! | [`failures`], `task` | failures of the operating system; work that blocks |
@@ -21,6 +22,7 @@ mod component_source;
 pub mod failures;
 pub mod files;
 pub mod place;
+pub mod private;
 mod registry;
 mod shape;
 mod source_type;

@@ -187,6 +187,70 @@ fn the_entry_of_a_capture_looks_like_the_original() {
 }
 
 #[test]
+fn a_capture_keeps_the_schema_version_and_an_empty_database_stays_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let version = |path: &Path| -> u32 {
+        let database = Connection::open(path).unwrap();
+        database
+            .query_row("PRAGMA schema_version", [], |row| row.get(0))
+            .unwrap()
+    };
+    for mode in ["wal", "delete"] {
+        let path = dir.path().join(mode);
+        let live = make(&path, mode, 3);
+        live.execute_batch("PRAGMA schema_version = 4711; CREATE TABLE c (n INTEGER)")
+            .unwrap();
+        let captured = capture(&path, &dir.path().join("copy"), &never).unwrap();
+        assert_eq!(version(&captured.path), 4712, "{mode}");
+        assert_eq!(counts(&captured.path), (3, 3));
+    }
+
+    let empty = dir.path().join("empty.db");
+    fs::write(&empty, "").unwrap();
+    let captured = capture(&empty, &dir.path().join("copy"), &never).unwrap();
+    assert_eq!((captured.pages, captured.bytes), (0, 0));
+    let target = dir.path().join("back.db");
+    put_back(&captured.path, &target, &dir.path().join("aside"), &mut |_| ()).unwrap();
+    assert_eq!(fs::metadata(&target).unwrap().len(), 0);
+}
+
+#[test]
+fn a_private_database_is_private_at_every_moment_of_its_way_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (staged, folder) = (dir.path().join("staged.db"), dir.path().join("place"));
+    make(&staged, "delete", 1)
+        .execute_batch("INSERT INTO a VALUES (2, zeroblob(60000000))")
+        .unwrap();
+    fs::set_permissions(&staged, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::create_dir(&folder).unwrap();
+    let done = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut seen = std::collections::BTreeSet::new();
+            while !done.load(Ordering::Relaxed) {
+                for entry in fs::read_dir(&folder).unwrap().flatten() {
+                    seen.extend(entry.metadata().ok().map(|meta| meta.mode() & 0o777));
+                }
+            }
+            seen
+        });
+        put_back(
+            &staged,
+            &folder.join("a.db"),
+            &dir.path().join("aside"),
+            &mut |_| (),
+        )
+        .unwrap();
+        done.store(true, Ordering::Relaxed);
+        watcher.join().unwrap()
+    });
+    assert_eq!(Vec::from_iter(seen), [0o600]);
+    // The copy of a capture has nothing to hide behind either.
+    let captured = capture(&staged, &dir.path().join("copy"), &never).unwrap();
+    assert_eq!(fs::metadata(&captured.path).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn what_is_not_a_database_is_refused_with_its_path() {
     let room = tempfile::tempdir().unwrap();
     let path = room.path().join("notes.txt");

@@ -4,8 +4,8 @@
 //! with generation 1. Objects name their generation, so a rotation, which nothing implements yet, can add one
 //! and old objects stay readable.
 //!
-//! Disks and tiers keep the keyring as JSON, encrypted in the `age` format: `age -d` opens it. Secrets stay
-//! in ordinary memory. They are never printed, but not wiped either.
+//! Disks and tiers keep the keyring as JSON, encrypted in the `age` format: `age -d` opens it. Secrets are
+//! never printed, and wiped from memory when they are dropped.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -16,6 +16,7 @@ use rekindle_model::id::Hash32;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::object::ChunkId;
 
@@ -94,6 +95,20 @@ pub(crate) struct Generation {
     pub(crate) chunker_seed: u64,
 }
 
+impl Drop for Generation {
+    fn drop(&mut self) {
+        for key in [
+            &mut self.secret,
+            &mut self.chunk_id,
+            &mut self.pack,
+            &mut self.document,
+        ] {
+            key.zeroize();
+        }
+        self.chunker_seed.zeroize();
+    }
+}
+
 impl Generation {
     fn new(number: u32, secret: [u8; 32]) -> Self {
         let derive =
@@ -131,6 +146,12 @@ struct StoredKeyring {
 struct StoredGeneration {
     number: u32,
     secret: Hash32,
+}
+
+impl Drop for StoredGeneration {
+    fn drop(&mut self) {
+        self.secret.0.zeroize();
+    }
 }
 
 impl Keyring {
@@ -200,7 +221,7 @@ impl Keyring {
                 .collect(),
         };
         let failed = |error: &dyn fmt::Display| KeyError::Wrap(error.to_string());
-        let plain = serde_json::to_vec(&stored).map_err(|error| failed(&error))?;
+        let plain = Zeroizing::new(serde_json::to_vec(&stored).map_err(|error| failed(&error))?);
         let mut wrapped = Vec::new();
         let mut writer = encryptor
             .map_err(|error| failed(&error))?
@@ -240,7 +261,7 @@ impl Keyring {
                     })
             }
         }?;
-        let mut plain = Vec::new();
+        let mut plain = Zeroizing::new(Vec::new());
         reader
             .take(KEYRING_MAX)
             .read_to_end(&mut plain)
@@ -301,10 +322,18 @@ impl Keyring {
 
     /// Returns whether the id belongs to this content under any generation.
     pub(crate) fn chunk_matches(&self, id: &ChunkId, plain: &[u8]) -> bool {
+        // blake3 compares hashes in constant time.
+        let id = blake3::Hash::from_bytes(id.0);
         self.generations
             .iter()
             .rev()
-            .any(|generation| generation.chunk_id(plain) == *id)
+            .any(|generation| id == generation.chunk_id(plain).0)
+    }
+
+    /// Returns whether a keyring holder wrote a location's marker with this proof. The time that this takes does not
+    /// depend on the proof.
+    pub(crate) fn proves(&self, message: &[u8], proof: &Hash32) -> bool {
+        blake3::Hash::from_bytes(self.prove(message).0) == proof.0
     }
 
     /// Returns the proof that a keyring holder wrote a location's marker.
@@ -331,6 +360,15 @@ pub enum Unlock {
     Identity(Identity),
     /// A passphrase.
     Passphrase(String),
+}
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        // An identity wipes itself.
+        if let Self::Passphrase(passphrase) = self {
+            passphrase.zeroize();
+        }
+    }
 }
 
 impl fmt::Debug for Unlock {

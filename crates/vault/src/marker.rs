@@ -162,7 +162,7 @@ fn check_marker(
             marker.key_fingerprint
         )));
     }
-    if keyring.prove(&marker_message(&marker)) != marker.proof {
+    if !keyring.proves(&marker_message(&marker), &marker.proof) {
         return Err(mismatch("its marker was not written by a holder of this key"));
     }
     match stored_key {

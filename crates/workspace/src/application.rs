@@ -6,10 +6,9 @@ use std::sync::Arc;
 use rekindle_model::time::Clock;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Error;
 use crate::hooks::Hooks;
 use crate::keys::Unlocker;
-use crate::layout::{Layout, Selection};
+use crate::layout::Selection;
 use crate::notice::Notices;
 
 /// The parts that every operation gets from its face. Clones share everything.
@@ -31,14 +30,4 @@ pub struct Application {
     pub notices: Notices,
     /// How this user opens keys.
     pub unlocker: Unlocker,
-}
-
-impl Application {
-    /// Returns the workspace that the person means.
-    ///
-    /// # Errors
-    /// There is no workspace.
-    pub fn layout(&self) -> Result<Layout, Error> {
-        Layout::find(&self.selection)
-    }
 }

@@ -20,6 +20,7 @@
 //! | [`replica`] | the replicas of runs' journals, opened with the workspace's key |
 //! | [`staging`] | the plain copies that a killed step leaves |
 //! | [`tiers`] | the tiers, opened for reading |
+//! | [`trust`] | refuses workspaces and files that other users can change |
 //! | [`files`], [`yaml_file`] | files, read and written durably; the YAML files that people name |
 //! | [`lookup`], [`names`] | run ids and names as people type them, with the nearest known one |
 //! | [`hooks`] | where tests plant kill points; the product plants nothing |
@@ -43,6 +44,7 @@ pub mod run_factory;
 pub mod run_spec;
 pub mod staging;
 pub mod tiers;
+pub mod trust;
 pub mod yaml_file;
 
 use rekindle_model::system::{System, SystemKinds};

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle_actions::trust::Trust;
 use rekindle_actions::{Site, SiteParts};
 use rekindle_engine::Registry;
 use rekindle_journal::Journal;
@@ -151,6 +152,7 @@ impl LoadedSpec {
                 journal: Arc::clone(&context.journal),
                 state: layout.state.clone(),
             })),
+            trust: Some(Trust::of_this_user(context.unlocker.config_dir.as_deref())),
         }));
         let registry = (context.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
         let plan = Arc::new(expand(

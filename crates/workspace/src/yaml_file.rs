@@ -9,6 +9,7 @@ use rekindle_plan::builtin;
 
 use crate::Application;
 use crate::error::Error;
+use crate::layout::Layout;
 use rekindle_model::problem::ProblemKind;
 
 /// More than any system or workflow needs; a larger file is not one.
@@ -18,30 +19,43 @@ const LISTED: usize = 10;
 /// The paths of open descriptors. They are pipes that a person means to be read.
 const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 
+/// Refuses a path that leads to no regular file, for what it is. It opens nothing.
+pub(crate) fn check_kind(path: &Path) -> Result<(), Error> {
+    let meta = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    check_kind_of(path, &meta)
+}
+
+fn check_kind_of(path: &Path, meta: &Metadata) -> Result<(), Error> {
+    let may_be_pipe = is_descriptor(path) && !meta.is_dir();
+    match what_instead(meta).filter(|_| !may_be_pipe) {
+        None => Ok(()),
+        Some(what) => Err(invalid(path, &format!("is {what}, not a file"))
+            .with_advice("name a regular file; `/dev/stdin` reads a pipe")),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::usage(format!("cannot read {}: {error}", path.display()))
+}
+
+fn invalid(path: &Path, why: &str) -> Error {
+    Error::new(
+        ProblemKind::Invalid,
+        "invalid_file",
+        format!("{} {why}", path.display()),
+    )
+}
+
 /// Reads a YAML file that a person named. Refuses a file that is not regular: a named pipe would make it wait, and a
 /// device never ends.
 pub fn read_text(path: &Path) -> Result<String, Error> {
-    let unreadable = |error: std::io::Error| Error::usage(format!("cannot read {}: {error}", path.display()));
-    let invalid = |why: String| {
-        Error::new(
-            ProblemKind::Invalid,
-            "invalid_file",
-            format!("{} {why}", path.display()),
-        )
-    };
-    let is_descriptor = DESCRIPTORS
-        .iter()
-        .any(|name| path.to_string_lossy().starts_with(name));
-    let regular = |meta: &Metadata| match what_instead(meta).filter(|_| !is_descriptor || meta.is_dir()) {
-        None => Ok(()),
-        Some(what) => Err(invalid(format!("is {what}, not a file"))
-            .with_advice("name a regular file; `/dev/stdin` reads a pipe")),
-    };
-    regular(&std::fs::metadata(path).map_err(unreadable)?)?;
-    let file = open(path, is_descriptor).map_err(unreadable)?;
+    let unreadable = |error: std::io::Error| unreadable(path, &error);
+    let invalid = |why: String| invalid(path, &why);
+    check_kind(path)?;
+    let file = open(path, is_descriptor(path)).map_err(unreadable)?;
     // The path may lead to another kind of file by now.
     let meta = file.metadata().map_err(unreadable)?;
-    regular(&meta)?;
+    check_kind_of(path, &meta)?;
     let mut bytes = Vec::new();
     file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LIMIT {
@@ -52,6 +66,12 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
         return Err(invalid(format!("is {size} bytes long; at most {LIMIT} are read")));
     }
     String::from_utf8(bytes).map_err(|error| invalid(format!("is not UTF-8: {}", error.utf8_error())))
+}
+
+/// Returns whether a path names an open descriptor of this process.
+pub(crate) fn is_descriptor(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    DESCRIPTORS.iter().any(|name| path.starts_with(name))
 }
 
 /// Opens a file without waiting for a process at its other end.
@@ -95,23 +115,27 @@ pub struct Named {
     pub yaml: String,
 }
 
+/// Reads a file as its use demands: [`read_to_run`](crate::trust::read_to_run) or
+/// [`read_to_show`](crate::trust::read_to_show).
+pub type Reader = fn(&Application, &Path) -> Result<String, Error>;
+
 /// Returns the workflow that a word names: a file here, else one in the workspace's folder `workflows`, else a built-in
 /// one, with or without `.yaml`. A bare built-in name is the built-in one, which the operation of that name runs.
-pub fn workflow(app: &Application, word: &str) -> Result<Option<Named>, Error> {
+pub fn workflow(app: &Application, word: &str, read: Reader) -> Result<Option<Named>, Error> {
     let named = |name: String, yaml: String| Ok(Some(Named { name, yaml }));
     if let Some(yaml) = built_in(word) {
         return named(word.to_owned(), yaml.to_owned());
     }
     let path = Path::new(word);
     if path.exists() {
-        return named(word.to_owned(), read_text(path)?);
+        return named(word.to_owned(), read(app, path)?);
     }
     // A path names one place, and nothing else.
     if path.components().count() != 1 {
         return Ok(None);
     }
     if let Some(path) = of_workspace(app, word) {
-        return named(path.display().to_string(), read_text(&path)?);
+        return named(path.display().to_string(), read(app, &path)?);
     }
     match stem(word).and_then(built_in) {
         Some(yaml) => named(word.to_owned(), yaml.to_owned()),
@@ -133,7 +157,8 @@ pub fn of_workspace(app: &Application, word: &str) -> Option<PathBuf> {
 }
 
 fn folder(app: &Application) -> Option<PathBuf> {
-    let layout = app.layout().ok()?;
+    // Each file in it is checked when it is read.
+    let layout = Layout::find(&app.selection).ok()?;
     Some(layout.dir.join("workflows"))
 }
 

@@ -77,7 +77,14 @@ impl Disk {
             at: at.to_owned(),
         };
         run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &room.options()?, "tmpfs"])
+            // By default every user may write in it, and no workspace there is trusted.
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("mode=0755,{}", room.options()?),
+                "tmpfs",
+            ])
             .arg(&disk.at))?;
         Ok(disk)
     }

@@ -41,7 +41,8 @@ fn state() -> Vec<u8> {
 }
 
 const DUMP: &str = "[cat, state.bin]";
-const RESTORE: &str = r#"[sh, "-c", "cat > ${{ target.root }}/state.bin"]"#;
+/// The pattern of README.md: the folder is an argument, and no part of the code.
+const RESTORE: &str = r#"[sh, -c, 'cat > "$1/state.bin"', sh, "${{ target.root }}"]"#;
 
 /// Returns every file below a folder.
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -87,6 +88,30 @@ fn what_one_program_dumped_the_other_gets_back_byte_for_byte() {
     sandbox.ok(&["recover", "--in-place", "--yes"]);
     assert!(fs::read(sandbox.path("data/state.bin")).expect("it is back") == state());
     assert_eq!(holds_the_mark(&workspace), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn the_name_of_a_target_runs_no_command() {
+    let sandbox = sandbox(DUMP, RESTORE);
+    sandbox.ok(&["backup"]);
+    for to in [
+        "a; touch pwned; b",
+        "a'$(touch pwned)'",
+        "a\nb",
+        "-c",
+        "\"; touch pwned; \"",
+    ] {
+        sandbox.ok(&["recover", "--component", "state", &format!("--to={to}")]);
+        assert!(fs::read(sandbox.path(to).join("state.bin")).expect("it is back") == state());
+        let pwned = files(&sandbox.path("."))
+            .into_iter()
+            .find(|path| path.ends_with("pwned"));
+        assert_eq!(pwned, None, "{to}");
+    }
+    let (code, said) = sandbox.code(&["lint", "system.yaml"]);
+    assert_eq!(code, 0, "{said}");
+    let linted = sandbox.ok(&["lint", "system.yaml"]);
+    assert!(!linted.contains("inside the code"), "{linted}");
 }
 
 #[test]

@@ -258,6 +258,68 @@ fn a_full_disk_interrupts_a_recovery_and_resume_goes_on_once_there_is_room() {
 }
 
 #[test]
+fn a_run_that_an_abort_by_memory_has_cut_off_is_resumed() {
+    use std::os::unix::process::ExitStatusExt;
+    let sandbox = small();
+    for n in 0..12_u8 {
+        // Different chunks, and no two files alike.
+        let bytes: Vec<u8> = (0..2_000_000_u32)
+            .map(|at| (at.wrapping_mul(2_654_435_761 + u32::from(n)) >> 23) as u8)
+            .collect();
+        fs::write(sandbox.path(&format!("data/notes/{n}")), bytes).expect("write a note");
+    }
+    let mut aborted = 0;
+    for kib in (240_000..700_000).step_by(80_000) {
+        let mut limited = std::process::Command::new("sh");
+        // A thread that could not be started may leave the process waiting for it.
+        let script = format!("ulimit -v {kib}; exec timeout -s KILL 15 \"$0\" backup -q");
+        let output = limited
+            .args(["-c", &script, BINARY])
+            .current_dir(sandbox.path("."))
+            .env("REKINDLE_CONFIG_DIR", sandbox.path("config"))
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("start the product");
+        // SIGABRT, as `timeout` reports it. With other limits the journal cannot be opened, or the run ends.
+        aborted += u32::from(output.status.code() == Some(134) || output.status.signal() == Some(6));
+        // What failed before the abort stays failed, and is done by the next backup.
+        let (code, said) = sandbox.code(&["resume", "--all"]);
+        assert!([0, 3].contains(&code), "at {kib} KiB: {code}: {said}");
+        let left = sandbox.ok(&["resume", "--all"]);
+        assert!(left.contains("no run is interrupted"), "at {kib} KiB: {left}");
+    }
+    if aborted == 0 {
+        skipped("aborts by memory", "no limit of the address space led to one");
+    }
+    sandbox.ok(&["backup"]);
+    sandbox.ok(&["recover", "--to", "back"]);
+    assert_eq!(
+        rekindle_tests::tree::read(&sandbox.path("back/notes")).expect("read what is back"),
+        rekindle_tests::tree::read(&sandbox.data().join("notes")).expect("read the data")
+    );
+}
+
+#[test]
+fn init_on_a_full_disk_leaves_nothing_and_works_once_there_is_room() {
+    let sandbox = small();
+    let Some(disk) = small_disk(&sandbox.path("new"), 1) else {
+        return;
+    };
+    let filler = sandbox.path("new/filler");
+    let full = fs::write(&filler, vec![7; 2 << 20]);
+    assert!(full.is_err(), "the disk is full");
+    let (code, said) = sandbox.code(&["init", "new"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("free some space"), "{said}");
+    let left: Vec<_> = fs::read_dir(disk.path()).expect("list it").flatten().collect();
+    let system = sandbox.path("new/system.yaml");
+    assert!(!system.exists(), "a torn system.yaml is left: {left:?}");
+    fs::remove_file(&filler).expect("make room");
+    sandbox.ok(&["init", "new"]);
+    sandbox.ok(&["lint", "new/system.yaml"]);
+}
+
+#[test]
 fn a_full_tier_fails_its_own_steps_and_nobody_elses() {
     let sandbox = small();
     let text: Vec<u8> = (0..3_000_000_u32)

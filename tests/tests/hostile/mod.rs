@@ -5,3 +5,5 @@ mod file_arguments;
 mod foreign_records;
 mod secrets;
 mod staging;
+mod terminal;
+mod untrusted_workspace;

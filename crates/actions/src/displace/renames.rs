@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rekindle_model::failure::Failure;
+use rekindle_sources::private;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -72,7 +73,7 @@ fn make_above(root: &Path, it: &Move, added: &mut Vec<PathBuf>) -> io::Result<()
 
 /// Makes a folder with the mode of another and, where this user may, its owner.
 fn make_like(original: &Path, folder: &Path) -> io::Result<()> {
-    match fs::create_dir(folder) {
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
         made => made?,
     }
@@ -129,9 +130,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut passing = to.as_os_str().to_owned();
     passing.push(".part");
     let passing = PathBuf::from(passing);
-    fs::copy(from, &passing)?;
-    let copied = File::options().write(true).open(&passing)?;
-    copied.set_modified(from.metadata()?.modified()?)?;
-    copied.sync_all()?;
+    let copied = private::copy(from, &passing)?;
+    private::dress(&from.metadata()?, &copied, &passing)?;
     fs::rename(&passing, to)
 }

@@ -104,6 +104,7 @@ impl Bench {
             system_file: self.path("system.yaml"),
             key_dirs: Vec::new(),
             replicas: None,
+            trust: None,
         }))
     }
 

@@ -149,6 +149,12 @@ fn all() -> Vec<(Action, &'static str)> {
             "skip RUN 'restore[a b]' --why WHY",
         ),
         (Action::Skip { run, step: None }, "skip RUN STEP --why WHY"),
+        (
+            Action::Trust {
+                path: "/srv/my shop".into(),
+            },
+            "rekindle trust '/srv/my shop'",
+        ),
         (Action::Unpause { run: Some(run) }, "unpause RUN"),
         (Action::Verify, "verify"),
         (Action::VerifyJournal, "journal verify"),
@@ -160,7 +166,9 @@ fn all() -> Vec<(Action, &'static str)> {
 fn every_action_is_written_as_a_command_in_the_same_workspace() {
     for (action, expect) in all() {
         let expect = match action {
-            Action::EndProcess { .. } | Action::Initialize { dir: Some(_), .. } => expect.to_owned(),
+            Action::EndProcess { .. } | Action::Trust { .. } | Action::Initialize { dir: Some(_), .. } => {
+                expect.to_owned()
+            }
             Action::Initialize { dir: None, .. } => expect.replacen("rekindle", "rekindle -w shop", 1),
             _ => format!("rekindle -w shop {expect}"),
         };

@@ -22,6 +22,6 @@ pub(crate) fn run(app: &App, args: &Args, command: &mut clap::Command) -> Result
     clap_complete::generate(args.shell, command, "rekindle", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
     let body = serde_json::json!({ "shell": args.shell.to_string(), "script": script });
-    app.printer.data(&body, || script.clone())?;
+    app.printer.document(&body, || script.clone())?;
     Ok(Exit::Done)
 }

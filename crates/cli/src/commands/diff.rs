@@ -1,5 +1,6 @@
 //! `rekindle diff`
 
+use rekindle_model::shown;
 use rekindle_report::text;
 use rekindle_workspace::Error;
 use rekindle_workspace::operations::diff::{self, Change, DiffRequest, DiffResult};
@@ -37,7 +38,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         let body = json!({
             "change": found.change, "path": path, "size_before": found.size_before, "size_after": found.size_after,
         });
-        app.printer.line(&body, || format!("{} {path}", sign(found.change)))
+        app.printer.line(&body, || format!("{} {}", sign(found.change), shown::line(&path)))
     })
     .await?;
     if let Some((first, second)) = &result.components {

@@ -54,7 +54,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         Format::Mermaid => graph::mermaid_with(&plan, &labels),
         Format::Svg => graph::svg_with(&plan, &labels),
     };
-    app.printer.data(
+    app.printer.document(
         &json!({ "plan": rekindle_actions::shown(&plan), "states": labels, "drawing": drawn }),
         || drawn.clone(),
     )?;

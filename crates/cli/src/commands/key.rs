@@ -45,7 +45,7 @@ pub(crate) fn run(app: &App, command: &Command) -> Result<Exit, Error> {
         Some(file) => serde_json::json!({ "kit_file": file }),
         None => serde_json::json!({ "kit": text }),
     };
-    app.printer.data(&body, || match kit {
+    app.printer.document(&body, || match kit {
         Some(file) => format!(
             "wrote the recovery kit to {}: keep it where a disaster does not reach it",
             file.display()

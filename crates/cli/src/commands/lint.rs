@@ -15,7 +15,8 @@ use crate::exit::Exit;
 use rekindle_model::origin::RunKind;
 use rekindle_workspace::Error;
 use rekindle_workspace::operations::plan::{catalog, placeholders, system_in_force};
-use rekindle_workspace::yaml_file::{self, read_text};
+use rekindle_workspace::trust::read_to_show;
+use rekindle_workspace::yaml_file;
 
 /// Check system and workflow files: every fault with its line and column, and whether objectives can be kept
 ///
@@ -58,9 +59,9 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
 fn check(app: &App, file: &Path, locks: &mut Vec<GroupLocks>) -> Result<Diagnostics, Error> {
     let word = file.display().to_string();
     let (name, text) = match file.exists() {
-        true => (word, read_text(file)?),
+        true => (word, read_to_show(&app.application, file)?),
         false => {
-            let found = yaml_file::workflow(&app.application, &word)?;
+            let found = yaml_file::workflow(&app.application, &word, read_to_show)?;
             let found = found.ok_or_else(|| yaml_file::no_workflow(&app.application, &word))?;
             (found.name, found.yaml)
         }
@@ -95,7 +96,7 @@ fn check_workflow(
         params: placeholders(&workflow),
         loops: system.default_loops(RunKind::of_workflow(&workflow.name)),
     };
-    Ok(match expand(&workflow, Some(&system), &inputs, &catalog) {
+    let more = match expand(&workflow, Some(&system), &inputs, &catalog) {
         Ok(_) => {
             let locks = GroupLocks::of(&workflow, &catalog);
             let found = may_wait_for_each_other(&workflow, &locks, beside);
@@ -103,7 +104,10 @@ fn check_workflow(
             found
         }
         Err(faults) => faults,
-    })
+    };
+    let mut all: Vec<_> = found.0.into_iter().chain(more.0).collect();
+    all.sort_by_key(|one| (one.line, one.col));
+    Ok(Diagnostics(all))
 }
 
 fn check_system(file: &Path, name: &str, text: &str) -> Diagnostics {

@@ -45,7 +45,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let Some(text) = read(&file)? else { continue };
             printed += 1;
             let body = json!({ "run": run, "step": step, "attempt": attempt, "file": file, "text": text });
-            app.printer.line(&body, || {
+            app.printer.lines(&body, || {
                 format!("── {step}, attempt {attempt}\n{}", text.trim_end())
             })?;
         }

@@ -28,5 +28,6 @@ pub mod show;
 pub mod snapshots;
 pub mod status;
 pub mod tier;
+pub mod trust;
 pub mod verify;
 pub mod watch;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rekindle_model::shown;
 use rekindle_report::text;
 use rekindle_workspace::Error;
 use rekindle_workspace::operations::restore::{self, RestoreRequest, RestoreResult};
@@ -74,7 +75,7 @@ fn show(app: &App, result: &RestoreResult) -> Result<(), Error> {
         for file in &report.lost {
             said.push_str(&format!(
                 "LOST {} ({}): {}\n",
-                file.path.display(),
+                shown::line(&file.path.display()),
                 text::bytes(file.size),
                 file.why
             ));

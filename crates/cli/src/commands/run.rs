@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rekindle_model::next_action::Action;
 use rekindle_workspace::operations::run::{self, WorkflowRequest};
-use rekindle_workspace::yaml_file::{self, read_text};
+use rekindle_workspace::trust::read_to_run;
+use rekindle_workspace::yaml_file;
 use rekindle_workspace::{Error, ReadWriteWorkspace};
 
 use crate::App;
@@ -32,8 +33,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let application = &app.application;
     let name = args.file.display().to_string();
     let found = match args.file.exists() {
-        true => Some(read_text(&args.file)?),
-        false => yaml_file::workflow(application, &name)?.map(|found| found.yaml),
+        true => Some(read_to_run(application, &args.file)?),
+        false => yaml_file::workflow(application, &name, read_to_run)?.map(|found| found.yaml),
     };
     let request = WorkflowRequest {
         yaml: found.ok_or_else(|| no_file(app, &args.file))?,

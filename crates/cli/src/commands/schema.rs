@@ -38,6 +38,6 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         Kind::System => schema::system(&actions, rekindle_workspace::SYSTEM_KINDS.sources),
         Kind::Workflow => schema::workflow(&actions),
     };
-    app.printer.data(&schema, || format!("{schema:#}"))?;
+    app.printer.document(&schema, || format!("{schema:#}"))?;
     Ok(Exit::Done)
 }

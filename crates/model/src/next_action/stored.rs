@@ -184,6 +184,12 @@ mod tests {
                 json!({"action": "skip", "run": RUN, "step": "restore[a]"}),
             ),
             (
+                Action::Trust {
+                    path: "/srv/shop".into(),
+                },
+                json!({"action": "trust", "path": "/srv/shop"}),
+            ),
+            (
                 Action::Unpause { run: some_run },
                 json!({"action": "unpause", "run": RUN}),
             ),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use comfy_table::Cell;
+use rekindle_model::shown::line;
 
 use rekindle_model::time;
 
@@ -170,9 +171,9 @@ fn of_set(set: &str, of_set: &OfSet, over: bool) -> String {
 
 /// Returns where the displaced data is, and how to put it back; empty if nothing was moved.
 pub fn set_aside(folders: &[String], root: &Path) -> String {
-    let root = root.display().to_string();
+    let root = line(&root.display().to_string()).into_owned();
     let mut text = String::new();
-    for folder in folders {
+    for folder in folders.iter().map(|folder| line(folder)) {
         // A log that was written since would be replayed into a database that knows nothing of it.
         let _ = writeln!(
             text,
@@ -375,7 +376,7 @@ fn left_out(row: &BackupRow) -> String {
             "changed" => "written while captured (may be of two moments)",
             other => other,
         };
-        let names: Vec<&str> = first.iter().take(NAMED).map(String::as_str).collect();
+        let names: Vec<_> = first.iter().take(NAMED).map(|name| line(name)).collect();
         let more = count.saturating_sub(names.len() as u64);
         let more = match more {
             0 => String::new(),
@@ -388,7 +389,7 @@ fn left_out(row: &BackupRow) -> String {
 
 /// Returns the four answers; `write` formats the next actions.
 pub fn status(status: &Status, write: WriteAction<'_>) -> String {
-    let mut text = format!("{}\n\n", status.system);
+    let mut text = format!("{}\n\n", line(&status.system));
     for (question, answer) in [
         ("Can we come back?", &status.come_back),
         ("How long will it take?", &status.how_long),
@@ -456,7 +457,7 @@ fn unfinished(run: &Unfinished) -> String {
     }
     text.push('\n');
     for (step, prompt) in &run.waiting {
-        let _ = writeln!(text, "  {step} waits for approval: {prompt}");
+        let _ = writeln!(text, "  {step} waits for approval: {}", line(prompt));
     }
     text
 }

@@ -6,8 +6,6 @@
 //! elsewhere. The dump goes into a file of the workspace. It is captured only if the program succeeds, since
 //! half a dump is no backup.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -23,6 +21,7 @@ use crate::component_source::{
 };
 use crate::failures;
 use crate::files::FilesTree;
+use crate::private;
 use crate::shape::Shape;
 use crate::source_type::{self, SourceType};
 use crate::task::{blocking, discard};
@@ -104,10 +103,7 @@ impl ComponentSource for Command {
         let folder = cx.staging.join(format!("attempt-{}", cx.attempt));
         let file = folder.join(FILE);
         discard(&folder).await;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
+        private::create_dir_all(&folder)
             .map_err(|error| failures::io(&folder.display().to_string(), &error))?;
         let stdout = StdoutFile {
             file: &file,

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{SIDECARS, beside, folder_of, sync_folder};
+use crate::private;
 
 /// The folder for old files. A database and its sidecars get matching names, so that they still belong
 /// together.
@@ -17,7 +18,7 @@ pub(super) struct Aside {
 impl Aside {
     /// Makes the folder, durably.
     pub(super) fn open(folder: &Path, name: &OsStr) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        private::create_dir_all(folder)?;
         sync_folder(folder_of(folder))?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -115,11 +116,8 @@ fn move_to(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(why) if why.kind() == io::ErrorKind::CrossesDevices => {
             let passing = beside(to, ".part");
-            fs::copy(from, &passing)?;
-            let metadata = from.metadata()?;
-            let copy = File::options().write(true).open(&passing)?;
-            copy.set_modified(metadata.modified()?)?;
-            copy.sync_all()?;
+            let copy = private::copy(from, &passing)?;
+            private::dress(&from.metadata()?, &copy, &passing)?;
             fs::rename(&passing, to)?;
             sync_folder(folder_of(to))?;
             fs::remove_file(from)

@@ -1,6 +1,7 @@
 //! Copies a live database.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use rustix::fs::Stat;
 
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
 use crate::failures::unreadable;
+use crate::private;
 
 /// Pages per step: 4 MiB at the usual page size. A step holds a lock for a few milliseconds.
 const PAGES_PER_STEP: i32 = 1024;
@@ -77,9 +79,9 @@ fn capture_like(
     let from = Connection::open_with_flags(database, flags).map_err(failed)?;
     from.busy_timeout(BUSY_PAUSE * BUSY_TIMES).map_err(failed)?;
     // SQLite does not report why it cannot create a file.
-    File::create(staging).map_err(|why| staging_failure(staging, &why.to_string(), &why))?;
+    private::create_new(staging).map_err(|why| staging_failure(staging, &why.to_string(), &why))?;
     let mut to = Connection::open(staging).map_err(|why| not_staged(staging, &why))?;
-    let pages = copy(&from, &mut to, stopped)
+    let copied = copy(&from, &mut to, stopped)
         .map_err(|why| not_copied(database, staging, &why))?
         .ok_or_else(|| {
             Failure::transient(
@@ -89,6 +91,8 @@ fn capture_like(
         })?;
     to.close().map_err(|(_, why)| not_staged(staging, &why))?;
     drop(from);
+    keep_header(staging, &copied).map_err(|why| staging_failure(staging, &why.to_string(), &why))?;
+    let pages = copied.pages;
 
     check::integrity(staging)?;
     let durable = File::open(staging).and_then(|file| {
@@ -108,12 +112,32 @@ fn capture_like(
     })
 }
 
-/// Returns the number of pages; none if the copy was stopped.
+/// The facts of a copy that the copy itself does not keep.
+struct Copied {
+    pages: u64,
+    /// The original's schema cookie, by which programs notice a changed schema.
+    schema_version: u32,
+}
+
+/// The place of the schema cookie in the header, big-endian (<https://www.sqlite.org/fileformat.html#the_database_header>).
+const SCHEMA_COOKIE: u64 = 40;
+
+/// Puts back what SQLite's backup writes anew into the header: it counts the schema cookie from 1, and makes a page where
+/// the original is empty.
+fn keep_header(staging: &Path, copied: &Copied) -> std::io::Result<()> {
+    let copy = File::options().write(true).open(staging)?;
+    match copied.pages {
+        0 => copy.set_len(0),
+        _ => copy.write_all_at(&copied.schema_version.to_be_bytes(), SCHEMA_COOKIE),
+    }
+}
+
+/// Returns what was copied; none if the copy was stopped.
 fn copy(
     from: &Connection,
     to: &mut Connection,
     stopped: &dyn Fn() -> bool,
-) -> Result<Option<u64>, rusqlite::Error> {
+) -> Result<Option<Copied>, rusqlite::Error> {
     let mode: String = from.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     let pinned = mode.eq_ignore_ascii_case("wal");
     if pinned {
@@ -147,7 +171,15 @@ fn copy(
             }
         }
     }
-    Ok(Some(u64::try_from(backup.progress().pagecount).unwrap_or(0)))
+    let pages = u64::try_from(backup.progress().pagecount).unwrap_or(0);
+    drop(backup);
+    // In rollback mode the schema may have changed a moment ago. Then this is too high, which costs readers one look at
+    // the schema.
+    let schema_version = from.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
+    Ok(Some(Copied {
+        pages,
+        schema_version,
+    }))
 }
 
 fn still_held(result: StepResult) -> rusqlite::Error {
@@ -175,7 +207,7 @@ fn clear(staging: &Path) -> Result<(), Failure> {
 fn not_copied(database: &Path, staging: &Path, why: &rusqlite::Error) -> Failure {
     let room = beside(staging, "-room");
     if why.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
-        && let Err(refused) = File::create(&room).and_then(|_| std::fs::remove_file(&room))
+        && let Err(refused) = private::create_new(&room).and_then(|_| std::fs::remove_file(&room))
     {
         return staging_failure(staging, &refused.to_string(), &refused);
     }
@@ -215,7 +247,7 @@ fn or_full(staging: &Path, failure: Failure) -> Failure {
     let mut beside = staging.as_os_str().to_owned();
     beside.push("-room");
     let beside = PathBuf::from(beside);
-    match File::create_new(&beside) {
+    match private::create_new(&beside) {
         Err(why) if why.kind() == std::io::ErrorKind::StorageFull => {
             staging_failure(staging, &why.to_string(), &why)
         }

@@ -20,11 +20,25 @@ pub(super) fn integrity(path: &Path) -> Result<(), Failure> {
     let fault = match verdict {
         Ok(lines) if lines == ["ok"] => return Ok(()),
         Ok(lines) => lines.join("; "),
+        Err(why) if says_nothing(&why) => {
+            let message = format!("could not check {}: {why}", path.display());
+            return Err(Failure::transient("sqlite_failed", message)
+                .with_hint("see whether memory and disk suffice, then resume"));
+        }
         Err(why) => why.to_string(),
     };
     let message = format!("{} is not a whole SQLite database: {fault}", path.display());
     Err(Failure::permanent(code::INVALID, message)
         .with_hint("take it from another tier or an older snapshot"))
+}
+
+/// Returns whether an error is of this process or its host, and says nothing about the file.
+fn says_nothing(why: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode as Code;
+    matches!(
+        why.sqlite_error_code(),
+        Some(Code::OutOfMemory | Code::CannotOpen | Code::SystemIoFailure | Code::DiskFull)
+    )
 }
 
 /// Returns the URI of a file; escapes each byte that is not plain.

@@ -1,14 +1,14 @@
 //! Moves a restored database to its place.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rekindle_model::failure::{Failure, code};
 
 use super::aside::{Aside, same};
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
+use crate::private;
 
 /// Suffix of the sibling that becomes the database. If a kill left one, it is made again.
 const SIBLING: &str = ".rekindle-new";
@@ -163,24 +163,13 @@ fn make_sibling(staged: &Path, sibling: &Path) -> io::Result<()> {
     for suffix in SIDECARS {
         remove_if_there(&beside(sibling, suffix))?;
     }
-    let mut from = File::open(staged)?;
-    let mut to = File::options().write(true).create_new(true).open(sibling)?;
-    io::copy(&mut from, &mut to)?;
-    dress(staged, sibling)
+    let copy = private::copy(staged, sibling)?;
+    private::dress(&fs::metadata(staged)?, &copy, sibling)
 }
 
-/// Gives a file the owner, mode and time of another. Without privilege the owner stays.
+/// Gives a database the owner, mode and time of another file. A mode such as 0444 does not prevent that.
 fn dress(like: &Path, path: &Path) -> io::Result<()> {
-    let metadata = fs::metadata(like)?;
-    if let Err(why) = std::os::unix::fs::chown(path, Some(metadata.uid()), Some(metadata.gid())) {
-        tracing::warn!(path = %path.display(), %why, "the owner of the database could not be set");
-    }
-    // Set it by path, since a mode such as 0444 would prevent opening. The later sync of the file makes it
-    // durable.
-    let file = File::open(path)?;
-    file.set_modified(metadata.modified()?)?;
-    file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;
-    file.sync_all()
+    private::dress(&fs::metadata(like)?, &File::open(path)?, path)
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 
 use super::beside;
 use crate::failures::unreadable;
+use crate::private;
 
 /// The code for a text that is not one reading query.
 const BAD_QUERY: &str = "bad_query";
@@ -45,9 +46,9 @@ impl Reader {
             connect(path, "mode=ro")
         } else {
             let copy = scratch.join("copy.sqlite");
-            fs::create_dir_all(scratch)
-                .and_then(|()| fs::copy(path, &copy))
-                .and_then(|_| fs::copy(&wal, beside(&copy, "-wal")))
+            private::create_dir_all(scratch)
+                .and_then(|()| private::copy(path, &copy))
+                .and_then(|_| private::copy(&wal, &beside(&copy, "-wal")))
                 .map_err(|why| failed(&why))?;
             connect(&copy, "mode=rw")
         };

@@ -14,6 +14,7 @@ use super::{SIDECARS, SqliteTree, beside, capture, put_back};
 use crate::component_source::{Captured, ComponentSource, Existing, PutInPlace, RestorePlan, SourceContext};
 use crate::failures;
 use crate::place::{below, relative};
+use crate::private;
 use crate::shape::Shape;
 use crate::source_type::{self, SourceType};
 use crate::task::blocking;
@@ -54,8 +55,7 @@ impl ComponentSource for Sqlite {
     }
 
     async fn capture(&self, cx: &SourceContext<'_>) -> Result<Captured, Failure> {
-        tokio::fs::create_dir_all(cx.staging)
-            .await
+        private::create_dir_all(cx.staging)
             .map_err(|error| failures::io(&cx.staging.display().to_string(), &error))?;
         // An earlier attempt that timed out may still be in its last step, so each attempt has its own file.
         let copy = cx.staging.join(format!("database-{}", cx.attempt));

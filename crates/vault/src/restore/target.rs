@@ -8,11 +8,14 @@ use std::ffi::CString;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rekindle_model::entry::{Entry, EntryKind, TreePath};
 use rekindle_model::id::SnapshotId;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, openat2,
+};
 use rustix::io::Errno;
 
 use super::error::RestoreError;
@@ -49,6 +52,27 @@ pub(super) struct Spot {
     pub(super) shown: String,
 }
 
+/// Opens the named folder. It may lie behind links of this user or of root, and behind no other: another user may have
+/// planted one since the caller looked.
+fn open_named(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        // A link is on the way, or the kernel is older than 5.6.
+        Err(Errno::LOOP | Errno::NOSYS) if only_own_links(path) => {
+            rustix::fs::open(path, flags, Mode::empty())
+        }
+        Err(Errno::NOSYS) => Err(Errno::LOOP),
+        opened => opened,
+    }
+}
+
+fn only_own_links(path: &Path) -> bool {
+    let own = [0, rustix::process::geteuid().as_raw()];
+    let links = path.ancestors().filter_map(|place| place.symlink_metadata().ok());
+    links
+        .filter(std::fs::Metadata::is_symlink)
+        .all(|link| own.contains(&link.uid()))
+}
+
 impl Target {
     /// Opens the root; makes it and its parents if needed.
     pub(super) fn make(root: &RestoreRoot, snapshot: SnapshotId) -> Result<Self, RestoreError> {
@@ -71,8 +95,14 @@ impl Target {
         let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut shown = root.named.clone();
         let absent = |why: Errno| !make && matches!(why, Errno::NOENT | Errno::NOTDIR);
-        let mut opened = match rustix::fs::open(&root.named, folder, Mode::empty()) {
+        let mut opened = match open_named(&root.named, folder) {
             Err(why) if absent(why) => return Ok(None),
+            Err(Errno::LOOP) => {
+                return Err(RestoreError::Obstructed {
+                    path: shown.display().to_string(),
+                    why: "another user has put a link on the way to it",
+                });
+            }
             opened => opened.map_err(|why| RestoreError::io("open", &shown.display().to_string(), why))?,
         };
         for part in root.below.components() {

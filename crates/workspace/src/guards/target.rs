@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_actions::displace::aside_folder;
+use rekindle_actions::trust::Trust;
 use rekindle_model::id::RunId;
 use rekindle_model::system::System;
 use rekindle_report::unfinished::Elsewhere;
@@ -15,6 +16,7 @@ use rekindle_model::next_action::Action;
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
+use crate::keys::identity::NOT_TRUSTED;
 use crate::layout::Layout;
 use crate::notice::Notice;
 use crate::replica;
@@ -120,6 +122,14 @@ pub fn named(
     to: &Path,
     alternatives: &Alternatives,
 ) -> Result<Place, Error> {
+    Trust::of_this_user(None).check_links(to).map_err(|untrusted| {
+        Error::new(
+            ProblemKind::Invalid,
+            NOT_TRUSTED,
+            format!("{untrusted}, and leads elsewhere"),
+        )
+        .with_advice("name the folder that you mean, without that link; nothing was touched")
+    })?;
     let place =
         Place::of(to).map_err(|error| Error::usage(format!("cannot follow {}: {error}", to.display())))?;
     if place.path().to_str().is_none() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rekindle_vault::key::{Identity, KeyError, Keyring, Unlock};
 use rekindle_vault::{RecoverySet, Remembered, Tier, TierError, TierMode};
+use zeroize::Zeroizing;
 
 use crate::Application;
 use rekindle_model::next_action::{Action, KeyOrigin};
@@ -20,7 +21,7 @@ pub struct Means {
     /// Identities of the kit, then those of the config folder.
     pub identities: Vec<Identity>,
     /// A passphrase, if the person was asked for one.
-    pub passphrase: Option<String>,
+    pub passphrase: Option<Zeroizing<String>>,
     /// The fingerprint of the key, as the kit says.
     pub fingerprint: Option<String>,
 }
@@ -199,7 +200,7 @@ async fn without_key(name: &str, url: &str, base: &Path, error: TierError) -> Re
 fn unwrap(wrapped: &[u8], means: &Means) -> Result<(Keyring, UnlockBy, Option<Identity>), KeyError> {
     let mut failed = None;
     if let Some(passphrase) = &means.passphrase {
-        match Keyring::unwrap(wrapped, &Unlock::Passphrase(passphrase.clone())) {
+        match Keyring::unwrap(wrapped, &Unlock::Passphrase(String::clone(passphrase))) {
             Ok(keyring) => return Ok((keyring, UnlockBy::Passphrase, None)),
             Err(error) => failed = Some(error),
         }

@@ -6,11 +6,22 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle_actions::trust::Trust;
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
 use rekindle_vault::key::{Identity, KeyError};
+use zeroize::Zeroizing;
 
 use crate::error::Error;
+
+/// The stable word of a refusal because another user can change a path.
+pub const NOT_TRUSTED: &str = "not_trusted";
+/// The bits of a mode that concern other users than the owner.
+const OTHERS: u32 = 0o077;
+/// The shortest passphrase that needs no remark. Six random words have more; the scrypt of `age` makes each guess slow.
+const PASSPHRASE_CHARS: usize = 16;
+/// How many different characters it has at least.
+const DIFFERENT_CHARS: usize = 8;
 
 /// Gives a passphrase: from the file, if one is named. Otherwise the face finds it or asks for it.
 pub type AskPassphrase = Arc<dyn Fn(Option<&Path>) -> Result<String, Error> + Send + Sync>;
@@ -32,7 +43,7 @@ pub struct Unlocker {
 
 impl Unlocker {
     /// Returns the folder of the identity file.
-    pub(super) fn dir(&self) -> Result<&Path, Error> {
+    pub(crate) fn dir(&self) -> Result<&Path, Error> {
         self.config_dir.as_deref().ok_or_else(|| {
             Error::usage("there is no folder for the key: this user has no home").with_advice(format!(
                 "name a folder for it outside the system and its tiers ({})",
@@ -41,12 +52,12 @@ impl Unlocker {
         })
     }
 
-    /// Returns the passphrase.
+    /// Returns the passphrase. It wipes itself from memory.
     ///
     /// # Errors
     /// It is empty, its file cannot be read, or there is nobody to ask.
-    pub fn passphrase(&self, file: Option<&Path>) -> Result<String, Error> {
-        match (self.ask)(file)? {
+    pub fn passphrase(&self, file: Option<&Path>) -> Result<Zeroizing<String>, Error> {
+        match Zeroizing::new((self.ask)(file)?) {
             empty if empty.is_empty() => Err(Error::usage("the passphrase is empty")),
             passphrase => Ok(passphrase),
         }
@@ -55,6 +66,20 @@ impl Unlocker {
     /// Returns this user's identity; makes one if there is none.
     pub(super) fn identity(&self) -> Result<Identity, Error> {
         if let Some(identity) = self.own_identities()?.into_iter().next() {
+            // Another user may have put it there, to open with it what is backed up from now on.
+            let file = identity_file(self.dir()?);
+            Trust::of_this_user(None).check(&file).map_err(|untrusted| {
+                Error::new(
+                    ProblemKind::Invalid,
+                    NOT_TRUSTED,
+                    format!("{untrusted}; no key is made for it"),
+                )
+                .with_advice(format!(
+                    "make {} and its folder yours alone, or name another folder ({})",
+                    file.display(),
+                    self.dir_setting
+                ))
+            })?;
             return Ok(identity);
         }
         let identity = Identity::generate();
@@ -74,10 +99,31 @@ impl Unlocker {
         }
     }
 
+    /// Returns why the file of the identities is no secret any more; none if it is one, or if there is none.
+    pub fn identity_fault(&self) -> Option<Error> {
+        let file = identity_file(self.config_dir.as_deref()?);
+        let mode = std::fs::metadata(&file).ok()?.permissions().mode() & 0o777;
+        if mode & OTHERS != 0 {
+            let message = format!("other users can open {}: its mode is {mode:04o}", file.display());
+            return Some(
+                Error::new(ProblemKind::Invalid, "identity_exposed", message).with_advice(format!(
+                    "close it: chmod 600 {}; whoever has read it can read every backup",
+                    file.display()
+                )),
+            );
+        }
+        let untrusted = Trust::of_this_user(None).check(&file).err()?;
+        Some(
+            Error::new(ProblemKind::Invalid, NOT_TRUSTED, untrusted.to_string())
+                .with_advice("make the file and its folder yours alone"),
+        )
+    }
+
     /// Reads the identities in a folder.
     pub(super) fn read_identities(&self, config_dir: &Path) -> Result<Vec<Identity>, Error> {
         let path = identity_file(config_dir);
-        let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        let text = std::fs::read_to_string(&path).map(Zeroizing::new);
+        let text = text.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::new(
                 ProblemKind::Invalid,
                 "no_identity",
@@ -118,6 +164,19 @@ impl Unlocker {
     }
 }
 
+/// Returns a remark on a passphrase that can be guessed from a stolen tier; none if it is long enough.
+pub fn remark_on(passphrase: &str) -> Option<String> {
+    let chars: Vec<char> = passphrase.chars().collect();
+    let different: std::collections::BTreeSet<&char> = chars.iter().collect();
+    let weak = chars.len() < PASSPHRASE_CHARS || different.len() < DIFFERENT_CHARS;
+    weak.then(|| {
+        format!(
+            "the passphrase is weak: who copies a tier can try guesses for years. Take at least {PASSPHRASE_CHARS} \
+             characters, or six random words"
+        )
+    })
+}
+
 impl fmt::Debug for Unlocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unlocker")
@@ -155,7 +214,7 @@ pub(super) fn identity_text(identity: &Identity) -> String {
 }
 
 /// Writes a file that only its owner may read: beside, fsynced, renamed, the folder fsynced.
-pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -181,4 +240,68 @@ pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         std::fs::File::open(parent)?.sync_all()
     };
     write().map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unlocker(dir: &Path) -> Unlocker {
+        Unlocker {
+            config_dir: Some(dir.to_owned()),
+            named_dir: None,
+            dir_setting: "DIR",
+            passphrase_at_hand: false,
+            ask: Arc::new(|_| Ok("word".to_owned())),
+        }
+    }
+
+    #[test]
+    fn an_identity_that_others_can_open_is_a_fault() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, file) = (temp.path(), identity_file(temp.path()));
+        let unlocker = unlocker(dir);
+        assert_eq!(unlocker.identity_fault(), None, "there is none");
+        unlocker.identity().unwrap();
+        assert_eq!(unlocker.identity_fault(), None);
+        for (mode, fault) in [
+            (0o644, true),
+            (0o640, true),
+            (0o620, true),
+            (0o600, false),
+            (0o400, false),
+        ] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(unlocker.identity_fault().is_some(), fault, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_made_for_an_identity_that_another_user_has_put_there() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can make files of another user");
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        let unlocker = unlocker(temp.path());
+        unlocker.identity().unwrap();
+        std::os::unix::fs::chown(identity_file(temp.path()), Some(65_534), None).unwrap();
+        assert_eq!(unlocker.identity().unwrap_err().code(), NOT_TRUSTED);
+        assert_eq!(unlocker.identity_fault().unwrap().code(), NOT_TRUSTED);
+        // It still opens what was backed up before: the fingerprint is pinned.
+        assert_eq!(unlocker.own_identities().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_short_passphrase_is_remarked_on() {
+        for (passphrase, weak) in [
+            ("secret", true),
+            ("aaaaaaaaaaaaaaaaaaaaaaaa", true),
+            ("Tr0ub4dor&3", true),
+            ("correct horse battery staple", false),
+            ("x7Kq-93vd-LmPa-27", false),
+        ] {
+            assert_eq!(remark_on(passphrase).is_some(), weak, "{passphrase}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use rekindle_sources::place::resolve;
 use rekindle_vault::key::{Identity, Keyring, Unlock};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
@@ -20,6 +21,9 @@ use rekindle_model::problem::ProblemKind;
 use super::identity::{Unlocker, from_kit, identity_file, write_secret};
 use crate::error::Error;
 use crate::layout::Layout;
+
+/// The name of the pinned key's file in `.rekindle`.
+pub const PINNED_KEY: &str = "key.json";
 
 /// What a workspace remembers of its key; none of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +63,7 @@ pub enum Origin {
     /// It is new. This passphrase protects it, or else the identity in the config folder.
     New {
         /// The passphrase.
-        passphrase: Option<String>,
+        passphrase: Option<Zeroizing<String>>,
     },
     /// A tier holds it.
     Tier {
@@ -134,7 +138,10 @@ pub fn open(layout: &Layout, unlocker: &Unlocker) -> Result<OpenKey, Error> {
     let wrapped = wrapped(layout)?;
     let keyring = match pinned.unlock {
         UnlockBy::Identity => right_identity(layout, unlocker, &pinned, &wrapped)?.1,
-        UnlockBy::Passphrase => Keyring::unwrap(&wrapped, &Unlock::Passphrase(unlocker.passphrase(None)?))?,
+        UnlockBy::Passphrase => {
+            let passphrase = unlocker.passphrase(None)?;
+            Keyring::unwrap(&wrapped, &Unlock::Passphrase(String::clone(&passphrase)))?
+        }
     };
     if keyring.fingerprint() != pinned.fingerprint {
         return Err(Error::new(
@@ -254,7 +261,7 @@ fn wrapped_file(layout: &Layout) -> PathBuf {
 }
 
 fn pinned_file(layout: &Layout) -> PathBuf {
-    layout.state.join("key.json")
+    layout.state.join(PINNED_KEY)
 }
 
 pub(super) fn pin(layout: &Layout, pinned: &PinnedKey) -> Result<(), Error> {

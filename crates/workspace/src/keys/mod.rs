@@ -6,4 +6,6 @@ pub mod keyring;
 pub mod kit;
 
 pub use identity::Unlocker;
-pub use keyring::{OpenKey, Origin, PinnedKey, UnlockBy, establish, exists, open, pinned, put_back_identity};
+pub use keyring::{
+    OpenKey, Origin, PINNED_KEY, PinnedKey, UnlockBy, establish, exists, open, pinned, put_back_identity,
+};

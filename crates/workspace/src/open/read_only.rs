@@ -14,6 +14,8 @@ use super::{context, may_not_write};
 use crate::Application;
 use crate::context::WorkspaceContext;
 use crate::error::Error;
+use crate::layout::Layout;
+use crate::trust;
 
 /// How long an owner may take to say what it drives. An operation that only reads must not wait for an owner that hangs.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -26,6 +28,8 @@ pub struct ReadOnlyWorkspace {
     pub held: bool,
     /// Why the log is read as it is; none if the journal was opened.
     pub as_it_is: Option<String>,
+    /// Why an operation that runs something would refuse this workspace; none if nobody else can change it.
+    pub untrusted: Option<Error>,
     /// The damage that opening found, repaired where possible. Quarantined runs are not in it.
     pub damage: Vec<String>,
     /// None if the log is read beside its owner.
@@ -39,6 +43,9 @@ impl ReadOnlyWorkspace {
     /// There is none, or its log cannot be read.
     pub async fn open_and_notice(app: &Application) -> Result<Self, Error> {
         let workspace = Self::open(app).await?;
+        if let Some(error) = &workspace.untrusted {
+            app.notices.give(trust::warning(error));
+        }
         match (&workspace.as_it_is, workspace.held) {
             (Some(why), true) => app.notices.say(why),
             (Some(why), false) => app.notices.warn(why),
@@ -51,9 +58,14 @@ impl ReadOnlyWorkspace {
     /// Opens the workspace that the person means.
     ///
     /// If another process works in it, or there is no room or no right to write, this reads the log as it is. Then it
-    /// waits for nothing and changes nothing.
+    /// waits for nothing and changes nothing. So it is if another user can change the workspace: nothing is written where
+    /// that user has planted a link.
     pub async fn open(app: &Application) -> Result<Self, Error> {
-        let layout = app.layout()?;
+        let layout = Layout::find(&app.selection)?;
+        if let Err(error) = trust::check(&app.trust(), &layout) {
+            let why = "another user can change this workspace".to_owned();
+            return Self::view(app, layout, why, false, Some(error)).await;
+        }
         let (why, held) = match LocalJournal::open(&layout.state, OpenOptions::default()).await {
             Ok((disk, report)) => {
                 let damage = damage(&report);
@@ -63,6 +75,7 @@ impl ReadOnlyWorkspace {
                     context: context(app, layout, Arc::clone(&disk) as Arc<dyn Journal>),
                     held: false,
                     as_it_is: None,
+                    untrusted: None,
                     damage,
                     disk: Some(disk),
                 });
@@ -71,11 +84,23 @@ impl ReadOnlyWorkspace {
             Err(OpenError::Journal(error)) if cannot_write(&error) => (format!("cannot {error}"), false),
             Err(error) => return Err(error.into()),
         };
+        Self::view(app, layout, why, held, None).await
+    }
+
+    /// Opens the log as it is, because of `why`.
+    async fn view(
+        app: &Application,
+        layout: Layout,
+        why: String,
+        held: bool,
+        untrusted: Option<Error>,
+    ) -> Result<Self, Error> {
         let (view, report) = LogView::open(&layout.state).await?;
         notice_quarantined(app, &layout, &report);
         Ok(Self {
             context: context(app, layout, Arc::new(view)),
             held,
+            untrusted,
             as_it_is: Some(format!("{why}; this is a view of the journal's log as it is now")),
             damage: damage(&report),
             disk: None,

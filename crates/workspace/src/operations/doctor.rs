@@ -18,7 +18,7 @@ use crate::keys::{self, OpenKey, kit};
 use crate::layout::Layout;
 use crate::load_system;
 use crate::open::{self, KNOCK, ReadOnlyWorkspace, ReadWriteWorkspace};
-use crate::{lookup, replica, run_spec, staging, tiers};
+use crate::{lookup, replica, run_spec, staging, tiers, trust};
 
 /// Less free space than this is worth a warning: a window of a restore and a pack fit twice.
 const LITTLE_SPACE: u64 = 256 << 20;
@@ -86,8 +86,11 @@ impl Finding {
 /// # Errors
 /// There is no workspace.
 pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
-    let layout = app.layout()?;
+    let layout = Layout::find(&app.selection)?;
     let mut findings = vec![owner(&layout).await];
+    if let Err(error) = trust::check(&app.trust(), &layout) {
+        findings.push(Finding::fault("ownership", error));
+    }
     findings.extend(journal(app).await);
     let system = system(&layout, &mut findings);
     let key = match keys::open(&layout, &app.unlocker) {
@@ -114,6 +117,9 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
             None
         }
     };
+    if let Some(fault) = app.unlocker.identity_fault() {
+        findings.push(Finding::fault("identity", fault));
+    }
     findings.push(space("workspace", &layout.state).unwrap_or_else(|| {
         let next = NextAction::advice("runs can be read and not driven; mount it writable");
         Finding {

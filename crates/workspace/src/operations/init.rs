@@ -1,5 +1,6 @@
 //! A new workspace: its system.yaml and its key, made or taken from a tier.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -7,12 +8,18 @@ use rekindle_vault::Remembered;
 
 use crate::Application;
 use crate::error::Error;
+use crate::files::write_new;
 use crate::keys::from_tier::{self, FoundVault, Means};
+use crate::keys::identity::remark_on;
 use crate::keys::kit::Kit;
 use crate::keys::{self, Origin, PinnedKey, kit};
 use crate::layout::Layout;
 use crate::load_system;
-use crate::{run_spec, tiers};
+use crate::{run_spec, tiers, trust};
+
+/// The mode of a new workspace's folder, minus the umask. Only its owner may write in it, or others could replace what is
+/// in it.
+const FOLDER: u32 = 0o755;
 
 /// The workspace to make, and the source of its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,15 +70,18 @@ pub enum KeySource {
 pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult, Error> {
     let kit = request.from_kit.as_deref().map(Kit::read).transpose()?;
     let dir = &request.dir;
-    std::fs::create_dir_all(dir)
+    // Another user must not lead the first write elsewhere.
+    trust::check(&app.trust(), &layout_in(dir, request))?;
+    let mut folder = std::fs::DirBuilder::new();
+    folder
+        .recursive(true)
+        .mode(FOLDER)
+        .create(dir)
         .map_err(|error| Error::io(format_args!("make {}", dir.display()), &error))?;
     let dir = dir
         .canonicalize()
         .map_err(|error| Error::io(format_args!("find {}", dir.display()), &error))?;
-    let mut layout = Layout::at(&dir);
-    if let Some(file) = &request.system_file {
-        layout.system_file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-    }
+    let layout = layout_in(&dir, request);
     let now = app.clock.now().utc;
     let (pinned, system_made, key) = if keys::exists(&layout) {
         if let Some(kit) = &kit {
@@ -97,6 +107,15 @@ pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult
         fingerprint: pinned.fingerprint,
         kit_exported,
     })
+}
+
+/// Returns the files of the workspace that is to be in `dir`.
+fn layout_in(dir: &Path, request: &InitRequest) -> Layout {
+    let mut layout = Layout::at(dir);
+    if let Some(file) = &request.system_file {
+        layout.system_file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    }
+    layout
 }
 
 /// Gives the workspace its key, and a system.yaml if it has none. If the tiers hold a vault already, takes them from
@@ -145,6 +164,9 @@ async fn first_key(
             write_new(&layout.system_file, first.as_bytes())?;
         }
         let passphrase = means.passphrase;
+        if let Some(remark) = passphrase.as_ref().and_then(|one| remark_on(one)) {
+            app.notices.warn(remark);
+        }
         let pinned = keys::establish(layout, &app.unlocker, Origin::New { passphrase }, now)?;
         return Ok((pinned, written.is_none(), KeySource::Made));
     };
@@ -216,19 +238,6 @@ fn first_system(dir: &Path) -> String {
          tiers:                                         # each keeps a full copy; put one on another machine\n\
          \x20 local: {{url: \"file://../{name}-backups\"}}\n"
     )
-}
-
-fn write_new(path: &Path, text: &[u8]) -> Result<(), Error> {
-    use std::io::Write;
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)?;
-        file.write_all(text)?;
-        file.sync_all()
-    };
-    write().map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::files::{blocking, write_new};
 use crate::open::ReadOnlyWorkspace;
 use crate::replica;
+use crate::trust::layout_to_read;
 
 pub use rekindle_journal_local::verify::{Cost, Finding, Verification};
 
@@ -25,7 +26,7 @@ pub use rekindle_journal_local::verify::{Cost, Finding, Verification};
 /// # Errors
 /// A newer format, or a file that cannot be read. Damage is no error: the findings name it.
 pub async fn verify(app: &Application) -> Result<Verification, Error> {
-    let state = app.layout()?.state;
+    let state = layout_to_read(app)?.state;
     Ok(blocking(move || rekindle_journal_local::verify::verify(&state)).await??)
 }
 

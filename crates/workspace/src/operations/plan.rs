@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::load_system;
 use crate::run_spec;
+use crate::trust::{layout_to_read, read_to_show};
 use crate::yaml_file;
 
 /// Returns the plan of the workflow that a word names: a file, one of the workspace's, or a built-in one.
@@ -25,7 +26,8 @@ use crate::yaml_file;
 /// # Errors
 /// There is no such workflow, or it or the system is invalid.
 pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
-    let found = yaml_file::workflow(app, word)?.ok_or_else(|| yaml_file::no_workflow(app, word))?;
+    let found = yaml_file::workflow(app, word, read_to_show)?;
+    let found = found.ok_or_else(|| yaml_file::no_workflow(app, word))?;
     let workflow = load_workflow(&found.name, &found.yaml)?;
     let system = system_in_force(app)?;
     let inputs = Inputs {
@@ -40,7 +42,7 @@ pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
 /// # Errors
 /// A workspace was named and has no valid system file.
 pub fn system_in_force(app: &Application) -> Result<System, Error> {
-    match app.layout() {
+    match layout_to_read(app) {
         Ok(layout) if layout.system_file.is_file() => Ok(run_spec::system(&layout)?.0),
         Ok(_) | Err(_) if app.selection.workspace.is_none() && app.selection.system.is_none() => {
             Ok(load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value)
@@ -83,6 +85,7 @@ fn parts(system: &System) -> SiteParts {
         system_file: PathBuf::from("system.yaml"),
         key_dirs: Vec::new(),
         replicas: None,
+        trust: None,
     }
 }
 

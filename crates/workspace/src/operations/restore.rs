@@ -8,6 +8,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::id::SnapshotId;
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_sources::place::Place;
+use rekindle_sources::private;
 use rekindle_vault::ProgressSink;
 use rekindle_vault::restore::{self, RestoreReport, Window};
 use serde_json::json;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::guards::target::{self, Alternatives};
+use crate::keys::identity::write_secret;
 use crate::run_spec;
 use crate::tiers::Tiers;
 
@@ -102,13 +104,12 @@ impl Note {
             return Ok(Self { place, file });
         }
         let make = |folder: &Path| {
-            std::fs::create_dir_all(folder)
+            private::create_dir_all(folder)
                 .map_err(|error| Error::io(format_args!("make {}", folder.display()), &error))
         };
         make(place.path())?;
         make(&notes)?;
-        std::fs::write(&file, mark(request, snapshot, &place)?)
-            .map_err(|error| Error::io(format_args!("write {}", file.display()), &error))?;
+        write_secret(&file, mark(request, snapshot, &place)?.as_bytes())?;
         Ok(Self { place, file })
     }
 

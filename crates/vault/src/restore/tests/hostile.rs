@@ -31,8 +31,14 @@ async fn a_root_below_the_named_folder_is_reached_through_no_link() {
         root: RestoreRoot::beneath(&named, &named.join("a/b")),
         ..request(&named)
     };
-    run(&store, asked, None).await.0.unwrap();
+    run(&store, asked.clone(), None).await.0.unwrap();
     assert_whole(&store, &room.path().join("real/a/b")).await;
+    // A link of another user is none that a person has named.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::lchown(&named, Some(65_534), None).unwrap();
+        let refused = run(&store, asked, None).await.0.unwrap_err();
+        assert!(matches!(&refused, RestoreError::Obstructed { .. }), "{refused}");
+    }
 }
 
 #[tokio::test]

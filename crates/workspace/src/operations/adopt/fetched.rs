@@ -11,6 +11,7 @@ use rekindle_model::run::RunState;
 use rekindle_replica::fetch::{Fetched, FetchedReplica, fetch};
 use rekindle_replica::{Notice, fence, open};
 use rekindle_server::RunSpec;
+use rekindle_sources::private;
 use rekindle_vault::SegmentStore;
 use rekindle_vault::segment::Link;
 
@@ -171,7 +172,7 @@ async fn keep(view: &LogView, run: RunId, file: &Path) -> Result<(), Error> {
     let path = file.to_owned();
     blocking(move || {
         if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)
+            private::create_dir_all(dir)
                 .map_err(|error| Error::io(format_args!("make {}", dir.display()), &error))?;
         }
         write_new(&path, &bytes)

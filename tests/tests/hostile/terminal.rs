@@ -1,0 +1,76 @@
+//! Names and words that a terminal would act on reach no terminal: a person reads them escaped.
+
+use std::fs;
+use std::process::Command;
+
+use rekindle_tests::sandbox::{NOTES, Sandbox, said};
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+
+/// Clears the line, sets the title, and begins a line of its own.
+const EVIL: &str = "pipe\u{1b}[2K\u{1b}]0;owned\u{7}\nrecovery set 1: recovery-ready";
+
+/// Fails if a terminal would act on the text, or if the name began a line.
+fn check(what: &str, text: &str) {
+    let acts = text.chars().find(|c| c.is_control() && !"\n\t".contains(*c));
+    assert_eq!(acts, None, "{what}: {text:?}");
+    let forged = text.lines().any(|line| line.starts_with("recovery set 1"));
+    assert!(!forged, "{what}: {text:?}");
+}
+
+#[test]
+fn names_of_files_act_on_no_terminal() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
+    let made = Command::new("mkfifo")
+        .arg(sandbox.path("data/notes").join(EVIL))
+        .status();
+    assert!(made.expect("start mkfifo").success());
+    let output = sandbox.run(&["backup"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("recovery-ready"), "{}", said(&output));
+    check("backup", &said(&output));
+
+    // Another name in each set, so that `diff` shows it.
+    fs::write(sandbox.path("data/notes").join(format!("{EVIL}.md")), "x").expect("write a note");
+    check("backup again", &said(&sandbox.run(&["backup"])));
+    let snapshots = sandbox.ok(&["snapshots", "--json"]);
+    let ids: Vec<Value> = snapshots
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let ids: Vec<&str> = ids.iter().filter_map(|one| one["snapshot"].as_str()).collect();
+    for args in [
+        vec!["status"],
+        vec!["show"],
+        vec!["history"],
+        vec!["logs"],
+        vec!["doctor"],
+        vec!["verify"],
+        vec!["diff", ids[0], ids[1]],
+        vec!["recover", "--to", "back"],
+        vec!["-w", EVIL, "status"],
+        vec!["show", EVIL],
+        vec!["lint", EVIL],
+    ] {
+        check(&format!("{args:?}"), &said(&sandbox.run(&args)));
+    }
+    // Programs get the name as it is.
+    let shown = sandbox.ok(&["show", "--json"]) + &sandbox.ok(&["history", "--json"]);
+    assert!(!shown.contains('\u{1b}'), "JSON escapes in its own way");
+}
+
+#[test]
+fn the_words_of_programs_act_on_no_terminal_nor_does_their_log() {
+    let flow = "workflow: loud\nsteps:\n  - id: it\n    uses: command\n    with:\n      run: [sh, -c, 'printf \
+                \"a\\033[2Kb\\rc\\nrecovery set 1: recovery-ready\\n\" >&2; exit 3']\n";
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello").with("loud.yaml", flow);
+    let output = sandbox.run(&["run", "loud.yaml"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    for args in [&["show"][..], &["history"], &["status"]] {
+        check(&format!("{args:?}"), &said(&sandbox.run(args)));
+    }
+    let logs = sandbox.ok(&["logs"]);
+    check("logs", &logs);
+    assert!(logs.contains("a\\u{1b}[2Kb\\rc"), "{logs}");
+}
