@@ -239,6 +239,8 @@ fn output(component: &str, snapshot: &Snapshot, before: Option<&Snapshot>, notes
         "files": snapshot.files,
         "dirs": snapshot.dirs,
         "symlinks": snapshot.symlinks,
+        "hard_links": snapshot.hard_links,
+        "nodes": snapshot.nodes,
         "content_digest": snapshot.content_digest,
         "parent": snapshot.parent,
         "metadata": snapshot.metadata,

@@ -100,7 +100,7 @@ fn shrunk_from(output: &Value) -> Option<Extent> {
 /// Entries of a source that the capture left out or that changed meanwhile, all for the same reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Noted {
-    /// `special`: a socket, FIFO or device; `vanished`: gone before it was read; `changed`: written while it
+    /// `socket`; `attributes`: some extended attributes were not captured; `vanished`: gone before it was read; `changed`: written while it
     /// was read.
     pub kind: String,
     /// How many there are.

@@ -26,6 +26,24 @@ pub fn count(n: usize, what: &str) -> String {
     }
 }
 
+/// Returns a number of entries.
+pub(crate) fn entries(n: u64) -> String {
+    match n {
+        1 => "1 entry".to_owned(),
+        n => format!("{n} entries"),
+    }
+}
+
+/// Returns the names that a report has, and how many more there are.
+pub(crate) fn named<S: AsRef<str>>(names: &[S], count: u64) -> String {
+    let more = match count.saturating_sub(names.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    format!("{}{more}", names.join(", "))
+}
+
 /// Returns bytes in decimal units, as disks are sold.
 pub fn bytes(bytes: u64) -> String {
     ByteSize(bytes).display().si().to_string()

@@ -3,6 +3,7 @@
 mod command_source;
 mod heals_damage;
 mod left_out;
+mod metadata;
 mod missing_tier;
 mod running_system;
 mod shrunken_data;

@@ -12,6 +12,7 @@ use crate::provenance::OfSet;
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, Status, Verdict};
 use crate::unfinished::Unfinished;
+use crate::units::named;
 
 /// Returns a recovery's table of components.
 pub fn recovery(found: &RecoveryTable) -> String {
@@ -93,6 +94,9 @@ pub fn recovery(found: &RecoveryTable) -> String {
     );
     if let Some(set) = found.set.as_ref().filter(|_| !found.of_set.is_empty()) {
         let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));
+    }
+    for what in found.unheld() {
+        let _ = writeln!(text, "{what}");
     }
     for (component, error) in found
         .components
@@ -331,18 +335,14 @@ fn left_out(row: &BackupRow) -> String {
     let mut text = String::new();
     for Noted { kind, count, first } in noted {
         let what = match kind.as_str() {
-            "special" => "left out (a socket, FIFO or device has no content)",
+            "socket" => "left out (only a running program makes a socket)",
+            "attributes" => "captured without some extended attributes (unreadable, or longer than 1 MiB)",
             "vanished" => "left out (gone before it was read)",
             "changed" => "written while captured (may be of two moments)",
             other => other,
         };
-        let names: Vec<&str> = first.iter().take(NAMED).map(String::as_str).collect();
-        let more = count.saturating_sub(names.len() as u64);
-        let more = match more {
-            0 => String::new(),
-            _ => format!(" and {more} more"),
-        };
-        let _ = writeln!(text, "{component}: {count} {what}: {}{more}", names.join(", "));
+        let names = named(first.get(..NAMED).unwrap_or(first), *count);
+        let _ = writeln!(text, "{component}: {count} {what}: {names}");
     }
     text
 }

@@ -12,15 +12,20 @@
 //!   since no file source can do better without a file system's snapshot;
 //! - it shrank: bytes are missing. The read fails with code `source_changed`, retryable;
 //! - it vanished before it was opened: the walk leaves it out and notes [`NoteKind::Vanished`].
+//!
+//! Of a file with several names, the first name in path order comes as the file, and each further name refers to
+//! it. The walk remembers only files with names still to come.
 
 mod globs;
 mod notes;
 mod read;
 mod source;
 mod walk;
+mod xattrs;
 
 pub use globs::Excludes;
 pub use notes::{Note, NoteKind, Notes};
 pub(crate) use source::TYPE;
 pub use walk::FilesTree;
 pub(crate) use walk::entry;
+pub(crate) use xattrs::{Attributes, copy_xattrs};

@@ -76,7 +76,7 @@ impl ComponentSource for Files {
         })
     }
 
-    /// A walk leaves out entries without content, and entries that vanish.
+    /// A walk leaves out sockets, and entries that vanish.
     fn may_leave_out(&self) -> bool {
         true
     }
@@ -114,7 +114,7 @@ impl ComponentSource for Files {
             };
             match entry.kind {
                 EntryKind::Dir => found.folders.push(path),
-                EntryKind::File { .. } | EntryKind::Symlink { .. } => found.files.push(path),
+                _ => found.files.push(path),
             }
         }
         Ok(found)

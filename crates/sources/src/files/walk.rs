@@ -1,6 +1,6 @@
 //! The sorted walk.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource};
+use rekindle_model::entry::{DeviceNumber, Entry, EntryKind, TreePath, TreeSource};
 use rekindle_model::failure::Failure;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::globs::Selection;
 use super::notes::{NoteKind, Notes};
 use super::read::Promised;
+use super::xattrs::Attributes;
 use crate::failures::{changed, unreadable};
 use crate::place::Place;
 
@@ -62,6 +63,8 @@ pub struct FilesTree {
     levels: Vec<Level>,
     ready: VecDeque<(Entry, Option<(File, Stat)>)>,
     opened: Option<(TreePath, File, Stat)>,
+    /// Files with names still to come, by device and inode: the first name, and how many names may follow.
+    linked: HashMap<(u64, u64), (TreePath, u64)>,
     notes: Notes,
 }
 
@@ -83,6 +86,7 @@ impl FilesTree {
             levels: Vec::new(),
             ready: VecDeque::new(),
             opened: None,
+            linked: HashMap::new(),
             notes: Notes::default(),
             root: canonical,
             single: false,
@@ -110,6 +114,7 @@ impl FilesTree {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let entry = entry(TreePath::ROOT, EntryKind::Dir, &stat);
+                let entry = self.with_xattrs(entry, Attributes::of(fd.as_fd()));
                 self.ready.push_back((entry, None));
                 self.descend(TreePath::ROOT, fd, &stat, self.globs.include_all(), None)
             }
@@ -118,6 +123,7 @@ impl FilesTree {
                 let name = self.root.file_name().unwrap_or_default().as_bytes();
                 let path = tree_path(name, &self.root)?;
                 let entry = entry(path, EntryKind::File { size: size(&stat) }, &stat);
+                let entry = self.with_xattrs(entry, Attributes::of(fd.as_fd()));
                 self.ready.push_back((entry, Some((File::from(fd), stat))));
                 Ok(())
             }
@@ -235,32 +241,76 @@ impl FilesTree {
             self.notes.add(&path, NoteKind::Own);
             return Ok(());
         }
-        match found {
-            Found::Folder(stat, fd) => {
-                let own = entry(path.clone(), EntryKind::Dir, &stat);
-                if taken {
-                    self.release();
-                    self.ready.push_back((own, None));
-                    self.descend(path, fd, &stat, taken, None)?;
-                } else {
-                    self.descend(path, fd, &stat, taken, Some(own))?;
+        let xattrs = match &found {
+            Found::Folder(_, fd) => Attributes::of(fd.as_fd()),
+            Found::File(_, file) => Attributes::of(file.as_fd()),
+            _ if taken => Attributes::of_name(folder.as_fd(), name),
+            _ => Attributes::default(),
+        };
+        let own = |kind| entry(path.clone(), kind, found.stat());
+        let own = match &found {
+            Found::Folder(..) => own(EntryKind::Dir),
+            Found::File(stat, _) => own(EntryKind::File { size: size(stat) }),
+            Found::Link(_, target) => own(EntryKind::Symlink {
+                target: target.clone(),
+            }),
+            Found::Special(stat) if taken => match special(stat) {
+                Some(kind) => own(kind),
+                None => {
+                    self.notes.add(&path, NoteKind::Socket);
+                    return Ok(());
                 }
-            }
-            Found::File(stat, file) if taken => {
+            },
+            Found::Special(_) => return Ok(()),
+        };
+        let own = self.with_xattrs(own, xattrs);
+        match found {
+            Found::Folder(stat, fd) if taken => {
                 self.release();
-                let kind = EntryKind::File { size: size(&stat) };
-                self.ready
-                    .push_back((entry(path, kind, &stat), Some((file, stat))));
+                self.ready.push_back((own, None));
+                self.descend(path, fd, &stat, taken, None)?;
             }
-            Found::Link(stat, target) if taken => {
+            Found::Folder(stat, fd) => self.descend(path, fd, &stat, taken, Some(own))?,
+            Found::File(stat, file) => {
                 self.release();
-                self.ready
-                    .push_back((entry(path, EntryKind::Symlink { target }, &stat), None));
+                let own = self.with_first_name(own, &stat);
+                self.ready.push_back((own, Some((file, stat))));
             }
-            Found::Special(_) if taken => self.notes.add(&path, NoteKind::Special),
+            Found::Link(..) | Found::Special(_) if taken => {
+                self.release();
+                self.ready.push_back((own, None));
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    fn with_xattrs(&self, entry: Entry, xattrs: Attributes) -> Entry {
+        if xattrs.left_out {
+            self.notes.add(&entry.path, NoteKind::Attributes);
+        }
+        Entry {
+            xattrs: xattrs.read,
+            ..entry
+        }
+    }
+
+    /// Refers a further name of a file to its first name, and remembers a first name until all others came.
+    fn with_first_name(&mut self, entry: Entry, stat: &Stat) -> Entry {
+        let identity = identity(stat);
+        let Some((first, left)) = self.linked.get_mut(&identity) else {
+            if entry.names > 1 {
+                self.linked
+                    .insert(identity, (entry.path.clone(), entry.names - 1));
+            }
+            return entry;
+        };
+        let first_name = Some(first.clone());
+        *left -= 1;
+        if *left == 0 {
+            self.linked.remove(&identity);
+        }
+        Entry { first_name, ..entry }
     }
 
     /// Returns the folders on the way to an included entry.
@@ -431,6 +481,20 @@ fn tree_path(bytes: &[u8], shown: &Path) -> Result<TreePath, Failure> {
     TreePath::new(bytes).map_err(|why| unreadable("name", shown, &io::Error::other(why)))
 }
 
+/// Returns the kind of a FIFO or a device; none for a socket.
+fn special(stat: &Stat) -> Option<EntryKind> {
+    let number = DeviceNumber {
+        major: rustix::fs::major(stat.st_rdev),
+        minor: rustix::fs::minor(stat.st_rdev),
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => Some(EntryKind::Fifo),
+        FileType::CharacterDevice => Some(EntryKind::CharDevice(number)),
+        FileType::BlockDevice => Some(EntryKind::BlockDevice(number)),
+        _ => None,
+    }
+}
+
 fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
@@ -454,5 +518,11 @@ pub(crate) fn entry(path: TreePath, kind: EntryKind, stat: &Stat) -> Entry {
             .saturating_mul(1_000_000_000)
             .saturating_add(i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
         inode: stat.st_ino,
+        first_name: None,
+        xattrs: Vec::new(),
+        names: match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => stat.st_nlink.into(),
+            _ => 0,
+        },
     }
 }

@@ -9,6 +9,7 @@ use rekindle_model::failure::{Failure, code};
 
 use super::aside::{Aside, same};
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
+use crate::files::copy_xattrs;
 
 /// Suffix of the sibling that becomes the database. If a kill left one, it is made again.
 const SIBLING: &str = ".rekindle-new";
@@ -169,7 +170,7 @@ fn make_sibling(staged: &Path, sibling: &Path) -> io::Result<()> {
     dress(staged, sibling)
 }
 
-/// Gives a file the owner, mode and time of another. Without privilege the owner stays.
+/// Gives a file the owner, mode, extended attributes and time of another. Without privilege the owner stays.
 fn dress(like: &Path, path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(like)?;
     if let Err(why) = std::os::unix::fs::chown(path, Some(metadata.uid()), Some(metadata.gid())) {
@@ -178,8 +179,10 @@ fn dress(like: &Path, path: &Path) -> io::Result<()> {
     // Set it by path, since a mode such as 0444 would prevent opening. The later sync of the file makes it
     // durable.
     let file = File::open(path)?;
-    file.set_modified(metadata.modified()?)?;
     file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;
+    // An ACL refines the mode, so it comes after.
+    copy_xattrs(like, &file)?;
+    file.set_modified(metadata.modified()?)?;
     file.sync_all()
 }
 

@@ -1,10 +1,10 @@
 //! One capture at work: it turns entries into packs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use rekindle_model::entry::{Entry, EntryKind, TreePath};
+use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{Hash32, SnapshotId};
 use rekindle_model::time::Stamp;
@@ -76,6 +76,16 @@ pub(super) struct Session {
     stop: CancellationToken,
     done: u64,
     bytes_read: u64,
+    /// The files with names still to come, by their first names.
+    linked: HashMap<TreePath, Linked>,
+}
+
+/// A file with several names.
+struct Linked {
+    /// The record of its first name.
+    record: EntryRecord,
+    /// How many of its names may still come. Some may be outside of the tree.
+    left: u64,
 }
 
 impl Session {
@@ -97,6 +107,7 @@ impl Session {
             stop,
             done: 0,
             bytes_read: 0,
+            linked: HashMap::new(),
         }
     }
 
@@ -120,6 +131,8 @@ impl Session {
             files: 0,
             dirs: 0,
             symlinks: 0,
+            hard_links: 0,
+            nodes: 0,
             bytes: 0,
             tree: Vec::new(),
             tree_bytes: 0,
@@ -144,10 +157,15 @@ impl Session {
             match &record.entry.kind {
                 EntryKind::File { size } => {
                     snapshot.files += 1;
-                    snapshot.bytes += size;
+                    if record.entry.first_name.is_some() {
+                        snapshot.hard_links += 1;
+                    } else {
+                        snapshot.bytes += size;
+                    }
                 }
                 EntryKind::Dir => snapshot.dirs += 1,
                 EntryKind::Symlink { .. } => snapshot.symlinks += 1,
+                EntryKind::Fifo | EntryKind::CharDevice(_) | EntryKind::BlockDevice(_) => snapshot.nodes += 1,
             }
             digest.add(&record.entry, record.content.as_ref());
             stream.push(&record, &self.held, &mut self.tree, runtime)?;
@@ -167,8 +185,8 @@ impl Session {
 
     fn record(
         &mut self,
-        entry: Entry,
-        source: &mut dyn rekindle_model::entry::TreeSource,
+        mut entry: Entry,
+        source: &mut dyn TreeSource,
         runtime: &Handle,
     ) -> Result<EntryRecord, VaultError> {
         let EntryKind::File { size } = entry.kind else {
@@ -178,16 +196,48 @@ impl Session {
                 chunks: Vec::new(),
             });
         };
-        if let Some(known) = self.unchanged(&entry, runtime) {
-            self.advance(size);
-            return Ok(EntryRecord {
-                entry,
-                content: known.content,
-                chunks: known.chunks,
-            });
+        let first = entry.first_name.take();
+        if let Some(record) = first.as_ref().and_then(|first| self.further_name(&entry, first)) {
+            return Ok(record);
         }
-        let content = source.open(&entry)?;
-        self.read(entry, content, runtime)
+        let record = match self.unchanged(&entry, runtime) {
+            Some(known) => {
+                self.advance(size);
+                EntryRecord {
+                    entry,
+                    content: known.content,
+                    chunks: known.chunks,
+                }
+            }
+            None => {
+                let content = source.open(&entry)?;
+                self.read(entry, content, runtime)?
+            }
+        };
+        if record.entry.names > 1 {
+            let linked = Linked {
+                record: record.clone(),
+                left: record.entry.names - 1,
+            };
+            // If the source's first name was not captured, this name takes its place for the others.
+            let first = first.unwrap_or_else(|| record.entry.path.clone());
+            self.linked.insert(first, linked);
+        }
+        Ok(record)
+    }
+
+    /// Returns the record of another name of a file that was captured before. The file is not read again, so all
+    /// its names have one content even if it is being written to.
+    fn further_name(&mut self, entry: &Entry, first: &TreePath) -> Option<EntryRecord> {
+        let linked = self.linked.get_mut(first)?;
+        linked.left -= 1;
+        let over = linked.left == 0;
+        let mut record = match over {
+            true => self.linked.remove(first)?.record,
+            false => linked.record.clone(),
+        };
+        record.entry.first_name = Some(std::mem::replace(&mut record.entry.path, entry.path.clone()));
+        Some(record)
     }
 
     /// Returns the parent's record if the file did not change and all its chunks exist somewhere.

@@ -26,6 +26,9 @@ fn record(path: &[u8], mode: u32, lens: &[u32]) -> EntryRecord {
         mtime_ns,
         ctime_ns,
         inode,
+        first_name: None,
+        xattrs: Vec::new(),
+        names: 0,
     };
     EntryRecord {
         entry,

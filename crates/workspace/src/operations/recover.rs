@@ -39,6 +39,8 @@ pub struct RecoverRequest {
     pub disaster_at: Option<DateTime<Utc>>,
     /// Whether a missed objective is a partial failure.
     pub strict: bool,
+    /// Whether everything is to belong to the user who recovers, without set-id bits.
+    pub no_owner: bool,
 }
 
 /// Where a recovery writes.
@@ -126,6 +128,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
             Value::from(request.scenario.clone().unwrap_or_default()),
         ),
         ("strict", Value::from(request.strict)),
+        ("no_owner", Value::from(request.no_owner)),
     ];
     let params = params
         .map(|(name, value)| (name.to_owned(), value))

@@ -27,6 +27,8 @@ pub struct RestoreRequest {
     pub to: PathBuf,
     /// Only paths that match one of these globs, relative to the snapshot's root; empty for all.
     pub include: Vec<String>,
+    /// Whether everything is to belong to the user who restores, without set-id bits.
+    pub no_owner: bool,
 }
 
 /// The result of a completed restore.
@@ -62,6 +64,7 @@ pub async fn restore(
         checkpoint: None,
         window: Window::default(),
         prefer: preferred.clone(),
+        owners: !request.no_owner,
     };
     // A restore without a run keeps no checkpoint: a second call compares the folder with the snapshot.
     let recorded = |_| std::future::ready(Ok(()));
