@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::FilesTree;
 use crate::component_source::{Captured, ComponentSource, Existing, RestorePlan, SourceContext};
+use crate::failures::place_is_link;
 use crate::place::{below, relative};
 use crate::shape::Shape;
 use crate::source_type::{self, SourceType};
@@ -100,8 +101,11 @@ impl ComponentSource for Files {
         if place.symlink_metadata().is_err() {
             return Ok(found);
         }
-        // A link is moved as a link. The root itself is never moved, link or not.
-        if !own.as_os_str().is_empty() && (place.is_symlink() || !place.is_dir()) {
+        // The root itself is never moved, link or not.
+        if !own.as_os_str().is_empty() && place.is_symlink() {
+            return Err(place_is_link(&place));
+        }
+        if !own.as_os_str().is_empty() && !place.is_dir() {
             found.files.push(own);
             return Ok(found);
         }

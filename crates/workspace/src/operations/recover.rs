@@ -221,6 +221,9 @@ async fn check_target(
         .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
     let never = plan::site(context, system).kept().never;
     let occupied = target::occupied(system, affected, &root, &never)?;
+    if request.target.is_in_place() {
+        target::no_links(system, affected, &root, &never)?;
+    }
     let unseen = unseen(system, affected);
     let interrupted = target::interrupted(context, &root).await;
     match (&folder, interrupted.as_ref()) {
