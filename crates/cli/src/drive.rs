@@ -375,6 +375,7 @@ impl Ending<'_> {
         match state.kind {
             RunKind::Backup => {
                 let table = backup_table(evidence, plan);
+                short = table.is_incomplete();
                 said.push_str(&text::backup(&table));
                 body["backup"] = json!(table);
             }

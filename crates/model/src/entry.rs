@@ -308,6 +308,33 @@ impl Entry {
     }
 }
 
+/// The paths of a tree that could not be read, and so are not captured: counted, the first ones named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// How many there are. A folder counts once, with all that is in it.
+    pub count: u64,
+    /// The first of them, at most [`Unreadable::NAMED`].
+    pub named: Vec<TreePath>,
+}
+
+impl Unreadable {
+    /// How many paths are named; the others are counted, so that a bad disk costs no memory.
+    pub const NAMED: usize = 100;
+
+    /// Returns whether everything was read.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a path.
+    pub fn add(&mut self, path: &TreePath) {
+        self.count += 1;
+        if self.named.len() < Self::NAMED {
+            self.named.push(path.clone());
+        }
+    }
+}
+
 /// Something that can be captured: its entries in the order of their paths, and the content of its files.
 ///
 /// Sources implement it, and the vault reads it, so neither depends on the other.
@@ -320,6 +347,17 @@ pub trait TreeSource: Send {
     /// Opens the content of a file. Its entry must be the last one returned. If the entry has a `first_name`, that
     /// entry was returned before.
     fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure>;
+
+    /// Takes note that the content of an opened file cannot be read to its end. Returns whether the capture goes on
+    /// without the file; without this method it fails.
+    fn leave_out(&mut self, _entry: &Entry, _why: &std::io::Error) -> bool {
+        false
+    }
+
+    /// Returns the paths that could not be read so far. The tree that was returned lacks them.
+    fn unreadable(&self) -> Unreadable {
+        Unreadable::default()
+    }
 }
 
 #[cfg(test)]

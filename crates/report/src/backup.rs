@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rekindle_model::entry::TreePath;
+use rekindle_model::entry::{TreePath, Unreadable};
 use rekindle_model::event::Outcome;
 use rekindle_model::step::StepState;
 use rekindle_plan::Plan;
@@ -67,10 +67,34 @@ pub struct BackupRow {
     /// Entries that were not captured, or changed meanwhile. None if unknown: the process died before it
     /// recorded them.
     pub noted: Option<Vec<Noted>>,
+    /// Paths that could not be read. The snapshot lacks them.
+    pub unreadable: Option<Unread>,
     /// The earlier snapshot, if this one has less than a tenth of its files or of its bytes.
     pub shrunk_from: Option<Extent>,
     /// The first thing that went wrong.
     pub error: Option<String>,
+}
+
+/// Paths of a source that could not be read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unread {
+    /// How many there are. A folder counts once.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<String>,
+    /// Whether the component's definition accepts that.
+    pub accepted: bool,
+}
+
+/// Returns the paths that a snapshot step could not read; none if it read all.
+fn unread(output: &Value) -> Option<Unread> {
+    let found = Unreadable::deserialize(&output["unreadable"]).ok()?;
+    let accepted = output["unreadable_accepted"] == true;
+    Some(Unread {
+        count: found.count,
+        first: found.named.iter().map(TreePath::display).collect(),
+        accepted,
+    })
 }
 
 /// How much a snapshot holds.
@@ -144,6 +168,14 @@ fn noted(output: &Value) -> Option<Vec<Noted>> {
     Some(kinds.collect())
 }
 
+impl BackupTable {
+    /// Returns whether a component lacks paths that could not be read, and does not accept that.
+    pub fn is_incomplete(&self) -> bool {
+        let mut unread = self.components.iter().filter_map(|row| row.unreadable.as_ref());
+        unread.any(|unread| !unread.accepted)
+    }
+}
+
 /// Returns the result of a backup.
 pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
     let mut components: Vec<BackupRow> = Vec::new();
@@ -163,6 +195,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                     files: None,
                     tiers: BTreeMap::new(),
                     noted: Some(Vec::new()),
+                    unreadable: None,
                     shrunk_from: None,
                     error: None,
                 });
@@ -179,6 +212,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                 row.bytes = output["bytes"].as_u64();
                 row.files = output["files"].as_u64();
                 row.noted = noted(output);
+                row.unreadable = unread(output);
                 row.shrunk_from = shrunk_from(output);
                 if let StepState::Succeeded { measures, .. } = &record.state {
                     row.bytes_new = measures.get("bytes_new").map(|value| bytes(*value));

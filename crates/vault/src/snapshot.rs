@@ -1,6 +1,6 @@
 //! A snapshot's sealed document, the records of its entry stream, and its content digest.
 
-use rekindle_model::entry::{Entry, EntryKind};
+use rekindle_model::entry::{Entry, EntryKind, Unreadable};
 use rekindle_model::id::{Hash32, SnapshotId};
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Snapshot {
     pub nodes: u64,
     /// Bytes of all files; a file with several names counts once.
     pub bytes: u64,
+    /// The paths of the source that could not be read. If there are any, the snapshot is incomplete.
+    #[serde(default, skip_serializing_if = "Unreadable::is_empty")]
+    pub unreadable: Unreadable,
     /// The chunks of the entry stream, in order.
     pub tree: Vec<ChunkRef>,
     /// Bytes of the entry stream.

@@ -7,3 +7,4 @@ mod metadata;
 mod missing_tier;
 mod running_system;
 mod shrunken_data;
+mod unreadable;

@@ -12,7 +12,7 @@ use crate::provenance::OfSet;
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, Status, Verdict};
 use crate::unfinished::Unfinished;
-use crate::units::named;
+use crate::units::{entries, named};
 
 /// Returns a recovery's table of components.
 pub fn recovery(found: &RecoveryTable) -> String {
@@ -327,12 +327,22 @@ const NAMED: usize = 5;
 /// Returns which entries of a component were not captured, or changed meanwhile.
 fn left_out(row: &BackupRow) -> String {
     let component = &row.component;
-    let Some(noted) = &row.noted else {
-        return format!(
-            "{component}: whether something was left out is not known: the process died before it was recorded\n"
-        );
-    };
     let mut text = String::new();
+    if let Some(unread) = &row.unreadable {
+        let what = match unread.accepted {
+            true => "could not be read; this component accepts that",
+            false => "could not be read: the snapshot is INCOMPLETE",
+        };
+        let names = named(&unread.first, unread.count);
+        let _ = writeln!(text, "{component}: {} {what}: {names}", entries(unread.count));
+    }
+    let Some(noted) = &row.noted else {
+        let _ = writeln!(
+            text,
+            "{component}: whether something was left out is not known: the process died before it was recorded"
+        );
+        return text;
+    };
     for Noted { kind, count, first } in noted {
         let what = match kind.as_str() {
             "socket" => "left out (only a running program makes a socket)",

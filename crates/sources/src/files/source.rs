@@ -87,6 +87,7 @@ impl ComponentSource for Files {
         let shape = Shape::of(&path);
         let (include, exclude, never) = (self.include.clone(), self.exclude.clone(), cx.never.to_vec());
         let tree = blocking(move || FilesTree::open(&path, &include, &exclude, &never)).await?;
+        let tree = tree.leaving_out_unreadable();
         let notes = tree.notes();
         Ok(Captured {
             notes: Some(notes),

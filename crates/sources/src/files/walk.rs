@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rekindle_model::entry::{DeviceNumber, Entry, EntryKind, TreePath, TreeSource};
+use rekindle_model::entry::{DeviceNumber, Entry, EntryKind, TreePath, TreeSource, Unreadable};
 use rekindle_model::failure::Failure;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -65,6 +65,8 @@ pub struct FilesTree {
     opened: Option<(TreePath, File, Stat)>,
     /// Files with names still to come, by device and inode: the first name, and how many names may follow.
     linked: HashMap<(u64, u64), (TreePath, u64)>,
+    /// The paths that could not be read. None: such a path is a failure.
+    unreadable: Option<Unreadable>,
     notes: Notes,
 }
 
@@ -87,6 +89,7 @@ impl FilesTree {
             ready: VecDeque::new(),
             opened: None,
             linked: HashMap::new(),
+            unreadable: None,
             notes: Notes::default(),
             root: canonical,
             single: false,
@@ -99,6 +102,25 @@ impl FilesTree {
         }
         source.begin()?;
         Ok(source)
+    }
+
+    /// Goes on without the paths that cannot be read, and counts them. The root itself must be readable.
+    pub fn leaving_out_unreadable(self) -> Self {
+        Self {
+            unreadable: Some(Unreadable::default()),
+            ..self
+        }
+    }
+
+    /// Counts a path that cannot be read, or fails.
+    fn cannot(&mut self, action: &str, path: &TreePath, why: &io::Error) -> Result<(), Failure> {
+        let failure = unreadable(action, &self.shown(path), why);
+        let Some(unreadable) = self.unreadable.as_mut().filter(|_| !path.is_root()) else {
+            return Err(failure);
+        };
+        tracing::warn!(path = path.display(), %failure, "left out: it cannot be read");
+        unreadable.add(path);
+        Ok(())
     }
 
     /// Returns the notes of this walk, still readable after the source was handed over.
@@ -116,7 +138,9 @@ impl FilesTree {
                 let entry = entry(TreePath::ROOT, EntryKind::Dir, &stat);
                 let entry = self.with_xattrs(entry, Attributes::of(fd.as_fd()));
                 self.ready.push_back((entry, None));
-                self.descend(TreePath::ROOT, fd, &stat, self.globs.include_all(), None)
+                let names = list(fd.as_fd()).map_err(|why| unreadable("list", &self.root, &why.into()))?;
+                self.descend(TreePath::ROOT, fd, names, &stat, self.globs.include_all(), None);
+                Ok(())
             }
             FileType::RegularFile => {
                 self.single = true;
@@ -135,23 +159,22 @@ impl FilesTree {
         }
     }
 
-    /// Lists a folder and makes it the deepest level.
+    /// Makes a folder, with its names, the deepest level.
     fn descend(
         &mut self,
         path: TreePath,
         folder: OwnedFd,
+        names: Vec<CString>,
         stat: &Stat,
         taken: bool,
         pending: Option<Entry>,
-    ) -> Result<(), Failure> {
-        let listed =
-            list(folder.as_fd()).map_err(|why| unreadable("list", &self.shown(&path), &why.into()))?;
+    ) {
         let identity = identity(stat);
         self.levels.push(Level {
             path,
             folder: Some(folder),
             identity,
-            names: listed,
+            names,
             taken,
             pending,
         });
@@ -163,7 +186,6 @@ impl FilesTree {
         {
             upper.folder = None;
         }
-        Ok(())
     }
 
     /// Visits names until an entry is ready; returns whether one is.
@@ -190,11 +212,21 @@ impl FilesTree {
         if level.folder.is_some() || level.names.is_empty() {
             return Ok(());
         }
-        let shown = self.shown(&level.path);
-        let opened = open_below(&self.root, &level.path)
-            .and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)))
-            .map_err(|why| unreadable("open", &shown, &why.into()))?;
-        if identity(&opened.0) != level.identity {
+        let (path, shown) = (level.path.clone(), self.shown(&level.path));
+        let opened = open_below(&self.root, &path).and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)));
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                self.cannot("open", &path, &why.into())?;
+                self.levels.pop();
+                return self.reopen();
+            }
+        };
+        if self
+            .levels
+            .last()
+            .is_some_and(|level| identity(&opened.0) != level.identity)
+        {
             return Err(changed(&shown, "was replaced"));
         }
         if let Some(level) = self.levels.last_mut() {
@@ -230,11 +262,19 @@ impl FilesTree {
                 &io::Error::other("its folder is not open"),
             ));
         };
-        let found =
-            look(folder.as_fd(), name, taken).map_err(|why| unreadable("read", &shown, &why.into()))?;
-        let Some(found) = found else {
-            self.notes.add(&path, NoteKind::Vanished);
-            return Ok(());
+        let found = match look(folder.as_fd(), name, taken) {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.notes.add(&path, NoteKind::Vanished);
+                return Ok(());
+            }
+            Err(why) => {
+                let own = self.never.places.iter().any(|place| place.path() == shown);
+                return match own {
+                    true => Ok(()),
+                    false => self.cannot("read", &path, &why.into()),
+                };
+            }
         };
         let stat = found.stat();
         if self.never.holds(identity(stat), &shown) {
@@ -265,12 +305,19 @@ impl FilesTree {
         };
         let own = self.with_xattrs(own, xattrs);
         match found {
-            Found::Folder(stat, fd) if taken => {
-                self.release();
-                self.ready.push_back((own, None));
-                self.descend(path, fd, &stat, taken, None)?;
+            Found::Folder(stat, fd) => {
+                let names = match list(fd.as_fd()) {
+                    Ok(names) => names,
+                    Err(why) => return self.cannot("list", &path, &why.into()),
+                };
+                if taken {
+                    self.release();
+                    self.ready.push_back((own, None));
+                    self.descend(path, fd, names, &stat, taken, None);
+                } else {
+                    self.descend(path, fd, names, &stat, taken, Some(own));
+                }
             }
-            Found::Folder(stat, fd) => self.descend(path, fd, &stat, taken, Some(own))?,
             Found::File(stat, file) => {
                 self.release();
                 let own = self.with_first_name(own, &stat);
@@ -342,6 +389,16 @@ impl TreeSource for FilesTree {
         };
         self.opened = content.map(|(file, stat)| (entry.path.clone(), file, stat));
         Ok(Some(entry))
+    }
+
+    fn leave_out(&mut self, entry: &Entry, why: &io::Error) -> bool {
+        // A file that changed while it was read can be read in another attempt.
+        let failed = why.raw_os_error().is_some() && !self.single;
+        failed && self.cannot("read", &entry.path, why).is_ok()
+    }
+
+    fn unreadable(&self) -> Unreadable {
+        self.unreadable.clone().unwrap_or_default()
     }
 
     fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure> {
@@ -503,6 +560,11 @@ fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
+#[allow(clippy::useless_conversion, reason = "the count has 32 bits on some machines")]
+fn links(stat: &Stat) -> u64 {
+    stat.st_nlink.into()
+}
+
 /// Returns the entry of a stat.
 pub(crate) fn entry(path: TreePath, kind: EntryKind, stat: &Stat) -> Entry {
     Entry {
@@ -521,7 +583,7 @@ pub(crate) fn entry(path: TreePath, kind: EntryKind, stat: &Stat) -> Entry {
         first_name: None,
         xattrs: Vec::new(),
         names: match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => stat.st_nlink.into(),
+            FileType::RegularFile => links(stat),
             _ => 0,
         },
     }

@@ -1,10 +1,9 @@
 //! One capture at work: it turns entries into packs.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
 use std::sync::Arc;
 
-use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource};
+use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource, Unreadable};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{Hash32, SnapshotId};
 use rekindle_model::time::Stamp;
@@ -80,6 +79,12 @@ pub(super) struct Session {
     linked: HashMap<TreePath, Linked>,
 }
 
+/// What came of reading a file.
+enum Read {
+    Whole(EntryRecord),
+    Unreadable(Entry, std::io::Error),
+}
+
 /// A file with several names.
 struct Linked {
     /// The record of its first name.
@@ -134,6 +139,7 @@ impl Session {
             hard_links: 0,
             nodes: 0,
             bytes: 0,
+            unreadable: Unreadable::default(),
             tree: Vec::new(),
             tree_bytes: 0,
             bytes_read: 0,
@@ -153,7 +159,9 @@ impl Session {
                 });
             }
             last = Some(entry.path.clone());
-            let record = self.record(entry, source.as_mut(), runtime)?;
+            let Some(record) = self.record(entry, source.as_mut(), runtime)? else {
+                continue;
+            };
             match &record.entry.kind {
                 EntryKind::File { size } => {
                     snapshot.files += 1;
@@ -172,6 +180,7 @@ impl Session {
         }
         stream.finish(&self.held, &mut self.tree, runtime)?;
         (snapshot.tree, snapshot.tree_bytes) = (stream.chunks, stream.bytes);
+        snapshot.unreadable = source.unreadable();
         snapshot.content_digest = digest.finish();
         snapshot.bytes_read = self.bytes_read;
         snapshot.bytes_new = self.data.finish(runtime)? + self.tree.finish(runtime)?;
@@ -183,22 +192,23 @@ impl Session {
         Ok(snapshot)
     }
 
+    /// Returns the record of an entry; none for a file that cannot be read and that the source leaves out.
     fn record(
         &mut self,
         mut entry: Entry,
         source: &mut dyn TreeSource,
         runtime: &Handle,
-    ) -> Result<EntryRecord, VaultError> {
+    ) -> Result<Option<EntryRecord>, VaultError> {
         let EntryKind::File { size } = entry.kind else {
-            return Ok(EntryRecord {
+            return Ok(Some(EntryRecord {
                 entry,
                 content: None,
                 chunks: Vec::new(),
-            });
+            }));
         };
         let first = entry.first_name.take();
         if let Some(record) = first.as_ref().and_then(|first| self.further_name(&entry, first)) {
-            return Ok(record);
+            return Ok(Some(record));
         }
         let record = match self.unchanged(&entry, runtime) {
             Some(known) => {
@@ -211,7 +221,11 @@ impl Session {
             }
             None => {
                 let content = source.open(&entry)?;
-                self.read(entry, content, runtime)?
+                match self.read(entry, content, runtime)? {
+                    Read::Whole(record) => record,
+                    Read::Unreadable(entry, why) if source.leave_out(&entry, &why) => return Ok(None),
+                    Read::Unreadable(entry, why) => return Err(unreadable(&entry, &why).into()),
+                }
             }
         };
         if record.entry.names > 1 {
@@ -223,7 +237,7 @@ impl Session {
             let first = first.unwrap_or_else(|| record.entry.path.clone());
             self.linked.insert(first, linked);
         }
-        Ok(record)
+        Ok(Some(record))
     }
 
     /// Returns the record of another name of a file that was captured before. The file is not read again, so all
@@ -253,9 +267,9 @@ impl Session {
     fn read(
         &mut self,
         mut entry: Entry,
-        mut content: Box<dyn Read + Send>,
+        mut content: Box<dyn std::io::Read + Send>,
         runtime: &Handle,
-    ) -> Result<EntryRecord, VaultError> {
+    ) -> Result<Read, VaultError> {
         let mut hasher = blake3::Hasher::new();
         let mut chunks = Vec::new();
         let mut size = 0;
@@ -264,12 +278,10 @@ impl Session {
             if self.stop.is_cancelled() {
                 return Err(VaultError::Interrupted);
             }
-            let Some(plain) = self
-                .chunker
-                .next(content.as_mut())
-                .map_err(|error| unreadable(&entry, &error))?
-            else {
-                break;
+            let plain = match self.chunker.next(content.as_mut()) {
+                Ok(Some(plain)) => plain,
+                Ok(None) => break,
+                Err(why) => return Ok(Read::Unreadable(entry, why)),
             };
             hasher.update(plain);
             let len = plain.len() as u64;
@@ -280,11 +292,11 @@ impl Session {
         }
         // The file may have grown or shrunk since it was listed: record the length that was read.
         entry.kind = EntryKind::File { size };
-        Ok(EntryRecord {
+        Ok(Read::Whole(EntryRecord {
             entry,
             content: Some(Hash32(*hasher.finalize().as_bytes())),
             chunks,
-        })
+        }))
     }
 
     fn advance(&mut self, bytes: u64) {
