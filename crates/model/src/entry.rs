@@ -212,13 +212,17 @@ impl Xattr {
     /// file, and a record must fit into memory. 1 MiB is sixteen of the largest values.
     pub const TOTAL_MAX: usize = 1 << 20;
 
+    /// The attribute of what Rekindle makes for a while: unfinished files, staging folders, data moved aside. Captures
+    /// leave out what has it and one of Rekindle's names. No snapshot keeps it.
+    pub const TEMPORARY: &[u8] = b"user.rekindle.temporary";
+
     /// Returns whether a snapshot keeps attributes of this name. The others belong to the host: the labels of
     /// its security modules, and what its file system computes.
     pub fn is_kept(name: &[u8]) -> bool {
         matches!(
             name,
             b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default"
-        ) || name.starts_with(b"user.")
+        ) || name.starts_with(b"user.") && name != Self::TEMPORARY
             || name.starts_with(b"trusted.")
     }
 

@@ -170,6 +170,9 @@ impl Action for Restore {
             return given;
         }
         make_folder(&job.named, &job.into).await?;
+        if job.into != job.root {
+            mark_temporary(&job.into).await?;
+        }
         let request = job.request(&job.into, job.usable(checkpoint.as_ref()));
         let report = restored(cx, &job, request).await?;
         if !report.lost.is_empty() {
@@ -181,6 +184,7 @@ impl Action for Restore {
             if let Some(above) = job.target.parent() {
                 make_folder(above, aside).await?;
             }
+            mark_temporary(&put_back::top_of(&job.target, &job.root, cx.run)).await?;
             cx.barrier().await;
             put_back::put_back(&job.source, &job.into, &job.place, aside).await?;
         }
@@ -257,6 +261,16 @@ async fn make_folder(named: &Path, folder: &Path) -> Result<(), Failure> {
             RestoreError::Io { path, source, .. } => failures::io(&path, &source),
             other => other.into(),
         })
+    })
+    .await
+}
+
+/// Marks a folder that no capture may take for the user's.
+async fn mark_temporary(folder: &Path) -> Result<(), Failure> {
+    let folder = folder.to_owned();
+    blocking(move || {
+        rekindle_sources::files::mark_temporary(&folder);
+        Ok(())
     })
     .await
 }

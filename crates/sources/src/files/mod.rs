@@ -23,6 +23,7 @@ use rekindle_model::entry::TreeSource;
 
 mod globs;
 mod notes;
+mod own;
 mod read;
 mod source;
 mod walk;
@@ -30,6 +31,8 @@ mod xattrs;
 
 pub use globs::Excludes;
 pub use notes::{Note, NoteKind, Notes};
+pub use own::mark_temporary;
+pub(crate) use own::{mark, unmark};
 pub(crate) use source::TYPE;
 pub use walk::FilesTree;
 pub(crate) use walk::entry;

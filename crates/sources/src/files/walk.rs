@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::globs::Selection;
 use super::notes::{NoteKind, Notes};
+use super::own;
 use super::read::Promised;
 use super::xattrs::Attributes;
 use crate::failures::{changed, unreadable};
@@ -40,12 +41,6 @@ struct Level {
     /// The folder's own entry, until something below it is included.
     pending: Option<Entry>,
 }
-
-/// Prefixes of names that a recovery uses for unfinished files and for files that it moved out of the way. No
-/// entry of an honest tree has them.
-const PASSING: [&[u8]; 3] = [b".rekindle-partial-", b".rekindle-staging-", b".rekindle-before-"];
-/// Suffix of a database that is about to be renamed to its place.
-const SIBLING: &[u8] = b".rekindle-new";
 
 /// Paths that are never captured: the workspace and the tiers.
 struct Never {
@@ -250,11 +245,6 @@ impl FilesTree {
             return Ok(());
         }
         let taken = level.taken || self.globs.includes(&path);
-        let passing = PASSING.iter().any(|prefix| name.as_bytes().starts_with(prefix));
-        if passing || name.as_bytes().ends_with(SIBLING) {
-            self.notes.add(&path, NoteKind::Own);
-            return Ok(());
-        }
         let Some(folder) = &level.folder else {
             return Err(unreadable(
                 "list",
@@ -262,6 +252,10 @@ impl FilesTree {
                 &io::Error::other("its folder is not open"),
             ));
         };
+        if own::is_own(folder.as_fd(), name) {
+            self.notes.add(&path, NoteKind::Own);
+            return Ok(());
+        }
         let found = match look(folder.as_fd(), name, taken) {
             Ok(Some(found)) => found,
             Ok(None) => {

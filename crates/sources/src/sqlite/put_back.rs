@@ -9,7 +9,7 @@ use rekindle_model::failure::{Failure, code};
 
 use super::aside::{Aside, same};
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
-use crate::files::copy_xattrs;
+use crate::files::{copy_xattrs, mark, unmark};
 
 /// Suffix of the sibling that becomes the database. If a kill left one, it is made again.
 const SIBLING: &str = ".rekindle-new";
@@ -109,6 +109,7 @@ pub fn put_back(
         remove_if_there(&sibling).map_err(failed("remove", &sibling))?;
         check::integrity(target)?;
         dress(staged, target).map_err(failed("write", target))?;
+        unmark(target);
     } else {
         make_sibling(staged, &sibling).map_err(failed("write", &sibling))?;
         at(PutBackStage::Copied);
@@ -151,6 +152,7 @@ pub fn put_back(
 
     if !done.already {
         fs::rename(&sibling, target).map_err(failed("rename", &sibling))?;
+        unmark(target);
         at(PutBackStage::Renamed);
     }
     sync_folder(folder).map_err(failed("sync", folder))?;
@@ -166,6 +168,7 @@ fn make_sibling(staged: &Path, sibling: &Path) -> io::Result<()> {
     }
     let mut from = File::open(staged)?;
     let mut to = File::options().write(true).create_new(true).open(sibling)?;
+    mark(&to);
     io::copy(&mut from, &mut to)?;
     dress(staged, sibling)
 }

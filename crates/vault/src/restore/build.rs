@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 
-use rekindle_model::entry::{Entry, EntryKind};
+use rekindle_model::entry::{Entry, EntryKind, Xattr};
 use rekindle_model::id::Hash32;
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
@@ -69,8 +69,12 @@ impl Target {
         let partial = self.partial_name(&entry.path)?;
         spot.remove_name(&partial)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | SAFELY;
-        let made = rustix::fs::openat(&spot.folder, &partial, flags, Mode::RUSR | Mode::WUSR)
-            .and_then(|file| rustix::fs::ftruncate(&file, size_of(entry)));
+        let made =
+            rustix::fs::openat(&spot.folder, &partial, flags, Mode::RUSR | Mode::WUSR).and_then(|file| {
+                // A capture leaves the unfinished file out by this mark. Without it, the name has to do.
+                let _ = rustix::fs::fsetxattr(&file, Xattr::TEMPORARY, b"1", XattrFlags::empty());
+                rustix::fs::ftruncate(&file, size_of(entry))
+            });
         made.map_err(|why| RestoreError::io("begin", &spot.shown, why))
     }
 

@@ -37,12 +37,15 @@ impl Bearer {
         Self { path, follow: false }
     }
 
-    /// Removes the kept kinds of attributes that the entry does not have. A new file gets a folder's default ACL,
+    /// Removes the kept kinds of attributes that the entry does not have, and the mark of an unfinished file. A new file gets a folder's default ACL,
     /// and an ACL changes what the mode means: so this comes before the mode is set.
     pub(super) fn remove_others(&self, entry: &Entry) -> Result<bool, Errno> {
         let mut removed = true;
         let list = self.list()?;
-        for name in Xattr::kept_names(&list) {
+        let temporary = list
+            .split(|byte| *byte == 0)
+            .filter(|name| *name == Xattr::TEMPORARY);
+        for name in Xattr::kept_names(&list).into_iter().chain(temporary) {
             if entry.xattrs.iter().any(|xattr| xattr.name == name) {
                 continue;
             }
