@@ -163,6 +163,7 @@ mod tests {
             verified: true,
             bytes: 0,
             files: 0,
+            unreadable: 0,
             content_digest: Hash32::ZERO,
             tiers: vec!["hot".to_owned()],
         };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_model::id::SnapshotId;
+use rekindle_model::system::{System, WhenUnreadable};
 use rekindle_vault::{Member, RecoverySet, Snapshot};
 
 /// A component that this run has captured and verified.
@@ -58,9 +59,22 @@ fn member_of(found: Found) -> Member {
         verified: true,
         bytes: found.snapshot.bytes,
         files: found.snapshot.files,
+        unreadable: found.snapshot.unreadable.count,
         content_digest: found.snapshot.content_digest,
         tiers: found.tiers,
     }
+}
+
+/// Returns the members with paths that could not be read, without those whose component accepts that.
+pub(crate) fn incomplete(system: &System, members: &BTreeMap<String, Member>) -> Vec<String> {
+    let accepts = |name: &str| {
+        let component = system.components.get(name);
+        component.is_some_and(|component| component.unreadable == WhenUnreadable::Accept)
+    };
+    let incomplete = members
+        .iter()
+        .filter(|(name, member)| member.unreadable > 0 && !accepts(name));
+    incomplete.map(|(name, _)| name.clone()).collect()
 }
 
 /// Returns the time between the oldest and the newest consistency point, in milliseconds.
@@ -113,6 +127,7 @@ mod tests {
             verified: true,
             bytes: 1,
             files: 1,
+            unreadable: 0,
             content_digest: Hash32::ZERO,
             tiers: tiers.iter().map(|tier| (*tier).to_owned()).collect(),
         }

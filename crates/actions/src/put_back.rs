@@ -51,6 +51,11 @@ pub(crate) async fn remove_unused(target: &Path, folder: &Path, aside: &Path) ->
     .await
 }
 
+/// Returns the run's aside folder for data in `folder`.
+pub(crate) fn top_of(target: &Path, folder: &Path, run: RunId) -> PathBuf {
+    displace::aside_folder(target, run, folder)
+}
+
 /// Returns the aside folder for displaced data: the run's aside folder, and in it the same path as below the target.
 pub(crate) fn aside_folder(target: &Path, folder: &Path, run: RunId) -> PathBuf {
     let below = folder.strip_prefix(target).unwrap_or(Path::new(""));

@@ -201,8 +201,10 @@ impl SealSet {
             best: rates(1.0),
         };
         let ruled = rule::evaluate(system, "recovery_ready", DEFAULT_RULE, &inputs, &bounds)?;
+        let incomplete = compose::incomplete(system, &members);
         let summary = json!({
             "run": cx.run,
+            "incomplete": incomplete,
             "success_rate": success_rate,
             "complete_rate": complete_rate,
             "all_verified": all_verified,
@@ -212,7 +214,7 @@ impl SealSet {
             id: progress.set,
             created: progress.created,
             system: system.system.clone(),
-            recovery_ready: ruled.holds == Some(true) && missing.is_empty(),
+            recovery_ready: ruled.holds == Some(true) && missing.is_empty() && incomplete.is_empty(),
             members,
             missing,
             skew_ms,
@@ -404,6 +406,7 @@ fn output(set: &RecoverySet, stored_in: &[String]) -> Output {
         "all_verified": set.summary["all_verified"],
         "components": components,
         "missing": set.missing,
+        "incomplete": set.summary["incomplete"],
         "skew_ms": set.skew_ms,
         "rule": set.summary["rule"],
         "stored_in": stored_in,

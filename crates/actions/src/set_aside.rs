@@ -149,7 +149,9 @@ impl SetAside {
             }
         }
         let source = Arc::clone(&job.source);
-        let (root, run, kept) = (job.target.clone(), cx.run, self.0.kept());
+        let (root, run, mut kept) = (job.target.clone(), cx.run, self.0.kept());
+        // On a file system without attributes, a capture does not tell it apart.
+        kept.never.extend(displace::asides(&root, run));
         let target = root.clone();
         let mut moves = blocking(move || match root.exists() {
             true => displace::moves(&root, run, source.as_ref(), &others, &kept),

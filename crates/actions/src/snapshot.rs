@@ -9,7 +9,7 @@ use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
 use rekindle_model::id::SnapshotId;
 use rekindle_model::source::SourceSpec;
-use rekindle_model::system::Component;
+use rekindle_model::system::{Component, WhenUnreadable};
 use rekindle_plan::Problem;
 use rekindle_sources::files::{NoteKind, Notes};
 use rekindle_sources::{Captured, ComponentSource, SourceContext, discard};
@@ -68,7 +68,7 @@ impl Action for TakeSnapshot {
                         json!({ "snapshot": snapshot.id, "content_digest": snapshot.content_digest });
                     let tiers = self.0.tiers_that_answer(&self.0.tiers_hot_first()).await;
                     let before = parent_of(&tiers, &snapshot).await;
-                    let mut output = output(name, &snapshot, before.as_ref(), None);
+                    let mut output = output(name, component, &snapshot, before.as_ref(), None);
                     let source = component
                         .source
                         .as_ref()
@@ -141,7 +141,13 @@ impl Action for TakeSnapshot {
         let captured = rekindle_vault::capture(&spool, request, &copy::progress(cx), &cx.stop).await;
         discard(&self.staging(cx, name)).await;
         let captured = captured.map_err(failures::vault)?;
-        Ok(output(name, &captured, before.as_ref(), opened.notes.as_ref()))
+        Ok(output(
+            name,
+            component,
+            &captured,
+            before.as_ref(),
+            opened.notes.as_ref(),
+        ))
     }
 }
 
@@ -229,9 +235,15 @@ fn nothing_to_capture(component: &str) -> Output {
     }
 }
 
-fn output(component: &str, snapshot: &Snapshot, before: Option<&Snapshot>, notes: Option<&Notes>) -> Output {
+fn output(
+    name: &str,
+    component: &Component,
+    snapshot: &Snapshot,
+    before: Option<&Snapshot>,
+    notes: Option<&Notes>,
+) -> Output {
     let mut value = json!({
-        "component": component,
+        "component": name,
         "snapshot": snapshot.id,
         "captured_by": snapshot.captured_by,
         "consistency_point": snapshot.consistency_point.utc,
@@ -239,10 +251,16 @@ fn output(component: &str, snapshot: &Snapshot, before: Option<&Snapshot>, notes
         "files": snapshot.files,
         "dirs": snapshot.dirs,
         "symlinks": snapshot.symlinks,
+        "hard_links": snapshot.hard_links,
+        "nodes": snapshot.nodes,
         "content_digest": snapshot.content_digest,
         "parent": snapshot.parent,
         "metadata": snapshot.metadata,
     });
+    if !snapshot.unreadable.is_empty() {
+        value["unreadable"] = json!(snapshot.unreadable);
+        value["unreadable_accepted"] = json!(component.unreadable == WhenUnreadable::Accept);
+    }
     if let Some(before) = before {
         value["before"] = json!({ "files": before.files, "bytes": before.bytes });
     }

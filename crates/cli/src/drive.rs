@@ -371,9 +371,11 @@ impl Ending<'_> {
         let mut body = json!({ "run": state.id, "workflow": state.workflow, "kind": state.kind, "outcome": state.outcome, "rework": cost });
         let mut said = String::new();
         let (mut missed, mut fell_back) = (Vec::new(), Vec::new());
+        let mut short = false;
         match state.kind {
             RunKind::Backup => {
                 let table = backup_table(evidence, plan);
+                short = table.is_incomplete();
                 said.push_str(&text::backup(&table));
                 body["backup"] = json!(table);
             }
@@ -388,6 +390,8 @@ impl Ending<'_> {
                 }
                 body["aside"] = json!(aside);
                 missed = table.missed();
+                // A component that is not as it was captured is not recovered in full.
+                short = !table.unheld().is_empty();
                 fell_back = table.fell_back();
                 body["fell_back"] = json!(fell_back);
                 body["recovery"] = json!(table);
@@ -409,7 +413,7 @@ impl Ending<'_> {
             Exit::of_run(outcome, evidence.data_lost())
         });
         let strict = plan.params.get("strict").and_then(Value::as_bool) == Some(true);
-        if exit == Exit::Done && strict && !missed.is_empty() {
+        if exit == Exit::Done && (short || strict && !missed.is_empty()) {
             exit = Exit::Partial;
         }
         body["exit"] = json!(exit.code());

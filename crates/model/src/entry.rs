@@ -1,4 +1,4 @@
-//! One entry of a captured tree, as the vault keeps it: a file, a folder or a symbolic link.
+//! One entry of a captured tree, as the vault keeps it: a file, a folder, a symbolic link, a FIFO or a device.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -168,6 +168,78 @@ pub enum EntryKind {
         #[serde(with = "text_or_bytes")]
         target: Vec<u8>,
     },
+    /// A named pipe.
+    Fifo,
+    /// A character device.
+    CharDevice(DeviceNumber),
+    /// A block device.
+    BlockDevice(DeviceNumber),
+}
+
+impl EntryKind {
+    /// Returns whether it is a FIFO or a device.
+    pub fn is_node(&self) -> bool {
+        matches!(self, Self::Fifo | Self::CharDevice(_) | Self::BlockDevice(_))
+    }
+}
+
+/// The number of a device, as the kernel counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNumber {
+    /// The driver.
+    pub major: u32,
+    /// The device of that driver.
+    pub minor: u32,
+}
+
+/// One extended attribute. POSIX ACLs and file capabilities are extended attributes too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Xattr {
+    /// Its name with the namespace, such as `user.origin`.
+    #[serde(with = "text_or_bytes")]
+    pub name: Vec<u8>,
+    /// Its value, byte for byte as the kernel returns it.
+    #[serde(with = "text_or_bytes")]
+    pub value: Vec<u8>,
+}
+
+impl Xattr {
+    /// The longest name: the kernel's `XATTR_NAME_MAX`.
+    pub const NAME_MAX: usize = 255;
+    /// The longest value: the kernel's `XATTR_SIZE_MAX`.
+    pub const VALUE_MAX: usize = 64 << 10;
+    /// The most bytes of names and values that one entry keeps. No limit of the kernel covers all values of a
+    /// file, and a record must fit into memory. 1 MiB is sixteen of the largest values.
+    pub const TOTAL_MAX: usize = 1 << 20;
+
+    /// The attribute of what Rekindle makes for a while: unfinished files, staging folders, data moved aside. Captures
+    /// leave out what has it and one of Rekindle's names. No snapshot keeps it.
+    pub const TEMPORARY: &[u8] = b"user.rekindle.temporary";
+
+    /// Returns whether a snapshot keeps attributes of this name. The others belong to the host: the labels of
+    /// its security modules, and what its file system computes.
+    pub fn is_kept(name: &[u8]) -> bool {
+        matches!(
+            name,
+            b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default"
+        ) || name.starts_with(b"user.") && name != Self::TEMPORARY
+            || name.starts_with(b"trusted.")
+    }
+
+    /// Returns the names to keep from the list that `listxattr` gives, in ascending order.
+    pub fn kept_names(list: &[u8]) -> Vec<&[u8]> {
+        let mut names: Vec<&[u8]> = list
+            .split(|byte| *byte == 0)
+            .filter(|name| Self::is_kept(name))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Returns the bytes of name and value.
+    pub fn size(&self) -> usize {
+        self.name.len() + self.value.len()
+    }
 }
 
 /// One entry of a tree, without its content.
@@ -192,6 +264,79 @@ pub struct Entry {
     pub ctime_ns: i64,
     /// Inode number, for the same purpose.
     pub inode: u64,
+    /// If this is another name of a file (a hard link): the file's first name in the order of the tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<TreePath>,
+    /// Its extended attributes, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xattrs: Vec<Xattr>,
+    /// How many names the file had in its file system when it was captured. A snapshot does not keep it.
+    #[serde(skip)]
+    pub names: u64,
+}
+
+impl Entry {
+    /// Checks what the types do not rule out: a snapshot's content is not trusted.
+    ///
+    /// # Errors
+    /// The reason why no honest tree has this entry.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if let Some(first) = &self.first_name {
+            if !matches!(self.kind, EntryKind::File { .. }) {
+                return Err("it is a hard link and not a file");
+            }
+            if first.is_root() || *first >= self.path {
+                return Err("it is a hard link to a path that does not come before it");
+            }
+        }
+        let mut last: &[u8] = b"";
+        let mut total = 0;
+        for xattr in &self.xattrs {
+            let name = xattr.name.as_slice();
+            if name <= last || name.len() > Xattr::NAME_MAX || name.contains(&0) {
+                return Err("its extended attributes are not in order");
+            }
+            if xattr.value.len() > Xattr::VALUE_MAX {
+                return Err("an extended attribute is longer than 64 KiB");
+            }
+            if !Xattr::is_kept(name) {
+                return Err("it has an extended attribute that no snapshot keeps");
+            }
+            last = name;
+            total += xattr.size();
+        }
+        if total > Xattr::TOTAL_MAX {
+            return Err("its extended attributes are longer than 1 MiB");
+        }
+        Ok(())
+    }
+}
+
+/// The paths of a tree that could not be read, and so are not captured: counted, the first ones named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// How many there are. A folder counts once, with all that is in it.
+    pub count: u64,
+    /// The first of them, at most [`Unreadable::NAMED`].
+    pub named: Vec<TreePath>,
+}
+
+impl Unreadable {
+    /// How many paths are named; the others are counted, so that a bad disk costs no memory.
+    pub const NAMED: usize = 100;
+
+    /// Returns whether everything was read.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a path.
+    pub fn add(&mut self, path: &TreePath) {
+        self.count += 1;
+        if self.named.len() < Self::NAMED {
+            self.named.push(path.clone());
+        }
+    }
 }
 
 /// Something that can be captured: its entries in the order of their paths, and the content of its files.
@@ -203,8 +348,20 @@ pub trait TreeSource: Send {
     /// has one entry with the file's name.
     fn next_entry(&mut self) -> Result<Option<Entry>, Failure>;
 
-    /// Opens the content of a file. Its entry must be the last one returned.
+    /// Opens the content of a file. Its entry must be the last one returned. If the entry has a `first_name`, that
+    /// entry was returned before.
     fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure>;
+
+    /// Takes note that the content of an opened file cannot be read to its end. Returns whether the capture goes on
+    /// without the file; without this method it fails.
+    fn leave_out(&mut self, _entry: &Entry, _why: &std::io::Error) -> bool {
+        false
+    }
+
+    /// Returns the paths that could not be read so far. The tree that was returned lacks them.
+    fn unreadable(&self) -> Unreadable {
+        Unreadable::default()
+    }
 }
 
 #[cfg(test)]
@@ -244,8 +401,33 @@ mod tests {
             mtime_ns: 9,
             ctime_ns: 3,
             inode: 4,
+            first_name: None,
+            xattrs: vec![Xattr {
+                name: b"trusted.x".to_vec(),
+                value: b"\xff\0".to_vec(),
+            }],
+            names: 0,
         };
         let packed = rmp_serde::to_vec_named(&entry).unwrap();
         assert_eq!(rmp_serde::from_slice::<Entry>(&packed).unwrap(), entry);
+        let device = Entry {
+            kind: EntryKind::BlockDevice(DeviceNumber { major: 259, minor: 7 }),
+            first_name: Some(TreePath::new(b"a").unwrap()),
+            ..entry
+        };
+        let packed = rmp_serde::to_vec_named(&device).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Entry>(&packed).unwrap(), device);
+    }
+
+    #[test]
+    fn only_attributes_that_another_host_can_use_are_kept() {
+        let list = b"user.b\0security.selinux\0system.posix_acl_access\0user.a\0system.nfs4_acl\0security.capability\0";
+        let kept: [&[u8]; 4] = [
+            b"security.capability",
+            b"system.posix_acl_access",
+            b"user.a",
+            b"user.b",
+        ];
+        assert_eq!(Xattr::kept_names(list), kept);
     }
 }

@@ -126,6 +126,9 @@ pub struct Component {
     /// Where its data comes from; none for a service without data of its own.
     #[serde(default)]
     pub source: Option<SourceSpec>,
+    /// What a backup makes of files and folders that it cannot read.
+    #[serde(default, skip_serializing_if = "WhenUnreadable::is_default")]
+    pub unreadable: WhenUnreadable,
     /// Its own steps between restore and validation, in order.
     #[serde(default)]
     pub recovery: Vec<RecoveryStep>,
@@ -137,6 +140,23 @@ pub struct Component {
 impl Component {
     fn default_priority() -> u32 {
         100
+    }
+}
+
+/// What a backup makes of files and folders that it cannot read. It always stores the rest and names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenUnreadable {
+    /// The component is incomplete: the recovery set is not ready, and the command's exit code says so.
+    #[default]
+    Incomplete,
+    /// The component counts as complete.
+    Accept,
+}
+
+impl WhenUnreadable {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rekindle_model::entry::TreePath;
+use rekindle_model::entry::{TreePath, Unreadable};
 use rekindle_model::event::Outcome;
 use rekindle_model::step::StepState;
 use rekindle_plan::Plan;
@@ -69,12 +69,36 @@ pub struct BackupRow {
     /// Entries that were not captured, or changed meanwhile. None if unknown: the process died before it
     /// recorded them.
     pub noted: Option<Vec<Noted>>,
+    /// Paths that could not be read. The snapshot lacks them.
+    pub unreadable: Option<Unread>,
     /// The earlier snapshot, if this one has less than a tenth of its files or of its bytes.
     pub shrunk_from: Option<Extent>,
     /// What a person should look at, although the capture is whole.
     pub warnings: Vec<String>,
     /// The first thing that went wrong.
     pub error: Option<String>,
+}
+
+/// Paths of a source that could not be read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unread {
+    /// How many there are. A folder counts once.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<String>,
+    /// Whether the component's definition accepts that.
+    pub accepted: bool,
+}
+
+/// Returns the paths that a snapshot step could not read; none if it read all.
+fn unread(output: &Value) -> Option<Unread> {
+    let found = Unreadable::deserialize(&output["unreadable"]).ok()?;
+    let accepted = output["unreadable_accepted"] == true;
+    Some(Unread {
+        count: found.count,
+        first: found.named.iter().map(TreePath::display).collect(),
+        accepted,
+    })
 }
 
 /// How much a snapshot holds.
@@ -104,7 +128,7 @@ fn shrunk_from(output: &Value) -> Option<Extent> {
 /// Entries of a source that the capture left out or that changed meanwhile, all for the same reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Noted {
-    /// `special`: a socket, FIFO or device; `vanished`: gone before it was read; `changed`: written while it
+    /// `socket`; `attributes`: some extended attributes were not captured; `vanished`: gone before it was read; `changed`: written while it
     /// was read.
     pub kind: String,
     /// How many there are.
@@ -154,6 +178,14 @@ pub(crate) fn sentences(list: &Value) -> Vec<String> {
     said.filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
+impl BackupTable {
+    /// Returns whether a component lacks paths that could not be read, and does not accept that.
+    pub fn is_incomplete(&self) -> bool {
+        let mut unread = self.components.iter().filter_map(|row| row.unreadable.as_ref());
+        unread.any(|unread| !unread.accepted)
+    }
+}
+
 /// Returns the result of a backup.
 pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
     let mut components: Vec<BackupRow> = Vec::new();
@@ -173,6 +205,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                     files: None,
                     tiers: BTreeMap::new(),
                     noted: Some(Vec::new()),
+                    unreadable: None,
                     shrunk_from: None,
                     warnings: Vec::new(),
                     error: None,
@@ -190,6 +223,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                 row.bytes = output["bytes"].as_u64();
                 row.files = output["files"].as_u64();
                 row.noted = noted(output);
+                row.unreadable = unread(output);
                 row.shrunk_from = shrunk_from(output);
                 row.warnings = sentences(&output["metadata"]["warnings"]);
                 if let StepState::Succeeded { measures, .. } = &record.state {

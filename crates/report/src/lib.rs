@@ -16,6 +16,7 @@
 //! | [`status`] | can we come back, how long will it take, how much will we lose, where is the proof? |
 //! | [`unfinished`] | how far is an unfinished run, and what does it wait for? |
 //! | [`text`] | all of it as text for people |
+//! | [`unheld`] | what could the target of a restore not hold? |
 //! | [`units`] | durations, counts and sizes as people read them |
 
 pub mod backup;
@@ -29,6 +30,7 @@ pub mod status;
 pub mod steps;
 pub mod text;
 pub mod unfinished;
+pub mod unheld;
 pub mod units;
 
 pub use evidence::{Evidence, blobs_of};

@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::backup::sentences;
 use crate::evidence::Evidence;
 use crate::provenance::{self, Fallback, OfSet};
+use crate::unheld::{self, Unheld};
 
 /// A recovery, judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -72,6 +73,8 @@ pub struct ComponentRow {
     pub bytes: Option<u64>,
     /// Data that another tier gave in place of the preferred one.
     pub elsewhere: Vec<Fallback>,
+    /// What the target could not hold.
+    pub unheld: Vec<Unheld>,
     /// Why it did not come through.
     pub error: Option<String>,
 }
@@ -135,6 +138,17 @@ impl RecoveryTable {
         judge("RTO of the whole".to_owned(), &self.system_rto);
         judge("RPO of the scenario".to_owned(), &self.scenario_rpo);
         missed
+    }
+
+    /// Returns what the target could not hold: a sentence for each component and kind.
+    pub fn unheld(&self) -> Vec<String> {
+        let of = |row: &ComponentRow| {
+            let kinds = row.unheld.iter();
+            kinds
+                .map(|one| format!("{}: {}", row.component, one.sentence()))
+                .collect::<Vec<_>>()
+        };
+        self.components.iter().flat_map(of).collect()
     }
 
     /// Returns the data that came from another tier than the preferred one, and why: a sentence for each
@@ -339,6 +353,9 @@ fn component_row(
             .collect(),
         bytes: restore.and_then(|step| evidence.output(&step.id)["bytes"].as_u64()),
         elsewhere: restore.map_or_else(Vec::new, |step| provenance::fallbacks(evidence, &step.id)),
+        unheld: restore.map_or_else(Vec::new, |step| {
+            unheld::unheld_of(&evidence.output(&step.id)["unheld"])
+        }),
         error: steps.iter().find_map(|step| first_error(evidence, &step.id)),
     }
 }

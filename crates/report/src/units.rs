@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use rekindle_model::shown::line;
 
 /// Returns a duration with two units at most: `830 ms`, `12.4 s`, `3m 20s`, `2h 05m`, `3d 4h`.
 pub fn duration(duration: Duration) -> String {
@@ -24,6 +25,24 @@ pub fn count(n: usize, what: &str) -> String {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),
     }
+}
+
+/// Returns a number of entries.
+pub(crate) fn entries(n: u64) -> String {
+    match n {
+        1 => "1 entry".to_owned(),
+        n => format!("{n} entries"),
+    }
+}
+
+/// Returns the names that a report has, each on one line, and how many more there are.
+pub(crate) fn named<S: AsRef<str>>(names: &[S], count: u64) -> String {
+    let more = match count.saturating_sub(names.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let names: Vec<_> = names.iter().map(|name| line(name.as_ref())).collect();
+    format!("{}{more}", names.join(", "))
 }
 
 /// Returns bytes in decimal units, as disks are sold.

@@ -152,7 +152,7 @@ pub struct Captured {
 
 /// The fact that lists what a person should look at, as sentences: the capture is whole, and may not be what the
 /// person wants.
-pub const WARNINGS: &str = "warnings";
+const WARNINGS: &str = "warnings";
 
 impl Captured {
     /// Adds a warning to the facts.

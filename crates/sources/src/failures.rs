@@ -8,6 +8,9 @@ use rekindle_model::failure::{Failure, code};
 /// Code of a failure: a file changed or vanished while it was read. Another attempt may succeed.
 pub(crate) const SOURCE_CHANGED: &str = "source_changed";
 
+/// Code of a failure: a component's place is a symbolic link.
+pub const PLACE_IS_LINK: &str = "place_is_link";
+
 /// Returns the failure of an action on a path: `read`, `list`, ….
 pub(crate) fn unreadable(action: &str, path: &Path, why: &io::Error) -> Failure {
     let message = format!("could not {action} {}: {why}", path.display());
@@ -48,4 +51,19 @@ pub(crate) fn changed(path: &Path, how: &str) -> Failure {
         format!("{} {how} while it was captured", path.display()),
     )
     .with_hint("capture it when it is quiet, or dump it first with a `command` source")
+}
+
+/// Refuses to recover over a link. A restore would put a folder in its place, or write where the link leads, which
+/// nobody named.
+pub(crate) fn place_is_link(place: &Path) -> Failure {
+    let leads_to = std::fs::read_link(place).unwrap_or_default();
+    let (place, leads_to) = (place.display(), leads_to.display());
+    Failure::permanent(
+        PLACE_IS_LINK,
+        format!("{place} is a link to {leads_to}, and a recovery does not decide which of the two to replace"),
+    )
+    .with_hint(format!(
+        "to have the data at {place} itself, remove the link and recover again; to keep the link, recover with \
+         `--to DIR` and move the data to {leads_to}"
+    ))
 }

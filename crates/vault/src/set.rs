@@ -48,10 +48,21 @@ pub struct Member {
     pub bytes: u64,
     /// Its number of files.
     pub files: u64,
+    /// Paths of the source that could not be read. If there are any, the member is incomplete.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreadable: u64,
     /// The digest of its content.
     pub content_digest: Hash32,
     /// The tiers that hold it.
     pub tiers: Vec<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 mod text {

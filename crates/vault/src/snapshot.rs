@@ -1,6 +1,6 @@
 //! A snapshot's sealed document, the records of its entry stream, and its content digest.
 
-use rekindle_model::entry::{Entry, EntryKind};
+use rekindle_model::entry::{Entry, EntryKind, Unreadable};
 use rekindle_model::id::{Hash32, SnapshotId};
 use rekindle_model::time::Stamp;
 use serde::{Deserialize, Serialize};
@@ -25,14 +25,23 @@ pub struct Snapshot {
     pub captured_by: String,
     /// The digest of the content, independent of the chunking; see [`ContentDigest`].
     pub content_digest: Hash32,
-    /// Regular files.
+    /// Names of regular files.
     pub files: u64,
     /// Folders.
     pub dirs: u64,
     /// Symbolic links.
     pub symlinks: u64,
-    /// Bytes of all files.
+    /// Those of `files` that are further names of a file (hard links).
+    #[serde(default)]
+    pub hard_links: u64,
+    /// FIFOs and devices.
+    #[serde(default)]
+    pub nodes: u64,
+    /// Bytes of all files; a file with several names counts once.
     pub bytes: u64,
+    /// The paths of the source that could not be read. If there are any, the snapshot is incomplete.
+    #[serde(default, skip_serializing_if = "Unreadable::is_empty")]
+    pub unreadable: Unreadable,
     /// The chunks of the entry stream, in order.
     pub tree: Vec<ChunkRef>,
     /// Bytes of the entry stream.
@@ -45,6 +54,13 @@ pub struct Snapshot {
     pub metadata: Value,
     /// The snapshot that this capture compared with.
     pub parent: Option<SnapshotId>,
+}
+
+impl Snapshot {
+    /// Returns the number of entries.
+    pub fn entries(&self) -> u64 {
+        self.files + self.dirs + self.symlinks + self.nodes
+    }
 }
 
 /// One record of the entry stream.
@@ -61,9 +77,13 @@ pub struct EntryRecord {
 /// The digest of a tree's content: two trees with the same digest hold the same.
 ///
 /// It is BLAKE3 over the entries in the order of their paths. Each entry gives: path length (4 bytes LE),
-/// path; one byte `f`, `d` or `l`; permission bits (4 LE); then for a file its length (8 LE) and the BLAKE3
-/// of its bytes (32), for a link the target's length (4 LE) and the target. Owners, times and inodes are left
-/// out, so a tree that another user restored later has the same digest.
+/// path; its extended attributes, if it has any: `x`, their number (4 LE), and for each the name's length
+/// (4 LE), the name, the value's length (4 LE) and the value; one byte for the type; permission bits (4 LE); then
+/// for a file (`f`) its length (8 LE) and the BLAKE3 of its bytes (32), for a further name of a file (`h`) the
+/// same and the length (4 LE) and bytes of the first name, for a link (`l`) the target's length (4 LE) and the
+/// target, for a device (`c`, `b`) its major and minor number (4 LE each), for a folder (`d`) and a FIFO (`p`)
+/// nothing. Owners, times and inodes are left out, so a tree that another user restored later has the same
+/// digest.
 #[derive(Clone, Debug, Default)]
 pub struct ContentDigest(blake3::Hasher);
 
@@ -75,32 +95,55 @@ impl ContentDigest {
 
     /// Adds the next entry. `content` is the BLAKE3 of a file's bytes; none for folders and links.
     pub fn add(&mut self, entry: &Entry, content: Option<&Hash32>) {
-        let path = entry.path.as_bytes();
-        self.0.update(&length(path)).update(path);
+        self.text(entry.path.as_bytes());
+        if !entry.xattrs.is_empty() {
+            let number = u32::try_from(entry.xattrs.len()).unwrap_or(u32::MAX);
+            self.0.update(b"x").update(&number.to_le_bytes());
+            for xattr in &entry.xattrs {
+                self.text(&xattr.name).text(&xattr.value);
+            }
+        }
+        let kind = match (&entry.kind, &entry.first_name) {
+            (EntryKind::File { .. }, None) => b"f",
+            (EntryKind::File { .. }, Some(_)) => b"h",
+            (EntryKind::Dir, _) => b"d",
+            (EntryKind::Symlink { .. }, _) => b"l",
+            (EntryKind::Fifo, _) => b"p",
+            (EntryKind::CharDevice(_), _) => b"c",
+            (EntryKind::BlockDevice(_), _) => b"b",
+        };
+        self.0.update(kind).update(&entry.mode.to_le_bytes());
         match &entry.kind {
             EntryKind::File { size } => {
                 let content = content.copied().unwrap_or(Hash32::ZERO);
-                self.0.update(b"f").update(&entry.mode.to_le_bytes());
                 self.0.update(&size.to_le_bytes()).update(&content.0);
-            }
-            EntryKind::Dir => {
-                self.0.update(b"d").update(&entry.mode.to_le_bytes());
+                if let Some(first) = &entry.first_name {
+                    self.text(first.as_bytes());
+                }
             }
             EntryKind::Symlink { target } => {
-                self.0.update(b"l").update(&entry.mode.to_le_bytes());
-                self.0.update(&length(target)).update(target);
+                self.text(target);
             }
+            EntryKind::CharDevice(number) | EntryKind::BlockDevice(number) => {
+                self.0
+                    .update(&number.major.to_le_bytes())
+                    .update(&number.minor.to_le_bytes());
+            }
+            EntryKind::Dir | EntryKind::Fifo => {}
         }
+    }
+
+    /// Adds a length (4 bytes LE) and the bytes.
+    fn text(&mut self, bytes: &[u8]) -> &mut Self {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.0.update(&length.to_le_bytes()).update(bytes);
+        self
     }
 
     /// Returns the digest of the entries added.
     pub fn finish(&self) -> Hash32 {
         Hash32(*self.0.finalize().as_bytes())
     }
-}
-
-fn length(bytes: &[u8]) -> [u8; 4] {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 /// Appends a record to an entry stream: its length (4 bytes LE), then MessagePack with named fields.
@@ -133,12 +176,17 @@ pub(crate) fn read_record(bytes: &[u8]) -> Result<Option<(EntryRecord, usize)>, 
     };
     let record: EntryRecord = rmp_serde::from_slice(packed).map_err(|error| error.to_string())?;
     let total: u64 = record.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+    record
+        .entry
+        .check()
+        .map_err(|why| format!("{}: {why}", record.entry.path.display()))?;
     match record.entry.kind {
         EntryKind::File { size } if size != total || record.content.is_none() => Err(format!(
             "the chunks of {} do not make up its {size} bytes",
             record.entry.path.display()
         )),
-        EntryKind::Dir | EntryKind::Symlink { .. } if total != 0 || record.content.is_some() => Err(format!(
+        EntryKind::File { .. } => Ok(Some((record, 4 + len))),
+        _ if total != 0 || record.content.is_some() => Err(format!(
             "{} has content and is not a file",
             record.entry.path.display()
         )),

@@ -30,7 +30,7 @@ fn a_backup_and_show_name_what_was_left_out() {
     for told in [&told, &shown] {
         assert!(
             told.contains(
-                "notes: 7 left out (a socket, FIFO or device has no content): run/0.sock, run/1.sock"
+                "notes: 7 left out (only a running program makes a socket): run/0.sock, run/1.sock"
             ),
             "{told}"
         );
@@ -41,7 +41,7 @@ fn a_backup_and_show_name_what_was_left_out() {
     let noted = &shown["backup"]["components"][0]["noted"];
     assert_eq!(
         (noted[0]["kind"].as_str(), noted[0]["count"].as_u64()),
-        (Some("special"), Some(7))
+        (Some("socket"), Some(7))
     );
 }
 

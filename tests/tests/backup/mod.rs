@@ -3,6 +3,9 @@
 mod command_source;
 mod heals_damage;
 mod left_out;
+mod metadata;
 mod missing_tier;
+mod reserved_names;
 mod running_system;
 mod shrunken_data;
+mod unreadable;

@@ -462,3 +462,38 @@ fn a_root_that_is_a_mount_point_keeps_what_was_moved_inside_and_no_backup_captur
     sandbox.ok(&["recover", "--to", "out"]);
     assert!(!sandbox.path("out").join(&name).exists(), "{name} was captured");
 }
+
+#[test]
+fn a_component_behind_a_link_is_refused_with_both_ways_and_nothing_changes() {
+    for (component, link) in [("notes", "notes"), ("ledger", "ledger.sqlite")] {
+        let (sandbox, backed_up, _) = changed();
+        let place = sandbox.data().join(link);
+        let target = sandbox.path("elsewhere");
+        fs::rename(&place, &target).expect("move it away");
+        std::os::unix::fs::symlink("../elsewhere", &place).expect("make a link");
+        let before = read(&target.parent().expect("it has a parent").join("data"));
+        let output = sandbox.run(&["recover", "--in-place", "--yes", "--component", component]);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(&format!("{link} is a link to ../elsewhere")),
+            "{said}"
+        );
+        assert!(said.contains("remove the link and recover again"), "{said}");
+        assert!(said.contains("--to DIR"), "{said}");
+        assert_eq!(
+            fs::read_link(&place).expect("the link is there"),
+            Path::new("../elsewhere")
+        );
+        assert_eq!(read(&sandbox.data()), before);
+
+        // The first of the ways.
+        fs::remove_file(&place).expect("remove the link");
+        sandbox.ok(&["recover", "--in-place", "--yes", "--component", component]);
+        assert!(!place.is_symlink() && target.exists());
+        let now = read(&sandbox.data());
+        let found = now.iter().filter(|(path, _)| path.starts_with(link));
+        let wanted = backed_up.iter().filter(|(path, _)| path.starts_with(link));
+        assert_eq!(found.count(), wanted.count());
+    }
+}

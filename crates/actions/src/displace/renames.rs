@@ -56,6 +56,7 @@ fn make_above(root: &Path, it: &Move, added: &mut Vec<PathBuf>) -> io::Result<()
     if !it.aside.is_dir() {
         fs::create_dir_all(it.aside.parent().unwrap_or(Path::new("/")))?;
         make_like(root, &it.aside)?;
+        rekindle_sources::files::mark_temporary(&it.aside);
         added.push(it.aside.clone());
     }
     let (mut original, mut made) = (root.to_owned(), it.aside.clone());

@@ -255,10 +255,12 @@ fn what_must_stay_stays_with_a_copy_aside_where_it_may_be_replaced() {
         "notes/a",
         ".rekindle/log",
         "keys/identity",
-        "notes/.rekindle-partial-1",
+        "notes/.rekindle-partial-0123456789abcdef01234567",
     ] {
         target.write(path, path);
     }
+    let unfinished = "notes/.rekindle-partial-0123456789abcdef01234567";
+    rekindle_sources::files::mark_temporary(&target.root.join(unfinished));
     let kept = Kept {
         never: vec![target.root.join(".rekindle"), target.root.join("keys")],
         copied: vec![target.root.join("system.yaml")],

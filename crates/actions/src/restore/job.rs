@@ -32,6 +32,8 @@ struct Params {
     snapshot: Option<String>,
     #[serde(default)]
     tiers: params::Names,
+    #[serde(default)]
+    no_owner: bool,
 }
 
 /// The data to restore, and the place.
@@ -54,6 +56,8 @@ pub(crate) struct Job {
     pub(super) named: PathBuf,
     /// The folder for data that the restore displaces, if the source replaces its data as a whole.
     pub(super) aside: Option<PathBuf>,
+    /// Whether the files get the owners that were captured.
+    owners: bool,
 }
 
 /// The tier to read from if possible: the one that was asked for, else the fastest that holds the set.
@@ -117,7 +121,10 @@ impl Job {
             into: PathBuf::new(),
             named: PathBuf::new(),
             aside: None,
+            // A program or a server gets the bytes, and knows nothing of the owners of staged files.
+            owners: !params.no_owner,
         };
+        job.owners &= !job.is_given_away();
         job.choose_folders(site, cx)?;
         job.prefer = job.preferred(site, order.into_iter().next()).await;
         Ok(Some(job))
@@ -204,6 +211,7 @@ impl Job {
             checkpoint,
             window: window(&self.snapshot),
             prefer: self.prefer.tier.clone(),
+            owners: self.owners,
         }
     }
 
@@ -236,7 +244,7 @@ impl Job {
 /// of a small component; at most the vault's own window.
 fn window(snapshot: &Snapshot) -> Window {
     let most = Window::default();
-    let entries = usize::try_from(snapshot.files + snapshot.dirs + snapshot.symlinks).unwrap_or(usize::MAX);
+    let entries = usize::try_from(snapshot.entries()).unwrap_or(usize::MAX);
     Window {
         bytes: (snapshot.bytes / 8).clamp(1 << 20, most.bytes),
         entries: (entries / 8).clamp(64, most.entries),

@@ -19,7 +19,7 @@ use rekindle_model::id::SnapshotId;
 use rekindle_plan::Problem;
 use rekindle_sources::{blocking, discard};
 use rekindle_vault::restore::{
-    self, Aspect, Depth, Elsewhere, RestoreCheckpoint, RestoreError, RestoreReport, RestoreRequest,
+    self, Aspect, Depth, Elsewhere, Part, RestoreCheckpoint, RestoreError, RestoreReport, RestoreRequest,
     RestoreRoot,
 };
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("root", Kind::Text),
     Field::optional("snapshot", Kind::Text),
     Field::optional("tiers", Kind::Names),
+    Field::optional("no_owner", Kind::Flag),
 ];
 
 /// How many lost files a failure's message names. The step's last checkpoint names all of them.
@@ -92,6 +93,8 @@ impl Action for Restore {
                 files: job.snapshot.files,
                 dirs: job.snapshot.dirs,
                 symlinks: job.snapshot.symlinks,
+                nodes: job.snapshot.nodes - found.unheld.count(Part::Node),
+                unheld: found.unheld,
                 bytes_total: job.snapshot.bytes,
                 bytes_kept: job.snapshot.bytes,
                 elsewhere: checkpoint.map_or_else(Vec::new, |restored| restored.elsewhere),
@@ -119,8 +122,8 @@ impl Action for Restore {
     /// Between a restore and the end of a recovery nothing may remove an entry or change its type, so a missing entry
     /// or another type always counts. Other content of a file counts (its length, or its bytes if its time differs),
     /// unless something may have changed it rightly. That is a `command` step of the run that has ended and that this
-    /// step does not need, or a process that has a database open, as a file beside it shows. Modes, owners and
-    /// additional files never count.
+    /// step does not need, or a process that has a database open, as a file beside it shows. Modes, owners, attributes,
+    /// hard links and additional files never count.
     async fn recheck(&self, cx: &StepContext, _output: &Value) -> Result<Option<String>, Failure> {
         let Some(job) = Job::of(&self.0, cx).await? else {
             return Ok(None);
@@ -130,10 +133,12 @@ impl Action for Restore {
             return Ok(None);
         }
         let may_change = job.is_disturbed() || views::ran_a_command(cx);
-        let counts = |_: &Entry, aspect| match aspect {
-            Aspect::Missing | Aspect::Type => true,
+        let counts = |entry: &Entry, aspect| match aspect {
+            // The target may not hold FIFOs and devices at all; the restore has named them.
+            Aspect::Missing => !entry.kind.is_node(),
+            Aspect::Type => true,
             Aspect::Target | Aspect::Size | Aspect::Content => !may_change,
-            Aspect::Mode | Aspect::Owner | Aspect::Time => false,
+            Aspect::HardLink | Aspect::Mode | Aspect::Owner | Aspect::Attributes | Aspect::Time => false,
         };
         let request = job.request(&job.root, None);
         let found = restore::first_difference(&job.tiers, &request, Depth::Touched, counts, &cx.stop).await;
@@ -165,6 +170,9 @@ impl Action for Restore {
             return given;
         }
         make_folder(&job.named, &job.into).await?;
+        if job.into != job.root {
+            mark_temporary(&job.into).await?;
+        }
         let request = job.request(&job.into, job.usable(checkpoint.as_ref()));
         let report = restored(cx, &job, request).await?;
         if !report.lost.is_empty() {
@@ -176,6 +184,7 @@ impl Action for Restore {
             if let Some(above) = job.target.parent() {
                 make_folder(above, aside).await?;
             }
+            mark_temporary(&put_back::top_of(&job.target, &job.root, cx.run)).await?;
             cx.barrier().await;
             put_back::put_back(&job.source, &job.into, &job.place, aside).await?;
         }
@@ -256,6 +265,16 @@ async fn make_folder(named: &Path, folder: &Path) -> Result<(), Failure> {
     .await
 }
 
+/// Marks a folder that no capture may take for the user's.
+async fn mark_temporary(folder: &Path) -> Result<(), Failure> {
+    let folder = folder.to_owned();
+    blocking(move || {
+        rekindle_sources::files::mark_temporary(&folder);
+        Ok(())
+    })
+    .await
+}
+
 fn lost(job: &Job, report: &RestoreReport) -> Failure {
     let names: Vec<String> = report
         .lost
@@ -290,10 +309,11 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
         "files": report.files,
         "dirs": report.dirs,
         "symlinks": report.symlinks,
+        "nodes": report.nodes,
         "bytes": report.bytes_total,
         "bytes_written": report.bytes_written,
         "bytes_kept": report.bytes_kept,
-        "owners_unset": report.owners_unset,
+        "unheld": report.unheld,
         "preferred_tier": job.prefer.tier,
         "bytes_elsewhere": report.elsewhere.iter().map(|one| one.bytes).sum::<u64>(),
         "elsewhere": report.elsewhere.iter().map(|one| elsewhere(job, one)).collect::<Vec<_>>(),

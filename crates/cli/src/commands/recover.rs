@@ -51,6 +51,10 @@ pub struct Args {
     /// Count a missed objective as a partial failure (exit 3)
     #[arg(long)]
     strict: bool,
+    /// Leave owners and set-id bits out: everything belongs to the user who recovers. Without this, owners that cannot
+    /// be set are named, and count as a partial failure (exit 3)
+    #[arg(long)]
+    no_owner: bool,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -114,6 +118,7 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
         accept_older: args.accept_older,
         disaster_at,
         strict: args.strict,
+        no_owner: args.no_owner,
     })
 }
 

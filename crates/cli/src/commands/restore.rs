@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rekindle_model::shown;
 use rekindle_report::text;
+use rekindle_report::unheld::unheld_of;
 use rekindle_workspace::Error;
 use rekindle_workspace::operations::restore::{self, RestoreRequest, RestoreResult};
 use rekindle_workspace::tiers::Tiers;
@@ -23,6 +24,10 @@ pub struct Args {
     /// Only paths that match, relative to the snapshot's root
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
+    /// Leave owners and set-id bits out: everything belongs to the user who restores. Without this, owners that cannot
+    /// be set are named, and count as a partial failure (exit 3)
+    #[arg(long)]
+    no_owner: bool,
     /// Only from this tier
     #[arg(long = "tier", value_name = "NAME")]
     tiers: Vec<String>,
@@ -35,13 +40,14 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         snapshot: args.snapshot.clone(),
         to: args.to.clone(),
         include: args.include.clone(),
+        no_owner: args.no_owner,
     };
     let result = restore::restore(&tiers, &request, &app.application.stop).await?;
     show(app, &result)?;
-    Ok(if result.report.lost.is_empty() {
-        Exit::of_tiers(&tiers)
-    } else {
-        Exit::DataLost
+    Ok(match &result.report {
+        report if !report.lost.is_empty() => Exit::DataLost,
+        report if !report.unheld.is_empty() => Exit::Partial,
+        _ => Exit::of_tiers(&tiers),
     })
 }
 
@@ -60,7 +66,7 @@ fn show(app: &App, result: &RestoreResult) -> Result<(), Error> {
     let body = json!({
         "snapshot": snapshot, "root": root, "files": report.files, "dirs": report.dirs, "symlinks": report.symlinks,
         "bytes_total": report.bytes_total, "bytes_written": report.bytes_written, "bytes_kept": report.bytes_kept,
-        "lost": lost, "elsewhere": report.elsewhere,
+        "nodes": report.nodes, "lost": lost, "elsewhere": report.elsewhere, "unheld": report.unheld,
     });
     app.printer.data(&body, || {
         let mut said = format!(
@@ -82,6 +88,9 @@ fn show(app: &App, result: &RestoreResult) -> Result<(), Error> {
         }
         said
     })?;
+    for one in unheld_of(&json!(report.unheld)) {
+        app.printer.warn(one.sentence());
+    }
     for one in &report.elsewhere {
         app.printer.warn(format!(
             "{} of {} files came from tier {}, not from {preferred}: {}",

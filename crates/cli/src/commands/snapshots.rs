@@ -53,11 +53,15 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let body = json!({
                 "tier": name, "snapshot": snapshot.id, "component": snapshot.component,
                 "consistency_point": snapshot.consistency_point.utc, "files": snapshot.files, "bytes": snapshot.bytes,
-                "content_digest": snapshot.content_digest,
+                "content_digest": snapshot.content_digest, "unreadable": snapshot.unreadable.count,
             });
+            let incomplete = match snapshot.unreadable.is_empty() {
+                true => "",
+                false => "  INCOMPLETE",
+            };
             app.printer.line(&body, || {
                 format!(
-                    "{:<8} {}  {}  {:<28} {:>6} files  {:>9}",
+                    "{:<8} {}  {}  {:<28} {:>6} files  {:>9}{incomplete}",
                     name,
                     snapshot.id,
                     time::show(snapshot.consistency_point.utc),

@@ -44,6 +44,10 @@ const COMPONENT: &Object = &Object {
         DESCRIPTION,
         key("aliases", Texts(Plain), "Other names of the component."),
         key("source", Source, "Where its data is. Without it the component has no data of its own."),
+        key("unreadable", Word(&["incomplete", "accept"]),
+            "What a backup makes of files and folders that it cannot read. It always stores the rest and names them. \
+             With `incomplete` the recovery set is not ready and the exit code is 3; with `accept` the component counts \
+             as complete.").or("incomplete"),
         key("priority", Integer(0, u32::MAX as u64),
             "Its place in a recovery. A component with a lower number comes back sooner.").or("100"),
         key("after", Texts(Plain),

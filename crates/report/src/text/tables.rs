@@ -6,7 +6,6 @@ use std::path::Path;
 
 use comfy_table::Cell;
 use rekindle_model::shown::line;
-
 use rekindle_model::time;
 
 use super::{WriteAction, bytes, duration, plain, right, uncertain};
@@ -15,6 +14,7 @@ use crate::provenance::OfSet;
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, Status, Verdict};
 use crate::unfinished::Unfinished;
+use crate::units::{entries, named};
 
 /// Returns a recovery's table of components.
 pub fn recovery(found: &RecoveryTable) -> String {
@@ -98,6 +98,9 @@ pub fn recovery(found: &RecoveryTable) -> String {
         let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));
     }
     text.push_str(&age_of_set(found));
+    for what in found.unheld() {
+        let _ = writeln!(text, "{what}");
+    }
     for (component, error) in found
         .components
         .iter()
@@ -363,26 +366,32 @@ const NAMED: usize = 5;
 /// Returns which entries of a component were not captured, or changed meanwhile.
 fn left_out(row: &BackupRow) -> String {
     let component = &row.component;
-    let Some(noted) = &row.noted else {
-        return format!(
-            "{component}: whether something was left out is not known: the process died before it was recorded\n"
-        );
-    };
     let mut text = String::new();
+    if let Some(unread) = &row.unreadable {
+        let what = match unread.accepted {
+            true => "could not be read; this component accepts that",
+            false => "could not be read: the snapshot is INCOMPLETE",
+        };
+        let names = named(&unread.first, unread.count);
+        let _ = writeln!(text, "{component}: {} {what}: {names}", entries(unread.count));
+    }
+    let Some(noted) = &row.noted else {
+        let _ = writeln!(
+            text,
+            "{component}: whether something was left out is not known: the process died before it was recorded"
+        );
+        return text;
+    };
     for Noted { kind, count, first } in noted {
         let what = match kind.as_str() {
-            "special" => "left out (a socket, FIFO or device has no content)",
+            "socket" => "left out (only a running program makes a socket)",
+            "attributes" => "captured without some extended attributes (unreadable, or longer than 1 MiB)",
             "vanished" => "left out (gone before it was read)",
             "changed" => "written while captured (may be of two moments)",
             other => other,
         };
-        let names: Vec<_> = first.iter().take(NAMED).map(|name| line(name)).collect();
-        let more = count.saturating_sub(names.len() as u64);
-        let more = match more {
-            0 => String::new(),
-            _ => format!(" and {more} more"),
-        };
-        let _ = writeln!(text, "{component}: {count} {what}: {}{more}", names.join(", "));
+        let names = named(first.get(..NAMED).unwrap_or(first), *count);
+        let _ = writeln!(text, "{component}: {count} {what}: {names}");
     }
     text
 }

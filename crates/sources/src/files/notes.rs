@@ -13,8 +13,10 @@ const KEPT: usize = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteKind {
-    /// A socket, FIFO or device: left out.
-    Special,
+    /// A socket: left out.
+    Socket,
+    /// Some of its extended attributes could not be read, or are longer than a snapshot keeps: captured without them.
+    Attributes,
     /// It vanished between listing and opening: left out.
     Vanished,
     /// It was written while it was read: captured up to the size in its entry.
@@ -69,11 +71,14 @@ impl Notes {
     pub(super) fn add(&self, path: &TreePath, kind: NoteKind) {
         match kind {
             NoteKind::Own => tracing::info!(path = path.display(), "left out: it belongs to Rekindle"),
-            NoteKind::Special => {
+            NoteKind::Socket => {
                 tracing::warn!(
                     path = path.display(),
-                    "left out: a socket, FIFO or device has no content"
+                    "left out: only a running program makes a socket"
                 );
+            }
+            NoteKind::Attributes => {
+                tracing::warn!(path = path.display(), "captured without some extended attributes");
             }
             NoteKind::Vanished => {
                 tracing::warn!(path = path.display(), "left out: it vanished during capture")

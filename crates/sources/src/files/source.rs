@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::FilesTree;
 use crate::component_source::{Captured, ComponentSource, Existing, RestorePlan, SourceContext};
+use crate::failures::place_is_link;
 use crate::place::{below, relative};
 use crate::shape::Shape;
 use crate::source_type::{self, SourceType};
@@ -76,7 +77,7 @@ impl ComponentSource for Files {
         })
     }
 
-    /// A walk leaves out entries without content, and entries that vanish.
+    /// A walk leaves out sockets, and entries that vanish.
     fn may_leave_out(&self) -> bool {
         true
     }
@@ -86,6 +87,7 @@ impl ComponentSource for Files {
         let shape = Shape::of(&path);
         let (include, exclude, never) = (self.include.clone(), self.exclude.clone(), cx.never.to_vec());
         let tree = blocking(move || FilesTree::open(&path, &include, &exclude, &never)).await?;
+        let tree = tree.leaving_out_unreadable();
         let notes = tree.notes();
         Ok(Captured {
             notes: Some(notes),
@@ -100,8 +102,11 @@ impl ComponentSource for Files {
         if place.symlink_metadata().is_err() {
             return Ok(found);
         }
-        // A link is moved as a link. The root itself is never moved, link or not.
-        if !own.as_os_str().is_empty() && (place.is_symlink() || !place.is_dir()) {
+        // The root itself is never moved, link or not.
+        if !own.as_os_str().is_empty() && place.is_symlink() {
+            return Err(place_is_link(&place));
+        }
+        if !own.as_os_str().is_empty() && !place.is_dir() {
             found.files.push(own);
             return Ok(found);
         }
@@ -114,7 +119,7 @@ impl ComponentSource for Files {
             };
             match entry.kind {
                 EntryKind::Dir => found.folders.push(path),
-                EntryKind::File { .. } | EntryKind::Symlink { .. } => found.files.push(path),
+                _ => found.files.push(path),
             }
         }
         Ok(found)

@@ -1,6 +1,6 @@
 //! The sorted walk.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,14 +8,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource};
+use rekindle_model::entry::{DeviceNumber, Entry, EntryKind, TreePath, TreeSource, Unreadable};
 use rekindle_model::failure::Failure;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::globs::Selection;
 use super::notes::{NoteKind, Notes};
+use super::own;
 use super::read::Promised;
+use super::xattrs::Attributes;
 use crate::failures::{changed, unreadable};
 use crate::place::Place;
 
@@ -40,12 +42,6 @@ struct Level {
     pending: Option<Entry>,
 }
 
-/// Prefixes of names that a recovery uses for unfinished files and for files that it moved out of the way. No
-/// entry of an honest tree has them.
-const PASSING: [&[u8]; 3] = [b".rekindle-partial-", b".rekindle-staging-", b".rekindle-before-"];
-/// Suffix of a database that is about to be renamed to its place.
-const SIBLING: &[u8] = b".rekindle-new";
-
 /// Paths that are never captured: the workspace and the tiers.
 struct Never {
     identities: Vec<(u64, u64)>,
@@ -62,6 +58,10 @@ pub struct FilesTree {
     levels: Vec<Level>,
     ready: VecDeque<(Entry, Option<(File, Stat)>)>,
     opened: Option<(TreePath, File, Stat)>,
+    /// Files with names still to come, by device and inode: the first name, and how many names may follow.
+    linked: HashMap<(u64, u64), (TreePath, u64)>,
+    /// The paths that could not be read. None: such a path is a failure.
+    unreadable: Option<Unreadable>,
     notes: Notes,
 }
 
@@ -83,6 +83,8 @@ impl FilesTree {
             levels: Vec::new(),
             ready: VecDeque::new(),
             opened: None,
+            linked: HashMap::new(),
+            unreadable: None,
             notes: Notes::default(),
             root: canonical,
             single: false,
@@ -95,6 +97,25 @@ impl FilesTree {
         }
         source.begin()?;
         Ok(source)
+    }
+
+    /// Goes on without the paths that cannot be read, and counts them. The root itself must be readable.
+    pub fn leaving_out_unreadable(self) -> Self {
+        Self {
+            unreadable: Some(Unreadable::default()),
+            ..self
+        }
+    }
+
+    /// Counts a path that cannot be read, or fails.
+    fn cannot(&mut self, action: &str, path: &TreePath, why: &io::Error) -> Result<(), Failure> {
+        let failure = unreadable(action, &self.shown(path), why);
+        let Some(unreadable) = self.unreadable.as_mut().filter(|_| !path.is_root()) else {
+            return Err(failure);
+        };
+        tracing::warn!(path = path.display(), %failure, "left out: it cannot be read");
+        unreadable.add(path);
+        Ok(())
     }
 
     /// Returns the notes of this walk, still readable after the source was handed over.
@@ -110,14 +131,18 @@ impl FilesTree {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let entry = entry(TreePath::ROOT, EntryKind::Dir, &stat);
+                let entry = self.with_xattrs(entry, Attributes::of(fd.as_fd()));
                 self.ready.push_back((entry, None));
-                self.descend(TreePath::ROOT, fd, &stat, self.globs.include_all(), None)
+                let names = list(fd.as_fd()).map_err(|why| unreadable("list", &self.root, &why.into()))?;
+                self.descend(TreePath::ROOT, fd, names, &stat, self.globs.include_all(), None);
+                Ok(())
             }
             FileType::RegularFile => {
                 self.single = true;
                 let name = self.root.file_name().unwrap_or_default().as_bytes();
                 let path = tree_path(name, &self.root)?;
                 let entry = entry(path, EntryKind::File { size: size(&stat) }, &stat);
+                let entry = self.with_xattrs(entry, Attributes::of(fd.as_fd()));
                 self.ready.push_back((entry, Some((File::from(fd), stat))));
                 Ok(())
             }
@@ -129,23 +154,22 @@ impl FilesTree {
         }
     }
 
-    /// Lists a folder and makes it the deepest level.
+    /// Makes a folder, with its names, the deepest level.
     fn descend(
         &mut self,
         path: TreePath,
         folder: OwnedFd,
+        names: Vec<CString>,
         stat: &Stat,
         taken: bool,
         pending: Option<Entry>,
-    ) -> Result<(), Failure> {
-        let listed =
-            list(folder.as_fd()).map_err(|why| unreadable("list", &self.shown(&path), &why.into()))?;
+    ) {
         let identity = identity(stat);
         self.levels.push(Level {
             path,
             folder: Some(folder),
             identity,
-            names: listed,
+            names,
             taken,
             pending,
         });
@@ -157,7 +181,6 @@ impl FilesTree {
         {
             upper.folder = None;
         }
-        Ok(())
     }
 
     /// Visits names until an entry is ready; returns whether one is.
@@ -184,11 +207,21 @@ impl FilesTree {
         if level.folder.is_some() || level.names.is_empty() {
             return Ok(());
         }
-        let shown = self.shown(&level.path);
-        let opened = open_below(&self.root, &level.path)
-            .and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)))
-            .map_err(|why| unreadable("open", &shown, &why.into()))?;
-        if identity(&opened.0) != level.identity {
+        let (path, shown) = (level.path.clone(), self.shown(&level.path));
+        let opened = open_below(&self.root, &path).and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)));
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                self.cannot("open", &path, &why.into())?;
+                self.levels.pop();
+                return self.reopen();
+            }
+        };
+        if self
+            .levels
+            .last()
+            .is_some_and(|level| identity(&opened.0) != level.identity)
+        {
             return Err(changed(&shown, "was replaced"));
         }
         if let Some(level) = self.levels.last_mut() {
@@ -212,11 +245,6 @@ impl FilesTree {
             return Ok(());
         }
         let taken = level.taken || self.globs.includes(&path);
-        let passing = PASSING.iter().any(|prefix| name.as_bytes().starts_with(prefix));
-        if passing || name.as_bytes().ends_with(SIBLING) {
-            self.notes.add(&path, NoteKind::Own);
-            return Ok(());
-        }
         let Some(folder) = &level.folder else {
             return Err(unreadable(
                 "list",
@@ -224,43 +252,106 @@ impl FilesTree {
                 &io::Error::other("its folder is not open"),
             ));
         };
-        let found =
-            look(folder.as_fd(), name, taken).map_err(|why| unreadable("read", &shown, &why.into()))?;
-        let Some(found) = found else {
-            self.notes.add(&path, NoteKind::Vanished);
+        if own::is_own(folder.as_fd(), name) {
+            self.notes.add(&path, NoteKind::Own);
             return Ok(());
+        }
+        let found = match look(folder.as_fd(), name, taken) {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.notes.add(&path, NoteKind::Vanished);
+                return Ok(());
+            }
+            Err(why) => {
+                let own = self.never.places.iter().any(|place| place.path() == shown);
+                return match own {
+                    true => Ok(()),
+                    false => self.cannot("read", &path, &why.into()),
+                };
+            }
         };
         let stat = found.stat();
         if self.never.holds(identity(stat), &shown) {
             self.notes.add(&path, NoteKind::Own);
             return Ok(());
         }
+        let xattrs = match &found {
+            Found::Folder(_, fd) => Attributes::of(fd.as_fd()),
+            Found::File(_, file) => Attributes::of(file.as_fd()),
+            _ if taken => Attributes::of_name(folder.as_fd(), name),
+            _ => Attributes::default(),
+        };
+        let own = |kind| entry(path.clone(), kind, found.stat());
+        let own = match &found {
+            Found::Folder(..) => own(EntryKind::Dir),
+            Found::File(stat, _) => own(EntryKind::File { size: size(stat) }),
+            Found::Link(_, target) => own(EntryKind::Symlink {
+                target: target.clone(),
+            }),
+            Found::Special(stat) if taken => match special(stat) {
+                Some(kind) => own(kind),
+                None => {
+                    self.notes.add(&path, NoteKind::Socket);
+                    return Ok(());
+                }
+            },
+            Found::Special(_) => return Ok(()),
+        };
+        let own = self.with_xattrs(own, xattrs);
         match found {
             Found::Folder(stat, fd) => {
-                let own = entry(path.clone(), EntryKind::Dir, &stat);
+                let names = match list(fd.as_fd()) {
+                    Ok(names) => names,
+                    Err(why) => return self.cannot("list", &path, &why.into()),
+                };
                 if taken {
                     self.release();
                     self.ready.push_back((own, None));
-                    self.descend(path, fd, &stat, taken, None)?;
+                    self.descend(path, fd, names, &stat, taken, None);
                 } else {
-                    self.descend(path, fd, &stat, taken, Some(own))?;
+                    self.descend(path, fd, names, &stat, taken, Some(own));
                 }
             }
-            Found::File(stat, file) if taken => {
+            Found::File(stat, file) => {
                 self.release();
-                let kind = EntryKind::File { size: size(&stat) };
-                self.ready
-                    .push_back((entry(path, kind, &stat), Some((file, stat))));
+                let own = self.with_first_name(own, &stat);
+                self.ready.push_back((own, Some((file, stat))));
             }
-            Found::Link(stat, target) if taken => {
+            Found::Link(..) | Found::Special(_) if taken => {
                 self.release();
-                self.ready
-                    .push_back((entry(path, EntryKind::Symlink { target }, &stat), None));
+                self.ready.push_back((own, None));
             }
-            Found::Special(_) if taken => self.notes.add(&path, NoteKind::Special),
             _ => {}
         }
         Ok(())
+    }
+
+    fn with_xattrs(&self, entry: Entry, xattrs: Attributes) -> Entry {
+        if xattrs.left_out {
+            self.notes.add(&entry.path, NoteKind::Attributes);
+        }
+        Entry {
+            xattrs: xattrs.read,
+            ..entry
+        }
+    }
+
+    /// Refers a further name of a file to its first name, and remembers a first name until all others came.
+    fn with_first_name(&mut self, entry: Entry, stat: &Stat) -> Entry {
+        let identity = identity(stat);
+        let Some((first, left)) = self.linked.get_mut(&identity) else {
+            if entry.names > 1 {
+                self.linked
+                    .insert(identity, (entry.path.clone(), entry.names - 1));
+            }
+            return entry;
+        };
+        let first_name = Some(first.clone());
+        *left -= 1;
+        if *left == 0 {
+            self.linked.remove(&identity);
+        }
+        Entry { first_name, ..entry }
     }
 
     /// Returns the folders on the way to an included entry.
@@ -292,6 +383,16 @@ impl TreeSource for FilesTree {
         };
         self.opened = content.map(|(file, stat)| (entry.path.clone(), file, stat));
         Ok(Some(entry))
+    }
+
+    fn leave_out(&mut self, entry: &Entry, why: &io::Error) -> bool {
+        // A file that changed while it was read can be read in another attempt.
+        let failed = why.raw_os_error().is_some() && !self.single;
+        failed && self.cannot("read", &entry.path, why).is_ok()
+    }
+
+    fn unreadable(&self) -> Unreadable {
+        self.unreadable.clone().unwrap_or_default()
     }
 
     fn open(&mut self, entry: &Entry) -> Result<Box<dyn Read + Send>, Failure> {
@@ -431,12 +532,31 @@ fn tree_path(bytes: &[u8], shown: &Path) -> Result<TreePath, Failure> {
     TreePath::new(bytes).map_err(|why| unreadable("name", shown, &io::Error::other(why)))
 }
 
+/// Returns the kind of a FIFO or a device; none for a socket.
+fn special(stat: &Stat) -> Option<EntryKind> {
+    let number = DeviceNumber {
+        major: rustix::fs::major(stat.st_rdev),
+        minor: rustix::fs::minor(stat.st_rdev),
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => Some(EntryKind::Fifo),
+        FileType::CharacterDevice => Some(EntryKind::CharDevice(number)),
+        FileType::BlockDevice => Some(EntryKind::BlockDevice(number)),
+        _ => None,
+    }
+}
+
 fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
 fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+#[allow(clippy::useless_conversion, reason = "the count has 32 bits on some machines")]
+fn links(stat: &Stat) -> u64 {
+    stat.st_nlink.into()
 }
 
 /// Returns the entry of a stat.
@@ -454,5 +574,11 @@ pub(crate) fn entry(path: TreePath, kind: EntryKind, stat: &Stat) -> Entry {
             .saturating_mul(1_000_000_000)
             .saturating_add(i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
         inode: stat.st_ino,
+        first_name: None,
+        xattrs: Vec::new(),
+        names: match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => links(stat),
+            _ => 0,
+        },
     }
 }

@@ -8,6 +8,7 @@ use rekindle_model::failure::{Failure, code};
 
 use super::aside::{Aside, same};
 use super::{SIDECARS, beside, check, folder_of, sync_folder};
+use crate::files::{copy_xattrs, mark, unmark};
 use crate::private;
 
 /// Suffix of the sibling that becomes the database. If a kill left one, it is made again.
@@ -108,6 +109,7 @@ pub fn put_back(
         remove_if_there(&sibling).map_err(failed("remove", &sibling))?;
         check::integrity(target)?;
         dress(staged, target).map_err(failed("write", target))?;
+        unmark(target);
     } else {
         make_sibling(staged, &sibling).map_err(failed("write", &sibling))?;
         at(PutBackStage::Copied);
@@ -150,6 +152,7 @@ pub fn put_back(
 
     if !done.already {
         fs::rename(&sibling, target).map_err(failed("rename", &sibling))?;
+        unmark(target);
         at(PutBackStage::Renamed);
     }
     sync_folder(folder).map_err(failed("sync", folder))?;
@@ -163,13 +166,19 @@ fn make_sibling(staged: &Path, sibling: &Path) -> io::Result<()> {
     for suffix in SIDECARS {
         remove_if_there(&beside(sibling, suffix))?;
     }
-    let copy = private::copy(staged, sibling)?;
-    private::dress(&fs::metadata(staged)?, &copy, sibling)
+    let mut from = File::open(staged)?;
+    let mut to = private::create_new(sibling)?;
+    mark(&to);
+    io::copy(&mut from, &mut to)?;
+    dress(staged, sibling)
 }
 
-/// Gives a database the owner, mode and time of another file. A mode such as 0444 does not prevent that.
+/// Gives a database the owner, extended attributes, time and mode of another file. A mode such as 0444 does not prevent
+/// that.
 fn dress(like: &Path, path: &Path) -> io::Result<()> {
-    private::dress(&fs::metadata(like)?, &File::open(path)?, path)
+    let file = File::open(path)?;
+    copy_xattrs(like, &file)?;
+    private::dress(&fs::metadata(like)?, &file, path)
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

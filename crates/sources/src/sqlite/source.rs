@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{SIDECARS, SqliteTree, beside, capture, put_back};
 use crate::component_source::{Captured, ComponentSource, Existing, PutInPlace, RestorePlan, SourceContext};
-use crate::failures;
+use crate::failures::{self, place_is_link};
 use crate::place::{below, relative};
 use crate::private;
 use crate::shape::Shape;
@@ -78,6 +78,9 @@ impl ComponentSource for Sqlite {
 
     fn existing(&self, root: &Path, _never: &[PathBuf]) -> Result<Existing, Failure> {
         let own = relative(&self.path);
+        if root.join(&own).is_symlink() {
+            return Err(place_is_link(&root.join(&own)));
+        }
         let sidecars = SIDECARS.iter().map(|suffix| beside(&own, suffix));
         let all = std::iter::once(own.clone()).chain(sidecars);
         Ok(Existing {

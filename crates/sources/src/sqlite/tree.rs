@@ -1,17 +1,21 @@
 //! The captured copy as a tree of one file that looks like the original.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-
-use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource};
-use rekindle_model::failure::{Failure, code};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+
+use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource, Xattr};
+use rekindle_model::failure::{Failure, code};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::capture::SqliteCapture;
 use crate::failures::unreadable;
-use crate::files::entry;
+use crate::files::{Attributes, entry};
 
-/// One entry: name, mode, owner and modification time of the original, content and size of the copy.
+/// One entry: name, mode, owner, extended attributes and modification time of the original, content and size of
+/// the copy.
 ///
 /// Inode and change time are the copy's. A database in WAL mode changes while its main file does not. With
 /// the original's inode and time, a later capture could take it for unchanged.
@@ -27,6 +31,29 @@ impl SqliteTree {
         Self {
             capture,
             given: false,
+        }
+    }
+}
+
+impl SqliteTree {
+    /// Returns the attributes of the original; none if it was replaced since. The database is not opened for this:
+    /// closing it would drop the locks that this process has on it.
+    fn xattrs(&self) -> Vec<Xattr> {
+        let original = &self.capture.original;
+        let (Some(folder), Some(name)) = (original.parent(), original.file_name()) else {
+            return Vec::new();
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(folder, flags, Mode::empty());
+        let (Ok(folder), Ok(name)) = (opened, CString::new(name.as_bytes())) else {
+            return Vec::new();
+        };
+        let taken = &self.capture.stat;
+        match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(now) if (now.st_dev, now.st_ino) == (taken.st_dev, taken.st_ino) => {
+                Attributes::of_name(folder.as_fd(), &name).read
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -47,6 +74,8 @@ impl TreeSource for SqliteTree {
         Ok(Some(Entry {
             ctime_ns: fresh.ctime_ns,
             inode: fresh.inode,
+            names: 1,
+            xattrs: self.xattrs(),
             ..original
         }))
     }

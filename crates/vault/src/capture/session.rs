@@ -1,10 +1,9 @@
 //! One capture at work: it turns entries into packs.
 
-use std::collections::HashSet;
-use std::io::Read;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rekindle_model::entry::{Entry, EntryKind, TreePath};
+use rekindle_model::entry::{Entry, EntryKind, TreePath, TreeSource, Unreadable};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{Hash32, SnapshotId};
 use rekindle_model::time::Stamp;
@@ -76,6 +75,22 @@ pub(super) struct Session {
     stop: CancellationToken,
     done: u64,
     bytes_read: u64,
+    /// The files with names still to come, by their first names.
+    linked: HashMap<TreePath, Linked>,
+}
+
+/// What came of reading a file.
+enum Read {
+    Whole(EntryRecord),
+    Unreadable(Entry, std::io::Error),
+}
+
+/// A file with several names.
+struct Linked {
+    /// The record of its first name.
+    record: EntryRecord,
+    /// How many of its names may still come. Some may be outside of the tree.
+    left: u64,
 }
 
 impl Session {
@@ -97,6 +112,7 @@ impl Session {
             stop,
             done: 0,
             bytes_read: 0,
+            linked: HashMap::new(),
         }
     }
 
@@ -120,7 +136,10 @@ impl Session {
             files: 0,
             dirs: 0,
             symlinks: 0,
+            hard_links: 0,
+            nodes: 0,
             bytes: 0,
+            unreadable: Unreadable::default(),
             tree: Vec::new(),
             tree_bytes: 0,
             bytes_read: 0,
@@ -140,20 +159,28 @@ impl Session {
                 });
             }
             last = Some(entry.path.clone());
-            let record = self.record(entry, source.as_mut(), runtime)?;
+            let Some(record) = self.record(entry, source.as_mut(), runtime)? else {
+                continue;
+            };
             match &record.entry.kind {
                 EntryKind::File { size } => {
                     snapshot.files += 1;
-                    snapshot.bytes += size;
+                    if record.entry.first_name.is_some() {
+                        snapshot.hard_links += 1;
+                    } else {
+                        snapshot.bytes += size;
+                    }
                 }
                 EntryKind::Dir => snapshot.dirs += 1,
                 EntryKind::Symlink { .. } => snapshot.symlinks += 1,
+                EntryKind::Fifo | EntryKind::CharDevice(_) | EntryKind::BlockDevice(_) => snapshot.nodes += 1,
             }
             digest.add(&record.entry, record.content.as_ref());
             stream.push(&record, &self.held, &mut self.tree, runtime)?;
         }
         stream.finish(&self.held, &mut self.tree, runtime)?;
         (snapshot.tree, snapshot.tree_bytes) = (stream.chunks, stream.bytes);
+        snapshot.unreadable = source.unreadable();
         snapshot.content_digest = digest.finish();
         snapshot.bytes_read = self.bytes_read;
         snapshot.bytes_new = self.data.finish(runtime)? + self.tree.finish(runtime)?;
@@ -165,29 +192,66 @@ impl Session {
         Ok(snapshot)
     }
 
+    /// Returns the record of an entry; none for a file that cannot be read and that the source leaves out.
     fn record(
         &mut self,
-        entry: Entry,
-        source: &mut dyn rekindle_model::entry::TreeSource,
+        mut entry: Entry,
+        source: &mut dyn TreeSource,
         runtime: &Handle,
-    ) -> Result<EntryRecord, VaultError> {
+    ) -> Result<Option<EntryRecord>, VaultError> {
         let EntryKind::File { size } = entry.kind else {
-            return Ok(EntryRecord {
+            return Ok(Some(EntryRecord {
                 entry,
                 content: None,
                 chunks: Vec::new(),
-            });
+            }));
         };
-        if let Some(known) = self.unchanged(&entry, runtime) {
-            self.advance(size);
-            return Ok(EntryRecord {
-                entry,
-                content: known.content,
-                chunks: known.chunks,
-            });
+        let first = entry.first_name.take();
+        if let Some(record) = first.as_ref().and_then(|first| self.further_name(&entry, first)) {
+            return Ok(Some(record));
         }
-        let content = source.open(&entry)?;
-        self.read(entry, content, runtime)
+        let record = match self.unchanged(&entry, runtime) {
+            Some(known) => {
+                self.advance(size);
+                EntryRecord {
+                    entry,
+                    content: known.content,
+                    chunks: known.chunks,
+                }
+            }
+            None => {
+                let content = source.open(&entry)?;
+                match self.read(entry, content, runtime)? {
+                    Read::Whole(record) => record,
+                    Read::Unreadable(entry, why) if source.leave_out(&entry, &why) => return Ok(None),
+                    Read::Unreadable(entry, why) => return Err(unreadable(&entry, &why).into()),
+                }
+            }
+        };
+        if record.entry.names > 1 {
+            let linked = Linked {
+                record: record.clone(),
+                left: record.entry.names - 1,
+            };
+            // If the source's first name was not captured, this name takes its place for the others.
+            let first = first.unwrap_or_else(|| record.entry.path.clone());
+            self.linked.insert(first, linked);
+        }
+        Ok(Some(record))
+    }
+
+    /// Returns the record of another name of a file that was captured before. The file is not read again, so all
+    /// its names have one content even if it is being written to.
+    fn further_name(&mut self, entry: &Entry, first: &TreePath) -> Option<EntryRecord> {
+        let linked = self.linked.get_mut(first)?;
+        linked.left -= 1;
+        let over = linked.left == 0;
+        let mut record = match over {
+            true => self.linked.remove(first)?.record,
+            false => linked.record.clone(),
+        };
+        record.entry.first_name = Some(std::mem::replace(&mut record.entry.path, entry.path.clone()));
+        Some(record)
     }
 
     /// Returns the parent's record if the file did not change and all its chunks exist somewhere.
@@ -203,9 +267,9 @@ impl Session {
     fn read(
         &mut self,
         mut entry: Entry,
-        mut content: Box<dyn Read + Send>,
+        mut content: Box<dyn std::io::Read + Send>,
         runtime: &Handle,
-    ) -> Result<EntryRecord, VaultError> {
+    ) -> Result<Read, VaultError> {
         let mut hasher = blake3::Hasher::new();
         let mut chunks = Vec::new();
         let mut size = 0;
@@ -214,12 +278,10 @@ impl Session {
             if self.stop.is_cancelled() {
                 return Err(VaultError::Interrupted);
             }
-            let Some(plain) = self
-                .chunker
-                .next(content.as_mut())
-                .map_err(|error| unreadable(&entry, &error))?
-            else {
-                break;
+            let plain = match self.chunker.next(content.as_mut()) {
+                Ok(Some(plain)) => plain,
+                Ok(None) => break,
+                Err(why) => return Ok(Read::Unreadable(entry, why)),
             };
             hasher.update(plain);
             let len = plain.len() as u64;
@@ -230,11 +292,11 @@ impl Session {
         }
         // The file may have grown or shrunk since it was listed: record the length that was read.
         entry.kind = EntryKind::File { size };
-        Ok(EntryRecord {
+        Ok(Read::Whole(EntryRecord {
             entry,
             content: Some(Hash32(*hasher.finalize().as_bytes())),
             chunks,
-        })
+        }))
     }
 
     fn advance(&mut self, bytes: u64) {

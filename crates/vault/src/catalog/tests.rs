@@ -100,6 +100,7 @@ fn set(now: &Stamp) -> RecoverySet {
         files: 1,
         content_digest: Hash32::ZERO,
         tiers: vec!["near".to_owned()],
+        unreadable: Default::default(),
     };
     RecoverySet {
         id: SetId::new(now),
@@ -125,6 +126,9 @@ fn snapshot(id: SnapshotId, now: &Stamp) -> Snapshot {
         files: 0,
         dirs: 0,
         symlinks: 0,
+        hard_links: Default::default(),
+        nodes: Default::default(),
+        unreadable: Default::default(),
         bytes: 0,
         tree: Vec::new(),
         tree_bytes: 0,

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 
-use rekindle_model::entry::{Entry, EntryKind};
+use rekindle_model::entry::{Entry, EntryKind, Xattr};
 use rekindle_model::id::Hash32;
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,8 @@ use crate::snapshot::EntryRecord;
 
 use super::error::RestoreError;
 use super::target::{Spot, Target, kind, owner_set, times};
+use super::unheld::{Part, without_owner};
+use super::xattrs::Bearer;
 
 /// How many bytes are hashed between two looks at the stop token.
 const READ_AT_ONCE: usize = 1 << 20;
@@ -21,13 +23,10 @@ const READ_AT_ONCE: usize = 1 << 20;
 const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
 /// How much of a file exists before it is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Existing {
-    /// The whole file, under its name and with its metadata.
-    Whole {
-        /// Whether its owner could be set.
-        owned: bool,
-    },
+    /// The whole file, under its name and with its metadata, but for the parts that the target does not hold.
+    Whole(Vec<Part>),
     /// All of its bytes, in the partial file of an attempt that did not rename it.
     Built,
     /// Nothing usable.
@@ -45,9 +44,9 @@ impl Target {
         if let Some(file) = open_if_file(&spot, &spot.name)?
             && holds(&file, record, &spot, stop)?
         {
-            let owned = dress(&file, &record.entry, &spot)?;
+            let parts = self.dress(&file, &record.entry, &spot)?;
             spot.remove_name(&self.partial_name(&record.entry.path)?)?;
-            return Ok(Existing::Whole { owned });
+            return Ok(Existing::Whole(parts));
         }
         match self.built(record, stop)? {
             true => Ok(Existing::Built),
@@ -70,8 +69,12 @@ impl Target {
         let partial = self.partial_name(&entry.path)?;
         spot.remove_name(&partial)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | SAFELY;
-        let made = rustix::fs::openat(&spot.folder, &partial, flags, Mode::RUSR | Mode::WUSR)
-            .and_then(|file| rustix::fs::ftruncate(&file, size_of(entry)));
+        let made =
+            rustix::fs::openat(&spot.folder, &partial, flags, Mode::RUSR | Mode::WUSR).and_then(|file| {
+                // A capture leaves the unfinished file out by this mark. Without it, the name has to do.
+                let _ = rustix::fs::fsetxattr(&file, Xattr::TEMPORARY, b"1", XattrFlags::empty());
+                rustix::fs::ftruncate(&file, size_of(entry))
+            });
         made.map_err(|why| RestoreError::io("begin", &spot.shown, why))
     }
 
@@ -110,12 +113,35 @@ impl Target {
             .map_err(|why| RestoreError::io("write", &spot.shown, why))
     }
 
-    /// Gives the finished partial file its metadata. Returns whether its owner could be set.
-    pub(super) fn dress_built(&self, entry: &Entry) -> Result<bool, RestoreError> {
+    /// Gives the finished partial file its metadata. Returns the parts that the target does not hold.
+    pub(super) fn dress_built(&self, entry: &Entry) -> Result<Vec<Part>, RestoreError> {
         let spot = self.spot(&entry.path)?;
         let file = open_if_file(&spot, &self.partial_name(&entry.path)?)?;
         let file = file.ok_or_else(|| RestoreError::io("finish", &spot.shown, ErrorKind::NotFound))?;
-        dress(&file, entry, &spot)
+        self.dress(&file, entry, &spot)
+    }
+
+    /// The owner comes first, since setting it clears set-uid bits and file capabilities. The attributes come after
+    /// the mode, since an ACL refines it. The time comes last.
+    fn dress(&self, file: &File, entry: &Entry, spot: &Spot) -> Result<Vec<Part>, RestoreError> {
+        let (owner, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        let owned =
+            !self.owners || owner_set(rustix::fs::fchown(file, Some(owner), Some(group)), &spot.shown)?;
+        let mut parts = match owned {
+            true => Vec::new(),
+            false => without_owner(entry),
+        };
+        let bearer = Bearer::handle(file);
+        let failed = |why| RestoreError::io("set the attributes of", &spot.shown, why);
+        let removed = bearer.remove_others(entry).map_err(failed)?;
+        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode(entry, owned)))
+            .map_err(|why| RestoreError::io("set the mode of", &spot.shown, why))?;
+        if !(bearer.set(entry).map_err(failed)? && removed) {
+            parts.push(Part::Attributes);
+        }
+        rustix::fs::futimens(file, &times(entry))
+            .map_err(|why| RestoreError::io("set the time of", &spot.shown, why))?;
+        Ok(parts)
     }
 
     /// Renames the finished, durable partial file to its name.
@@ -171,27 +197,6 @@ pub(super) fn holds(
         };
     }
     Ok(record.content == Some(Hash32(*hasher.finalize().as_bytes())))
-}
-
-/// The owner comes first, since setting it clears set-uid bits; the time comes last.
-fn dress(file: &File, entry: &Entry, spot: &Spot) -> Result<bool, RestoreError> {
-    let set = rustix::fs::fchown(
-        file,
-        Some(Uid::from_raw(entry.uid)),
-        Some(Gid::from_raw(entry.gid)),
-    );
-    let owned = owner_set(set, &spot.shown)?;
-    // Without the right owner, a set-id bit would grant the rights of the user who restores.
-    let mode = if owned {
-        entry.mode & 0o7777
-    } else {
-        entry.mode & 0o1777
-    };
-    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
-        .map_err(|why| RestoreError::io("set the mode of", &spot.shown, why))?;
-    rustix::fs::futimens(file, &times(entry))
-        .map_err(|why| RestoreError::io("set the time of", &spot.shown, why))?;
-    Ok(owned)
 }
 
 fn size_of(entry: &Entry) -> u64 {

@@ -11,7 +11,7 @@ use serde::Serialize;
 pub enum Aspect {
     /// Nothing is there.
     Missing,
-    /// The type: file, folder or link.
+    /// The type: file, folder, link, FIFO or device, and the number of a device.
     Type,
     /// The length of a file.
     Size,
@@ -19,10 +19,14 @@ pub enum Aspect {
     Content,
     /// The target of a link.
     Target,
+    /// A further name of a file is a file of its own.
+    HardLink,
     /// The permission bits; set-id bits only if the owner is right.
     Mode,
     /// Owner or group; compared only for root, since only root can set them.
     Owner,
+    /// The extended attributes. Those that only root can set are compared only for root.
+    Attributes,
     /// The modification time.
     Time,
 }
@@ -35,6 +39,8 @@ impl fmt::Display for Aspect {
             Self::Size => "its length is another",
             Self::Content => "its bytes are others",
             Self::Target => "it points elsewhere",
+            Self::HardLink => "it is not the same file as its first name",
+            Self::Attributes => "its extended attributes are others",
             Self::Mode => "its mode is another",
             Self::Owner => "its owner is another",
             Self::Time => "its modification time is another",

@@ -13,6 +13,7 @@ use super::error::RestoreError;
 use super::include::{Include, Outline, is_within};
 use super::store::ContentStore;
 use super::target::Target;
+use super::unheld::Unheld;
 
 /// How many folders one blocking task handles.
 const BATCH: usize = 1024;
@@ -30,19 +31,19 @@ struct Level {
     wanted: bool,
 }
 
-/// Returns how many folders are finished, and for how many the owner could not be set.
+/// Returns how many folders are finished, and which parts of them the target does not hold.
 pub(super) async fn finish(
     store: &dyn ContentStore,
     target: &Arc<Target>,
     include: Include,
     stop: &CancellationToken,
-) -> Result<(u64, u64), RestoreError> {
+) -> Result<(u64, Unheld), RestoreError> {
     let all = include.all();
     let mut outline = Outline::at(include, &rekindle_model::entry::TreePath::ROOT);
     let mut cursor = store.cursor(0);
     let mut levels: Vec<Level> = Vec::new();
     let mut steps = Vec::new();
-    let (mut dirs, mut unowned) = (0, 0);
+    let (mut dirs, mut unheld) = (0, Unheld::default());
     loop {
         let record = cursor.next().await?;
         let path = record.as_ref().map(|record| record.entry.path.clone());
@@ -80,27 +81,28 @@ pub(super) async fn finish(
             }
             let (target, batch) = (Arc::clone(target), std::mem::take(&mut steps));
             let (finished, refused) = blocking(move || apply(&target, batch)).await?;
-            (dirs, unowned) = (dirs + finished, unowned + refused);
+            dirs += finished;
+            unheld.append(refused);
         }
         if ended {
             let target = Arc::clone(target);
             blocking(move || target.sync()).await?;
-            return Ok((dirs, unowned));
+            return Ok((dirs, unheld));
         }
     }
 }
 
-fn apply(target: &Target, batch: Vec<Step>) -> Result<(u64, u64), RestoreError> {
-    let (mut dirs, mut unowned) = (0, 0);
+fn apply(target: &Target, batch: Vec<Step>) -> Result<(u64, Unheld), RestoreError> {
+    let (mut dirs, mut unheld) = (0, Unheld::default());
     for step in batch {
         match step {
             Step::Open(entry) if entry.path.is_root() => {}
             Step::Open(entry) => target.make_folder(&entry.path)?,
             Step::Finish(entry) => {
                 dirs += 1;
-                unowned += u64::from(!target.finish_folder(&entry)?);
+                unheld.add(&entry.path, &target.finish_folder(&entry)?);
             }
         }
     }
-    Ok((dirs, unowned))
+    Ok((dirs, unheld))
 }

@@ -24,6 +24,17 @@ impl Include {
         self.0.is_none()
     }
 
+    /// Returns whether a path is included, itself or by a folder above it.
+    fn takes(&self, path: &TreePath) -> bool {
+        let Some(set) = &self.0 else {
+            return true;
+        };
+        path.as_path()
+            .ancestors()
+            .filter(|above| !above.as_os_str().is_empty())
+            .any(|above| set.matches(above))
+    }
+
     fn matches(&self, path: &TreePath) -> bool {
         self.0.as_ref().is_none_or(|set| set.matches(path.as_path()))
     }
@@ -83,6 +94,7 @@ impl Outline {
             return Err(hostile("it does not follow the entry before it"));
         }
         self.last = Some(path.clone());
+        record.entry.check().map_err(hostile)?;
         if path.is_root() {
             return match record.entry.kind {
                 EntryKind::Dir => Ok(self.include.all()),
@@ -122,6 +134,12 @@ impl Outline {
             });
         }
         Ok(taken)
+    }
+
+    /// Returns the first name of a record's file, if this is a further name and the first one is restored too.
+    pub(super) fn first_name<'a>(&self, record: &'a EntryRecord) -> Option<&'a TreePath> {
+        let first = record.entry.first_name.as_ref();
+        first.filter(|first| self.include.takes(first))
     }
 
     fn enter(&mut self, path: TreePath) {

@@ -20,6 +20,8 @@ use super::include::{Include, Outline};
 use super::request::{RestoreCheckpoint, RestoreRequest};
 use super::store::ContentStore;
 use super::target::{Target, is_kind};
+use super::unheld::{Part, Unheld, without_owner};
+use super::xattrs::{Bearer, is_privileged};
 
 /// How many differences are kept; more are only counted.
 const KEPT: usize = 1000;
@@ -35,6 +37,9 @@ pub struct Inspection {
     pub differences: Vec<Difference>,
     /// The number of differences.
     pub differing: u64,
+    /// What the target cannot hold, as far as it is no difference: owners and attributes that only root sets,
+    /// without root.
+    pub unheld: Unheld,
     /// The first difference that contradicts the request's checkpoint.
     pub refuted: Option<Difference>,
 }
@@ -74,10 +79,11 @@ pub async fn inspect_from(
 ) -> Result<Inspection, RestoreError> {
     let mut found = Inspection::default();
     let covered = request.checkpoint.as_ref().map(Covered::by);
-    each(store, request, Depth::Content, stop, |begins, entry, aspect| {
+    each(store, request, Depth::Content, stop, |begins, entry, compared| {
         found.entries += 1;
-        match (aspect, &entry.kind) {
-            (None, EntryKind::File { size }) => found.bytes += size,
+        found.unheld.add(&entry.path, &compared.unheld);
+        match (compared.aspect, &entry.kind) {
+            (None, EntryKind::File { size }) if !compared.is_name => found.bytes += size,
             (None, _) => {}
             (Some(aspect), _) => {
                 let path = entry.path.clone();
@@ -123,11 +129,11 @@ pub async fn first_difference_from(
 ) -> Result<Option<Difference>, RestoreError> {
     let mut first = None;
     let covered = request.checkpoint.as_ref().map(Covered::by);
-    each(store, request, depth, stop, |begins, entry, aspect| {
+    each(store, request, depth, stop, |begins, entry, compared| {
         if covered.as_ref().is_some_and(|covered| begins >= covered.until) {
             return false;
         }
-        let aspect = aspect.filter(|aspect| counts(entry, *aspect));
+        let aspect = compared.aspect.filter(|aspect| counts(entry, *aspect));
         let aspect = aspect.filter(|aspect| {
             covered
                 .as_ref()
@@ -154,7 +160,7 @@ struct Covered<'a> {
     /// The position in the stream at which it ends.
     until: u64,
     lost: HashSet<&'a TreePath>,
-    owners_set: bool,
+    unheld: &'a Unheld,
 }
 
 impl<'a> Covered<'a> {
@@ -162,7 +168,7 @@ impl<'a> Covered<'a> {
         Self {
             until: checkpoint.position.stream,
             lost: checkpoint.lost.iter().map(|lost| &lost.path).collect(),
-            owners_set: checkpoint.owners_unset == 0,
+            unheld: &checkpoint.unheld,
         }
     }
 
@@ -171,30 +177,56 @@ impl<'a> Covered<'a> {
         let done = match (&entry.kind, aspect) {
             // The second pass, which always runs, sets a folder's metadata.
             (EntryKind::Dir, aspect) => matches!(aspect, Aspect::Missing | Aspect::Type),
-            (_, Aspect::Owner) => self.owners_set,
+            (_, Aspect::Owner) => self.unheld.count(Part::Owner) == 0,
+            (_, Aspect::Attributes) => self.unheld.count(Part::Attributes) == 0,
+            (_, Aspect::HardLink) => self.unheld.count(Part::HardLink) == 0,
+            (EntryKind::Fifo | EntryKind::CharDevice(_) | EntryKind::BlockDevice(_), _) => {
+                self.unheld.count(Part::Node) == 0
+            }
             _ => true,
         };
         begins < self.until && done && !self.lost.contains(&entry.path)
     }
 }
 
+/// What a comparison found.
+#[derive(Debug, Default)]
+struct Compared {
+    /// The first aspect that differs.
+    aspect: Option<Aspect>,
+    /// What the target cannot hold.
+    unheld: Vec<Part>,
+    /// Whether it is a further name of a file that is there under its first name.
+    is_name: bool,
+}
+
+impl Compared {
+    fn differs(aspect: Aspect) -> Self {
+        Self {
+            aspect: Some(aspect),
+            ..Self::default()
+        }
+    }
+}
+
 /// Compares entry by entry while `seen` returns true. It passes the record's position in the stream, the
-/// entry, and the first aspect that differs.
+/// entry, and the result.
 async fn each(
     store: &dyn ContentStore,
     request: &RestoreRequest,
     depth: Depth,
     stop: &CancellationToken,
-    mut seen: impl FnMut(u64, &Entry, Option<Aspect>) -> bool + Send,
+    mut seen: impl FnMut(u64, &Entry, Compared) -> bool + Send,
 ) -> Result<(), RestoreError> {
     let include = Include::new(&request.include)?;
     let all = include.all();
     let stop = stop.child_token();
     let _dropped = stop.clone().drop_guard();
     let (root, snapshot) = (request.root.clone(), request.snapshot);
+    let owners = request.owners;
     let target = blocking(move || Target::open_existing(&root, snapshot))
         .await?
-        .map(Arc::new);
+        .map(|target| Arc::new(target.with_owners(owners)));
     let mut outline = Outline::at(include, &TreePath::ROOT);
     let mut cursor = store.cursor(0);
     loop {
@@ -205,63 +237,79 @@ async fn each(
         if !outline.admit(&record)? || (record.entry.path.is_root() && !all) {
             continue;
         }
+        let first = outline.first_name(&record).cloned();
         let record = Arc::new(record);
-        let aspect = match &target {
-            None => Some(Aspect::Missing),
+        let compared = match &target {
+            None => Compared::differs(Aspect::Missing),
             Some(target) => {
                 let (target, record, stop) = (Arc::clone(target), Arc::clone(&record), stop.clone());
-                blocking(move || target.compare(&record, depth, &stop)).await?
+                blocking(move || target.compare(&record, first.as_ref(), depth, &stop)).await?
             }
         };
-        if !seen(begins, &record.entry, aspect) {
+        if !seen(begins, &record.entry, compared) {
             return Ok(());
         }
     }
 }
 
 impl Target {
-    /// Returns the first aspect in which an entry differs from the disk.
+    /// Compares an entry with the disk. `first` is the file's first name if this is a further one.
     fn compare(
         &self,
         record: &EntryRecord,
+        first: Option<&TreePath>,
         depth: Depth,
         stop: &CancellationToken,
-    ) -> Result<Option<Aspect>, RestoreError> {
+    ) -> Result<Compared, RestoreError> {
         if stop.is_cancelled() {
             return Err(RestoreError::Interrupted { checkpoint: None });
         }
         let entry = &record.entry;
         let spot = match self.spot(&entry.path) {
             Ok(spot) => spot,
-            Err(RestoreError::Obstructed { .. }) => return Ok(Some(Aspect::Missing)),
+            Err(RestoreError::Obstructed { .. }) => return Ok(Compared::differs(Aspect::Missing)),
             // The folder is closed even to its owner: a restore opens it and closes it again.
             Err(RestoreError::Io { source, .. })
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
             {
-                return Ok(Some(Aspect::Missing));
+                return Ok(Compared::differs(Aspect::Missing));
             }
             Err(error) => return Err(error),
         };
+        let root = rustix::process::geteuid().is_root();
         let Some(stat) = spot.stat()? else {
-            return Ok(Some(Aspect::Missing));
+            // Only root makes devices.
+            if !root && matches!(entry.kind, EntryKind::CharDevice(_) | EntryKind::BlockDevice(_)) {
+                let unheld = vec![Part::Node];
+                return Ok(Compared {
+                    unheld,
+                    ..Compared::default()
+                });
+            }
+            return Ok(Compared::differs(Aspect::Missing));
         };
         if !is_kind(&stat, &entry.kind) {
-            return Ok(Some(Aspect::Type));
+            return Ok(Compared::differs(Aspect::Type));
         }
         match &entry.kind {
             EntryKind::File { size } if u64::try_from(stat.st_size).unwrap_or(0) != *size => {
-                return Ok(Some(Aspect::Size));
+                return Ok(Compared::differs(Aspect::Size));
             }
             EntryKind::Symlink { target } => {
                 let found = rustix::fs::readlinkat(&spot.folder, &spot.name, Vec::new());
                 if !found.is_ok_and(|found| found.as_bytes() == target) {
-                    return Ok(Some(Aspect::Target));
+                    return Ok(Compared::differs(Aspect::Target));
                 }
             }
             _ => {}
         }
+        let is_name = match first {
+            Some(first) => self.is_same_file(&stat, first)?,
+            None => false,
+        };
         let right = || match &entry.kind {
-            EntryKind::File { .. } => match open_if_file(&spot, &spot.name)? {
+            // The bytes are compared under the first name.
+            EntryKind::File { .. } if !is_name => match open_if_file(&spot, &spot.name)? {
                 Some(file) => holds(&file, record, &spot, stop),
                 None => Ok(false),
             },
@@ -270,22 +318,44 @@ impl Target {
         let touched = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
             != (entry.mtime_s, entry.mtime_ns);
         if touched && depth == Depth::Touched && !right()? {
-            return Ok(Some(Aspect::Content));
+            return Ok(Compared::differs(Aspect::Content));
         }
-        let owned = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid);
+        if first.is_some() && !is_name {
+            return Ok(Compared::differs(Aspect::HardLink));
+        }
+        let owned = self.owners && (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid);
         let bits = if owned { 0o7777 } else { 0o1777 };
         if !matches!(entry.kind, EntryKind::Symlink { .. }) && (stat.st_mode ^ entry.mode) & bits != 0 {
-            return Ok(Some(Aspect::Mode));
+            return Ok(Compared::differs(Aspect::Mode));
         }
-        if !owned && rustix::process::geteuid().is_root() {
-            return Ok(Some(Aspect::Owner));
+        if !owned && root && self.owners {
+            return Ok(Compared::differs(Aspect::Owner));
+        }
+        let bearer = Bearer::name(&spot.folder, &spot.name);
+        let agrees = bearer
+            .agrees(entry)
+            .map_err(|why| RestoreError::io("read the attributes of", &spot.shown, why))?;
+        if !agrees {
+            return Ok(Compared::differs(Aspect::Attributes));
         }
         if touched {
-            return Ok(Some(Aspect::Time));
+            return Ok(Compared::differs(Aspect::Time));
         }
         if depth == Depth::Content && !right()? {
-            return Ok(Some(Aspect::Content));
+            return Ok(Compared::differs(Aspect::Content));
         }
-        Ok(None)
+        let mut unheld = match (owned || !self.owners || is_name, &entry.kind) {
+            (true, _) => Vec::new(),
+            (false, EntryKind::Dir | EntryKind::Symlink { .. }) => vec![Part::Owner],
+            (false, _) => without_owner(entry),
+        };
+        if !root && !is_name && entry.xattrs.iter().any(|xattr| is_privileged(&xattr.name)) {
+            unheld.push(Part::Attributes);
+        }
+        Ok(Compared {
+            aspect: None,
+            unheld,
+            is_name,
+        })
     }
 }

@@ -17,8 +17,14 @@
 //! | `run` | the windows, one after the other |
 //! | `target`, `build` | everything that touches the root: links and folders, and files |
 //! | `folders` | the second pass |
+//! | `links`, `xattrs` | further names of a file, FIFOs and devices; extended attributes |
+//! | `unheld` | what the target could not hold |
 //! | `elsewhere` | content from another tier than the preferred one |
 //! | `inspect`, `difference` | compares a root with a snapshot |
+//!
+//! A further name of a file (a hard link) is made when its window is closed, so its first name is in place. Its
+//! record has the content too. If the first name is not restored, or the target has no hard links, the name gets
+//! a file of its own.
 //!
 //! Nothing is written outside the root. The kernel resolves every folder beneath the folder that a person
 //! named ([`RestoreRoot`]) without following links, and a stream whose entries do not form a tree is refused.
@@ -33,6 +39,7 @@ pub mod error;
 mod folders;
 mod include;
 mod inspect;
+mod links;
 mod plan;
 pub mod request;
 mod run;
@@ -40,8 +47,10 @@ pub mod store;
 mod target;
 #[cfg(test)]
 mod tests;
+mod unheld;
 #[cfg(test)]
 mod vault_tests;
+mod xattrs;
 
 pub use difference::{Aspect, Difference};
 pub use elsewhere::Elsewhere;
@@ -53,3 +62,4 @@ pub use request::{
 pub use run::{restore, restore_from};
 pub use store::{ContentError, ContentStore, EntryCursor};
 pub use target::PARTIAL_PREFIX;
+pub use unheld::{Counted, Part, UNHELD_NAMED, Unheld};

@@ -19,6 +19,10 @@ pub(super) enum Work {
     Folder(TreePath),
     /// Make a symbolic link.
     Link(Entry),
+    /// Make a further name of a file.
+    Name(Arc<EntryRecord>, TreePath),
+    /// Make a FIFO or a device.
+    Node(Entry),
     /// Build a file, or a piece of one that is larger than a window.
     File(Piece),
 }
@@ -178,6 +182,13 @@ impl Windows {
             match record.entry.kind {
                 EntryKind::Dir => {}
                 EntryKind::Symlink { .. } => window.push(Work::Link(record.entry)),
+                EntryKind::Fifo | EntryKind::CharDevice(_) | EntryKind::BlockDevice(_) => {
+                    window.push(Work::Node(record.entry));
+                }
+                EntryKind::File { .. } if self.outline.first_name(&record).is_some() => {
+                    let first = record.entry.first_name.clone().unwrap_or(TreePath::ROOT);
+                    window.push(Work::Name(Arc::new(record), first));
+                }
                 EntryKind::File { .. } => {
                     self.rest_begins = begins;
                     self.rest = Some(Piece::whole(Arc::new(record)));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::difference::Difference;
 use super::elsewhere::Elsewhere;
+use super::unheld::Unheld;
 
 /// How much is restored between two checkpoints; a kill costs at most this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,9 @@ pub struct RestoreRequest {
     pub window: Window,
     /// The preferred tier; the report lists what comes from another. None: it lists nothing.
     pub prefer: Option<String>,
+    /// Whether to set owners. Without it, everything belongs to the user who restores, set-id bits are left out,
+    /// and neither is reported.
+    pub owners: bool,
 }
 
 /// A place in the entry stream.
@@ -114,8 +118,12 @@ pub struct RestoreCheckpoint {
     pub bytes_total: u64,
     /// Bytes of content on disk, including the partial file.
     pub bytes_done: u64,
-    /// Entries whose owner could not be set.
-    pub owners_unset: u64,
+    /// FIFOs and devices made.
+    #[serde(default)]
+    pub nodes: u64,
+    /// What the target could not hold so far, folders aside.
+    #[serde(default, skip_serializing_if = "Unheld::is_empty")]
+    pub unheld: Unheld,
     /// Files lost so far; the list is not cut, since none may be forgotten.
     pub lost: Vec<LostFile>,
     /// Content from another tier than the preferred one so far.
@@ -136,7 +144,8 @@ impl RestoreCheckpoint {
             symlinks: 0,
             bytes_total: 0,
             bytes_done: 0,
-            owners_unset: 0,
+            nodes: 0,
+            unheld: Unheld::default(),
             lost: Vec::new(),
             elsewhere: Vec::new(),
         }
@@ -163,6 +172,8 @@ pub struct RestoreReport {
     pub dirs: u64,
     /// Existing symbolic links.
     pub symlinks: u64,
+    /// Existing FIFOs and devices.
+    pub nodes: u64,
     /// Bytes of content in the included part of the snapshot.
     pub bytes_total: u64,
     /// Bytes of content that this call wrote. Runs of zeros left as holes count, and so do the bytes of a
@@ -170,8 +181,8 @@ pub struct RestoreReport {
     pub bytes_written: u64,
     /// Bytes of content that were there already: before the checkpoint, or found right.
     pub bytes_kept: u64,
-    /// Entries whose owner could not be set, for lack of privilege.
-    pub owners_unset: u64,
+    /// What the target could not hold.
+    pub unheld: Unheld,
     /// The difference that refuted the request's checkpoint. If there is one, the restore dropped the
     /// checkpoint, looked at every file, and kept what was right.
     pub checkpoint_refuted: Option<Difference>,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use rekindle_model::entry::EntryKind;
+use rekindle_model::entry::{EntryKind, TreePath};
 use rekindle_model::failure::Failure;
 use rekindle_model::planted::{self, Fault};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use super::plan::{Piece, Windows, Work};
 use super::request::{LostFile, RestoreCheckpoint, RestoreReport, RestoreRequest};
 use super::store::{ContentError, ContentStore};
 use super::target::Target;
+use super::unheld::{Part, Unheld};
 
 /// How many chunks are fetched ahead of the one being written; each is at most 4 MiB.
 const FETCHES: usize = 4;
@@ -69,7 +70,9 @@ where
     let stop = stop.child_token();
     let _dropped = stop.clone().drop_guard();
     let (root, snapshot) = (request.root.clone(), request.snapshot);
-    let target = Arc::new(blocking(move || Target::make(&root, snapshot)).await?);
+    let owners = request.owners;
+    let made = blocking(move || Target::make(&root, snapshot)).await?;
+    let target = Arc::new(made.with_owners(owners));
 
     // Somebody may have changed the root since; the checkpoint records only the past.
     let checkpoint_refuted = match &request.checkpoint {
@@ -135,7 +138,36 @@ struct OpenPiece {
     lost: Option<String>,
     /// Whether the only reason to call it lost is that the assembled bytes are not those captured.
     mistrusted: bool,
-    owned: bool,
+    /// The parts of it that the target does not hold.
+    unheld: Vec<Part>,
+}
+
+impl OpenPiece {
+    fn new(piece: Piece, existing: Existing) -> Self {
+        Self {
+            piece,
+            existing,
+            lost: None,
+            mistrusted: false,
+            unheld: Vec::new(),
+        }
+    }
+}
+
+/// A further name of a file, made when the window is closed.
+struct Name {
+    record: Arc<EntryRecord>,
+    first: TreePath,
+}
+
+/// What the first part of a window did.
+#[derive(Default)]
+struct Prepared {
+    pieces: Vec<OpenPiece>,
+    names: Vec<Name>,
+    links: u64,
+    nodes: u64,
+    unheld: Unheld,
 }
 
 /// A chunk and every place of the window that needs it.
@@ -170,8 +202,8 @@ impl Run<'_> {
                 .map_err(RestoreError::Checkpoint)?;
             self.recorded = Some(self.done.clone());
         }
-        let (dirs, unowned) = folders::finish(self.store, &self.target, include.clone(), &self.stop).await?;
-        self.done.owners_unset += unowned;
+        let (dirs, unheld) = folders::finish(self.store, &self.target, include.clone(), &self.stop).await?;
+        self.done.unheld.append(unheld);
         Ok(dirs)
     }
 
@@ -183,7 +215,8 @@ impl Run<'_> {
             bytes_total: self.done.bytes_total,
             bytes_written: self.written,
             bytes_kept: self.kept,
-            owners_unset: self.done.owners_unset,
+            nodes: self.done.nodes,
+            unheld: self.done.unheld,
             checkpoint_refuted: self.checkpoint_refuted,
             lost: self.done.lost,
             elsewhere: self.done.elsewhere,
@@ -208,7 +241,7 @@ impl Run<'_> {
                 // The file is whole: it was finished after the checkpoint, and the next window keeps it.
                 match target.existing(&record, &stop)? {
                     Existing::Nothing => target.go_on(&record.entry, offset),
-                    Existing::Whole { .. } | Existing::Built => Ok(false),
+                    Existing::Whole(_) | Existing::Built => Ok(false),
                 }
             })
             .await?;
@@ -229,27 +262,57 @@ impl Run<'_> {
     }
 
     async fn window(&mut self, window: Vec<Work>) -> Result<(), RestoreError> {
-        let (mut pieces, links, unowned) = self.prepare(window).await?;
-        for open in pieces.iter().filter(|open| open.piece.start == 0) {
-            self.done.bytes_total += size_of(&open.piece.record);
-        }
-        self.fetch(&mut pieces).await?;
-        let pieces = self.close(pieces).await?;
+        let Prepared {
+            pieces,
+            names,
+            links,
+            nodes,
+            unheld,
+        } = self.prepare(window).await?;
         self.done.symlinks += links;
-        self.done.owners_unset += unowned;
-        for open in pieces {
-            self.count(open);
+        self.done.nodes += nodes;
+        self.done.unheld.append(unheld);
+        let named = names.len() as u64;
+        let alone = self.build(pieces, names).await?;
+        self.done.files += named - alone.len() as u64;
+        if !alone.is_empty() {
+            // These names get files of their own.
+            let window = alone.into_iter().map(|record| {
+                self.done.unheld.add(&record.entry.path, &[Part::HardLink]);
+                Work::File(Piece::whole(record))
+            });
+            let window = window.collect();
+            let Prepared { pieces, .. } = self.prepare(window).await?;
+            self.build(pieces, Vec::new()).await?;
         }
         self.progress
             .report(self.done.bytes_done, Some(self.store.bytes()));
         Ok(())
     }
 
-    /// Makes folders and links, finds the files that are there already, and begins the others.
-    async fn prepare(&self, window: Vec<Work>) -> Result<(Vec<OpenPiece>, u64, u64), RestoreError> {
+    /// Writes, places and counts the files of a window, then makes further names. Returns the names that need a file
+    /// of their own.
+    async fn build(
+        &mut self,
+        mut pieces: Vec<OpenPiece>,
+        names: Vec<Name>,
+    ) -> Result<Vec<Arc<EntryRecord>>, RestoreError> {
+        for open in pieces.iter().filter(|open| open.piece.start == 0) {
+            self.done.bytes_total += size_of(&open.piece.record);
+        }
+        self.fetch(&mut pieces).await?;
+        let (pieces, alone) = self.close(pieces, names).await?;
+        for open in pieces {
+            self.count(open);
+        }
+        Ok(alone)
+    }
+
+    /// Makes folders, links, FIFOs and devices, finds the files that are there already, and begins the others.
+    async fn prepare(&self, window: Vec<Work>) -> Result<Prepared, RestoreError> {
         let (target, stop) = (Arc::clone(&self.target), self.stop.clone());
         blocking(move || {
-            let (mut pieces, mut links, mut unowned) = (Vec::new(), 0, 0);
+            let mut prepared = Prepared::default();
             for work in window {
                 if stop.is_cancelled() {
                     return Err(RestoreError::Interrupted { checkpoint: None });
@@ -258,9 +321,16 @@ impl Run<'_> {
                     Work::Folder(path) => target.make_folder(&path)?,
                     Work::Link(entry) => {
                         if let EntryKind::Symlink { target: leads_to } = &entry.kind {
-                            links += 1;
-                            unowned += u64::from(!target.make_link(&entry, leads_to)?);
+                            prepared.links += 1;
+                            let parts = target.make_link(&entry, leads_to)?;
+                            prepared.unheld.add(&entry.path, &parts);
                         }
+                    }
+                    Work::Name(record, first) => prepared.names.push(Name { record, first }),
+                    Work::Node(entry) => {
+                        let parts = target.make_node(&entry)?;
+                        prepared.nodes += u64::from(!parts.contains(&Part::Node));
+                        prepared.unheld.add(&entry.path, &parts);
                     }
                     Work::File(piece) => {
                         let mut existing = Existing::Nothing;
@@ -270,17 +340,11 @@ impl Run<'_> {
                         if existing == Existing::Nothing && piece.offset == 0 {
                             target.begin(&piece.record.entry)?;
                         }
-                        pieces.push(OpenPiece {
-                            piece,
-                            existing,
-                            lost: None,
-                            mistrusted: false,
-                            owned: true,
-                        });
+                        prepared.pieces.push(OpenPiece::new(piece, existing));
                     }
                 }
             }
-            Ok((pieces, links, unowned))
+            Ok(prepared)
         })
         .await
     }
@@ -371,8 +435,13 @@ impl Run<'_> {
         wants
     }
 
-    /// Reads the built files back, syncs, renames them, and syncs again.
-    async fn close(&self, mut pieces: Vec<OpenPiece>) -> Result<Vec<OpenPiece>, RestoreError> {
+    /// Reads the built files back, syncs, renames them, makes further names of files, and syncs again. Returns the
+    /// names that could not be made.
+    async fn close(
+        &self,
+        mut pieces: Vec<OpenPiece>,
+        names: Vec<Name>,
+    ) -> Result<(Vec<OpenPiece>, Vec<Arc<EntryRecord>>), RestoreError> {
         let (target, stop) = (Arc::clone(&self.target), self.stop.clone());
         blocking(move || {
             for open in &mut pieces {
@@ -385,9 +454,9 @@ impl Run<'_> {
                 if open.lost.is_some() {
                     target.drop_partial(&record.entry)?;
                 } else if open.is_to_be_placed() {
-                    open.owned = target.dress_built(&record.entry)?;
-                } else if let Existing::Whole { owned } = open.existing {
-                    open.owned = owned;
+                    open.unheld = target.dress_built(&record.entry)?;
+                } else if let Existing::Whole(parts) = &mut open.existing {
+                    open.unheld = std::mem::take(parts);
                 }
             }
             let mut placed = false;
@@ -397,8 +466,17 @@ impl Run<'_> {
                 }
                 target.place(&open.piece.record.entry)?;
             }
+            let mut alone = Vec::new();
+            for Name { record, first } in names {
+                if stop.is_cancelled() {
+                    return Err(RestoreError::Interrupted { checkpoint: None });
+                }
+                if !target.make_name(&record, &first, &stop)? {
+                    alone.push(record);
+                }
+            }
             target.sync()?;
-            Ok(pieces)
+            Ok((pieces, alone))
         })
         .await
     }
@@ -410,7 +488,7 @@ impl Run<'_> {
             existing,
             lost,
             mistrusted,
-            owned,
+            unheld,
         } = open;
         let size = size_of(&piece.record);
         if let Some(why) = lost {
@@ -437,19 +515,19 @@ impl Run<'_> {
         }
         if piece.is_last() {
             self.trusted = 0;
+            self.done.unheld.add(&piece.record.entry.path, &unheld);
         }
         match existing {
             Existing::Nothing => {
                 self.done.bytes_done += piece.offset_after - piece.offset;
                 self.done.files += u64::from(piece.is_last());
-                self.done.owners_unset += u64::from(piece.is_last() && !owned);
             }
-            Existing::Whole { .. } | Existing::Built => {
+            Existing::Whole(_) | Existing::Built => {
                 self.kept += size;
                 self.done.bytes_done += size;
                 self.done.files += 1;
-                self.done.owners_unset += u64::from(!owned);
                 if !piece.is_last() {
+                    self.done.unheld.add(&piece.record.entry.path, &unheld);
                     self.windows.set_rest(None);
                 }
             }
@@ -460,7 +538,7 @@ impl Run<'_> {
 impl OpenPiece {
     fn is_to_be_placed(&self) -> bool {
         let finished = match self.existing {
-            Existing::Whole { .. } => false,
+            Existing::Whole(_) => false,
             Existing::Built => true,
             Existing::Nothing => self.piece.is_last(),
         };

@@ -21,6 +21,8 @@ use rustix::io::Errno;
 use super::error::RestoreError;
 use super::include::parent_of;
 use super::request::RestoreRoot;
+use super::unheld::Part;
+use super::xattrs::Bearer;
 use crate::beneath::{self, FOLDER};
 
 /// The prefix of the name of a file under construction.
@@ -43,6 +45,8 @@ pub(super) struct Target {
     root: OwnedFd,
     shown: PathBuf,
     snapshot: SnapshotId,
+    /// Whether owners are set.
+    pub(super) owners: bool,
 }
 
 /// An entry's folder, its name there, and its path as people see it.
@@ -147,7 +151,13 @@ impl Target {
             root: opened,
             shown,
             snapshot,
+            owners: true,
         }))
+    }
+
+    /// Returns the same root, with or without the captured owners.
+    pub(super) fn with_owners(self, owners: bool) -> Self {
+        Self { owners, ..self }
     }
 
     /// Makes every write to the root's file system durable.
@@ -228,12 +238,12 @@ impl Target {
             .map_err(|why| RestoreError::io("make the folder", &spot.shown, why))
     }
 
-    /// Makes a symbolic link, or keeps an equal one. Returns whether its owner could be set.
-    pub(super) fn make_link(&self, entry: &Entry, target: &[u8]) -> Result<bool, RestoreError> {
+    /// Makes a symbolic link, or keeps an equal one. Returns the parts of it that the target does not hold.
+    pub(super) fn make_link(&self, entry: &Entry, target: &[u8]) -> Result<Vec<Part>, RestoreError> {
         let spot = self.spot(&entry.path)?;
         let found = rustix::fs::readlinkat(&spot.folder, &spot.name, Vec::new());
         if found.is_ok_and(|found| found.as_bytes() == target) {
-            return spot.dress_link(&spot.name, entry);
+            return spot.dress_link(&spot.name, entry, self.owners);
         }
         let partial = self.partial_name(&entry.path)?;
         spot.remove_name(&partial)?;
@@ -243,18 +253,37 @@ impl Target {
         })?;
         rustix::fs::symlinkat(&target, &spot.folder, &partial)
             .map_err(|why| RestoreError::io("make the link", &spot.shown, why))?;
-        let owned = spot.dress_link(&partial, entry)?;
+        let parts = spot.dress_link(&partial, entry, self.owners)?;
         spot.rename_from(&partial)?;
-        Ok(owned)
+        Ok(parts)
     }
 
-    /// Gives a folder the owner, mode and time of its entry. Returns whether its owner could be set.
-    pub(super) fn finish_folder(&self, entry: &Entry) -> Result<bool, RestoreError> {
+    /// Gives a folder the metadata of its entry. Returns the parts that the target does not hold.
+    pub(super) fn finish_folder(&self, entry: &Entry) -> Result<Vec<Part>, RestoreError> {
         let spot = self.spot(&entry.path)?;
-        let owned = spot.set_owner(&spot.name, entry)?;
+        let failed = |why| RestoreError::io("set the attributes of", &spot.shown, why);
+        let folder = rustix::fs::openat(&spot.folder, &spot.name, FOLDER, Mode::empty()).map_err(failed)?;
+        let mut parts = Vec::new();
+        if self.owners && !spot.set_owner(&spot.name, entry)? {
+            parts.push(Part::Owner);
+        }
+        let bearer = Bearer::handle(&folder);
+        let removed = bearer.remove_others(entry).map_err(failed)?;
         spot.set_folder_mode(entry.mode)?;
+        if !(bearer.set(entry).map_err(failed)? && removed) {
+            parts.push(Part::Attributes);
+        }
         spot.set_times(&spot.name, entry)?;
-        Ok(owned)
+        Ok(parts)
+    }
+
+    /// Returns the mode to give to a file. Without the right owner, a set-id bit would grant the rights of the user
+    /// who restores.
+    pub(super) fn mode(&self, entry: &Entry, owned: bool) -> u32 {
+        match owned && self.owners {
+            true => entry.mode & 0o7777,
+            false => entry.mode & 0o1777,
+        }
     }
 }
 
@@ -309,20 +338,29 @@ impl Spot {
         set.map_err(|why| RestoreError::io("set the mode of", &self.shown, why))
     }
 
-    fn dress_link(&self, name: &CString, entry: &Entry) -> Result<bool, RestoreError> {
-        let owned = self.set_owner(name, entry)?;
+    fn dress_link(&self, name: &CString, entry: &Entry, owners: bool) -> Result<Vec<Part>, RestoreError> {
+        let mut parts = Vec::new();
+        if owners && !self.set_owner(name, entry)? {
+            parts.push(Part::Owner);
+        }
+        let bearer = Bearer::name(&self.folder, name);
+        let failed = |why| RestoreError::io("set the attributes of", &self.shown, why);
+        let removed = bearer.remove_others(entry).map_err(failed)?;
+        if !(bearer.set(entry).map_err(failed)? && removed) {
+            parts.push(Part::Attributes);
+        }
         self.set_times(name, entry)?;
-        Ok(owned)
+        Ok(parts)
     }
 
     /// Returns whether the entry then has the right owner.
-    fn set_owner(&self, name: &CString, entry: &Entry) -> Result<bool, RestoreError> {
+    pub(super) fn set_owner(&self, name: &CString, entry: &Entry) -> Result<bool, RestoreError> {
         let (owner, group) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
         let set = rustix::fs::chownat(&self.folder, name, owner, group, AtFlags::SYMLINK_NOFOLLOW);
         owner_set(set, &self.shown)
     }
 
-    fn set_times(&self, name: &CString, entry: &Entry) -> Result<(), RestoreError> {
+    pub(super) fn set_times(&self, name: &CString, entry: &Entry) -> Result<(), RestoreError> {
         rustix::fs::utimensat(&self.folder, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|why| RestoreError::io("set the time of", &self.shown, why))
     }
@@ -357,12 +395,21 @@ pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// Returns whether the entry is of this type.
+/// Returns whether the entry is of this type, and the same device if it is one.
 pub(super) fn is_kind(stat: &Stat, entry: &EntryKind) -> bool {
     let expected = match entry {
         EntryKind::File { .. } => FileType::RegularFile,
         EntryKind::Dir => FileType::Directory,
         EntryKind::Symlink { .. } => FileType::Symlink,
+        EntryKind::Fifo => FileType::Fifo,
+        EntryKind::CharDevice(_) => FileType::CharacterDevice,
+        EntryKind::BlockDevice(_) => FileType::BlockDevice,
     };
-    kind(stat) == expected
+    let same_device = match entry {
+        EntryKind::CharDevice(number) | EntryKind::BlockDevice(number) => {
+            (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (number.major, number.minor)
+        }
+        _ => true,
+    };
+    kind(stat) == expected && same_device
 }

@@ -54,6 +54,9 @@ impl TreeSource for Made {
             mtime_ns: 17,
             ctime_ns: 0,
             inode: 0,
+            first_name: None,
+            xattrs: Vec::new(),
+            names: 0,
         }))
     }
 
@@ -137,6 +140,7 @@ async fn a_restore_from_real_tiers_passes_over_damage_and_resumes_in_the_middle_
             entries: 100,
         },
         prefer: Some("hot".to_owned()),
+        owners: true,
     };
     let kept = Mutex::new(Vec::new());
     let killed_in_the_large_file = |checkpoint: RestoreCheckpoint| {
@@ -186,6 +190,7 @@ async fn a_restore_from_real_tiers_passes_over_damage_and_resumes_in_the_middle_
         checkpoint: None,
         window: Window::default(),
         prefer: Some("hot".to_owned()),
+        owners: true,
     };
     let report = restore(&tiers[..1], alone, &sink, |_| async { Ok(()) }, &stop)
         .await

@@ -1,7 +1,7 @@
 //! Records survive their stream, and the digest changes with the content and with nothing else.
 
 use proptest::prelude::*;
-use rekindle_model::entry::TreePath;
+use rekindle_model::entry::{DeviceNumber, TreePath, Xattr};
 
 use super::*;
 use crate::object::ChunkId;
@@ -26,6 +26,9 @@ fn record(path: &[u8], mode: u32, lens: &[u32]) -> EntryRecord {
         mtime_ns,
         ctime_ns,
         inode,
+        first_name: None,
+        xattrs: Vec::new(),
+        names: 0,
     };
     EntryRecord {
         entry,
@@ -85,7 +88,25 @@ fn the_digest_depends_on_content_and_mode_and_not_on_chunks_owners_and_times() {
     assert_eq!(digest(&base), digest(&same));
     let mut content = base.clone();
     content.content = Some(Hash32([4; 32]));
+    let with = |change: &dyn Fn(&mut Entry)| {
+        let mut changed = base.clone();
+        change(&mut changed.entry);
+        changed
+    };
+    let xattr = |value: &[u8]| Xattr {
+        name: b"user.a".to_vec(),
+        value: value.to_vec(),
+    };
+    let device = |minor| with(&|entry| entry.kind = EntryKind::CharDevice(DeviceNumber { major: 1, minor }));
+    assert_ne!(digest(&device(3)), digest(&device(5)));
     for (what, other) in [
+        (
+            "hard link",
+            with(&|entry| entry.first_name = Some(TreePath::new(b"A").unwrap())),
+        ),
+        ("attribute", with(&|entry| entry.xattrs = vec![xattr(b"1")])),
+        ("empty attribute", with(&|entry| entry.xattrs = vec![xattr(b"")])),
+        ("FIFO", with(&|entry| entry.kind = EntryKind::Fifo)),
         ("path", record(b"b", 0o644, &[5, 6])),
         ("mode", record(b"a", 0o600, &[5, 6])),
         ("size", record(b"a", 0o644, &[5, 7])),

@@ -96,6 +96,9 @@ impl Tree {
             mtime_ns: 0,
             ctime_ns,
             inode,
+            first_name: None,
+            xattrs: Vec::new(),
+            names: 1,
         };
         self.entries.insert(path, (entry, content));
     }

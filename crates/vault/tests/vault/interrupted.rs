@@ -157,6 +157,7 @@ async fn restored(
         checkpoint,
         window,
         prefer: None,
+        owners: true,
     };
     let recorded = Mutex::new(Vec::new());
     let on_window = |checkpoint| {

@@ -8,6 +8,7 @@ use rekindle_actions::trust::Trust;
 use rekindle_model::id::RunId;
 use rekindle_model::system::System;
 use rekindle_report::unfinished::Elsewhere;
+use rekindle_sources::failures::PLACE_IS_LINK;
 use rekindle_sources::place::Place;
 use rekindle_vault::store::occupied_folder;
 use serde_json::Value;
@@ -185,10 +186,27 @@ pub fn occupied(
         .iter()
         .filter_map(|name| system.components.get(name)?.source.as_ref())
     {
-        let existing = rekindle_sources::open(source)?.existing(root, never)?;
-        occupied.extend(existing.files.first().map(|path| root.join(path)));
+        let source = rekindle_sources::open(source)?;
+        match source.existing(root, never) {
+            Ok(existing) => occupied.extend(existing.files.first().map(|path| root.join(path))),
+            Err(failure) if failure.code == PLACE_IS_LINK => {
+                occupied.extend(source.claim().map(|claim| root.join(claim.path)));
+            }
+            Err(failure) => return Err(failure.into()),
+        }
     }
     Ok(occupied)
+}
+
+/// Refuses a recovery in place of a component that is behind a link.
+pub fn no_links(system: &System, affected: &[String], root: &Path, never: &[PathBuf]) -> Result<(), Error> {
+    for source in affected
+        .iter()
+        .filter_map(|name| system.components.get(name)?.source.as_ref())
+    {
+        rekindle_sources::open(source)?.existing(root, never)?;
+    }
+    Ok(())
 }
 
 /// Returns the first entry of a folder by name; none if the folder is empty or absent.

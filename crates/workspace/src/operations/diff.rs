@@ -99,7 +99,7 @@ pub async fn diff(
         components: (a.component != b.component).then(|| (a.component.clone(), b.component.clone())),
     };
     if a.content_digest == b.content_digest && a.tree == b.tree {
-        result.same = a.files + a.dirs + a.symlinks;
+        result.same = a.entries();
         return Ok(result);
     }
     let (mut before, mut after) = (first.entries(), second.entries());
@@ -163,11 +163,15 @@ fn size(record: Option<&EntryRecord>) -> u64 {
 }
 
 fn difference(old: &EntryRecord, new: &EntryRecord) -> Option<Change> {
-    if old.entry.kind != new.entry.kind || old.content != new.content {
+    if old.entry.kind != new.entry.kind
+        || old.content != new.content
+        || old.entry.first_name != new.entry.first_name
+    {
         Some(Change::Content)
     } else if old.entry.mode != new.entry.mode
         || old.entry.uid != new.entry.uid
         || old.entry.gid != new.entry.gid
+        || old.entry.xattrs != new.entry.xattrs
         || (old.entry.mtime_s, old.entry.mtime_ns) != (new.entry.mtime_s, new.entry.mtime_ns)
     {
         Some(Change::Metadata)

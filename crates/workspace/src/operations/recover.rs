@@ -41,6 +41,8 @@ pub struct RecoverRequest {
     pub disaster_at: Option<DateTime<Utc>>,
     /// Whether a missed objective is a partial failure.
     pub strict: bool,
+    /// Whether everything is to belong to the user who recovers, without set-id bits.
+    pub no_owner: bool,
 }
 
 /// Where a recovery writes.
@@ -129,6 +131,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
         ),
         ("strict", Value::from(request.strict)),
         ("accept_older", Value::from(request.accept_older)),
+        ("no_owner", Value::from(request.no_owner)),
     ];
     let params = params
         .map(|(name, value)| (name.to_owned(), value))
@@ -223,6 +226,9 @@ async fn check_target(
         .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
     let never = plan::site(context, system).kept().never;
     let occupied = target::occupied(system, affected, &root, &never)?;
+    if request.target.is_in_place() {
+        target::no_links(system, affected, &root, &never)?;
+    }
     let unseen = unseen(system, affected);
     let interrupted = target::interrupted(context, &root).await;
     match (&folder, interrupted.as_ref()) {

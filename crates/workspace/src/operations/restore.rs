@@ -29,6 +29,8 @@ pub struct RestoreRequest {
     pub to: PathBuf,
     /// Only paths that match one of these globs, relative to the snapshot's root; empty for all.
     pub include: Vec<String>,
+    /// Whether everything is to belong to the user who restores, without set-id bits.
+    pub no_owner: bool,
 }
 
 /// The result of a completed restore.
@@ -64,6 +66,7 @@ pub async fn restore(
         checkpoint: None,
         window: Window::default(),
         prefer: preferred.clone(),
+        owners: !request.no_owner,
     };
     // A restore without a run keeps no checkpoint: a second call compares the folder with the snapshot.
     let recorded = |_| std::future::ready(Ok(()));

@@ -143,3 +143,91 @@ async fn a_folder_with_content_is_never_replaced_by_a_file() {
     run(&store, request(room.path()), None).await.0.unwrap();
     assert_eq!(fs::read(room.path().join("a")).unwrap(), b"a");
 }
+
+#[tokio::test]
+async fn a_hard_link_or_an_attribute_that_no_honest_tree_has_is_refused() {
+    let link = |to: &str| {
+        let to = TreePath::new(to.as_bytes()).unwrap();
+        move |entry: &mut Entry| entry.first_name = Some(to)
+    };
+    let attributes = |many: usize, name: &str, len: usize| {
+        let name = name.to_owned();
+        move |entry: &mut Entry| {
+            let one = |number| Xattr {
+                name: format!("{name}{number:04}").into_bytes(),
+                value: vec![0; len],
+            };
+            entry.xattrs = (0..many).map(one).collect();
+        }
+    };
+    type Spoil = Box<dyn FnOnce(&mut Entry)>;
+    let cases: [(&str, Spoil); 8] = [
+        ("to itself", Box::new(link("d/b"))),
+        ("to a later path", Box::new(link("d/c"))),
+        ("to the root", Box::new(link(""))),
+        (
+            "a huge value",
+            Box::new(attributes(1, "user.", Xattr::VALUE_MAX + 1)),
+        ),
+        ("many values", Box::new(attributes(17, "user.", Xattr::VALUE_MAX))),
+        ("a label", Box::new(attributes(1, "security.selinux", 1))),
+        (
+            "no name",
+            Box::new(|entry: &mut Entry| {
+                let (name, value) = (Vec::new(), Vec::new());
+                entry.xattrs.push(Xattr { name, value });
+            }),
+        ),
+        (
+            "a folder as a link",
+            Box::new(|entry: &mut Entry| {
+                entry.kind = EntryKind::Fifo;
+                entry.first_name = Some(TreePath::new(b"a").unwrap());
+            }),
+        ),
+    ];
+    for (what, spoil) in cases {
+        let mut store = stream(&[("", Some("dir")), ("a", None), ("d", Some("dir")), ("d/b", None)]);
+        let mut records = store.records.to_vec();
+        spoil(&mut records[3].entry);
+        if records[3].entry.kind == EntryKind::Fifo {
+            (records[3].content, records[3].chunks) = (None, Vec::new());
+        }
+        store.records = Arc::new(records);
+        let room = tempfile::tempdir().unwrap();
+        let result = run(&store, request(room.path()), None).await.0;
+        assert!(
+            matches!(result, Err(RestoreError::Hostile { .. })),
+            "{what}: {result:?}"
+        );
+        assert!(!room.path().join("d/b").exists(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_hard_link_to_what_is_no_such_file_brings_its_own_content() {
+    // A folder, a symbolic link to outside, a file with other content, and a name that the snapshot does not have.
+    for (first, target) in [
+        ("d", None),
+        ("l", Some("/etc/passwd")),
+        ("a", None),
+        ("planted", None),
+    ] {
+        let mut entries = vec![("", Some("dir")), ("a", None), ("d", Some("dir"))];
+        entries.extend(target.map(|target| ("l", Some(target))));
+        entries.push(("z", None));
+        let mut store = stream(&entries);
+        let mut records = store.records.to_vec();
+        let last = records.last_mut().unwrap();
+        last.entry.first_name = Some(TreePath::new(first.as_bytes()).unwrap());
+        // Another time, so that the size alone is not taken for the same file.
+        last.entry.mtime_s = 77;
+        store.records = Arc::new(records);
+        let room = tempfile::tempdir().unwrap();
+        fs::write(room.path().join("planted"), b"y").unwrap();
+        let report = run(&store, request(room.path()), None).await.0.unwrap();
+        assert_eq!(report.unheld.count(Part::HardLink), 1, "{first}");
+        assert_eq!(fs::read(room.path().join("z")).unwrap(), b"z", "{first}");
+        assert!(!room.path().join("z").is_symlink());
+    }
+}

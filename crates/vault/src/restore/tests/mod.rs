@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use rekindle_model::entry::{Entry, EntryKind, TreePath};
+use rekindle_model::entry::{DeviceNumber, Entry, EntryKind, TreePath, Xattr};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{Hash32, SnapshotId};
 use tempfile::TempDir;
@@ -28,6 +28,7 @@ use crate::snapshot::EntryRecord;
 
 mod hostile;
 mod lost;
+mod metadata;
 mod resumed;
 mod whole;
 
@@ -115,6 +116,7 @@ impl Memory {
         let mut found = BTreeMap::new();
         gather(root, &[], &mut found);
         let mut records = Vec::new();
+        let mut firsts = HashMap::new();
         for path in found.into_keys() {
             let at = at(root, &path);
             let meta = at.symlink_metadata().unwrap();
@@ -125,6 +127,13 @@ impl Memory {
                 EntryKind::Symlink {
                     target: fs::read_link(&at).unwrap().as_os_str().as_bytes().to_vec(),
                 }
+            } else if meta.file_type().is_fifo() {
+                EntryKind::Fifo
+            } else if meta.file_type().is_char_device() {
+                EntryKind::CharDevice(DeviceNumber {
+                    major: rustix::fs::major(meta.rdev()),
+                    minor: rustix::fs::minor(meta.rdev()),
+                })
             } else {
                 let bytes = fs::read(&at).unwrap();
                 content = Some(Hash32(*blake3::hash(&bytes).as_bytes()));
@@ -135,6 +144,11 @@ impl Memory {
                     size: bytes.len() as u64,
                 }
             };
+            let mut first_name = None;
+            if meta.is_file() && meta.nlink() > 1 {
+                first_name = firsts.get(&meta.ino()).cloned();
+                firsts.entry(meta.ino()).or_insert_with(|| path.clone());
+            }
             let entry = Entry {
                 path,
                 kind,
@@ -145,6 +159,9 @@ impl Memory {
                 mtime_ns: meta.mtime_nsec() as u32,
                 ctime_ns: 0,
                 inode: meta.ino(),
+                first_name,
+                xattrs: xattrs_of(&at),
+                names: meta.nlink(),
             };
             records.push(EntryRecord {
                 entry,
@@ -173,6 +190,20 @@ impl Memory {
             ..Self::default()
         }
     }
+}
+
+fn xattrs_of(path: &Path) -> Vec<Xattr> {
+    let mut list = vec![0; 4096];
+    let length = rustix::fs::llistxattr(path, &mut list).unwrap();
+    list.truncate(length);
+    let read = |name: &[u8]| {
+        let mut value = vec![0; Xattr::VALUE_MAX];
+        let length = rustix::fs::lgetxattr(path, name, &mut value).unwrap();
+        value.truncate(length);
+        let name = name.to_vec();
+        Xattr { name, value }
+    };
+    Xattr::kept_names(&list).into_iter().map(read).collect()
 }
 
 fn gather(root: &Path, inside: &[u8], found: &mut BTreeMap<TreePath, ()>) {
@@ -301,6 +332,7 @@ fn request(root: &Path) -> RestoreRequest {
             entries: 8,
         },
         prefer: None,
+        owners: true,
     }
 }
 
@@ -365,6 +397,9 @@ fn entry(path: &str, kind: EntryKind) -> Entry {
         mtime_ns: 0,
         ctime_ns: 0,
         inode: 0,
+        first_name: None,
+        xattrs: Vec::new(),
+        names: 1,
     }
 }
 
