@@ -29,6 +29,8 @@ pub enum Fault {
     UndoSkipped,
     /// A recovery takes an older set for the latest if the newest cannot be read.
     NewestSetIgnored,
+    /// A copy of data can be read by everybody until it is whole.
+    ModeSetLate,
     /// An object in a tier is read whole, however large it is.
     SizeUnbounded,
 }
@@ -54,6 +56,7 @@ pub fn is(fault: Fault) -> bool {
         Fault::ChildLeftAlive => "child-left-alive",
         Fault::UndoSkipped => "undo-skipped",
         Fault::NewestSetIgnored => "newest-set-ignored",
+        Fault::ModeSetLate => "mode-set-late",
         Fault::SizeUnbounded => "size-unbounded",
     };
     picked.as_deref() == Some(name)

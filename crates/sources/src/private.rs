@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rekindle_model::planted;
+
 /// The mode of a private file.
 const FILE: u32 = 0o600;
 /// The mode of a private folder.
@@ -22,7 +24,11 @@ pub fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(FILE)
+        .mode(if planted::is(planted::Fault::ModeSetLate) {
+            0o644
+        } else {
+            FILE
+        })
         .open(path)
 }
 

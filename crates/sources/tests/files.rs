@@ -221,6 +221,30 @@ fn sockets_and_fifos_are_left_out_and_noted() {
 }
 
 #[test]
+fn a_database_that_may_be_in_use_is_captured_and_noted() {
+    let room = tempfile::tempdir().unwrap();
+    for (name, content) in [
+        ("live.db", "SQLite format 3\0 and more"),
+        ("live.db-wal", "frames"),
+        ("closed.db", "SQLite format 3\0 and more"),
+        ("notes", "no database"),
+        ("notes-journal", "no journal"),
+    ] {
+        put(room.path(), name, content);
+    }
+    let mut source = open(room.path());
+    let notes = source.notes();
+    assert_eq!(entries(&mut source).len(), 6);
+    drop(source);
+    let noted = notes.first();
+    let noted: Vec<_> = noted
+        .iter()
+        .map(|note| (note.path.display(), note.kind))
+        .collect();
+    assert_eq!(noted, [("live.db".to_owned(), NoteKind::LiveDatabase)]);
+}
+
+#[test]
 fn a_missing_source_is_named_with_a_hint() {
     let Err(failure) = FilesTree::open(Path::new("/nowhere/at/all"), &[], &[], &[]) else {
         panic!("opened")

@@ -481,3 +481,75 @@ fn a_link_at_the_target_is_refused() {
     let failure = put_back(&staged, &link, &scene.room.path().join("aside"), &mut |_| {}).unwrap_err();
     assert_eq!(failure.code, "obstructed");
 }
+
+/// Returns the names in a folder with their lengths.
+fn listing(folder: &Path) -> Vec<(String, u64)> {
+    let mut found: Vec<(String, u64)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (
+                entry.file_name().into_string().unwrap(),
+                entry.metadata().unwrap().len(),
+            )
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_capture_leaves_no_file_beside_the_database_that_was_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("place");
+    fs::create_dir(&folder).unwrap();
+    drop(make(&folder.join("a.db"), "wal", 7));
+    let before = listing(&folder);
+    assert_eq!(before.len(), 1, "it is closed: {before:?}");
+    let captured = capture(&folder.join("a.db"), &dir.path().join("copy"), &never).unwrap();
+    assert_eq!(counts(&captured.path), (7, 7));
+    assert_eq!(listing(&folder), before);
+}
+
+#[test]
+fn what_a_crash_left_unfinished_is_captured_repaired_and_stays_as_it_is() {
+    for mode in ["wal", "delete"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (living, folder) = (dir.path().join("living.db"), dir.path().join("place"));
+        fs::create_dir(&folder).unwrap();
+        let live = make(&living, mode, 7);
+        // A cache of one page lets a transaction reach the disk before its end.
+        live.execute_batch("PRAGMA cache_size = 1; BEGIN; INSERT INTO a SELECT n + 100, t FROM a;")
+            .unwrap();
+        live.execute_batch("INSERT INTO a VALUES (200, zeroblob(400000));")
+            .unwrap();
+        let suffixes: &[&str] = match mode {
+            "wal" => {
+                live.execute_batch("COMMIT;").unwrap();
+                &["", "-wal"]
+            }
+            _ => &["", "-journal"],
+        };
+        for suffix in suffixes {
+            let name = |path: &Path| format!("{}{suffix}", path.display());
+            fs::copy(name(&living), name(&folder.join("a.db"))).unwrap();
+        }
+        let before = listing(&folder);
+        assert_eq!(before.len(), 2, "{mode}: {before:?}");
+        let staging = dir.path().join("staging");
+        fs::create_dir(&staging).unwrap();
+        let captured = capture(&folder.join("a.db"), &staging.join("copy"), &never).unwrap();
+        let expected = if mode == "wal" { (15, 7) } else { (7, 7) };
+        assert_eq!(
+            counts(&captured.path),
+            expected,
+            "{mode}: only what was committed"
+        );
+        assert_eq!(listing(&folder), before, "{mode}");
+        assert_eq!(
+            listing(&staging).len(),
+            1,
+            "{mode}: the copy of the original is gone"
+        );
+    }
+}

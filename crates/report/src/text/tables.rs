@@ -387,6 +387,10 @@ fn left_out(row: &BackupRow) -> String {
             "socket" => "left out (only a running program makes a socket)",
             "attributes" => "captured without some extended attributes (unreadable, or longer than 1 MiB)",
             "vanished" => "left out (gone before it was read)",
+            "live_database" => {
+                "SQLite databases that may be in use (their files may be of different moments; the source type sqlite \
+                 captures one at one moment)"
+            }
             "changed" => "written while captured (may be of two moments)",
             other => other,
         };

@@ -22,6 +22,7 @@
 use rekindle_model::entry::TreeSource;
 
 mod globs;
+mod live_database;
 mod notes;
 mod own;
 mod read;

@@ -21,6 +21,9 @@ pub enum NoteKind {
     Vanished,
     /// It was written while it was read: captured up to the size in its entry.
     Changed,
+    /// A SQLite database with a `-wal` or `-journal` beside it, so a program may have it open: captured, but its
+    /// files may be of different moments. The source type `sqlite` captures it at one.
+    LiveDatabase,
     /// It belongs to the workspace, to a tier or to a running recovery: left out.
     Own,
 }
@@ -82,6 +85,12 @@ impl Notes {
             }
             NoteKind::Vanished => {
                 tracing::warn!(path = path.display(), "left out: it vanished during capture")
+            }
+            NoteKind::LiveDatabase => {
+                tracing::warn!(
+                    path = path.display(),
+                    "a database that may be in use; capture it with type sqlite"
+                );
             }
             NoteKind::Changed => tracing::warn!(path = path.display(), "it changed while it was captured"),
         }

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::globs::Selection;
+use super::live_database::database_of;
 use super::notes::{NoteKind, Notes};
 use super::own;
 use super::read::Promised;
@@ -313,6 +314,9 @@ impl FilesTree {
                 }
             }
             Found::File(stat, file) => {
+                if taken && let Some(database) = database_of(folder.as_fd(), name, &path) {
+                    self.notes.add(&database, NoteKind::LiveDatabase);
+                }
                 self.release();
                 let own = self.with_first_name(own, &stat);
                 self.ready.push_back((own, Some((file, stat))));

@@ -46,8 +46,10 @@ pub struct SqliteCapture {
 ///
 /// In WAL mode one read transaction pins the copied state and nobody waits. In rollback mode the copy goes in
 /// steps and starts over if a writer comes between, at most five times. Then it runs in one go, and writers
-/// wait. The database is opened read-only: this changes nothing in it and makes no checkpoint. When this
-/// returns, the copy is fsynced and has passed `integrity_check`.
+/// wait. This changes nothing in the database, makes no checkpoint of others' work, and leaves no file beside it
+/// that was not there. What a crash left unfinished is copied to `staging-source` with its `-wal` or `-journal`,
+/// repaired there, and captured from there. When this returns, the copy is fsynced and has passed
+/// `integrity_check`.
 ///
 /// It blocks; call it where blocking is allowed. The consistency point is not earlier than the call. Between
 /// steps the copy asks `stopped`, and fails as `interrupted` once the answer is true. A failed call leaves
@@ -74,23 +76,13 @@ fn capture_like(
     staging: &Path,
     stopped: &dyn Fn() -> bool,
 ) -> Result<SqliteCapture, Failure> {
-    let failed = |why: rusqlite::Error| refused(database, &why);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let from = Connection::open_with_flags(database, flags).map_err(failed)?;
-    from.busy_timeout(BUSY_PAUSE * BUSY_TIMES).map_err(failed)?;
-    // SQLite does not report why it cannot create a file.
-    private::create_new(staging).map_err(|why| staging_failure(staging, &why.to_string(), &why))?;
-    let mut to = Connection::open(staging).map_err(|why| not_staged(staging, &why))?;
-    let copied = copy(&from, &mut to, stopped)
-        .map_err(|why| not_copied(database, staging, &why))?
-        .ok_or_else(|| {
-            Failure::transient(
-                "interrupted",
-                format!("the copy of {} was stopped", database.display()),
-            )
-        })?;
-    to.close().map_err(|(_, why)| not_staged(staging, &why))?;
-    drop(from);
+    let copied = match left_by_a_crash(database) {
+        true => from_a_copy(database, staging, stopped)?,
+        false => match read_into(database, database, staging, stopped) {
+            Err(Trouble::Sqlite(why)) if needs_a_copy(&why) => from_a_copy(database, staging, stopped)?,
+            copied => copied.map_err(|trouble| trouble.of(database, staging))?,
+        },
+    };
     keep_header(staging, &copied).map_err(|why| staging_failure(staging, &why.to_string(), &why))?;
     let pages = copied.pages;
 
@@ -110,6 +102,132 @@ fn capture_like(
         original: database.to_owned(),
         stat,
     })
+}
+
+/// Why a database could not be read into the staging file.
+enum Trouble {
+    Sqlite(rusqlite::Error),
+    Other(Failure),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(why: rusqlite::Error) -> Self {
+        Self::Sqlite(why)
+    }
+}
+
+impl Trouble {
+    fn of(self, database: &Path, staging: &Path) -> Failure {
+        match self {
+            Self::Sqlite(why) => not_copied(database, staging, &why),
+            Self::Other(failure) => failure,
+        }
+    }
+}
+
+/// Reads the database at `from`, which is `database` or a copy of it, into the staging file.
+fn read_into(
+    database: &Path,
+    from: &Path,
+    staging: &Path,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Copied, Trouble> {
+    // SQLite makes a -wal and a -shm for a database in WAL mode that nobody has open. Only a connection that may write
+    // removes them again. It changes nothing else, and if others have opened the database meanwhile, they stay.
+    let closed_wal = SIDECARS.iter().all(|suffix| !beside(from, suffix).exists());
+    let may_write = from != database || closed_wal && is_in_wal_mode(from);
+    let access = match may_write {
+        true => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        false => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    };
+    let from = Connection::open_with_flags(from, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    from.busy_timeout(BUSY_PAUSE * BUSY_TIMES)?;
+    // SQLite does not report why it cannot create a file.
+    clear(staging).map_err(Trouble::Other)?;
+    private::create_new(staging)
+        .map_err(|why| Trouble::Other(staging_failure(staging, &why.to_string(), &why)))?;
+    let mut to = Connection::open(staging).map_err(|why| Trouble::Other(not_staged(staging, &why)))?;
+    let copied = copy(&from, &mut to, stopped)?.ok_or_else(|| {
+        let message = format!("the copy of {} was stopped", database.display());
+        Trouble::Other(Failure::transient("interrupted", message))
+    })?;
+    to.close()
+        .map_err(|(_, why)| Trouble::Other(not_staged(staging, &why)))?;
+    Ok(copied)
+}
+
+/// Returns whether the header says that the database is in WAL mode: bytes 18 and 19 are 2
+/// (<https://www.sqlite.org/fileformat.html#file_format_version_numbers>).
+fn is_in_wal_mode(database: &Path) -> bool {
+    let mut header = [0; 20];
+    let read = File::open(database).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
+    read.is_ok() && header[18..] == [2, 2]
+}
+
+/// Returns whether a process died with the database open in WAL mode, and nobody has opened it since: a live one has a
+/// `-shm`. To open such a database is to repair it, and a capture changes nothing.
+fn left_by_a_crash(database: &Path) -> bool {
+    let has = |suffix| std::fs::metadata(beside(database, suffix)).is_ok_and(|file| file.len() > 0);
+    has("-wal") && !beside(database, "-shm").exists()
+}
+
+/// Returns whether SQLite would have to write beside the database, and may not: to roll back what a crash left, or
+/// because the folder cannot be written.
+fn needs_a_copy(why: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode as Code;
+    matches!(
+        why.sqlite_error_code(),
+        Some(Code::CannotOpen | Code::ReadOnly | Code::PermissionDenied)
+    )
+}
+
+/// How often a copy is made again because the database changed meanwhile.
+const COPIES: u32 = 3;
+
+/// Captures a database from a copy of all its files. The copy is repaired, and the original stays as it is.
+fn from_a_copy(database: &Path, staging: &Path, stopped: &dyn Fn() -> bool) -> Result<Copied, Failure> {
+    let aside = beside(staging, "-source");
+    let captured = copy_files(database, &aside).and_then(|()| {
+        read_into(database, &aside, staging, stopped).map_err(|trouble| trouble.of(database, staging))
+    });
+    clear(&aside)?;
+    captured
+}
+
+/// Copies a database with the files that belong to it, while nobody changes one of them.
+fn copy_files(database: &Path, to: &Path) -> Result<(), Failure> {
+    for _ in 0..COPIES {
+        let before = look(database);
+        clear(to)?;
+        for suffix in ["", "-wal", "-journal"] {
+            let (from, to) = (beside(database, suffix), beside(to, suffix));
+            if from.exists() {
+                let copied = private::copy(&from, &to).and_then(|copy| copy.sync_all());
+                copied.map_err(|why| match why.kind() {
+                    std::io::ErrorKind::StorageFull => staging_failure(&to, &why.to_string(), &why),
+                    _ => unreadable("read", &from, &why),
+                })?;
+            }
+        }
+        if look(database) == before {
+            return Ok(());
+        }
+    }
+    let message = format!("the database {} changes while it is copied", database.display());
+    Err(Failure::transient(code::SOURCE_UNREADABLE, message).with_hint("try again when its writers rest"))
+}
+
+/// Returns what tells one state of a database's files from another.
+fn look(database: &Path) -> Vec<Option<(u64, u64, i64, i64)>> {
+    use std::os::unix::fs::MetadataExt;
+    let state = |suffix: &str| {
+        let file = std::fs::metadata(beside(database, suffix)).ok()?;
+        Some((file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
+    };
+    ["", "-wal", "-shm", "-journal"]
+        .iter()
+        .map(|suffix| state(suffix))
+        .collect()
 }
 
 /// The facts of a copy that the copy itself does not keep.
