@@ -148,7 +148,7 @@ impl Action for LocateSet {
             // Newer sets that no tier gives; a person accepted to do without them.
             "newer_lost": chosen.newer_lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
             // Whether anything outside of the tiers' own listings says that this is the newest set.
-            "confirmed": found.confirmed,
+            "confirmed": found.confirms(set.id),
             "tier_order": found.order(set.id),
             "tiers_silent": found.silent,
             "components": components,

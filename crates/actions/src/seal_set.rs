@@ -13,7 +13,7 @@ use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::time::Stamp;
 use rekindle_plan::Problem;
-use rekindle_vault::{CatalogCheck, Fault, RecoverySet, Tier, VaultError, catalogs};
+use rekindle_vault::{CatalogCheck, Catalogs, RecoverySet, Tier, VaultError, catalogs};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -96,7 +96,24 @@ impl Action for SealSet {
                 progress
             }
         };
-        let tiers = self.0.tiers_that_answer(&self.0.tiers_hot_first()).await;
+        let answer = self.0.tiers_that_answer(&self.0.tiers_hot_first()).await;
+        let mut found = catalogs(&answer).await;
+        let lost = lost(&answer, &found).await;
+        // A tier whose folders cannot be read gets no set. The others get theirs all the same.
+        let mut unsealed = std::mem::take(&mut found.unread)
+            .into_iter()
+            .map(|(tier, error)| (tier, error.to_string()))
+            .collect::<BTreeMap<_, _>>();
+        let mut tiers = Vec::new();
+        for tier in answer {
+            match (unsealed.contains_key(tier.name()), tier.sets().await) {
+                (true, _) => {}
+                (false, Ok(_)) => tiers.push(tier),
+                (false, Err(error)) => {
+                    unsealed.insert(tier.name().to_owned(), error.to_string());
+                }
+            }
+        }
         let set = match already_sealed(&tiers, progress.set).await? {
             Some(set) => set,
             None => self.compose(cx, &progress, &tiers).await?,
@@ -112,17 +129,24 @@ impl Action for SealSet {
         let due = tiers
             .iter()
             .filter(|tier| progress.tiers.iter().any(|name| name == tier.name()));
-        let known = catalogs(&tiers).await.known;
+        let mut failed = None;
         for tier in due {
             let now = self.0.clock().now();
-            tier.put_set(&set, &known, &now).await.map_err(failures::vault)?;
+            if let Err(error) = tier.put_set(&set, &found, &now).await {
+                unsealed.insert(tier.name().to_owned(), error.to_string());
+                failed.get_or_insert(error);
+            }
         }
-        let lost = lost(&tiers).await;
+        progress.tiers.retain(|tier| !unsealed.contains_key(tier));
+        if let (true, Some(error)) = (progress.tiers.is_empty(), failed) {
+            return Err(failures::vault(error));
+        }
         remove_abandoned(&tiers).await;
         self.clean_spool(cx).await?;
         let mut output = output(&set, &progress.tiers);
         output.value["lost"] = json!(findings::sentences(&lost));
         output.value["lost_total"] = json!(lost.len());
+        output.value["unsealed"] = json!(unsealed);
         Ok(output)
     }
 
@@ -312,18 +336,19 @@ async fn set_in(tier: &Tier, id: SetId) -> Result<Option<RecoverySet>, Failure> 
     }
 }
 
-/// Returns what the tiers should hold and do not. The new set is safe all the same, so a tier that cannot be asked is
-/// left to a verification.
-async fn lost(tiers: &[Arc<Tier>]) -> Vec<Fault> {
-    let found = catalogs(tiers).await;
-    let mut lost = Vec::new();
+/// Returns what the tiers should hold and did not before this set, and what is unknown of it.
+async fn lost(tiers: &[Arc<Tier>], found: &Catalogs) -> Vec<String> {
+    let mut lost: Vec<String> = found.forgotten.iter().map(ToString::to_string).collect();
     for tier in tiers {
         let Some(catalogs) = found.by_tier.get(tier.name()) else {
             continue;
         };
         match tier.missing(catalogs, CatalogCheck::Newest).await {
-            Ok(mut faults) => lost.append(&mut faults),
-            Err(error) => tracing::warn!(tier = tier.name(), %error, "its catalog is not checked"),
+            Ok(faults) => lost.extend(faults.iter().map(ToString::to_string)),
+            Err(error) => lost.push(format!(
+                "tier {}: what it holds is not known: {error}",
+                tier.name()
+            )),
         }
     }
     lost

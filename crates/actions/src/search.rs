@@ -30,8 +30,8 @@ pub(crate) struct Sets {
     held: Vec<(String, Vec<SetId>)>,
     /// Why the others do not.
     pub(crate) silent: BTreeMap<String, String>,
-    /// Whether a head of a tier is known from outside that tier.
-    pub(crate) confirmed: bool,
+    /// Locations that hold each set, and whether something outside of a location says that it is up to date.
+    stated: Vec<(BTreeSet<SetId>, bool)>,
 }
 
 /// The set to recover from.
@@ -78,7 +78,13 @@ pub(crate) async fn sets(site: &Arc<Site>, named: &str) -> Result<Sets, Failure>
         // This request fails with the reason that the tier is unknown, and with the known ones.
         site.tier(named, TierMode::Existing).await?;
     }
-    let known = catalogs(&open).await;
+    let mut known = catalogs(&open).await;
+    for (tier, error) in std::mem::take(&mut known.unread) {
+        silent.insert(tier, format!("what it must hold cannot be read: {error}"));
+    }
+    if let Some(error) = &known.forgotten {
+        tracing::warn!(%error, "this workspace does not know the newest heads any more");
+    }
     let mut held = Vec::new();
     let mut read = Reading::default();
     for tier in &open {
@@ -197,7 +203,12 @@ impl Reading {
             named: named.to_owned(),
             held,
             silent,
-            confirmed: known.by_tier.values().flatten().any(|catalog| catalog.confirmed),
+            stated: known
+                .by_tier
+                .values()
+                .flatten()
+                .map(|catalog| (catalog.sets.keys().copied().collect(), catalog.confirmed))
+                .collect(),
         }
     }
 }
@@ -242,6 +253,18 @@ impl Sets {
                 Err(failure)
             }
         }
+    }
+
+    /// Returns whether more than one place says that this is the newest set: two locations, or one and the memory of
+    /// the workspace, the kit or another location.
+    pub(crate) fn confirms(&self, set: SetId) -> bool {
+        let holders: Vec<bool> = self
+            .stated
+            .iter()
+            .filter(|(sets, _)| sets.contains(&set))
+            .map(|(_, confirmed)| *confirmed)
+            .collect();
+        holders.len() > 1 || holders.contains(&true)
     }
 
     /// Returns the tiers to read the set from.

@@ -200,7 +200,15 @@ fn metadata(spec: &SourceSpec, captured: &mut Captured) -> Value {
 async fn newest(tiers: &[Arc<Tier>], component: &str) -> Result<Option<Snapshot>, Failure> {
     let mut newest: Option<Snapshot> = None;
     for tier in tiers {
-        if let Some(found) = copy::newest_of(tier, component).await?
+        // A tier that cannot be listed must not cost the others their backup. Its own steps name it.
+        let found = match copy::newest_of(tier, component).await {
+            Ok(found) => found,
+            Err(failure) => {
+                tracing::warn!(tier = tier.name(), %failure, "nothing is compared with it");
+                None
+            }
+        };
+        if let Some(found) = found
             && newest.as_ref().is_none_or(|newest| newest.id < found.id)
         {
             newest = Some(found);

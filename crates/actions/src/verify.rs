@@ -132,13 +132,13 @@ fn damaged(copy: &Copy, report: &VerifyReport, others: &[String]) -> Failure {
 }
 
 fn unlisted(tier: &str, packs: u64) -> Vec<String> {
-    let warning = match packs {
+    let packs = match packs {
         0 => return Vec::new(),
-        1 => "1 pack that it needs is in no index".to_owned(),
-        packs => format!("{packs} packs that it needs are in no index"),
+        1 => "1 pack of tier".to_owned(),
+        packs => format!("{packs} packs of tier"),
     };
     vec![format!(
-        "{warning} of tier {tier}, and was found all the same; repair the tier, which writes its indexes anew"
+        "no index lists {packs} {tier}; the data was found; repair the tier to write its indexes anew"
     )]
 }
 

@@ -91,6 +91,6 @@ fn damaged(tier: &str, faults: &[Fault]) -> Failure {
         NextStep::RepairTier {
             tier: tier.to_owned(),
         },
-        "brings it from the other tiers, as far as they have it",
+        "copies the missing objects from the other tiers",
     )
 }

@@ -33,6 +33,8 @@ pub struct BackupTable {
     pub predecessor: Option<String>,
     /// What tiers should hold and do not: the first of it, as sentences.
     pub lost: Vec<String>,
+    /// The tiers that could not take the set, and why.
+    pub unsealed: BTreeMap<String, String>,
     /// The members of the sealed set, inherited ones included.
     pub members: BTreeMap<String, Member>,
     /// From the run's creation to its end.
@@ -179,10 +181,11 @@ pub(crate) fn sentences(list: &Value) -> Vec<String> {
 }
 
 impl BackupTable {
-    /// Returns whether a component lacks paths that could not be read, and does not accept that.
+    /// Returns whether a component lacks paths that could not be read, and does not accept that, or whether a tier could
+    /// not take the set.
     pub fn is_incomplete(&self) -> bool {
         let mut unread = self.components.iter().filter_map(|row| row.unreadable.as_ref());
-        unread.any(|unread| !unread.accepted)
+        !self.unsealed.is_empty() || unread.any(|unread| !unread.accepted)
     }
 }
 
@@ -289,6 +292,9 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
             .collect(),
         predecessor: text("predecessor"),
         lost: sealed.map_or_else(Vec::new, |output| sentences(&output["lost"])),
+        unsealed: sealed
+            .and_then(|output| BTreeMap::deserialize(&output["unsealed"]).ok())
+            .unwrap_or_default(),
         members,
         duration: state
             .outcome

@@ -181,7 +181,7 @@ fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Ve
             next.extend(repairs.into_iter().map(|tier| {
                 NextAction::new(
                     Action::RepairTier { tier },
-                    "brings what it lacks from the other tiers",
+                    "copies the missing objects from the other tiers",
                 )
             }));
             if !health.is_sound() {

@@ -221,6 +221,21 @@ fn sockets_and_fifos_are_left_out_and_noted() {
 }
 
 #[test]
+fn a_name_whose_file_changed_since_its_first_name_has_content_of_its_own() {
+    let room = tempfile::tempdir().unwrap();
+    put(room.path(), "a", "short");
+    std::fs::hard_link(room.path().join("a"), room.path().join("b")).unwrap();
+    let mut source = open(room.path());
+    let mut next = || source.next_entry().unwrap().unwrap();
+    assert_eq!([next(), next()].map(|entry| entry.path.display()), ["", "a"]);
+    // An inode that is used again looks the same.
+    put(room.path(), "b", "something longer");
+    let second = next();
+    assert_eq!((second.path.display().as_str(), second.first_name), ("b", None));
+    assert_eq!(second.kind, EntryKind::File { size: 16 });
+}
+
+#[test]
 fn a_database_that_may_be_in_use_is_captured_and_noted() {
     let room = tempfile::tempdir().unwrap();
     for (name, content) in [

@@ -94,6 +94,7 @@ pub async fn store(
             stop,
             done: &mut done,
             report: &mut report,
+            lost: None,
         };
         task.bring(&reader).await?;
         task.bring_document(&places, name).await?;
@@ -110,12 +111,14 @@ struct Task<'a> {
     stop: &'a CancellationToken,
     done: &'a mut u64,
     report: &'a mut StoreReport,
+    /// The first chunk that no source has.
+    lost: Option<VaultError>,
 }
 
 impl Task<'_> {
     /// Copies the packs that hold what the location lacks, then lists them in an index.
     async fn bring(&mut self, reader: &SnapshotReader) -> Result<(), VaultError> {
-        let (_, written) = self.location.mend_lists(false).await?;
+        let written = self.location.mend_lists(false).await?;
         if written > 0 {
             self.wrote(written);
         }
@@ -149,7 +152,10 @@ impl Task<'_> {
             let len = self.location.put_index(&listings).await?;
             self.wrote(len);
         }
-        Ok(())
+        match self.lost.take() {
+            Some(lost) => Err(lost),
+            None => Ok(()),
+        }
     }
 
     /// Reads the snapshot's entries and returns the packs that the location needs for them.
@@ -211,15 +217,18 @@ impl Task<'_> {
         }
         match first {
             Some(_) => Ok(()),
+            None if self.lost.is_some() => Ok(()),
             None => {
                 let asked = self
                     .sources
                     .iter()
                     .map(|source| format!("{} does not hold it", source.location.url));
-                Err(VaultError::ChunkLost {
+                // The rest is copied first: another tier may lose it next.
+                self.lost = Some(VaultError::ChunkLost {
                     chunk: chunk.id,
                     attempts: asked.collect(),
-                })
+                });
+                Ok(())
             }
         }
     }

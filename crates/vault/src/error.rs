@@ -59,7 +59,7 @@ pub enum ObjectFault {
     },
     /// The location has been put back to an earlier state.
     #[error(
-        "is missing: the location was put back to an earlier state: its newest head is {newest}, and this one was \
+        "is missing; the location was put back to an earlier state, with head {newest} as its newest; this one was \
          written at {}",
         rekindle_model::time::show(*.at)
     )]
@@ -333,6 +333,9 @@ impl VaultError {
             Self::Source(failure) => failure,
             Self::DiskFull(_) => Failure::transient(code::DISK_FULL, message)
                 .with_hint("make room, then resume; stored data is kept"),
+            Self::Store(ref error) if ObjectFault::of(error).is_some() => {
+                Failure::permanent("integrity", message)
+            }
             Self::Store(_) | Self::LocationDown { .. } | Self::Busy { .. } => {
                 Failure::transient(code::TIER_UNAVAILABLE, message)
             }

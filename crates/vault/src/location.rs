@@ -190,7 +190,10 @@ impl Location {
         Ok(self.store.delete(&mark(pack)).await?)
     }
 
-    async fn list_of(&self, id: Hash32) -> Result<Result<Vec<PackListing>, ObjectFault>, VaultError> {
+    pub(crate) async fn list_of(
+        &self,
+        id: Hash32,
+    ) -> Result<Result<Vec<PackListing>, ObjectFault>, VaultError> {
         match self.bytes(ObjectName::Index(id)).await {
             Ok(Some(bytes)) => Ok(index::open(&self.keyring, id, &bytes)),
             Ok(None) => Ok(Err(ObjectFault::Missing)),

@@ -47,9 +47,17 @@ pub(crate) async fn check_location(
     wrapped_key: &[u8],
     mode: TierMode,
 ) -> Result<Uuid, TierError> {
-    let unreachable = |source| TierError::Unreachable {
-        tier: tier.to_owned(),
-        source,
+    // A damaged marker stays damaged: waiting does not help.
+    let unreachable = |source| match ObjectFault::of(&source) {
+        Some(fault) => TierError::Damaged {
+            tier: tier.to_owned(),
+            url: url.to_owned(),
+            fault,
+        },
+        None => TierError::Unreachable {
+            tier: tier.to_owned(),
+            source,
+        },
     };
     let marker = match store.get(FORMAT_MARKER, MARKER_MAX).await {
         Ok(bytes) => Some(bytes),

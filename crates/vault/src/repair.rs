@@ -3,12 +3,12 @@
 //! - Damaged indexes are replaced, and packs that no index lists are listed.
 //! - Recovery sets, snapshots and packs that are missing or damaged are copied from other tiers.
 //! - Temporary files of killed writes are removed.
-//! - A broken chain of heads begins anew, once nothing that it must list is missing, or a person gave the rest up.
+//! - A broken chain of heads begins anew. It lists what is lost too, unless a person gave that up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use rekindle_model::id::{SetId, SnapshotId};
+use rekindle_model::id::SnapshotId;
 use rekindle_model::time::Stamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::progress::ProgressSink;
 use crate::set::RecoverySet;
 use crate::spool::Spool;
 use crate::tier::{Tier, catalogs, first_document};
+use crate::verify::VerifyLevel;
 
 /// What a repair did, and what it could not do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,14 +40,14 @@ pub struct RepairReport {
     pub objects_copied: u64,
     /// Bytes of them.
     pub bytes_copied: u64,
-    /// Sets that were given up: the catalog does not list them any more.
-    pub given_up: Vec<SetId>,
+    /// Sets and snapshots that were given up: the catalog does not list them any more.
+    pub given_up: Vec<String>,
     /// What is still missing or damaged.
     pub faults: Vec<Fault>,
 }
 
-/// Repairs a tier from itself and from `others`. With `give_up`, sets that nothing gives any more leave the catalog;
-/// without it they stay named.
+/// Repairs a tier from itself and from `others`. With `give_up`, sets and snapshots that nothing gives any more leave the
+/// catalog; without it they stay named.
 ///
 /// The spool serves as one more place to copy from.
 pub async fn repair(
@@ -60,8 +61,8 @@ pub async fn repair(
     tier.all_up()?;
     let mut report = RepairReport::default();
     for location in tier.locations() {
-        let (_, written) = location.mend_lists(true).await?;
-        report.index_bytes += written;
+        report.index_bytes += location.mend_lists(true).await?;
+        location.adopted().await?;
         for left in location.store.abandoned(true).await? {
             report.temporaries += 1;
             report.temporary_bytes += left.len;
@@ -75,45 +76,63 @@ pub async fn repair(
     let own = found.by_tier.remove(tier.name()).unwrap_or_default();
     copy_sets(tier, &all, &own, &mut report).await?;
     copy_snapshots(tier, others, spool, &own, stop, &mut report).await?;
-    report.faults = tier.missing(&own, CatalogCheck::Documents).await?;
+    let faults = tier.missing(&own, CatalogCheck::Documents).await?;
     for location in tier.locations() {
-        let faults = report
-            .faults
-            .iter()
-            .filter(|fault| fault.location == location.url);
+        let faults = faults.iter().filter(|fault| fault.location == location.url);
         let (heads, lost): (Vec<&Fault>, Vec<&Fault>) =
             faults.partition(|fault| matches!(fault.object, ObjectName::Head(_)));
         if heads.is_empty() && (lost.is_empty() || !give_up) {
             continue;
         }
-        let lost: BTreeSet<ObjectName> = lost.into_iter().map(|fault| fault.object).collect();
-        let catalog = own.iter().find(|catalog| catalog.id == location.id);
-        let gone = match give_up {
-            true => catalog
-                .map(|catalog| given_up(catalog, &lost))
-                .unwrap_or_default(),
-            false => Vec::new(),
-        };
-        let head = catalog::restate(location, &gone, &found.known, now.utc).await?;
+        let mut gone = BTreeSet::new();
+        for fault in lost.into_iter().filter(|_| give_up) {
+            // A damaged document would count as one that should be there.
+            if matches!(fault.object, ObjectName::Set(_)) {
+                location.store.delete(&fault.object.path()).await?;
+            }
+            gone.insert(fault.object);
+        }
+        let stated = own.iter().filter(|catalog| catalog.id == location.id);
+        let expected = stated.flat_map(|catalog| catalog.sets.clone()).collect();
+        let head = catalog::restate(location, &gone, &expected, &found.known, now.utc).await?;
         tier.note_head(head).await?;
-        report.given_up.extend(gone);
+        report.given_up.extend(gone.iter().map(ToString::to_string));
     }
     let mut found = catalogs(&all).await;
     let own = found.by_tier.remove(tier.name()).unwrap_or_default();
     report.faults = tier.missing(&own, CatalogCheck::Documents).await?;
+    report.faults.append(&mut lost_packs(tier, &own, stop).await?);
     Ok(report)
 }
 
-/// Returns the sets that need an object that is lost.
-fn given_up(catalog: &Catalog, lost: &BTreeSet<ObjectName>) -> Vec<SetId> {
-    let needs_lost = |(set, needs): &(&SetId, &BTreeSet<SnapshotId>)| {
-        lost.contains(&ObjectName::Set(**set))
-            || needs
-                .iter()
-                .any(|snapshot| lost.contains(&ObjectName::Snapshot(*snapshot)))
-    };
-    let sets = catalog.sets.iter().filter(needs_lost);
-    sets.map(|(set, _)| *set).collect()
+/// Names the packs that are missing or cut, of every snapshot whose document is there.
+async fn lost_packs(
+    tier: &Tier,
+    own: &[Catalog],
+    stop: &CancellationToken,
+) -> Result<Vec<Fault>, VaultError> {
+    let mut faults = Vec::new();
+    let snapshots: BTreeSet<SnapshotId> = own
+        .iter()
+        .flat_map(|catalog| catalog.sets.values().flatten().copied())
+        .collect();
+    for snapshot in snapshots {
+        let sink = ProgressSink::none();
+        let report = crate::verify::verify(tier, snapshot, VerifyLevel::Exists, &sink, stop).await?;
+        let new = report
+            .faults
+            .into_iter()
+            .filter(|fault| !matches!(fault.object, ObjectName::Snapshot(_)));
+        faults.extend(
+            new.filter(|fault: &Fault| {
+                !faults
+                    .iter()
+                    .any(|there: &Fault| there.object == fault.object && there.location == fault.location)
+            })
+            .collect::<Vec<_>>(),
+        );
+    }
+    Ok(faults)
 }
 
 /// Copies the documents of sets that a location must hold and does not.
@@ -177,21 +196,29 @@ async fn copy_snapshots(
 
 impl Location {
     /// Replaces damaged lists by lists of all packs that are there and can be listed. With `unlisted`, packs that no
-    /// list names are listed too. Returns whether anything was wrong, and the bytes written.
-    pub(crate) async fn mend_lists(&self, unlisted: bool) -> Result<(bool, u64), VaultError> {
-        let (index, faults) = self.index_and_faults().await?;
+    /// list names are listed too. Returns the bytes written.
+    pub(crate) async fn mend_lists(&self, unlisted: bool) -> Result<u64, VaultError> {
+        let (_, faults) = self.index_and_faults().await?;
         let damaged: Vec<ObjectName> = faults
             .into_iter()
             .filter(|(name, fault)| matches!(name, ObjectName::Index(_)) && ObjectFault::is_damage(fault))
             .map(|(name, _)| name)
             .collect();
         if damaged.is_empty() && !unlisted {
-            return Ok((false, 0));
+            return Ok(0);
+        }
+        let mut listed = HashSet::new();
+        if damaged.is_empty() {
+            for (name, _) in self.names("index").await? {
+                let ObjectName::Index(id) = name else { continue };
+                let list = self.list_of(id).await?.unwrap_or_default();
+                listed.extend(list.into_iter().map(|listing| listing.info.id));
+            }
         }
         let mut listings: Vec<PackListing> = Vec::new();
         for (name, len) in self.names("packs").await? {
             let ObjectName::Pack(id) = name else { continue };
-            if damaged.is_empty() && index.holds_pack(&id) {
+            if listed.contains(&id) {
                 continue;
             }
             match self.listing(id, len).await {
@@ -201,10 +228,9 @@ impl Location {
             }
         }
         let written = self.put_index(&listings).await?;
-        let wrong = !damaged.is_empty() || !listings.is_empty();
         for name in damaged {
             self.store.delete(&name.path()).await?;
         }
-        Ok((wrong, written))
+        Ok(written)
     }
 }

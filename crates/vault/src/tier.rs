@@ -1,6 +1,6 @@
 //! A tier: one or several locations, each of which holds everything stored in the tier.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -152,7 +152,11 @@ impl Tier {
                     let location = Location::of_tier(name, url, id, store, Arc::clone(&keyring));
                     tier.locations.push(Arc::new(location));
                 }
-                Err(error @ (TierError::Unreachable { .. } | TierError::Gone { .. })) if several => {
+                Err(
+                    error @ (TierError::Unreachable { .. }
+                    | TierError::Gone { .. }
+                    | TierError::Damaged { .. }),
+                ) if several => {
                     tier.down.push((url, error.to_string()));
                     first.get_or_insert(error);
                 }
@@ -259,20 +263,16 @@ impl Tier {
     }
 
     /// Writes a recovery set to every location, then enters it in the location's catalog. The same set again
-    /// changes nothing. `known` are the heads of all locations, as [`catalogs`] returns them.
-    pub async fn put_set(
-        &self,
-        set: &RecoverySet,
-        known: &[KnownHead],
-        now: &Stamp,
-    ) -> Result<(), VaultError> {
+    /// changes nothing. `found` is what is known of all locations.
+    pub async fn put_set(&self, set: &RecoverySet, found: &Catalogs, now: &Stamp) -> Result<(), VaultError> {
         let name = ObjectName::Set(set.id);
         for location in &self.locations {
             let there = location.document::<RecoverySet>(name).await;
             if !matches!(there, Ok(Some(there)) if there == *set) {
                 location.put_document(name, set).await?;
             }
-            let head = catalog::append(location, set, known, now.utc).await?;
+            let expected = found.expected(&self.name, location.id);
+            let head = catalog::append(location, set, &expected, &found.known, now.utc).await?;
             self.note_head(head).await?;
         }
         self.all_up()
@@ -354,6 +354,15 @@ pub struct Catalogs {
     pub forgotten: Option<TierError>,
 }
 
+impl Catalogs {
+    /// Returns what a location must hold.
+    pub(crate) fn expected(&self, tier: &str, location: uuid::Uuid) -> catalog::Listed {
+        let of_tier = self.by_tier.get(tier).into_iter().flatten();
+        let own = of_tier.filter(|catalog| catalog.id == location);
+        own.flat_map(|catalog| catalog.sets.clone()).collect()
+    }
+}
+
 /// Reads the catalogs of tiers, and compares them with what the workspace and the other locations know of them.
 pub async fn catalogs(tiers: &[Arc<Tier>]) -> Catalogs {
     let mut found = Catalogs::default();
@@ -387,7 +396,44 @@ pub async fn catalogs(tiers: &[Arc<Tier>]) -> Catalogs {
         }
     }
     found.known = elsewhere.into_values().collect();
+    expect_of_others(tiers, &mut found).await;
     found
+}
+
+/// Adds to each catalog the sets that another tier holds, and whose members all are in this one too.
+async fn expect_of_others(tiers: &[Arc<Tier>], found: &mut Catalogs) {
+    let stated: BTreeMap<String, BTreeSet<SetId>> = found
+        .by_tier
+        .iter()
+        .map(|(tier, catalogs)| {
+            (
+                tier.clone(),
+                catalogs
+                    .iter()
+                    .flat_map(|catalog| catalog.sets.keys().copied())
+                    .collect(),
+            )
+        })
+        .collect();
+    for (tier, catalogs) in &mut found.by_tier {
+        for catalog in catalogs {
+            for other in tiers.iter().filter(|other| other.name != *tier) {
+                let sets = stated.get(&other.name).into_iter().flatten();
+                for id in sets
+                    .filter(|id| catalog.may_lack(**id))
+                    .copied()
+                    .collect::<Vec<_>>()
+                {
+                    let Ok(set) = other.set(id).await else { continue };
+                    let mut members = set.members.values();
+                    if members.all(|member| member.tiers.contains(tier)) {
+                        let needs = set.members.values().map(|member| member.snapshot).collect();
+                        catalog.expect([(id, needs)]);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Returns a document from the first location that has it whole, or the first error.

@@ -1,7 +1,7 @@
 //! The plain copies of databases and dumps that a step keeps in `.rekindle/staging/<run>/` while it works.
 //!
-//! A step removes its own copies. If its process dies, they stay, readable to whoever may read the workspace. So the
-//! owner removes them when it opens and when it closes, but for those of a recovery that can still continue.
+//! A step removes its own copies. If its process dies, they stay. So the owner removes them when it opens and when it
+//! closes. It keeps those of a recovery that can still continue.
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{System, TierSpec};
 pub use rekindle_vault::CatalogCheck;
-use rekindle_vault::{Fault, Remembered, Tier, TierError, TierMode, catalogs};
+use rekindle_vault::{ObjectName, Remembered, Tier, TierError, TierMode, catalogs};
 
 use crate::Application;
 use crate::load_system;
@@ -74,8 +74,8 @@ impl Tiers {
         self.open.iter().map(|(name, tier)| (name.as_str(), tier))
     }
 
-    /// Returns what the tiers that answered should hold and do not, each with its tier.
-    pub async fn lacking(&self, check: CatalogCheck) -> Vec<(String, Fault)> {
+    /// Returns what the tiers that answered should hold and do not, and what is unknown of it.
+    pub async fn lacking(&self, check: CatalogCheck) -> Vec<Lacking> {
         let open: Vec<Arc<Tier>> = self.reachable().map(|(_, tier)| Arc::clone(tier)).collect();
         lacking(&open, check).await
     }
@@ -143,18 +143,48 @@ impl Tiers {
     }
 }
 
-/// Returns what the tiers should hold and do not, each with its tier. A tier whose catalog cannot be read is left out
-/// with a log line; other messages name it.
-pub async fn lacking(tiers: &[Arc<Tier>], check: CatalogCheck) -> Vec<(String, Fault)> {
+/// Something that a tier should hold and does not, or that is unknown of it.
+#[derive(Clone, Debug)]
+pub struct Lacking {
+    /// The tier.
+    pub tier: String,
+    /// The location; none if it is about the tier.
+    pub location: Option<String>,
+    /// The object; none if what the tier must hold is unknown.
+    pub object: Option<ObjectName>,
+    /// What is wrong, as a sentence.
+    pub text: String,
+}
+
+/// Returns what the tiers should hold and do not, and what is unknown of it.
+pub async fn lacking(tiers: &[Arc<Tier>], check: CatalogCheck) -> Vec<Lacking> {
     let found = catalogs(tiers).await;
+    let unknown = |tier: &str, why: String| Lacking {
+        tier: tier.to_owned(),
+        location: None,
+        object: None,
+        text: format!("what it must hold is not known: {why}"),
+    };
     let mut lacking = Vec::new();
     for tier in tiers {
-        let Some(catalogs) = found.by_tier.get(tier.name()) else {
+        let name = tier.name();
+        if let Some(error) = &found.forgotten {
+            lacking.push(unknown(name, error.to_string()));
+        }
+        if let Some(error) = found.unread.get(name) {
+            lacking.push(unknown(name, error.to_string()));
+        }
+        let Some(catalogs) = found.by_tier.get(name) else {
             continue;
         };
         match tier.missing(catalogs, check).await {
-            Ok(faults) => lacking.extend(faults.into_iter().map(|fault| (tier.name().to_owned(), fault))),
-            Err(error) => tracing::warn!(tier = tier.name(), %error, "its catalog is not checked"),
+            Ok(faults) => lacking.extend(faults.into_iter().map(|fault| Lacking {
+                tier: name.to_owned(),
+                text: fault.to_string(),
+                location: Some(fault.location),
+                object: Some(fault.object),
+            })),
+            Err(error) => lacking.push(unknown(name, error.to_string())),
         }
     }
     lacking

@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use rekindle_model::time::{Clock, SystemClock};
-use rekindle_tests::sandbox::{NOTES_IN_TWO_TIERS, Sandbox};
+use rekindle_tests::sandbox::{NOTES, NOTES_IN_TWO_TIERS, Sandbox};
 use rekindle_tests::tree;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -138,18 +138,25 @@ fn row(kind: &str, pick: impl Fn(&Sandbox) -> (PathBuf, PathBuf)) {
 }
 
 fn check(cell: &str, sandbox: &Sandbox) {
-    let verified = within(sandbox, &["verify"]);
-    assert_ne!(
-        verified.code,
-        Some(0),
-        "{cell}: verify is silent: {}",
-        verified.said
-    );
+    let next = sandbox.fork();
+    let backup = within(&next, &["backup"]);
     assert!(
-        !verified.said.is_empty() && verified.code.is_some(),
-        "{cell}: {}",
-        verified.said
+        matches!(backup.code, Some(0 | 3 | 5)),
+        "{cell}: the other tier must be stored: {}",
+        backup.said
     );
+    let sets = |sandbox: &Sandbox| tree::files_below(&sandbox.path("tiers/far/sets")).len();
+    assert_eq!(
+        sets(&next),
+        sets(sandbox) + 1,
+        "{cell}: the other tier has the new set: {}",
+        backup.said
+    );
+
+    let verified = within(sandbox, &["verify"]);
+    // An index that is gone costs nothing, and is named all the same.
+    let named = verified.code != Some(0) || verified.said.contains("WARNING: ");
+    assert!(named, "{cell}: verify is silent: {}", verified.said);
 
     let both = within(sandbox, &["recover", "--to", "both", "--yes"]);
     assert_eq!(both.code, Some(0), "{cell}: a whole tier is there: {}", both.said);
@@ -166,8 +173,8 @@ fn check(cell: &str, sandbox: &Sandbox) {
         ),
         _ => assert!(!alone.said.is_empty(), "{cell}: it fails without a word"),
     }
-    let (verify, both, alone) = (verified.row(), both.row(), alone.row());
-    println!("{cell:<24} verify {verify}  two tiers {both}  this tier alone {alone}");
+    let (verify, both, alone, backup) = (verified.row(), both.row(), alone.row(), backup.row());
+    println!("{cell:<20} verify {verify} | two tiers {both} | this tier alone {alone} | backup {backup}");
 }
 
 fn note(sandbox: &Sandbox, target: &str) -> String {
@@ -319,6 +326,63 @@ fn a_tier_that_was_put_back_to_an_earlier_state_is_noticed_by_every_command() {
 }
 
 #[test]
+fn a_backup_does_not_make_a_rolled_back_tier_look_whole() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES_IN_TWO_TIERS, "the first\n");
+    sandbox.ok(&["backup"]);
+    tree::copy(&sandbox.path("tiers/near"), &sandbox.path("earlier")).expect("copy a tier");
+    for _ in 0..3 {
+        sandbox.ok(&["backup"]);
+    }
+    fs::remove_dir_all(sandbox.path("tiers/near")).expect("remove the tier");
+    fs::rename(sandbox.path("earlier"), sandbox.path("tiers/near")).expect("put the earlier state there");
+    sandbox.ok(&["backup"]);
+    let (code, said) = sandbox.code(&["verify", "--tier", "near"]);
+    assert_eq!(code, 5, "{said}");
+    assert_eq!(
+        said.matches("recovery set ").count(),
+        3,
+        "each lost set is named: {said}"
+    );
+    sandbox.ok(&["tier", "repair", "near"]);
+    sandbox.ok(&["verify"]);
+    assert_eq!(objects(&sandbox, "sets").len(), 5);
+}
+
+#[test]
+fn an_old_kit_does_not_make_an_old_tier_the_newest() {
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "the first\n");
+    sandbox.ok(&["backup"]);
+    let kit = sandbox.path("old-kit.txt").display().to_string();
+    sandbox.ok(&["key", "export", "--kit", &kit]);
+    sandbox.ok(&["backup"]);
+    let bare = |rolled_back: bool| {
+        let host = Sandbox::empty(BINARY, NOTES);
+        tree::copy(&sandbox.path("tiers"), &host.path("tiers")).expect("copy the tier");
+        for folder in ["sets", "heads"].iter().filter(|_| rolled_back) {
+            let files = tree::files_below(&host.path("tiers/near").join(folder));
+            fs::remove_file(files.iter().max().expect("an object")).expect("remove the newest");
+        }
+        host.ok(&["init", "--from-kit", &kit]);
+        host
+    };
+    for rolled_back in [false, true] {
+        let said = bare(rolled_back).ok(&["recover", "--to", "out"]);
+        assert!(said.contains("nothing here can tell"), "{rolled_back}: {said}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_something_else_costs_the_other_tier_nothing() {
+    for folder in ["sets", "heads", "snapshots", "packs", "index"] {
+        let sandbox = backed_up_twice();
+        let path = sandbox.path(&format!("tiers/near/{folder}"));
+        fs::remove_dir_all(&path).expect("remove the folder");
+        fs::write(&path, "no folder").expect("write a file in its place");
+        check(&format!("{folder}/ is a file"), &sandbox);
+    }
+}
+
+#[test]
 fn an_older_set_is_recovered_only_once_a_person_says_so() {
     let sandbox = rolled_back();
     fs::rename(sandbox.path("tiers/far"), sandbox.path("gone")).expect("take the other tier away");
@@ -364,6 +428,44 @@ fn what_no_tier_has_any_more_stays_named_until_it_is_given_up() {
 }
 
 #[test]
+fn a_set_that_was_given_up_no_longer_stops_a_recovery() {
+    for damage in [Damage::Removed, Damage::Flipped] {
+        let sandbox = backed_up_twice();
+        for tier in ["near", "far"] {
+            let sets = tree::files_below(&sandbox.path(&format!("tiers/{tier}/sets")));
+            let newest = sets.iter().max().expect("a set");
+            damage.apply(newest, sets.iter().min().expect("another"));
+        }
+        let (code, said) = sandbox.code(&["recover", "--to", "out"]);
+        assert_eq!(code, 5, "{said}");
+        sandbox.ok(&["tier", "repair", "--accept-lost"]);
+        sandbox.ok(&["recover", "--to", "out"]);
+        assert_eq!(note(&sandbox, "out"), "the first\n");
+    }
+}
+
+#[test]
+fn a_repair_names_packs_that_no_tier_has() {
+    let sandbox = backed_up_twice();
+    for tier in ["near", "far"] {
+        let near = packs(&sandbox, 1).0;
+        let pack = near
+            .strip_prefix(sandbox.path("tiers/near"))
+            .unwrap_or(&near)
+            .to_owned();
+        let other = sandbox.path(&format!("tiers/{tier}")).join(&pack);
+        fs::rename(other, sandbox.path(&format!("lost-from-{tier}"))).expect("take the pack away");
+        if tier == "near" {
+            // The other tier has it still.
+            sandbox.ok(&["tier", "repair", "near"]);
+        }
+    }
+    fs::remove_dir_all(sandbox.path("tiers/near/packs")).expect("remove all packs");
+    let (code, said) = sandbox.code(&["tier", "repair", "near"]);
+    assert_eq!(code, 5, "{said}");
+}
+
+#[test]
 fn indexes_that_are_all_gone_cost_nothing_and_are_written_anew() {
     let sandbox = backed_up_twice();
     fs::remove_dir_all(sandbox.path("tiers/near/index")).expect("remove the indexes");
@@ -380,7 +482,7 @@ fn indexes_that_are_all_gone_cost_nothing_and_are_written_anew() {
 #[test]
 fn what_killed_writes_left_is_counted_and_removed() {
     let sandbox = backed_up_twice();
-    let left = sandbox.path("tiers/near/packs/ab#1");
+    let left = sandbox.path(&format!("tiers/near/packs/{}#1", "ab".repeat(32)));
     fs::write(&left, vec![0; 3_000_000]).expect("leave a temporary file");
     let said = within(&sandbox, &["doctor"]).said;
     assert!(said.contains("killed writes left 1 temporary file, 3"), "{said}");

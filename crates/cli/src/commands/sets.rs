@@ -8,7 +8,7 @@ use crate::App;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
 use rekindle_workspace::notice::Notice;
-use rekindle_workspace::tiers::{CatalogCheck, Tiers};
+use rekindle_workspace::tiers::{CatalogCheck, Lacking, Tiers};
 
 /// List recovery sets, newest first: each is something that `recover` can restore
 #[derive(Debug, clap::Args)]
@@ -64,12 +64,12 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             })?;
         }
     }
-    for (name, fault) in tiers.lacking(CatalogCheck::Newest).await {
+    for Lacking { tier, text, .. } in tiers.lacking(CatalogCheck::Newest).await {
         exit = Exit::DataLost;
-        let repair = Action::RepairTier { tier: name.clone() };
-        let notice = Notice::warning(format!("tier {name}: {fault}"));
+        let notice = Notice::warning(format!("tier {tier}: {text}"));
+        let repair = Action::RepairTier { tier };
         app.printer
-            .notice(&notice.with_next(repair, "brings what it lacks from the other tiers"));
+            .notice(&notice.with_next(repair, "copies the missing objects from the other tiers"));
     }
     Ok(exit)
 }

@@ -115,8 +115,8 @@ async fn repair(app: &App, args: &Repair) -> Result<Exit, Error> {
                 text::bytes(report.index_bytes),
                 text::count(report.temporaries, "file"),
             );
-            for set in &report.given_up {
-                said.push_str(&format!("\n{tier:<8} given up: recovery set {set}"));
+            for lost in &report.given_up {
+                said.push_str(&format!("\n{tier:<8} given up: {lost}"));
             }
             for fault in &report.faults {
                 said.push_str(&format!("\n{tier:<8} LOST    {fault}"));

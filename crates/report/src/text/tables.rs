@@ -298,6 +298,12 @@ pub fn backup(found: &BackupTable) -> String {
             .unwrap_or_default();
         let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
     }
+    for (tier, why) in &found.unsealed {
+        let _ = writeln!(
+            text,
+            "WARNING: tier {tier} has no recovery set of this backup: {why}"
+        );
+    }
     for lost in &found.lost {
         let _ = writeln!(
             text,

@@ -59,11 +59,21 @@ pub struct FilesTree {
     levels: Vec<Level>,
     ready: VecDeque<(Entry, Option<(File, Stat)>)>,
     opened: Option<(TreePath, File, Stat)>,
-    /// Files with names still to come, by device and inode: the first name, and how many names may follow.
-    linked: HashMap<(u64, u64), (TreePath, u64)>,
+    /// Files with names still to come, by device and inode.
+    linked: HashMap<(u64, u64), Linked>,
     /// The paths that could not be read. None: such a path is a failure.
     unreadable: Option<Unreadable>,
     notes: Notes,
+}
+
+/// A file with several names.
+struct Linked {
+    /// Its first name.
+    path: TreePath,
+    /// How many names may follow. Some may be outside of the tree.
+    left: u64,
+    /// Size and modification time at the first name, seconds and nanoseconds.
+    state: (i64, i64, i64),
 }
 
 impl FilesTree {
@@ -111,7 +121,8 @@ impl FilesTree {
     /// Counts a path that cannot be read, or fails.
     fn cannot(&mut self, action: &str, path: &TreePath, why: &io::Error) -> Result<(), Failure> {
         let failure = unreadable(action, &self.shown(path), why);
-        let Some(unreadable) = self.unreadable.as_mut().filter(|_| !path.is_root()) else {
+        let about_it = is_about_the_path(why) && !path.is_root();
+        let Some(unreadable) = self.unreadable.as_mut().filter(|_| about_it) else {
             return Err(failure);
         };
         tracing::warn!(path = path.display(), %failure, "left out: it cannot be read");
@@ -343,16 +354,24 @@ impl FilesTree {
     /// Refers a further name of a file to its first name, and remembers a first name until all others came.
     fn with_first_name(&mut self, entry: Entry, stat: &Stat) -> Entry {
         let identity = identity(stat);
-        let Some((first, left)) = self.linked.get_mut(&identity) else {
+        let state = (stat.st_size, stat.st_mtime, stat.st_mtime_nsec.cast_signed());
+        // A file that was removed meanwhile may have left its inode to another one, which is no name of it.
+        let known = self.linked.get_mut(&identity);
+        let Some(known) = known.filter(|known| entry.names > 1 && known.state == state) else {
+            self.linked.remove(&identity);
             if entry.names > 1 {
-                self.linked
-                    .insert(identity, (entry.path.clone(), entry.names - 1));
+                let first = Linked {
+                    path: entry.path.clone(),
+                    left: entry.names - 1,
+                    state,
+                };
+                self.linked.insert(identity, first);
             }
             return entry;
         };
-        let first_name = Some(first.clone());
-        *left -= 1;
-        if *left == 0 {
+        let first_name = Some(known.path.clone());
+        known.left -= 1;
+        if known.left == 0 {
             self.linked.remove(&identity);
         }
         Entry { first_name, ..entry }
@@ -585,4 +604,13 @@ pub(crate) fn entry(path: TreePath, kind: EntryKind, stat: &Stat) -> Entry {
             _ => 0,
         },
     }
+}
+
+/// Returns whether an error is about one path. Other errors, such as too many open files or a file system that does not
+/// answer, would be the same for all: then nothing is left out, and the capture is tried again.
+fn is_about_the_path(why: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(why),
+        Some(Errno::ACCESS | Errno::PERM | Errno::IO | Errno::NODATA)
+    )
 }

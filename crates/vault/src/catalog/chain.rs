@@ -1,9 +1,9 @@
 //! Reads a location's chain of heads, and adds to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use rekindle_model::id::{Hash32, SetId};
+use rekindle_model::id::Hash32;
 use serde::{Deserialize, Serialize};
 
 use super::{Catalog, KnownHead, Listed, RESTATED_EVERY};
@@ -59,6 +59,9 @@ impl Chain {
         // The number and the hash that the head after it names; none after a head that cannot be read.
         let mut wanted: Option<(u64, Hash32)> = None;
         let mut whole = numbers.is_empty();
+        if whole && !location.names("sets").await?.is_empty() {
+            chain.faults.push((ObjectName::Head(1), ObjectFault::Missing));
+        }
         while let (Some(n), false) = (numbers.pop(), whole) {
             let name = ObjectName::Head(n);
             if let Some((expected, _)) = wanted
@@ -113,6 +116,7 @@ impl Chain {
             hash: *hash,
             at: head.at,
             set: self.listed().keys().next_back().copied(),
+            of_kit: false,
         })
     }
 
@@ -139,7 +143,7 @@ impl Chain {
 
 /// Keeps the newest head of each location.
 pub(crate) fn remember(known: &mut BTreeMap<uuid::Uuid, KnownHead>, head: KnownHead) {
-    let newer = |there: &KnownHead| there.n < head.n;
+    let newer = |there: &KnownHead| (there.n, !there.of_kit) < (head.n, !head.of_kit);
     if known.get(&head.location).is_none_or(newer) {
         known.insert(head.location, head);
     }
@@ -153,36 +157,47 @@ pub(crate) async fn read(location: &Location) -> Result<Catalog, VaultError> {
 /// A change of a catalog.
 enum Change<'a> {
     Add(&'a RecoverySet),
-    Forget(&'a [SetId]),
+    Forget(&'a BTreeSet<ObjectName>),
+}
+
+/// Takes lost sets and lost snapshots out of a catalog.
+fn forget(sets: &mut Listed, lost: &BTreeSet<ObjectName>) {
+    sets.retain(|set, _| !lost.contains(&ObjectName::Set(*set)));
+    for needs in sets.values_mut() {
+        needs.retain(|snapshot| !lost.contains(&ObjectName::Snapshot(*snapshot)));
+    }
 }
 
 /// Adds a set, whose document is there, to the location's catalog; durable when it returns. If the catalog lists
 /// the set already, nothing is written.
 ///
 /// If the chain is broken or older than known, the new head states the whole catalog: everything that is known
-/// to belong there, so what was lost stays named.
+/// to belong there, `expected` included, so what was lost stays named.
 pub(crate) async fn append(
     location: &Location,
     set: &RecoverySet,
+    expected: &Listed,
     known: &[KnownHead],
     now: DateTime<Utc>,
 ) -> Result<KnownHead, VaultError> {
-    write(location, &Change::Add(set), known, now).await
+    write(location, &Change::Add(set), expected, known, now).await
 }
 
-/// Writes a head that states the whole catalog, without the sets in `lost`.
+/// Writes a head that states the whole catalog with `expected`, without the sets and the snapshots in `lost`.
 pub(crate) async fn restate(
     location: &Location,
-    lost: &[SetId],
+    lost: &BTreeSet<ObjectName>,
+    expected: &Listed,
     known: &[KnownHead],
     now: DateTime<Utc>,
 ) -> Result<KnownHead, VaultError> {
-    write(location, &Change::Forget(lost), known, now).await
+    write(location, &Change::Forget(lost), expected, known, now).await
 }
 
 async fn write(
     location: &Location,
     change: &Change<'_>,
+    expected: &Listed,
     known: &[KnownHead],
     now: DateTime<Utc>,
 ) -> Result<KnownHead, VaultError> {
@@ -212,20 +227,26 @@ async fn write(
             }
             Change::Forget(_) => Listed::new(),
         };
-        let whole = !sound || since_whole >= RESTATED_EVERY || matches!(change, Change::Forget(_));
+        let behind = expected.keys().any(|set| !catalog.sets.contains_key(set));
+        let whole = !sound || behind || since_whole >= RESTATED_EVERY || matches!(change, Change::Forget(_));
         let mut sets = adds;
+        let unite = |sets: &mut Listed, more: Listed| {
+            for (set, needs) in more {
+                sets.entry(set).or_default().extend(needs);
+            }
+        };
         if whole {
-            let there = there(location).await?;
-            sets.extend(
-                there
-                    .into_iter()
-                    .chain(catalog.sets.iter().map(|(set, needs)| (*set, needs.clone()))),
-            );
+            unite(&mut sets, catalog.sets.clone());
+            unite(&mut sets, expected.clone());
+        }
+        if !sound {
+            unite(&mut sets, there(location).await?);
         }
         if let Change::Forget(lost) = change {
-            sets.retain(|set, _| !lost.contains(set));
+            forget(&mut sets, lost);
         }
-        let newest_set = sets.keys().chain(catalog.sets.keys()).max().copied();
+        let of_before = catalog.sets.keys().filter(|_| !whole);
+        let newest_set = sets.keys().chain(of_before).max().copied();
         let others = known
             .iter()
             .filter(|known| known.location != location.id)
@@ -255,6 +276,7 @@ async fn write(
             hash,
             at: now,
             set: newest_set,
+            of_kit: false,
         });
     }
     Err(VaultError::Busy {

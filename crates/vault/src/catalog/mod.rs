@@ -29,7 +29,7 @@ use crate::snapshot::Snapshot;
 
 pub(crate) use chain::{append, read, remember, restate};
 
-/// After so many heads, one states the whole catalog: a reader reads this many small objects at most.
+/// Every so many heads, one lists the whole catalog. So a reader reads this many small objects at most.
 const RESTATED_EVERY: u64 = 32;
 
 /// A head as others remember it.
@@ -47,6 +47,9 @@ pub struct KnownHead {
     pub at: DateTime<Utc>,
     /// The newest set in the catalog then.
     pub set: Option<SetId>,
+    /// Whether a recovery kit remembers it. A kit knows nothing of what came after it was handed out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_kit: bool,
 }
 
 /// The sets that a location must hold, each with the snapshots that it needs.
@@ -61,7 +64,7 @@ pub struct Catalog {
     pub id: Uuid,
     /// Its newest head that can be read.
     pub newest: Option<KnownHead>,
-    /// Whether a head of this location is known from elsewhere. If none is, nothing here can tell whether the
+    /// Whether its newest head, or a newer one, is known from elsewhere. If not, nothing here can tell whether the
     /// location was put back to an earlier state.
     pub confirmed: bool,
     /// The sets that must be there, with the snapshots that they need.
@@ -86,12 +89,27 @@ pub enum CatalogCheck {
 }
 
 impl Catalog {
+    /// Adds sets that other tiers hold and that belong here too, as their members say. Only sets that are newer than
+    /// the newest head count: about older ones the heads themselves are right.
+    pub(crate) fn expect(&mut self, sets: impl IntoIterator<Item = (SetId, BTreeSet<SnapshotId>)>) {
+        for (set, needs) in sets {
+            self.sets.entry(set).or_default().extend(needs);
+        }
+    }
+
+    /// Returns whether a set may have come to the location after its newest head.
+    pub(crate) fn may_lack(&self, set: SetId) -> bool {
+        let after = |newest: &KnownHead| set.created().is_none_or(|created| created > newest.at);
+        !self.sets.contains_key(&set) && self.newest.as_ref().is_some_and(after)
+    }
+
     /// Compares the location with heads that are known from elsewhere, of this and of other locations.
     pub(crate) fn compare(&mut self, known: &[KnownHead]) {
         for known in known.iter().filter(|known| known.location == self.id) {
-            self.confirmed = true;
             // What the heads say after the newest one that can be read is known from elsewhere only.
             let newest = self.newest.as_ref().map_or(0, |newest| newest.n);
+            // An older head than the newest one proves nothing about what came after it.
+            self.confirmed |= !known.of_kit && known.n >= newest;
             if let (true, Some(set)) = (known.n > newest, known.set) {
                 self.sets.entry(set).or_default();
             }

@@ -68,8 +68,8 @@ impl Fixture {
                     location.put_document(name, &document).await.unwrap();
                 }
             }
-            let known = catalogs(&open).await.known;
-            tier.put_set(&set, &known, &now).await.unwrap();
+            let found = catalogs(&open).await;
+            tier.put_set(&set, &found, &now).await.unwrap();
         }
         set
     }
@@ -167,9 +167,7 @@ async fn a_whole_location_has_no_fault_and_the_same_set_adds_no_head() {
         [first.id, second.id]
     );
     assert!(catalog.confirmed);
-    tier.put_set(&second, &found.known, &SystemClock.now())
-        .await
-        .unwrap();
+    tier.put_set(&second, &found, &SystemClock.now()).await.unwrap();
     assert_eq!(std::fs::read_dir(fixture.place("near/heads")).unwrap().count(), 2);
 }
 

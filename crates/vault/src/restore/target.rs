@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::error::RestoreError;
 use super::include::parent_of;
 use super::request::RestoreRoot;
-use super::unheld::Part;
+use super::unheld::{Part, without_owner};
 use super::xattrs::Bearer;
 use crate::beneath::{self, FOLDER};
 
@@ -109,7 +109,8 @@ impl Target {
             }
             opened => opened.map_err(|why| RestoreError::io("open", &shown.display().to_string(), why))?,
         };
-        for part in root.below.components() {
+        let mut parts = root.below.components().peekable();
+        while let Some(part) = parts.next() {
             let std::path::Component::Normal(name) = part else {
                 return Err(RestoreError::Obstructed {
                     path: root.path().display().to_string(),
@@ -119,7 +120,12 @@ impl Target {
             shown.push(name);
             let shown = || shown.display().to_string();
             if make {
-                match rustix::fs::mkdirat(&opened, name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
+                // The last folder holds the data: nobody else may look in before it has its own mode.
+                let mode = match parts.peek() {
+                    Some(_) => Mode::RWXU | Mode::RWXG | Mode::RWXO,
+                    None => Mode::RWXU,
+                };
+                match rustix::fs::mkdirat(&opened, name, mode) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(why) => return Err(RestoreError::io("make the folder", &shown(), why)),
                 }
@@ -265,11 +271,12 @@ impl Target {
         let folder = rustix::fs::openat(&spot.folder, &spot.name, FOLDER, Mode::empty()).map_err(failed)?;
         let mut parts = Vec::new();
         if self.owners && !spot.set_owner(&spot.name, entry)? {
-            parts.push(Part::Owner);
+            parts = without_owner(entry);
         }
+        let owned = parts.is_empty();
         let bearer = Bearer::handle(&folder);
         let removed = bearer.remove_others(entry).map_err(failed)?;
-        spot.set_folder_mode(entry.mode)?;
+        spot.set_folder_mode(self.mode(entry, owned))?;
         if !(bearer.set(entry).map_err(failed)? && removed) {
             parts.push(Part::Attributes);
         }
@@ -277,7 +284,7 @@ impl Target {
         Ok(parts)
     }
 
-    /// Returns the mode to give to a file. Without the right owner, a set-id bit would grant the rights of the user
+    /// Returns the mode to give to a file or a folder. Without the right owner, a set-id bit would grant the rights of the user
     /// who restores.
     pub(super) fn mode(&self, entry: &Entry, owned: bool) -> u32 {
         match owned && self.owners {

@@ -69,6 +69,7 @@ fn head_line(head: &KnownHead) -> String {
         hash,
         at,
         set,
+        of_kit: _,
     } = head;
     let set = set.map_or_else(|| "-".to_owned(), |set| set.to_string());
     format!("# {HEAD}{tier} {location} {n} {hash} {} {set}\n", at.to_rfc3339())
@@ -86,6 +87,7 @@ fn parse_head(line: &str) -> Option<KnownHead> {
         hash: hash.parse().ok()?,
         at: DateTime::parse_from_rfc3339(at).ok()?.to_utc(),
         set: (set != "-").then(|| set.parse()).transpose().ok()?,
+        of_kit: true,
     })
 }
 
@@ -231,6 +233,7 @@ mod tests {
             hash: Hash32([0xa5; 32]),
             at: DateTime::UNIX_EPOCH,
             set: Some(SetId(uuid::Uuid::from_u128(8))),
+            of_kit: true,
         };
         let heads = [
             KnownHead {

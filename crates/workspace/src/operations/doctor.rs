@@ -18,6 +18,7 @@ use crate::keys::{self, OpenKey, kit};
 use crate::layout::Layout;
 use crate::load_system;
 use crate::open::{self, KNOCK, ReadOnlyWorkspace, ReadWriteWorkspace};
+use crate::tiers::Lacking;
 use crate::{lookup, replica, run_spec, staging, tiers, trust};
 
 /// Less free space than this is worth a warning: a window of a restore and a pack fit twice.
@@ -213,14 +214,14 @@ pub async fn fix(workspace: &ReadWriteWorkspace) -> Result<(), Error> {
 /// Names what the tiers should hold and do not.
 async fn lost(open: &[Arc<Tier>]) -> Vec<Finding> {
     let lacking = tiers::lacking(open, CatalogCheck::Documents).await;
-    let faults = lacking.into_iter().map(|(tier, fault)| Finding {
+    let faults = lacking.into_iter().map(|Lacking { tier, text, .. }| Finding {
         verdict: Verdict::Fault,
         ..Finding::warning(
             format!("tier {tier}"),
-            fault.to_string(),
+            text,
             NextAction::new(
                 Action::RepairTier { tier },
-                "brings what it lacks from the other tiers",
+                "copies the missing objects from the other tiers",
             ),
         )
     });

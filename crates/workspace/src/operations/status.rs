@@ -177,14 +177,14 @@ async fn lost(workspace: &ReadOnlyWorkspace, system: &System) -> Vec<Lost> {
         .unwrap_or_default();
     lacking
         .into_iter()
-        .map(|(tier, fault)| Lost {
-            tier,
-            id: match fault.object {
-                ObjectName::Set(id) => Some(id.to_string()),
-                ObjectName::Snapshot(id) => Some(id.to_string()),
+        .map(|lost| Lost {
+            tier: lost.tier,
+            id: match lost.object {
+                Some(ObjectName::Set(id)) => Some(id.to_string()),
+                Some(ObjectName::Snapshot(id)) => Some(id.to_string()),
                 _ => None,
             },
-            text: fault.to_string(),
+            text: lost.text,
         })
         .collect()
 }

@@ -9,15 +9,15 @@ use rekindle_journal_local::LogView;
 use rekindle_model::problem::ProblemKind;
 use rekindle_replica::check::{self, CheckReport};
 use rekindle_vault::{
-    CancellationToken, CatalogCheck, Fault, Remembered, RepairReport, SegmentError, SegmentStore, Spool,
-    Tier, TierMode,
+    CancellationToken, CatalogCheck, Remembered, RepairReport, SegmentError, SegmentStore, Spool, Tier,
+    TierMode,
 };
 
 use crate::Application;
 use crate::error::Error;
 use crate::open::ReadWriteWorkspace;
 use crate::replica::check::with_advice;
-use crate::tiers::{Tiers, locations, open_tier};
+use crate::tiers::{Lacking, Tiers, locations, open_tier};
 use crate::{keys, names, run_spec};
 
 /// The result of a check of one location of a tier.
@@ -35,7 +35,7 @@ pub struct LocationCheck {
     /// How long reading took.
     pub read: Duration,
     /// What the location should hold and does not.
-    pub lost: Vec<Fault>,
+    pub lost: Vec<String>,
     /// The report on the journal replicas there.
     pub replicas: ReplicasReport,
     /// Why the replicas could not be read, if they could not.
@@ -61,12 +61,18 @@ pub async fn check(
                 Ok(report) => (report, None),
                 Err(error) => (CheckReport::default(), Some(error.to_string())),
             };
-            let is_here = |(tier, fault): &&(String, Fault)| tier == name && fault.location == probed.url;
+            let is_here = |lost: &&Lacking| {
+                lost.tier == name
+                    && lost
+                        .location
+                        .as_ref()
+                        .is_none_or(|location| *location == probed.url)
+            };
             each(LocationCheck {
                 lost: lacking
                     .iter()
                     .filter(is_here)
-                    .map(|(_, fault)| fault.clone())
+                    .map(|lost| lost.text.clone())
                     .collect(),
                 tier: name.to_owned(),
                 url: probed.url,

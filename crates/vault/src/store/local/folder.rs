@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::beneath::{self, FOLDER};
+use crate::object::{FORMAT_MARKER, WRAPPED_KEY};
 use crate::store::{Store, StoreError, Temporary};
 
 /// Splits an object's name from the rest of its temporary name. No object has it in its name.
@@ -220,7 +221,7 @@ impl LocalStore {
         let mut found = Vec::new();
         self.walk("", &mut |folder, name, path, kind| {
             if kind == FileType::RegularFile
-                && name.contains(TEMPORARY)
+                && is_temporary(name)
                 && let Some(len) = len_if_abandoned(folder, name, remove)?
             {
                 found.push(Temporary { path, len });
@@ -425,6 +426,22 @@ fn len_if_abandoned(folder: &OwnedFd, name: &str, remove: bool) -> Result<Option
         }
     }
     Ok(Some(u64::try_from(len).unwrap_or_default()))
+}
+
+/// Returns whether a name is a temporary one of an object: its number after the sign is ours (a UUID), or of an earlier
+/// version (decimal). A person's file in the folder is none.
+fn is_temporary(name: &str) -> bool {
+    let Some((object, number)) = name.split_once(TEMPORARY) else {
+        return false;
+    };
+    let digits =
+        |text: &str, len: usize| text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let of_object = digits(object, 64)
+        || digits(object, 10)
+        || Uuid::try_parse(object).is_ok()
+        || matches!(object, FORMAT_MARKER | WRAPPED_KEY);
+    let earlier = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    of_object && (digits(number, 32) || earlier)
 }
 
 type See<'a> = dyn FnMut(&OwnedFd, &str, String, FileType) -> Result<(), Fault> + 'a;

@@ -175,22 +175,31 @@ async fn files_and_folders_are_for_their_owner_alone_under_any_umask() {
 #[tokio::test]
 async fn what_a_killed_write_left_is_told_from_what_is_being_written() {
     let (dir, store) = store();
+    let name = "ab".repeat(32);
+    let (left, living) = (
+        format!("packs/ab/{name}#1"),
+        format!("packs/ab/{name}#{}", "0a".repeat(16)),
+    );
+    for mine in ["notes#2.txt", "#draft#", "list#1"] {
+        std::fs::write(dir.path().join(mine), "mine").unwrap();
+    }
     store
         .put("packs/ab/cd", Bytes::from_static(b"whole"))
         .await
         .unwrap();
-    std::fs::write(dir.path().join("packs/ab/cd#1"), b"who").unwrap();
-    let alive = std::fs::File::create(dir.path().join("packs/ab/ef#2")).unwrap();
+    std::fs::write(dir.path().join(&left), b"who").unwrap();
+    let alive = std::fs::File::create(dir.path().join(&living)).unwrap();
     rustix::fs::flock(&alive, FlockOperation::LockExclusive).unwrap();
-    assert_eq!(store.list("").await.unwrap(), [("packs/ab/cd".to_owned(), 5)]);
-    let left = [Temporary {
-        path: "packs/ab/cd#1".to_owned(),
-        len: 3,
-    }];
+    assert_eq!(
+        store.list("packs").await.unwrap(),
+        [("packs/ab/cd".to_owned(), 5)]
+    );
+    let left = [Temporary { path: left, len: 3 }];
     assert_eq!(store.abandoned(false).await.unwrap(), left);
     assert_eq!(store.abandoned(true).await.unwrap(), left);
     assert_eq!(store.abandoned(true).await.unwrap(), []);
-    assert!(dir.path().join("packs/ab/ef#2").exists());
+    assert!(dir.path().join(&living).exists());
     drop(alive);
     assert_eq!(store.abandoned(true).await.unwrap().len(), 1);
+    assert!(dir.path().join("notes#2.txt").exists(), "a person's files stay");
 }
