@@ -106,10 +106,12 @@ impl Action for SealSet {
             .collect::<BTreeMap<_, _>>();
         let mut tiers = Vec::new();
         for tier in answer {
-            match (unsealed.contains_key(tier.name()), tier.sets().await) {
-                (true, _) => {}
-                (false, Ok(_)) => tiers.push(tier),
-                (false, Err(error)) => {
+            if unsealed.contains_key(tier.name()) {
+                continue;
+            }
+            match tier.sets().await.and(tier.snapshots().await) {
+                Ok(_) => tiers.push(tier),
+                Err(error) => {
                     unsealed.insert(tier.name().to_owned(), error.to_string());
                 }
             }

@@ -1,7 +1,5 @@
 //! A user's file is captured whatever its name is. What Rekindle made for a while is not.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 
 use rekindle_tests::sandbox::{NOTES, Sandbox};

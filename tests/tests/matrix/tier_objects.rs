@@ -8,6 +8,7 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -174,7 +175,10 @@ fn check(cell: &str, sandbox: &Sandbox) {
         _ => assert!(!alone.said.is_empty(), "{cell}: it fails without a word"),
     }
     let (verify, both, alone, backup) = (verified.row(), both.row(), alone.row(), backup.row());
-    println!("{cell:<20} verify {verify} | two tiers {both} | this tier alone {alone} | backup {backup}");
+    // The table, for a person who runs this with --nocapture.
+    let row =
+        format!("{cell:<20} verify {verify} | two tiers {both} | this tier alone {alone} | backup {backup}");
+    writeln!(std::io::stderr(), "{row}").expect("print a row");
 }
 
 fn note(sandbox: &Sandbox, target: &str) -> String {

@@ -12,6 +12,9 @@ use crate::set::Member;
 use crate::store::{LocalStore, Store};
 use crate::tier::{Tier, TierMode, catalogs};
 
+/// Damages a file.
+type Spoil = fn(&Path);
+
 /// A workspace with tiers `near` and `far`.
 struct Fixture {
     dir: tempfile::TempDir,
@@ -173,7 +176,7 @@ async fn a_whole_location_has_no_fault_and_the_same_set_adds_no_head() {
 
 #[tokio::test]
 async fn a_set_a_snapshot_or_a_head_that_is_gone_or_changed_is_named() {
-    let damage: [(&str, fn(&Path)); 4] = [
+    let damage: [(&str, Spoil); 4] = [
         ("is missing", |file| std::fs::remove_file(file).unwrap()),
         ("is truncated", |file| std::fs::write(file, b"").unwrap()),
         ("is damaged", |file| {
