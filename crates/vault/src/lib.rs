@@ -15,16 +15,16 @@
 //! | `location`, [`tier`], [`spool`] | places that hold objects |
 //! | `tier_access` | how a workspace opens its tiers |
 //! | [`probe`] | a trial of such a place |
-//! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`clean`] | the operations |
+//! | [`catalog`] | what a location must hold, so that a loss is noticed |
+//! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`repair`](mod@repair), [`clean`] | the operations |
 //!
 //! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
-//! before a set. So a reader that sees a document can read all of it. If a call is interrupted, make it
+//! before a set, the set before the head that states it. So a reader that sees a document can read all of it. If a call is interrupted, make it
 //! again.
 //!
 //! **Later additions** have their place: further kinds of storage ([`store::StoreFactory`]), healing
 //! ([`Fault`] names object and chunk), prune (documents are listed, packs are immutable), rotation
-//! (every object names its key generation), hard links and extended attributes (an entry record is a map;
-//! readers skip unknown fields).
+//! (every object names its key generation).
 
 mod beneath;
 pub mod capture;
