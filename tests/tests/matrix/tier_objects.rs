@@ -55,11 +55,11 @@ impl Damage {
         let bytes = fs::read(file).expect("read the object");
         if self == Self::Symlink {
             // The right bytes, but behind a link that leads out of the tier.
-            let aside = file
-                .ancestors()
-                .nth(4)
-                .expect("a folder above the tier")
-                .join("aside");
+            let mut above = file.ancestors();
+            let tiers = above
+                .find(|folder| folder.ends_with("tiers"))
+                .expect("the folder of the tiers");
+            let aside = tiers.join("aside");
             fs::rename(file, &aside).expect("move it away");
             return symlink(aside, file).expect("make a link");
         }
