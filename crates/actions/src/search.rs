@@ -101,7 +101,7 @@ pub(crate) async fn sets(site: &Arc<Site>, named: &str) -> Result<Sets, Failure>
         let expected = expected.flat_map(|catalog| catalog.sets.keys().copied());
         let ids: BTreeSet<SetId> = ids.into_iter().collect();
         read.sets(tier, &expected.chain(ids.iter().copied()).collect(), &ids)
-            .await?;
+            .await;
         held.push((tier.name().to_owned(), ids.into_iter().rev().collect()));
     }
     if let (Some(failure), true) = (first, held.is_empty()) {
@@ -128,12 +128,7 @@ struct Reading {
 
 impl Reading {
     /// Reads the documents of those sets, each from the first tier that gives it.
-    async fn sets(
-        &mut self,
-        tier: &Tier,
-        expected: &BTreeSet<SetId>,
-        there: &BTreeSet<SetId>,
-    ) -> Result<(), Failure> {
+    async fn sets(&mut self, tier: &Tier, expected: &BTreeSet<SetId>, there: &BTreeSet<SetId>) {
         for id in expected {
             self.of_tier
                 .entry(tier.name().to_owned())
@@ -156,7 +151,6 @@ impl Reading {
             let answer = (tier.name().to_owned(), answer);
             self.missed.entry(*id).or_default().push(answer);
         }
-        Ok(())
     }
 
     /// Adds the newest sets of locations that do not answer, or that were put back to an earlier state.

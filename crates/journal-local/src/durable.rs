@@ -19,7 +19,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// Returns options that create a file with mode 0600, whatever the umask is: a journal holds values of its users.
+/// Returns options that create a file with mode 0600 under any umask: a journal holds values of its users.
 pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);

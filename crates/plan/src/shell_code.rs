@@ -1,7 +1,7 @@
 //! Warns of expressions inside code: `[sh, -c, "cat > ${{ target.root }}/dump"]`. A value with a `;` in it would run as a
 //! command. A program that gets the value as an argument of its own, or in its environment, takes it as it is.
 //!
-//! Every list of a file is judged, whatever its key: sources, probes, steps and notices all name programs so.
+//! Every list of a file is judged, under every key: sources, probes, steps and notices all name programs so.
 
 use crate::diagnostic::Sink;
 use crate::yaml::{Kind, Node};

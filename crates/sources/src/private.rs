@@ -1,4 +1,4 @@
-//! Files and folders that nobody but their owner may open, whatever the umask is.
+//! Files and folders that nobody but their owner may open, under any umask.
 //!
 //! A copy of a user's data begins as one of these, and gets the mode of the original when it is whole.
 

@@ -1,4 +1,4 @@
-//! A user's file is captured whatever its name is. What Rekindle made for a while is not.
+//! A backup captures every file of a user, under any name. It leaves out what Rekindle made for a while.
 
 use std::fs;
 

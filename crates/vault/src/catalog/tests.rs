@@ -1,4 +1,4 @@
-//! Whatever a location loses of its sets, its heads or its whole newest state is noticed.
+//! A location that loses a set, a head or its whole newest state is noticed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -107,7 +107,7 @@ impl Unlocker {
             let message = format!("other users can open {}: its mode is {mode:04o}", file.display());
             return Some(
                 Error::new(ProblemKind::Invalid, "identity_exposed", message).with_advice(format!(
-                    "close it: chmod 600 {}; whoever has read it can read every backup",
+                    "close it: chmod 600 {}; a person who has read it can read every backup",
                     file.display()
                 )),
             );
