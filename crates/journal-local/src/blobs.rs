@@ -12,7 +12,7 @@ use rekindle_journal::JournalError;
 use rekindle_journal::codec;
 use rekindle_model::id::Hash32;
 
-use crate::durable::{make_dir, private, sync_dir};
+use crate::durable::{self, make_dir, private, sync_dir};
 
 /// The prefix of a blob that is still being written.
 const UNFINISHED: &str = "tmp-";
@@ -54,7 +54,7 @@ impl Blobs {
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Hash32, JournalError> {
         let hash = codec::hash(bytes);
         let path = self.path(hash);
-        if fs::read(&path).is_ok_and(|present| present == bytes) {
+        if durable::read(&path).is_ok_and(|present| present == bytes) {
             // The process that renamed it may have died before it synced the folder.
             sync_dir(&self.dir)?;
             return Ok(hash);
@@ -80,7 +80,7 @@ impl Blobs {
     /// Returns a blob's bytes, after comparing them with its name.
     pub(crate) fn get(&self, expected: Hash32) -> Result<Vec<u8>, JournalError> {
         let path = self.path(expected);
-        let bytes = fs::read(&path).map_err(|error| match error.kind() {
+        let bytes = durable::read(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => JournalError::UnknownBlob(expected),
             _ => JournalError::io("read", &path, error),
         })?;

@@ -6,7 +6,7 @@
 //! The writer writes it after it has synced the frame that it names, and does not sync it. After a power cut
 //! it may be older than the log, or empty. It is newer than the log only if the log has lost something.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -28,11 +28,9 @@ impl HeadFile {
     /// Opens the file in a workspace's folder, and creates it if needed.
     pub(crate) fn open(dir: &Path) -> Self {
         let path = dir.join(FILE);
-        let opened = durable::private()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
+        let mut options = durable::private();
+        options.write(true).create(true).truncate(false);
+        let opened = durable::regular(&path, &mut options);
         if let Err(error) = &opened {
             tracing::warn!(path = %path.display(), %error, "the journal's head file cannot be opened");
         }
@@ -41,7 +39,7 @@ impl HeadFile {
 
     /// Returns the head that was noted last; if it cannot be read, that of an empty journal.
     pub(crate) fn read(dir: &Path) -> JournalHead {
-        let bytes = fs::read(dir.join(FILE)).unwrap_or_default();
+        let bytes = durable::read(&dir.join(FILE)).unwrap_or_default();
         parse(&bytes).unwrap_or(admit::EMPTY)
     }
 

@@ -20,7 +20,7 @@ use crate::error::OpenError;
 /// The lock exists and cannot be read.
 pub fn owner(dir: &Path) -> Result<Option<Holder>, JournalError> {
     let path = dir.join(NAME);
-    let mut file = match File::open(&path) {
+    let mut file = match durable::open_regular(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(JournalError::io("open the lock", &path, error)),
@@ -68,7 +68,7 @@ impl Lock {
     /// Takes the lock shared, which keeps owners away. Changes nothing. Returns the reason if there is an
     /// owner, or if the lock cannot be opened. A workspace that never had an owner needs no lock.
     pub(crate) fn look(path: &Path) -> Result<Result<Option<Self>, String>, JournalError> {
-        let file = match File::open(path) {
+        let file = match durable::open_regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Ok(None)),
             Err(error) => return Ok(Err(format!("the lock cannot be opened: {error}"))),
@@ -85,13 +85,9 @@ impl Lock {
     /// Takes the lock. The error names its holder.
     pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
         let io = |error| JournalError::io("open the lock", path, error);
-        let mut file = durable::private()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(io)?;
+        let mut options = durable::private();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = durable::regular(path, &mut options).map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -12,6 +12,7 @@ use rekindle_journal::codec::{self, Key};
 use rekindle_model::event::JournalHead;
 use rekindle_model::id::RunId;
 
+use crate::durable;
 use crate::error::OpenError;
 use crate::frame::{self, LOG_FORMAT, PLAIN_FORMAT, Piece, SEGMENT_HEADER, SegmentHeader};
 use crate::mark::{self, Cut, Entry, Forgotten, Mark};
@@ -159,7 +160,7 @@ pub(crate) fn scan(
     let mut gaps = Vec::new();
     for (at, (number, path)) in segments.iter().enumerate() {
         let last = at + 1 == segments.len();
-        let read = || fs::read(path).map_err(|error| JournalError::io("read", path, error));
+        let read = || durable::read(path).map_err(|error| JournalError::io("read", path, error));
         let first = read()?;
         let again;
         let (bytes, pieces) = match frame::scan(&first, last) {
