@@ -16,7 +16,7 @@ use rekindle_model::id::Hash32;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::object::ChunkId;
 
@@ -95,19 +95,32 @@ pub(crate) struct Generation {
     pub(crate) chunker_seed: u64,
 }
 
-impl Drop for Generation {
-    fn drop(&mut self) {
-        for key in [
-            &mut self.secret,
-            &mut self.chunk_id,
-            &mut self.pack,
-            &mut self.document,
-        ] {
+impl Zeroize for Generation {
+    fn zeroize(&mut self) {
+        // Every field is named, so that a new key is not forgotten.
+        let Self {
+            number,
+            secret,
+            chunk_id,
+            pack,
+            document,
+            chunker_seed,
+        } = self;
+        number.zeroize();
+        for key in [secret, chunk_id, pack, document] {
             key.zeroize();
         }
-        self.chunker_seed.zeroize();
+        chunker_seed.zeroize();
     }
 }
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Generation {}
 
 impl Generation {
     fn new(number: u32, secret: [u8; 32]) -> Self {
@@ -461,6 +474,23 @@ pub(crate) fn random() -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_generation_that_is_dropped_leaves_none_of_its_keys() {
+        fn wipes_itself<T: ZeroizeOnDrop>(_: &T) {}
+        let mut generation = Generation::new(1, [7; 32]);
+        wipes_itself(&generation);
+        assert!(std::mem::needs_drop::<Generation>());
+        // This is what a drop runs.
+        generation.zeroize();
+        let keys = [
+            generation.secret,
+            generation.chunk_id,
+            generation.pack,
+            generation.document,
+        ];
+        assert_eq!((keys, generation.chunker_seed), ([[0; 32]; 4], 0));
+    }
 
     #[test]
     fn a_wrapped_keyring_opens_to_the_same_keys_for_each_recipient() {

@@ -69,6 +69,28 @@ fn open_named(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Opens the named folder as [`open_named`] does; makes it and its parents if needed. The parent that exists is opened
+/// first, and each folder is made in the one that is open. So nothing is made behind a link that another user planted.
+fn make_named(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let (parent, name) = match open_named(path, flags) {
+        Err(Errno::NOENT) => match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => (parent, name),
+            _ => return Err(Errno::NOENT),
+        },
+        opened => return opened,
+    };
+    let parent = match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    };
+    let above = make_named(parent, flags)?;
+    match rustix::fs::mkdirat(&above, name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(why) => return Err(why),
+    }
+    rustix::fs::openat(&above, name, flags | OFlags::NOFOLLOW, Mode::empty())
+}
+
 fn only_own_links(path: &Path) -> bool {
     let own = [0, rustix::process::geteuid().as_raw()];
     let links = path.ancestors().filter_map(|place| place.symlink_metadata().ok());
@@ -80,9 +102,6 @@ fn only_own_links(path: &Path) -> bool {
 impl Target {
     /// Opens the root; makes it and its parents if needed.
     pub(super) fn make(root: &RestoreRoot, snapshot: SnapshotId) -> Result<Self, RestoreError> {
-        let shown = root.named.display().to_string();
-        std::fs::create_dir_all(&root.named)
-            .map_err(|why| RestoreError::io("make the folder", &shown, why))?;
         Self::open(root, snapshot, true)?
             .ok_or_else(|| RestoreError::io("open", &root.path().display().to_string(), ErrorKind::NotFound))
     }
@@ -99,7 +118,11 @@ impl Target {
         let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut shown = root.named.clone();
         let absent = |why: Errno| !make && matches!(why, Errno::NOENT | Errno::NOTDIR);
-        let mut opened = match open_named(&root.named, folder) {
+        let named = match make {
+            true => make_named(&root.named, folder),
+            false => open_named(&root.named, folder),
+        };
+        let mut opened = match named {
             Err(why) if absent(why) => return Ok(None),
             Err(Errno::LOOP) => {
                 return Err(RestoreError::Obstructed {
@@ -107,7 +130,10 @@ impl Target {
                     why: "another user has put a link on the way to it",
                 });
             }
-            opened => opened.map_err(|why| RestoreError::io("open", &shown.display().to_string(), why))?,
+            opened => {
+                let doing = if make { "make the folder" } else { "open" };
+                opened.map_err(|why| RestoreError::io(doing, &shown.display().to_string(), why))?
+            }
         };
         let mut parts = root.below.components().peekable();
         while let Some(part) = parts.next() {

@@ -38,6 +38,13 @@ async fn a_root_below_the_named_folder_is_reached_through_no_link() {
         std::os::unix::fs::lchown(&named, Some(65_534), None).unwrap();
         let refused = run(&store, asked, None).await.0.unwrap_err();
         assert!(matches!(&refused, RestoreError::Obstructed { .. }), "{refused}");
+        // Nor does it lead anything elsewhere before it is refused: no folder is made behind it.
+        let before = fs::read_dir(room.path().join("real")).unwrap().count();
+        let deeper = request(&named.join("new/folders"));
+        let refused = run(&store, deeper, None).await.0.unwrap_err();
+        assert!(matches!(&refused, RestoreError::Obstructed { .. }), "{refused}");
+        let after = fs::read_dir(room.path().join("real")).unwrap().count();
+        assert_eq!(after, before, "a folder was made behind the link");
     }
 }
 
