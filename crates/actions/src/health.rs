@@ -7,6 +7,7 @@ use rekindle_model::failure::Failure;
 use rekindle_model::system::Health;
 use rekindle_sources::blocking;
 use rekindle_sources::place::below;
+use rekindle_vault::regular;
 use serde::Deserialize;
 
 use crate::http_client::{self, Request};
@@ -41,7 +42,7 @@ pub async fn ask(root: &Path, health: &Health) -> Answer {
     let mut url = health.url.clone();
     if let Some(address) = &health.address {
         let path = below(root, address);
-        let text = match std::fs::read(&path) {
+        let text = match regular::read(&path, regular::SMALL) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Answer::Silent,
             Err(error) => return Answer::Unknown(format!("{} cannot be read: {error}", path.display())),

@@ -20,6 +20,7 @@ use rekindle_model::step::StepState;
 use rekindle_plan::{
     Diagnostics, GroupLocks, Inputs, ParamKind, Problem, builtin, expand, load_workflow, suggest,
 };
+use rekindle_vault::regular;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -109,11 +110,7 @@ impl RunWorkflow {
         }
         let read = || -> Result<(PathBuf, String), String> {
             let whole = path.canonicalize().map_err(|error| error.to_string())?;
-            let size = whole.metadata().map_err(|error| error.to_string())?.len();
-            if size > LARGEST {
-                return Err(format!("it is {size} bytes long; at most {LARGEST} are read"));
-            }
-            let text = std::fs::read_to_string(&whole).map_err(|error| error.to_string())?;
+            let text = regular::read_text(&whole, LARGEST).map_err(|error| error.to_string())?;
             Ok((whole, text))
         };
         let (whole, text) = read().map_err(|why| {

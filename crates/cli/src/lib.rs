@@ -45,6 +45,7 @@ use rekindle_actions::trust::Accounts;
 use rekindle_model::time::SystemClock;
 use rekindle_workspace::keys::Unlocker;
 use rekindle_workspace::layout::Selection;
+use rekindle_workspace::regular;
 use rekindle_workspace::{Application, Error, Notices};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -124,7 +125,7 @@ fn unlocker() -> Unlocker {
         dir_setting: CONFIG_DIR_VAR,
         passphrase_at_hand: std::env::var_os(PASSPHRASE_VAR).is_some(),
         ask: Arc::new(|file| match (file, std::env::var(PASSPHRASE_VAR)) {
-            (Some(file), _) => std::fs::read_to_string(file)
+            (Some(file), _) => regular::read_text(file, regular::SMALL)
                 .map(Zeroizing::new)
                 .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
                 .map_err(|error| Error::io(format_args!("read {}", file.display()), &error)),

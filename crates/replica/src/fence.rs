@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rekindle_engine::TakenOver;
 use rekindle_model::id::RunId;
+use rekindle_vault::regular;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ReplicaError;
@@ -57,7 +58,7 @@ fn write(state: &Path, taken: &TakenOver, adopting: bool) -> std::io::Result<()>
 /// The note cannot be read. Then the run counts as taken over.
 pub fn read(state: &Path, run: RunId) -> Result<Option<FenceNote>, ReplicaError> {
     let path = file(state, run);
-    match std::fs::read(&path) {
+    match regular::read(&path, regular::SMALL) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|source| ReplicaError::FenceUnreadable { run, path, source }),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rekindle_model::id::RunId;
+use rekindle_vault::regular;
 use serde::{Deserialize, Serialize};
 
 use crate::state_file::{self, Durable};
@@ -54,7 +55,7 @@ pub fn add(state: &Path, run: RunId, url: &str, damaged: bool) -> std::io::Resul
 
 /// Returns the locations that lack segments of a run; nothing if the note cannot be read.
 pub fn read(state: &Path, run: RunId) -> Lag {
-    let bytes = std::fs::read(file(state, run)).unwrap_or_default();
+    let bytes = regular::read(&file(state, run), regular::SMALL).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 

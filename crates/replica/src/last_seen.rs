@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rekindle_model::id::RunId;
+use rekindle_vault::regular;
 use serde::{Deserialize, Serialize};
 
 use crate::state_file::{self, Durable};
@@ -31,7 +32,7 @@ fn file(state: &Path, run: RunId) -> PathBuf {
 
 /// Returns the note of a run; an empty one if it cannot be read.
 pub fn read(state: &Path, run: RunId) -> LastSeen {
-    let bytes = std::fs::read(file(state, run)).unwrap_or_default();
+    let bytes = regular::read(&file(state, run), regular::SMALL).unwrap_or_default();
     serde_json::from_slice::<Note>(&bytes)
         .unwrap_or_default()
         .locations

@@ -1,5 +1,6 @@
 //! The writer of segments: this workspace, by its permanent id, on this host.
 
+use rekindle_vault::regular;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ impl Writer {
         let path = state.join(FILE);
         let host = host();
         let failed = |doing, path, source| ReplicaError::File { doing, path, source };
-        match std::fs::read(&path) {
+        match regular::read(&path, regular::SMALL) {
             Ok(bytes) => {
                 let kept: Kept = serde_json::from_slice(&bytes)
                     .map_err(|source| ReplicaError::WorkspaceIdUnreadable { path, source })?;

@@ -13,6 +13,7 @@
 //! | [`snapshot`], [`set`] | the content of documents |
 //! | [`segment`] | the segments of a journal replica: a run's journal, copied to a tier |
 //! | `location`, [`tier`], [`spool`] | places that hold objects |
+//! | [`regular`] | opens small files that may have been replaced by something else |
 //! | `tier_access` | how a workspace opens its tiers |
 //! | [`probe`] | a trial of such a place |
 //! | [`catalog`] | what a location must hold, so that a loss is noticed |
@@ -45,6 +46,7 @@ mod pack;
 pub mod probe;
 pub mod progress;
 pub mod reader;
+pub mod regular;
 mod remembered;
 pub mod repair;
 pub mod restore;

@@ -70,4 +70,7 @@ pub use error::Error;
 pub use hooks::Hooks;
 pub use layout::Layout;
 pub use notice::{Notice, Notices};
+/// Opens small files that may have been replaced by something else.
+pub use rekindle_vault::regular;
+
 pub use open::{OwnerLifetime, ReadOnlyWorkspace, ReadWriteWorkspace};

@@ -17,7 +17,8 @@ use crate::keys;
 pub use crate::keys::identity::NOT_TRUSTED;
 use crate::layout::Layout;
 use crate::notice::Notice;
-use crate::yaml_file::{check_kind, is_descriptor, read_text};
+use crate::yaml_file::{check_kind, read_text};
+use rekindle_vault::regular::is_descriptor;
 
 /// The entries of `.rekindle` whose content authenticates itself: blobs by their hash, sealed objects by their key.
 const AUTHENTICATED: [&str; 2] = ["blobs", "spool"];

@@ -1,11 +1,11 @@
 //! The YAML files that people name: a system's, and workflows.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::Metadata;
 use std::io::Read;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rekindle_plan::builtin;
+use rekindle_vault::regular::{self, is_descriptor};
 
 use crate::Application;
 use crate::error::Error;
@@ -16,8 +16,6 @@ use rekindle_model::problem::ProblemKind;
 const LIMIT: u64 = 16 << 20;
 /// How many workflow files a refusal lists at most, of each folder.
 const LISTED: usize = 10;
-/// The paths of open descriptors. They are pipes that a person means to be read.
-const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 
 /// Refuses a path that leads to no regular file, for what it is. It opens nothing.
 pub(crate) fn check_kind(path: &Path) -> Result<(), Error> {
@@ -27,7 +25,7 @@ pub(crate) fn check_kind(path: &Path) -> Result<(), Error> {
 
 fn check_kind_of(path: &Path, meta: &Metadata) -> Result<(), Error> {
     let may_be_pipe = is_descriptor(path) && !meta.is_dir();
-    match what_instead(meta).filter(|_| !may_be_pipe) {
+    match regular::other_than_a_file(meta).filter(|_| !may_be_pipe) {
         None => Ok(()),
         Some(what) => Err(invalid(path, &format!("is {what}, not a file"))
             .with_advice("name a regular file; `/dev/stdin` reads a pipe")),
@@ -52,9 +50,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     let unreadable = |error: std::io::Error| unreadable(path, &error);
     let invalid = |why: String| invalid(path, &why);
     check_kind(path)?;
-    let file = open(path, is_descriptor(path)).map_err(unreadable)?;
-    // The path may lead to another kind of file by now.
-    let meta = file.metadata().map_err(unreadable)?;
+    let (file, meta) = regular::open(path).map_err(unreadable)?;
     check_kind_of(path, &meta)?;
     let mut bytes = Vec::new();
     file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -66,36 +62,6 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
         return Err(invalid(format!("is {size} bytes long; at most {LIMIT} are read")));
     }
     String::from_utf8(bytes).map_err(|error| invalid(format!("is not UTF-8: {}", error.utf8_error())))
-}
-
-/// Returns whether a path names an open descriptor of this process.
-pub(crate) fn is_descriptor(path: &Path) -> bool {
-    let path = path.to_string_lossy();
-    DESCRIPTORS.iter().any(|name| path.starts_with(name))
-}
-
-/// Opens a file without waiting for a process at its other end.
-fn open(path: &Path, is_descriptor: bool) -> std::io::Result<File> {
-    if is_descriptor {
-        return File::open(path);
-    }
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.cast_signed())
-        .open(path)
-}
-
-/// Returns the kind of a file that is not regular; none if it is regular.
-fn what_instead(meta: &Metadata) -> Option<&'static str> {
-    let kind = meta.file_type();
-    match () {
-        () if kind.is_file() => None,
-        () if kind.is_dir() => Some("a folder"),
-        () if kind.is_fifo() => Some("a named pipe"),
-        () if kind.is_socket() => Some("a socket"),
-        () => Some("a device"),
-    }
 }
 
 /// Returns whether a text is a workflow rather than a system: both kinds of file name themselves by their first key.

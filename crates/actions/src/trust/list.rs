@@ -1,5 +1,6 @@
 //! The paths that a user trusts although others can change them: `trusted.json` in the user's config folder.
 
+use rekindle_vault::regular;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ impl TrustedPaths {
             trusted: Vec::new(),
             ignored: Some(format!("the list of trusted paths does not count: {why}")),
         };
-        let bytes = match std::fs::read(&file) {
+        let bytes = match regular::read(&file, regular::SMALL) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Self::default(),
             Err(error) => return ignored(format!("cannot read {}: {error}", file.display())),

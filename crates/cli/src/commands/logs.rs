@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use rekindle_workspace::Error;
 use rekindle_workspace::names;
 use rekindle_workspace::open::ReadOnlyWorkspace;
+use rekindle_workspace::regular;
 
 /// Print the output of the programs of a run's steps, attempt by attempt
 #[derive(Debug, clap::Args)]
@@ -67,7 +68,7 @@ fn begun(records: &[Record]) -> Vec<(&StepId, u32)> {
 }
 
 fn read(file: &Path) -> Result<Option<String>, Error> {
-    match std::fs::read(file) {
+    match regular::read(file, u64::MAX) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(format_args!("read {}", file.display()), &error)),

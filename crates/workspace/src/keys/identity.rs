@@ -10,6 +10,7 @@ use rekindle_actions::trust::Trust;
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
 use rekindle_vault::key::{Identity, KeyError};
+use rekindle_vault::regular;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -122,7 +123,7 @@ impl Unlocker {
     /// Reads the identities in a folder.
     pub(super) fn read_identities(&self, config_dir: &Path) -> Result<Vec<Identity>, Error> {
         let path = identity_file(config_dir);
-        let text = std::fs::read_to_string(&path).map(Zeroizing::new);
+        let text = regular::read_text(&path, regular::SMALL).map(Zeroizing::new);
         let text = text.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::new(
                 ProblemKind::Invalid,
@@ -153,7 +154,7 @@ impl Unlocker {
         let path = identity_file(self.dir()?);
         let mut text = match own.is_empty() {
             true => String::new(),
-            false => std::fs::read_to_string(&path)
+            false => regular::read_text(&path, regular::SMALL)
                 .map_err(|error| Error::io(format_args!("read {}", path.display()), &error))?,
         };
         if !text.is_empty() && !text.ends_with('\n') {

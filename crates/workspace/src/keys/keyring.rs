@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
+use rekindle_vault::regular;
 
 use super::identity::{Unlocker, from_kit, identity_file, write_secret};
 use crate::error::Error;
@@ -220,7 +221,8 @@ pub fn put_back_identity(layout: &Layout, unlocker: &Unlocker, identities: &[Ide
 
 pub(super) fn wrapped(layout: &Layout) -> Result<Vec<u8>, Error> {
     let path = wrapped_file(layout);
-    std::fs::read(&path).map_err(|error| Error::io(format_args!("read {}", path.display()), &error))
+    regular::read(&path, regular::SMALL)
+        .map_err(|error| Error::io(format_args!("read {}", path.display()), &error))
 }
 
 /// Returns whether the workspace has a key.
@@ -231,7 +233,7 @@ pub fn exists(layout: &Layout) -> bool {
 /// Returns the pinned key of the workspace.
 pub fn pinned(layout: &Layout) -> Result<PinnedKey, Error> {
     let path = pinned_file(layout);
-    let text = std::fs::read(&path).map_err(|error| match error.kind() {
+    let text = regular::read(&path, regular::SMALL).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::new(
             ProblemKind::Invalid,
             "no_key",

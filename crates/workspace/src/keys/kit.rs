@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rekindle_model::next_action::Action;
 use rekindle_model::time;
 use rekindle_vault::key::{Identity, KeyError};
+use rekindle_vault::regular;
 use rekindle_vault::{KnownHead, Remembered};
 
 use super::identity::{Unlocker, identities, identity_text, write_secret};
@@ -94,7 +95,7 @@ fn parse_head(line: &str) -> Option<KnownHead> {
 impl Kit {
     /// Reads a kit, or a file that holds only an identity.
     pub fn read(file: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(file)
+        let text = regular::read_text(file, regular::SMALL)
             .map_err(|error| Error::usage(format!("cannot read {}: {error}", file.display())))?;
         let kit = Self::parse(&text).map_err(|error| {
             Error::usage(format!("{}: {error}", file.display()))

@@ -11,6 +11,7 @@ use rekindle_model::id::Hash32;
 use rekindle_model::problem::ProblemKind;
 use rekindle_replica::repair::Repaired;
 use rekindle_replica::replicator;
+use rekindle_vault::regular;
 
 use crate::Application;
 use crate::error::Error;
@@ -87,7 +88,7 @@ pub async fn export(app: &Application, request: ExportRequest) -> Result<ExportR
 pub async fn import(app: &Application, file: &Path) -> Result<Imports, Error> {
     let (state, file) = (app.layout()?.state, file.to_owned());
     blocking(move || {
-        let bytes = std::fs::read(&file)
+        let bytes = regular::read(&file, u64::MAX)
             .map_err(|error| Error::io(format_args!("read {}", file.display()), &error))?;
         let (bundle, hash) = Bundle::decode(&bytes)?;
         let (mut upkeep, _) = Upkeep::open(&state, &OpenOptions::default())?;
@@ -208,10 +209,10 @@ async fn archived(state: &Path, plan: &Plan, file: PathBuf) -> Result<ArchiveRef
     blocking(move || {
         let (bytes, hash) = bundle.encode(Format::Archive)?;
         // Interrupted since it was written, the same command finds the same archive.
-        if !std::fs::read(&file).is_ok_and(|present| present == bytes) {
+        if !regular::read(&file, u64::MAX).is_ok_and(|present| present == bytes) {
             write_new(&file, &bytes)?;
         }
-        let stored = std::fs::read(&file)
+        let stored = regular::read(&file, u64::MAX)
             .map_err(|error| Error::io(format_args!("read {} back", file.display()), &error))?;
         let (_, read) = Bundle::decode(&stored)?;
         if read != hash {

@@ -10,7 +10,8 @@ use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_sources::place::Place;
 use rekindle_sources::private;
 use rekindle_vault::ProgressSink;
-use rekindle_vault::restore::{self, RestoreReport, Window};
+use rekindle_vault::regular;
+use rekindle_vault::restore::{self, RestoreReport, RestoreRoot, Window};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +102,7 @@ impl Note {
         let file = notes.join(format!("{name}.json"));
         if let Some(standing) = target::standing(place.path())? {
             let own = mark(request, snapshot, &place)?;
-            if std::fs::read_to_string(&file).ok() != Some(own) {
+            if regular::read_text(&file, regular::SMALL).ok() != Some(own) {
                 return Err(alternatives.not_empty(&standing, None));
             }
             return Ok(Self { place, file });
@@ -110,7 +111,10 @@ impl Note {
             private::create_dir_all(folder)
                 .map_err(|error| Error::io(format_args!("make {}", folder.display()), &error))
         };
-        make(place.path())?;
+        // Only the last folder is for its owner alone. No link of another user is followed on the way.
+        let above = place.path().parent().unwrap_or(place.path());
+        let made = RestoreRoot::beneath(above, place.path()).make();
+        made.map_err(|error| Error::from(Failure::from(error)))?;
         make(&notes)?;
         write_secret(&file, mark(request, snapshot, &place)?.as_bytes())?;
         Ok(Self { place, file })
