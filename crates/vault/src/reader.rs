@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rekindle_model::entry::TreePath;
 use rekindle_model::id::{Hash32, SnapshotId};
 
+use tokio::sync::OnceCell;
+
 use crate::error::{ObjectFault, VaultError};
 use crate::index::Index;
 use crate::location::Location;
@@ -41,6 +43,9 @@ struct Source {
     tier: Arc<str>,
     location: Arc<Location>,
     index: Arc<Index>,
+    /// The index with the packs that no list names. It is read when a chunk is in no list, and once: each reading
+    /// lists all packs.
+    adopted: OnceCell<Arc<Index>>,
 }
 
 /// A chunk and the tier that gave it.
@@ -134,6 +139,7 @@ impl SnapshotReader {
                     tier,
                     location,
                     index,
+                    adopted: OnceCell::new(),
                 }),
                 Err(error) => down.push(format!("{}: {error}", location.url)),
             }
@@ -199,9 +205,9 @@ impl SnapshotReader {
         }
         // A list of packs may be lost, and the packs be whole.
         for source in &self.inner.sources {
-            match source.location.adopted().await {
+            match source.adopted.get_or_try_init(|| source.location.adopted()).await {
                 Ok(index) => {
-                    if let Some(fetched) = self.fetch_from(source, &index, chunk, &mut attempts).await {
+                    if let Some(fetched) = self.fetch_from(source, index, chunk, &mut attempts).await {
                         return Ok(fetched);
                     }
                 }
