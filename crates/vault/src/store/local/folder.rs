@@ -252,8 +252,13 @@ impl LocalStore {
     /// Removes an object; returns whether there was one.
     fn remove(&self, path: &str) -> Result<bool, Fault> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let removed = beneath::open(self.folder()?, folder.as_bytes(), FOLDER)
-            .and_then(|folder| rustix::fs::unlinkat(&folder, name, AtFlags::empty()));
+        let removed = beneath::open(self.folder()?, folder.as_bytes(), FOLDER).and_then(|folder| {
+            match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
+                // An empty folder in an object's place goes too.
+                Err(Errno::ISDIR) => rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR),
+                removed => removed,
+            }
+        });
         match removed {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -387,7 +392,16 @@ impl<'a> BeingWritten<'a> {
     /// Gives the file the object's name; returns false if `exclusive` and something has it already.
     fn publish(&mut self, object: &str, exclusive: bool) -> Result<bool, Errno> {
         if !exclusive {
-            rustix::fs::renameat(self.folder, &self.name, self.folder, object)?;
+            let rename = || rustix::fs::renameat(self.folder, &self.name, self.folder, object);
+            match rename() {
+                // Nothing is lost with an empty folder in the object's place.
+                Err(Errno::ISDIR) => {
+                    let removed = rustix::fs::unlinkat(self.folder, object, AtFlags::REMOVEDIR);
+                    removed.map_err(|_| Errno::ISDIR)?;
+                    rename()?;
+                }
+                renamed => renamed?,
+            }
             self.renamed = true;
             return Ok(true);
         }

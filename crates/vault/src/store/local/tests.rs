@@ -123,11 +123,14 @@ async fn what_is_no_regular_file_is_named_and_never_hangs() {
 }
 
 #[tokio::test]
-async fn a_write_replaces_what_is_no_folder_and_goes_through_no_link() {
+async fn a_write_replaces_everything_but_a_folder_with_content_and_goes_through_no_link() {
+    let (dir, in_use) = store();
+    std::fs::create_dir_all(dir.path().join("sets/one/mine")).unwrap();
+    let refused = in_use.put("sets/one", Bytes::new()).await.unwrap_err();
+    assert!(refused.to_string().contains("a folder"), "{refused}");
     each_other_thing(async |store, path, what| {
         let written = store.put(path, Bytes::from_static(b"new")).await;
         match what {
-            "folder" => assert!(written.unwrap_err().to_string().contains("a folder")),
             "symbolic link" if path.contains("way") => {
                 assert!(written.unwrap_err().to_string().contains("symbolic link"));
             }
