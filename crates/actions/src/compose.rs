@@ -19,20 +19,21 @@ pub(crate) struct Composed {
     pub(crate) missing: Vec<String>,
 }
 
-/// Takes each wanted component from this run. If this run lacks it, takes it from the set before, if a tier still
-/// holds it.
+/// Takes each wanted component from this run. If this run lacks it, takes its newest snapshot: that of the set before, if
+/// a tier still holds it, or one of `newer`, which are of newer sets that cannot be read.
 pub(crate) fn compose(
     wanted: &[&str],
     mut fresh: BTreeMap<String, Found>,
     before: Option<&RecoverySet>,
     held: &BTreeMap<SnapshotId, Vec<String>>,
+    mut newer: BTreeMap<String, Found>,
 ) -> Composed {
     let mut composed = Composed {
         members: BTreeMap::new(),
         missing: Vec::new(),
     };
     for name in wanted {
-        let member = fresh.remove(*name).map(member_of).or_else(|| {
+        let of_set = || {
             let inherited = before?.members.get(*name)?;
             let tiers = held.get(&inherited.snapshot).filter(|tiers| !tiers.is_empty())?;
             Some(Member {
@@ -40,6 +41,16 @@ pub(crate) fn compose(
                 tiers: tiers.clone(),
                 ..inherited.clone()
             })
+        };
+        let member = fresh.remove(*name).map(member_of).or_else(|| {
+            let newer = newer.remove(*name).map(|found| Member {
+                inherited: true,
+                ..member_of(found)
+            });
+            newer
+                .into_iter()
+                .chain(of_set())
+                .max_by_key(|member| member.snapshot)
         });
         match member {
             Some(member) => {
@@ -159,7 +170,13 @@ mod tests {
             (kept.snapshot, vec!["cold".to_owned()]),
             (pruned.snapshot, vec![]),
         ]);
-        let composed = compose(&["a", "b", "c"], BTreeMap::new(), Some(&before), &held);
+        let composed = compose(
+            &["a", "b", "c"],
+            BTreeMap::new(),
+            Some(&before),
+            &held,
+            BTreeMap::new(),
+        );
         assert_eq!(composed.members.keys().collect::<Vec<_>>(), ["a"]);
         let a = &composed.members["a"];
         assert!(a.inherited);

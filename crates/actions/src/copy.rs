@@ -6,7 +6,7 @@ use rekindle_engine::{StepContext, Unit};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::next_action::Action;
-use rekindle_vault::{ProgressSink, Snapshot, Tier, TierMode, VaultError, catalogs};
+use rekindle_vault::{ProgressSink, Snapshot, Tier, TierMode, VaultError};
 use serde::Deserialize;
 
 use crate::failures;
@@ -105,20 +105,24 @@ pub(crate) async fn newest_of(tier: &Tier, component: &str) -> Result<Option<Sna
     Ok(None)
 }
 
-/// Returns the component's snapshot in the newest recovery set that the tier must hold. The tier may have lost the set
-/// or the snapshot: then another tier's copy of the set names it.
+/// How many of the newest sets are searched for a component. A component that was ever stored is in each set since.
+const SEARCHED: usize = 100;
+
+/// Returns the component's snapshot in the newest recovery set that the tier must hold, and that names one. The tier
+/// may have lost the set or the snapshot: then another tier's copy of the set names it.
 async fn newest_stated(site: &Site, tier: &Tier, component: &str) -> Option<SnapshotId> {
     let tiers = site.tiers_that_answer(&site.tiers_hot_first()).await;
-    let stated = catalogs(&tiers).await.by_tier.remove(tier.name())?;
+    let stated = site.stated().await.by_tier.get(tier.name())?;
     let sets: BTreeSet<SetId> = stated
         .iter()
         .flat_map(|catalog| catalog.sets.keys().copied())
         .collect();
-    for id in sets.into_iter().rev() {
+    for id in sets.into_iter().rev().take(SEARCHED) {
         for other in &tiers {
-            if let Ok(set) = other.set(id).await {
-                let member = set.members.get(component)?;
-                return Some(member.snapshot);
+            let Ok(set) = other.set(id).await else { continue };
+            match set.members.get(component) {
+                Some(member) => return Some(member.snapshot),
+                None => break,
             }
         }
     }

@@ -26,10 +26,14 @@ pub(crate) fn tier(error: &TierError) -> Failure {
         TierError::NewerFormat { .. } | TierError::OlderFormat { .. } => {
             Failure::permanent("newer_format", message)
         }
-        TierError::Damaged { .. } => Failure::permanent("integrity", message),
-        TierError::Foreign { .. } | TierError::KeyMismatch { .. } => {
-            Failure::permanent("foreign_vault", message)
+        TierError::Damaged { tier, .. } | TierError::KeyMismatch { tier, .. } => {
+            let repair = Action::RepairTier { tier: tier.clone() };
+            Failure::permanent(code::DATA_LOST, message).with_next(
+                repair,
+                "writes it anew if the rest of the tier opens with the key",
+            )
         }
+        TierError::Foreign { .. } => Failure::permanent("foreign_vault", message),
         TierError::BadUrl { .. } | TierError::UnknownScheme { .. } | TierError::NoLocation { .. } => {
             Failure::permanent(BAD_PARAMETER, message)
         }

@@ -82,6 +82,8 @@ pub use step_log::path as log_file;
 pub use verify_catalog::VERIFY_CATALOG;
 pub use verify_replicas::{VERIFY_REPLICAS, VERIFY_REPLICAS_ALIAS};
 
+use findings::Verifying;
+
 /// The action that runs a program.
 pub(crate) const COMMAND: &str = "command";
 
@@ -100,15 +102,18 @@ pub(crate) fn registry_inside(site: Arc<Site>, outer: workflow::Outer) -> Regist
         .with(rekindle_engine::WORKFLOW, run_workflow)
         .with("snapshot", snapshot::TakeSnapshot(Arc::clone(&site)))
         .with("store", store::Store(Arc::clone(&site)))
-        .with("verify", verify::Verify(Arc::clone(&site)))
-        .with(VERIFY_CATALOG, verify_catalog::VerifyCatalog(Arc::clone(&site)))
+        .with("verify", Verifying(verify::Verify(Arc::clone(&site))))
+        .with(
+            VERIFY_CATALOG,
+            Verifying(verify_catalog::VerifyCatalog(Arc::clone(&site))),
+        )
         .with(
             VERIFY_REPLICAS,
-            verify_replicas::VerifyReplicas(Arc::clone(&site)),
+            Verifying(verify_replicas::VerifyReplicas(Arc::clone(&site))),
         )
         .with(
             VERIFY_REPLICAS_ALIAS,
-            verify_replicas::VerifyReplicas(Arc::clone(&site)),
+            Verifying(verify_replicas::VerifyReplicas(Arc::clone(&site))),
         )
         .with("seal-set", seal_set::SealSet(Arc::clone(&site)))
         .with("locate-set", locate_set::LocateSet(Arc::clone(&site)))

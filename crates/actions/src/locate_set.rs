@@ -51,7 +51,7 @@ pub async fn find_set(
     accept_older: bool,
 ) -> Result<SetId, Failure> {
     let from = From::read(from)?;
-    let found = search::sets(site, tier).await?;
+    let found = search::sets(site, tier, false).await?;
     let chosen = found.choose(&from, disaster_at)?;
     if !accept_older {
         chosen.refuse_older()?;
@@ -94,7 +94,7 @@ impl Action for LocateSet {
             accept_older,
         } = params::read(&cx.with)?;
         let from = From::read(&from)?;
-        let found = search::sets(&self.0, &tier).await?;
+        let found = search::sets(&self.0, &tier, true).await?;
         let chosen = found.choose(&from, cx.disaster_at)?;
         if !accept_older {
             chosen.refuse_older()?;
@@ -149,6 +149,9 @@ impl Action for LocateSet {
             "newer_lost": chosen.newer_lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
             // Whether anything outside of the tiers' own listings says that this is the newest set.
             "confirmed": found.confirms(set.id),
+            "warnings": found.forgotten.iter().map(|why| format!(
+                "{why}; so this workspace cannot tell whether a tier was put back to an earlier state"
+            )).collect::<Vec<_>>(),
             "tier_order": found.order(set.id),
             "tiers_silent": found.silent,
             "components": components,

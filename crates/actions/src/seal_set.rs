@@ -13,7 +13,9 @@ use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::time::Stamp;
 use rekindle_plan::Problem;
-use rekindle_vault::{CatalogCheck, Catalogs, RecoverySet, Tier, VaultError, catalogs};
+use rekindle_vault::{
+    CatalogCheck, Catalogs, ProgressSink, RecoverySet, Tier, VaultError, VerifyLevel, catalogs, lacking,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -98,7 +100,7 @@ impl Action for SealSet {
         };
         let answer = self.0.tiers_that_answer(&self.0.tiers_hot_first()).await;
         let mut found = catalogs(&answer).await;
-        let lost = lost(&answer, &found).await;
+        let lost = lacking(&answer, &found, CatalogCheck::Newest).await;
         // A tier whose folders cannot be read gets no set. The others get theirs all the same.
         let mut unsealed = std::mem::take(&mut found.unread)
             .into_iter()
@@ -118,7 +120,7 @@ impl Action for SealSet {
         }
         let set = match already_sealed(&tiers, progress.set).await? {
             Some(set) => set,
-            None => self.compose(cx, &progress, &tiers).await?,
+            None => self.compose(cx, &progress, &tiers, &found).await?,
         };
         let names: Vec<String> = tiers.iter().map(|tier| tier.name().to_owned()).collect();
         progress.tiers = compose::common_tiers(&set.members, &names);
@@ -185,6 +187,7 @@ impl SealSet {
         cx: &StepContext,
         progress: &Progress,
         tiers: &[Arc<Tier>],
+        known: &Catalogs,
     ) -> Result<RecoverySet, Failure> {
         let system = self.0.system();
         let wanted: Vec<&str> = system
@@ -196,7 +199,8 @@ impl SealSet {
         let fresh = found_in_run(cx, tiers).await?;
         let before = newest_set(tiers).await?;
         let held = held_by(tiers, before.as_ref()).await?;
-        let Composed { members, missing } = compose::compose(&wanted, fresh, before.as_ref(), &held);
+        let newer = of_unread_sets(cx, tiers, known, before.as_ref()).await?;
+        let Composed { members, missing } = compose::compose(&wanted, fresh, before.as_ref(), &held, newer);
         if members.is_empty() {
             return Err(Failure::permanent(
                 "nothing_to_seal",
@@ -338,24 +342,6 @@ async fn set_in(tier: &Tier, id: SetId) -> Result<Option<RecoverySet>, Failure> 
     }
 }
 
-/// Returns what the tiers should hold and did not before this set, and what is unknown of it.
-async fn lost(tiers: &[Arc<Tier>], found: &Catalogs) -> Vec<String> {
-    let mut lost: Vec<String> = found.forgotten.iter().map(ToString::to_string).collect();
-    for tier in tiers {
-        let Some(catalogs) = found.by_tier.get(tier.name()) else {
-            continue;
-        };
-        match tier.missing(catalogs, CatalogCheck::Newest).await {
-            Ok(faults) => lost.extend(faults.iter().map(ToString::to_string)),
-            Err(error) => lost.push(format!(
-                "tier {}: what it holds is not known: {error}",
-                tier.name()
-            )),
-        }
-    }
-    lost
-}
-
 /// Removes what killed writes left in the tiers. A later backup does it where this one cannot.
 async fn remove_abandoned(tiers: &[Arc<Tier>]) {
     for tier in tiers {
@@ -369,6 +355,46 @@ async fn remove_abandoned(tiers: &[Arc<Tier>]) {
             Err(error) => tracing::warn!(tier = tier.name(), %error, "what killed writes left stays"),
         }
     }
+}
+
+/// Returns the newest whole snapshots of sets that are newer than `before` and that no tier gives. The heads still name
+/// what such a set needs. A set was sealed only where each of its snapshots was verified.
+async fn of_unread_sets(
+    cx: &StepContext,
+    tiers: &[Arc<Tier>],
+    known: &Catalogs,
+    before: Option<&RecoverySet>,
+) -> Result<BTreeMap<String, Found>, Failure> {
+    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    for tier in tiers {
+        let catalogs = known.by_tier.get(tier.name()).into_iter().flatten();
+        let sets = catalogs.flat_map(|catalog| &catalog.sets);
+        let newer = sets.filter(|(set, _)| before.is_none_or(|before| **set > before.id));
+        let snapshots: BTreeSet<SnapshotId> = newer.flat_map(|(_, needs)| needs).copied().collect();
+        for id in snapshots.into_iter().rev() {
+            let Ok(snapshot) = tier.snapshot(id).await else {
+                continue;
+            };
+            let component = snapshot.component.clone();
+            if found.get(&component).is_some_and(|there| there.snapshot.id > id) {
+                continue;
+            }
+            let (sink, level) = (ProgressSink::none(), VerifyLevel::Exists);
+            match rekindle_vault::verify(tier, id, level, &sink, &cx.stop).await {
+                Ok(report) if report.faults.is_empty() => {}
+                Err(VaultError::Interrupted) => return Err(failures::interrupted()),
+                _ => continue,
+            }
+            let tiers = match found.remove(&component) {
+                Some(there) if there.snapshot.id == id => there.tiers,
+                _ => Vec::new(),
+            };
+            let mut one = Found { snapshot, tiers };
+            one.tiers.push(tier.name().to_owned());
+            found.insert(component, one);
+        }
+    }
+    Ok(found)
 }
 
 async fn newest_set(tiers: &[Arc<Tier>]) -> Result<Option<RecoverySet>, Failure> {

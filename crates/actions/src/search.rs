@@ -30,6 +30,8 @@ pub(crate) struct Sets {
     held: Vec<(String, Vec<SetId>)>,
     /// Why the others do not.
     pub(crate) silent: BTreeMap<String, String>,
+    /// Why the workspace does not know the newest heads any more, if it does not.
+    pub(crate) forgotten: Option<String>,
     /// Locations that hold each set, and whether something outside of a location says that it is up to date.
     stated: Vec<(BTreeSet<SetId>, bool)>,
 }
@@ -59,8 +61,9 @@ impl fmt::Display for LostSet {
 }
 
 /// Asks every tier for its sets. If the caller names a tier, takes only sets that this tier holds or should hold; the
-/// other tiers may still give their content. If a tier does not answer, another one is enough.
-pub(crate) async fn sets(site: &Arc<Site>, named: &str) -> Result<Sets, Failure> {
+/// other tiers may still give their content. If a tier does not answer, another one is enough. With `note`, the
+/// workspace notes the newest heads that it saw.
+pub(crate) async fn sets(site: &Arc<Site>, named: &str, note: bool) -> Result<Sets, Failure> {
     let mut open = Vec::new();
     let mut silent = BTreeMap::new();
     let mut first = None;
@@ -82,8 +85,8 @@ pub(crate) async fn sets(site: &Arc<Site>, named: &str) -> Result<Sets, Failure>
     for (tier, error) in std::mem::take(&mut known.unread) {
         silent.insert(tier, format!("what it must hold cannot be read: {error}"));
     }
-    if let Some(error) = &known.forgotten {
-        tracing::warn!(%error, "this workspace does not know the newest heads any more");
+    if note {
+        site.note_heads(&known, &open).await;
     }
     let mut held = Vec::new();
     let mut read = Reading::default();
@@ -106,9 +109,14 @@ pub(crate) async fn sets(site: &Arc<Site>, named: &str) -> Result<Sets, Failure>
     }
     if let (Some(failure), true) = (first, held.is_empty()) {
         let message = format!("no tier answers; the first says: {}", failure.message);
+        // A tier that answers and is damaged is not worth waiting for.
+        let code = match failure.code.as_str() {
+            code::DATA_LOST => failure.code.clone(),
+            _ => code::TIER_UNAVAILABLE.to_owned(),
+        };
         return Err(Failure {
             message,
-            code: code::TIER_UNAVAILABLE.to_owned(),
+            code,
             ..failure
         });
     }
@@ -197,6 +205,7 @@ impl Reading {
             named: named.to_owned(),
             held,
             silent,
+            forgotten: known.forgotten.as_ref().map(ToString::to_string),
             stated: known
                 .by_tier
                 .values()

@@ -194,7 +194,7 @@ async fn whole_somewhere(cx: &StepContext, job: &Job) -> Result<(), Failure> {
                 }
                 first.get_or_insert_with(|| failure.message.clone());
                 // A tier that could not be asked shows nothing about its copy.
-                if !matches!(failure.code.as_str(), code::DATA_LOST | "integrity" | "unknown") {
+                if failure.code != code::DATA_LOST {
                     unread.get_or_insert(failure);
                 }
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rekindle_engine::WORKFLOW;
 use serde_json::{Map, Value, json};
 
+use crate::findings::Verification as _;
 use crate::params::{Field, Kind};
 use crate::{
     COMMAND, VERIFY_CATALOG, VERIFY_REPLICAS, command, copy, http, locate_set, noop, notify, restore,
@@ -16,9 +17,9 @@ pub fn shapes() -> BTreeMap<String, Value> {
     let fields: [(&str, &[Field]); 16] = [
         ("snapshot", snapshot::FIELDS),
         ("store", copy::FIELDS),
-        ("verify", verify::FIELDS),
-        (VERIFY_CATALOG, verify_catalog::FIELDS),
-        (VERIFY_REPLICAS, verify_replicas::FIELDS),
+        ("verify", verify::Verify::FIELDS),
+        (VERIFY_CATALOG, verify_catalog::VerifyCatalog::FIELDS),
+        (VERIFY_REPLICAS, verify_replicas::VerifyReplicas::FIELDS),
         ("seal-set", &[]),
         ("locate-set", locate_set::FIELDS),
         ("set-aside", set_aside::FIELDS),

@@ -15,7 +15,7 @@ use rekindle_model::time::Clock;
 use rekindle_sources::place::resolve;
 use rekindle_vault::key::Keyring;
 use rekindle_vault::store::occupied_folder;
-use rekindle_vault::{Remembered, Spool, Tier, TierMode};
+use rekindle_vault::{Catalogs, Remembered, Spool, Tier, TierMode, catalogs};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -66,6 +66,8 @@ pub struct Site {
     spool: OnceCell<Arc<Spool>>,
     /// One cell for each tier: if one tier opens slowly, only the steps that need it wait.
     tiers: BTreeMap<String, OnceCell<Arc<Tier>>>,
+    /// What the tiers must hold, as a step of this run first found it.
+    stated: OnceCell<Catalogs>,
 }
 
 impl Site {
@@ -89,6 +91,7 @@ impl Site {
             parts,
             spool: OnceCell::new(),
             tiers,
+            stated: OnceCell::new(),
         }
     }
 
@@ -255,6 +258,19 @@ impl Site {
             }
         }
         tiers
+    }
+
+    /// Returns what the tiers must hold. They are asked once in a run: every check of a copy needs it.
+    pub(crate) async fn stated(&self) -> &Catalogs {
+        let ask = || async { catalogs(&self.tiers_that_answer(&self.tiers_hot_first()).await).await };
+        self.stated.get_or_init(ask).await
+    }
+
+    /// Notes the newest heads of the tiers in the workspace. If it cannot be written, nothing else depends on it now.
+    pub(crate) async fn note_heads(&self, found: &Catalogs, tiers: &[Arc<Tier>]) {
+        if let Err(error) = found.note(tiers).await {
+            tracing::warn!(%error, "the newest heads are not noted");
+        }
     }
 
     /// Returns the workspace's spool.

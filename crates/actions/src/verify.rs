@@ -3,32 +3,23 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rekindle_engine::{Action, Output, Reconciled, StepContext};
+use rekindle_engine::{Output, StepContext};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::SnapshotId;
 use rekindle_model::next_action::Action as NextStep;
-use rekindle_plan::Problem;
 use rekindle_vault::{ProgressSink, TierMode, VaultError, VerifyLevel, VerifyReport};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::copy::{self, Copy};
 use crate::failures;
-use crate::findings;
+use crate::findings::{self, Verification};
 use crate::measure;
 use crate::params::{self, Field, Kind, Share};
 use crate::site::Site;
 
 /// See the module's documentation.
 pub(crate) struct Verify(pub(crate) Arc<Site>);
-
-pub(crate) const FIELDS: &[Field] = &[
-    Field::optional("component", Kind::Text),
-    Field::optional("tier", Kind::Text),
-    Field::optional("snapshot", Kind::Text),
-    Field::optional("level", Kind::Word(&["exists", "read"])),
-    Field::optional("sample", Kind::Share),
-];
 
 #[derive(Deserialize)]
 struct Params {
@@ -49,20 +40,20 @@ enum Level {
 }
 
 #[async_trait]
-impl Action for Verify {
-    fn check(&self, with: &Value) -> Vec<Problem> {
-        params::check(with, FIELDS)
-    }
+impl Verification for Verify {
+    const FIELDS: &'static [Field] = &[
+        Field::optional("component", Kind::Text),
+        Field::optional("tier", Kind::Text),
+        Field::optional("snapshot", Kind::Text),
+        Field::optional("level", Kind::Word(&["exists", "read"])),
+        Field::optional("sample", Kind::Share),
+    ];
 
-    async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(findings::verify_again())
-    }
-
-    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+    async fn verify(&self, cx: &StepContext) -> Result<(Output, Option<Failure>), Failure> {
         let Params { level, sample } = params::read(&cx.with)?;
         let copy = Copy::read(&self.0, cx).await?;
         let Some(snapshot) = copy.snapshot else {
-            return Ok(output(&copy, level, sample, &VerifyReport::default()));
+            return Ok((output(&copy, level, sample, &VerifyReport::default()), None));
         };
         let tier = self.0.tier(&copy.tier, TierMode::Existing).await?;
         let depth = match level {
@@ -82,7 +73,7 @@ impl Action for Verify {
                 Some(damaged(&copy, &report, &others))
             }
         };
-        findings::end(cx, output, failure).await
+        Ok((output, failure))
     }
 }
 

@@ -6,21 +6,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rekindle_engine::{Action, Output, Reconciled, StepContext, Unit};
+use rekindle_engine::{Output, StepContext, Unit};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::next_action::StoredAdvice;
-use rekindle_plan::Problem;
 use rekindle_vault::TierMode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::failures;
-use crate::findings;
+use crate::findings::{self, Verification};
 use crate::measure;
-use crate::params::{self, Field, Kind};
+use crate::params::Field;
 use crate::replica_reader::{ReplicaFault, ReplicasReport};
 use crate::site::Site;
-use crate::views;
 
 /// The action's name.
 pub const VERIFY_REPLICAS: &str = "verify-replicas";
@@ -30,26 +27,12 @@ pub const VERIFY_REPLICAS_ALIAS: &str = "verify-slots";
 /// See the module's documentation.
 pub(crate) struct VerifyReplicas(pub(crate) Arc<Site>);
 
-pub(crate) const FIELDS: &[Field] = &[Field::optional("tier", Kind::Text)];
-
-#[derive(Deserialize)]
-struct Params {
-    tier: Option<String>,
-}
-
 #[async_trait]
-impl Action for VerifyReplicas {
-    fn check(&self, with: &Value) -> Vec<Problem> {
-        params::check(with, FIELDS)
-    }
+impl Verification for VerifyReplicas {
+    const FIELDS: &'static [Field] = findings::OF_A_TIER;
 
-    async fn reconcile(&self, _cx: &StepContext, _checkpoint: Option<&Value>) -> Result<Reconciled, Failure> {
-        Ok(findings::verify_again())
-    }
-
-    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
-        let Params { tier } = params::read(&cx.with)?;
-        let name = views::looped(cx, "tier", tier)?;
+    async fn verify(&self, cx: &StepContext) -> Result<(Output, Option<Failure>), Failure> {
+        let name = findings::tier_of(cx)?;
         let tier = self.0.tier(&name, TierMode::Existing).await?;
         if let Some((url, why)) = tier.down().first() {
             return Err(Failure::transient(
@@ -74,7 +57,7 @@ impl Action for VerifyReplicas {
                 .with_hint("see that the tier can be read, then verify again")
         })?;
         let failure = (!report.faults.is_empty()).then(|| damaged(&name, &report.faults));
-        findings::end(cx, output(&name, &report), failure).await
+        Ok((output(&name, &report), failure))
     }
 }
 

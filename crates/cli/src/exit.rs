@@ -38,11 +38,12 @@ impl Exit {
         }
     }
 
-    /// Returns done; if a tier did not answer, done in part.
+    /// Returns done; if a tier did not answer, done in part. A tier that does not open for damage outweighs that.
     pub fn of_tiers(tiers: &Tiers) -> Self {
-        match tiers.all_answered() {
-            true => Self::Done,
-            false => Self::Partial,
+        match (tiers.damaged().is_empty(), tiers.all_answered()) {
+            (false, _) => Self::DataLost,
+            (true, true) => Self::Done,
+            (true, false) => Self::Partial,
         }
     }
 

@@ -36,6 +36,8 @@ pub struct RecoveryTable {
     pub set_created: Option<DateTime<Utc>>,
     /// Newer sets that no tier gives, as sentences: a person accepted to do without them.
     pub newer_lost: Vec<String>,
+    /// What the search for the set warns of.
+    pub warnings: Vec<String>,
     /// Whether anything outside of the tiers' own listings says which set is the newest; none before the search.
     pub confirmed: Option<bool>,
     /// The components of that set that were recovered, and those that nobody asked for.
@@ -242,6 +244,7 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
             .map(str::to_owned),
         set_created: first("locate-set").and_then(|output| instant(&output["created"])),
         newer_lost: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["newer_lost"])),
+        warnings: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["warnings"])),
         confirmed: first("locate-set").and_then(|output| output["confirmed"].as_bool()),
         of_set: provenance::of_set(
             evidence,

@@ -53,6 +53,8 @@ pub struct Findings<'a> {
     pub tiers: BTreeMap<String, Option<String>>,
     /// What the tiers should hold and do not.
     pub lost: Vec<Lost>,
+    /// Why it is not known of some tiers what they should hold and do not.
+    pub unchecked: Vec<String>,
     /// Runs without an end, newest first, without those that another run drives.
     pub unfinished: Vec<Unfinished>,
     /// The newest partial recovery: a recovery in place that is not over or did not succeed, and is not settled.
@@ -185,7 +187,11 @@ fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Ve
                 )
             }));
             if !health.is_sound() {
-                next.push(NextAction::new(Action::Verify, "shows which copies can be read"));
+                let shows = match findings.unchecked.is_empty() {
+                    true => "shows which copies can be read",
+                    false => "asks for what it needs, and shows which copies can be read and what is lost",
+                };
+                next.push(NextAction::new(Action::Verify, shows));
             }
             if !health.bad.is_empty() && findings.partial_recovery.is_none() {
                 next.push(Action::Backup.into());

@@ -40,9 +40,12 @@ impl Kind {
                 part: Part::Set,
                 name: document_name(id.as_bytes()),
             }),
-            ObjectName::Pack(_) | ObjectName::Index(_) | ObjectName::Head(_) | ObjectName::Segment(..) => {
-                None
-            }
+            ObjectName::Marker
+            | ObjectName::Key
+            | ObjectName::Pack(_)
+            | ObjectName::Index(_)
+            | ObjectName::Head(_)
+            | ObjectName::Segment(..) => None,
         }
     }
 

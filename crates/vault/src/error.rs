@@ -69,6 +69,12 @@ pub enum ObjectFault {
         /// When the missing head was written.
         at: chrono::DateTime<chrono::Utc>,
     },
+    /// The location states the id of another one.
+    #[error("states the same id as {of}; the location was copied from there")]
+    CopyOf {
+        /// The tier and the URL of the other one.
+        of: String,
+    },
     /// It was written in a format that this program does not know.
     #[error("has format version {found}, this program reads up to {known}; update rekindle")]
     NewerFormat {
@@ -218,13 +224,15 @@ pub enum TierError {
         /// The version that the location names.
         found: u32,
     },
-    /// The location's marker cannot be read.
-    #[error("tier {tier}: `format` at {url} {fault}")]
+    /// The location's marker or its key file is missing or damaged. A repair of the tier writes it anew.
+    #[error("tier {tier}: {object} at {url} {fault}")]
     Damaged {
         /// The tier's name.
         tier: String,
         /// The location.
         url: String,
+        /// Which of the two.
+        object: ObjectName,
         /// What is wrong with it.
         fault: ObjectFault,
     },
@@ -236,6 +244,13 @@ pub enum TierError {
         /// What the storage said.
         source: StoreError,
     },
+}
+
+impl TierError {
+    /// Returns whether the vault at the location is damaged. Waiting does not help then, and a repair may.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::KeyMismatch { .. })
+    }
 }
 
 /// Lists schemes as URLs begin with them.
@@ -334,14 +349,17 @@ impl VaultError {
             Self::DiskFull(_) => Failure::transient(code::DISK_FULL, message)
                 .with_hint("make room, then resume; stored data is kept"),
             Self::Store(ref error) if ObjectFault::of(error).is_some() => {
-                Failure::permanent("integrity", message)
+                Failure::permanent(code::DATA_LOST, message)
             }
+            Self::Notes(ref error) if error.is_damage() => Failure::permanent(code::DATA_LOST, message),
             Self::Store(_) | Self::LocationDown { .. } | Self::Busy { .. } => {
                 Failure::transient(code::TIER_UNAVAILABLE, message)
             }
-            Self::Object { .. } | Self::ChunkLost { .. } => Failure::permanent(code::DATA_LOST, message),
+            // A step knows the snapshot or the set from a place that holds it or held it.
+            Self::Object { .. } | Self::ChunkLost { .. } | Self::UnknownSnapshot(_) | Self::UnknownSet(_) => {
+                Failure::permanent(code::DATA_LOST, message)
+            }
             Self::Interrupted => Failure::transient("interrupted", message),
-            Self::UnknownSnapshot(_) | Self::UnknownSet(_) => Failure::permanent("unknown", message),
             Self::Notes(_) => Failure::permanent("bad_notes", message),
             Self::Unordered { .. } | Self::Internal(_) => Failure::permanent(code::INTERNAL, message),
         }

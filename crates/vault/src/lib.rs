@@ -13,10 +13,11 @@
 //! | [`snapshot`], [`set`] | the content of documents |
 //! | [`segment`] | the segments of a journal replica: a run's journal, copied to a tier |
 //! | `location`, [`tier`], [`spool`] | places that hold objects |
+//! | `marker`, `mend` | what says which location it is, and its repair |
 //! | [`regular`] | opens small files that may have been replaced by something else |
 //! | `tier_access` | how a workspace opens its tiers |
 //! | [`probe`] | a trial of such a place |
-//! | [`catalog`] | what a location must hold, so that a loss is noticed |
+//! | [`catalog`], `lacking` | what a location must hold, so that a loss is noticed |
 //! | `chunker`, [`mod@capture`], [`copy`], [`mod@verify`], [`repair`](mod@repair), [`clean`] | the operations |
 //!
 //! **Order.** Packs are durable before the index that lists them, the index before the snapshot, the snapshot
@@ -39,8 +40,10 @@ pub mod error;
 mod fault;
 mod index;
 pub mod key;
+mod lacking;
 mod location;
 mod marker;
+mod mend;
 pub mod object;
 mod pack;
 pub mod probe;
@@ -66,6 +69,8 @@ pub use clean::{CleanReport, clean};
 pub use copy::{StoreReport, store};
 pub use error::{ObjectFault, TierError, VaultError};
 pub use fault::Fault;
+pub use lacking::{Lacking, lacking};
+pub use mend::{Mended, mend, separate};
 pub use object::{ChunkId, ChunkRef, ObjectName};
 pub use progress::ProgressSink;
 pub use reader::{EntryStream, Fetched, SnapshotReader};

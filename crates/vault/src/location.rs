@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::error::{ObjectFault, VaultError};
 use crate::index::{self, Found, Index, PackListing};
 use crate::key::Keyring;
-use crate::object::{ChunkId, ObjectName};
+use crate::object::{ChunkId, MARKER_MAX, ObjectName, WRAPPED_KEY_MAX};
 use crate::pack::{self, FOOTER_LEN, HEADER_LEN};
 use crate::store::{Store, StoreError};
 use crate::{document, segment};
@@ -345,6 +345,8 @@ impl Holdings {
 /// it may be a sparse file of any length.
 fn max_len(name: &ObjectName) -> u64 {
     match name {
+        ObjectName::Marker => MARKER_MAX,
+        ObjectName::Key => WRAPPED_KEY_MAX,
         ObjectName::Pack(_) => pack::PACK_MAX,
         ObjectName::Index(_) => index::INDEX_MAX,
         ObjectName::Snapshot(_) | ObjectName::Set(_) | ObjectName::Head(_) => document::DOCUMENT_MAX,

@@ -69,6 +69,10 @@ pub struct ChunkRef {
 /// The name of one stored object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectName {
+    /// The marker that says which location it is.
+    Marker,
+    /// The wrapped keyring.
+    Key,
     /// Sealed chunks, named by the BLAKE3 of the stored bytes.
     Pack(Hash32),
     /// A list chunk → pack, named by the BLAKE3 of the stored bytes.
@@ -93,6 +97,8 @@ impl ObjectName {
     /// Returns the path of the object, relative to its location. Packs fan out over 256 folders.
     pub fn path(&self) -> String {
         match self {
+            Self::Marker => FORMAT_MARKER.to_owned(),
+            Self::Key => WRAPPED_KEY.to_owned(),
             Self::Pack(hash) => {
                 let name = hash.to_string();
                 format!("packs/{}/{name}", name.get(..2).unwrap_or_default())
@@ -106,7 +112,7 @@ impl ObjectName {
         }
     }
 
-    /// Returns the name of a path; none for a stray file.
+    /// Returns the name of a path in one of the folders; none for a stray file.
     pub fn from_path(path: &str) -> Option<Self> {
         let (folder, name) = path.rsplit_once('/')?;
         let found = match folder.split('/').next()? {
@@ -125,6 +131,8 @@ impl ObjectName {
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Marker => write!(f, "`{FORMAT_MARKER}`"),
+            Self::Key => write!(f, "`{WRAPPED_KEY}`"),
             Self::Pack(hash) => write!(f, "pack {hash}"),
             Self::Index(hash) => write!(f, "index {hash}"),
             Self::Snapshot(id) => write!(f, "snapshot {id}"),

@@ -92,7 +92,7 @@ pub async fn repair(
             }
             gone.insert(fault.object);
         }
-        let stated = own.iter().filter(|catalog| catalog.id == location.id);
+        let stated = own.iter().filter(|catalog| catalog.url == location.url);
         let expected = stated.flat_map(|catalog| catalog.sets.clone()).collect();
         let head = catalog::restate(location, &gone, &expected, &found.known, now.utc).await?;
         tier.note_head(head).await?;
@@ -144,7 +144,7 @@ async fn copy_sets(
 ) -> Result<(), VaultError> {
     let places: Vec<Arc<Location>> = all.iter().flat_map(|tier| tier.locations()).cloned().collect();
     for location in tier.locations() {
-        let stated = own.iter().filter(|catalog| catalog.id == location.id);
+        let stated = own.iter().filter(|catalog| catalog.url == location.url);
         for id in stated.flat_map(|catalog| catalog.sets.keys()) {
             let name = ObjectName::Set(*id);
             if let Ok(Some(_)) = location.document::<RecoverySet>(name).await {

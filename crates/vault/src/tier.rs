@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::time::Stamp;
+use uuid::Uuid;
 
 use crate::catalog::{self, Catalog, CatalogCheck, KnownHead};
 use crate::error::{TierError, VaultError};
@@ -27,6 +28,8 @@ pub struct Tier {
     locations: Vec<Arc<Location>>,
     /// URL and reason of each location that could not be reached.
     down: Vec<(String, String)>,
+    /// Those of them that answer, and whose vault is damaged.
+    damaged: Vec<(String, String)>,
     /// The notes of the workspace that opened it; none for a tier that was opened without a workspace.
     remembered: Option<Remembered>,
 }
@@ -82,7 +85,7 @@ impl Tier {
     ) -> Result<Self, TierError> {
         let repository = keyring.repository();
         let tier = Self::open_known(name, urls, base, keyring, wrapped_key, mode, remembered).await?;
-        remembered.note(name, &tier.urls(), repository).await?;
+        remembered.note(name, &tier.ids(), repository).await?;
         Ok(tier)
     }
 
@@ -142,9 +145,10 @@ impl Tier {
             name: name.to_owned(),
             locations: Vec::new(),
             down: Vec::new(),
+            damaged: Vec::new(),
             remembered: None,
         };
-        let mut first = None;
+        let mut first: Option<TierError> = None;
         for (url, store) in stores {
             let mode = mode(&url);
             match marker::check_location(name, &url, store.as_ref(), &keyring, wrapped_key, mode).await {
@@ -152,13 +156,16 @@ impl Tier {
                     let location = Location::of_tier(name, url, id, store, Arc::clone(&keyring));
                     tier.locations.push(Arc::new(location));
                 }
-                Err(
-                    error @ (TierError::Unreachable { .. }
-                    | TierError::Gone { .. }
-                    | TierError::Damaged { .. }),
-                ) if several => {
+                // One bad location must not cost the others.
+                Err(error) if several => {
+                    if error.is_damage() {
+                        tier.damaged.push((url.clone(), error.to_string()));
+                    }
                     tier.down.push((url, error.to_string()));
-                    first.get_or_insert(error);
+                    // Damage is worth more words than a location that does not answer.
+                    if first.as_ref().is_none_or(|first| !first.is_damage()) {
+                        first = Some(error);
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -201,9 +208,22 @@ impl Tier {
             .collect()
     }
 
+    /// Returns URL and id of each location that is open.
+    pub fn ids(&self) -> Vec<(&str, Uuid)> {
+        let locations = self.locations.iter();
+        locations
+            .map(|location| (location.url.as_str(), location.id))
+            .collect()
+    }
+
     /// Returns URL and reason of each location that could not be reached.
     pub fn down(&self) -> &[(String, String)] {
         &self.down
+    }
+
+    /// Returns URL and fault of each location that answers, and whose vault is damaged. [`Tier::down`] has them too.
+    pub fn damaged(&self) -> &[(String, String)] {
+        &self.damaged
     }
 
     pub(crate) fn locations(&self) -> &[Arc<Location>] {
@@ -271,7 +291,14 @@ impl Tier {
             if !matches!(there, Ok(Some(there)) if there == *set) {
                 location.put_document(name, set).await?;
             }
-            let expected = found.expected(&self.name, location.id);
+            let catalog = found.catalog_of(&location.url);
+            let expected = catalog.map(|catalog| catalog.sets.clone()).unwrap_or_default();
+            if catalog.is_some_and(|catalog| catalog.copy_of.is_some()) {
+                // What is known under its id is of another location, which must not seem to have its heads.
+                let known: Vec<KnownHead> = found.known_elsewhere(location.id);
+                catalog::append(location, set, &expected, &known, now.utc).await?;
+                continue;
+            }
             let head = catalog::append(location, set, &expected, &found.known, now.utc).await?;
             self.note_head(head).await?;
         }
@@ -284,6 +311,18 @@ impl Tier {
             Some(remembered) => Ok(remembered.note_heads(&[head]).await?),
             None => Ok(()),
         }
+    }
+
+    /// Notes the id of a location in the workspace that opened the tier, if one did.
+    pub(crate) async fn note_location(&self, url: &str, id: Uuid) -> Result<(), VaultError> {
+        let Some(remembered) = &self.remembered else {
+            return Ok(());
+        };
+        for location in self.locations.iter().filter(|location| location.url == url) {
+            let repository = location.keyring.repository();
+            remembered.note_anew(&self.name, &[(url, id)], repository).await?;
+        }
+        Ok(())
     }
 
     /// Returns the temporary files of killed writes, with the location of each, and removes them if `remove` is set.
@@ -310,7 +349,7 @@ impl Tier {
     pub async fn missing(&self, catalogs: &[Catalog], check: CatalogCheck) -> Result<Vec<Fault>, VaultError> {
         let mut faults = Vec::new();
         for location in &self.locations {
-            for catalog in catalogs.iter().filter(|catalog| catalog.id == location.id) {
+            for catalog in catalogs.iter().filter(|catalog| catalog.url == location.url) {
                 faults.append(&mut catalog.faults_of(location, check).await?);
             }
         }
@@ -355,11 +394,32 @@ pub struct Catalogs {
 }
 
 impl Catalogs {
-    /// Returns what a location must hold.
-    pub(crate) fn expected(&self, tier: &str, location: uuid::Uuid) -> catalog::Listed {
-        let of_tier = self.by_tier.get(tier).into_iter().flatten();
-        let own = of_tier.filter(|catalog| catalog.id == location);
-        own.flat_map(|catalog| catalog.sets.clone()).collect()
+    /// Returns what a location must hold; none if its tier could not be read.
+    pub(crate) fn catalog_of(&self, url: &str) -> Option<&Catalog> {
+        self.by_tier.values().flatten().find(|catalog| catalog.url == url)
+    }
+
+    /// Returns the known heads of all locations but one.
+    fn known_elsewhere(&self, location: Uuid) -> Vec<KnownHead> {
+        let others = self.known.iter().filter(|known| known.location != location);
+        others.cloned().collect()
+    }
+
+    /// Notes the newest heads in the workspace that opened the tiers, so that a tier that is put back to an earlier
+    /// state later is noticed. A location that has a fault now keeps what is noted of it.
+    ///
+    /// # Errors
+    /// The workspace cannot be written.
+    pub async fn note(&self, tiers: &[Arc<Tier>]) -> Result<(), TierError> {
+        let Some(remembered) = tiers.iter().find_map(|tier| tier.remembered.as_ref()) else {
+            return Ok(());
+        };
+        let faulty = |head: &&KnownHead| {
+            let mut catalogs = self.by_tier.values().flatten();
+            catalogs.any(|catalog| catalog.id == head.location && !catalog.faults.is_empty())
+        };
+        let sound = self.known.iter().filter(|head| !head.of_kit && !faulty(head));
+        remembered.note_heads(&sound.cloned().collect::<Vec<_>>()).await
     }
 }
 
@@ -367,7 +427,8 @@ impl Catalogs {
 pub async fn catalogs(tiers: &[Arc<Tier>]) -> Catalogs {
     let mut found = Catalogs::default();
     let mut elsewhere = BTreeMap::new();
-    if let Some(remembered) = tiers.iter().find_map(|tier| tier.remembered.as_ref()) {
+    let remembered = tiers.iter().find_map(|tier| tier.remembered.as_ref());
+    if let Some(remembered) = remembered {
         match remembered.heads() {
             Ok(heads) => heads
                 .into_iter()
@@ -389,15 +450,46 @@ pub async fn catalogs(tiers: &[Arc<Tier>]) -> Catalogs {
         }
     }
     let known: Vec<KnownHead> = elsewhere.values().cloned().collect();
+    tell_copies(&mut found, remembered, &known);
     for catalog in found.by_tier.values_mut().flatten() {
         catalog.compare(&known);
-        if let Some(newest) = &catalog.newest {
+        if let (Some(newest), None) = (&catalog.newest, &catalog.copy_of) {
             catalog::remember(&mut elsewhere, newest.clone());
         }
     }
     found.known = elsewhere.into_values().collect();
     expect_of_others(tiers, &mut found).await;
     found
+}
+
+/// Marks the locations that state the id of another one. The original is the one that the workspace has noted under
+/// the id, else the one whose tier had the newest known head, else the first.
+fn tell_copies(found: &mut Catalogs, remembered: Option<&Remembered>, known: &[KnownHead]) {
+    let mut of_id: BTreeMap<Uuid, Vec<(String, String)>> = BTreeMap::new();
+    for (tier, catalogs) in &found.by_tier {
+        for catalog in catalogs {
+            let place = (tier.clone(), catalog.url.clone());
+            of_id.entry(catalog.id).or_default().push(place);
+        }
+    }
+    for (id, mut places) in of_id.into_iter().filter(|(_, places)| places.len() > 1) {
+        let noted = |tier: &str, url: &str| {
+            let noted = remembered.and_then(|remembered| remembered.location(tier, url).ok().flatten());
+            match noted {
+                Some(noted) if noted == id => 0,
+                None => 1,
+                Some(_) => 2,
+            }
+        };
+        let had_head = |tier: &str| known.iter().any(|head| head.location == id && head.tier == tier);
+        places.sort_by_key(|(tier, url)| (noted(tier, url), !had_head(tier)));
+        let (tier, original) = places.remove(0);
+        for catalog in found.by_tier.values_mut().flatten() {
+            if catalog.id == id && catalog.url != original {
+                catalog.copy_of = Some(format!("tier {tier} at {original}"));
+            }
+        }
+    }
 }
 
 /// Adds to each catalog the sets that another tier holds, and whose members all are in this one too.
@@ -454,7 +546,12 @@ pub(crate) async fn first_document<T: serde::de::DeserializeOwned>(
     failed.map_or(Ok(None), Err)
 }
 
-async fn open_store(tier: &str, url: &str, base: &Path, mode: TierMode) -> Result<Arc<dyn Store>, TierError> {
+pub(crate) async fn open_store(
+    tier: &str,
+    url: &str,
+    base: &Path,
+    mode: TierMode,
+) -> Result<Arc<dyn Store>, TierError> {
     let opened = store::open(url, base, mode == TierMode::Create).await;
     let (tier, url) = (tier.to_owned(), url.to_owned());
     opened.map_err(|error| match error {

@@ -19,6 +19,9 @@ use rekindle_server::api;
 use rekindle_vault::key::KeyError;
 use rekindle_vault::{TierError, VaultError};
 
+/// What a repair does for a tier that does not open.
+pub(crate) const MENDS: &str = "writes it anew if the rest of the tier opens with the key";
+
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Problem);
@@ -416,8 +419,9 @@ impl From<TierError> for Error {
             }
             TierError::Foreign { .. } => Self::new(ProblemKind::Invalid, "foreign_vault", message),
             TierError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
-            TierError::KeyMismatch { .. } | TierError::Damaged { .. } => {
-                Self::new(ProblemKind::DataLost, "tier_damaged", message)
+            TierError::KeyMismatch { ref tier, .. } | TierError::Damaged { ref tier, .. } => {
+                let repair = Action::RepairTier { tier: tier.clone() };
+                Self::new(ProblemKind::DataLost, "tier_damaged", message).with_next(repair, MENDS)
             }
             _ => Self::new(ProblemKind::Invalid, "tier", message),
         }
@@ -439,7 +443,7 @@ impl From<Failure> for Error {
             code::TIER_UNAVAILABLE => (ProblemKind::Failed, "tier_unavailable"),
             code::SOURCE_UNREADABLE => (ProblemKind::Failed, "source_unreadable"),
             "interrupted" => (ProblemKind::Interrupted, "interrupted"),
-            "unknown" | "bad_glob" => (ProblemKind::Invalid, "usage"),
+            "bad_glob" => (ProblemKind::Invalid, "usage"),
             _ => (ProblemKind::Failed, "failed"),
         };
         let next = failure.advice();

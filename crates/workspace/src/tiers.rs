@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use rekindle_model::id::SnapshotId;
 use rekindle_model::system::{System, TierSpec};
-pub use rekindle_vault::CatalogCheck;
-use rekindle_vault::{ObjectName, Remembered, Tier, TierError, TierMode, catalogs};
+pub use rekindle_vault::{CatalogCheck, Lacking};
+use rekindle_vault::{Remembered, Tier, TierError, TierMode, catalogs};
 
 use crate::Application;
 use crate::load_system;
 use rekindle_model::next_action::Action;
 
-use crate::error::Error;
+use crate::error::{Error, MENDS};
 use crate::keys::OpenKey;
 use crate::layout::Layout;
 use crate::lookup::begins;
-use crate::{keys, names, run_spec};
+use crate::notice::Notice;
+use crate::{keys, names, run_spec, yaml_file};
 use rekindle_model::time;
 
 /// How many known snapshots a refusal lists at most.
@@ -29,6 +30,8 @@ pub struct Tiers {
     /// Its system.
     pub system: System,
     open: Vec<(String, Arc<Tier>)>,
+    /// The tiers that answer and do not open, since their vault is damaged.
+    damaged: Vec<Lacking>,
     asked: usize,
 }
 
@@ -40,13 +43,22 @@ impl Tiers {
         let key = keys::open(&layout, &app.unlocker)?;
         let chosen = Self::named(&system, named)?;
         let mut open = Vec::new();
-        let mut last = None;
+        let mut damaged = Vec::new();
+        let mut last: Option<TierError> = None;
         for name in &chosen {
             match open_tier(&layout, &key, name, &system.tiers[name]).await {
                 Ok(tier) => open.push((name.clone(), Arc::new(tier))),
                 Err(error) => {
-                    app.notices.warn(error.to_string());
-                    last = Some(error);
+                    let mut notice = Notice::warning(error.to_string());
+                    if error.is_damage() {
+                        damaged.push(Lacking::unopened(name, None, &error.to_string()));
+                        let repair = Action::RepairTier { tier: name.clone() };
+                        notice = notice.with_next(repair, MENDS);
+                    }
+                    app.notices.give(notice);
+                    if last.as_ref().is_none_or(|last| !last.is_damage()) {
+                        last = Some(error);
+                    }
                 }
             }
         }
@@ -56,6 +68,7 @@ impl Tiers {
                 layout,
                 system,
                 open,
+                damaged,
                 asked: chosen.len(),
             }),
         }
@@ -74,10 +87,21 @@ impl Tiers {
         self.open.iter().map(|(name, tier)| (name.as_str(), tier))
     }
 
-    /// Returns what the tiers that answered should hold and do not, and what is unknown of it.
+    /// Returns what the tiers should hold and do not, and what is unknown of it. Notes the newest heads that it saw, if
+    /// the workspace can be written.
     pub async fn lacking(&self, check: CatalogCheck) -> Vec<Lacking> {
         let open: Vec<Arc<Tier>> = self.reachable().map(|(_, tier)| Arc::clone(tier)).collect();
-        lacking(&open, check).await
+        let found = catalogs(&open).await;
+        let lacking = rekindle_vault::lacking(&open, &found, check).await;
+        if let Err(error) = found.note(&open).await {
+            tracing::info!(%error, "the newest heads are not noted");
+        }
+        lacking
+    }
+
+    /// Returns the tiers that answer and do not open, since their vault is damaged. A warning has named them.
+    pub fn damaged(&self) -> &[Lacking] {
+        &self.damaged
     }
 
     /// Returns whether every tier that was asked for has answered.
@@ -143,51 +167,10 @@ impl Tiers {
     }
 }
 
-/// Something that a tier should hold and does not, or that is unknown of it.
-#[derive(Clone, Debug)]
-pub struct Lacking {
-    /// The tier.
-    pub tier: String,
-    /// The location; none if it is about the tier.
-    pub location: Option<String>,
-    /// The object; none if what the tier must hold is unknown.
-    pub object: Option<ObjectName>,
-    /// What is wrong, as a sentence.
-    pub text: String,
-}
-
 /// Returns what the tiers should hold and do not, and what is unknown of it.
 pub async fn lacking(tiers: &[Arc<Tier>], check: CatalogCheck) -> Vec<Lacking> {
     let found = catalogs(tiers).await;
-    let unknown = |tier: &str, why: String| Lacking {
-        tier: tier.to_owned(),
-        location: None,
-        object: None,
-        text: format!("what it must hold is not known: {why}"),
-    };
-    let mut lacking = Vec::new();
-    for tier in tiers {
-        let name = tier.name();
-        if let Some(error) = &found.forgotten {
-            lacking.push(unknown(name, error.to_string()));
-        }
-        if let Some(error) = found.unread.get(name) {
-            lacking.push(unknown(name, error.to_string()));
-        }
-        let Some(catalogs) = found.by_tier.get(name) else {
-            continue;
-        };
-        match tier.missing(catalogs, check).await {
-            Ok(faults) => lacking.extend(faults.into_iter().map(|fault| Lacking {
-                tier: name.to_owned(),
-                text: fault.to_string(),
-                location: Some(fault.location),
-                object: Some(fault.object),
-            })),
-            Err(error) => lacking.push(unknown(name, error.to_string())),
-        }
-    }
-    lacking
+    rekindle_vault::lacking(tiers, &found, check).await
 }
 
 /// Opens a tier that exists. If a location that held its vault is now missing or empty, this is an error.
@@ -217,7 +200,7 @@ pub fn locations(spec: &TierSpec) -> Vec<String> {
 
 /// Returns the names and URLs of the tiers of a system file that can be read; none of one that cannot.
 pub fn urls(layout: &Layout) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(&layout.system_file).unwrap_or_default();
+    let text = yaml_file::read_text(&layout.system_file).unwrap_or_default();
     load_system("system.yaml", &text).map_or_else(|_| Vec::new(), |loaded| urls_of(&loaded.value))
 }
 

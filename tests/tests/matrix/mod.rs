@@ -4,3 +4,4 @@ mod backup_and_recovery;
 mod effect_before_success;
 mod every_action;
 mod tier_objects;
+mod tier_places;

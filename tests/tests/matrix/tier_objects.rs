@@ -2,8 +2,9 @@
 //! the latest.
 //!
 //! A workspace backs up twice into two tiers. Then one object of the first tier is damaged. `verify` must name it and
-//! fail. A recovery from that tier alone must give the newest data, or fail and say why. A recovery with the second
-//! tier must give the newest data.
+//! exit with 5. `status` and `doctor` must name it, if it is one that they look at. A recovery from that tier alone must
+//! give the newest data, or exit with 5 and say why. A recovery with the second tier must give the newest data. A repair
+//! of the tier must make it whole again.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -18,7 +19,7 @@ use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::sandbox::{NOTES, NOTES_IN_TWO_TIERS, Sandbox};
 use rekindle_tests::tree;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
 /// What happens to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Damage {
 }
 
 /// Makes a system with two backups: the notes of the second are the newest data.
-fn backed_up_twice() -> Sandbox {
+pub(crate) fn backed_up_twice() -> Sandbox {
     let sandbox = Sandbox::empty_in_memory(BINARY, NOTES_IN_TWO_TIERS);
     let note = sandbox.path("data/notes/a.md");
     fs::create_dir_all(sandbox.path("data/notes")).expect("make folders");
@@ -105,7 +106,7 @@ fn backed_up_twice() -> Sandbox {
 }
 
 /// Returns the files below a folder of the tier `near`, the newest last.
-fn objects(sandbox: &Sandbox, folder: &str) -> Vec<PathBuf> {
+pub(crate) fn objects(sandbox: &Sandbox, folder: &str) -> Vec<PathBuf> {
     let mut files = tree::files_below(&sandbox.path("tiers/near").join(folder));
     files.sort_by_key(|file| {
         let modified = fs::metadata(file).and_then(|meta| meta.modified());
@@ -138,6 +139,9 @@ fn row(kind: &str, pick: impl Fn(&Sandbox) -> (PathBuf, PathBuf)) {
     }
 }
 
+/// The kinds of objects that `status` and `doctor` look at. They read no packs, no indexes and no segments.
+const LOOKED_AT: [&str; 5] = ["format", "key.age", "snapshot", "set", "head"];
+
 fn check(cell: &str, sandbox: &Sandbox) {
     let next = sandbox.fork();
     let backup = within(&next, &["backup"]);
@@ -154,10 +158,35 @@ fn check(cell: &str, sandbox: &Sandbox) {
         backup.said
     );
 
+    let kind = cell.split_once(' ').map_or(cell, |(kind, _)| kind);
+    let (status, doctor) = (within(sandbox, &["status"]), within(sandbox, &["doctor"]));
+    if LOOKED_AT.contains(&kind) {
+        assert!(
+            status.said.contains("tier near"),
+            "{cell}: status is silent: {}",
+            status.said
+        );
+        assert_eq!(doctor.code, Some(1), "{cell}: {}", doctor.said);
+        assert!(
+            doctor.said.contains("tier near"),
+            "{cell}: doctor is silent: {}",
+            doctor.said
+        );
+    }
+
     let verified = within(sandbox, &["verify"]);
-    // An index that is gone costs nothing, and is named all the same.
-    let named = verified.code != Some(0) || verified.said.contains("WARNING: ");
-    assert!(named, "{cell}: verify is silent: {}", verified.said);
+    match verified.code {
+        // An index that is gone costs nothing, and is named all the same.
+        Some(0) if kind == "index" => {
+            assert!(
+                verified.said.contains("WARNING: "),
+                "{cell}: verify is silent: {}",
+                verified.said
+            );
+        }
+        code => assert_eq!(code, Some(5), "{cell}: {}", verified.said),
+    }
+    let repaired = repair(cell, kind, sandbox);
 
     let both = within(sandbox, &["recover", "--to", "both", "--yes"]);
     assert_eq!(both.code, Some(0), "{cell}: a whole tier is there: {}", both.said);
@@ -172,24 +201,57 @@ fn check(cell: &str, sandbox: &Sandbox) {
             "the second\n",
             "{cell}: older data is given as the latest"
         ),
-        _ => assert!(!alone.said.is_empty(), "{cell}: it fails without a word"),
+        code => assert_eq!(code, Some(5), "{cell}: {}", alone.said),
     }
-    let (verify, both, alone, backup) = (verified.row(), both.row(), alone.row(), backup.row());
+    let columns = [
+        ("verify", verified),
+        ("two tiers", both),
+        ("this tier alone", alone),
+        ("backup", backup),
+        ("status", status),
+        ("doctor", doctor),
+        ("tier repair", repaired),
+    ];
+    let columns = columns.map(|(name, ended)| format!("{name} {}", ended.row()));
     // The table, for a person who runs this with --nocapture.
-    let row =
-        format!("{cell:<20} verify {verify} | two tiers {both} | this tier alone {alone} | backup {backup}");
+    let row = format!("{cell:<20} {}", columns.join(" | "));
     writeln!(std::io::stderr(), "{row}").expect("print a row");
 }
 
-fn note(sandbox: &Sandbox, target: &str) -> String {
+/// Repairs the tier in a copy of the sandbox. After that, nothing is wrong any more, and the tier gives the newest data
+/// alone.
+fn repair(cell: &str, kind: &str, sandbox: &Sandbox) -> Ended {
+    let mended = sandbox.fork();
+    let repaired = within(&mended, &["tier", "repair", "near"]);
+    // Such a folder is for a person to look at: the tier cannot be written.
+    if cell.ends_with("is a file") {
+        assert!(repaired.code != Some(0), "{cell}: {}", repaired.said);
+        return repaired;
+    }
+    assert_eq!(repaired.code, Some(0), "{cell}: {}", repaired.said);
+    // `verify` has written the damaged replica anew, from the journal.
+    let verified = within(&mended, &["verify"]);
+    assert_eq!(
+        verified.code,
+        Some(0),
+        "{cell}: after the repair of {kind}: {}",
+        verified.said
+    );
+    fs::rename(mended.path("tiers/far"), mended.path("gone")).expect("take the other tier away");
+    mended.ok(&["recover", "--tier", "near", "--to", "mended", "--yes"]);
+    assert_eq!(note(&mended, "mended"), "the second\n", "{cell}");
+    repaired
+}
+
+pub(crate) fn note(sandbox: &Sandbox, target: &str) -> String {
     fs::read_to_string(sandbox.path(target).join("notes/a.md")).unwrap_or_default()
 }
 
 /// How a command ended.
-struct Ended {
+pub(crate) struct Ended {
     /// None if a signal ended it.
-    code: Option<i32>,
-    said: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) said: String,
     took: Duration,
 }
 
@@ -204,7 +266,7 @@ impl Ended {
 }
 
 /// Runs a command that must end within 30 seconds.
-fn within(sandbox: &Sandbox, args: &[&str]) -> Ended {
+pub(crate) fn within(sandbox: &Sandbox, args: &[&str]) -> Ended {
     let begun = SystemClock.now();
     let inner = sandbox.command(args);
     let mut command = Command::new("timeout");

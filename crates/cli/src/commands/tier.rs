@@ -26,8 +26,10 @@ pub enum Command {
     Check(Args),
     /// Bring back what a tier should hold and does not: from its own packs, and from the other tiers
     ///
-    /// Writes damaged or missing indexes anew, copies missing recovery sets, snapshots and packs from the other tiers,
-    /// and removes what killed writes left. What no tier has any more stays named; then this exits with 5.
+    /// Writes a damaged marker or key file anew, if what is there opens with this workspace's key. Gives a location that
+    /// was copied from another one an id of its own. Writes damaged or missing indexes anew, copies missing recovery sets,
+    /// snapshots and packs from the other tiers, and removes what killed writes left. What no tier has any more stays
+    /// named; then this exits with 5.
     Repair(Repair),
     /// Make an empty tier in place of one that is gone for good, where system.yaml says; the next backup stores there
     /// again
@@ -101,11 +103,12 @@ async fn repair(app: &App, args: &Repair) -> Result<Exit, Error> {
     })
     .await?;
     let mut exit = Exit::Done;
-    for TierRepair { tier, report } in repaired {
+    for TierRepair { tier, mended, report } in repaired {
         if !report.faults.is_empty() {
             exit = Exit::DataLost;
         }
-        let body = json!({ "tier": tier, "report": report, "faults": sentences(&report.faults) });
+        let body =
+            json!({ "tier": tier, "mended": mended, "report": report, "faults": sentences(&report.faults) });
         app.printer.line(&body, || {
             let mut said = format!(
                 "{tier:<8} {} objects of snapshots copied ({}), {} copied, {} of indexes written, {} of killed writes removed",
@@ -115,6 +118,10 @@ async fn repair(app: &App, args: &Repair) -> Result<Exit, Error> {
                 text::bytes(report.index_bytes),
                 text::count(report.temporaries, "file"),
             );
+            for one in &mended {
+                let id = if one.new_id { ", under a new id" } else { "" };
+                said.push_str(&format!("\n{tier:<8} mended: {} is marked anew{id}: {}", one.url, one.why));
+            }
             for lost in &report.given_up {
                 said.push_str(&format!("\n{tier:<8} given up: {lost}"));
             }
@@ -197,7 +204,10 @@ async fn check(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
     .await?;
     for (name, tier) in tiers.reachable() {
         for (url, why) in tier.down() {
-            exit = failed(exit);
+            exit = match tier.damaged().iter().any(|(damaged, _)| damaged == url) {
+                true => Exit::DataLost,
+                false => failed(exit),
+            };
             let body = json!({ "tier": name, "url": url, "ok": false, "fault": why });
             app.printer
                 .line(&body, || format!("{name:<8} DOWN    {why}  {url}"))?;
@@ -211,6 +221,7 @@ fn line(app: &App, found: &LocationCheck) -> String {
         tier, url, replicas, ..
     } = found;
     let mut said = match &found.fault {
+        None if url.is_empty() => format!("{tier:<8} FAULTY  it does not open"),
         None => format!(
             "{tier:<8} ok      writes {}/s, reads {}/s, {} segments of {} runs  {url}",
             rate(found.bytes, found.write),

@@ -127,6 +127,11 @@ fn add_lost(findings: &Findings<'_>, backup: &Proven<BackupTable>, health: &mut 
         run: None,
     });
     health.flaws.extend(claims);
+    let unchecked = findings.unchecked.iter().map(|why| Claim {
+        text: format!("whether a tier has lost something was not checked: {why}"),
+        run: None,
+    });
+    health.flaws.extend(unchecked);
 }
 
 fn add_member(

@@ -128,6 +128,9 @@ fn age_of_set(found: &RecoveryTable) -> String {
             "WARNING: it is not the latest: {lost} is known, and no tier gives it"
         );
     }
+    for warning in &found.warnings {
+        let _ = writeln!(text, "WARNING: {warning}");
+    }
     if found.confirmed == Some(false) {
         let _ = writeln!(
             text,

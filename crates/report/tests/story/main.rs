@@ -279,6 +279,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
     let now = at + Duration::from_secs(600);
     let findings = Findings {
         lost: Vec::new(),
+        unchecked: Vec::new(),
         system: &system,
         backups: &backups,
         recoveries: &recoveries,
@@ -295,6 +296,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
     insta::assert_snapshot!("proven", text::status(&status(&findings), &write));
     let nothing = Findings {
         lost: Vec::new(),
+        unchecked: Vec::new(),
         system: &system,
         backups: &[],
         recoveries: &[],

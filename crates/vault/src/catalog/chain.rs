@@ -1,9 +1,12 @@
 //! Reads a location's chain of heads, and adds to it.
+//!
+//! No head grows with the history. A head that states the whole catalog names the snapshots of the newest sets only.
+//! If it would name too many sets, the oldest move to *pages*: heads that a later head refers to by number and hash.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use rekindle_model::id::Hash32;
+use rekindle_model::id::{Hash32, SetId};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalog, KnownHead, Listed, RESTATED_EVERY};
@@ -18,6 +21,15 @@ use crate::store::StoreError;
 /// How often a head is tried under the next number, if another writer takes the numbers.
 const TRIES: u32 = 16;
 
+/// The most sets of one head. Each takes 42 bytes of JSON, so they take 2.8 MB.
+const SETS_OF_A_HEAD: usize = 1 << 16;
+
+/// How many sets of a whole catalog are stated with their snapshots, the newest ones.
+const SETS_WITH_SNAPSHOTS: usize = 1024;
+
+/// The most snapshots of a whole catalog, but for those of its newest set. Each takes 39 bytes of JSON.
+const SNAPSHOTS_OF_A_HEAD: usize = 100_000;
+
 /// The document of a head.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
@@ -27,9 +39,22 @@ struct Head {
     at: DateTime<Utc>,
     /// Whether `sets` is the whole catalog. Otherwise it is added to the catalog of the head before.
     whole: bool,
+    /// The page that states the sets before those in `sets`, if the catalog is too long for one head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<HeadRef>,
+    /// Whether this is a page. The head that refers to it comes after it, so the newest head is never a page.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    page: bool,
     sets: Listed,
     /// The newest known heads of the other locations.
     others: Vec<KnownHead>,
+}
+
+/// Another head, by its number and the hash of its stored bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct HeadRef {
+    n: u64,
+    hash: Hash32,
 }
 
 /// A head that was read, and the hash of its stored bytes.
@@ -43,6 +68,8 @@ struct Link {
 struct Chain {
     /// From the oldest that is needed to the newest.
     links: Vec<Link>,
+    /// The pages below the oldest link, the newest first.
+    pages: Vec<Link>,
     /// The highest number there, whether its head can be read or not.
     highest: u64,
     faults: Vec<(ObjectName, ObjectFault)>,
@@ -93,22 +120,52 @@ impl Chain {
         if let (Some((n, _)), false) = (wanted, whole) {
             chain.faults.push((ObjectName::Head(n), ObjectFault::Missing));
         }
+        if let Some(page) = chain.links.first().filter(|newest| newest.head.page) {
+            let rest = ObjectName::Head(page.head.n + 1);
+            chain.faults.push((rest, ObjectFault::Missing));
+        }
         chain.links.reverse();
+        chain.read_pages(location).await?;
         Ok(chain)
     }
 
-    fn listed(&self) -> Listed {
-        let mut listed = Listed::new();
-        for Link { head, .. } in &self.links {
-            if head.whole {
-                listed.clear();
+    /// Reads the pages that the oldest link refers to.
+    async fn read_pages(&mut self, location: &Location) -> Result<(), VaultError> {
+        let mut base = self.base();
+        while let Some(HeadRef { n, hash }) = base {
+            let name = ObjectName::Head(n);
+            match open(location, n).await? {
+                // The numbers descend, so a page never leads to itself.
+                Ok(link) if link.hash == hash && link.head.base.is_none_or(|base| base.n < n) => {
+                    base = link.head.base;
+                    self.pages.push(link);
+                }
+                Ok(_) => {
+                    let why = "a later head refers to another one".to_owned();
+                    self.faults.push((name, ObjectFault::Malformed { why }));
+                    break;
+                }
+                Err(fault) => {
+                    self.faults.push((name, fault));
+                    break;
+                }
             }
-            listed.extend(head.sets.iter().map(|(set, needs)| (*set, needs.clone())));
         }
-        listed
+        Ok(())
     }
 
-    fn newest(&self, location: &Location) -> Option<KnownHead> {
+    /// Returns the newest page.
+    fn base(&self) -> Option<HeadRef> {
+        self.links.first()?.head.base
+    }
+
+    fn listed(&self) -> Listed {
+        let all = self.pages.iter().rev().chain(&self.links);
+        let sets = all.flat_map(|link| &link.head.sets);
+        sets.map(|(set, needs)| (*set, needs.clone())).collect()
+    }
+
+    fn newest(&self, location: &Location, sets: &Listed) -> Option<KnownHead> {
         let Link { head, hash } = self.links.last()?;
         Some(KnownHead {
             tier: location.tier.clone(),
@@ -116,14 +173,15 @@ impl Chain {
             n: head.n,
             hash: *hash,
             at: head.at,
-            set: self.listed().keys().next_back().copied(),
+            set: sets.keys().next_back().copied(),
             of_kit: false,
         })
     }
 
     fn catalog(self, location: &Location) -> Catalog {
         let mut others = BTreeMap::new();
-        let (newest, sets) = (self.newest(location), self.listed());
+        let sets = self.listed();
+        let newest = self.newest(location, &sets);
         let seen = self.links.iter().map(|link| (link.head.n, link.hash)).collect();
         for other in self.links.into_iter().flat_map(|link| link.head.others) {
             remember(&mut others, other);
@@ -133,6 +191,7 @@ impl Chain {
             id: location.id,
             newest,
             confirmed: false,
+            copy_of: None,
             sets,
             others: others.into_values().collect(),
             faults: self.faults,
@@ -202,20 +261,20 @@ async fn write(
     known: &[KnownHead],
     now: DateTime<Utc>,
 ) -> Result<KnownHead, VaultError> {
+    let mut taken = 0;
     for _ in 0..TRIES {
         let chain = Chain::read(location).await?;
         let own = known.iter().filter(|known| known.location == location.id);
-        let n = own
-            .map(|known| known.n)
-            .max()
-            .unwrap_or_default()
-            .max(chain.highest)
-            + 1;
+        let highest = own.map(|known| known.n).max().unwrap_or_default();
+        let n = highest.max(chain.highest).max(taken) + 1;
         let since_whole = chain.links.first().map_or(RESTATED_EVERY, |link| n - link.head.n);
         let prev = chain.links.last().map_or(Hash32::ZERO, |link| link.hash);
+        // Where something other than a head has the next number, a head after it follows none.
+        let follows = chain.links.last().is_none_or(|link| link.head.n + 1 == n);
+        let paged = Paged::of(&chain);
         let mut catalog = chain.catalog(location);
         catalog.compare(known);
-        let sound = catalog.faults.is_empty();
+        let sound = catalog.faults.is_empty() && follows;
         let adds = match change {
             Change::Add(set) => {
                 let needs = set.members.values().map(|member| member.snapshot).collect();
@@ -229,7 +288,11 @@ async fn write(
             Change::Forget(_) => Listed::new(),
         };
         let behind = expected.keys().any(|set| !catalog.sets.contains_key(set));
-        let whole = !sound || behind || since_whole >= RESTATED_EVERY || matches!(change, Change::Forget(_));
+        // What the pages say is stated anew too.
+        let anew = !sound || matches!(change, Change::Forget(_));
+        let whole = anew || behind || since_whole >= RESTATED_EVERY;
+        let newest = adds.keys().chain(catalog.sets.keys());
+        let newest = newest.chain(expected.keys().filter(|_| whole)).max().copied();
         let mut sets = adds;
         let unite = |sets: &mut Listed, more: Listed| {
             for (set, needs) in more {
@@ -237,7 +300,7 @@ async fn write(
             }
         };
         if whole {
-            unite(&mut sets, catalog.sets.clone());
+            unite(&mut sets, catalog.sets);
             unite(&mut sets, expected.clone());
         }
         if !sound {
@@ -246,8 +309,18 @@ async fn write(
         if let Change::Forget(lost) = change {
             forget(&mut sets, lost);
         }
-        let of_before = catalog.sets.keys().filter(|_| !whole);
-        let newest_set = sets.keys().chain(of_before).max().copied();
+        let paged = match anew {
+            true => Paged::default(),
+            false => paged,
+        };
+        let newest_set = match change {
+            Change::Add(_) => newest.max(sets.keys().next_back().copied()),
+            Change::Forget(_) => sets.keys().next_back().copied(),
+        };
+        if whole {
+            sets.retain(|set, _| !paged.sets.contains(set));
+            thin(&mut sets);
+        }
         let others = known
             .iter()
             .filter(|known| known.location != location.id)
@@ -258,23 +331,24 @@ async fn write(
             prev: if sound { prev } else { Hash32::ZERO },
             at: now,
             whole,
+            base: paged.base.filter(|_| whole),
+            page: false,
             sets,
             others,
         };
-        let bytes = document::seal(&location.keyring, kind(location, n), &head)
-            .map_err(|fault| location.fault(ObjectName::Head(n), fault))?;
-        let hash = Hash32(*blake3::hash(&bytes).as_bytes());
-        if !create(location, n, bytes).await? {
+        let mut pages = paged.numbers;
+        let Some(written) = write_with_pages(location, head, &mut pages).await? else {
+            taken = n;
             continue;
-        }
+        };
         if whole {
-            forget_old(location, n).await?;
+            forget_old(location, written.n, &pages).await?;
         }
         return Ok(KnownHead {
             tier: location.tier.clone(),
             location: location.id,
-            n,
-            hash,
+            n: written.n,
+            hash: written.hash,
             at: now,
             set: newest_set,
             of_kit: false,
@@ -283,6 +357,76 @@ async fn write(
     Err(VaultError::Busy {
         location: location.url.clone(),
     })
+}
+
+/// The part of a catalog that its pages state.
+#[derive(Default)]
+struct Paged {
+    base: Option<HeadRef>,
+    sets: BTreeSet<SetId>,
+    numbers: BTreeSet<u64>,
+}
+
+impl Paged {
+    fn of(chain: &Chain) -> Self {
+        let pages = || chain.pages.iter().map(|page| &page.head);
+        Self {
+            base: chain.base(),
+            sets: pages().flat_map(|page| page.sets.keys().copied()).collect(),
+            numbers: pages().map(|page| page.n).collect(),
+        }
+    }
+}
+
+/// Keeps the snapshots of the newest sets only.
+fn thin(sets: &mut Listed) {
+    let (mut with_snapshots, mut snapshots) = (0, 0);
+    for needs in sets.values_mut().rev() {
+        snapshots += needs.len();
+        if with_snapshots > 0 && (with_snapshots >= SETS_WITH_SNAPSHOTS || snapshots > SNAPSHOTS_OF_A_HEAD) {
+            needs.clear();
+        }
+        with_snapshots += 1;
+    }
+}
+
+/// Writes a head. If it has too many sets, writes pages of the oldest ones first, and adds their numbers to `pages`.
+/// Returns none if another writer took a number.
+async fn write_with_pages(
+    location: &Location,
+    mut head: Head,
+    pages: &mut BTreeSet<u64>,
+) -> Result<Option<HeadRef>, VaultError> {
+    while head.sets.len() > SETS_OF_A_HEAD {
+        let after = head.sets.keys().nth(SETS_OF_A_HEAD).copied();
+        let newer = after.map(|after| head.sets.split_off(&after)).unwrap_or_default();
+        let mut sets = std::mem::replace(&mut head.sets, newer);
+        sets.values_mut().for_each(BTreeSet::clear);
+        let page = Head {
+            page: true,
+            others: Vec::new(),
+            sets,
+            ..head
+        };
+        let Some(written) = seal(location, &page).await? else {
+            return Ok(None);
+        };
+        pages.insert(written.n);
+        head.base = Some(written);
+        head.prev = written.hash;
+        head.n += 1;
+    }
+    seal(location, &head).await
+}
+
+/// Seals a head and creates it. Returns none if there is one of that number.
+async fn seal(location: &Location, head: &Head) -> Result<Option<HeadRef>, VaultError> {
+    let n = head.n;
+    let bytes = document::seal(&location.keyring, kind(location, n), head)
+        .map_err(|fault| location.fault(ObjectName::Head(n), fault))?;
+    let hash = Hash32(*blake3::hash(&bytes).as_bytes());
+    let created = create(location, n, bytes).await?;
+    Ok(created.then_some(HeadRef { n, hash }))
 }
 
 /// Returns the sets that are there, with the snapshots of those that can be read.
@@ -317,11 +461,11 @@ async fn create(location: &Location, n: u64, bytes: bytes::Bytes) -> Result<bool
     }
 }
 
-/// Removes heads that nobody reads any more, now that head `n` states the whole catalog. Some stay: another
-/// location may remember one of them.
-async fn forget_old(location: &Location, n: u64) -> Result<(), VaultError> {
+/// Removes heads that nobody reads any more, now that head `n` and its pages state the whole catalog. Some stay:
+/// another location may remember one of them.
+async fn forget_old(location: &Location, n: u64, pages: &BTreeSet<u64>) -> Result<(), VaultError> {
     for old in numbers(location).await? {
-        if old + 2 * RESTATED_EVERY < n {
+        if old + 2 * RESTATED_EVERY < n && !pages.contains(&old) {
             location.store.delete(&ObjectName::Head(old).path()).await?;
         }
     }
@@ -338,6 +482,22 @@ async fn numbers(location: &Location) -> Result<Vec<u64>, VaultError> {
     let mut numbers: Vec<u64> = names.into_iter().filter_map(number).collect();
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Returns whether one of the newest heads opens, as it does only under the location's own id.
+pub(crate) async fn opens_a_head(location: &Location, tried: usize) -> Result<bool, VaultError> {
+    for n in numbers(location)
+        .await
+        .unwrap_or_default()
+        .into_iter()
+        .rev()
+        .take(tried)
+    {
+        if open(location, n).await?.is_ok() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn open(location: &Location, n: u64) -> Result<Result<Link, ObjectFault>, VaultError> {

@@ -2,7 +2,8 @@
 //!
 //! A listing shows only what is there. So each location keeps a chain of *heads*, `heads/<10 digits>`: sealed,
 //! numbered, each with the hash of the one before it. A head names the sets that came to the location. Every
-//! [`RESTATED_EVERY`] heads one states the whole catalog, so that nobody reads the chain to its beginning.
+//! [`RESTATED_EVERY`] heads one states the whole catalog, so that nobody reads the chain to its beginning. A catalog
+//! that is too long for one head lies in several.
 //!
 //! A head that is missing, damaged or of another location breaks the chain, which is a [fault](Catalog::faults).
 //! If a location was put back to an earlier state, its chain is whole but short. Then only someone who knows a
@@ -11,7 +12,7 @@
 
 mod chain;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,7 @@ use crate::object::ObjectName;
 use crate::set::RecoverySet;
 use crate::snapshot::Snapshot;
 
-pub(crate) use chain::{append, read, remember, restate};
+pub(crate) use chain::{append, opens_a_head, read, remember, restate};
 
 /// Every so many heads, one lists the whole catalog. So a reader reads this many small objects at most.
 const RESTATED_EVERY: u64 = 32;
@@ -52,7 +53,7 @@ pub struct KnownHead {
     pub of_kit: bool,
 }
 
-/// The sets that a location must hold, each with the snapshots that it needs.
+/// The sets that a location must hold, each with the snapshots that it needs. Of old sets no snapshots are named.
 pub(crate) type Listed = BTreeMap<SetId, BTreeSet<SnapshotId>>;
 
 /// What a location must hold, as its heads and those who remember it say.
@@ -67,7 +68,9 @@ pub struct Catalog {
     /// Whether its newest head, or a newer one, is known from elsewhere. If not, nothing here can tell whether the
     /// location was put back to an earlier state.
     pub confirmed: bool,
-    /// The sets that must be there, with the snapshots that they need.
+    /// The tier and the URL of the location that this one was copied from, if both state the same id.
+    pub copy_of: Option<String>,
+    /// The sets that must be there, with the snapshots that they need. Of old sets no snapshots are named.
     pub sets: BTreeMap<SetId, BTreeSet<SnapshotId>>,
     /// The heads of other locations that its heads name.
     pub others: Vec<KnownHead>,
@@ -105,6 +108,10 @@ impl Catalog {
 
     /// Compares the location with heads that are known from elsewhere, of this and of other locations.
     pub(crate) fn compare(&mut self, known: &[KnownHead]) {
+        // The heads that are known under its id are of the location that it was copied from.
+        if self.copy_of.is_some() {
+            return;
+        }
         for known in known.iter().filter(|known| known.location == self.id) {
             // What the heads say after the newest one that can be read is known from elsewhere only.
             let newest = self.newest.as_ref().map_or(0, |newest| newest.n);
@@ -132,6 +139,9 @@ impl Catalog {
         check: CatalogCheck,
     ) -> Result<Vec<Fault>, VaultError> {
         let mut faults: Vec<(ObjectName, ObjectFault)> = self.faults.clone();
+        if let Some(of) = self.copy_of.clone() {
+            faults.push((ObjectName::Marker, ObjectFault::CopyOf { of }));
+        }
         let sets = self.sets.keys().copied().map(ObjectName::Set);
         let snapshots: BTreeSet<SnapshotId> = self.sets.values().flatten().copied().collect();
         let expected = sets.chain(snapshots.into_iter().map(ObjectName::Snapshot));

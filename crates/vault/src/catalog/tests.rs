@@ -16,24 +16,24 @@ use crate::tier::{Tier, TierMode, catalogs};
 type Spoil = fn(&Path);
 
 /// A workspace with tiers `near` and `far`.
-struct Fixture {
-    dir: tempfile::TempDir,
-    keyring: Arc<Keyring>,
+pub(crate) struct Fixture {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) keyring: Arc<Keyring>,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
             keyring: Arc::new(Keyring::generate()),
         }
     }
 
-    fn place(&self, tier: &str) -> PathBuf {
+    pub(crate) fn place(&self, tier: &str) -> PathBuf {
         self.dir.path().join(tier)
     }
 
-    async fn open(&self, tier: &str) -> Arc<Tier> {
+    pub(crate) async fn open(&self, tier: &str) -> Arc<Tier> {
         let urls = [format!("file://./{tier}")];
         let remembered = Remembered::of(self.dir.path());
         let (base, keyring) = (self.dir.path(), Arc::clone(&self.keyring));
@@ -42,7 +42,7 @@ impl Fixture {
     }
 
     /// Opens the tiers as a host does that has only the key.
-    async fn open_bare(&self, tier: &str) -> Arc<Tier> {
+    pub(crate) async fn open_bare(&self, tier: &str) -> Arc<Tier> {
         let urls = [format!("file://./{tier}")];
         let opened = Tier::open(
             tier,
@@ -56,7 +56,7 @@ impl Fixture {
     }
 
     /// Seals a set with one new snapshot in the tiers.
-    async fn seal(&self, tiers: &[&str]) -> RecoverySet {
+    pub(crate) async fn seal(&self, tiers: &[&str]) -> RecoverySet {
         let now = SystemClock.now();
         let set = set(&now);
         let mut open = Vec::new();
@@ -77,7 +77,7 @@ impl Fixture {
         set
     }
 
-    async fn faults(&self, tiers: &[Arc<Tier>], of: &str, check: CatalogCheck) -> Vec<String> {
+    pub(crate) async fn faults(&self, tiers: &[Arc<Tier>], of: &str, check: CatalogCheck) -> Vec<String> {
         let found = catalogs(tiers).await;
         assert!(found.unread.is_empty(), "{:?}", found.unread);
         let tier = tiers.iter().find(|tier| tier.name() == of).unwrap();
@@ -86,7 +86,7 @@ impl Fixture {
     }
 
     /// The faults of one tier, as this workspace sees it.
-    async fn seen(&self, of: &str) -> Vec<String> {
+    pub(crate) async fn seen(&self, of: &str) -> Vec<String> {
         let tiers = [self.open(of).await];
         self.faults(&tiers, of, CatalogCheck::Documents).await
     }
@@ -142,7 +142,7 @@ fn snapshot(id: SnapshotId, now: &Stamp) -> Snapshot {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -314,4 +314,148 @@ async fn writers_at_once_both_enter_their_sets() {
     let found = catalogs(&[tier]).await;
     let listed = &found.by_tier["near"][0].sets;
     assert!(sets.iter().all(|set| listed.contains_key(&set.id)), "{listed:?}");
+}
+
+/// The files of a location's heads, by their numbers.
+fn heads(fixture: &Fixture) -> Vec<(u64, u64)> {
+    let entries = std::fs::read_dir(fixture.place("near/heads")).unwrap();
+    let entry = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let n = entry.file_name().to_string_lossy().parse().unwrap();
+        (n, entry.metadata().unwrap().len())
+    };
+    let mut heads: Vec<(u64, u64)> = entries.map(entry).collect();
+    heads.sort_unstable();
+    heads
+}
+
+#[tokio::test]
+async fn a_catalog_of_any_length_is_stated_in_heads_of_bounded_size() {
+    const SETS: u128 = 150_000;
+    let fixture = Fixture::new();
+    let tier = fixture.open("near").await;
+    let location = &tier.locations()[0];
+    // Two names of snapshots for each set: in one head, this would be 18 MB.
+    let id = |n: u128| uuid::Uuid::from_u128(n);
+    let needs = |set: u128| (0..2).map(move |n| SnapshotId(id(set * 2 + n))).collect();
+    let history: Listed = (1..=SETS).map(|set| (SetId(id(set)), needs(set))).collect();
+    let now = SystemClock.now().utc;
+    let stated = restate(location, &BTreeSet::new(), &history, &[], now)
+        .await
+        .unwrap();
+    assert_eq!(stated.set, Some(SetId(id(SETS))));
+
+    let read_back = async || read(location).await.unwrap();
+    let catalog = read_back().await;
+    assert!(catalog.faults.is_empty(), "{:?}", catalog.faults);
+    assert!(catalog.sets.keys().eq(history.keys()), "a set is not stated");
+    let with_snapshots = |catalog: &Catalog| catalog.sets.values().filter(|needs| !needs.is_empty()).count();
+    assert_eq!(with_snapshots(&catalog), 1024);
+    let newest = catalog.sets.last_key_value().unwrap().1;
+    assert_eq!(*newest, needs(SETS), "the newest set has its snapshots");
+    assert_eq!(heads(&fixture).len(), 3, "two pages, and the head");
+    assert!(
+        heads(&fixture).iter().all(|(_, len)| *len < 4 << 20),
+        "{:?}",
+        heads(&fixture)
+    );
+
+    // A further set is added without the pages being written again. So is the next whole catalog.
+    let further = set(&SystemClock.now());
+    let expected = Listed::from([(SetId(id(SETS + 1)), BTreeSet::new())]);
+    for expected in [&Listed::new(), &expected] {
+        append(location, &set(&SystemClock.now()), expected, &[], now)
+            .await
+            .unwrap();
+    }
+    append(location, &further, &Listed::new(), &[], now)
+        .await
+        .unwrap();
+    let catalog = read_back().await;
+    assert!(catalog.faults.is_empty(), "{:?}", catalog.faults);
+    assert_eq!(catalog.sets.len() as u128, SETS + 4);
+    assert!(
+        heads(&fixture)[3..].iter().all(|(_, len)| *len < 4 << 20),
+        "{:?}",
+        heads(&fixture)
+    );
+
+    // A page that is gone is named, and what is known is stated anew.
+    std::fs::remove_file(fixture.place("near").join(ObjectName::Head(1).path())).unwrap();
+    let catalog = read_back().await;
+    let lost = |(name, fault): &(ObjectName, ObjectFault)| {
+        *name == ObjectName::Head(1) && *fault == ObjectFault::Missing
+    };
+    assert!(catalog.faults.iter().any(lost), "{:?}", catalog.faults);
+    restate(location, &BTreeSet::new(), &history, &[], now)
+        .await
+        .unwrap();
+    let catalog = read_back().await;
+    assert!(catalog.faults.is_empty(), "{:?}", catalog.faults);
+    assert_eq!(catalog.sets.len() as u128, SETS + 4);
+}
+
+#[tokio::test]
+async fn a_writer_that_was_cut_off_after_a_page_is_noticed() {
+    let fixture = Fixture::new();
+    let tier = fixture.open("near").await;
+    let location = &tier.locations()[0];
+    let id = |n: u128| SetId(uuid::Uuid::from_u128(n));
+    let history: Listed = (1..=70_000).map(|set| (id(set), BTreeSet::new())).collect();
+    let now = SystemClock.now().utc;
+    restate(location, &BTreeSet::new(), &history, &[], now)
+        .await
+        .unwrap();
+    std::fs::remove_file(fixture.place("near").join(ObjectName::Head(2).path())).unwrap();
+    let faults = read(location).await.unwrap().faults;
+    assert_eq!(faults, [(ObjectName::Head(2), ObjectFault::Missing)]);
+}
+
+#[tokio::test]
+async fn something_else_under_the_next_number_does_not_stop_a_writer() {
+    let fixture = Fixture::new();
+    fixture.seal(&["near"]).await;
+    std::fs::create_dir(fixture.place("near").join(ObjectName::Head(2).path())).unwrap();
+    fixture.seal(&["near"]).await;
+    assert_eq!(fixture.seen("near").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_newest_heads_are_noted_by_who_reads_and_a_file_that_cannot_be_read_is_kept() {
+    let fixture = Fixture::new();
+    fixture.seal(&["near"]).await;
+    copy_tree(&fixture.place("near"), &fixture.place("earlier"));
+    let notes = fixture.dir.path().join("heads.json");
+    std::fs::remove_file(&notes).unwrap();
+    // Another workspace seals the next set. This one only reads.
+    let before = std::fs::read_to_string(fixture.dir.path().join("tiers/near.json")).unwrap();
+    fixture.seal(&["near"]).await;
+    std::fs::remove_file(&notes).unwrap();
+    let note = async || {
+        let tiers = [fixture.open("near").await];
+        let found = catalogs(&tiers).await;
+        found.note(&tiers).await.unwrap();
+        found.forgotten.map(|error| error.to_string())
+    };
+    assert_eq!(note().await, None);
+    assert!(std::fs::read_to_string(&notes).unwrap().contains("\"n\": 2"));
+    assert_eq!(
+        std::fs::read_to_string(fixture.dir.path().join("tiers/near.json")).unwrap(),
+        before
+    );
+
+    std::fs::write(&notes, "damaged").unwrap();
+    assert!(note().await.is_some(), "it is named");
+    let remembered = Remembered::of(fixture.dir.path());
+    let [aside] = &remembered.unreadable_heads()[..] else {
+        panic!()
+    };
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), "damaged");
+    assert_eq!(note().await, None);
+
+    // A location that was put back does not make the workspace forget what it was.
+    std::fs::remove_dir_all(fixture.place("near")).unwrap();
+    std::fs::rename(fixture.place("earlier"), fixture.place("near")).unwrap();
+    assert_eq!(note().await, None);
+    assert!(fixture.seen("near").await.join("; ").contains("earlier state"));
 }

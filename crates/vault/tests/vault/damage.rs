@@ -416,15 +416,16 @@ async fn a_tier_that_is_not_ours_is_refused_for_what_it_is() {
         fs::write(site.path("hot/format"), &changed).unwrap();
         let refused = open(&site, &site.keyring, TierMode::Existing).await;
         assert!(
-            matches!(refused, Err(TierError::KeyMismatch { .. })),
+            refused.as_ref().is_err_and(TierError::is_damage),
             "{what}: {refused:?}"
         );
     }
-    fs::write(
-        site.path("hot/format"),
-        marker.replace("\"version\": 2", "\"version\": 3"),
-    )
-    .unwrap();
+    // The marker of another version has another proof. Where the proof is ours, only the number was changed.
+    let newer = marker.replace("\"version\": 2", "\"version\": 3");
+    fs::write(site.path("hot/format"), &newer).unwrap();
+    let changed = open(&site, &site.keyring, TierMode::Existing).await;
+    assert!(changed.as_ref().is_err_and(TierError::is_damage), "{changed:?}");
+    fs::write(site.path("hot/format"), flip_proof(&newer)).unwrap();
     let newer = open(&site, &site.keyring, TierMode::Existing).await;
     assert!(
         matches!(
@@ -438,7 +439,7 @@ async fn a_tier_that_is_not_ours_is_refused_for_what_it_is() {
         "{newer:?}"
     );
     let old = marker.replace("\"version\": 2", "\"version\": 1");
-    fs::write(site.path("hot/format"), old).unwrap();
+    fs::write(site.path("hot/format"), flip_proof(&old)).unwrap();
     let older = open(&site, &site.keyring, TierMode::Existing).await;
     assert!(
         matches!(older, Err(TierError::OlderFormat { found: 1, .. })),
@@ -452,7 +453,13 @@ async fn a_tier_that_is_not_ours_is_refused_for_what_it_is() {
     fs::write(site.path("hot/key.age"), planted).unwrap();
     let replaced = open(&site, &site.keyring, TierMode::Existing).await;
     assert!(
-        matches!(replaced, Err(TierError::KeyMismatch { .. })),
+        matches!(
+            replaced,
+            Err(TierError::Damaged {
+                object: ObjectName::Key,
+                ..
+            })
+        ),
         "{replaced:?}"
     );
 }

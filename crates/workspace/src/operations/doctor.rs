@@ -178,6 +178,7 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
                     }
                 });
             }
+            findings.extend(unreadable_notes(&remembered));
             findings.extend(lost(&open).await);
             findings.extend(left_by_killed_writes(&layout, key, &open).await);
         }
@@ -226,6 +227,23 @@ async fn lost(open: &[Arc<Tier>]) -> Vec<Finding> {
         )
     });
     faults.collect()
+}
+
+/// Names the notes of heads that could not be read and were set aside: what they knew is not known any more.
+fn unreadable_notes(remembered: &Remembered) -> Vec<Finding> {
+    let set_aside = remembered.unreadable_heads().into_iter();
+    let findings = set_aside.map(|file| {
+        Finding::warning(
+            "workspace",
+            format!(
+                "{} could not be read and was set aside: whether a tier was put back to an earlier state before that \
+                 is not known",
+                file.display()
+            ),
+            NextAction::advice("compare it with a copy of the workspace if you have one; then remove it"),
+        )
+    });
+    findings.collect()
 }
 
 /// Counts the temporary files of killed writes, in the tiers and in the spool.

@@ -18,7 +18,7 @@ use rekindle_report::copies::{Sighting, position, sightings};
 use rekindle_report::recovery::{RecoveryTable, recovery_table};
 use rekindle_report::status::{Findings, Lost, Proven, Status};
 use rekindle_report::unfinished::Unfinished;
-use rekindle_vault::{CatalogCheck, ObjectName, Tier};
+use rekindle_vault::{CatalogCheck, Lacking, ObjectName, Tier, TierError};
 
 use crate::error::Error;
 use crate::guards::partial_recovery;
@@ -41,13 +41,15 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
     let (system, _) = run_spec::system(layout)?;
     let seen = Seen::read(workspace).await?;
     let partial = partial_recovery::unsettled(&workspace.context, &system, &[]).await?;
+    let (lost, unchecked) = lost(workspace, &system).await;
     let findings = Findings {
         system: &system,
         backups: &seen.backups,
         recoveries: &seen.recoveries,
         sightings: &seen.sightings,
         tiers: reachable(&system, &layout.system_dir()).await,
-        lost: lost(workspace, &system).await,
+        lost,
+        unchecked,
         unfinished: seen.unfinished.clone(),
         partial_recovery: partial.first().map(|partial| partial.run),
         now: workspace.context.clock.now().utc,
@@ -154,39 +156,49 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
     }
 }
 
-/// Asks the tiers what they should hold and do not. Says nothing if the key is not at hand: the status asks nobody for a
-/// passphrase.
-async fn lost(workspace: &ReadOnlyWorkspace, system: &System) -> Vec<Lost> {
+/// Asks the tiers what they should hold and do not. Also returns why it is not known, where it is not: the status asks
+/// nobody for a passphrase, and waits for no tier that hangs.
+async fn lost(workspace: &ReadOnlyWorkspace, system: &System) -> (Vec<Lost>, Vec<String>) {
     let layout = &workspace.context.layout;
     let unlocker = &workspace.context.unlocker;
     let asks_nobody = unlocker.passphrase_at_hand
         || keys::pinned(layout).is_ok_and(|pinned| pinned.unlock == UnlockBy::Identity);
-    let Some(key) = asks_nobody.then(|| keys::open(layout, unlocker).ok()).flatten() else {
-        return Vec::new();
+    if !asks_nobody {
+        return (Vec::new(), vec!["the key needs its passphrase".to_owned()]);
+    }
+    let key = match keys::open(layout, unlocker) {
+        Ok(key) => key,
+        Err(error) => return (Vec::new(), vec![format!("the key does not open: {error}")]),
     };
-    let mut open = Vec::new();
+    let (mut open, mut lacking, mut unchecked) = (Vec::new(), Vec::new(), Vec::new());
     for (name, spec) in &system.tiers {
         let opened = tiers::open_tier(layout, &key, name, spec);
-        if let Ok(Ok(tier)) = tokio::time::timeout(TIER_PATIENCE, opened).await {
-            open.push(Arc::new(tier));
+        match tokio::time::timeout(TIER_PATIENCE, opened).await {
+            Ok(Ok(tier)) => open.push(Arc::new(tier)),
+            Ok(Err(error)) if error.is_damage() => {
+                lacking.push(Lacking::unopened(name, None, &error.to_string()));
+            }
+            // That a tier does not answer is said of it already.
+            Ok(Err(TierError::Unreachable { .. } | TierError::Gone { .. } | TierError::NotAVault { .. })) => {
+            }
+            Ok(Err(error)) => unchecked.push(error.to_string()),
+            Err(_) => unchecked.push(format!("tier {name} took longer than {TIER_PATIENCE:?}")),
         }
     }
-    let lacking = tiers::lacking(&open, CatalogCheck::Newest);
-    let lacking = tokio::time::timeout(TIER_PATIENCE, lacking)
-        .await
-        .unwrap_or_default();
-    lacking
-        .into_iter()
-        .map(|lost| Lost {
-            tier: lost.tier,
-            id: match lost.object {
-                Some(ObjectName::Set(id)) => Some(id.to_string()),
-                Some(ObjectName::Snapshot(id)) => Some(id.to_string()),
-                _ => None,
-            },
-            text: lost.text,
-        })
-        .collect()
+    match tokio::time::timeout(TIER_PATIENCE, tiers::lacking(&open, CatalogCheck::Newest)).await {
+        Ok(found) => lacking.extend(found),
+        Err(_) => unchecked.push(format!("the tiers took longer than {TIER_PATIENCE:?}")),
+    }
+    let lost = lacking.into_iter().map(|lost| Lost {
+        tier: lost.tier,
+        id: match lost.object {
+            Some(ObjectName::Set(id)) => Some(id.to_string()),
+            Some(ObjectName::Snapshot(id)) => Some(id.to_string()),
+            _ => None,
+        },
+        text: lost.text,
+    });
+    (lost.collect(), unchecked)
 }
 
 /// Asks every tier of the system at once whether it answers. This needs no key.

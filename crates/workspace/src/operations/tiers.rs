@@ -1,5 +1,6 @@
 //! Checks tiers, and makes them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +8,28 @@ use std::time::Duration;
 use rekindle_actions::ReplicasReport;
 use rekindle_journal_local::LogView;
 use rekindle_model::problem::ProblemKind;
+use rekindle_model::system::System;
 use rekindle_replica::check::{self, CheckReport};
 use rekindle_vault::{
-    CancellationToken, CatalogCheck, Remembered, RepairReport, SegmentError, SegmentStore, Spool, Tier,
-    TierMode,
+    CancellationToken, CatalogCheck, Mended, Remembered, RepairReport, SegmentError, SegmentStore, Spool,
+    Tier, TierMode, catalogs,
 };
 
 use crate::Application;
+use crate::context::WorkspaceContext;
 use crate::error::Error;
+use crate::keys::OpenKey;
 use crate::open::ReadWriteWorkspace;
 use crate::replica::check::with_advice;
 use crate::tiers::{Lacking, Tiers, locations, open_tier};
 use crate::{keys, names, run_spec};
 
 /// The result of a check of one location of a tier.
+#[derive(Default)]
 pub struct LocationCheck {
     /// The tier.
     pub tier: String,
-    /// The location.
+    /// The location; empty if the whole tier does not open.
     pub url: String,
     /// The fault, if there is one.
     pub fault: Option<String>,
@@ -54,6 +59,13 @@ pub async fn check(
 ) -> Result<(), Error> {
     let mut replicas = Replicas::begin(&tiers.layout.state).await?;
     let lacking = tiers.lacking(CatalogCheck::Documents).await;
+    for damaged in tiers.damaged() {
+        each(LocationCheck {
+            tier: damaged.tier.clone(),
+            lost: vec![damaged.text.clone()],
+            ..LocationCheck::default()
+        })?;
+    }
     for (name, tier) in tiers.reachable() {
         let stores = tier.segment_stores();
         for (probed, store) in tier.probe(&*app.clock).await.into_iter().zip(stores) {
@@ -92,6 +104,8 @@ pub async fn check(
 pub struct TierRepair {
     /// The tier.
     pub tier: String,
+    /// The locations whose marker was written anew.
+    pub mended: Vec<Mended>,
     /// What was done, and what is still wrong.
     pub report: RepairReport,
 }
@@ -111,15 +125,34 @@ pub async fn repair(
     let (system, _) = run_spec::system(&context.layout)?;
     let key = context.key()?;
     let spool = Spool::open(&context.layout.state.join("spool"), Arc::clone(&key.keyring)).await?;
-    let mut open = Vec::new();
-    for (name, spec) in &system.tiers {
-        match open_tier(&context.layout, &key, name, spec).await {
-            Ok(tier) => open.push(Arc::new(tier)),
-            Err(error) => context.notices.warn(error.to_string()),
-        }
+    let (dir, remembered) = (context.layout.system_dir(), Remembered::of(&context.layout.state));
+    let chosen = Tiers::named(&system, named)?;
+    let mut mended: BTreeMap<String, Vec<Mended>> = BTreeMap::new();
+    for name in &chosen {
+        let urls = locations(&system.tiers[name]);
+        let done = rekindle_vault::mend(name, &urls, &dir, &key.keyring, &key.wrapped, &remembered).await?;
+        mended.insert(name.clone(), done);
+    }
+    let mut open = open_all(context, &system, &key).await;
+    let found = catalogs(&open).await;
+    let now = context.clock.now();
+    let mut separated = false;
+    for tier in open
+        .iter()
+        .filter(|tier| chosen.iter().any(|name| name == tier.name()))
+    {
+        let mut done = rekindle_vault::separate(tier, &found, &key.wrapped, &now).await?;
+        separated |= !done.is_empty();
+        mended
+            .entry(tier.name().to_owned())
+            .or_default()
+            .append(&mut done);
+    }
+    if separated {
+        open = open_all(context, &system, &key).await;
     }
     let mut repaired = Vec::new();
-    for name in Tiers::named(&system, named)? {
+    for name in chosen {
         let Some(tier) = open.iter().find(|tier| tier.name() == name) else {
             return Err(Error::new(
                 ProblemKind::Failed,
@@ -132,11 +165,27 @@ pub async fn repair(
             .filter(|other| other.name() != name)
             .cloned()
             .collect();
-        let now = context.clock.now();
         let report = rekindle_vault::repair(tier, &others, &spool, accept_lost, &now, stop).await?;
-        repaired.push(TierRepair { tier: name, report });
+        let mended = mended.remove(&name).unwrap_or_default();
+        repaired.push(TierRepair {
+            tier: name,
+            mended,
+            report,
+        });
     }
     Ok(repaired)
+}
+
+/// Opens the tiers that answer, and warns of the others.
+async fn open_all(context: &WorkspaceContext, system: &System, key: &OpenKey) -> Vec<Arc<Tier>> {
+    let mut open = Vec::new();
+    for (name, spec) in &system.tiers {
+        match open_tier(&context.layout, key, name, spec).await {
+            Ok(tier) => open.push(Arc::new(tier)),
+            Err(error) => context.notices.warn(error.to_string()),
+        }
+    }
+    open
 }
 
 /// Makes the missing parts of a tier; keeps a vault that is there.
@@ -154,7 +203,7 @@ pub async fn create(app: &Application, tier: &str) -> Result<Tier, Error> {
     let dir = layout.system_dir();
     let tier = Tier::open(&name, &urls, &dir, keyring, &key.wrapped, TierMode::Create).await?;
     Remembered::of(&layout.state)
-        .note(tier.name(), &tier.urls(), repository)
+        .note_anew(tier.name(), &tier.ids(), repository)
         .await?;
     Ok(tier)
 }
