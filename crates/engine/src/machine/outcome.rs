@@ -27,6 +27,8 @@ impl Machine {
             (true, _) if self.stuck(draft).next().is_some() => Outcome::Stuck,
             // All steps had succeeded, but the run has undone them.
             (true, Outcome::Succeeded) => Outcome::Failed,
+            // A part was done, and the run has undone steps that it may rest on.
+            (true, Outcome::Partial) if !self.undone_before(draft).is_empty() => Outcome::Failed,
             (_, came_to) => came_to,
         }
     }
@@ -40,16 +42,6 @@ impl Machine {
             .map(|place| &self.record(draft, place).state)
             .collect();
         let came = |place: usize| matches!(states[place], StepState::Succeeded { .. });
-        // A step that a cancellation skipped stays skipped when the run is opened again for another step.
-        let fell = |state: &StepState| {
-            matches!(
-                state,
-                StepState::Failed { .. }
-                    | StepState::Skipped {
-                        why: SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock
-                    }
-            )
-        };
         let left_out = |state: &StepState| {
             matches!(
                 state,
@@ -58,12 +50,26 @@ impl Machine {
                 }
             )
         };
-        match states.iter().any(|state| fell(state)) {
+        match self.any_fell(draft) {
             false if states.iter().any(|state| left_out(state)) => Outcome::Partial,
             false => Outcome::Succeeded,
             true if self.ends_of_loops().any(came) || self.whole_component(&states) => Outcome::Partial,
             true => Outcome::Failed,
         }
+    }
+
+    /// Returns whether a step failed, or ended with the run. A step that a cancellation skipped stays skipped when the
+    /// run is opened again for another step.
+    pub(super) fn any_fell(&self, draft: &Draft) -> bool {
+        (0..self.plan.steps.len()).any(|place| {
+            matches!(
+                self.record(draft, place).state,
+                StepState::Failed { .. }
+                    | StepState::Skipped {
+                        why: SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock
+                    }
+            )
+        })
     }
 
     /// Returns the looped steps that no other step of a loop builds on. Such a step verifies a copy, or validates a

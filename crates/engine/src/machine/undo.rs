@@ -37,12 +37,13 @@ impl Machine {
         (0..self.plan.steps.len()).filter(stuck)
     }
 
-    /// Returns whether the run undoes its steps, since it failed or was cancelled. If a run that has begun to undo its
-    /// steps is opened again, it continues the undo, unless all steps succeed this time.
+    /// Returns whether the run undoes its steps: it was cancelled, or not all of it succeeded. If all that is missing are
+    /// steps that a person skipped, it undoes none. If a run that has begun to undo its steps is opened again, it
+    /// continues the undo, unless all steps succeed this time.
     pub(super) fn unwinds(&self, draft: &Draft) -> bool {
         match self.came_to(draft) {
             Outcome::Failed | Outcome::Cancelled | Outcome::Stuck => true,
-            Outcome::Partial => self.taken_back(draft, |_| true),
+            Outcome::Partial => self.any_fell(draft) || self.taken_back(draft, |_| true),
             // A step whose undo is stuck counts as not undone.
             Outcome::Succeeded => self.taken_back(draft, |undo| undo.stuck().is_none()),
         }

@@ -96,12 +96,45 @@ fn what_failed_and_may_have_begun_is_undone_and_what_never_started_is_not() {
 }
 
 #[test]
-fn what_came_through_whole_or_in_part_is_not_undone() {
+fn what_came_through_whole_is_not_undone() {
     let (mut run, _) = Run::begun(plan(1, vec![compensated("a", &[])]));
     check(&run.succeed("a"), &["succeeded a, run_finished", "finish"]);
+}
+
+#[test]
+fn a_run_that_succeeded_in_part_is_undone_and_has_failed() {
     let (mut run, _) = Run::begun(plan(2, vec![compensated("x[1]", &[]), compensated("x[2]", &[])]));
     run.succeed("x[1]");
-    check(&run.fail("x[2]"), &["failed x[2], run_finished", "finish"]);
+    check(&run.fail("x[2]"), &["failed x[2], undo_started x[2]", "undo x[2] #1"]);
+    undone(&mut run, "x[2]", Undone::Succeeded);
+    undone(&mut run, "x[1]", Undone::Succeeded);
+    assert_eq!(outcome(&run), Some(Outcome::Failed));
+}
+
+#[test]
+fn the_lock_before_a_loop_is_released_if_a_step_after_the_loop_fails() {
+    let steps = vec![
+        compensated("lock", &[]),
+        step("each[1]", &["lock"]),
+        step("bad", &["each[1]"]),
+    ];
+    let (mut run, _) = Run::begun(plan(2, steps));
+    run.succeed("lock");
+    run.succeed("each[1]");
+    check(&run.fail("bad"), &["failed bad, undo_started lock", "undo lock #1"]);
+    check(
+        &run.crash_and_begin(),
+        &["undo_started lock", "undo lock #2"],
+    );
+    undone(&mut run, "lock", Undone::Succeeded);
+    assert_eq!(outcome(&run), Some(Outcome::Failed));
+}
+
+#[test]
+fn a_run_without_undos_can_still_be_done_in_part() {
+    let (mut run, _) = Run::begun(plan(2, vec![step("x[1]", &[]), step("x[2]", &[])]));
+    run.succeed("x[1]");
+    run.fail("x[2]");
     assert_eq!(outcome(&run), Some(Outcome::Partial));
 }
 
