@@ -50,7 +50,7 @@ pub enum Command {
     Serve(c::serve::Args),
     Watch(c::watch::Args),
     Logs(c::logs::Args),
-    /// End a run early: stop the steps at work, skip the rest, and undo what has an undo
+    /// End a run early: stop the steps at work, skip the rest, undo what has an undo, run its handlers; twice, end these too
     Cancel(c::requests::RunArgs),
     /// Let a run begin no step until `rekindle unpause`; steps at work continue to their end
     Pause(c::requests::RunArgs),

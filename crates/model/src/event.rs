@@ -262,7 +262,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// A person, or the run around it, asked for the run to end early.
+    /// A person, or the run around it, asked for the run to end early. If that was asked before, its handlers end too.
     CancelRequested {
         /// Who.
         by: String,

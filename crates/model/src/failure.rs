@@ -82,6 +82,8 @@ pub mod code {
     pub const DEADLOCK: &str = "deadlock";
     /// An attempt gave no sign of progress for longer than its `stall_timeout`.
     pub const STALLED: &str = "stalled";
+    /// An attempt or an undo was cut off as often as the step's `max_interruptions` allows.
+    pub const MAX_INTERRUPTIONS: &str = "max_interruptions";
     /// The run was cancelled.
     pub const CANCELLED: &str = "cancelled";
     /// A person said no to a step that asked for approval.

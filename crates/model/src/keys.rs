@@ -74,6 +74,8 @@ pub enum Takes {
     AllOrTexts,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
     /// A whole number, from the first to the second.
     Integer(u64, u64),
     /// A number, from the first to the second.

@@ -57,6 +57,9 @@ pub struct RunState {
     pub steps: BTreeMap<StepId, StepRecord>,
     /// The person who asked to cancel it.
     pub cancel: Option<String>,
+    /// Whether it was cancelled again after that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled_twice: bool,
     /// When its deadline passed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Stamp>,
@@ -221,6 +224,7 @@ impl RunState {
             adoptions: Vec::new(),
             steps: BTreeMap::new(),
             cancel: None,
+            cancelled_twice: false,
             expired: None,
             reopened: None,
             begun: None,
@@ -316,7 +320,10 @@ impl RunState {
                     at: record.time,
                 });
             }
-            Event::CancelRequested { by, .. } => self.cancel = Some(by.clone()),
+            Event::CancelRequested { by, .. } => {
+                self.cancelled_twice = self.cancel.is_some();
+                self.cancel = Some(by.clone());
+            }
             Event::PauseRequested { .. } | Event::RunUnpaused { .. }
                 if self.paused.is_some() == matches!(record.event, Event::PauseRequested { .. }) =>
             {
@@ -336,6 +343,7 @@ impl RunState {
             Event::DeadlinePassed => self.expired = Some(record.time),
             Event::RunReopened { .. } => {
                 self.cancel = None;
+                self.cancelled_twice = false;
                 self.expired = None;
                 self.reopened = Some(record.time);
                 self.begun = None;

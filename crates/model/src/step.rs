@@ -68,6 +68,12 @@ pub struct StepRecord {
     pub undo: Option<Undo>,
     /// How many attempts were cut off, and later complete, continued or redone.
     pub reconciled: u32,
+    /// How many of the newest attempts, one after another, were cut off without progress.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cut_off: u32,
+    /// Whether the newest attempt has recorded progress.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub progressed: bool,
     /// When the first attempt since the last invalidation began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_started: Option<Stamp>,
@@ -80,6 +86,10 @@ pub struct StepRecord {
     /// When the step became final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Stamp>,
+}
+
+pub(crate) fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// An event does not fit the state of its step.
@@ -134,6 +144,7 @@ impl StepRecord {
                 }
                 self.attempts = *attempt;
                 self.approval = None;
+                self.progressed = false;
                 self.children.clear();
                 self.acted = true;
                 self.undo = None;
@@ -154,12 +165,14 @@ impl StepRecord {
                 },
                 S::Running,
             ) if *attempt == self.attempts => {
+                self.progressed |= self.checkpoint.as_ref() != Some(progress);
                 self.checkpoint = Some(progress.clone());
             }
             (Event::StepReconciled { attempt, verdict, .. }, S::Running | S::Reconciled { .. })
                 if *attempt == self.attempts =>
             {
                 if self.state == S::Running {
+                    self.cut_off = self.cut_off_as(*verdict);
                     self.reconciled += 1;
                 }
                 self.state = S::Reconciled { verdict: *verdict };
@@ -192,6 +205,7 @@ impl StepRecord {
                 S::Running,
             ) if *attempt == self.attempts => {
                 self.failures += 1;
+                self.cut_off = 0;
                 self.state = match retry_at {
                     Some(retry_at) => S::Backoff {
                         retry_at: *retry_at,
@@ -236,6 +250,7 @@ impl StepRecord {
                     .undo
                     .as_ref()
                     .map_or((0, 0), |undo| (undo.attempts, undo.failures));
+                let cut_off = self.undo.as_ref().map_or(0, Undo::cut_off_by_next);
                 let stuck = self.undo.as_ref().is_some_and(|undo| undo.stuck().is_some());
                 if *attempt != attempts + 1 || stuck {
                     return Err(illegal(*attempt));
@@ -245,6 +260,7 @@ impl StepRecord {
                     state: UndoState::Running,
                     attempts: *attempt,
                     failures,
+                    cut_off,
                 });
             }
             (
@@ -269,6 +285,7 @@ impl StepRecord {
                     state,
                     attempts: *attempt,
                     failures: failures + failed,
+                    cut_off: 0,
                 });
             }
             (Event::RetryRequested { .. }, _) if self.stuck().is_some() => {
@@ -334,6 +351,14 @@ impl StepRecord {
             ) => return Err(illegal(0)),
         }
         Ok(())
+    }
+
+    /// Returns how many attempts in a row were cut off without progress, if the newest was and ends in this verdict.
+    pub fn cut_off_as(&self, verdict: Verdict) -> u32 {
+        match verdict {
+            Verdict::Continue if self.progressed => 0,
+            _ => self.cut_off + 1,
+        }
     }
 
     /// Returns why the undo of the step failed for good, if it did.

@@ -26,6 +26,9 @@ pub struct Undo {
     pub attempts: u32,
     /// The number of failed attempts since a person last asked for another one.
     pub failures: u32,
+    /// How many of the newest attempts, one after another, were cut off.
+    #[serde(default, skip_serializing_if = "crate::step::is_zero")]
+    pub cut_off: u32,
 }
 
 /// The state of an undo.
@@ -55,6 +58,14 @@ pub enum UndoState {
 }
 
 impl Undo {
+    /// Returns how many attempts in a row were cut off, once another attempt begins.
+    pub fn cut_off_by_next(&self) -> u32 {
+        match self.state {
+            UndoState::Running => self.cut_off + 1,
+            _ => 0,
+        }
+    }
+
     /// Returns why it failed for good, if it did.
     pub fn stuck(&self) -> Option<&Failure> {
         match &self.state {

@@ -82,6 +82,7 @@ fn kind(takes: Takes) -> String {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
             words.join(", ")
         }
+        Takes::Flag => "`true` or `false`".to_owned(),
         Takes::Integer(least, most) if most >= u64::from(u32::MAX) => {
             format!("whole number, at least {least}")
         }
@@ -167,6 +168,7 @@ fn example(takes: Takes, number: usize) -> Value {
         Takes::Texts(format) => json!([example_text(format)]),
         Takes::AllOrTexts => json!("all"),
         Takes::Word(words) => json!(words[0]),
+        Takes::Flag => json!(true),
         Takes::Integer(least, _) => json!(least),
         Takes::Number(least, _) => json!(least),
         Takes::Any | Takes::With => json!("text"),

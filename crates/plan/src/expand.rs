@@ -7,7 +7,7 @@
 //! | a need without | all instances |
 //! | `recovery:` of a component | restore → its steps in order → validate |
 //! | `reads: [x]` of c | validate of c → restore of x |
-//! | a step under `on_failure` | all steps that are not |
+//! | a handler | all ordinary steps; under `finally` also the other handlers |
 //! | `after: [x]` of c, in plans that restore | first looped steps of c → last looped steps of x |
 //!
 //! A component that is not in the run holds up nothing. `after` orders recoveries, not backups.

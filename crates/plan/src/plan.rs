@@ -76,11 +76,57 @@ pub struct PlanStep {
     /// The group of the step: of all steps of a group in a workspace, one is at work at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
-    /// The action that undoes the step, if the run fails or is cancelled.
+    /// The action that undoes the step, unless the run succeeds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensate: Option<Compensate>,
+    /// Whether the run may succeed although the step fails: what needs it runs as if it had succeeded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub continue_on_error: bool,
+    /// After how many attempts in a row that were cut off without progress it fails, at least 1.
+    #[serde(skip_serializing_if = "is_default_interruptions")]
+    pub max_interruptions: u32,
+    /// How many steps of its loop may be at work at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<usize>,
+    /// When it runs once all steps have ended; none for an ordinary step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<Handler>,
     /// The most urgent priority of the step and of those that depend on it; lower runs sooner.
     pub priority: i64,
+}
+
+/// How often a step may be cut off without progress, unless the workflow says otherwise: more often than a host is
+/// rebooted or an owner is replaced during a step, and few enough that a step which ends its own owner fails soon.
+pub(crate) const MAX_INTERRUPTIONS: u32 = 10;
+
+fn is_default_interruptions(number: &u32) -> bool {
+    *number == MAX_INTERRUPTIONS
+}
+
+/// On which end of a run a step of one of its lists of handlers runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Handler {
+    /// The run failed, or an undo is stuck.
+    OnFailure,
+    /// The run was cancelled.
+    OnCancel,
+    /// Always, after the other handlers.
+    Finally,
+}
+
+impl Handler {
+    /// Every list, in the order in which they run.
+    pub(crate) const ALL: [Self; 3] = [Self::OnFailure, Self::OnCancel, Self::Finally];
+
+    /// Returns the key of the list in a workflow file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::OnFailure => "on_failure",
+            Self::OnCancel => "on_cancel",
+            Self::Finally => "finally",
+        }
+    }
 }
 
 /// The action that undoes a step.

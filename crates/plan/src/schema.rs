@@ -115,6 +115,7 @@ impl Defs<'_> {
             Takes::Texts(format) => texts(format),
             Takes::AllOrTexts => json!({"anyOf": [{"const": "all"}, texts(Format::Plain)]}),
             Takes::Word(words) => json!({"enum": words}),
+            Takes::Flag => json!({"type": "boolean"}),
             Takes::Integer(least, most) if most >= u64::from(u32::MAX) => {
                 json!({"type": "integer", "minimum": least})
             }

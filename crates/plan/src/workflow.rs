@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::diagnostic::{Diagnostics, Sink, SourceText};
 use crate::origin::Origin;
-use crate::plan::{Compensate, Retry, RunIf};
+use crate::plan::{Compensate, Handler, Retry, RunIf};
 use crate::read;
 use crate::shell_code;
 use crate::yaml::{self, Node};
@@ -38,7 +38,9 @@ pub struct Workflow {
     pub deadline: Option<Duration>,
     /// The group of its runs: of all runs of a group in a workspace, one is at work at a time.
     pub concurrency: Option<String>,
-    /// Its steps, in the order of the file, those under `on_failure` last.
+    /// How long all attempts of a handler together may take, unless the handler has a `deadline` of its own.
+    pub handler_timeout: Duration,
+    /// Its steps, in the order of the file, then the handlers: `on_failure`, `on_cancel`, `finally`.
     pub steps: Vec<StepTemplate>,
     pub(crate) origin: Arc<Origin>,
 }
@@ -157,11 +159,18 @@ pub struct StepTemplate {
     pub stall_timeout: Option<Duration>,
     /// The group of the step: of all steps of a group in a workspace, one is at work at a time.
     pub concurrency: Option<String>,
+    /// Whether the run may succeed although the step fails.
+    #[serde(default)]
+    pub continue_on_error: bool,
+    /// After how many attempts in a row that were cut off without progress it fails.
+    pub max_interruptions: u32,
+    /// How many steps of its loop may be at work at once.
+    pub max_parallel: Option<usize>,
     /// The action that undoes it.
     pub compensate: Option<Compensate>,
-    /// Whether it is listed under `on_failure`: it runs once all others have ended, if one of them failed.
+    /// The list of handlers that it is in; none for an ordinary step.
     #[serde(skip)]
-    pub after_failure: bool,
+    pub handler: Option<Handler>,
     /// Its number in its list.
     #[serde(skip)]
     place: String,
@@ -190,15 +199,18 @@ pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) 
     let file = root.as_ref().and_then(|root| {
         let mut file: File = read::typed(root, &mut sink)?;
         check_params(root, &mut file.params, &mut sink);
-        steps::check(root, &mut file.steps, &mut file.on_failure, &mut sink);
+        let handlers = [&mut file.on_failure, &mut file.on_cancel, &mut file.finally];
+        for (handler, list) in Handler::ALL.into_iter().zip(handlers) {
+            list.iter_mut().for_each(|step| step.handler = Some(handler));
+            file.steps.append(list);
+        }
+        steps::check(root, &mut file.steps, &mut sink);
         Some(file)
     });
     let found = sink.finish();
     let (Some(root), Some(file)) = (root, file) else {
         return (found, None);
     };
-    let mut steps = file.steps;
-    steps.extend(file.on_failure);
     let workflow = Workflow {
         name: file.workflow,
         description: file.description,
@@ -206,7 +218,8 @@ pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) 
         max_parallel: file.max_parallel,
         deadline: file.deadline,
         concurrency: file.concurrency,
-        steps,
+        handler_timeout: file.handler_timeout.0,
+        steps: file.steps,
         origin: Arc::new(Origin { source, root }),
     };
     (found, Some(workflow))
@@ -224,9 +237,14 @@ struct File {
     #[serde(default, deserialize_with = "duration")]
     deadline: Option<Duration>,
     concurrency: Option<String>,
+    handler_timeout: Period,
     steps: Vec<StepTemplate>,
     #[serde(default)]
     on_failure: Vec<StepTemplate>,
+    #[serde(default)]
+    on_cancel: Vec<StepTemplate>,
+    #[serde(default)]
+    finally: Vec<StepTemplate>,
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -256,10 +274,7 @@ fn check_params(root: &Node, params: &mut BTreeMap<String, ParamSpec>, sink: &mu
 impl StepTemplate {
     /// Returns the way to a part of it in the file.
     pub(crate) fn path<'s>(&'s self, inside: &[&'s str]) -> Vec<&'s str> {
-        let list = match self.after_failure {
-            true => steps::ON_FAILURE,
-            false => steps::STEPS,
-        };
+        let list = self.handler.map_or(steps::STEPS, Handler::key);
         [&[list, &self.place][..], inside].concat()
     }
 

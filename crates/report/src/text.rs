@@ -3,11 +3,12 @@
 mod gantt;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use rekindle_model::event::{Event, Outcome, Verdict as Found};
+use rekindle_model::id::StepId;
 use rekindle_model::next_action::{Action, Again};
 use rekindle_model::step::{StepRecord, StepState};
 use rekindle_model::time::Stamp;
@@ -56,24 +57,16 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>, write:
             "processes"
         },
     );
-    text.push_str(&in_short(evidence));
+    text.push_str(&in_short(evidence, plan));
     if let Some(by) = &state.cancel {
         let _ = writeln!(text, "cancelled by {by}{}", cancelled_why(evidence));
     }
-    if let Some(paused) = &state.paused {
+    text.push_str(&paused("", evidence, write));
+    // A paused run has left the line.
+    if let Some(lock) = state.awaits_lock.as_ref().filter(|_| state.paused.is_none()) {
         let _ = writeln!(
             text,
-            "paused by {}{} since {} ({})",
-            paused.by,
-            said(paused.why.as_ref()),
-            paused.at.utc.format("%Y-%m-%d %H:%M:%S UTC"),
-            write(&Action::Unpause { run: Some(state.id) }),
-        );
-    }
-    if let Some(lock) = &state.awaits_lock {
-        let _ = writeln!(
-            text,
-            "waits for its group lock since {}: one run of {} at a time, and run {} was before it ({})",
+            "waits for its group lock since {}: one run of {} at a time, and run {} had it then ({})",
             lock.since.utc.format("%Y-%m-%d %H:%M:%S UTC"),
             lock.group,
             lock.holder,
@@ -102,13 +95,62 @@ pub fn run(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>, write:
     text
 }
 
+/// Returns what a person must know of an unfinished run that a step waits for: its questions, and whether it is paused.
+/// `path` is the way to it.
+pub fn below(path: &str, evidence: &Evidence, write: WriteAction<'_>) -> String {
+    let mut text = paused(&format!("{path} is "), evidence, write);
+    let way = format!("{path}/");
+    for step in evidence.state.waiting_for_approval() {
+        text.push_str(&question(&way, evidence, step, write));
+    }
+    text
+}
+
+/// Returns who paused a run, if it is paused and not over.
+fn paused(way: &str, evidence: &Evidence, write: WriteAction<'_>) -> String {
+    let state = &evidence.state;
+    let Some(paused) = state.paused.as_ref().filter(|_| state.outcome.is_none()) else {
+        return String::new();
+    };
+    format!(
+        "{way}paused by {}{} since {} ({})\n",
+        paused.by,
+        said(paused.why.as_ref()),
+        paused.at.utc.format("%Y-%m-%d %H:%M:%S UTC"),
+        write(&Action::Unpause { run: Some(state.id) }),
+    )
+}
+
+/// Returns the question of a step that waits for approval.
+fn question(way: &str, evidence: &Evidence, step: &StepId, write: WriteAction<'_>) -> String {
+    let record = evidence.state.step(step);
+    let prompt = record.awaits().map_or("", |asked| asked.prompt.as_str());
+    let approve = Action::Approve {
+        run: evidence.state.id,
+        step: step.clone(),
+    };
+    format!(
+        "{way}{step} is waiting for approval: {prompt} ({})\n",
+        write(&approve)
+    )
+}
+
 /// Returns which steps failed, and what happened to the work of the others; empty if none failed.
-fn in_short(evidence: &Evidence) -> String {
+fn in_short(evidence: &Evidence, plan: Option<&Plan>) -> String {
     let steps = || evidence.state.steps.iter();
-    let failed: Vec<&str> = steps()
-        .filter(|(_, step)| fell(step))
-        .map(|(id, _)| id.as_str())
+    let may_fail: BTreeSet<&StepId> = plan
+        .iter()
+        .flat_map(|plan| &plan.steps)
+        .filter(|step| step.continue_on_error)
+        .map(|step| &step.id)
         .collect();
+    let fell_and = |may: bool| -> Vec<&str> {
+        steps()
+            .filter(|(id, step)| fell(step) && may_fail.contains(id) == may)
+            .map(|(id, _)| id.as_str())
+            .collect()
+    };
+    let failed = fell_and(false);
     let undone = |is: fn(&UndoState) -> bool| -> Vec<&str> {
         steps()
             .filter(|(_, step)| step.undo.as_ref().is_some_and(|undo| is(&undo.state)))
@@ -117,6 +159,7 @@ fn in_short(evidence: &Evidence) -> String {
     };
     let parts = [
         ("failed", failed),
+        ("failed, and may fail", fell_and(true)),
         ("taken back", undone(|undo| *undo == UndoState::Done)),
         (
             "not taken back",
@@ -267,17 +310,8 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>, write: WriteAction<'_>) -
             let show = write(&Action::Show { run: Some(run) });
             let _ = writeln!(text, "{} is run {run} ({show})", row.step);
         }
-        if let Some(prompt) = row.waits_for() {
-            let approve = Action::Approve {
-                run: evidence.state.id,
-                step: row.step.clone(),
-            };
-            let _ = writeln!(
-                text,
-                "{} is waiting for approval: {prompt} ({})",
-                row.step,
-                write(&approve)
-            );
+        if row.waits_for().is_some() {
+            text.push_str(&question("", evidence, &row.step, write));
         } else if let Some(decision) = row.approval.as_ref().and_then(|asked| asked.decision.as_ref()) {
             let what = if decision.granted { "approved" } else { "rejected" };
             let (by, note) = (&decision.by, said(decision.note.as_ref()));

@@ -1,6 +1,8 @@
 //! What the keys of a workflow promise: timeouts, programs, nested runs, undo, and running steps again.
 
+mod allowed_to_fail;
 mod child_processes;
+mod handlers;
 mod nested_runs;
 mod run_again;
 mod timeouts;

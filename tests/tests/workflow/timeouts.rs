@@ -94,11 +94,11 @@ fn what_is_wrong_under_on_failure_is_found_at_its_place() {
     for (bad, words) in [
         (
             AFTER.replace("needs: [told]", "needs: [a]"),
-            ["it.yaml:17:12", "is in the other list"],
+            ["it.yaml:17:12", "is in another list"],
         ),
         (
             AFTER.replace("needs: [a]", "needs: [told]"),
-            ["it.yaml:10:12", "is in the other list"],
+            ["it.yaml:10:12", "is in another list"],
         ),
         (
             AFTER.replace("  - id: told\n", "  - id: told\n    for_each: component\n"),
@@ -106,7 +106,7 @@ fn what_is_wrong_under_on_failure_is_found_at_its_place() {
         ),
         (
             AFTER.replace("  - id: told\n", "  - id: told\n    run_if: always\n"),
-            ["it.yaml:14:13", "one of the others failed"],
+            ["it.yaml:14:13", "runs if the run failed"],
         ),
         (
             AFTER.replace(

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::action::{Action, Output, Reconciled};
 use crate::context::{Asked, Link, StepContext, Work};
 use crate::machine::{Ending, Found, Input, Machine, Undone};
+use crate::nest;
 use crate::orphans;
 use crate::payload::{self, LoadError};
 use crate::shared::Shared;
@@ -196,7 +197,9 @@ async fn run(
         orphans::end(children).await?;
         action.run(cx, checkpoint).await
     };
-    match until_dropped(&cx.stop, shared.grace, work).await {
+    // The run that a given-up step waits for is cancelled, and may have steps to undo and handlers to run first.
+    let may_drop = || !(nest::nests(&cx.step) && cx.given_up.is_cancelled());
+    match until_dropped_if(&cx.stop, shared.grace, may_drop, work).await {
         None => Ok(Ending::Dropped),
         Some(Err(failure)) => Ok(Ending::Failed(failure)),
         Some(Ok(Output { value, measures })) => {
@@ -324,9 +327,22 @@ async fn until_dropped<T>(
     grace: Duration,
     work: impl Future<Output = T>,
 ) -> Option<T> {
+    until_dropped_if(stop, grace, || true, work).await
+}
+
+/// Does what [`until_dropped`] does, but lets the work end by itself if it may not be dropped once the period is over.
+async fn until_dropped_if<T>(
+    stop: &CancellationToken,
+    grace: Duration,
+    may_drop: impl Fn() -> bool,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(grace).await;
+        if !may_drop() {
+            std::future::pending::<()>().await;
+        }
     };
     tokio::select! {
         biased;

@@ -18,6 +18,8 @@ pub(super) struct Frontier {
     standing: Vec<Standing>,
     /// The priority of each step; the lowest number is the most urgent.
     priority: Vec<i64>,
+    /// For each step, whether it is a handler.
+    is_handler: Vec<bool>,
     /// For each step, whether it no longer keeps the steps that need it from being judged.
     settled: Vec<bool>,
     /// How many of a step's needs are not settled.
@@ -26,12 +28,19 @@ pub(super) struct Frontier {
     active: BTreeSet<usize>,
     /// The pending steps whose needs are settled and that were not judged since.
     unjudged: BTreeSet<usize>,
-    /// The pending steps that will run, most urgent first.
-    ready: BTreeSet<(i64, usize)>,
+    /// The handlers among them.
+    unjudged_handlers: BTreeSet<usize>,
+    /// For each step, its lane.
+    lanes: Vec<usize>,
+    /// For each lane, the pending steps that will run, most urgent first. A loop with a `max_parallel` has a lane of its
+    /// own, so that one that is full costs nothing; lane 0 has all other steps.
+    ready: Vec<BTreeSet<(i64, usize)>>,
     /// The pending steps that will run and take no room: a question to a person, a wait for another run.
     roomless: BTreeSet<usize>,
     /// How many steps have not ended.
     unfinished: usize,
+    /// How many of them are handlers.
+    unfinished_handlers: usize,
 }
 
 /// The part of a step's state that matters to other steps.
@@ -63,24 +72,36 @@ impl Standing {
 
 impl Frontier {
     /// Returns the frontier of a plan, which lists each step after its needs.
-    pub(super) fn new(standing: Vec<Standing>, priority: Vec<i64>, needs: &[Vec<usize>]) -> Self {
+    pub(super) fn new(
+        standing: Vec<Standing>,
+        priority: Vec<i64>,
+        is_handler: Vec<bool>,
+        lanes: Vec<usize>,
+        needs: &[Vec<usize>],
+    ) -> Self {
         let steps = standing.len();
         let mut frontier = Self {
             standing,
             priority,
+            is_handler,
             settled: vec![false; steps],
             unsettled_needs: vec![0; steps],
             active: BTreeSet::new(),
             unjudged: BTreeSet::new(),
-            ready: BTreeSet::new(),
+            unjudged_handlers: BTreeSet::new(),
+            ready: vec![BTreeSet::new(); lanes.iter().max().map_or(1, |last| last + 1)],
+            lanes,
             roomless: BTreeSet::new(),
             unfinished: 0,
+            unfinished_handlers: 0,
         };
         for (place, needs) in needs.iter().enumerate() {
             let unsettled = needs.iter().filter(|&&need| !frontier.settled[need]).count();
             frontier.unsettled_needs[place] = unsettled;
             frontier.settled[place] = frontier.settles(place);
-            frontier.unfinished += usize::from(!frontier.standing[place].is_final());
+            let unfinished = usize::from(!frontier.standing[place].is_final());
+            frontier.unfinished += unfinished;
+            frontier.unfinished_handlers += unfinished * usize::from(frontier.is_handler[place]);
             frontier.enlist(place);
         }
         frontier
@@ -89,9 +110,16 @@ impl Frontier {
     /// Updates the frontier after a step's state has changed.
     pub(super) fn moved(&mut self, place: usize, now: Standing, dependents: &[Vec<usize>]) {
         let before = std::mem::replace(&mut self.standing[place], now);
+        let handler = usize::from(self.is_handler[place]);
         match (before.is_final(), now.is_final()) {
-            (false, true) => self.unfinished -= 1,
-            (true, false) => self.unfinished += 1,
+            (false, true) => {
+                self.unfinished -= 1;
+                self.unfinished_handlers -= handler;
+            }
+            (true, false) => {
+                self.unfinished += 1;
+                self.unfinished_handlers += handler;
+            }
             _ => {}
         }
         self.active.remove(&place);
@@ -109,24 +137,38 @@ impl Frontier {
     /// Records that a step was judged and will run.
     pub(super) fn enqueue(&mut self, place: usize, takes_room: bool) {
         match takes_room {
-            true => drop(self.ready.insert((self.priority[place], place))),
+            true => drop(self.ready[self.lanes[place]].insert((self.priority[place], place))),
             false => drop(self.roomless.insert(place)),
         }
     }
 
-    /// Returns the next step to judge.
-    pub(super) fn next_unjudged(&mut self) -> Option<usize> {
-        self.unjudged.pop_first()
+    /// Returns the next step to judge, `handlers` among them if these may run.
+    pub(super) fn next_unjudged(&mut self, handlers: bool) -> Option<usize> {
+        match self.unjudged.pop_first() {
+            None if handlers => self.unjudged_handlers.pop_first(),
+            next => next,
+        }
     }
 
     pub(super) fn is_unjudged(&self) -> bool {
         !self.unjudged.is_empty()
     }
 
-    /// Returns the most urgent pending step that will run, after those up to `passed`.
-    pub(super) fn most_urgent_after(&self, passed: Option<(i64, usize)>) -> Option<(i64, usize)> {
+    /// Returns the most urgent pending step that will run, after those up to `passed`, in lanes that are not full.
+    pub(super) fn most_urgent_after(
+        &self,
+        passed: Option<(i64, usize)>,
+        is_full: impl Fn(usize) -> bool,
+    ) -> Option<(i64, usize)> {
         let from = passed.map_or(Bound::Unbounded, Bound::Excluded);
-        self.ready.range((from, Bound::Unbounded)).next().copied()
+        let lanes = self.ready.iter().enumerate().filter(|(lane, _)| !is_full(*lane));
+        lanes
+            .filter_map(|(_, ready)| ready.range((from, Bound::Unbounded)).next().copied())
+            .min()
+    }
+
+    pub(super) fn lane(&self, place: usize) -> usize {
+        self.lanes[place]
     }
 
     /// Returns the pending steps that will run and take no room.
@@ -147,6 +189,15 @@ impl Frontier {
         self.unfinished > 0
     }
 
+    pub(super) fn has_unfinished_handlers(&self) -> bool {
+        self.unfinished_handlers > 0
+    }
+
+    /// Returns whether a step that is no handler has not ended.
+    pub(super) fn has_unfinished_steps(&self) -> bool {
+        self.unfinished > self.unfinished_handlers
+    }
+
     fn settles(&self, place: usize) -> bool {
         match self.standing[place] {
             Standing::Ended => true,
@@ -158,7 +209,12 @@ impl Frontier {
     fn enlist(&mut self, place: usize) {
         match self.standing[place] {
             Standing::Active => drop(self.active.insert(place)),
-            Standing::Pending if self.needs_are_settled(place) => drop(self.unjudged.insert(place)),
+            Standing::Pending if self.needs_are_settled(place) => {
+                match self.is_handler[place] {
+                    true => self.unjudged_handlers.insert(place),
+                    false => self.unjudged.insert(place),
+                };
+            }
             _ => {}
         }
     }
@@ -175,7 +231,8 @@ impl Frontier {
     /// Removes a step from the lists of pending steps.
     fn strike(&mut self, place: usize) {
         self.unjudged.remove(&place);
-        self.ready.remove(&(self.priority[place], place));
+        self.unjudged_handlers.remove(&place);
+        self.ready[self.lanes[place]].remove(&(self.priority[place], place));
         self.roomless.remove(&place);
     }
 

@@ -3,7 +3,7 @@
 use rekindle_model::event::SkipReason;
 use rekindle_model::id::StepId;
 use rekindle_model::step::StepState;
-use rekindle_plan::{RunIf, expr};
+use rekindle_plan::{Handler, RunIf, expr};
 
 use super::{Draft, Machine};
 use crate::payload;
@@ -21,13 +21,17 @@ impl Machine {
     /// Returns whether a step waits, runs or is skipped.
     ///
     /// If a need was skipped because another step failed, it counts as failed. If it was skipped by its own condition,
-    /// it neither succeeded nor failed. If a person had it left out, it counts as succeeded.
+    /// it neither succeeded nor failed. If a person had it left out, or it failed with `continue_on_error`, it counts as
+    /// succeeded.
     pub(super) fn judge(&mut self, draft: &Draft, place: usize) -> Judgement {
         if !self.frontier.needs_are_settled(place) {
             return Judgement::Wait;
         }
         let (mut all_succeeded, mut failed) = (true, None);
         for &need in &self.needs[place] {
+            if self.is_tolerated(draft, need) {
+                continue;
+            }
             let state = &self.record(draft, need).state;
             all_succeeded &= matches!(
                 state,
@@ -44,6 +48,16 @@ impl Machine {
                 run_if: payload::fit_sentence(run_if),
             })
         };
+        if let Some(handler) = self.step(place).handler
+            && !begun
+            && !self.applies(draft, handler)
+        {
+            return unmet(match handler {
+                Handler::OnFailure => "failure",
+                Handler::OnCancel => "cancelled",
+                Handler::Finally => "always",
+            });
+        }
         let step = &self.plan.steps[place];
         match &step.run_if {
             RunIf::Always => Judgement::Run,

@@ -72,7 +72,8 @@ impl Machine {
     pub(super) fn idle_limit(&self, draft: &Draft, place: usize) -> Option<Duration> {
         let record = self.record(draft, place);
         let waits = matches!(record.state, StepState::Backoff { .. }) || record.awaits().is_some();
-        let applies = waits && self.phase != Phase::Cancelling && !self.held.contains_key(&place);
+        let ending = self.phase == Phase::Cancelling && !self.is_handler(place);
+        let applies = waits && !ending && !self.held.contains_key(&place);
         applies.then(|| self.deadline(draft, place)).flatten()
     }
 
@@ -80,7 +81,7 @@ impl Machine {
     /// turn has not begun.
     pub(super) fn run_limit(&self, draft: &Draft) -> Option<Duration> {
         let limit = self.plan.deadline?;
-        let ended = !self.frontier.has_unfinished();
+        let ended = !self.frontier.has_unfinished_steps();
         if self.state.outcome.is_some() || self.phase == Phase::Cancelling || ended {
             return None;
         }
@@ -128,8 +129,9 @@ impl Machine {
     }
 
     /// Returns the failure of an attempt that ended with the run. `said` is the failure that the action returned.
-    pub(super) fn called_off(&self, said: Option<&Failure>) -> Failure {
+    pub(super) fn called_off(&self, place: usize, said: Option<&Failure>) -> Failure {
         match self.cut_short {
+            _ if self.is_handler(place) => cancelled(said),
             CutShort::Cancel => cancelled(said),
             CutShort::Deadline => {
                 let limit = self.plan.deadline.unwrap_or_default();
@@ -154,12 +156,34 @@ impl Machine {
             .with_next(self.retry(None), "tries it again, once they have ended")
     }
 
+    /// Returns whether a step may not begin again, after so many attempts in a row were cut off.
+    pub(super) fn is_too_often(&self, place: usize, cut_off: u32) -> bool {
+        cut_off >= self.step(place).max_interruptions.max(1)
+    }
+
+    /// Returns the failure of a step, or of its undo, that was cut off too often.
+    pub(super) fn interrupted_too_often(&self, place: usize, what: &str) -> Failure {
+        let allowed = self.step(place).max_interruptions;
+        let message = format!(
+            "{what} was cut off {allowed} times in a row without progress: each time, the process that drove the run \
+             ended"
+        );
+        Failure::permanent(code::MAX_INTERRUPTIONS, message)
+            .with_next(self.retry(Some(place)), "starts it again")
+            .with_hint(
+                "see whether it ends that process itself, as by using up the memory; `max_interruptions` allows more",
+            )
+    }
+
     fn too_late(&self, place: usize) -> Failure {
         let limit = self.step(place).deadline.unwrap_or_default();
         let message = format!("its attempts together took longer than its deadline of {limit:?}");
         Failure::permanent(code::DEADLINE, message)
             .with_next(self.retry(Some(place)), "starts it again from the beginning")
-            .with_hint("a longer `deadline` leaves it more time")
+            .with_hint(match self.is_handler(place) {
+                true => "a longer `deadline`, or `handler_timeout` of the workflow, leaves it more time",
+                false => "a longer `deadline` leaves it more time",
+            })
     }
 
     /// Returns the action that runs a step again, or every step that failed.

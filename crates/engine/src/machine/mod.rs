@@ -20,9 +20,11 @@
 //! | `retry` | whether and when another attempt follows a failed one |
 //! | `scope` | which values expressions see |
 //! | `undo` | which step to undo next, and what follows from the end of an undo |
+//! | `handlers` | when the handlers run: `on_failure`, `on_cancel` and `finally` |
 //! | `outcome` | how the run ended, and its figures |
 
 mod frontier;
+mod handlers;
 mod input;
 mod judge;
 mod limits;
@@ -70,6 +72,8 @@ pub(crate) struct Machine {
     untouched: StepRecord,
     scope: Scope,
     frontier: Frontier,
+    /// For each lane of the frontier, how many of its steps may be at work at once.
+    lane_limits: Vec<usize>,
     /// The steps that have ended.
     views: EndedSteps,
     /// For each step that waits for its next attempt, when it failed last: its wait began then.
@@ -81,6 +85,10 @@ pub(crate) struct Machine {
     leaving: bool,
     /// The reason why the run ends early, if it does.
     cut_short: CutShort,
+    /// Whether it was cancelled once its handlers had begun. Then it ends as it would have ended.
+    late_cancel: bool,
+    /// Whether its handlers end early, since it was cancelled twice.
+    handlers_called_off: bool,
     /// Whether the run has given way in a deadlock. It then never gets its lock.
     deadlocked: bool,
     /// Whether nothing may start until a person lets it.
@@ -175,6 +183,21 @@ struct Draft {
     effects: Vec<Effect>,
 }
 
+/// Returns for each step its lane: 0, or one that the steps of a loop with a `max_parallel` share. Returns for each
+/// lane how many of its steps may be at work at once.
+fn lanes(plan: &Plan) -> (Vec<usize>, Vec<usize>) {
+    let mut limits = vec![usize::MAX];
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let lanes = plan.steps.iter().map(|step| match step.max_parallel {
+        None => 0,
+        Some(limit) => *known.entry(&step.template).or_insert_with(|| {
+            limits.push(limit.max(1));
+            limits.len() - 1
+        }),
+    });
+    (lanes.collect(), limits)
+}
+
 impl Draft {
     fn at(now: &Stamp, room: usize) -> Self {
         Self {
@@ -265,7 +288,12 @@ impl Machine {
             record.map_or(Standing::Pending, |record| Standing::of(&record.state))
         });
         let priority = plan.steps.iter().map(|step| step.priority).collect();
-        let frontier = Frontier::new(standing.collect(), priority, &needs);
+        let is_handler = plan.steps.iter().map(|step| step.handler.is_some()).collect();
+        let (lanes, lane_limits) = lanes(&plan);
+        let frontier = Frontier::new(standing.collect(), priority, is_handler, lanes, &needs);
+        let late_cancel =
+            handlers::cancelled_late(records, |step| plan.steps[places[step]].handler.is_some());
+        let handlers_called_off = state.cancelled_twice;
         let paused = state.paused.is_some();
         let can_be_gone = vec![true; plan.steps.len()];
         let needs_lock = plan.concurrency.is_some();
@@ -279,12 +307,15 @@ impl Machine {
             untouched: StepRecord::default(),
             scope,
             frontier,
+            lane_limits,
             views,
             failed_at,
             started,
             phase: Phase::Going,
             leaving: false,
             cut_short: CutShort::Cancel,
+            late_cancel,
+            handlers_called_off,
             deadlocked: false,
             paused,
             needs_lock,
@@ -405,7 +436,7 @@ impl Machine {
             Phase::Cancelling => !self.leaving,
             Phase::Stopping => false,
         };
-        group.filter(|_| self.needs_lock && may_go_on && self.state.outcome.is_none())
+        group.filter(|_| self.needs_lock && !self.deadlocked && may_go_on && self.state.outcome.is_none())
     }
 
     /// Returns the run as it is journaled.

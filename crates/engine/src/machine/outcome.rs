@@ -29,11 +29,12 @@ impl Machine {
             (true, Outcome::Succeeded) => Outcome::Failed,
             // A part was done, and the run has undone steps that it may rest on.
             (true, Outcome::Partial) if !self.undone_before(draft).is_empty() => Outcome::Failed,
+            (_, Outcome::Succeeded) if self.a_handler_fell(draft) => Outcome::Failed,
             (_, came_to) => came_to,
         }
     }
 
-    /// Returns the outcome of the steps, without regard to later undos.
+    /// Returns the outcome of the steps, without regard to later undos and to handlers.
     pub(super) fn came_to(&self, draft: &Draft) -> Outcome {
         if self.phase == Phase::Cancelling && self.cut_short == CutShort::Cancel {
             return Outcome::Cancelled;
@@ -42,34 +43,45 @@ impl Machine {
             .map(|place| &self.record(draft, place).state)
             .collect();
         let came = |place: usize| matches!(states[place], StepState::Succeeded { .. });
-        let left_out = |state: &StepState| {
-            matches!(
-                state,
+        let left_out = |place: usize| {
+            let requested = matches!(
+                states[place],
                 StepState::Skipped {
                     why: SkipReason::Requested { .. }
                 }
-            )
+            );
+            requested && !self.is_handler(place)
         };
         match self.any_fell(draft) {
-            false if states.iter().any(|state| left_out(state)) => Outcome::Partial,
+            false if (0..states.len()).any(left_out) => Outcome::Partial,
             false => Outcome::Succeeded,
             true if self.ends_of_loops().any(came) || self.whole_component(&states) => Outcome::Partial,
             true => Outcome::Failed,
         }
     }
 
-    /// Returns whether a step failed, or ended with the run. A step that a cancellation skipped stays skipped when the
-    /// run is opened again for another step.
+    /// Returns whether a step that is no handler failed, or ended with the run. A step that a cancellation skipped stays
+    /// skipped when the run is opened again for another step.
     pub(super) fn any_fell(&self, draft: &Draft) -> bool {
-        (0..self.plan.steps.len()).any(|place| {
-            matches!(
-                self.record(draft, place).state,
-                StepState::Failed { .. }
-                    | StepState::Skipped {
-                        why: SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock
-                    }
-            )
-        })
+        (0..self.plan.steps.len()).any(|place| !self.is_handler(place) && self.fell(draft, place))
+    }
+
+    /// Returns whether a step failed that may fail. If the run ends early, it may not: then it ended with the run.
+    pub(super) fn is_tolerated(&self, draft: &Draft, place: usize) -> bool {
+        self.step(place).continue_on_error
+            && self.phase != Phase::Cancelling
+            && matches!(self.record(draft, place).state, StepState::Failed { .. })
+    }
+
+    pub(super) fn fell(&self, draft: &Draft, place: usize) -> bool {
+        let fell = matches!(
+            self.record(draft, place).state,
+            StepState::Failed { .. }
+                | StepState::Skipped {
+                    why: SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock
+                }
+        );
+        fell && !self.is_tolerated(draft, place)
     }
 
     /// Returns the looped steps that no other step of a loop builds on. Such a step verifies a copy, or validates a
@@ -110,10 +122,11 @@ impl Machine {
     }
 
     fn summary(&self, draft: &Draft) -> Value {
-        let (mut succeeded, mut skipped, mut failed) = (0, 0, Vec::new());
+        let (mut succeeded, mut skipped, mut failed, mut tolerated) = (0, 0, Vec::new(), Vec::new());
         for (place, step) in self.plan.steps.iter().enumerate() {
             match &self.record(draft, place).state {
                 StepState::Succeeded { .. } => succeeded += 1,
+                _ if self.is_tolerated(draft, place) => tolerated.push(step.id.as_str()),
                 StepState::Failed { .. } => failed.push(step.id.as_str()),
                 _ => skipped += 1,
             }
@@ -122,15 +135,7 @@ impl Machine {
         let undone = self.undone_before(draft).len();
         let stuck: Vec<&StepId> = self.stuck(draft).map(|place| &self.step(place).id).collect();
         let elapsed = draft.now.since(&self.state.created);
-        let mut bytes = 0;
-        let listed: Vec<&str> = failed
-            .iter()
-            .copied()
-            .take_while(|id| {
-                bytes += id.len() + 2;
-                bytes <= LISTED
-            })
-            .collect();
+        let listed = first(&failed);
         let mut summary = json!({
             "steps": self.plan.steps.len(),
             "succeeded": succeeded,
@@ -141,6 +146,10 @@ impl Machine {
             "failed_steps": listed,
             "failed_steps_left_out": failed.len() - listed.len(),
         });
+        if !tolerated.is_empty() {
+            summary["continued_on_error"] = json!(tolerated.len());
+            summary["continued_on_error_steps"] = json!(first(&tolerated));
+        }
         if compensated {
             summary["undone"] = json!(undone);
             // The run undoes one step at a time, so that never more than one is stuck.
@@ -148,4 +157,14 @@ impl Machine {
         }
         summary
     }
+}
+
+/// Returns the names that a summary lists.
+fn first<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut bytes = 0;
+    let fit = names.iter().copied().take_while(|id| {
+        bytes += id.len() + 2;
+        bytes <= LISTED
+    });
+    fit.collect()
 }

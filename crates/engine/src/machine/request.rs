@@ -24,9 +24,15 @@ impl Machine {
         );
         match (over, &self.state.cancel) {
             (Some(outcome), _) if !opens => return Err(Refusal::Over { outcome }),
-            (None, Some(by)) => return Err(Refusal::Cancelled { by: by.clone() }),
+            (None, Some(by)) if !self.still_takes(&request.ask) => {
+                return Err(Refusal::Cancelled { by: by.clone() });
+            }
             // The step would be skipped again at once, and its output would be lost.
-            (None, None) if self.state.expired.is_some() && request.ask != Ask::Cancel => {
+            (None, None)
+                if self.state.expired.is_some()
+                    && request.ask != Ask::Cancel
+                    && !self.asks_handler(&request.ask) =>
+            {
                 return Err(Refusal::Expired);
             }
             _ => {}
@@ -40,8 +46,14 @@ impl Machine {
                     by: request.by.clone(),
                     why: request.note.clone(),
                 });
-                self.cut_short = CutShort::Cancel;
-                self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
+                if self.state.cancel.is_some() {
+                    self.call_off_handlers(draft);
+                } else if self.handlers_have_begun(draft) {
+                    self.late_cancel = true;
+                } else {
+                    self.cut_short = CutShort::Cancel;
+                    self.turn(draft, Phase::Cancelling, StopWhy::Cancel);
+                }
                 Ok(())
             }
             Ask::Pause => self.pause(draft, request),
@@ -52,6 +64,19 @@ impl Machine {
             Ask::RetryFailed => self.run_failed_again(draft, request),
             Ask::Skip { step } => self.leave_out(draft, step, request),
         }
+    }
+
+    /// Returns whether a cancelled run still takes a request: a second cancel, or a request to one of its handlers.
+    fn still_takes(&self, ask: &Ask) -> bool {
+        match ask {
+            Ask::Cancel => self.frontier.has_unfinished_handlers() && !self.handlers_called_off,
+            ask => self.asks_handler(ask),
+        }
+    }
+
+    fn asks_handler(&self, ask: &Ask) -> bool {
+        let place = ask.step().and_then(|step| self.places.get(step));
+        place.is_some_and(|&place| self.is_handler(place))
     }
 
     fn pause(&mut self, draft: &mut Draft, request: &Request) -> Result<(), Refusal> {
@@ -133,6 +158,7 @@ impl Machine {
         if record.stuck().is_some() {
             self.reopen(draft, request);
             self.push_retry(draft, place, request);
+            self.withdraw_handlers(draft, request);
             return Ok(());
         }
         match &record.state {
@@ -176,18 +202,12 @@ impl Machine {
             for place in stuck {
                 self.push_retry(draft, place, request);
             }
+            self.withdraw_handlers(draft, request);
             return Ok(());
         }
-        let fell = |&place: &usize| {
-            matches!(
-                self.record(draft, place).state,
-                StepState::Failed { .. }
-                    | StepState::Skipped {
-                        why: SkipReason::Cancelled | SkipReason::Deadline | SkipReason::Deadlock
-                    }
-            )
-        };
-        let failed: Vec<usize> = (0..self.plan.steps.len()).filter(fell).collect();
+        let failed: Vec<usize> = (0..self.plan.steps.len())
+            .filter(|&place| self.fell(draft, place))
+            .collect();
         match failed.is_empty() {
             true => Err(Refusal::NothingFailed),
             false => self.begin_again(draft, &failed, failed.clone(), request),
@@ -204,7 +224,9 @@ impl Machine {
         request: &Request,
     ) -> Result<(), Refusal> {
         // The effects of undone steps are gone, and the run goes forward again. So these steps run again too.
-        begin.extend(self.undone_before(draft));
+        if !begin.iter().all(|&place| self.is_handler(place)) {
+            begin.extend(self.undone_before(draft));
+        }
         let reached = self.reached_from(&begin);
         self.refuse_at_work(draft, asked, &reached)?;
         self.reopen(draft, request);
@@ -267,7 +289,9 @@ impl Machine {
             )
         };
         let mut begin: Vec<usize> = self.dependents[place].iter().copied().filter(fell).collect();
-        begin.extend(self.undone_before(draft).into_iter().filter(|&at| at != place));
+        if !self.is_handler(place) {
+            begin.extend(self.undone_before(draft).into_iter().filter(|&at| at != place));
+        }
         let mut reached = self.reached_from(&begin);
         reached[place] = false;
         self.refuse_at_work(draft, &[place], &reached)?;
@@ -342,10 +366,12 @@ impl Machine {
 
     /// Fails the approvals that nobody has decided within their step's timeout.
     pub(super) fn expire_questions(&mut self, draft: &mut Draft) {
-        if self.phase == Phase::Cancelling {
-            return;
-        }
+        let ending = self.phase == Phase::Cancelling;
         let waiting: Vec<usize> = self.waiting(draft).collect();
+        let waiting = waiting
+            .into_iter()
+            .filter(|&place| !ending || self.is_handler(place));
+        let waiting: Vec<usize> = waiting.collect();
         for place in waiting {
             if self
                 .time_to_decide(draft, place)
@@ -377,11 +403,19 @@ impl Machine {
 
     fn place(&self, step: &StepId) -> Result<usize, Refusal> {
         self.places.get(step).copied().ok_or_else(|| {
-            let known: Vec<&str> = self.plan.steps.iter().map(|step| step.id.as_str()).collect();
-            Refusal::UnknownStep {
-                step: StepId::from(payload::fit_sentence(step.as_str()).as_str()),
-                help: suggest(step.as_str(), &known),
-            }
+            let ids = || self.plan.steps.iter().map(|step| step.id.as_str());
+            let planned = self.plan.steps.iter();
+            let of_loop = planned.filter(|planned| planned.template == step.as_str());
+            let of_loop: Vec<&str> = of_loop.map(|planned| planned.id.as_str()).collect();
+            let help = match of_loop.as_slice() {
+                [] => suggest(step.as_str(), &ids().collect::<Vec<_>>()),
+                [first, ..] => Some(format!(
+                    "it is a loop of {} steps; name one of them, such as {first}",
+                    of_loop.len()
+                )),
+            };
+            let step = StepId::from(payload::fit_sentence(step.as_str()).as_str());
+            Refusal::UnknownStep { step, help }
         })
     }
 

@@ -16,7 +16,9 @@ use crate::payload;
 impl Machine {
     pub(super) fn respond(&mut self, draft: &mut Draft, input: Input) {
         match input {
-            Input::Begin if self.state.cancel.is_some() => self.phase = Phase::Cancelling,
+            Input::Begin if self.state.cancel.is_some() && !self.late_cancel => {
+                self.phase = Phase::Cancelling
+            }
             Input::Begin if self.state.expired.is_some() => {
                 (self.phase, self.cut_short) = (Phase::Cancelling, CutShort::Deadline);
             }
@@ -152,7 +154,7 @@ impl Machine {
         };
         match held.stop {
             Some(StopWhy::Cancel) => {
-                let error = self.called_off(failure.as_ref());
+                let error = self.called_off(place, failure.as_ref());
                 self.fail(draft, place, error);
             }
             Some(why @ (StopWhy::Timeout | StopWhy::Deadline | StopWhy::Stalled)) => {
@@ -177,11 +179,16 @@ impl Machine {
         let record = self.record(draft, place);
         let (attempt, failures) = (record.attempts, record.failures + 1);
         let step = self.step(place);
-        let wait = match self.phase {
-            Phase::Cancelling => None,
-            _ => retry::wait(&step.retry, &error, failures, self.state.id, &step.id),
+        let ends = match step.handler {
+            Some(_) => self.handlers_called_off,
+            None => self.phase == Phase::Cancelling,
+        };
+        let wait = match ends {
+            true => None,
+            false => retry::wait(&step.retry, &error, failures, self.state.id, &step.id),
         };
         let interruption = match (wait, self.phase) {
+            _ if ends => None,
             (None, Phase::Going | Phase::Stopping) => {
                 retry::interruption(&step.retry, &error, failures, self.state.id, &step.id)
             }
@@ -260,6 +267,11 @@ impl Machine {
     /// Journals the verdict. If the step may start now, begins its next attempt in the same append.
     fn go_on(&mut self, draft: &mut Draft, place: usize, verdict: Verdict, evidence: Value) {
         self.reconcile_later.remove(&place);
+        let cut_off = self.record(draft, place).cut_off_as(verdict);
+        if self.is_too_often(place, cut_off) && !nest::nests(self.step(place)) {
+            let error = self.interrupted_too_often(place, "the step");
+            return self.fail_for_good(draft, place, error);
+        }
         let (step, attempt) = (self.step(place).id.clone(), self.record(draft, place).attempts);
         let evidence = payload::fit_evidence(evidence);
         self.push(
@@ -275,7 +287,9 @@ impl Machine {
         );
         let room = draft.room > 0 || nest::nests(self.step(place));
         // The state of its needs may have changed during the reconciliation.
-        let may_start = self.may_start() && room && self.judge(draft, place) == Judgement::Run;
+        let lane = self.frontier.lane(place);
+        let full = self.at_work_by_lane(draft)[lane] >= self.lane_limits[lane];
+        let may_start = self.may_begin(place) && room && !full && self.judge(draft, place) == Judgement::Run;
         let group = self.step(place).concurrency.clone();
         if may_start && group.is_none_or(|group| self.locks.remove(&group)) {
             self.start(draft, place);
@@ -298,11 +312,12 @@ impl Machine {
         }
     }
 
-    /// Leaves a run before all of it is undone, and asks undos at work to stop. A resume does the rest.
+    /// Leaves a run before all of it is undone, and asks undos and handlers at work to stop. A resume does the rest.
     fn leave(&mut self, draft: &mut Draft) {
         self.leaving = true;
         for (&place, held) in &mut self.held {
-            if held.work == Work::Undo && held.stop.is_none() {
+            let handler = self.plan.steps[place].handler.is_some();
+            if (held.work == Work::Undo || handler) && held.stop.is_none() {
                 held.stop = Some(StopWhy::Stop);
                 draft.effects.push(Effect::CancelStep {
                     step: self.plan.steps[place].id.clone(),
@@ -318,8 +333,9 @@ impl Machine {
         self.phase = phase;
         self.to_recheck.clear();
         for (&place, held) in &mut self.held {
-            // A cancellation does not stop an undo.
-            if held.work == Work::Undo && why == StopWhy::Cancel {
+            // A cancellation does not stop an undo or a handler.
+            let handler = self.plan.steps[place].handler.is_some();
+            if (held.work == Work::Undo || handler) && why == StopWhy::Cancel {
                 continue;
             }
             let for_good = why == StopWhy::Cancel;

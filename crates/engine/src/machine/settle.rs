@@ -28,11 +28,22 @@ impl Machine {
         self.wanted.clear();
         self.take_rechecks(draft);
         if !self.rechecking() {
-            // If a step fails as it starts, its dependents may be skipped, and steps that waited for it may start.
-            while self.skip(draft) && self.take_steps(draft) {}
+            self.go_forward(draft);
+            if self.steps_are_over() {
+                match self.unwind(draft) {
+                    true => return self.arm(draft),
+                    // Now the handlers are due.
+                    false => self.go_forward(draft),
+                }
+            }
         }
         self.end(draft);
         self.arm(draft);
+    }
+
+    /// If a step fails as it starts, its dependents may be skipped, and steps that waited for it may start.
+    fn go_forward(&mut self, draft: &mut Draft) {
+        while self.skip(draft) && self.take_steps(draft) {}
     }
 
     /// Journals that a step fails for good, although no action runs. If the step has no attempt without an outcome,
@@ -117,6 +128,14 @@ impl Machine {
         self.phase == Phase::Going && !self.paused && !self.needs_lock
     }
 
+    /// Returns whether this step may begin. If it is a handler, handlers are due.
+    pub(super) fn may_begin(&self, place: usize) -> bool {
+        match self.is_handler(place) {
+            true => self.may_handle(),
+            false => self.may_start(),
+        }
+    }
+
     /// Returns a step's parameters with their expressions replaced. If an expression or the step's condition cannot be
     /// evaluated, returns that failure.
     pub(super) fn render(&mut self, place: usize) -> Result<Value, Failure> {
@@ -161,7 +180,8 @@ impl Machine {
         let mut matters = vec![false; self.plan.steps.len()];
         for place in (0..self.plan.steps.len()).rev() {
             let state = &self.record(draft, place).state;
-            if !state.is_final() || matters[place] {
+            // A handler is for a run whose steps have ended, and some are undone on purpose.
+            if (!state.is_final() && !self.is_handler(place)) || matters[place] {
                 self.needs[place].iter().for_each(|&need| matters[need] = true);
             }
             if matters[place] && self.can_be_gone[place] && matches!(state, StepState::Succeeded { .. }) {
@@ -226,15 +246,14 @@ impl Machine {
                 CutShort::Deadline => SkipReason::Deadline,
                 CutShort::Deadlock => SkipReason::Deadlock,
             };
-            for place in 0..self.plan.steps.len() {
-                if !self.record(draft, place).state.is_final() && !self.held.contains_key(&place) {
-                    self.skip_one(draft, place, why.clone());
-                }
-            }
-            return true;
+            self.skip_all(draft, why, false);
         }
+        if self.handlers_called_off {
+            self.skip_all(draft, SkipReason::Cancelled, true);
+        }
+        let handlers = self.handlers_are_due(draft);
         loop {
-            while let Some(place) = self.frontier.next_unjudged() {
+            while let Some(place) = self.frontier.next_unjudged(handlers) {
                 match self.judge(draft, place) {
                     Judgement::Skip(why) => self.skip_one(draft, place, why),
                     Judgement::Run => self.frontier.enqueue(place, takes_room(self.step(place))),
@@ -256,6 +275,16 @@ impl Machine {
         }
     }
 
+    /// Skips all handlers that are not at work, or all other steps.
+    fn skip_all(&mut self, draft: &mut Draft, why: SkipReason, handlers: bool) {
+        for place in 0..self.plan.steps.len() {
+            let ended = self.record(draft, place).state.is_final();
+            if !ended && !self.held.contains_key(&place) && self.is_handler(place) == handlers {
+                self.skip_one(draft, place, why.clone());
+            }
+        }
+    }
+
     fn skip_one(&mut self, draft: &mut Draft, place: usize, why: SkipReason) {
         let step = self.step(place).id.clone();
         if self.record(draft, place).state == StepState::Running {
@@ -268,7 +297,7 @@ impl Machine {
             }
             // The attempt was cut off, and no reconciliation will follow.
             if ends {
-                let error = self.called_off(None);
+                let error = self.called_off(place, None);
                 return self.fail_for_good(draft, place, error);
             }
             let attempt = self.record(draft, place).attempts;
@@ -286,7 +315,7 @@ impl Machine {
 
     /// Takes up the most urgent steps that are ready. Returns whether one of them failed as it started.
     fn take_steps(&mut self, draft: &mut Draft) -> bool {
-        if !self.may_start() {
+        if !self.may_start() && !self.handlers_are_due(draft) {
             return false;
         }
         let begun: Vec<usize> = self.frontier.active().collect();
@@ -295,7 +324,12 @@ impl Machine {
         let (begun, roomless): (Vec<usize>, Vec<usize>) =
             begun.into_iter().partition(|&place| takes_room(self.step(place)));
         let roomless: BTreeSet<usize> = roomless.into_iter().chain(self.frontier.roomless()).collect();
+        let mut at_work = self.at_work_by_lane(draft);
         for place in roomless {
+            let lane = self.frontier.lane(place);
+            if at_work[lane] >= self.lane_limits[lane] {
+                continue;
+            }
             let began = match approve::asks(self.step(place)) {
                 true => self.ask(draft, place),
                 false => self.take_up(draft, place),
@@ -303,6 +337,7 @@ impl Machine {
             if !began {
                 return true;
             }
+            at_work[lane] += 1;
         }
         let mut begun: BTreeSet<(i64, usize)> = begun
             .into_iter()
@@ -310,7 +345,9 @@ impl Machine {
             .collect();
         let mut passed = None;
         loop {
-            let pending = self.frontier.most_urgent_after(passed);
+            let is_full = |lane: usize| at_work[lane] >= self.lane_limits[lane];
+            begun.retain(|&(_, place)| !is_full(self.frontier.lane(place)));
+            let pending = self.frontier.most_urgent_after(passed, is_full);
             let Some(next) = begun.first().copied().into_iter().chain(pending).min() else {
                 return false;
             };
@@ -322,8 +359,20 @@ impl Machine {
                 passed = if is_pending { Some(next) } else { passed };
             } else if !self.take_up(draft, next.1) {
                 return true;
+            } else {
+                at_work[self.frontier.lane(next.1)] += 1;
             }
         }
+    }
+
+    /// Returns for each lane how many of its steps are at work, or wait for a person.
+    pub(super) fn at_work_by_lane(&self, draft: &Draft) -> Vec<usize> {
+        let mut at_work = vec![0; self.lane_limits.len()];
+        let held = self.held.keys().copied();
+        for place in held.chain(self.waiting(draft)) {
+            at_work[self.frontier.lane(place)] += 1;
+        }
+        at_work
     }
 
     /// Returns whether a step has its group's lock, or needs none. If it must wait, notes the group in `wanted`.
@@ -403,19 +452,20 @@ impl Machine {
         if !self.held.is_empty() {
             return;
         }
-        // A paused run does not end either, so that the person who paused it finds it open.
-        let may_end = !self.paused || self.phase == Phase::Cancelling;
-        let all_over = !self.frontier.has_unfinished() && may_end && !self.rechecking();
-        if all_over && self.unwind(draft) {
-            return;
-        }
-        if all_over {
+        if self.steps_are_over() && !self.frontier.has_unfinished() {
             let finished = self.finished(draft);
             draft.events.push(finished);
             draft.effects.push(Effect::Finish);
-        } else if self.phase == Phase::Stopping {
+        } else if self.phase == Phase::Stopping || self.leaving {
             draft.effects.push(Effect::Interrupt);
         }
+    }
+
+    /// Returns whether no work is at hand and all steps have ended, so that their undos may begin.
+    fn steps_are_over(&self) -> bool {
+        // A paused run does not end either, so that the person who paused it finds it open.
+        let may_end = !self.paused || self.phase == Phase::Cancelling || self.late_cancel;
+        self.held.is_empty() && !self.frontier.has_unfinished_steps() && may_end && !self.rechecking()
     }
 
     /// Undoes the steps that must be undone. Returns whether undos remain.
@@ -459,14 +509,14 @@ impl Machine {
         let in_backoff = self
             .frontier
             .active()
-            .filter(|place| self.may_start() && !self.held.contains_key(place))
+            .filter(|&place| self.may_begin(place) && !self.held.contains_key(&place))
             .filter(|_| !planted::is(Fault::RetryTimerLost))
             .filter_map(|place| self.waits(draft, place).map(|wait| (wait, place)));
         let undecided = self
             .waiting(draft)
             .filter_map(|place| Some((self.time_to_decide(draft, place)?, place)));
         // No undo begins while a step has not ended.
-        let ended = match self.frontier.has_unfinished() {
+        let ended = match self.frontier.has_unfinished_steps() {
             true => 0,
             false => self.plan.steps.len(),
         };

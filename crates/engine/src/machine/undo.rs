@@ -111,11 +111,19 @@ impl Machine {
         self.push(draft, place, stuck, Value::Null);
     }
 
-    /// Begins the next attempt to undo a step. Returns false if an expression failed, so that the undo is stuck.
+    /// Begins the next attempt to undo a step. Returns false if the undo is stuck at once.
     pub(super) fn start_undo(&mut self, draft: &mut Draft, place: usize) -> bool {
         let step = self.step(place).id.clone();
         let record = self.record(draft, place);
-        let attempt = record.undo.as_ref().map_or(0, |undo| undo.attempts) + 1;
+        let undo = record.undo.as_ref();
+        let attempt = undo.map_or(0, |undo| undo.attempts) + 1;
+        if self.is_too_often(place, undo.map_or(0, Undo::cut_off_by_next)) {
+            let attempt = attempt - 1;
+            let error = payload::fit_failure(self.interrupted_too_often(place, "its undo"));
+            let stuck = Event::UndoStuck { step, attempt, error };
+            self.push(draft, place, stuck, Value::Null);
+            return false;
+        }
         let children = record.children.clone();
         let with = self.render_undo(place);
         let started = Event::UndoStarted {

@@ -49,6 +49,10 @@ pub(crate) fn step(id: &str, needs: &[&str]) -> PlanStep {
         stall_timeout: None,
         concurrency: None,
         compensate: None,
+        continue_on_error: false,
+        max_interruptions: 10,
+        max_parallel: None,
+        handler: None,
         priority: 100,
         id,
     }

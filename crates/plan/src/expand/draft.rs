@@ -11,7 +11,7 @@ use rekindle_model::system::System;
 use super::recovering;
 use crate::cycle;
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Inputs, PlanStep, Retry, RunIf};
+use crate::plan::{Handler, Inputs, MAX_INTERRUPTIONS, PlanStep, Retry, RunIf};
 use crate::workflow::{RECOVERY, StepTemplate, Workflow};
 
 /// The most steps of a plan.
@@ -68,10 +68,16 @@ impl<'w> Draft<'w> {
                     run_if: template.run_if.clone(),
                     retry: template.retry.clone(),
                     timeout: template.timeout,
-                    deadline: template.deadline,
+                    deadline: template
+                        .deadline
+                        .or(template.handler.map(|_| self.workflow.handler_timeout)),
                     stall_timeout: template.stall_timeout,
                     concurrency: template.concurrency.clone(),
                     compensate: template.compensate.clone(),
+                    continue_on_error: template.continue_on_error,
+                    max_interruptions: template.max_interruptions,
+                    max_parallel: template.max_parallel,
+                    handler: template.handler,
                     priority: LAST,
                 })?;
             }
@@ -98,6 +104,10 @@ impl<'w> Draft<'w> {
                     stall_timeout: None,
                     concurrency: None,
                     compensate: None,
+                    continue_on_error: false,
+                    max_interruptions: MAX_INTERRUPTIONS,
+                    max_parallel: None,
+                    handler: None,
                     priority: LAST,
                 })?;
             }
@@ -172,7 +182,7 @@ impl<'w> Draft<'w> {
         }
         self.lay_recoveries()?;
         self.lay_order_of_components()?;
-        self.lay_after_failure()
+        self.lay_handlers()
     }
 
     /// Joins the steps of two ranges that agree on the shared keys.
@@ -225,19 +235,19 @@ impl<'w> Draft<'w> {
         found
     }
 
-    /// The steps under `on_failure` that need no other such step need all other steps.
-    fn lay_after_failure(&mut self) -> Result<(), String> {
+    /// A handler that needs no other one needs all ordinary steps. Under `finally`, it also needs all other handlers.
+    fn lay_handlers(&mut self) -> Result<(), String> {
         let templates = &self.workflow.steps;
-        let after: HashSet<usize> = (0..templates.len())
-            .filter(|&at| templates[at].after_failure)
-            .flat_map(|at| self.instances[at].clone())
-            .collect();
-        let first = |at: &usize| templates[*at].after_failure && templates[*at].needs.is_empty();
-        for place in (0..templates.len())
-            .filter(first)
-            .flat_map(|at| self.instances[at].clone())
-        {
-            for needed in (0..self.steps.len()).filter(|needed| !after.contains(needed)) {
+        let firsts = (0..templates.len())
+            .filter(|&at| templates[at].handler.is_some() && templates[at].needs.is_empty());
+        for place in firsts.flat_map(|at| self.instances[at].clone()) {
+            let last = self.steps[place].handler == Some(Handler::Finally);
+            let comes_before = |needed: &usize| match self.steps[*needed].handler {
+                None => true,
+                Some(other) => last && other != Handler::Finally,
+            };
+            let before: Vec<usize> = (0..self.steps.len()).filter(comes_before).collect();
+            for needed in before {
                 Self::need(&mut self.graph, place, needed)?;
             }
         }

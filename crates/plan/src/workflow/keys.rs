@@ -23,7 +23,11 @@ pub(crate) const WORKFLOW: &Object = &Object {
             "A group of runs. One run of the group is at work at a time, the others wait."),
         key("steps", List(&Object(STEP)), "The steps.").required(),
         key("on_failure", List(&Object(STEP)),
-            "Steps that run once all others have ended, if one of them failed."),
+            "Handlers: steps that run once all steps have ended and are undone, if the run failed."),
+        key("on_cancel", List(&Object(STEP)), "Handlers that run if the run was cancelled."),
+        key("finally", List(&Object(STEP)), "Handlers that always run, after all others."),
+        key("handler_timeout", Text(Duration),
+            "How long all attempts of a handler together may take, unless it has a `deadline`.").or("10m"),
     ],
 };
 
@@ -56,8 +60,13 @@ const STEP: &Object = &Object {
         key("stall_timeout", Text(Duration), "How long an attempt may run without a sign of progress."),
         key("concurrency", Text(Group),
             "A group of steps, of all runs of the workspace. One step of the group is at work at a time."),
+        key("continue_on_error", Flag,
+            "Whether the run goes on and may succeed if the step fails. What needs it runs as if it had succeeded."),
+        key("max_interruptions", Integer(1, u32::MAX as u64),
+            "After how many attempts in a row the step fails, if each was cut off without progress.").or("10"),
+        key("max_parallel", Integer(1, u32::MAX as u64), "How many steps of the loop may be at work at once."),
         key("compensate", Object(COMPENSATE),
-            "The action that undoes the step, if the run fails or is cancelled."),
+            "The action that undoes the step, unless the run succeeds."),
     ],
 };
 

@@ -1,4 +1,4 @@
-//! Checks the steps of a workflow together: ids, needs, loops, and the steps under `on_failure`.
+//! Checks the steps of a workflow together: ids, needs, loops, and the handlers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,44 +7,32 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::{RECOVERY, StepTemplate};
 use crate::cycle;
 use crate::diagnostic::{Sink, Span};
-use crate::plan::RunIf;
+use crate::plan::{Handler, RunIf};
 use crate::read;
 use crate::yaml::Node;
 
 /// The list of a workflow's steps.
 pub(super) const STEPS: &str = "steps";
-/// The list of steps that run if another step failed.
-pub(super) const ON_FAILURE: &str = "on_failure";
 
 /// The most keys that one step loops over.
 const MAX_LOOP_KEYS: usize = 8;
 
-/// Fills in the defaults that depend on a step's list, and reports the faults of both lists.
-pub(super) fn check(
-    root: &Node,
-    steps: &mut [StepTemplate],
-    on_failure: &mut [StepTemplate],
-    sink: &mut Sink<'_>,
-) {
-    for (at, step) in steps.iter_mut().enumerate() {
-        step.place = at.to_string();
-    }
-    for (at, step) in on_failure.iter_mut().enumerate() {
-        step.place = at.to_string();
-        step.after_failure = true;
-    }
-    let nodes: Vec<&Node> = [STEPS, ON_FAILURE]
-        .iter()
-        .flat_map(|list| root.items_of(list))
+/// Fills in the defaults that depend on a step's list, and reports the faults of all lists. `steps` has the list
+/// `steps`, then those of the handlers.
+pub(super) fn check(root: &Node, steps: &mut [StepTemplate], sink: &mut Sink<'_>) {
+    let lists = std::iter::once(STEPS).chain(Handler::ALL.map(Handler::key));
+    let nodes: Vec<(usize, &Node)> = lists
+        .flat_map(|list| root.items_of(list).iter().enumerate())
         .collect();
-    for (step, node) in steps.iter_mut().chain(on_failure.iter_mut()).zip(&nodes) {
+    for (step, (place, node)) in steps.iter_mut().zip(&nodes) {
+        step.place = place.to_string();
         check_alone(step, node, sink);
     }
-    let all: Vec<&StepTemplate> = steps.iter().chain(on_failure.iter()).collect();
-    if all.is_empty() && root.child(STEPS).is_some_and(|list| list.span != root.span) {
+    if steps.is_empty() && root.child(STEPS).is_some_and(|list| list.span != root.span) {
         sink.error(Span::START, "the workflow has no steps", None);
     }
-    check_needs(&all, &nodes, sink);
+    let nodes: Vec<&Node> = nodes.into_iter().map(|(_, node)| node).collect();
+    check_needs(steps, &nodes, sink);
 }
 
 /// Reports the faults of one step that do not depend on the others.
@@ -66,26 +54,43 @@ fn check_alone(step: &mut StepTemplate, node: &Node, sink: &mut Sink<'_>) {
             sink.error(loops, format!("the loop key `{key}` is there twice"), None);
         }
     }
-    if !step.after_failure {
-        return;
+    if let (Some(limit), None) = (node.child("max_parallel"), node.child("for_each")) {
+        sink.error(
+            limit.span,
+            "`max_parallel` of a step is for a loop",
+            Some("give the step a `for_each`, or the workflow the `max_parallel`".to_owned()),
+        );
     }
-    let mut refuse = |key: &str, why: &str| {
+    let Some(handler) = step.handler else {
+        return;
+    };
+    let list = handler.key();
+    let mut refuse = |key: &str, why: String| {
         if let Some(node) = node.child(key) {
             sink.error(node.span, why, Some(format!("take `{key}` away")));
         }
     };
-    refuse("for_each", "a step under `on_failure` has no loop: it runs once");
+    refuse(
+        "for_each",
+        format!("a step under `{list}` has no loop: it runs once"),
+    );
+    refuse(
+        "compensate",
+        format!("a step under `{list}` cannot be undone: it runs after all undos"),
+    );
     if step.needs.is_empty() {
-        refuse(
-            "run_if",
-            "a step under `on_failure` runs if one of the others failed",
-        );
-        step.run_if = RunIf::Failure;
+        let when = match handler {
+            Handler::OnFailure => "if the run failed",
+            Handler::OnCancel => "if the run was cancelled",
+            Handler::Finally => "always",
+        };
+        refuse("run_if", format!("a step under `{list}` runs {when}"));
+        step.run_if = RunIf::Always;
     }
 }
 
 /// Reports ids that are there twice, needs of unknown steps, and cycles.
-fn check_needs(steps: &[&StepTemplate], nodes: &[&Node], sink: &mut Sink<'_>) {
+fn check_needs(steps: &[StepTemplate], nodes: &[&Node], sink: &mut Sink<'_>) {
     let span = |at: usize, key: &str| nodes.get(at).map_or(Span::START, |node| node.locate(&[key]));
     let mut by_id: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
@@ -107,10 +112,11 @@ fn check_needs(steps: &[&StepTemplate], nodes: &[&Node], sink: &mut Sink<'_>) {
         let mut unknown = false;
         for need in &step.needs {
             match by_id.get(need.as_str()) {
-                Some(&needed) if steps[needed].after_failure != step.after_failure => sink.error(
+                Some(&needed) if steps[needed].handler != step.handler => sink.error(
                     span(at, "needs"),
                     format!(
-                        "`{need}` is in the other list, and steps under `on_failure` come after all others"
+                        "`{need}` is in another list, and the lists run one after another: `steps`, \
+                         `on_failure` or `on_cancel`, `finally`"
                     ),
                     None,
                 ),

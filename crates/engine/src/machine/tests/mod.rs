@@ -4,6 +4,7 @@ mod approvals;
 mod attempts;
 mod chaos;
 mod group_locks;
+mod handlers;
 mod limits;
 mod needs;
 mod nested;
@@ -25,7 +26,7 @@ use rekindle_model::process::{Child, ProcessId};
 use rekindle_model::step::StepState;
 use rekindle_model::system::Period;
 use rekindle_model::time::Stamp;
-use rekindle_plan::{Backoff, Compensate, Plan, PlanStep, Retry, RunIf};
+use rekindle_plan::{Backoff, Compensate, Handler, Plan, PlanStep, Retry, RunIf};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -56,8 +57,21 @@ fn step(id: &str, needs: &[&str]) -> PlanStep {
         stall_timeout: None,
         concurrency: None,
         compensate: None,
+        continue_on_error: false,
+        max_interruptions: 10,
+        max_parallel: None,
+        handler: None,
         priority: 100,
         id,
+    }
+}
+
+/// Returns a handler after these steps.
+fn handler(id: &str, needs: &[&str], handler: Handler) -> PlanStep {
+    PlanStep {
+        run_if: RunIf::Always,
+        handler: Some(handler),
+        ..step(id, needs)
     }
 }
 
