@@ -1,8 +1,8 @@
 //! `workflow`: runs another workflow, as a run of its own in the same journal.
 //!
 //! Before the other run exists, this step records the run's id as a checkpoint. If the step is cut off, its next
-//! attempt finds that run: it creates the run if it does not exist yet, and continues it if it has not ended. The run
-//! is pinned to its workflow's bytes at its creation. Its plan is checked when the outer workflow is read, together
+//! attempt finds that run: it creates the run if it does not exist yet, and continues it if it has not ended. An attempt
+//! after a failed one begins another run, unless a person opened the last run again. The run is pinned to its workflow's bytes at its creation. Its plan is checked when the outer workflow is read, together
 //! with the workflows that it runs in turn.
 
 use std::path::PathBuf;
@@ -323,7 +323,9 @@ impl Action for RunWorkflow {
         let run = match checkpoint.as_ref().and_then(noted) {
             Some(Noted { run, over: false }) => run,
             _ => {
-                let run = RunId::new(&cx.clock.now());
+                // A person who has this step tried again may have opened its last run again.
+                let opened = sub_runs.unfinished_of(&step_of(cx)).await?;
+                let run = opened.unwrap_or_else(|| RunId::new(&cx.clock.now()));
                 // This precedes the run, so that a crash leaves no run without a record of it.
                 cx.checkpoint(json!({ "run": run })).await?;
                 run

@@ -19,8 +19,8 @@ use rekindle_report::steps::timeline;
 use rekindle_report::text;
 use rekindle_server::api::is_of_end;
 use rekindle_server::{End, RunUpdate, Submission};
-use rekindle_workspace::operations::requests;
 use rekindle_workspace::operations::run::RunRequest;
+use rekindle_workspace::operations::{nested, requests};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -123,7 +123,10 @@ pub async fn go_on(app: &App, workspace: &ReadWriteWorkspace, run: RunId) -> Res
     let plan = LoadedSpec::read(&*workspace.context.journal, state, &evidence.inputs)
         .await?
         .plan()?;
-    if state.paused.is_some() {
+    let mut below = nested::below(&workspace.context, run).await?.into_iter();
+    // A run that ends early goes on to its end although it is paused.
+    let ends = state.cancel.is_some() || state.expired.is_some();
+    if !ends && (state.paused.is_some() || below.any(|below| below.evidence.state.paused.is_some())) {
         requests::ask(&app.application, workspace, run, Ask::Unpause, None).await?;
     }
     match workspace.service.resume(run).await {
@@ -345,7 +348,7 @@ impl Ending<'_> {
             "run": run, "workflow": state.workflow, "kind": state.kind, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
             "waiting": waiting, "aside": aside, "resume": way_on,
         });
-        app.printer.data(&body, || {
+        app.printer.end_of_run(&body, || {
             let because: String = waiting
                 .iter()
                 .map(|(step, why)| format!("{step} waits: {why}\n"))
@@ -355,7 +358,7 @@ impl Ending<'_> {
                 "{because}{aside}run {run} is interrupted and resumable; nothing that is journaled runs again\n  \
                  {way_on}"
             )
-        })?;
+        });
         Ok(Exit::Interrupted)
     }
 
@@ -417,7 +420,7 @@ impl Ending<'_> {
             exit = Exit::Partial;
         }
         body["exit"] = json!(exit.code());
-        app.printer.data(&body, || said)?;
+        app.printer.end_of_run(&body, || said);
         let warnings = missed.iter().map(|what| format!("missed: {what}"));
         warnings.chain(fell_back).for_each(|what| app.printer.warn(what));
         if exit != Exit::Done {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use rekindle_model::event::Event;
+use rekindle_model::event::{Event, Record};
 use rekindle_model::id::StepId;
 use rekindle_model::next_action::NextAction;
 use rekindle_model::run::Deadlock;
@@ -39,6 +39,7 @@ impl Live {
     pub fn show(&mut self, update: &RunUpdate) {
         match update {
             RunUpdate::Record(record) => self.happened(&record.event),
+            RunUpdate::Below { path, record } => self.happened_below(path, record),
             RunUpdate::Progress {
                 step,
                 done,
@@ -151,6 +152,26 @@ impl Live {
             | Event::RunReopened { .. }
             | Event::RunFinished { .. } => {}
         }
+    }
+
+    /// Shows a question or a pause of a run that a step of this run waits for.
+    fn happened_below(&mut self, path: &str, record: &Record) {
+        if self.printer.is_json() {
+            let step = record.event.step().map(|step| format!("{path}/{step}"));
+            let body = json!({ "step": step.as_deref().unwrap_or(path), "event": record.event.name(), "run": record.run });
+            return self.printer.note("step", &body);
+        }
+        let line = match &record.event {
+            Event::ApprovalRequested { step, prompt, .. } => {
+                format!("{path}/{step}: waits for approval: {prompt}")
+            }
+            Event::Approved { step, by, .. } => format!("{path}/{step}: approved by {by}"),
+            Event::Rejected { step, by, .. } => format!("{path}/{step}: rejected by {by}"),
+            Event::PauseRequested { by, .. } => format!("{path}: paused by {by}; nothing more starts"),
+            Event::RunUnpaused { by, .. } => format!("{path}: {by} lets it go on"),
+            _ => return,
+        };
+        self.line(line);
     }
 
     fn started(&mut self, step: &StepId, attempt: u32) {

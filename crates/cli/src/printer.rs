@@ -230,14 +230,28 @@ impl Printer {
         }
     }
 
-    /// Writes one text to stdout. A reader that has gone away (`| head`) ends the output, not the command.
+    /// Prints how a run ended. If that cannot be written, only warns: the exit code says how the run ended.
+    pub fn end_of_run<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) {
+        if let Err(error) = self.data(data, text) {
+            self.warn(format!("how the run ended could not be printed: {error}"));
+        }
+    }
+
+    /// Writes one text to stdout. A reader that has gone away ends the output, not the command: the next program of a
+    /// pipe (`| head`), or the terminal.
     fn out(self, text: &str) -> Result<(), Error> {
         let mut stdout = std::io::stdout().lock();
         match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
             result => result.map_err(|error| Error::io("write to stdout", &error)),
         }
     }
+}
+
+/// Returns whether the reader has gone away. A write to a terminal that was closed fails with EIO.
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::BrokenPipe
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 fn unprintable(error: serde_json::Error) -> Error {

@@ -28,6 +28,12 @@ pub trait SubRuns: Send + Sync {
     /// When it cannot find out.
     async fn exists(&self, run: RunId) -> Result<bool, Failure>;
 
+    /// Returns the newest run that a step began, if it has not ended.
+    ///
+    /// # Errors
+    /// When it cannot find out.
+    async fn unfinished_of(&self, step: &Parent) -> Result<Option<RunId>, Failure>;
+
     /// Creates a run and begins to drive it. The run is durable on return.
     ///
     /// # Errors

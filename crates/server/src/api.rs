@@ -50,6 +50,14 @@ pub struct OwnerInfo {
 pub enum RunUpdate {
     /// A transition, durable in the journal.
     Record(#[serde(with = "nested")] Box<Record>),
+    /// A question to a person or a pause, of a run that a step of this run waits for.
+    Below {
+        /// The way to that run: the names of the steps, with `/` between them.
+        path: String,
+        /// The transition.
+        #[serde(with = "nested")]
+        record: Box<Record>,
+    },
     /// How far a running step is; not journaled.
     Progress {
         /// The step.

@@ -281,6 +281,43 @@ impl Owner {
         Ok(())
     }
 
+    /// Makes a request to one run, driven or not.
+    async fn request_alone(&self, run: RunId, request: Request) -> Result<(), Problem> {
+        let driven = match self.driven(run) {
+            Some(driven) => driven,
+            None => {
+                // No process may take the run over before the request is in its journal. Otherwise that record would
+                // overtake the new driver, which would stop.
+                let alone = self.shared.admission.alone_with(run).await;
+                match self.driven(run) {
+                    Some(driven) => {
+                        drop(alone);
+                        driven
+                    }
+                    None => return self.request_undriven(run, request).await,
+                }
+            }
+        };
+        let Driven {
+            engine,
+            plan,
+            mut end,
+            ..
+        } = driven;
+        let taken = engine.request(run, plan, request).await;
+        let taken = taken.map_err(|error| self.shared.factory.problem(error))?;
+        if taken == TakenBy::Journal {
+            // The driving has ended, and the run is about to leave the owner. Only then can the owner take it up
+            // again.
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move {
+                let _ = ended(&mut end).await;
+                shared.was_asked(run);
+            });
+        }
+        Ok(())
+    }
+
     /// Returns an engine for a run that is pinned to these parts. Its steps can start runs beside it.
     async fn ready(&self, parts: &RunSpec, purpose: Purpose<'_>) -> Result<Ready, Problem> {
         let ready = self.shared.factory.ready(parts, purpose).await?;
@@ -456,44 +493,14 @@ impl RunService for Owner {
         let ready = self.ready(&parts, Purpose::Adopt(&state)).await?;
         let adopted = ready.engine.adopt(run, "resumed").await;
         adopted.map_err(|error| self.shared.factory.problem(error))?;
-        self.drive(run, ready);
+        // The state may be older than a request that came just now.
+        let (_, state) = self.parts(run).await?;
+        self.drive_adopted(&state, ready).await;
         Ok(())
     }
 
     async fn request(&self, run: RunId, request: Request) -> Result<(), Problem> {
-        let driven = match self.driven(run) {
-            Some(driven) => driven,
-            None => {
-                // No process may take the run over before the request is in its journal. Otherwise that record would
-                // overtake the new driver, which would stop.
-                let alone = self.shared.admission.alone_with(run).await;
-                match self.driven(run) {
-                    Some(driven) => {
-                        drop(alone);
-                        driven
-                    }
-                    None => return self.request_undriven(run, request).await,
-                }
-            }
-        };
-        let Driven {
-            engine,
-            plan,
-            mut end,
-            ..
-        } = driven;
-        let taken = engine.request(run, plan, request).await;
-        let taken = taken.map_err(|error| self.shared.factory.problem(error))?;
-        if taken == TakenBy::Journal {
-            // The driving has ended, and the run is about to leave the owner. Only then can the owner take it up
-            // again.
-            let shared = Arc::clone(&self.shared);
-            tokio::spawn(async move {
-                let _ = ended(&mut end).await;
-                shared.was_asked(run);
-            });
-        }
-        Ok(())
+        self.request_with_those_below(run, request).await
     }
 
     async fn follow(&self, run: RunId, after: u64) -> Result<mpsc::Receiver<RunUpdate>, Problem> {
@@ -507,6 +514,7 @@ impl RunService for Owner {
             run,
             last: after,
             told,
+            below: BTreeMap::new(),
         };
         tokio::spawn(async move {
             // It is no error if the follower has disconnected.

@@ -218,6 +218,112 @@ fn a_cancellation_reaches_the_run_inside_and_its_end_the_run_around_it() {
 }
 
 #[test]
+fn a_question_in_the_run_inside_is_shown_and_answered_by_the_run_around_it() {
+    let sandbox = sandbox();
+    let (mut owner, asking, asked) = waiting(&sandbox);
+    let shown = sandbox.ok(&["show", id(&asking)]);
+    assert!(
+        shown.contains("call/confirm is waiting for approval: go on?"),
+        "{shown}"
+    );
+    sandbox.ok(&["pause", id(&asking)]);
+    let shown = sandbox.ok(&["show", id(&asking)]);
+    assert!(shown.contains("call is paused by"), "{shown}");
+    sandbox.ok(&["unpause", id(&asking)]);
+    for run in [&asking, &asked] {
+        let shown = sandbox.ok(&["show", id(run)]);
+        assert!(!shown.contains("paused"), "{shown}");
+    }
+    let (code, said) = sandbox.code(&["approve", id(&asking), "call/confrim"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("did you mean `confirm`"), "{said}");
+    let said = sandbox.ok(&["approve", id(&asking)]);
+    assert!(
+        said.contains("confirm is approved") && !said.contains("once"),
+        "{said}"
+    );
+    assert_eq!(owner.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn the_narration_of_a_run_names_a_question_in_the_run_inside() {
+    let sandbox = sandbox();
+    let output = sandbox.command(&["run", "asking.yaml"]);
+    let mut output = output;
+    let owner = output
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("start the product");
+    poll("the question", LIMIT, || {
+        sandbox.code(&["approve", "latest"]).0.eq(&0).then_some(())
+    });
+    let said = owner.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.contains("call/confirm: waits for approval: go on?"),
+        "{said}"
+    );
+}
+
+/// Fails in the run that it runs, after a step that succeeds there, until the file `mended` exists.
+const FAILING: &str = "\
+workflow: failing
+steps:
+  - {id: call, uses: workflow, with: {workflow: flows/fails.yaml}}
+";
+const FAILS: &str = "\
+workflow: fails
+steps:
+  - {id: one, uses: command, with: {run: [sh, -c, \"echo one >> log\"]}}
+  - {id: two, needs: [one], uses: command, with: {run: [sh, -c, \"[ -e mended ] && echo two >> log\"]}}
+";
+
+#[test]
+fn what_failed_inside_runs_again_by_the_run_around_it_and_what_succeeded_does_not() {
+    for again in [
+        &["resume", "latest", "--failed"][..],
+        &["resume", "latest", "--from", "call/two"],
+    ] {
+        let sandbox = sandbox()
+            .with("failing.yaml", FAILING)
+            .with("flows/fails.yaml", FAILS);
+        assert_eq!(sandbox.code(&["run", "failing.yaml"]).0, 1);
+        assert_eq!(sandbox.code(again).0, 1, "it is not mended");
+        fs::write(sandbox.path("mended"), "").expect("mend it");
+        sandbox.ok(again);
+        let log = fs::read_to_string(sandbox.path("log")).expect("a log");
+        assert_eq!(log, "one\ntwo\n");
+        for workflow in ["failing", "fails"] {
+            assert_eq!(only(&sandbox, workflow)["outcome"], "succeeded", "{workflow}");
+        }
+        // The whole step again is another run.
+        sandbox.ok(&["resume", "latest", "--from", "call"]);
+        assert_eq!(runs(&sandbox, "fails").len(), 2);
+    }
+}
+
+#[test]
+fn a_run_that_was_cancelled_while_nobody_drove_it_ends_the_run_inside_first() {
+    let undone = "\
+workflow: asked
+steps:
+  - {id: lock, uses: command, with: {run: [touch, lock]}, compensate: {uses: command, with: {run: [rm, lock]}}}
+  - {id: confirm, needs: [lock], uses: approve, with: {message: \"go on?\"}}
+finally:
+  - {id: tidy, uses: command, with: {run: [touch, tidied]}}
+";
+    let sandbox = sandbox().with("flows/asked.yaml", undone);
+    let (mut owner, asking, _) = waiting(&sandbox);
+    owner.kill().expect("kill the product");
+    owner.wait().expect("reap the product");
+    sandbox.ok(&["cancel", id(&asking)]);
+    for workflow in ["asking", "asked"] {
+        assert_eq!(only(&sandbox, workflow)["outcome"], "cancelled", "{workflow}");
+    }
+    assert!(!sandbox.path("lock").exists() && sandbox.path("tidied").exists());
+}
+
+#[test]
 fn what_is_wrong_with_the_workflow_inside_is_found_when_the_one_around_it_is_read() {
     let sandbox = sandbox();
     let call = |workflow: &str, params: &str| {

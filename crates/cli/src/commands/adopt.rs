@@ -106,7 +106,8 @@ async fn take_over(app: &App, workspace: &ReadWriteWorkspace, taken: &TakeOver) 
         &json!({ "run": run, "workflow": state.workflow, "done": done, "from_host": from.host,
             "from_workspace": from.workspace, "from_at": from.at, "tier": tier }),
     );
-    if state.paused.is_some() {
+    // A run that ends early goes on to its end although it is paused.
+    if state.paused.is_some() && state.cancel.is_none() && state.expired.is_none() {
         requests::ask(&app.application, workspace, *run, Ask::Unpause, None).await?;
     }
     drive::attend(app, workspace, *run, state.seq).await

@@ -5,7 +5,6 @@ use std::cell::Cell;
 use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::Action;
-use rekindle_model::run::RunState;
 use serde_json::json;
 
 use crate::App;
@@ -13,7 +12,8 @@ use crate::drive;
 use crate::exit::Exit;
 use rekindle_workspace::error::{Error, OVER};
 use rekindle_workspace::open::ReadWriteWorkspace;
-use rekindle_workspace::operations::requests::{again, ask, waiting};
+use rekindle_workspace::operations::nested::{Located, locate};
+use rekindle_workspace::operations::requests::{ask, go_on_around, waiting};
 use rekindle_workspace::replica;
 
 /// A run, and why.
@@ -110,7 +110,7 @@ pub(crate) async fn pause(app: &App, args: &RunArgs) -> Result<Exit, Error> {
         said: "begins nothing new",
         undo: Some(|run| Action::Unpause { run: Some(run) }),
     };
-    asked.of(app, |_, _| Ok(Ask::Pause)).await
+    asked.of_run(app, Ask::Pause).await
 }
 
 /// Lets a paused run continue.
@@ -121,7 +121,7 @@ pub(crate) async fn unpause(app: &App, args: &RunArgs) -> Result<Exit, Error> {
         said: "continues",
         undo: None,
     };
-    asked.of(app, |_, _| Ok(Ask::Unpause)).await
+    asked.of_run(app, Ask::Unpause).await
 }
 
 /// Approves a step.
@@ -146,8 +146,9 @@ async fn decide(
         said,
         undo: None,
     };
-    let of = |run, state: &RunState| Ok(decision(waiting(run, state, args.step.as_deref())?));
-    asked.of(app, of).await
+    let step = args.step.as_deref();
+    let located = async |workspace: &ReadWriteWorkspace, run| waiting(workspace, run, step).await;
+    asked.of_step(app, located, decision).await
 }
 
 /// Retries a step.
@@ -161,8 +162,14 @@ pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, Error> {
         },
         undo: None,
     };
-    let step = args.step.as_deref();
-    asked.of(app, |_, _| Ok(again(step))).await
+    match &args.step {
+        Some(step) => {
+            let located =
+                async |workspace: &ReadWriteWorkspace, run| locate(&workspace.context, run, step).await;
+            asked.of_step(app, located, |step| Ask::Retry { step }).await
+        }
+        None => asked.of_run(app, Ask::RetryFailed).await,
+    }
 }
 
 /// Skips a step.
@@ -173,8 +180,9 @@ pub(crate) async fn skip(app: &App, args: &Skip) -> Result<Exit, Error> {
         said: "is skipped",
         undo: None,
     };
-    let step = StepId::from(args.step.as_str());
-    asked.of(app, |_, _| Ok(Ask::Skip { step: step.clone() })).await
+    let located =
+        async |workspace: &ReadWriteWorkspace, run| locate(&workspace.context, run, &args.step).await;
+    asked.of_step(app, located, |step| Ask::Skip { step }).await
 }
 
 /// A request that is over once it is journaled.
@@ -188,38 +196,70 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn of(
-        self,
-        app: &App,
-        what: impl Fn(RunId, &RunState) -> Result<Ask, Error>,
-    ) -> Result<Exit, Error> {
+    async fn of_run(self, app: &App, what: Ask) -> Result<Exit, Error> {
         ReadWriteWorkspace::with(&app.application, async |workspace| {
             let run = workspace.context.run(self.run).await?;
-            let state = workspace.context.evidence(run).await?.state;
-            let ask_for = what(run, &state)?;
-            let step = ask_for.step().cloned();
-            ask(&app.application, workspace, run, ask_for, self.note.clone()).await?;
-            let driven = workspace.drives(run).await;
-            let body = json!({ "run": run, "step": step, "driven": driven });
-            app.printer.data(&body, || {
-                let undo = self.undo.map(|undo| app.printer.command(&undo(run)));
-                let undo = undo.map_or(String::new(), |undo| format!("; `{undo}` takes it back"));
-                let said = format!("{}{undo}", self.said);
-                let subject = step
-                    .as_ref()
-                    .map_or_else(|| format!("run {run}"), ToString::to_string);
-                match driven {
-                    true => format!("{subject} {said}"),
-                    false => {
-                        let way_on = app
-                            .printer
-                            .command(&replica::way_on(&workspace.context.layout.state, run));
-                        format!("{subject} {said}, once a process drives the run: {way_on}")
-                    }
-                }
-            })?;
-            Ok(Exit::Done)
+            let before = workspace.drives(run).await;
+            ask(&app.application, workspace, run, what.clone(), self.note.clone()).await?;
+            self.say(app, workspace, run, None, before).await
         })
         .await
+    }
+
+    /// Asks something of a step, which may belong to a run below the one that the person named.
+    async fn of_step(
+        self,
+        app: &App,
+        find: impl AsyncFn(&ReadWriteWorkspace, RunId) -> Result<Located, Error>,
+        what: impl Fn(StepId) -> Ask,
+    ) -> Result<Exit, Error> {
+        ReadWriteWorkspace::with(&app.application, async |workspace| {
+            let named = workspace.context.run(self.run).await?;
+            let located = find(workspace, named).await?;
+            let (run, step) = (located.run, located.step.clone());
+            let before = workspace.drives(run).await;
+            let asked = what(step.clone());
+            let begins = matches!(asked, Ask::Retry { .. } | Ask::Skip { .. });
+            ask(&app.application, workspace, run, asked, self.note.clone()).await?;
+            if begins {
+                go_on_around(&app.application, workspace, &located, self.note.clone()).await?;
+            }
+            self.say(app, workspace, run, Some(step), before).await
+        })
+        .await
+    }
+
+    /// Says what follows. `before` says whether a process drove the run before the request.
+    async fn say(
+        &self,
+        app: &App,
+        workspace: &ReadWriteWorkspace,
+        run: RunId,
+        step: Option<StepId>,
+        before: bool,
+    ) -> Result<Exit, Error> {
+        // After the request, the run may have ended in no time.
+        let driven = before
+            || workspace.drives(run).await
+            || workspace.context.evidence(run).await?.state.outcome.is_some();
+        let body = json!({ "run": run, "step": step, "driven": driven });
+        app.printer.data(&body, || {
+            let undo = self.undo.map(|undo| app.printer.command(&undo(run)));
+            let undo = undo.map_or(String::new(), |undo| format!("; `{undo}` takes it back"));
+            let said = format!("{}{undo}", self.said);
+            let subject = step
+                .as_ref()
+                .map_or_else(|| format!("run {run}"), ToString::to_string);
+            match driven {
+                true => format!("{subject} {said}"),
+                false => {
+                    let way_on = app
+                        .printer
+                        .command(&replica::way_on(&workspace.context.layout.state, run));
+                    format!("{subject} {said}, once a process drives the run: {way_on}")
+                }
+            }
+        })?;
+        Ok(Exit::Done)
     }
 }

@@ -43,8 +43,8 @@ async fn resume(app: &App, args: &Args, workspace: &ReadWriteWorkspace) -> Resul
     if let Some(word) = &args.run {
         let run = workspace.context.run(word).await?;
         if args.from.is_some() || args.failed {
-            let ask = requests::again(args.from.as_deref());
-            requests::ask(&app.application, workspace, run, ask, args.why.clone()).await?;
+            let (step, why) = (args.from.as_deref(), args.why.clone());
+            requests::run_again(&app.application, workspace, run, step, why).await?;
         }
         return drive::go_on(app, workspace, run).await;
     }

@@ -1,10 +1,11 @@
 //! `rekindle runs`
 
 use rekindle_model::time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_journal::RunFilter;
 use rekindle_model::event::Outcome;
+use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use rekindle_report::{steps, text};
 use serde_json::json;
@@ -82,11 +83,14 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     for run in runs.iter().filter(|run| held && run.outcome.is_none()) {
         // A run that cannot be read has an empty history here; its line and `show` say so.
         let records = workspace.context.journal.read(run.run).await.unwrap_or_default();
-        let lock = RunState::from_records(&records)
-            .ok()
-            .and_then(|state| state.awaits_lock);
+        // A paused run has left the line.
+        let state = RunState::from_records(&records).ok();
+        let state = state.filter(|state| state.paused.is_none());
+        let lock = state.and_then(|state| state.awaits_lock);
         waiting.extend(lock.map(|lock| (run.run, lock)));
     }
+    let open = workspace.context.interrupted().await?;
+    let open: BTreeSet<RunId> = open.iter().map(|run| run.run).collect();
     let state = workspace.context.layout.state.clone();
     workspace.close().await;
     if runs.is_empty() {
@@ -123,8 +127,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let below = run
                 .parent()
                 .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
-            let lock =
-                lock.map(|lock| format!("  one run of {} at a time, after {}", lock.group, lock.holder));
+            // The run that had the lock when the wait began may be over; then others are before this one.
+            let lock = lock.map(|lock| match open.contains(&lock.holder) {
+                true => format!("  one run of {} at a time, after {}", lock.group, lock.holder),
+                false => format!("  one run of {} at a time", lock.group),
+            });
             let elsewhere = elsewhere
                 .as_ref()
                 .map(|held| format!("  held by {}: {}", held.named(), app.printer.command(&held.adopt)));

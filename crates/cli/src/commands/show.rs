@@ -19,6 +19,7 @@ use rekindle_workspace::Error;
 use rekindle_workspace::error::resume;
 use rekindle_workspace::guards::partial_recovery;
 use rekindle_workspace::open::ReadOnlyWorkspace;
+use rekindle_workspace::operations::nested;
 use rekindle_workspace::replica;
 use rekindle_workspace::run_spec::LoadedSpec;
 
@@ -52,6 +53,10 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         true => None,
         false => replica::elsewhere(&workspace.context.layout.state, run),
     };
+    let below = match over {
+        true => Vec::new(),
+        false => nested::below(&workspace.context, run).await?,
+    };
     workspace.close().await;
     let at_work = driven.is_some_and(|driven| driven.contains(&run));
     let now = app.application.clock.now();
@@ -67,6 +72,20 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         "steps": timeline(&evidence, Some(&plan)), "rework": rework(&evidence),
     });
     let mut said = text::run(&evidence, Some(&plan), now, &|action| app.printer.command(action));
+    body["below"] = json!(
+        below
+            .iter()
+            .map(|below| json!({
+                "path": below.path, "run": below.evidence.state.id, "paused": below.evidence.state.paused,
+                "waiting": below.evidence.state.waiting_for_approval().collect::<Vec<_>>(),
+            }))
+            .collect::<Vec<_>>()
+    );
+    for below in &below {
+        said.push_str(&text::below(&below.path, &below.evidence, &|action| {
+            app.printer.command(action)
+        }));
+    }
     said.push_str(&format!("\n{}", text::gantt(&evidence, Some(&plan), now)));
     match evidence.state.kind {
         RunKind::Backup => {

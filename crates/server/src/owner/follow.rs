@@ -1,10 +1,11 @@
 //! The updates that a follower of a run receives: each record once and in order, the progress of its steps, and its
 //! end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rekindle_engine::Progress;
-use rekindle_model::event::{Outcome, Record};
+use rekindle_model::event::{Event, Outcome, Record};
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
 use tokio::sync::broadcast::error::RecvError;
@@ -37,6 +38,8 @@ pub(super) struct Follower {
     /// The number of the newest record that was sent.
     pub(super) last: u64,
     pub(super) told: mpsc::Sender<RunUpdate>,
+    /// The runs that its steps wait for, at any depth, with the way to each.
+    pub(super) below: BTreeMap<RunId, String>,
 }
 
 /// The follower has disconnected.
@@ -54,6 +57,7 @@ impl Follower {
         let Some(Driven { engine, mut end, .. }) = driven else {
             return self.finish(None).await;
         };
+        self.look_below().await?;
         let mut progress: broadcast::Receiver<Progress> = engine.progress();
         let mut measuring = true;
         loop {
@@ -61,7 +65,7 @@ impl Follower {
                 biased;
                 record = records.recv() => match record {
                     Ok(record) if record.run == self.run => self.record((*record).clone()).await?,
-                    Ok(_) => {}
+                    Ok(record) => self.record_below(&record).await?,
                     Err(RecvError::Lagged(_)) => self.catch_up().await.map(drop)?,
                     Err(RecvError::Closed) => return self.finish(None).await,
                 },
@@ -73,6 +77,62 @@ impl Follower {
                 end = ended(&mut end) => return self.finish(end).await,
                 () = self.told.closed() => return Err(Gone),
             }
+        }
+    }
+
+    /// Finds the runs below, and sends the questions that wait there.
+    async fn look_below(&mut self) -> Result<(), Gone> {
+        let mut around = vec![(self.run, String::new())];
+        while let Some((run, way)) = around.pop() {
+            for (inner, step) in self.owner.unfinished_below(run).await {
+                let way = format!("{way}{step}");
+                self.below.insert(inner, way.clone());
+                let records = self.owner.read(inner).await.unwrap_or_default();
+                let state = RunState::from_records(&records);
+                let waits = |record: &&Record| match (&record.event, &state) {
+                    (Event::ApprovalRequested { step, attempt, .. }, Ok(state)) => {
+                        let step = state.step(step);
+                        step.awaits().is_some() && step.attempts == *attempt
+                    }
+                    _ => false,
+                };
+                for record in records.iter().filter(waits) {
+                    self.record_below(record).await?;
+                }
+                around.push((inner, format!("{way}/")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what a person must know of a run below.
+    async fn record_below(&mut self, record: &Record) -> Result<(), Gone> {
+        if let Some(parent) = record
+            .event
+            .origin()
+            .and_then(|origin| origin.trigger.parent().cloned())
+        {
+            let way = self
+                .below
+                .get(&parent.run)
+                .map(|way| format!("{way}/{}", parent.step));
+            let way = way.or_else(|| (parent.run == self.run).then(|| parent.step.to_string()));
+            way.map(|way| self.below.insert(record.run, way));
+        }
+        let asks = matches!(
+            record.event,
+            Event::ApprovalRequested { .. }
+                | Event::Approved { .. }
+                | Event::Rejected { .. }
+                | Event::PauseRequested { .. }
+                | Event::RunUnpaused { .. }
+        );
+        match self.below.get(&record.run).filter(|_| asks) {
+            Some(path) => {
+                let (path, record) = (path.clone(), Box::new(record.clone()));
+                self.say(RunUpdate::Below { path, record }).await
+            }
+            None => Ok(()),
         }
     }
 

@@ -191,7 +191,7 @@ pub(crate) async fn until(told: &mut mpsc::Receiver<RunUpdate>, event: &str, ste
                     return;
                 }
                 RunUpdate::Ended(end) => panic!("ended before {event} of {step}: {end:?}"),
-                RunUpdate::Record(_) | RunUpdate::Progress { .. } => {}
+                RunUpdate::Record(_) | RunUpdate::Below { .. } | RunUpdate::Progress { .. } => {}
             }
         }
     })
@@ -205,7 +205,7 @@ pub(crate) async fn all(told: &mut mpsc::Receiver<RunUpdate>) -> (Vec<Event>, En
         loop {
             match told.recv().await.expect("an end is always told") {
                 RunUpdate::Record(record) => events.push(record.event),
-                RunUpdate::Progress { .. } => {}
+                RunUpdate::Below { .. } | RunUpdate::Progress { .. } => {}
                 RunUpdate::Ended(end) => return (events, end),
             }
         }

@@ -10,6 +10,7 @@ pub mod diff;
 pub mod doctor;
 pub mod init;
 pub mod journal;
+pub mod nested;
 pub mod plan;
 pub mod prune;
 pub mod recover;

@@ -5,11 +5,12 @@
 use rekindle_engine::{Ask, Request};
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::Action;
-use rekindle_model::run::RunState;
+use rekindle_model::step::StepState;
 
 use crate::Application;
 use crate::error::Error;
 use crate::open::ReadWriteWorkspace;
+use crate::operations::nested::{self, Located};
 
 /// Asks something of a run, in the name of the person who uses this application.
 ///
@@ -31,31 +32,79 @@ pub async fn ask(
     Ok(workspace.service.request(run, request).await?)
 }
 
-/// Returns the request that a step and everything after it run again, or everything that failed.
-pub fn again(step: Option<&str>) -> Ask {
-    match step {
-        Some(step) => Ask::Retry {
-            step: StepId::from(step),
-        },
-        None => Ask::RetryFailed,
-    }
+/// Asks for a step and everything after it to run again, or for everything that failed. If the step belongs to a run
+/// below, the runs around it go on with that run.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn run_again(
+    app: &Application,
+    workspace: &ReadWriteWorkspace,
+    run: RunId,
+    step: Option<&str>,
+    note: Option<String>,
+) -> Result<(), Error> {
+    let Some(step) = step else {
+        return ask(app, workspace, run, Ask::RetryFailed, note).await;
+    };
+    let located = nested::locate(&workspace.context, run, step).await?;
+    let of_step = Ask::Retry {
+        step: located.step.clone(),
+    };
+    ask(app, workspace, located.run, of_step, note.clone()).await?;
+    go_on_around(app, workspace, &located, note).await
 }
 
-/// Returns the step that was named, else the only one that waits for approval.
+/// Lets the runs around a step go on, if their steps on the way to it have failed.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn go_on_around(
+    app: &Application,
+    workspace: &ReadWriteWorkspace,
+    located: &Located,
+    note: Option<String>,
+) -> Result<(), Error> {
+    for (run, step) in &located.around {
+        let state = workspace.context.evidence(*run).await?.state;
+        if matches!(state.step(step).state, StepState::Failed { .. }) {
+            let step = step.clone();
+            ask(app, workspace, *run, Ask::Retry { step }, note.clone()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the step that was named, else the only one that waits for approval, in the run or in the runs below it.
 ///
 /// # Errors
 /// None waits, or several do.
-pub fn waiting(run: RunId, state: &RunState, named: Option<&str>) -> Result<StepId, Error> {
+pub async fn waiting(
+    workspace: &ReadWriteWorkspace,
+    run: RunId,
+    named: Option<&str>,
+) -> Result<Located, Error> {
     if let Some(step) = named {
-        return Ok(StepId::from(step));
+        return nested::locate(&workspace.context, run, step).await;
     }
-    let waiting: Vec<&StepId> = state.waiting_for_approval().collect();
+    let state = workspace.context.evidence(run).await?.state;
+    let own = |step: &StepId| (step.to_string(), run, step.clone());
+    let mut waiting: Vec<(String, RunId, StepId)> = state.waiting_for_approval().map(own).collect();
+    for below in nested::below(&workspace.context, run).await? {
+        let state = &below.evidence.state;
+        let inner = state.waiting_for_approval();
+        waiting.extend(inner.map(|step| (format!("{}/{step}", below.path), state.id, step.clone())));
+    }
     match waiting.as_slice() {
-        [one] => Ok((*one).clone()),
+        [(_, run, step)] => Ok(Located {
+            run: *run,
+            step: step.clone(),
+            around: Vec::new(),
+        }),
         [] => Err(Error::usage(format!("no step of run {run} waits for approval"))
             .with_next(Action::Show { run: Some(run) }, "shows what it does now")),
         several => {
-            let names: Vec<&str> = several.iter().map(|step| step.as_str()).collect();
+            let names: Vec<&str> = several.iter().map(|(path, ..)| path.as_str()).collect();
             Err(
                 Error::usage(format!("{} steps of run {run} wait for approval", names.len()))
                     .with_advice(format!("name one: {}", names.join(", "))),
