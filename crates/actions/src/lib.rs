@@ -99,6 +99,7 @@ pub(crate) fn registry_inside(site: Arc<Site>, outer: workflow::Outer) -> Regist
         outer,
     };
     Registry::new()
+        .with_output_fields(shapes::OUTPUT_FIELDS)
         .with(rekindle_engine::WORKFLOW, run_workflow)
         .with("snapshot", snapshot::TakeSnapshot(Arc::clone(&site)))
         .with("store", store::Store(Arc::clone(&site)))

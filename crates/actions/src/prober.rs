@@ -11,7 +11,8 @@ use std::time::Duration;
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::source::Claim;
-use rekindle_model::system::{Component, Probe, System};
+use rekindle_model::system::{Probe, System};
+use rekindle_plan::expr::{self, Scope};
 use rekindle_sources::place::below;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ use crate::views::Fared;
 pub(crate) struct Prober<'a> {
     site: &'a Site,
     cx: &'a StepContext,
-    scope: Value,
+    scope: Scope,
     cwd: PathBuf,
     /// The folder with the data that the probe measures.
     root: PathBuf,
@@ -40,7 +41,7 @@ impl<'a> Prober<'a> {
         site: &'a Site,
         cx: &'a StepContext,
         root: Option<PathBuf>,
-        component: Option<(&str, &Component)>,
+        component: Option<&str>,
     ) -> Self {
         let root = root
             .or_else(|| site.target_root().map(Path::to_path_buf))
@@ -124,7 +125,7 @@ impl<'a> Prober<'a> {
     /// Evaluates the expressions in a probe's settings, and reads the result.
     fn rendered<P: DeserializeOwned>(&self, probe: &Probe, said: Value) -> Result<P, Failure> {
         let name = checks::name(probe);
-        let rendered = rekindle_plan::expr::render(&said, &self.scope)
+        let rendered = expr::render(&said, &self.scope)
             .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
         serde_json::from_value(rendered)
             .map_err(|error| Failure::permanent(BAD_PARAMETER, format!("probe {name} does not fit: {error}")))
@@ -138,7 +139,7 @@ impl<'a> Prober<'a> {
 
     async fn command(&self, probe: &Probe) -> Result<Numbers, Failure> {
         let name = checks::name(probe);
-        let words = rekindle_plan::expr::render(&json!(probe.run), &self.scope)
+        let words = expr::render(&json!(probe.run), &self.scope)
             .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
         let words: Vec<String> = words.as_array().into_iter().flatten().map(word).collect();
         let timeout = timeout(probe);
@@ -167,19 +168,14 @@ impl<'a> Prober<'a> {
 }
 
 /// Returns the values for the expressions in the system's own programs; `root` is their target.
-pub(crate) fn scope(
-    site: &Site,
-    cx: &StepContext,
-    root: &Path,
-    component: Option<(&str, &Component)>,
-) -> Value {
-    let mut scope = site.scope();
-    scope["target"] = json!({ "root": root.to_string_lossy() });
-    scope["run"] = json!({ "id": cx.run.to_string(), "disaster_at": cx.disaster_at });
-    scope["each"] = json!(cx.step.each);
-    if let Some((name, component)) = component {
-        scope["component"] = json!(component);
-        scope["component"]["name"] = json!(name);
+pub(crate) fn scope(site: &Site, cx: &StepContext, root: &Path, component: Option<&str>) -> Scope {
+    let mut scope = Scope::of(&site.scope());
+    scope.set(&["target"], &json!({ "root": root.to_string_lossy() }));
+    let run = json!({ "id": cx.run.to_string(), "disaster_at": cx.disaster_at });
+    scope.set(&["run"], &run);
+    scope.set(&["each"], &cx.step.each_values());
+    if let Some(name) = component {
+        scope.set_named(&["component"], name, &["system", "components", name]);
     }
     scope
 }

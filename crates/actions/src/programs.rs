@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::system::Component;
+use rekindle_plan::expr;
 use rekindle_sources::{Program, ProgramRunner};
 use serde_json::json;
 
@@ -17,7 +17,6 @@ pub(crate) struct SourcePrograms<'a> {
     pub(crate) site: &'a Site,
     pub(crate) cx: &'a StepContext,
     pub(crate) name: &'a str,
-    pub(crate) component: &'a Component,
 }
 
 #[async_trait]
@@ -27,13 +26,8 @@ impl ProgramRunner for SourcePrograms<'_> {
             failure.message = format!("{} of {}: {}", program.purpose, self.name, failure.message);
             failure
         };
-        let scope = prober::scope(
-            self.site,
-            self.cx,
-            program.folder,
-            Some((self.name, self.component)),
-        );
-        let words = rekindle_plan::expr::render(&json!(program.words), &scope)
+        let scope = prober::scope(self.site, self.cx, program.folder, Some(self.name));
+        let words = expr::render(&json!(program.words), &scope)
             .map_err(|error| about(Failure::permanent(code::EXPRESSION, error.to_string())))?;
         let words: Vec<String> = words.as_array().into_iter().flatten().map(word).collect();
         let process = process::Program {

@@ -2,6 +2,7 @@
 
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::system::System;
+use rekindle_plan::expr::{self, Scope};
 use serde_json::{Value, json};
 
 /// A rule's outcome.
@@ -32,7 +33,7 @@ pub(crate) fn evaluate(
 ) -> Result<Ruled, Failure> {
     let formula = system.rules.get(name).map_or(default, String::as_str);
     let tried = |bound: &Value| {
-        rekindle_plan::expr::holds(formula, &filled(inputs, bound)).map_err(|error| {
+        expr::holds(formula, &Scope::of(&filled(inputs, bound)), None).map_err(|error| {
             Failure::permanent(code::EXPRESSION, format!("rule {name} ({formula}): {error}"))
                 .with_hint("correct it under `rules:` in the system's file")
         })

@@ -127,7 +127,7 @@ impl Action for TakeSnapshot {
         let consistency_point = self.0.clock().now();
         let snapshot = SnapshotId::new(&consistency_point);
         cx.checkpoint(json!(Progress { snapshot })).await?;
-        let mut opened = self.open(cx, name, component, source.as_ref()).await?;
+        let mut opened = self.open(cx, name, source.as_ref()).await?;
         let request = CaptureRequest {
             snapshot,
             component: name.to_owned(),
@@ -157,7 +157,6 @@ impl TakeSnapshot {
         &self,
         cx: &StepContext,
         name: &str,
-        component: &Component,
         source: &dyn ComponentSource,
     ) -> Result<Captured, Failure> {
         let staging = self.staging(cx, name);
@@ -173,7 +172,6 @@ impl TakeSnapshot {
                     site: &self.0,
                     cx,
                     name,
-                    component,
                 },
             })
             .await;

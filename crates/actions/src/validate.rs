@@ -50,7 +50,7 @@ impl Action for Validate {
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         let Params { component, root } = params::read(&cx.with)?;
         let (name, component) = self.0.component(&views::looped(cx, "component", component)?)?;
-        let prober = Prober::new(&self.0, cx, root, Some((name, component)));
+        let prober = Prober::new(&self.0, cx, root, Some(name));
 
         let mut checks: Vec<Check> = Vec::new();
         let mut measures = Measures::new();

@@ -342,7 +342,7 @@ impl Action for RunWorkflow {
         let ended = sub_runs.drive(run, &waiting).await?;
         match outcome(&ended.state) {
             Ok(()) => Ok(Output {
-                value: json!({ "run": run, "outputs": ended.outputs }),
+                value: json!({ "run": run, "steps": ended.outputs }),
                 measures: Measures::new(),
             }),
             Err(failure) => {

@@ -14,6 +14,7 @@ use crate::approve::{self, APPROVE};
 #[derive(Clone, Default)]
 pub struct Registry {
     actions: BTreeMap<String, Arc<dyn Action>>,
+    output_fields: BTreeMap<&'static str, &'static [&'static str]>,
 }
 
 impl Registry {
@@ -34,6 +35,13 @@ impl Registry {
         self.actions.insert(name.to_owned(), action);
     }
 
+    /// Says which fields the outputs of actions have, by the actions' names.
+    #[must_use]
+    pub fn with_output_fields(mut self, fields: &[(&'static str, &'static [&'static str])]) -> Self {
+        self.output_fields.extend(fields.iter().copied());
+        self
+    }
+
     /// Returns the action of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Action>> {
         self.actions.get(name)
@@ -48,6 +56,7 @@ impl Registry {
         });
         Self {
             actions: decorated.collect(),
+            output_fields: self.output_fields,
         }
     }
 }
@@ -68,6 +77,10 @@ impl Catalog for Registry {
             return approve::check(with);
         }
         self.get(uses).map_or_else(Vec::new, |action| action.check(with))
+    }
+
+    fn output_fields(&self, uses: &str) -> Option<&'static [&'static str]> {
+        self.output_fields.get(uses).copied()
     }
 
     fn group_locks(&self, uses: &str, with: &Value) -> Option<GroupLocks> {

@@ -84,6 +84,8 @@ pub enum Takes {
     Any,
     /// The parameters of the action that `uses` names. Their texts may hold expressions.
     With,
+    /// What a step loops over: a key, a list, an expression, or lists by name.
+    Loop,
     /// Texts by any names.
     TextMap(Format),
     /// A component's source; the caller of the reader gives the types.

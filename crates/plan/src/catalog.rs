@@ -10,6 +10,11 @@ pub trait Catalog {
     fn names(&self) -> Vec<String>;
     /// Returns the problems of an action's parameters, which may hold unrendered `${{ }}`.
     fn check(&self, uses: &str, with: &Value) -> Vec<Problem>;
+    /// Returns the names of the fields that the output of an action has, if they are always the same.
+    fn output_fields(&self, uses: &str) -> Option<&'static [&'static str]> {
+        let _ = uses;
+        None
+    }
     /// Returns the group locks of the workflow that such a step runs; none if it runs none, or none that can
     /// be read.
     fn group_locks(&self, uses: &str, with: &Value) -> Option<GroupLocks> {

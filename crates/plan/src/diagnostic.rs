@@ -238,6 +238,26 @@ impl SourceText {
         diagnostic
     }
 
+    /// Returns the place of a text inside a span: its first appearance in the span's first line that has it. `None` if
+    /// the span does not have it as it is.
+    pub(crate) fn find(&self, span: Span, text: &str) -> Option<Span> {
+        /// How many lines of a block of text are searched.
+        const LINES: usize = 200;
+        (span.line..span.line.saturating_add(LINES)).find_map(|number| {
+            let line = &self.line(number)?.text;
+            let skipped = match number == span.line {
+                true => line.char_indices().nth(span.col.saturating_sub(1))?.0,
+                false => 0,
+            };
+            let at = skipped + line[skipped..].find(text)?;
+            Some(Span {
+                line: number,
+                col: line[..at].chars().count() + 1,
+                width: text.chars().count(),
+            })
+        })
+    }
+
     fn line(&self, number: usize) -> Option<&Line> {
         self.lines.get(number.checked_sub(1)?)
     }
@@ -340,21 +360,27 @@ impl<'s> Sink<'s> {
 
 /// Returns "did you mean `x`?" if a known name is near, else "expected one of `a`, `b`"; nothing if no name is known.
 pub fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
-    // Comparing costs the product of both lengths, and a hostile name may be as long as the file.
-    if found.len() <= 128 {
-        let near = known
-            .iter()
-            .map(|name| (strsim::damerau_levenshtein(found, name.as_ref()), name.as_ref()))
-            .filter(|(distance, name)| {
-                let length = name.chars().count();
-                *distance < length && *distance <= (length / 3).max(1)
-            })
-            .min();
-        if let Some((_, name)) = near {
-            return Some(format!("did you mean `{name}`?"));
-        }
+    match nearest(found, known) {
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None => one_of(known),
     }
-    one_of(known)
+}
+
+/// Returns the known name that someone may have meant.
+pub(crate) fn nearest<'k, S: AsRef<str>>(found: &str, known: &'k [S]) -> Option<&'k str> {
+    // Comparing costs the product of both lengths, and a hostile name may be as long as the file.
+    if found.len() > 128 {
+        return None;
+    }
+    let near = known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(found, name.as_ref()), name.as_ref()))
+        .filter(|(distance, name)| {
+            let length = name.chars().count();
+            *distance < length && *distance <= (length / 3).max(1)
+        })
+        .min();
+    near.map(|(_, name)| name)
 }
 
 /// Returns "did you mean `x`?" if a known name is near, and all known names: for names that a user gives on the

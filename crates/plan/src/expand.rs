@@ -13,6 +13,8 @@
 //! A component that is not in the run holds up nothing. `after` orders recoveries, not backups.
 
 mod draft;
+mod loops;
+mod references;
 
 use std::collections::HashSet;
 
@@ -21,11 +23,12 @@ use serde_json::{Map, Value};
 
 use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest, suggest_from_all};
-use crate::formats::is_name;
 use crate::plan::{Inputs, Plan};
 use crate::workflow::{StepTemplate, Workflow};
 
 use draft::Draft;
+use loops::Axis;
+use references::Facts;
 
 /// Expands a workflow over a run's loops.
 ///
@@ -40,13 +43,14 @@ pub fn expand(
 ) -> Result<Plan, Diagnostics> {
     let mut faults = Vec::new();
     let params = params(workflow, inputs, &mut faults);
-    check_loops(workflow, system, inputs, &mut faults);
-    check_actions(workflow, system, inputs, catalog, &mut faults);
+    let loops = loops::resolve(workflow, system, inputs, &params, &mut faults);
+    check_actions(workflow, system, inputs, &params, catalog, &mut faults);
+    check_references(workflow, system, &loops, catalog, &mut faults);
     if !faults.is_empty() {
         faults.sort_by_key(|fault| (fault.line, fault.col));
         return Err(Diagnostics(faults));
     }
-    let mut draft = Draft::new(workflow, system, inputs);
+    let mut draft = Draft::new(workflow, system, inputs, loops);
     let laid = draft.lay_steps().and_then(|()| draft.lay_needs());
     if let Err(message) = laid {
         let help = Some("run it over fewer components or tiers".to_owned());
@@ -79,8 +83,10 @@ pub fn faults_of(
 ) -> Diagnostics {
     let mut faults = found.0;
     if let Some(workflow) = workflow {
-        check_loops(workflow, system, inputs, &mut faults);
-        check_actions(workflow, system, inputs, catalog, &mut faults);
+        let params = params(workflow, inputs, &mut Vec::new());
+        let loops = loops::resolve(workflow, system, inputs, &params, &mut faults);
+        check_actions(workflow, system, inputs, &params, catalog, &mut faults);
+        check_references(workflow, system, &loops, catalog, &mut faults);
     }
     faults.sort_by_key(|fault| (fault.line, fault.col));
     Diagnostics(faults)
@@ -125,50 +131,27 @@ fn params(workflow: &Workflow, inputs: &Inputs, faults: &mut Vec<Diagnostic>) ->
     params
 }
 
-fn check_loops(workflow: &Workflow, system: Option<&System>, inputs: &Inputs, faults: &mut Vec<Diagnostic>) {
-    let keys: Vec<&str> = inputs.loops.keys().map(String::as_str).collect();
-    for step in &workflow.steps {
-        for key in step
-            .for_each
-            .iter()
-            .filter(|key| !inputs.loops.contains_key(*key))
-        {
-            let help = suggest_from_all(key, &keys).or_else(|| Some("this run has no loops".to_owned()));
-            faults.push(workflow.origin.error(
-                &step.path(&["for_each"]),
-                format!("unknown loop key `{key}`"),
-                help,
-            ));
-        }
-    }
-    for (key, values) in &inputs.loops {
-        let known: Option<Vec<&str>> = system.and_then(|system| match key.as_str() {
-            "component" => Some(system.components.keys().map(String::as_str).collect()),
-            "tier" => Some(system.tiers.keys().map(String::as_str).collect()),
-            _ => None,
-        });
-        for value in values {
-            if let Some(known) = known.as_ref().filter(|known| !known.contains(&value.as_str())) {
-                faults.push(workflow.origin.error(
-                    &["steps"],
-                    format!("unknown {key} `{value}`"),
-                    suggest_from_all(value, known),
-                ));
-            } else if !is_name(value) {
-                faults.push(workflow.origin.error(
-                    &["steps"],
-                    format!("`{value}` cannot be a {key} of a loop"),
-                    None,
-                ));
-            }
-        }
-    }
+fn check_references(
+    workflow: &Workflow,
+    system: Option<&System>,
+    loops: &[Vec<Axis>],
+    catalog: &dyn Catalog,
+    faults: &mut Vec<Diagnostic>,
+) {
+    let facts = Facts {
+        workflow,
+        system,
+        loops,
+        catalog,
+    };
+    references::check(&facts, faults);
 }
 
 fn check_actions(
     workflow: &Workflow,
     system: Option<&System>,
     inputs: &Inputs,
+    params: &Map<String, Value>,
     catalog: &dyn Catalog,
     faults: &mut Vec<Diagnostic>,
 ) {
@@ -183,7 +166,12 @@ fn check_actions(
             ));
             continue;
         }
-        for problem in catalog.check(&step.uses, &step.with) {
+        // Which workflow a step runs is read from the text itself.
+        let with = match step.uses.as_str() {
+            "workflow" => step.with.clone(),
+            _ => references::known_before(workflow, params, &step.with),
+        };
+        for problem in catalog.check(&step.uses, &with) {
             let inside: Vec<&str> = problem.at.iter().map(String::as_str).collect();
             let path = step.path(&[&["with"][..], &inside].concat());
             faults.push(workflow.origin.error(&path, problem.message, problem.help));

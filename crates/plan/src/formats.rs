@@ -8,7 +8,7 @@ use rekindle_model::keys::Format;
 use rekindle_model::system::Period;
 
 use crate::diagnostic::Fault;
-use crate::expr;
+use crate::expr::{self, ExprError};
 use crate::overlap;
 use crate::plan::RunIf;
 
@@ -71,8 +71,8 @@ pub(crate) fn check(format: Format, text: &str) -> Result<(), Fault> {
         ),
         Format::Duration => parses::<Period>(text),
         Format::Comparison => parses::<Expect>(text),
-        Format::Expression => expr::check(text).map_err(plain),
-        Format::Template => expr::check_text(text).map_err(plain),
+        Format::Expression => expr::check(text).map_err(expression),
+        Format::Template => expr::check_text(text).map_err(expression),
         Format::PathTemplate | Format::Digest if text.contains("${{") => check(Format::Template, text),
         Format::Path | Format::PathTemplate => match overlap::parts(text) {
             Ok(_) => Ok(()),
@@ -123,6 +123,13 @@ fn plain(message: impl Display) -> Fault {
     Fault {
         message: message.to_string(),
         help: None,
+    }
+}
+
+fn expression(error: ExprError) -> Fault {
+    Fault {
+        message: error.to_string(),
+        help: error.help(),
     }
 }
 

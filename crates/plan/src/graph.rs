@@ -77,7 +77,7 @@ pub fn text_with(plan: &Plan, labels: &BTreeMap<StepId, String>) -> String {
             RunIf::Success => {}
             RunIf::Failure => line.push_str(" (on failure)"),
             RunIf::Always => line.push_str(" (always)"),
-            RunIf::Expr(condition) => drop(write!(line, " (if {condition})")),
+            RunIf::Expr(condition) => drop(write!(line, " (if {})", condition.text)),
         }
         if !step.needs.is_empty() {
             let _ = write!(line, "  ← {}", needs(step, &of_template));

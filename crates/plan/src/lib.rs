@@ -48,5 +48,5 @@ pub use expand::{expand, faults_of};
 pub use group_locks::may_wait_for_each_other;
 pub use plan::{Backoff, Compensate, Handler, Inputs, Plan, PlanStep, Retry, RunIf};
 pub use system::{Loaded, load_system};
-pub use workflow::{ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow, read_workflow};
+pub use workflow::{ForEach, ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow, read_workflow};
 pub use yaml::value as yaml_value;

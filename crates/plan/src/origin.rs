@@ -15,4 +15,17 @@ impl Origin {
         self.source
             .diagnostic(Severity::Error, self.root.locate(at), message, help)
     }
+
+    /// Returns an error that points at a part of a node's text, if the file has that part as it is.
+    pub(crate) fn error_at<S: AsRef<str>>(
+        &self,
+        at: &[S],
+        part: &str,
+        message: String,
+        help: Option<String>,
+    ) -> Diagnostic {
+        let whole = self.root.locate(at);
+        let span = self.source.find(whole, part).unwrap_or(whole);
+        self.source.diagnostic(Severity::Error, span, message, help)
+    }
 }

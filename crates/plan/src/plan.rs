@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::diagnostic::{Fault, suggest};
-use crate::expr;
+use crate::expr::Condition;
 
 /// The inputs of a run. They are journaled, so that a resumed run expands to the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Inputs {
     #[serde(default)]
     pub loops: BTreeMap<String, Vec<String>>,
 }
+
+/// The key of a loop over one list of values.
+pub const ITEM: &str = "item";
 
 /// A workflow, validated and expanded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,8 +55,11 @@ pub struct PlanStep {
     pub id: StepId,
     /// The id of the step in the workflow file; `recovery` for a component's own recovery steps.
     pub template: String,
-    /// Loop key to value; a recovery step has `component` and `step`.
+    /// Loop key to the value's name; a recovery step has `component` and `step`.
     pub each: BTreeMap<String, String>,
+    /// In a loop over given values, this step's value; of a matrix, a map of its values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<Value>,
     /// The action.
     pub uses: String,
     /// The action's parameters, unrendered.
@@ -129,6 +135,22 @@ impl Handler {
     }
 }
 
+impl PlanStep {
+    /// Returns the loop keys with their values, as expressions see them.
+    pub fn each_values(&self) -> Value {
+        let named = self.each.iter();
+        let mut values: Map<String, Value> = named
+            .map(|(key, name)| (key.clone(), name.as_str().into()))
+            .collect();
+        match &self.item {
+            Some(item) if self.each.contains_key(ITEM) => drop(values.insert(ITEM.to_owned(), item.clone())),
+            Some(Value::Object(matrix)) => values.extend(matrix.clone()),
+            _ => {}
+        }
+        Value::Object(values)
+    }
+}
+
 /// The action that undoes a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,7 +178,7 @@ pub enum RunIf {
     /// They have ended, in any way.
     Always,
     /// They have ended and this expression holds.
-    Expr(String),
+    Expr(Condition),
 }
 
 impl RunIf {
@@ -175,11 +197,13 @@ impl RunIf {
                 help: suggest(word, &["success", "failure", "always"])
                     .map(|help| format!("{help} (or an expression)")),
             }),
-            expression => match expr::check(expression) {
-                Ok(()) => Ok(Self::Expr(expression.to_owned())),
+            expression => match Condition::read(expression) {
+                Ok(condition) => Ok(Self::Expr(condition)),
                 Err(error) => Err(Fault {
                     message: error.to_string(),
-                    help: Some("write `success`, `failure`, `always` or an expression".to_owned()),
+                    help: error
+                        .help()
+                        .or_else(|| Some("write `success`, `failure`, `always` or an expression".to_owned())),
                 }),
             },
         }

@@ -136,6 +136,7 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
             check_expressions(&node, sink);
             Some(node)
         }
+        Takes::Loop => looped(name, node, sink),
         Takes::TextMap(format) => map(node, name, sink, |key, node, sink| {
             text(format, &format!("`{}`", key.text), node, sink)
         }),
@@ -225,6 +226,25 @@ fn text(format: Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<N
             None
         }
     }
+}
+
+/// Reads what a step loops over: a text, a list of any values, or a map of such.
+fn looped(name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+    check_expressions(&node, sink);
+    let is_list = |node: &Node| match &node.kind {
+        Kind::List(_) => true,
+        Kind::Scalar { value, .. } => value.is_string(),
+        Kind::Map(_) => false,
+    };
+    let faulty = match &node.kind {
+        Kind::Map(entries) => entries.iter().map(|(_, node)| node).find(|node| !is_list(node)),
+        _ => Some(&node).filter(|node| !is_list(node)),
+    };
+    let Some(faulty) = faulty else { return Some(node) };
+    let message = format!("{name} must be a list, found {}", faulty.describe());
+    let help = "write a loop key such as `component`, a list, or an expression whose value is a list";
+    sink.error(faulty.span, message, Some(help.to_owned()));
+    None
 }
 
 fn texts(format: Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {

@@ -123,6 +123,11 @@ impl Defs<'_> {
             Takes::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
             Takes::Any => json!({}),
             Takes::With => json!({"type": "object"}),
+            Takes::Loop => {
+                let list = json!({"anyOf": [{"type": "string"}, {"type": "array"}]});
+                json!({"anyOf": [{"type": "string"}, {"type": "array"},
+                    {"type": "object", "additionalProperties": list}]})
+            }
             Takes::TextMap(format) => json!({"type": "object", "additionalProperties": text(format)}),
             Takes::Named(_, of) => json!({"type": "object", "additionalProperties": self.value(*of)}),
             Takes::List(of) => json!({"type": "array", "items": self.value(*of)}),

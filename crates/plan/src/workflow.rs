@@ -1,6 +1,7 @@
 //! A workflow file: parameters and step templates, before any loop is expanded. [`keys`] describes every key;
 //! [`steps`] judges the steps together.
 
+pub(crate) mod for_each;
 #[rustfmt::skip] // a key a line
 pub(crate) mod keys;
 mod steps;
@@ -19,6 +20,8 @@ use crate::plan::{Compensate, Handler, Retry, RunIf};
 use crate::read;
 use crate::shell_code;
 use crate::yaml::{self, Node};
+
+pub use for_each::ForEach;
 
 /// The template name of components' own recovery steps; no step of a file may have it.
 pub(crate) const RECOVERY: &str = "recovery";
@@ -131,9 +134,9 @@ pub struct StepTemplate {
     pub id: String,
     /// What it is for, for people.
     pub description: Option<String>,
-    /// The loop keys that it expands over; none for a step that is not in a loop.
+    /// What it loops over.
     #[serde(default)]
-    pub for_each: Vec<String>,
+    pub for_each: ForEach,
     /// The ids of steps that end before it starts.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -280,6 +283,6 @@ impl StepTemplate {
 
     /// Returns whether it loops over components.
     pub(crate) fn over_components(&self) -> bool {
-        self.for_each.iter().any(|key| key == "component")
+        self.for_each.over_components()
     }
 }

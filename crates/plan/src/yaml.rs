@@ -144,6 +144,11 @@ impl Node {
         found.filter(|node| !node.is_null())
     }
 
+    /// Returns the node at the end of a way.
+    pub(crate) fn at<S: AsRef<str>>(&self, path: &[S]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, step| node.child(step.as_ref()))
+    }
+
     /// Returns the place of the deepest node on the way that exists.
     pub(crate) fn locate<S: AsRef<str>>(&self, path: &[S]) -> Span {
         let mut node = self;

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use rekindle_model::system::{System, SystemKinds};
-use rekindle_plan::{Diagnostics, Loaded, load_system, load_workflow};
+use rekindle_plan::{Catalog, Diagnostics, Inputs, Loaded, Problem, expand, load_system, load_workflow};
 use rustix::time::{ClockId, clock_gettime};
+use serde_json::Value;
 
 fn system(text: &str) -> Result<Loaded<System>, Diagnostics> {
     let kinds = SystemKinds {
@@ -405,6 +406,136 @@ fn how_many_steps_a_workspace_has_at_work_at_once_is_bounded() {
             found,
             (2, 15, "`max_parallel` must be a whole number from 1 to 256"),
             "{most}"
+        );
+    }
+}
+
+/// Returns the faults of a workflow's expressions, a line each: where, what, and the help.
+fn faults_of_expressions(text: &str) -> Vec<String> {
+    let workflow = load_workflow("w.yaml", text)
+        .map_err(|found| found.to_string())
+        .unwrap();
+    let system =
+        system("system: s\ncomponents: {orders: {}, docs: {}}\ntiers: {near: {url: 'file://./near'}}\n")
+            .unwrap()
+            .value;
+    let loops = [("component", vec!["orders", "docs"]), ("tier", vec!["near"])];
+    let inputs = Inputs {
+        loops: loops
+            .into_iter()
+            .map(|(key, values)| (key.to_owned(), values.into_iter().map(str::to_owned).collect()))
+            .collect(),
+        ..Inputs::default()
+    };
+    let found = expand(&workflow, Some(&system), &inputs, &Fields)
+        .err()
+        .unwrap_or_default()
+        .0;
+    let line = |one: &rekindle_plan::Diagnostic| {
+        format!(
+            "{}:{} {} ({})",
+            one.line,
+            one.col,
+            one.message,
+            one.help.clone().unwrap_or_default()
+        )
+    };
+    found.iter().map(line).collect()
+}
+
+/// Knows two actions; the output of `measure` has a field `n`.
+struct Fields;
+
+impl Catalog for Fields {
+    fn names(&self) -> Vec<String> {
+        vec!["command".to_owned(), "measure".to_owned()]
+    }
+
+    fn check(&self, _: &str, _: &Value) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn output_fields(&self, uses: &str) -> Option<&'static [&'static str]> {
+        (uses == "measure").then_some(&["n"][..])
+    }
+}
+
+#[test]
+fn every_unknown_name_in_a_workflow_s_expressions_is_shown_at_its_place() {
+    let text = r#"workflow: w
+params: {n: {type: integer, default: 1}}
+steps:
+  - {id: a-b, uses: command}
+  - id: c
+    uses: command
+    needs: [a-b]
+    with:
+      x: "${{ steps.biuld.v }} ${{ params.nn }} ${{ params.n | nosuchfilter }} ${{ steps.a-b.v }}"
+      y: ["${{ env.HOME }}", "${{ each.component }}", {z: "${{ c.text }} ${{ n }}"}]
+  - id: m
+    uses: measure
+  - id: late
+    uses: command
+    with:
+      x: |
+        one ${{ steps.m.n }}
+        two ${{ steps.late.x }}
+  - id: typed
+    needs: [m]
+    uses: command
+    run_if: steps.m.nn > 1 and contains(steps.m.n, 'x') and steps.m.outcome.up()
+    with: {x: "${{ steps.m.error.mesage }} ${{ steps.m.outputs.nn }} ${{ failure() }} ${{ run.idd }}"}
+  - {id: each, for_each: component, uses: measure}
+  - id: all
+    needs: [each]
+    uses: command
+    with: {x: "${{ steps.each.n }} ${{ steps.each['ordres'].n }} ${{ item }} ${{ system.componets }} ${{ params.n is evn }}"}
+    compensate: {uses: command, with: {x: "${{ outputs }} ${{ output }} ${{ steps.c }}"}}
+  - {id: about, for_each: component, uses: command, run_if: component == 'orders'}
+on_failure:
+  - {id: tell, uses: command, with: {x: "${{ steps.c.error.message }} ${{ run.failed }} ${{ steps.cc }}"}}
+"#;
+    insta::assert_snapshot!(faults_of_expressions(text).join("\n"));
+}
+
+#[test]
+fn an_expression_that_allows_for_an_absence_or_that_only_the_run_can_judge_has_no_fault() {
+    let text = r#"workflow: w
+params: {where: {type: string, default: x}}
+steps:
+  - {id: m, for_each: component, uses: measure}
+  - id: free
+    for_each: component
+    uses: command
+    needs: [m]
+    run_if: steps.m[each.component].outcome == 'success' and component.name != null
+    with:
+      a: "${{ steps.m[each.component].n }} ${{ steps.m.orders.outputs.n }} ${{ steps.m['docs'].error.code }}"
+      b: "${{ steps.m.gone.x is defined }} ${{ system.description | default('none') }} ${{ component }}"
+      c: "${{ target.root }} ${{ rekindle }} ${{ run.errors | length }} ${{ dict(a=1) }} ${{ range(2) }}"
+  - {id: text, uses: command, needs: [free], with: {x: "${{ steps.free['orders'].whatever.deep }}"}}
+  - {id: over, for_each: {host: [a, b], port: [1]}, uses: command, with: {x: "${{ each.host }} ${{ item.port }}"}}
+  - {id: always, needs: [text], run_if: "failure() or cancelled() or always() or success()", uses: command}
+"#;
+    assert_eq!(faults_of_expressions(text), Vec::<String>::new());
+}
+
+#[test]
+fn the_operators_of_other_languages_are_named_with_those_of_this_one() {
+    for (expression, help) in [
+        ("!params.x", "`not`"),
+        ("a && b", "`and`"),
+        ("a || b", "`or`"),
+        ("a ? b : c", "`b if a else c`"),
+        ("a = b", "`==`"),
+    ] {
+        let text = format!(
+            "workflow: w\nsteps:\n  - {{id: a, uses: command, with: {{x: \"${{{{ {expression} }}}}\"}}}}\n"
+        );
+        let found = load_workflow("w.yaml", &text).unwrap_err().to_string();
+        assert!(
+            found.contains(help) && found.contains("w.yaml:3:"),
+            "{expression}: {found}"
         );
     }
 }

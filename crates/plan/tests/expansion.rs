@@ -232,3 +232,133 @@ steps:
         "the same inputs give the same plan"
     );
 }
+
+/// Returns the ids of a plan's steps, each with its item.
+fn items(workflow: &str, params: serde_json::Value) -> Vec<(String, serde_json::Value)> {
+    let workflow = load_workflow("w.yaml", workflow)
+        .map_err(|found| found.to_string())
+        .unwrap();
+    let system = load_system("system.yaml", SYSTEM, KINDS).unwrap().value;
+    let mut inputs = loops(&[("component", &["a", "b"]), ("tier", &["hot"])]);
+    inputs.params = params.as_object().cloned().unwrap_or_default();
+    let plan = expand(&workflow, Some(&system), &inputs, &Names)
+        .map_err(|found| found.to_string())
+        .unwrap();
+    let steps = plan.steps.iter();
+    steps
+        .map(|step| (step.id.to_string(), step.item.clone().unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn a_loop_goes_over_a_list_a_parameter_an_expression_or_a_matrix() {
+    let check = |for_each: &str, expect: &[(&str, serde_json::Value)]| {
+        let text = format!(
+            "workflow: w\nparams: {{hosts: {{type: list, default: [x, y]}}}}\nsteps:\n  - {{id: s, for_each: {for_each}, uses: command}}\n"
+        );
+        let found = items(&text, json!({}));
+        let expect: Vec<_> = expect
+            .iter()
+            .map(|(id, item)| ((*id).to_owned(), item.clone()))
+            .collect();
+        assert_eq!(found, expect, "{for_each}");
+    };
+    check(
+        "[web1, web2]",
+        &[("s[web1]", json!("web1")), ("s[web2]", json!("web2"))],
+    );
+    check("[80, 443]", &[("s[80]", json!(80)), ("s[443]", json!(443))]);
+    check(
+        "\"${{ params.hosts }}\"",
+        &[("s[x]", json!("x")), ("s[y]", json!("y"))],
+    );
+    check(
+        "\"${{ range(3) }}\"",
+        &[("s[0]", json!(0)), ("s[1]", json!(1)), ("s[2]", json!(2))],
+    );
+    check("\"${{ system.components.b.after }}\"", &[("s[a]", json!("a"))]);
+    // Values that make no names are numbered.
+    check("[\"a b\", c]", &[("s[0]", json!("a b")), ("s[1]", json!("c"))]);
+    check(
+        "[{name: web, port: 80}, {name: db, port: 5432}]",
+        &[
+            ("s[web]", json!({"name": "web", "port": 80})),
+            ("s[db]", json!({"name": "db", "port": 5432})),
+        ],
+    );
+    check("[]", &[]);
+    check(
+        "{host: \"${{ params.hosts }}\", port: [80, 443]}",
+        &[
+            ("s[x,80]", json!({"host": "x", "port": 80})),
+            ("s[x,443]", json!({"host": "x", "port": 443})),
+            ("s[y,80]", json!({"host": "y", "port": 80})),
+            ("s[y,443]", json!({"host": "y", "port": 443})),
+        ],
+    );
+    check(
+        "{component: all, port: [80]}",
+        &[
+            ("s[b,80]", json!({"component": "b", "port": 80})),
+            ("s[a,80]", json!({"component": "a", "port": 80})),
+        ],
+    );
+    check(
+        "[component, tier]",
+        &[("s[b,hot]", json!(null)), ("s[a,hot]", json!(null))],
+    );
+}
+
+#[test]
+fn loops_over_the_same_list_pair_up_and_others_wait_for_all() {
+    let text = "workflow: w
+steps:
+  - {id: build, for_each: [x, y], uses: command}
+  - {id: push, for_each: [x, y], needs: [build], uses: command}
+  - {id: other, for_each: [y, z], needs: [build], uses: command}
+  - {id: deploy, for_each: {item_of: [x, y], port: [1, 2]}, needs: [push], uses: command}
+  - {id: check, for_each: {port: [1, 2]}, needs: [deploy], uses: command}
+";
+    let plan = plan(text, SYSTEM, &Inputs::default());
+    assert_eq!(needs(&plan, "push[x]"), ["build[x]"]);
+    assert_eq!(needs(&plan, "other[y]"), ["build[x]", "build[y]"]);
+    assert_eq!(needs(&plan, "deploy[x,1]"), ["push[x]", "push[y]"]);
+    assert_eq!(needs(&plan, "check[1]"), ["deploy[x,1]", "deploy[y,1]"]);
+}
+
+#[test]
+fn a_loop_that_is_no_list_or_depends_on_the_run_is_refused() {
+    let check = |for_each: &str, why: &str| {
+        let text = format!(
+            "workflow: w\nparams: {{n: {{type: integer, default: 1}}}}\nsteps:\n  - {{id: a, uses: command}}\n  - {{id: s, needs: [a], for_each: {for_each}, uses: command}}\n"
+        );
+        let found = match load_workflow("w.yaml", &text) {
+            Ok(workflow) => {
+                let inputs = loops(&[("component", &["a"]), ("tier", &["hot"])]);
+                let system = load_system("system.yaml", SYSTEM, KINDS).unwrap().value;
+                expand(&workflow, Some(&system), &inputs, &Names)
+                    .unwrap_err()
+                    .to_string()
+            }
+            Err(found) => found.to_string(),
+        };
+        assert!(
+            found.contains("w.yaml:5:") && found.contains(why),
+            "{for_each}: {found}"
+        );
+    };
+    check("\"${{ params.n }}\"", "`for_each` must be a list, found 1");
+    check("\"${{ steps.a.hosts }}\"", "it may name `params` and `system`");
+    check(
+        "{port: \"${{ params.n }}\"}",
+        "`port` of `for_each` must be a list, found 1",
+    );
+    check("{port: 80}", "`for_each` must be a list, found a number");
+    check("{item: [1]}", "`item` cannot be a key of a loop");
+    check("{a-b: [1]}", "`a-b` cannot be a key of a loop");
+    check("7", "`for_each` must be a list, found a number");
+    check("componet", "unknown loop key `componet`");
+    check("[componet, tier]", "unknown loop key `componet`");
+    check("[x, x]", "the loop has `x` twice");
+    check("{shard: all}", "unknown loop key `shard`");
+}

@@ -2,6 +2,7 @@
 
 mod allowed_to_fail;
 mod child_processes;
+mod expressions;
 mod handlers;
 mod nested_runs;
 mod run_again;

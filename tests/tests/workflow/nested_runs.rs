@@ -23,11 +23,11 @@ steps:
   - id: call
     needs: [before]
     uses: workflow
-    with: {workflow: flows/middle.yaml, params: {word: "${{ steps.before }}"}}
+    with: {workflow: flows/middle.yaml, params: {word: "${{ steps.before.outputs }}"}}
   - id: after
     needs: [call]
     uses: noop
-    with: {output: "${{ steps.call.outputs.inner.outputs.make.word }} again"}
+    with: {output: "${{ steps.call.steps.inner.steps.make.word }} again"}
 "#;
 
 /// Runs another one in turn: two steps that wait, of plans with room for one.

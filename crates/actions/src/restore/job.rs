@@ -183,7 +183,7 @@ impl Job {
         let RestorePlan::HandOver(source) = self.source.restore_plan() else {
             return Ok(());
         };
-        let (name, component) = site.component(&self.name)?;
+        let (name, _) = site.component(&self.name)?;
         source
             .give(&SourceContext {
                 component: name,
@@ -192,12 +192,7 @@ impl Job {
                 staging: &self.into,
                 never: &site.never_captured(),
                 stop: &cx.stop,
-                programs: &SourcePrograms {
-                    site,
-                    cx,
-                    name,
-                    component,
-                },
+                programs: &SourcePrograms { site, cx, name },
             })
             .await
     }

@@ -45,7 +45,7 @@ use std::time::Duration;
 use rekindle_model::event::{Event, Measures, Payload, Record};
 use rekindle_model::id::StepId;
 use rekindle_model::run::{IllegalHistory, RunState};
-use rekindle_model::step::{StepRecord, StepState};
+use rekindle_model::step::StepRecord;
 use rekindle_model::time::Stamp;
 use rekindle_plan::{Plan, PlanStep};
 use serde_json::Value;
@@ -258,12 +258,12 @@ impl Machine {
             found.iter().for_each(|&need| dependents[need].push(place));
             needs.push(found);
         }
-        let mut scope = Scope::new(&plan, &state, ambient);
+        let mut scope = Scope::new(&plan, &state, &ambient);
         let mut views = EndedSteps::default();
         for (id, record) in state.steps.iter().filter(|(_, record)| record.state.is_final()) {
             let output = values.remove(id).unwrap_or_default();
-            if let (StepState::Succeeded { .. }, Some(step)) = (&record.state, plan.steps.get(places[id])) {
-                scope.add(step, &output);
+            if let Some(step) = plan.steps.get(places[id]) {
+                scope.add(places[id], step, &record.state, &output);
             }
             views.insert(
                 id.clone(),
@@ -490,9 +490,8 @@ impl Machine {
         match &event {
             Event::StepStarted { .. } => self.started[place] = self.state.seq + draft.events.len() as u64 + 1,
             Event::StepFailed { .. } => drop(self.failed_at.insert(place, draft.now)),
-            Event::StepSucceeded { .. } => self.scope.add(&self.plan.steps[place], &value),
             Event::StepInvalidated { .. } => {
-                self.scope.remove(&self.plan.steps[place]);
+                self.scope.remove(place, &self.plan.steps[place]);
                 self.reconcile_later.remove(&place);
                 self.views.remove(id);
             }
@@ -505,6 +504,8 @@ impl Machine {
                 (Event::StepSucceeded { .. }, _) | (_, None) => value,
                 (_, Some(before)) => before.output.clone(),
             };
+            self.scope
+                .add(place, &self.plan.steps[place], &record.state, &output);
             let view = StepView {
                 uses: self.plan.steps[place].uses.clone(),
                 state: record.clone(),

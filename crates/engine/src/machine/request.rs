@@ -338,7 +338,7 @@ impl Machine {
     /// Journals the question of a step that asks for approval, together with the start of its attempt. Returns false if
     /// an expression failed, and the step with it.
     pub(super) fn ask(&mut self, draft: &mut Draft, place: usize) -> bool {
-        let prompt = match self.render(place) {
+        let prompt = match self.render_to_begin(draft, place) {
             Ok(with) => approve::prompt(&with),
             Err(error) => {
                 self.fail_for_good(draft, place, error);

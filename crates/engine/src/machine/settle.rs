@@ -8,7 +8,8 @@ use rekindle_model::event::{Event, SkipReason, Verdict};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::planted::{self, Fault};
 use rekindle_model::step::StepState;
-use rekindle_plan::{PlanStep, expr};
+use rekindle_plan::PlanStep;
+use rekindle_plan::expr::{self, ExprError};
 use serde_json::{Value, json};
 
 use super::judge::Judgement;
@@ -94,7 +95,7 @@ impl Machine {
         let step = self.step(place).id.clone();
         let attempt = self.record(draft, place).attempts + 1;
         let children = self.record(draft, place).children.clone();
-        match self.render(place) {
+        match self.render_to_begin(draft, place) {
             Ok(with) => {
                 self.push(
                     draft,
@@ -136,21 +137,19 @@ impl Machine {
         }
     }
 
-    /// Returns a step's parameters with their expressions replaced. If an expression or the step's condition cannot be
-    /// evaluated, returns that failure.
-    pub(super) fn render(&mut self, place: usize) -> Result<Value, Failure> {
+    /// Returns the parameters of a step that begins, as [`Machine::render`] does. If its condition cannot be evaluated,
+    /// returns that failure.
+    pub(super) fn render_to_begin(&self, draft: &Draft, place: usize) -> Result<Value, Failure> {
+        self.condition(draft, place)
+            .map_err(|error| cannot_evaluate(&error))?;
+        self.render(place)
+    }
+
+    /// Returns a step's parameters with their expressions replaced. If an expression cannot be evaluated, returns that
+    /// failure.
+    pub(super) fn render(&self, place: usize) -> Result<Value, Failure> {
         let step = &self.plan.steps[place];
-        let scope = self.scope.of(step);
-        let checked = match &step.run_if {
-            rekindle_plan::RunIf::Expr(condition) => expr::holds(condition, scope).map(drop),
-            _ => Ok(()),
-        };
-        checked
-            .and_then(|()| expr::render(&step.with, scope))
-            .map_err(|error| {
-                Failure::permanent(code::EXPRESSION, error.to_string())
-                    .with_hint("correct the workflow; this run keeps the one that it began with")
-            })
+        expr::render(&step.with, &self.scope.of(step)).map_err(|error| cannot_evaluate(&error))
     }
 
     pub(super) fn hold(&mut self, draft: &mut Draft, place: usize, work: Work) {
@@ -547,6 +546,11 @@ impl Machine {
 /// it. A step that waits for another run does not either.
 fn takes_room(step: &PlanStep) -> bool {
     !approve::asks(step) && !nest::nests(step)
+}
+
+fn cannot_evaluate(error: &ExprError) -> Failure {
+    Failure::permanent(code::EXPRESSION, error.to_string())
+        .with_hint("correct the workflow; this run keeps the one that it began with")
 }
 
 /// Returns the failure of an attempt that a cancellation ended. `said` is the failure that the action returned.

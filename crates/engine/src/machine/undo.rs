@@ -204,8 +204,8 @@ impl Machine {
         let step = &self.plan.steps[place];
         let with = step.compensate.as_ref().map(|compensate| compensate.with.clone());
         let output = self.views.get(&step.id).map(|view| view.output.clone());
-        let mut scope = self.scope.of(step).clone();
-        scope["output"] = output.unwrap_or_default();
+        let mut scope = self.scope.of(step);
+        scope.set(&["output"], &output.unwrap_or_default());
         expr::render(&with.unwrap_or_default(), &scope)
             .map_err(|error| Failure::permanent(code::EXPRESSION, error.to_string()))
     }

@@ -39,6 +39,7 @@ pub(crate) fn step(id: &str, needs: &[&str]) -> PlanStep {
             .map(|key| ("component".to_owned(), (*key).to_owned()))
             .into_iter()
             .collect(),
+        item: None,
         uses: id.template().to_owned(),
         with: Value::Null,
         needs: needs.iter().map(|need| StepId::from(*need)).collect(),

@@ -183,7 +183,7 @@ async fn an_artefact_that_is_gone_is_made_again_with_what_rests_on_it() {
             Ok(value(cx.with.clone()))
         }
     });
-    let with = json!("${{ steps.b }}");
+    let with = json!("${{ steps.b.outputs }}");
     let steps = vec![
         step("a", &[]),
         step("b", &["a"]),

@@ -7,12 +7,14 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use rekindle_model::id::StepId;
 use rekindle_model::system::System;
+use serde_json::Value;
 
+use super::loops::{Axis, Choice};
 use super::recovering;
 use crate::cycle;
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Handler, Inputs, MAX_INTERRUPTIONS, PlanStep, Retry, RunIf};
-use crate::workflow::{RECOVERY, StepTemplate, Workflow};
+use crate::plan::{Handler, ITEM, Inputs, MAX_INTERRUPTIONS, PlanStep, Retry, RunIf};
+use crate::workflow::{ForEach, RECOVERY, StepTemplate, Workflow};
 
 /// The most steps of a plan.
 const MAX_STEPS: usize = 1_000_000;
@@ -27,6 +29,8 @@ pub(super) struct Draft<'w> {
     workflow: &'w Workflow,
     system: Option<&'w System>,
     inputs: &'w Inputs,
+    /// For each template of the file, its loops.
+    loops: Vec<Vec<Axis>>,
     graph: DiGraph<(), ()>,
     steps: Vec<PlanStep>,
     /// For each template of the file, the places of its instances.
@@ -36,11 +40,17 @@ pub(super) struct Draft<'w> {
 }
 
 impl<'w> Draft<'w> {
-    pub(super) fn new(workflow: &'w Workflow, system: Option<&'w System>, inputs: &'w Inputs) -> Self {
+    pub(super) fn new(
+        workflow: &'w Workflow,
+        system: Option<&'w System>,
+        inputs: &'w Inputs,
+        loops: Vec<Vec<Axis>>,
+    ) -> Self {
         Self {
             workflow,
             system,
             inputs,
+            loops,
             graph: DiGraph::new(),
             steps: Vec::new(),
             instances: Vec::new(),
@@ -49,19 +59,17 @@ impl<'w> Draft<'w> {
     }
 
     pub(super) fn lay_steps(&mut self) -> Result<(), String> {
-        for template in &self.workflow.steps {
+        for (at, template) in self.workflow.steps.iter().enumerate() {
             let first = self.steps.len();
-            for values in self.combinations(&template.for_each)? {
-                let each = template
-                    .for_each
-                    .iter()
-                    .cloned()
-                    .zip(values.iter().map(|value| (*value).to_owned()))
-                    .collect();
+            let axes = std::mem::take(&mut self.loops[at]);
+            for choices in combinations(&axes)? {
+                let names: Vec<&str> = choices.iter().map(|choice| choice.name.as_str()).collect();
+                let keys = axes.iter().map(|axis| axis.key.clone());
                 self.push(PlanStep {
-                    id: StepId::looped(&template.id, &values),
+                    id: StepId::looped(&template.id, &names),
                     template: template.id.clone(),
-                    each,
+                    each: keys.zip(names.iter().map(|name| (*name).to_owned())).collect(),
+                    item: item(&template.for_each, &axes, &choices),
                     uses: template.uses.clone(),
                     with: template.with.clone(),
                     needs: Vec::new(),
@@ -81,6 +89,7 @@ impl<'w> Draft<'w> {
                     priority: LAST,
                 })?;
             }
+            self.loops[at] = axes;
             self.instances.push(first..self.steps.len());
         }
         for (name, component) in recovering(self.workflow, self.system, self.inputs) {
@@ -94,6 +103,7 @@ impl<'w> Draft<'w> {
                         ("component".to_owned(), name.to_owned()),
                         ("step".to_owned(), step.id.clone()),
                     ]),
+                    item: None,
                     uses: step.uses.clone(),
                     with: step.with.clone(),
                     needs: Vec::new(),
@@ -127,32 +137,6 @@ impl<'w> Draft<'w> {
         Ok(())
     }
 
-    /// Returns every combination of the loops' values, the last key running fastest.
-    fn combinations(&self, keys: &[String]) -> Result<Vec<Vec<&'w str>>, String> {
-        let mut found: Vec<Vec<&str>> = vec![Vec::new()];
-        for key in keys {
-            let mut values: Vec<&str> = Vec::new();
-            let mut seen = HashSet::new();
-            values.extend(
-                self.inputs
-                    .loops
-                    .get(key)
-                    .into_iter()
-                    .flatten()
-                    .map(String::as_str)
-                    .filter(|value| seen.insert(*value)),
-            );
-            if found.len().saturating_mul(values.len()) > MAX_STEPS {
-                return Err(format!("the plan would have more than {MAX_STEPS} steps"));
-            }
-            found = found
-                .iter()
-                .flat_map(|head| values.iter().map(|value| [head.as_slice(), &[*value]].concat()))
-                .collect();
-        }
-        Ok(found)
-    }
-
     pub(super) fn lay_needs(&mut self) -> Result<(), String> {
         let places: HashMap<&str, usize> = self
             .workflow
@@ -167,11 +151,11 @@ impl<'w> Draft<'w> {
                 .iter()
                 .filter_map(|need| places.get(need.as_str()).copied())
             {
-                let shared: Vec<&str> = template
-                    .for_each
+                // Two loops over lists are the same loop only if their values are the same.
+                let shared: Vec<String> = self.loops[at]
                     .iter()
-                    .filter(|key| self.workflow.steps[needed].for_each.contains(key))
-                    .map(String::as_str)
+                    .filter(|axis| self.loops[needed].contains(axis))
+                    .map(|axis| axis.key.clone())
                     .collect();
                 self.pair(
                     self.instances[at].clone(),
@@ -190,12 +174,12 @@ impl<'w> Draft<'w> {
         &mut self,
         from: std::ops::Range<usize>,
         to: std::ops::Range<usize>,
-        shared: &[&str],
+        shared: &[String],
     ) -> Result<(), String> {
         let values = |step: &PlanStep| -> Vec<String> {
             shared
                 .iter()
-                .filter_map(|key| step.each.get(*key))
+                .filter_map(|key| step.each.get(key))
                 .cloned()
                 .collect()
         };
@@ -397,5 +381,38 @@ impl<'w> Draft<'w> {
             format!("these steps wait for each other: {path}"),
             help,
         )
+    }
+}
+
+/// Returns every combination of the loops' values, the last loop running fastest.
+fn combinations(axes: &[Axis]) -> Result<Vec<Vec<&Choice>>, String> {
+    let mut found: Vec<Vec<&Choice>> = vec![Vec::new()];
+    for axis in axes {
+        if found.len().saturating_mul(axis.values.len()) > MAX_STEPS {
+            return Err(format!("the plan would have more than {MAX_STEPS} steps"));
+        }
+        found = found
+            .iter()
+            .flat_map(|head| {
+                axis.values
+                    .iter()
+                    .map(|value| [head.as_slice(), &[value]].concat())
+            })
+            .collect();
+    }
+    Ok(found)
+}
+
+/// Returns the value of one step of a loop over given values; of a matrix, a map of its values.
+fn item(for_each: &ForEach, axes: &[Axis], choices: &[&Choice]) -> Option<Value> {
+    match (for_each, axes) {
+        (ForEach::Matrix(_), _) => {
+            let values = choices.iter().map(|choice| choice.value.clone());
+            Some(Value::Object(
+                axes.iter().map(|axis| axis.key.clone()).zip(values).collect(),
+            ))
+        }
+        (_, [axis]) if axis.key == ITEM => choices.first().map(|choice| choice.value.clone()),
+        _ => None,
     }
 }

@@ -46,8 +46,9 @@ const STEP: &Object = &Object {
         key("id", Text(Name),
             "The step's name. In a loop the values follow in brackets: `restore[orders]`.").required(),
         DESCRIPTION,
-        key("for_each", Texts(Plain),
-            "The loop keys: `component`, `tier`, or both. The step becomes one step for each combination of values."),
+        key("for_each", Loop,
+            "What the step loops over: `component`, `tier`, a list of values, or lists by name. It becomes one step for \
+             each value, or for each combination. See [loops](#loops)."),
         key("needs", Texts(Plain), "The steps that must end before this one begins."),
         key("uses", Text(Plain), "The action that the step runs.").required(),
         key("with", With, "The action's parameters. Their texts may hold expressions, `${{ }}`."),

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::{RECOVERY, StepTemplate};
+use super::{ForEach, RECOVERY, StepTemplate};
 use crate::cycle;
 use crate::diagnostic::{Sink, Span};
-use crate::plan::{Handler, RunIf};
+use crate::plan::{Handler, ITEM, RunIf};
 use crate::read;
 use crate::yaml::Node;
 
 /// The list of a workflow's steps.
 pub(super) const STEPS: &str = "steps";
 
-/// The most keys that one step loops over.
+/// The most keys of a matrix.
 const MAX_LOOP_KEYS: usize = 8;
 
 /// Fills in the defaults that depend on a step's list, and reports the faults of all lists. `steps` has the list
@@ -44,16 +44,7 @@ fn check_alone(step: &mut StepTemplate, node: &Node, sink: &mut Sink<'_>) {
             Some("give the step another name".to_owned()),
         );
     }
-    let loops = node.locate(&["for_each"]);
-    if step.for_each.len() > MAX_LOOP_KEYS {
-        sink.error(loops, format!("more than {MAX_LOOP_KEYS} loop keys"), None);
-        step.for_each.truncate(MAX_LOOP_KEYS);
-    }
-    for (at, key) in step.for_each.iter().enumerate() {
-        if step.for_each[..at].contains(key) {
-            sink.error(loops, format!("the loop key `{key}` is there twice"), None);
-        }
-    }
+    check_loop(step, node, sink);
     if let (Some(limit), None) = (node.child("max_parallel"), node.child("for_each")) {
         sink.error(
             limit.span,
@@ -86,6 +77,34 @@ fn check_alone(step: &mut StepTemplate, node: &Node, sink: &mut Sink<'_>) {
         };
         refuse("run_if", format!("a step under `{list}` runs {when}"));
         step.run_if = RunIf::Always;
+    }
+}
+
+/// Reports the faults of a step's loop that do not depend on the run.
+fn check_loop(step: &StepTemplate, node: &Node, sink: &mut Sink<'_>) {
+    let span = node.locate(&["for_each"]);
+    match &step.for_each {
+        ForEach::Names(names) => {
+            let mut seen = BTreeSet::new();
+            // Keys or values: neither is there twice for a reason.
+            if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
+                sink.error(span, format!("the loop has `{twice}` twice"), None);
+            }
+        }
+        ForEach::Matrix(axes) => {
+            if axes.len() > MAX_LOOP_KEYS {
+                sink.error(span, format!("more than {MAX_LOOP_KEYS} loop keys"), None);
+            }
+            for key in axes.keys().filter(|key| *key == ITEM || !is_identifier(key)) {
+                let help = "use letters, digits and `_`, and not the name `item`";
+                sink.error(
+                    span,
+                    format!("`{key}` cannot be a key of a loop"),
+                    Some(help.to_owned()),
+                );
+            }
+        }
+        _ => {}
     }
 }
 
@@ -141,4 +160,10 @@ fn check_needs(steps: &[StepTemplate], nodes: &[&Node], sink: &mut Sink<'_>) {
             Some("take one of these needs away".to_owned()),
         );
     }
+}
+
+/// Returns whether expressions can name a key as `each.key`.
+fn is_identifier(key: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || c == '_';
+    key.chars().all(fits) && !key.starts_with(|c: char| c.is_numeric()) && !key.is_empty()
 }

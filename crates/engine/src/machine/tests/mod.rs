@@ -47,6 +47,7 @@ fn step(id: &str, needs: &[&str]) -> PlanStep {
     PlanStep {
         template: id.template().to_owned(),
         each: each.into_iter().collect(),
+        item: None,
         uses: "test".to_owned(),
         with: json!({}),
         needs: needs.iter().map(|need| StepId::from(*need)).collect(),

@@ -1,6 +1,7 @@
 //! What a machine makes of how steps ended: for those that need them, and for the run.
 
 use rekindle_model::event::{Outcome, SkipReason};
+use rekindle_plan::expr::Condition;
 
 use super::*;
 
@@ -33,7 +34,7 @@ fn dependents_of_a_failed_step_are_skipped_naming_it_and_others_go_on() {
 
 #[test]
 fn run_if_decides_by_how_the_needs_ended() {
-    let when = |condition: &str| RunIf::Expr(condition.to_owned());
+    let when = |condition: &str| RunIf::Expr(Condition::read(condition).unwrap());
     for (need_fails, run_if, expect) in [
         (false, RunIf::Success, "running"),
         (true, RunIf::Success, "skipped"),
@@ -43,8 +44,25 @@ fn run_if_decides_by_how_the_needs_ended() {
         (true, RunIf::Always, "running"),
         (false, when("steps.a.of == 'a'"), "running"),
         (false, when("steps.a.of == 'b'"), "skipped"),
-        (true, when("steps.a is defined"), "skipped"),
-        (true, when("steps.a.of == 'a'"), "failed"),
+        // An expression that asks for no status means `success() and (…)`.
+        (true, when("steps.a.outcome == 'failure'"), "skipped"),
+        (true, when("steps.a.of == 'a'"), "skipped"),
+        (
+            true,
+            when("failure() and steps.a.error.code == 'broken'"),
+            "running",
+        ),
+        (true, when("always() and steps.a.outputs is none"), "running"),
+        (
+            true,
+            when("success() or steps.a.error.code == 'other'"),
+            "skipped",
+        ),
+        (true, when("cancelled()"), "skipped"),
+        (false, when("failure()"), "skipped"),
+        // Only true and false are conditions; a name that is not there is an error.
+        (false, when("steps.a.of"), "failed"),
+        (true, when("always() and steps.a.of == 'a'"), "failed"),
     ] {
         let (mut run, _) = Run::begun(plan(
             4,
@@ -203,5 +221,32 @@ fn the_summary_counts_and_names_what_failed() {
         run.machine.state().summary,
         json!({ "steps": 3, "succeeded": 1, "failed": 1, "skipped": 1, "duration_ms": 3000, "clock_uncertain": false,
             "failed_steps": ["a"], "failed_steps_left_out": 0 })
+    );
+}
+
+#[test]
+fn a_step_finds_out_what_failed_and_why() {
+    let alarm = PlanStep {
+        run_if: RunIf::Always,
+        with: json!({ "failed": "${{ run.failed }}", "errors": "${{ run.errors }}", "outcome": "${{ steps.a.outcome }}",
+            "why": "${{ steps.a.error.message }}", "outputs": "${{ steps.a.outputs }}", "skipped": "${{ steps.b.outcome }}",
+            "c": "${{ steps.c.outcome }}", "none": "${{ steps.c.error }}", "of": "${{ steps.c.outputs.of }}" }),
+        ..step("alarm", &["a", "b", "c"])
+    };
+    let (mut run, _) = Run::begun(plan(
+        4,
+        vec![step("a", &[]), step("b", &["a"]), step("c", &[]), alarm],
+    ));
+    run.fail("a");
+    let effects = run.succeed("c");
+    let Some(Effect::StartStep { with, .. }) = effects.get(1) else {
+        panic!("{effects:?}")
+    };
+    let (code, message) = (with["errors"][0]["code"].clone(), with["why"].clone());
+    assert!(code.is_string() && message.is_string(), "{with}");
+    assert_eq!(
+        *with,
+        json!({ "failed": ["a"], "errors": [{ "step": "a", "code": code, "message": message }], "outcome": "failure",
+            "why": message, "outputs": null, "skipped": "skipped", "c": "success", "none": null, "of": "c" })
     );
 }

@@ -1,9 +1,21 @@
 //! `${{ }}` expressions, by minijinja. A string that is one whole expression keeps the type of its value; one
 //! among other text becomes text. An unknown name is an error, never empty text.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `scope` | the values that expressions may name |
+//! | `condition` | what `run_if` and rules ask for: true or false |
+//! | `references` | the names, filters, tests and functions that an expression uses, for checks before a run |
 
-use minijinja::value::Serde;
+mod condition;
+pub(crate) mod references;
+mod scope;
+
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::Value;
+
+pub use condition::{Condition, Status, holds};
+pub use scope::Scope;
 
 const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
@@ -37,11 +49,36 @@ pub enum ExprError {
     },
 }
 
+impl ExprError {
+    /// Returns how to write what someone who knows another language may have meant.
+    pub(crate) fn help(&self) -> Option<String> {
+        let Self::Syntax { expression, .. } = self else {
+            return None;
+        };
+        let bare = |mark: char| {
+            let after = |at: usize| expression[at + mark.len_utf8()..].chars().next();
+            let before = |at: usize| expression[..at].chars().next_back();
+            expression
+                .match_indices(mark)
+                .any(|(at, _)| after(at) != Some('=') && !matches!(before(at), Some('=' | '!' | '<' | '>')))
+        };
+        let words = [
+            (expression.contains("&&"), "`&&` is written `and`"),
+            (expression.contains("||"), "`||` is written `or`"),
+            (expression.contains('?'), "a choice is written `b if a else c`"),
+            (bare('!'), "`!` is written `not`"),
+            (bare('='), "a comparison is written `==`"),
+        ];
+        let found = words.into_iter().find(|(meant, _)| *meant);
+        found.map(|(_, help)| help.to_owned())
+    }
+}
+
 /// Returns `with` with every expression in its strings replaced by its value.
 ///
 /// # Errors
 /// The first expression that does not parse, names something unknown or fails.
-pub fn render(with: &Value, scope: &Value) -> Result<Value, ExprError> {
+pub fn render(with: &Value, scope: &Scope) -> Result<Value, ExprError> {
     Ok(match with {
         Value::String(text) => render_text(text, scope)?,
         Value::Array(items) => Value::Array(
@@ -60,27 +97,11 @@ pub fn render(with: &Value, scope: &Value) -> Result<Value, ExprError> {
     })
 }
 
-/// Returns whether a condition holds; it is an expression, with or without `${{ }}` around it.
-///
-/// # Errors
-/// Like [`render`].
-pub fn holds(condition: &str, scope: &Value) -> Result<bool, ExprError> {
-    let value = evaluate(bare(condition), scope)?;
-    Ok(match &value {
-        Value::Null => false,
-        Value::Bool(truth) => *truth,
-        Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(entries) => !entries.is_empty(),
-    })
-}
-
 /// Returns the value of a bare expression, such as a rule of `system.yaml`.
 ///
 /// # Errors
 /// Like [`render`].
-pub fn evaluate(expression: &str, scope: &Value) -> Result<Value, ExprError> {
+pub fn evaluate(expression: &str, scope: &Scope) -> Result<Value, ExprError> {
     let environment = environment();
     let compiled = environment
         .compile_expression(expression)
@@ -90,12 +111,12 @@ pub fn evaluate(expression: &str, scope: &Value) -> Result<Value, ExprError> {
         why,
     };
     let value = compiled
-        .eval(minijinja::Value::from(Serde(scope)))
+        .eval(scope.values())
         .map_err(|error| failed(error.to_string()))?;
     if value.is_undefined() {
         return Err(failed("it names something that is not there".to_owned()));
     }
-    serde_json::to_value(&value).map_err(|error| failed(error.to_string()))
+    scope::to_json(&value).map_err(failed)
 }
 
 /// Returns the first fault in the expressions of a text, without values.
@@ -124,7 +145,7 @@ pub fn check(expression: &str) -> Result<(), ExprError> {
 }
 
 /// Takes `${{ }}` off a text that is one whole expression.
-fn bare(text: &str) -> &str {
+pub(crate) fn bare(text: &str) -> &str {
     match parts(text.trim()).as_deref() {
         Ok([Part::Expression(expression)]) => expression,
         _ => text.trim(),
@@ -135,6 +156,9 @@ fn environment<'e>() -> Environment<'e> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
+    // `debug` would print every value of the run, and `namespace` serves templates only.
+    environment.remove_global("debug");
+    environment.remove_global("namespace");
     environment
 }
 
@@ -146,7 +170,7 @@ fn syntax(expression: &str, error: &minijinja::Error) -> ExprError {
     }
 }
 
-fn render_text(text: &str, scope: &Value) -> Result<Value, ExprError> {
+fn render_text(text: &str, scope: &Scope) -> Result<Value, ExprError> {
     let parts = parts(text)?;
     if let [Part::Expression(expression)] = parts.as_slice() {
         return evaluate(expression, scope);
@@ -164,12 +188,13 @@ fn render_text(text: &str, scope: &Value) -> Result<Value, ExprError> {
     Ok(Value::String(rendered))
 }
 
-enum Part<'t> {
+pub(crate) enum Part<'t> {
     Text(&'t str),
     Expression(&'t str),
 }
 
-fn parts(text: &str) -> Result<Vec<Part<'_>>, ExprError> {
+/// Returns the texts and the expressions of a text, in order.
+pub(crate) fn parts(text: &str) -> Result<Vec<Part<'_>>, ExprError> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find(OPEN) {
@@ -216,7 +241,9 @@ mod tests {
 
     #[test]
     fn a_whole_expression_keeps_its_type_and_one_in_text_becomes_text() {
-        let scope = json!({"steps": {"locate": {"set": "s1", "n": 3, "tiers": ["hot"]}, "restore": {"a": {"ok": true}}}});
+        let scope = Scope::of(
+            &json!({"steps": {"locate": {"set": "s1", "n": 3, "tiers": ["hot"]}, "restore": {"a": {"ok": true}}}}),
+        );
         let check =
             |text: &str, expect: Value| assert_eq!(render(&json!(text), &scope), Ok(expect), "{text}");
         check("${{ steps.locate.n }}", json!(3));
@@ -236,7 +263,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_an_error_and_never_empty_text() {
-        let scope = json!({"params": {}});
+        let scope = Scope::of(&json!({"params": {}}));
         for text in [
             "${{ parms }}",
             "${{ params.nothing }}",
@@ -250,15 +277,5 @@ mod tests {
         }
         assert!(matches!(check_text("${{ a + }}"), Err(ExprError::Syntax { .. })));
         assert!(matches!(check_text("${{ a"), Err(ExprError::Unclosed { .. })));
-    }
-
-    #[test]
-    fn conditions_hold_as_their_values_do() {
-        let scope = json!({"backup": {"success_rate": 0.96}, "integrity": {"all_verified": true}});
-        assert_eq!(
-            holds("backup.success_rate >= 0.95 and integrity.all_verified", &scope),
-            Ok(true)
-        );
-        assert_eq!(holds("${{ backup.success_rate > 0.99 }}", &scope), Ok(false));
     }
 }
