@@ -1,6 +1,6 @@
 //! The values that each step of a workflow loops over in one run.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_model::system::System;
 use serde_json::{Map, Value, json};
@@ -64,8 +64,8 @@ fn of_run(
     system: Option<&System>,
     inputs: &Inputs,
     faults: &mut Vec<Diagnostic>,
-) -> HashMap<String, Vec<Choice>> {
-    let mut found = HashMap::new();
+) -> BTreeMap<String, Vec<Choice>> {
+    let mut found = BTreeMap::new();
     for (key, values) in &inputs.loops {
         let known: Option<Vec<&str>> = system.and_then(|system| match key.as_str() {
             "component" => Some(system.components.keys().map(String::as_str).collect()),
@@ -96,7 +96,7 @@ fn of_run(
 
 fn axes(
     for_each: &ForEach,
-    of_run: &HashMap<String, Vec<Choice>>,
+    of_run: &BTreeMap<String, Vec<Choice>>,
     scope: &Scope,
 ) -> Result<Vec<Axis>, Fault> {
     let keys: Vec<&str> = of_run.keys().map(String::as_str).collect();

@@ -362,7 +362,7 @@ impl Judge<'_> {
                 joined.filter(|joined| steps.iter().any(|step| step.id.starts_with(joined.as_str())));
             let help = match hyphen {
                 Some(joined) => Some(format!("a name with a hyphen is written `steps[\"{joined}\"]`")),
-                None => suggest_from_all(id, &self.places.keys().copied().collect::<Vec<_>>()),
+                None => suggest_from_all(id, &steps.iter().map(|step| &step.id).collect::<Vec<_>>()),
             };
             return fault(2, format!("the workflow has no step `{id}`"), help);
         };
