@@ -17,7 +17,8 @@ use rekindle_plan::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::http_client::{self, HTTP_FAILED, Request};
+use crate::http_client::{self, BODY_BYTES, HTTP_FAILED, Request};
+use crate::json;
 use crate::params::{self, Field, Kind};
 use crate::prober::word;
 use crate::redact::Redactor;
@@ -43,11 +44,8 @@ pub(crate) const FIELDS: &[Field] = &[
 
 /// The default time for a request: long enough for a slow server, short enough for a waiting person.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of an answer that is not JSON is kept as the step's output, in characters.
-const TEXT_CHARS: usize = 4096;
-/// The longest JSON answer that is kept as JSON. A longer one is kept as text, since the journal is no store of
-/// documents.
-const JSON_BYTES: usize = 16 << 10;
+/// How much of an answer that is too long is given back, in characters.
+const HEAD_CHARS: usize = 4096;
 
 #[derive(Deserialize)]
 struct Params {
@@ -166,7 +164,6 @@ async fn sent(cx: &StepContext, params: &Params) -> Result<Output, Failure> {
         None => (200..300).contains(&response.status),
     };
     let latency_ms = response.latency.as_secs_f64() * 1000.0;
-    let body = body(&response.body);
     if !as_expected {
         let message = format!("{shown}: status {}: {}", response.status, excerpt(&response.body));
         let may_pass = matches!(response.status, 408 | 429 | 500..) && params.may_be_sent_again();
@@ -175,8 +172,23 @@ async fn sent(cx: &StepContext, params: &Params) -> Result<Output, Failure> {
             false => Failure::permanent(HTTP_FAILED, message),
         });
     }
+    let text = &response.body;
+    let value = match response.is_whole {
+        true => {
+            let body = json::read(text).unwrap_or_else(|_| json!(text));
+            json!({ "status": response.status, "body": body })
+        }
+        false => {
+            let head: String = text.chars().take(HEAD_CHARS).collect();
+            let warning = format!(
+                "the answer has more than the {BODY_BYTES} bytes that an output may have: `head` has the beginning; \
+                 a `command` such as curl with `output_file:` keeps all of it"
+            );
+            json!({ "status": response.status, "truncated": true, "head": head, "warnings": [warning] })
+        }
+    };
     Ok(Output {
-        value: json!({ "status": response.status, "body": body }),
+        value,
         measures: Measures::from([("latency_ms".to_owned(), latency_ms)]),
     })
 }
@@ -200,13 +212,6 @@ fn unknown(shown: &str) -> Failure {
 
 fn has(headers: &[(String, String)], name: &str) -> bool {
     headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
-}
-
-fn body(text: &str) -> Value {
-    match serde_json::from_str::<Value>(text) {
-        Ok(value) if text.len() <= JSON_BYTES => value,
-        _ => Value::String(text.chars().take(TEXT_CHARS).collect()),
-    }
 }
 
 fn excerpt(text: &str) -> String {

@@ -19,7 +19,7 @@ use crate::redact::{Redactor, looks_secret};
 /// The code of a request without an answer.
 pub(crate) const HTTP_FAILED: &str = "http_failed";
 /// How much of an answer is read; the rest is dropped.
-const BODY_BYTES: u64 = 1 << 20;
+pub(crate) const BODY_BYTES: u64 = 1 << 20;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct Response {
     pub(crate) latency: Duration,
     /// At most 1 MiB of it.
     pub(crate) body: String,
+    /// Whether that is all of it.
+    pub(crate) is_whole: bool,
 }
 
 /// Why there is no answer.
@@ -115,10 +117,17 @@ pub(crate) async fn send(cx: &StepContext, request: Request) -> Result<Response,
     let begun = cx.clock.now();
     let clock = std::sync::Arc::clone(&cx.clock);
     let sent = blocking(move || {
-        Ok(exchange(request).map(|(status, body)| Response {
-            status,
-            latency: clock.now().since(&begun).duration,
-            body,
+        Ok(exchange(request).map(|(status, mut bytes)| {
+            let latency = clock.now().since(&begun).duration;
+            let is_whole = bytes.len() as u64 <= BODY_BYTES;
+            bytes.truncate(BODY_BYTES as usize);
+            let body = String::from_utf8_lossy(&bytes).into_owned();
+            Response {
+                status,
+                latency,
+                body,
+                is_whole,
+            }
         }))
     });
     let answer = tokio::select! {
@@ -129,8 +138,9 @@ pub(crate) async fn send(cx: &StepContext, request: Request) -> Result<Response,
     answer.map_err(|error| refused(&shown, &error))
 }
 
-/// Sends the request and reads the status and the body of its answer; it blocks.
-pub(crate) fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
+/// Sends the request and reads the status and the body of its answer, at most one byte more than [`BODY_BYTES`]; it
+/// blocks.
+pub(crate) fn exchange(request: Request) -> Result<(u16, Vec<u8>), ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -156,9 +166,9 @@ pub(crate) fn exchange(request: Request) -> Result<(u16, String), ureq::Error> {
     answer
         .into_body()
         .into_reader()
-        .take(BODY_BYTES)
+        .take(BODY_BYTES + 1)
         .read_to_end(&mut bytes)?;
-    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+    Ok((status, bytes))
 }
 
 /// Returns the certificates that the host trusts: its store, or what SSL_CERT_FILE and SSL_CERT_DIR name. A host

@@ -5,7 +5,6 @@
 //! webhook then receives the same `Idempotency-Key`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,17 +14,16 @@ use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
 use rekindle_model::system::Period;
 use rekindle_plan::Problem;
-use rekindle_sources::private;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::failures;
 use crate::http::idempotency_key;
 use crate::http_client::{self, HTTP_FAILED, Request};
 use crate::params::{self, Field, Kind};
 use crate::prober::word;
-use crate::process::{self, Program};
+use crate::process::{self, Program, Stdout};
 use crate::redact::Redactor;
+use crate::scratch::Scratch;
 use crate::site::Site;
 
 /// See the module's documentation.
@@ -34,7 +32,7 @@ pub(crate) struct Notify(pub(crate) Arc<Site>);
 pub(crate) const FIELDS: &[Field] = &[
     Field::optional("command", Kind::Words),
     Field::optional("webhook", Kind::Text),
-    Field::optional("env", Kind::Texts),
+    Field::optional("env", Kind::Env),
     Field::optional("outcome", Kind::Text),
     Field::required("message", Kind::Text),
     Field::optional("timeout", Kind::Period),
@@ -113,29 +111,19 @@ impl Notify {
         let words: Vec<String> = params.command.iter().map(word).collect();
         let text = |(name, value): (&String, &Value)| (name.clone(), word(value));
         let env = params.env.iter().map(text).collect();
-        let staging = self
-            .0
-            .staging_dir(&cx.run.to_string(), &crate::step_log::safe(cx.step.id.as_str()));
-        let file = staging.join("notice.json");
-        let failed = |error: std::io::Error| failures::io(&file.display().to_string(), &error);
-        // An earlier attempt may have left its notice.
-        rekindle_sources::discard(&staging).await;
-        private::create_dir_all(&staging).map_err(failed)?;
-        private::create_new(&file)
-            .and_then(|mut file| file.write_all(notice.as_bytes()))
-            .map_err(failed)?;
+        let scratch = Scratch::new(&self.0, cx).await?;
+        let file = scratch.file("notice.json", notice)?;
         let program = Program {
             words: &words,
             cwd: self.0.system_dir(),
             env: &env,
+            secrets: &Default::default(),
             timeout: Some(timeout),
             detach: false,
             stdin: Some(&file),
-            stdout: None,
+            stdout: Stdout::Log,
         };
-        let ended = process::run(&self.0, cx, &program).await;
-        rekindle_sources::discard(&staging).await;
-        let ended = ended?;
+        let ended = process::run(&self.0, cx, &program).await?;
         if ended.status.success() {
             return Ok(json!({ "told": "command" }));
         }

@@ -4,7 +4,8 @@
 //! engine has rendered it.
 
 use rekindle_model::failure::Failure;
-use rekindle_plan::Problem;
+use rekindle_model::shown;
+use rekindle_plan::{Problem, expr, list_form};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -30,6 +31,8 @@ pub(crate) enum Kind {
     Names,
     /// A non-empty list of texts: a program and its arguments.
     Words,
+    /// As [`Kind::Words`]; or a text for a shell, if `shell: true` is beside it.
+    Run,
     /// Yes or no.
     Flag,
     /// A length of time such as `90s`.
@@ -38,6 +41,10 @@ pub(crate) enum Kind {
     Share,
     /// Texts by name.
     Texts,
+    /// Environment variables: texts by name.
+    Env,
+    /// Secrets by name; `secrets` checks them.
+    Secrets,
     /// The status of an HTTP answer.
     Status,
     /// Anything.
@@ -80,7 +87,8 @@ pub(crate) fn check(with: &Value, fields: &[Field]) -> Vec<Problem> {
     for (name, value) in given {
         match fields.iter().find(|field| field.name == name) {
             Some(field) => {
-                problems.extend(field.kind.fault(value).map(|fault| problem(&[name], fault, None)))
+                let fault = field.kind.fault(value);
+                problems.extend(fault.map(|fault| problem(&[name], fault, field.kind.help(value))));
             }
             None => problems.push(unknown(name, fields)),
         }
@@ -142,24 +150,33 @@ impl Kind {
     /// Returns the fault of the value, as "expected …, found …".
     fn fault(self, value: &Value) -> Option<String> {
         let fits = match (self, value) {
-            (_, Value::String(text)) if text.contains("${{") => true,
+            (_, Value::String(text)) if expr::is_whole(text) => true,
+            (Self::Word(_) | Self::Period | Self::Share, Value::String(text)) if text.contains("${{") => true,
             (Self::Text, Value::String(_)) => true,
             (Self::Flag, Value::Bool(_)) => true,
             (Self::Word(words), Value::String(word)) => words.contains(&word.as_str()),
             (Self::Names, Value::String(word)) => word == "all",
             (Self::Names, Value::Array(names)) => names.iter().all(Value::is_string),
-            (Self::Words, Value::Array(words)) => {
+            (Self::Run, Value::String(_)) => true,
+            (Self::Words | Self::Run, Value::Array(words)) => {
                 !words.is_empty() && words.iter().all(|word| word.is_string() || word.is_number())
             }
             (Self::Period, Value::String(text)) => humantime::parse_duration(text).is_ok(),
             (Self::Share, value) => serde_json::from_value::<Share>(value.clone()).is_ok(),
-            (Self::Any, _) => true,
+            (Self::Any | Self::Secrets, _) => true,
             (Self::Status, Value::Number(status)) => {
                 status.as_u64().is_some_and(|status| (100..600).contains(&status))
             }
-            (Self::Texts, Value::Object(texts)) => texts
-                .values()
-                .all(|text| text.is_string() || text.is_number() || text.is_boolean()),
+            (Self::Texts, Value::Object(texts)) => texts.values().all(is_text),
+            (Self::Env, Value::Object(texts)) => {
+                let faults = texts.iter().filter_map(|(name, value)| {
+                    check_variable(name, value.as_str().unwrap_or_default()).err()
+                });
+                if let Some(fault) = faults.into_iter().next() {
+                    return Some(fault);
+                }
+                texts.values().all(is_text)
+            }
             _ => false,
         };
         (!fits).then(|| format!("expected {}, found {}", self.example(), self.found(value)))
@@ -167,7 +184,7 @@ impl Kind {
 
     /// Returns the name of the value's type. For a list, returns the type of the item that does not fit.
     fn found(self, value: &Value) -> String {
-        let (Self::Words | Self::Names, Value::Array(items)) = (self, value) else {
+        let (Self::Words | Self::Run | Self::Names, Value::Array(items)) = (self, value) else {
             return name_of(value);
         };
         match items.iter().find(|item| !(item.is_string() || item.is_number())) {
@@ -178,19 +195,48 @@ impl Kind {
         }
     }
 
+    /// Returns how to write the value instead.
+    fn help(self, value: &Value) -> Option<String> {
+        match (self, value) {
+            (Self::Words, Value::String(text)) => Some(list_form(text)),
+            _ => None,
+        }
+    }
+
     fn example(self) -> String {
         match self {
             Self::Text => "a text".to_owned(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
             Self::Flag => "true or false".to_owned(),
             Self::Names => "a list of names, or all".to_owned(),
-            Self::Words => "a list with a program and its arguments".to_owned(),
+            Self::Words | Self::Run => "a list with a program and its arguments".to_owned(),
             Self::Period => "a length of time such as \"90s\" or \"15m\"".to_owned(),
             Self::Share => "a share such as \"10%\" or 0.1".to_owned(),
             Self::Texts => "texts by name".to_owned(),
+            Self::Secrets => "secrets by name".to_owned(),
+            Self::Env => "variables by name".to_owned(),
             Self::Status => "a status such as 200 or 404".to_owned(),
             Self::Any => "anything".to_owned(),
         }
+    }
+}
+
+fn is_text(value: &Value) -> bool {
+    value.is_string() || value.is_number() || value.is_boolean()
+}
+
+/// Refuses an environment variable that no program can get.
+pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), String> {
+    let shown = shown::line(name);
+    match name {
+        "" => Err("a variable needs a name".to_owned()),
+        name if name.contains(['=', '\0']) => Err(format!(
+            "`{shown}` cannot be a variable's name: it has `=` or a NUL byte in it"
+        )),
+        _ if value.contains('\0') => Err(format!(
+            "the value of `{shown}` holds a NUL byte, which no program can get"
+        )),
+        _ => Ok(()),
     }
 }
 

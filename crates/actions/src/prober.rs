@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::checks::{self, Check, Numbers};
 use crate::params::BAD_PARAMETER;
-use crate::process::{self, Program};
+use crate::process::{self, OUTPUT_BYTES, Program, Stdout};
 use crate::site::Site;
 use crate::step_log;
 use crate::views::Fared;
@@ -147,10 +147,11 @@ impl<'a> Prober<'a> {
             words: &words,
             cwd: &self.cwd,
             env: &Default::default(),
+            secrets: &Default::default(),
             timeout,
             detach: false,
             stdin: None,
-            stdout: None,
+            stdout: Stdout::Log,
         };
         let ended = process::run(self.site, self.cx, &program)
             .await
@@ -163,7 +164,13 @@ impl<'a> Prober<'a> {
         if !ended.status.success() {
             return Err(failed(ended.account()));
         }
-        checks::numbers(&ended.stdout).map_err(failed)
+        if !ended.stdout.is_whole() {
+            let bytes = ended.stdout.bytes;
+            return Err(failed(format!(
+                "it printed {bytes} bytes, more than the {OUTPUT_BYTES} that are read"
+            )));
+        }
+        checks::numbers(&ended.stdout.text).map_err(failed)
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -27,24 +27,33 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::failures;
+use crate::params;
 use crate::redact::Redactor;
 use crate::site::Site;
 use crate::step_log::{Lines, StepLog, Stream};
 use crate::supervise::{self, Report};
 
-/// How much of a program's output is kept. The rest is read and dropped, so that the program never blocks.
-const OUTPUT_BYTES: usize = 1 << 20;
+/// How much of a program's stdout is kept: its beginning. The rest is read and dropped, so that the program never
+/// blocks. An output is a value of the run, and a journal is no store of documents.
+pub(crate) const OUTPUT_BYTES: usize = 1 << 20;
+/// How much of a program's stderr is kept: its end, where programs say why they fail.
+const STDERR_BYTES: usize = 64 << 10;
 /// How much of a stdout that goes into a file is read at once.
 const SPOOL_BUFFER: usize = 256 << 10;
 /// How long to wait for a supervisor that must end everything. It gives the programs 2 s, and killing takes a moment.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait for the end of the output after the program has ended. A child that still runs may hold the pipe
-/// open for ever.
-const DRAIN: Duration = Duration::from_secs(1);
+/// How long to wait for the end of the output after a program has ended that leaves others running: they may hold the
+/// pipe open for ever.
+const DETACHED_DRAIN: Duration = Duration::from_secs(1);
+/// How long to wait for it after all programs have ended. A busy machine may read late; what it has not read would be
+/// missing without a word.
+const DRAIN: Duration = Duration::from_secs(60);
+/// The longest argument that Linux takes: 32 pages (`MAX_ARG_STRLEN`).
+const ARGUMENT_BYTES: usize = 128 << 10;
 /// How many of the last lines of stderr a failure's message contains.
 const LAST_LINES: usize = 5;
 /// How the names of our own secret variables begin. No program gets them: with them it could open every backup.
-const OUR_SECRETS: &str = "REKINDLE_PASSPHRASE";
+pub(crate) const OUR_SECRETS: &str = "REKINDLE_PASSPHRASE";
 
 /// What to run.
 #[derive(Clone, Copy)]
@@ -52,20 +61,49 @@ pub(crate) struct Program<'a> {
     pub(crate) words: &'a [String],
     pub(crate) cwd: &'a Path,
     pub(crate) env: &'a BTreeMap<String, String>,
+    /// Further variables, whose values nothing shows.
+    pub(crate) secrets: &'a BTreeMap<String, String>,
     pub(crate) timeout: Option<Duration>,
     /// Whether the processes that it leaves behind continue after it has ended by itself.
     pub(crate) detach: bool,
     /// The file that it gets as its stdin; if none, its stdin is empty.
     pub(crate) stdin: Option<&'a Path>,
-    /// The file for its stdout, if its stdout is data. Without it, stdout goes to the log.
-    pub(crate) stdout: Option<StdoutFile<'a>>,
+    pub(crate) stdout: Stdout<'a>,
+}
+
+/// Where a program's stdout goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Stdout<'a> {
+    /// To the step's log; its beginning is kept.
+    Log,
+    /// Nowhere; its beginning is kept. It is a secret.
+    Unlogged,
+    /// Into a new file, up to a limit.
+    New(StdoutFile<'a>),
+    /// Into a file that a person named. What was in it is lost.
+    Named(&'a Path),
+}
+
+/// The stdout of a program that has ended.
+pub(crate) struct Printed {
+    /// As the program wrote it, with secrets, at most the first [`OUTPUT_BYTES`].
+    pub(crate) text: String,
+    /// How many bytes it wrote.
+    pub(crate) bytes: u64,
+}
+
+impl Printed {
+    /// Returns whether `text` is all of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.bytes <= OUTPUT_BYTES as u64
+    }
 }
 
 /// How a program ended.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
-    /// The output as the program wrote it, with secrets. Use the redactor before you keep any of it.
-    pub(crate) stdout: String,
+    /// The redactor was not used on it yet.
+    pub(crate) stdout: Printed,
     stderr: String,
     /// The redactor for the secrets that the program was given.
     pub(crate) redactor: Redactor,
@@ -92,7 +130,7 @@ impl Ended {
 /// this future is dropped or this process dies, the supervisor ends the program and everything that it started. The
 /// program's output goes to the step's log.
 pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) -> Result<Ended, Failure> {
-    let redactor = Redactor::of(program.env);
+    let redactor = Redactor::of(program.env).and(program.secrets.values());
     let log = StepLog::open(site.workspace_dir(), cx, &redactor);
     log.note(&program.words.join(" "));
     let ended = logged(site, cx, program, &log, &redactor).await;
@@ -113,18 +151,31 @@ async fn logged(
     let Some(name) = program.words.first() else {
         return Err(Failure::permanent("command_failed", "there is no program to run"));
     };
-    let not_started = |why: &dyn std::fmt::Display| {
-        Failure::permanent("command_failed", format!("{name} could not be started: {why}"))
-            .with_hint("check that the program is there and may be run")
-    };
-    let (mut child, mut line) = start(site.executable(), program).map_err(|error| not_started(&error))?;
+    program.check()?;
+    let (mut child, mut line) =
+        start(site.executable(), program).map_err(|error| program.not_started(&error))?;
     let mut spooling = None;
-    if let Some(to) = program.stdout {
-        // If this fails, the dropped line ends the program.
-        spooling = Some(Spooling::begin(child.stdout.take(), to, cx.clone())?);
+    if let Some((file, shown, max_bytes)) = program.stdout_file()? {
+        log.note(&format!("its stdout goes to {shown}"));
+        spooling = Some(Spooling::begin(
+            child.stdout.take(),
+            file,
+            shown,
+            max_bytes,
+            cx.clone(),
+        ));
     }
-    let stdout = Kept::from(child.stdout.take(), log.lines(Stream::Out), cx.clone());
-    let stderr = Kept::from(child.stderr.take(), log.lines(Stream::Err), cx.clone());
+    let out = match program.stdout {
+        Stdout::Unlogged => StepLog::none().lines(Stream::Out),
+        _ => log.lines(Stream::Out),
+    };
+    let stdout = Kept::from(child.stdout.take(), Keep::Head(OUTPUT_BYTES), out, cx.clone());
+    let stderr = Kept::from(
+        child.stderr.take(),
+        Keep::Tail(STDERR_BYTES),
+        log.lines(Stream::Err),
+        cx.clone(),
+    );
 
     let limit = async {
         match program.timeout {
@@ -156,24 +207,116 @@ async fn logged(
     };
     let report = line.report().await;
     if let Some(why) = report.not_started {
-        return Err(not_started(&why));
+        return Err(program.could_not_start(&why));
     }
-    if let Some(spooling) = &mut spooling {
-        spooling.ended().await?;
-    }
+    let spooled = match &mut spooling {
+        Some(spooling) => Some(spooling.ended().await?),
+        None => None,
+    };
     tracing::debug!(program = name, process = ?report.process, status = ?report.status, "a program ended");
     let status = report.status.ok_or_else(|| {
         let message =
             format!("something outside ended {name}, and its supervisor reported nothing more: {supervisor}");
         Failure::transient("command_failed", message)
     })?;
-    let (stdout, stderr) = tokio::join!(stdout.text(), stderr.text());
+    let patience = if program.detach { DETACHED_DRAIN } else { DRAIN };
+    let ((text, bytes), (stderr, _)) = tokio::join!(stdout.text(patience), stderr.text(patience));
     Ok(Ended {
         status,
-        stdout,
+        stdout: Printed {
+            text,
+            bytes: spooled.unwrap_or(bytes),
+        },
         stderr,
         redactor: redactor.clone(),
     })
+}
+
+impl Program<'_> {
+    fn name(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.env.iter().chain(self.secrets)
+    }
+
+    /// Refuses what no system can start, with a reason that names it.
+    fn check(&self) -> Result<(), Failure> {
+        let refused = |why: String| Failure::permanent("command_failed", why);
+        match std::fs::metadata(self.cwd) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => {
+                let why = format!("the working folder {} is a file", self.cwd.display());
+                return Err(refused(why).with_hint("`cwd` names a folder"));
+            }
+            Err(error) => {
+                let why = format!("the working folder {}: {error}", self.cwd.display());
+                return Err(refused(why).with_hint("make the folder, or mend the step's `cwd`"));
+            }
+        }
+        if let Some(at) = self.words.iter().position(|word| word.contains('\0')) {
+            let why = format!(
+                "argument {at} of {} holds a NUL byte, which no program can get",
+                self.name()
+            );
+            return Err(refused(why).with_hint("give it by `stdin:` instead"));
+        }
+        for (name, value) in self.variables() {
+            params::check_variable(name, value)
+                .map_err(|why| refused(format!("`env`: {why}")).with_hint("mend the step's `env`"))?;
+        }
+        Ok(())
+    }
+
+    fn not_started(&self, error: &io::Error) -> Failure {
+        if error.kind() != io::ErrorKind::ArgumentListTooLong {
+            return self.could_not_start(error);
+        }
+        let longest = self.words.iter().map(String::len).max().unwrap_or(0);
+        let of_env = self.variables().map(|(name, value)| name.len() + value.len() + 1);
+        let all = self.words.iter().map(String::len).sum::<usize>() + of_env.sum::<usize>();
+        let message = format!(
+            "{} could not be started: its arguments and variables are too long: {all} bytes, the longest argument {longest}. \
+             Linux takes {ARGUMENT_BYTES} bytes in one argument, and about 2 MiB in all",
+            self.name()
+        );
+        Failure::permanent("command_failed", message).with_hint(
+            "give long text by `stdin:`, or in a file that `output_file:` of the earlier step writes",
+        )
+    }
+
+    fn could_not_start(&self, why: &dyn std::fmt::Display) -> Failure {
+        let message = format!("{} could not be started: {why}", self.name());
+        Failure::permanent("command_failed", message)
+            .with_hint("check that the program is there and may be run")
+    }
+
+    /// Opens the file for stdout, if stdout goes into one. Only users who may read the system may read its data.
+    fn stdout_file(&self) -> Result<Option<(File, String, u64)>, Failure> {
+        let mut options = OpenOptions::new();
+        options.write(true).mode(0o600);
+        let (path, max_bytes) = match self.stdout {
+            Stdout::Log | Stdout::Unlogged => return Ok(None),
+            Stdout::New(to) => {
+                options.create_new(true);
+                (to.file, to.max_bytes)
+            }
+            Stdout::Named(path) => {
+                // To open a pipe waits for its reader, which may never come.
+                if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+                    let message = format!("{} is a named pipe, not a file", path.display());
+                    return Err(Failure::permanent("command_failed", message)
+                        .with_hint("let the program write into the pipe itself"));
+                }
+                options.create(true).truncate(true);
+                (path, u64::MAX)
+            }
+        };
+        let shown = path.display().to_string();
+        let file = options.open(path).map_err(|error| failures::io(&shown, &error))?;
+        Ok(Some((file, shown, max_bytes)))
+    }
 }
 
 /// Lets the program run once it is journaled, and waits for its supervisor.
@@ -218,7 +361,7 @@ fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> 
     let child = command
         .args(arguments)
         .current_dir(program.cwd)
-        .envs(program.env)
+        .envs(program.variables())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -319,24 +462,16 @@ impl Drop for Line {
 
 /// A program's stdout while it is written into a file.
 struct Spooling {
-    writer: JoinHandle<Result<(), Failure>>,
-    ended: Option<Result<(), Failure>>,
+    writer: JoinHandle<Result<u64, Failure>>,
+    ended: Option<Result<u64, Failure>>,
 }
 
 impl Spooling {
-    fn begin(pipe: Option<ChildStdout>, to: StdoutFile<'_>, cx: StepContext) -> Result<Self, Failure> {
-        let (shown, max_bytes) = (to.file.display().to_string(), to.max_bytes);
-        // Only users who may read the system may read its data.
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(to.file)
-            .map_err(|error| failures::io(&shown, &error))?;
+    fn begin(pipe: Option<ChildStdout>, file: File, shown: String, max_bytes: u64, cx: StepContext) -> Self {
         let mut file = tokio::fs::File::from_std(file);
         let writer = tokio::spawn(async move {
             let failed = |error: io::Error| failures::io(&shown, &error);
-            let Some(mut pipe) = pipe else { return Ok(()) };
+            let Some(mut pipe) = pipe else { return Ok(0) };
             let (mut buffer, mut bytes) = (vec![0; SPOOL_BUFFER], 0);
             while let read @ 1.. = pipe.read(&mut buffer).await.map_err(failed)? {
                 cx.alive();
@@ -348,9 +483,15 @@ impl Spooling {
                 }
                 file.write_all(&buffer[..read]).await.map_err(failed)?;
             }
-            file.flush().await.map_err(failed)
+            file.flush().await.map_err(failed)?;
+            // The success is journaled next; what it speaks of must be there after a power cut too.
+            match file.sync_all().await {
+                // A pipe or a device cannot be synced.
+                Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(failed(error)),
+                _ => Ok(bytes),
+            }
         });
-        Ok(Self { writer, ended: None })
+        Self { writer, ended: None }
     }
 
     /// Returns the reason if writing to the file fails; otherwise never returns.
@@ -358,14 +499,14 @@ impl Spooling {
         match spooling {
             Some(spooling) => match spooling.ended().await {
                 Err(failure) => failure,
-                Ok(()) => std::future::pending().await,
+                Ok(_) => std::future::pending().await,
             },
             None => std::future::pending().await,
         }
     }
 
-    /// Waits until all output is in the file.
-    async fn ended(&mut self) -> Result<(), Failure> {
+    /// Waits until all output is in the file, and returns how many bytes that are.
+    async fn ended(&mut self) -> Result<u64, Failure> {
         if let Some(ended) = &self.ended {
             return ended.clone();
         }
@@ -377,16 +518,35 @@ impl Spooling {
     }
 }
 
-/// The output that has come through a pipe so far; only the last [`OUTPUT_BYTES`] of it.
+/// Which part of an output is kept.
+#[derive(Clone, Copy)]
+enum Keep {
+    Head(usize),
+    Tail(usize),
+}
+
+/// The part of an output that is kept, as far as it has come.
 struct Kept {
-    bytes: Arc<Mutex<Vec<u8>>>,
+    read: Arc<Mutex<Read>>,
     reader: JoinHandle<()>,
 }
 
+#[derive(Default)]
+struct Read {
+    kept: Vec<u8>,
+    /// How many bytes came in all.
+    bytes: u64,
+}
+
 impl Kept {
-    fn from(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, mut log: Lines, cx: StepContext) -> Self {
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&bytes);
+    fn from(
+        pipe: Option<impl AsyncRead + Unpin + Send + 'static>,
+        keep: Keep,
+        mut log: Lines,
+        cx: StepContext,
+    ) -> Self {
+        let read = Arc::new(Mutex::new(Read::default()));
+        let shared = Arc::clone(&read);
         let reader = tokio::spawn(async move {
             let Some(mut pipe) = pipe else { return };
             let mut buffer = vec![0; 16 * 1024];
@@ -394,21 +554,36 @@ impl Kept {
                 // Output is a sign of progress.
                 cx.alive();
                 log.feed(&buffer[..read]);
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend_from_slice(&buffer[..read]);
-                let excess = kept.len().saturating_sub(OUTPUT_BYTES);
-                kept.drain(..excess);
+                let mut so_far = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                so_far.take(&buffer[..read], keep);
             }
         });
-        Self { bytes, reader }
+        Self { read, reader }
     }
 
-    /// Returns the text, once the pipe has closed or [`DRAIN`] is over.
-    async fn text(mut self) -> String {
+    /// Returns the text and its length in all, once the pipe has closed or the patience is over.
+    async fn text(mut self, patience: Duration) -> (String, u64) {
         // After this wait, a child that still runs holds the pipe open. The output so far counts.
-        let _ = tokio::time::timeout(DRAIN, &mut self.reader).await;
+        let _ = tokio::time::timeout(patience, &mut self.reader).await;
         self.reader.abort();
-        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        (String::from_utf8_lossy(&read.kept).into_owned(), read.bytes)
+    }
+}
+
+impl Read {
+    fn take(&mut self, bytes: &[u8], keep: Keep) {
+        self.bytes += bytes.len() as u64;
+        match keep {
+            Keep::Head(most) => {
+                let room = most.saturating_sub(self.kept.len()).min(bytes.len());
+                self.kept.extend_from_slice(&bytes[..room]);
+            }
+            Keep::Tail(most) => {
+                self.kept.extend_from_slice(bytes);
+                let excess = self.kept.len().saturating_sub(most);
+                self.kept.drain(..excess);
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use rekindle_sources::{Program, ProgramRunner};
 use serde_json::json;
 
 use crate::prober::{self, word};
-use crate::process;
+use crate::process::{self, Stdout};
 use crate::site::Site;
 
 /// Runs the programs of one component's source in one step.
@@ -34,10 +34,11 @@ impl ProgramRunner for SourcePrograms<'_> {
             words: &words,
             cwd: program.folder,
             env: program.env,
+            secrets: &Default::default(),
             timeout: None,
             detach: false,
             stdin: program.stdin,
-            stdout: program.stdout,
+            stdout: program.stdout.map_or(Stdout::Log, Stdout::New),
         };
         let ended = process::run(self.site, self.cx, &process).await.map_err(about)?;
         if ended.status.success() {

@@ -1,7 +1,7 @@
 //! Removes secrets from everything that is written down: logs, failures' messages, the journal's record of a program.
 //!
 //! A secret is the value of an environment variable whose name looks like one ([`looks_secret`]), from a step's `env:`
-//! or inherited; also the user info of a URL, `scheme://user:password@host`. If a program derives a value from a
+//! or inherited, or of a step's `secrets:`; also the user info of a URL, `scheme://user:password@host`. If a program derives a value from a
 //! secret, such as its base64, the redactor does not recognise it.
 
 use std::borrow::Cow;
@@ -43,6 +43,15 @@ impl Redactor {
         });
         let given = env.iter().filter(|(name, _)| looks_secret(name));
         Self::new(given.map(|(_, value)| value.clone()).chain(inherited))
+    }
+
+    /// Returns a redactor that also knows these secrets.
+    pub(crate) fn and<'s>(self, values: impl Iterator<Item = &'s String>) -> Self {
+        let secrets: Vec<String> = values.cloned().collect();
+        match secrets.is_empty() {
+            true => self,
+            false => Self::new(self.secrets.into_iter().chain(secrets)),
+        }
     }
 
     /// Returns a redactor for these secrets.

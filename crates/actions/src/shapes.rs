@@ -208,13 +208,17 @@ fn or_expression(kind: Kind) -> Value {
         Kind::Word(words) => json!({"enum": words}),
         Kind::Names => json!({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
         Kind::Words => json!({"type": "array", "minItems": 1, "items": {"type": ["string", "number"]}}),
+        Kind::Run => {
+            json!({"type": ["array", "string"], "minItems": 1, "items": {"type": ["string", "number"]}})
+        }
         Kind::Flag => json!({"type": "boolean"}),
         Kind::Share => {
             json!({"anyOf": [{"type": "number"}, {"type": "string", "pattern": "^ *[0-9.]+ *%? *$"}]})
         }
-        Kind::Texts => json!({
+        Kind::Texts | Kind::Env => json!({
             "type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]},
         }),
+        Kind::Secrets => return json!({"type": "object", "additionalProperties": {"type": "object"}}),
         Kind::Status => json!({"type": "integer", "minimum": 100, "maximum": 599}),
     };
     json!({"anyOf": [shape, {"type": "string", "pattern": "\\$\\{\\{"}]})

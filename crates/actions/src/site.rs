@@ -31,7 +31,7 @@ const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// The parts of a [`Site`]. The caller has read and checked all of them.
 #[derive(Clone)]
 pub struct SiteParts {
-    /// The system that the run is pinned to.
+    /// The system that the run is pinned to; the default if it has none.
     pub system: Arc<System>,
     /// Its YAML, byte for byte. Every recovery set keeps it.
     pub system_yaml: Vec<u8>,
@@ -39,7 +39,7 @@ pub struct SiteParts {
     pub system_dir: PathBuf,
     /// The workspace (`.rekindle`), with the spool and the staging folders.
     pub workspace_dir: PathBuf,
-    /// The repository's keys.
+    /// The repository's keys. Of a workspace without a system, a key that nothing uses.
     pub keyring: Arc<Keyring>,
     /// The keyring as it is written into tiers, wrapped in the `age` format.
     pub wrapped_key: Vec<u8>,
@@ -175,13 +175,13 @@ impl Site {
         }
     }
 
-    /// Returns the values that expressions see in every step of the run: `system`, `rekindle`, and `target` if there
-    /// is one. The engine adds `params`, `steps`, `each`, `component` and `run`.
+    /// Returns the values that expressions see in every step of the run: `rekindle`, and `system` and `target` if
+    /// there is one. The engine adds `params`, `steps`, `each`, `component` and `run`.
     pub fn scope(&self) -> Value {
-        let mut scope = json!({
-            "system": &*self.parts.system,
-            "rekindle": self.parts.executable.to_string_lossy(),
-        });
+        let mut scope = json!({ "rekindle": self.parts.executable.to_string_lossy() });
+        if let Some(system) = self.parts.system.present() {
+            scope["system"] = json!(system);
+        }
         if let Some(root) = &self.parts.target_root {
             scope["target"] = json!({ "root": root.to_string_lossy() });
         }

@@ -61,6 +61,11 @@ impl StepLog {
         }
     }
 
+    /// Returns a log that keeps nothing.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     /// Writes a note on the program.
     pub(crate) fn note(&self, text: &str) {
         for line in text.lines() {

@@ -18,7 +18,7 @@ use rekindle_model::origin::{Parent, RunKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
 use rekindle_plan::{
-    Diagnostics, GroupLocks, Inputs, ParamKind, Problem, builtin, expand, load_workflow, suggest,
+    Diagnostics, GroupLocks, Inputs, ParamKind, Problem, Severity, builtin, expand, load_workflow, suggest,
 };
 use rekindle_vault::regular;
 use serde::{Deserialize, Serialize};
@@ -208,8 +208,14 @@ impl RunWorkflow {
             chain,
             read: outer.read,
         };
+        if self.site.system().present().is_none() {
+            let needs = workflow.needs_system(Severity::Error);
+            if needs.has_errors() {
+                return Err(problem(first(&needs), None));
+            }
+        }
         let catalog = crate::registry_inside(Arc::clone(&self.site), inner);
-        expand(&workflow, Some(self.site.system()), &inputs, &catalog)
+        expand(&workflow, self.site.system().present(), &inputs, &catalog)
             .map(drop)
             .map_err(|faults| problem(first(&faults), None))
     }

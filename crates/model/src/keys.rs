@@ -80,6 +80,8 @@ pub enum Takes {
     Integer(u64, u64),
     /// A number, from the first to the second.
     Number(f64, f64),
+    /// `true` or `false`.
+    Flag,
     /// Any value.
     Any,
     /// The parameters of the action that `uses` names. Their texts may hold expressions.
@@ -92,7 +94,7 @@ pub enum Takes {
     Source,
     /// Values by names that a user chooses; the word is for messages: component `orders`.
     Named(&'static str, &'static Takes),
-    /// A list.
+    /// A list. If its items have a short form, one of them counts as a list of one.
     List(&'static Takes),
     /// A map with fixed keys.
     Object(&'static Object),
@@ -139,6 +141,9 @@ pub enum Format {
     Expression,
     /// A text that may hold expressions.
     Template,
+    /// A word of a command line; it may hold expressions. One text alone is the program, without arguments. If a
+    /// [flag](Takes::Flag) `shell` is true beside it, the text is a script instead, which `sh -e` runs.
+    CommandWord,
     /// A path below the system's root.
     Path,
     /// A path below the system's root that may hold expressions.

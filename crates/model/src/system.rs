@@ -16,7 +16,7 @@ use crate::keys::OneOf;
 use crate::source::SourceSpec;
 
 /// A system under protection.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct System {
     /// Its name.
@@ -63,6 +63,11 @@ pub struct System {
 }
 
 impl System {
+    /// Returns the system, unless there is none: a workspace may only run workflows. It then has the default.
+    pub fn present(&self) -> Option<&Self> {
+        (*self != Self::default()).then_some(self)
+    }
+
     /// The most steps that may be at work at once in a workspace. Each may hold a program with its pipes and a file or
     /// two, and by default a process may have only 1024 open files.
     pub const MOST_PARALLEL: u32 = 256;

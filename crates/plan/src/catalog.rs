@@ -4,6 +4,22 @@ use serde_json::Value;
 
 use crate::diagnostic::Problem;
 
+/// The actions that work on a system: its components, its tiers, its key.
+pub const OF_A_SYSTEM: [&str; 12] = [
+    "snapshot",
+    "store",
+    "verify",
+    "verify-catalog",
+    "verify-replicas",
+    "verify-slots",
+    "seal-set",
+    "locate-set",
+    "set-aside",
+    "restore",
+    "validate",
+    "system-integrity",
+];
+
 /// The actions that steps may use.
 pub trait Catalog {
     /// Returns the names of all actions.

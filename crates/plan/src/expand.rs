@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 
 use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest, suggest_from_all};
+use crate::numbers;
 use crate::plan::{Inputs, Plan};
 use crate::workflow::{StepTemplate, Workflow};
 
@@ -116,7 +117,9 @@ fn params(workflow: &Workflow, inputs: &Inputs, faults: &mut Vec<Diagnostic>) ->
                         "parameter `{name}` must be of type {}, found {given}",
                         spec.kind.name()
                     ),
-                    None,
+                    given.as_str().is_some_and(numbers::beyond_64_bits).then(|| {
+                        "a number has at most 64 bits; a longer one can be of type string".to_owned()
+                    }),
                 ),
             },
             None => match &spec.default {

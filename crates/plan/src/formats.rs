@@ -33,7 +33,7 @@ pub(crate) fn about(format: Format) -> About {
         Format::Duration => ("duration", &["90s", "15m", "2h 30m"], ""),
         Format::Comparison => ("comparison", &["<= 100", "== true"], COMPARISON),
         Format::Expression => ("expression", &["a.b >= 0.95 and c"], ""),
-        Format::Template => ("text with expressions", &[], ""),
+        Format::Template | Format::CommandWord => ("text with expressions", &[], ""),
         Format::Path => ("path", &[], "^[^/]"),
         Format::PathTemplate => ("path with expressions", &[], "^[^/]"),
         Format::Glob => ("glob", &["*.tmp", "cache/**"], ""),
@@ -72,7 +72,7 @@ pub(crate) fn check(format: Format, text: &str) -> Result<(), Fault> {
         Format::Duration => parses::<Period>(text),
         Format::Comparison => parses::<Expect>(text),
         Format::Expression => expr::check(text).map_err(expression),
-        Format::Template => expr::check_text(text).map_err(expression),
+        Format::Template | Format::CommandWord => expr::check_text(text).map_err(expression),
         Format::PathTemplate | Format::Digest if text.contains("${{") => check(Format::Template, text),
         Format::Path | Format::PathTemplate => match overlap::parts(text) {
             Ok(_) => Ok(()),

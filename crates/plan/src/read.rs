@@ -10,8 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use crate::diagnostic::{Sink, Span, suggest};
+use crate::expr;
 use crate::formats;
 use crate::location;
+use crate::words::list_form;
 use crate::yaml::{self, Key, Kind, Node};
 
 /// Reads a whole file. A required key that is missing or faulty is empty in the result.
@@ -49,7 +51,13 @@ fn keyed(node: Node, name: &str, specs: &[&Spec], sink: &mut Sink<'_>) -> Option
     let span = node.span;
     let mut found: Vec<(Key, Node)> = Vec::new();
     let mut faulty: Vec<&str> = Vec::new();
-    for (key, node) in entries(node, name, sink)? {
+    let entries = entries(node, name, sink)?;
+    let has_shell = specs.iter().any(|spec| is_shell(spec));
+    let by_shell = has_shell
+        && entries
+            .iter()
+            .any(|(key, node)| key.text == SHELL && node.raw() == Some("true"));
+    for (key, node) in entries {
         let Some(spec) = specs.iter().find(|spec| spec.name == key.text) else {
             let help = sink.suggest(&key.text, || specs.iter().map(|spec| spec.name).collect());
             sink.error(key.span, format!("unknown key `{}` in {name}", key.text), help);
@@ -60,7 +68,14 @@ fn keyed(node: Node, name: &str, specs: &[&Spec], sink: &mut Sink<'_>) -> Option
         if node.is_null() || (empty && matches!(spec.takes, Takes::Texts(_))) {
             continue;
         }
-        match value(spec.takes, &format!("`{}`", spec.name), node, sink) {
+        let name = format!("`{}`", spec.name);
+        let read = match spec.takes {
+            Takes::Texts(Format::CommandWord) if by_shell => script(&name, node, sink),
+            takes => value(takes, &name, node, sink),
+        };
+        match read {
+            // A script has become a command line.
+            Some(_) if is_shell(spec) => {}
             Some(node) => found.push((key, node)),
             None => faulty.push(spec.name),
         }
@@ -84,6 +99,34 @@ fn keyed(node: Node, name: &str, specs: &[&Spec], sink: &mut Sink<'_>) -> Option
     }
     let kind = Kind::Map(found);
     Some((Node { span, kind }, whole))
+}
+
+/// The key of a flag beside command lines.
+const SHELL: &str = "shell";
+
+fn is_shell(spec: &Spec) -> bool {
+    spec.name == SHELL && matches!(spec.takes, Takes::Flag)
+}
+
+/// Reads a script, as the command line that runs it. The script ends at the first command that fails.
+fn script(name: &str, node: Node, sink: &mut Sink<'_>) -> Option<Node> {
+    if matches!(node.kind, Kind::List(_)) {
+        let message = format!("with `shell: true`, {name} is a text for the shell, found a list");
+        sink.error(
+            node.span,
+            message,
+            Some("leave `shell` out to run the list as it is".to_owned()),
+        );
+        return None;
+    }
+    let span = node.span;
+    let script = text(Format::CommandWord, name, node, sink)?;
+    let word = |word: &str| Node {
+        span,
+        kind: scalar(Value::from(word), word),
+    };
+    let kind = Kind::List(vec![word("sh"), word("-e"), word("-c"), script]);
+    Some(Node { span, kind })
 }
 
 /// Reads one value.
@@ -131,6 +174,17 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
             let found = node.raw().and_then(|raw| raw.parse().ok()).filter(fits);
             number(found.and_then(Number::from_f64), &bounds, name, node, sink)
         }
+        Takes::Flag => match node.raw() {
+            Some(raw @ ("true" | "false")) => {
+                let kind = scalar(Value::from(raw == "true"), raw);
+                Some(Node { kind, ..node })
+            }
+            _ => {
+                let message = format!("{name} must be true or false, found {}", node.describe());
+                sink.error(node.span, message, None);
+                None
+            }
+        },
         Takes::Any => Some(node),
         Takes::With => {
             check_expressions(&node, sink);
@@ -145,10 +199,15 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
             value(*of, &format!("{noun} `{}`", key.text), node, sink)
         }),
         Takes::List(of) => {
-            let Kind::List(items) = node.kind else {
-                let message = format!("{name} must be a list, found {}", node.describe());
-                sink.error(node.span, message, None);
-                return None;
+            let span = node.span;
+            let items = match node.kind {
+                Kind::List(items) => items,
+                _ if matches!(of, Takes::Short(_)) => vec![node],
+                _ => {
+                    let message = format!("{name} must be a list, found {}", node.describe());
+                    sink.error(span, message, None);
+                    return None;
+                }
             };
             let item = match of {
                 Takes::Object(object) => a(object.noun),
@@ -156,7 +215,7 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
             };
             let read = items.into_iter().filter_map(|node| value(*of, &item, node, sink));
             let kind = Kind::List(read.collect());
-            Some(Node { kind, ..node })
+            Some(Node { span, kind })
         }
         Takes::Object(of) => {
             let (node, whole) = keyed(node, name, &of.keys.iter().collect::<Vec<_>>(), sink)?;
@@ -251,7 +310,18 @@ fn texts(format: Format, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<
     let span = node.span;
     let items = match node.kind {
         Kind::List(items) => items,
-        _ => vec![node],
+        _ => {
+            let line = node
+                .raw()
+                .filter(|_| format == Format::CommandWord)
+                .unwrap_or_default();
+            if line.trim().contains(char::is_whitespace) && !expr::is_whole(line) {
+                let message = format!("{name} is a command line in one text, and no shell splits it");
+                sink.error(span, message, Some(list_form(line)));
+                return None;
+            }
+            vec![node]
+        }
     };
     let read = items
         .into_iter()

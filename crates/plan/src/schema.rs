@@ -88,9 +88,13 @@ impl Defs<'_> {
                 names.join(", ")
             ));
         }
+        let may_be_script = acts && properties.contains_key("shell");
         let mut shape = json!({
             "type": "object", "additionalProperties": false, "required": required, "properties": properties,
         });
+        if may_be_script {
+            shape["anyOf"] = json!([{"required": ["uses"]}, {"required": ["shell"]}]);
+        }
         if acts {
             shape["allOf"] = self.actions.iter().map(takes).collect();
         }
@@ -121,6 +125,7 @@ impl Defs<'_> {
             }
             Takes::Integer(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Takes::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
+            Takes::Flag => json!({"type": "boolean"}),
             Takes::Any => json!({}),
             Takes::With => json!({"type": "object"}),
             Takes::Loop => {
@@ -130,6 +135,10 @@ impl Defs<'_> {
             }
             Takes::TextMap(format) => json!({"type": "object", "additionalProperties": text(format)}),
             Takes::Named(_, of) => json!({"type": "object", "additionalProperties": self.value(*of)}),
+            Takes::List(of @ Takes::Short(_)) => {
+                let item = self.value(*of);
+                json!({"anyOf": [item, {"type": "array", "items": item}]})
+            }
             Takes::List(of) => json!({"type": "array", "items": self.value(*of)}),
             Takes::Object(of) => self.object(of),
             Takes::OneOf(of) => self.one_of(of),
@@ -166,7 +175,7 @@ fn takes((action, with): (&String, &Value)) -> Value {
         .is_some_and(|required| !required.is_empty());
     let required: &[&str] = if needs { &["with"] } else { &[] };
     json!({
-        "if": {"properties": {"uses": {"const": action}}},
+        "if": {"properties": {"uses": {"const": action}}, "required": ["uses"]},
         "then": {"required": required, "properties": {"with": with}},
     })
 }

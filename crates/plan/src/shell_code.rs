@@ -4,7 +4,7 @@
 //! Every list of a file is judged, under every key: sources, probes, steps and notices all name programs so.
 
 use crate::diagnostic::Sink;
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Key, Kind, Node};
 
 /// Programs that run code, and the options that the code follows. `c` also stands for a cluster such as `-ec`.
 const INTERPRETERS: &[(&[&str], &[&str])] = &[
@@ -38,7 +38,29 @@ pub(crate) fn check(node: &Node, sink: &mut Sink<'_>) {
             check_words(items, sink);
             items.iter().for_each(|item| check(item, sink));
         }
-        Kind::Map(entries) => entries.iter().for_each(|(_, child)| check(child, sink)),
+        Kind::Map(entries) => {
+            check_scripts(entries, sink);
+            entries.iter().for_each(|(_, child)| check(child, sink));
+        }
+    }
+}
+
+/// Warns of expressions in the script of `shell: SCRIPT`, or in those beside `shell: true`.
+fn check_scripts(entries: &[(Key, Node)], sink: &mut Sink<'_>) {
+    let Some((_, shell)) = entries.iter().find(|(key, _)| key.text == "shell") else {
+        return;
+    };
+    let scripts = entries.iter().filter(|(key, _)| match shell.raw() {
+        Some("true") => matches!(key.text.as_str(), "run" | "dump" | "restore"),
+        _ => key.text == "shell",
+    });
+    for (_, script) in scripts {
+        if script.raw().is_some_and(|code| code.contains(EXPRESSION)) {
+            let message = "an expression inside a script: its value can run as a command";
+            let help =
+                "give it as a variable: `env: {VALUE: \"${{ … }}\"}`, and write \"$VALUE\" in the script";
+            sink.warn(script.span, message, Some(help.to_owned()));
+        }
     }
 }
 

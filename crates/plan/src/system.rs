@@ -33,6 +33,11 @@ pub struct Loaded<T> {
 }
 
 impl Loaded<System> {
+    /// Returns the text and the tree that it was read from.
+    pub(crate) fn origin(&self) -> (&SourceText, &yaml::Node) {
+        (&self.origin.source, &self.origin.root)
+    }
+
     /// Returns the objectives that the system may not meet, with the arithmetic, each at its place in the file. Paths are
     /// relative to `base_dir`, the folder of the file.
     pub fn judge(&self, base_dir: &Path) -> Diagnostics {

@@ -1,9 +1,11 @@
 //! A workflow file: parameters and step templates, before any loop is expanded. [`keys`] describes every key;
-//! [`steps`] judges the steps together.
+//! [`short_forms`] writes out what people may
+//! write short; [`steps`] judges the steps together.
 
 pub(crate) mod for_each;
 #[rustfmt::skip] // a key a line
 pub(crate) mod keys;
+mod short_forms;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,9 @@ use rekindle_model::system::Period;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
-use crate::diagnostic::{Diagnostics, Sink, SourceText};
+use crate::catalog::OF_A_SYSTEM;
+use crate::diagnostic::{Diagnostics, Severity, Sink, SourceText};
+use crate::numbers;
 use crate::origin::Origin;
 use crate::plan::{Compensate, Handler, Retry, RunIf};
 use crate::read;
@@ -25,6 +29,9 @@ pub use for_each::ForEach;
 
 /// The template name of components' own recovery steps; no step of a file may have it.
 pub(crate) const RECOVERY: &str = "recovery";
+
+/// The loop keys whose values are in a system.
+const OF_LOOPS: [&str; 2] = ["component", "tier"];
 
 /// A workflow as written.
 #[derive(Clone, Debug)]
@@ -93,12 +100,8 @@ impl ParamKind {
         if let (Value::String(text), true) = (value, self != Self::String) {
             let text = text.trim();
             return match self {
-                Self::Integer => text.parse::<i64>().ok().map(Value::from),
-                Self::Number => text
-                    .parse::<f64>()
-                    .ok()
-                    .and_then(serde_json::Number::from_f64)
-                    .map(Value::Number),
+                Self::Integer => numbers::whole(text).map(Value::Number),
+                Self::Number => numbers::number(text).map(Value::Number),
                 Self::Boolean => text.parse::<bool>().ok().map(Value::Bool),
                 Self::List if text == "all" => Some(Value::from("all")),
                 Self::List => Some(
@@ -197,7 +200,9 @@ pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) 
     let mut sink = Sink::new(&source);
     let root = yaml::read(text, &mut sink).and_then(|root| {
         shell_code::check(&root, &mut sink);
-        read::root(root, keys::WORKFLOW, &mut sink)
+        let mut root = read::root(root, keys::WORKFLOW, &mut sink)?;
+        short_forms::write_out(&mut root, &mut sink);
+        Some(root)
     });
     let file = root.as_ref().and_then(|root| {
         let mut file: File = read::typed(root, &mut sink)?;
@@ -271,6 +276,43 @@ fn check_params(root: &Node, params: &mut BTreeMap<String, ParamSpec>, sink: &mu
             let message = format!("the default of `{}` is {found}, not of type {kind}", key.text);
             sink.error(node.span, message, None);
         }
+    }
+}
+
+impl Workflow {
+    /// Returns what of it works on a system, each with its place, for a workspace that has none.
+    pub fn needs_system(&self, severity: Severity) -> Diagnostics {
+        let mut found = Vec::new();
+        let mut note = |step: &StepTemplate, inside: &[&str], what: &str| {
+            let span = self.origin.root.locate(&step.path(inside));
+            let message = format!("{what} needs a system, and there is no system.yaml");
+            let help = "`rekindle init` makes one; without it, steps run programs, requests and workflows";
+            found.push(
+                self.origin
+                    .source
+                    .diagnostic(severity, span, message, Some(help.to_owned())),
+            );
+        };
+        for step in &self.steps {
+            if OF_A_SYSTEM.contains(&step.uses.as_str()) {
+                note(step, &["uses"], &format!("`{}`", step.uses));
+            }
+            for key in step
+                .for_each
+                .iter()
+                .filter(|key| OF_LOOPS.contains(&key.as_str()))
+            {
+                note(step, &["for_each"], &format!("a loop over each {key}"));
+            }
+            if let Some(undo) = step
+                .compensate
+                .as_ref()
+                .filter(|undo| OF_A_SYSTEM.contains(&undo.uses.as_str()))
+            {
+                note(step, &["compensate", "uses"], &format!("`{}`", undo.uses));
+            }
+        }
+        Diagnostics(found)
     }
 }
 

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, Parser, ScalarStyle};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::diagnostic::{Diagnostics, Sink, SourceText, Span};
+use crate::numbers;
 
 /// The largest text that is read, in bytes. A system with a thousand components is near 1 MB.
 const MAX_TEXT_BYTES: usize = 4 << 20;
@@ -296,6 +297,14 @@ impl Builder {
                 }
                 let before = (self.nodes, self.bytes);
                 self.spend(1, text.len())?;
+                if style == ScalarStyle::Plain && numbers::beyond_64_bits(text.trim_start_matches('+')) {
+                    let message = "a whole number beyond 64 bits, which no number here can be";
+                    sink.error(
+                        span,
+                        message,
+                        Some(format!("quote it to keep it as text: \"{text}\"")),
+                    );
+                }
                 let value = match style {
                     ScalarStyle::Plain => plain(&text),
                     _ => Value::String(text.to_string()),
@@ -452,15 +461,8 @@ pub(crate) fn plain(text: &str) -> Value {
     }
     let starts_like_a_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
     if starts_like_a_number {
-        let unsigned = text.strip_prefix('+').unwrap_or(text);
-        if let Ok(number) = unsigned.parse::<i64>() {
-            return Value::Number(number.into());
-        }
-        let float = unsigned
-            .parse::<f64>()
-            .ok()
-            .filter(|_| !text.contains(char::is_alphabetic) || text.contains(['e', 'E']));
-        if let Some(number) = float.and_then(Number::from_f64) {
+        let may_be = !text.contains(char::is_alphabetic) || text.contains(['e', 'E']);
+        if let Some(number) = numbers::number(text).filter(|_| may_be) {
             return Value::Number(number);
         }
     }

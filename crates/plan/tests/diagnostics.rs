@@ -539,3 +539,126 @@ fn the_operators_of_other_languages_are_named_with_those_of_this_one() {
         );
     }
 }
+
+#[test]
+fn a_command_line_in_one_text_is_shown_as_the_list_that_it_means() {
+    let system = |source: &str, probe: &str| {
+        format!(
+            "system: s\ncomponents:\n  a:\n    source: {{type: command, {source}}}\n    validate: [{{probe: command, {probe}}}]\n"
+        )
+    };
+    let found = faults_of_system(&system(
+        "dump: dpkg --get-selections, restore: ./load",
+        "run: 'ls -l | wc'",
+    ));
+    let found = found.to_string();
+    assert!(
+        found.contains("system.yaml:4:35: error: `dump` is a command line in one text"),
+        "{found}"
+    );
+    assert!(
+        found.contains("help: write a list: [dpkg, --get-selections]"),
+        "{found}"
+    );
+    assert!(
+        found.contains("system.yaml:5:38: error: `run` is a command line") && found.contains("`shell: true`"),
+        "{found}"
+    );
+    let shell = system(
+        "shell: true, dump: 'pg_dump x | gzip', restore: 'cat > \"$PWD/x\"; : target.'",
+        "run: 'echo {}', shell: true",
+    );
+    let loaded = self::system(&shell)
+        .unwrap_or_else(|found| panic!("{found}"))
+        .value;
+    assert_eq!(
+        loaded.components["a"].validate[0].run,
+        ["sh", "-e", "-c", "echo {}"]
+    );
+    let source = loaded.components["a"]
+        .source
+        .as_ref()
+        .map(|source| &source.settings["dump"]);
+    assert_eq!(
+        source,
+        Some(&serde_json::json!(["sh", "-e", "-c", "pg_dump x | gzip"]))
+    );
+    let found = faults_of_system(&system("shell: true, dump: [a], restore: b", "run: c")).to_string();
+    assert!(
+        found.contains("with `shell: true`, `dump` is a text for the shell"),
+        "{found}"
+    );
+}
+
+#[test]
+fn short_forms_of_steps_are_written_out() {
+    let workflow = load_workflow(
+        "w.yaml",
+        "workflow: w
+defaults: {timeout: 1m, retry: {max_attempts: 3}, env: {A: a, B: b}, cwd: x}
+steps:
+  - {id: a, shell: 'true', env: {B: c}, secrets: {S: {env: T}}, compensate: {shell: 'false'}}
+  - {id: b, uses: http, with: {url: 'http://x'}, timeout: 2m}
+  - {id: c, uses: approve, with: {message: m}}
+on_failure:
+  - {id: d, uses: command, with: {run: [x]}, cwd: y}
+",
+    )
+    .unwrap_or_else(|found| panic!("{found}"));
+    let [a, b, c, d] = workflow.steps.as_slice() else {
+        panic!()
+    };
+    let env = serde_json::json!({"A": "a", "B": "c"});
+    assert_eq!(a.uses, "command");
+    assert_eq!(
+        a.with,
+        serde_json::json!({"run": "true", "shell": true, "env": env, "cwd": "x", "secrets": {"S": {"env": "T"}}})
+    );
+    assert_eq!(
+        (a.timeout, a.retry.max_attempts),
+        (Some(Duration::from_secs(60)), 3)
+    );
+    let undo = a
+        .compensate
+        .as_ref()
+        .map(|undo| (undo.uses.as_str(), &undo.with["run"], &undo.with["cwd"]));
+    assert_eq!(undo, Some(("command", &"false".into(), &"x".into())));
+    assert_eq!(b.with, serde_json::json!({"url": "http://x"}));
+    assert_eq!(
+        (b.timeout, b.retry.max_attempts),
+        (Some(Duration::from_secs(120)), 3)
+    );
+    assert_eq!(
+        (c.timeout, c.retry.max_attempts),
+        (None, 1),
+        "a person is not hurried by a limit for programs"
+    );
+    assert_eq!(d.with["cwd"], "y");
+    assert_eq!(d.with["env"]["A"], "a");
+}
+
+#[test]
+fn short_forms_that_do_not_fit_are_shown_at_their_places() {
+    let found = load_workflow(
+        "w.yaml",
+        "workflow: w
+steps:
+  - {id: a}
+  - {id: b, uses: http, with: {url: x}, env: {A: a}}
+  - {id: c, shell: x, with: {run: [y]}}
+  - {id: d, uses: noop, shell: x}
+  - {id: e, uses: noop, with: {output: 18446744073709551617}}
+",
+    )
+    .unwrap_err()
+    .to_string();
+    for expect in [
+        "w.yaml:3:5: error: a step lacks `uses`",
+        "w.yaml:4:41: error: `env` is for a step's program, and `uses: http` has none here",
+        "w.yaml:5:13: error: `run` is also under `with`",
+        "w.yaml:6:25: error: `shell` is for a step's program, and `uses: noop` has none here",
+        "w.yaml:7:40: error: a whole number beyond 64 bits",
+    ] {
+        assert!(found.contains(expect), "{expect}\n{found}");
+    }
+}

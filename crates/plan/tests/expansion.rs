@@ -198,7 +198,7 @@ steps: [{id: one, uses: command}]
     let plan = expand(&workflow, None, &inputs, &Names).unwrap();
     assert_eq!(
         json!(plan.params),
-        json!({"n": 7, "x": 2.0, "on": true, "of": ["a", "b"], "wait": "1m 30s"})
+        json!({"n": 7, "x": 2, "on": true, "of": ["a", "b"], "wait": "1m 30s"})
     );
 }
 

@@ -459,7 +459,7 @@ impl RunService for Owner {
         let parts = RunSpec {
             workflow: submission.workflow,
             definition: submission.definition.into_bytes(),
-            system: Some(submission.system.into_bytes()),
+            system: (!submission.system.is_empty()).then(|| submission.system.into_bytes()),
             inputs: submission.inputs,
         };
         let ready = self.ready(&parts, Purpose::Create).await?;

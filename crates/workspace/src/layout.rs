@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rekindle_model::next_action::{Action, KeyOrigin};
 
 use crate::error::Error;
+use crate::keys;
 
 /// The system file's usual name.
 pub const SYSTEM_FILE: &str = "system.yaml";
@@ -109,6 +110,24 @@ impl Layout {
         self.system_file
             .parent()
             .map_or_else(|| self.dir.clone(), Path::to_owned)
+    }
+
+    /// Returns whether the workspace has a system. One without a key that has no system file only runs workflows. One
+    /// with a key has lost its file.
+    pub fn has_system(&self) -> bool {
+        self.system_file != self.dir.join(SYSTEM_FILE) || self.system_file.exists() || keys::exists(self)
+    }
+
+    /// Returns where a workspace is made for a workflow of a person who has none: the folder that was named, else the
+    /// current one; none if there is a workspace.
+    pub(crate) fn to_be_made(selection: &Selection) -> Option<Self> {
+        let dir = match (&selection.workspace, &selection.system) {
+            (Some(dir), None) => selection.absolute(dir).ok().filter(|dir| dir.is_dir())?,
+            (None, None) => selection.here.clone().ok()?,
+            (_, Some(_)) => return None,
+        };
+        let dir = dir.canonicalize().ok()?;
+        Self::find(selection).is_err().then(|| Self::at(&dir))
     }
 
     fn exists(&self) -> bool {

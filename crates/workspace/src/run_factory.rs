@@ -37,8 +37,13 @@ impl ContextRunFactory {
         if let Purpose::Nest = purpose {
             occupied::refuse_nested(context, &ready).await?;
         }
-        let key = context.key()?;
-        let replicator = Replicator::new(&replica::replication(context, &key), &ready.spec.system);
+        let replicator = match ready.spec.system.tiers.is_empty() {
+            true => None,
+            false => {
+                let key = context.key()?;
+                Replicator::new(&replica::replication(context, &key), &ready.spec.system)
+            }
+        };
         if let Purpose::Adopt(state) | Purpose::Ask(state) = purpose {
             fence::refuse(&context.layout.state, state.id)?;
         }

@@ -8,11 +8,13 @@ use rekindle_actions::trust::Trust;
 use rekindle_actions::{Site, SiteParts};
 use rekindle_engine::Registry;
 use rekindle_journal::Journal;
+use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
-use rekindle_plan::{Catalog, Inputs, Plan, Problem, Workflow, expand, load_workflow};
+use rekindle_plan::{Catalog, Inputs, OF_A_SYSTEM, Plan, Problem, Severity, Workflow, expand, load_workflow};
 use rekindle_server::RunSpec;
 use rekindle_sources::place::resolve;
+use rekindle_vault::key::Keyring;
 use serde_json::Value;
 
 use crate::context::WorkspaceContext;
@@ -30,9 +32,9 @@ pub struct LoadedSpec {
     pub workflow: Workflow,
     /// Its YAML.
     pub definition: Vec<u8>,
-    /// The system.
+    /// The system; the default if there is none.
     pub system: Arc<System>,
-    /// Its YAML.
+    /// Its YAML; empty if there is none.
     pub system_yaml: Vec<u8>,
     /// Parameters and loops.
     pub inputs: Inputs,
@@ -51,9 +53,9 @@ pub struct ReadyRun {
 }
 
 impl LoadedSpec {
-    /// Returns a new run's parts: a workflow's YAML, and the workspace's system as its file is now.
+    /// Returns a new run's parts: a workflow's YAML, and the workspace's system as its file is now, if it has one.
     pub fn new(layout: &Layout, name: &str, yaml: &str, inputs: Inputs) -> Result<Self, Error> {
-        let (system, system_yaml) = system(layout)?;
+        let (system, system_yaml) = system_if_any(layout)?;
         Ok(Self {
             workflow: load_workflow(name, yaml)?,
             definition: yaml.as_bytes().to_vec(),
@@ -85,18 +87,15 @@ impl LoadedSpec {
 
     /// Returns a run from what it is pinned to.
     pub fn of(parts: &RunSpec) -> Result<Self, Error> {
-        let Some(system_yaml) = parts.system.clone() else {
-            return Err(Error::new(
-                ProblemKind::Failed,
-                "no_system",
-                "the run was made without a system",
-            ));
+        let system = match &parts.system {
+            Some(yaml) => load_system("system.yaml", &String::from_utf8_lossy(yaml))?.value,
+            None => System::default(),
         };
         Ok(Self {
             workflow: load_workflow(&parts.workflow, &String::from_utf8_lossy(&parts.definition))?,
             definition: parts.definition.clone(),
-            system: Arc::new(load_system("system.yaml", &String::from_utf8_lossy(&system_yaml))?.value),
-            system_yaml,
+            system: Arc::new(system),
+            system_yaml: parts.system.clone().unwrap_or_default(),
             inputs: parts.inputs.clone(),
         })
     }
@@ -112,6 +111,7 @@ impl LoadedSpec {
 
     /// Returns the folder that the run recovers into, if it recovers.
     pub fn target_root(&self, system_dir: &Path) -> Option<PathBuf> {
+        self.system.present()?;
         match (self.param("to"), self.workflow.params.contains_key("to")) {
             (Some(to), _) => Some(PathBuf::from(to)),
             // If a recovery names no folder, it goes to the system's own; `recover` has checked that it may.
@@ -122,9 +122,10 @@ impl LoadedSpec {
 
     /// Returns the plan without opening a key or a tier, to show it.
     pub fn plan(&self) -> Result<Plan, Error> {
+        self.check_system()?;
         Ok(expand(
             &self.workflow,
-            Some(&self.system),
+            self.system.present(),
             &self.inputs,
             &AnyAction(self.names()),
         )?)
@@ -132,8 +133,15 @@ impl LoadedSpec {
 
     /// Opens what the run needs, and returns it ready to be driven.
     pub fn ready(self, context: &WorkspaceContext) -> Result<ReadyRun, Error> {
+        self.check_system()?;
         let layout = &context.layout;
-        let key = context.key()?;
+        let (keyring, wrapped_key) = match self.needs_key() {
+            true => {
+                let key = context.key()?;
+                (Arc::clone(&key.keyring), key.wrapped.clone())
+            }
+            false => (Arc::new(Keyring::generate()), Vec::new()),
+        };
         let system_dir = layout.system_dir();
         let target_root = self.target_root(&system_dir);
         let site = Arc::new(Site::new(SiteParts {
@@ -141,8 +149,8 @@ impl LoadedSpec {
             system_yaml: self.system_yaml.clone(),
             system_dir,
             workspace_dir: layout.state.clone(),
-            keyring: Arc::clone(&key.keyring),
-            wrapped_key: key.wrapped.clone(),
+            keyring,
+            wrapped_key,
             clock: Arc::clone(&context.clock),
             executable: context.executable.clone(),
             target_root,
@@ -157,7 +165,7 @@ impl LoadedSpec {
         let registry = (context.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
         let plan = Arc::new(expand(
             &self.workflow,
-            Some(&self.system),
+            self.system.present(),
             &self.inputs,
             &registry,
         )?);
@@ -167,6 +175,25 @@ impl LoadedSpec {
             site,
             registry,
         })
+    }
+
+    /// Refuses a workflow that works on a system, if there is none.
+    fn check_system(&self) -> Result<(), Error> {
+        if self.system.present().is_some() {
+            return Ok(());
+        }
+        let needs = self.workflow.needs_system(Severity::Error);
+        if needs.has_errors() {
+            Err(needs.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Returns whether the run needs the workspace's key: for its steps, or for the copies of its journal in tiers.
+    fn needs_key(&self) -> bool {
+        let of_system = |uses: &String| OF_A_SYSTEM.contains(&uses.as_str());
+        !self.system.tiers.is_empty() || self.names().iter().any(of_system)
     }
 
     fn names(&self) -> Vec<String> {
@@ -226,12 +253,33 @@ pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {
 /// Reads the workspace's system file, and logs its warnings.
 pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
     let path = &layout.system_file;
+    if !layout.has_system() {
+        let message = format!(
+            "there is no {}: this workspace only runs workflows",
+            path.display()
+        );
+        return Err(Error::usage(message).with_next(
+            Action::Initialize {
+                dir: None,
+                key: KeyOrigin::Default,
+            },
+            "makes a system of it, to back up and to recover",
+        ));
+    }
     let text = read_text(path)?;
     let loaded = load_system(&path.display().to_string(), &text)?;
     if !loaded.warnings.0.is_empty() {
         tracing::warn!("{}", loaded.warnings);
     }
     Ok((loaded.value, text.into_bytes()))
+}
+
+/// Reads the workspace's system file. A workspace that only runs workflows has none: then the default, and no text.
+pub fn system_if_any(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
+    match layout.has_system() {
+        true => system(layout),
+        false => Ok((System::default(), Vec::new())),
+    }
 }
 
 /// A catalog that takes any action's parameters as they are: a pinned plan was checked when it was made, and

@@ -16,6 +16,8 @@ use rekindle_model::problem::ProblemKind;
 const LIMIT: u64 = 16 << 20;
 /// How many workflow files a refusal lists at most, of each folder.
 const LISTED: usize = 10;
+/// The workspace's folder of workflows.
+const WORKFLOWS: &str = "workflows";
 
 /// Refuses a path that leads to no regular file, for what it is. It opens nothing.
 pub(crate) fn check_kind(path: &Path) -> Result<(), Error> {
@@ -125,7 +127,14 @@ pub fn of_workspace(app: &Application, word: &str) -> Option<PathBuf> {
 fn folder(app: &Application) -> Option<PathBuf> {
     // Each file in it is checked when it is read.
     let layout = Layout::find(&app.selection).ok()?;
-    Some(layout.dir.join("workflows"))
+    Some(layout.dir.join(WORKFLOWS))
+}
+
+/// Returns the workflows in the workspace's folder `workflows`.
+pub(crate) fn workflows_of(layout: &Layout) -> Vec<PathBuf> {
+    let dir = layout.dir.join(WORKFLOWS);
+    let names = workflows_in(&dir).into_iter();
+    names.map(|name| dir.join(name)).collect()
 }
 
 fn stem(word: &str) -> Option<&str> {

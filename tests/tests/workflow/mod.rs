@@ -1,10 +1,12 @@
-//! What the keys of a workflow promise: timeouts, programs, nested runs, undo, and running steps again.
+//! What the keys of a workflow promise: timeouts, programs, what runs without a system, nested runs, undo, and running steps again.
 
 mod allowed_to_fail;
 mod child_processes;
 mod expressions;
 mod handlers;
 mod nested_runs;
+mod programs;
 mod run_again;
 mod timeouts;
 mod undo;
+mod without_system;

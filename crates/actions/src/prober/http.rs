@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use crate::checks::{self, Numbers};
-use crate::http_client::{self, Request};
+use crate::http_client::{self, BODY_BYTES, HTTP_FAILED, Request};
 
 /// The default time for an answer. A service that needs longer is not back.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,6 +43,11 @@ pub(super) async fn measure(
     let response = http_client::send(cx, request)
         .await
         .map_err(|none| redactor.failure(none.failure))?;
+    if !response.is_whole && !params.values.is_empty() {
+        let message = format!("the answer has more than the {BODY_BYTES} bytes that are read");
+        return Err(Failure::permanent(HTTP_FAILED, message)
+            .with_hint("ask for a shorter answer, or measure it by a `command` probe"));
+    }
     let mut numbers = Numbers::from([
         ("status".to_owned(), f64::from(response.status)),
         ("latency_ms".to_owned(), response.latency.as_secs_f64() * 1000.0),

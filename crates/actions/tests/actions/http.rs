@@ -429,3 +429,20 @@ async fn a_files_probe_counts_and_knows_the_files_by_their_digest() {
     assert_eq!(code, "invalid");
     assert!(message.contains("files.digest is 0, expected == 1"), "{message}");
 }
+
+#[tokio::test]
+async fn an_answer_is_kept_whole_up_to_the_limit_of_an_output() {
+    let bench = Bench::new(SYSTEM);
+    let long = format!(r#"{{"id": 18446744073709551617, "a": "{}"}}"#, "x".repeat(50_000));
+    let server = Server::answering("200 OK", &long);
+    let ran = step(&bench, "http", json!({"url": server.url("/")})).await;
+    let body = &ran.output("it")["body"];
+    assert_eq!(body["id"], "18446744073709551617");
+    assert_eq!(body["a"].as_str().unwrap().len(), 50_000);
+
+    let server = Server::answering("200 OK", &"x".repeat((1 << 20) + 1));
+    let ran = step(&bench, "http", json!({"url": server.url("/")})).await;
+    let output = ran.output("it");
+    assert_eq!((&output["truncated"], output.get("body")), (&json!(true), None));
+    assert!(output["warnings"][0].as_str().unwrap().contains("1048576"));
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rekindle_actions::registry;
 use rekindle_engine::{Control, Ended};
+use rekindle_plan::Catalog;
 use serde_json::json;
 
 use crate::bench::{Bench, Ran, SYSTEM};
@@ -188,4 +189,228 @@ async fn the_log_of_a_looped_step_and_of_its_probes_has_a_safe_name() {
     assert_eq!(logs.len(), 1, "the other components have no probes");
     assert_eq!(logs[0].0, "it%5Bpages%5D.1.log");
     assert_eq!(logs[0].1[1], "out {\"files\": 3}");
+}
+
+#[tokio::test]
+async fn an_output_is_whole_up_to_its_limit_and_beyond_it_a_warning_with_the_way_out() {
+    let bench = Bench::new(SYSTEM);
+    let text = command(&bench, r#"{run: [seq, "1", "1500"]}"#).await.output("it")["text"].clone();
+    assert!(text.as_str().unwrap().ends_with("\n1500"), "{text}");
+
+    let long = command(&bench, r#"{run: [seq, "1", "400000"]}"#).await;
+    let output = long.output("it");
+    assert_eq!(
+        (&output["truncated"], &output["bytes"]),
+        (&json!(true), &json!(2_688_895))
+    );
+    assert_eq!(output["head"].as_str().unwrap().len(), 4096);
+    let warning = output["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("1048576") && warning.contains("`output_file:`"),
+        "{warning}"
+    );
+    assert_eq!(
+        output.get("text"),
+        None,
+        "a later step must not take a part for the whole"
+    );
+
+    let object =
+        r#"{run: [sh, "-c", "printf '{\"a\":\"'; head -c 1100000 /dev/zero | tr '\\0' x; printf '\"}'"]}"#;
+    let ran = command(&bench, object).await;
+    assert_eq!(ran.output("it")["truncated"], true);
+}
+
+#[tokio::test]
+async fn stdout_goes_into_a_named_file_and_the_output_names_it() {
+    let bench = Bench::new(SYSTEM);
+    std::fs::write(
+        bench.path("data/all"),
+        "an earlier content that is longer than nothing",
+    )
+    .unwrap();
+    let ran = command(
+        &bench,
+        r#"{run: [seq, "1", "400000"], output_file: all, cwd: data}"#,
+    )
+    .await;
+    let file = bench.path("data/all");
+    assert_eq!(ran.output("it"), &json!({"file": file, "bytes": 2_688_895}));
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 2_688_895);
+    let (_, message) = command(&bench, r#"{run: ["true"], output_file: no/such}"#)
+        .await
+        .failure("it");
+    assert!(message.contains("no/such"), "{message}");
+}
+
+#[tokio::test]
+async fn a_program_gets_the_stdin_that_its_step_says() {
+    let bench = Bench::new(SYSTEM);
+    let long = "x".repeat(300_000);
+    let ran = command(&bench, &format!("{{run: [wc, -c], stdin: {long}}}")).await;
+    assert_eq!(ran.output("it")["text"], "300000");
+    let ran = command(&bench, r#"{run: [cat], stdin: {a: [1, "${{ run.id }}"]}}"#).await;
+    assert_eq!(ran.output("it")["a"][0], 1);
+    assert!(
+        !bench
+            .path(".rekindle/staging")
+            .join(ran.state().id.to_string())
+            .join("it")
+            .exists()
+    );
+}
+
+#[tokio::test]
+async fn a_program_names_its_outputs_in_the_file_that_it_is_given() {
+    let bench = Bench::new(SYSTEM);
+    let script =
+        r#"echo '{"a": 1, "b": 2}'; printf 'b=two\nc<<E\nx\ny\nE\ns=%s\n' "$A_TOKEN" >> "$REKINDLE_OUTPUT""#;
+    let with = json!({"run": ["sh", "-c", script], "env": {"A_TOKEN": "hunter22"}});
+    let ran = command(&bench, &with.to_string()).await;
+    assert_eq!(
+        ran.output("it"),
+        &json!({"a": 1, "b": "two", "c": "x\ny", "s": "***"})
+    );
+
+    for (script, why) in [
+        (
+            "echo nonsense >> $REKINDLE_OUTPUT",
+            "line 1 has neither `=` nor `<<`",
+        ),
+        (
+            "head -c 1100000 /dev/zero > $REKINDLE_OUTPUT",
+            "more than the 1048576 bytes",
+        ),
+        ("rm $REKINDLE_OUTPUT; mkfifo $REKINDLE_OUTPUT", "no file any more"),
+    ] {
+        let (code, message) = command(&bench, &json!({"run": script, "shell": true}).to_string())
+            .await
+            .failure("it");
+        assert_eq!(code, "bad_output");
+        assert!(
+            message.contains("REKINDLE_OUTPUT") && message.contains(why),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_is_named() {
+    let bench = Bench::new(SYSTEM);
+    let long = json!({"run": ["echo", "x".repeat(200_000)]}).to_string();
+    for (with, words, hint) in [
+        (
+            r#"{cwd: /no/such, run: ["true"]}"#,
+            "the working folder /no/such: No such file",
+            "`cwd`",
+        ),
+        (r#"{cwd: system.yaml, run: ["true"]}"#, "No such file", "`cwd`"),
+        (long.as_str(), "the longest argument 200000", "`stdin:`"),
+        (
+            r#"{run: [echo, "a\0b"]}"#,
+            "argument 1 of echo holds a NUL byte",
+            "`stdin:`",
+        ),
+        (
+            r#"{run: ["true"], env: "${{ {'a=b': 'c'} }}"}"#,
+            "`a=b` cannot be a variable's name",
+            "`env`",
+        ),
+        (
+            r#"{run: "${{ 'echo ' ~ run.id }}"}"#,
+            "expected a list with a program",
+            "write a list: [echo, ",
+        ),
+    ] {
+        let ran = command(&bench, with).await;
+        let (_, message) = ran.failure("it");
+        assert!(message.contains(words), "{message}");
+        let state = ran.state().step(&rekindle_model::id::StepId::from("it")).state;
+        let rekindle_model::step::StepState::Failed { error } = state else {
+            unreachable!()
+        };
+        let said = error.hint.unwrap();
+        assert!(said.contains(hint), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn whole_numbers_are_never_rounded() {
+    let bench = Bench::new(SYSTEM);
+    let with =
+        r#"{run: [echo, '{"n": 18446744073709551617, "m": [-9223372036854775809, 18446744073709551615]}']}"#;
+    let ran = command(&bench, with).await;
+    let expect =
+        json!({"n": "18446744073709551617", "m": ["-9223372036854775809", 18446744073709551615_u64]});
+    assert_eq!(ran.output("it"), &expect);
+}
+
+#[tokio::test]
+async fn a_shell_runs_a_text_and_ends_at_the_first_command_that_fails() {
+    let bench = Bench::new(SYSTEM);
+    let ran = command(&bench, r#"{shell: true, run: "A=1; echo $A | tr 1 2"}"#).await;
+    assert_eq!(ran.output("it")["text"], "2");
+    let (_, message) = command(&bench, r#"{shell: true, run: "false\necho on"}"#)
+        .await
+        .failure("it");
+    assert_eq!(message, "sh: exit status: 1");
+}
+
+#[tokio::test]
+async fn a_secret_reaches_its_program_and_nothing_else() {
+    let bench = Bench::new(SYSTEM);
+    std::fs::write(bench.path("word"), "from-a-file\n").unwrap();
+    let script = "echo \"$A $B $C\"; echo \"x=$B\" >> $REKINDLE_OUTPUT; [ \"$A$B$C\" = from-a-filefrom-a-program$HOME ]";
+    let with = json!({"shell": true, "run": script, "secrets": {
+        "A": {"file": "word"}, "B": {"command": ["echo", "from-a-program"]}, "C": {"env": "HOME"},
+    }});
+    let ran = command(&bench, &with.to_string()).await;
+    assert_eq!(ran.output("it"), &json!({"text": "*** *** ***", "x": "***"}));
+    let failing = json!({"shell": true, "run": "echo $B >&2; exit 3", "secrets": {"B": {"file": "word"}}});
+    let failed = command(&bench, &failing.to_string()).await;
+    assert_eq!(failed.failure("it").1, "sh: exit status: 3: ***");
+    let told = serde_json::to_string(&(&ran.records, &failed.records)).unwrap();
+    let said = logs(&bench)
+        .into_iter()
+        .flat_map(|(_, lines)| lines)
+        .collect::<String>();
+    for secret in ["from-a-file", "from-a-program"] {
+        assert!(!told.contains(secret), "{told}");
+        assert!(
+            !said.replace("run echo from-a-program", "").contains(secret),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_missing_is_named_and_the_passphrase_is_none() {
+    let bench = Bench::new(SYSTEM);
+    for (from, words) in [
+        (
+            json!({"env": "NO_SUCH_VARIABLE_HERE"}),
+            "`NO_SUCH_VARIABLE_HERE` of Rekindle's environment gives none",
+        ),
+        (json!({"file": "no-such"}), "no-such: No such file"),
+        (
+            json!({"command": ["sh", "-c", "echo locked >&2; exit 7"]}),
+            "exit status: 7: locked",
+        ),
+        (json!({"env": "${{ 'REKINDLE_' ~ 'PASSPHRASE' }}"}), "gives none"),
+    ] {
+        let with = json!({"run": ["true"], "secrets": {"A": from}}).to_string();
+        let (code, message) = command(&bench, &with).await.failure("it");
+        assert_eq!(code, "secret_missing");
+        assert!(message.contains("`A`") && message.contains(words), "{message}");
+    }
+    let registry = registry(bench.site(None));
+    for (secrets, words) in [
+        (json!({"A": {"env": "REKINDLE_PASSPHRASE"}}), "opens every backup"),
+        (json!({"A": {"env": "X", "file": "y"}}), "says it twice"),
+        (json!({"A": "x"}), "where it comes from"),
+        (json!({"A=B": {"env": "X"}}), "cannot be a variable's name"),
+    ] {
+        let found = registry.check("command", &json!({"run": ["true"], "secrets": secrets}));
+        assert!(found.len() == 1 && found[0].message.contains(words), "{found:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_plan::{
-    Diagnostics, GroupLocks, Inputs, expand, faults_of, may_wait_for_each_other, read_workflow,
+    Diagnostics, GroupLocks, Inputs, Severity, expand, faults_of, may_wait_for_each_other, read_workflow,
 };
 use rekindle_workspace::load_system;
 use serde_json::json;
@@ -14,7 +14,9 @@ use crate::App;
 use crate::exit::Exit;
 use rekindle_model::origin::RunKind;
 use rekindle_workspace::Error;
-use rekindle_workspace::operations::plan::{catalog, placeholders, system_in_force};
+use rekindle_workspace::operations::plan::{
+    catalog, has_system, placeholders, programs_run_in, system_in_force,
+};
 use rekindle_workspace::trust::read_to_show;
 use rekindle_workspace::yaml_file;
 
@@ -105,7 +107,12 @@ fn check_workflow(
         }
         Err(faults) => faults,
     };
-    let mut all: Vec<_> = found.0.into_iter().chain(more.0).collect();
+    let found = match has_system(&app.application) {
+        true => found,
+        false => Diagnostics([found.0, workflow.needs_system(Severity::Warning).0].concat()),
+    };
+    let lacks = workflow.lacks(&programs_run_in(&app.application));
+    let mut all: Vec<_> = found.0.into_iter().chain(more.0).chain(lacks.0).collect();
     all.sort_by_key(|one| (one.line, one.col));
     Ok(Diagnostics(all))
 }
@@ -122,6 +129,7 @@ fn check_system(file: &Path, name: &str, text: &str) -> Diagnostics {
     let mut found = loaded.warnings.0.clone();
     found.extend(loaded.check_actions(&catalog(&loaded.value)).0);
     found.extend(loaded.judge(base).0);
+    found.extend(loaded.lacks(base).0);
     found.sort_by_key(|one| (one.line, one.col));
     Diagnostics(found)
 }

@@ -16,6 +16,9 @@ use crate::exit::Exit;
 ///
 /// If the workflow's `workflow:` key is backup, recover or verify, its run counts as one in `status` and `show`. Every
 /// other name makes a custom run. The name of the file does not matter.
+///
+/// A workflow that uses no component, tier or key of a system needs no system.yaml and no `rekindle init`. If there is no
+/// workspace here or above, its journal begins in .rekindle of the current folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The workflow file, or the name of one in the workspace's workflows/ or of a built-in one
@@ -41,6 +44,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         name,
         params: args.params.clone(),
     };
+    run::make_workspace(application, &request.name, &request.yaml)?;
     ReadWriteWorkspace::with(application, async |workspace| {
         let run = run::prepare(workspace, &request).await?;
         let command = format!("rekindle run {}", request.name);

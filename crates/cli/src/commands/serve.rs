@@ -41,7 +41,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         return Err(error);
     };
     // A passphrase is asked for now, not when another terminal submits a run.
-    if let Err(error) = workspace.context.key() {
+    if workspace.context.layout.has_system()
+        && let Err(error) = workspace.context.key()
+    {
         drop(owner);
         workspace.close().await;
         return Err(error);

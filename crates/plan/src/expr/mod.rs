@@ -132,6 +132,11 @@ pub fn check_text(text: &str) -> Result<(), ExprError> {
     Ok(())
 }
 
+/// Returns whether a text is one whole expression, so that its value keeps its type.
+pub fn is_whole(text: &str) -> bool {
+    matches!(parts(text).as_deref(), Ok([Part::Expression(_)]))
+}
+
 /// Returns whether a condition or rule parses.
 ///
 /// # Errors

@@ -20,8 +20,11 @@ pub(crate) const PROBE: &OneOf = &OneOf {
     kinds: &[
         &Object {
             noun: "command",
-            keys: &[key("run", Texts(Template),
-                "The program and its arguments. It prints one JSON object of numbers.").required()],
+            keys: &[
+                key("run", Texts(CommandWord),
+                    "The program and its arguments. It prints one JSON object of numbers.").required(),
+                key("shell", Flag, "Whether `run` is a text that `sh -e` runs."),
+            ],
         },
         &Object {
             noun: "http",

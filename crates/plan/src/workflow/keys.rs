@@ -21,6 +21,9 @@ pub(crate) const WORKFLOW: &Object = &Object {
             "How long a run may take. The time that it waits for its group does not count."),
         key("concurrency", Text(Group),
             "A group of runs. One run of the group is at work at a time, the others wait."),
+        key("defaults", Object(DEFAULTS),
+            "What applies to steps that say nothing else, those under `on_failure` included. `timeout` and `retry` \
+             are not for `approve` and `workflow`, which wait for others."),
         key("steps", List(&Object(STEP)), "The steps.").required(),
         key("on_failure", List(&Object(STEP)),
             "Handlers: steps that run once all steps have ended and are undone, if the run failed."),
@@ -40,6 +43,33 @@ const PARAM: &Object = &Object {
     ],
 };
 
+const SCRIPT: Key = key("shell", Text(Template),
+    "A script that `sh -e` runs. It ends at the first command that fails. Give it values by `env`.");
+const ENV: Key = key("env", TextMap(Template), "Environment variables of the step's program, by name.");
+const CWD: Key = key("cwd", Text(Template),
+    "The folder in which the step's program runs, relative to that of system.yaml.");
+const SECRETS: Key = key("secrets", Named("secret", &Object(SECRET)),
+    "Environment variables of the step's program that nothing shows or journals, by name.");
+
+const SECRET: &Object = &Object {
+    noun: "secret",
+    keys: &[
+        key("env", Text(Plain), "The variable of Rekindle's own environment that holds it."),
+        key("file", Text(Template), "The file that holds it. A line feed at its end does not belong to it."),
+        key("command", Texts(CommandWord), "The program that prints it, and its arguments."),
+    ],
+};
+
+const DEFAULTS: &Object = &Object {
+    noun: "defaults",
+    keys: &[
+        key("timeout", Text(Duration), "How long one attempt may take."),
+        key("retry", Object(RETRY), "How often and when a step is tried again."),
+        key("env", TextMap(Template), "Environment variables of programs, by name. Those of a step count more."),
+        key("cwd", Text(Template), "The folder in which programs run."),
+    ],
+};
+
 const STEP: &Object = &Object {
     noun: "step",
     keys: &[
@@ -50,8 +80,12 @@ const STEP: &Object = &Object {
             "What the step loops over: `component`, `tier`, a list of values, or lists by name. It becomes one step for \
              each value, or for each combination. See [loops](#loops)."),
         key("needs", Texts(Plain), "The steps that must end before this one begins."),
-        key("uses", Text(Plain), "The action that the step runs.").required(),
+        key("uses", Text(Plain), "The action that the step runs. With `shell` it is `command`, else required."),
         key("with", With, "The action's parameters. Their texts may hold expressions, `${{ }}`."),
+        SCRIPT,
+        ENV,
+        CWD,
+        SECRETS,
         key("run_if", Text(Condition),
             "When the step runs. Without it `success`: all steps that it needs succeeded."),
         key("retry", Object(RETRY), "How often and when the step is tried again. Without it one attempt."),
@@ -98,7 +132,12 @@ const COMPENSATE: &Object = &Object {
     noun: "compensate",
     keys: &[
         key("uses", Text(Plain),
-            "The action. It may run twice, and must do no harm the second time.").required(),
+            "The action. It may run twice, and must do no harm the second time. With `shell` it is `command`, else \
+             required."),
         key("with", With, "The action's parameters. `output` is the step's output, null if the step failed."),
+        SCRIPT,
+        ENV,
+        CWD,
+        SECRETS,
     ],
 };

@@ -17,11 +17,15 @@ pub(super) const STEPS: &str = "steps";
 /// The most keys of a matrix.
 const MAX_LOOP_KEYS: usize = 8;
 
+/// Returns the keys of all lists of steps, in the order in which they run.
+pub(super) fn lists() -> impl Iterator<Item = &'static str> {
+    std::iter::once(STEPS).chain(Handler::ALL.map(Handler::key))
+}
+
 /// Fills in the defaults that depend on a step's list, and reports the faults of all lists. `steps` has the list
 /// `steps`, then those of the handlers.
 pub(super) fn check(root: &Node, steps: &mut [StepTemplate], sink: &mut Sink<'_>) {
-    let lists = std::iter::once(STEPS).chain(Handler::ALL.map(Handler::key));
-    let nodes: Vec<(usize, &Node)> = lists
+    let nodes: Vec<(usize, &Node)> = lists()
         .flat_map(|list| root.items_of(list).iter().enumerate())
         .collect();
     for (step, (place, node)) in steps.iter_mut().zip(&nodes) {

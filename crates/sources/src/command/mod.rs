@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::keys::Takes::{Integer, Texts};
+use rekindle_model::keys::Takes::{Flag, Integer, Texts};
 use rekindle_model::keys::{Format, Object, key};
 use rekindle_model::source::Claim;
 use serde::Deserialize;
@@ -34,17 +34,23 @@ pub(crate) const TYPE: SourceType = SourceType {
         keys: &[
             key(
                 "dump",
-                Texts(Format::Template),
+                Texts(Format::CommandWord),
                 "The program that prints the data on its stdout, and its arguments. It runs in `root`.",
             )
             .required(),
             key(
                 "restore",
-                Texts(Format::Template),
+                Texts(Format::CommandWord),
                 "The program that reads the data from its stdin, and its arguments. It runs in the folder that is \
                  recovered into. After a crash it may run again.",
             )
             .required(),
+            key(
+                "shell",
+                Flag,
+                "Whether `dump` and `restore` are texts that `sh -e` runs. Without it they are lists of a program and \
+                 its arguments.",
+            ),
             key(
                 "max_bytes",
                 Integer(0, u64::MAX),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rekindle_journal::RunFilter;
 use rekindle_model::next_action::{Action, NextAction, Recover};
 use rekindle_model::time;
+use rekindle_plan::Diagnostics;
 use rekindle_report::text;
 use rekindle_server::{Client, OwnerInfo, Unreachable};
 use rekindle_vault::{CatalogCheck, Remembered, Spool, Tier, TierError};
@@ -19,6 +20,7 @@ use crate::layout::Layout;
 use crate::load_system;
 use crate::open::{self, KNOCK, ReadOnlyWorkspace, ReadWriteWorkspace};
 use crate::tiers::Lacking;
+use crate::trust::read_to_show;
 use crate::{lookup, replica, run_spec, staging, tiers, trust};
 
 /// Less free space than this is worth a warning: a window of a restore and a pack fit twice.
@@ -93,6 +95,13 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
         findings.push(Finding::fault("ownership", error));
     }
     findings.extend(journal(app).await);
+    findings.extend(workflows(app, &layout));
+    if !layout.has_system() {
+        let found = "there is none; this workspace only runs workflows, and protects nothing";
+        findings.push(Finding::ok("system.yaml", found));
+        findings.extend(space("workspace", &layout.state));
+        return Ok(findings);
+    }
     let system = system(&layout, &mut findings);
     let key = match keys::open(&layout, &app.unlocker) {
         Ok(key) => {
@@ -439,6 +448,7 @@ fn system(layout: &Layout, findings: &mut Vec<Finding>) -> Option<rekindle_model
                     ),
                 ),
             });
+            findings.extend(lacking("system.yaml", loaded.lacks(&layout.system_dir())));
             Some(loaded.value)
         }
         Err(error) => {
@@ -446,6 +456,29 @@ fn system(layout: &Layout, findings: &mut Vec<Finding>) -> Option<rekindle_model
             None
         }
     }
+}
+
+/// Names what the workspace's own workflows need and this host lacks.
+fn workflows(app: &Application, layout: &Layout) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in crate::yaml_file::workflows_of(layout) {
+        let name = file.display().to_string();
+        let loaded = read_to_show(app, &file)
+            .and_then(|text| rekindle_plan::load_workflow(&name, &text).map_err(Error::from));
+        match loaded {
+            Ok(workflow) => findings.extend(lacking(&workflow.name, workflow.lacks(&layout.system_dir()))),
+            Err(error) => findings.push(Finding::fault(name, error)),
+        }
+    }
+    findings
+}
+
+fn lacking(check: &str, lacks: Diagnostics) -> impl Iterator<Item = Finding> {
+    lacks.0.into_iter().map(move |lack| Finding {
+        verdict: Verdict::Fault,
+        next: lack.help.map(NextAction::advice).into_iter().collect(),
+        ..Finding::ok(check, format!("{}:{}: {}", lack.file, lack.line, lack.message))
+    })
 }
 
 async fn holds(name: &str, tier: &Tier) -> Vec<Finding> {

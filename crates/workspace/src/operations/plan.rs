@@ -44,12 +44,28 @@ pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
 pub fn system_in_force(app: &Application) -> Result<System, Error> {
     match layout_to_read(app) {
         Ok(layout) if layout.system_file.is_file() => Ok(run_spec::system(&layout)?.0),
-        Ok(_) | Err(_) if app.selection.workspace.is_none() && app.selection.system.is_none() => {
-            Ok(load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value)
-        }
+        Ok(layout) if !layout.has_system() => shipped(),
+        Ok(_) | Err(_) if app.selection.workspace.is_none() && app.selection.system.is_none() => shipped(),
         Ok(layout) => Ok(run_spec::system(&layout)?.0),
         Err(error) => Err(error),
     }
+}
+
+fn shipped() -> Result<System, Error> {
+    Ok(load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value)
+}
+
+/// Returns whether a run here would have a system.
+pub fn has_system(app: &Application) -> bool {
+    Layout::find(&app.selection).is_ok_and(|layout| layout.has_system())
+}
+
+/// Returns the folder in which programs of steps run: that of `system.yaml`, else the current one.
+pub fn programs_run_in(app: &Application) -> PathBuf {
+    let found = layout_to_read(app)
+        .ok()
+        .filter(|layout| layout.system_file.is_file());
+    found.map_or_else(|| PathBuf::from("."), |layout| layout.system_dir())
 }
 
 /// Returns the actions, to check parameters with.

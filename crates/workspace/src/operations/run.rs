@@ -5,13 +5,17 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use rekindle_model::origin::RunKind;
-use rekindle_plan::Inputs;
+use rekindle_plan::{Inputs, Severity, load_workflow};
+use rekindle_sources::private;
 use serde_json::{Map, Value};
 
+use crate::Application;
 use crate::error::Error;
 use crate::guards::{occupied, target};
+use crate::layout::Layout;
 use crate::open::ReadWriteWorkspace;
 use crate::run_spec::{self, LoadedSpec};
+use crate::trust;
 
 /// A run that has passed every check and can be submitted.
 pub struct RunRequest {
@@ -40,7 +44,7 @@ pub struct WorkflowRequest {
 pub async fn prepare(workspace: &ReadWriteWorkspace, request: &WorkflowRequest) -> Result<RunRequest, Error> {
     let WorkflowRequest { name, yaml, params } = request;
     let context = &workspace.context;
-    let (system, _) = run_spec::system(&context.layout)?;
+    let (system, _) = run_spec::system_if_any(&context.layout)?;
     let inputs = Inputs {
         params: typed_once(params)?,
         loops: BTreeMap::new(),
@@ -52,6 +56,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &WorkflowRequest) 
     let mut named = None;
     if let Some(Value::String(to)) = spec.inputs.params.get_mut("to")
         && !to.is_empty()
+        && system.present().is_some()
     {
         let place = target::named(&context.layout, &system, Path::new(to), &alternatives)?;
         // A resumed run may start in another folder, and a link may lead elsewhere by then.
@@ -65,6 +70,28 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &WorkflowRequest) 
         kind,
         disaster_at: None,
     })
+}
+
+/// Makes a workspace in the current folder if there is none, for a workflow that works on no system.
+///
+/// # Errors
+/// The workflow is invalid or needs a system, or the folder cannot be written.
+pub fn make_workspace(app: &Application, name: &str, yaml: &str) -> Result<(), Error> {
+    let Some(layout) = Layout::to_be_made(&app.selection) else {
+        return Ok(());
+    };
+    let needs = load_workflow(name, yaml)?.needs_system(Severity::Error);
+    if needs.has_errors() {
+        return Err(needs.into());
+    }
+    trust::check(&app.trust(), &layout)?;
+    private::create_dir_all(&layout.state)
+        .map_err(|error| Error::io(format_args!("make {}", layout.state.display()), &error))?;
+    app.notices.say(format!(
+        "there is no workspace yet; {} keeps the journal",
+        layout.state.display()
+    ));
+    Ok(())
 }
 
 fn typed_once(given: &[(String, String)]) -> Result<Map<String, Value>, Error> {
