@@ -100,6 +100,36 @@ impl System {
     }
 }
 
+/// A component that another one's recovery waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum After {
+    /// Until its data is restored and its own recovery steps are done.
+    Data(String),
+    /// With a choice.
+    Chosen {
+        /// The component.
+        component: String,
+        /// Whether it must also be valid.
+        #[serde(default)]
+        valid: bool,
+    },
+}
+
+impl After {
+    /// Returns the component's name or alias.
+    pub fn component(&self) -> &str {
+        match self {
+            Self::Data(component) | Self::Chosen { component, .. } => component,
+        }
+    }
+
+    /// Returns whether the component must also be valid.
+    pub fn valid(&self) -> bool {
+        matches!(self, Self::Chosen { valid: true, .. })
+    }
+}
+
 /// One recoverable part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,9 +152,9 @@ pub struct Component {
     /// The data classes that it carries.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// Components that must be recovered and valid before its recovery begins.
+    /// Components whose data must be back before its recovery begins.
     #[serde(default)]
-    pub after: Vec<String>,
+    pub after: Vec<After>,
     /// Components whose data its validation reads.
     #[serde(default)]
     pub reads: Vec<String>,

@@ -8,7 +8,7 @@
 //! | `recovery:` of a component | restore → its steps in order → validate |
 //! | `reads: [x]` of c | validate of c → restore of x |
 //! | a handler | all ordinary steps; under `finally` also the other handlers |
-//! | `after: [x]` of c, in plans that restore | first looped steps of c → last looped steps of x |
+//! | `after: [x]` of c, in plans that restore | first looped steps of c → restore and recovery steps of x; with `valid: true` also validate of x |
 //!
 //! A component that is not in the run holds up nothing. `after` orders recoveries, not backups.
 

@@ -196,7 +196,7 @@ fn critical_path(system: &System, affected: &BTreeSet<&str>) -> (Duration, Strin
             let earlier: Vec<&str> = component
                 .after
                 .iter()
-                .filter_map(|other| system.component(other))
+                .filter_map(|other| system.component(other.component()))
                 .map(|(own, _)| own)
                 .filter(|own| affected.contains(own))
                 .collect();

@@ -86,7 +86,7 @@ fn recovery_steps_reads_and_after_order_a_recovery() {
         ("recovery[a,one]", vec!["restore[a]"]),
         ("recovery[a,two]", vec!["recovery[a,one]"]),
         ("validate[a]", vec!["recovery[a,two]", "restore[a]"]),
-        ("set_aside[b]", vec!["locate", "validate[a]"]),
+        ("set_aside[b]", vec!["locate", "recovery[a,two]", "restore[a]"]),
         ("restore[b]", vec!["locate", "set_aside[b]"]),
         // d is not in this run and gates nothing.
         ("validate[c]", vec!["restore[a]", "restore[c]"]),
@@ -95,6 +95,25 @@ fn recovery_steps_reads_and_after_order_a_recovery() {
         assert_eq!(needs(&plan, id), expect, "{id}");
     }
     insta::assert_snapshot!(graph::text(&plan));
+}
+
+#[test]
+fn a_validation_holds_up_only_a_component_that_asks_for_it() {
+    let system = SYSTEM.replace("after: [a]", "after: [{component: a, valid: true}, d]");
+    let inputs = loops(&[("component", &["a", "b", "d"])]);
+    let plan = plan(builtin::RECOVER, &system, &inputs);
+    let before = [
+        "locate",
+        "restore[a]",
+        "recovery[a,two]",
+        "restore[d]",
+        "validate[a]",
+    ];
+    let mut found = needs(&plan, "set_aside[b]");
+    found.sort_unstable();
+    let mut expect = before.to_vec();
+    expect.sort_unstable();
+    assert_eq!(found, expect);
 }
 
 #[test]
@@ -115,7 +134,8 @@ fn a_step_is_as_urgent_as_the_most_urgent_that_waits_for_it() {
     let expect = [
         ("locate", 1),
         ("restore[a]", 1),
-        ("validate[a]", 1),
+        ("recovery[a,two]", 1),
+        ("validate[a]", 3),
         ("restore[d]", 2),
         ("validate[d]", 9),
     ];

@@ -14,7 +14,7 @@ use super::recovering;
 use crate::cycle;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Handler, ITEM, Inputs, MAX_INTERRUPTIONS, PlanStep, Retry, RunIf};
-use crate::workflow::{ForEach, RECOVERY, StepTemplate, Workflow};
+use crate::workflow::{ForEach, RECOVERY, Workflow};
 
 /// The most steps of a plan.
 const MAX_STEPS: usize = 1_000_000;
@@ -278,24 +278,26 @@ impl<'w> Draft<'w> {
             return Ok(());
         }
         let steps = &self.workflow.steps;
-        let looped: Vec<&StepTemplate> = steps.iter().filter(|step| step.over_components()).collect();
-        let ids: HashSet<&str> = looped.iter().map(|step| step.id.as_str()).collect();
-        let needed: HashSet<&str> = looped
-            .iter()
-            .flat_map(|step| &step.needs)
-            .map(String::as_str)
-            .collect();
+        let looped = steps.iter().filter(|step| step.over_components());
+        let ids: HashSet<&str> = looped.map(|step| step.id.as_str()).collect();
         let firsts = self.by_component(|at| !steps[at].needs.iter().any(|need| ids.contains(need.as_str())));
-        let lasts = self.by_component(|at| !needed.contains(steps[at].id.as_str()));
+        // Data first: a failed validation keeps nobody from being restored, unless the system asks for it.
+        let mut data = self.by_component(|at| steps[at].uses == "restore");
+        for (name, places) in &self.recoveries {
+            data.entry((*name).to_owned()).or_default().extend(places.last());
+        }
+        let valid = self.by_component(|at| steps[at].uses == "validate");
         for (name, component) in ordered {
-            for other in component
-                .after
-                .iter()
-                .filter_map(|other| self.system?.component(other))
-            {
-                for first in firsts.get(name).into_iter().flatten() {
-                    for last in lasts.get(other.0).into_iter().flatten() {
-                        Self::need(&mut self.graph, *first, *last)?;
+            for other in &component.after {
+                let Some((own, _)) = self.system.and_then(|system| system.component(other.component()))
+                else {
+                    continue;
+                };
+                let valid = valid.get(own).filter(|_| other.valid());
+                let before = data.get(own).into_iter().chain(valid).flatten();
+                for needed in before {
+                    for first in firsts.get(name).into_iter().flatten() {
+                        Self::need(&mut self.graph, *first, *needed)?;
                     }
                 }
             }

@@ -43,7 +43,10 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
     let levels = system.impact_levels.keys().map(String::as_str).collect();
     let classes = system.data_classes.keys().map(String::as_str).collect();
     for (name, component) in &system.components {
-        read::check_known(field(name, "after"), "component", &names, sink);
+        for other in field(name, "after").map(Node::items).unwrap_or_default() {
+            let other = other.child("component").unwrap_or(other);
+            read::check_known(Some(other), "component", &names, sink);
+        }
         read::check_known(field(name, "reads"), "component", &names, sink);
         read::check_known(field(name, "impact"), "impact level", &levels, sink);
         read::check_known(field(name, "classes"), "data class", &classes, sink);
@@ -135,8 +138,8 @@ fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
     }
 }
 
-/// Reports components that wait for each other. A component begins after the validation of those in its
-/// `after`; its validation waits for the restore of those in its `reads`.
+/// Reports components that wait for each other. A component begins after the restore of those in its `after`, or after
+/// their validation if it asks for that; its validation waits for the restore of those in its `reads`.
 fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink: &mut Sink<'_>) {
     let mut graph: DiGraph<&str, ()> = DiGraph::new();
     let mut index = HashMap::new();
@@ -150,8 +153,10 @@ fn check_order(system: &System, owners: &HashMap<&str, &str>, root: &Node, sink:
         let Some((restore, validate)) = node_of(name) else {
             continue;
         };
-        for (_, theirs) in component.after.iter().filter_map(|other| node_of(other)) {
-            graph.add_edge(restore, theirs, ());
+        for other in &component.after {
+            if let Some((data, valid)) = node_of(other.component()) {
+                graph.add_edge(restore, if other.valid() { valid } else { data }, ());
+            }
         }
         for (theirs, _) in component.reads.iter().filter_map(|other| node_of(other)) {
             graph.add_edge(validate, theirs, ());

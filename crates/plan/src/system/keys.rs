@@ -50,8 +50,8 @@ const COMPONENT: &Object = &Object {
              as complete.").or("incomplete"),
         key("priority", Integer(0, u32::MAX as u64),
             "Its place in a recovery. A component with a lower number comes back sooner.").or("100"),
-        key("after", Texts(Plain),
-            "Components that must be recovered and validated before its recovery begins."),
+        key("after", List(&Short(AFTER)),
+            "Components whose data must be restored, and their own recovery steps done, before its recovery begins."),
         key("reads", Texts(Plain),
             "Components whose data its validation reads. The validation waits until they are restored."),
         key("recovery", List(&Object(RECOVERY_STEP)),
@@ -61,6 +61,16 @@ const COMPONENT: &Object = &Object {
             "How soon after a disaster it must be valid again. Without it `objectives.default_rto` applies."),
         key("classes", Texts(Plain), "The data classes that it carries."),
         key("impact", Text(Plain), "Its impact level."),
+    ],
+};
+
+const AFTER: &Object = &Object {
+    noun: "predecessor",
+    keys: &[
+        key("component", Text(Plain), "The component.").required(),
+        key("valid", Flag,
+            "Whether it must also be valid. Without it a failed validation is reported and keeps nobody from being \
+             restored."),
     ],
 };
 
