@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use sled::Batch;
 use uuid::Uuid;
 
-use crate::durable::sync_dir;
+use crate::durable::{self, sync_dir};
 use crate::mark::Forgotten;
 
 const STORE_FORMAT: u8 = 1;
@@ -316,6 +316,9 @@ pub(crate) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
 /// The thread outlives this call only where sled hangs: a thread that goes on trying would open, by its path, the new
 /// sled that replaces this one.
 fn try_open(dir: &Path, config: &sled::Config, timeout: Duration) -> Result<Option<sled::Db>, Unusable> {
+    if let Some(path) = odd_one_in(dir) {
+        return Err(Unusable::Broken(format!("{} is no regular file", path.display())));
+    }
     let (send, receive) = mpsc::sync_channel(1);
     let (folder, config) = (dir.to_owned(), config.clone());
     let open = move || match lock_is_free(&folder).then(|| config.open()).transpose() {
@@ -342,9 +345,21 @@ fn try_open(dir: &Path, config: &sled::Config, timeout: Duration) -> Result<Opti
         .map_err(|_| Unusable::Broken(format!("it did not open within {timeout:?}")))?
 }
 
+/// Returns what is neither a file nor a folder in sled's folder. Sled opens its files by their names, and would wait for
+/// ever at a FIFO.
+fn odd_one_in(dir: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(dir).ok()?.flatten();
+    let odd = |entry: &fs::DirEntry| {
+        let kind = entry.file_type();
+        kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir())
+    };
+    let mut odd = entries.filter(odd);
+    odd.next().map(|entry| entry.path())
+}
+
 /// Tries sled's lock, on its `db` file, in advance, because sled has no error type for it.
 fn lock_is_free(dir: &Path) -> bool {
-    let Ok(file) = fs::File::open(dir.join("db")) else {
+    let Ok(file) = durable::open_regular(&dir.join("db")) else {
         return true;
     };
     !matches!(

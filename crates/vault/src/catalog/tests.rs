@@ -415,7 +415,8 @@ async fn a_writer_that_was_cut_off_after_a_page_is_noticed() {
 async fn something_else_under_the_next_number_does_not_stop_a_writer() {
     let fixture = Fixture::new();
     fixture.seal(&["near"]).await;
-    std::fs::create_dir(fixture.place("near").join(ObjectName::Head(2).path())).unwrap();
+    let head = fixture.place("near").join(ObjectName::Head(2).path());
+    std::fs::create_dir_all(head.join("content")).unwrap();
     fixture.seal(&["near"]).await;
     assert_eq!(fixture.seen("near").await, [""; 0]);
 }

@@ -405,9 +405,17 @@ impl<'a> BeingWritten<'a> {
             self.renamed = true;
             return Ok(true);
         }
-        match rustix::fs::linkat(self.folder, &self.name, self.folder, object, AtFlags::empty()) {
+        let link = || rustix::fs::linkat(self.folder, &self.name, self.folder, object, AtFlags::empty());
+        match link() {
             Ok(()) => Ok(true),
-            Err(Errno::EXIST) => Ok(false),
+            // An empty folder is no object. Whoever removes it may create one.
+            Err(Errno::EXIST) => match rustix::fs::unlinkat(self.folder, object, AtFlags::REMOVEDIR) {
+                Ok(()) => match link() {
+                    Err(Errno::EXIST) => Ok(false),
+                    linked => linked.map(|()| true),
+                },
+                Err(_) => Ok(false),
+            },
             Err(errno) => Err(errno),
         }
     }
