@@ -19,7 +19,8 @@ fn with_long_integers_quoted(text: &str) -> Cow<'_, str> {
             b'-' | b'0'..=b'9' => end_of_number(bytes, at),
             _ => at + 1,
         };
-        if byte != b'"' && rekindle_plan::beyond_64_bits(&text[at..end]) {
+        let is_number = matches!(byte, b'-' | b'0'..=b'9');
+        if is_number && rekindle_plan::beyond_64_bits(&text[at..end]) {
             quoted.push_str(&text[copied..at]);
             quoted.push('"');
             quoted.push_str(&text[at..end]);

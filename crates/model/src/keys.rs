@@ -80,8 +80,6 @@ pub enum Takes {
     Integer(u64, u64),
     /// A number, from the first to the second.
     Number(f64, f64),
-    /// `true` or `false`.
-    Flag,
     /// Any value.
     Any,
     /// The parameters of the action that `uses` names. Their texts may hold expressions.

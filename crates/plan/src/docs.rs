@@ -88,7 +88,6 @@ fn kind(takes: Takes) -> String {
         }
         Takes::Integer(least, most) => format!("whole number, {least} to {most}"),
         Takes::Number(least, most) => format!("number, {least} to {most}"),
-        Takes::Flag => "`true` or `false`".to_owned(),
         Takes::Any => "any value".to_owned(),
         Takes::With => "map".to_owned(),
         Takes::Loop => "loop key, list, expression, or map of lists".to_owned(),
@@ -173,7 +172,6 @@ fn example(takes: Takes, number: usize) -> Value {
         Takes::Flag => json!(true),
         Takes::Integer(least, _) => json!(least),
         Takes::Number(least, _) => json!(least),
-        Takes::Flag => json!(true),
         Takes::Any | Takes::With => json!("text"),
         Takes::Loop => json!("component"),
         Takes::TextMap(format) => json!({"any": example_text(format)}),

@@ -29,7 +29,7 @@ use crate::workflow::{StepTemplate, Workflow};
 
 use draft::Draft;
 use loops::Axis;
-use references::Facts;
+use references::{Facts, Known};
 
 /// Expands a workflow over a run's loops.
 ///
@@ -159,6 +159,7 @@ fn check_actions(
     faults: &mut Vec<Diagnostic>,
 ) {
     let names = catalog.names();
+    let known = Known::of(workflow, params);
     for step in &workflow.steps {
         if !names.contains(&step.uses) {
             let help = suggest(&step.uses, &names);
@@ -172,7 +173,7 @@ fn check_actions(
         // Which workflow a step runs is read from the text itself.
         let with = match step.uses.as_str() {
             "workflow" => step.with.clone(),
-            _ => references::known_before(workflow, params, &step.with),
+            _ => known.put_into(&step.with),
         };
         for problem in catalog.check(&step.uses, &with) {
             let inside: Vec<&str> = problem.at.iter().map(String::as_str).collect();

@@ -151,14 +151,6 @@ fn value(takes: Takes, name: &str, node: Node, sink: &mut Sink<'_>) -> Option<No
                 }
             }
         }
-        Takes::Flag => match node.value() {
-            Value::Bool(_) => Some(node),
-            _ => {
-                let message = format!("{name} is {}, not `true` or `false`", node.describe());
-                sink.error(node.span, message, None);
-                None
-            }
-        },
         Takes::Integer(least, most) => {
             let bounds = match most >= u64::from(u32::MAX) {
                 true => format!("a whole number of at least {least}"),

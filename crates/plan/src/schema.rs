@@ -125,7 +125,6 @@ impl Defs<'_> {
             }
             Takes::Integer(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Takes::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
-            Takes::Flag => json!({"type": "boolean"}),
             Takes::Any => json!({}),
             Takes::With => json!({"type": "object"}),
             Takes::Loop => {

@@ -297,11 +297,7 @@ impl Workflow {
             if OF_A_SYSTEM.contains(&step.uses.as_str()) {
                 note(step, &["uses"], &format!("`{}`", step.uses));
             }
-            for key in step
-                .for_each
-                .iter()
-                .filter(|key| OF_LOOPS.contains(&key.as_str()))
-            {
+            for key in OF_LOOPS.into_iter().filter(|key| step.for_each.over(key)) {
                 note(step, &["for_each"], &format!("a loop over each {key}"));
             }
             if let Some(undo) = step
@@ -325,6 +321,6 @@ impl StepTemplate {
 
     /// Returns whether it loops over components.
     pub(crate) fn over_components(&self) -> bool {
-        self.for_each.over_components()
+        self.for_each.over("component")
     }
 }

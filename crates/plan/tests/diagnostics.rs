@@ -415,12 +415,10 @@ fn how_many_steps_a_workspace_has_at_work_at_once_is_bounded() {
 
 /// Returns the faults of a workflow's expressions, a line each: where, what, and the help.
 fn faults_of_expressions(text: &str) -> Vec<String> {
-    let workflow = load_workflow("w.yaml", text)
-        .map_err(|found| found.to_string())
-        .unwrap();
+    let workflow = load_workflow("w.yaml", text).unwrap_or_else(|found| panic!("{found}"));
     let system =
         system("system: s\ncomponents: {orders: {}, docs: {}}\ntiers: {near: {url: 'file://./near'}}\n")
-            .unwrap()
+            .unwrap_or_else(|found| panic!("{found}"))
             .value;
     let loops = [("component", vec!["orders", "docs"]), ("tier", vec!["near"])];
     let inputs = Inputs {

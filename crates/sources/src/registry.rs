@@ -93,15 +93,13 @@ mod tests {
     #[test]
     fn the_keys_that_a_type_lists_are_those_that_it_reads() {
         for known in TYPES {
-            let samples = known
-                .keys
-                .keys
-                .iter()
-                .map(|key| (key.name.to_owned(), sample(key)));
+            // The reader of YAML writes `shell: true` out: a type sees the list of words that it stands for.
+            let keys = known.keys.keys.iter().filter(|key| key.name != "shell");
+            let samples = keys.clone().map(|key| (key.name.to_owned(), sample(key)));
             let all: serde_json::Map<String, Value> = samples.collect();
             let read = |settings: &serde_json::Map<String, Value>| (known.read)(json!(settings));
             assert!(read(&all).is_ok(), "{}", known.name());
-            for key in known.keys.keys {
+            for key in keys {
                 let mut without = all.clone();
                 without.remove(key.name);
                 let required = key.absent == Absent::Fault;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rekindle_model::id::Hash32;
 
 use crate::chunker::CHUNK_MAX;
-use crate::codec::{Fields, check_head};
+use crate::codec::{Fields, check_head, decompress};
 use crate::error::ObjectFault;
 use crate::key::{Generation, Keyring, random};
 use crate::object::{ChunkId, FORMAT_VERSION};
@@ -356,7 +356,7 @@ fn decode(part: &[u8], plain_len: usize) -> Result<Vec<u8>, ObjectFault> {
     let malformed = |why: String| ObjectFault::Malformed { why };
     let plain = match part.split_first() {
         Some((&RAW, plain)) => plain.to_vec(),
-        Some((&ZSTD, packed)) => zstd::bulk::decompress(packed, plain_len)
+        Some((&ZSTD, packed)) => decompress(packed, plain_len)
             .map_err(|error| malformed(format!("a chunk does not decompress: {error}")))?,
         Some((other, _)) => return Err(malformed(format!("there is no chunk encoding {other}"))),
         None => return Err(malformed("a chunk has no encoding".to_owned())),

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use rekindle_model::next_action::{Action, KeyOrigin};
 
 use crate::error::Error;
-use crate::keys;
 
 /// The system file's usual name.
 pub const SYSTEM_FILE: &str = "system.yaml";
@@ -112,10 +111,9 @@ impl Layout {
             .map_or_else(|| self.dir.clone(), Path::to_owned)
     }
 
-    /// Returns whether the workspace has a system. One without a key that has no system file only runs workflows. One
-    /// with a key has lost its file.
-    pub fn has_system(&self) -> bool {
-        self.system_file != self.dir.join(SYSTEM_FILE) || self.system_file.exists() || keys::exists(self)
+    /// Returns whether the workspace has a system file, or names one.
+    pub(crate) fn has_system_file(&self) -> bool {
+        self.system_file != self.dir.join(SYSTEM_FILE) || self.system_file.exists()
     }
 
     /// Returns where a workspace is made for a workflow of a person who has none: the folder that was named, else the

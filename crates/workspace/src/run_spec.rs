@@ -253,7 +253,7 @@ pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {
 /// Reads the workspace's system file, and logs its warnings.
 pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
     let path = &layout.system_file;
-    if !layout.has_system() {
+    if !crate::keys::has_system(layout) {
         let message = format!(
             "there is no {}: this workspace only runs workflows",
             path.display()
@@ -276,7 +276,7 @@ pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
 
 /// Reads the workspace's system file. A workspace that only runs workflows has none: then the default, and no text.
 pub fn system_if_any(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
-    match layout.has_system() {
+    match crate::keys::has_system(layout) {
         true => system(layout),
         false => Ok((System::default(), Vec::new())),
     }

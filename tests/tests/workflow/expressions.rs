@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rekindle_model::time::{Clock, SystemClock};
 use rekindle_tests::sandbox::{NOTES, Sandbox};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -100,9 +101,9 @@ fn takes(width: usize, output: &str) -> Duration {
     let sandbox = sandbox(&format!(
         "workflow: w\nmax_parallel: 8\nsteps:\n  - {{id: each, for_each: [{hosts}], uses: noop, with: {{output: {output}}}}}\n"
     ));
-    let begun = Instant::now();
+    let begun = SystemClock.now();
     sandbox.ok(&["run", "w.yaml"]);
-    begun.elapsed()
+    SystemClock.now().since(&begun).duration
 }
 
 #[test]

@@ -8,7 +8,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
 fn bare(flow: &str) -> Sandbox {
     let sandbox = Sandbox::empty(BINARY, "").with("it.yaml", flow);
-    fs::remove_file(sandbox.path("system.yaml")).unwrap();
+    let removed = fs::remove_file(sandbox.path("system.yaml"));
+    assert!(removed.is_ok(), "{removed:?}");
     sandbox
 }
 

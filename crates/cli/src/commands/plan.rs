@@ -41,7 +41,7 @@ fn text(plan: &Plan) -> String {
             RunIf::Success => String::new(),
             RunIf::Failure => "  if one of them failed".to_owned(),
             RunIf::Always => "  whatever they did".to_owned(),
-            RunIf::Expr(condition) => format!("  if {condition}"),
+            RunIf::Expr(condition) => format!("  if {}", condition.text),
         };
         said.push_str(&format!(
             "{:>4}  {:<40} {}{after}{condition}\n",

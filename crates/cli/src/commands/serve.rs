@@ -41,7 +41,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         return Err(error);
     };
     // A passphrase is asked for now, not when another terminal submits a run.
-    if workspace.context.layout.has_system()
+    if rekindle_workspace::keys::has_system(&workspace.context.layout)
         && let Err(error) = workspace.context.key()
     {
         drop(owner);

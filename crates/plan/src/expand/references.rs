@@ -4,6 +4,7 @@
 //! A step may name the outputs of the steps that it needs, directly or through others: those have ended. The outputs of
 //! other steps may be there or not, which would make the run depend on chance.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
 use rekindle_model::system::System;
@@ -69,7 +70,8 @@ pub(super) fn check(facts: &Facts<'_>, faults: &mut Vec<Diagnostic>) {
             axes: facts.loops.get(at).map(Vec::as_slice).unwrap_or_default(),
             system: system.as_ref(),
             places: &places,
-            ended: ended_before(facts.workflow, at, &places),
+            at,
+            ended: OnceCell::new(),
         };
         judge.texts(&["with"], false, faults);
         judge.texts(&["compensate", "with"], true, faults);
@@ -84,37 +86,52 @@ pub(super) fn check(facts: &Facts<'_>, faults: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Returns the parameters of a step with those expressions replaced whose values are known before the run, so that the
-/// action's check sees values. Which default a run replaces is not known, so only parameters with one count as known.
-pub(super) fn known_before(workflow: &Workflow, params: &Map<String, Value>, with: &Value) -> Value {
-    let known: Map<String, Value> = params
-        .iter()
-        .filter(|(name, _)| {
+/// The parameters of a run whose values are known before it. Which default a run replaces is not known, so only those
+/// with a default count.
+pub(super) struct Known {
+    names: Map<String, Value>,
+    scope: Scope,
+}
+
+impl Known {
+    pub(super) fn of(workflow: &Workflow, params: &Map<String, Value>) -> Self {
+        let has_default = |name: &str| {
             workflow
                 .params
-                .get(*name)
+                .get(name)
                 .is_some_and(|spec| spec.default.is_some())
+        };
+        let known = params.iter().filter(|(name, _)| has_default(name));
+        let names: Map<String, Value> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let scope = Scope::of(&json!({ "params": names, "null": null }));
+        Self { names, scope }
+    }
+
+    /// Returns the parameters of a step with those expressions replaced whose values are known, so that the action's
+    /// check sees values.
+    pub(super) fn put_into(&self, with: &Value) -> Value {
+        replaced(with, &|text| {
+            let parts = expr::parts(text).ok()?;
+            let mut used = parts.iter().filter_map(|part| match part {
+                expr::Part::Expression(expression) => Some(references::of(expression)),
+                expr::Part::Text(_) => None,
+            });
+            let all_known = used.all(|used| {
+                used.is_ok_and(|used| used.calls.is_empty() && used.names.iter().all(|name| self.has(name)))
+            });
+            all_known
+                .then(|| expr::render(&Value::from(text), &self.scope).ok())
+                .flatten()
         })
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let scope = Scope::of(&json!({ "params": known, "null": null }));
-    let is_known = |name: &Reference| match name.path.as_slice() {
-        [root] => root == "null",
-        [root, param, ..] => root == "params" && known.contains_key(param),
-        [] => false,
-    };
-    replaced(with, &|text| {
-        let parts = expr::parts(text).ok()?;
-        let mut used = parts.iter().filter_map(|part| match part {
-            expr::Part::Expression(expression) => Some(references::of(expression)),
-            expr::Part::Text(_) => None,
-        });
-        let all_known =
-            used.all(|used| used.is_ok_and(|used| used.names.iter().all(&is_known) && used.calls.is_empty()));
-        all_known
-            .then(|| expr::render(&Value::from(text), &scope).ok())
-            .flatten()
-    })
+    }
+
+    fn has(&self, name: &Reference) -> bool {
+        match name.path.as_slice() {
+            [root] => root == "null",
+            [root, param, ..] => root == "params" && self.names.contains_key(param),
+            [] => false,
+        }
+    }
 }
 
 /// Returns the value with each text replaced, if there is something to replace it.
@@ -176,7 +193,10 @@ struct Judge<'a> {
     axes: &'a [Axis],
     system: Option<&'a Value>,
     places: &'a HashMap<&'a str, usize>,
-    ended: BTreeSet<usize>,
+    /// Its place.
+    at: usize,
+    /// The places of the steps that have ended when it begins, once an expression asks for one.
+    ended: OnceCell<BTreeSet<usize>>,
 }
 
 /// A fault of one name: what is wrong, what helps, and the text to point at.
@@ -366,7 +386,9 @@ impl Judge<'_> {
             };
             return fault(2, format!("the workflow has no step `{id}`"), help);
         };
-        if !allows.undo && !self.ended.contains(&place) {
+        let ended = || ended_before(self.facts.workflow, self.at, self.places);
+        let is_needed = self.step.needs.contains(id) || self.ended.get_or_init(ended).contains(&place);
+        if !allows.undo && !is_needed {
             let (message, help) = match self.step.id == *id {
                 true => (
                     format!("`{id}` is this step itself"),

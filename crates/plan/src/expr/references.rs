@@ -107,10 +107,10 @@ impl Used {
                         ..inside
                     },
                 );
-                if let (BinOpKind::Sub, Some(minus)) = (op.op, first_name(right)) {
-                    if let Some(last) = self.names.get_mut(first..).and_then(<[_]>::last_mut) {
-                        last.minus = Some(minus.to_owned());
-                    }
+                if let (BinOpKind::Sub, Some(minus)) = (op.op, first_name(right))
+                    && let Some(last) = self.names.get_mut(first..).and_then(<[_]>::last_mut)
+                {
+                    last.minus = Some(minus.to_owned());
                 }
                 self.visit(
                     right,

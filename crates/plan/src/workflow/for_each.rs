@@ -29,14 +29,13 @@ impl ForEach {
         *self != Self::Once
     }
 
-    /// Returns whether it loops over the run's components.
-    pub(crate) fn over_components(&self) -> bool {
-        const COMPONENT: &str = "component";
+    /// Returns whether it loops over the run's values of a key, such as `component`.
+    pub(crate) fn over(&self, loop_key: &str) -> bool {
         match self {
             Self::Once | Self::Values(_) => false,
-            Self::Key(key) => key == COMPONENT,
-            Self::Names(names) => names.iter().any(|name| name == COMPONENT),
-            Self::Matrix(axes) => axes.get(COMPONENT).is_some_and(|values| values == ALL),
+            Self::Key(key) => key == loop_key,
+            Self::Names(names) => names.iter().any(|name| name == loop_key),
+            Self::Matrix(axes) => axes.get(loop_key).is_some_and(|values| values == ALL),
         }
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
-use crate::codec::Fields;
+use crate::codec::{Fields, decompress};
 use crate::document::Kind;
 use crate::error::ObjectFault;
 use crate::key::Keyring;
@@ -257,8 +257,9 @@ fn open(keyring: &Keyring, run: RunId, n: u64, bytes: &[u8]) -> Result<Segment, 
     let content = body.get(5..).unwrap_or_default();
     let plain = match encoding {
         RAW => content.to_vec(),
-        ZSTD => zstd::bulk::decompress(content, len)
-            .map_err(|error| malformed(format!("it does not decompress: {error}")))?,
+        ZSTD => {
+            decompress(content, len).map_err(|error| malformed(format!("it does not decompress: {error}")))?
+        }
         other => return Err(malformed(format!("there is no encoding {other}"))),
     };
     if plain.len() != len {

@@ -5,7 +5,15 @@ pub mod identity;
 pub mod keyring;
 pub mod kit;
 
+use crate::layout::Layout;
+
 pub use identity::Unlocker;
 pub use keyring::{
     OpenKey, Origin, PINNED_KEY, PinnedKey, UnlockBy, establish, exists, open, pinned, put_back_identity,
 };
+
+/// Returns whether a workspace has a system. One without a key that has no system file only runs workflows. One with a
+/// key has lost its file.
+pub fn has_system(layout: &Layout) -> bool {
+    layout.has_system_file() || exists(layout)
+}

@@ -96,7 +96,7 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
     }
     findings.extend(journal(app).await);
     findings.extend(workflows(app, &layout));
-    if !layout.has_system() {
+    if !crate::keys::has_system(&layout) {
         let found = "there is none; this workspace only runs workflows, and protects nothing";
         findings.push(Finding::ok("system.yaml", found));
         findings.extend(space("workspace", &layout.state));

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::Application;
 use crate::context::WorkspaceContext;
 use crate::error::Error;
+use crate::keys;
 use crate::layout::Layout;
 use crate::load_system;
 use crate::run_spec;
@@ -44,7 +45,7 @@ pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
 pub fn system_in_force(app: &Application) -> Result<System, Error> {
     match layout_to_read(app) {
         Ok(layout) if layout.system_file.is_file() => Ok(run_spec::system(&layout)?.0),
-        Ok(layout) if !layout.has_system() => shipped(),
+        Ok(layout) if !keys::has_system(&layout) => shipped(),
         Ok(_) | Err(_) if app.selection.workspace.is_none() && app.selection.system.is_none() => shipped(),
         Ok(layout) => Ok(run_spec::system(&layout)?.0),
         Err(error) => Err(error),
@@ -57,7 +58,7 @@ fn shipped() -> Result<System, Error> {
 
 /// Returns whether a run here would have a system.
 pub fn has_system(app: &Application) -> bool {
-    Layout::find(&app.selection).is_ok_and(|layout| layout.has_system())
+    Layout::find(&app.selection).is_ok_and(|layout| keys::has_system(&layout))
 }
 
 /// Returns the folder in which programs of steps run: that of `system.yaml`, else the current one.
