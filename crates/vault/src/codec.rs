@@ -74,7 +74,9 @@ pub(crate) fn check_head(fields: &mut Fields<'_>, magic: [u8; 8]) -> Result<(), 
 /// Returns the plain bytes, of at most `len`. If there is no memory for them, the process aborts, as at any other
 /// allocation: stored data that is whole must not seem damaged.
 pub(crate) fn decompress(packed: &[u8], len: usize) -> std::io::Result<Vec<u8>> {
-    let mut plain = Vec::with_capacity(len);
-    zstd::bulk::decompress_to_buffer(packed, &mut plain)?;
-    Ok(plain)
+    zstd::bulk::decompress(packed, len).inspect_err(|error| {
+        if error.kind() == std::io::ErrorKind::OutOfMemory {
+            std::process::abort();
+        }
+    })
 }
