@@ -514,7 +514,7 @@ steps:
       a: "${{ steps.m[each.component].n }} ${{ steps.m.orders.outputs.n }} ${{ steps.m['docs'].error.code }}"
       b: "${{ steps.m.gone.x is defined }} ${{ system.description | default('none') }} ${{ component }}"
       c: "${{ target.root }} ${{ rekindle }} ${{ run.errors | length }} ${{ dict(a=1) }} ${{ range(2) }}"
-  - {id: text, uses: command, needs: [free], with: {x: "${{ steps.free['orders'].whatever.deep }}"}}
+  - {id: text, uses: command, needs: [free], with: {x: "${{ steps.free['orders'].any.field }}"}}
   - {id: over, for_each: {host: [a, b], port: [1]}, uses: command, with: {x: "${{ each.host }} ${{ item.port }}"}}
   - {id: always, needs: [text], run_if: "failure() or cancelled() or always() or success()", uses: command}
 "#;

@@ -98,7 +98,7 @@ fn is_over(sandbox: &Sandbox) -> bool {
     !runs.is_empty() && runs.iter().all(|run| !run["outcome"].is_null())
 }
 
-/// Approves whatever asks until the process ends.
+/// Approves every question until the process ends.
 fn approve_until_it_ends(sandbox: &Sandbox, mut owner: Child) {
     poll("the end", LIMIT, || {
         sandbox.run(&["approve", "latest"]);

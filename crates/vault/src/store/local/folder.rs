@@ -408,7 +408,7 @@ impl<'a> BeingWritten<'a> {
         let link = || rustix::fs::linkat(self.folder, &self.name, self.folder, object, AtFlags::empty());
         match link() {
             Ok(()) => Ok(true),
-            // An empty folder is no object. Whoever removes it may create one.
+            // An empty folder is no object. The call that removes it may create one.
             Err(Errno::EXIST) => match rustix::fs::unlinkat(self.folder, object, AtFlags::REMOVEDIR) {
                 Ok(()) => match link() {
                     Err(Errno::EXIST) => Ok(false),
