@@ -29,10 +29,10 @@ const BELOW: &str = "workflow: below\nsteps:\n  - {id: a, uses: noop}\n";
 /// Returns all actions, from the schema for editors. An approval is not among them: it does no work, and a
 /// crash changes nothing for it.
 fn actions(sandbox: &Sandbox) -> BTreeSet<String> {
-    const BEFORE: &str = "The action that the step runs. One of ";
+    const BEFORE: &str = "The action that the step runs.";
     fn find(value: &Value) -> Option<&str> {
         match value {
-            Value::String(text) => text.strip_prefix(BEFORE),
+            Value::String(text) => Some(text.strip_prefix(BEFORE)?.split_once(" One of ")?.1),
             Value::Array(items) => items.iter().find_map(find),
             Value::Object(fields) => fields.values().find_map(find),
             _ => None,

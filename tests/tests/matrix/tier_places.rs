@@ -131,7 +131,7 @@ fn damaged_notes_of_heads_are_named_by_every_command_and_kept() {
                 .path(".rekindle/heads.json.damaged-1")
                 .symlink_metadata()
                 .is_ok();
-            let still_there = fs::read_to_string(&notes).is_ok_and(|text| text == "junk") || damage == "fifo";
+            let still_there = damage == "fifo" || fs::read_to_string(&notes).is_ok_and(|text| text == "junk");
             assert!(kept || still_there, "{damage} {command:?}: it is overwritten");
             if kept {
                 let said = within(&sandbox, &["doctor"]).said;
