@@ -200,6 +200,11 @@ impl Action for RunCommand {
         };
         // What the program names counts more than what it prints by the way.
         value.extend(named_outputs::read(&outputs).map_err(|failure| ended.redactor.failure(failure))?);
+        if let Some(lost) = &ended.log_lost
+            && let Value::Array(warnings) = value.entry("warnings").or_insert_with(|| json!([]))
+        {
+            warnings.push(json!(lost));
+        }
         Ok(Output {
             value: ended.redactor.value(Value::Object(value)),
             measures: Measures::new(),

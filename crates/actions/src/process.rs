@@ -107,6 +107,8 @@ pub(crate) struct Ended {
     stderr: String,
     /// The redactor for the secrets that the program was given.
     pub(crate) redactor: Redactor,
+    /// Why the step's log lacks what the program wrote, if it does.
+    pub(crate) log_lost: Option<String>,
 }
 
 impl Ended {
@@ -118,11 +120,11 @@ impl Ended {
             .filter(|line| !line.trim().is_empty())
             .collect();
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join(" | ");
-        if last.is_empty() {
-            self.status.to_string()
-        } else {
-            format!("{}: {}", self.status, self.redactor.text(&last))
-        }
+        let last = self.redactor.text(&last);
+        let lost = self.log_lost.as_deref().unwrap_or_default();
+        let parts = [&self.status.to_string(), &*last, lost];
+        let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        said.join(": ")
     }
 }
 
@@ -133,9 +135,12 @@ pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) ->
     let redactor = Redactor::of(program.env).and(program.secrets.values());
     let log = StepLog::open(site.workspace_dir(), cx, &redactor);
     log.note(&program.words.join(" "));
-    let ended = logged(site, cx, program, &log, &redactor).await;
-    match &ended {
-        Ok(ended) => log.note(&ended.status.to_string()),
+    let mut ended = logged(site, cx, program, &log, &redactor).await;
+    match &mut ended {
+        Ok(ended) => {
+            log.note(&ended.status.to_string());
+            ended.log_lost = log.lost().map(str::to_owned);
+        }
         Err(failure) => log.note(&failure.message),
     }
     ended.map_err(|failure| redactor.failure(failure))
@@ -229,6 +234,7 @@ async fn logged(
         },
         stderr,
         redactor: redactor.clone(),
+        log_lost: None,
     })
 }
 

@@ -8,7 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::SecondsFormat;
 use rekindle_engine::StepContext;
@@ -36,7 +36,11 @@ pub(crate) enum Stream {
 
 /// The log of one attempt of a step. Clones write to the same log.
 #[derive(Clone)]
-pub(crate) struct StepLog(Option<Arc<Mutex<Kept>>>);
+pub(crate) struct StepLog {
+    kept: Option<Arc<Mutex<Kept>>>,
+    /// Why the log, or its end, could not be written.
+    lost: Arc<OnceLock<String>>,
+}
 
 struct Kept {
     file: File,
@@ -45,25 +49,40 @@ struct Kept {
     redactor: Redactor,
     written: u64,
     left_out: u64,
+    lost: Arc<OnceLock<String>>,
 }
 
 impl StepLog {
-    /// Opens the attempt's log to append to it. If that fails, warns and keeps no log, since a step must not fail for
-    /// lack of its log.
+    /// Opens the attempt's log to append to it. If that fails, keeps no log, since a step must not fail for lack of its
+    /// log; [`StepLog::lost`] says why.
     pub(crate) fn open(workspace: &Path, cx: &StepContext, redactor: &Redactor) -> Self {
-        let path = path(workspace, cx.run, &cx.step.id, cx.attempt);
-        match Kept::open(&path, &cx.clock, redactor) {
-            Ok(kept) => Self(Some(Arc::new(Mutex::new(kept)))),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "what the step's programs say is not kept");
-                Self(None)
-            }
+        Self::at(
+            &path(workspace, cx.run, &cx.step.id, cx.attempt),
+            &cx.clock,
+            redactor,
+        )
+    }
+
+    fn at(path: &Path, clock: &Arc<dyn Clock>, redactor: &Redactor) -> Self {
+        let mut log = Self::none();
+        match Kept::open(path, clock, redactor, &log.lost) {
+            Ok(kept) => log.kept = Some(Arc::new(Mutex::new(kept))),
+            Err(error) => log.lost.set(lost(path, &error)).unwrap_or_default(),
         }
+        log
     }
 
     /// Returns a log that keeps nothing.
     pub(crate) fn none() -> Self {
-        Self(None)
+        Self {
+            kept: None,
+            lost: Arc::default(),
+        }
+    }
+
+    /// Returns why the log, or its end, could not be written.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
     }
 
     /// Writes a note on the program.
@@ -83,7 +102,7 @@ impl StepLog {
     }
 
     fn line(&self, stream: Stream, line: &[u8]) {
-        if let Some(kept) = &self.0 {
+        if let Some(kept) = &self.kept {
             kept.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .line(stream, line);
@@ -91,7 +110,7 @@ impl StepLog {
     }
 
     fn redactor(&self) -> Redactor {
-        self.0.as_ref().map_or_else(Redactor::default, |kept| {
+        self.kept.as_ref().map_or_else(Redactor::default, |kept| {
             kept.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .redactor
@@ -100,8 +119,20 @@ impl StepLog {
     }
 }
 
+fn lost(path: &Path, error: &io::Error) -> String {
+    format!(
+        "its log lacks what the program wrote: {}: {error}",
+        path.display()
+    )
+}
+
 impl Kept {
-    fn open(path: &Path, clock: &Arc<dyn Clock>, redactor: &Redactor) -> io::Result<Self> {
+    fn open(
+        path: &Path,
+        clock: &Arc<dyn Clock>,
+        redactor: &Redactor,
+        lost: &Arc<OnceLock<String>>,
+    ) -> io::Result<Self> {
         // The output of programs may contain data that other users may not read.
         if let Some(folder) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -118,6 +149,7 @@ impl Kept {
             clock: Arc::clone(clock),
             redactor: redactor.clone(),
             left_out: 0,
+            lost: Arc::clone(lost),
         })
     }
 
@@ -130,7 +162,7 @@ impl Kept {
         if self.left_out > 0 || self.written + bytes > LOG_BYTES {
             self.left_out += bytes;
         } else if let Err(error) = self.file.write_all(line.as_bytes()) {
-            tracing::warn!(path = %self.path.display(), %error, "a step's log is cut off");
+            self.lost.set(lost(&self.path, &error)).unwrap_or_default();
             self.left_out += bytes;
         } else {
             self.written += bytes;
@@ -152,7 +184,7 @@ impl Drop for Kept {
     fn drop(&mut self) {
         if self.left_out > 0 {
             let last = self.dated(Stream::Run, &format!("{} bytes are left out", self.left_out));
-            // If this fails too, the earlier failure to write has been warned of.
+            // If this fails too, `lost` already says so.
             let _ = self.file.write_all(last.as_bytes());
         }
     }
@@ -168,7 +200,7 @@ pub(crate) struct Lines {
 impl Lines {
     /// Takes what came next.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        if self.log.0.is_none() {
+        if self.log.kept.is_none() {
             return;
         }
         let mut rest = bytes;
@@ -245,8 +277,7 @@ mod tests {
     fn log(path: &Path) -> StepLog {
         let env = BTreeMap::from([("A_TOKEN".to_owned(), "hunter2".to_owned())]);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let kept = Kept::open(path, &clock, &Redactor::of(&env)).unwrap();
-        StepLog(Some(Arc::new(Mutex::new(kept))))
+        StepLog::at(path, &clock, &Redactor::of(&env))
     }
 
     /// What was written, without the time.
@@ -313,6 +344,28 @@ mod tests {
         assert_eq!(lines[0], format!("err {}***", "a".repeat(LINE_BYTES - 3)));
         assert_eq!(lines.concat().matches('b').count(), LINE_BYTES);
         assert!(!lines.concat().contains("hunter"));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let no_folder = dir.path().join("file");
+        std::fs::write(&no_folder, "").unwrap();
+        for (path, why) in [
+            (Path::new("/dev/full"), "No space left"),
+            (&no_folder.join("a.log"), "File exists"),
+        ] {
+            let log = log(path);
+            log.note("it began");
+            let lost = log.lost().unwrap();
+            assert!(
+                lost.contains(&path.display().to_string()) && lost.contains(why),
+                "{lost}"
+            );
+        }
+        let log = log(&dir.path().join("a.log"));
+        log.note("it began");
+        assert_eq!(log.lost(), None);
     }
 
     #[test]

@@ -176,6 +176,14 @@ impl RunState {
         Ok(state)
     }
 
+    /// Returns what it is for, and who asked for it.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            kind: self.kind,
+            trigger: self.trigger.clone(),
+        }
+    }
+
     /// Returns the state after a run's first record.
     pub fn created(record: &Record) -> Result<Self, IllegalHistory> {
         let illegal = |fault| IllegalHistory {

@@ -6,7 +6,7 @@
 //! REKINDLE_WRITE_DOCS=1 cargo test -p rekindle-plan docs
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -58,7 +58,19 @@ fn below(takes: Takes, found: &mut BTreeMap<String, Vec<Key>>) {
     }
 }
 
-fn table(keys: &[Key]) -> String {
+/// Returns the lists of a document, and the names of lists that the other document has: a system's hooks have the steps
+/// of a workflow.
+fn lists_of(root: &Object) -> (BTreeMap<String, Vec<Key>>, BTreeSet<String>) {
+    let (mut all, mut elsewhere) = (BTreeMap::new(), BTreeMap::new());
+    lists(root, &mut all);
+    if root.noun != WORKFLOW.noun {
+        lists(WORKFLOW, &mut elsewhere);
+    }
+    all.retain(|noun, keys| !keys.is_empty() && !elsewhere.contains_key(noun));
+    (all, elsewhere.into_keys().collect())
+}
+
+fn table(keys: &[Key], elsewhere: &BTreeSet<String>) -> String {
     let mut out = "| key | type | default | meaning |\n|---|---|---|---|\n".to_owned();
     for key in keys {
         let default = match key.absent {
@@ -66,14 +78,21 @@ fn table(keys: &[Key]) -> String {
             Absent::Fault => "*required*".to_owned(),
             Absent::Default(text) => format!("`{text}`"),
         };
-        let (kind, text) = (kind(key.takes), key.text);
+        let (kind, text) = (kind(key.takes, elsewhere), key.text);
         writeln!(out, "| `{}` | {kind} | {default} | {text} |", key.name).unwrap();
     }
     out
 }
 
-fn kind(takes: Takes) -> String {
-    let link = |noun: &str| format!("[{noun}](#{})", noun.to_lowercase().replace(' ', "-"));
+fn kind(takes: Takes, elsewhere: &BTreeSet<String>) -> String {
+    let kind = |takes| kind(takes, elsewhere);
+    let link = |noun: &str| {
+        let document = match elsewhere.contains(noun) {
+            true => "workflow-yaml.md",
+            false => "",
+        };
+        format!("[{noun}]({document}#{})", noun.to_lowercase().replace(' ', "-"))
+    };
     match takes {
         Takes::Text(format) => formats::about(format).name.to_owned(),
         Takes::Texts(format) => format!("list of {}", formats::about(format).name),
@@ -105,14 +124,19 @@ fn kind(takes: Takes) -> String {
 }
 
 /// Returns a document with its tables written again, and which tables it has.
-fn rewritten(document: &str, lists: &BTreeMap<String, Vec<Key>>) -> (String, Vec<String>) {
+fn rewritten(
+    document: &str,
+    lists: &BTreeMap<String, Vec<Key>>,
+    elsewhere: &BTreeSet<String>,
+) -> (String, Vec<String>) {
     let (mut out, mut shown) = (String::new(), Vec::new());
     let mut rest = document;
     while let Some((before, after)) = rest.split_once("<!-- keys: ") {
         let (noun, after) = after.split_once(" -->\n").unwrap();
         let (_, after) = after.split_once("<!-- end -->").unwrap();
         let keys = lists.get(noun).unwrap_or_else(|| panic!("no keys of {noun}"));
-        write!(out, "{before}<!-- keys: {noun} -->\n{}<!-- end -->", table(keys)).unwrap();
+        let table = table(keys, elsewhere);
+        write!(out, "{before}<!-- keys: {noun} -->\n{table}<!-- end -->").unwrap();
         shown.push(noun.to_owned());
         rest = after;
     }
@@ -122,11 +146,9 @@ fn rewritten(document: &str, lists: &BTreeMap<String, Vec<Key>>) -> (String, Vec
 #[test]
 fn docs_have_the_tables_of_all_keys() {
     for (name, root) in DOCUMENTS {
-        let mut all = BTreeMap::new();
-        lists(root, &mut all);
-        all.retain(|_, keys| !keys.is_empty());
+        let (all, elsewhere) = lists_of(root);
         let written = std::fs::read_to_string(path(name)).unwrap();
-        let (fresh, mut shown) = rewritten(&written, &all);
+        let (fresh, mut shown) = rewritten(&written, &all, &elsewhere);
         if std::env::var_os("REKINDLE_WRITE_DOCS").is_some() {
             std::fs::write(path(name), &fresh).unwrap();
         } else {

@@ -14,7 +14,7 @@
 
 mod draft;
 mod loops;
-mod references;
+pub(crate) mod references;
 
 use std::collections::HashSet;
 
@@ -163,7 +163,7 @@ fn check_actions(
     for step in &workflow.steps {
         if !names.contains(&step.uses) {
             let help = suggest(&step.uses, &names);
-            faults.push(workflow.origin.error(
+            faults.push(workflow.origin_of(step).error(
                 &step.path(&["uses"]),
                 format!("unknown action `{}`", step.uses),
                 help,
@@ -178,12 +178,13 @@ fn check_actions(
         for problem in catalog.check(&step.uses, &with) {
             let inside: Vec<&str> = problem.at.iter().map(String::as_str).collect();
             let path = step.path(&[&["with"][..], &inside].concat());
-            faults.push(workflow.origin.error(&path, problem.message, problem.help));
+            let origin = workflow.origin_of(step);
+            faults.push(origin.error(&path, problem.message, problem.help));
         }
     }
     check_groups(workflow, faults);
     check_compensations(workflow, catalog, &names, faults);
-    // The system's text is not known here; `Loaded::check_actions` shows the same faults at their places.
+    // The system's text is not known here; `Loaded::check` shows the same faults at their places.
     for (name, component) in recovering(workflow, system, inputs) {
         for step in &component.recovery {
             let whose = format!("recovery step `{}` of component `{name}`", step.id);
@@ -215,7 +216,7 @@ fn check_groups(workflow: &Workflow, faults: &mut Vec<Diagnostic>) {
     let waits_only =
         |step: &&StepTemplate| step.concurrency.is_some() && WAITS_ONLY.contains(&step.uses.as_str());
     for step in workflow.steps.iter().filter(waits_only) {
-        faults.push(workflow.origin.error(
+        faults.push(workflow.origin_of(step).error(
             &step.path(&["concurrency"]),
             format!(
                 "`{}` only waits, and would keep its whole group waiting",
@@ -240,19 +241,24 @@ fn check_compensations(
         let place = step.path(&["compensate", "uses"]);
         if WAITS_ONLY.contains(&uses.as_str()) {
             let message = format!("`{uses}` cannot take back what a step did");
-            faults.push(workflow.origin.error(
+            faults.push(workflow.origin_of(step).error(
                 &place,
                 message,
                 Some("use an action that acts by itself".to_owned()),
             ));
         } else if !names.contains(uses) {
             let message = format!("unknown action `{uses}`");
-            faults.push(workflow.origin.error(&place, message, suggest(uses, names)));
+            faults.push(
+                workflow
+                    .origin_of(step)
+                    .error(&place, message, suggest(uses, names)),
+            );
         } else {
             for problem in catalog.check(uses, &compensate.with) {
                 let inside: Vec<&str> = problem.at.iter().map(String::as_str).collect();
                 let path = step.path(&[&["compensate", "with"][..], &inside].concat());
-                faults.push(workflow.origin.error(&path, problem.message, problem.help));
+                let origin = workflow.origin_of(step);
+                faults.push(origin.error(&path, problem.message, problem.help));
             }
         }
     }

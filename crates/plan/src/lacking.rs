@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use rekindle_model::system::{Probe, System};
 use serde_json::Value;
 
-use crate::diagnostic::{Diagnostics, Sink};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Sink};
+use crate::origin::Origin;
 use crate::system::Loaded;
-use crate::workflow::Workflow;
+use crate::workflow::{Hooks, StepTemplate, Workflow};
 
 /// How an expression begins: its value is not known yet.
 const EXPRESSION: &str = "${{";
@@ -22,34 +23,43 @@ impl Loaded<System> {
         for (at, Lack { message, help }) in system_lacks(&self.value, base_dir) {
             sink.warn(root.locate(&at), message, Some(help));
         }
-        sink.finish()
+        let mut found = sink.finish();
+        found.0.append(&mut self.hooks.lacks(base_dir));
+        found
+    }
+}
+
+impl Hooks {
+    fn lacks(&self, base_dir: &Path) -> Vec<Diagnostic> {
+        let lacks = |(step, origin)| step_lacks(step, origin, base_dir);
+        self.written().flat_map(lacks).collect()
     }
 }
 
 impl Workflow {
     /// Returns what its steps name and this host lacks. `base_dir` is the folder in which programs run.
     pub fn lacks(&self, base_dir: &Path) -> Diagnostics {
-        let mut sink = Sink::new(&self.origin.source);
-        for step in &self.steps {
-            let own = action_lacks(&step.uses, &step.with, base_dir);
-            let mut found: Vec<_> = own
-                .into_iter()
-                .map(|(inside, lack)| (vec!["with"], inside, lack))
-                .collect();
-            if let Some(undo) = &step.compensate {
-                let own = action_lacks(&undo.uses, &undo.with, base_dir);
-                found.extend(
-                    own.into_iter()
-                        .map(|(inside, lack)| (vec!["compensate", "with"], inside, lack)),
-                );
-            }
-            for (outside, inside, Lack { message, help }) in found {
-                let span = self.origin.root.locate(&step.path(&[outside, inside].concat()));
-                sink.warn(span, message, Some(help));
-            }
-        }
-        sink.finish()
+        let lacks = |step| step_lacks(step, &self.origin, base_dir);
+        Diagnostics(self.steps.iter().flat_map(lacks).collect())
     }
+}
+
+fn step_lacks(step: &StepTemplate, origin: &Origin, base_dir: &Path) -> Vec<Diagnostic> {
+    let mut found: Vec<_> = action_lacks(&step.uses, &step.with, base_dir)
+        .into_iter()
+        .map(|(inside, lack)| ([&["with"][..], &inside].concat(), lack))
+        .collect();
+    if let Some(undo) = &step.compensate {
+        let lacks = action_lacks(&undo.uses, &undo.with, base_dir).into_iter();
+        found.extend(lacks.map(|(inside, lack)| ([&["compensate", "with"][..], &inside].concat(), lack)));
+    }
+    let warning = |(inside, Lack { message, help }): (Vec<&str>, Lack)| {
+        let span = origin.root.locate(&step.path(&inside));
+        origin
+            .source
+            .diagnostic(Severity::Warning, span, message, Some(help))
+    };
+    found.into_iter().map(warning).collect()
 }
 
 /// Something that is lacking, and the remedy.

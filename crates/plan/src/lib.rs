@@ -53,5 +53,7 @@ pub use numbers::beyond_64_bits;
 pub use plan::{Backoff, Compensate, Handler, Inputs, Plan, PlanStep, Retry, RunIf};
 pub use system::{Loaded, load_system};
 pub use words::list_form;
-pub use workflow::{ForEach, ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow, read_workflow};
+pub use workflow::{
+    ForEach, Hooks, ParamKind, ParamSpec, StepTemplate, Workflow, load_workflow, read_workflow,
+};
 pub use yaml::value as yaml_value;

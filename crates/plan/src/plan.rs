@@ -113,6 +113,8 @@ fn is_default_interruptions(number: &u32) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Handler {
+    /// The run succeeded.
+    OnSuccess,
     /// The run failed, or an undo is stuck.
     OnFailure,
     /// The run was cancelled.
@@ -123,11 +125,12 @@ pub enum Handler {
 
 impl Handler {
     /// Every list, in the order in which they run.
-    pub(crate) const ALL: [Self; 3] = [Self::OnFailure, Self::OnCancel, Self::Finally];
+    pub(crate) const ALL: [Self; 4] = [Self::OnSuccess, Self::OnFailure, Self::OnCancel, Self::Finally];
 
     /// Returns the key of the list in a workflow file.
     pub fn key(self) -> &'static str {
         match self {
+            Self::OnSuccess => "on_success",
             Self::OnFailure => "on_failure",
             Self::OnCancel => "on_cancel",
             Self::Finally => "finally",

@@ -1,6 +1,7 @@
 //! Reads `system.yaml`. [`keys`] describes every key; [`rules`] and [`cross`] judge the keys together.
 
 mod cross;
+mod expressions;
 #[rustfmt::skip] // a key a line
 pub(crate) mod keys;
 #[rustfmt::skip]
@@ -11,12 +12,16 @@ use std::path::Path;
 
 use rekindle_model::system::{System, SystemKinds, TierUrls};
 
+use crate::builtin;
 use crate::catalog::Catalog;
-use crate::diagnostic::{Diagnostics, Sink, SourceText, suggest};
+use crate::diagnostic::{Diagnostic, Diagnostics, Sink, SourceText, suggest};
+use crate::expand::faults_of;
 use crate::feasibility;
 use crate::origin::Origin;
+use crate::plan::Inputs;
 use crate::read;
 use crate::shell_code;
+use crate::workflow::{Hooks, StepTemplate, hooks, load_workflow, short_forms};
 use crate::yaml;
 
 /// A value, the text that it was read from, and warnings.
@@ -28,6 +33,8 @@ pub struct Loaded<T> {
     pub warnings: Diagnostics,
     /// The text as it was read: a run is pinned to it.
     pub text: String,
+    /// The handlers of its backups, recoveries and verifications.
+    pub hooks: Hooks,
     origin: Origin,
     tier_urls: &'static TierUrls,
 }
@@ -52,8 +59,9 @@ impl Loaded<System> {
         sink.finish()
     }
 
-    /// Returns the faults of the actions in components' own recovery steps.
-    pub fn check_actions(&self, catalog: &dyn Catalog) -> Diagnostics {
+    /// Returns the faults that the reader does not know: of the actions and expressions that the system names, and of its
+    /// hooks. They concern one program, probe or step each, and must not keep anybody from recovering the rest.
+    pub fn check(&self, catalog: &dyn Catalog) -> Diagnostics {
         let names = catalog.names();
         let mut sink = Sink::new(&self.origin.source);
         for (name, component) in &self.value.components {
@@ -76,7 +84,37 @@ impl Loaded<System> {
                 }
             }
         }
-        sink.finish()
+        let mut found = sink.finish();
+        found.0.extend(self.check_expressions());
+        found.0.extend(self.check_hooks(catalog));
+        found
+    }
+
+    /// Returns the faults that the hooks have in any of the built-in workflows.
+    fn check_hooks(&self, catalog: &dyn Catalog) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for (name, text) in builtin::WORKFLOWS {
+            let Ok(mut workflow) = load_workflow(&format!("built-in workflow {name}"), text) else {
+                continue;
+            };
+            let none = Diagnostics::default();
+            let faults = match workflow.add_hooks(&self.hooks) {
+                Ok(()) => faults_of(
+                    none,
+                    Some(&workflow),
+                    Some(&self.value),
+                    &Inputs::default(),
+                    catalog,
+                ),
+                Err(faults) => faults,
+            };
+            for fault in faults.0 {
+                if fault.file == self.origin.source.name && !found.contains(&fault) {
+                    found.push(fault);
+                }
+            }
+        }
+        found
     }
 }
 
@@ -91,8 +129,12 @@ pub fn load_system(name: &str, text: &str, kinds: SystemKinds) -> Result<Loaded<
     let read = root.and_then(|root| system(root, &mut sink));
     let found = sink.finish();
     match read {
-        Some((root, value)) if !found.has_errors() => Ok(Loaded {
+        Some(Read { root, value, hooks }) if !found.has_errors() => Ok(Loaded {
             value,
+            hooks: hooks.map_or_else(Hooks::default, |(steps, root)| {
+                let source = source.clone();
+                Hooks::new(steps, Origin { source, root })
+            }),
             warnings: found,
             text: text.to_owned(),
             origin: Origin { source, root },
@@ -105,7 +147,14 @@ pub fn load_system(name: &str, text: &str, kinds: SystemKinds) -> Result<Loaded<
 /// The most components of a system.
 const MAX_COMPONENTS: usize = 10_000;
 
-fn system(root: yaml::Node, sink: &mut Sink<'_>) -> Option<(yaml::Node, System)> {
+/// A system's file as it was read, and the hooks that were in it.
+struct Read {
+    root: yaml::Node,
+    value: System,
+    hooks: Option<(Vec<StepTemplate>, yaml::Node)>,
+}
+
+fn system(root: yaml::Node, sink: &mut Sink<'_>) -> Option<Read> {
     if let Some((key, _)) = root.entries_of("components").get(MAX_COMPONENTS) {
         sink.error(
             key.span,
@@ -116,8 +165,10 @@ fn system(root: yaml::Node, sink: &mut Sink<'_>) -> Option<(yaml::Node, System)>
     }
     rules::check(&root, sink);
     shell_code::check(&root, sink);
-    let root = read::root(root, keys::SYSTEM, sink)?;
-    let system: System = read::typed(&root, sink)?;
-    cross::check(&system, &root, sink);
-    Some((root, system))
+    let mut root = read::root(root, keys::SYSTEM, sink)?;
+    short_forms::write_out_recoveries(&mut root, sink);
+    let hooks = hooks::take(&mut root, sink);
+    let value: System = read::typed(&root, sink)?;
+    cross::check(&value, &root, sink);
+    Some(Read { root, value, hooks })
 }

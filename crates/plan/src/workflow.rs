@@ -1,14 +1,15 @@
 //! A workflow file: parameters and step templates, before any loop is expanded. [`keys`] describes every key;
-//! [`short_forms`] writes out what people may
-//! write short; [`steps`] judges the steps together.
+//! [`short_forms`] writes out what people may write short; [`steps`] judges the steps together; [`hooks`] adds a
+//! system's own handlers.
 
 pub(crate) mod for_each;
+pub(crate) mod hooks;
 #[rustfmt::skip] // a key a line
 pub(crate) mod keys;
-mod short_forms;
+pub(crate) mod short_forms;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::shell_code;
 use crate::yaml::{self, Node};
 
 pub use for_each::ForEach;
+pub use hooks::Hooks;
 
 /// The template name of components' own recovery steps; no step of a file may have it.
 pub(crate) const RECOVERY: &str = "recovery";
@@ -50,7 +52,7 @@ pub struct Workflow {
     pub concurrency: Option<String>,
     /// How long all attempts of a handler together may take, unless the handler has a `deadline` of its own.
     pub handler_timeout: Duration,
-    /// Its steps, in the order of the file, then the handlers: `on_failure`, `on_cancel`, `finally`.
+    /// Its steps, in the order of the file, then the handlers: `on_success`, `on_failure`, `on_cancel`, `finally`.
     pub steps: Vec<StepTemplate>,
     pub(crate) origin: Arc<Origin>,
 }
@@ -130,7 +132,7 @@ impl ParamKind {
 }
 
 /// A step as written.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepTemplate {
     /// Its id.
@@ -177,6 +179,9 @@ pub struct StepTemplate {
     /// The list of handlers that it is in; none for an ordinary step.
     #[serde(skip)]
     pub handler: Option<Handler>,
+    /// The system's file with its `hooks`, if the step is one of them.
+    #[serde(skip)]
+    hook_of: Option<Arc<Origin>>,
     /// Its number in its list.
     #[serde(skip)]
     place: String,
@@ -207,11 +212,7 @@ pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) 
     let file = root.as_ref().and_then(|root| {
         let mut file: File = read::typed(root, &mut sink)?;
         check_params(root, &mut file.params, &mut sink);
-        let handlers = [&mut file.on_failure, &mut file.on_cancel, &mut file.finally];
-        for (handler, list) in Handler::ALL.into_iter().zip(handlers) {
-            list.iter_mut().for_each(|step| step.handler = Some(handler));
-            file.steps.append(list);
-        }
+        file.steps.append(&mut handlers(root, &mut sink)?);
         steps::check(root, &mut file.steps, &mut sink);
         Some(file)
     });
@@ -233,9 +234,24 @@ pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) 
     (found, Some(workflow))
 }
 
-/// A workflow file.
+/// Reads the handlers of a workflow, or of a system's `hooks`.
+fn handlers(root: &Node, sink: &mut Sink<'_>) -> Option<Vec<StepTemplate>> {
+    let Handlers {
+        on_success,
+        on_failure,
+        on_cancel,
+        finally,
+    } = read::typed(root, sink)?;
+    let lists = [on_success, on_failure, on_cancel, finally];
+    let of = |(handler, mut list): (Handler, Vec<StepTemplate>)| {
+        list.iter_mut().for_each(|step| step.handler = Some(handler));
+        list
+    };
+    Some(Handler::ALL.into_iter().zip(lists).flat_map(of).collect())
+}
+
+/// The parts of a workflow file that are no handlers. The table of keys has refused all others.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     workflow: String,
     description: Option<String>,
@@ -247,6 +263,13 @@ struct File {
     concurrency: Option<String>,
     handler_timeout: Period,
     steps: Vec<StepTemplate>,
+}
+
+/// The handlers of a workflow file.
+#[derive(Deserialize)]
+struct Handlers {
+    #[serde(default)]
+    on_success: Vec<StepTemplate>,
     #[serde(default)]
     on_failure: Vec<StepTemplate>,
     #[serde(default)]
@@ -280,18 +303,27 @@ fn check_params(root: &Node, params: &mut BTreeMap<String, ParamSpec>, sink: &mu
 }
 
 impl Workflow {
+    /// Returns the place of each step in `steps`, by its id.
+    pub(crate) fn places(&self) -> HashMap<&str, usize> {
+        let steps = self.steps.iter().enumerate();
+        steps.map(|(at, step)| (step.id.as_str(), at)).collect()
+    }
+
+    /// Returns where a step is written.
+    pub(crate) fn origin_of<'w>(&'w self, step: &'w StepTemplate) -> &'w Origin {
+        step.hook_of.as_deref().unwrap_or(&self.origin)
+    }
+
     /// Returns what of it works on a system, each with its place, for a workspace that has none.
     pub fn needs_system(&self, severity: Severity) -> Diagnostics {
         let mut found = Vec::new();
         let mut note = |step: &StepTemplate, inside: &[&str], what: &str| {
-            let span = self.origin.root.locate(&step.path(inside));
+            let origin = self.origin_of(step);
+            let span = origin.root.locate(&step.path(inside));
             let message = format!("{what} needs a system, and there is no system.yaml");
             let help = "`rekindle init` makes one; without it, steps run programs, requests and workflows";
-            found.push(
-                self.origin
-                    .source
-                    .diagnostic(severity, span, message, Some(help.to_owned())),
-            );
+            let help = Some(help.to_owned());
+            found.push(origin.source.diagnostic(severity, span, message, help));
         };
         for step in &self.steps {
             if OF_A_SYSTEM.contains(&step.uses.as_str()) {

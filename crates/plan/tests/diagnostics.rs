@@ -432,16 +432,17 @@ fn faults_of_expressions(text: &str) -> Vec<String> {
         .err()
         .unwrap_or_default()
         .0;
-    let line = |one: &rekindle_plan::Diagnostic| {
-        format!(
-            "{}:{} {} ({})",
-            one.line,
-            one.col,
-            one.message,
-            one.help.clone().unwrap_or_default()
-        )
-    };
     found.iter().map(line).collect()
+}
+
+fn line(one: &rekindle_plan::Diagnostic) -> String {
+    format!(
+        "{}:{} {} ({})",
+        one.line,
+        one.col,
+        one.message,
+        one.help.clone().unwrap_or_default()
+    )
 }
 
 /// Knows two actions; the output of `measure` has a field `n`.
@@ -662,4 +663,95 @@ steps:
     ] {
         assert!(found.contains(expect), "{expect}\n{found}");
     }
+}
+
+#[test]
+fn every_unknown_name_in_a_system_s_expressions_is_shown_at_its_place() {
+    let text = r#"system: s
+components:
+  orders:
+    source:
+      type: command
+      dump: [./dump, "${{ component.nam }}", "${{ params.level }}", "${{ target.rot }}"]
+      restore: [./restore, "${{ target.root }}"]
+    recovery:
+      - {id: index, shell: './index "$ROOT"', env: {ROOT: "${{ target.root }}", WHERE: "${{ params.to }} ${{ targets }}"}}
+      - {id: warm, uses: measure, shell: ./warm}
+    validate:
+      - {probe: command, run: [./probe, "${{ run.id }} ${{ run.idd }} ${{ each.component | nosuch }}"], expect: {n: "> 1"}}
+integrity:
+  - {probe: http, url: "http://${{ system.systm }}/${{ component.name }}", expect: {status: "== 200"}}
+tiers: {near: {url: "file://./near"}}
+"#;
+    let read = system(text).unwrap_err();
+    assert_eq!(
+        read.0.iter().map(line).collect::<Vec<_>>(),
+        [
+            "10:35 `shell` is for a step's program, and `uses: measure` has none here (give the action's parameters \
+          under `with`)"
+        ]
+    );
+    let text = text.replace(", shell: ./warm", "");
+    let loaded = system(&text).unwrap_or_else(|found| panic!("{found}"));
+    let index = &loaded.value.components["orders"].recovery[0];
+    assert_eq!(
+        (
+            index.uses.as_str(),
+            &index.with["run"],
+            &index.with["env"]["ROOT"]
+        ),
+        (
+            "command",
+            &"./index \"$ROOT\"".into(),
+            &"${{ target.root }}".into()
+        )
+    );
+    let found: Vec<String> = loaded.check(&Fields).0.iter().map(line).collect();
+    insta::assert_snapshot!(found.join("\n"));
+}
+
+#[test]
+fn the_hooks_of_a_system_join_a_workflow_that_has_no_such_list() {
+    let text = r#"system: s
+components: {}
+tiers: {near: {url: "file://./near"}}
+hooks:
+  on_failure: [{id: page, shell: ./page}]
+  finally: [{id: tidy, shell: ./tidy}]
+"#;
+    let hooks = system(text).unwrap_or_else(|found| panic!("{found}")).hooks;
+    let joined = |text: &str| {
+        let mut workflow = load_workflow("w.yaml", text).unwrap_or_else(|found| panic!("{found}"));
+        workflow.add_hooks(&hooks)?;
+        let plan = expand(&workflow, None, &Inputs::default(), &Fields)?;
+        let steps = plan
+            .steps
+            .iter()
+            .map(|step| (step.id.as_str(), step.needs.clone()));
+        Ok::<_, Diagnostics>(
+            steps
+                .map(|(id, needs)| {
+                    let needs: Vec<&str> = needs.iter().map(|need| need.as_str()).collect();
+                    format!("{id} after {}", needs.join(" "))
+                })
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(
+        joined("workflow: w\nsteps: [{id: a, uses: command}]\n").unwrap(),
+        ["a after ", "page after a", "tidy after a page"]
+    );
+    assert_eq!(
+        joined("workflow: w\nsteps: [{id: a, uses: command}]\non_failure: [{id: own, uses: command}]\n")
+            .unwrap(),
+        ["a after ", "own after a", "tidy after a own"]
+    );
+    let faults = joined("workflow: w\nsteps: [{id: tidy, uses: command}]\n").unwrap_err();
+    assert_eq!(
+        (faults.0[0].file.as_str(), line(&faults.0[0])),
+        (
+            "system.yaml",
+            "6:18 workflow `w` has a step `tidy` too (give the hook another name)".to_owned()
+        )
+    );
 }

@@ -13,6 +13,7 @@ use rekindle_engine::{Control, Ended, Engine, EngineError, Groups, NewRun, Permi
 use rekindle_journal::{Journal, JournalError};
 use rekindle_model::event::{Outcome, Payload, Record, Worker};
 use rekindle_model::id::RunId;
+use rekindle_model::origin::Origin;
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::time::{Clock, Stamp};
@@ -44,6 +45,8 @@ pub struct RunSpec {
     pub system: Option<Vec<u8>>,
     /// Parameters and loops.
     pub inputs: Inputs,
+    /// What it is for, and who asked for it.
+    pub origin: Origin,
 }
 
 /// A run that can be driven.
@@ -265,6 +268,7 @@ impl Owner {
             },
             workflow: state.workflow.clone(),
             inputs,
+            origin: state.origin(),
         };
         Ok((parts, state))
     }
@@ -461,16 +465,20 @@ impl RunService for Owner {
             definition: submission.definition.into_bytes(),
             system: (!submission.system.is_empty()).then(|| submission.system.into_bytes()),
             inputs: submission.inputs,
+            origin: Origin {
+                kind: submission.kind,
+                trigger: submission.trigger,
+            },
         };
         let ready = self.ready(&parts, Purpose::Create).await?;
         let told = submission.disaster_at;
         let new = NewRun {
             workflow: parts.workflow,
-            kind: submission.kind,
+            kind: parts.origin.kind,
             definition: parts.definition,
             system: parts.system,
             inputs: parts.inputs,
-            trigger: submission.trigger,
+            trigger: parts.origin.trigger,
             disaster_at: Some(told.unwrap_or_else(|| shared.clock.now().utc)),
             disaster_at_told: told.is_some(),
         };

@@ -124,7 +124,7 @@ pub async fn find_repairs(
         return RepairSources::default();
     }
     let (system, key) = match (run_spec::system(layout), keys::open(layout, &app.unlocker)) {
-        (Ok((system, _)), Ok(key)) => (system, key),
+        (Ok(system), Ok(key)) => (system, key),
         (Err(error), _) | (_, Err(error)) => {
             tracing::warn!(%error, "the tiers are not asked for what is lost");
             return RepairSources::default();

@@ -9,9 +9,12 @@ use rekindle_actions::{Site, SiteParts};
 use rekindle_engine::Registry;
 use rekindle_journal::Journal;
 use rekindle_model::next_action::{Action, KeyOrigin};
+use rekindle_model::origin::RunKind;
 use rekindle_model::run::RunState;
 use rekindle_model::system::System;
-use rekindle_plan::{Catalog, Inputs, OF_A_SYSTEM, Plan, Problem, Severity, Workflow, expand, load_workflow};
+use rekindle_plan::{
+    Catalog, Inputs, Loaded, OF_A_SYSTEM, Plan, Problem, Severity, Workflow, expand, load_workflow,
+};
 use rekindle_server::RunSpec;
 use rekindle_sources::place::resolve;
 use rekindle_vault::key::Keyring;
@@ -55,12 +58,18 @@ pub struct ReadyRun {
 impl LoadedSpec {
     /// Returns a new run's parts: a workflow's YAML, and the workspace's system as its file is now, if it has one.
     pub fn new(layout: &Layout, name: &str, yaml: &str, inputs: Inputs) -> Result<Self, Error> {
-        let (system, system_yaml) = system_if_any(layout)?;
+        let mut workflow = load_workflow(name, yaml)?;
+        let system = match crate::keys::has_system(layout) {
+            true => Some(loaded(layout)?),
+            false => None,
+        };
+        let system_yaml = system.as_ref().map(|loaded| loaded.text.as_bytes().to_vec());
+        let kind = RunKind::of_workflow(&workflow.name);
         Ok(Self {
-            workflow: load_workflow(name, yaml)?,
+            system: with_hooks(system, &mut workflow, kind)?,
+            workflow,
             definition: yaml.as_bytes().to_vec(),
-            system: Arc::new(system),
-            system_yaml,
+            system_yaml: system_yaml.unwrap_or_default(),
             inputs,
         })
     }
@@ -82,19 +91,27 @@ impl LoadedSpec {
                 None => None,
             },
             inputs,
+            origin: state.origin(),
         })
     }
 
     /// Returns a run from what it is pinned to.
     pub fn of(parts: &RunSpec) -> Result<Self, Error> {
+        let text = String::from_utf8_lossy;
         let system = match &parts.system {
-            Some(yaml) => load_system("system.yaml", &String::from_utf8_lossy(yaml))?.value,
-            None => System::default(),
+            Some(yaml) => Some(load_system("system.yaml", &text(yaml))?),
+            None => None,
+        };
+        let mut workflow = load_workflow(&parts.workflow, &text(&parts.definition))?;
+        // A run that is a step of another has no hooks: the other has them, and one of them may run this workflow.
+        let kind = match parts.origin.trigger.parent() {
+            Some(_) => RunKind::Custom,
+            None => parts.origin.kind,
         };
         Ok(Self {
-            workflow: load_workflow(&parts.workflow, &String::from_utf8_lossy(&parts.definition))?,
+            system: with_hooks(system, &mut workflow, kind)?,
+            workflow,
             definition: parts.definition.clone(),
-            system: Arc::new(system),
             system_yaml: parts.system.clone().unwrap_or_default(),
             inputs: parts.inputs.clone(),
         })
@@ -250,8 +267,34 @@ pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {
     resolve(&system_dir.join(&system.root))
 }
 
+/// Gives a workflow the hooks of the system, if a run of this kind has any, and returns the system.
+fn with_hooks(
+    system: Option<Loaded<System>>,
+    workflow: &mut Workflow,
+    kind: RunKind,
+) -> Result<Arc<System>, Error> {
+    let Some(system) = system else {
+        return Ok(Arc::default());
+    };
+    add_hooks(workflow, &system, kind)?;
+    Ok(Arc::new(system.value))
+}
+
+/// Gives a workflow the hooks of a system, if a run of this kind has any.
+pub fn add_hooks(workflow: &mut Workflow, system: &Loaded<System>, kind: RunKind) -> Result<(), Error> {
+    match kind {
+        RunKind::Backup | RunKind::Recover | RunKind::Verify => Ok(workflow.add_hooks(&system.hooks)?),
+        RunKind::Drill | RunKind::Custom => Ok(()),
+    }
+}
+
 /// Reads the workspace's system file, and logs its warnings.
-pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
+pub fn system(layout: &Layout) -> Result<System, Error> {
+    Ok(loaded(layout)?.value)
+}
+
+/// Reads the workspace's system file with its hooks, and logs its warnings.
+pub fn loaded(layout: &Layout) -> Result<Loaded<System>, Error> {
     let path = &layout.system_file;
     if !crate::keys::has_system(layout) {
         let message = format!(
@@ -271,14 +314,14 @@ pub fn system(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
     if !loaded.warnings.0.is_empty() {
         tracing::warn!("{}", loaded.warnings);
     }
-    Ok((loaded.value, text.into_bytes()))
+    Ok(loaded)
 }
 
-/// Reads the workspace's system file. A workspace that only runs workflows has none: then the default, and no text.
-pub fn system_if_any(layout: &Layout) -> Result<(System, Vec<u8>), Error> {
+/// Reads the workspace's system file. A workspace that only runs workflows has none: then the default.
+pub fn system_if_any(layout: &Layout) -> Result<System, Error> {
     match crate::keys::has_system(layout) {
         true => system(layout),
-        false => Ok((System::default(), Vec::new())),
+        false => Ok(System::default()),
     }
 }
 

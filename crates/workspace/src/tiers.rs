@@ -39,7 +39,7 @@ impl Tiers {
     /// Opens the tiers of those names, or all of the system's.
     pub async fn open(app: &Application, named: &[String]) -> Result<Self, Error> {
         let layout = app.layout()?;
-        let (system, _) = run_spec::system(&layout)?;
+        let system = run_spec::system(&layout)?;
         let key = keys::open(&layout, &app.unlocker)?;
         let chosen = Self::named(&system, named)?;
         let mut open = Vec::new();

@@ -60,6 +60,61 @@ fn names_of_files_act_on_no_terminal() {
     assert!(!shown.contains('\u{1b}'), "JSON escapes in its own way");
 }
 
+/// Returns the side of a terminal that programs write to, after the terminal was closed: each write fails with EIO.
+fn closed_terminal() -> fs::File {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("open a terminal");
+    grantpt(&terminal).expect("grant it");
+    unlockpt(&terminal).expect("unlock it");
+    let name = ptsname(&terminal, Vec::new()).expect("its name");
+    let path = std::path::PathBuf::from(name.into_string().expect("UTF-8"));
+    let noctty = i32::try_from(rustix::fs::OFlags::NOCTTY.bits()).expect("a flag");
+    let side = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(noctty)
+        .open(path);
+    side.expect("open its other side")
+}
+
+#[test]
+fn a_closed_terminal_or_a_full_disk_for_stdout_changes_no_exit_code_of_a_run() {
+    use std::io::Write;
+    let sandbox = Sandbox::with_a_note(BINARY, NOTES, "hello");
+    let closed = closed_terminal().write(b"x").expect_err("it is closed");
+    assert_eq!(closed.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+    let full = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("open it")
+    };
+    for (args, code) in [
+        (&["backup"][..], 0),
+        (&["verify"], 0),
+        (&["recover", "--to", "data"], 2),
+    ] {
+        let closed = sandbox
+            .command(args)
+            .stdout(closed_terminal())
+            .stderr(closed_terminal())
+            .status();
+        assert_eq!(
+            closed.expect("start the product").code(),
+            Some(code),
+            "{args:?}, closed"
+        );
+        let full = sandbox.command(args).stdout(full()).status();
+        assert_eq!(
+            full.expect("start the product").code(),
+            Some(code),
+            "{args:?}, full"
+        );
+    }
+}
+
 #[test]
 fn the_words_of_programs_act_on_no_terminal_nor_does_their_log() {
     let flow = "workflow: loud\nsteps:\n  - id: it\n    uses: command\n    with:\n      run: [sh, -c, 'printf \

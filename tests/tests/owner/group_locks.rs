@@ -118,6 +118,26 @@ fn a_killed_owner_holds_no_lock_and_who_waited_may_be_gone_on_with_first() {
 }
 
 #[test]
+fn a_run_no_longer_waits_after_one_that_is_over() {
+    let sandbox = sandbox();
+    let [mut first, mut second] = begin_two(&sandbox);
+    let holder = runs(&sandbox)[0]["run"].as_str().expect("a run").to_owned();
+    assert!(sandbox.ok(&["runs"]).contains(&format!("after {holder}")));
+    first.kill().expect("kill the owner");
+    first.wait().expect("reap the owner");
+    second.wait().expect("it ends");
+    let mut resumed = sandbox
+        .command(&["resume", &holder])
+        .spawn()
+        .expect("start the product");
+    until("the first begins again", || begun(&sandbox) == 2);
+    fs::write(sandbox.path("gate"), "go\n").expect("open the gate");
+    assert!(resumed.wait().expect("it ends").success());
+    let listed = sandbox.ok(&["runs"]);
+    assert!(!listed.contains("after "), "{listed}");
+}
+
+#[test]
 fn a_run_that_waits_for_its_lock_can_be_cancelled() {
     let sandbox = sandbox();
     let [mut first, mut second] = begin_two(&sandbox);

@@ -275,6 +275,19 @@ fn a_paused_run_begins_nothing_until_it_is_resumed() {
 }
 
 #[test]
+fn a_run_that_was_cancelled_while_it_was_paused_is_paused_no_longer() {
+    let sandbox = small();
+    let mut first = Driver::start(&sandbox, &["run", "asked.yaml", "--json"]);
+    first.until(&["step_started", "\"wait\""]);
+    sandbox.ok(&["pause", "latest"]);
+    assert!(sandbox.ok(&["show", "latest"]).contains("paused by"));
+    sandbox.ok(&["cancel", "latest"]);
+    first.end();
+    let shown = sandbox.ok(&["show", "latest"]);
+    assert!(!shown.contains("paused by"), "{shown}");
+}
+
+#[test]
 fn an_owner_that_hangs_is_named_within_its_time() {
     let sandbox = small();
     let mut owner = Driver::start(&sandbox, &["serve", "--json"]);

@@ -2,8 +2,10 @@
 
 mod allowed_to_fail;
 mod child_processes;
+mod documented;
 mod expressions;
 mod handlers;
+mod hooks;
 mod nested_runs;
 mod programs;
 mod run_again;

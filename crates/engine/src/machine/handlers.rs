@@ -1,7 +1,7 @@
-//! When the handlers of a run are due: `on_failure`, `on_cancel` and `finally`.
+//! When the handlers of a run are due: `on_success`, `on_failure`, `on_cancel` and `finally`.
 //!
 //! ```text
-//!  steps ──► undo ──► on_failure, on_cancel ──► finally ──► the run is over
+//!  steps ──► undo ──► on_success, on_failure, on_cancel ──► finally ──► the run is over
 //! ```
 //! Handlers begin once all steps have ended and all that the run owes is undone, or is stuck. So an alarm can say what
 //! was undone. Neither the run's deadline nor a cancel ends them: each has a deadline of its own. A second cancel ends
@@ -59,12 +59,11 @@ impl Machine {
     /// Returns whether a list of handlers is for the end that the run comes to.
     pub(super) fn applies(&self, draft: &Draft, handler: Handler) -> bool {
         let cancelled = self.came_to(draft) == Outcome::Cancelled;
+        let failed = self.any_fell(draft) || self.unwinds(draft);
         match handler {
+            Handler::OnSuccess => !failed && !cancelled,
             // A stuck undo needs a person, also in a cancelled run.
-            Handler::OnFailure => {
-                let failed = self.any_fell(draft) || self.unwinds(draft);
-                self.stuck(draft).next().is_some() || (failed && !cancelled)
-            }
+            Handler::OnFailure => self.stuck(draft).next().is_some() || (failed && !cancelled),
             Handler::OnCancel => cancelled,
             Handler::Finally => true,
         }

@@ -46,6 +46,7 @@ impl Machine {
             && !self.applies(draft, handler)
         {
             return unmet(match handler {
+                Handler::OnSuccess => "success",
                 Handler::OnFailure => "failure",
                 Handler::OnCancel => "cancelled",
                 Handler::Finally => "always",

@@ -138,13 +138,7 @@ impl<'w> Draft<'w> {
     }
 
     pub(super) fn lay_needs(&mut self) -> Result<(), String> {
-        let places: HashMap<&str, usize> = self
-            .workflow
-            .steps
-            .iter()
-            .enumerate()
-            .map(|(at, step)| (step.id.as_str(), at))
-            .collect();
+        let places = self.workflow.places();
         for (at, template) in self.workflow.steps.iter().enumerate() {
             for needed in template
                 .needs

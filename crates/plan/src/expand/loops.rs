@@ -45,7 +45,7 @@ pub(super) fn resolve(
             let axes = axes(&step.for_each, &of_run, &scope);
             axes.unwrap_or_else(|fault| {
                 let path = step.path(&["for_each"]);
-                faults.push(workflow.origin.error(&path, fault.message, fault.help));
+                faults.push(workflow.origin_of(step).error(&path, fault.message, fault.help));
                 Vec::new()
             })
         })

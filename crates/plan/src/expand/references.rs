@@ -56,13 +56,7 @@ pub(super) struct Facts<'a> {
 /// Reports every fault in the expressions of a workflow's steps.
 pub(super) fn check(facts: &Facts<'_>, faults: &mut Vec<Diagnostic>) {
     let system = facts.system.and_then(|system| serde_json::to_value(system).ok());
-    let places: HashMap<&str, usize> = facts
-        .workflow
-        .steps
-        .iter()
-        .enumerate()
-        .map(|(at, step)| (step.id.as_str(), at))
-        .collect();
+    let places = facts.workflow.places();
     for (at, step) in facts.workflow.steps.iter().enumerate() {
         let judge = Judge {
             facts,
@@ -171,8 +165,8 @@ fn ended_before(workflow: &Workflow, at: usize, places: &HashMap<&str, usize>) -
 }
 
 /// What an expression may use because of where it is.
-#[derive(Clone, Copy)]
-struct Allows {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Allows {
     /// The functions about needed steps.
     status: bool,
     /// `output`, and every step: an undo runs once all steps have ended.
@@ -200,50 +194,22 @@ struct Judge<'a> {
 }
 
 /// A fault of one name: what is wrong, what helps, and the text to point at.
-struct Fault {
-    message: String,
-    help: Option<String>,
-    at: String,
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    pub(crate) at: String,
 }
 
 impl Judge<'_> {
     /// Checks every text below a key of the step.
     fn texts(&self, key: &[&str], undo: bool, faults: &mut Vec<Diagnostic>) {
         let path = self.step.path(key);
-        let origin = &self.facts.workflow.origin;
+        let origin = self.facts.workflow.origin_of(self.step);
         let mut way: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
         if let Some(node) = origin.root.at(&path) {
-            self.walk(node, &mut way, Allows { status: false, undo }, faults);
-        }
-    }
-
-    fn walk(&self, node: &Node, way: &mut Vec<String>, allows: Allows, faults: &mut Vec<Diagnostic>) {
-        let mut into = |part: String, child: &Node| {
-            way.push(part);
-            self.walk(child, way, allows, faults);
-            way.pop();
-        };
-        match &node.kind {
-            Kind::List(items) => {
-                items
-                    .iter()
-                    .enumerate()
-                    .for_each(|(at, item)| into(at.to_string(), item));
-            }
-            Kind::Map(entries) => entries
-                .iter()
-                .for_each(|(key, child)| into(key.text.clone(), child)),
-            Kind::Scalar {
-                value: Value::String(text),
-                ..
-            } => {
-                for part in expr::parts(text).unwrap_or_default() {
-                    if let expr::Part::Expression(expression) = part {
-                        self.expression(expression, way, allows, faults);
-                    }
-                }
-            }
-            Kind::Scalar { .. } => {}
+            each_expression(node, &mut way, &mut |expression, way| {
+                self.expression(expression, way, Allows { status: false, undo }, faults);
+            });
         }
     }
 
@@ -258,7 +224,7 @@ impl Judge<'_> {
         let Ok(used) = references::of(expression) else {
             return;
         };
-        let origin = &self.facts.workflow.origin;
+        let origin = self.facts.workflow.origin_of(self.step);
         let mut add = |fault: Fault| faults.push(origin.error_at(way, &fault.at, fault.message, fault.help));
         // In `steps.a-b.v` the fault is the hyphen; that there is no `b` is no fault of its own.
         let mut hyphen = None;
@@ -301,7 +267,7 @@ impl Judge<'_> {
                     ),
                 }
             }
-            "system" => self.below_system(name),
+            "system" => below_system(self.system, name),
             "each" if keys.is_empty() => fault(
                 1,
                 "this step is in no loop".to_owned(),
@@ -458,27 +424,59 @@ impl Judge<'_> {
                 in_system || axis.values.iter().any(|choice| choice.name == name)
             })
     }
+}
 
-    fn below_system(&self, name: &Reference) -> Option<Fault> {
-        let mut value = self.system?;
-        for (at, part) in name.path.iter().enumerate().skip(1) {
-            let Value::Object(entries) = value else {
-                return None;
-            };
-            let Some(found) = entries.get(part) else {
-                let known: Vec<&str> = entries.keys().map(String::as_str).collect();
-                let message = format!("the system has no `{}`", name.path[1..=at].join("."));
-                let help = suggest_from_all(part, &known);
-                return (!name.guarded).then(|| fault(name, at + 1, message, help));
-            };
-            value = found;
+/// Visits every expression below a node, with the way to its text.
+pub(crate) fn each_expression(node: &Node, way: &mut Vec<String>, visit: &mut impl FnMut(&str, &[String])) {
+    let mut into = |part: String, child: &Node| {
+        way.push(part);
+        each_expression(child, way, visit);
+        way.pop();
+    };
+    match &node.kind {
+        Kind::List(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(at, item)| into(at.to_string(), item));
         }
-        None
+        Kind::Map(entries) => entries
+            .iter()
+            .for_each(|(key, child)| into(key.text.clone(), child)),
+        Kind::Scalar {
+            value: Value::String(text),
+            ..
+        } => {
+            for part in expr::parts(text).unwrap_or_default() {
+                if let expr::Part::Expression(expression) = part {
+                    visit(expression, way);
+                }
+            }
+        }
+        Kind::Scalar { .. } => {}
     }
 }
 
+/// Returns the fault of a name that begins with `system`.
+pub(crate) fn below_system(system: Option<&Value>, name: &Reference) -> Option<Fault> {
+    let mut value = system?;
+    for (at, part) in name.path.iter().enumerate().skip(1) {
+        let Value::Object(entries) = value else {
+            return None;
+        };
+        let Some(found) = entries.get(part) else {
+            let known: Vec<&str> = entries.keys().map(String::as_str).collect();
+            let message = format!("the system has no `{}`", name.path[1..=at].join("."));
+            let help = suggest_from_all(part, &known);
+            return (!name.guarded).then(|| fault(name, at + 1, message, help));
+        };
+        value = found;
+    }
+    None
+}
+
 /// Returns a fault of a name's first parts.
-fn fault(name: &Reference, parts: usize, message: String, help: Option<String>) -> Fault {
+pub(crate) fn fault(name: &Reference, parts: usize, message: String, help: Option<String>) -> Fault {
     let at = name.text(parts);
     Fault { message, help, at }
 }
@@ -495,7 +493,7 @@ fn example(axes: &[Axis]) -> String {
 }
 
 /// Returns the faults of filters, tests, functions and methods that do not exist.
-fn unknown_words(used: &Used, allows: Allows) -> Vec<Fault> {
+pub(crate) fn unknown_words(used: &Used, allows: Allows) -> Vec<Fault> {
     let mut found = Vec::new();
     let mut fault = |name: &str, message: String, help: Option<String>| {
         found.push(Fault {

@@ -5,6 +5,8 @@ use rekindle_model::keys::Takes::*;
 use rekindle_model::keys::{Key, Object, key};
 use rekindle_model::system::System;
 
+use crate::workflow::keys::{CWD, ENV, HOOKS, SCRIPT, SECRETS};
+
 use super::probe_keys::{HEALTH, PROBE};
 
 const DESCRIPTION: Key = key("description", Text(Plain), "What it is, for people.");
@@ -33,6 +35,9 @@ pub(crate) const SYSTEM: &Object = &Object {
             "Formulas that decide, by name: `recovery_ready` and `system_operational`."),
         key("targets", Named("targets", &Named("target", &Short(TARGET))),
             "What measured numbers must be, by group and name."),
+        key("hooks", Object(HOOKS),
+            "Handlers of the system's backups, recoveries and verifications. Where a workflow has such a list itself, \
+             its own counts. See [handlers](workflow-yaml.md#handlers)."),
         key("scenarios", Named("scenario", &Object(SCENARIO)),
             "The disasters that a recovery may name, by name."),
     ],
@@ -78,8 +83,12 @@ const RECOVERY_STEP: &Object = &Object {
     noun: "recovery step",
     keys: &[
         key("id", Text(Name), "The step's name within the component.").required(),
-        key("uses", Text(Plain), "The action that the step runs.").required(),
+        key("uses", Text(Plain), "The action that the step runs. With `shell` it is `command`, else required."),
         key("with", With, "The action's parameters."),
+        SCRIPT,
+        ENV,
+        CWD,
+        SECRETS,
         key("timeout", Text(Duration), "How long one attempt may take."),
     ],
 };

@@ -22,16 +22,29 @@ pub(crate) const WORKFLOW: &Object = &Object {
         key("concurrency", Text(Group),
             "A group of runs. One run of the group is at work at a time, the others wait."),
         key("defaults", Object(DEFAULTS),
-            "What applies to steps that say nothing else, those under `on_failure` included. `timeout` and `retry` \
-             are not for `approve` and `workflow`, which wait for others."),
+            "What applies to steps that say nothing else, handlers included. `timeout` and `retry` are not for \
+             `approve` and `workflow`, which wait for others."),
         key("steps", List(&Object(STEP)), "The steps.").required(),
-        key("on_failure", List(&Object(STEP)),
-            "Handlers: steps that run once all steps have ended and are undone, if the run failed."),
-        key("on_cancel", List(&Object(STEP)), "Handlers that run if the run was cancelled."),
-        key("finally", List(&Object(STEP)), "Handlers that always run, after all others."),
+        ON_SUCCESS,
+        ON_FAILURE,
+        ON_CANCEL,
+        FINALLY,
         key("handler_timeout", Text(Duration),
             "How long all attempts of a handler together may take, unless it has a `deadline`.").or("10m"),
     ],
+};
+
+const ON_SUCCESS: Key = key("on_success", List(&Object(STEP)),
+    "Handlers: steps that run once all steps have ended, if the run succeeded.");
+const ON_FAILURE: Key = key("on_failure", List(&Object(STEP)),
+    "Handlers that run if the run failed, once its steps are undone.");
+const ON_CANCEL: Key = key("on_cancel", List(&Object(STEP)), "Handlers that run if the run was cancelled.");
+const FINALLY: Key = key("finally", List(&Object(STEP)), "Handlers that always run, after all others.");
+
+/// The handlers of a system for its own backups, recoveries and verifications.
+pub(crate) const HOOKS: &Object = &Object {
+    noun: "hooks",
+    keys: &[ON_SUCCESS, ON_FAILURE, ON_CANCEL, FINALLY],
 };
 
 const PARAM: &Object = &Object {
@@ -43,12 +56,12 @@ const PARAM: &Object = &Object {
     ],
 };
 
-const SCRIPT: Key = key("shell", Text(Template),
+pub(crate) const SCRIPT: Key = key("shell", Text(Template),
     "A script that `sh -e` runs. It ends at the first command that fails. Give it values by `env`.");
-const ENV: Key = key("env", TextMap(Template), "Environment variables of the step's program, by name.");
-const CWD: Key = key("cwd", Text(Template),
+pub(crate) const ENV: Key = key("env", TextMap(Template), "Environment variables of the step's program, by name.");
+pub(crate) const CWD: Key = key("cwd", Text(Template),
     "The folder in which the step's program runs, relative to that of system.yaml.");
-const SECRETS: Key = key("secrets", Named("secret", &Object(SECRET)),
+pub(crate) const SECRETS: Key = key("secrets", Named("secret", &Object(SECRET)),
     "Environment variables of the step's program that nothing shows or journals, by name.");
 
 const SECRET: &Object = &Object {

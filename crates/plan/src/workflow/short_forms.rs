@@ -28,11 +28,41 @@ pub(super) fn write_out(root: &mut Node, sink: &mut Sink<'_>) {
         Some(Kind::Map(defaults)) => defaults,
         _ => Entries::new(),
     };
-    for (key, list) in entries {
-        let (true, Kind::List(items)) = (steps::lists().any(|list| list == key.text), &mut list.kind) else {
-            continue;
+    for (_, list) in entries
+        .iter_mut()
+        .filter(|(key, _)| steps::lists().any(|list| list == key.text))
+    {
+        write_out_list(list, &defaults, sink);
+    }
+}
+
+/// Writes out the short forms of the own recovery steps of a system's components.
+pub(crate) fn write_out_recoveries(system: &mut Node, sink: &mut Sink<'_>) {
+    for (_, component) in entries_of(system, "components") {
+        let list = match &mut component.kind {
+            Kind::Map(entries) => entries.iter_mut().find(|(key, _)| key.text == "recovery"),
+            _ => None,
         };
-        items.retain_mut(|step| write_out_step(step, &defaults, sink));
+        if let Some((_, list)) = list {
+            write_out_list(list, &Entries::new(), sink);
+        }
+    }
+}
+
+fn entries_of<'n>(node: &'n mut Node, name: &str) -> &'n mut [(Key, Node)] {
+    let Kind::Map(entries) = &mut node.kind else {
+        return &mut [];
+    };
+    let found = entries.iter_mut().find(|(key, _)| key.text == name);
+    match found.map(|(_, node)| &mut node.kind) {
+        Some(Kind::Map(entries)) => entries,
+        _ => &mut [],
+    }
+}
+
+fn write_out_list(list: &mut Node, defaults: &Entries, sink: &mut Sink<'_>) {
+    if let Kind::List(items) = &mut list.kind {
+        items.retain_mut(|step| write_out_step(step, defaults, sink));
     }
 }
 

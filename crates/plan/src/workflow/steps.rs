@@ -75,6 +75,7 @@ fn check_alone(step: &mut StepTemplate, node: &Node, sink: &mut Sink<'_>) {
     );
     if step.needs.is_empty() {
         let when = match handler {
+            Handler::OnSuccess => "if the run succeeded",
             Handler::OnFailure => "if the run failed",
             Handler::OnCancel => "if the run was cancelled",
             Handler::Finally => "always",
@@ -139,7 +140,7 @@ fn check_needs(steps: &[StepTemplate], nodes: &[&Node], sink: &mut Sink<'_>) {
                     span(at, "needs"),
                     format!(
                         "`{need}` is in another list, and the lists run one after another: `steps`, \
-                         `on_failure` or `on_cancel`, `finally`"
+                         `on_success` or `on_failure` or `on_cancel`, `finally`"
                     ),
                     None,
                 ),

@@ -12,7 +12,7 @@ use rekindle_model::event::{Outcome, Payload};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::{Action, Again};
-use rekindle_model::origin::{Parent, Trigger};
+use rekindle_model::origin::{Origin, Parent, Trigger};
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
 use rekindle_model::step::StepState;
@@ -303,15 +303,19 @@ impl SubRuns for Owner {
             definition: new.definition.into_bytes(),
             system: parent.system,
             inputs: new.inputs,
+            origin: Origin {
+                kind: new.kind,
+                trigger: Trigger::Parent(new.parent),
+            },
         };
         let ready = self.ready(&parts, Purpose::Nest).await.map_err(failure)?;
         let created = NewRun {
             workflow: parts.workflow,
-            kind: new.kind,
+            kind: parts.origin.kind,
             definition: parts.definition,
             system: parts.system,
             inputs: parts.inputs,
-            trigger: Trigger::Parent(new.parent),
+            trigger: parts.origin.trigger,
             disaster_at: new.disaster_at,
             disaster_at_told: new.disaster_at_told,
         };

@@ -94,7 +94,7 @@ impl Shop {
     }
 
     pub(super) fn system(&self) -> System {
-        run_spec::system(&self.context.layout).unwrap().0
+        run_spec::system(&self.context.layout).unwrap()
     }
 
     /// Returns a run of a built-in workflow over some components.

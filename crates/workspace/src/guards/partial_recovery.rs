@@ -124,7 +124,7 @@ pub fn asides(root: &Path, run: RunId) -> Vec<String> {
 /// Returns a notice on a run of which a record is lost: where it moved the content of the living system, and what to
 /// do. None if it has moved nothing.
 pub fn left(layout: &Layout, run: RunId) -> Option<Notice> {
-    let (system, _) = run_spec::system(layout).ok()?;
+    let system = run_spec::system(layout).ok()?;
     let aside = asides(&run_spec::data_root(&layout.system_dir(), &system), run);
     (!aside.is_empty()).then(|| {
         let text = format!(

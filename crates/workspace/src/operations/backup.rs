@@ -33,7 +33,7 @@ pub struct BackupRequest {
 /// An unknown component or tier, a component without data, an invalid system file, a workspace without a key.
 pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) -> Result<RunRequest, Error> {
     let context = &workspace.context;
-    let (system, _) = run_spec::system(&context.layout)?;
+    let system = run_spec::system(&context.layout)?;
     let mut loops = system.default_loops(RunKind::Backup);
     if !request.components.is_empty() {
         let named = names::components(&system, &request.components)?;

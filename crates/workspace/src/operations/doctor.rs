@@ -205,7 +205,7 @@ pub async fn fix(workspace: &ReadWriteWorkspace) -> Result<(), Error> {
         return Err(workspace.held_by_other());
     }
     // Opening the workspace has removed the staged copies.
-    let (system, _) = run_spec::system(&context.layout)?;
+    let system = run_spec::system(&context.layout)?;
     let key = context.key()?;
     let spool = context.layout.state.join("spool");
     if spool.is_dir() {

@@ -130,7 +130,7 @@ async fn first_key(
     let by_kit = kit.is_some();
     let recovering = by_kit || !request.tier_urls.is_empty();
     let written = match layout.system_file.exists() {
-        true => Some(run_spec::system(layout)?.0),
+        true => Some(run_spec::system(layout)?),
         false => None,
     };
     let first = first_system(&layout.dir);
@@ -202,7 +202,7 @@ async fn first_key(
 
 /// Notes which tiers of system.yaml hold the vault. Gives notice of those that do not: they may have moved.
 async fn look_at_tiers(app: &Application, layout: &Layout, vault: &FoundVault) -> Result<(), Error> {
-    let (system, _) = run_spec::system(layout)?;
+    let system = run_spec::system(layout)?;
     let remembered = Remembered::of(&layout.state);
     for (name, spec) in &system.tiers {
         if let Err(error) = vault

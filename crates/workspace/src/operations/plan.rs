@@ -8,7 +8,7 @@ use rekindle_engine::Registry;
 use rekindle_model::origin::RunKind;
 use rekindle_model::system::System;
 use rekindle_model::time::SystemClock;
-use rekindle_plan::{Inputs, ParamKind, Plan, Workflow, builtin, expand, load_workflow};
+use rekindle_plan::{Inputs, Loaded, ParamKind, Plan, Workflow, builtin, expand, load_workflow};
 use rekindle_vault::key::Keyring;
 use serde_json::{Map, Value};
 
@@ -29,11 +29,14 @@ use crate::yaml_file;
 pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
     let found = yaml_file::workflow(app, word, read_to_show)?;
     let found = found.ok_or_else(|| yaml_file::no_workflow(app, word))?;
-    let workflow = load_workflow(&found.name, &found.yaml)?;
-    let system = system_in_force(app)?;
+    let mut workflow = load_workflow(&found.name, &found.yaml)?;
+    let system = in_force(app)?;
+    let kind = RunKind::of_workflow(&workflow.name);
+    run_spec::add_hooks(&mut workflow, &system, kind)?;
+    let system = system.value;
     let inputs = Inputs {
         params: placeholders(&workflow),
-        loops: system.default_loops(RunKind::of_workflow(&workflow.name)),
+        loops: system.default_loops(kind),
     };
     Ok(expand(&workflow, Some(&system), &inputs, &catalog(&system))?)
 }
@@ -43,17 +46,21 @@ pub fn plan(app: &Application, word: &str) -> Result<Plan, Error> {
 /// # Errors
 /// A workspace was named and has no valid system file.
 pub fn system_in_force(app: &Application) -> Result<System, Error> {
+    Ok(in_force(app)?.value)
+}
+
+fn in_force(app: &Application) -> Result<Loaded<System>, Error> {
     match layout_to_read(app) {
-        Ok(layout) if layout.system_file.is_file() => Ok(run_spec::system(&layout)?.0),
+        Ok(layout) if layout.system_file.is_file() => run_spec::loaded(&layout),
         Ok(layout) if !keys::has_system(&layout) => shipped(),
         Ok(_) | Err(_) if app.selection.workspace.is_none() && app.selection.system.is_none() => shipped(),
-        Ok(layout) => Ok(run_spec::system(&layout)?.0),
+        Ok(layout) => run_spec::loaded(&layout),
         Err(error) => Err(error),
     }
 }
 
-fn shipped() -> Result<System, Error> {
-    Ok(load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?.value)
+fn shipped() -> Result<Loaded<System>, Error> {
+    Ok(load_system("la-factoria/system.yaml", builtin::LA_FACTORIA)?)
 }
 
 /// Returns whether a run here would have a system.

@@ -107,7 +107,7 @@ const UNKNOWN_SET: [&str; 3] = ["no_recovery_set", "ambiguous_set", "bad_paramet
 /// A name is unknown, the disaster is in the future, or a target is not empty.
 pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -> Result<Prepared, Error> {
     let context = &workspace.context;
-    let (system, _) = run_spec::system(&context.layout)?;
+    let system = run_spec::system(&context.layout)?;
     if request
         .disaster_at
         .is_some_and(|instant| instant > context.clock.now().utc)

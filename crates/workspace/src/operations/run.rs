@@ -44,7 +44,7 @@ pub struct WorkflowRequest {
 pub async fn prepare(workspace: &ReadWriteWorkspace, request: &WorkflowRequest) -> Result<RunRequest, Error> {
     let WorkflowRequest { name, yaml, params } = request;
     let context = &workspace.context;
-    let (system, _) = run_spec::system_if_any(&context.layout)?;
+    let system = run_spec::system_if_any(&context.layout)?;
     let inputs = Inputs {
         params: typed_once(params)?,
         loops: BTreeMap::new(),

@@ -38,7 +38,7 @@ const TIER_PATIENCE: Duration = Duration::from_secs(1);
 /// The system file is invalid, or the journal cannot be read.
 pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
     let layout = &workspace.context.layout;
-    let (system, _) = run_spec::system(layout)?;
+    let system = run_spec::system(layout)?;
     let seen = Seen::read(workspace).await?;
     let partial = partial_recovery::unsettled(&workspace.context, &system, &[]).await?;
     let (lost, unchecked) = lost(workspace, &system).await;

@@ -122,7 +122,7 @@ pub async fn repair(
     stop: &CancellationToken,
 ) -> Result<Vec<TierRepair>, Error> {
     let context = &workspace.context;
-    let (system, _) = run_spec::system(&context.layout)?;
+    let system = run_spec::system(&context.layout)?;
     let key = context.key()?;
     let spool = Spool::open(&context.layout.state.join("spool"), Arc::clone(&key.keyring)).await?;
     let (dir, remembered) = (context.layout.system_dir(), Remembered::of(&context.layout.state));
@@ -194,7 +194,7 @@ async fn open_all(context: &WorkspaceContext, system: &System, key: &OpenKey) ->
 /// An unknown tier, or a location that cannot be written.
 pub async fn create(app: &Application, tier: &str) -> Result<Tier, Error> {
     let layout = app.layout()?;
-    let (system, _) = run_spec::system(&layout)?;
+    let system = run_spec::system(&layout)?;
     let key = keys::open(&layout, &app.unlocker)?;
     let name = names::tiers(&system, &[tier.to_owned()])?.concat();
     let urls = locations(&system.tiers[&name]);

@@ -36,7 +36,7 @@ pub enum VerifyLevel {
 /// An unknown tier, or an invalid system file.
 pub fn prepare(workspace: &ReadWriteWorkspace, request: &VerifyRequest) -> Result<RunRequest, Error> {
     let layout = &workspace.context.layout;
-    let (system, _) = run_spec::system(layout)?;
+    let system = run_spec::system(layout)?;
     let mut loops = system.default_loops(RunKind::Verify);
     if !request.tiers.is_empty() {
         loops.insert("tier".to_owned(), names::tiers(&system, &request.tiers)?);

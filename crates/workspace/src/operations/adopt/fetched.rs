@@ -99,6 +99,7 @@ impl FetchedRun {
             definition: blob(state.definition)?,
             system: state.system.map(blob).transpose()?,
             inputs,
+            origin: state.origin(),
         })
     }
 

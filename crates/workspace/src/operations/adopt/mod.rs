@@ -114,7 +114,7 @@ pub struct TakeOver {
 /// The tier does not answer, offers no such run or several, or has the run damaged.
 pub async fn find(app: &Application, request: &AdoptRequest) -> Result<Found, Error> {
     let layout = app.layout()?;
-    let (system, _) = run_spec::system(&layout)?;
+    let system = run_spec::system(&layout)?;
     let key = keys::open(&layout, &app.unlocker)?;
     let (tier, place) = open(&layout, &system, &key, &request.url).await?;
     let offers = offers(app, &place).await?;
