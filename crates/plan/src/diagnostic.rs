@@ -12,8 +12,6 @@ use std::fmt;
 
 /// The longest part of a source line that is shown, in characters: two terminal widths.
 const SHOWN_CHARS: usize = 160;
-/// How many diagnostics are written out; the rest is counted.
-const SHOWN_DIAGNOSTICS: usize = 50;
 /// How many names are compared for all help lines of a file; each comparison costs about a microsecond.
 const MAX_COMPARISONS: usize = 50_000;
 /// How many known names a help line lists.
@@ -139,6 +137,9 @@ fn printable(text: &str) -> String {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
+    /// How many are written out as text; the rest is counted.
+    pub const SHOWN: usize = 50;
+
     /// Returns whether there is an error among them.
     pub fn has_errors(&self) -> bool {
         self.0
@@ -149,11 +150,11 @@ impl Diagnostics {
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, diagnostic) in self.0.iter().take(SHOWN_DIAGNOSTICS).enumerate() {
+        for (index, diagnostic) in self.0.iter().take(Diagnostics::SHOWN).enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
             write!(f, "{separator}{diagnostic}")?;
         }
-        match self.0.len().saturating_sub(SHOWN_DIAGNOSTICS) {
+        match self.0.len().saturating_sub(Diagnostics::SHOWN) {
             0 => Ok(()),
             more => write!(f, "\n… and {more} more"),
         }
@@ -351,7 +352,7 @@ impl<'s> Sink<'s> {
             (a.line, a.col, a.severity, &a.message).cmp(&(b.line, b.col, b.severity, &b.message))
         });
         self.found.dedup();
-        for diagnostic in self.found.iter_mut().take(SHOWN_DIAGNOSTICS) {
+        for diagnostic in self.found.iter_mut().take(Diagnostics::SHOWN) {
             self.source.add_line(diagnostic);
         }
         Diagnostics(self.found)

@@ -40,9 +40,15 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         if found.has_errors() {
             worst = Exit::Usage;
         }
+        // Text has the first of them only.
+        let shown = match app.printer.is_json() {
+            true => found.0.len(),
+            false => Diagnostics::SHOWN,
+        };
         let findings: Vec<_> = found
             .0
             .iter()
+            .take(shown)
             .map(|one| {
                 json!({ "severity": one.severity.to_string(), "file": one.file, "line": one.line, "col": one.col,
                     "message": one.message, "help": one.help })
