@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rekindle_model::failure::Failure;
-use rekindle_model::id::SetId;
+use rekindle_model::id::{SetId, is_named};
 use rekindle_vault::RecoverySet;
 
 use crate::params::BAD_PARAMETER;
@@ -77,19 +77,16 @@ pub(crate) fn choose<'a>(
             newest_before(Some(*time)),
             format!("no recovery-ready set from before {time:?}"),
         ),
-        From::Id(prefix) => {
-            let of_that_name: Vec<&RecoverySet> = sets
-                .iter()
-                .filter(|set| set.id.to_string().starts_with(prefix.as_str()))
-                .collect();
+        From::Id(word) => {
+            let of_that_name: Vec<&RecoverySet> = sets.iter().filter(|set| is_named(&set.id, word)).collect();
             match of_that_name.as_slice() {
                 [one] => (Some(*one), String::new()),
-                [] => (None, format!("no recovery set whose id begins with {prefix}")),
+                [] => (None, format!("no recovery set {word}")),
                 several => {
                     let ids: Vec<SetId> = several.iter().map(|set| set.id).collect();
                     return Err(Failure::permanent(
                         "ambiguous_set",
-                        format!("{} recovery sets begin with {prefix}", ids.len()),
+                        format!("{word} names {} recovery sets", ids.len()),
                     )
                     .with_hint(format!("write more of it: {}", list(several))));
                 }

@@ -76,7 +76,7 @@ use std::sync::Arc;
 use rekindle_engine::Registry;
 
 pub use health::{Answer, ask as ask_health};
-pub use locate_set::find_set;
+pub use locate_set::{FoundSet, find_set};
 pub use replica_reader::{ReplicaFault, ReplicaReader, ReplicasReport};
 pub use seal_set::sealed_set;
 pub use shapes::shapes;

@@ -1,5 +1,6 @@
 //! `locate-set`: chooses the recovery set to recover from, and the tiers to read it from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,8 +8,8 @@ use chrono::{DateTime, Utc};
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
-use rekindle_model::id::SetId;
 use rekindle_plan::Problem;
+use rekindle_vault::RecoverySet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -39,6 +40,18 @@ struct Params {
     accept_older: bool,
 }
 
+/// The recovery set that a recovery would use, and the tiers that serve it.
+pub struct FoundSet {
+    /// The set.
+    pub set: RecoverySet,
+    /// The tiers that hold it, in the order in which they are asked.
+    pub tiers: Vec<String>,
+    /// Why other tiers do not answer.
+    pub silent: BTreeMap<String, String>,
+    /// Newer sets that are known and that no tier gives, as sentences.
+    pub newer_lost: Vec<String>,
+}
+
 /// Returns the recovery set that a recovery would use, before a run for it exists.
 ///
 /// # Errors
@@ -49,14 +62,19 @@ pub async fn find_set(
     tier: &str,
     disaster_at: Option<DateTime<Utc>>,
     accept_older: bool,
-) -> Result<SetId, Failure> {
+) -> Result<FoundSet, Failure> {
     let from = From::read(from)?;
     let found = search::sets(site, tier, false).await?;
     let chosen = found.choose(&from, disaster_at)?;
     if !accept_older {
         chosen.refuse_older()?;
     }
-    Ok(chosen.set.id)
+    Ok(FoundSet {
+        set: chosen.set.clone(),
+        tiers: found.holders(chosen.set.id),
+        newer_lost: chosen.newer_lost.iter().map(ToString::to_string).collect(),
+        silent: found.silent,
+    })
 }
 
 #[async_trait]

@@ -274,6 +274,16 @@ impl Sets {
     pub(crate) fn order(&self, set: SetId) -> Vec<String> {
         order(&self.named, &self.held, set)
     }
+
+    /// Returns the tiers that hold a set, in that order.
+    pub(crate) fn holders(&self, set: SetId) -> Vec<String> {
+        let holds = |tier: &String| {
+            self.held
+                .iter()
+                .any(|(name, sets)| name == tier && sets.contains(&set))
+        };
+        self.order(set).into_iter().filter(holds).collect()
+    }
 }
 
 impl Chosen<'_> {

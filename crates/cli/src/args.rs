@@ -62,6 +62,9 @@ pub enum Command {
     Reject(c::requests::DecisionArgs),
     Retry(c::requests::Retry),
     Skip(c::requests::Skip),
+    Ls(c::browse::Ls),
+    Find(c::browse::Find),
+    Cat(c::browse::Cat),
     Diff(c::diff::Args),
     /// The places that keep backups
     #[command(subcommand)]
@@ -114,6 +117,9 @@ impl Command {
             Self::Reject(args) => c::requests::reject(app, &args).await,
             Self::Retry(args) => c::requests::retry(app, &args).await,
             Self::Skip(args) => c::requests::skip(app, &args).await,
+            Self::Ls(args) => c::browse::ls(app, &args).await,
+            Self::Find(args) => c::browse::find(app, &args).await,
+            Self::Cat(args) => c::browse::cat(app, &args).await,
             Self::Diff(args) => c::diff::run(app, &args).await,
             Self::Tier(command) => c::tier::run(app, &command).await,
             Self::Doctor(args) => c::doctor::run(app, &args).await,
@@ -126,7 +132,7 @@ impl Command {
             Self::Journal(command) => c::journal::run(app, &command).await,
             Self::Key(command) => c::key::run(app, &command),
             Self::Factoria(command) => c::demo::factoria(app, command).await,
-            Self::Status(_) => c::status::run(app).await,
+            Self::Status(args) => c::status::run(app, &args).await,
         }
     }
 }
@@ -168,6 +174,11 @@ mod tests {
             "rekindle show latest",
             "rekindle history latest --json",
             "rekindle graph recover.yaml --format dot",
+            "rekindle lint",
+            "rekindle status --check",
+            "rekindle ls orders@2h_ago deep -R",
+            "rekindle find *.md --component orders",
+            "rekindle cat 0199 a.md --tier near",
             "rekindle lint a.yaml b.yaml",
             "rekindle plan recover",
             "rekindle -w dir snapshots",
@@ -193,7 +204,7 @@ mod tests {
             "rekindle cancel latest --why drill",
             "rekindle pause 0199",
             "rekindle unpause 0199",
-            "rekindle approve latest confirm --note seen",
+            "rekindle approve latest confirm --why seen",
             "rekindle reject latest",
             "rekindle retry latest restore[context_cache]",
             "rekindle skip latest confirm --why drill",
@@ -217,7 +228,7 @@ mod tests {
             ("rekindle restore 0199", ErrorKind::MissingRequiredArgument),
             ("rekindle resume 0199 --all", ErrorKind::ArgumentConflict),
             ("rekindle graph latest --format png", ErrorKind::InvalidValue),
-            ("rekindle lint", ErrorKind::MissingRequiredArgument),
+            ("rekindle cat notes", ErrorKind::MissingRequiredArgument),
             ("rekindle serve --max-parallel 0", ErrorKind::ValueValidation),
             ("rekindle serve --max-parallel 257", ErrorKind::ValueValidation),
             ("rekindle run f.yaml -p novalue", ErrorKind::ValueValidation),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use rekindle_model::event::Outcome;
 use rekindle_model::problem::ProblemKind;
+use rekindle_report::status::Check;
 use rekindle_workspace::Error;
 use rekindle_workspace::tiers::Tiers;
 
@@ -28,6 +29,9 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The code by which monitoring plugins say that they could not find out.
+    pub const UNKNOWN: Self = Self::Partial;
+
     /// Returns the code of a finished run: lost data outweighs how the rest ended.
     pub fn of_run(outcome: Outcome, data_lost: bool) -> Self {
         match outcome {
@@ -44,6 +48,16 @@ impl Exit {
             (false, _) => Self::DataLost,
             (true, true) => Self::Done,
             (true, false) => Self::Partial,
+        }
+    }
+
+    /// Returns the code by which monitoring plugins tell a state. They have codes of their own, of which 1 and 2 are not a
+    /// failure or a wrong use.
+    pub fn of_check(check: Check) -> Self {
+        match check {
+            Check::Ok => Self::Done,
+            Check::Warning => Self::Failed,
+            Check::Critical => Self::Usage,
         }
     }
 

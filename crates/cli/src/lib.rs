@@ -177,7 +177,9 @@ where
     // Before anything reads a key or asks for a passphrase.
     no_core::forbid_core_files();
     let printer = Printer::new(&cli.global);
-    let command = cli.command.unwrap_or(Command::Status(commands::status::Args {}));
+    let command = cli
+        .command
+        .unwrap_or(Command::Status(commands::status::Args::default()));
     trace(cli.global.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

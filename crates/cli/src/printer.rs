@@ -81,6 +81,14 @@ impl Printer {
         matches!(self.voice, Voice::Text { color: true, .. })
     }
 
+    /// Returns how many columns a paragraph may have: those of the terminal. What no terminal shows is not wrapped.
+    pub fn width(self) -> usize {
+        match (self.voice, rustix::termios::tcgetwinsize(std::io::stdout())) {
+            (Voice::Text { .. }, Ok(size)) if size.ws_col > 0 => usize::from(size.ws_col),
+            _ => usize::MAX,
+        }
+    }
+
     /// Returns whether progress bars can move.
     pub fn live(self) -> bool {
         matches!(
@@ -129,6 +137,15 @@ impl Printer {
                 let data = serde_json::to_value(data).map_err(unprintable)?;
                 self.out(&harmless::result(&text(), &data))
             }
+        }
+    }
+
+    /// Writes bytes as they are: the content of a file that a person asked for.
+    pub fn bytes(self, bytes: &[u8]) -> Result<(), Error> {
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if is_gone(&error) => Ok(()),
+            result => result.map_err(|error| Error::io("write to stdout", &error)),
         }
     }
 

@@ -50,6 +50,11 @@ impl Globs {
         set.build().map(Self).map_err(|why| bad(&globs.join(" "), why))
     }
 
+    /// Returns a glob that matches a name or a path as it is written, whatever characters it has.
+    pub fn literal(path: &str) -> String {
+        globset::escape(path)
+    }
+
     /// Returns whether a glob matches the path.
     pub fn matches(&self, path: &Path) -> bool {
         self.0.is_match(path)
@@ -75,6 +80,24 @@ mod tests {
         ] {
             let globs = Globs::new(&[glob.to_owned()]).unwrap();
             assert_eq!(globs.matches(Path::new(path)), expect, "{glob} {path}");
+        }
+    }
+
+    #[test]
+    fn a_literal_path_matches_itself_and_nothing_else() {
+        for (path, same, others) in [
+            (
+                "d/a[1]*.txt",
+                "d/a[1]*.txt",
+                ["d/a1.txt", "d/a[1]b.txt", "x/d/a[1]*.txt"],
+            ),
+            ("a{b}?", "x/a{b}?", ["ab", "a{b}c", "a{b}?/c"]),
+        ] {
+            let globs = Globs::new(&[Globs::literal(path)]).unwrap();
+            assert!(globs.matches(Path::new(same)), "{same}");
+            for other in others {
+                assert!(!globs.matches(Path::new(other)), "{other}");
+            }
         }
     }
 

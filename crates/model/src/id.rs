@@ -13,6 +13,26 @@ use uuid::Uuid;
 
 use crate::time::Stamp;
 
+/// How many characters of the end of an id name it at least.
+const LEAST_OF_THE_END: usize = 4;
+/// How many characters of the end of an id people see where there is no room for all of it.
+const SHOWN_OF_THE_END: usize = 8;
+
+/// Returns whether a person means this id: the word begins it, or ends it. Dashes and case do not count.
+///
+/// Ids of the same minute begin alike, and end at random.
+pub fn is_named(id: &impl ToString, word: &str) -> bool {
+    let plain = |text: &str| text.replace('-', "").to_lowercase();
+    let (id, word) = (plain(&id.to_string()), plain(word));
+    !word.is_empty() && (id.starts_with(&word) || (word.len() >= LEAST_OF_THE_END && id.ends_with(&word)))
+}
+
+/// Returns the end of an id, which [`is_named`] takes for it.
+pub fn end(id: &str) -> &str {
+    let at = id.len().saturating_sub(SHOWN_OF_THE_END);
+    id.get(at..).unwrap_or(id)
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

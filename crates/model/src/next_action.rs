@@ -125,7 +125,7 @@ pub enum Action {
     },
     /// Write a snapshot into a folder.
     Restore {
-        /// The snapshot: a unique beginning of its id.
+        /// The snapshot: a unique beginning or end of its id.
         snapshot: Option<String>,
     },
     /// Continue a run.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::evidence::Evidence;
 use crate::rework::bytes;
+use crate::rule::AppliedRule;
 
 /// A backup run, summed up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,8 +22,8 @@ pub struct BackupTable {
     pub set: Option<String>,
     /// Whether that set is good enough to recover from, by the system's own rule; none before it is sealed.
     pub recovery_ready: Option<bool>,
-    /// The rule, as it was applied.
-    pub rule: Option<String>,
+    /// The rule `recovery_ready`, as it was applied.
+    pub rule: Option<AppliedRule>,
     /// The oldest instant that one of its components would be back at.
     pub oldest_point: Option<DateTime<Utc>>,
     /// The components, most urgent first as the plan has them.
@@ -51,6 +52,8 @@ pub struct Member {
     pub snapshot: Option<String>,
     /// The tiers that hold it.
     pub tiers: Vec<String>,
+    /// The instant that it would be back at.
+    pub point: Option<DateTime<Utc>>,
 }
 
 /// One component of a backup.
@@ -270,21 +273,22 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
                 tiers: tiers
                     .filter_map(|tier| tier.as_str().map(str::to_owned))
                     .collect(),
+                point: member["consistency_point"]
+                    .as_str()
+                    .and_then(|point| DateTime::parse_from_rfc3339(point).ok())
+                    .map(|point| point.to_utc()),
             };
             (name.clone(), member)
         })
-        .collect();
-    let oldest_point = sealed_components()
-        .filter_map(|(_, member)| DateTime::parse_from_rfc3339(member["consistency_point"].as_str()?).ok())
-        .map(|point| point.to_utc())
-        .min();
+        .collect::<BTreeMap<_, Member>>();
+    let oldest_point = members.values().filter_map(|member| member.point).min();
     let stored_in = sealed.and_then(|output| output["stored_in"].as_array());
     let stored_in = stored_in.into_iter().flatten();
     let state = &evidence.state;
     BackupTable {
         set: text("set"),
         recovery_ready: sealed.and_then(|output| output["recovery_ready"].as_bool()),
-        rule: text("rule"),
+        rule: sealed.and_then(|output| AppliedRule::of(&output["rule"])),
         oldest_point,
         components,
         stored_in: stored_in

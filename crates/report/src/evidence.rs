@@ -78,6 +78,22 @@ impl Evidence {
         self.outputs.get(step).unwrap_or(&Value::Null)
     }
 
+    /// Returns what a step that judges found: its output, or if its judgement was bad and it failed, its newest
+    /// checkpoint. Null if it did not get that far.
+    pub fn judgement(&self, step: &StepId) -> Value {
+        let output = self.output(step);
+        if !output.is_null() || !matches!(self.state.step(step).state, StepState::Failed { .. }) {
+            return output.clone();
+        }
+        let newest = self.records.iter().rev().find_map(|record| match &record.event {
+            Event::StepCheckpoint {
+                step: of, progress, ..
+            } if of == step => Some(progress),
+            _ => None,
+        });
+        newest.map_or(Value::Null, |progress| self.resolve(progress))
+    }
+
     /// Returns a parameter of the run; null if it has none of that name.
     pub fn param(&self, name: &str) -> &Value {
         &self.inputs["params"][name]

@@ -12,6 +12,7 @@
 //! | [`recovery`] | did the recovery meet RTO and RPO, component by component? |
 //! | [`provenance`] | which components of the set were restored, and from which tiers? |
 //! | [`copies`] | in which state did each run see the stored copies? |
+//! | [`rule`] | which formula decided, and over which values? |
 //! | [`backup`] | what did a backup store, and where is it verified? |
 //! | [`status`] | can we come back, how long will it take, how much will we lose, where is the proof? |
 //! | [`unfinished`] | how far is an unfinished run, and what does it wait for? |
@@ -25,6 +26,7 @@ pub mod evidence;
 pub mod provenance;
 pub mod recovery;
 pub mod rework;
+pub mod rule;
 mod seconds;
 pub mod status;
 pub mod steps;

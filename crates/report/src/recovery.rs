@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::backup::sentences;
 use crate::evidence::Evidence;
 use crate::provenance::{self, Fallback, OfSet};
+use crate::rule::AppliedRule;
 use crate::unheld::{self, Unheld};
 
 /// A recovery, judged.
@@ -54,6 +55,8 @@ pub struct RecoveryTable {
     pub scenario_rpo: Objective,
     /// Whether the checks across components hold; none if nothing was measured.
     pub operational: Option<bool>,
+    /// The rule `system_operational`, as it was applied.
+    pub rule: Option<AppliedRule>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
 }
@@ -237,6 +240,8 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
             .find(|step| step.uses == uses)
             .map(|step| evidence.output(&step.id))
     };
+    let integrity = plan.steps.iter().find(|step| step.uses == "system-integrity");
+    let integrity = integrity.map_or(Value::Null, |step| evidence.judgement(&step.id));
     RecoveryTable {
         scenario,
         set: first("locate-set")
@@ -260,7 +265,8 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         components,
         system_rto,
         scenario_rpo,
-        operational: first("system-integrity").and_then(|output| output["operational"].as_bool()),
+        operational: integrity["operational"].as_bool(),
+        rule: AppliedRule::of(&integrity["rule"]),
         outcome: state.outcome,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_model::event::Outcome;
-use rekindle_model::id::RunId;
+use rekindle_model::id::{RunId, end};
 use rekindle_model::next_action::{Action, NextAction, Recover, RecoverTarget};
 use rekindle_model::system::System;
 use serde::Serialize;
@@ -19,8 +19,10 @@ use crate::copies::{Position, Sighting};
 use crate::recovery::{RecoveryTable, Validity};
 use crate::unfinished::Unfinished;
 
+mod loss;
 mod set_health;
 
+pub use loss::{ClassLoss, ComponentLoss, TierAge};
 use set_health::{SetHealth, set_health};
 
 /// A run's table with its run.
@@ -55,12 +57,37 @@ pub struct Findings<'a> {
     pub lost: Vec<Lost>,
     /// Why it is not known of some tiers what they should hold and do not.
     pub unchecked: Vec<String>,
+    /// Why the key does not open, if it does not; a key that needs a passphrase is no such key.
+    pub key_fault: Option<KeyFault>,
+    /// The data of the system that is not there now.
+    pub gone: Gone,
     /// Runs without an end, newest first, without those that another run drives.
     pub unfinished: Vec<Unfinished>,
     /// The newest partial recovery: a recovery in place that is not over or did not succeed, and is not settled.
     pub partial_recovery: Option<RunId>,
     /// The present instant, which losses are counted to.
     pub now: DateTime<Utc>,
+}
+
+/// A key that does not open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyFault {
+    /// Why, as a sentence.
+    pub text: String,
+    /// What to do about it.
+    pub next: Vec<NextAction>,
+}
+
+/// Data of the system that is not where it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Gone {
+    /// All of it is there, or has a place that only a program knows.
+    #[default]
+    Nothing,
+    /// The folder of the system, at this path.
+    Root(String),
+    /// The data of these components.
+    Components(Vec<String>),
 }
 
 /// An object that a tier should hold and does not.
@@ -79,6 +106,8 @@ pub struct Lost {
 pub struct Status {
     /// The system's name.
     pub system: String,
+    /// What of the living system is not there, as a sentence; none if nothing is known to be missing.
+    pub disaster: Option<String>,
     /// Can we come back?
     pub come_back: Answer,
     /// How long will it take?
@@ -87,6 +116,12 @@ pub struct Status {
     pub how_much: Answer,
     /// Where is the proof?
     pub proof: Answer,
+    /// How much of each component would be lost.
+    pub components: Vec<ComponentLoss>,
+    /// How much of each data class would be lost, against its RPO.
+    pub data_classes: Vec<ClassLoss>,
+    /// How old the newest recovery-ready set of each tier is.
+    pub tiers: Vec<TierAge>,
     /// Runs that were interrupted.
     pub interrupted: Vec<RunId>,
     /// Runs without an end, the interrupted ones included, newest first.
@@ -131,15 +166,76 @@ pub fn status(findings: &Findings<'_>) -> Status {
         .find(|backup| backup.table.recovery_ready == Some(true));
     let proven = findings.recoveries.first();
     let health = ready.map(|backup| set_health(findings, backup));
+    let components = loss::components(findings);
+    let data_classes = loss::classes(findings, &components);
     Status {
         system: findings.system.system.clone(),
-        come_back: come_back(findings, ready.zip(health.as_ref()), proven),
+        disaster: disaster(&findings.gone),
+        come_back: come_back(findings, ready.zip(health.as_ref()), proven, &components),
         how_long: how_long(findings),
-        how_much: how_much(findings, ready.zip(health.as_ref())),
+        how_much: loss::how_much(findings, &components, &data_classes),
         proof: proof(proven),
+        tiers: loss::tiers(findings),
         interrupted: interrupted(findings).collect(),
         unfinished: findings.unfinished.clone(),
-        next: next(findings, health.as_ref(), proven.is_some()),
+        next: next(findings, health.as_ref(), proven.is_some(), &components),
+        components,
+        data_classes,
+    }
+}
+
+/// The state of a service as monitoring asks for it (the convention of Nagios plugins).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// All holds.
+    Ok,
+    /// Something is unproven, overdue or interrupted.
+    Warning,
+    /// An answer is bad.
+    Critical,
+}
+
+impl Status {
+    /// Returns the worst of what the status says, and why, in one line.
+    pub fn check(&self) -> (Check, String) {
+        let answers = [&self.come_back, &self.how_long, &self.how_much, &self.proof];
+        let of = |answer: &Answer| match answer.verdict {
+            Verdict::Good => Check::Ok,
+            Verdict::Unsure | Verdict::NoData => Check::Warning,
+            Verdict::Bad => Check::Critical,
+        };
+        let mut said: Vec<(Check, String)> = Vec::new();
+        said.extend(self.disaster.clone().map(|text| (Check::Critical, text)));
+        said.extend(answers.map(|answer| (of(answer), answer.text.clone())));
+        for tier in self.tiers.iter().filter(|tier| tier.overdue) {
+            said.push((Check::Warning, format!("tier {} is overdue", tier.tier)));
+        }
+        if !self.interrupted.is_empty() {
+            let runs = crate::units::count(self.interrupted.len(), "run");
+            said.push((Check::Warning, format!("{runs} interrupted")));
+        }
+        let worst = said.iter().map(|(check, _)| *check).max().unwrap_or(Check::Ok);
+        let why: Vec<&str> = match worst {
+            // What holds is said in one sentence: that the system can come back.
+            Check::Ok => vec![&self.come_back.text],
+            _ => {
+                let of_worst = said.iter().filter(|(check, _)| *check == worst);
+                of_worst.map(|(_, text)| text.as_str()).collect()
+            }
+        };
+        (worst, why.join("; "))
+    }
+}
+
+fn disaster(gone: &Gone) -> Option<String> {
+    match gone {
+        Gone::Nothing => None,
+        Gone::Root(path) => Some(format!("the system's folder {path} is not there")),
+        Gone::Components(names) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Some(format!("the data of {} is not there", loss::named(&names)))
+        }
     }
 }
 
@@ -148,8 +244,32 @@ fn interrupted(findings: &Findings<'_>) -> impl Iterator<Item = RunId> {
     unfinished.filter(|run| run.is_interrupted()).map(|run| run.run)
 }
 
-fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Vec<NextAction> {
+fn next(
+    findings: &Findings<'_>,
+    health: Option<&SetHealth>,
+    proven: bool,
+    losses: &[ComponentLoss],
+) -> Vec<NextAction> {
     let mut next: Vec<NextAction> = findings.unfinished.iter().flat_map(Unfinished::next).collect();
+    if let Some(fault) = &findings.key_fault {
+        next.extend(fault.next.clone());
+    }
+    let can_come_back = losses.iter().any(|loss| loss.point.is_some());
+    let recovers = |components: Vec<String>| {
+        let recover = Recover {
+            components,
+            target: RecoverTarget::Empty,
+            ..Recover::default()
+        };
+        NextAction::new(Action::Recover(recover), "brings it back")
+    };
+    let at_work = findings.unfinished.iter().any(|run| run.workflow == "recover");
+    match &findings.gone {
+        _ if !can_come_back || at_work => {}
+        Gone::Nothing => {}
+        Gone::Root(_) => next.push(recovers(Vec::new())),
+        Gone::Components(names) => next.push(recovers(names.clone())),
+    }
     // No backup is made of it before that.
     if let Some(run) = findings
         .partial_recovery
@@ -169,8 +289,18 @@ fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Ve
         ));
         next.push(NextAction::new(Action::Verify, "shows whether they can be read"));
     }
+    let failed = losses.iter().any(|loss| loss.newest_failed.is_some());
     match health {
-        None => next.push(Action::Backup.into()),
+        // Another backup would fail as the newest did, until a person has seen why.
+        None if failed => {
+            let run = findings.backups.first().map(|backup| backup.run);
+            next.push(NextAction::new(
+                Action::Show { run },
+                "says what to mend before the next backup",
+            ));
+        }
+        None if findings.gone == Gone::Nothing => next.push(Action::Backup.into()),
+        None => {}
         Some(health) => {
             if let Some(run) = health.shown() {
                 next.push(Action::Show { run: Some(run) }.into());
@@ -193,12 +323,13 @@ fn next(findings: &Findings<'_>, health: Option<&SetHealth>, proven: bool) -> Ve
                 };
                 next.push(NextAction::new(Action::Verify, shows));
             }
-            if !health.bad.is_empty() && findings.partial_recovery.is_none() {
+            let there = findings.gone == Gone::Nothing;
+            if !health.bad.is_empty() && there && !failed && findings.partial_recovery.is_none() {
                 next.push(Action::Backup.into());
             }
         }
     }
-    if health.is_some_and(|health| health.bad.is_empty()) && !proven {
+    if health.is_some_and(|health| health.bad.is_empty()) && !proven && findings.gone == Gone::Nothing {
         next.push(NextAction::new(
             recover(RecoverTarget::Elsewhere),
             "tries a recovery; none was ever tried",
@@ -218,7 +349,16 @@ fn come_back(
     findings: &Findings<'_>,
     ready: Option<(&Proven<BackupTable>, &SetHealth)>,
     proven: Option<&Proven<RecoveryTable>>,
+    losses: &[ComponentLoss],
 ) -> Answer {
+    if let Some(fault) = &findings.key_fault {
+        return Answer {
+            verdict: Verdict::Bad,
+            text: format!("no: {}", fault.text),
+            run: None,
+            figure: None,
+        };
+    }
     if let Some(run) = findings.partial_recovery {
         return Answer {
             verdict: Verdict::Bad,
@@ -231,19 +371,14 @@ fn come_back(
     }
     let Some((backup, health)) = ready else {
         return match findings.backups.first() {
-            Some(failed) => Answer {
-                verdict: Verdict::Bad,
-                text: "no: no recovery set is recovery-ready".to_owned(),
-                run: Some(failed.run),
-                figure: None,
-            },
+            Some(failed) => not_ready(failed.run, losses),
             None if findings.tiers.values().any(Option::is_none) => {
                 no_data("this workspace has no evidence of a backup; what the tiers hold is not judged")
             }
             None => no_data("this workspace has no evidence of a backup, and no tier with backups answers"),
         };
     };
-    let set = short(backup.table.set.as_deref().unwrap_or("?"));
+    let set = end(backup.table.set.as_deref().unwrap_or("?"));
     let age = ago(findings.now, backup.at);
     if let Some(first) = health.bad.first() {
         return Answer {
@@ -294,6 +429,37 @@ fn come_back(
         },
         text: format!("yes: set {set} is recovery-ready, {verified}, {age}{tried}{but}{newest}"),
         run: health.flaws.iter().find_map(|flaw| flaw.run).or(Some(backup.run)),
+        figure: None,
+    }
+}
+
+/// Answers where no set is recovery-ready: each component may have a copy all the same.
+fn not_ready(run: RunId, losses: &[ComponentLoss]) -> Answer {
+    let gone: Vec<&ComponentLoss> = losses.iter().filter(|loss| loss.point.is_none()).collect();
+    let why = |loss: &ComponentLoss| match &loss.newest_failed {
+        Some(why) => format!("{} has no copy ({why})", loss.component),
+        None => format!("{} has no copy", loss.component),
+    };
+    let text = match (losses.len(), gone.as_slice()) {
+        (_, []) => "no recovery set is recovery-ready, though each component has a copy".to_owned(),
+        (all, gone) if gone.len() == all => "no: no component has a copy that can be brought back".to_owned(),
+        (all, gone) => {
+            let said: Vec<String> = gone.iter().take(3).map(|loss| why(loss)).collect();
+            let more = match gone.len() - said.len() {
+                0 => String::new(),
+                more => format!("; and {more} more"),
+            };
+            let left = all - gone.len();
+            format!(
+                "in part: no recovery set is recovery-ready; {left} of {all} components can be brought back; {}{more}",
+                said.join("; ")
+            )
+        }
+    };
+    Answer {
+        verdict: Verdict::Bad,
+        text,
+        run: gone.first().and_then(|loss| loss.run).or(Some(run)),
         figure: None,
     }
 }
@@ -366,81 +532,52 @@ fn how_long(findings: &Findings<'_>) -> Answer {
     }
 }
 
-/// A disaster now would lose the data written since the newest set. The answer names classes with a tighter
-/// RPO.
-fn how_much(findings: &Findings<'_>, ready: Option<(&Proven<BackupTable>, &SetHealth)>) -> Answer {
-    let Some((backup, health)) = ready else {
-        return match findings.backups.is_empty() {
-            true => no_data("this workspace has no evidence of a backup"),
-            false => no_data("without a recovery-ready set, everything"),
-        };
-    };
-    if !health.bad.is_empty() {
-        return no_data("the newest recovery-ready set cannot be brought back whole");
-    }
-    let since = backup.table.oldest_point.unwrap_or(backup.at);
-    let Ok(loss) = (findings.now - since).to_std() else {
-        // A loss of zero would be a figure without a measurement.
-        return no_data("clock uncertain: the newest set was made by a clock that is ahead of this one");
-    };
-    let classes = &findings.system.data_classes;
-    let missed: Vec<&str> = classes
-        .iter()
-        .filter(|(_, class)| class.rpo.0 < loss)
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let against = match (classes.len(), missed.len()) {
-        (0, _) => String::new(),
-        (all, 0) => format!("; within the RPO of all {all} data classes"),
-        (all, late) => format!(
-            "; beyond the RPO of {late} of {all} data classes ({})",
-            missed.join(", ")
-        ),
-    };
-    Answer {
-        verdict: if missed.is_empty() {
-            Verdict::Good
-        } else {
-            Verdict::Bad
-        },
-        text: format!(
-            "the data written in the last {}{against}",
-            crate::units::duration(loss)
-        ),
-        run: Some(backup.run),
-        figure: Some(loss),
-    }
-}
-
 fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
     let Some(recovery) = proven else {
         return no_data("nowhere yet: nothing was ever restored");
     };
     let table = &recovery.table;
-    let count = |validity| {
-        table
-            .components
-            .iter()
-            .filter(|row| row.valid == validity)
-            .count()
+    let named = |validity| -> Vec<&str> {
+        let rows = table.components.iter().filter(|row| row.valid == validity);
+        rows.map(|row| row.component.as_str()).collect()
     };
-    let (valid, invalid, unmeasured) = (count(Validity::Yes), count(Validity::No), count(Validity::NoData));
-    let lost = table.components.iter().any(|row| row.restored == Some(false));
+    let valid = named(Validity::Yes).len();
+    let (invalid, unmeasured) = (named(Validity::No), named(Validity::NoData));
+    let unrestored: Vec<&str> = table
+        .components
+        .iter()
+        .filter(|row| row.restored == Some(false))
+        .map(|row| row.component.as_str())
+        .collect();
+    let mut text = format!(
+        "recovery of {}: {valid} of {} components valid",
+        recovery.at.format("%Y-%m-%d %H:%M UTC"),
+        table.components.len()
+    );
+    for (what, names) in [
+        ("not restored", &unrestored),
+        ("not valid", &invalid),
+        ("not proven, since nothing was measured", &unmeasured),
+    ] {
+        if !names.is_empty() {
+            text.push_str(&format!("; {what}: {}", loss::named(names)));
+        }
+    }
+    if table.operational == Some(false) {
+        text.push_str("; the checks across components do not hold");
+    }
     let failed = matches!(table.outcome, Some(Outcome::Failed | Outcome::Stuck));
     let in_part = matches!(table.outcome, Some(Outcome::Partial));
+    let bad = !invalid.is_empty() || !unrestored.is_empty() || failed || table.operational == Some(false);
     Answer {
-        verdict: match (valid, invalid) {
-            (_, 1..) => Verdict::Bad,
-            _ if lost || failed => Verdict::Bad,
-            _ if in_part => Verdict::Unsure,
-            (0, 0) => Verdict::NoData,
-            (_, 0) => Verdict::Good,
+        // The worst component speaks for all.
+        verdict: match (bad, valid) {
+            (true, _) => Verdict::Bad,
+            (false, 0) => Verdict::NoData,
+            (false, _) if in_part || !unmeasured.is_empty() => Verdict::Unsure,
+            (false, _) => Verdict::Good,
         },
-        text: format!(
-            "recovery of {}: {valid} of {} components valid, {invalid} not, {unmeasured} without data",
-            recovery.at.format("%Y-%m-%d %H:%M UTC"),
-            table.components.len()
-        ),
+        text,
         run: Some(recovery.run),
         figure: None,
     }
@@ -460,8 +597,4 @@ fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
         Ok(age) => format!("{} old", crate::units::duration(age)),
         Err(_) => "made by a clock that is ahead of this one".to_owned(),
     }
-}
-
-fn short(id: &str) -> &str {
-    id.get(..8).unwrap_or(id)
 }

@@ -1,7 +1,7 @@
-//! Run ids as people type them: a unique prefix, or `latest`.
+//! Run ids as people type them: a unique beginning or end, or `latest`.
 
 use rekindle_journal::{Journal, JournalError, RunFilter, RunSummary};
-use rekindle_model::id::RunId;
+use rekindle_model::id::{RunId, is_named};
 
 use rekindle_model::next_action::{Action, NextAction};
 
@@ -28,8 +28,7 @@ pub fn open(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
         .filter(move |run| is_open(run) && run.parent().is_none_or(|parent| !goes_on(parent.run)))
 }
 
-/// Returns the one run whose id begins with `word`, dashes left out, or the newest that is not part of another for
-/// `latest`.
+/// Returns the one run whose id begins or ends with `word`, or the newest that is not part of another for `latest`.
 fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, Error> {
     if word == "latest" {
         // What a run's step runs is shown with that run, and found by its own id.
@@ -38,20 +37,13 @@ fn pick(runs: &[RunSummary], word: &str) -> Result<RunId, Error> {
             Error::usage("there is no run yet").with_next(Action::Backup, "makes the first one")
         });
     }
-    let found: Vec<&RunSummary> = runs.iter().filter(|run| begins(&run.run, word)).collect();
+    let found: Vec<&RunSummary> = runs.iter().filter(|run| is_named(&run.run, word)).collect();
     match found.as_slice() {
         [one] => Ok(one.run),
         [] => Err(Error::usage(format!("there is no run {word:?}")).with_all(known(runs.iter()))),
-        several => Err(Error::usage(format!("{word:?} begins {} runs", several.len()))
+        several => Err(Error::usage(format!("{word:?} names {} runs", several.len()))
             .with_all(known(several.iter().copied()))),
     }
-}
-
-/// Returns whether an id begins with `word`; dashes and case do not count. No id begins with nothing.
-pub fn begins(id: &impl ToString, word: &str) -> bool {
-    let plain = |text: &str| text.replace('-', "").to_lowercase();
-    let prefix = plain(word);
-    !prefix.is_empty() && plain(&id.to_string()).starts_with(&prefix)
 }
 
 fn known<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> Vec<NextAction> {
@@ -134,8 +126,10 @@ mod tests {
             pick(&runs, "0199aaaa")
                 .unwrap_err()
                 .to_string()
-                .contains("begins 2 runs")
+                .contains("names 2 runs")
         );
+        assert_eq!(pick(&runs, "00000002").unwrap(), runs[1].run, "its end");
+        assert!(pick(&runs, "002").is_err(), "too little of its end");
         assert!(pick(&runs, "").is_err());
         let unknown = pick(&runs, "ffff").unwrap_err();
         assert!(

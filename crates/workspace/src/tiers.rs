@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rekindle_model::id::SnapshotId;
+use chrono::{DateTime, Utc};
+use rekindle_model::id::{SnapshotId, is_named};
 use rekindle_model::system::{System, TierSpec};
 pub use rekindle_vault::{CatalogCheck, Lacking};
 use rekindle_vault::{Remembered, Tier, TierError, TierMode, catalogs};
@@ -15,7 +16,6 @@ use rekindle_model::next_action::Action;
 use crate::error::{Error, MENDS};
 use crate::keys::OpenKey;
 use crate::layout::Layout;
-use crate::lookup::begins;
 use crate::notice::Notice;
 use crate::{keys, names, run_spec, yaml_file};
 use rekindle_model::time;
@@ -33,6 +33,20 @@ pub struct Tiers {
     /// The tiers that answer and do not open, since their vault is damaged.
     damaged: Vec<Lacking>,
     asked: usize,
+}
+
+/// A snapshot, as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The one whose id begins so.
+    Id(String),
+    /// The newest of a component, or the newest whose content is not later than an instant.
+    Component {
+        /// The component, by name or alias.
+        name: String,
+        /// The instant.
+        at: Option<DateTime<Utc>>,
+    },
 }
 
 impl Tiers {
@@ -126,22 +140,66 @@ impl Tiers {
         }
     }
 
-    /// Returns the snapshot whose id begins with `word` in any tier.
-    pub async fn snapshot(&self, word: &str) -> Result<SnapshotId, Error> {
+    /// Returns every snapshot of the tiers that answer, oldest first, with a tier that holds it.
+    pub async fn snapshots(&self) -> Result<BTreeMap<SnapshotId, &Arc<Tier>>, Error> {
         let mut all = BTreeMap::new();
         for (_, tier) in self.reachable() {
             for id in tier.snapshots().await? {
                 all.entry(id).or_insert(tier);
             }
         }
-        let found: Vec<SnapshotId> = all.keys().copied().filter(|id| begins(id, word)).collect();
+        Ok(all)
+    }
+
+    /// Returns the snapshot that a person means.
+    ///
+    /// # Errors
+    /// No tier that answers has it, or several snapshots begin so.
+    pub async fn snapshot(&self, wanted: &Wanted) -> Result<SnapshotId, Error> {
+        match wanted {
+            Wanted::Id(word) => self.by_id(word).await,
+            Wanted::Component { name, at } => {
+                let own = self.component(name)?;
+                self.newest(&own, *at).await
+            }
+        }
+    }
+
+    /// Returns the newest snapshot of a component, or the newest whose content is not later than an instant.
+    async fn newest(&self, component: &str, at: Option<DateTime<Utc>>) -> Result<SnapshotId, Error> {
+        let mut oldest = None;
+        for (id, tier) in self.snapshots().await?.into_iter().rev() {
+            let snapshot = tier.snapshot(id).await?;
+            if snapshot.component != component {
+                continue;
+            }
+            let point = snapshot.consistency_point.utc;
+            if at.is_none_or(|at| point <= at) {
+                return Ok(id);
+            }
+            oldest = Some(point);
+        }
+        let message = match (at, oldest) {
+            (Some(at), Some(oldest)) => format!(
+                "no snapshot of {component} is as old as {}: the oldest is of {}",
+                time::show(at),
+                time::show(oldest)
+            ),
+            _ => format!("the tiers that answer have no snapshot of {component}"),
+        };
+        Err(Error::usage(message).with_next(Action::ListSnapshots, "lists all"))
+    }
+
+    async fn by_id(&self, word: &str) -> Result<SnapshotId, Error> {
+        let all = self.snapshots().await?;
+        let found: Vec<SnapshotId> = all.keys().copied().filter(|id| is_named(id, word)).collect();
         let (message, among) = match found.as_slice() {
             [one] => return Ok(*one),
             [] => (
                 format!("there is no snapshot {word:?} in the tiers that answer"),
                 all.keys().copied().collect(),
             ),
-            several => (format!("{word:?} begins {} snapshots", several.len()), found),
+            several => (format!("{word:?} names {} snapshots", several.len()), found),
         };
         if among.is_empty() {
             return Err(Error::usage(message).with_next(

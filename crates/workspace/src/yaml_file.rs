@@ -9,6 +9,7 @@ use rekindle_vault::regular::{self, is_descriptor};
 
 use crate::Application;
 use crate::error::Error;
+use crate::keys;
 use crate::layout::Layout;
 use rekindle_model::problem::ProblemKind;
 
@@ -109,6 +110,16 @@ pub fn workflow(app: &Application, word: &str, read: Reader) -> Result<Option<Na
         Some(yaml) => named(word.to_owned(), yaml.to_owned()),
         None => Ok(None),
     }
+}
+
+/// Returns the system file of the workspace, if it has one, and its workflows.
+///
+/// # Errors
+/// There is no workspace.
+pub fn all(app: &Application) -> Result<Vec<PathBuf>, Error> {
+    let layout = Layout::find(&app.selection)?;
+    let system = keys::has_system(&layout).then(|| layout.system_file.clone());
+    Ok(system.into_iter().chain(workflows_of(&layout)).collect())
 }
 
 /// Returns the file in the workspace's folder `workflows` that a word names.

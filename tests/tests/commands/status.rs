@@ -75,7 +75,13 @@ fn a_copy_that_was_found_damaged_after_its_backup_is_no_yes_any_more() {
         status["come_back"]["run"], found["run"],
         "the run that says so is named"
     );
-    assert_eq!(status["how_much"]["verdict"], "no_data", "{status}");
+    assert_eq!(status["how_much"]["verdict"], "bad", "{status}");
+    assert!(
+        status["how_much"]["text"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("everything")),
+        "{status}"
+    );
     // A look at names and lengths does not take it back, not even where the marks of the damage are lost.
     let (code, said) = sandbox.code(&["verify", "--level", "exists"]);
     assert_eq!(code, 5, "{said}");
@@ -186,4 +192,175 @@ fn a_backup_with_one_of_two_tiers_out_of_use_is_done_in_part() {
     let (code, said) = sandbox.code(&["backup"]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("verify[notes,near]: done"), "{said}");
+}
+
+/// Two components, one of them a dump; a tier that is due every hour, and a class that may lose a day.
+const SHOP: &str = "\
+system: shop
+root: ./data
+components:
+  notes: {source: {type: files, path: notes}, classes: [texts], priority: 1}
+  orders: {source: {type: command, dump: [cat, orders], restore: [sh, -c, 'cat > orders']}, priority: 2}
+tiers:
+  near: {url: \"file://./tiers/near\", every: 1h}
+data_classes:
+  texts: {rpo: 1d}
+";
+
+fn shop() -> Sandbox {
+    let sandbox = filled(SHOP);
+    fs::write(sandbox.path("data/orders"), "one order\n").expect("write the orders");
+    sandbox
+}
+
+/// Returns the exit code for monitoring, and what is said to it.
+fn check(sandbox: &Sandbox) -> (i32, String) {
+    let output = sandbox.run(&["status", "--check"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code().unwrap_or(-1), said)
+}
+
+fn status(sandbox: &Sandbox) -> Value {
+    serde_json::from_str(&sandbox.ok(&["status", "--json"])).expect("one JSON object")
+}
+
+#[test]
+fn a_lost_key_is_no_yes_and_neither_is_a_recovery_tried() {
+    let sandbox = backed_up(NOTES);
+    let (code, said) = check(&sandbox);
+    assert_eq!(code, 1, "nothing was ever restored: {said}");
+    fs::remove_dir_all(sandbox.path("config")).expect("lose the identity");
+    let (verdict, text, status) = come_back(&sandbox);
+    assert_eq!(verdict, "bad", "{text}");
+    assert!(text.starts_with("no: the key does not open"), "{text}");
+    assert_ne!(status["next"][0], Value::Null, "{status}");
+    let (code, said) = check(&sandbox);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.starts_with("CRITICAL: no: the key does not open"), "{said}");
+    let (code, said) = sandbox.code(&["recover", "--to", "out", "--dry-run"]);
+    assert_ne!(code, 0, "{said}");
+}
+
+#[test]
+fn a_system_that_is_gone_is_said_first_with_the_recovery_that_brings_it_back() {
+    let sandbox = backed_up(NOTES);
+    fs::remove_dir_all(sandbox.path("data")).expect("the disaster");
+    let said = sandbox.ok(&["status"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[2].starts_with('✗') && lines[2].ends_with("data is not there"),
+        "{said}"
+    );
+    assert!(said.contains("next:\n  rekindle recover "), "{said}");
+    assert_eq!(sandbox.code(&["status", "--check"]).0, 2);
+    sandbox.ok(&["recover"]);
+    assert_eq!(status(&sandbox)["disaster"], Value::Null);
+    // The same of one component.
+    let sandbox = shop();
+    sandbox.ok(&["backup"]);
+    fs::remove_dir_all(sandbox.path("data/notes")).expect("a smaller disaster");
+    let said = sandbox.ok(&["status"]);
+    assert!(said.contains("the data of notes is not there"), "{said}");
+    assert!(
+        said.contains("next:\n  rekindle recover --component notes"),
+        "{said}"
+    );
+    sandbox.ok(&["recover", "--component", "notes"]);
+    assert_eq!(status(&sandbox)["disaster"], Value::Null);
+}
+
+#[test]
+fn a_component_whose_backup_fails_is_named_with_its_own_loss_and_what_to_look_at() {
+    let sandbox = shop();
+    sandbox.ok(&["backup"]);
+    fs::remove_file(sandbox.path("data/orders")).expect("break the dump");
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_eq!(code, 3, "{said}");
+    let found = status(&sandbox);
+    let text = found["how_much"]["text"].as_str().expect("a text").to_owned();
+    assert!(text.contains("of orders the data of the last"), "{text}");
+    assert!(text.contains("within the RPO of all 1 data classes"), "{text}");
+    let orders = &found["components"][1];
+    assert!(
+        orders["newest_failed"]
+            .as_str()
+            .is_some_and(|why| why.contains("snapshot[orders]")),
+        "{found}"
+    );
+    assert!(
+        orders["loss_seconds"].is_number() && orders["point"].is_string(),
+        "{found}"
+    );
+
+    // It was never captured: the others can be brought back all the same.
+    let sandbox = shop();
+    fs::remove_file(sandbox.path("data/orders")).expect("break the dump");
+    let (code, said) = sandbox.code(&["backup"]);
+    assert_eq!(code, 3, "{said}");
+    let (verdict, text, found) = come_back(&sandbox);
+    assert_eq!(verdict, "bad", "{text}");
+    assert!(
+        text.contains("1 of 2 components can be brought back") && text.contains("orders has no copy"),
+        "{text}"
+    );
+    let text = found["how_much"]["text"].as_str().expect("a text");
+    assert!(
+        text.contains("all of orders") && !text.contains("everything"),
+        "{text}"
+    );
+    // Another backup would fail too.
+    assert_eq!(found["next"][0]["action"]["action"], "show", "{found}");
+}
+
+#[test]
+fn every_tier_and_data_class_is_listed_with_its_age_and_loss() {
+    let sandbox = shop();
+    let found = status(&sandbox);
+    assert_eq!(found["tiers"][0]["overdue"], true, "{found}");
+    assert_eq!(found["data_classes"][0]["met"], false, "{found}");
+    sandbox.ok(&["backup"]);
+    let said = sandbox.ok(&["status"]);
+    for words in ["✓ tier near", "due every 1h", "✓ texts", ", RPO 1d"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let found = status(&sandbox);
+    assert_eq!(found["tiers"][0]["overdue"], false, "{found}");
+    assert!(found["tiers"][0]["age_seconds"].is_number(), "{found}");
+}
+
+#[test]
+fn the_proof_is_as_good_as_its_worst_component() {
+    let sandbox = shop();
+    sandbox.ok(&["backup"]);
+    sandbox.ok(&["recover", "--to", "out"]);
+    let found = status(&sandbox);
+    assert_eq!(found["proof"]["verdict"], "no_data", "{found}");
+    let text = found["proof"]["text"].as_str().expect("a text");
+    assert!(
+        text.contains("not proven, since nothing was measured: notes, orders"),
+        "{text}"
+    );
+    let judged = SHOP.replace(
+        "priority: 1}",
+        "priority: 1, validate: [{probe: files, path: notes, expect: {count: '>= 1'}}]}",
+    );
+    fs::write(sandbox.path("system.yaml"), judged).expect("write system.yaml");
+    sandbox.ok(&["recover", "--to", "again"]);
+    let found = status(&sandbox);
+    assert_eq!(found["proof"]["verdict"], "unsure", "{found}");
+    let text = found["proof"]["text"].as_str().expect("a text");
+    assert!(
+        text.contains("1 of 2 components valid; not proven") && text.contains(": orders"),
+        "{text}"
+    );
+    assert_eq!(sandbox.code(&["status", "--check"]).0, 1);
+}
+
+#[test]
+fn a_status_that_cannot_be_read_is_unknown_to_monitoring() {
+    let sandbox = backed_up(NOTES);
+    fs::write(sandbox.path("system.yaml"), "system: [").expect("break system.yaml");
+    let (code, said) = check(&sandbox);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.starts_with("UNKNOWN: "), "{said}");
 }

@@ -1,5 +1,7 @@
 //! Names and words that a terminal would act on reach no terminal: a person reads them escaped.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::process::Command;
 

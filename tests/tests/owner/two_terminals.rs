@@ -144,7 +144,7 @@ fn the_second_terminal_looks_approves_and_watches_to_the_end() {
     let status = second.ok(&[]);
     assert!(status.contains("confirm waits for approval: go on?"), "{status}");
     let watching = Driver::start(&sandbox, &["watch", "latest"]);
-    let approved = second.ok(&["approve", "latest", "--note", "seen"]);
+    let approved = second.ok(&["approve", "latest", "--why", "seen"]);
     assert!(approved.contains("confirm is approved"), "{approved}");
     let first = first.end();
     assert!(first.status.success(), "{}", said(&first));
@@ -258,7 +258,7 @@ fn a_paused_run_begins_nothing_until_it_is_resumed() {
     assert!(!events(&sandbox).contains(&"approval_requested".to_owned()));
     let mut resumed = Driver::start(&sandbox, &["resume", "latest", "--json"]);
     resumed.until(&["approval_requested"]);
-    sandbox.ok(&["reject", "latest", "confirm", "--note", "not now"]);
+    sandbox.ok(&["reject", "latest", "confirm", "--why", "not now"]);
     // Why a step failed is told to programs too.
     resumed.until(&["step_failed", "\"confirm\"", "not now"]);
     assert_eq!(resumed.end().status.code(), Some(1));

@@ -1,5 +1,7 @@
 //! Every example of docs/workflow-yaml.md runs as it is written.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -26,7 +26,7 @@ pub struct Args {
     /// The location of a tier of the run's system, as in its system.yaml: file:///mnt/near
     #[arg(value_name = "URL")]
     url: String,
-    /// The run: a unique beginning of its id [default: the only unfinished one]
+    /// The run: a unique beginning or end of its id [default: the only unfinished one]
     #[arg(value_name = "RUN")]
     run: Option<String>,
     /// Only list the unfinished runs in the tier

@@ -9,13 +9,14 @@ use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
+use crate::time_args;
 
 /// Show the differences between two snapshots
 ///
 /// Each entry is one line: + only in the second, - only in the first, M other content, m only mode, owner or time.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The first snapshot: a unique beginning of its id
+    /// The first snapshot: COMPONENT, COMPONENT@TIME, or a unique beginning or end of its id
     #[arg(value_name = "A")]
     first: String,
     /// The second one
@@ -30,8 +31,8 @@ pub struct Args {
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let tiers = Tiers::open(&app.application, &args.tiers).await?;
     let request = DiffRequest {
-        first: args.first.clone(),
-        second: args.second.clone(),
+        first: time_args::snapshot(app, &tiers, &args.first)?,
+        second: time_args::snapshot(app, &tiers, &args.second)?,
     };
     let result = diff::diff(&tiers, &request, |found| {
         let path = found.path.display();

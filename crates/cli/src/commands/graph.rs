@@ -18,7 +18,7 @@ use rekindle_workspace::yaml_file;
 /// Draw the steps of a workflow, or of a run with their states
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run (a unique beginning of its id, or latest), a workflow file, or the name of one in the workspace's
+    /// A run (a unique beginning or end of its id, or latest), a workflow file, or the name of one in the workspace's
     /// workflows/ or of a built-in one
     #[arg(value_name = "RUN|FILE")]
     what: String,

@@ -12,7 +12,7 @@ use rekindle_workspace::open::ReadOnlyWorkspace;
 /// Print every record of a run, oldest first; with --json one object per line
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run: a unique beginning of its id, or latest
+    /// The run: a unique beginning or end of its id, or latest
     #[arg(default_value = "latest")]
     run: String,
 }

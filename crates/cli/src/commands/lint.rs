@@ -26,8 +26,9 @@ use rekindle_workspace::yaml_file;
 /// groups.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The files, or the names of workflows: of the workspace's workflows/, and of built-in ones
-    #[arg(required = true, value_name = "FILE")]
+    /// The files, or the names of workflows: of the workspace's workflows/, and of built-in ones. Without any, all files
+    /// of the workspace
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
@@ -35,7 +36,11 @@ pub struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let mut worst = Exit::Done;
     let mut locks = Vec::new();
-    for file in &args.files {
+    let files = match args.files.as_slice() {
+        [] => yaml_file::all(&app.application)?,
+        named => named.to_vec(),
+    };
+    for file in &files {
         let found = check(app, file, &mut locks)?;
         if found.has_errors() {
             worst = Exit::Usage;

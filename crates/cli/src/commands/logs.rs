@@ -17,7 +17,7 @@ use rekindle_workspace::regular;
 /// Print the output of the programs of a run's steps, attempt by attempt
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run: a unique beginning of its id, or latest
+    /// The run: a unique beginning or end of its id, or latest
     #[arg(value_name = "RUN", default_value = "latest")]
     run: String,
     /// Only of this step

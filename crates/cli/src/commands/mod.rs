@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod backup;
+pub mod browse;
 pub mod completions;
 pub mod demo;
 pub mod diff;

@@ -1,11 +1,18 @@
 //! `rekindle recover`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rekindle_actions::FoundSet;
+use rekindle_model::time;
 use rekindle_plan::graph;
-use rekindle_workspace::operations::recover::{self, From, Prepared, Question, RecoverRequest, Target};
+use rekindle_report::text;
+use rekindle_workspace::operations::recover::{
+    self, CheckedSet, From, Prepared, Question, RecoverRequest, Target,
+};
+use rekindle_workspace::operations::run::RunRequest;
+use rekindle_workspace::run_spec::ReadyRun;
 use rekindle_workspace::{Error, ReadWriteWorkspace};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::App;
 use crate::drive;
@@ -42,7 +49,7 @@ pub struct Args {
     /// Take the newest recovery set that can be read, although a newer one is known and lost
     #[arg(long)]
     accept_older: bool,
-    /// When the disaster struck: an instant with its offset, or "2h ago" [default: now, and labelled assumed]
+    /// When the disaster struck: "2026-11-23 10:00", or "2h ago" [default: now, and labelled assumed]
     #[arg(long, value_name = "TIME")]
     disaster_at: Option<String>,
     /// Show what would be done, and do nothing
@@ -68,22 +75,29 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let request = request(app, args)?;
     let application = &app.application;
     ReadWriteWorkspace::with(application, async |workspace| {
-        let prepared = recover::prepare(workspace, &request).await?;
+        let Prepared {
+            run,
+            question,
+            root,
+            occupied,
+        } = recover::prepare(workspace, &request).await?;
+        let CheckedSet { ready, set } =
+            recover::check_set(workspace, &request, run.spec)
+                .await
+                .map_err(|error| match error.code() {
+                    "unknown_set" => error.with_advice("choose a set with --from SET"),
+                    "newer_set_lost" => {
+                        error.with_advice("add --accept-older, or choose a set with --from SET")
+                    }
+                    _ => error,
+                })?;
         if args.dry_run {
-            return dry_run(app, &prepared);
+            return dry_run(app, &ready, &set?, &root, &occupied);
         }
-        let Prepared { run, question, .. } = prepared;
-        let ready = recover::check_set(workspace, &request, run.spec)
-            .await
-            .map_err(|error| match error.code() {
-                "unknown_set" => error.with_advice("choose a set with --from SET"),
-                "newer_set_lost" => error.with_advice("add --accept-older, or choose a set with --from SET"),
-                _ => error,
-            })?;
         if let Some(question) = question.filter(|_| !args.yes) {
-            confirm(&question)?;
+            confirm(app, &question, set.as_ref().ok())?;
         }
-        let run = rekindle_workspace::operations::run::RunRequest {
+        let run = RunRequest {
             spec: ready.spec,
             ..run
         };
@@ -97,7 +111,7 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
     let disaster_at = args
         .disaster_at
         .as_deref()
-        .map(|text| time_args::parse(text, now))
+        .map(|text| time_args::told(app, text))
         .transpose()?;
     Ok(RecoverRequest {
         scenario: args.scenario.clone(),
@@ -111,7 +125,7 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
         },
         from: match (args.from.as_str(), time_args::parse(&args.from, now)) {
             ("latest", _) => From::Latest,
-            (_, Ok(instant)) => From::Before(instant),
+            (text, Ok(_)) => From::Before(time_args::told(app, text)?),
             (id, Err(_)) => From::Set(id.to_owned()),
         },
         tier: args.tier.clone(),
@@ -122,10 +136,14 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
     })
 }
 
-fn confirm(question: &Question) -> Result<(), Error> {
+fn confirm(app: &App, question: &Question, set: Option<&FoundSet>) -> Result<(), Error> {
     let Question::RecoverInPlace { root, aside } = question;
+    let from = match set {
+        Some(found) => format!("set {}, {}", found.set.id, age(app, found)),
+        None => "the newest set that the tiers then have; now they do not answer".to_owned(),
+    };
     let text = format!(
-        "recover {} in place? Its content moves to {}/",
+        "recover {} in place from {from}? Its content moves to {}/",
         root.display(),
         aside.display()
     );
@@ -139,19 +157,100 @@ fn confirm(question: &Question) -> Result<(), Error> {
     }
 }
 
-fn dry_run(app: &App, prepared: &Prepared) -> Result<Exit, Error> {
-    let Prepared {
-        run, root, occupied, ..
-    } = prepared;
-    let plan = run.spec.plan()?;
-    let body = json!({ "plan": plan, "root": root, "moved_aside": occupied });
+/// Returns how old a set is.
+fn age(app: &App, found: &FoundSet) -> String {
+    let now = app.application.clock.now().utc;
+    match (now - found.set.created.utc).to_std() {
+        Ok(age) => format!("{} old", text::duration(age)),
+        Err(_) => "made by a clock that is ahead of this one".to_owned(),
+    }
+}
+
+/// Prints what a recovery would do: the set and its age, the tiers that hold it, what it has of each component, what
+/// would move aside, and the steps in their order.
+fn dry_run(
+    app: &App,
+    ready: &ReadyRun,
+    found: &FoundSet,
+    root: &Path,
+    occupied: &[PathBuf],
+) -> Result<Exit, Error> {
+    let set = &found.set;
+    let empty = Vec::new();
+    let wanted = ready.spec.inputs.loops.get("component").unwrap_or(&empty);
+    let has_data = |name: &&String| {
+        let component = ready.spec.system.components.get(*name);
+        component.is_some_and(|component| component.source.is_some())
+    };
+    let members: Vec<_> = wanted
+        .iter()
+        .filter_map(|name| set.members.get_key_value(name))
+        .collect();
+    let missing: Vec<&String> = wanted
+        .iter()
+        .filter(has_data)
+        .filter(|name| !set.members.contains_key(*name))
+        .collect();
+    let bytes: u64 = members.iter().map(|(_, member)| member.bytes).sum();
+    let components: Vec<Value> = members
+        .iter()
+        .map(|(name, member)| {
+            json!({
+                "component": name, "bytes": member.bytes, "files": member.files,
+                "consistency_point": member.consistency_point.utc, "inherited": member.inherited,
+            })
+        })
+        .collect();
+    let body = json!({
+        "set": set.id, "created": set.created.utc, "recovery_ready": set.recovery_ready, "tiers": found.tiers,
+        "tiers_silent": found.silent, "newer_lost": found.newer_lost, "components": components, "missing": missing,
+        "bytes": bytes, "root": root, "moved_aside": occupied, "plan": *ready.plan,
+    });
     app.printer.data(&body, || {
-        let mut said = format!("would recover into {}\n", root.display());
+        let ready_for_it = match set.recovery_ready {
+            true => "recovery-ready",
+            false => "NOT recovery-ready",
+        };
+        let mut said = format!(
+            "would recover set {} of {}, {}, {ready_for_it}, from {}\n",
+            set.id,
+            time::show(set.created.utc),
+            age(app, found),
+            found.tiers.join(", then "),
+        );
+        for (tier, why) in &found.silent {
+            said.push_str(&format!("tier {tier} does not answer: {why}\n"));
+        }
+        for lost in &found.newer_lost {
+            said.push_str(&format!(
+                "it is not the latest: {lost} is known, and no tier gives it\n"
+            ));
+        }
+        for (name, member) in &members {
+            let of = match member.inherited {
+                true => ", from an older backup",
+                false => "",
+            };
+            said.push_str(&format!(
+                "  {name}: {} in {}, as of {}{of}\n",
+                text::bytes(member.bytes),
+                text::count(usize::try_from(member.files).unwrap_or(usize::MAX), "file"),
+                time::show(member.consistency_point.utc),
+            ));
+        }
+        for name in &missing {
+            said.push_str(&format!("  {name}: NOT in this set\n"));
+        }
+        said.push_str(&format!(
+            "would write {} into {}\n",
+            text::bytes(bytes),
+            root.display()
+        ));
         for path in occupied {
             said.push_str(&format!("would move aside {}\n", path.display()));
         }
         said.push('\n');
-        said.push_str(&graph::text(&plan));
+        said.push_str(&graph::text(&ready.plan));
         said
     })?;
     Ok(Exit::Done)

@@ -19,7 +19,7 @@ use rekindle_workspace::replica;
 /// A run, and why.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// The run: a unique beginning of its id, or latest
+    /// The run: a unique beginning or end of its id, or latest
     #[arg(value_name = "RUN")]
     run: String,
     /// Why, for those who read the history
@@ -30,15 +30,15 @@ pub struct RunArgs {
 /// A decision on a step that waits for one.
 #[derive(Debug, clap::Args)]
 pub struct DecisionArgs {
-    /// The run: a unique beginning of its id, or latest
+    /// The run: a unique beginning or end of its id, or latest
     #[arg(value_name = "RUN")]
     run: String,
     /// The step [default: the one that waits]
     #[arg(value_name = "STEP")]
     step: Option<String>,
-    /// A note, for those who read the history
-    #[arg(long, value_name = "TEXT")]
-    note: Option<String>,
+    /// The reason, for those who read the history
+    #[arg(long, alias = "note", value_name = "TEXT")]
+    why: Option<String>,
 }
 
 /// Request that a step and everything after it run again; this reopens a run that is over
@@ -47,7 +47,7 @@ pub struct DecisionArgs {
 /// one command, use `rekindle resume RUN --from STEP` or `rekindle resume RUN --failed`.
 #[derive(Debug, clap::Args)]
 pub struct Retry {
-    /// The run: a unique beginning of its id, or latest
+    /// The run: a unique beginning or end of its id, or latest
     #[arg(value_name = "RUN")]
     run: String,
     /// The step: failed, succeeded or skipped; if it waits for its next attempt, the attempt begins now, and its
@@ -69,7 +69,7 @@ pub struct Retry {
 /// Skip a step; the steps that need it run as if it had succeeded
 #[derive(Debug, clap::Args)]
 pub struct Skip {
-    /// The run: a unique beginning of its id, or latest
+    /// The run: a unique beginning or end of its id, or latest
     #[arg(value_name = "RUN")]
     run: String,
     /// The step
@@ -142,7 +142,7 @@ async fn decide(
 ) -> Result<Exit, Error> {
     let asked = Asked {
         run: &args.run,
-        note: args.note.clone(),
+        note: args.why.clone(),
         said,
         undo: None,
     };

@@ -12,16 +12,19 @@ use serde_json::json;
 
 use crate::App;
 use crate::exit::Exit;
+use crate::time_args;
 
 /// Write one snapshot into a folder; after an interruption, the same command continues
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The snapshot: a unique beginning of its id
+    /// The snapshot: COMPONENT for its newest, COMPONENT@TIME for the newest before then, or a unique beginning or end of its id
+    #[arg(value_name = "SNAPSHOT")]
     snapshot: String,
     /// The folder; it must be empty or absent, or hold only what this same command left when it was interrupted
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Only paths that match, relative to the snapshot's root
+    /// Only this path, or only paths that match, relative to the snapshot's root. A name that is there counts as it is
+    /// written
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
     /// Leave owners and set-id bits out: everything belongs to the user who restores. Without this, owners that cannot
@@ -37,7 +40,7 @@ pub struct Args {
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let tiers = Tiers::open(&app.application, &args.tiers).await?;
     let request = RestoreRequest {
-        snapshot: args.snapshot.clone(),
+        snapshot: time_args::snapshot(app, &tiers, &args.snapshot)?,
         to: args.to.clone(),
         include: args.include.clone(),
         no_owner: args.no_owner,

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 /// results of the steps before.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run: a unique beginning of its id, or latest [default: the one that is interrupted]
+    /// The run: a unique beginning or end of its id, or latest [default: the one that is interrupted]
     run: Option<String>,
     /// Every interrupted run, the oldest first
     #[arg(long, conflicts_with = "run")]

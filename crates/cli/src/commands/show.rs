@@ -26,7 +26,7 @@ use rekindle_workspace::run_spec::LoadedSpec;
 /// Show what a run did: its steps, its interruptions and how it continued, its objectives
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run: a unique beginning of its id, or latest
+    /// The run: a unique beginning or end of its id, or latest
     #[arg(default_value = "latest")]
     run: String,
 }

@@ -16,7 +16,8 @@ use crate::exit::Exit;
 /// The subcommands of `rekindle tier`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List the tiers: their URLs, how often a set is due, how long it is kept, what they hold
+    /// List the tiers: what they hold, how often a set is due, how long they keep copies of journals, their URLs. Backups
+    /// are never removed
     List(Args),
     /// Test each location: write, read back, list, remove, and measure the time; then read all that it must hold
     ///
@@ -164,17 +165,19 @@ async fn list(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
             "tier": name, "urls": tier.urls(), "down": tier.down(), "every": spec.every, "retain": spec.retain,
             "storage_class": spec.storage_class, "location": spec.location, "snapshots": snapshots, "sets": sets,
         });
-        let period = |period: Option<rekindle_model::system::Period>| {
-            period.map_or_else(
-                || "-".to_owned(),
-                |period| humantime::format_duration(period.0).to_string(),
-            )
-        };
         app.printer.line(&body, || {
+            let every = spec
+                .every
+                .map(|every| format!("due every {}", text::duration(every.0)));
+            // Nothing else is ever removed.
+            let retain = spec
+                .retain
+                .map(|retain| format!("copies of journals kept {}", text::duration(retain.0)));
+            let said: Vec<String> = every.into_iter().chain(retain).collect();
             format!(
-                "{name:<8} every {:<6} kept {:<14} {snapshots:>4} snapshots {sets:>3} sets  {}",
-                period(spec.every),
-                period(spec.retain),
+                "{name:<8} {snapshots:>4} snapshots {sets:>3} sets  {}{}{}",
+                said.join(", "),
+                if said.is_empty() { "" } else { "  " },
                 tier.urls().join(", ")
             )
         })?;

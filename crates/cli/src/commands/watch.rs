@@ -12,7 +12,7 @@ use crate::exit::Exit;
 /// Ctrl-C ends only the watching. The exit code is the run's.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run: a unique beginning of its id, or latest
+    /// The run: a unique beginning or end of its id, or latest
     #[arg(value_name = "RUN", default_value = "latest")]
     run: String,
 }

@@ -103,8 +103,21 @@ pub(super) fn set_health(findings: &Findings<'_>, backup: &Proven<BackupTable>) 
     health
 }
 
-/// Adds what the tiers should hold and do not. What every tier has lost is not restorable.
-fn add_lost(findings: &Findings<'_>, backup: &Proven<BackupTable>, health: &mut SetHealth) {
+/// Returns whether a component can be brought back from the set that a backup sealed, by everything that was seen of its
+/// copies.
+pub(super) fn can_come_back(
+    findings: &Findings<'_>,
+    backup: &Proven<BackupTable>,
+    component: &str,
+    member: &Member,
+) -> bool {
+    let mut health = SetHealth::default();
+    add_member(findings, backup, component, member, &mut health);
+    health.bad.is_empty() && !every_tier_has_lost(findings, backup, member)
+}
+
+/// Returns whether every tier has lost a component's snapshot, or the set that names it.
+fn every_tier_has_lost(findings: &Findings<'_>, backup: &Proven<BackupTable>, member: &Member) -> bool {
     let has_lost = |tier: &str, id: &str| {
         let of_tier = findings.lost.iter().filter(|lost| lost.tier == tier);
         of_tier
@@ -112,10 +125,15 @@ fn add_lost(findings: &Findings<'_>, backup: &Proven<BackupTable>, health: &mut 
             .any(|lost| lost == id)
     };
     let set = backup.table.set.as_deref().unwrap_or_default();
+    let snapshot = member.snapshot.as_deref().unwrap_or_default();
+    let gone = |tier: &String| has_lost(tier, set) || has_lost(tier, snapshot);
+    !member.tiers.is_empty() && member.tiers.iter().all(gone)
+}
+
+/// Adds what the tiers should hold and do not. What every tier has lost is not restorable.
+fn add_lost(findings: &Findings<'_>, backup: &Proven<BackupTable>, health: &mut SetHealth) {
     for (component, member) in &backup.table.members {
-        let snapshot = member.snapshot.as_deref().unwrap_or_default();
-        let gone = |tier: &String| has_lost(tier, set) || has_lost(tier, snapshot);
-        if !member.tiers.is_empty() && member.tiers.iter().all(gone) {
+        if every_tier_has_lost(findings, backup, member) {
             health.bad.push(Claim {
                 text: format!("every tier has lost {component}, or the set that names it"),
                 run: None,

@@ -12,7 +12,7 @@ use super::{WriteAction, bytes, duration, plain, right, uncertain};
 use crate::backup::{BackupRow, BackupTable, Noted};
 use crate::provenance::OfSet;
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
-use crate::status::{Answer, Status, Verdict};
+use crate::status::{Answer, ClassLoss, Status, TierAge, Verdict};
 use crate::unfinished::Unfinished;
 use crate::units::{entries, named};
 
@@ -85,15 +85,19 @@ pub fn recovery(found: &RecoveryTable) -> String {
             target(&found.scenario_rpo)
         );
     }
-    let _ = writeln!(
-        text,
-        "checks across components: {}",
-        match found.operational {
-            Some(true) => "hold",
-            Some(false) => "do not hold",
-            None => "no data",
-        }
-    );
+    let _ = writeln!(text, "checks across components: {}", held(found.operational));
+    if let Some(rule) = &found.rule {
+        let _ = writeln!(
+            text,
+            "system operational: {}; rule system_operational: {}",
+            match rule.holds {
+                Some(true) => "yes",
+                Some(false) => "NO",
+                None => "no data",
+            },
+            rule.sentence()
+        );
+    }
     if let Some(set) = found.set.as_ref().filter(|_| !found.of_set.is_empty()) {
         let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));
     }
@@ -109,6 +113,14 @@ pub fn recovery(found: &RecoveryTable) -> String {
         let _ = writeln!(text, "{component}: {error}");
     }
     text
+}
+
+fn held(holds: Option<bool>) -> &'static str {
+    match holds {
+        Some(true) => "hold",
+        Some(false) => "do not hold",
+        None => "no data",
+    }
 }
 
 /// Returns the age of the recovered set, and what is known of newer ones.
@@ -294,12 +306,14 @@ pub fn backup(found: &BackupTable) -> String {
             (Some(false), _) => "NOT recovery-ready".to_owned(),
             (None, _) => "not judged".to_owned(),
         };
-        let rule = found
+        let _ = writeln!(text, "recovery set {set}: {ready}");
+        if let Some(rule) = found
             .rule
             .as_ref()
-            .map(|rule| format!(" ({rule})"))
-            .unwrap_or_default();
-        let _ = writeln!(text, "recovery set {set}: {ready}{rule}");
+            .filter(|rule| rule.stated_by_system || rule.holds != Some(true))
+        {
+            let _ = writeln!(text, "rule recovery_ready: {}", rule.sentence());
+        }
     }
     for (tier, why) in &found.unsealed {
         let _ = writeln!(
@@ -409,16 +423,26 @@ fn left_out(row: &BackupRow) -> String {
     text
 }
 
-/// Returns the four answers; `write` formats the next actions.
-pub fn status(status: &Status, write: WriteAction<'_>) -> String {
+/// Returns the four answers, in lines of at most `width` columns; `write` formats the next actions.
+pub fn status(status: &Status, width: usize, write: WriteAction<'_>) -> String {
     let mut text = format!("{}\n\n", line(&status.system));
+    if let Some(disaster) = &status.disaster {
+        text.push_str(&wrapped(&format!("✗ {}", line(disaster)), width));
+        text.push('\n');
+    }
     for (question, answer) in [
         ("Can we come back?", &status.come_back),
         ("How long will it take?", &status.how_long),
         ("How much will we lose?", &status.how_much),
         ("Where is the proof?", &status.proof),
     ] {
-        text.push_str(&answered(question, answer));
+        text.push_str(&answered(question, answer, width));
+    }
+    if !status.tiers.is_empty() || !status.data_classes.is_empty() {
+        text.push('\n');
+        status.tiers.iter().for_each(|tier| text.push_str(&of_tier(tier)));
+        let classes = status.data_classes.iter();
+        classes.for_each(|class| text.push_str(&of_class(class)));
     }
     if !status.unfinished.is_empty() {
         text.push('\n');
@@ -484,15 +508,61 @@ fn unfinished(run: &Unfinished) -> String {
     text
 }
 
-fn answered(question: &str, answer: &Answer) -> String {
-    let mark = match answer.verdict {
+fn answered(question: &str, answer: &Answer, width: usize) -> String {
+    let mark = mark(answer.verdict);
+    let run = answer.run.map(|run| format!("  [run {run}]")).unwrap_or_default();
+    wrapped(&format!("{mark} {question:<24}{}{run}", answer.text), width)
+}
+
+fn mark(verdict: Verdict) -> &'static str {
+    match verdict {
         Verdict::Good => "✓",
         Verdict::Bad => "✗",
         Verdict::Unsure => "!",
         Verdict::NoData => "?",
+    }
+}
+
+/// Returns a paragraph in lines of at most `width` columns, those after the first below the text of an answer.
+fn wrapped(text: &str, width: usize) -> String {
+    const INDENT: &str = "                          ";
+    let options = textwrap::Options::new(width)
+        .subsequent_indent(INDENT)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::fill(text, options) + "\n"
+}
+
+/// Returns how old the newest set of a tier is, against the interval in which sets are due.
+fn of_tier(tier: &TierAge) -> String {
+    let (mark, newest) = match (tier.newest, tier.age) {
+        _ if tier.overdue && tier.newest.is_none() => ("!", "no recovery-ready set".to_owned()),
+        (_, Some(age)) if tier.overdue => ("!", format!("newest set {} old", duration(age))),
+        (_, Some(age)) => ("✓", format!("newest set {} old", duration(age))),
+        (Some(_), None) => (
+            "?",
+            "newest set made by a clock that is ahead of this one".to_owned(),
+        ),
+        (None, None) => ("?", "no recovery-ready set".to_owned()),
     };
-    let run = answer.run.map(|run| format!("  [run {run}]")).unwrap_or_default();
-    format!("{mark} {question:<24}{}{run}\n", answer.text)
+    let due = match tier.every {
+        Some(every) if tier.overdue => format!(", due every {}: overdue", duration(every)),
+        Some(every) => format!(", due every {}", duration(every)),
+        None => String::new(),
+    };
+    format!("{mark} tier {:<19}{newest}{due}\n", tier.tier)
+}
+
+/// Returns how much of a data class a disaster now would cost, against its objective.
+fn of_class(class: &ClassLoss) -> String {
+    let loss = class.loss.map_or("all of it".to_owned(), duration);
+    let (mark, lost) = match class.met {
+        Some(true) => ("✓", format!("would lose {loss}")),
+        Some(false) => ("✗", format!("would lose {loss}")),
+        None => ("?", "no component carries it".to_owned()),
+    };
+    let rpo = class.rpo.map(|rpo| format!(", RPO {}", duration(rpo)));
+    format!("{mark} {:<24}{lost}{}\n", class.class, rpo.unwrap_or_default())
 }
 
 #[cfg(test)]

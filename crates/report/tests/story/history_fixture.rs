@@ -398,7 +398,9 @@ pub(crate) fn backed_up() -> Evidence {
     }
     history.start("seal", 1);
     let sealed = json!({"set": "0199cccc-0000-7000-8000-000000000001", "recovery_ready": false,
-        "rule": "success_rate 0.50 >= 0.95", "components": {
+        "rule": {"name": "recovery_ready", "formula": "backup.success_rate >= 0.95", "stated_by_system": true,
+            "inputs": {"backup": {"success_rate": 0.5}, "integrity": {"all_verified": null}}, "holds": false},
+        "components": {
             "orders": {"consistency_point": "2027-01-15T08:00:00Z", "snapshot": "s", "tiers": ["far", "near"]},
             "images": {"consistency_point": "2027-01-15T08:00:00Z", "snapshot": "s", "tiers": ["near"]}}});
     history.succeed(5, "seal", 1, sealed, &[]);

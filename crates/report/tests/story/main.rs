@@ -20,7 +20,7 @@ use rekindle_report::backup::backup_table;
 use rekindle_report::copies::{position, sightings};
 use rekindle_report::recovery::{Validity, recovery_table};
 use rekindle_report::rework::rework;
-use rekindle_report::status::{Findings, Proven, status};
+use rekindle_report::status::{Findings, Gone, Proven, status};
 use rekindle_report::unfinished::Unfinished;
 use rekindle_report::{steps, text};
 
@@ -280,6 +280,8 @@ fn the_four_answers_name_the_run_that_proves_them() {
     let findings = Findings {
         lost: Vec::new(),
         unchecked: Vec::new(),
+        key_fault: None,
+        gone: Gone::Nothing,
         system: &system,
         backups: &backups,
         recoveries: &recoveries,
@@ -293,10 +295,12 @@ fn the_four_answers_name_the_run_that_proves_them() {
         partial_recovery: None,
         now,
     };
-    insta::assert_snapshot!("proven", text::status(&status(&findings), &write));
+    insta::assert_snapshot!("proven", text::status(&status(&findings), usize::MAX, &write));
     let nothing = Findings {
         lost: Vec::new(),
         unchecked: Vec::new(),
+        key_fault: None,
+        gone: Gone::Nothing,
         system: &system,
         backups: &[],
         recoveries: &[],
@@ -306,7 +310,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
         partial_recovery: None,
         now,
     };
-    insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing), &write));
+    insta::assert_snapshot!("nothing_yet", text::status(&status(&nothing), usize::MAX, &write));
 }
 
 #[test]

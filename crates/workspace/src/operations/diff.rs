@@ -9,15 +9,15 @@ use rekindle_vault::{EntryRecord, SnapshotReader, Tier};
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::tiers::Tiers;
+use crate::tiers::{Tiers, Wanted};
 
-/// The snapshots to compare: a unique beginning of the id of each.
+/// The snapshots to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffRequest {
     /// The first one.
-    pub first: String,
+    pub first: Wanted,
     /// The second one.
-    pub second: String,
+    pub second: Wanted,
 }
 
 /// How an entry differs.

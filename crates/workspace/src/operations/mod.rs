@@ -6,6 +6,7 @@
 
 pub mod adopt;
 pub mod backup;
+pub mod browse;
 pub mod diff;
 pub mod doctor;
 pub mod init;

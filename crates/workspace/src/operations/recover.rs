@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rekindle_actions::FoundSet;
 use rekindle_actions::displace::aside_folder;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
@@ -162,6 +163,14 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     })
 }
 
+/// A recovery that can be submitted, and the set that it would use.
+pub struct CheckedSet {
+    /// The run.
+    pub ready: ReadyRun,
+    /// The set; or why it is not known now, which the run would wait for.
+    pub set: Result<FoundSet, Error>,
+}
+
 /// Asks the tiers whether they hold the set that a recovery wants. If a tier does not answer now, the run waits for
 /// it.
 ///
@@ -171,7 +180,7 @@ pub async fn check_set(
     workspace: &ReadWriteWorkspace,
     request: &RecoverRequest,
     spec: LoadedSpec,
-) -> Result<ReadyRun, Error> {
+) -> Result<CheckedSet, Error> {
     let context = &workspace.context;
     let ready = spec.ready(context)?;
     let preferred = tier(&ready.spec.system, request)?;
@@ -187,7 +196,19 @@ pub async fn check_set(
         }
         // A person who names a tier wants that one, and may have reasons not to wait for it.
         Ok(Err(failure)) if !preferred.is_empty() => Err(unserved(request, &preferred, failure)),
-        _ => Ok(ready),
+        Ok(Err(failure)) => Ok(CheckedSet {
+            ready,
+            set: Err(failure.into()),
+        }),
+        Ok(Ok(set)) => Ok(CheckedSet { ready, set: Ok(set) }),
+        Err(_) => {
+            let message = format!("the tiers took longer than {PATIENCE:?}");
+            let error = Error::new(ProblemKind::Failed, code::TIER_UNAVAILABLE, message);
+            Ok(CheckedSet {
+                ready,
+                set: Err(error.with_advice("see that the tiers answer")),
+            })
+        }
     }
 }
 

@@ -9,23 +9,24 @@ use rekindle_model::id::SnapshotId;
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_sources::place::Place;
 use rekindle_sources::private;
-use rekindle_vault::ProgressSink;
 use rekindle_vault::regular;
 use rekindle_vault::restore::{self, RestoreReport, RestoreRoot, Window};
+use rekindle_vault::{ProgressSink, SnapshotReader};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::guards::target::{self, Alternatives};
 use crate::keys::identity::write_secret;
+use crate::operations::browse;
 use crate::run_spec;
-use crate::tiers::Tiers;
+use crate::tiers::{Tiers, Wanted};
 
 /// The snapshot, and the folder to write it into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreRequest {
-    /// A unique beginning of the snapshot's id.
-    pub snapshot: String,
+    /// The snapshot.
+    pub snapshot: Wanted,
     /// The folder: empty or absent, except for files of an earlier call of the same restore.
     pub to: PathBuf,
     /// Only paths that match one of these globs, relative to the snapshot's root; empty for all.
@@ -56,14 +57,16 @@ pub async fn restore(
     stop: &CancellationToken,
 ) -> Result<RestoreResult, Error> {
     let snapshot = tiers.snapshot(&request.snapshot).await?;
+    let sources: Vec<_> = tiers.reachable().map(|(_, tier)| tier.clone()).collect();
+    let reader = SnapshotReader::open(&sources, snapshot).await?;
+    let include = browse::selected(&reader, &request.include).await?;
     let note = Note::take(tiers, request, snapshot).await?;
     let root = note.place.path().to_owned();
-    let sources: Vec<_> = tiers.reachable().map(|(_, tier)| tier.clone()).collect();
     let preferred = sources.first().map(|tier| tier.name().to_owned());
     let from_vault = restore::RestoreRequest {
         snapshot,
         root: root.as_path().into(),
-        include: request.include.clone(),
+        include,
         checkpoint: None,
         window: Window::default(),
         prefer: preferred.clone(),
@@ -95,7 +98,7 @@ struct Note {
 impl Note {
     /// Refuses a folder with content that no earlier call of this same restore has left there. Notes this call.
     async fn take(tiers: &Tiers, request: &RestoreRequest, snapshot: SnapshotId) -> Result<Self, Error> {
-        let alternatives = alternatives(tiers, request, snapshot).await;
+        let alternatives = alternatives(tiers, snapshot).await;
         let place = target::named(&tiers.layout, &tiers.system, &request.to, &alternatives)?;
         let name = blake3::hash(place.path().as_os_str().as_bytes()).to_hex();
         let notes = tiers.layout.state.join("restores");
@@ -136,7 +139,7 @@ fn mark(request: &RestoreRequest, snapshot: SnapshotId, place: &Place) -> Result
 }
 
 /// Returns the alternatives of a restore that cannot write into the named folder.
-async fn alternatives(tiers: &Tiers, request: &RestoreRequest, snapshot: SnapshotId) -> Alternatives {
+async fn alternatives(tiers: &Tiers, snapshot: SnapshotId) -> Alternatives {
     let mut components = Vec::new();
     for (_, tier) in tiers.reachable() {
         if let Ok(found) = tier.snapshot(snapshot).await {
@@ -148,7 +151,7 @@ async fn alternatives(tiers: &Tiers, request: &RestoreRequest, snapshot: Snapsho
     }
     Alternatives {
         elsewhere: Action::Restore {
-            snapshot: Some(request.snapshot.clone()),
+            snapshot: Some(snapshot.to_string()),
         },
         in_place: Action::Recover(Recover {
             components,

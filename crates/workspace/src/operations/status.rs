@@ -16,13 +16,13 @@ use rekindle_report::Evidence;
 use rekindle_report::backup::{BackupTable, backup_table};
 use rekindle_report::copies::{Sighting, position, sightings};
 use rekindle_report::recovery::{RecoveryTable, recovery_table};
-use rekindle_report::status::{Findings, Lost, Proven, Status};
+use rekindle_report::status::{Findings, Gone, KeyFault, Lost, Proven, Status};
 use rekindle_report::unfinished::Unfinished;
 use rekindle_vault::{CatalogCheck, Lacking, ObjectName, Tier, TierError};
 
 use crate::error::Error;
 use crate::guards::partial_recovery;
-use crate::keys::{self, UnlockBy, kit};
+use crate::keys::{self, OpenKey, UnlockBy, kit};
 use crate::open::ReadOnlyWorkspace;
 use crate::run_spec::{self, LoadedSpec};
 use crate::{lookup, replica, tiers};
@@ -41,7 +41,14 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
     let system = run_spec::system(layout)?;
     let seen = Seen::read(workspace).await?;
     let partial = partial_recovery::unsettled(&workspace.context, &system, &[]).await?;
-    let (lost, unchecked) = lost(workspace, &system).await;
+    let (lost, unchecked, key_fault) = match open_key(workspace) {
+        Ok(key) => {
+            let (lost, unchecked) = lost(workspace, &system, &key).await;
+            (lost, unchecked, None)
+        }
+        Err(Closed::Locked) => (Vec::new(), vec!["the key needs its passphrase".to_owned()], None),
+        Err(Closed::Fault(fault)) => (Vec::new(), Vec::new(), Some(fault)),
+    };
     let findings = Findings {
         system: &system,
         backups: &seen.backups,
@@ -50,6 +57,8 @@ pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
         tiers: reachable(&system, &layout.system_dir()).await,
         lost,
         unchecked,
+        key_fault,
+        gone: gone(&system, &run_spec::data_root(&layout.system_dir(), &system)),
         unfinished: seen.unfinished.clone(),
         partial_recovery: partial.first().map(|partial| partial.run),
         now: workspace.context.clock.now().utc,
@@ -156,23 +165,54 @@ fn proven<T>(evidence: &Evidence, table: T) -> Proven<T> {
     }
 }
 
-/// Asks the tiers what they should hold and do not. Also returns why it is not known, where it is not: the status asks
-/// nobody for a passphrase, and waits for no tier that hangs.
-async fn lost(workspace: &ReadOnlyWorkspace, system: &System) -> (Vec<Lost>, Vec<String>) {
+/// Why the key is not open.
+enum Closed {
+    /// It needs its passphrase, and the status asks nobody for one.
+    Locked,
+    /// It does not open.
+    Fault(KeyFault),
+}
+
+fn open_key(workspace: &ReadOnlyWorkspace) -> Result<OpenKey, Closed> {
     let layout = &workspace.context.layout;
     let unlocker = &workspace.context.unlocker;
-    let asks_nobody = unlocker.passphrase_at_hand
-        || keys::pinned(layout).is_ok_and(|pinned| pinned.unlock == UnlockBy::Identity);
-    if !asks_nobody {
-        return (Vec::new(), vec!["the key needs its passphrase".to_owned()]);
+    let locked = !unlocker.passphrase_at_hand
+        && keys::pinned(layout).is_ok_and(|pinned| pinned.unlock == UnlockBy::Passphrase);
+    if locked {
+        return Err(Closed::Locked);
     }
-    let key = match keys::open(layout, unlocker) {
-        Ok(key) => key,
-        Err(error) => return (Vec::new(), vec![format!("the key does not open: {error}")]),
+    keys::open(layout, unlocker).map_err(|error| {
+        Closed::Fault(KeyFault {
+            text: format!("the key does not open: {error}"),
+            next: error.next(),
+        })
+    })
+}
+
+/// Returns the data of the system that is not where it should be.
+fn gone(system: &System, root: &Path) -> Gone {
+    if !root.exists() {
+        return Gone::Root(root.display().to_string());
+    }
+    let is_gone = |name: &&str| {
+        let source = system.components.get(*name).and_then(|it| it.source.as_ref());
+        let claim = source.and_then(|spec| rekindle_sources::open(spec).ok()?.claim());
+        claim.is_some_and(|claim| root.join(claim.path).symlink_metadata().is_err())
     };
+    let names = system.components_by_priority().into_iter().filter(is_gone);
+    match names.map(str::to_owned).collect::<Vec<_>>() {
+        gone if gone.is_empty() => Gone::Nothing,
+        gone => Gone::Components(gone),
+    }
+}
+
+/// Asks the tiers what they should hold and do not. Also returns why it is not known, where it is not: the status waits
+/// for no tier that hangs.
+async fn lost(workspace: &ReadOnlyWorkspace, system: &System, key: &OpenKey) -> (Vec<Lost>, Vec<String>) {
+    let layout = &workspace.context.layout;
     let (mut open, mut lacking, mut unchecked) = (Vec::new(), Vec::new(), Vec::new());
     for (name, spec) in &system.tiers {
-        let opened = tiers::open_tier(layout, &key, name, spec);
+        let opened = tiers::open_tier(layout, key, name, spec);
         match tokio::time::timeout(TIER_PATIENCE, opened).await {
             Ok(Ok(tier)) => open.push(Arc::new(tier)),
             Ok(Err(error)) if error.is_damage() => {

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use rekindle_journal::Journal;
 use rekindle_journal_local::LogView;
 use rekindle_model::event::Outcome;
-use rekindle_model::id::RunId;
+use rekindle_model::id::{RunId, is_named};
 use rekindle_model::next_action::Action;
 use rekindle_model::problem::{Problem, ProblemKind};
 use rekindle_model::run::RunState;
@@ -27,7 +27,6 @@ use crate::Application;
 use crate::error::Error;
 use crate::keys::{self, OpenKey};
 use crate::layout::Layout;
-use crate::lookup::begins;
 use crate::open::ReadWriteWorkspace;
 use crate::{replica, run_spec};
 
@@ -359,7 +358,7 @@ fn failed(error: &rekindle_vault::SegmentError) -> Error {
 /// Returns the run that the person named, or the only unfinished one. None if a list is wanted or there is none.
 fn choose(request: &AdoptRequest, offers: &[Offer]) -> Result<Option<RunId>, Error> {
     if let Some(word) = &request.run {
-        let found: Vec<&Offer> = offers.iter().filter(|offer| begins(&offer.run, word)).collect();
+        let found: Vec<&Offer> = offers.iter().filter(|offer| is_named(&offer.run, word)).collect();
         return match found[..] {
             [one] => Ok(Some(one.run)),
             [] => Err(
