@@ -59,6 +59,16 @@ fn unheard_of() -> Event {
     }
 }
 
+/// Returns where the last frame of a log ends. Room that a process reserved and did not give back may follow.
+fn end_of_frames(bytes: &[u8]) -> usize {
+    let mut end = 64;
+    while bytes[end..].starts_with(b"RKFR") {
+        let body = u32::from_be_bytes(bytes[end + 4..end + 8].try_into().unwrap());
+        end += 60 + usize::try_from(body).unwrap();
+    }
+    end
+}
+
 /// Writes a run's records at the end of the log, by hand: a whole frame, chained to the one before it.
 fn log_by_hand(sandbox: &Sandbox, run: RunId, values: &[Vec<u8>]) {
     let file = sandbox.path(".rekindle/head");
@@ -83,7 +93,8 @@ fn log_by_hand(sandbox: &Sandbox, run: RunId, values: &[Vec<u8>]) {
     frame.extend(crc32c::crc32c(&frame).to_be_bytes());
     frame.extend(body);
     let log = sandbox.path(".rekindle/log/0000000001");
-    let bytes = [fs::read(&log).unwrap(), frame].concat();
+    let bytes = fs::read(&log).unwrap();
+    let bytes = [&bytes[..end_of_frames(&bytes)], &frame].concat();
     fs::write(log, bytes).unwrap();
     let mut head = vec![1];
     head.extend(commit.to_be_bytes());
