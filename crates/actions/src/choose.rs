@@ -33,7 +33,7 @@ impl From {
         }
         Err(
             Failure::permanent(BAD_PARAMETER, format!("{text:?} names no recovery set")).with_hint(
-                "write latest, a time such as 2026-11-23T10:00:00Z, or at least 4 digits of a set's id",
+                "write latest, a time such as 2026-11-23T10:00:00Z, or at least 4 digits of the beginning or end of a set's id",
             ),
         )
     }

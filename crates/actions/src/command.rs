@@ -200,10 +200,8 @@ impl Action for RunCommand {
         };
         // What the program names counts more than what it prints by the way.
         value.extend(named_outputs::read(&outputs).map_err(|failure| ended.redactor.failure(failure))?);
-        if let Some(lost) = &ended.log_lost
-            && let Value::Array(warnings) = value.entry("warnings").or_insert_with(|| json!([]))
-        {
-            warnings.push(json!(lost));
+        if let Some(lost) = &ended.log_lost {
+            value.insert("log_lost".to_owned(), json!(lost));
         }
         Ok(Output {
             value: ended.redactor.value(Value::Object(value)),

@@ -136,6 +136,9 @@ pub(crate) async fn run(site: &Site, cx: &StepContext, program: &Program<'_>) ->
     let log = StepLog::open(site.workspace_dir(), cx, &redactor);
     log.note(&program.words.join(" "));
     let mut ended = logged(site, cx, program, &log, &redactor).await;
+    if let Some(lost) = log.lost() {
+        tracing::warn!(step = %cx.step.id, "{lost}");
+    }
     match &mut ended {
         Ok(ended) => {
             log.note(&ended.status.to_string());

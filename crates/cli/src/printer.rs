@@ -140,12 +140,14 @@ impl Printer {
         }
     }
 
-    /// Writes bytes as they are: the content of a file that a person asked for.
-    pub fn bytes(self, bytes: &[u8]) -> Result<(), Error> {
+    /// Writes bytes as they are: the content of a file that a person asked for. Returns whether anybody still reads.
+    pub fn bytes(self, bytes: &[u8]) -> Result<bool, Error> {
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Err(error) if is_gone(&error) => Ok(()),
-            result => result.map_err(|error| Error::io("write to stdout", &error)),
+            Err(error) if is_gone(&error) => Ok(false),
+            result => result
+                .map(|()| true)
+                .map_err(|error| Error::io("write to stdout", &error)),
         }
     }
 

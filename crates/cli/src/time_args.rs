@@ -22,7 +22,7 @@ pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Err
 }
 
 /// Reads an instant, and says how it was understood if its text does not name a zone.
-pub(crate) fn told(app: &App, text: &str) -> Result<DateTime<Utc>, Error> {
+pub(crate) fn instant(app: &App, text: &str) -> Result<DateTime<Utc>, Error> {
     let instant = parse(text, app.application.clock.now().utc)?;
     if let Some(said) = said(text, instant) {
         app.printer.say(said);
@@ -71,7 +71,7 @@ fn naive(text: &str) -> Option<NaiveDateTime> {
         .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
 }
 
-/// Reads a snapshot as a person names it: the beginning of its id, `COMPONENT` or `COMPONENT@TIME`.
+/// Reads a snapshot as a person names it: the beginning or end of its id, `COMPONENT` or `COMPONENT@TIME`.
 pub(crate) fn snapshot(app: &App, tiers: &Tiers, word: &str) -> Result<Wanted, Error> {
     let component = |name: &str, at| Wanted::Component {
         name: name.to_owned(),
@@ -79,7 +79,7 @@ pub(crate) fn snapshot(app: &App, tiers: &Tiers, word: &str) -> Result<Wanted, E
     };
     match word.rsplit_once('@') {
         Some((name, "latest")) => Ok(component(name, None)),
-        Some((name, at)) => Ok(component(name, Some(told(app, at)?))),
+        Some((name, at)) => Ok(component(name, Some(instant(app, at)?))),
         None if tiers.system.component(word).is_some() => Ok(component(word, None)),
         None => Ok(Wanted::Id(word.to_owned())),
     }

@@ -45,8 +45,16 @@ pub fn expand(
     let mut faults = Vec::new();
     let params = params(workflow, inputs, &mut faults);
     let loops = loops::resolve(workflow, system, inputs, &params, &mut faults);
-    check_actions(workflow, system, inputs, &params, catalog, &mut faults);
-    check_references(workflow, system, &loops, catalog, &mut faults);
+    check_actions(
+        workflow,
+        system,
+        inputs,
+        &params,
+        catalog,
+        Hooked::Run,
+        &mut faults,
+    );
+    check_references(workflow, system, &loops, catalog, Hooked::Run, &mut faults);
     if !faults.is_empty() {
         faults.sort_by_key(|fault| (fault.line, fault.col));
         return Err(Diagnostics(faults));
@@ -86,11 +94,29 @@ pub fn faults_of(
     if let Some(workflow) = workflow {
         let params = params(workflow, inputs, &mut Vec::new());
         let loops = loops::resolve(workflow, system, inputs, &params, &mut faults);
-        check_actions(workflow, system, inputs, &params, catalog, &mut faults);
-        check_references(workflow, system, &loops, catalog, &mut faults);
+        check_actions(
+            workflow,
+            system,
+            inputs,
+            &params,
+            catalog,
+            Hooked::Judged,
+            &mut faults,
+        );
+        check_references(workflow, system, &loops, catalog, Hooked::Judged, &mut faults);
     }
     faults.sort_by_key(|fault| (fault.line, fault.col));
     Diagnostics(faults)
+}
+
+/// What becomes of the faults of a system's hooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hooked {
+    /// They are reported: a person asks for them.
+    Judged,
+    /// A hook that cannot work fails by itself, once it runs: a backup or a recovery must not wait for its alarm to be
+    /// mended.
+    Run,
 }
 
 fn params(workflow: &Workflow, inputs: &Inputs, faults: &mut Vec<Diagnostic>) -> Map<String, Value> {
@@ -139,6 +165,7 @@ fn check_references(
     system: Option<&System>,
     loops: &[Vec<Axis>],
     catalog: &dyn Catalog,
+    hooked: Hooked,
     faults: &mut Vec<Diagnostic>,
 ) {
     let facts = Facts {
@@ -146,6 +173,7 @@ fn check_references(
         system,
         loops,
         catalog,
+        hooks: hooked == Hooked::Judged,
     };
     references::check(&facts, faults);
 }
@@ -156,6 +184,7 @@ fn check_actions(
     inputs: &Inputs,
     params: &Map<String, Value>,
     catalog: &dyn Catalog,
+    hooked: Hooked,
     faults: &mut Vec<Diagnostic>,
 ) {
     let names = catalog.names();
@@ -168,6 +197,9 @@ fn check_actions(
                 format!("unknown action `{}`", step.uses),
                 help,
             ));
+            continue;
+        }
+        if step.is_hook() && hooked == Hooked::Run {
             continue;
         }
         // Which workflow a step runs is read from the text itself.

@@ -351,6 +351,11 @@ impl StepTemplate {
         [&[list, &self.place][..], inside].concat()
     }
 
+    /// Returns whether it is one of a system's hooks.
+    pub(crate) fn is_hook(&self) -> bool {
+        self.hook_of.is_some()
+    }
+
     /// Returns whether it loops over components.
     pub(crate) fn over_components(&self) -> bool {
         self.for_each.over("component")

@@ -33,7 +33,7 @@ impl AppliedRule {
         flatten(&self.inputs, "", &mut values);
         let said: Vec<String> = values
             .into_iter()
-            .filter(|(name, _)| self.formula.contains(name.as_str()))
+            .filter(|(name, _)| self.names(name))
             .map(|(name, value)| match value {
                 Value::Null => format!("{name}: no data"),
                 value => format!("{name}: {value}"),
@@ -43,6 +43,17 @@ impl AppliedRule {
             true => self.formula.clone(),
             false => format!("{} ({})", self.formula, said.join(", ")),
         }
+    }
+}
+
+impl AppliedRule {
+    /// Returns whether the formula has this name, and not only a longer one that begins or ends so.
+    fn names(&self, name: &str) -> bool {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+        self.formula.match_indices(name).any(|(at, found)| {
+            let (before, after) = (&self.formula[..at], &self.formula[at + found.len()..]);
+            !before.ends_with(is_part) && !after.starts_with(is_part)
+        })
     }
 }
 
@@ -72,7 +83,7 @@ mod tests {
         let rule = AppliedRule::of(&json!({
             "formula": "backup.success_rate == 1 and integrity.all_verified",
             "stated_by_system": true,
-            "inputs": {"backup": {"success_rate": 0.5, "missing": 1}, "integrity": {"all_verified": null}},
+            "inputs": {"backup": {"success_rate": 0.5, "success": 1}, "integrity": {"all_verified": null}},
             "holds": false,
         }))
         .unwrap();

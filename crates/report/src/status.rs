@@ -254,7 +254,14 @@ fn next(
     if let Some(fault) = &findings.key_fault {
         next.extend(fault.next.clone());
     }
-    let can_come_back = losses.iter().any(|loss| loss.point.is_some());
+    let answers = findings.tiers.values().any(Option::is_none);
+    // Without any evidence here, the tiers may have a copy all the same.
+    let unknown = findings.backups.is_empty() && answers;
+    let has_copy = |name: &str| {
+        let own = losses.iter().find(|loss| loss.component == name);
+        own.is_some_and(|loss| loss.point.is_some())
+    };
+    let can_come_back = unknown || losses.iter().any(|loss| loss.point.is_some());
     let recovers = |components: Vec<String>| {
         let recover = Recover {
             components,
@@ -268,7 +275,16 @@ fn next(
         _ if !can_come_back || at_work => {}
         Gone::Nothing => {}
         Gone::Root(_) => next.push(recovers(Vec::new())),
-        Gone::Components(names) => next.push(recovers(names.clone())),
+        Gone::Components(names) => {
+            let found: Vec<String> = names
+                .iter()
+                .filter(|name| unknown || has_copy(name))
+                .cloned()
+                .collect();
+            if !found.is_empty() {
+                next.push(recovers(found));
+            }
+        }
     }
     // No backup is made of it before that.
     if let Some(run) = findings
@@ -281,8 +297,7 @@ fn next(
             "backs up the system as the recovery left it",
         ));
     }
-    let answers = findings.tiers.values().any(Option::is_none);
-    if findings.backups.is_empty() && answers {
+    if unknown {
         next.push(NextAction::new(
             Action::ListSets,
             "lists the recovery sets in the tiers",
@@ -568,13 +583,21 @@ fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
     }
     let failed = matches!(table.outcome, Some(Outcome::Failed | Outcome::Stuck));
     let in_part = matches!(table.outcome, Some(Outcome::Partial));
-    let bad = !invalid.is_empty() || !unrestored.is_empty() || failed || table.operational == Some(false);
+    if failed || in_part {
+        text.push_str(&format!(
+            "; the run {}",
+            if failed { "failed" } else { "was done in part" }
+        ));
+    }
+    let lost = !invalid.is_empty() || !unrestored.is_empty() || table.operational == Some(false);
+    // If all is back and valid, something else failed, such as an alarm.
+    let bad = lost || (failed && valid < table.components.len());
     Answer {
         // The worst component speaks for all.
         verdict: match (bad, valid) {
             (true, _) => Verdict::Bad,
             (false, 0) => Verdict::NoData,
-            (false, _) if in_part || !unmeasured.is_empty() => Verdict::Unsure,
+            (false, _) if failed || in_part || !unmeasured.is_empty() => Verdict::Unsure,
             (false, _) => Verdict::Good,
         },
         text,

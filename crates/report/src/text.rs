@@ -245,7 +245,11 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>, write: WriteAction<'_>) -
     }
     text.push_str(&folded);
     for (step, output) in &evidence.outputs {
-        for warning in crate::backup::sentences(&output["warnings"]) {
+        let lost = output["log_lost"].as_str().map(str::to_owned);
+        for warning in crate::backup::sentences(&output["warnings"])
+            .into_iter()
+            .chain(lost)
+        {
             let _ = writeln!(text, "WARNING: {step}: {warning}");
         }
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rekindle_model::id::{SnapshotId, is_named};
 use rekindle_model::system::{System, TierSpec};
 pub use rekindle_vault::{CatalogCheck, Lacking};
-use rekindle_vault::{Remembered, Tier, TierError, TierMode, catalogs};
+use rekindle_vault::{Remembered, Snapshot, Tier, TierError, TierMode, catalogs};
 
 use crate::Application;
 use crate::load_system;
@@ -38,7 +38,7 @@ pub struct Tiers {
 /// A snapshot, as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// The one whose id begins so.
+    /// The one whose id begins or ends so.
     Id(String),
     /// The newest of a component, or the newest whose content is not later than an instant.
     Component {
@@ -154,7 +154,7 @@ impl Tiers {
     /// Returns the snapshot that a person means.
     ///
     /// # Errors
-    /// No tier that answers has it, or several snapshots begin so.
+    /// No tier that answers has it, or the word names several.
     pub async fn snapshot(&self, wanted: &Wanted) -> Result<SnapshotId, Error> {
         match wanted {
             Wanted::Id(word) => self.by_id(word).await,
@@ -168,8 +168,10 @@ impl Tiers {
     /// Returns the newest snapshot of a component, or the newest whose content is not later than an instant.
     async fn newest(&self, component: &str, at: Option<DateTime<Utc>>) -> Result<SnapshotId, Error> {
         let mut oldest = None;
-        for (id, tier) in self.snapshots().await?.into_iter().rev() {
-            let snapshot = tier.snapshot(id).await?;
+        for id in self.snapshots().await?.into_keys().rev() {
+            let Some(snapshot) = self.document(id).await else {
+                continue;
+            };
             if snapshot.component != component {
                 continue;
             }
@@ -181,13 +183,28 @@ impl Tiers {
         }
         let message = match (at, oldest) {
             (Some(at), Some(oldest)) => format!(
-                "no snapshot of {component} is as old as {}: the oldest is of {}",
+                "{component} has no snapshot from before {}: its oldest is of {}",
                 time::show(at),
                 time::show(oldest)
             ),
             _ => format!("the tiers that answer have no snapshot of {component}"),
         };
         Err(Error::usage(message).with_next(Action::ListSnapshots, "lists all"))
+    }
+
+    /// Returns the document of a snapshot, from any tier. If none has it whole, warns: nothing is known of that snapshot.
+    pub async fn document(&self, id: SnapshotId) -> Option<Snapshot> {
+        let mut last = None;
+        for (_, tier) in self.reachable() {
+            match tier.snapshot(id).await {
+                Ok(snapshot) => return Some(snapshot),
+                Err(error) => last = Some(error),
+            }
+        }
+        if let Some(error) = last {
+            tracing::warn!(snapshot = %id, %error, "a snapshot is left out");
+        }
+        None
     }
 
     async fn by_id(&self, word: &str) -> Result<SnapshotId, Error> {

@@ -54,6 +54,27 @@ fn hooks_tell_how_each_backup_verification_and_recovery_ended() {
 }
 
 #[test]
+fn a_hook_that_cannot_work_keeps_nobody_from_recovering() {
+    let sandbox = sandbox();
+    sandbox.ok(&["backup"]);
+    fs::remove_file(sandbox.path("tidy.yaml")).expect("lose the workflow of a hook");
+    let system = SYSTEM.replace("run.workflow", "run.nothing");
+    fs::write(sandbox.path("system.yaml"), system).expect("break another hook");
+    let (code, said) = sandbox.code(&["recover", "--to", "out"]);
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(
+        fs::read_to_string(sandbox.path("out/notes/a.md")).expect("a note"),
+        "one"
+    );
+    let history = sandbox.history();
+    let failed = |step: &str| {
+        let mut events = history.iter();
+        events.any(|event| event["event"] == "step_failed" && event["step"] == step)
+    };
+    assert!(failed("beat") && failed("tidy"), "{history:?}");
+}
+
+#[test]
 fn a_workflow_of_another_kind_and_a_step_of_a_run_have_no_hooks() {
     let sandbox = sandbox().with(
         "it.yaml",

@@ -4,7 +4,7 @@ use rekindle_model::entry::{Entry, EntryKind};
 use rekindle_model::{shown, time};
 use rekindle_report::text;
 use rekindle_workspace::Error;
-use rekindle_workspace::operations::browse::{self, FindRequest, ListRequest};
+use rekindle_workspace::operations::browse::{self, FindRequest, Found, ListRequest};
 use rekindle_workspace::tiers::Tiers;
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ pub(crate) async fn find(app: &App, args: &Find) -> Result<Exit, Error> {
             .transpose()?,
         component: args.component.clone(),
     };
-    let count = browse::find(&tiers, &request, |snapshot, record| {
+    let found = browse::find(&tiers, &request, |snapshot, record| {
         let entry = &record.entry;
         let point = snapshot.consistency_point.utc;
         let mut body = about(entry);
@@ -105,12 +105,18 @@ pub(crate) async fn find(app: &App, args: &Find) -> Result<Exit, Error> {
         })
     })
     .await?;
-    Ok(match count {
-        0 => {
-            app.printer.say(format!("no snapshot has {:?}", args.pattern));
-            Exit::Failed
-        }
-        _ => Exit::of_tiers(&tiers),
+    let Found { paths, unread } = found;
+    if paths == 0 {
+        let which = match (tiers.all_answered(), unread) {
+            (true, 0) => "no snapshot",
+            _ => "no snapshot that can be read",
+        };
+        app.printer.say(format!("{which} has {:?}", args.pattern));
+    }
+    Ok(match (unread, Exit::of_tiers(&tiers), paths) {
+        (1.., ..) => Exit::DataLost,
+        (0, Exit::Done, 0) => Exit::Failed,
+        (0, exit, _) => exit,
     })
 }
 

@@ -81,7 +81,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             root,
             occupied,
         } = recover::prepare(workspace, &request).await?;
-        let CheckedSet { ready, set } =
+        let CheckedSet { mut ready, set } =
             recover::check_set(workspace, &request, run.spec)
                 .await
                 .map_err(|error| match error.code() {
@@ -95,7 +95,12 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             return dry_run(app, &ready, &set?, &root, &occupied);
         }
         if let Some(question) = question.filter(|_| !args.yes) {
-            confirm(app, &question, set.as_ref().ok())?;
+            confirm(app, &question, set.as_ref())?;
+            if let Ok(found) = &set {
+                // What a person has agreed to is that set, not one that another machine seals meanwhile.
+                let from = ("from".to_owned(), Value::from(found.set.id.to_string()));
+                ready.spec.inputs.params.extend([from]);
+            }
         }
         let run = RunRequest {
             spec: ready.spec,
@@ -111,7 +116,7 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
     let disaster_at = args
         .disaster_at
         .as_deref()
-        .map(|text| time_args::told(app, text))
+        .map(|text| time_args::instant(app, text))
         .transpose()?;
     Ok(RecoverRequest {
         scenario: args.scenario.clone(),
@@ -125,7 +130,7 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
         },
         from: match (args.from.as_str(), time_args::parse(&args.from, now)) {
             ("latest", _) => From::Latest,
-            (text, Ok(_)) => From::Before(time_args::told(app, text)?),
+            (text, Ok(_)) => From::Before(time_args::instant(app, text)?),
             (id, Err(_)) => From::Set(id.to_owned()),
         },
         tier: args.tier.clone(),
@@ -136,11 +141,11 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
     })
 }
 
-fn confirm(app: &App, question: &Question, set: Option<&FoundSet>) -> Result<(), Error> {
+fn confirm(app: &App, question: &Question, set: Result<&FoundSet, &Error>) -> Result<(), Error> {
     let Question::RecoverInPlace { root, aside } = question;
     let from = match set {
-        Some(found) => format!("set {}, {}", found.set.id, age(app, found)),
-        None => "the newest set that the tiers then have; now they do not answer".to_owned(),
+        Ok(found) => format!("set {}, {}", found.set.id, age(app, found)),
+        Err(error) => format!("a set that is not known yet ({error})"),
     };
     let text = format!(
         "recover {} in place from {from}? Its content moves to {}/",

@@ -23,8 +23,8 @@ pub struct Args {
     /// The folder; it must be empty or absent, or hold only what this same command left when it was interrupted
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Only this path, or only paths that match, relative to the snapshot's root. A name that is there counts as it is
-    /// written
+    /// Only this path, or only paths that match, relative to the snapshot's root. If the snapshot has a name that is
+    /// written like the glob, that name is meant
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
     /// Leave owners and set-id bits out: everything belongs to the user who restores. Without this, owners that cannot

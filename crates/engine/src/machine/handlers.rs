@@ -58,10 +58,11 @@ impl Machine {
 
     /// Returns whether a list of handlers is for the end that the run comes to.
     pub(super) fn applies(&self, draft: &Draft, handler: Handler) -> bool {
-        let cancelled = self.came_to(draft) == Outcome::Cancelled;
+        let came_to = self.came_to(draft);
+        let cancelled = came_to == Outcome::Cancelled;
         let failed = self.any_fell(draft) || self.unwinds(draft);
         match handler {
-            Handler::OnSuccess => !failed && !cancelled,
+            Handler::OnSuccess => came_to == Outcome::Succeeded && !failed,
             // A stuck undo needs a person, also in a cancelled run.
             Handler::OnFailure => self.stuck(draft).next().is_some() || (failed && !cancelled),
             Handler::OnCancel => cancelled,

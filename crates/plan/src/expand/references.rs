@@ -51,13 +51,16 @@ pub(super) struct Facts<'a> {
     /// For each step, its loops.
     pub(super) loops: &'a [Vec<Axis>],
     pub(super) catalog: &'a dyn Catalog,
+    /// Whether a system's hooks are checked too.
+    pub(super) hooks: bool,
 }
 
 /// Reports every fault in the expressions of a workflow's steps.
 pub(super) fn check(facts: &Facts<'_>, faults: &mut Vec<Diagnostic>) {
     let system = facts.system.and_then(|system| serde_json::to_value(system).ok());
     let places = facts.workflow.places();
-    for (at, step) in facts.workflow.steps.iter().enumerate() {
+    let steps = facts.workflow.steps.iter().enumerate();
+    for (at, step) in steps.filter(|(_, step)| facts.hooks || !step.is_hook()) {
         let judge = Judge {
             facts,
             step,

@@ -36,8 +36,8 @@ pub(crate) const SYSTEM: &Object = &Object {
         key("targets", Named("targets", &Named("target", &Short(TARGET))),
             "What measured numbers must be, by group and name."),
         key("hooks", Object(HOOKS),
-            "Handlers of the system's backups, recoveries and verifications. Where a workflow has such a list itself, \
-             its own counts. See [handlers](workflow-yaml.md#handlers)."),
+            "Handlers of the system's backups, recoveries and verifications. If a workflow has such a list itself, that \
+             list runs instead. See [handlers](workflow-yaml.md#handlers)."),
         key("scenarios", Named("scenario", &Object(SCENARIO)),
             "The disasters that a recovery may name, by name."),
     ],

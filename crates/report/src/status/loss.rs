@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rekindle_model::id::RunId;
+use rekindle_model::id::{RunId, SetId};
 use serde::Serialize;
 
 use super::set_health::can_come_back;
-use super::{Answer, Findings, Verdict, no_data};
+use super::{Answer, Findings, Proven, Verdict, no_data};
+use crate::backup::{BackupTable, Member};
 use crate::units;
 
 /// The loss of one component.
@@ -33,13 +34,15 @@ pub struct ComponentLoss {
 pub struct ClassLoss {
     /// The class.
     pub class: String,
+    /// The components that carry it and have data of their own.
+    pub components: Vec<String>,
     /// How much of it may be lost, in seconds.
     #[serde(with = "crate::seconds", rename = "rpo_seconds")]
     pub rpo: Option<Duration>,
     /// How much would be lost, in seconds; none if a component that carries it has no copy, or none carries it.
     #[serde(with = "crate::seconds", rename = "loss_seconds")]
     pub loss: Option<Duration>,
-    /// Whether its objective would hold; none if no component carries it.
+    /// Whether its objective would hold; none if no component carries it, or if its loss is not known.
     pub met: Option<bool>,
 }
 
@@ -58,6 +61,16 @@ pub struct TierAge {
     pub every: Option<Duration>,
     /// Whether a set is overdue.
     pub overdue: bool,
+    /// Why the tier does not answer now, or what it has lost; none if it is well.
+    pub fault: Option<String>,
+}
+
+/// A set is overdue a tenth of the interval after it was due: backups do not all take the same time.
+const GRACE: u32 = 10;
+
+/// Returns when a set was sealed: its id says so.
+fn sealed(set: Option<&str>) -> Option<DateTime<Utc>> {
+    set?.parse::<SetId>().ok()?.created()
 }
 
 /// Returns the loss of each component with data of its own, in the order of their priority.
@@ -79,7 +92,7 @@ fn component(findings: &Findings<'_>, name: &str) -> ComponentLoss {
     let copy = findings.backups.iter().find_map(|backup| {
         let member = backup.table.members.get(name)?;
         let whole = member.snapshot.is_some() && can_come_back(findings, backup, name, member);
-        whole.then(|| (backup, member.point.unwrap_or(backup.at)))
+        whole.then_some((backup, member))
     });
     let newest = findings.backups.first();
     let attempt = newest.and_then(|backup| {
@@ -87,15 +100,19 @@ fn component(findings: &Findings<'_>, name: &str) -> ComponentLoss {
         Some((backup.run, rows.find(|row| row.component == name)?))
     });
     let newest_failed = attempt.and_then(|(run, row)| {
-        let has_copy = row.snapshot.is_some() && copy.is_some_and(|(backup, _)| backup.run == run);
-        let why = || {
-            row.error
-                .clone()
-                .unwrap_or_else(|| "it was not captured".to_owned())
+        // A set names an older snapshot where the newest failed.
+        let of_newest = |(backup, member): (&Proven<BackupTable>, &Member)| {
+            backup.run == run && member.snapshot == row.snapshot
         };
-        (!has_copy).then(why)
+        let has_copy = copy.is_some_and(of_newest);
+        match (&row.error, &row.snapshot) {
+            (Some(error), _) if !has_copy => Some(error.clone()),
+            (None, None) => Some("it was not captured".to_owned()),
+            // It was stored. If there is no copy now, it was lost since then.
+            _ => None,
+        }
     });
-    let point = copy.map(|(_, point)| point);
+    let point = copy.map(|(backup, member)| member.point.unwrap_or(backup.at));
     ComponentLoss {
         component: name.to_owned(),
         point,
@@ -113,18 +130,24 @@ pub(super) fn classes(findings: &Findings<'_>, losses: &[ComponentLoss]) -> Vec<
         component.is_some_and(|component| component.classes.contains(class))
     };
     let of_class = |(name, class): (&String, &rekindle_model::system::DataClass)| {
-        let carried: Vec<Option<Duration>> = losses
+        let carried: Vec<&ComponentLoss> = losses
             .iter()
             .filter(|loss| carries(&loss.component, name))
-            .map(|loss| loss.loss)
             .collect();
-        let all: Option<Vec<Duration>> = carried.iter().copied().collect();
+        // A copy of a clock that is ahead, or a workspace that knows of no backup, is no measurement.
+        let known = !findings.backups.is_empty()
+            && !carried.is_empty()
+            && carried
+                .iter()
+                .all(|one| one.point.is_none() || one.loss.is_some());
+        let all: Option<Vec<Duration>> = carried.iter().map(|one| one.loss).collect();
         let loss = all.and_then(|all| all.into_iter().max());
         ClassLoss {
             class: name.clone(),
+            components: carried.iter().map(|one| one.component.clone()).collect(),
             rpo: Some(class.rpo.0),
             loss,
-            met: (!carried.is_empty()).then(|| loss.is_some_and(|loss| loss <= class.rpo.0)),
+            met: known.then(|| loss.is_some_and(|loss| loss <= class.rpo.0)),
         }
     };
     system.data_classes.iter().map(of_class).collect()
@@ -143,7 +166,9 @@ pub(super) fn tiers(findings: &Findings<'_>) -> Vec<TierAge> {
                 .filter(|backup| backup.table.recovery_ready == Some(true));
             let newest = ready
                 .find(|backup| backup.table.stored_in.contains(name))
-                .map(|backup| backup.at);
+                .map(|backup| sealed(backup.table.set.as_deref()).unwrap_or(backup.at));
+            let silent = findings.tiers.get(name).and_then(Clone::clone);
+            let lost = findings.lost.iter().find(|lost| lost.tier == *name);
             let age = newest.and_then(|newest| (findings.now - newest).to_std().ok());
             let every = tier.every.map(|every| every.0);
             TierAge {
@@ -151,7 +176,12 @@ pub(super) fn tiers(findings: &Findings<'_>) -> Vec<TierAge> {
                 newest,
                 age,
                 every,
-                overdue: every.is_some_and(|every| newest.is_none() || age.is_some_and(|age| age > every)),
+                overdue: every.is_some_and(|every| {
+                    newest.is_none() || age.is_some_and(|age| age > every + every / GRACE)
+                }),
+                fault: silent
+                    .map(|why| format!("does not answer ({why})"))
+                    .or_else(|| lost.map(|lost| lost.text.clone())),
             }
         })
         .collect();

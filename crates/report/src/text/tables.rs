@@ -536,6 +536,8 @@ fn wrapped(text: &str, width: usize) -> String {
 /// Returns how old the newest set of a tier is, against the interval in which sets are due.
 fn of_tier(tier: &TierAge) -> String {
     let (mark, newest) = match (tier.newest, tier.age) {
+        _ if tier.fault.is_some() && tier.newest.is_none() => ("!", "no recovery-ready set".to_owned()),
+        (_, Some(age)) if tier.fault.is_some() => ("!", format!("newest set {} old", duration(age))),
         _ if tier.overdue && tier.newest.is_none() => ("!", "no recovery-ready set".to_owned()),
         (_, Some(age)) if tier.overdue => ("!", format!("newest set {} old", duration(age))),
         (_, Some(age)) => ("✓", format!("newest set {} old", duration(age))),
@@ -550,7 +552,12 @@ fn of_tier(tier: &TierAge) -> String {
         Some(every) => format!(", due every {}", duration(every)),
         None => String::new(),
     };
-    format!("{mark} tier {:<19}{newest}{due}\n", tier.tier)
+    let fault = tier.fault.as_ref().map(|fault| format!("; {}", line(fault)));
+    format!(
+        "{mark} tier {:<19}{newest}{due}{}\n",
+        tier.tier,
+        fault.unwrap_or_default()
+    )
 }
 
 /// Returns how much of a data class a disaster now would cost, against its objective.
@@ -559,7 +566,8 @@ fn of_class(class: &ClassLoss) -> String {
     let (mark, lost) = match class.met {
         Some(true) => ("✓", format!("would lose {loss}")),
         Some(false) => ("✗", format!("would lose {loss}")),
-        None => ("?", "no component carries it".to_owned()),
+        None if class.components.is_empty() => ("?", "no component carries it".to_owned()),
+        None => ("?", "no data".to_owned()),
     };
     let rpo = class.rpo.map(|rpo| format!(", RPO {}", duration(rpo)));
     format!("{mark} {:<24}{lost}{}\n", class.class, rpo.unwrap_or_default())

@@ -64,16 +64,27 @@ pub struct FindRequest {
     pub component: Option<String>,
 }
 
-/// Looks for paths in snapshots, the oldest first. Returns how many it found.
+/// What a search found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Paths.
+    pub paths: u64,
+    /// Snapshots that no tier has whole; a warning names each.
+    pub unread: u64,
+}
+
+/// Looks for paths in snapshots, the oldest first.
 ///
 /// # Errors
-/// The glob cannot be read, a snapshot cannot be read, or `each` fails.
+/// The snapshot is unknown, or `each` fails.
 pub async fn find(
     tiers: &Tiers,
     request: &FindRequest,
     mut each: impl FnMut(&Snapshot, &EntryRecord) -> Result<(), Error>,
-) -> Result<u64, Error> {
-    let globs = globs(&[request.pattern.clone(), Globs::literal(&request.pattern)])?;
+) -> Result<Found, Error> {
+    let name = Globs::literal(&request.pattern);
+    // A name may be no glob that can be read.
+    let globs = globs(&[request.pattern.clone(), name.clone()]).or_else(|_| globs(&[name]))?;
     let component = request
         .component
         .as_ref()
@@ -83,28 +94,41 @@ pub async fn find(
         Some(wanted) => vec![tiers.snapshot(wanted).await?],
         None => tiers.snapshots().await?.into_keys().collect(),
     };
-    let mut count = 0;
+    let mut found = Found::default();
     for id in ids {
-        let reader = SnapshotReader::open(&sources(tiers), id).await?;
+        let Some(snapshot) = tiers.document(id).await else {
+            found.unread += 1;
+            continue;
+        };
         if component
             .as_ref()
-            .is_some_and(|component| *component != reader.snapshot().component)
+            .is_some_and(|component| *component != snapshot.component)
         {
             continue;
         }
+        let reader = SnapshotReader::open(&sources(tiers), id).await?;
         let mut entries = reader.entries();
-        while let Some(record) = entries.next().await? {
+        loop {
+            let record = match entries.next().await {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(snapshot = %id, %error, "a snapshot is searched in part only");
+                    found.unread += 1;
+                    break;
+                }
+            };
             let own = &record.entry.path;
             if !own.is_root() && globs.matches(own.as_path()) {
-                count += 1;
+                found.paths += 1;
                 each(reader.snapshot(), &record)?;
             }
         }
     }
-    Ok(count)
+    Ok(found)
 }
 
-/// Gives the bytes of one file, in order and in pieces.
+/// Gives the bytes of one file, in order and in pieces, until `each` returns false.
 ///
 /// # Errors
 /// The snapshot has no such file, its content is lost, or `each` fails.
@@ -112,7 +136,7 @@ pub async fn content(
     tiers: &Tiers,
     wanted: &Wanted,
     named: &str,
-    mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+    mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let reader = open(tiers, wanted).await?;
     let mut file = path(named)?;
@@ -132,7 +156,9 @@ pub async fn content(
                 .with_advice("`ls` lists a folder; `restore` brings back links and devices"));
         };
         for chunk in &record.chunks {
-            each(&reader.chunk(chunk).await?)?;
+            if !each(&reader.chunk(chunk).await?)? {
+                break;
+            }
         }
         return Ok(());
     }

@@ -29,6 +29,8 @@ use crate::{lookup, replica, tiers};
 
 /// How many runs the status reads in any case, the newest first: the proof is usually in a recent run.
 const LOOKED_AT: usize = 200;
+/// How many runs it reads at most to find a set of each tier: a tier may be due rarely, or never have got one.
+const LOOKED_AT_FOR_TIERS: usize = 2_000;
 /// How long a tier may take to answer. The status must not wait for a location that hangs.
 const TIER_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -39,7 +41,7 @@ const TIER_PATIENCE: Duration = Duration::from_secs(1);
 pub async fn status(workspace: &ReadOnlyWorkspace) -> Result<Status, Error> {
     let layout = &workspace.context.layout;
     let system = run_spec::system(layout)?;
-    let seen = Seen::read(workspace).await?;
+    let seen = Seen::read(workspace, &system).await?;
     let partial = partial_recovery::unsettled(&workspace.context, &system, &[]).await?;
     let (lost, unchecked, key_fault) = match open_key(workspace) {
         Ok(key) => {
@@ -84,14 +86,15 @@ struct Seen {
 }
 
 impl Seen {
-    async fn read(workspace: &ReadOnlyWorkspace) -> Result<Self, Error> {
+    async fn read(workspace: &ReadOnlyWorkspace, system: &System) -> Result<Self, Error> {
         let mut seen = Self::default();
         let runs = workspace.context.journal.runs(&RunFilter::default()).await?;
         let driven = workspace.driven().await;
         let open: Vec<&RunSummary> = lookup::open(&runs).collect();
         for (n, run) in runs.iter().enumerate() {
             let is_open = open.iter().any(|one| one.run == run.run);
-            if n >= LOOKED_AT && !is_open && !seen.lacks(run.kind) {
+            let of_tier = n < LOOKED_AT_FOR_TIERS && run.kind == RunKind::Backup && seen.lacks_a_tier(system);
+            if n >= LOOKED_AT && !is_open && !of_tier && !seen.lacks(run.kind) {
                 continue;
             }
             let evidence = match workspace.context.evidence(run.run).await {
@@ -136,6 +139,18 @@ impl Seen {
             RunKind::Recover => self.recoveries.is_empty() || !self.backups.iter().any(ready),
             RunKind::Drill | RunKind::Custom => false,
         }
+    }
+
+    /// Returns whether no recovery-ready set of a tier was seen yet.
+    fn lacks_a_tier(&self, system: &System) -> bool {
+        let has = |tier: &String| {
+            let mut ready = self
+                .backups
+                .iter()
+                .filter(|one| one.table.recovery_ready == Some(true));
+            ready.any(|one| one.table.stored_in.contains(tier))
+        };
+        !system.tiers.keys().all(has)
     }
 
     fn take(&mut self, evidence: &Evidence, plan: &Plan, system: &System) {
