@@ -50,7 +50,7 @@ impl Globs {
         set.build().map(Self).map_err(|why| bad(&globs.join(" "), why))
     }
 
-    /// Returns a glob that matches a name or a path as it is written, whatever characters it has.
+    /// Returns a glob that matches exactly this name or path. `*`, `[` and the like stand for themselves in it.
     pub fn literal(path: &str) -> String {
         globset::escape(path)
     }

@@ -1,6 +1,6 @@
-//! A system's `hooks`: handlers for every backup, recovery and verification, whatever its workflow.
+//! A system's `hooks`: handlers that join the workflows of its backups, recoveries and verifications.
 //!
-//! A workflow may have lists of its own. Each of them replaces the hooks' list of that name.
+//! A workflow may have such a list itself. Then that list runs, and the hooks' list of that name does not.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

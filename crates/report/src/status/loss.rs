@@ -1,5 +1,7 @@
-//! How much a disaster now would cost: of each component what was written since its newest copy that can be brought back,
-//! whatever set it is in; of each data class the most of its components; of each tier the age of its newest set.
+//! What a disaster now would cost, and how old the newest sets are.
+//!
+//! A component loses what was written since its newest copy that can be brought back. That copy may be in an older set.
+//! A data class loses the most that one of its components loses.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
