@@ -17,7 +17,7 @@ use rekindle_vault::key::Keyring;
 use rekindle_vault::store::occupied_folder;
 use rekindle_vault::{Catalogs, Remembered, Spool, Tier, TierMode, catalogs};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::displace::Kept;
 use crate::failures;
@@ -64,8 +64,9 @@ pub struct SiteParts {
 pub struct Site {
     parts: SiteParts,
     spool: OnceCell<Arc<Spool>>,
-    /// One cell for each tier: if one tier opens slowly, only the steps that need it wait.
-    tiers: BTreeMap<String, OnceCell<Arc<Tier>>>,
+    /// The tiers that are open. Each has a lock of its own: if one tier opens slowly, only the steps that need it
+    /// wait.
+    tiers: BTreeMap<String, Mutex<Option<Arc<Tier>>>>,
     /// What the tiers must hold, as a step of this run first found it.
     stated: OnceCell<Catalogs>,
 }
@@ -85,7 +86,7 @@ impl Site {
             .system
             .tiers
             .keys()
-            .map(|name| (name.clone(), OnceCell::new()))
+            .map(|name| (name.clone(), Mutex::new(None)))
             .collect();
         Self {
             parts,
@@ -214,7 +215,7 @@ impl Site {
     /// Returns the tier, opened. A new place becomes a tier only if `mode` says so, and never if it has held this
     /// workspace's vault before.
     pub(crate) async fn tier(&self, name: &str, mode: TierMode) -> Result<Arc<Tier>, Failure> {
-        let (Some(cell), Some(spec)) = (self.tiers.get(name), self.parts.system.tiers.get(name)) else {
+        let (Some(opened), Some(spec)) = (self.tiers.get(name), self.parts.system.tiers.get(name)) else {
             let known = self.tiers_hot_first().join(", ");
             return Err(
                 Failure::permanent("unknown_tier", format!("the system has no tier {name:?}"))
@@ -222,8 +223,14 @@ impl Site {
             );
         };
         let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
-        let open = || async {
-            Tier::open_remembered(
+        let open = async {
+            let mut opened = opened.lock().await;
+            if let Some(tier) = &*opened
+                && (mode != TierMode::Create || tier.down().is_empty())
+            {
+                return Ok(Arc::clone(tier));
+            }
+            let tier = Tier::open_remembered(
                 name,
                 &urls,
                 &self.parts.system_dir,
@@ -233,19 +240,17 @@ impl Site {
                 &Remembered::of(&self.parts.workspace_dir),
             )
             .await
-            .map(Arc::new)
-            .map_err(|error| failures::tier(&error))
+            .map_err(|error| failures::tier(&error))?;
+            Ok(Arc::clone(opened.insert(Arc::new(tier))))
         };
-        let opened = tokio::time::timeout(OPENS_WITHIN, cell.get_or_try_init(open)).await;
-        opened
-            .unwrap_or_else(|_| {
-                Err(Failure::transient(
-                    code::TIER_UNAVAILABLE,
-                    format!("tier {name} has not answered within {OPENS_WITHIN:?}"),
-                )
-                .with_hint("see that the tier's location is mounted and can be reached, then resume the run"))
-            })
-            .cloned()
+        let opened = tokio::time::timeout(OPENS_WITHIN, open).await;
+        opened.unwrap_or_else(|_| {
+            Err(Failure::transient(
+                code::TIER_UNAVAILABLE,
+                format!("tier {name} has not answered within {OPENS_WITHIN:?}"),
+            )
+            .with_hint("see that the tier's location is mounted and can be reached, then resume the run"))
+        })
     }
 
     /// Returns those tiers that are vaults and answer, in the given order.

@@ -26,6 +26,19 @@ pub enum OpenError {
         /// The newest format that this version reads.
         supported: u32,
     },
+    /// The log was written by an older Rekindle, in a format that this version no longer reads. Nothing was changed.
+    #[error(
+        "open {}: log format {found}, this version reads {supported} and later; read it with the Rekindle that wrote \
+         it, or begin a new workspace", path.display()
+    )]
+    OlderFormat {
+        /// The segment.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The oldest format that this version reads.
+        supported: u32,
+    },
     /// sled could not be opened even in an empty folder.
     #[error("open the journal's index in {}: {why}", path.display())]
     Index {

@@ -4,12 +4,14 @@
 //! segment  magic "RKJLOG\r\n" (8) ‖ version (4) ‖ number (8) ‖ head before it: commit (8), hash (32) ‖ CRC (4)
 //! frame    magic "RKFR" (4) ‖ body length (4) ‖ records (4) ‖ head after it: commit (8), hash (32)
 //!          ‖ body CRC (4) ‖ header CRC (4) ‖ body
-//! body     per record: key (24) ‖ value length (4) ‖ value
+//! body     per record: key (24) ‖ value length (4) ‖ value; then the end mark 0xED (1)
 //! ```
 //! Integers are big-endian, checksums CRC32C. Zeros may follow the last frame: room that was reserved for those to
 //! come. A frame is written with one call and synced before the next, so a crash can leave at most the last one
-//! torn: cut short, by the end of the file or by zeros, or with blocks that never reached the disk and read as
-//! zeros. All else that does not check is damage, and is named.
+//! torn: cut short, by the end of the file or by zeros, or with sectors that never reached the disk and read as
+//! zeros. A frame begins with its magic and ends with its end mark. Neither reads as zeros after one flipped bit, so
+//! a first or last sector of zeros was never written, however few of its bytes are the frame's. All else that does
+//! not check is damage, and is named.
 
 use rekindle_journal::bytes::ByteReader;
 use rekindle_journal::codec::{self, KEY_LEN, Key};
@@ -20,9 +22,9 @@ use rekindle_model::planted::{self, Fault};
 use crate::mark::{self, Entry};
 
 /// The newest log format that this version reads: that of a segment which may hold marks.
-pub(crate) const LOG_FORMAT: u32 = 2;
-/// The format of a segment that holds nothing but runs' records. Older programs read it.
-pub(crate) const PLAIN_FORMAT: u32 = 1;
+pub(crate) const LOG_FORMAT: u32 = 4;
+/// The format of a segment that holds nothing but runs' records, and the oldest that this version reads.
+pub(crate) const PLAIN_FORMAT: u32 = 3;
 /// The length of a segment's header in bytes.
 pub(crate) const SEGMENT_HEADER: usize = 64;
 /// The length of a frame's header in bytes.
@@ -32,8 +34,8 @@ const SEGMENT_MAGIC: &[u8; 8] = b"RKJLOG\r\n";
 const FRAME_MAGIC: &[u8; 4] = b"RKFR";
 /// A device writes at least this many bytes whole or not at all: the smallest sector in use.
 const SECTOR: usize = 512;
-/// This many zeros in a row are not part of a checksum. Fewer may be, by coincidence.
-const TELLING: usize = 4;
+/// The last byte of a frame. Several of its bits are set, so that one flipped bit does not make it 0.
+const END_MARK: u8 = 0xED;
 
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,7 @@ pub(crate) fn encode<'a>(head: JournalHead, entries: impl Iterator<Item = Entry<
         bytes.extend(value);
         records += 1;
     }
+    bytes.push(END_MARK);
     let body = &bytes[FRAME_HEADER..];
     let mut header = Vec::with_capacity(FRAME_HEADER);
     header.extend(FRAME_MAGIC);
@@ -141,18 +144,16 @@ pub(crate) fn scan(bytes: &[u8], last: bool) -> Vec<Piece<'_>> {
             offset = end;
             continue;
         }
-        // A frame whose header fails its check ends with the last written byte, plus a checksum's own zeros.
-        let until = end.unwrap_or(written + TELLING - 1).min(bytes.len());
+        // A frame whose header fails its check ends with the last written byte: its end mark.
+        let until = end.unwrap_or(written).min(bytes.len());
         let (salvaged, hurt, walked) = salvage(&bytes[..until], (offset + FRAME_HEADER).min(until));
         let next = match end {
             Some(end) if end <= bytes.len() => end,
             Some(_) => bytes.len(),
             None => find_frame(bytes, walked.max(offset + 1)),
         };
-        // If every record is whole, only the header is damaged, however many zeros follow.
-        let all_there = end.is_none() && hurt.is_empty() && !salvaged.is_empty();
-        let cut_short = written - offset < FRAME_HEADER || end.is_some_and(|end| end > bytes.len());
-        if last && next >= written && (cut_short || (!all_there && lacks_a_part(&bytes[..until], offset))) {
+        let cut_short = written - offset < FRAME_HEADER || end.is_some_and(|end| end > written);
+        if last && next >= written && (cut_short || lacks_a_sector(&bytes[..until], offset)) {
             pieces.push(Piece::Torn { offset });
         } else {
             pieces.push(Piece::Damage {
@@ -192,7 +193,9 @@ impl FrameHeader {
     fn entries<'a>(&self, body: &'a [u8]) -> Option<Vec<Entry<'a>>> {
         let intact = crc32c::crc32c(body) == self.body_crc || planted::is(Fault::CrcUnchecked);
         intact.then_some(())?;
-        let mut input = ByteReader(body);
+        let (mark, records) = body.split_last()?;
+        (*mark == END_MARK).then_some(())?;
+        let mut input = ByteReader(records);
         let mut entries = Vec::new();
         while !input.0.is_empty() {
             entries.push(entry(&mut input)?);
@@ -212,8 +215,8 @@ fn entry<'a>(input: &mut ByteReader<'a>) -> Option<Entry<'a>> {
 fn salvage(bytes: &[u8], start: usize) -> (Vec<Entry<'_>>, Vec<Key>, usize) {
     let mut input = ByteReader(&bytes[start..]);
     let (mut salvaged, mut hurt, mut walked) = (Vec::new(), Vec::new(), start);
-    // No run's id begins with the magic for some thousand years, since ids begin with a time stamp.
-    while input.0.len() > KEY_LEN && !input.0.starts_with(FRAME_MAGIC) {
+    // No run's id begins with the end mark for some thousand years, since ids begin with a time stamp.
+    while input.0.len() > KEY_LEN && !input.0.starts_with(&[END_MARK]) {
         let before = input.0;
         match entry(&mut input) {
             Some((key, value)) if mark::is_intact(&key, value) => {
@@ -241,17 +244,14 @@ pub(crate) fn written(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
 }
 
-/// Returns whether a part of the frame from `offset` to the end reads as zeros: its end, or a sector. Then a
-/// crash kept the file's length but not its content. A whole frame begins with its magic and ends with a
-/// checksum. Only a value with 512 aligned zeros could look like that, and then sled still has the commit.
-fn lacks_a_part(bytes: &[u8], offset: usize) -> bool {
-    if bytes.len() - written(bytes).max(offset) >= TELLING {
-        return true;
-    }
+/// Returns whether a sector of the frame from `offset` to the end reads as zeros. Then a crash kept the file's length
+/// and not all of its content. Only a value with 512 aligned zeros could look like that, and then sled still has the
+/// commit.
+fn lacks_a_sector(bytes: &[u8], offset: usize) -> bool {
     let mut at = offset;
     while at < bytes.len() {
         let end = ((at / SECTOR + 1) * SECTOR).min(bytes.len());
-        if end - at >= TELLING && (at == offset || end - at == SECTOR) && written(&bytes[at..end]) == 0 {
+        if written(&bytes[at..end]) == 0 {
             return true;
         }
         at = end;
@@ -373,24 +373,65 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_within_reserved_room_is_torn_where_its_zeros_are_no_coincidence_and_else_damage() {
+    fn a_cut_within_reserved_room_is_torn_in_the_last_segment_and_damage_in_any_other() {
         let (bytes, offsets) = segment();
-        for end in offsets[2]..bytes.len() - 1 {
+        for end in offsets[2] + 1..bytes.len() {
             let mut cut = bytes[..end].to_vec();
             cut.resize(bytes.len() + 3 * SECTOR, 0);
-            let found = scan(&cut, true);
-            let (lacking, torn) = (bytes.len() - end, Piece::Torn { offset: offsets[2] });
-            match found.get(2) {
-                None => assert_eq!(end, offsets[2], "cut at {end}: nothing of it was written"),
-                Some(piece) if lacking >= TELLING => assert_eq!(piece, &torn, "cut at {end}"),
-                Some(piece) => assert!(matches!(piece, Piece::Damage { .. }), "cut at {end}"),
-            }
-            if end > offsets[2] {
-                let other = scan(&cut, false);
-                assert!(
-                    matches!(other[2], Piece::Damage { .. }),
-                    "cut at {end}: {other:?}"
-                );
+            let torn = Piece::Torn { offset: offsets[2] };
+            assert_eq!(scan(&cut, true)[2], torn, "cut at {end}");
+            let other = scan(&cut, false);
+            assert!(
+                matches!(other[2], Piece::Damage { .. }),
+                "cut at {end}: {other:?}"
+            );
+        }
+    }
+
+    /// A frame may begin or end anywhere in a sector, so a lost sector may hold as little as one byte of it.
+    #[test]
+    fn whichever_sectors_of_the_last_frame_are_lost_it_is_torn() {
+        let (before, _) = segment();
+        let run = RunId::new(&stamp(0));
+        let of = |commit: u64, text: &str| {
+            let record = Record {
+                run,
+                seq: commit,
+                epoch: 1,
+                time: stamp(commit),
+                prev: Hash32::ZERO,
+                head: None,
+                event: created(text),
+            };
+            let value = codec::encode(&record).unwrap();
+            let head = JournalHead {
+                commit,
+                hash: codec::hash(&value),
+            };
+            encode(head, [(codec::key(run, commit), value.as_slice())].into_iter())
+        };
+        for shift in 0..SECTOR {
+            let mut bytes = before.clone();
+            bytes.extend(of(4, &"x".repeat(shift)));
+            let offset = bytes.len();
+            bytes.extend(of(5, &"y".repeat(SECTOR + shift / 2)));
+            let (first, last) = (offset / SECTOR, (bytes.len() - 1) / SECTOR);
+            let end = bytes.len();
+            bytes.resize(end + 3 * SECTOR, 0);
+            for lost in 1..1_u32 << (last - first + 1) {
+                let mut torn = bytes.clone();
+                for sector in (first..=last).filter(|sector| lost & (1 << (sector - first)) != 0) {
+                    torn[(sector * SECTOR).max(offset)..((sector + 1) * SECTOR).min(end)].fill(0);
+                }
+                let found = scan(&torn, true);
+                match found.get(4) {
+                    None => assert_eq!(written(&torn), offset, "shifted by {shift}, lost {lost:b}"),
+                    Some(piece) => assert_eq!(
+                        piece,
+                        &Piece::Torn { offset },
+                        "shifted by {shift}, lost {lost:b}"
+                    ),
+                }
             }
         }
     }

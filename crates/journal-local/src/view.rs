@@ -48,7 +48,7 @@ impl LogView {
     /// Reads the log of a workspace's folder without disturbing its owner.
     ///
     /// # Errors
-    /// [`OpenError::NewerFormat`], or a segment that cannot be read. Damage is no error: the report names it.
+    /// [`OpenError::NewerFormat`] or [`OpenError::OlderFormat`], or a segment that cannot be read. Damage is no error: the report names it.
     pub async fn open(dir: &Path) -> Result<(Self, OpenReport), OpenError> {
         let dir = dir.to_owned();
         let opened = tokio::task::spawn_blocking(move || view_beside(&dir)).await;

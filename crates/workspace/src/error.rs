@@ -260,6 +260,7 @@ impl From<OpenError> for Error {
                 "try again when that process has ended; it is safe to kill, its runs are resumable",
             ),
             OpenError::NewerFormat { .. } => Self::new(ProblemKind::Invalid, "newer_format", message),
+            OpenError::OlderFormat { .. } => Self::new(ProblemKind::Invalid, "older_format", message),
             OpenError::Journal(error) => error.into(),
             _ => Self::new(ProblemKind::Failed, "journal", message),
         }

@@ -65,3 +65,23 @@ fn a_workspace_that_came_back_by_the_kit_knows_the_tiers_that_it_found() {
     assert_eq!(code, 3, "{told}");
     assert!(!sandbox.path("tiers/far").exists());
 }
+
+/// The copies go to all tiers at once. So the step that stores in tier near may look into tier far, and find it without
+/// its second location, before the step that makes that location opens it.
+#[test]
+fn a_location_that_a_tier_gains_is_made_by_the_next_backup() {
+    let sandbox = backed_up();
+    let more = NOTES_IN_TWO_TIERS.replace(
+        "{url: \"file://./tiers/far\"}",
+        "{urls: [\"file://./tiers/far\", \"file://./tiers/farther\"]}",
+    );
+    assert_ne!(more, NOTES_IN_TWO_TIERS);
+    fs::write(sandbox.path("system.yaml"), more).expect("write system.yaml");
+    sandbox.ok(&["backup"]);
+    for tier in ["near", "far"] {
+        fs::remove_dir_all(sandbox.path(&format!("tiers/{tier}"))).expect("lose all other locations");
+    }
+    sandbox.ok(&["recover", "--to", "out"]);
+    let back = fs::read_to_string(sandbox.path("out/notes/a.md"));
+    assert_eq!(back.expect("it is back"), "hello");
+}

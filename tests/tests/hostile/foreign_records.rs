@@ -59,6 +59,9 @@ fn unheard_of() -> Event {
     }
 }
 
+/// The last byte of a frame's body. See the journal's FORMAT.
+const END_MARK: u8 = 0xED;
+
 /// Returns where the last frame of a log ends. Room that a process reserved and did not give back may follow.
 fn end_of_frames(bytes: &[u8]) -> usize {
     let mut end = 64;
@@ -84,6 +87,7 @@ fn log_by_hand(sandbox: &Sandbox, run: RunId, values: &[Vec<u8>]) {
         body.extend(value);
     }
     let hash = Hash32(*hasher.finalize().as_bytes());
+    body.push(END_MARK);
     let mut frame = b"RKFR".to_vec();
     frame.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
     frame.extend(u32::try_from(values.len()).unwrap().to_be_bytes());

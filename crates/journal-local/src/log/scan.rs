@@ -143,7 +143,7 @@ pub(crate) struct Commit<'a> {
 /// Reads the whole log without changing anything.
 ///
 /// # Errors
-/// [`OpenError::NewerFormat`], before it passes on anything of that segment, and the errors of `visit`.
+/// [`OpenError::NewerFormat`] or [`OpenError::OlderFormat`], before it passes on anything of that segment, and the errors of `visit`.
 pub(crate) fn scan(
     dir: &Path,
     mut visit: impl FnMut(Commit<'_>) -> Result<(), JournalError>,
@@ -187,6 +187,13 @@ pub(crate) fn scan(
                     path: path.clone(),
                     found,
                     supported: LOG_FORMAT,
+                });
+            }
+            Some(SegmentHeader { version: found, .. }) if found < PLAIN_FORMAT => {
+                return Err(OpenError::OlderFormat {
+                    path: path.clone(),
+                    found,
+                    supported: PLAIN_FORMAT,
                 });
             }
             Some(header) if header.number != *number => {

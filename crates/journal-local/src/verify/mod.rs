@@ -87,7 +87,7 @@ impl Verification {
 /// Reads all of the journal in a workspace's folder, and changes nothing.
 ///
 /// # Errors
-/// [`OpenError::NewerFormat`], or a file that cannot be read. Damage is no error: the findings name it.
+/// [`OpenError::NewerFormat`] or [`OpenError::OlderFormat`], or a file that cannot be read. Damage is no error: the findings name it.
 pub fn verify(dir: &Path) -> Result<Verification, OpenError> {
     let sled = Sled::read(dir)?;
     let log = Logged::read(dir)?;

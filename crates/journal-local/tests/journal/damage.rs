@@ -174,10 +174,10 @@ async fn a_run_that_has_lost_a_record_is_quarantined_and_others_go_on() {
     let filled = fill(dir.path(), 2, 8, OpenOptions::default()).await;
     let acknowledged = by_run(&filled);
     let (hurt, whole) = (filled[4].0[0].run, filled[5].0[0].run);
-    // The last byte of the fifth append's frame: the end of a value of the first run.
+    // The byte before the end mark of the fifth append's frame: the end of a value of the first run.
     let path = &segments(dir.path())[0];
     let mut bytes = fs::read(path).unwrap();
-    bytes[filled[4].1[0] as usize - 1] ^= 0x10;
+    bytes[filled[4].1[0] as usize - 2] ^= 0x10;
     fs::write(path, bytes).unwrap();
     fs::remove_dir_all(dir.path().join("journal")).unwrap();
     for _ in 0..2 {
@@ -288,7 +288,7 @@ async fn a_record_that_fails_in_sled_and_in_the_log_quarantines_its_run_when_it_
     drop(db);
     let path = &segments(dir.path())[0];
     let mut bytes = fs::read(path).unwrap();
-    bytes[filled[4].1[0] as usize - 1] ^= 0x10;
+    bytes[filled[4].1[0] as usize - 2] ^= 0x10;
     fs::write(path, bytes).unwrap();
     let (journal, report) = open(dir.path()).await;
     assert_eq!(report.damage.len(), 1);
@@ -296,30 +296,27 @@ async fn a_record_that_fails_in_sled_and_in_the_log_quarantines_its_run_when_it_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_of_a_newer_format_is_refused_and_left_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    fill(dir.path(), 1, 2, OpenOptions::default()).await;
-    let path = &segments(dir.path())[0];
-    let mut bytes = fs::read(path).unwrap();
-    bytes[11] = 3;
-    let crc = crc32c::crc32c(&bytes[..60]).to_be_bytes();
-    bytes[60..64].copy_from_slice(&crc);
-    fs::write(path, &bytes).unwrap();
-    let error = LocalJournal::open(dir.path(), OpenOptions::default())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::NewerFormat {
-                found: 3,
-                supported: 2,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert_eq!(fs::read(path).unwrap(), bytes);
+async fn a_log_of_a_newer_or_an_older_format_is_refused_and_left_as_it_is() {
+    for found in [9, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path(), 1, 2, OpenOptions::default()).await;
+        let path = &segments(dir.path())[0];
+        let mut bytes = fs::read(path).unwrap();
+        bytes[11] = found;
+        let crc = crc32c::crc32c(&bytes[..60]).to_be_bytes();
+        bytes[60..64].copy_from_slice(&crc);
+        fs::write(path, &bytes).unwrap();
+        let error = LocalJournal::open(dir.path(), OpenOptions::default())
+            .await
+            .unwrap_err();
+        let named = match &error {
+            OpenError::NewerFormat { found, supported, .. } => (*found, *supported),
+            OpenError::OlderFormat { found, supported, .. } => (*found, *supported),
+            other => panic!("{other}"),
+        };
+        assert_eq!(named, if found == 9 { (9, 4) } else { (2, 3) }, "{error}");
+        assert_eq!(fs::read(path).unwrap(), bytes);
+    }
 }
 
 /// Cut between two commits, nothing in the log itself is wrong.
