@@ -6,6 +6,7 @@
 //! | [`chaos`] | the shared parts of the chaos tests: dice, a journal's writer and its reports, disks of a test's own |
 //! | [`faults`] | the product's journal and actions, wrapped: they kill the process at planted places |
 //! | [`hosts`] | several hosts that share a tier, with processes that can be stopped and continued |
+//! | [`output_schema`] | what `--json` prints, held against the schema that the product prints |
 //! | [`product`] | the product as a process: its reports during work, compared with later histories |
 //! | [`recording`] | the recordings in the documents, compared with the product's output |
 //! | [`reference`] | a pure model of a workflow's result, which no kill may change |
@@ -21,6 +22,7 @@ pub mod chaos;
 pub mod effects;
 pub mod faults;
 pub mod hosts;
+pub mod output_schema;
 pub mod product;
 pub mod recording;
 pub mod reference;

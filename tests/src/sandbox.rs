@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::faults::{COUNT, EFFECTS, KILL, Place};
-use crate::tree;
+use crate::{output_schema, tree};
 
 /// A system with one component, `notes`, and one tier.
 pub const NOTES: &str = "\
@@ -167,7 +167,9 @@ impl Sandbox {
 
     /// Runs a command line to its end.
     pub fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("start the product")
+        let output = self.command(args).output().expect("start the product");
+        output_schema::expect(args, &output);
+        output
     }
 
     /// Runs a command line that must exit with 0, and returns what it printed.

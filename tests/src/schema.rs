@@ -9,6 +9,13 @@ pub fn faults(root: &Value, value: &Value) -> Vec<String> {
     found
 }
 
+/// Returns where `value` leaves `schema`, a part of `root`.
+pub fn faults_of(root: &Value, schema: &Value, value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    judge(root, schema, value, "", &mut found);
+    found
+}
+
 fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
     let mut found = Vec::new();
     judge(root, schema, value, "", &mut found);
@@ -23,7 +30,14 @@ fn judge(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<
     if let Some(ways) = schema["anyOf"].as_array()
         && !ways.iter().any(|way| fits(root, way, value))
     {
-        found.push(format!("{at}: fits no way"));
+        // The way that is nearest tells most.
+        let faults = ways.iter().map(|way| {
+            let mut faults = Vec::new();
+            judge(root, way, value, at, &mut faults);
+            faults
+        });
+        let nearest = faults.min_by_key(Vec::len).unwrap_or_default();
+        found.push(format!("{at}: fits no way; the nearest: {}", nearest.join("; ")));
     }
     for rule in schema["allOf"].as_array().into_iter().flatten() {
         if fits(root, &rule["if"], value) {
@@ -41,7 +55,8 @@ fn judge(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<
         Some("object") => value.is_object(),
         Some("array") => value.is_array(),
         Some("string") => value.is_string(),
-        Some("integer") => value.is_u64(),
+        Some("integer") => value.is_u64() || value.is_i64(),
+        Some("null") => value.is_null(),
         Some("number") => value.is_number(),
         Some("boolean") => value.is_boolean(),
         _ => false,

@@ -6,6 +6,7 @@ mod backup;
 mod chaos;
 mod circles;
 mod commands;
+mod first_hour;
 mod hostile;
 mod matrix;
 mod owner;

@@ -20,10 +20,10 @@ const EXCERPT: [&str; 13] = [
     "5. ",
     "6. ",
     "7. ",
-    " component ",
-    " security_systems ",
-    " user_data ",
-    " content_database ",
+    "component ",
+    "security_systems ",
+    "user_data ",
+    "content_database ",
     "scenario ",
     "bytes not redone",
 ];
@@ -53,7 +53,7 @@ fn the_demo_ends_well_and_every_other_command_works_in_what_it_keeps() {
         "   audit ",
         "   content ",
         "   metrics ",
-        " component ",
+        "component ",
         "interruption 1",
     ];
     let command = "$ rekindle demo --size 20MB --keep DIR";

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::App;
 use crate::exit::Exit;
-use crate::live::Live;
+use crate::live::{Live, Whole};
 use rekindle_workspace::Error;
 use rekindle_workspace::context::WorkspaceContext;
 use rekindle_workspace::error::{OVER, make_room, resume};
@@ -204,7 +204,8 @@ pub(crate) async fn attend(
         Some(_) => OnStop::Leave,
         None => OnStop::Stay,
     };
-    match listen(app, updates, on_stop).await {
+    let whole = whole(app, &workspace.context, run).await;
+    match listen(app, whole, updates, on_stop).await {
         Heard::End(end) => ended(app, &workspace.context, run, end).await,
         Heard::Left => {
             left(app, workspace, run)?;
@@ -221,10 +222,35 @@ pub(crate) async fn watch(
     run: RunId,
     updates: mpsc::Receiver<RunUpdate>,
 ) -> Result<Exit, Error> {
-    match listen(app, updates, OnStop::Leave).await {
+    let whole = whole(app, context, run).await;
+    match listen(app, whole, updates, OnStop::Leave).await {
         Heard::End(end) => ended(app, context, run, end).await,
         Heard::Left => Ok(Exit::Done),
         Heard::Silence => gone(app, context, run, None).await,
+    }
+}
+
+/// Returns how far a run is, for a display that moves; empty for any other. A run that cannot be read is displayed
+/// without it.
+async fn whole(app: &App, context: &WorkspaceContext, run: RunId) -> Whole {
+    let read = async {
+        let evidence = context.evidence(run).await?;
+        let spec = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
+        let plan = spec.plan()?;
+        let ended = evidence
+            .state
+            .steps
+            .iter()
+            .filter(|(_, step)| step.state.is_final());
+        Ok::<_, Error>(Whole {
+            steps: plan.steps.len(),
+            ended: ended.map(|(step, _)| step.clone()).collect(),
+            lists_steps: evidence.state.kind == RunKind::Verify,
+        })
+    };
+    match app.printer.live() {
+        true => read.await.unwrap_or_default(),
+        false => Whole::default(),
     }
 }
 
@@ -246,8 +272,8 @@ enum OnStop {
     Stay,
 }
 
-async fn listen(app: &App, mut updates: mpsc::Receiver<RunUpdate>, on_stop: OnStop) -> Heard {
-    let mut live = Live::new(app.printer);
+async fn listen(app: &App, whole: Whole, mut updates: mpsc::Receiver<RunUpdate>, on_stop: OnStop) -> Heard {
+    let mut live = Live::new(app.printer, whole);
     let mut stopping = false;
     let heard = loop {
         tokio::select! {
@@ -344,9 +370,13 @@ impl Ending<'_> {
         let waiting = waiting(state);
         let aside = set_aside(self.evidence, self.plan);
         let way_on = app.printer.command(&resume(Some(run)));
+        let waiting_steps: Vec<Value> = waiting
+            .iter()
+            .map(|(step, why)| json!({ "step": step, "why": why }))
+            .collect();
         let body = json!({
             "run": run, "workflow": state.workflow, "kind": state.kind, "outcome": Value::Null, "exit": Exit::Interrupted.code(),
-            "waiting": waiting, "aside": aside, "resume": way_on,
+            "waiting": waiting_steps, "aside": aside, "resume": way_on,
         });
         app.printer.end_of_run(&body, || {
             let because: String = waiting

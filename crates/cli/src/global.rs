@@ -17,7 +17,7 @@ pub struct Global {
     /// Print only results, warnings and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Log internals to stderr; twice for more
+    /// Log each transition of a step to stderr, with its time; twice for internals, three times for all
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

@@ -8,6 +8,7 @@
 //! | [`global`] | the options of every command |
 //! | [`commands`] | one file per command: its arguments and its function |
 //! | [`printer`] | the one place that prints |
+//! | `colors` | gives the marks of a text their colours |
 //! | `harmless` | escapes what a terminal would act on |
 //! | [`exit`] | the exit codes |
 //! | `command_hints` | next actions, written as commands |
@@ -15,10 +16,12 @@
 //! | [`drive`] | submits a run and follows it to its end |
 //! | [`live`] | what a run shows while it works |
 //! | [`prompt`] | questions at the terminal |
+//! | `serve_log` | what `serve` tells of the runs that it drives |
 //! | [`signals`] | Ctrl-C once and twice |
 //! | [`time_args`] | instants as people type them |
 
 pub mod args;
+mod colors;
 mod command_hints;
 pub mod commands;
 pub mod drive;
@@ -29,6 +32,7 @@ pub mod live;
 mod no_core;
 pub mod printer;
 pub mod prompt;
+mod serve_log;
 pub mod signals;
 pub mod time_args;
 
@@ -161,8 +165,17 @@ where
     if args.get(1).is_some_and(|word| word == supervise::SUBCOMMAND) {
         return supervise::supervise(args.into_iter().skip(2));
     }
+    let for_programs = args.iter().any(|word| word == "--json");
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && for_programs => {
+            let global = Global {
+                json: true,
+                ..Global::default()
+            };
+            Printer::new(&global).error(&usage(&error));
+            return Exit::Usage.into();
+        }
         Err(error) => {
             let exit = if error.use_stderr() {
                 Exit::Usage
@@ -205,12 +218,24 @@ where
     exit.into()
 }
 
+/// Returns why a command line cannot be read, as programs get it: the first paragraph says what is wrong, and the others
+/// what to write.
+fn usage(error: &clap::Error) -> Error {
+    let text = error.render().to_string();
+    let text = text.trim().trim_start_matches("error: ");
+    match text.split_once("\n\n") {
+        Some((what, more)) => Error::usage(what).with_details(more),
+        None => Error::usage(text),
+    }
+}
+
 /// Logs go to stderr, never to stdout; RUST_LOG refines the choice of `-v`.
 fn trace(verbose: u8) {
     use tracing_subscriber::EnvFilter;
     let default = match verbose {
         0 => "error",
-        1 => "rekindle=debug,warn",
+        1 => "rekindle=info,warn",
+        2 => "rekindle=debug,info",
         _ => "trace,sled=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
@@ -219,5 +244,6 @@ fn trace(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(printer::may_color() && std::io::stderr().is_terminal())
+        .with_target(verbose > 1)
         .try_init();
 }

@@ -1,13 +1,14 @@
-//! The display of a run at work: a bar for each running step on a terminal, else a line for each transition, and JSON lines
-//! for programs. The run never waits for its display.
+//! The display of a run at work: on a terminal a bar for each running step and one for the whole run, else a line for each
+//! transition, and JSON lines for programs. The run never waits for its display.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rekindle_model::event::{Event, Record};
 use rekindle_model::id::StepId;
 use rekindle_model::next_action::NextAction;
+use rekindle_model::origin::RunKind;
 use rekindle_model::run::Deadlock;
 use rekindle_report::text;
 use rekindle_server::RunUpdate;
@@ -18,20 +19,48 @@ use crate::printer::Printer;
 /// How often a bar without news still locks, so that a person sees that it lives.
 const TICK: Duration = Duration::from_millis(120);
 
+/// How finely the bar of the whole run shows a step that is half done.
+const PARTS: u64 = 1000;
+
+/// How far a run was when its display began.
+#[derive(Debug, Default)]
+pub struct Whole {
+    /// How many steps it has; 0 if that is not known.
+    pub steps: usize,
+    /// Those that were over.
+    pub ended: HashSet<StepId>,
+    /// Whether its result lists every step. Then a step that succeeds is not told before.
+    pub lists_steps: bool,
+}
+
 /// A display of one run.
 pub struct Live {
     printer: Printer,
     bars: MultiProgress,
     running: HashMap<StepId, ProgressBar>,
+    whole: Whole,
+    /// The bar of the whole run, while any step is at work.
+    overall: Option<ProgressBar>,
+    /// How many bytes each step has dealt with, as far as it told.
+    bytes: HashMap<StepId, u64>,
+    /// Never shown: it knows the rate of late.
+    rate: ProgressBar,
+    /// The reasons of failures that were told.
+    told: HashSet<String>,
 }
 
 impl Live {
-    /// Returns a display on which nothing has happened.
-    pub fn new(printer: Printer) -> Self {
+    /// Returns a display on which nothing has happened yet.
+    pub fn new(printer: Printer, whole: Whole) -> Self {
         Self {
             printer,
             bars: MultiProgress::new(),
             running: HashMap::new(),
+            whole,
+            overall: None,
+            bytes: HashMap::new(),
+            rate: ProgressBar::hidden(),
+            told: HashSet::new(),
         }
     }
 
@@ -76,14 +105,16 @@ impl Live {
                 self.line(format!("{step}: was cut off; {verdict}"));
             }
             Event::StepSucceeded { step, measures, .. } => {
-                self.ended(step);
+                self.over(step);
                 let written = measures
                     .get("bytes_written")
                     .or_else(|| measures.get("bytes_read"));
                 let bytes = written
                     .filter(|bytes| **bytes >= 0.0)
                     .map(|bytes| format!(" ({})", text::bytes(*bytes as u64)));
-                self.line(format!("{step}: done{}", bytes.unwrap_or_default()));
+                if !self.whole.lists_steps {
+                    self.line(format!("{step}: done{}", bytes.unwrap_or_default()));
+                }
             }
             Event::StepFailed {
                 step,
@@ -91,7 +122,10 @@ impl Live {
                 retry_at,
                 ..
             } => {
-                self.ended(step);
+                match retry_at {
+                    Some(_) => self.ended(step),
+                    None => self.over(step),
+                }
                 let again = if retry_at.is_some() {
                     "; will try again"
                 } else {
@@ -102,7 +136,15 @@ impl Live {
                     [] => String::new(),
                     next => format!(": {}", self.printer.advice(next)),
                 };
-                self.line(format!("{step}: failed: {error}{advice}{again}"));
+                // A tier that is lost fails every step there, and each attempt. It says so once.
+                let line = match self.told.insert(error.to_string()) {
+                    true => format!("{step}: failed: {error}{advice}{again}"),
+                    false => format!("{step}: failed for the same reason{again}"),
+                };
+                match retry_at {
+                    Some(_) => self.line(line),
+                    None => self.failure(line),
+                }
             }
             Event::UndoStarted { step, attempt } => {
                 self.started(step, *attempt);
@@ -122,8 +164,14 @@ impl Live {
                     "{step}: could not be undone: {error}; a person must see to it"
                 ));
             }
-            Event::StepSkipped { step, .. } => self.line(format!("{step}: skipped")),
-            Event::StepInvalidated { step, why } => self.line(format!("{step}: no longer holds: {why}")),
+            Event::StepSkipped { step, .. } => {
+                self.over(step);
+                self.line(format!("{step}: skipped"));
+            }
+            Event::StepInvalidated { step, why } => {
+                self.whole.ended.remove(step);
+                self.line(format!("{step}: no longer holds: {why}"));
+            }
             Event::ApprovalRequested { step, prompt, .. } => {
                 self.ended(step);
                 self.line(format!("{step}: waits for approval: {prompt}"));
@@ -145,9 +193,9 @@ impl Live {
                 Deadlock::describe(cycle)
             )),
             Event::DeadlinePassed => self.line("the run's deadline has passed".to_owned()),
+            Event::RunCreated { kind, .. } => self.whole.lists_steps = *kind == Some(RunKind::Verify),
             Event::StepCheckpoint { .. }
             | Event::ChildStarted { .. }
-            | Event::RunCreated { .. }
             | Event::RunAdopted { .. }
             | Event::RunReopened { .. }
             | Event::RunFinished { .. } => {}
@@ -178,7 +226,11 @@ impl Live {
         if !self.printer.live() {
             return;
         }
-        let bar = self.bars.add(ProgressBar::new_spinner().with_style(spinner()));
+        let bar = ProgressBar::new_spinner().with_style(spinner());
+        let bar = match &self.overall {
+            Some(overall) => self.bars.insert_before(overall, bar),
+            None => self.bars.add(bar),
+        };
         let again = if attempt > 1 {
             format!(" (attempt {attempt})")
         } else {
@@ -187,6 +239,36 @@ impl Live {
         bar.set_prefix(self.printer.narration(&format!("{step}{again}")));
         bar.enable_steady_tick(TICK);
         self.running.insert(step.clone(), bar);
+        self.show_whole();
+    }
+
+    /// Shows how far the whole run is, below all steps. The time that is left follows from the share that is done, where
+    /// each step counts the same: it is rough.
+    fn show_whole(&mut self) {
+        if self.whole.steps == 0 {
+            return;
+        }
+        let share = |bar: &ProgressBar| match bar.length() {
+            Some(length) if length > 0 => (PARTS * bar.position() / length).min(PARTS),
+            _ => 0,
+        };
+        let ended = self.whole.ended.len() as u64;
+        let done = PARTS * ended + self.running.values().map(share).sum::<u64>();
+        let bytes: u64 = self.bytes.values().sum();
+        self.rate.set_position(bytes);
+        let overall = self.overall.get_or_insert_with(|| {
+            let bar = ProgressBar::new(PARTS * self.whole.steps as u64).with_style(overall());
+            let bar = self.bars.add(bar);
+            bar.set_position(done);
+            bar.reset_eta();
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        overall.set_prefix(format!("{ended} of {} steps", self.whole.steps));
+        let rate = self.rate.per_sec();
+        let rate = if rate.is_finite() { rate as u64 } else { 0 };
+        overall.set_message(format!("{}, {}/s", text::bytes(bytes), text::bytes(rate)));
+        overall.set_position(done);
     }
 
     fn progressed(&mut self, step: &StepId, done: u64, total: Option<u64>, bytes: bool) {
@@ -199,19 +281,41 @@ impl Live {
         let Some(bar) = self.running.get(step) else {
             return;
         };
-        if let Some(total) = total
-            && bar.length() != Some(total)
-        {
-            bar.set_length(total);
-            bar.set_style(filling(bytes));
+        match total {
+            Some(total) if bar.length() != Some(total) => {
+                bar.set_length(total);
+                bar.set_style(filling(bytes));
+            }
+            None if bytes && bar.position() == 0 => bar.set_style(counting()),
+            _ => {}
         }
         bar.set_position(done);
+        if bytes {
+            self.bytes.insert(step.clone(), done);
+        }
+        self.show_whole();
     }
 
+    /// Takes the bar of a step away.
     fn ended(&mut self, step: &StepId) {
         if let Some(bar) = self.running.remove(step) {
             bar.finish_and_clear();
             self.bars.remove(&bar);
+        }
+        self.show_whole();
+    }
+
+    /// Takes the bar of a step away that is over.
+    fn over(&mut self, step: &StepId) {
+        self.whole.ended.insert(step.clone());
+        self.ended(step);
+    }
+
+    /// Tells of a failure for good, also when quiet.
+    fn failure(&self, line: String) {
+        match self.printer.is_quiet() {
+            true => self.printer.warn(line),
+            false => self.line(line),
         }
     }
 
@@ -226,7 +330,9 @@ impl Live {
 
     /// Removes the bars; the printed lines stay.
     pub fn clear(&mut self) {
-        self.running.drain().for_each(|(_, bar)| bar.finish_and_clear());
+        let overall = self.overall.take();
+        let bars = self.running.drain().map(|(_, bar)| bar).chain(overall);
+        bars.for_each(|bar| bar.finish_and_clear());
         let _ = self.bars.clear();
     }
 }
@@ -235,11 +341,24 @@ fn spinner() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {prefix}").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
+// The lines below have room in 80 columns: the bar takes what is left.
+
+/// A step that does not know how much there is.
+fn counting() -> ProgressStyle {
+    let template = "{spinner} {prefix:30!} {decimal_bytes:>9}  {decimal_bytes_per_sec}";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
 fn filling(bytes: bool) -> ProgressStyle {
     let template = if bytes {
-        "{spinner} {prefix:<34} {bar:24} {decimal_bytes:>9}/{decimal_total_bytes:<9} {decimal_bytes_per_sec}"
+        "{spinner} {prefix:30!} {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}"
     } else {
-        "{spinner} {prefix:<34} {bar:24} {pos:>9}/{len:<9}"
+        "{spinner} {prefix:30!} {wide_bar} {pos:>9}/{len:<9}"
     };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn overall() -> ProgressStyle {
+    let template = "  {prefix} {wide_bar} {msg}, about {eta} left";
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -10,13 +10,19 @@ use serde_json::{Value, json};
 use rekindle_model::next_action::{Action, NextAction};
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::shown;
+use rekindle_report::text::Listing;
 use rekindle_workspace::notice::{Notice, Severity};
 
+use crate::colors;
 use crate::command_hints;
 use crate::exit::Exit;
 use crate::global::Global;
 use crate::harmless;
 use rekindle_workspace::Error;
+
+/// The version of all JSON output, in each object's `schema_version`. It rises if a field is renamed, removed or gets
+/// another meaning. New fields may come without a new version.
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// How a command prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +82,11 @@ impl Printer {
         self.voice == Voice::Json
     }
 
+    /// Returns whether people read the output and want only results, warnings and errors.
+    pub fn is_quiet(self) -> bool {
+        matches!(self.voice, Voice::Text { quiet: true, .. })
+    }
+
     /// Returns whether text may carry colours.
     pub fn color(self) -> bool {
         matches!(self.voice, Voice::Text { color: true, .. })
@@ -105,10 +116,10 @@ impl Printer {
     /// text.
     pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
-            Voice::Json => self.out(&serde_json::to_string_pretty(data).map_err(unprintable)?),
+            Voice::Json => self.out(&format!("{:#}", versioned(data)?)),
             Voice::Text { .. } => {
                 let data = serde_json::to_value(data).map_err(unprintable)?;
-                self.out(&harmless::result(text().trim_end(), &data))
+                self.text(&harmless::result(text().trim_end(), &data))
             }
         }
     }
@@ -132,11 +143,36 @@ impl Printer {
     /// Prints one of many results; for programs each is one line.
     pub fn line<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
-            Voice::Json => self.out(&serde_json::to_string(data).map_err(unprintable)?),
+            Voice::Json => self.out(&versioned(data)?.to_string()),
             Voice::Text { .. } => {
                 let data = serde_json::to_value(data).map_err(unprintable)?;
-                self.out(&harmless::result(&text(), &data))
+                self.text(&harmless::result(&text(), &data))
             }
+        }
+    }
+
+    /// Prints an entry of a list for programs. People see the whole list ([`Printer::list`]).
+    pub fn entry<T: Serialize>(self, data: &T) -> Result<(), Error> {
+        match self.voice {
+            Voice::Json => self.out(&versioned(data)?.to_string()),
+            Voice::Text { .. } => Ok(()),
+        }
+    }
+
+    /// Prints a list for people. Programs got its entries ([`Printer::entry`]).
+    pub fn list(self, listing: Listing) -> Result<(), Error> {
+        match (self.voice, listing.text()) {
+            (Voice::Json, _) => Ok(()),
+            (_, text) if text.is_empty() => Ok(()),
+            (_, text) => self.text(&text),
+        }
+    }
+
+    /// Writes a text for people. On a terminal its marks have colours.
+    fn text(self, text: &str) -> Result<(), Error> {
+        match self.color() {
+            true => self.out(&colors::paint(text)),
+            false => self.out(text),
         }
     }
 
@@ -175,7 +211,9 @@ impl Printer {
                     Severity::Info => "note",
                     Severity::Warning => "warning",
                 };
-                return Some(json!({ "note": kind, "message": text, "next": next }).to_string());
+                let line =
+                    json!({ "schema_version": SCHEMA_VERSION, "note": kind, "message": text, "next": next });
+                return Some(line.to_string());
             }
             Voice::Text { quiet: true, .. } if *severity == Severity::Info => return None,
             Voice::Text { .. } if *severity == Severity::Info => "",
@@ -198,7 +236,7 @@ impl Printer {
     /// nothing.
     pub fn note(self, kind: &str, body: &Value) {
         if self.is_json() {
-            let mut line = json!({ "note": kind });
+            let mut line = json!({ "schema_version": SCHEMA_VERSION, "note": kind });
             if let (Some(line), Some(body)) = (line.as_object_mut(), body.as_object()) {
                 line.extend(body.clone());
             }
@@ -227,7 +265,7 @@ impl Printer {
         let hint = command_hints::advice(&next, self.here.unwrap_or_default());
         match self.voice {
             Voice::Json => {
-                let body = json!({ "error": {
+                let body = json!({ "schema_version": SCHEMA_VERSION, "error": {
                     "code": error.code(), "message": error.to_string(), "hint": hint,
                     "details": error.details(), "exit": Exit::of_error(error).code(), "next": next,
                 }});
@@ -273,6 +311,15 @@ fn is_gone(error: &std::io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
+/// Returns a result as programs get it.
+fn versioned<T: Serialize>(data: &T) -> Result<Value, Error> {
+    let mut data = serde_json::to_value(data).map_err(unprintable)?;
+    if let Some(data) = data.as_object_mut() {
+        data.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
+    }
+    Ok(data)
+}
+
 fn unprintable(error: serde_json::Error) -> Error {
     Error::new(ProblemKind::Failed, "internal", error.to_string())
 }
@@ -295,7 +342,7 @@ mod tests {
         let next = json!([{ "action": { "action": "verify" }, "text": "mends it" }]);
         assert_eq!(
             line,
-            json!({ "note": "warning", "message": "it is behind", "next": next })
+            json!({ "schema_version": 1, "note": "warning", "message": "it is behind", "next": next })
         );
         let text = |quiet| {
             printer(Voice::Text {

@@ -263,7 +263,7 @@ async fn report(
     facts["run"] = json!(run);
     facts["recovery"] = json!(table);
     facts["rework"] = json!(cost);
-    facts["duration"] = json!(total.as_secs_f64());
+    facts["duration_seconds"] = json!(total.as_secs_f64());
     facts["kept"] = json!(keep.then(|| workspace.context.layout.dir.clone()));
     let mut said = format!("\n{}\n{}", text::recovery(&table), text::interruptions(&cost));
     said.push_str(&format!("the whole demo took {}\n", text::duration(total)));

@@ -4,6 +4,7 @@
 //! Steps have stable names (`restore[context_cache]`), never indices into a graph: a journal outlives the
 //! code that lays graphs out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -31,6 +32,23 @@ pub fn is_named(id: &impl ToString, word: &str) -> bool {
 pub fn end(id: &str) -> &str {
     let at = id.len().saturating_sub(SHOWN_OF_THE_END);
     id.get(at..).unwrap_or(id)
+}
+
+/// Returns the ends of ids that are shown together: so many characters of each that no two look alike.
+pub fn ends(ids: &BTreeSet<String>) -> BTreeMap<&str, &str> {
+    let at = |id: &str, len: usize| id.len().saturating_sub(len);
+    let mut len = SHOWN_OF_THE_END;
+    loop {
+        let ends: BTreeMap<&str, &str> = ids
+            .iter()
+            .map(|id| (id.as_str(), id.get(at(id, len)..).unwrap_or(id)))
+            .collect();
+        let different = ends.values().collect::<BTreeSet<_>>().len();
+        if different == ids.len() || ids.iter().all(|id| id.len() <= len) {
+            return ends;
+        }
+        len += 1;
+    }
 }
 
 macro_rules! uuid_id {

@@ -346,7 +346,7 @@ pub struct TierSpec {
     /// How often a recovery set is due here.
     #[serde(default)]
     pub every: Option<Period>,
-    /// How long a recovery set is kept here.
+    /// How long copies of journals are kept here. Nothing removes recovery sets.
     #[serde(default)]
     pub retain: Option<Period>,
     /// The class of storage, for people and for reports.

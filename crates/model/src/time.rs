@@ -142,6 +142,11 @@ pub fn show(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// Returns an instant for a table whose heading names UTC: `2026-11-29 18:38:10`.
+pub fn in_utc(instant: DateTime<Utc>) -> String {
+    instant.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

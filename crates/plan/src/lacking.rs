@@ -174,14 +174,17 @@ fn action_lacks<'w>(uses: &str, with: &'w Value, base_dir: &Path) -> Vec<(Vec<&'
     found
 }
 
-/// Returns the program of a command line, unless only a run knows it.
+/// Returns the program of a command line.
 fn first_word(words: Option<&Value>) -> Option<&str> {
-    let word = words?.as_array()?.first()?.as_str()?;
-    (!word.contains(EXPRESSION)).then_some(word)
+    words?.as_array()?.first()?.as_str()
 }
 
 /// Returns what is wrong if a program does not exist or may not be run. One with a relative path is looked for in `cwd`.
+/// Which program an expression means, only a run knows.
 fn no_program(word: &str, cwd: Option<&Path>, path: Option<&str>) -> Option<Lack> {
+    if word.contains(EXPRESSION) {
+        return None;
+    }
     let (there, message) = if word.contains('/') {
         let place = match (Path::new(word).is_absolute(), cwd) {
             (true, _) => PathBuf::from(word),

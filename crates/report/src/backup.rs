@@ -39,7 +39,7 @@ pub struct BackupTable {
     /// The members of the sealed set, inherited ones included.
     pub members: BTreeMap<String, Member>,
     /// From the run's creation to its end.
-    #[serde(with = "crate::seconds")]
+    #[serde(with = "crate::seconds", rename = "duration_seconds")]
     pub duration: Option<Duration>,
     /// How the run ended.
     pub outcome: Option<Outcome>,

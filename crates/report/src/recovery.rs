@@ -97,10 +97,10 @@ pub struct ClassRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Objective {
     /// The objective, in seconds.
-    #[serde(with = "crate::seconds")]
+    #[serde(with = "crate::seconds", rename = "target_seconds")]
     pub target: Option<Duration>,
     /// The measured time, in seconds; none is *no data*.
-    #[serde(with = "crate::seconds")]
+    #[serde(with = "crate::seconds", rename = "actual_seconds")]
     pub actual: Option<Duration>,
     /// Whether the figure rests on a clock that may have changed in between.
     pub clock_uncertain: bool,

@@ -140,7 +140,7 @@ pub struct Answer {
     /// The run that proves it.
     pub run: Option<RunId>,
     /// The figure in seconds, if the answer is one.
-    #[serde(with = "crate::seconds")]
+    #[serde(with = "crate::seconds", rename = "figure_seconds")]
     pub figure: Option<Duration>,
 }
 

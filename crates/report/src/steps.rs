@@ -34,7 +34,7 @@ pub struct StepRow {
     /// When its first attempt began.
     pub started: Option<Stamp>,
     /// From its first attempt's start to its end, interruptions included.
-    #[serde(with = "crate::seconds")]
+    #[serde(with = "crate::seconds", rename = "duration_seconds")]
     pub duration: Option<Duration>,
     /// Whether that duration rests on wall time across a reboot.
     pub clock_uncertain: bool,

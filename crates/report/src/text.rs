@@ -1,6 +1,7 @@
 //! Projections as text for people: tables and sentences, without colours unless asked for.
 
 mod gantt;
+mod listing;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use rekindle_model::step::{StepRecord, StepState};
 use rekindle_model::time::Stamp;
 use rekindle_model::undo::UndoState;
 use rekindle_plan::Plan;
+use serde_json::Value;
 
 use crate::evidence::Evidence;
 use crate::rework::{CutOff, Rework, rework};
@@ -21,6 +23,7 @@ use crate::steps::{StepRow, timeline};
 
 pub use crate::units::{bytes, count, duration};
 pub use gantt::gantt;
+pub use listing::{Column, Listing, Mark};
 pub use tables::{backup, recovery, set_aside, status};
 
 /// How many failed attempts of a step the report lists, the newest ones.
@@ -234,13 +237,17 @@ pub fn steps(evidence: &Evidence, plan: Option<&Plan>, write: WriteAction<'_>) -
             Cell::new(row.state.name()),
             Cell::new(attempts),
             right(row.duration.map(duration).unwrap_or_default() + uncertain(row.clock_uncertain)),
-            right(measure("bytes_written")),
+            // A snapshot writes what no earlier one held.
+            right(match row.measures.contains_key("bytes_written") {
+                true => measure("bytes_written"),
+                false => measure("bytes_new"),
+            }),
             right(measure("bytes_kept")),
         ]);
     }
     let mut text = String::new();
     if !rows.is_empty() {
-        text.push_str(&table.trim_fmt());
+        text.push_str(&printed(table));
         text.push('\n');
     }
     text.push_str(&folded);
@@ -414,7 +421,7 @@ pub fn interruptions(cost: &Rework) -> String {
     for cut in &cost.cut_off {
         let _ = writeln!(text, "  {}", cut_off(cut));
         if !cut.evidence.is_null() {
-            let _ = writeln!(text, "    found: {}", cut.evidence);
+            let _ = writeln!(text, "    found: {}", facts(&cut.evidence));
         }
     }
     let _ = writeln!(
@@ -452,6 +459,28 @@ fn cancelled_why(evidence: &Evidence) -> String {
     asked.next().unwrap_or_default()
 }
 
+/// Returns what an action found, in words: `bytes 300, whole no`.
+fn facts(found: &Value) -> String {
+    let list = |parts: Vec<String>| parts.join(", ");
+    match found {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(found) if found.is_empty() => "none".to_owned(),
+        Value::Array(found) => list(found.iter().map(facts).collect()),
+        Value::Object(found) => {
+            let named = |(name, value): (&String, &Value)| match value {
+                _ if name == "why" => facts(value),
+                Value::Object(_) => format!("{}: ({})", name.replace('_', " "), facts(value)),
+                _ => format!("{} {}", name.replace('_', " "), facts(value)),
+            };
+            list(found.iter().map(named).collect())
+        }
+    }
+}
+
 fn cut_off(cut: &CutOff) -> String {
     let how = match cut.verdict {
         Found::Complete => "complete: its work was whole",
@@ -487,6 +516,14 @@ fn plain() -> Table {
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled);
     table
+}
+
+/// Returns a table as text. One blank is between two columns, so that our tables have room in 80 columns.
+fn printed(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    table.trim_fmt()
 }
 
 fn right(text: String) -> Cell {

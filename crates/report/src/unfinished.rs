@@ -20,16 +20,34 @@ pub struct Unfinished {
     pub began: DateTime<Utc>,
     /// Whether a process drives it now; none if another process owns the workspace and does not say.
     pub driven: Option<bool>,
-    /// How many of its steps have ended, and how many there are.
-    pub steps: Option<(usize, usize)>,
+    /// Its steps; none if its workflow cannot be read.
+    pub steps: Option<StepCount>,
     /// The steps that have begun and not ended, without those that wait for a person.
     pub at_work: Vec<StepId>,
     /// The steps that wait for a person, each with its question.
-    pub waiting: Vec<(StepId, String)>,
+    pub waiting: Vec<Question>,
     /// The person who paused it.
     pub paused: Option<String>,
     /// The other workspace that drives it, if any.
     pub elsewhere: Option<Elsewhere>,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StepCount {
+    /// How many steps have ended.
+    pub done: usize,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// A question to a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Question {
+    /// The step that waits for the answer.
+    pub step: StepId,
+    /// The question.
+    pub prompt: String,
 }
 
 /// Another workspace, which has taken a run over.
@@ -74,7 +92,10 @@ impl Unfinished {
         let asked = state.steps.iter().filter_map(|(step, record)| {
             record.awaits()?;
             let prompt = record.approval.as_ref().map(|asked| asked.prompt.clone());
-            Some((step.clone(), prompt.unwrap_or_default()))
+            Some(Question {
+                step: step.clone(),
+                prompt: prompt.unwrap_or_default(),
+            })
         });
         let at_work = state
             .steps
@@ -87,7 +108,8 @@ impl Unfinished {
             driven,
             steps: plan.map(|plan| {
                 let done = plan.steps.iter().filter(|step| ended(&step.id)).count();
-                (done, plan.steps.len())
+                let total = plan.steps.len();
+                StepCount { done, total }
             }),
             at_work: at_work.map(|(step, _)| step.clone()).collect(),
             waiting: asked.collect(),
@@ -110,7 +132,7 @@ impl Unfinished {
                 format!("takes it back, once host {} does not work on it", elsewhere.host),
             )];
         }
-        let asked = self.waiting.iter().map(|(step, prompt)| {
+        let asked = self.waiting.iter().map(|Question { step, prompt }| {
             let step = step.clone();
             NextAction::new(Action::Approve { run, step }, format!("answers: {prompt}"))
         });

@@ -248,6 +248,12 @@ pub async fn lacking(tiers: &[Arc<Tier>], check: CatalogCheck) -> Vec<Lacking> {
     rekindle_vault::lacking(tiers, &found, check).await
 }
 
+/// Returns whether this workspace has neither stored in a tier nor found a vault there.
+pub(crate) fn is_new(layout: &Layout, key: &OpenKey, name: &str) -> bool {
+    let stored = Remembered::of(&layout.state).read(name, key.keyring.repository());
+    stored.is_ok_and(|stored| stored.is_empty())
+}
+
 /// Opens a tier that exists. If a location that held its vault is now missing or empty, this is an error.
 pub async fn open_tier(
     layout: &Layout,

@@ -231,7 +231,7 @@ fn a_recovery_after_the_clock_was_set_brings_back_the_newest_and_says_what_is_un
             .unwrap_or_else(|why| panic!("{name}: {why}"));
         let body: Value = serde_json::from_str(&printed).expect("a recovery's figures");
         let recovery = &body["recovery"];
-        let rto = recovery["system_rto"]["actual"].as_f64().expect("an RTO");
+        let rto = recovery["system_rto"]["actual_seconds"].as_f64().expect("an RTO");
         assert!(
             rto <= took.as_secs_f64() + 1.0,
             "{name}: an RTO of {rto} s in {took:?}"
@@ -240,7 +240,7 @@ fn a_recovery_after_the_clock_was_set_brings_back_the_newest_and_says_what_is_un
             let rpo = &row["rpo"][0]["rpo"];
             let told = rpo["clock_uncertain"] == true;
             // Nothing here is older than a minute: any other figure is the clock's doing, and must say so.
-            let right = rpo["actual"].as_f64().is_some_and(|loss| loss < 60.0);
+            let right = rpo["actual_seconds"].as_f64().is_some_and(|loss| loss < 60.0);
             assert_eq!(told, !between, "{name}: {row}");
             assert!(right || told, "{name}: {row}");
             uncertain += u64::from(told);

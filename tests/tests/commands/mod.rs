@@ -3,5 +3,7 @@
 mod browse;
 mod doctor_tier_diff_graph;
 mod journal;
+mod json;
 mod schema;
 mod status;
+mod width;

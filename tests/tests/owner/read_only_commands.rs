@@ -322,7 +322,7 @@ fn a_run_that_has_lost_a_record_is_listed_as_quarantined_with_what_to_do_and_not
             let length = bytes[end + 4..end + 8].try_into().expect("four bytes");
             end += 60 + u32::from_be_bytes(length) as usize;
         }
-        bytes[end - 1] ^= 1;
+        bytes[end - 2] ^= 1;
         fs::write(&segment, bytes).expect("damage it");
         fs::remove_dir_all(sandbox.path(".rekindle/journal")).expect("lose the index");
         let output = sandbox.run(&["runs"]);

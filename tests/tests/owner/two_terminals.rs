@@ -9,7 +9,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
 use rekindle_model::time::{Clock, SystemClock};
-use rekindle_tests::recording;
+use rekindle_tests::recording::{self, Terminal};
 use rekindle_tests::sandbox::{NOTES, Sandbox, said};
 use rekindle_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
@@ -101,39 +101,13 @@ fn events(sandbox: &Sandbox) -> Vec<String> {
     sandbox.history().iter().filter_map(named).collect()
 }
 
-/// A second terminal, whose commands and answers are written down.
-struct Terminal<'a> {
-    sandbox: &'a Sandbox,
-    written: String,
-}
-
-impl Terminal<'_> {
-    fn ok(&mut self, args: &[&str]) -> String {
-        let words: Vec<String> = args
-            .iter()
-            .map(|word| {
-                if word.contains(' ') {
-                    format!("{word:?}")
-                } else {
-                    (*word).to_owned()
-                }
-            })
-            .collect();
-        let said = self.sandbox.ok(args);
-        let prompt = format!("$ rekindle {}", words.join(" "));
-        self.written
-            .push_str(&format!("{}\n{}\n", prompt.trim_end(), said.trim_end()));
-        said
-    }
-}
-
 #[test]
 fn the_second_terminal_looks_approves_and_watches_to_the_end() {
     let sandbox = small();
-    let mut second = Terminal {
-        sandbox: &sandbox,
-        written: "# one terminal: rekindle run asked.yaml      the other:\n".to_owned(),
-    };
+    let mut second = Terminal::new(
+        &sandbox,
+        "# one terminal: rekindle run asked.yaml      the other:\n",
+    );
     let mut first = Driver::start(&sandbox, &["run", "asked.yaml", "--json"]);
     first.until(&["step_started", "\"wait\""]);
     assert!(second.ok(&["runs"]).contains("asked"));

@@ -1,13 +1,14 @@
 //! `rekindle runs`
 
-use rekindle_model::time;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_journal::RunFilter;
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
 use rekindle_model::run::RunState;
-use rekindle_report::{steps, text};
+use rekindle_model::time;
+use rekindle_report::steps;
+use rekindle_report::text::{self, Column, Listing, Mark};
 use serde_json::json;
 
 use crate::App;
@@ -96,6 +97,14 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     if runs.is_empty() {
         app.printer.say("no runs");
     }
+    let mut listing = Listing::new(&[
+        Column::Id("run"),
+        Column::Text("workflow"),
+        Column::Text("state"),
+        Column::Text("began (UTC)"),
+        Column::Figure("took"),
+        Column::Figure("records"),
+    ]);
     for run in &runs {
         let lock = waiting.get(&run.run);
         let elsewhere = match (run.outcome, &run.quarantined) {
@@ -104,6 +113,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         };
         let ended = match (run.outcome, &run.quarantined) {
             (_, Some(_)) => "quarantined",
+            (Some(Outcome::Stuck), None) => "stuck",
             (Some(outcome), None) => steps::outcome(outcome),
             (None, None) if elsewhere.is_some() => "elsewhere",
             (None, None) if lock.is_some() => "waiting",
@@ -119,33 +129,43 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             "run": run.run, "workflow": run.workflow, "kind": run.kind, "trigger": run.trigger.to_string(), "parent": run.parent(), "created": run.created.utc,
             "updated": run.updated.utc, "records": run.seq, "epoch": run.epoch, "outcome": run.outcome, "state": ended, "quarantined": run.quarantined,
             "awaits_lock": lock, "elsewhere": elsewhere,
-            "duration": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
+            "duration_seconds": took.duration.as_secs_f64(), "clock_uncertain": took.clock_uncertain,
         });
-        app.printer.line(&body, || {
-            let began = time::show(run.created.utc);
-            let took = text::duration(took.duration);
-            let below = run
-                .parent()
-                .map(|parent| format!("  of run {}/{}", parent.run, parent.step));
-            // The run that had the lock when the wait began may be over; then others are before this one.
-            let lock = lock.map(|lock| match open.contains(&lock.holder) {
-                true => format!("  one run of {} at a time, after {}", lock.group, lock.holder),
-                false => format!("  one run of {} at a time", lock.group),
-            });
-            let elsewhere = elsewhere
-                .as_ref()
-                .map(|held| format!("  held by {}: {}", held.named(), app.printer.command(&held.adopt)));
-            format!(
-                "{}  {:<10} {:<12} {began}  {took:>8}  {} records{}{}{}",
-                run.run,
-                run.workflow,
-                ended,
-                run.seq,
-                below.unwrap_or_default(),
-                lock.unwrap_or_default(),
-                elsewhere.unwrap_or_default(),
-            )
-        })?;
+        app.printer.entry(&body)?;
+        let below = run
+            .parent()
+            .map(|parent| format!("of run {}/{}", parent.run, parent.step));
+        // The run that had the lock when the wait began may be over; then others are before this one.
+        let lock = lock.map(|lock| match open.contains(&lock.holder) {
+            true => format!("one run of {} at a time, after {}", lock.group, lock.holder),
+            false => format!("one run of {} at a time", lock.group),
+        });
+        let elsewhere = elsewhere
+            .as_ref()
+            .map(|held| format!("held by {}: {}", held.named(), app.printer.command(&held.adopt)));
+        listing.push(
+            mark(run.outcome, ended),
+            vec![
+                run.run.to_string(),
+                run.workflow.clone(),
+                ended.to_owned(),
+                time::in_utc(run.created.utc),
+                text::duration(took.duration),
+                run.seq.to_string(),
+            ],
+            [below, lock, elsewhere].into_iter().flatten().collect(),
+        );
     }
+    app.printer.list(listing)?;
     Ok(Exit::Done)
+}
+
+fn mark(outcome: Option<Outcome>, state: &str) -> Mark {
+    match (outcome, state) {
+        (_, "quarantined") => Mark::Bad,
+        (Some(Outcome::Succeeded), _) => Mark::Good,
+        (Some(Outcome::Failed | Outcome::Stuck), _) => Mark::Bad,
+        (Some(Outcome::Partial), _) | (None, "interrupted") => Mark::Unsure,
+        (Some(Outcome::Cancelled) | None, _) => Mark::None,
+    }
 }

@@ -7,10 +7,13 @@ use crate::App;
 use crate::exit::Exit;
 use rekindle_workspace::Error;
 
-/// Print the JSON Schema of a kind of file, for editors
+/// The shapes of all that `--json` prints.
+const OUTPUT: &str = include_str!("../../output.schema.json");
+
+/// Print the JSON Schema of a kind of file, for editors, or of what --json prints, for programs
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The kind of file
+    /// What is described
     #[arg(value_enum)]
     kind: Kind,
 }
@@ -21,6 +24,8 @@ enum Kind {
     System,
     /// A workflow
     Workflow,
+    /// The JSON output of each command, under its name in $defs
+    Output,
 }
 
 /// Prints the schema.
@@ -35,9 +40,14 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         }),
     );
     let schema = match args.kind {
-        Kind::System => schema::system(&actions, rekindle_workspace::SYSTEM_KINDS.sources),
-        Kind::Workflow => schema::workflow(&actions),
+        Kind::System => {
+            let schema = schema::system(&actions, rekindle_workspace::SYSTEM_KINDS.sources);
+            format!("{schema:#}\n")
+        }
+        Kind::Workflow => format!("{:#}\n", schema::workflow(&actions)),
+        Kind::Output => OUTPUT.to_owned(),
     };
-    app.printer.document(&schema, || format!("{schema:#}"))?;
+    // It is JSON for everybody, and no result of this program's own shape.
+    app.printer.bytes(schema.as_bytes())?;
     Ok(Exit::Done)
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::App;
 use crate::drive;
 use crate::exit::Exit;
+use crate::serve_log;
 use rekindle_workspace::Error;
 use rekindle_workspace::open::{OwnerLifetime, ReadWriteWorkspace};
 
@@ -48,6 +49,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         workspace.close().await;
         return Err(error);
     }
+    let records = workspace.context.journal.subscribe();
+    let told = tokio::spawn(serve_log::follow(records, app.printer));
     let mut sweeper = owner.sweeper(Pace::default());
     let swept = sweeper.sweep().await;
     match &swept {
@@ -68,6 +71,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     }
     drop((sweeper, owner));
     workspace.close().await;
+    told.abort();
     swept?;
     app.printer.say("stopped; nothing that is journaled runs again");
     Ok(Exit::Done)

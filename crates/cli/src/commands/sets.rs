@@ -1,7 +1,10 @@
 //! `rekindle sets`
 
+use std::time::Duration;
+
 use rekindle_model::next_action::Action;
 use rekindle_model::time;
+use rekindle_report::text::{self, Column, Listing, Mark};
 use serde_json::json;
 
 use crate::App;
@@ -22,6 +25,14 @@ pub struct Args {
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let tiers = Tiers::open(&app.application, &args.tiers).await?;
     let mut exit = Exit::of_tiers(&tiers);
+    let mut listing = Listing::new(&[
+        Column::Text("tier"),
+        Column::Id("set"),
+        Column::Text("created (UTC)"),
+        Column::Figure("components"),
+        Column::Figure("inherited"),
+        Column::Figure("skew"),
+    ]);
     for (name, tier) in tiers.reachable() {
         let found = match tier.sets().await {
             Ok(found) => found,
@@ -46,24 +57,29 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                 "recovery_ready": set.recovery_ready, "components": set.members, "inherited": inherited,
                 "missing": set.missing, "skew_ms": set.skew_ms,
             });
-            app.printer.line(&body, || {
-                let ready = if set.recovery_ready { "ready" } else { "NOT ready" };
-                let missing = if set.missing.is_empty() {
-                    String::new()
-                } else {
-                    format!(", lacks {}", set.missing.join(", "))
-                };
-                format!(
-                    "{:<8} {}  {}  {ready:<9}  {} components, {inherited} inherited, skew {} ms{missing}",
-                    name,
-                    set.id,
-                    time::show(set.created.utc),
-                    set.members.len(),
-                    set.skew_ms
-                )
-            })?;
+            app.printer.entry(&body)?;
+            let mut notes = Vec::new();
+            if !set.recovery_ready {
+                notes.push("NOT recovery-ready".to_owned());
+            }
+            if !set.missing.is_empty() {
+                notes.push(format!("lacks {}", set.missing.join(", ")));
+            }
+            listing.push(
+                if set.recovery_ready { Mark::Good } else { Mark::Bad },
+                vec![
+                    name.to_owned(),
+                    set.id.to_string(),
+                    time::in_utc(set.created.utc),
+                    set.members.len().to_string(),
+                    inherited.to_string(),
+                    text::duration(Duration::from_millis(set.skew_ms)),
+                ],
+                notes,
+            );
         }
     }
+    app.printer.list(listing)?;
     for Lacking { tier, text, .. } in tiers.lacking(CatalogCheck::Newest).await {
         exit = Exit::DataLost;
         let notice = Notice::warning(format!("tier {tier}: {text}"));

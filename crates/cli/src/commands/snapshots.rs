@@ -1,7 +1,7 @@
 //! `rekindle snapshots`
 
 use rekindle_model::time;
-use rekindle_report::text;
+use rekindle_report::text::{self, Column, Listing, Mark};
 use serde_json::json;
 
 use crate::App;
@@ -29,6 +29,14 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         .map(|name| tiers.component(name))
         .transpose()?;
     let mut exit = Exit::of_tiers(&tiers);
+    let mut listing = Listing::new(&[
+        Column::Text("tier"),
+        Column::Id("snapshot"),
+        Column::Text("as it was (UTC)"),
+        Column::Text("component"),
+        Column::Figure("files"),
+        Column::Figure("bytes"),
+    ]);
     for (name, tier) in tiers.reachable() {
         let found = match tier.snapshots().await {
             Ok(found) => found,
@@ -55,22 +63,28 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                 "consistency_point": snapshot.consistency_point.utc, "files": snapshot.files, "bytes": snapshot.bytes,
                 "content_digest": snapshot.content_digest, "unreadable": snapshot.unreadable.count,
             });
-            let incomplete = match snapshot.unreadable.is_empty() {
-                true => "",
-                false => "  INCOMPLETE",
+            app.printer.entry(&body)?;
+            let (mark, notes) = match snapshot.unreadable.count {
+                0 => (Mark::None, Vec::new()),
+                n => (
+                    Mark::Unsure,
+                    vec![format!("INCOMPLETE: {n} paths could not be read")],
+                ),
             };
-            app.printer.line(&body, || {
-                format!(
-                    "{:<8} {}  {}  {:<28} {:>6} files  {:>9}{incomplete}",
-                    name,
-                    snapshot.id,
-                    time::show(snapshot.consistency_point.utc),
-                    snapshot.component,
-                    snapshot.files,
-                    text::bytes(snapshot.bytes)
-                )
-            })?;
+            listing.push(
+                mark,
+                vec![
+                    name.to_owned(),
+                    snapshot.id.to_string(),
+                    time::in_utc(snapshot.consistency_point.utc),
+                    snapshot.component.clone(),
+                    snapshot.files.to_string(),
+                    text::bytes(snapshot.bytes),
+                ],
+                notes,
+            );
         }
     }
+    app.printer.list(listing)?;
     Ok(exit)
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use rekindle_model::next_action::Action;
-use rekindle_report::text;
+use rekindle_model::system::Period;
+use rekindle_report::text::{self, Column, Listing, Mark};
 use rekindle_workspace::Error;
 use rekindle_workspace::ReadWriteWorkspace;
 use rekindle_workspace::operations::tiers::{self, LocationCheck, TierRepair};
 use rekindle_workspace::tiers::Tiers;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::App;
 use crate::exit::Exit;
@@ -79,8 +80,8 @@ pub(crate) async fn run(app: &App, command: &Command) -> Result<Exit, Error> {
 
 async fn create(app: &App, named: &str) -> Result<Exit, Error> {
     let tier = tiers::create(&app.application, named).await?;
-    let body = json!({ "tier": tier.name(), "urls": tier.urls(), "down": tier.down() });
-    app.printer.line(&body, || {
+    let body = json!({ "tier": tier.name(), "urls": tier.urls(), "down": silent(tier.down()) });
+    app.printer.data(&body, || {
         format!(
             "tier {} is ready at {}; `{}` stores there",
             tier.name(),
@@ -140,12 +141,31 @@ async fn repair(app: &App, args: &Repair) -> Result<Exit, Error> {
     Ok(exit)
 }
 
+/// Returns the locations that do not answer.
+fn silent(down: &[(String, String)]) -> Vec<Value> {
+    down.iter()
+        .map(|(url, why)| json!({ "url": url, "why": why }))
+        .collect()
+}
+
+fn seconds(period: Option<Period>) -> Option<f64> {
+    period.map(|period| period.0.as_secs_f64())
+}
+
 fn sentences<T: ToString>(faults: &[T]) -> Vec<String> {
     faults.iter().map(ToString::to_string).collect()
 }
 
 async fn list(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
     let mut exit = Exit::of_tiers(tiers);
+    let mut listing = Listing::new(&[
+        Column::Text("tier"),
+        Column::Figure("sets"),
+        Column::Figure("snapshots"),
+        Column::Figure("due every"),
+        // Nothing removes sets and snapshots.
+        Column::Figure("journals kept"),
+    ]);
     for (name, tier) in tiers.reachable() {
         let (snapshots, sets) = match (tier.snapshots().await, tier.sets().await) {
             (Ok(snapshots), Ok(sets)) => (snapshots.len(), sets.len()),
@@ -162,26 +182,30 @@ async fn list(app: &App, tiers: &Tiers) -> Result<Exit, Error> {
         }
         let Some(spec) = tiers.spec(name) else { continue };
         let body = json!({
-            "tier": name, "urls": tier.urls(), "down": tier.down(), "every": spec.every, "retain": spec.retain,
+            "tier": name, "urls": tier.urls(), "down": silent(tier.down()),
+            "every_seconds": seconds(spec.every), "retain_seconds": seconds(spec.retain),
             "storage_class": spec.storage_class, "location": spec.location, "snapshots": snapshots, "sets": sets,
         });
-        app.printer.line(&body, || {
-            let every = spec
-                .every
-                .map(|every| format!("due every {}", text::duration(every.0)));
-            // Nothing else is ever removed.
-            let retain = spec
-                .retain
-                .map(|retain| format!("copies of journals kept {}", text::duration(retain.0)));
-            let said: Vec<String> = every.into_iter().chain(retain).collect();
-            format!(
-                "{name:<8} {snapshots:>4} snapshots {sets:>3} sets  {}{}{}",
-                said.join(", "),
-                if said.is_empty() { "" } else { "  " },
-                tier.urls().join(", ")
-            )
-        })?;
+        app.printer.entry(&body)?;
+        let period =
+            |period: Option<Period>| period.map_or("-".to_owned(), |period| text::duration(period.0));
+        listing.push(
+            if tier.down().is_empty() {
+                Mark::Good
+            } else {
+                Mark::Unsure
+            },
+            vec![
+                name.to_owned(),
+                sets.to_string(),
+                snapshots.to_string(),
+                period(spec.every),
+                period(spec.retain),
+            ],
+            tier.urls().into_iter().map(str::to_owned).collect(),
+        );
     }
+    app.printer.list(listing)?;
     Ok(exit)
 }
 

@@ -399,8 +399,10 @@ impl Driver {
         };
         let records = self.shared.journal.append(append).await?;
         for record in &records {
-            tracing::debug!(run = %record.run, seq = record.seq, event = record.event.name(),
-                step = record.event.step().map(StepId::as_str), "journaled");
+            match record.event.step() {
+                Some(step) => tracing::info!(run = %record.run, %step, "{}", record.event.name()),
+                None => tracing::info!(run = %record.run, "{}", record.event.name()),
+            }
         }
         Ok(self.machine.fold(&records)?)
     }

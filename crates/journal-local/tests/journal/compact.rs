@@ -172,7 +172,7 @@ async fn old_runs_go_with_their_segments_and_blobs_and_leave_evidence_and_can_co
     assert_eq!(blobs(dir.path()).len(), definitions - going.len());
     // A program that does not know of this refuses the log.
     let newest = fs::read(segments(dir.path()).pop().unwrap()).unwrap();
-    assert_eq!(newest[8..12], [0, 0, 0, 2]);
+    assert_eq!(newest[8..12], [0, 0, 0, 4]);
 
     let verified = clean(dir.path(), "after");
     let evidence: BTreeSet<RunId> = verified.removed.iter().map(|one| one.summary.run).collect();

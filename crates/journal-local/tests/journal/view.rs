@@ -69,7 +69,7 @@ async fn a_run_that_has_lost_a_record_is_listed_as_quarantined_by_a_view_and_by_
     let mut bytes = fs::read(path).unwrap();
     // A record in the middle, and then the first one too, so that nothing of the run is left to be named by.
     let first = 64 + 60 + codec::KEY_LEN + 4;
-    for (at, workflow) in [(filled[4].1[0] as usize - 1, "backup"), (first, "?")] {
+    for (at, workflow) in [(filled[4].1[0] as usize - 2, "backup"), (first, "?")] {
         bytes[at] ^= 0x10;
         fs::write(path, &bytes).unwrap();
         let _ = fs::remove_dir_all(dir.path().join("journal"));

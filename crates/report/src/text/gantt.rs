@@ -14,8 +14,10 @@ use crate::evidence::Evidence;
 use crate::rework::rework;
 use crate::steps::timeline;
 
-/// How many characters the whole run takes.
-const WIDTH: usize = 56;
+/// How many characters a line takes, with the name of a step and its bar.
+const LINE: usize = 79;
+/// How many characters the whole run takes: what the longest name of a step leaves, within these bounds.
+const WIDTH: std::ops::RangeInclusive<usize> = 24..=56;
 
 /// The characters for the kinds of time.
 const DONE: char = '█';
@@ -39,32 +41,38 @@ pub fn gantt(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> S
     let state = &evidence.state;
     let until = now.unwrap_or(&state.updated);
     let whole = until.since(&state.created).duration;
-    let mut bars = bars(evidence, whole, now);
     let all = timeline(evidence, plan);
-    let rows: Vec<(StepId, Vec<Bar>)> = super::shown(&all)
-        .0
-        .into_iter()
-        .filter_map(|row| Some((row.step.clone(), bars.remove(&row.step)?)))
-        .collect();
-    if rows.is_empty() {
+    let mut rows = super::shown(&all).0;
+    rows.retain(|row| row.started.is_some());
+    let longest = rows.iter().map(|row| row.step.as_str().chars().count()).max();
+    let Some(width) = longest else {
         return String::new();
-    }
-    let width = rows.iter().map(|(step, _)| step.as_str().chars().count()).max();
-    let width = width.unwrap_or(0);
+    };
+    let room = LINE.saturating_sub(width + 2).clamp(*WIDTH.start(), *WIDTH.end());
+    let scale = Scale {
+        begun: &state.created,
+        whole,
+        room,
+    };
+    let mut bars = bars(evidence, &scale, now);
     // The adoption of a reopened run takes it from no other process.
     let adopted: Vec<usize> = rework(evidence)
         .interruptions
         .iter()
-        .map(|taken| place(&taken.resumed, &state.created, whole))
+        .map(|taken| scale.place(&taken.resumed))
         .collect();
     let mut text = format!(
-        "{:width$}  0{:>end$}   {DONE} ran  {FAILED} failed  {CUT_OFF} cut off  {ASKED} asked a person  {TAKEN_OVER} taken over\n",
+        "{DONE} ran  {FAILED} failed  {CUT_OFF} cut off  {ASKED} asked a person  {TAKEN_OVER} taken over\n\
+         {:width$}  0{:>end$}\n",
         "",
         duration(whole),
-        end = WIDTH - 1,
+        end = room - 1,
     );
-    for (step, bars) in rows {
-        let mut line = [' '; WIDTH];
+    for row in rows {
+        let Some(bars) = bars.remove(&row.step) else {
+            continue;
+        };
+        let mut line = vec![' '; room];
         for &at in &adopted {
             line[at] = TAKEN_OVER;
         }
@@ -72,26 +80,37 @@ pub fn gantt(evidence: &Evidence, plan: Option<&Plan>, now: Option<&Stamp>) -> S
             line[bar.from..=bar.to].fill(bar.drawn);
         }
         let line: String = line.iter().collect();
-        let _ = writeln!(text, "{:width$}  {}", step.as_str(), line.trim_end());
+        let _ = writeln!(text, "{:width$}  {}", row.step.as_str(), line.trim_end());
     }
     text
 }
 
-/// Returns the character's place of an instant.
-fn place(at: &Stamp, begun: &Stamp, whole: Duration) -> usize {
-    let share = at.since(begun).duration.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
-    // In bounds for any clock.
-    ((share * WIDTH as f64) as usize).min(WIDTH - 1)
+/// Where an instant of the run is drawn.
+struct Scale<'a> {
+    begun: &'a Stamp,
+    whole: Duration,
+    /// How many characters the whole run takes.
+    room: usize,
 }
 
-fn bars(evidence: &Evidence, whole: Duration, now: Option<&Stamp>) -> BTreeMap<StepId, Vec<Bar>> {
+impl Scale<'_> {
+    /// Returns the character's place of an instant.
+    fn place(&self, at: &Stamp) -> usize {
+        let share =
+            at.since(self.begun).duration.as_secs_f64() / self.whole.as_secs_f64().max(f64::MIN_POSITIVE);
+        // In bounds for any clock.
+        ((share * self.room as f64) as usize).min(self.room - 1)
+    }
+}
+
+fn bars(evidence: &Evidence, scale: &Scale<'_>, now: Option<&Stamp>) -> BTreeMap<StepId, Vec<Bar>> {
     let created = &evidence.state.created;
     let mut begun: BTreeMap<&StepId, (Stamp, bool)> = BTreeMap::new();
     let mut bars: BTreeMap<StepId, Vec<Bar>> = BTreeMap::new();
     let mut end = |step: &StepId, (from, asked): (Stamp, bool), to: &Stamp, drawn: char| {
         bars.entry(step.clone()).or_default().push(Bar {
-            from: place(&from, created, whole),
-            to: place(to, created, whole),
+            from: scale.place(&from),
+            to: scale.place(to),
             drawn: if asked { ASKED } else { drawn },
         });
     };

@@ -8,12 +8,12 @@ use comfy_table::Cell;
 use rekindle_model::shown::line;
 use rekindle_model::time;
 
-use super::{WriteAction, bytes, duration, plain, right, uncertain};
+use super::{WriteAction, bytes, duration, plain, printed, right, uncertain};
 use crate::backup::{BackupRow, BackupTable, Noted};
 use crate::provenance::OfSet;
 use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, ClassLoss, Status, TierAge, Verdict};
-use crate::unfinished::Unfinished;
+use crate::unfinished::{Question, StepCount, Unfinished};
 use crate::units::{entries, named};
 
 /// Returns a recovery's table of components.
@@ -56,7 +56,7 @@ pub fn recovery(found: &RecoveryTable) -> String {
             ),
         ]);
     }
-    let mut text = table.trim_fmt();
+    let mut text = printed(table);
     let told = if found.disaster_at_told {
         "told"
     } else {
@@ -229,7 +229,7 @@ fn actual(objective: &Objective) -> String {
         return "no data".to_owned();
     };
     let missed = if objective.met() == Some(false) {
-        " missed"
+        " ✗"
     } else {
         ""
     };
@@ -280,11 +280,11 @@ pub fn backup(found: &BackupTable) -> String {
                 .chain(stored.map(Cell::new)),
         );
     }
-    let mut text = table.trim_fmt();
+    let mut text = printed(table);
     text.push_str("\n\n");
-    for error in found.components.iter().filter_map(|row| row.error.as_ref()) {
-        let _ = writeln!(text, "{error}");
-    }
+    text.push_str(&said_once(
+        found.components.iter().filter_map(|row| row.error.as_deref()),
+    ));
     for row in &found.components {
         text.push_str(&left_out(row));
     }
@@ -332,6 +332,34 @@ pub fn backup(found: &BackupTable) -> String {
         for warning in &row.warnings {
             let _ = writeln!(text, "WARNING: {}: {warning}", row.component);
         }
+    }
+    text
+}
+
+/// How many steps are named that failed in the same way.
+const STEPS_OF_A_FAILURE: usize = 3;
+
+/// Returns the failures of steps, `STEP: WHY` each, one line for each reason. A tier that is lost fails every step there.
+fn said_once<'a>(failures: impl Iterator<Item = &'a str>) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for failure in failures {
+        let (step, why) = failure.split_once(": ").unwrap_or(("", failure));
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, steps)) => steps.push(step),
+            None => reasons.push((why, vec![step])),
+        }
+    }
+    let mut text = String::new();
+    for (why, steps) in reasons {
+        let named = steps.get(..STEPS_OF_A_FAILURE).unwrap_or(&steps).join(", ");
+        let more = match steps.len().saturating_sub(STEPS_OF_A_FAILURE) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = match named.is_empty() {
+            true => writeln!(text, "{why}"),
+            false => writeln!(text, "{named}{more}: {why}"),
+        };
     }
     text
 }
@@ -477,7 +505,7 @@ fn unfinished(run: &Unfinished) -> String {
     };
     let began = run.began.format("%Y-%m-%d %H:%M:%S UTC");
     let mut text = format!("{what}: run {}, {} of {began}", run.run, run.workflow);
-    if let Some((done, all)) = run.steps {
+    if let Some(StepCount { done, total: all }) = run.steps {
         let _ = write!(text, ", {done} of {all} steps done");
     }
     if let Some(elsewhere) = &run.elsewhere {
@@ -502,7 +530,7 @@ fn unfinished(run: &Unfinished) -> String {
         let _ = write!(text, "; paused by {by}");
     }
     text.push('\n');
-    for (step, prompt) in &run.waiting {
+    for Question { step, prompt } in &run.waiting {
         let _ = writeln!(text, "  {step} waits for approval: {}", line(prompt));
     }
     text
@@ -576,6 +604,22 @@ fn of_class(class: &ClassLoss) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_said_once_with_the_steps_that_failed_for_it() {
+        let failures = [
+            "store[a,far]: gone",
+            "verify[b,near]: bad",
+            "store[b,far]: gone",
+            "odd",
+        ];
+        assert_eq!(
+            said_once(failures.into_iter()),
+            "store[a,far], store[b,far]: gone\nverify[b,near]: bad\nodd\n"
+        );
+        let many = ["s[1]: x", "s[2]: x", "s[3]: x", "s[4]: x"];
+        assert_eq!(said_once(many.into_iter()), "s[1], s[2], s[3] and 1 more: x\n");
+    }
 
     #[test]
     fn what_was_set_aside_is_put_back_by_a_command_that_a_shell_reads_as_it_is_meant() {

@@ -155,10 +155,6 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
         });
         if let Some(key) = &key {
             let remembered = Remembered::of(&layout.state);
-            let is_new = |name: &str| {
-                let stored = remembered.read(name, key.keyring.repository());
-                stored.is_ok_and(|stored| stored.is_empty())
-            };
             let mut open = Vec::new();
             for (name, spec) in &system.tiers {
                 let check = format!("tier {name}");
@@ -168,7 +164,7 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
                         open.push(Arc::new(tier));
                         held
                     }
-                    Err(error) if is_absent(&error) && is_new(name) => {
+                    Err(error) if is_absent(&error) && tiers::is_new(&layout, key, name) => {
                         vec![Finding::warning(
                             check,
                             format!("nothing was ever stored there: {}", tiers::bare(name, &error)),

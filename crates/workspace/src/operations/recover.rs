@@ -22,6 +22,7 @@ use crate::open::ReadWriteWorkspace;
 use crate::operations::plan;
 use crate::operations::run::RunRequest;
 use crate::run_spec::{self, LoadedSpec, ReadyRun};
+use crate::tiers;
 
 /// What to recover, from where, and to where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,7 +176,7 @@ pub struct CheckedSet {
 /// it.
 ///
 /// # Errors
-/// No tier holds such a set, or the tier that the person named cannot serve it.
+/// No tier holds such a set, no tier ever held one, or the tier that the person named cannot serve it.
 pub async fn check_set(
     workspace: &ReadWriteWorkspace,
     request: &RecoverRequest,
@@ -196,6 +197,17 @@ pub async fn check_set(
         }
         // A person who names a tier wants that one, and may have reasons not to wait for it.
         Ok(Err(failure)) if !preferred.is_empty() => Err(unserved(request, &preferred, failure)),
+        Ok(Err(failure)) if never_stored(context, &ready.spec.system)? => {
+            let none = Error::new(
+                ProblemKind::Invalid,
+                "no_backup",
+                "there is no backup yet to recover from",
+            )
+            .with_details(failure.message)
+            .with_next(Action::Backup, "makes the first one")
+            .with_advice("if the tiers hold backups of this system, mount them, then run the command again");
+            Err(none)
+        }
         Ok(Err(failure)) => Ok(CheckedSet {
             ready,
             set: Err(failure.into()),
@@ -210,6 +222,13 @@ pub async fn check_set(
             })
         }
     }
+}
+
+/// Returns whether no tier of the system was ever seen to hold a vault. Then there is nothing to wait for.
+fn never_stored(context: &WorkspaceContext, system: &System) -> Result<bool, Error> {
+    let key = context.key()?;
+    let mut names = system.tiers.keys();
+    Ok(names.all(|name| tiers::is_new(&context.layout, &key, name)))
 }
 
 impl std::convert::From<&Target> for RecoverTarget {
