@@ -7,12 +7,13 @@ use crate::App;
 use crate::commands as c;
 use crate::exit::Exit;
 use crate::global::Global;
+use crate::version;
 
 /// Brings a system back after a disaster, and proves in advance that it can.
 ///
 /// Without a command: can we come back, how long will it take, how much will we lose, where is the proof?
 #[derive(Debug, Parser)]
-#[command(name = "rekindle", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "rekindle", version = version::SHORT, long_version = version::long(), max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]

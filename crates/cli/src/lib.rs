@@ -18,6 +18,7 @@
 //! | [`signals`] | Ctrl-C once and twice |
 //! | [`time_args`] | instants as people type them |
 
+//! | `version` | what `--version` says |
 pub mod args;
 mod command_hints;
 pub mod commands;
@@ -33,6 +34,7 @@ pub mod signals;
 pub mod time_args;
 
 use std::ffi::OsString;
+mod version;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
