@@ -74,6 +74,7 @@ pub enum Command {
     Trust(c::trust::Args),
     Schema(c::schema::Args),
     Completions(c::completions::Args),
+    Man(c::man::Args),
     Status(c::status::Args),
     Snapshots(c::snapshots::Args),
     Sets(c::sets::Args),
@@ -126,7 +127,8 @@ impl Command {
             Self::Doctor(args) => c::doctor::run(app, &args).await,
             Self::Trust(args) => c::trust::run(app, &args),
             Self::Schema(args) => c::schema::run(app, &args),
-            Self::Completions(args) => c::completions::run(app, &args, &mut Cli::command()),
+            Self::Completions(args) => c::completions::run(app, &args),
+            Self::Man(args) => c::man::run(app, &args, Cli::command()),
             Self::Snapshots(args) => c::snapshots::run(app, &args).await,
             Self::Sets(args) => c::sets::run(app, &args).await,
             Self::Restore(args) => c::restore::run(app, &args).await,
@@ -217,6 +219,7 @@ mod tests {
             "rekindle doctor",
             "rekindle schema system",
             "rekindle completions zsh",
+            "rekindle man man1",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }

@@ -1,5 +1,5 @@
-//! The commands that look, compare and check: doctor, tier, diff, graph, completions, and bare status in each
-//! state of a workspace.
+//! The commands that look, compare and check: doctor, tier, diff, graph, and bare status in each state of a
+//! workspace.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -205,11 +205,6 @@ fn a_run_is_drawn_for_every_reader() {
         svg.matches("<text").count(),
         svg.matches("<rect").count() - 1,
         "a box each, and the paper"
-    );
-    let script = sandbox.ok(&["completions", "bash"]);
-    assert!(
-        script.contains("rekindle") && script.contains("recover"),
-        "{script}"
     );
 }
 

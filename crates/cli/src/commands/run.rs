@@ -23,6 +23,7 @@ use crate::exit::Exit;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The workflow file, or the name of one in the workspace's workflows/ or of a built-in one
+    #[arg(value_name = "FILE|WORKFLOW")]
     file: PathBuf,
     /// A parameter of the workflow
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
