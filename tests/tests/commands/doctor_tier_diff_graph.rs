@@ -48,6 +48,27 @@ fn a_healthy_workspace_is_told_to_be_one() {
 }
 
 #[test]
+fn doctor_closes_an_identity_that_others_can_open_and_says_what_that_does_not_undo() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    let identity = sandbox.path("config/identity.txt");
+    fs::set_permissions(&identity, PermissionsExt::from_mode(0o644)).expect("open the identity");
+    let (code, said) = both(&sandbox, &["doctor"]);
+    assert!(code == 1 && said.contains("`chmod 600 /"), "{said}");
+    let (code, said) = both(&sandbox, &["doctor", "--fix"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("its mode was 0644) and is closed"), "{said}");
+    assert!(said.contains("who has read it can read every backup"), "{said}");
+    let mode = fs::metadata(&identity)
+        .expect("look at the identity")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, said) = both(&sandbox, &["doctor", "--fix"]);
+    assert!(code == 0 && !said.contains("is closed"), "{said}");
+}
+
+#[test]
 fn each_fault_of_a_broken_workspace_is_named_with_what_to_do() {
     let sandbox = small();
     sandbox.ok(&["backup"]);
