@@ -16,6 +16,7 @@ use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::RunId;
 use rekindle_model::origin::{Parent, RunKind};
 use rekindle_model::run::RunState;
+use rekindle_model::shell;
 use rekindle_model::step::StepState;
 use rekindle_plan::{
     Diagnostics, GroupLocks, Inputs, ParamKind, Problem, Severity, builtin, expand, load_workflow, suggest,
@@ -101,7 +102,7 @@ impl RunWorkflow {
         if let (Some(trust), true) = (self.site.trust(), path.exists()) {
             // From here on, nobody else can lead this path to another file.
             path = trust.check(&path).map_err(|untrusted| {
-                let help = format!("if you trust it: `rekindle trust {}`", path.display());
+                let help = format!("if you trust it: `rekindle trust {}`", shell::word(&path));
                 in_step(
                     format!("{untrusted}, so it could run programs as this user"),
                     help,

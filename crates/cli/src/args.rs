@@ -7,12 +7,13 @@ use crate::App;
 use crate::commands as c;
 use crate::exit::Exit;
 use crate::global::Global;
+use crate::version;
 
 /// Brings a system back after a disaster, and proves in advance that it can.
 ///
 /// Without a command: can we come back, how long will it take, how much will we lose, where is the proof?
 #[derive(Debug, Parser)]
-#[command(name = "rekindle", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "rekindle", version = version::SHORT, long_version = version::long(), max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -73,6 +74,7 @@ pub enum Command {
     Trust(c::trust::Args),
     Schema(c::schema::Args),
     Completions(c::completions::Args),
+    Man(c::man::Args),
     Status(c::status::Args),
     Snapshots(c::snapshots::Args),
     Sets(c::sets::Args),
@@ -125,7 +127,8 @@ impl Command {
             Self::Doctor(args) => c::doctor::run(app, &args).await,
             Self::Trust(args) => c::trust::run(app, &args),
             Self::Schema(args) => c::schema::run(app, &args),
-            Self::Completions(args) => c::completions::run(app, &args, &mut Cli::command()),
+            Self::Completions(args) => c::completions::run(app, &args),
+            Self::Man(args) => c::man::run(app, &args, Cli::command()),
             Self::Snapshots(args) => c::snapshots::run(app, &args).await,
             Self::Sets(args) => c::sets::run(app, &args).await,
             Self::Restore(args) => c::restore::run(app, &args).await,
@@ -216,6 +219,7 @@ mod tests {
             "rekindle doctor",
             "rekindle schema system",
             "rekindle completions zsh",
+            "rekindle man man1",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }

@@ -6,11 +6,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::Path;
 
 use rekindle_model::next_action::{Action, Again, KeyOrigin, NextAction, Recover, RecoverTarget};
+use rekindle_model::shell::word;
 
 use crate::global::Global;
 
@@ -23,23 +23,14 @@ pub(crate) fn options(global: &Global, environment: Option<&OsStr>) -> Option<St
     let options: String = workspace
         .into_iter()
         .chain(system)
-        .map(|(option, path)| format!(" {option} {}", word(&path.to_string_lossy())))
+        .map(|(option, path)| format!(" {option} {}", word(path)))
         .collect();
     (!options.is_empty()).then_some(options)
 }
 
 /// Returns the option that names a workspace's folder.
 pub(crate) fn workspace(dir: &Path) -> String {
-    format!(" -w {}", word(&dir.to_string_lossy()))
-}
-
-/// Returns a word, quoted so that a shell reads it unchanged.
-fn word(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,[]".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(format!("'{}'", text.replace('\'', "'\\''"))),
-    }
+    format!(" -w {}", word(dir))
 }
 
 /// Returns advice as one text, with a line for each piece of advice.
@@ -61,7 +52,7 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
         Action::AcceptRecovery { run } => rekindle(format!("backup --accept {run}")),
         Action::Adopt { url, run } => {
             let run = run.map_or_else(String::new, |run| format!(" {run}"));
-            let url = url.as_deref().map_or("URL".into(), word);
+            let url = or(url.as_ref().map(word), "URL");
             rekindle(format!("adopt {url}{run}"))
         }
         Action::Approve { run, step } => rekindle(format!("approve {run} {}", word(step.as_str()))),
@@ -75,7 +66,7 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
         Action::ExportKit => rekindle("key export --kit FILE".to_owned()),
         Action::Initialize { dir, key } => {
             let dir = dir.as_ref();
-            let dir = dir.map_or_else(String::new, |dir| format!(" {}", word(&dir.to_string_lossy())));
+            let dir = dir.map_or_else(String::new, |dir| format!(" {}", word(dir)));
             let key = match key {
                 KeyOrigin::Default => "",
                 KeyOrigin::Kit => " --from-kit KIT",
@@ -87,36 +78,38 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
                 false => format!("rekindle init{dir}{key}"),
             }
         }
+        Action::FindFile { pattern } => rekindle(format!("find {}", word(pattern))),
         Action::Lint { file } => {
-            let file = or(
-                file.as_ref()
-                    .map(|file| word(&file.to_string_lossy()).into_owned()),
-                "FILE",
-            );
+            let file = or(file.as_ref().map(word), "FILE");
             rekindle(format!("lint {file}"))
+        }
+        Action::ListFiles { snapshot, folder } => {
+            let folder = folder.as_ref().map(|folder| format!(" {}", word(folder)));
+            rekindle(format!("ls {}{}", word(snapshot), folder.unwrap_or_default()))
         }
         Action::ListSets => rekindle("sets".to_owned()),
         Action::ListSnapshots => rekindle("snapshots".to_owned()),
         Action::ListRuns => rekindle("runs".to_owned()),
         Action::Plan { workflow } => {
-            let workflow = workflow.as_deref().map_or(Cow::Borrowed("WORKFLOW"), word);
+            let workflow = or(workflow.as_ref().map(word), "WORKFLOW");
             rekindle(format!("plan {workflow}"))
         }
         Action::Prune => rekindle("prune".to_owned()),
         Action::RebuildJournal => rekindle("journal rebuild".to_owned()),
         Action::Recover(choice) => rekindle(recover(choice)),
         Action::Restore { snapshot } => {
-            let snapshot = or(snapshot.clone(), "SNAPSHOT");
+            let snapshot = or(snapshot.as_ref().map(word), "SNAPSHOT");
             rekindle(format!("restore {snapshot} --to DIR"))
         }
         Action::Resume { run, again } => {
-            let run = run.map_or_else(String::new, |run| format!(" {run}"));
-            let again = match again {
-                Again::Nothing => "",
-                Again::Failed => " --failed",
-                Again::FromStep => " --from STEP",
+            let run = run.map(|run| format!(" {run}"));
+            // Only a named run begins again somewhere.
+            let (unnamed, again) = match again {
+                Again::Nothing => ("", ""),
+                Again::Failed => (" RUN", " --failed"),
+                Again::FromStep => (" RUN", " --from STEP"),
             };
-            rekindle(format!("resume{run}{again}"))
+            rekindle(format!("resume{}{again}", or(run, unnamed)))
         }
         Action::RunWorkflow { workflow, params } => {
             let params: String = params
@@ -130,10 +123,7 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
         }
         Action::Retry { run, step } => {
             let run = or(run.map(|run| run.to_string()), "RUN");
-            let step = or(
-                step.as_ref().map(|step| word(step.as_str()).into_owned()),
-                "--failed",
-            );
+            let step = or(step.as_ref().map(|step| word(step.as_str())), "--failed");
             rekindle(format!("retry {run} {step}"))
         }
         Action::Serve => rekindle("serve".to_owned()),
@@ -146,13 +136,11 @@ pub(crate) fn command(action: &Action, options: &str) -> String {
             rekindle(format!("history {run}"))
         }
         Action::Skip { run, step } => {
-            let step = step
-                .as_ref()
-                .map_or(Cow::Borrowed("STEP"), |step| word(step.as_str()));
+            let step = or(step.as_ref().map(|step| word(step.as_str())), "STEP");
             rekindle(format!("skip {run} {step} --why WHY"))
         }
         // The path is absolute, so the command needs no workspace.
-        Action::Trust { path } => format!("rekindle trust {}", word(&path.to_string_lossy())),
+        Action::Trust { path } => format!("rekindle trust {}", word(path)),
         Action::Unpause { run } => {
             let run = or(run.map(|run| run.to_string()), "RUN");
             rekindle(format!("unpause {run}"))

@@ -9,6 +9,7 @@
 //! | [`commands`] | one file per command: its arguments and its function |
 //! | [`printer`] | the one place that prints |
 //! | `colors` | gives the marks of a text their colours |
+//! | `complete` | the words that a shell completes |
 //! | `harmless` | escapes what a terminal would act on |
 //! | [`exit`] | the exit codes |
 //! | `command_hints` | next actions, written as commands |
@@ -19,11 +20,13 @@
 //! | `serve_log` | what `serve` tells of the runs that it drives |
 //! | [`signals`] | Ctrl-C once and twice |
 //! | [`time_args`] | instants as people type them |
+//! | `version` | what `--version` says |
 
 pub mod args;
 mod colors;
 mod command_hints;
 pub mod commands;
+mod complete;
 pub mod drive;
 pub mod exit;
 pub mod global;
@@ -35,6 +38,7 @@ pub mod prompt;
 mod serve_log;
 pub mod signals;
 pub mod time_args;
+mod version;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -43,7 +47,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use rekindle_actions::supervise;
 use rekindle_actions::trust::Accounts;
 use rekindle_model::time::SystemClock;
@@ -77,23 +81,34 @@ pub struct App {
 
 impl App {
     fn new(printer: Printer, global: Global, hooks: Hooks, stop: CancellationToken) -> Result<Self, Error> {
-        let executable = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
-        let application = Application {
-            selection: Selection {
-                workspace: global.workspace,
-                system: global.system,
-                here: std::env::current_dir().map_err(|error| Error::io("find the current folder", &error)),
-            },
-            asker: asker(),
-            executable,
-            hooks,
-            clock: Arc::new(SystemClock),
-            stop,
-            notices: Notices::new(move |notice| printer.notice(&notice)),
-            unlocker: unlocker(),
-        };
+        let notices = Notices::new(move |notice| printer.notice(&notice));
+        let application = application(global, hooks, notices, stop)?;
         Ok(Self { printer, application })
     }
+}
+
+/// Sets the application up for this user, in the current folder.
+fn application(
+    global: Global,
+    hooks: Hooks,
+    notices: Notices,
+    stop: CancellationToken,
+) -> Result<Application, Error> {
+    let executable = std::env::current_exe().map_err(|error| Error::io("find this program", &error))?;
+    Ok(Application {
+        selection: Selection {
+            workspace: global.workspace,
+            system: global.system,
+            here: std::env::current_dir().map_err(|error| Error::io("find the current folder", &error)),
+        },
+        asker: asker(),
+        executable,
+        hooks,
+        clock: Arc::new(SystemClock),
+        stop,
+        notices,
+        unlocker: unlocker(),
+    })
 }
 
 /// Returns the person who asks, as the journal names them.
@@ -164,6 +179,12 @@ where
     // This comes before everything else: a supervisor has no runtime, no options and no output of its own.
     if args.get(1).is_some_and(|word| word == supervise::SUBCOMMAND) {
         return supervise::supervise(args.into_iter().skip(2));
+    }
+    if let Some(shell) = std::env::var_os(complete::ASKS) {
+        let words = complete::answer(&shell, &args, Cli::command());
+        // A shell that reads no answer completes nothing.
+        let _ = Printer::new(&Global::default()).bytes(&words);
+        return Exit::Done.into();
     }
     let for_programs = args.iter().any(|word| word == "--json");
     let cli = match Cli::try_parse_from(args) {

@@ -1,6 +1,7 @@
 //! The demo's commands, each a process of its own, as a person would start them.
 
 use rekindle_model::problem::ProblemKind;
+use rekindle_model::shell;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -88,7 +89,7 @@ impl<'a> Stage<'a> {
         if status.success() {
             let said: Result<Vec<Value>, _> =
                 serde_json::Deserializer::from_str(&stdout).into_iter().collect();
-            return said.map_err(|error| broken(format!("`{}` printed no JSON: {error}", args.join(" "))));
+            return said.map_err(|error| broken(format!("`{}` printed no JSON: {error}", command(args))));
         }
         if self.app.application.stop.is_cancelled() {
             return Err(interrupted());
@@ -98,7 +99,7 @@ impl<'a> Stage<'a> {
         } else {
             format!("{}\n{stdout}", warnings.join("\n"))
         };
-        Err(broken(format!("`rekindle {}` ended with {status}", args.join(" "))).with_details(said))
+        Err(broken(format!("`{}` ended with {status}", command(args))).with_details(said))
     }
 
     /// Starts a command that is killed without warning once it tells that `threshold` bytes are restored and a
@@ -146,6 +147,12 @@ impl<'a> Stage<'a> {
             notes: BufReader::new(stderr).lines(),
         })
     }
+}
+
+/// Returns a command as a person would type it.
+fn command(args: &[&str]) -> String {
+    let words = std::iter::once(&"rekindle").chain(args);
+    words.map(|text| shell::word(text)).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the error of a demo that does not go as it should.

@@ -199,7 +199,7 @@ async fn kill_recovery(
             End::ByItself(status) => {
                 return Err(
                     broken(format!("the recovery ended by itself with {status}")).with_advice(
-                        "keep what it leaves, then `rekindle show latest` there: rekindle demo --keep DIR",
+                        "`rekindle demo --keep DIR` keeps what it leaves; `rekindle -w DIR show latest` then shows the run",
                     ),
                 );
             }

@@ -22,7 +22,7 @@ use rekindle_model::planted::{self, Fault};
 use crate::mark::{self, Entry};
 
 /// The newest log format that this version reads: that of a segment which may hold marks.
-pub(crate) const LOG_FORMAT: u32 = 4;
+pub const LOG_FORMAT: u32 = 4;
 /// The format of a segment that holds nothing but runs' records, and the oldest that this version reads.
 pub(crate) const PLAIN_FORMAT: u32 = 3;
 /// The length of a segment's header in bytes.

@@ -56,6 +56,7 @@ mod view;
 mod writer;
 
 pub use error::OpenError;
+pub use frame::LOG_FORMAT;
 pub use journal::{LocalJournal, Stats};
 pub use lock::{Holder, owner};
 pub use mark::{ArchiveRef, Forgotten};

@@ -17,6 +17,7 @@
 //! | [`problem`] | an error as one process gives it to another, with its kind |
 //! | [`next_action`] | what a person can do next, as data |
 //! | [`shown`] | text that a terminal shows as it is |
+//! | [`shell`] | words of commands, quoted for a shell |
 //! | [`keys`] | what the keys of a YAML object mean and take |
 //! | [`entry`] | one entry of a captured tree |
 //! | [`globs`] | globs that select paths of such a tree |
@@ -39,6 +40,7 @@ pub mod planted;
 pub mod problem;
 pub mod process;
 pub mod run;
+pub mod shell;
 pub mod shown;
 pub mod source;
 pub mod step;

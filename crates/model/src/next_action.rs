@@ -87,6 +87,11 @@ pub enum Action {
     },
     /// Write the recovery kit to a file.
     ExportKit,
+    /// Look for a file in the snapshots.
+    FindFile {
+        /// A name, a path or a glob.
+        pattern: String,
+    },
     /// Make a workspace and its key.
     Initialize {
         /// The folder; none for the current one.
@@ -98,6 +103,13 @@ pub enum Action {
     Lint {
         /// The file; none where the person knows which.
         file: Option<PathBuf>,
+    },
+    /// List the files of a snapshot.
+    ListFiles {
+        /// The snapshot: a unique beginning or end of its id.
+        snapshot: String,
+        /// The folder in it; none for all of it.
+        folder: Option<String>,
     },
     /// List the recovery sets in the tiers.
     ListSets,

@@ -15,7 +15,7 @@ pub fn block(text: &str) -> Cow<'_, str> {
 
 /// Returns whether a terminal acts on a character instead of showing it: control characters, line separators, and the
 /// marks that change the direction of a text.
-fn acts(c: char) -> bool {
+pub(crate) fn acts(c: char) -> bool {
     let reorders = matches!(
         c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

@@ -333,6 +333,12 @@ impl<'s> Sink<'s> {
         );
     }
 
+    /// Returns whether there is an error on a line or below it.
+    pub(crate) fn has_error_from(&self, line: usize) -> bool {
+        let mut found = self.found.iter();
+        found.any(|one| one.severity == Severity::Error && one.line >= line)
+    }
+
     /// Like [`suggest`], while the budget of comparisons lasts.
     pub(crate) fn suggest<'k>(
         &mut self,

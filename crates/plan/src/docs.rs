@@ -35,7 +35,7 @@ fn path(document: &str) -> PathBuf {
 }
 
 /// All lists of keys below an object, by what a document calls them: `tier`, `probe`, `probe: http`.
-fn lists(of: &Object, found: &mut BTreeMap<String, Vec<Key>>) {
+pub(crate) fn lists(of: &Object, found: &mut BTreeMap<String, Vec<Key>>) {
     if found.insert(of.noun.to_owned(), of.keys.to_vec()).is_none() {
         of.keys.iter().for_each(|key| below(key.takes, found));
     }

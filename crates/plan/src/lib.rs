@@ -6,6 +6,7 @@
 //! | `yaml` | a tree in which every node knows its place, read within budgets |
 //! | `system::keys`, `workflow::keys` | the tables of all keys: the one description of each |
 //! | `formats`, `read` | the forms of text; reads a tree by the tables and reports every fault |
+//! | `elsewhere` | keys of other tools, and what they are called here |
 //! | [`schema`], `docs` | the tables as JSON Schema, and in the documents |
 //! | [`system`] | `system.yaml`, and the rules between its keys and components |
 //! | [`feasibility`] | whether a system can meet its objectives, with the arithmetic |
@@ -24,6 +25,7 @@ mod cycle;
 pub mod diagnostic;
 #[cfg(test)]
 mod docs;
+mod elsewhere;
 pub mod expand;
 pub mod expr;
 pub mod feasibility;

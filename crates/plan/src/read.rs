@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use crate::diagnostic::{Sink, Span, suggest};
+use crate::elsewhere;
 use crate::expr;
 use crate::formats;
 use crate::location;
@@ -59,7 +60,9 @@ fn keyed(node: Node, name: &str, specs: &[&Spec], sink: &mut Sink<'_>) -> Option
             .any(|(key, node)| key.text == SHELL && node.raw() == Some("true"));
     for (key, node) in entries {
         let Some(spec) = specs.iter().find(|spec| spec.name == key.text) else {
-            let help = sink.suggest(&key.text, || specs.iter().map(|spec| spec.name).collect());
+            let help = elsewhere::meant(&key.text, specs)
+                .map(|ours| format!("did you mean `{}`? {}", ours.name, ours.text))
+                .or_else(|| sink.suggest(&key.text, || specs.iter().map(|spec| spec.name).collect()));
             sink.error(key.span, format!("unknown key `{}` in {name}", key.text), help);
             continue;
         };

@@ -202,7 +202,9 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Option<Node> {
                     col: error.marker().col() + 1,
                     width: 1,
                 };
-                sink.error(at, format!("not valid YAML: {}", error.info()), None);
+                let fault = error.info();
+                let help = remedy(&fault).to_owned();
+                sink.error(at, format!("not valid YAML: {fault}"), Some(help));
                 return None;
             }
         };
@@ -212,9 +214,30 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Option<Node> {
         }
     }
     if builder.root.is_none() {
-        sink.error(Span::START, "the file is empty", None);
+        let help = "its first line is `system: NAME` or `workflow: NAME`".to_owned();
+        sink.error(Span::START, "the file is empty", Some(help));
     }
     builder.root
+}
+
+/// What to do about a fault of the parser, by a part of what the parser says.
+const REMEDIES: [(&str, &str); 5] = [
+    ("tab", "indent with spaces: YAML takes no tabs there"),
+    ("unclosed quote", "close the quote that begins here"),
+    ("unclosed bracket", "close the bracket that begins here"),
+    ("unexpected character", "put the value in quotes"),
+    (
+        "expected ':'",
+        "write `key: value`, or `key:` and what belongs to it indented below",
+    ),
+];
+
+fn remedy(fault: &str) -> &'static str {
+    let known = REMEDIES.iter().find(|(part, _)| fault.contains(part));
+    known.map_or(
+        "check the indentation here and above: the keys of one map begin in one column, and the items of one list",
+        |(_, remedy)| remedy,
+    )
 }
 
 type Refusal = (String, Option<String>);

@@ -56,6 +56,14 @@ pub const SYSTEM_KINDS: SystemKinds = SystemKinds {
     tier_urls: rekindle_vault::store::TIER_URLS,
 };
 
+/// The formats of what this program writes, each with its newest version. An older program refuses a newer one.
+pub const FORMATS: [(&str, u32); 4] = [
+    ("journal record", rekindle_journal::codec::RECORD_FORMAT as u32),
+    ("journal log", rekindle_journal_local::LOG_FORMAT),
+    ("journal archive", rekindle_journal::archive::ARCHIVE_FORMAT),
+    ("vault", rekindle_vault::object::FORMAT_VERSION),
+];
+
 /// Reads a system whose sources and tiers this program knows; `name` is the file's, for diagnostics.
 ///
 /// # Errors

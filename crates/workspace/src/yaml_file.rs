@@ -73,7 +73,8 @@ pub fn is_workflow(text: &str) -> bool {
         text.lines()
             .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
     };
-    has("workflow") || (has("steps") && !has("components"))
+    // `jobs` is the word of other tools for steps: the reader of workflows says so.
+    has("workflow") || ((has("steps") || has("jobs")) && !has("components"))
 }
 
 /// A workflow that a person named.

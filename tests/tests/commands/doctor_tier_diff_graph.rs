@@ -1,5 +1,5 @@
-//! The commands that look, compare and check: doctor, tier, diff, graph, completions, and bare status in each
-//! state of a workspace.
+//! The commands that look, compare and check: doctor, tier, diff, graph, and bare status in each state of a
+//! workspace.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
@@ -45,6 +45,27 @@ fn a_healthy_workspace_is_told_to_be_one() {
     }
     let found = json(&sandbox.ok(&["doctor", "--json"]));
     assert_eq!(found["faults"], 0, "{found:#}");
+}
+
+#[test]
+fn doctor_closes_an_identity_that_others_can_open_and_says_what_that_does_not_undo() {
+    let sandbox = small();
+    sandbox.ok(&["backup"]);
+    let identity = sandbox.path("config/identity.txt");
+    fs::set_permissions(&identity, PermissionsExt::from_mode(0o644)).expect("open the identity");
+    let (code, said) = both(&sandbox, &["doctor"]);
+    assert!(code == 1 && said.contains("`chmod 600 /"), "{said}");
+    let (code, said) = both(&sandbox, &["doctor", "--fix"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("its mode was 0644) and is closed"), "{said}");
+    assert!(said.contains("who has read it can read every backup"), "{said}");
+    let mode = fs::metadata(&identity)
+        .expect("look at the identity")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, said) = both(&sandbox, &["doctor", "--fix"]);
+    assert!(code == 0 && !said.contains("is closed"), "{said}");
 }
 
 #[test]
@@ -205,11 +226,6 @@ fn a_run_is_drawn_for_every_reader() {
         svg.matches("<text").count(),
         svg.matches("<rect").count() - 1,
         "a box each, and the paper"
-    );
-    let script = sandbox.ok(&["completions", "bash"]);
-    assert!(
-        script.contains("rekindle") && script.contains("recover"),
-        "{script}"
     );
 }
 

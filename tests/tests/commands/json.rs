@@ -73,6 +73,7 @@ fn every_command_prints_json_as_the_schema_says() {
     tried.ok(&["plan", "backup"]);
     tried.ok(&["graph", "backup"]);
     tried.ok(&["completions", "bash"]);
+    tried.ok(&["man", "pages"]);
     tried.ok(&["key", "export"]);
     tried.ok(&["backup"]);
     fs::write(tried.sandbox.path("data/notes/b.md"), "more").expect("change the system");

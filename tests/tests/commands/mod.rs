@@ -1,6 +1,7 @@
 //! Commands that look and check, and the schemas that editors get.
 
 mod browse;
+mod completions;
 mod doctor_tier_diff_graph;
 mod journal;
 mod json;

@@ -1,9 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use clap::Parser;
 use rekindle_model::id::{RunId, StepId};
+use serde_json::{Value, json};
 
 use super::*;
+use crate::args::Cli;
 
 #[test]
 fn options_that_the_next_command_finds_by_itself_are_left_out() {
@@ -70,6 +73,12 @@ fn all() -> Vec<(Action, &'static str)> {
         (Action::Diagnose, "doctor"),
         (Action::EndProcess { pid: 7 }, "kill -9 7"),
         (Action::ExportKit, "key export --kit FILE"),
+        (
+            Action::FindFile {
+                pattern: "docs/*.md".to_owned(),
+            },
+            "find 'docs/*.md'",
+        ),
         (init(None, KeyOrigin::Default), "rekindle init"),
         (
             init(Some("new"), KeyOrigin::Kit),
@@ -80,11 +89,18 @@ fn all() -> Vec<(Action, &'static str)> {
             "rekindle init --from-kit KIT --tier-url URL",
         ),
         (
-            init(None, KeyOrigin::Passphrase),
-            "rekindle init --ask-passphrase",
+            init(Some("new"), KeyOrigin::Passphrase),
+            "rekindle init new --ask-passphrase",
         ),
         (Action::Lint { file: file() }, "lint 'my flow.yaml'"),
         (Action::Lint { file: None }, "lint FILE"),
+        (
+            Action::ListFiles {
+                snapshot: "0199".to_owned(),
+                folder: Some("a b".to_owned()),
+            },
+            "ls 0199 'a b'",
+        ),
         (Action::ListSets, "sets"),
         (Action::ListSnapshots, "snapshots"),
         (Action::ListRuns, "runs"),
@@ -103,6 +119,10 @@ fn all() -> Vec<(Action, &'static str)> {
         ),
         (Action::Recover(Recover::default()), "recover"),
         (
+            recover(RecoverTarget::InPlace),
+            "recover --scenario all --component a --component 'b c' --from latest --in-place",
+        ),
+        (
             recover(RecoverTarget::InPlaceWhileRunning),
             "recover --scenario all --component a --component 'b c' --from latest --in-place --while-running",
         ),
@@ -116,6 +136,8 @@ fn all() -> Vec<(Action, &'static str)> {
         (resume(Some(run), Again::Failed), "resume RUN --failed"),
         (resume(Some(run), Again::FromStep), "resume RUN --from STEP"),
         (resume(None, Again::Nothing), "resume"),
+        (resume(None, Again::Failed), "resume RUN --failed"),
+        (resume(None, Again::FromStep), "resume RUN --from STEP"),
         (
             Action::RunWorkflow {
                 workflow: "mine.yaml".to_owned(),
@@ -177,28 +199,57 @@ fn every_action_is_written_as_a_command_in_the_same_workspace() {
     }
 }
 
-#[test]
-fn every_command_is_one_of_this_program() {
-    use clap::Parser;
-    for (action, _) in all() {
-        let written = command(&action, " -w 'my shop'");
-        let words = words(&written);
-        if words[0] != "kill" {
-            crate::args::Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{written}: {error}"));
+/// Returns the action without each selection of the fields that it can do without.
+fn variants(action: &Action) -> Vec<Action> {
+    let Ok(Value::Object(whole)) = serde_json::to_value(action) else {
+        panic!("{action:?} is no object");
+    };
+    let fields: Vec<&String> = whole.keys().filter(|field| *field != "action").collect();
+    let selections = 0..1_u32 << fields.len();
+    let without = selections.filter_map(|left_out| {
+        let mut rest = whole.clone();
+        for (n, field) in fields.iter().enumerate().filter(|(n, _)| left_out >> n & 1 == 1) {
+            let _ = (n, rest.remove(*field));
         }
+        serde_json::from_value(Value::Object(rest)).ok()
+    });
+    without.collect()
+}
+
+#[test]
+fn every_command_is_one_of_this_program_whatever_fields_the_action_has() {
+    let mut names = BTreeSet::new();
+    for action in all().iter().flat_map(|(action, _)| variants(action)) {
+        let written = command(&action, " -w 'my shop'");
+        let words = shlex::split(&written).unwrap();
+        if words[0] != "kill" {
+            Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{written}: {error}"));
+        }
+        let stored = serde_json::to_value(&action).unwrap();
+        names.insert(stored["action"].as_str().unwrap().to_owned());
+    }
+    // serde knows all names, and lists them.
+    let unknown = serde_json::from_value::<Action>(json!({ "action": "" })).unwrap_err();
+    let unknown = unknown.to_string();
+    let (_, known) = unknown.split_once("expected one of ").unwrap();
+    for name in known.split(", ").map(|name| name.trim_matches('`')) {
+        assert!(names.contains(name), "{name} is not tried");
     }
 }
 
-/// Returns the words of a command as a shell reads them; a quoted word has no quote in it.
-fn words(command: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    for (n, part) in command.split('\'').enumerate() {
-        for (m, word) in part.split(if n % 2 == 0 { ' ' } else { '\'' }).enumerate() {
-            if m > 0 {
-                words.push(String::new());
-            }
-            words.last_mut().unwrap().push_str(word);
+#[test]
+fn what_a_command_names_reaches_the_program_unchanged() {
+    use std::os::unix::ffi::OsStringExt;
+    for name in ["my shop", "it's", "$HOME", "a[1]*?", "-", "a\tb"] {
+        let action = Action::CreateTier {
+            tier: name.to_owned(),
+        };
+        let words = shlex::split(&command(&action, &workspace(Path::new(name)))).unwrap();
+        // bash reads the octal digits of control characters, which shlex does not.
+        if !name.contains('\t') {
+            assert_eq!(words, ["rekindle", "-w", name, "tier", "create", name]);
         }
     }
-    words
+    let bytes = std::ffi::OsString::from_vec(b"a\xff".to_vec());
+    assert_eq!(workspace(Path::new(&bytes)), " -w $'a\\377'");
 }

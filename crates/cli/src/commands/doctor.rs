@@ -11,7 +11,8 @@ use crate::exit::Exit;
 /// Check that everything is in place to back up and to recover, and say what to do if it is not
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Remove what killed processes have left: plain copies of databases, and temporary files in the spool and the tiers
+    /// First mend what can be mended without a loss: close the identity file to other users, and remove what killed processes
+    /// left, which are plain copies of databases, and temporary files in the spool and the tiers
     #[arg(long)]
     fix: bool,
 }

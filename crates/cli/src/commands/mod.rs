@@ -14,6 +14,7 @@ pub mod journal;
 pub mod key;
 pub mod lint;
 pub mod logs;
+pub mod man;
 pub mod plan;
 pub mod prune;
 pub mod recover;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_model::next_action::Action;
+use rekindle_model::shell;
 use rekindle_workspace::operations::run::{self, WorkflowRequest};
 use rekindle_workspace::trust::read_to_run;
 use rekindle_workspace::yaml_file;
@@ -22,6 +23,7 @@ use crate::exit::Exit;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The workflow file, or the name of one in the workspace's workflows/ or of a built-in one
+    #[arg(value_name = "FILE|WORKFLOW")]
     file: PathBuf,
     /// A parameter of the workflow
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -47,7 +49,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     run::make_workspace(application, &request.name, &request.yaml)?;
     ReadWriteWorkspace::with(application, async |workspace| {
         let run = run::prepare(workspace, &request).await?;
-        let command = format!("rekindle run {}", request.name);
+        let command = format!("rekindle run {}", shell::word(&request.name));
         drive::begin(app, workspace, run, command, args.detach).await
     })
     .await

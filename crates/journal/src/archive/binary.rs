@@ -16,7 +16,7 @@ use crate::bytes::ByteReader;
 use crate::codec;
 
 /// The newest format that this version reads, and the one it writes.
-pub(crate) const ARCHIVE_FORMAT: u32 = 1;
+pub const ARCHIVE_FORMAT: u32 = 1;
 const MAGIC: &[u8; 8] = b"RKARCH\r\n";
 const HASH: usize = 32;
 

@@ -23,6 +23,7 @@ use crate::blob_refs::blobs_of;
 use crate::codec;
 use crate::error::JournalError;
 
+pub use binary::ARCHIVE_FORMAT;
 pub use error::ArchiveError;
 pub use import::{Import, Imports};
 

@@ -109,6 +109,12 @@ mod tests {
             ),
             (Action::ExportKit, json!({"action": "export_kit"})),
             (
+                Action::FindFile {
+                    pattern: text("a.md"),
+                },
+                json!({"action": "find_file", "pattern": "a.md"}),
+            ),
+            (
                 Action::Initialize {
                     dir: Some("/srv".into()),
                     key: KeyOrigin::Kit,
@@ -120,6 +126,13 @@ mod tests {
                     file: Some("w.yaml".into()),
                 },
                 json!({"action": "lint", "file": "w.yaml"}),
+            ),
+            (
+                Action::ListFiles {
+                    snapshot: text("01c"),
+                    folder: Some(text("docs")),
+                },
+                json!({"action": "list_files", "snapshot": "01c", "folder": "docs"}),
             ),
             (Action::ListSets, json!({"action": "list_sets"})),
             (Action::ListSnapshots, json!({"action": "list_snapshots"})),

@@ -32,8 +32,11 @@ pub(super) fn check(root: &Node, steps: &mut [StepTemplate], sink: &mut Sink<'_>
         step.place = place.to_string();
         check_alone(step, node, sink);
     }
-    if steps.is_empty() && root.child(STEPS).is_some_and(|list| list.span != root.span) {
-        sink.error(Span::START, "the workflow has no steps", None);
+    let list = root.child(STEPS).filter(|list| list.span != root.span);
+    // A step that is faulty was reported itself, and left out.
+    if steps.is_empty() && list.is_some_and(|list| !sink.has_error_from(list.span.line)) {
+        let help = "give it one: `steps: [{id: hello, shell: echo hello}]`".to_owned();
+        sink.error(Span::START, "the workflow has no steps", Some(help));
     }
     let nodes: Vec<&Node> = nodes.into_iter().map(|(_, node)| node).collect();
     check_needs(steps, &nodes, sink);

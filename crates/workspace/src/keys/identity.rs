@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rekindle_actions::trust::Trust;
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
+use rekindle_model::shell;
 use rekindle_vault::key::{Identity, KeyError};
 use rekindle_vault::regular;
 use zeroize::Zeroizing;
@@ -19,6 +20,8 @@ use crate::error::Error;
 pub const NOT_TRUSTED: &str = "not_trusted";
 /// The bits of a mode that concern other users than the owner.
 const OTHERS: u32 = 0o077;
+/// What stays true of an identity that was open to others.
+pub(crate) const EXPOSED: &str = "a person who has read it can read every backup";
 /// The shortest passphrase that needs no remark. Six random words have more; the scrypt of `age` makes each guess slow.
 const PASSPHRASE_CHARS: usize = 16;
 /// How many different characters it has at least.
@@ -107,10 +110,8 @@ impl Unlocker {
         if mode & OTHERS != 0 {
             let message = format!("other users can open {}: its mode is {mode:04o}", file.display());
             return Some(
-                Error::new(ProblemKind::Invalid, "identity_exposed", message).with_advice(format!(
-                    "close it: chmod 600 {}; a person who has read it can read every backup",
-                    file.display()
-                )),
+                Error::new(ProblemKind::Invalid, "identity_exposed", message)
+                    .with_advice(format!("close it: `chmod 600 {}`; {EXPOSED}", shell::word(&file))),
             );
         }
         let untrusted = Trust::of_this_user(None).check(&file).err()?;
@@ -118,6 +119,27 @@ impl Unlocker {
             Error::new(ProblemKind::Invalid, NOT_TRUSTED, untrusted.to_string())
                 .with_advice("make the file and its folder yours alone"),
         )
+    }
+
+    /// Takes the rights of other users from the file of the identities. Returns the file and the mode that it had; none
+    /// if other users had no rights.
+    ///
+    /// # Errors
+    /// The file is another user's.
+    pub fn close_identity(&self) -> Result<Option<(PathBuf, u32)>, Error> {
+        let Some(path) = self.config_dir.as_deref().map(identity_file) else {
+            return Ok(None);
+        };
+        let Ok((file, meta)) = regular::open(&path) else {
+            return Ok(None);
+        };
+        let mode = meta.permissions().mode() & 0o777;
+        if mode & OTHERS == 0 {
+            return Ok(None);
+        }
+        file.set_permissions(std::fs::Permissions::from_mode(mode & !OTHERS))
+            .map_err(|error| Error::io(format_args!("close {} to other users", path.display()), &error))?;
+        Ok(Some((path, mode)))
     }
 
     /// Reads the identities in a folder.
@@ -274,6 +296,11 @@ mod tests {
         ] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(unlocker.identity_fault().is_some(), fault, "{mode:o}");
+            let closed = unlocker.close_identity().unwrap();
+            assert_eq!(closed, fault.then(|| (file.clone(), mode)));
+            assert_eq!(unlocker.identity_fault(), None);
+            let left = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+            assert_eq!(left, mode & 0o700, "the owner keeps its rights");
         }
     }
 

@@ -7,6 +7,7 @@ pub mod kit;
 
 use crate::layout::Layout;
 
+pub(crate) use identity::EXPOSED;
 pub use identity::Unlocker;
 pub use keyring::{
     OpenKey, Origin, PINNED_KEY, PinnedKey, UnlockBy, establish, exists, open, pinned, put_back_identity,

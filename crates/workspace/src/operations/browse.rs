@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rekindle_model::entry::{EntryKind, TreePath};
 use rekindle_model::globs::Globs;
+use rekindle_model::next_action::Action;
 use rekindle_model::problem::ProblemKind;
 use rekindle_vault::{EntryRecord, Snapshot, SnapshotReader, Tier};
 
@@ -153,7 +154,8 @@ pub async fn content(
         }
         let EntryKind::File { .. } = record.entry.kind else {
             return Err(Error::usage(format!("{named} is not a file"))
-                .with_advice("`ls` lists a folder; `restore` brings back links and devices"));
+                .with_next(files_of(reader.snapshot(), Some(named)), "lists a folder")
+                .with_next(restore(reader.snapshot()), "brings back links and devices"));
         };
         for chunk in &record.chunks {
             if !each(&reader.chunk(chunk).await?)? {
@@ -196,7 +198,7 @@ pub(crate) async fn selected(reader: &SnapshotReader, patterns: &[String]) -> Re
                 nothing.pattern
             ),
         )
-        .with_advice("`rekindle ls` lists what is in it")),
+        .with_next(files_of(reader.snapshot(), None), "lists what is in it")),
     }
 }
 
@@ -260,8 +262,25 @@ fn below<'p>(path: &'p TreePath, folder: &TreePath) -> Option<&'p [u8]> {
 
 fn no_path(named: &str, snapshot: &Snapshot) -> Error {
     let message = format!("{} has no {named:?}", of(snapshot));
-    Error::new(ProblemKind::Failed, "no_such_path", message)
-        .with_advice("`rekindle find` looks for it in all snapshots")
+    Error::new(ProblemKind::Failed, "no_such_path", message).with_next(
+        Action::FindFile {
+            pattern: named.to_owned(),
+        },
+        "looks for it in all snapshots",
+    )
+}
+
+fn files_of(snapshot: &Snapshot, folder: Option<&str>) -> Action {
+    Action::ListFiles {
+        snapshot: snapshot.id.to_string(),
+        folder: folder.map(str::to_owned),
+    }
+}
+
+fn restore(snapshot: &Snapshot) -> Action {
+    Action::Restore {
+        snapshot: Some(snapshot.id.to_string()),
+    }
 }
 
 fn of(snapshot: &Snapshot) -> String {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::Application;
 use crate::error::Error;
-use crate::keys::{self, OpenKey, kit};
+use crate::keys::{self, EXPOSED, OpenKey, kit};
 use crate::layout::Layout;
 use crate::load_system;
 use crate::open::{self, KNOCK, ReadOnlyWorkspace, ReadWriteWorkspace};
@@ -191,7 +191,8 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
-/// Removes what killed processes have left: staged copies, and temporary files in the spool and the tiers.
+/// Takes the rights of other users from the identity file. Removes what killed processes have left: staged copies, and
+/// temporary files in the spool and the tiers.
 ///
 /// # Errors
 /// Another process owns the workspace, or a tier that answers cannot be written.
@@ -199,6 +200,14 @@ pub async fn fix(workspace: &ReadWriteWorkspace) -> Result<(), Error> {
     let context = &workspace.context;
     if workspace.other_owner().is_some() {
         return Err(workspace.held_by_other());
+    }
+    match context.unlocker.close_identity() {
+        Ok(None) => {}
+        Ok(Some((file, mode))) => context.notices.warn(format!(
+            "{} was open to other users (its mode was {mode:04o}) and is closed; {EXPOSED}",
+            file.display()
+        )),
+        Err(error) => context.notices.warn(error.to_string()),
     }
     // Opening the workspace has removed the staged copies.
     let system = run_spec::system(&context.layout)?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rekindle_model::next_action::Action;
 use rekindle_model::time;
 use rekindle_workspace::Error;
 use rekindle_workspace::operations::journal::{self, Archive, CompactRequest, CompactResult};
@@ -53,11 +54,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let CompactResult { plan, archive } = &result;
     let body = json!({ "dry_run": args.dry_run, "removed": plan.runs, "kept": plan.kept, "segments": plan.segments,
         "blobs": plan.blobs, "blobs_stay": plan.blobs_stay, "archive": archive });
-    app.printer.data(&body, || text(&result, args.dry_run))?;
+    app.printer.data(&body, || {
+        text(&result, args.dry_run, &app.printer.command(&Action::Prune))
+    })?;
     Ok(Exit::Done)
 }
 
-fn text(result: &CompactResult, dry_run: bool) -> String {
+fn text(result: &CompactResult, dry_run: bool, prune: &str) -> String {
     let CompactResult { plan, archive } = result;
     if plan.is_empty() {
         return format!("nothing to remove; {} runs are kept", plan.kept);
@@ -81,7 +84,9 @@ fn text(result: &CompactResult, dry_run: bool) -> String {
         plan.kept
     ));
     if !plan.runs.is_empty() {
-        said.push_str("their copies in the tiers stay until `rekindle prune` removes them\n");
+        said.push_str(&format!(
+            "their copies in the tiers stay until `{prune}` removes them\n"
+        ));
     }
     if let Some(why) = &plan.blobs_stay {
         said.push_str(&format!("no blob is removed: {why}\n"));

@@ -267,7 +267,9 @@ impl LocalStore {
     }
 
     fn error(&self, action: &'static str, path: &str, fault: Fault) -> StoreError {
-        let (location, path) = (self.root.display().to_string(), path.to_owned());
+        // The location itself has no path within it, and every message names something.
+        let path = if path.is_empty() { "the folder" } else { path }.to_owned();
+        let location = self.root.display().to_string();
         match fault {
             Fault::Errno(Errno::NOENT) => StoreError::NotFound { path },
             Fault::Errno(Errno::NOSPC | Errno::DQUOT) => StoreError::DiskFull { location, path },

@@ -49,6 +49,24 @@ fn two_urls_of_one_folder_have_one_identity() {
 }
 
 #[tokio::test]
+async fn a_fault_of_the_location_itself_names_the_folder() {
+    let (dir, store) = store();
+    let folder = dir.path().display().to_string();
+    drop(dir);
+    std::fs::write(&folder, "no folder any more").unwrap();
+    let faults = [
+        store.list("").await.map(drop).unwrap_err(),
+        store.abandoned(false).await.map(drop).unwrap_err(),
+        store.folders("").await.map(drop).unwrap_err(),
+    ];
+    std::fs::remove_file(&folder).unwrap();
+    for fault in faults {
+        let said = fault.to_string();
+        assert!(said.contains("the folder") && !said.contains("  "), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_object_is_told_from_one_that_is_shorter_than_asked() {
     let (_dir, store) = store();
     let whole = Bytes::from_static(b"whole");

@@ -1,0 +1,272 @@
+//! Completion of words: a shell asks this program, which knows the runs, sets, snapshots, components and tiers.
+//!
+//! `rekindle completions SHELL` prints the shell's part. It calls the program with [`ASKS`] set and with the words so
+//! far. An answer writes nothing in a workspace, asks for no passphrase, says nothing but the words that fit, and takes at
+//! most [`PATIENCE`]; where nothing can be read, no word fits.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Arg, Command};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
+use clap_complete::env::Shells;
+use rekindle_workspace::operations::known_names::{Kind, Name, known_names};
+use rekindle_workspace::{Application, Error, Notices};
+use tokio_util::sync::CancellationToken;
+
+use crate::Hooks;
+use crate::global::Global;
+
+/// The variable by which a shell asks. It holds the shell's name.
+pub(crate) const ASKS: &str = "REKINDLE_COMPLETE";
+/// How long a person waits for a word.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Returns a shell's script; none if the shell is not known.
+pub(crate) fn script(shell: &str) -> Option<String> {
+    let mut script = Vec::new();
+    let writer = Shells::builtins();
+    let written =
+        writer
+            .completer(shell)?
+            .write_registration(ASKS, "rekindle", "rekindle", "rekindle", &mut script);
+    written.ok()?;
+    String::from_utf8(script).ok()
+}
+
+/// Returns the words that fit, as the shell reads them; `asked` are the arguments of the program. The list is empty if
+/// nothing fits or nothing could be read.
+pub(crate) fn answer(shell: &OsStr, asked: &[OsString], command: Command) -> Vec<u8> {
+    let words: Vec<OsString> = asked
+        .iter()
+        .skip_while(|word| *word != "--")
+        .skip(1)
+        .cloned()
+        .collect();
+    let shells = Shells::builtins();
+    let completer = shell.to_str().and_then(|name| shells.completer(name));
+    let (Some(completer), Ok(known)) = (completer, Known::of(&words)) else {
+        return Vec::new();
+    };
+    let here = known.app.selection.here.clone().ok();
+    let mut answer = Vec::new();
+    let mut command = completing(command, &Arc::new(known));
+    match completer.write_complete(&mut command, words, here.as_deref(), &mut answer) {
+        Ok(()) => answer,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Returns a command whose values complete, and whose subcommands do.
+fn completing(command: Command, known: &Arc<Known>) -> Command {
+    command
+        .mut_args(|argument| match kinds(&argument) {
+            [] => argument,
+            kinds => argument.add(ArgValueCompleter::new(Values {
+                known: Arc::clone(known),
+                kinds,
+            })),
+        })
+        .mut_subcommands(|below| completing(below, known))
+}
+
+/// Returns what an argument names; nothing if it names nothing of the workspace.
+pub(crate) fn kinds(argument: &Arg) -> &'static [Kind] {
+    let placeholder = argument.get_value_names().and_then(<[_]>::first);
+    match (argument.get_long(), placeholder.map_or("", |name| name.as_str())) {
+        (Some("component"), _) => &[Kind::Component],
+        (Some("tier"), _) | (None, "TIER") => &[Kind::Tier],
+        (Some("scenario"), _) => &[Kind::Scenario],
+        (Some("workflow"), _) => &[Kind::Workflow],
+        (_, "RUN") => &[Kind::Run],
+        (_, "SNAPSHOT" | "A" | "B") => &[Kind::Component, Kind::Snapshot],
+        (_, "SET|TIME|latest") => &[Kind::Set],
+        (_, "RUN|FILE") => &[Kind::Run, Kind::Workflow],
+        (_, "FILE|WORKFLOW") => &[Kind::Workflow],
+        _ => &[],
+    }
+}
+
+/// The values of an argument.
+struct Values {
+    known: Arc<Known>,
+    kinds: &'static [Kind],
+}
+
+impl ValueCompleter for Values {
+    fn complete(&self, begun: &OsStr) -> Vec<CompletionCandidate> {
+        let begun_text = begun.to_string_lossy();
+        let mut fitting = Vec::new();
+        for kind in self.kinds {
+            let names = self.known.names(*kind, &begun_text);
+            let newest = matches!(kind, Kind::Run | Kind::Set).then(|| "latest".to_owned());
+            let words = newest.map(|word| (word, String::new())).into_iter();
+            let words = words.chain(names.into_iter().map(|Name { word, about }| (word, about)));
+            fitting.extend(
+                words
+                    .filter(|(word, _)| word.starts_with(&*begun_text))
+                    .map(|(word, about)| {
+                        let about = (!about.is_empty()).then(|| about.into());
+                        CompletionCandidate::new(word).help(about)
+                    }),
+            );
+            if *kind == Kind::Workflow {
+                fitting.extend(PathCompleter::dir().complete(begun));
+            }
+        }
+        // The engine sorts by the place: the newest stays first.
+        let places = fitting.into_iter().enumerate();
+        places
+            .map(|(place, one)| one.display_order(Some(place)))
+            .collect()
+    }
+}
+
+/// What is known in the workspace that the words so far name.
+struct Known {
+    app: Application,
+}
+
+impl Known {
+    fn of(words: &[OsString]) -> Result<Self, Error> {
+        // A key that is read must not reach a core file.
+        crate::no_core::forbid_core_files();
+        let silent = Notices::new(|_| {});
+        let mut app = crate::application(
+            selected(words),
+            Hooks::default(),
+            silent,
+            CancellationToken::new(),
+        )?;
+        app.unlocker.passphrase_at_hand = false;
+        app.unlocker.ask = Arc::new(|_| Err(Error::usage("no question while words are completed")));
+        Ok(Self { app })
+    }
+
+    fn names(&self, kind: Kind, begun: &str) -> Vec<Name> {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+            return Vec::new();
+        };
+        let known = async { tokio::time::timeout(PATIENCE, known_names(&self.app, kind, begun)).await };
+        let names = runtime.block_on(known);
+        // A tier that hangs must not keep the shell.
+        runtime.shutdown_background();
+        names.ok().and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+/// Returns the workspace and the system file that the words so far name: the rest of them is not a command yet.
+fn selected(words: &[OsString]) -> Global {
+    let of = |short: &str, long: &str| {
+        words
+            .iter()
+            .enumerate()
+            .find_map(|(at, word)| match word.to_str() {
+                Some(word) if word == short || word == long => words.get(at + 1).map(PathBuf::from),
+                Some(word) => word
+                    .strip_prefix(long)
+                    .and_then(|rest| rest.strip_prefix('='))
+                    .map(PathBuf::from),
+                None => None,
+            })
+    };
+    Global {
+        workspace: of("-w", "--workspace")
+            .or_else(|| std::env::var_os(crate::WORKSPACE_VAR).map(PathBuf::from)),
+        system: of("-s", "--system"),
+        ..Global::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, ValueHint};
+
+    use super::*;
+    use crate::args::Cli;
+
+    /// Values that a person makes up, or that only a run, a file or another host knows.
+    const FREE: [&str; 13] = [
+        "TEXT",
+        "TIME",
+        "STEP",
+        "URL",
+        "PATH",
+        "PATTERN",
+        "GLOB",
+        "KEY=VALUE",
+        "10%",
+        "N",
+        "SIZE",
+        "SEED",
+        "COMMAND",
+    ];
+    /// The demo's system has names of its own.
+    const ELSEWHERE: &str = "factoria";
+
+    fn values(command: &Command, found: &mut Vec<(String, Arg)>) {
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            if argument
+                .get_num_args()
+                .is_some_and(|number| number.takes_values())
+            {
+                found.push((
+                    format!("{} {}", command.get_name(), argument.get_id()),
+                    argument.clone(),
+                ));
+            }
+        }
+        let others = command
+            .get_subcommands()
+            .filter(|below| below.get_name() != ELSEWHERE);
+        others.for_each(|below| values(below, found));
+    }
+
+    #[test]
+    fn every_value_that_names_something_completes() {
+        let mut command = Cli::command();
+        command.build();
+        let mut found = Vec::new();
+        values(&command, &mut found);
+        assert!(found.len() > 60, "{}", found.len());
+        let silent = found.iter().filter(|(_, argument)| {
+            let is_path = argument.get_value_hint() == ValueHint::AnyPath;
+            let is_word = !argument.get_possible_values().is_empty();
+            let placeholder = argument.get_value_names().unwrap_or_default().join(" ");
+            !is_path && !is_word && !FREE.contains(&placeholder.as_str()) && kinds(argument).is_empty()
+        });
+        let silent: Vec<String> = silent
+            .map(|(name, argument)| format!("{name} {:?}", argument.get_value_names()))
+            .collect();
+        assert_eq!(silent, [""; 0], "neither completes nor is free");
+    }
+
+    #[test]
+    fn the_words_so_far_name_the_workspace() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (line, workspace, system) in [
+            ("rekindle -w shop show", Some("shop"), None),
+            ("rekindle show --workspace=shop -s", Some("shop"), None),
+            (
+                "rekindle sets --system a.yaml --workspace shop",
+                Some("shop"),
+                Some("a.yaml"),
+            ),
+        ] {
+            let global = selected(&words(line));
+            assert_eq!(global.workspace, workspace.map(PathBuf::from), "{line}");
+            assert_eq!(global.system, system.map(PathBuf::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn there_is_a_script_for_each_shell() {
+        use clap::ValueEnum;
+        for shell in clap_complete::Shell::value_variants() {
+            let script = script(&shell.to_string()).unwrap();
+            assert!(script.contains(ASKS), "{shell}: {script}");
+        }
+    }
+}
