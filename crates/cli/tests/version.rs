@@ -10,7 +10,11 @@ use clap::Parser;
 use rekindle_cli::args::Cli;
 
 #[path = "../build.rs"]
-#[expect(dead_code, reason = "cargo runs the build script's `main`")]
+#[expect(
+    dead_code,
+    clippy::print_stdout,
+    reason = "cargo runs the build script's `main`, and reads what it prints"
+)]
 mod build_script;
 
 fn said(option: &str) -> String {
