@@ -3,8 +3,6 @@
 //! Only a release build asks git: elsewhere each commit would build the command and its tests again. Nothing here fails a
 //! build: a source archive has no git, and its program says `unknown commit`.
 
-#![expect(clippy::print_stdout, reason = "cargo reads what a build script prints")]
-
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,5 @@
 //! `rekindle man` writes a page for each command.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;

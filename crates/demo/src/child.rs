@@ -152,7 +152,7 @@ impl<'a> Stage<'a> {
 /// Returns a command as a person would type it.
 fn command(args: &[&str]) -> String {
     let words = std::iter::once(&"rekindle").chain(args);
-    words.map(|text| shell::word(text)).collect::<Vec<_>>().join(" ")
+    words.map(shell::word).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the error of a demo that does not go as it should.

@@ -64,7 +64,9 @@ pub async fn known_names(app: &Application, kind: Kind, begun: &str) -> Result<V
         Kind::Set => sets(app).await,
         Kind::Snapshot => snapshots(app).await,
         Kind::Workflow => {
-            let known = yaml_file::known(app, Path::new(begun));
+            // Any name that begins so leads to the folder, also after the `/` at a folder's end.
+            let file = format!("{begun}*");
+            let known = yaml_file::known(app, Path::new(&file));
             Ok(known.into_iter().map(|word| Name::new(word, "")).collect())
         }
         Kind::Component | Kind::Tier | Kind::Scenario => of_system(app, kind),
