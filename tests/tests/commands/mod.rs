@@ -6,3 +6,4 @@ mod doctor_tier_diff_graph;
 mod journal;
 mod schema;
 mod status;
+mod typical_mistakes;
