@@ -93,3 +93,26 @@ fn the_options_of_every_command_are_described() {
         "described: {described:?}, and there: {there:?}"
     );
 }
+
+#[test]
+fn the_options_of_every_command_come_last_in_its_help() {
+    let mut cli = Cli::command();
+    cli.build();
+    let leaves = leaves(&cli, "rekindle").into_iter();
+    for (name, mut command) in leaves.filter(|(name, _)| !name.contains(" help")) {
+        let help = command.render_long_help().to_string();
+        let (own, common) = help
+            .split_once("\nOptions of every command:\n")
+            .unwrap_or_else(|| panic!("{name}: {help}"));
+        assert!(
+            own.contains("--help") && !own.contains("--workspace"),
+            "{name}: {help}"
+        );
+        let first = common.lines().next().unwrap_or_default();
+        assert!(first.contains("--workspace"), "{name}: {help}");
+        assert!(
+            !common.contains("\nOptions:") && common.contains("--verbose"),
+            "{name}: {help}"
+        );
+    }
+}

@@ -8,3 +8,4 @@ mod json;
 mod schema;
 mod status;
 mod width;
+mod typical_mistakes;
