@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
-use crate::keys::{self, Unlocker};
+use crate::keys;
 use crate::layout::Layout;
 use crate::load_system;
 use crate::replica::check::Checker;
@@ -172,7 +172,7 @@ impl LoadedSpec {
             executable: context.executable.clone(),
             target_root,
             system_file: layout.system_file.clone(),
-            key_dirs: key_dirs(layout, &context.unlocker),
+            key_dirs: keys::folders(layout, &context.unlocker),
             replicas: Some(Arc::new(Checker {
                 journal: Arc::clone(&context.journal),
                 state: layout.state.clone(),
@@ -251,15 +251,6 @@ impl ReadyRun {
         }
         Ok(())
     }
-}
-
-/// Returns the folders that may hold the key of a workspace.
-pub fn key_dirs(layout: &Layout, unlocker: &Unlocker) -> Vec<PathBuf> {
-    let own = keys::pinned(layout)
-        .ok()
-        .and_then(|pinned| pinned.identity_dir)
-        .map(|dir| layout.dir.join(dir));
-    unlocker.config_dir.clone().into_iter().chain(own).collect()
 }
 
 /// Returns the folder of the living system.

@@ -3,5 +3,6 @@
 mod browse;
 mod doctor_tier_diff_graph;
 mod journal;
+mod keys;
 mod schema;
 mod status;

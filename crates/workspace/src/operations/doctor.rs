@@ -127,9 +127,8 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
             None
         }
     };
-    if let Some(fault) = app.unlocker.identity_fault() {
-        findings.push(Finding::fault("identity", fault));
-    }
+    let faults = app.unlocker.identity_faults();
+    findings.extend(faults.into_iter().map(|fault| Finding::fault("identity", fault)));
     findings.push(space("workspace", &layout.state).unwrap_or_else(|| {
         let next = NextAction::advice("runs can be read and not driven; mount it writable");
         Finding {
