@@ -67,7 +67,7 @@ fn each_system_has_an_identity_of_its_own_and_its_kit_opens_no_other() {
     let blog = sandbox.path("blog").canonicalize().expect("find the blog");
     assert!(
         kit.contains(&format!(
-            "# opens this system only; not blog in {}",
+            "# opens this system only, of those that were checked: not blog in {}",
             blog.display()
         )),
         "{kit}"

@@ -79,8 +79,13 @@ impl OtherSystems {
     pub fn lines(&self) -> Vec<String> {
         let list = |uses: &[Use]| uses.iter().map(Use::to_string).collect::<Vec<_>>().join(", ");
         let mut lines = vec![match (&self.opened[..], &self.not_opened[..]) {
-            ([], []) => format!("{OPENS}this system; this host knows no other"),
-            ([], closed) => format!("{OPENS}this system only; not {}", list(closed)),
+            ([], []) => {
+                format!("{OPENS}this system only, as far as is known: the identity files name no other")
+            }
+            ([], closed) => format!(
+                "{OPENS}this system only, of those that were checked: not {}",
+                list(closed)
+            ),
             (opened, []) => format!("{OPENS}this system, and also {}", list(opened)),
             (opened, closed) => format!(
                 "{OPENS}this system, and also {}; not {}",

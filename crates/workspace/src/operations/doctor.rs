@@ -142,16 +142,19 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
     }));
     if let Some(system) = &system {
         let root = run_spec::data_root(&layout.system_dir(), system);
-        findings.push(match root.exists() {
+        match root.exists() {
             // A backup needs no more. A recovery in place reports this itself.
-            true => space("root", &root)
-                .unwrap_or_else(|| Finding::ok("root", format!("{} is read-only", root.display()))),
-            false => Finding::warning(
+            true => findings.push(
+                space("root", &root)
+                    .unwrap_or_else(|| Finding::ok("root", format!("{} is read-only", root.display()))),
+            ),
+            false if run_spec::uses_root(system) => findings.push(Finding::warning(
                 "root",
                 format!("{} is not there", root.display()),
                 NextAction::new(Action::Recover(Recover::default()), "recovers it"),
-            ),
-        });
+            )),
+            false => {}
+        }
         if let Some(key) = &key {
             let remembered = Remembered::of(&layout.state);
             let is_new = |name: &str| {
