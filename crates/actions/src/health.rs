@@ -6,7 +6,7 @@ use std::time::Duration;
 use rekindle_model::failure::Failure;
 use rekindle_model::system::Health;
 use rekindle_sources::blocking;
-use rekindle_sources::place::below;
+use rekindle_sources::place::Root;
 use rekindle_vault::regular;
 use serde::Deserialize;
 
@@ -37,11 +37,11 @@ struct Address {
     listening: String,
 }
 
-/// Checks whether the system with its data at `root` answers.
+/// Checks whether the living system, with its data at `root`, answers.
 pub async fn ask(root: &Path, health: &Health) -> Answer {
     let mut url = health.url.clone();
     if let Some(address) = &health.address {
-        let path = below(root, address);
+        let path = Root::living(root.to_owned()).place(address);
         let text = match regular::read(&path, regular::SMALL) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Answer::Silent,

@@ -13,7 +13,7 @@ use rekindle_model::failure::{Failure, code};
 use rekindle_model::source::Claim;
 use rekindle_model::system::{Probe, System};
 use rekindle_plan::expr::{self, Scope};
-use rekindle_sources::place::below;
+use rekindle_sources::place::{Root, below, resolve};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -30,8 +30,8 @@ pub(crate) struct Prober<'a> {
     cx: &'a StepContext,
     scope: Scope,
     cwd: PathBuf,
-    /// The folder with the data that the probe measures.
-    root: PathBuf,
+    /// Where the data are that the probe measures.
+    root: Root,
 }
 
 impl<'a> Prober<'a> {
@@ -45,14 +45,14 @@ impl<'a> Prober<'a> {
     ) -> Self {
         let root = root
             .or_else(|| site.target_root().map(Path::to_path_buf))
-            .unwrap_or_else(|| site.data_root());
+            .map_or_else(|| site.data_root(), |root| resolve(&site.system_dir().join(root)));
         let scope = scope(site, cx, &root, component);
         Self {
             site,
             cx,
             scope,
             cwd: site.system_dir().to_path_buf(),
-            root,
+            root: site.root(root),
         }
     }
 
@@ -72,7 +72,7 @@ impl<'a> Prober<'a> {
             };
             // If the data are no files, there is no file to look for.
             let claim = rekindle_sources::open(source)?.claim();
-            let there = |claim: Claim| places(&claim).iter().any(|place| self.root.join(place).exists());
+            let there = |claim: Claim| places(&claim).iter().any(|place| self.root.place(place).exists());
             if !claim.is_none_or(there) {
                 return Ok(Some(name));
             }
@@ -131,10 +131,14 @@ impl<'a> Prober<'a> {
             .map_err(|error| Failure::permanent(BAD_PARAMETER, format!("probe {name} does not fit: {error}")))
     }
 
-    /// Returns the path of the file or folder below the root that a probe reads.
+    /// Returns the path of the file or folder that a probe reads. A path with `${{ target.root }}` is in that folder
+    /// already.
     fn place(&self, probe: &Probe, path: Option<&str>) -> Result<PathBuf, Failure> {
         let path: String = self.rendered(probe, json!(path.unwrap_or(".")))?;
-        Ok(below(&self.root, &path))
+        Ok(match Path::new(&path).strip_prefix(self.root.folder()) {
+            Ok(inside) => below(self.root.folder(), inside),
+            Err(_) => self.root.place(&path),
+        })
     }
 
     async fn command(&self, probe: &Probe) -> Result<Numbers, Failure> {
@@ -177,7 +181,13 @@ impl<'a> Prober<'a> {
 /// Returns the values for the expressions in the system's own programs; `root` is their target.
 pub(crate) fn scope(site: &Site, cx: &StepContext, root: &Path, component: Option<&str>) -> Scope {
     let mut scope = Scope::of(&site.scope());
-    scope.set(&["target"], &json!({ "root": root.to_string_lossy() }));
+    let path = component.and_then(|name| site.system().components.get(name)?.source.as_ref()?.path());
+    let place = path.map(|path| site.root(root.to_owned()).place(path));
+    let place = place.map(|place| place.to_string_lossy().into_owned());
+    scope.set(
+        &["target"],
+        &json!({ "root": root.to_string_lossy(), "place": place }),
+    );
     let run = json!({ "id": cx.run.to_string(), "disaster_at": cx.disaster_at });
     scope.set(&["run"], &run);
     scope.set(&["each"], &cx.step.each_values());
@@ -213,7 +223,7 @@ pub(crate) fn missed(what: &str, checks: &[Check]) -> Failure {
     .with_hint("the numbers are in the step's last checkpoint, in the run's history")
 }
 
-/// Returns the places of a component's files, below the root: the path of its claim, or the part of each glob before
+/// Returns the places of a component's files, as the system's file has them: the path of its claim, or the part of each glob before
 /// its first wildcard.
 fn places(claim: &Claim) -> Vec<PathBuf> {
     let path = Path::new(&claim.path);

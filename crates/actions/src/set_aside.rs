@@ -13,14 +13,13 @@ use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::entry::TreePath;
 use rekindle_model::event::Measures;
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::source::Claim;
 use rekindle_plan::Problem;
 use rekindle_sources::blocking;
 use rekindle_vault::{ProgressSink, VerifyLevel};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::displace::{self, Move};
+use crate::displace::{self, Move, Reach};
 use crate::failures;
 use crate::params::{self, Field, Kind};
 use crate::restore::Job;
@@ -142,16 +141,23 @@ impl Action for SetAside {
 impl SetAside {
     /// Returns the moves that remain.
     async fn left(&self, cx: &StepContext, job: &Job, intent: &Intent) -> Result<Vec<Move>, Failure> {
-        let mut others: Vec<Claim> = Vec::new();
-        for (name, component) in &self.0.system().components {
-            if let Some(other) = component.source.as_ref().filter(|_| *name != job.name) {
-                others.extend(rekindle_sources::open(other)?.claim());
-            }
-        }
-        let source = Arc::clone(&job.source);
+        let mut others = Vec::new();
         let (root, run, mut kept) = (job.target.clone(), cx.run, self.0.kept());
-        // On a file system without attributes, a capture does not tell it apart.
-        kept.never.extend(displace::asides(&root, run));
+        // On a file system without attributes, a capture does not tell the aside folders apart.
+        let mut roots = BTreeSet::from([root.clone(), job.seen_from.folder().to_owned()]);
+        for (name, component) in &self.0.system().components {
+            let Some(other) = component.source.as_ref().filter(|_| *name != job.name) else {
+                continue;
+            };
+            let placed = rekindle_sources::place(other, &job.seen_from)?;
+            if let Some(claim) = placed.source.claim() {
+                others.push(Reach::of(&placed.root, &claim)?);
+            }
+            roots.insert(placed.root);
+        }
+        kept.never
+            .extend(roots.iter().flat_map(|root| displace::asides(root, run)));
+        let source = Arc::clone(&job.source);
         let target = root.clone();
         let mut moves = blocking(move || match root.exists() {
             true => displace::moves(&root, run, source.as_ref(), &others, &kept),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::system::{Component, System};
 use rekindle_model::time::Clock;
-use rekindle_sources::place::resolve;
+use rekindle_sources::place::{Root, resolve};
 use rekindle_vault::key::Keyring;
 use rekindle_vault::store::occupied_folder;
 use rekindle_vault::{Catalogs, Remembered, Spool, Tier, TierMode, catalogs};
@@ -114,6 +114,16 @@ impl Site {
     /// Returns the folder that holds the living system's data.
     pub fn data_root(&self) -> PathBuf {
         resolve(&self.parts.system_dir.join(&self.parts.system.root))
+    }
+
+    /// Returns what the system's paths are seen from, for data in `folder`.
+    pub fn root(&self, folder: PathBuf) -> Root {
+        Root::of(folder, &self.data_root())
+    }
+
+    /// Returns the root of the living system.
+    pub fn living(&self) -> Root {
+        Root::living(self.data_root())
     }
 
     /// Returns the workspace's folder.

@@ -12,7 +12,7 @@ use rekindle_model::source::SourceSpec;
 use rekindle_model::system::{Component, WhenUnreadable};
 use rekindle_plan::Problem;
 use rekindle_sources::files::{NoteKind, Notes};
-use rekindle_sources::{Captured, ComponentSource, SourceContext, discard};
+use rekindle_sources::{Captured, Placed, SourceContext, discard};
 use rekindle_vault::{CaptureRequest, Snapshot, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ impl Action for TakeSnapshot {
         let Some(spec) = &component.source else {
             return Ok(nothing_to_capture(name));
         };
-        let source = rekindle_sources::open(spec)?;
+        let placed = rekindle_sources::place(spec, &self.0.living())?;
         let spool = self.0.spool().await?;
         let due = match tiers {
             Names::All => self.0.tiers_hot_first(),
@@ -127,7 +127,7 @@ impl Action for TakeSnapshot {
         let consistency_point = self.0.clock().now();
         let snapshot = SnapshotId::new(&consistency_point);
         cx.checkpoint(json!(Progress { snapshot })).await?;
-        let mut opened = self.open(cx, name, source.as_ref()).await?;
+        let mut opened = self.open(cx, name, &placed).await?;
         let request = CaptureRequest {
             snapshot,
             component: name.to_owned(),
@@ -153,18 +153,14 @@ impl Action for TakeSnapshot {
 
 impl TakeSnapshot {
     /// Opens the component's source. If an attempt fails, removes what it has put into the staging folder.
-    async fn open(
-        &self,
-        cx: &StepContext,
-        name: &str,
-        source: &dyn ComponentSource,
-    ) -> Result<Captured, Failure> {
+    async fn open(&self, cx: &StepContext, name: &str, placed: &Placed) -> Result<Captured, Failure> {
         let staging = self.staging(cx, name);
-        let opened = source
+        let opened = placed
+            .source
             .capture(&SourceContext {
                 component: name,
                 attempt: cx.attempt,
-                root: &self.0.data_root(),
+                root: &placed.root,
                 staging: &staging,
                 never: &self.0.never_captured(),
                 stop: &cx.stop,

@@ -133,7 +133,7 @@ impl Command {
             Self::Sets(args) => c::sets::run(app, &args).await,
             Self::Restore(args) => c::restore::run(app, &args).await,
             Self::Journal(command) => c::journal::run(app, &command).await,
-            Self::Key(command) => c::key::run(app, &command),
+            Self::Key(command) => c::key::run(app, &command).await,
             Self::Factoria(command) => c::demo::factoria(app, command).await,
             Self::Status(args) => c::status::run(app, &args).await,
         }
@@ -191,6 +191,7 @@ mod tests {
             "rekindle factoria serve --root d --listen 127.0.0.1:8080 --rate 50 --for 5m --json",
             "rekindle factoria stamps --root d --json",
             "rekindle key export --kit kit.txt",
+            "rekindle key list --json",
             "rekindle journal verify --json",
             "rekindle journal export latest 0199 --format jsonl -o runs.jsonl",
             "rekindle journal export --all -o runs.archive",

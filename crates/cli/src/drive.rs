@@ -1,7 +1,5 @@
 //! Follows one run to its end or to a graceful stop, and prints how it ended.
 
-use std::path::Path;
-
 use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::{Action, Again, NextAction};
@@ -328,12 +326,10 @@ async fn ended(app: &App, context: &WorkspaceContext, run: RunId, end: End) -> R
     let evidence = context.evidence(run).await?;
     let spec = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
     let plan = spec.plan()?;
-    let target = spec.target_root(&context.layout.system_dir());
     let ending = Ending {
         evidence: &evidence,
         spec: &spec,
         plan: &plan,
-        target: target.as_deref().unwrap_or(Path::new("")),
     };
     match end {
         End::Finished(_) => ending.finished(app),
@@ -359,8 +355,6 @@ struct Ending<'a> {
     evidence: &'a Evidence,
     spec: &'a LoadedSpec,
     plan: &'a Plan,
-    /// The folder that a recovery writes to.
-    target: &'a Path,
 }
 
 impl Ending<'_> {
@@ -368,7 +362,8 @@ impl Ending<'_> {
         let state = &self.evidence.state;
         let run = state.id;
         let waiting = waiting(state);
-        let aside = set_aside(self.evidence, self.plan);
+        let displaced = set_aside(self.evidence, self.plan);
+        let aside: Vec<&String> = displaced.iter().map(|it| &it.folder).collect();
         let way_on = app.printer.command(&resume(Some(run)));
         let waiting_steps: Vec<Value> = waiting
             .iter()
@@ -383,7 +378,7 @@ impl Ending<'_> {
                 .iter()
                 .map(|(step, why)| format!("{step} waits: {why}\n"))
                 .collect();
-            let aside = text::set_aside(&aside, self.target);
+            let aside = text::set_aside(&displaced);
             format!(
                 "{because}{aside}run {run} is interrupted and resumable; nothing that is journaled runs again\n  \
                  {way_on}"
@@ -393,12 +388,7 @@ impl Ending<'_> {
     }
 
     fn finished(&self, app: &App) -> Result<Exit, Error> {
-        let Self {
-            evidence,
-            plan,
-            target,
-            ..
-        } = *self;
+        let Self { evidence, plan, .. } = *self;
         let state = &evidence.state;
         let cost = rework(evidence);
         let mut body = json!({ "run": state.id, "workflow": state.workflow, "kind": state.kind, "outcome": state.outcome, "rework": cost });
@@ -415,13 +405,13 @@ impl Ending<'_> {
             RunKind::Recover => {
                 let table = recovery_table(evidence, plan, &self.spec.system);
                 said.push_str(&text::recovery(&table));
-                let aside = set_aside(evidence, plan);
-                said.push_str(&text::set_aside(&aside, target));
+                let displaced = set_aside(evidence, plan);
+                said.push_str(&text::set_aside(&displaced));
                 let in_place = plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
-                if in_place && aside.is_empty() {
+                if in_place && displaced.is_empty() {
                     said.push_str("nothing stood in the way, or nothing was moved\n");
                 }
-                body["aside"] = json!(aside);
+                body["aside"] = displaced.iter().map(|it| it.folder.as_str()).collect();
                 missed = table.missed();
                 // A component that is not as it was captured is not recovered in full.
                 short = !table.unheld().is_empty();

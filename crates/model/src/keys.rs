@@ -142,9 +142,9 @@ pub enum Format {
     /// A word of a command line; it may hold expressions. One text alone is the program, without arguments. If a
     /// [flag](Takes::Flag) `shell` is true beside it, the text is a script instead, which `sh -e` runs.
     CommandWord,
-    /// A path below the system's root.
+    /// A path: absolute, or below the system's root.
     Path,
-    /// A path below the system's root that may hold expressions.
+    /// Such a path that may hold expressions.
     PathTemplate,
     /// A glob, relative to the path beside it.
     Glob,

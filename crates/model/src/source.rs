@@ -28,13 +28,28 @@ impl SourceSpec {
                 .collect(),
         }
     }
+
+    /// Returns the path of its files, as it is written; none if its settings name none.
+    pub fn path(&self) -> Option<&str> {
+        self.settings.get(PATH)?.as_str()
+    }
+
+    /// Returns the same source with its files at another path.
+    #[must_use]
+    pub fn with_path(mut self, path: &str) -> Self {
+        self.settings.insert(PATH.to_owned(), Value::from(path));
+        self
+    }
 }
 
-/// The files below the system's root that belong to one component. Two components may not claim the same file: a
+/// The setting with the path of a source's files.
+const PATH: &str = "path";
+
+/// The files that belong to one component. Two components may not claim the same file: a
 /// recovery would restore it twice, to two instants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// A folder or a file, relative to the root; `.` for the root itself.
+    /// A folder or a file: absolute, or relative to the system's root; `.` for the root itself.
     pub path: String,
     /// Globs of what is claimed, relative to `path`; everything where there is none.
     pub include: Vec<String>,

@@ -233,13 +233,13 @@ pub struct Probe {
     /// The places of numbers in the JSON that `http` gets: JSON pointers (RFC 6901) by the number's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<String, String>,
-    /// The SQLite database below the system's root, for `sql`.
+    /// The SQLite database, for `sql`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// The query of `sql`, with one row whose columns name the numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// The file or folder below the system's root, for `files`; it measures `count` and `bytes`.
+    /// The file or folder, for `files`; it measures `count` and `bytes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Globs of the files that `files` counts, relative to `path`; everything by default.
@@ -269,7 +269,7 @@ pub struct Probe {
 pub struct Health {
     /// The URL to GET; only its path if `address` names the rest.
     pub url: String,
-    /// A file below the system's root which is there while the system runs: a JSON object whose `listening` is the
+    /// A file which is there while the system runs: a JSON object whose `listening` is the
     /// URL at which it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,

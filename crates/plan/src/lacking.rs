@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Sink};
 use crate::origin::Origin;
+use crate::overlap::is_absolute;
 use crate::system::Loaded;
 use crate::workflow::{Hooks, StepTemplate, Workflow};
 
@@ -90,17 +91,19 @@ fn system_lacks(system: &System, base_dir: &Path) -> Vec<(Vec<String>, Lack)> {
             // It runs in the folder of a recovery, which may not be there yet.
             note(&at("restore"), program("restore", None));
             let path = source
-                .settings
-                .get("path")
-                .and_then(Value::as_str)
+                .path()
                 .map(|path| data.join(path).components().collect::<PathBuf>());
+            let is_absolute = source.path().is_some_and(is_absolute);
             // If the root is not there, that is what is lacking.
-            let path = path.filter(|path| data.is_dir() && !path.exists());
+            let path = path.filter(|path| (is_absolute || data.is_dir()) && !path.exists());
             note(
                 &at("path"),
                 path.map(|path| Lack {
                     message: format!("{} is not there", path.display()),
-                    help: format!("`path` is relative to `root`; see that {name} has its data there"),
+                    help: match is_absolute {
+                        true => format!("see that {name} has its data there"),
+                        false => format!("`path` is relative to `root`; see that {name} has its data there"),
+                    },
                 }),
             );
         }

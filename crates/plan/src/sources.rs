@@ -4,7 +4,7 @@
 use rekindle_model::source::{Claim, SourceSpec};
 use serde_json::Value;
 
-/// Returns the files below the system's root that a source claims; none if its settings name no path.
+/// Returns the files that a source claims; none if its settings name no path.
 pub(crate) fn claim(source: &SourceSpec) -> Option<Claim> {
     let globs = |key: &str| {
         let globs = source
@@ -16,7 +16,7 @@ pub(crate) fn claim(source: &SourceSpec) -> Option<Claim> {
         globs.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     Some(Claim {
-        path: source.settings.get("path")?.as_str()?.to_owned(),
+        path: source.path()?.to_owned(),
         include: globs("include"),
         exclude: globs("exclude"),
     })

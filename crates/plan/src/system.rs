@@ -59,6 +59,14 @@ impl Loaded<System> {
         sink.finish()
     }
 
+    /// Returns the sources that claim the same file, as only the folder of the file shows: by a relative path and an absolute
+    /// one, or by a link on the way.
+    pub fn check_places(&self, base_dir: &Path) -> Diagnostics {
+        let mut sink = Sink::new(&self.origin.source);
+        cross::check_places(&self.value, &self.origin.root, base_dir, &mut sink);
+        sink.finish()
+    }
+
     /// Returns the faults that the reader does not know: of the actions and expressions that the system names, and of its
     /// hooks. They concern one program, probe or step each, and must not keep anybody from recovering the rest.
     pub fn check(&self, catalog: &dyn Catalog) -> Diagnostics {

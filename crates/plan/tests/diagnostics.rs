@@ -88,7 +88,10 @@ fn each_kind_of_probe_knows_its_own_keys_and_needs() {
             "5:32: error: the path leaves the system's `root`",
         ),
         ("{probe: files}", "5:9: error: a `files` probe lacks `path`"),
-        ("{probe: files, path: /d}", "5:30: error: the path is absolute"),
+        (
+            "{probe: files, path: ../d}",
+            "5:30: error: the path leaves the system's `root`",
+        ),
         (
             "{probe: files, path: d, include: [\"a[\"]}",
             "5:43: error: not a glob",
@@ -238,7 +241,7 @@ fn two_components_may_not_claim_one_file() {
         let found = faults_of_system(&two(a, b)).to_string();
         assert_eq!(found.contains("both claim"), clash, "{a} / {b}: {found}");
     }
-    for path in ["/etc", "../x", "a/../../x"] {
+    for path in ["../x", "a/../../x", "/srv/../etc"] {
         assert!(
             faults_of_system(&two("path: a", &format!("type: files, path: {path}"))).has_errors(),
             "{path}"

@@ -61,10 +61,13 @@ impl fmt::Display for Notice {
                 why,
                 asks,
             } => {
-                write!(
-                    f,
-                    "tier {tier} lacks part of the journal of run {run}: {url}: {why}"
-                )?;
+                // The reason may name the tier and its location itself.
+                let why = why.strip_prefix(&format!("tier {tier}: ")).unwrap_or(why);
+                let at = match why.starts_with(url.as_str()) {
+                    true => String::new(),
+                    false => format!("{url}: "),
+                };
+                write!(f, "tier {tier} lacks part of the journal of run {run}: {at}{why}")?;
                 match asks {
                     true => Ok(()),
                     false => f.write_str("; it is copied there once the tier is back"),

@@ -271,21 +271,34 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
     }
 }
 
+/// A folder with data that a recovery in place moved aside.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Displaced {
+    /// The folder.
+    pub folder: String,
+    /// Where its content was.
+    pub root: String,
+}
+
 /// Returns the folders with the data that a recovery in place moved aside, also for unfinished steps; empty
 /// if nothing was moved.
-pub fn set_aside(evidence: &Evidence, plan: &Plan) -> Vec<String> {
-    let mut folders: Vec<String> = Vec::new();
+pub fn set_aside(evidence: &Evidence, plan: &Plan) -> Vec<Displaced> {
+    let mut displaced: Vec<Displaced> = Vec::new();
     for step in plan.steps.iter().filter(|step| step.uses == "set-aside") {
         let begun = evidence.state.step(&step.id).checkpoint;
         let begun = begun.map_or(Value::Null, |progress| evidence.resolve(&progress));
-        for value in [&evidence.output(&step.id)["aside"], &begun["aside"]] {
-            let named = value.as_array().into_iter().flatten().filter_map(Value::as_str);
-            folders.extend(named.map(str::to_owned));
+        for value in [evidence.output(&step.id), &begun] {
+            let root = value["root"].as_str().unwrap_or_default();
+            let named = value["aside"].as_array().into_iter().flatten();
+            displaced.extend(named.filter_map(Value::as_str).map(|folder| Displaced {
+                folder: folder.to_owned(),
+                root: root.to_owned(),
+            }));
         }
     }
-    folders.sort_unstable();
-    folders.dedup();
-    folders
+    displaced.sort_unstable();
+    displaced.dedup();
+    displaced
 }
 
 fn instant(value: &Value) -> Option<DateTime<Utc>> {

@@ -28,7 +28,7 @@ pub trait ComponentSource: Send + Sync {
     /// Returns a noun phrase for people, such as "the SQLite database shop.db".
     fn describe(&self) -> String;
 
-    /// Returns the component's files below the system's root; none if the data are no files there, and only a
+    /// Returns the component's files; none if the data are no files there, and only a
     /// program or a server knows them.
     fn claim(&self) -> Option<Claim>;
 

@@ -33,7 +33,7 @@ pub use component_source::{
     Captured, Caution, ComponentSource, Existing, HandOver, Program, ProgramRunner, Programs, PutInPlace,
     RestorePlan, SourceContext, StdoutFile,
 };
-pub use registry::{KEYS, TYPES, open};
+pub use registry::{KEYS, Placed, TYPES, open, place};
 pub use shape::Shape;
 pub use source_type::SourceType;
 pub use task::{blocking, discard};

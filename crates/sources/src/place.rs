@@ -24,16 +24,80 @@ pub fn resolve(path: &Path) -> PathBuf {
     Place::of(path).map_or_else(|_| path.to_owned(), |place| place.0)
 }
 
-/// Resolves a path from a system's file below a root. The system's file may not contain `..`, and a link at
-/// the path's end belongs to the component.
-pub fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path).components().collect()
+/// Returns the place of a path below a folder, never outside of it. A link at the path's end belongs to the component.
+pub fn below(folder: &Path, path: impl AsRef<Path>) -> PathBuf {
+    folder.join(relative(path)).components().collect()
 }
 
-/// Returns the path relative to the root: empty for the root itself.
-pub fn relative(path: &str) -> PathBuf {
-    let parts = Path::new(path).components();
-    parts.filter(|part| !matches!(part, Component::CurDir)).collect()
+/// Returns the path relative to a folder, without a `/` at its beginning: empty for the folder itself. The system's file
+/// may not contain `..`.
+pub fn relative(path: impl AsRef<Path>) -> PathBuf {
+    let parts = path.as_ref().components();
+    parts
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect()
+}
+
+/// What the paths of a system's file are seen from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    folder: PathBuf,
+    /// Whether the folder is the living system's. There, and only there, an absolute path leads out of the folder.
+    living: bool,
+}
+
+impl Root {
+    /// Returns the root of the living system. An absolute path is where it says.
+    pub fn living(folder: PathBuf) -> Self {
+        Self { folder, living: true }
+    }
+
+    /// Returns the folder of a recovery elsewhere. An absolute path is below it: `/etc` is `DIR/etc`.
+    pub fn elsewhere(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            living: false,
+        }
+    }
+
+    /// Returns the root for data in `folder`, of a system whose living data are in `living`. Both are resolved.
+    pub fn of(folder: PathBuf, living: &Path) -> Self {
+        Self {
+            living: folder == living,
+            folder,
+        }
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the place of a path.
+    pub fn place(&self, path: impl AsRef<Path>) -> PathBuf {
+        let (folder, path) = self.split(path.as_ref());
+        below(&folder, path)
+    }
+
+    /// Returns the folder that belongs to a path, and the path relative to it. It is this root's folder. If an absolute path
+    /// of the living system leads out of that, it is the parent of the path: what a recovery in place moves out of the
+    /// way stays near.
+    pub fn split(&self, path: &Path) -> (PathBuf, PathBuf) {
+        let own = relative(path);
+        if !path.is_absolute() || !self.living {
+            return (self.folder.clone(), own);
+        }
+        let whole = Path::new("/").join(&own);
+        match (
+            whole.strip_prefix(&self.folder),
+            whole.parent(),
+            whole.file_name(),
+        ) {
+            (Ok(inside), _, _) => (self.folder.clone(), inside.to_owned()),
+            (Err(_), Some(parent), Some(name)) => (resolve(parent), PathBuf::from(name)),
+            (Err(_), _, _) => (whole, PathBuf::new()),
+        }
+    }
 }
 
 impl Place {
@@ -153,6 +217,32 @@ mod tests {
         assert!(at("shop").holds(&at("link/notes/new")));
         assert!(!at("shop/data").holds(&at("shop/data2")) && !at("link").overlaps(&at("deep")));
         assert!(at("link/notes").overlaps(&at("shop")));
+    }
+
+    #[test]
+    fn an_absolute_path_is_where_it_says_in_the_living_system_and_below_the_folder_elsewhere() {
+        let (living, elsewhere) = (
+            Root::living("/srv/shop".into()),
+            Root::elsewhere("/tmp/out".into()),
+        );
+        for (path, here, there) in [
+            ("notes", "/srv/shop/notes", "/tmp/out/notes"),
+            ("./notes/", "/srv/shop/notes", "/tmp/out/notes"),
+            (".", "/srv/shop", "/tmp/out"),
+            ("/etc", "/etc", "/tmp/out/etc"),
+            ("//etc/./nginx/", "/etc/nginx", "/tmp/out/etc/nginx"),
+            ("/", "/", "/tmp/out"),
+            // The reader of the system's file refuses it. It must not escape in any case.
+            ("/../../etc", "/etc", "/tmp/out/etc"),
+        ] {
+            assert_eq!(living.place(path), Path::new(here), "{path}");
+            assert_eq!(elsewhere.place(path), Path::new(there), "{path}");
+        }
+        let split = |path| living.split(Path::new(path));
+        assert_eq!(split("/no-such/x"), ("/no-such".into(), "x".into()));
+        assert_eq!(split("/srv/shop/notes"), ("/srv/shop".into(), "notes".into()));
+        assert_eq!(split("/srv"), ("/".into(), "srv".into()));
+        assert_eq!(split("/"), ("/".into(), "".into()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The types of source that this version knows.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle_model::failure::Failure;
@@ -8,6 +9,7 @@ use rekindle_model::source::SourceSpec;
 use serde_json::Value;
 
 use crate::component_source::ComponentSource;
+use crate::place::Root;
 use crate::source_type::SourceType;
 use crate::{command, files, sqlite};
 
@@ -54,6 +56,39 @@ pub fn open(spec: &SourceSpec) -> Result<Arc<dyn ComponentSource>, Failure> {
             ),
         )
         .with_hint("check `source` in system.yaml")
+    })
+}
+
+/// A component's source, and the folder that its path is relative to.
+#[derive(Clone)]
+pub struct Placed {
+    /// The source. Its path is relative.
+    pub source: Arc<dyn ComponentSource>,
+    /// The folder.
+    pub root: PathBuf,
+}
+
+/// Returns a component's source at its place below or beside a root. Sources never see an absolute path, so none can
+/// lead a recovery out of its folder.
+///
+/// # Errors
+/// As [`open`].
+pub fn place(spec: &SourceSpec, root: &Root) -> Result<Placed, Failure> {
+    let (folder, spec) = match spec.path().map(Path::new).filter(|path| path.is_absolute()) {
+        None => (root.folder().to_owned(), spec.clone()),
+        Some(path) => {
+            let (folder, own) = root.split(path);
+            let own = if own.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                &own
+            };
+            (folder, spec.clone().with_path(&own.to_string_lossy()))
+        }
+    };
+    Ok(Placed {
+        source: open(&spec)?,
+        root: folder,
     })
 }
 

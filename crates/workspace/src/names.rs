@@ -4,6 +4,19 @@ use rekindle_model::system::System;
 
 use crate::error::Error;
 
+/// How many characters of a name are in the name of a file.
+const WORD: usize = 64;
+
+/// Returns a name as a word that every file system and every shell takes as it is.
+pub(crate) fn file_word(name: &str) -> String {
+    let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let word: String = name.to_lowercase().chars().take(WORD).map(word).collect();
+    match word.trim_matches('-') {
+        "" => "my-system".to_owned(),
+        word => word.to_owned(),
+    }
+}
+
 /// Returns the components of those names or aliases, by priority, none twice.
 ///
 /// # Errors

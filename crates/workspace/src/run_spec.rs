@@ -1,6 +1,7 @@
 //! The data that a run is pinned to: the definition's bytes, the system's bytes, its inputs, and the plan that follows
 //! from them. A resumed run is assembled here from the journal in the same way as a new one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,18 +12,19 @@ use rekindle_journal::Journal;
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::origin::RunKind;
 use rekindle_model::run::RunState;
-use rekindle_model::system::System;
+use rekindle_model::source::SourceSpec;
+use rekindle_model::system::{Component, System};
 use rekindle_plan::{
     Catalog, Inputs, Loaded, OF_A_SYSTEM, Plan, Problem, Severity, Workflow, expand, load_workflow,
 };
 use rekindle_server::RunSpec;
-use rekindle_sources::place::resolve;
+use rekindle_sources::place::{Root, resolve};
 use rekindle_vault::key::Keyring;
 use serde_json::Value;
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
-use crate::keys::{self, Unlocker};
+use crate::keys;
 use crate::layout::Layout;
 use crate::load_system;
 use crate::replica::check::Checker;
@@ -172,7 +174,7 @@ impl LoadedSpec {
             executable: context.executable.clone(),
             target_root,
             system_file: layout.system_file.clone(),
-            key_dirs: key_dirs(layout, &context.unlocker),
+            key_dirs: keys::folders(layout, &context.unlocker),
             replicas: Some(Arc::new(Checker {
                 journal: Arc::clone(&context.journal),
                 state: layout.state.clone(),
@@ -253,18 +255,51 @@ impl ReadyRun {
     }
 }
 
-/// Returns the folders that may hold the key of a workspace.
-pub fn key_dirs(layout: &Layout, unlocker: &Unlocker) -> Vec<PathBuf> {
-    let own = keys::pinned(layout)
-        .ok()
-        .and_then(|pinned| pinned.identity_dir)
-        .map(|dir| layout.dir.join(dir));
-    unlocker.config_dir.clone().into_iter().chain(own).collect()
-}
-
 /// Returns the folder of the living system.
 pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {
     resolve(&system_dir.join(&system.root))
+}
+
+/// Returns what the paths of the living system are seen from.
+pub fn living(system_dir: &Path, system: &System) -> Root {
+    Root::living(data_root(system_dir, system))
+}
+
+/// Returns the folders that a recovery in place of these components moves content from, with nothing twice: the root, and
+/// the parents of absolute paths.
+pub fn displaced_roots<'a>(root: &Root, components: impl IntoIterator<Item = &'a Component>) -> Vec<PathBuf> {
+    let own = || root.folder().to_owned();
+    let of = |source: &SourceSpec| {
+        source
+            .path()
+            .map_or_else(own, |path| root.split(Path::new(path)).0)
+    };
+    let roots: BTreeSet<PathBuf> = sources(components).map(of).collect();
+    roots.into_iter().collect()
+}
+
+/// Returns the places of these components, with nothing twice: the root with all that is below it, and absolute paths of
+/// the living system.
+pub fn places<'a>(root: &Root, components: impl IntoIterator<Item = &'a Component>) -> Vec<PathBuf> {
+    let of = |source: &SourceSpec| match source.path().map(|path| root.place(path)) {
+        Some(place) if !place.starts_with(root.folder()) => place,
+        _ => root.folder().to_owned(),
+    };
+    let places: BTreeSet<PathBuf> = sources(components).map(of).collect();
+    places.into_iter().collect()
+}
+
+/// Returns whether data of the system belong below its root. It may have absolute paths only.
+pub fn uses_root(system: &System) -> bool {
+    let outside = |source: &SourceSpec| source.path().is_some_and(|path| Path::new(path).is_absolute());
+    let mut sources = sources(system.components.values()).peekable();
+    sources.peek().is_none() || !sources.all(outside)
+}
+
+fn sources<'a>(components: impl IntoIterator<Item = &'a Component>) -> impl Iterator<Item = &'a SourceSpec> {
+    components
+        .into_iter()
+        .filter_map(|component| component.source.as_ref())
 }
 
 /// Gives a workflow the hooks of the system, if a run of this kind has any, and returns the system.
@@ -311,6 +346,10 @@ pub fn loaded(layout: &Layout) -> Result<Loaded<System>, Error> {
     }
     let text = read_text(path)?;
     let loaded = load_system(&path.display().to_string(), &text)?;
+    let clashes = loaded.check_places(&layout.system_dir());
+    if clashes.has_errors() {
+        return Err(clashes.into());
+    }
     if !loaded.warnings.0.is_empty() {
         tracing::warn!("{}", loaded.warnings);
     }

@@ -181,11 +181,11 @@ fn no_new_key_is_made_beside_a_vault_that_nothing_here_opens() {
     sandbox.ok(&["init", "--from-kit", "kit.txt"]);
 }
 
-/// An identity of nobody.
+/// The kit of another system: an identity that is of no use here.
 fn stranger_identity() -> String {
     let other = Sandbox::empty(BINARY, SMALL);
     other.ok(&["init"]);
-    fs::read_to_string(other.path("config/identity.txt")).expect("read an identity")
+    other.ok(&["key", "export"])
 }
 
 #[test]

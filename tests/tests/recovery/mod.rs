@@ -1,5 +1,6 @@
 //! Recoveries: where they may write, which tier they read, and what an interrupted one leaves.
 
+mod absolute_paths;
 mod changed_after_restore;
 mod from_another_tier;
 mod in_place;

@@ -263,7 +263,7 @@ fn lose_record(sandbox: &Sandbox, run: &str, lost: usize) {
         }
         at = end;
     }
-    bytes[ends[lost] - 1] ^= 1;
+    bytes[ends[lost] - 2] ^= 1;
     fs::write(segment, bytes).expect("damage it");
     fs::remove_dir_all(sandbox.path(".rekindle/journal")).expect("lose the index");
     for tier in ["near", "far"] {

@@ -22,7 +22,7 @@ use rekindle_model::id::RunId;
 use rekindle_model::source::Claim;
 use rekindle_sources::ComponentSource;
 use rekindle_sources::files::Excludes;
-use rekindle_sources::place::relative;
+use rekindle_sources::place::below;
 use serde::{Deserialize, Serialize};
 
 pub use aside::{aside_folder, asides};
@@ -72,17 +72,16 @@ impl Move {
 /// Returns the moves that must precede the restore of a component: as few renames as possible, without moving anything
 /// else.
 ///
-/// `others` are the claims of the system's other components. They may be restored at the same time, so a folder that
+/// `others` say where the system's other components may write. They may be restored at the same time, so a folder that
 /// one of them may write to is never moved as a whole.
 pub(crate) fn moves(
     root: &Path,
     run: RunId,
     source: &dyn ComponentSource,
-    others: &[Claim],
+    others: &[Reach],
     kept: &Kept,
 ) -> Result<Vec<Move>, Failure> {
     let found = source.existing(root, &kept.never)?;
-    let others: Vec<Reach> = others.iter().map(Reach::of).collect::<Result<_, _>>()?;
     let copied: Vec<PathBuf> = kept
         .copied
         .iter()
@@ -100,7 +99,7 @@ pub(crate) fn moves(
     let mut whole: HashSet<&Path> = HashSet::new();
     // Each folder comes before its content. Read from the end, each comes after all its content.
     for folder in found.folders.iter().rev() {
-        if others.iter().any(|other| other.enters(folder)) {
+        if others.iter().any(|other| other.enters(&root.join(folder))) {
             continue;
         }
         if is_whole(root, folder, &claimed, &whole).map_err(|error| unmoved(&root.join(folder), &error))? {
@@ -141,15 +140,17 @@ pub(crate) fn moves(
 }
 
 /// The paths that a component may write to when it is restored.
-struct Reach {
+pub(crate) struct Reach {
+    /// Its absolute place.
     own: PathBuf,
     excludes: Excludes,
 }
 
 impl Reach {
-    fn of(claim: &Claim) -> Result<Self, Failure> {
+    /// Returns the reach of a source that claims files below `root`.
+    pub(crate) fn of(root: &Path, claim: &Claim) -> Result<Self, Failure> {
         Ok(Self {
-            own: relative(&claim.path),
+            own: below(root, &claim.path),
             excludes: Excludes::new(&claim.exclude)?,
         })
     }

@@ -58,7 +58,10 @@ impl Target {
         others: &[Arc<dyn ComponentSource>],
         kept: &Kept,
     ) -> Vec<String> {
-        let others: Vec<Claim> = others.iter().filter_map(|other| other.claim()).collect();
+        let claims = others.iter().filter_map(|other| other.claim());
+        let others: Vec<Reach> = claims
+            .map(|claim| Reach::of(&self.root, &claim).unwrap())
+            .collect();
         let moves = moves(&self.root, self.run, source.as_ref(), &others, kept).unwrap();
         for it in &moves {
             set_aside(&self.root, it).unwrap();

@@ -7,8 +7,8 @@ use rekindle_engine::StepContext;
 use rekindle_model::entry::Entry;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::SnapshotId;
-use rekindle_sources::place::{below, resolve};
-use rekindle_sources::{ComponentSource, RestorePlan, Shape, SourceContext};
+use rekindle_sources::place::{Root, below, resolve};
+use rekindle_sources::{ComponentSource, Placed, RestorePlan, Shape, SourceContext};
 use rekindle_vault::restore::{
     self, Depth, Difference, Inspection, RestoreCheckpoint, RestoreRequest, RestoreRoot, Window,
 };
@@ -44,7 +44,10 @@ pub(crate) struct Job {
     pub(crate) tiers: Vec<Arc<Tier>>,
     /// The preferred tier.
     pub(super) prefer: Preferred,
-    /// The folder into which the whole system is recovered.
+    /// What the paths of the system's file are seen from.
+    pub(crate) seen_from: Root,
+    /// The folder that the source's path is relative to: the one into which the system is recovered, or the parent of an
+    /// absolute path of the living system.
     pub(crate) target: PathBuf,
     /// The place of the component's data. If the source hands the data over, the staging folder.
     pub(crate) place: PathBuf,
@@ -76,7 +79,6 @@ impl Job {
         let Some(spec) = &component.source else {
             return Ok(None);
         };
-        let source = rekindle_sources::open(spec)?;
         let located = views::located(&cx.steps);
         let snapshot = match &params.snapshot {
             Some(text) => text.parse().map_err(|_| {
@@ -109,13 +111,16 @@ impl Job {
                 Failure::permanent(params::BAD_PARAMETER, "the step does not say where to restore to")
                     .with_hint("give it `root:`, or say where the run recovers to")
             })?;
+        let seen_from = site.root(resolve(&site.system_dir().join(target)));
+        let Placed { source, root: target } = rekindle_sources::place(spec, &seen_from)?;
         let mut job = Self {
             name: name.to_owned(),
             source,
             snapshot,
             tiers,
             prefer: Preferred::default(),
-            target: resolve(&site.system_dir().join(target)),
+            seen_from,
+            target,
             place: PathBuf::new(),
             root: PathBuf::new(),
             into: PathBuf::new(),

@@ -14,9 +14,12 @@ use crate::exit::Exit;
 
 /// Make a first system.yaml and a key; keep everything that exists
 ///
+/// Each new system gets an identity of its own in the config folder, so a stolen kit opens one system only.
+///
 /// If a tier of system.yaml already holds a vault, init takes that vault's key and makes no new one. It opens the key
 /// by the recovery kit (--from-kit), by an identity in the config folder, or by the passphrase. If none of them opens
-/// it, init refuses: a new key would never open that vault.
+/// it, init refuses: a new key would never open that vault. It also refuses if the workspace has a key that no identity
+/// here opens.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The folder of the system [default: the current one]
@@ -60,7 +63,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let body = json!({
         "workspace": made.layout.dir, "system": made.layout.system_file, "system_made": made.system_made,
         "key_made": made.key == KeySource::Made, "key": verb(made.key), "fingerprint": made.fingerprint,
-        "kit_exported": made.kit_exported,
+        "locked": made.key == KeySource::Locked, "identity": made.identity, "kit_exported": made.kit_exported,
     });
     app.printer.data(&body, || said(app, args, &made))?;
     Ok(Exit::Done)
@@ -68,7 +71,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
 
 fn verb(key: KeySource) -> &'static str {
     match key {
-        KeySource::Kept => "kept",
+        KeySource::Kept | KeySource::Locked => "kept",
         KeySource::Made => "made",
         KeySource::Tier => "took over",
     }
@@ -87,6 +90,12 @@ fn said(app: &App, args: &Args, made: &InitResult) -> String {
         verb(made.key),
         made.fingerprint
     );
+    if made.key == KeySource::Locked {
+        said.push_str("the key was not opened: that needs its passphrase\n");
+    }
+    if let Some(identity) = &made.identity {
+        said.push_str(&format!("{} opens it\n", identity.display()));
+    }
     match &args.kit {
         Some(kit) => said.push_str(&format!(
             "wrote the recovery kit to {}: keep it elsewhere\n",
@@ -108,7 +117,7 @@ fn said(app: &App, args: &Args, made: &InitResult) -> String {
                 ..Recover::default()
             }))
         ),
-        KeySource::Kept | KeySource::Made => format!(
+        KeySource::Kept | KeySource::Locked | KeySource::Made => format!(
             "then: edit {}, `{}`, `{}`",
             file.display(),
             command(&Action::Lint {

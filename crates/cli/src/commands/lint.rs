@@ -138,6 +138,7 @@ fn check_system(file: &Path, name: &str, text: &str) -> Diagnostics {
         .filter(|dir| !dir.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let mut found = loaded.warnings.0.clone();
+    found.extend(loaded.check_places(base).0);
     found.extend(loaded.check(&catalog(&loaded.value)).0);
     found.extend(loaded.judge(base).0);
     found.extend(loaded.lacks(base).0);

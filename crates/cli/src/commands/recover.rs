@@ -29,7 +29,8 @@ pub struct Args {
     /// Only this component, by name or alias
     #[arg(long = "component", value_name = "NAME")]
     components: Vec<String>,
-    /// Recover into this folder instead of the system's own; it must be empty or absent
+    /// Recover into this folder instead of the system's own; it must be empty or absent. An absolute path of a component
+    /// is below it: /etc is DIR/etc
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     to: Option<PathBuf>,
     /// Recover into the system's own folder; existing data moves to <root>.before-<run>/, or if that is on another
@@ -79,6 +80,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             run,
             question,
             root,
+            places,
             occupied,
         } = recover::prepare(workspace, &request).await?;
         let CheckedSet { mut ready, set } =
@@ -92,7 +94,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                     _ => error,
                 })?;
         if args.dry_run {
-            return dry_run(app, &ready, &set?, &root, &occupied);
+            return dry_run(app, &ready, &set?, (&root, &places), &occupied);
         }
         if let Some(question) = question.filter(|_| !args.yes) {
             confirm(app, &question, set.as_ref())?;
@@ -141,16 +143,21 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
     })
 }
 
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
+}
+
 fn confirm(app: &App, question: &Question, set: Result<&FoundSet, &Error>) -> Result<(), Error> {
-    let Question::RecoverInPlace { root, aside } = question;
+    let Question::RecoverInPlace { places, asides } = question;
     let from = match set {
         Ok(found) => format!("set {}, {}", found.set.id, age(app, found)),
         Err(error) => format!("a set that is not known yet ({error})"),
     };
     let text = format!(
-        "recover {} in place from {from}? Its content moves to {}/",
-        root.display(),
-        aside.display()
+        "recover {} in place from {from}? What is there moves to {}",
+        list(places),
+        list(asides)
     );
     match prompt::confirm(&text)? {
         Some(true) => Ok(()),
@@ -177,7 +184,7 @@ fn dry_run(
     app: &App,
     ready: &ReadyRun,
     found: &FoundSet,
-    root: &Path,
+    (root, places): (&Path, &[PathBuf]),
     occupied: &[PathBuf],
 ) -> Result<Exit, Error> {
     let set = &found.set;
@@ -249,7 +256,7 @@ fn dry_run(
         said.push_str(&format!(
             "would write {} into {}\n",
             text::bytes(bytes),
-            root.display()
+            list(places)
         ));
         for path in occupied {
             said.push_str(&format!("would move aside {}\n", path.display()));

@@ -1,7 +1,5 @@
 //! `rekindle show`
 
-use std::path::Path;
-
 use rekindle_model::next_action::Action;
 use rekindle_model::next_action::NextAction;
 use rekindle_report::backup::backup_table;
@@ -100,12 +98,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             fell_back
                 .iter()
                 .for_each(|what| said.push_str(&format!("another tier: {what}\n")));
-            let aside = set_aside(&evidence, &plan);
-            said.push_str(&text::set_aside(
-                &aside,
-                Path::new(spec.param("to").unwrap_or_default()),
-            ));
-            body["aside"] = json!(aside);
+            let displaced = set_aside(&evidence, &plan);
+            said.push_str(&text::set_aside(&displaced));
+            body["aside"] = displaced.iter().map(|it| it.folder.as_str()).collect();
             body["recovery"] = json!(table);
             body["fell_back"] = json!(fell_back);
         }

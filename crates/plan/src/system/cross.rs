@@ -1,16 +1,15 @@
 //! Checks the parts of a system's file against each other: names, claims to the same files, circular orders.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
 use petgraph::graph::{DiGraph, NodeIndex};
-use rekindle_model::source::Claim;
 use rekindle_model::system::{Affects, System};
 
 use crate::cycle;
 use crate::diagnostic::{Sink, Span};
-use crate::overlap;
+use crate::overlap::{self, Clash, Placed, TooMany};
 use crate::read;
-use crate::sources;
 use crate::yaml::Node;
 
 /// Reports contradictions between the parts of the file.
@@ -81,61 +80,83 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
     check_order(system, &owners, root, sink);
 }
 
-/// How many pairs of sources are compared; a thousand components that all lie in one folder need half of it.
-const MAX_COMPARED: usize = 1_000_000;
-
-/// Reports sources that claim the same file. Sources are sorted by path. One can clash only with those above
-/// it whose path begins its own, so unrelated components are never compared.
+/// Reports sources that claim the same file, and sources that a recovery elsewhere would put at the same place.
 fn check_claims(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'_>) {
     let place = |name: &str, path: &[&str]| nodes.get(name).map_or(Span::START, |node| node.locate(path));
-    let claims: Vec<(&str, Claim)> = system
-        .components
-        .iter()
-        .filter_map(|(name, component)| Some((name.as_str(), sources::claim(component.source.as_ref()?)?)))
-        .collect();
-    let mut claims: Vec<(Vec<&str>, &str, &Claim)> = claims
-        .iter()
-        .filter_map(|(name, claim)| Some((overlap::parts(&claim.path).ok()?, *name, claim)))
-        .collect();
-    claims.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-    let mut above: Vec<usize> = Vec::new();
-    let mut compared = 0;
-    for at in 0..claims.len() {
-        let (parts, name, claim) = &claims[at];
-        while above
-            .last()
-            .is_some_and(|last| !parts.starts_with(&claims[*last].0))
-        {
-            above.pop();
-        }
-        for other in &above {
-            compared += 1;
-            if compared > MAX_COMPARED {
-                let message = "too many sources are inside each other to be compared";
-                sink.error(
-                    place(name, &["source"]),
-                    message,
-                    Some("give components folders of their own".to_owned()),
-                );
-                return;
-            }
-            let (_, other, theirs) = &claims[*other];
-            if let Some(what) = overlap::clash(theirs, claim) {
-                let span = place(name, &["source", "path"]);
-                let line = place(other, &["source"]).line;
-                let help = format!(
-                    "give the file to one of them, or `exclude` it from the other's source (line {line})"
-                );
+    // Where a relative root is, only the folder of the file says.
+    let root = Path::new(&system.root);
+    let root = root.is_absolute().then_some(root);
+    let mut seen = HashSet::new();
+    let mut living = overlap::living(system, root);
+    let mut landing = overlap::landing(system);
+    for (claims, both, help) in [
+        (&mut living, "both claim", APART),
+        (
+            &mut landing,
+            "would both be recovered into another folder at",
+            APART_ELSEWHERE,
+        ),
+    ] {
+        let clashes = match overlap::clashes(claims) {
+            Ok(clashes) => clashes,
+            Err(TooMany(name)) => return too_many(place(name, &["source"]), sink),
+        };
+        for Clash { outer, inner, what } in clashes {
+            let (outer, inner) = (outer.name.as_str(), inner.name.as_str());
+            let pair = BTreeSet::from([outer.to_owned(), inner.to_owned()]);
+            if seen.insert(pair) {
+                let span = place(inner, &["source", "path"]);
+                let line = place(outer, &["source"]).line;
                 sink.error(
                     span,
-                    format!("components `{other}` and `{name}` both claim {what}"),
-                    Some(help),
+                    format!("components `{outer}` and `{inner}` {both} {what}"),
+                    Some(format!("{help} (line {line})")),
                 );
-                break;
             }
         }
-        above.push(at);
     }
+}
+
+/// How two components are told apart that claim the same file. The line of the other one's source follows.
+const APART: &str = "give the file to one of them, or `exclude` it from the other's source";
+/// How two components are told apart that a recovery elsewhere would put at the same place.
+const APART_ELSEWHERE: &str = "`recover --to DIR` puts `/etc` at `DIR/etc`, where a path `etc` is too: `exclude` that \
+                               folder from the other's source";
+
+/// Reports sources that claim the same file by a relative path and an absolute one, or by a link on the way.
+pub(super) fn check_places(system: &System, root: &Node, base_dir: &Path, sink: &mut Sink<'_>) {
+    // The reader of the file has compared relative paths with each other.
+    if !overlap::landing(system).iter().any(Placed::is_absolute) {
+        return;
+    }
+    let base_dir = std::path::absolute(base_dir).unwrap_or_else(|_| base_dir.to_owned());
+    let mut claims = overlap::real(system, &base_dir.join(&system.root));
+    let clashes = match overlap::clashes(&mut claims) {
+        Ok(clashes) => clashes,
+        Err(TooMany(name)) => return too_many(root.locate(&["components", name, "source"]), sink),
+    };
+    for Clash { outer, inner, what } in clashes {
+        if outer.is_absolute() || inner.is_absolute() {
+            let line = root.locate(&["components", &outer.name, "source"]).line;
+            sink.error(
+                root.locate(&["components", &inner.name, "source", "path"]),
+                format!(
+                    "components `{}` and `{}` both claim {what}",
+                    outer.name, inner.name
+                ),
+                Some(format!("{APART} (line {line})")),
+            );
+        }
+    }
+}
+
+fn too_many(span: Span, sink: &mut Sink<'_>) {
+    let message = "too many sources are inside each other to be compared";
+    sink.error(
+        span,
+        message,
+        Some("give components folders of their own".to_owned()),
+    );
 }
 
 /// Reports components that wait for each other. A component begins after the restore of those in its `after`, or after

@@ -19,6 +19,8 @@ const NAMES: [(&str, &[&str]); 6] = [
     ("null", &[]),
 ];
 const COMPONENT: (&str, &[&str]) = ("component", &[]);
+/// In a component's probes, `target` also says where the component's data are.
+const OF_PROBE: (&str, &[&str]) = ("target", &["root", "place"]);
 /// What a recovery step may name too: it is a step of the workflow that recovers.
 const OF_WORKFLOW: [(&str, &[&str]); 2] = [("params", &[]), ("steps", &[])];
 
@@ -28,6 +30,9 @@ impl Loaded<System> {
     pub(super) fn check_expressions(&self) -> Vec<Diagnostic> {
         let system = serde_json::to_value(&self.value).ok();
         let of_component = [&NAMES[..], &[COMPONENT]].concat();
+        let mut of_probe = of_component.clone();
+        of_probe.retain(|(name, _)| *name != OF_PROBE.0);
+        of_probe.push(OF_PROBE);
         let mut of_recovery = [&of_component[..], &OF_WORKFLOW].concat();
         // There it is the run as its workflow sees it, which is checked with the workflow.
         of_recovery.retain(|(name, _)| *name != "run");
@@ -36,7 +41,7 @@ impl Loaded<System> {
         for name in self.value.components.keys() {
             let at = |key| ["components", name.as_str(), key];
             self.below(&at("source"), &of_component, system.as_ref(), &mut faults);
-            self.below(&at("validate"), &of_component, system.as_ref(), &mut faults);
+            self.below(&at("validate"), &of_probe, system.as_ref(), &mut faults);
             self.below(&at("recovery"), &of_recovery, system.as_ref(), &mut faults);
         }
         self.below(&["integrity"], &NAMES.to_vec(), system.as_ref(), &mut faults);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 
 use comfy_table::Cell;
 use rekindle_model::shown::line;
@@ -11,7 +10,7 @@ use rekindle_model::time;
 use super::{WriteAction, bytes, duration, plain, printed, right, uncertain};
 use crate::backup::{BackupRow, BackupTable, Noted};
 use crate::provenance::OfSet;
-use crate::recovery::{ComponentRow, Objective, RecoveryTable, Validity};
+use crate::recovery::{ComponentRow, Displaced, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, ClassLoss, Status, TierAge, Verdict};
 use crate::unfinished::{Question, StepCount, Unfinished};
 use crate::units::{entries, named};
@@ -188,10 +187,10 @@ fn of_set(set: &str, of_set: &OfSet, over: bool) -> String {
 }
 
 /// Returns where the displaced data is, and how to put it back; empty if nothing was moved.
-pub fn set_aside(folders: &[String], root: &Path) -> String {
-    let root = line(&root.display().to_string()).into_owned();
+pub fn set_aside(displaced: &[Displaced]) -> String {
     let mut text = String::new();
-    for folder in folders.iter().map(|folder| line(folder)) {
+    for Displaced { folder, root } in displaced {
+        let (folder, root) = (line(folder), line(root));
         // A log that was written since would be replayed into a database that knows nothing of it.
         let _ = writeln!(
             text,
@@ -623,11 +622,14 @@ mod tests {
 
     #[test]
     fn what_was_set_aside_is_put_back_by_a_command_that_a_shell_reads_as_it_is_meant() {
-        let told = set_aside(&["/srv/o'neill.before-1".to_owned()], Path::new("/srv/o'neill"));
+        let told = set_aside(&[Displaced {
+            folder: "/srv/o'neill.before-1".to_owned(),
+            root: "/srv/o'neill".to_owned(),
+        }]);
         assert!(
             told.ends_with("then: cp -a '/srv/o'\\''neill.before-1/.' '/srv/o'\\''neill/'\n"),
             "{told}"
         );
-        assert_eq!(set_aside(&[], Path::new("/srv")), "");
+        assert_eq!(set_aside(&[]), "");
     }
 }

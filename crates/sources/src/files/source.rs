@@ -20,7 +20,7 @@ use crate::task::blocking;
 
 /// The type's entry in the registry.
 pub(crate) const TYPE: SourceType = SourceType {
-    text: "Files and folders below the system's root.",
+    text: "Files and folders.",
     keys: &Object {
         noun: "files",
         keys: &[
@@ -40,7 +40,7 @@ pub(crate) const TYPE: SourceType = SourceType {
     read: source_type::read::<Files>,
 };
 
-/// Files and folders below the system's root.
+/// Files and folders.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Files {

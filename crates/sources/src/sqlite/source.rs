@@ -21,7 +21,7 @@ use crate::task::blocking;
 
 /// The type's entry in the registry.
 pub(crate) const TYPE: SourceType = SourceType {
-    text: "A live SQLite database below the system's root.",
+    text: "A live SQLite database.",
     keys: &Object {
         noun: "sqlite",
         keys: &[key(
@@ -34,7 +34,7 @@ pub(crate) const TYPE: SourceType = SourceType {
     read: source_type::read::<Sqlite>,
 };
 
-/// A live SQLite database below the system's root.
+/// A live SQLite database.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sqlite {

@@ -127,8 +127,7 @@ async fn refuse_unsettled(
         .with_next(recover, again)
         .with_next(Action::AcceptRecovery { run }, "accepts the folder as it is now");
     if !half.aside.is_empty() {
-        let root = run_spec::data_root(&context.layout.system_dir(), &ready.spec.system);
-        let aside = text::set_aside(&half.aside, &root);
+        let aside = text::set_aside(&half.aside);
         error = error.with_advice(format!("or put back and accept:\n{}", aside.trim_end()));
     }
     Err(error)

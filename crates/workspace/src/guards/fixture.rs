@@ -149,7 +149,7 @@ impl Shop {
     /// Journals a recovery in place that has moved the notes aside, into this folder.
     pub(super) async fn half_recovery(&self, aside: &Path, then: Vec<Event>) -> RunId {
         let step = StepId::looped("set_aside", &["notes"]);
-        let progress = Payload::Inline(json!({ "aside": [aside] }));
+        let progress = Payload::Inline(json!({ "aside": [aside], "root": self.data("") }));
         let checkpoint = Event::StepCheckpoint {
             step: step.clone(),
             attempt: 1,

@@ -34,7 +34,10 @@ pub fn alternatives(spec: &LoadedSpec, name: &str, layout: &Layout) -> Alternati
         elsewhere: with("to", None, RecoverTarget::Elsewhere),
         in_place: with("in_place", Some("true"), RecoverTarget::InPlace),
         other_source: None,
-        root: run_spec::data_root(&layout.system_dir(), &spec.system),
+        roots: run_spec::displaced_roots(
+            &run_spec::living(&layout.system_dir(), &spec.system),
+            spec.system.components.values(),
+        ),
     }
 }
 
@@ -95,7 +98,12 @@ pub async fn refuse(
         .map(own)
         .collect::<Option<_>>()
         .unwrap_or_else(all);
-    let occupied: Vec<PathBuf> = target::occupied(system, &components, root, &ready.site.kept().never)?;
+    let occupied: Vec<PathBuf> = target::occupied(
+        system,
+        &components,
+        &ready.site.root(root.to_owned()),
+        &ready.site.kept().never,
+    )?;
     let interrupted = target::interrupted(context, root).await;
     match (occupied.as_slice(), interrupted.as_ref()) {
         ([], None) => Ok(()),

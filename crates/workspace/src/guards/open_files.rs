@@ -32,8 +32,9 @@ pub fn refuse_in_use(notices: &Notices, ready: &ReadyRun, state: Option<&RunStat
         let component = step.each.get("component");
         let component = component.and_then(|name| ready.spec.system.components.get(name));
         if let Some(source) = component.filter(|_| !over).and_then(|it| it.source.as_ref()) {
-            let existing = rekindle_sources::open(source)?.existing(root, &kept.never)?;
-            paths.extend(existing.paths().map(|path| root.join(path)));
+            let placed = rekindle_sources::place(source, &ready.site.root(root.to_owned()))?;
+            let existing = placed.source.existing(&placed.root, &kept.never)?;
+            paths.extend(existing.paths().map(|path| placed.root.join(path)));
         }
     }
     // The system's file is copied, not moved: a person who edits it continues to edit the file that counts.

@@ -19,7 +19,8 @@ use rekindle_model::system::System;
 use rekindle_plan::{Plan, PlanStep};
 use rekindle_report::Evidence;
 use rekindle_report::copies::{Position, position};
-use rekindle_report::recovery::set_aside;
+use rekindle_report::recovery::{Displaced, set_aside};
+use rekindle_sources::place::Root;
 use serde_json::Value;
 
 use rekindle_model::next_action::Action;
@@ -48,7 +49,7 @@ pub struct PartialRecovery {
     /// it may be any component.
     pub components: Option<BTreeSet<String>>,
     /// The folders with the files that the run moved aside.
-    pub aside: Vec<String>,
+    pub aside: Vec<Displaced>,
     /// Whether the run can still be resumed.
     pub resumable: bool,
 }
@@ -85,10 +86,10 @@ pub async fn unsettled(
     for run in others.iter().filter(|run| !succeeded(run)) {
         recoveries.read(context, run).await;
     }
-    let lost: Vec<(RunId, Vec<String>)> = runs
+    let lost: Vec<(RunId, Vec<Displaced>)> = runs
         .iter()
         .filter(|run| run.quarantined.is_some())
-        .map(|run| (run.run, asides(&root, run.run)))
+        .map(|run| (run.run, asides(&root, system, run.run)))
         .filter(|(_, aside)| !aside.is_empty())
         .collect();
     // Only a partial recovery can be settled: if there is none, the other runs need not be read.
@@ -115,17 +116,33 @@ pub async fn unsettled(
     Ok(unsettled)
 }
 
-/// Returns the folders with the files that a run moved aside from `root`, found by the run's id alone.
-pub fn asides(root: &Path, run: RunId) -> Vec<String> {
-    let found = displace::asides(root, run).into_iter();
-    found.map(|folder| folder.display().to_string()).collect()
+/// Returns the folders with the files that a run moved aside, found by the run's id alone. `root` is the system's.
+fn asides(root: &Path, system: &System, run: RunId) -> Vec<Displaced> {
+    let living = Root::living(root.to_owned());
+    let mut roots = run_spec::displaced_roots(&living, system.components.values());
+    if !roots.iter().any(|own| own == root) {
+        roots.push(root.to_owned());
+    }
+    let of_root = |root: &PathBuf| {
+        let found = displace::asides(root, run).into_iter();
+        let root = root.display().to_string();
+        found.map(move |folder| Displaced {
+            folder: folder.display().to_string(),
+            root: root.clone(),
+        })
+    };
+    roots.iter().flat_map(of_root).collect()
 }
 
 /// Returns a notice on a run of which a record is lost: where it moved the content of the living system, and what to
 /// do. None if it has moved nothing.
 pub fn left(layout: &Layout, run: RunId) -> Option<Notice> {
     let system = run_spec::system(layout).ok()?;
-    let aside = asides(&run_spec::data_root(&layout.system_dir(), &system), run);
+    let root = run_spec::data_root(&layout.system_dir(), &system);
+    let aside: Vec<String> = asides(&root, &system, run)
+        .into_iter()
+        .map(|it| it.folder)
+        .collect();
     (!aside.is_empty()).then(|| {
         let text = format!(
             "run {run} was recovering in place: the content from before is in {}; nothing is backed up until the \
@@ -167,7 +184,7 @@ struct Attempt {
     half: BTreeSet<String>,
     /// The components that it restored, and that are valid where a probe measured them.
     restored: BTreeSet<String>,
-    aside: Vec<String>,
+    aside: Vec<Displaced>,
 }
 
 /// The recoveries into the living system, and the runs that a later run accepts.
@@ -343,7 +360,7 @@ mod tests {
             .await
             .unwrap()
             .remove(0);
-        assert_eq!(half.aside, [shop.beside("aside").display().to_string()]);
+        assert_eq!(half.aside[0].folder, shop.beside("aside").display().to_string());
         assert!(!half.resumable);
         assert_eq!(unsettled_of(&shop, &[]).await, [(run, vec!["notes".to_owned()])]);
         assert_eq!(unsettled_of(&shop, &[run]).await, []);

@@ -8,8 +8,9 @@ use rekindle_actions::trust::Trust;
 use rekindle_model::id::RunId;
 use rekindle_model::system::System;
 use rekindle_report::unfinished::Elsewhere;
+use rekindle_sources::Placed;
 use rekindle_sources::failures::PLACE_IS_LINK;
-use rekindle_sources::place::Place;
+use rekindle_sources::place::{Place, Root};
 use rekindle_vault::store::occupied_folder;
 use serde_json::Value;
 
@@ -32,8 +33,8 @@ pub struct Alternatives {
     pub in_place: Action,
     /// What the second one recovers, if that differs from the request.
     pub other_source: Option<&'static str>,
-    /// The folder that the second one empties.
-    pub root: PathBuf,
+    /// The folders that the second one moves content from.
+    pub roots: Vec<PathBuf>,
 }
 
 impl Alternatives {
@@ -58,8 +59,8 @@ impl Alternatives {
             .with_next(
                 self.in_place.clone(),
                 format!(
-                    "writes {other}into the system's own folder, whose content moves to {}/",
-                    aside_folder(&self.root, "<run>", &self.root).display()
+                    "writes {other}into the system's own folder, whose content moves to {}",
+                    list(&asides(&self.roots))
                 ),
             )
     }
@@ -86,6 +87,12 @@ impl Alternatives {
     pub fn interrupted(&self, root: &Path, interrupted: &Interrupted) -> Error {
         self.refuse("interrupted_there", interrupted.message(root), Some(interrupted))
     }
+}
+
+/// Returns the folders that a recovery in place makes for what it moves out of these folders, with `<run>` for its id.
+pub fn asides(roots: &[PathBuf]) -> Vec<PathBuf> {
+    let aside = |root: &PathBuf| aside_folder(root, "<run>", root).join("");
+    roots.iter().map(aside).collect()
 }
 
 /// A run that was interrupted while it recovered into a folder.
@@ -178,7 +185,7 @@ pub async fn empty(
 pub fn occupied(
     system: &System,
     affected: &[String],
-    root: &Path,
+    root: &Root,
     never: &[PathBuf],
 ) -> Result<Vec<PathBuf>, Error> {
     let mut occupied = Vec::new();
@@ -186,8 +193,8 @@ pub fn occupied(
         .iter()
         .filter_map(|name| system.components.get(name)?.source.as_ref())
     {
-        let source = rekindle_sources::open(source)?;
-        match source.existing(root, never) {
+        let Placed { source, root } = rekindle_sources::place(source, root)?;
+        match source.existing(&root, never) {
             Ok(existing) => occupied.extend(existing.files.first().map(|path| root.join(path))),
             Err(failure) if failure.code == PLACE_IS_LINK => {
                 occupied.extend(source.claim().map(|claim| root.join(claim.path)));
@@ -199,12 +206,13 @@ pub fn occupied(
 }
 
 /// Refuses a recovery in place of a component that is behind a link.
-pub fn no_links(system: &System, affected: &[String], root: &Path, never: &[PathBuf]) -> Result<(), Error> {
+pub fn no_links(system: &System, affected: &[String], root: &Root, never: &[PathBuf]) -> Result<(), Error> {
     for source in affected
         .iter()
         .filter_map(|name| system.components.get(name)?.source.as_ref())
     {
-        rekindle_sources::open(source)?.existing(root, never)?;
+        let placed = rekindle_sources::place(source, root)?;
+        placed.source.existing(&placed.root, never)?;
     }
     Ok(())
 }
@@ -263,6 +271,7 @@ fn protected(layout: &Layout, system: &System) -> Result<Vec<(String, Place)>, E
     // A component may be a link, or a mount, to data elsewhere.
     for source in system.components.values().filter_map(|c| c.source.as_ref()) {
         let claim = rekindle_sources::open(source)?.claim();
+        // An absolute path stays itself.
         protected.extend(claim.map(|claim| (own(), root.join(claim.path))));
     }
     for (name, tier) in &system.tiers {
@@ -319,7 +328,7 @@ mod tests {
             elsewhere: to(RecoverTarget::Elsewhere),
             in_place: to(RecoverTarget::InPlace),
             other_source: None,
-            root: shop.data(""),
+            roots: vec![shop.data("")],
         }
     }
 
@@ -393,7 +402,7 @@ mod tests {
     #[test]
     fn only_the_targets_of_the_named_components_must_be_empty() {
         let shop = Shop::new("");
-        let (system, root) = (shop.system(), shop.data(""));
+        let (system, root) = (shop.system(), Root::living(shop.data("")));
         std::fs::remove_file(shop.data("orders/1.txt")).unwrap();
         let occupied = |name: &str| occupied(&system, &[name.to_owned()], &root, &[]).unwrap();
         assert_eq!(occupied("notes"), [shop.data("notes/1.txt")]);
@@ -408,10 +417,10 @@ mod tests {
             ("/".into(), "/.rekindle-before-<run>".into()),
         ] {
             let ways = Alternatives {
-                root,
+                roots: vec![root],
                 ..alternatives(&shop)
             };
-            let error = ways.not_empty(&ways.root, None);
+            let error = ways.not_empty(&ways.roots[0], None);
             let named = format!("moves to {}/", aside.display());
             assert!(
                 error.next().iter().any(|next| next.text.ends_with(&named)),

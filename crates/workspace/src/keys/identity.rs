@@ -11,9 +11,11 @@ use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::shell;
 use rekindle_vault::key::{Identity, KeyError};
-use rekindle_vault::regular;
 use zeroize::Zeroizing;
 
+use rekindle_vault::regular;
+
+use super::identity_files::{self, IdentityFile, Use};
 use crate::error::Error;
 
 /// The stable word of a refusal because another user can change a path.
@@ -33,7 +35,7 @@ pub type AskPassphrase = Arc<dyn Fn(Option<&Path>) -> Result<String, Error> + Se
 /// How this user opens keys. Clones are the same.
 #[derive(Clone)]
 pub struct Unlocker {
-    /// The folder of the identity file; none if this user has no settings folder.
+    /// The folder of the identity files; none if this user has no settings folder.
     pub config_dir: Option<PathBuf>,
     /// That folder, if the person named it rather than the system.
     pub named_dir: Option<PathBuf>,
@@ -46,7 +48,7 @@ pub struct Unlocker {
 }
 
 impl Unlocker {
-    /// Returns the folder of the identity file.
+    /// Returns the folder of the identity files.
     pub(crate) fn dir(&self) -> Result<&Path, Error> {
         self.config_dir.as_deref().ok_or_else(|| {
             Error::usage("there is no folder for the key: this user has no home").with_advice(format!(
@@ -67,12 +69,28 @@ impl Unlocker {
         }
     }
 
-    /// Returns this user's identity; makes one if there is none.
-    pub(super) fn identity(&self) -> Result<Identity, Error> {
-        if let Some(identity) = self.own_identities()?.into_iter().next() {
+    /// Returns the identity of a workspace: the one that was made for it earlier, if its `.rekindle` was lost since, or a
+    /// new one in a file of its own.
+    pub(super) fn identity_for(&self, one: &Use) -> Result<Identity, Error> {
+        let is_its = |other: &Use| other.workspace == one.workspace && other.system == one.system;
+        let mut files = IdentityFile::all(self.dir()?).into_iter();
+        if let Some(file) = files.find(|file| file.uses.iter().any(is_its)) {
             // Another user may have put it there, to open with it what is backed up from now on.
-            let file = identity_file(self.dir()?);
-            Trust::of_this_user(None).check(&file).map_err(|untrusted| {
+            self.check_owner(&file.path)?;
+            if let Some(identity) = file.identities?.into_iter().next() {
+                return Ok(identity);
+            }
+        }
+        let identity = Identity::generate();
+        self.keep_identity(&identity, one)?;
+        Ok(identity)
+    }
+
+    fn check_owner(&self, file: &Path) -> Result<(), Error> {
+        Trust::of_this_user(None)
+            .check(file)
+            .map(drop)
+            .map_err(|untrusted| {
                 Error::new(
                     ProblemKind::Invalid,
                     NOT_TRUSTED,
@@ -83,108 +101,96 @@ impl Unlocker {
                     file.display(),
                     self.dir_setting
                 ))
-            })?;
-            return Ok(identity);
-        }
-        let identity = Identity::generate();
-        write_secret(&identity_file(self.dir()?), identity_text(&identity).as_bytes())?;
-        Ok(identity)
+            })
     }
 
-    /// Returns the identities of this user; none if their file does not exist yet.
+    /// Returns the identities of this user, and the faults of files that cannot be read.
     ///
     /// # Errors
-    /// The file cannot be read, or holds something else.
-    pub fn own_identities(&self) -> Result<Vec<Identity>, Error> {
+    /// This user has no folder for them.
+    pub fn own_identities(&self) -> Result<(Vec<Identity>, Vec<Error>), Error> {
+        let (mut own, mut faults) = (Vec::new(), Vec::new());
+        for file in IdentityFile::all(self.dir()?) {
+            match file.identities {
+                Ok(identities) => own.extend(identities),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        Ok((own, faults))
+    }
+
+    /// Returns why files of identities are no secrets any more, or cannot be read.
+    pub fn identity_faults(&self) -> Vec<Error> {
+        let files = self.config_dir.as_deref().map(IdentityFile::all);
+        let files = files.unwrap_or_default().into_iter();
+        files
+            .filter_map(|file| exposed(&file.path).or(file.identities.err()))
+            .collect()
+    }
+
+    /// Takes the rights of other users from the files of the identities. Returns each such file with the mode that it
+    /// had.
+    ///
+    /// # Errors
+    /// A file is another user's.
+    pub fn close_identities(&self) -> Result<Vec<(PathBuf, u32)>, Error> {
+        let files = self.config_dir.as_deref().map(IdentityFile::all);
+        let mut closed = Vec::new();
+        for path in files.unwrap_or_default().into_iter().map(|file| file.path) {
+            let Ok((file, meta)) = regular::open(&path) else {
+                continue;
+            };
+            let mode = meta.permissions().mode() & 0o777;
+            if mode & OTHERS == 0 {
+                continue;
+            }
+            file.set_permissions(std::fs::Permissions::from_mode(mode & !OTHERS))
+                .map_err(|error| {
+                    Error::io(format_args!("close {} to other users", path.display()), &error)
+                })?;
+            closed.push((path, mode));
+        }
+        Ok(closed)
+    }
+
+    /// Adds an identity to those of this user, unless it is there already, and notes what it is used for.
+    ///
+    /// # Errors
+    /// Its file cannot be read or written.
+    pub fn keep_identity(&self, identity: &Identity, one: &Use) -> Result<(), Error> {
         let dir = self.dir()?;
-        match identity_file(dir).exists() {
-            true => self.read_identities(dir),
-            false => Ok(Vec::new()),
+        let there = IdentityFile::all(dir)
+            .into_iter()
+            .find(|file| file.holds(identity));
+        match there {
+            Some(file) if file.since(&one.workspace).is_some() => Ok(()),
+            // The note is for people. A file that another user can change must not become ours by it.
+            Some(file) if self.check_owner(&file.path).is_err() => Ok(()),
+            Some(file) => identity_files::write(&file.path, identity, one),
+            None => {
+                let path = identity_files::path_for(dir, &one.system, identity);
+                self.check_owner(&path)?;
+                identity_files::write(&path, identity, one)
+            }
         }
     }
+}
 
-    /// Returns why the file of the identities is no secret any more; none if it is one, or if there is none.
-    pub fn identity_fault(&self) -> Option<Error> {
-        let file = identity_file(self.config_dir.as_deref()?);
-        let mode = std::fs::metadata(&file).ok()?.permissions().mode() & 0o777;
-        if mode & OTHERS != 0 {
-            let message = format!("other users can open {}: its mode is {mode:04o}", file.display());
-            return Some(
-                Error::new(ProblemKind::Invalid, "identity_exposed", message)
-                    .with_advice(format!("close it: `chmod 600 {}`; {EXPOSED}", shell::word(&file))),
-            );
-        }
-        let untrusted = Trust::of_this_user(None).check(&file).err()?;
-        Some(
-            Error::new(ProblemKind::Invalid, NOT_TRUSTED, untrusted.to_string())
-                .with_advice("make the file and its folder yours alone"),
-        )
+/// Returns why a file is no secret any more; none if it is one.
+fn exposed(file: &Path) -> Option<Error> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    if mode & OTHERS != 0 {
+        let message = format!("other users can open {}: its mode is {mode:04o}", file.display());
+        return Some(
+            Error::new(ProblemKind::Invalid, "identity_exposed", message)
+                .with_advice(format!("close it: `chmod 600 {}`; {EXPOSED}", shell::word(file))),
+        );
     }
-
-    /// Takes the rights of other users from the file of the identities. Returns the file and the mode that it had; none
-    /// if other users had no rights.
-    ///
-    /// # Errors
-    /// The file is another user's.
-    pub fn close_identity(&self) -> Result<Option<(PathBuf, u32)>, Error> {
-        let Some(path) = self.config_dir.as_deref().map(identity_file) else {
-            return Ok(None);
-        };
-        let Ok((file, meta)) = regular::open(&path) else {
-            return Ok(None);
-        };
-        let mode = meta.permissions().mode() & 0o777;
-        if mode & OTHERS == 0 {
-            return Ok(None);
-        }
-        file.set_permissions(std::fs::Permissions::from_mode(mode & !OTHERS))
-            .map_err(|error| Error::io(format_args!("close {} to other users", path.display()), &error))?;
-        Ok(Some((path, mode)))
-    }
-
-    /// Reads the identities in a folder.
-    pub(super) fn read_identities(&self, config_dir: &Path) -> Result<Vec<Identity>, Error> {
-        let path = identity_file(config_dir);
-        let text = regular::read_text(&path, regular::SMALL).map(Zeroizing::new);
-        let text = text.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::new(
-                ProblemKind::Invalid,
-                "no_identity",
-                format!("there is no identity at {}", path.display()),
-            )
-            .with_next(from_kit(), "puts back the identity of the recovery kit")
-            .with_advice(format!(
-                "if it is in another folder, name that one ({})",
-                self.dir_setting
-            )),
-            _ => Error::io(format_args!("read {}", path.display()), &error),
-        })?;
-        identities(&text).map_err(|error| {
-            Error::from(error).with_advice(format!("{} should hold one age identity a line", path.display()))
-        })
-    }
-
-    /// Adds an identity to those of this user, unless it is there already.
-    ///
-    /// # Errors
-    /// The file cannot be read or written.
-    pub fn keep_identity(&self, identity: &Identity) -> Result<(), Error> {
-        let own = self.own_identities()?;
-        if own.iter().any(|own| own.to_string() == identity.to_string()) {
-            return Ok(());
-        }
-        let path = identity_file(self.dir()?);
-        let mut text = match own.is_empty() {
-            true => String::new(),
-            false => regular::read_text(&path, regular::SMALL)
-                .map_err(|error| Error::io(format_args!("read {}", path.display()), &error))?,
-        };
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(&identity_text(identity));
-        write_secret(&path, text.as_bytes())
-    }
+    let untrusted = Trust::of_this_user(None).check(file).err()?;
+    Some(
+        Error::new(ProblemKind::Invalid, NOT_TRUSTED, untrusted.to_string())
+            .with_advice("make the file and its folder yours alone"),
+    )
 }
 
 /// Returns a remark on a passphrase that can be guessed from a stolen tier; none if it is long enough.
@@ -223,10 +229,6 @@ pub(super) fn identities(text: &str) -> Result<Vec<Identity>, KeyError> {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(Identity::parse)
         .collect()
-}
-
-pub(super) fn identity_file(config_dir: &Path) -> PathBuf {
-    config_dir.join("identity.txt")
 }
 
 pub(super) fn identity_text(identity: &Identity) -> String {
@@ -279,14 +281,22 @@ mod tests {
         }
     }
 
+    fn used(workspace: &str) -> Use {
+        Use {
+            system: "shop".to_owned(),
+            workspace: PathBuf::from(workspace),
+            since: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
     #[test]
     fn an_identity_that_others_can_open_is_a_fault() {
         let temp = tempfile::tempdir().unwrap();
-        let (dir, file) = (temp.path(), identity_file(temp.path()));
-        let unlocker = unlocker(dir);
-        assert_eq!(unlocker.identity_fault(), None, "there is none");
-        unlocker.identity().unwrap();
-        assert_eq!(unlocker.identity_fault(), None);
+        let unlocker = unlocker(temp.path());
+        assert_eq!(unlocker.identity_faults(), [], "there is none");
+        unlocker.identity_for(&used("/srv/shop")).unwrap();
+        assert_eq!(unlocker.identity_faults(), []);
+        let file = IdentityFile::all(temp.path()).remove(0).path;
         for (mode, fault) in [
             (0o644, true),
             (0o640, true),
@@ -295,10 +305,11 @@ mod tests {
             (0o400, false),
         ] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(unlocker.identity_fault().is_some(), fault, "{mode:o}");
-            let closed = unlocker.close_identity().unwrap();
-            assert_eq!(closed, fault.then(|| (file.clone(), mode)));
-            assert_eq!(unlocker.identity_fault(), None);
+            assert_eq!(!unlocker.identity_faults().is_empty(), fault, "{mode:o}");
+            let closed = unlocker.close_identities().unwrap();
+            let expected: Vec<(PathBuf, u32)> = fault.then(|| (file.clone(), mode)).into_iter().collect();
+            assert_eq!(closed, expected);
+            assert!(unlocker.identity_faults().is_empty());
             let left = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
             assert_eq!(left, mode & 0o700, "the owner keeps its rights");
         }
@@ -312,12 +323,31 @@ mod tests {
         }
         let temp = tempfile::tempdir().unwrap();
         let unlocker = unlocker(temp.path());
-        unlocker.identity().unwrap();
-        std::os::unix::fs::chown(identity_file(temp.path()), Some(65_534), None).unwrap();
-        assert_eq!(unlocker.identity().unwrap_err().code(), NOT_TRUSTED);
-        assert_eq!(unlocker.identity_fault().unwrap().code(), NOT_TRUSTED);
+        let shop = used("/srv/shop");
+        unlocker.identity_for(&shop).unwrap();
+        let file = IdentityFile::all(temp.path()).remove(0).path;
+        std::os::unix::fs::chown(file, Some(65_534), None).unwrap();
+        assert_eq!(unlocker.identity_for(&shop).unwrap_err().code(), NOT_TRUSTED);
+        assert_eq!(unlocker.identity_faults()[0].code(), NOT_TRUSTED);
         // It still opens what was backed up before: the fingerprint is pinned.
-        assert_eq!(unlocker.own_identities().unwrap().len(), 1);
+        assert_eq!(unlocker.own_identities().unwrap().0.len(), 1);
+    }
+
+    #[test]
+    fn each_workspace_has_an_identity_of_its_own_and_finds_it_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let unlocker = unlocker(temp.path());
+        let identity = |one: &Use| unlocker.identity_for(one).unwrap().to_string();
+        let (shop, branch) = (used("/srv/shop"), used("/srv/branch"));
+        let first = identity(&shop);
+        assert_ne!(first, identity(&branch), "two systems of the same name");
+        assert_eq!(first, identity(&shop), "its workspace was lost");
+        let renamed = Use {
+            system: "blog".to_owned(),
+            ..shop
+        };
+        assert_ne!(first, identity(&renamed), "another system in the same folder");
+        assert_eq!(IdentityFile::all(temp.path()).len(), 3);
     }
 
     #[test]

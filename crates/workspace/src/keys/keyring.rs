@@ -1,8 +1,8 @@
 //! A workspace's keyring: how to make it, open it, and check it against the pinned key.
 //!
 //! ```text
-//! ~/.config/rekindle/identity.txt   the secret that opens keyrings; 0600; never in a workspace or a tier
-//! .rekindle/keyring.age             the keyring, wrapped to that identity or to a passphrase
+//! ~/.config/rekindle/identities/    the secrets that open keyrings; 0600; never in a workspace or a tier
+//! .rekindle/keyring.age             the keyring, wrapped to one of them or to a passphrase
 //! .rekindle/key.json                what is pinned: fingerprint, repository, how it is opened, kit exported?
 //! ```
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rekindle_sources::place::resolve;
-use rekindle_vault::key::{Identity, Keyring, Unlock};
+use rekindle_vault::key::{Identity, KeyError, Keyring, Unlock};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -19,7 +19,8 @@ use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
 use rekindle_vault::regular;
 
-use super::identity::{Unlocker, from_kit, identity_file, write_secret};
+use super::identity::{Unlocker, from_kit, write_secret};
+use super::identity_files::{IdentityFile, Use};
 use crate::error::Error;
 use crate::layout::Layout;
 
@@ -53,7 +54,7 @@ pub struct PinnedKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnlockBy {
-    /// By the identity in the config folder.
+    /// By an identity in the config folder.
     Identity,
     /// By a passphrase.
     Passphrase,
@@ -61,7 +62,7 @@ pub enum UnlockBy {
 
 /// Where a workspace's key comes from.
 pub enum Origin {
-    /// It is new. This passphrase protects it, or else the identity in the config folder.
+    /// It is new. This passphrase protects it, or else an identity in the config folder.
     New {
         /// The passphrase.
         passphrase: Option<Zeroizing<String>>,
@@ -99,10 +100,10 @@ pub fn establish(
             let keyring = Arc::new(Keyring::generate());
             let (wrapped, unlock) = match passphrase {
                 Some(passphrase) => (keyring.wrap_with_passphrase(&passphrase)?, UnlockBy::Passphrase),
-                None => (
-                    keyring.wrap_to(&[unlocker.identity()?.recipient()])?,
-                    UnlockBy::Identity,
-                ),
+                None => {
+                    let identity = unlocker.identity_for(&Use::of(layout, now))?;
+                    (keyring.wrap_to(&[identity.recipient()])?, UnlockBy::Identity)
+                }
             };
             (keyring, wrapped, unlock)
         }
@@ -134,13 +135,22 @@ pub fn establish(
 
 /// Opens the workspace's keyring and checks it against the pinned key.
 pub fn open(layout: &Layout, unlocker: &Unlocker) -> Result<OpenKey, Error> {
+    open_with(layout, unlocker, None)
+}
+
+/// Does as [`open`], with the passphrase from a file, if one is named.
+pub fn open_with(
+    layout: &Layout,
+    unlocker: &Unlocker,
+    passphrase_file: Option<&Path>,
+) -> Result<OpenKey, Error> {
     let pinned = pinned(layout)?;
     let path = wrapped_file(layout);
     let wrapped = wrapped(layout)?;
     let keyring = match pinned.unlock {
-        UnlockBy::Identity => right_identity(layout, unlocker, &pinned, &wrapped)?.1,
+        UnlockBy::Identity => right_identity(layout, unlocker, &wrapped)?.keyring,
         UnlockBy::Passphrase => {
-            let passphrase = unlocker.passphrase(None)?;
+            let passphrase = unlocker.passphrase(passphrase_file)?;
             Keyring::unwrap(&wrapped, &Unlock::Passphrase(String::clone(&passphrase)))?
         }
     };
@@ -162,50 +172,110 @@ pub fn open(layout: &Layout, unlocker: &Unlocker) -> Result<OpenKey, Error> {
     })
 }
 
-/// Returns the identity that opens a keyring, and the keyring. Several folders may each hold several identities.
+/// Returns the folders that may hold the identity of a workspace, with nothing twice.
+pub fn folders(layout: &Layout, unlocker: &Unlocker) -> Vec<PathBuf> {
+    let remembered = pinned(layout).ok().and_then(|pinned| pinned.identity_dir);
+    let remembered = remembered.map(|dir| layout.dir.join(dir));
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for dir in unlocker.config_dir.clone().into_iter().chain(remembered) {
+        if folders.iter().all(|other| resolve(other) != resolve(&dir)) {
+            folders.push(dir);
+        }
+    }
+    folders
+}
+
+/// Returns every identity file that may open the key of a workspace.
+pub(crate) fn identity_files(layout: &Layout, unlocker: &Unlocker) -> Vec<IdentityFile> {
+    folders(layout, unlocker)
+        .iter()
+        .flat_map(|dir| IdentityFile::all(dir))
+        .collect()
+}
+
+/// Returns the file with the identity that opens the key of a workspace; none if a passphrase does.
+pub fn identity_file(layout: &Layout, unlocker: &Unlocker) -> Result<Option<PathBuf>, Error> {
+    Ok(match pinned(layout)?.unlock {
+        UnlockBy::Identity => Some(right_identity(layout, unlocker, &wrapped(layout)?)?.file),
+        UnlockBy::Passphrase => None,
+    })
+}
+
+/// The identity that opens a keyring.
+pub(super) struct RightIdentity {
+    pub(super) identity: Identity,
+    pub(super) keyring: Keyring,
+    /// The file that it is in.
+    file: PathBuf,
+}
+
+/// Returns the identity that opens a keyring. Several folders may each hold several identities.
+///
+/// # Errors
+/// None opens it. The error says where this looked, and what brings the identity back.
 pub(super) fn right_identity(
     layout: &Layout,
     unlocker: &Unlocker,
-    pinned: &PinnedKey,
     wrapped: &[u8],
-) -> Result<(Identity, Keyring), Error> {
-    let usual = unlocker.dir()?.to_owned();
-    let remembered = pinned.identity_dir.iter().map(|dir| layout.dir.join(dir));
-    let remembered = remembered.filter(|dir| identity_file(dir).exists());
-    let mut last = None;
-    for dir in std::iter::once(usual).chain(remembered) {
-        let own = match unlocker.read_identities(&dir) {
+) -> Result<RightIdentity, Error> {
+    let mut unread = Vec::new();
+    for file in identity_files(layout, unlocker) {
+        let own = match file.identities {
             Ok(own) => own,
             Err(error) => {
-                last = Some(error);
+                unread.push(error);
                 continue;
             }
         };
         for identity in own {
             match Keyring::unwrap(wrapped, &Unlock::Identity(identity.clone())) {
-                Ok(keyring) => return Ok((identity, keyring)),
-                Err(error) => {
-                    last = Some(Error::from(error).with_next(
-                        from_kit(),
-                        format!(
-                            "adds the identity of the recovery kit to {}",
-                            identity_file(&dir).display()
-                        ),
-                    ));
+                Ok(keyring) => {
+                    return Ok(RightIdentity {
+                        identity,
+                        keyring,
+                        file: file.path,
+                    });
                 }
+                Err(KeyError::WrongIdentity) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
-    Err(last.unwrap_or_else(|| Error::usage("no identity")))
+    let looked_in: Vec<String> = folders(layout, unlocker)
+        .iter()
+        .map(|dir| dir.display().to_string())
+        .collect();
+    if looked_in.is_empty() {
+        unlocker.dir()?;
+    }
+    let message = format!(
+        "no identity in {} opens the key of {}",
+        looked_in.join(" or "),
+        layout.dir.display()
+    );
+    let refused = Error::new(ProblemKind::Invalid, "no_identity", message)
+        .with_next(from_kit(), "puts back the identity of the recovery kit")
+        .with_advice(format!(
+            "if it is in another folder, name that one ({})",
+            unlocker.dir_setting
+        ));
+    Err(unread
+        .into_iter()
+        .fold(refused, |refused, fault| refused.with_advice(fault.to_string())))
 }
 
 /// Puts back the identity of a kit, for a workspace that has its key already. Refuses an identity of another vault.
-pub fn put_back_identity(layout: &Layout, unlocker: &Unlocker, identities: &[Identity]) -> Result<(), Error> {
+pub fn put_back_identity(
+    layout: &Layout,
+    unlocker: &Unlocker,
+    identities: &[Identity],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
     let wrapped = wrapped(layout)?;
     let opens =
         |identity: &&Identity| Keyring::unwrap(&wrapped, &Unlock::Identity((*identity).clone())).is_ok();
     match identities.iter().find(opens) {
-        Some(identity) => unlocker.keep_identity(identity),
+        Some(identity) => unlocker.keep_identity(identity, &Use::of(layout, now)),
         None if identities.is_empty() => Ok(()),
         None => Err(Error::new(
             ProblemKind::Invalid,
@@ -219,10 +289,18 @@ pub fn put_back_identity(layout: &Layout, unlocker: &Unlocker, identities: &[Ide
     }
 }
 
-pub(super) fn wrapped(layout: &Layout) -> Result<Vec<u8>, Error> {
+/// Returns the keyring of a workspace, wrapped.
+pub(crate) fn wrapped(layout: &Layout) -> Result<Vec<u8>, Error> {
     let path = wrapped_file(layout);
-    regular::read(&path, regular::SMALL)
-        .map_err(|error| Error::io(format_args!("read {}", path.display()), &error))
+    regular::read(&path, regular::SMALL).map_err(|error| {
+        let failed = Error::io(format_args!("read {}", path.display()), &error);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                failed.with_advice("copy `key.age` from the top of a tier there: it is the same file")
+            }
+            _ => failed,
+        }
+    })
 }
 
 /// Returns whether the workspace has a key.
@@ -258,7 +336,7 @@ pub fn pinned(layout: &Layout) -> Result<PinnedKey, Error> {
     })
 }
 
-fn wrapped_file(layout: &Layout) -> PathBuf {
+pub(crate) fn wrapped_file(layout: &Layout) -> PathBuf {
     layout.state.join("keyring.age")
 }
 

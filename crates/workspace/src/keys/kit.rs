@@ -5,13 +5,14 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use rekindle_model::next_action::Action;
-use rekindle_model::time;
+use rekindle_model::{shown, time};
 use rekindle_vault::key::{Identity, KeyError};
 use rekindle_vault::regular;
 use rekindle_vault::{KnownHead, Remembered};
 
 use super::identity::{Unlocker, identities, identity_text, write_secret};
 use super::keyring::{self, PinnedKey, UnlockBy};
+use super::other_systems::{OPENS, OtherSystems};
 use crate::Application;
 use crate::error::Error;
 use crate::layout::Layout;
@@ -28,16 +29,21 @@ pub struct Kit {
     pub heads: Vec<KnownHead>,
 }
 
-/// Returns the text of a kit. `how_to` says how to recover with it, in comment lines. `secret` is the identity's line,
+/// Returns the text of a kit. `opens` says what the identity opens, in lines; `how_to` says how to recover with it, in comment lines. `secret` is the identity's line,
 /// or says that there is none.
 pub fn text(
     pinned: &PinnedKey,
     system_file: &Path,
     tiers: &[(String, String)],
     heads: &[KnownHead],
+    opens: &[String],
     how_to: &str,
     secret: &str,
 ) -> String {
+    let opens: String = opens
+        .iter()
+        .map(|line| format!("# {}\n", shown::line(line)))
+        .collect();
     let tiers: String = tiers
         .iter()
         .map(|(name, url)| format!("#   {name}: {url}\n"))
@@ -46,6 +52,7 @@ pub fn text(
     format!(
         "# Rekindle recovery kit · {}\n\
          # This and a tier are enough to read every backup: print it, lock it away.\n\
+         {opens}\
          # repository   {}\n\
          # fingerprint  {}\n\
          # system file  {} (./ and ../ in a tier are seen from its folder)\n\
@@ -122,6 +129,8 @@ impl Kit {
             } else if let Some(head) = line.strip_prefix(HEAD) {
                 // A line that was copied wrongly by hand must not cost a recovery.
                 kit.heads.extend(parse_head(head));
+            } else if line.starts_with(OPENS) {
+                // Names of other systems are for people.
             } else if let Some((name, url)) = line.split_once(": ")
                 && url.contains("://")
             {
@@ -156,24 +165,48 @@ pub fn kit_was_exported(layout: &Layout, tiers: Vec<String>, now: DateTime<Utc>)
 }
 
 /// Returns the recovery kit: all that a bare machine needs, beside a tier, to come back.
-fn kit_text(
+fn kit_of(
     layout: &Layout,
     unlocker: &Unlocker,
     tiers: &[(String, String)],
     how_to: &str,
-) -> Result<String, Error> {
+) -> Result<HandedOut, Error> {
     let pinned = keyring::pinned(layout)?;
-    let secret = match pinned.unlock {
+    let (secret, opens) = match pinned.unlock {
         UnlockBy::Identity => {
-            let (identity, _) =
-                keyring::right_identity(layout, unlocker, &pinned, &keyring::wrapped(layout)?)?;
-            identity_text(&identity)
+            let identity = keyring::right_identity(layout, unlocker, &keyring::wrapped(layout)?)?.identity;
+            let files = keyring::identity_files(layout, unlocker);
+            let others = OtherSystems::of(&identity, &pinned.fingerprint, layout, &files);
+            (identity_text(&identity), Some(others))
         }
-        UnlockBy::Passphrase => "# Opened by your passphrase, which is not written down here.\n".to_owned(),
+        UnlockBy::Passphrase => (
+            "# Opened by your passphrase, which is not written down here.\n".to_owned(),
+            None,
+        ),
     };
     // Without its notes the kit is as good, and only cannot tell a tier that was put back.
     let heads = Remembered::of(&layout.state).heads().unwrap_or_default();
-    Ok(text(&pinned, &layout.system_file, tiers, &heads, how_to, &secret))
+    let lines = opens.as_ref().map(OtherSystems::lines).unwrap_or_default();
+    Ok(HandedOut {
+        text: text(
+            &pinned,
+            &layout.system_file,
+            tiers,
+            &heads,
+            &lines,
+            how_to,
+            &secret,
+        ),
+        opens,
+    })
+}
+
+/// A kit that was handed out.
+pub struct HandedOut {
+    /// Its text.
+    pub text: String,
+    /// What its identity opens beside this system; none if a passphrase opens the key.
+    pub opens: Option<OtherSystems>,
 }
 
 /// Hands out the kit, to `file` or as text, and notes this in the pinned key. On a disk that has turned read-only, the
@@ -184,15 +217,15 @@ pub fn hand_out(
     tiers: &[(String, String)],
     how_to: &str,
     file: Option<&Path>,
-) -> Result<String, Error> {
-    let kit = kit_text(layout, &app.unlocker, tiers, how_to)?;
+) -> Result<HandedOut, Error> {
+    let kit = kit_of(layout, &app.unlocker, tiers, how_to)?;
     if let Some(file) = file {
         if file.exists() {
             return Err(
                 Error::usage(format!("{} exists", file.display())).with_advice("name a new file for the kit")
             );
         }
-        write_secret(file, kit.as_bytes())?;
+        write_secret(file, kit.text.as_bytes())?;
     }
     let tiers = tiers.iter().map(|(_, url)| url.clone()).collect();
     if let Err(error) = kit_was_exported(layout, tiers, app.clock.now().utc) {
@@ -244,7 +277,8 @@ mod tests {
             head,
         ];
         let file = Path::new("/srv/shop/system.yaml");
-        let written = text(&pinned, file, &tiers, &heads, "", &secret);
+        let opens = ["opens this system, and also a: file://b in /srv/b".to_owned()];
+        let written = text(&pinned, file, &tiers, &heads, &opens, "", &secret);
         let kit = Kit::parse(&written).unwrap();
         assert_eq!(kit.fingerprint.as_deref(), Some("ab12"));
         assert_eq!(kit.tiers, tiers);

@@ -2,15 +2,18 @@
 
 pub mod from_tier;
 pub mod identity;
+pub mod identity_files;
 pub mod keyring;
 pub mod kit;
+pub mod other_systems;
 
 use crate::layout::Layout;
 
 pub(crate) use identity::EXPOSED;
 pub use identity::Unlocker;
 pub use keyring::{
-    OpenKey, Origin, PINNED_KEY, PinnedKey, UnlockBy, establish, exists, open, pinned, put_back_identity,
+    OpenKey, Origin, PINNED_KEY, PinnedKey, UnlockBy, establish, exists, folders, identity_file, open,
+    open_with, pinned, put_back_identity,
 };
 
 /// Returns whether a workspace has a system. One without a key that has no system file only runs workflows. One with a

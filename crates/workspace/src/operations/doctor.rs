@@ -127,9 +127,8 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
             None
         }
     };
-    if let Some(fault) = app.unlocker.identity_fault() {
-        findings.push(Finding::fault("identity", fault));
-    }
+    let faults = app.unlocker.identity_faults();
+    findings.extend(faults.into_iter().map(|fault| Finding::fault("identity", fault)));
     findings.push(space("workspace", &layout.state).unwrap_or_else(|| {
         let next = NextAction::advice("runs can be read and not driven; mount it writable");
         Finding {
@@ -143,16 +142,19 @@ pub async fn examine(app: &Application) -> Result<Vec<Finding>, Error> {
     }));
     if let Some(system) = &system {
         let root = run_spec::data_root(&layout.system_dir(), system);
-        findings.push(match root.exists() {
+        match root.exists() {
             // A backup needs no more. A recovery in place reports this itself.
-            true => space("root", &root)
-                .unwrap_or_else(|| Finding::ok("root", format!("{} is read-only", root.display()))),
-            false => Finding::warning(
+            true => findings.push(
+                space("root", &root)
+                    .unwrap_or_else(|| Finding::ok("root", format!("{} is read-only", root.display()))),
+            ),
+            false if run_spec::uses_root(system) => findings.push(Finding::warning(
                 "root",
                 format!("{} is not there", root.display()),
                 NextAction::new(Action::Recover(Recover::default()), "recovers it"),
-            ),
-        });
+            )),
+            false => {}
+        }
         if let Some(key) = &key {
             let remembered = Remembered::of(&layout.state);
             let mut open = Vec::new();
@@ -201,12 +203,15 @@ pub async fn fix(workspace: &ReadWriteWorkspace) -> Result<(), Error> {
     if workspace.other_owner().is_some() {
         return Err(workspace.held_by_other());
     }
-    match context.unlocker.close_identity() {
-        Ok(None) => {}
-        Ok(Some((file, mode))) => context.notices.warn(format!(
-            "{} was open to other users (its mode was {mode:04o}) and is closed; {EXPOSED}",
-            file.display()
-        )),
+    match context.unlocker.close_identities() {
+        Ok(closed) => {
+            for (file, mode) in closed {
+                context.notices.warn(format!(
+                    "{} was open to other users (its mode was {mode:04o}) and is closed; {EXPOSED}",
+                    file.display()
+                ));
+            }
+        }
         Err(error) => context.notices.warn(error.to_string()),
     }
     // Opening the workspace has removed the staged copies.

@@ -11,10 +11,13 @@ use crate::error::Error;
 use crate::files::write_new;
 use crate::keys::from_tier::{self, FoundVault, Means};
 use crate::keys::identity::remark_on;
+use crate::keys::identity_files::Use;
 use crate::keys::kit::Kit;
-use crate::keys::{self, Origin, PinnedKey, kit};
+use crate::keys::{self, Origin, PinnedKey, UnlockBy, kit};
 use crate::layout::Layout;
 use crate::load_system;
+use crate::names::file_word;
+use crate::notice::Notice;
 use crate::{run_spec, tiers, trust};
 
 /// The mode of a new workspace's folder, minus the umask. Only its owner may write in it, or others could replace what is
@@ -48,6 +51,8 @@ pub struct InitResult {
     pub key: KeySource,
     /// The key's fingerprint.
     pub fingerprint: String,
+    /// The file with the identity that opens it; none if a passphrase does.
+    pub identity: Option<PathBuf>,
     /// Whether the recovery kit was ever exported.
     pub kit_exported: bool,
 }
@@ -55,8 +60,10 @@ pub struct InitResult {
 /// Where the key of a workspace comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// It was there before.
+    /// It was there before, and opens here.
     Kept,
+    /// It was there before, and needs its passphrase to be opened.
+    Locked,
     /// It was made.
     Made,
     /// It came from a tier.
@@ -66,7 +73,7 @@ pub enum KeySource {
 /// Makes a workspace. Keeps everything that exists.
 ///
 /// # Errors
-/// The folder cannot be written, or a tier holds a vault that nothing here opens.
+/// The folder cannot be written, or the workspace or a tier has a key already that nothing here opens.
 pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult, Error> {
     let kit = request.from_kit.as_deref().map(Kit::read).transpose()?;
     let dir = &request.dir;
@@ -85,13 +92,14 @@ pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult
     let now = app.clock.now().utc;
     let (pinned, system_made, key) = if keys::exists(&layout) {
         if let Some(kit) = &kit {
-            keys::put_back_identity(&layout, &app.unlocker, &kit.identities)?;
+            keys::put_back_identity(&layout, &app.unlocker, &kit.identities, now)?;
         }
+        let key = kept(app, request, &layout)?;
         let system_made = !layout.system_file.exists();
         if system_made {
             write_new(&layout.system_file, first_system(&dir).as_bytes())?;
         }
-        (keys::pinned(&layout)?, system_made, KeySource::Kept)
+        (keys::pinned(&layout)?, system_made, key)
     } else {
         first_key(app, request, kit, &layout, now).await?
     };
@@ -101,12 +109,25 @@ pub async fn init(app: &Application, request: &InitRequest) -> Result<InitResult
         kit_exported = true;
     }
     Ok(InitResult {
+        identity: keys::identity_file(&layout, &app.unlocker)?,
         layout,
         system_made,
         key,
         fingerprint: pinned.fingerprint,
         kit_exported,
     })
+}
+
+/// Checks that the key of a workspace that has one opens here. A kept key that nothing opens would let a person believe
+/// that the backups can be read. Asks nobody for a passphrase.
+fn kept(app: &Application, request: &InitRequest, layout: &Layout) -> Result<KeySource, Error> {
+    let by_passphrase = keys::pinned(layout)?.unlock == UnlockBy::Passphrase;
+    if by_passphrase && request.passphrase.is_none() && !app.unlocker.passphrase_at_hand {
+        return Ok(KeySource::Locked);
+    }
+    let passphrase_file = request.passphrase.as_ref().and_then(Option::as_deref);
+    keys::open_with(layout, &app.unlocker, passphrase_file)?;
+    Ok(KeySource::Kept)
 }
 
 /// Returns the files of the workspace that is to be in `dir`.
@@ -156,7 +177,12 @@ async fn first_key(
         means.fingerprint = kit.fingerprint;
         heads = kit.heads;
     } else {
-        means.identities = app.unlocker.own_identities()?;
+        let (own, faults) = app.unlocker.own_identities()?;
+        means.identities = own;
+        for fault in faults {
+            app.notices
+                .give(Notice::warning(fault.to_string()).with_all(fault.next()));
+        }
     }
     let base = layout.system_dir();
     let Some(vault) = from_tier::find_vault(app, &tiers, &base, &means, recovering).await? else {
@@ -187,7 +213,7 @@ async fn first_key(
         }
     }
     if let Some(identity) = &vault.identity {
-        app.unlocker.keep_identity(identity)?;
+        app.unlocker.keep_identity(identity, &Use::of(layout, now))?;
     }
     look_at_tiers(app, layout, &vault).await?;
     let mut pinned = keys::establish(layout, &app.unlocker, vault.origin(), now)?;
@@ -220,15 +246,7 @@ async fn look_at_tiers(app: &Application, layout: &Layout, vault: &FoundVault) -
 
 /// Six lines to start with; the folder's own content is the first component.
 fn first_system(dir: &Path) -> String {
-    let name: String = dir
-        .file_name()
-        .map(|name| name.to_string_lossy().to_lowercase())
-        .unwrap_or_default()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let name = name.trim_matches('-');
-    let name = if name.is_empty() { "my-system" } else { name };
+    let name = file_word(&dir.file_name().unwrap_or_default().to_string_lossy());
     format!(
         "# What Rekindle protects, and where its backups go.\n\
          system: {name}\n\

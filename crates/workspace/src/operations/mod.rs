@@ -11,6 +11,7 @@ pub mod diff;
 pub mod doctor;
 pub mod init;
 pub mod journal;
+pub mod key_list;
 pub mod known_names;
 pub mod nested;
 pub mod plan;

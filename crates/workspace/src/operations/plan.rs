@@ -90,7 +90,7 @@ pub fn site(context: &WorkspaceContext, system: &System) -> Site {
         clock: Arc::clone(&context.clock),
         executable: context.executable.clone(),
         system_file: layout.system_file.clone(),
-        key_dirs: run_spec::key_dirs(layout, &context.unlocker),
+        key_dirs: keys::folders(layout, &context.unlocker),
         ..parts(system)
     })
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_actions::FoundSet;
-use rekindle_actions::displace::aside_folder;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin};
+use rekindle_sources::place::Root;
 use serde_json::Value;
 
 use crate::context::WorkspaceContext;
@@ -80,6 +80,8 @@ pub struct Prepared {
     pub run: RunRequest,
     /// The folder that it writes into.
     pub root: PathBuf,
+    /// The places that it writes to: the folder, and absolute paths of the living system.
+    pub places: Vec<PathBuf>,
     /// The first path at each target that is not empty. Its content moves aside.
     pub occupied: Vec<PathBuf>,
     /// The question that a person must answer with yes before the run is submitted.
@@ -89,12 +91,12 @@ pub struct Prepared {
 /// A question that a person answers with yes or no before anything is touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// The content of this folder moves aside.
+    /// The content of these places moves aside.
     RecoverInPlace {
-        /// The folder.
-        root: PathBuf,
-        /// Where its content moves, with `<run>` for the id of the run.
-        aside: PathBuf,
+        /// The places.
+        places: Vec<PathBuf>,
+        /// Where their content moves, with `<run>` for the id of the run.
+        asides: Vec<PathBuf>,
     },
 }
 
@@ -149,8 +151,8 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     )?;
     let question =
         (request.target.is_in_place() && checked.moves_something).then(|| Question::RecoverInPlace {
-            aside: aside_folder(&checked.root, "<run>", &checked.root),
-            root: checked.root.clone(),
+            places: checked.places.clone(),
+            asides: target::asides(&checked.displaced_roots),
         });
     Ok(Prepared {
         run: RunRequest {
@@ -159,6 +161,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
             disaster_at: request.disaster_at,
         },
         root: checked.root,
+        places: checked.places,
         occupied: checked.occupied,
         question,
     })
@@ -245,6 +248,10 @@ impl std::convert::From<&Target> for RecoverTarget {
 /// A target that a recovery may write to.
 struct CheckedTarget {
     root: PathBuf,
+    /// The places of the components.
+    places: Vec<PathBuf>,
+    /// The folders that a recovery in place moves content from.
+    displaced_roots: Vec<PathBuf>,
     occupied: Vec<PathBuf>,
     moves_something: bool,
 }
@@ -255,19 +262,26 @@ async fn check_target(
     request: &RecoverRequest,
     affected: &[String],
 ) -> Result<CheckedTarget, Error> {
-    let own_root = run_spec::data_root(&context.layout.system_dir(), system);
-    let alternatives = alternatives(request, &own_root);
+    let living = run_spec::living(&context.layout.system_dir(), system);
+    let components = || affected.iter().filter_map(|name| system.components.get(name));
+    let alternatives = Alternatives {
+        elsewhere: again(request, RecoverTarget::Elsewhere),
+        in_place: again(request, RecoverTarget::InPlace),
+        other_source: None,
+        roots: run_spec::displaced_roots(&living, components()),
+    };
     let folder = match &request.target {
         Target::Folder(to) => Some(target::named(&context.layout, system, to, &alternatives)?),
         Target::Own | Target::InPlace { .. } => None,
     };
     let root = folder
         .as_ref()
-        .map_or_else(|| own_root.clone(), |place| place.path().to_owned());
+        .map_or_else(|| living.folder().to_owned(), |place| place.path().to_owned());
     let never = plan::site(context, system).kept().never;
-    let occupied = target::occupied(system, affected, &root, &never)?;
+    let seen_from = Root::of(root.clone(), living.folder());
+    let occupied = target::occupied(system, affected, &seen_from, &never)?;
     if request.target.is_in_place() {
-        target::no_links(system, affected, &root, &never)?;
+        target::no_links(system, affected, &seen_from, &never)?;
     }
     let unseen = unseen(system, affected);
     let interrupted = target::interrupted(context, &root).await;
@@ -278,6 +292,8 @@ async fn check_target(
         (None, run) => refuse_own_root(&alternatives, &root, &occupied, unseen.as_deref(), run)?,
     }
     Ok(CheckedTarget {
+        places: run_spec::places(&seen_from, components()),
+        displaced_roots: alternatives.roots,
         root,
         moves_something: !occupied.is_empty() || unseen.is_some(),
         occupied,
@@ -374,15 +390,6 @@ fn again(request: &RecoverRequest, target: RecoverTarget) -> Action {
         from: (request.from != From::Latest).then(|| request.from.as_param()),
         target,
     })
-}
-
-fn alternatives(request: &RecoverRequest, own_root: &Path) -> Alternatives {
-    Alternatives {
-        elsewhere: again(request, RecoverTarget::Elsewhere),
-        in_place: again(request, RecoverTarget::InPlace),
-        other_source: None,
-        root: own_root.to_owned(),
-    }
 }
 
 fn tier(system: &System, request: &RecoverRequest) -> Result<String, Error> {

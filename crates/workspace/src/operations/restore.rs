@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rekindle_model::failure::Failure;
 use rekindle_model::id::SnapshotId;
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
+use rekindle_model::system::Component;
 use rekindle_sources::place::Place;
 use rekindle_sources::private;
 use rekindle_vault::regular;
@@ -149,6 +150,10 @@ async fn alternatives(tiers: &Tiers, snapshot: SnapshotId) -> Alternatives {
             break;
         }
     }
+    let own: Vec<&Component> = components
+        .iter()
+        .filter_map(|name| tiers.system.components.get(name))
+        .collect();
     Alternatives {
         elsewhere: Action::Restore {
             snapshot: Some(snapshot.to_string()),
@@ -159,6 +164,6 @@ async fn alternatives(tiers: &Tiers, snapshot: SnapshotId) -> Alternatives {
             ..Recover::default()
         }),
         other_source: Some("the newest set's"),
-        root: run_spec::data_root(&tiers.layout.system_dir(), &tiers.system),
+        roots: run_spec::displaced_roots(&run_spec::living(&tiers.layout.system_dir(), &tiers.system), own),
     }
 }

@@ -206,7 +206,7 @@ fn open_key(workspace: &ReadOnlyWorkspace) -> Result<OpenKey, Closed> {
 
 /// Returns the data of the system that is not where it should be.
 fn gone(system: &System, root: &Path) -> Gone {
-    if !root.exists() {
+    if run_spec::uses_root(system) && !root.exists() {
         return Gone::Root(root.display().to_string());
     }
     let is_gone = |name: &&str| {

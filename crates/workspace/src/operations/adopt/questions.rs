@@ -44,10 +44,12 @@ pub(super) async fn questions(
             say_target(app, run, &target);
         }
         if captures(&plan, state) {
-            let root = run_spec::data_root(&layout.system_dir(), &spec.system);
+            let living = run_spec::living(&layout.system_dir(), &spec.system);
+            let places = run_spec::places(&living, spec.system.components.values());
+            let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
             questions.push(format!(
                 "run {run} has data left to capture: it captures from {} on this host",
-                root.display()
+                places.join(", ")
             ));
         }
         let programs = programs(&plan, &spec.system, state);
