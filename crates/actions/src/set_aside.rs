@@ -143,7 +143,8 @@ impl SetAside {
     async fn left(&self, cx: &StepContext, job: &Job, intent: &Intent) -> Result<Vec<Move>, Failure> {
         let mut others = Vec::new();
         let (root, run, mut kept) = (job.target.clone(), cx.run, self.0.kept());
-        // On a file system without attributes, a capture does not tell the aside folders apart.
+        // On a file system without attributes, a capture does not tell the aside folders apart. Another component may
+        // make its own while this one moves.
         let mut roots = BTreeSet::from([root.clone(), job.seen_from.folder().to_owned()]);
         for (name, component) in &self.0.system().components {
             let Some(other) = component.source.as_ref().filter(|_| *name != job.name) else {
@@ -156,7 +157,7 @@ impl SetAside {
             roots.insert(placed.root);
         }
         kept.never
-            .extend(roots.iter().flat_map(|root| displace::asides(root, run)));
+            .extend(roots.iter().flat_map(|root| displace::aside_places(root, run)));
         let source = Arc::clone(&job.source);
         let target = root.clone();
         let mut moves = blocking(move || match root.exists() {

@@ -66,7 +66,7 @@ pub struct Site {
     spool: OnceCell<Arc<Spool>>,
     /// The tiers that are open. Each has a lock of its own: if one tier opens slowly, only the steps that need it
     /// wait.
-    tiers: BTreeMap<String, Mutex<Option<Arc<Tier>>>>,
+    tiers: BTreeMap<String, Mutex<Option<(TierMode, Arc<Tier>)>>>,
     /// What the tiers must hold, as a step of this run first found it.
     stated: OnceCell<Catalogs>,
 }
@@ -162,9 +162,11 @@ impl Site {
         self.parts.workspace_dir.join("staging").join(run).join(purpose)
     }
 
-    /// Returns the paths that no source captures: the workspace and every tier on this machine.
+    /// Returns the paths that no source captures: the workspace, every tier on this machine, and the identities. An
+    /// identity in a backup would let the key of this system open others.
     pub fn never_captured(&self) -> Vec<PathBuf> {
         let mut paths = vec![resolve(&self.parts.workspace_dir)];
+        paths.extend(self.parts.key_dirs.iter().map(|dir| resolve(dir)));
         for tier in self.parts.system.tiers.values() {
             paths.extend(
                 tier.locations()
@@ -178,10 +180,8 @@ impl Site {
 
     /// Returns the paths that a recovery in place never moves.
     pub fn kept(&self) -> Kept {
-        let mut never = self.never_captured();
-        never.extend(self.parts.key_dirs.iter().cloned());
         Kept {
-            never,
+            never: self.never_captured(),
             copied: vec![self.parts.system_file.clone()],
         }
     }
@@ -235,9 +235,11 @@ impl Site {
         let urls: Vec<String> = spec.locations().into_iter().map(str::to_owned).collect();
         let open = async {
             let mut opened = opened.lock().await;
-            if let Some(tier) = &*opened
-                && (mode != TierMode::Create || tier.down().is_empty())
-            {
+            // A step that only looks leaves a location out that is still to be made.
+            let known = opened.as_ref().filter(|(before, tier)| {
+                mode != TierMode::Create || *before == TierMode::Create || tier.down().is_empty()
+            });
+            if let Some((_, tier)) = known {
                 return Ok(Arc::clone(tier));
             }
             let tier = Tier::open_remembered(
@@ -251,7 +253,8 @@ impl Site {
             )
             .await
             .map_err(|error| failures::tier(&error))?;
-            Ok(Arc::clone(opened.insert(Arc::new(tier))))
+            let (_, tier) = opened.insert((mode, Arc::new(tier)));
+            Ok(Arc::clone(tier))
         };
         let opened = tokio::time::timeout(OPENS_WITHIN, open).await;
         opened.unwrap_or_else(|_| {

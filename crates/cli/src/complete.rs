@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Arg, Command};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::Shells;
+use rekindle_model::shown;
 use rekindle_workspace::operations::known_names::{Kind, Name, known_names};
 use rekindle_workspace::{Application, Error, Notices};
 use tokio_util::sync::CancellationToken;
@@ -106,9 +107,10 @@ impl ValueCompleter for Values {
             let words = words.chain(names.into_iter().map(|Name { word, about }| (word, about)));
             fitting.extend(
                 words
-                    .filter(|(word, _)| word.starts_with(&*begun_text))
+                    // A name that a terminal would act on cannot be completed; a remark can be shown harmless.
+                    .filter(|(word, _)| word.starts_with(&*begun_text) && shown::line(word) == word.as_str())
                     .map(|(word, about)| {
-                        let about = (!about.is_empty()).then(|| about.into());
+                        let about = (!about.is_empty()).then(|| shown::line(&about).into_owned().into());
                         CompletionCandidate::new(word).help(about)
                     }),
             );

@@ -228,11 +228,17 @@ pub(crate) async fn watch(
     }
 }
 
-/// Returns how far a run is, for a display that moves; empty for any other. A run that cannot be read is displayed
-/// without it.
+/// Returns how far a run is. A run that cannot be read is displayed without it.
 async fn whole(app: &App, context: &WorkspaceContext, run: RunId) -> Whole {
     let read = async {
         let evidence = context.evidence(run).await?;
+        let lists_steps = evidence.state.kind == RunKind::Verify;
+        if !app.printer.live() {
+            return Ok(Whole {
+                lists_steps,
+                ..Whole::default()
+            });
+        }
         let spec = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
         let plan = spec.plan()?;
         let ended = evidence
@@ -243,12 +249,12 @@ async fn whole(app: &App, context: &WorkspaceContext, run: RunId) -> Whole {
         Ok::<_, Error>(Whole {
             steps: plan.steps.len(),
             ended: ended.map(|(step, _)| step.clone()).collect(),
-            lists_steps: evidence.state.kind == RunKind::Verify,
+            lists_steps,
         })
     };
-    match app.printer.live() {
-        true => read.await.unwrap_or_default(),
-        false => Whole::default(),
+    match app.printer.is_json() {
+        true => Whole::default(),
+        false => read.await.unwrap_or_default(),
     }
 }
 

@@ -180,7 +180,10 @@ where
     if args.get(1).is_some_and(|word| word == supervise::SUBCOMMAND) {
         return supervise::supervise(args.into_iter().skip(2));
     }
-    if let Some(shell) = std::env::var_os(complete::ASKS) {
+    // The scripts of the shells put `--` before the words. Without it, the variable was left behind by a person, and must
+    // not turn a backup into a completion.
+    let asked = std::env::var_os(complete::ASKS).filter(|_| args.get(1).is_some_and(|word| word == "--"));
+    if let Some(shell) = asked {
         let words = complete::answer(&shell, &args, Cli::command());
         // A shell that reads no answer completes nothing.
         let _ = Printer::new(&Global::default()).bytes(&words);

@@ -137,7 +137,8 @@ impl Live {
                     next => format!(": {}", self.printer.advice(next)),
                 };
                 // A tier that is lost fails every step there, and each attempt. It says so once.
-                let line = match self.told.insert(error.to_string()) {
+                let is_new = self.told.insert(error.to_string());
+                let line = match is_new || self.printer.is_quiet() {
                     true => format!("{step}: failed: {error}{advice}{again}"),
                     false => format!("{step}: failed for the same reason{again}"),
                 };
@@ -223,6 +224,7 @@ impl Live {
     }
 
     fn started(&mut self, step: &StepId, attempt: u32) {
+        self.whole.ended.remove(step);
         if !self.printer.live() {
             return;
         }

@@ -14,6 +14,9 @@ pub(crate) fn parts(path: &str) -> Result<Vec<&str>, &'static str> {
         .split('/')
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
+    if parts.is_empty() && is_absolute(path) {
+        return Err("is the whole machine; name the folders with data, such as /etc and /srv");
+    }
     match (parts.contains(&".."), is_absolute(path)) {
         (false, _) => Ok(parts),
         (true, false) => Err("leaves the system's `root`; write an absolute path to what is outside of it"),

@@ -144,7 +144,7 @@ impl Layout {
             },
             "makes one here",
         )
-        .with_advice("or name the folder of another one")
+        .with_advice("or name the folder of another one with -w DIR")
     }
 }
 

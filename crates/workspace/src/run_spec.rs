@@ -346,14 +346,23 @@ pub fn loaded(layout: &Layout) -> Result<Loaded<System>, Error> {
     }
     let text = read_text(path)?;
     let loaded = load_system(&path.display().to_string(), &text)?;
-    let clashes = loaded.check_places(&layout.system_dir());
-    if clashes.has_errors() {
-        return Err(clashes.into());
-    }
     if !loaded.warnings.0.is_empty() {
         tracing::warn!("{}", loaded.warnings);
     }
     Ok(loaded)
+}
+
+/// Refuses two components whose files are the same on this machine, as through a link. Only what reads or writes the
+/// living system asks: on the machine of a rescue the links may be others.
+///
+/// # Errors
+/// The components, and the file that both claim.
+pub(crate) fn check_places(layout: &Layout) -> Result<(), Error> {
+    let clashes = loaded(layout)?.check_places(&layout.system_dir());
+    match clashes.has_errors() {
+        true => Err(clashes.into()),
+        false => Ok(()),
+    }
 }
 
 /// Reads the workspace's system file. A workspace that only runs workflows has none: then the default.

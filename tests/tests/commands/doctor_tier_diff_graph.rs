@@ -9,6 +9,7 @@ use std::process::Command;
 
 use rekindle_tests::faults::Place;
 use rekindle_tests::sandbox::{NOTES_IN_TWO_TIERS, Sandbox};
+use rekindle_tests::tree;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -51,15 +52,16 @@ fn a_healthy_workspace_is_told_to_be_one() {
 fn doctor_closes_an_identity_that_others_can_open_and_says_what_that_does_not_undo() {
     let sandbox = small();
     sandbox.ok(&["backup"]);
-    let identity = sandbox.path("config/identity.txt");
-    fs::set_permissions(&identity, PermissionsExt::from_mode(0o644)).expect("open the identity");
+    let identities = tree::files_below(&sandbox.path("config/identities"));
+    let identity = identities.first().expect("an identity");
+    fs::set_permissions(identity, PermissionsExt::from_mode(0o644)).expect("open the identity");
     let (code, said) = both(&sandbox, &["doctor"]);
     assert!(code == 1 && said.contains("`chmod 600 /"), "{said}");
     let (code, said) = both(&sandbox, &["doctor", "--fix"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("its mode was 0644) and is closed"), "{said}");
     assert!(said.contains("who has read it can read every backup"), "{said}");
-    let mode = fs::metadata(&identity)
+    let mode = fs::metadata(identity)
         .expect("look at the identity")
         .permissions()
         .mode();

@@ -195,7 +195,7 @@ fn status_and_lint_name_an_absolute_path_that_is_gone() {
 }
 
 #[test]
-fn the_workspace_and_the_tiers_in_an_absolute_path_are_not_captured() {
+fn the_workspace_the_tiers_and_the_identities_in_an_absolute_path_are_not_captured() {
     let sandbox = Sandbox::empty(BINARY, "").with("a.md", "hello");
     let here = sandbox.path("").canonicalize().expect("find the sandbox");
     let yaml = format!(
@@ -211,7 +211,9 @@ fn the_workspace_and_the_tiers_in_an_absolute_path_are_not_captured() {
     let listed = sandbox.ok(&["ls", "all", "-R"]);
     assert!(listed.contains("a.md"), "{listed}");
     assert!(
-        !listed.contains(".rekindle") && !listed.contains("tiers/near"),
+        [".rekindle", "tiers/near", "identities"]
+            .iter()
+            .all(|own| !listed.contains(own)),
         "{listed}"
     );
 }

@@ -36,12 +36,17 @@ pub fn aside_folder(root: &Path, run: impl Display, within: &Path) -> PathBuf {
 
 /// Returns the existing folders that [`aside_folder`] can have named for a run.
 pub fn asides(root: &Path, run: RunId) -> Vec<PathBuf> {
+    let places = aside_places(root, run).into_iter();
+    places.filter(|folder| folder.is_dir()).collect()
+}
+
+/// Returns the places that [`aside_folder`] can name for a run, whether they exist or not.
+pub(crate) fn aside_places(root: &Path, run: RunId) -> Vec<PathBuf> {
     let name = format!("{INSIDE}{run}");
     let inside = mount_points(root).into_iter().map(|top| top.join(&name));
     let mut found: Vec<PathBuf> = [beside(root, run), root.join(&name)]
         .into_iter()
         .chain(inside)
-        .filter(|folder| folder.is_dir())
         .collect();
     found.sort_unstable();
     found.dedup();

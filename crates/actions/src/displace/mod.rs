@@ -25,6 +25,7 @@ use rekindle_sources::files::Excludes;
 use rekindle_sources::place::below;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use aside::aside_places;
 pub use aside::{aside_folder, asides};
 pub(crate) use renames::{set_aside, sync};
 

@@ -1,5 +1,7 @@
 //! `rekindle serve`
 
+use std::time::Duration;
+
 use rekindle_model::system::System;
 use rekindle_server::Pace;
 use serde_json::json;
@@ -25,6 +27,9 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(System::MOST_PARALLEL)))]
     max_parallel: Option<u32>,
 }
+
+/// How long the last lines about runs may take.
+const REST_TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Serves.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
@@ -71,7 +76,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     }
     drop((sweeper, owner));
     workspace.close().await;
-    told.abort();
+    // It ends with the journal, once it has told the rest.
+    let _ = tokio::time::timeout(REST_TOLD_WITHIN, told).await;
     swept?;
     app.printer.say("stopped; nothing that is journaled runs again");
     Ok(Exit::Done)

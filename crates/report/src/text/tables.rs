@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use comfy_table::Cell;
 use rekindle_model::shown::line;
-use rekindle_model::time;
+use rekindle_model::{shell, time};
 
 use super::{WriteAction, bytes, duration, plain, printed, right, uncertain};
 use crate::backup::{BackupRow, BackupTable, Noted};
@@ -189,23 +189,18 @@ fn of_set(set: &str, of_set: &OfSet, over: bool) -> String {
 /// Returns where the displaced data is, and how to put it back; empty if nothing was moved.
 pub fn set_aside(displaced: &[Displaced]) -> String {
     let mut text = String::new();
-    for Displaced { folder, root } in displaced {
-        let (folder, root) = (line(folder), line(root));
+    for displaced in displaced {
+        let (folder, root) = (line(&displaced.folder), line(&displaced.root));
         // A log that was written since would be replayed into a database that knows nothing of it.
         let _ = writeln!(
             text,
             "what stood there before is in {folder}\n  to put it back: stop what uses {root}, remove each -wal, \
              -shm and -journal beside its databases, then: cp -a {} {}",
-            quoted(&format!("{folder}/.")),
-            quoted(&format!("{root}/"))
+            shell::word(&format!("{}/.", displaced.folder)),
+            shell::word(&format!("{}/", displaced.root))
         );
     }
     text
-}
-
-/// Returns a word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// The class that is nearest to its limit, or farthest beyond it, speaks for the component.
@@ -483,7 +478,8 @@ pub fn status(status: &Status, width: usize, write: WriteAction<'_>) -> String {
         status.next.iter().for_each(|next| {
             let _ = match (&next.action, next.text.as_str()) {
                 (Some(action), "") => writeln!(text, "  {}", write(action)),
-                (Some(action), why) => writeln!(text, "  {}   ({why})", write(action)),
+                // A shell that gets the whole line ignores the reason.
+                (Some(action), why) => writeln!(text, "  {}   # {why}", write(action)),
                 (None, advice) => writeln!(text, "  {advice}"),
             };
         });

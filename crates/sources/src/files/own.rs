@@ -16,6 +16,8 @@ use rustix::io::Errno;
 
 /// How many hexadecimal digits the name of an unfinished file has.
 const HASH_DIGITS: usize = 24;
+/// How many characters a run's id has.
+const RUN_ID: usize = 36;
 
 /// Marks a file or a folder that Rekindle removes or renames later. If the file system has no attributes, the name
 /// has to do.
@@ -69,10 +71,17 @@ impl Form {
             return reserved(hash.len() == HASH_DIGITS && hash.iter().all(u8::is_ascii_hexdigit));
         }
         if let Some(rest) = name.strip_prefix(b".rekindle-staging-") {
-            return reserved(rest.get(..36).is_some_and(is_run) && rest.get(36) == Some(&b'-'));
+            return reserved(rest.get(..RUN_ID).is_some_and(is_run) && rest.get(RUN_ID) == Some(&b'-'));
         }
         if let Some(run) = name.strip_prefix(b".rekindle-before-") {
             return reserved(is_run(run));
+        }
+        let beside = name
+            .len()
+            .checked_sub(".before-".len() + RUN_ID)
+            .map(|at| name.split_at(at).1);
+        if beside.is_some_and(|end| end.strip_prefix(b".before-").is_some_and(is_run)) {
+            return Self::WithId;
         }
         match name.ends_with(b".rekindle-new") {
             true => Self::Reserved,
@@ -92,6 +101,8 @@ mod tests {
             (format!(".rekindle-before-{run}"), Form::WithId),
             (format!(".rekindle-staging-{run}-orders"), Form::WithId),
             (format!(".rekindle-partial-{}", "a1".repeat(12)), Form::WithId),
+            (format!("postgres.before-{run}"), Form::WithId),
+            ("postgres.before-the-move".to_owned(), Form::Ordinary),
             (".rekindle-before-the-move".to_owned(), Form::Reserved),
             (".rekindle-staging-area".to_owned(), Form::Reserved),
             (".rekindle-partial-list".to_owned(), Form::Reserved),

@@ -128,14 +128,11 @@ impl Unlocker {
             .collect()
     }
 
-    /// Takes the rights of other users from the files of the identities. Returns each such file with the mode that it
-    /// had.
-    ///
-    /// # Errors
-    /// A file is another user's.
-    pub fn close_identities(&self) -> Result<Vec<(PathBuf, u32)>, Error> {
+    /// Takes the rights of other users from the files of the identities. Returns each such file with the mode that it had,
+    /// and why others could not be closed: they are another user's.
+    pub fn close_identities(&self) -> (Vec<(PathBuf, u32)>, Vec<Error>) {
         let files = self.config_dir.as_deref().map(IdentityFile::all);
-        let mut closed = Vec::new();
+        let (mut closed, mut faults) = (Vec::new(), Vec::new());
         for path in files.unwrap_or_default().into_iter().map(|file| file.path) {
             let Ok((file, meta)) = regular::open(&path) else {
                 continue;
@@ -144,13 +141,15 @@ impl Unlocker {
             if mode & OTHERS == 0 {
                 continue;
             }
-            file.set_permissions(std::fs::Permissions::from_mode(mode & !OTHERS))
-                .map_err(|error| {
-                    Error::io(format_args!("close {} to other users", path.display()), &error)
-                })?;
-            closed.push((path, mode));
+            match file.set_permissions(std::fs::Permissions::from_mode(mode & !OTHERS)) {
+                Ok(()) => closed.push((path, mode)),
+                Err(error) => {
+                    let what = format_args!("close {} to other users", path.display());
+                    faults.push(Error::io(what, &error));
+                }
+            }
         }
-        Ok(closed)
+        (closed, faults)
     }
 
     /// Adds an identity to those of this user, unless it is there already, and notes what it is used for.
@@ -306,7 +305,8 @@ mod tests {
         ] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(!unlocker.identity_faults().is_empty(), fault, "{mode:o}");
-            let closed = unlocker.close_identities().unwrap();
+            let (closed, faults) = unlocker.close_identities();
+            assert!(faults.is_empty());
             let expected: Vec<(PathBuf, u32)> = fault.then(|| (file.clone(), mode)).into_iter().collect();
             assert_eq!(closed, expected);
             assert!(unlocker.identity_faults().is_empty());

@@ -34,6 +34,7 @@ pub struct BackupRequest {
 pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) -> Result<RunRequest, Error> {
     let context = &workspace.context;
     let system = run_spec::system(&context.layout)?;
+    run_spec::check_places(&context.layout)?;
     let mut loops = system.default_loops(RunKind::Backup);
     if !request.components.is_empty() {
         let named = names::components(&system, &request.components)?;

@@ -203,17 +203,16 @@ pub async fn fix(workspace: &ReadWriteWorkspace) -> Result<(), Error> {
     if workspace.other_owner().is_some() {
         return Err(workspace.held_by_other());
     }
-    match context.unlocker.close_identities() {
-        Ok(closed) => {
-            for (file, mode) in closed {
-                context.notices.warn(format!(
-                    "{} was open to other users (its mode was {mode:04o}) and is closed; {EXPOSED}",
-                    file.display()
-                ));
-            }
-        }
-        Err(error) => context.notices.warn(error.to_string()),
+    let (closed, faults) = context.unlocker.close_identities();
+    for (file, mode) in closed {
+        context.notices.warn(format!(
+            "{} was open to other users (its mode was {mode:04o}) and is closed; {EXPOSED}",
+            file.display()
+        ));
     }
+    faults
+        .iter()
+        .for_each(|fault| context.notices.warn(fault.to_string()));
     // Opening the workspace has removed the staged copies.
     let system = run_spec::system(&context.layout)?;
     let key = context.key()?;

@@ -118,6 +118,9 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     {
         return Err(Error::usage("the disaster cannot be in the future"));
     }
+    if !matches!(request.target, Target::Folder(_)) {
+        run_spec::check_places(&context.layout)?;
+    }
     let affected = affected(&system, request)?;
     let checked = check_target(context, &system, request, &affected).await?;
     let params = [
@@ -200,13 +203,12 @@ pub async fn check_set(
         }
         // A person who names a tier wants that one, and may have reasons not to wait for it.
         Ok(Err(failure)) if !preferred.is_empty() => Err(unserved(request, &preferred, failure)),
-        Ok(Err(failure)) if never_stored(context, &ready.spec.system)? => {
+        Ok(Err(_)) if never_stored(context, &ready.spec.system)? => {
             let none = Error::new(
                 ProblemKind::Invalid,
                 "no_backup",
                 "there is no backup yet to recover from",
             )
-            .with_details(failure.message)
             .with_next(Action::Backup, "makes the first one")
             .with_advice("if the tiers hold backups of this system, mount them, then run the command again");
             Err(none)
