@@ -60,13 +60,16 @@ pub struct SiteParts {
     pub trust: Option<Trust>,
 }
 
+/// A tier, and how it was opened.
+type OpenTier = (TierMode, Arc<Tier>);
+
 /// Where a run's steps act.
 pub struct Site {
     parts: SiteParts,
     spool: OnceCell<Arc<Spool>>,
     /// The tiers that are open. Each has a lock of its own: if one tier opens slowly, only the steps that need it
     /// wait.
-    tiers: BTreeMap<String, Mutex<Option<(TierMode, Arc<Tier>)>>>,
+    tiers: BTreeMap<String, Mutex<Option<OpenTier>>>,
     /// What the tiers must hold, as a step of this run first found it.
     stated: OnceCell<Catalogs>,
 }

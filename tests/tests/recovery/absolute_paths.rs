@@ -134,7 +134,7 @@ fn a_recovery_in_place_restores_absolute_paths_where_they_are_and_moves_only_the
     let aside = sandbox.path(aside);
     assert_eq!(tree::differences(&changed, &read(&aside.join("etc"))), [""; 0]);
     let back = format!(
-        "outside.before-{}/.' '{}/'",
+        "outside.before-{}/. {}/",
         &aside
             .display()
             .to_string()
