@@ -131,6 +131,9 @@ fn a_new_user_makes_five_mistakes_and_loses_a_tier_the_key_and_the_data_and_gets
         "$ rekindle status",
     ];
     let folder = sandbox.path(".").canonicalize().expect("its path");
-    let written = user.written.replace(&*folder.to_string_lossy(), "/srv/shop");
+    let written = user
+        .written
+        .replace(&*folder.to_string_lossy(), "/srv/shop")
+        .replace("rekindle-under-test", "rekindle");
     recording::hold("docs/first-hour.md", "first_hour.rs", &written, &kinds);
 }

@@ -106,9 +106,8 @@ impl Live {
             }
             Event::StepSucceeded { step, measures, .. } => {
                 self.over(step);
-                let written = measures
-                    .get("bytes_written")
-                    .or_else(|| measures.get("bytes_read"));
+                let dealt_with = ["bytes_written", "bytes", "bytes_read"];
+                let written = dealt_with.iter().find_map(|name| measures.get(*name));
                 let bytes = written
                     .filter(|bytes| **bytes >= 0.0)
                     .map(|bytes| format!(" ({})", text::bytes(*bytes as u64)));
@@ -347,15 +346,15 @@ fn spinner() -> ProgressStyle {
 
 /// A step that does not know how much there is.
 fn counting() -> ProgressStyle {
-    let template = "{spinner} {prefix:30!} {decimal_bytes:>9}  {decimal_bytes_per_sec}";
+    let template = "{spinner} {prefix:36!} {decimal_bytes:>9}  {decimal_bytes_per_sec}";
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 fn filling(bytes: bool) -> ProgressStyle {
     let template = if bytes {
-        "{spinner} {prefix:30!} {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}"
+        "{spinner} {prefix:36!} {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}"
     } else {
-        "{spinner} {prefix:30!} {wide_bar} {pos:>9}/{len:<9}"
+        "{spinner} {prefix:36!} {wide_bar} {pos:>9}/{len:<9}"
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -15,6 +15,7 @@ pub fn duration(duration: Duration) -> String {
         60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         3600..86_400 if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
         3600..86_400 => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ if seconds % 86_400 < 3600 => format!("{}d", seconds / 86_400),
         _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
@@ -48,4 +49,23 @@ pub(crate) fn named<S: AsRef<str>>(names: &[S], count: u64) -> String {
 /// Returns bytes in decimal units, as disks are sold.
 pub fn bytes(bytes: u64) -> String {
     ByteSize(bytes).display().si().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_at_most_two_units_and_none_of_nothing() {
+        for (seconds, shown) in [
+            (1.25, "1.2 s"),
+            (900.0, "15m"),
+            (3_661.0, "1h 01m"),
+            (86_400.0, "1d"),
+            (31_536_000.0, "365d"),
+            (90_000.0, "1d 1h"),
+        ] {
+            assert_eq!(duration(Duration::from_secs_f64(seconds)), shown);
+        }
+    }
 }
