@@ -30,6 +30,9 @@ struct Hint {
     text: String,
 }
 
+/// The document whose recorded commands are mistakes in part.
+const RECORDED_MISTAKES: &str = "first-hour.md";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -162,7 +165,8 @@ fn all() -> Vec<Hint> {
             &text
         };
         found.extend(in_backticks(&name, text, is_code));
-        if !is_code {
+        // A recorded command may be a mistake on purpose; the recording test knows how each ends.
+        if !is_code && !name.ends_with(RECORDED_MISTAKES) {
             found.extend(in_blocks(&name, text));
         }
     };

@@ -75,6 +75,8 @@ fn every_command_prints_json_as_the_schema_says() {
     tried.ok(&["completions", "bash"]);
     tried.ok(&["man", "pages"]);
     tried.ok(&["key", "export"]);
+    // Before the first backup, no tier has a copy; that is no fault.
+    tried.ok(&["key", "list"]);
     tried.ok(&["backup"]);
     fs::write(tried.sandbox.path("data/notes/b.md"), "more").expect("change the system");
     tried.ok(&["backup"]);

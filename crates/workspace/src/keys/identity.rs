@@ -77,7 +77,9 @@ impl Unlocker {
         if let Some(file) = files.find(|file| file.uses.iter().any(is_its)) {
             // Another user may have put it there, to open with it what is backed up from now on.
             self.check_owner(&file.path)?;
-            if let Some(identity) = file.identities?.into_iter().next() {
+            let mut identities = file.identities?;
+            // Of several, the notes do not say which one is whose.
+            if let (Some(identity), true) = (identities.pop(), identities.is_empty()) {
                 return Ok(identity);
             }
         }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::Application;
 use crate::error::Error;
 use crate::keys::other_systems::OtherSystems;
-use crate::keys::{self, UnlockBy, keyring};
+use crate::keys::{self, OpenKey, UnlockBy, keyring};
 use crate::layout::Layout;
 use crate::tiers;
 
@@ -125,16 +125,26 @@ pub async fn list(app: &Application) -> Result<KeyList, Error> {
         .as_ref()
         .is_some_and(|pinned| pinned.unlock == UnlockBy::Passphrase)
         && !app.unlocker.passphrase_at_hand;
+    let mut key = None;
     let (state, fault) = match &pinned {
         None => (KeyState::None, Some("this workspace has no key".to_owned())),
         Some(_) if locked => (KeyState::Locked, Some("it needs its passphrase".to_owned())),
         Some(_) => match keys::open(&layout, &app.unlocker) {
-            Ok(_) => (KeyState::Opens, None),
+            Ok(opened) => {
+                key = Some(opened);
+                (KeyState::Opens, None)
+            }
             Err(error) => (KeyState::Closed, Some(error.to_string())),
         },
     };
     let own = keyring::wrapped(&layout).ok();
-    let stored = stored(&layout).await;
+    let mut stored = stored(&layout).await;
+    for (tier, _, read) in &mut stored {
+        let is_new = |key: &OpenKey| tiers::is_new(&layout, key, tier);
+        if matches!(read, Err((CopyState::Unreachable, _))) && key.as_ref().is_some_and(is_new) {
+            *read = Err((CopyState::Missing, "nothing was ever stored there".to_owned()));
+        }
+    }
     let files = keyring::identity_files(&layout, &app.unlocker);
     let means = Means {
         identities: files
@@ -153,8 +163,10 @@ pub async fn list(app: &Application) -> Result<KeyList, Error> {
         ..compare(place, read, own.as_deref(), fingerprint.as_deref(), &means)
     }));
     // If the workspace has lost its keyring, that of a tier shows which identity opens it.
+    let whole = copies[0].state != CopyState::Damaged;
     let to_try = own
         .as_deref()
+        .filter(|_| whole)
         .or_else(|| stored.iter().find_map(|(_, _, read)| read.as_deref().ok()));
     let mut identities = Vec::new();
     let mut right = None;
