@@ -38,8 +38,15 @@ pub(crate) fn script(shell: &str) -> Option<String> {
 }
 
 /// Returns the words that fit, as the shell reads them; `asked` are the arguments of the program. The list is empty if
-/// nothing fits or nothing could be read.
-pub(crate) fn answer(shell: &OsStr, asked: &[OsString], command: Command) -> Vec<u8> {
+/// nothing fits, or if nothing could be read in time: a file or a tier that hangs must not keep the shell.
+pub(crate) fn answer(shell: OsString, asked: Vec<OsString>, command: fn() -> Command) -> Vec<u8> {
+    let (send, answered) = std::sync::mpsc::channel();
+    // The process ends after this, and with it a thread that hangs.
+    std::thread::spawn(move || send.send(fitting(&shell, &asked, command())));
+    answered.recv_timeout(PATIENCE).unwrap_or_default()
+}
+
+fn fitting(shell: &OsStr, asked: &[OsString], command: Command) -> Vec<u8> {
     let words: Vec<OsString> = asked
         .iter()
         .skip_while(|word| *word != "--")
@@ -151,11 +158,18 @@ impl Known {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
             return Vec::new();
         };
-        let known = async { tokio::time::timeout(PATIENCE, known_names(&self.app, kind, begun)).await };
-        let names = runtime.block_on(known);
-        // A tier that hangs must not keep the shell.
-        runtime.shutdown_background();
-        names.ok().and_then(Result::ok).unwrap_or_default()
+        runtime
+            .block_on(known_names(&self.app, kind, begun))
+            .unwrap_or_default()
+    }
+}
+
+/// Returns the path that a word means. A shell that asks has not expanded it.
+fn path(word: impl Into<PathBuf>) -> PathBuf {
+    let word = word.into();
+    match (word.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(below), Some(home)) => PathBuf::from(home).join(below),
+        _ => word,
     }
 }
 
@@ -166,11 +180,11 @@ fn selected(words: &[OsString]) -> Global {
             .iter()
             .enumerate()
             .find_map(|(at, word)| match word.to_str() {
-                Some(word) if word == short || word == long => words.get(at + 1).map(PathBuf::from),
+                Some(word) if word == short || word == long => words.get(at + 1).map(path),
                 Some(word) => word
                     .strip_prefix(long)
                     .and_then(|rest| rest.strip_prefix('='))
-                    .map(PathBuf::from),
+                    .map(path),
                 None => None,
             })
     };

@@ -184,7 +184,7 @@ where
     // not turn a backup into a completion.
     let asked = std::env::var_os(complete::ASKS).filter(|_| args.get(1).is_some_and(|word| word == "--"));
     if let Some(shell) = asked {
-        let words = complete::answer(&shell, &args, Cli::command());
+        let words = complete::answer(shell, args, Cli::command);
         // A shell that reads no answer completes nothing.
         let _ = Printer::new(&Global::default()).bytes(&words);
         return Exit::Done.into();

@@ -14,6 +14,7 @@ use rekindle_model::keys::{Absent, Format, Key, Object, OneOf, Takes};
 use rekindle_model::system::SystemKinds;
 use serde_json::{Map, Value, json};
 
+use crate::elsewhere;
 use crate::formats;
 use crate::plan::Retry;
 use crate::system::keys::SYSTEM;
@@ -141,6 +142,21 @@ fn rewritten(
         rest = after;
     }
     (out + rest, shown)
+}
+
+#[test]
+fn every_word_of_another_tool_leads_to_its_key_in_some_object() {
+    let mut objects = BTreeMap::new();
+    lists(SYSTEM, &mut objects);
+    lists(WORKFLOW, &mut objects);
+    for (word, ours) in elsewhere::NAMES {
+        let leads = objects.values().any(|keys| {
+            let is_unknown = keys.iter().all(|key| key.name != word);
+            let specs: Vec<&Key> = keys.iter().collect();
+            is_unknown && elsewhere::meant(word, &specs).is_some_and(|key| key.name == ours)
+        });
+        assert!(leads, "`{word}` never leads to `{ours}`");
+    }
 }
 
 #[test]
