@@ -141,6 +141,8 @@ impl Command {
 }
 
 #[cfg(test)]
+mod completion_tests;
+#[cfg(test)]
 mod tests {
     use clap::error::ErrorKind;
 

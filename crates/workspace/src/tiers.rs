@@ -10,7 +10,6 @@ pub use rekindle_vault::{CatalogCheck, Lacking};
 use rekindle_vault::{Remembered, Snapshot, Tier, TierError, TierMode, catalogs};
 
 use crate::Application;
-use crate::load_system;
 use rekindle_model::next_action::Action;
 
 use crate::error::{Error, MENDS};
@@ -281,18 +280,7 @@ pub fn locations(spec: &TierSpec) -> Vec<String> {
 
 /// Returns the names and URLs of the tiers of a system file that can be read; none of one that cannot.
 pub fn urls(layout: &Layout) -> Vec<(String, String)> {
-    readable(layout).map_or_else(Vec::new, |system| urls_of(&system))
-}
-
-/// Returns the name of the system; that of its folder if the system file cannot be read.
-pub fn system_name(layout: &Layout) -> String {
-    let folder = || names::file_word(&layout.dir.file_name().unwrap_or_default().to_string_lossy());
-    readable(layout).map_or_else(folder, |system| system.system)
-}
-
-fn readable(layout: &Layout) -> Option<System> {
-    let text = yaml_file::read_text(&layout.system_file).ok()?;
-    Some(load_system("system.yaml", &text).ok()?.value)
+    yaml_file::readable(layout).map_or_else(Vec::new, |system| urls_of(&system))
 }
 
 /// Returns the names and URLs of a system's tiers.

@@ -11,7 +11,9 @@ use crate::Application;
 use crate::error::Error;
 use crate::keys;
 use crate::layout::Layout;
+use crate::{load_system, names};
 use rekindle_model::problem::ProblemKind;
+use rekindle_model::system::System;
 
 /// More than any system or workflow needs; a larger file is not one.
 const LIMIT: u64 = 16 << 20;
@@ -204,6 +206,18 @@ fn workflows_in(dir: &Path) -> Vec<String> {
     names.sort_unstable();
     names.truncate(LISTED);
     names
+}
+
+/// Returns the name of the system; that of its folder if the system file cannot be read.
+pub(crate) fn system_name(layout: &Layout) -> String {
+    let folder = || names::file_word(&layout.dir.file_name().unwrap_or_default().to_string_lossy());
+    readable(layout).map_or_else(folder, |system| system.system)
+}
+
+/// Returns the system of the system file; none if it cannot be read.
+pub(crate) fn readable(layout: &Layout) -> Option<System> {
+    let text = read_text(&layout.system_file).ok()?;
+    Some(load_system("system.yaml", &text).ok()?.value)
 }
 
 #[cfg(test)]

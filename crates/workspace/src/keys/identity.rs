@@ -1,8 +1,7 @@
 //! How this user opens keys: the folder with their identities, and the source of a passphrase.
 
 use std::fmt;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use rekindle_actions::trust::Trust;
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::shell;
-use rekindle_vault::key::{Identity, KeyError};
+use rekindle_vault::key::Identity;
 use zeroize::Zeroizing;
 
 use rekindle_vault::regular;
@@ -221,51 +220,6 @@ pub(super) fn from_kit() -> Action {
         dir: None,
         key: KeyOrigin::Kit,
     }
-}
-
-/// Returns the identities in a text, one a line; lines that begin with `#` are for people.
-pub(super) fn identities(text: &str) -> Result<Vec<Identity>, KeyError> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(Identity::parse)
-        .collect()
-}
-
-pub(super) fn identity_text(identity: &Identity) -> String {
-    format!(
-        "# Rekindle: this opens your backups. Keep a copy where a disaster does not reach it.\n{}\n",
-        identity.to_string()
-    )
-}
-
-/// Writes a file that only its owner may read: beside, fsynced, renamed, the folder fsynced.
-pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let beside = parent.join(name);
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)?;
-        std::fs::File::open(parent)?.sync_all()
-    };
-    write().map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
 }
 
 #[cfg(test)]

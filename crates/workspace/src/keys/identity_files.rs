@@ -11,16 +11,15 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rekindle_model::shown;
-use rekindle_vault::key::Identity;
+use rekindle_vault::key::{Identity, KeyError};
 use rekindle_vault::regular;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::identity::{identities, identity_text, write_secret};
+use super::secret_file::write_secret;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::names::file_word;
-use crate::tiers;
 
 /// The file that earlier versions wrote, for all systems of a user.
 const SHARED: &str = "identity.txt";
@@ -148,9 +147,9 @@ pub(crate) fn write(path: &Path, identity: &Identity, one: &Use) -> Result<(), E
 
 impl Use {
     /// Returns the use of an identity for a workspace.
-    pub(crate) fn of(layout: &Layout, now: DateTime<Utc>) -> Self {
+    pub(crate) fn of(layout: &Layout, system: String, now: DateTime<Utc>) -> Self {
         Self {
-            system: tiers::system_name(layout),
+            system,
             workspace: layout.dir.clone(),
             since: now,
         }
@@ -182,6 +181,22 @@ impl std::fmt::Display for Use {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} in {}", self.system, self.workspace.display())
     }
+}
+
+/// Returns the identities in a text, one a line; lines that begin with `#` are for people.
+pub(super) fn identities(text: &str) -> Result<Vec<Identity>, KeyError> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(Identity::parse)
+        .collect()
+}
+
+pub(super) fn identity_text(identity: &Identity) -> String {
+    format!(
+        "# Rekindle: this opens your backups. Keep a copy where a disaster does not reach it.\n{}\n",
+        identity.to_string()
+    )
 }
 
 #[cfg(test)]

@@ -19,10 +19,12 @@ use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::problem::ProblemKind;
 use rekindle_vault::regular;
 
-use super::identity::{Unlocker, from_kit, write_secret};
+use super::identity::{Unlocker, from_kit};
 use super::identity_files::{IdentityFile, Use};
+use super::secret_file::write_secret;
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::yaml_file;
 
 /// The name of the pinned key's file in `.rekindle`.
 pub const PINNED_KEY: &str = "key.json";
@@ -101,7 +103,8 @@ pub fn establish(
             let (wrapped, unlock) = match passphrase {
                 Some(passphrase) => (keyring.wrap_with_passphrase(&passphrase)?, UnlockBy::Passphrase),
                 None => {
-                    let identity = unlocker.identity_for(&Use::of(layout, now))?;
+                    let identity =
+                        unlocker.identity_for(&Use::of(layout, yaml_file::system_name(layout), now))?;
                     (keyring.wrap_to(&[identity.recipient()])?, UnlockBy::Identity)
                 }
             };
@@ -275,7 +278,9 @@ pub fn put_back_identity(
     let opens =
         |identity: &&Identity| Keyring::unwrap(&wrapped, &Unlock::Identity((*identity).clone())).is_ok();
     match identities.iter().find(opens) {
-        Some(identity) => unlocker.keep_identity(identity, &Use::of(layout, now)),
+        Some(identity) => {
+            unlocker.keep_identity(identity, &Use::of(layout, yaml_file::system_name(layout), now))
+        }
         None if identities.is_empty() => Ok(()),
         None => Err(Error::new(
             ProblemKind::Invalid,

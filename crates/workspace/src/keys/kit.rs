@@ -10,9 +10,11 @@ use rekindle_vault::key::{Identity, KeyError};
 use rekindle_vault::regular;
 use rekindle_vault::{KnownHead, Remembered};
 
-use super::identity::{Unlocker, identities, identity_text, write_secret};
+use super::identity::Unlocker;
+use super::identity_files::{identities, identity_text};
 use super::keyring::{self, PinnedKey, UnlockBy};
 use super::other_systems::{OPENS, OtherSystems};
+use super::secret_file::write_secret;
 use crate::Application;
 use crate::error::Error;
 use crate::layout::Layout;

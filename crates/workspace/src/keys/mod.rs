@@ -6,6 +6,7 @@ pub mod identity_files;
 pub mod keyring;
 pub mod kit;
 pub mod other_systems;
+pub(crate) mod secret_file;
 
 use crate::layout::Layout;
 

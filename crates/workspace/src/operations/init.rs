@@ -18,6 +18,7 @@ use crate::layout::Layout;
 use crate::load_system;
 use crate::names::file_word;
 use crate::notice::Notice;
+use crate::yaml_file;
 use crate::{run_spec, tiers, trust};
 
 /// The mode of a new workspace's folder, minus the umask. Only its owner may write in it, or others could replace what is
@@ -213,7 +214,8 @@ async fn first_key(
         }
     }
     if let Some(identity) = &vault.identity {
-        app.unlocker.keep_identity(identity, &Use::of(layout, now))?;
+        app.unlocker
+            .keep_identity(identity, &Use::of(layout, yaml_file::system_name(layout), now))?;
     }
     look_at_tiers(app, layout, &vault).await?;
     let mut pinned = keys::establish(layout, &app.unlocker, vault.origin(), now)?;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::guards::target::{self, Alternatives};
-use crate::keys::identity::write_secret;
+use crate::keys::secret_file::write_secret;
 use crate::operations::browse;
 use crate::run_spec;
 use crate::tiers::{Tiers, Wanted};
