@@ -44,7 +44,7 @@ pub struct Terminal<'a> {
 }
 
 impl<'a> Terminal<'a> {
-    /// Returns a terminal in a sandbox's folder; `written` is what stands above its commands.
+    /// Returns a terminal in a sandbox's folder. Its record begins with the text `written`.
     pub fn new(sandbox: &'a Sandbox, written: &str) -> Self {
         Self {
             sandbox,

@@ -1,6 +1,6 @@
 //! Colours for people. What a colour says, a mark or a word says as well.
 
-/// How a terminal is told to go on without a colour.
+/// The code that ends a colour.
 const PLAIN: &str = "\u{1b}[0m";
 const GREEN: &str = "\u{1b}[32m";
 const RED: &str = "\u{1b}[31m";

@@ -194,7 +194,7 @@ fn key_list_shows_every_identity_and_every_copy_of_the_key_and_how_they_compare(
     );
     assert!(identity["since"].is_string());
 
-    // Another system of this user: its identity is listed, and its key in a tier is told from ours.
+    // This user has another system. The list has its identity too, and calls its key in our tier another key.
     sandbox.ok(&["init", "blog"]);
     let far = sandbox.path("tiers/far/key.age");
     fs::remove_file(&far).expect("lose a copy");

@@ -28,7 +28,7 @@ pub(crate) const HOW_TO: &str = "\
 pub enum Command {
     /// Write the recovery kit: all that a bare machine needs, beside a tier, to recover
     ///
-    /// The kit says which other systems of this host its identity opens: whoever has it can read those too.
+    /// The kit names the other systems of this host that its identity opens. A person who has the kit can read those too.
     Export {
         /// Write it to this new file (0600) instead of the terminal
         #[arg(long, value_name = "FILE")]

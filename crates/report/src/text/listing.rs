@@ -43,7 +43,7 @@ impl Mark {
     }
 }
 
-/// An entry: what to think of it, a cell for each column, and what stands below it.
+/// An entry: its mark, a cell for each column, and its notes.
 type Row = (Mark, Vec<String>, Vec<String>);
 
 /// A list that grows. What it holds cannot act on a terminal.
