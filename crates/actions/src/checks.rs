@@ -21,6 +21,9 @@ pub(crate) struct Check {
     pub(crate) expect: Expect,
     /// The measured number; none is *no data*.
     pub(crate) actual: Option<f64>,
+    /// The baseline, if the expectation is a share of it; none is *no data*.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) baseline: Option<f64>,
     /// Whether the number meets the expectation; none without data.
     pub(crate) ok: Option<bool>,
 }
@@ -28,12 +31,16 @@ pub(crate) struct Check {
 impl Check {
     /// Says what was expected and what was found, for people.
     pub(crate) fn sentence(&self) -> String {
-        match self.actual {
-            Some(actual) => format!(
-                "{}.{} is {actual}, expected {}",
-                self.probe, self.measure, self.expect
-            ),
-            None => format!("{}.{} was not measured", self.probe, self.measure),
+        let number = format!("{}.{}", self.probe, self.measure);
+        match (self.actual, self.baseline) {
+            (None, _) => format!("{number} was not measured"),
+            (Some(actual), Some(baseline)) => {
+                format!("{number} is {actual}, expected {} {baseline}", self.expect)
+            }
+            (Some(actual), None) if self.expect.of_baseline => {
+                format!("{number} is {actual}, and there is no baseline to compare it with")
+            }
+            (Some(actual), None) => format!("{number} is {actual}, expected {}", self.expect),
         }
     }
 }
@@ -43,19 +50,28 @@ pub(crate) fn name(probe: &Probe) -> &str {
     probe.name.as_deref().unwrap_or(&probe.probe)
 }
 
-/// Judges each expectation of a probe.
-pub(crate) fn judge(probe: &Probe, numbers: &Numbers) -> Vec<Check> {
+/// Judges each expectation of a probe. `baseline` has the numbers of the living system, as its capture measured them.
+pub(crate) fn judge(probe: &Probe, numbers: &Numbers, baseline: &Numbers) -> Vec<Check> {
     let check = |(measure, expect): (&String, &Expect)| {
         let actual = numbers.get(measure).copied().filter(|number| number.is_finite());
+        let baseline = baseline.get(measure).copied().filter(|_| expect.of_baseline);
         Check {
             probe: name(probe).to_owned(),
             measure: measure.clone(),
             expect: *expect,
             actual,
-            ok: actual.map(|actual| expect.is_met_by(actual)),
+            baseline,
+            ok: actual.and_then(|actual| expect.is_met_by(actual, baseline)),
         }
     };
     probe.expect.iter().map(check).collect()
+}
+
+/// Judges a probe on the living system, at its capture: nothing is a share of a baseline yet.
+pub(crate) fn judge_living(probe: &Probe, numbers: &Numbers) -> Vec<Check> {
+    let mut checks = judge(probe, numbers, &Numbers::new());
+    checks.retain(|check| !check.expect.of_baseline);
+    checks
 }
 
 /// Returns whether all checks are met. If one is missed, returns false. If one lacks data, or there is no check,
@@ -122,14 +138,33 @@ mod tests {
             (vec![("note", "== 1")], None),
             (vec![], None),
         ] {
-            assert_eq!(verdict(&judge(&probe(&expect), &printed)), valid, "{expect:?}");
+            assert_eq!(
+                verdict(&judge(&probe(&expect), &printed, &Numbers::new())),
+                valid,
+                "{expect:?}"
+            );
         }
     }
 
     #[test]
     fn what_is_missed_is_said_with_both_numbers() {
-        let checks = judge(&probe(&[("a", ">= 2")]), &numbers("{\"a\": 1.5}").unwrap());
+        let printed = numbers("{\"a\": 1.5}").unwrap();
+        let checks = judge(&probe(&[("a", ">= 2")]), &printed, &Numbers::new());
         assert_eq!(missed(&checks), "command.a is 1.5, expected >= 2");
+        let baseline = numbers("{\"a\": 2}").unwrap();
+        let checks = judge(&probe(&[("a", ">= 0.95 of baseline")]), &printed, &baseline);
+        assert_eq!(
+            missed(&checks),
+            "command.a is 1.5, expected >= 0.95 of baseline 2"
+        );
+    }
+
+    #[test]
+    fn a_share_of_a_baseline_that_is_not_there_is_no_data() {
+        let printed = numbers("{\"a\": 1.5}").unwrap();
+        let probe = probe(&[("a", ">= 0.95 of baseline")]);
+        assert_eq!(verdict(&judge(&probe, &printed, &Numbers::new())), None);
+        assert!(judge_living(&probe, &printed).is_empty());
     }
 
     #[test]

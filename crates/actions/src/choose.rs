@@ -175,6 +175,7 @@ mod tests {
             summary: Value::Null,
             system_definition: Vec::new(),
             predecessor: None,
+            proofs: BTreeMap::new(),
         }
     }
 

@@ -50,6 +50,8 @@ pub struct FoundSet {
     pub silent: BTreeMap<String, String>,
     /// Newer sets that are known and that no tier gives, as sentences.
     pub newer_lost: Vec<String>,
+    /// Newer sets that are not ready for a recovery, as sentences.
+    pub passed_over: Vec<String>,
 }
 
 /// Returns the recovery set that a recovery would use, before a run for it exists.
@@ -73,6 +75,7 @@ pub async fn find_set(
         set: chosen.set.clone(),
         tiers: found.holders(chosen.set.id),
         newer_lost: chosen.newer_lost.iter().map(ToString::to_string).collect(),
+        passed_over: chosen.passed_over,
         silent: found.silent,
     })
 }
@@ -165,6 +168,8 @@ impl Action for LocateSet {
             "skew_ms": set.skew_ms,
             // Newer sets that no tier gives; a person accepted to do without them.
             "newer_lost": chosen.newer_lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            // Newer sets that are not ready for a recovery.
+            "passed_over": chosen.passed_over,
             // Whether anything outside of the tiers' own listings says that this is the newest set.
             "confirmed": found.confirms(set.id),
             "warnings": found.forgotten.iter().map(|why| format!(

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rekindle_engine::StepContext;
 use rekindle_model::failure::{Failure, code};
+use rekindle_model::shown::line;
 use rekindle_model::source::Claim;
 use rekindle_model::system::{Probe, System};
 use rekindle_plan::expr::{self, Scope};
@@ -32,7 +33,14 @@ pub(crate) struct Prober<'a> {
     cwd: PathBuf,
     /// Where the data are that the probe measures.
     root: Root,
+    /// What a program gets as `REKINDLE_BASELINE`; none on the living system.
+    env: BTreeMap<String, String>,
 }
+
+/// How many characters of a useless output its error shows.
+const SHOWN: usize = 200;
+/// The variable with the baseline, a JSON object of numbers, for the program of a probe.
+const BASELINE: &str = "REKINDLE_BASELINE";
 
 impl<'a> Prober<'a> {
     /// Returns a prober of the data at `root`. The default is the recovery's target, or the living system if the run
@@ -53,7 +61,16 @@ impl<'a> Prober<'a> {
             scope,
             cwd: site.system_dir().to_path_buf(),
             root: site.root(root),
+            env: BTreeMap::new(),
         }
+    }
+
+    /// Lets programs know the numbers of the living system, as its capture measured them.
+    pub(crate) fn with_baseline(mut self, baseline: &Numbers) -> Self {
+        if !baseline.is_empty() {
+            self.env.insert(BASELINE.to_owned(), json!(baseline).to_string());
+        }
+        self
     }
 
     /// Returns a component that the probe reads, if its files are absent and this run does not recover it.
@@ -150,7 +167,7 @@ impl<'a> Prober<'a> {
         let program = Program {
             words: &words,
             cwd: &self.cwd,
-            env: &Default::default(),
+            env: &self.env,
             secrets: &Default::default(),
             timeout,
             detach: false,
@@ -174,7 +191,17 @@ impl<'a> Prober<'a> {
                 "it printed {bytes} bytes, more than the {OUTPUT_BYTES} that are read"
             )));
         }
-        checks::numbers(&ended.stdout.text).map_err(failed)
+        let numbers = checks::numbers(&ended.stdout.text).map_err(failed)?;
+        let mut expected = probe.expect.keys();
+        if !probe.expect.is_empty() && !expected.any(|measure| numbers.contains_key(measure)) {
+            let expected: Vec<&str> = probe.expect.keys().map(String::as_str).collect();
+            let printed: String = line(ended.stdout.text.trim()).chars().take(SHOWN).collect();
+            return Err(failed(format!(
+                "it printed none of the expected numbers ({}): {printed}",
+                expected.join(", ")
+            )));
+        }
+        Ok(numbers)
     }
 }
 
@@ -188,6 +215,7 @@ pub(crate) fn scope(site: &Site, cx: &StepContext, root: &Path, component: Optio
         &["target"],
         &json!({ "root": root.to_string_lossy(), "place": place }),
     );
+    scope.set(&["disaster"], &site.disaster());
     let run = json!({ "id": cx.run.to_string(), "disaster_at": cx.disaster_at });
     scope.set(&["run"], &run);
     scope.set(&["each"], &cx.step.each_values());

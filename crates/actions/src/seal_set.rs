@@ -13,8 +13,10 @@ use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::time::Stamp;
 use rekindle_plan::Problem;
+use rekindle_sources::discard;
 use rekindle_vault::{
-    CatalogCheck, Catalogs, ProgressSink, RecoverySet, Tier, VaultError, VerifyLevel, catalogs, lacking,
+    CatalogCheck, Catalogs, Member, ProgressSink, Proof, RecoverySet, Tier, VaultError, VerifyLevel,
+    catalogs, lacking,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -147,6 +149,9 @@ impl Action for SealSet {
         }
         remove_abandoned(&tiers).await;
         self.clean_spool(cx).await?;
+        if let Some(sandbox) = self.0.sandbox() {
+            discard(sandbox).await;
+        }
         let mut output = output(&set, &progress.tiers);
         output.value["lost"] = json!(findings::sentences(&lost));
         output.value["lost_total"] = json!(lost.len());
@@ -209,7 +214,7 @@ impl SealSet {
             .with_hint("see why the steps of this run failed"));
         }
         let skew_ms = compose::skew_ms(&members);
-        let fared = views::fared(&cx.steps, wanted.iter().copied());
+        let fared = views::stored_well(&cx.steps, wanted.iter().copied());
         let attempted = fared.keys().cloned().collect();
         let success_rate = compose::success_rate(&attempted, &members);
         let complete_rate = views::success_rate(&fared);
@@ -232,9 +237,11 @@ impl SealSet {
         };
         let ruled = rule::evaluate(system, "recovery_ready", DEFAULT_RULE, &inputs, &bounds)?;
         let incomplete = compose::incomplete(system, &members);
+        let (proofs, unproven) = self.proofs(cx, &members, before.as_ref());
         let summary = json!({
             "run": cx.run,
             "incomplete": incomplete,
+            "unproven": unproven,
             "success_rate": success_rate,
             "complete_rate": complete_rate,
             "all_verified": all_verified,
@@ -244,14 +251,58 @@ impl SealSet {
             id: progress.set,
             created: progress.created,
             system: system.system.clone(),
-            recovery_ready: ruled.holds == Some(true) && missing.is_empty() && incomplete.is_empty(),
+            recovery_ready: ruled.holds == Some(true)
+                && missing.is_empty()
+                && incomplete.is_empty()
+                && unproven.is_empty(),
             members,
             missing,
             skew_ms,
             summary,
             system_definition: self.0.system_yaml().to_vec(),
             predecessor: before.map(|set| set.id),
+            proofs,
         })
+    }
+
+    /// Returns the newest proof of each component, and the components that keep the set from being ready: a proof of this
+    /// run did not find them valid, or an earlier one found the very snapshot invalid that the set inherits.
+    fn proofs(
+        &self,
+        cx: &StepContext,
+        members: &BTreeMap<String, Member>,
+        before: Option<&RecoverySet>,
+    ) -> (BTreeMap<String, Proof>, Vec<String>) {
+        let known = |name: &String| self.0.system().components.contains_key(name);
+        let mut proofs = before.map_or_else(BTreeMap::new, |set| set.proofs.clone());
+        proofs.retain(|name, _| known(name));
+        let at = self.0.clock().now();
+        let mut unproven = BTreeSet::new();
+        for (name, proved) in views::proved(&cx.steps) {
+            if proved.valid != Some(true) {
+                unproven.insert(name.clone());
+            }
+            let captured = views::captured(&cx.steps, &name);
+            let proof = Proof {
+                snapshot: members.get(&name).map(|member| member.snapshot),
+                at,
+                valid: proved.valid,
+                why: proved.why,
+                living: captured.and_then(|captured| captured.living()),
+            };
+            proofs.insert(name, proof);
+        }
+        for (name, member) in members {
+            let of_it = |proof: &&Proof| proof.snapshot == Some(member.snapshot);
+            if proofs
+                .get(name)
+                .filter(of_it)
+                .is_some_and(|proof| proof.valid == Some(false))
+            {
+                unproven.insert(name.clone());
+            }
+        }
+        (proofs, unproven.into_iter().collect())
     }
 
     /// Removes from the spool everything that no due tier lacks. These are the snapshots of each component whose
@@ -259,7 +310,7 @@ impl SealSet {
     async fn clean_spool(&self, cx: &StepContext) -> Result<(), Failure> {
         let spool = self.0.spool().await?;
         spool.abandoned(true).await.map_err(failures::vault)?;
-        let fared = views::fared(&cx.steps, self.0.system().components.keys());
+        let fared = views::stored_well(&cx.steps, self.0.system().components.keys());
         let well = views::those(&fared, Fared::Well);
         for (component, (newest, _)) in views::verified_copies(&cx.steps) {
             if !well.contains(component.as_str()) {
@@ -397,7 +448,7 @@ async fn of_unread_sets(
     Ok(found)
 }
 
-async fn newest_set(tiers: &[Arc<Tier>]) -> Result<Option<RecoverySet>, Failure> {
+pub(crate) async fn newest_set(tiers: &[Arc<Tier>]) -> Result<Option<RecoverySet>, Failure> {
     let mut newest: Option<RecoverySet> = None;
     for tier in tiers {
         for id in tier.sets().await.map_err(failures::vault)? {
@@ -460,6 +511,8 @@ fn output(set: &RecoverySet, stored_in: &[String]) -> Output {
         "components": components,
         "missing": set.missing,
         "incomplete": set.summary["incomplete"],
+        "unproven": set.summary["unproven"],
+        "proofs": set.proofs,
         "skew_ms": set.skew_ms,
         "rule": set.summary["rule"],
         "stored_in": stored_in,

@@ -41,6 +41,8 @@ pub(crate) struct Chosen<'a> {
     pub(crate) set: &'a RecoverySet,
     /// Sets that are newer, should be there, and cannot be read; the newest last.
     pub(crate) newer_lost: Vec<LostSet>,
+    /// Sets that are newer and were not taken, as sentences that say why; the newest last.
+    pub(crate) passed_over: Vec<String>,
 }
 
 /// A set that is known, and that no tier gives.
@@ -243,6 +245,10 @@ impl Sets {
         match choose::choose(&self.sets, from, disaster_at) {
             Ok(set) => Ok(Chosen {
                 set,
+                passed_over: match from {
+                    From::Id(_) => Vec::new(),
+                    From::Latest | From::Time(_) => self.passed_over(set.id, &before),
+                },
                 newer_lost: match from {
                     From::Id(_) => Vec::new(),
                     From::Latest | From::Time(_) => lost(Some(set.id)),
@@ -256,6 +262,14 @@ impl Sets {
                 Err(failure)
             }
         }
+    }
+
+    /// Returns why sets that are newer than the chosen one were not taken, though they are from before the limit.
+    fn passed_over(&self, chosen: SetId, before: &dyn Fn(&SetId) -> bool) -> Vec<String> {
+        let newer = |set: &&RecoverySet| set.id > chosen && !set.recovery_ready && before(&set.id);
+        let mut newer: Vec<&RecoverySet> = self.sets.iter().filter(newer).collect();
+        newer.sort_by_key(|set| set.id);
+        newer.into_iter().map(why_not_ready).collect()
     }
 
     /// Returns whether more than one place says that this is the newest set: two locations, or one and the memory of
@@ -283,6 +297,25 @@ impl Sets {
                 .any(|(name, sets)| name == tier && sets.contains(&set))
         };
         self.order(set).into_iter().filter(holds).collect()
+    }
+}
+
+/// Returns why a set is not ready for a recovery.
+fn why_not_ready(set: &RecoverySet) -> String {
+    let invalid = set.proofs.keys().filter_map(|name| {
+        let proof = set.invalid(name)?;
+        Some(format!("{name} is invalid: {}", proof.why))
+    });
+    let missing = set.missing.iter().map(|name| format!("it lacks {name}"));
+    let why: Vec<String> = invalid.chain(missing).collect();
+    let of = time::show(set.created.utc);
+    match why.is_empty() {
+        true => format!("recovery set {} of {of} is not recovery-ready", set.id),
+        false => format!(
+            "recovery set {} of {of} is not recovery-ready: {}",
+            set.id,
+            why.join("; ")
+        ),
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
             "unreadable_accepted",
             "before",
             "noted",
+            "living",
         ],
     ),
     (
@@ -95,6 +96,8 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
             "components",
             "missing",
             "incomplete",
+            "unproven",
+            "proofs",
             "skew_ms",
             "rule",
             "stored_in",
@@ -109,6 +112,7 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
             "recovery_ready",
             "skew_ms",
             "newer_lost",
+            "passed_over",
             "confirmed",
             "tier_order",
             "tiers_silent",
@@ -139,10 +143,11 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
             "consistency_point",
             "consistency_stamp",
             "content_digest",
+            "baseline",
             "checkpoint_refuted",
         ],
     ),
-    ("validate", &["component", "valid", "checks"]),
+    ("validate", &["component", "valid", "checks", "baseline"]),
     (
         "system-integrity",
         &[

@@ -50,6 +50,10 @@ pub struct SiteParts {
     pub executable: PathBuf,
     /// The folder that a recovery writes into; none for a run that recovers nothing.
     pub target_root: Option<PathBuf>,
+    /// Whether that folder is a sandbox in the workspace, to prove a copy. Nothing may reach the living system then.
+    pub is_sandbox: bool,
+    /// The scenario that the run recovers from, if it names one.
+    pub scenario: Option<String>,
     /// The system's file. A recovery in place copies it aside and never moves it.
     pub system_file: PathBuf,
     /// The folders that hold the key. A recovery in place does not touch them.
@@ -159,6 +163,16 @@ impl Site {
         self.parts.target_root.as_deref()
     }
 
+    /// Returns the sandbox of a run that proves copies.
+    pub(crate) fn sandbox(&self) -> Option<&Path> {
+        self.target_root().filter(|_| self.parts.is_sandbox)
+    }
+
+    /// Returns what expressions see as `disaster`.
+    pub(crate) fn disaster(&self) -> Value {
+        json!({ "type": self.parts.scenario })
+    }
+
     /// Returns the folder for content that `purpose` of `run` stages: before it is captured, or before it is put in
     /// place.
     pub(crate) fn staging_dir(&self, run: &str, purpose: &str) -> PathBuf {
@@ -198,6 +212,7 @@ impl Site {
         }
         if let Some(root) = &self.parts.target_root {
             scope["target"] = json!({ "root": root.to_string_lossy() });
+            scope["disaster"] = self.disaster();
         }
         scope
     }

@@ -1,4 +1,8 @@
 //! `snapshot`: captures one component into the spool.
+//!
+//! Right before the capture, the component's validations that have `at: backup` measure the living system. The snapshot
+//! keeps their numbers, as the baseline of each recovery from it. A probe that fails or misses costs no backup: the output
+//! says so.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,10 +21,12 @@ use rekindle_vault::{CaptureRequest, Snapshot, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::checks::{self, Check, Numbers};
 use crate::copy;
 use crate::failures;
 use crate::measure::number;
 use crate::params::{self, Field, Kind, Names};
+use crate::prober::Prober;
 use crate::programs::SourcePrograms;
 use crate::site::Site;
 use crate::views;
@@ -124,15 +130,20 @@ impl Action for TakeSnapshot {
         let tiers = self.0.tiers_that_answer(&due).await;
         let before = newest(&tiers, name).await?;
 
+        let living = self.living(cx, name, component).await?;
         let consistency_point = self.0.clock().now();
         let snapshot = SnapshotId::new(&consistency_point);
         cx.checkpoint(json!(Progress { snapshot })).await?;
-        let mut opened = self.open(cx, name, &placed).await?;
+        let opened = self.open(cx, name, &placed).await?;
+        let mut opened = living
+            .warnings
+            .iter()
+            .fold(opened, |opened, warning| opened.with_warning(warning));
         let request = CaptureRequest {
             snapshot,
             component: name.to_owned(),
             parent: before.as_ref().map(|before| before.id),
-            metadata: metadata(spec, &mut opened),
+            metadata: metadata(spec, &mut opened, &living),
             source: opened.tree,
             consistency_point,
             captured_by: format!("rekindle {}", env!("CARGO_PKG_VERSION")),
@@ -141,17 +152,44 @@ impl Action for TakeSnapshot {
         let captured = rekindle_vault::capture(&spool, request, &copy::progress(cx), &cx.stop).await;
         discard(&self.staging(cx, name)).await;
         let captured = captured.map_err(failures::vault)?;
-        Ok(output(
-            name,
-            component,
-            &captured,
-            before.as_ref(),
-            opened.notes.as_ref(),
-        ))
+        let mut output = output(name, component, &captured, before.as_ref(), opened.notes.as_ref());
+        output.value["living"] = json!(living.checks);
+        Ok(output)
     }
 }
 
+/// What was measured on the living system.
+#[derive(Default)]
+struct Living {
+    baseline: Numbers,
+    checks: Vec<Check>,
+    /// Sentences for people.
+    warnings: Vec<String>,
+}
+
 impl TakeSnapshot {
+    /// Measures the living system for the baseline. Only an end of the step itself is a failure.
+    async fn living(&self, cx: &StepContext, name: &str, component: &Component) -> Result<Living, Failure> {
+        let mut living = Living::default();
+        let prober = Prober::new(&self.0, cx, Some(self.0.data_root()), Some(name));
+        for probe in self.0.system().baseline_probes(component) {
+            match prober.measure(probe).await {
+                Ok(numbers) => {
+                    living.checks.extend(checks::judge_living(probe, &numbers));
+                    living.baseline.extend(numbers);
+                }
+                Err(failure) if cx.stop.is_cancelled() => return Err(failure),
+                Err(failure) => living.warnings.push(format!("no baseline: {}", failure.message)),
+            }
+        }
+        let missed = checks::missed(&living.checks);
+        if !missed.is_empty() {
+            let warning = format!("the living system is not valid: {missed}");
+            living.warnings.push(warning);
+        }
+        Ok(living)
+    }
+
     /// Opens the component's source. If an attempt fails, removes what it has put into the staging folder.
     async fn open(&self, cx: &StepContext, name: &str, placed: &Placed) -> Result<Captured, Failure> {
         let staging = self.staging(cx, name);
@@ -182,11 +220,17 @@ impl TakeSnapshot {
     }
 }
 
-/// Returns a snapshot's description of its source.
-fn metadata(spec: &SourceSpec, captured: &mut Captured) -> Value {
+/// The key of a snapshot's metadata, and of a restore's output, with the numbers of the living system.
+pub(crate) const BASELINE: &str = "baseline";
+
+/// Returns a snapshot's description of its source, and of the system that it was captured from.
+fn metadata(spec: &SourceSpec, captured: &mut Captured, living: &Living) -> Value {
     let mut metadata = std::mem::take(&mut captured.facts);
     metadata.insert("source".to_owned(), json!(spec.kind));
     metadata.insert("shape".to_owned(), json!(captured.shape));
+    if !living.baseline.is_empty() {
+        metadata.insert(BASELINE.to_owned(), json!(living.baseline));
+    }
     Value::Object(metadata)
 }
 

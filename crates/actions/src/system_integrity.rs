@@ -1,6 +1,7 @@
 //! `system-integrity`: judges the recovered system as a whole, by the checks under `integrity:` and by the results of
 //! its components. Then it applies the rule `system_operational`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
+use rekindle_model::system::System;
 use rekindle_plan::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -71,25 +73,31 @@ impl Action for SystemIntegrity {
                 }
                 Err(failure) => return Err(failure),
             };
-            checks.extend(checks::judge(probe, &numbers));
+            checks.extend(checks::judge(probe, &numbers, &checks::Numbers::new()));
             measures.extend(numbers);
         }
         let operational = checks::verdict(&checks);
         let success_rate = views::success_rate(&fared);
+        let failed = failed_by_level(system, &fared);
         let skew_ms = views::located(&cx.steps).map(|located| located.skew_ms);
         let inputs = json!({
             "integrity": { "operational": operational, "skew_ms": skew_ms },
-            "recovery": { "success_rate": success_rate },
+            "recovery": {
+                // A component without data is not proven: the rule must hold whether it is valid or not.
+                "success_rate": success_rate.filter(|_| views::those(&fared, Fared::NoData).is_empty()),
+                "failed": failed,
+            },
         });
+        let (worst, best) = views::success_bounds(&fared);
         let bounds = Bounds {
             worst: json!({
                 "integrity": { "operational": false, "skew_ms": u64::MAX },
-                "recovery": { "success_rate": 0.0 },
+                "recovery": { "success_rate": worst },
             }),
-            best: json!({ "integrity": { "operational": true, "skew_ms": 0 }, "recovery": { "success_rate": 1.0 } }),
+            best: json!({ "integrity": { "operational": true, "skew_ms": 0 }, "recovery": { "success_rate": best } }),
         };
         let ruled = rule::evaluate(system, "system_operational", DEFAULT_RULE, &inputs, &bounds)?;
-        let value = json!({
+        let mut value = json!({
             "operational": operational,
             "success_rate": success_rate,
             "system_operational": ruled.holds,
@@ -102,10 +110,30 @@ impl Action for SystemIntegrity {
         });
         if operational == Some(false) {
             // A failure carries only a sentence, so the journal keeps the numbers behind it first.
+            value["measures"] = json!(measures);
             cx.checkpoint(value).await?;
             return Err(prober::missed("the system as a whole", &checks));
         }
         measures.extend(success_rate.map(|rate| ("success_rate".to_owned(), rate)));
         Ok(Output { value, measures })
     }
+}
+
+/// Returns the number of failed components of each impact level.
+fn failed_by_level(system: &System, fared: &BTreeMap<String, Fared>) -> BTreeMap<String, usize> {
+    let mut failed: BTreeMap<String, usize> = system
+        .impact_levels
+        .keys()
+        .map(|level| (level.clone(), 0))
+        .collect();
+    for name in views::those(fared, Fared::Badly) {
+        let level = system
+            .components
+            .get(name)
+            .and_then(|component| component.impact.as_ref());
+        if let Some(count) = level.and_then(|level| failed.get_mut(level)) {
+            *count += 1;
+        }
+    }
+    failed
 }

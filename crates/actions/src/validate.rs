@@ -1,6 +1,7 @@
 //! `validate`: runs a component's probes on the restored data, and judges the numbers.
 //!
-//! If a component has no probe, or a number was not measured, it is *no data*, never valid.
+//! If a component has no probe, or a number was not measured, it is *no data*, never valid. In a sandbox only probes of
+//! the target run: others would measure the living system.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,11 +10,12 @@ use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
+use rekindle_model::system::Probe;
 use rekindle_plan::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::checks::{self, Check};
+use crate::checks::{self, Check, Numbers};
 use crate::params::{self, Field, Kind};
 use crate::prober::{self, Prober};
 use crate::site::Site;
@@ -50,19 +52,27 @@ impl Action for Validate {
     async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
         let Params { component, root } = params::read(&cx.with)?;
         let (name, component) = self.0.component(&views::looped(cx, "component", component)?)?;
-        let prober = Prober::new(&self.0, cx, root, Some(name));
+        let baseline =
+            views::restored(&cx.steps, name).map_or_else(Numbers::new, |restored| restored.baseline);
+        let prober = Prober::new(&self.0, cx, root, Some(name)).with_baseline(&baseline);
+        let sandbox = self.0.sandbox().is_some();
+        let runs = |probe: &&Probe| probe.at.recovery() && (!sandbox || probe.follows_target());
 
         let mut checks: Vec<Check> = Vec::new();
         let mut measures = Measures::new();
-        for probe in &component.validate {
+        for probe in component.validate.iter().filter(runs) {
             let numbers = prober.measure(probe).await?;
-            checks.extend(checks::judge(probe, &numbers));
+            checks.extend(checks::judge(probe, &numbers, &baseline));
             measures.extend(numbers);
         }
         let valid = checks::verdict(&checks);
-        let value = json!({ "component": name, "valid": valid, "checks": checks });
+        let mut value = json!({ "component": name, "valid": valid, "checks": checks });
+        if !baseline.is_empty() {
+            value["baseline"] = json!(baseline);
+        }
         if valid == Some(false) {
             // A failure carries only a sentence, so the journal keeps the numbers behind it first.
+            value["measures"] = json!(measures);
             cx.checkpoint(value).await?;
             return Err(prober::missed(name, &checks));
         }

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_engine::{EndedSteps, StepContext, StepView};
 use rekindle_model::event::SkipReason;
-use rekindle_model::failure::Failure;
-use rekindle_model::id::{SetId, SnapshotId};
+use rekindle_model::failure::{Failure, code};
+use rekindle_model::id::{SetId, SnapshotId, StepId};
 use rekindle_model::step::StepState;
+use rekindle_plan::workflow::RECOVERY;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::checks::Numbers;
 use crate::params::BAD_PARAMETER;
 
 /// The finished steps of the run.
@@ -29,6 +31,25 @@ pub(crate) struct Captured {
     /// Only the output of `snapshot` has this field; it distinguishes that output from those about copies.
     #[expect(dead_code, reason = "its presence is what matters")]
     captured_by: String,
+    /// How the living system met its validations.
+    #[serde(default)]
+    living: Vec<LivingCheck>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct LivingCheck {
+    ok: Option<bool>,
+}
+
+impl Captured {
+    /// Returns whether the living system passed its validations at the capture; none if nothing was measured.
+    pub(crate) fn living(&self) -> Option<bool> {
+        match () {
+            () if self.living.iter().any(|check| check.ok == Some(false)) => Some(false),
+            () if self.living.is_empty() || self.living.iter().any(|check| check.ok.is_none()) => None,
+            () => Some(true),
+        }
+    }
 }
 
 /// The output of `verify` for one copy.
@@ -66,6 +87,64 @@ pub(crate) struct LocatedMember {
     pub(crate) snapshot: SnapshotId,
 }
 
+/// The output of `restore` for one component.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Restored {
+    component_restored: String,
+    /// The numbers of the living system, as its capture measured them.
+    #[serde(default)]
+    pub(crate) baseline: Numbers,
+}
+
+/// Returns the output of the run's restore of `component`.
+pub(crate) fn restored(views: &Views, component: &str) -> Option<Restored> {
+    outputs::<Restored>(views)
+        .into_iter()
+        .find(|restored| restored.component_restored == component)
+}
+
+/// What the run proved about one component.
+pub(crate) struct Proved {
+    /// Whether its validations found it valid; none if something was not measured.
+    pub(crate) valid: Option<bool>,
+    /// Why not; empty if it is.
+    pub(crate) why: String,
+}
+
+/// Returns what the run has proved about components by recovering them.
+pub(crate) fn proved(views: &Views) -> BTreeMap<String, Proved> {
+    let validations = views.iter().filter(|(_, view)| view.uses == "validate");
+    let proved = validations.filter_map(|(id, view)| {
+        let component = (*id.keys().first()?).to_owned();
+        let (valid, why) = match &view.state.state {
+            StepState::Succeeded { .. } => {
+                let valid = view.output["valid"].as_bool();
+                let why = match valid {
+                    Some(true) => String::new(),
+                    _ => "no validation measured the restored data".to_owned(),
+                };
+                (valid, why)
+            }
+            StepState::Failed { error } if error.code == code::INVALID => {
+                (Some(false), error.message.clone())
+            }
+            StepState::Failed { error } => (None, error.message.clone()),
+            _ => (None, restore_failure(views, &component)),
+        };
+        Some((component, Proved { valid, why }))
+    });
+    proved.collect()
+}
+
+/// Returns why a component was not restored, so that nothing could be validated.
+fn restore_failure(views: &Views, component: &str) -> String {
+    let failed = views.iter().find_map(|(id, view)| match &view.state.state {
+        StepState::Failed { error } if id.keys().contains(&component) => Some(format!("{id}: {error}")),
+        _ => None,
+    });
+    failed.unwrap_or_else(|| "the proof was skipped".to_owned())
+}
+
 /// Returns every output of the requested shape.
 fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
     views
@@ -90,6 +169,12 @@ pub(crate) fn captured(views: &Views, component: &str) -> Option<Captured> {
     outputs::<Captured>(views)
         .into_iter()
         .find(|captured| captured.component == component)
+}
+
+/// Returns whether a step of the run captures `component`, however it ended.
+pub(crate) fn captures(cx: &StepContext, component: &str) -> bool {
+    let mut snapshots = cx.steps.iter().filter(|(_, view)| view.uses == "snapshot");
+    snapshots.any(|(id, _)| id.keys().contains(&component))
 }
 
 /// Returns each component that the run has captured, with its snapshot and the tiers whose copy was read back and
@@ -163,11 +248,30 @@ pub(crate) fn fared<'a>(
     views: &Views,
     components: impl Iterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
 ) -> BTreeMap<String, Fared> {
+    fared_in(views, components, |_, _| true)
+}
+
+/// Returns how the capture of each of `components` and its copies fared, without their proofs.
+pub(crate) fn stored_well<'a>(
+    views: &Views,
+    components: impl Iterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
+) -> BTreeMap<String, Fared> {
+    let of_proof = ["restore", "validate"];
+    fared_in(views, components, |id, view| {
+        id.template() != RECOVERY && !of_proof.contains(&view.uses.as_str())
+    })
+}
+
+fn fared_in<'a>(
+    views: &Views,
+    components: impl Iterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
+    counts: impl Fn(&StepId, &StepView) -> bool,
+) -> BTreeMap<String, Fared> {
     let mut all = BTreeMap::new();
     for component in components.map(AsRef::as_ref) {
         let own: Vec<&StepView> = views
             .iter()
-            .filter(|(id, _)| id.keys().contains(&component))
+            .filter(|(id, view)| id.keys().contains(&component) && counts(id, view))
             .map(|(_, view)| view)
             .collect();
         if own.is_empty() {
@@ -195,6 +299,19 @@ pub(crate) fn success_rate(fared: &BTreeMap<String, Fared>) -> Option<f64> {
     let count = |wanted| fared.values().filter(|fared| **fared == wanted).count();
     let (well, badly) = (count(Fared::Well), count(Fared::Badly));
     (well + badly > 0).then(|| well as f64 / (well + badly) as f64)
+}
+
+/// Returns the least and the greatest share of good results among all components, whatever those without data turn out to
+/// be.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a system has far fewer than 2^52 components"
+)]
+pub(crate) fn success_bounds(fared: &BTreeMap<String, Fared>) -> (f64, f64) {
+    let all = fared.len().max(1) as f64;
+    let well = those(fared, Fared::Well).len();
+    let open = those(fared, Fared::NoData).len();
+    (well as f64 / all, (well + open) as f64 / all)
 }
 
 /// Returns the names of the components with that result.

@@ -14,7 +14,7 @@ use rekindle_report::copies::segment_faults;
 use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
-use rekindle_report::text;
+use rekindle_report::{targets, text};
 use rekindle_server::api::is_of_end;
 use rekindle_server::{End, RunUpdate, Submission};
 use rekindle_workspace::operations::run::RunRequest;
@@ -406,6 +406,11 @@ impl Ending<'_> {
                 let table = backup_table(evidence, plan);
                 short = table.is_incomplete();
                 said.push_str(&text::backup(&table));
+                let targets = targets::of_backup(evidence, plan, &self.spec.system, &table);
+                said.push_str(&text::targets_in_short(&targets));
+                missed = targets::missed(&targets);
+                body["targets"] = json!(targets);
+                body["missed"] = json!(missed);
                 body["backup"] = json!(table);
             }
             RunKind::Recover => {
@@ -418,7 +423,11 @@ impl Ending<'_> {
                     said.push_str("nothing stood in the way, or nothing was moved\n");
                 }
                 body["aside"] = displaced.iter().map(|it| it.folder.as_str()).collect();
+                let targets = targets::of_recovery(evidence, plan, &self.spec.system, &table);
+                said.push_str(&text::targets_in_short(&targets));
                 missed = table.missed();
+                missed.extend(targets::missed(&targets));
+                body["targets"] = json!(targets);
                 // A component that is not as it was captured is not recovered in full.
                 short = !table.unheld().is_empty();
                 fell_back = table.fell_back();

@@ -1,4 +1,4 @@
-//! A target such as `<= 100` or `== true`, and whether a measured value meets it.
+//! A target such as `<= 100`, `== true` or `>= 0.95 of baseline`, and whether a measured value meets it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 pub struct Expect {
     /// How to compare.
     pub comparison: Comparison,
-    /// What to compare with.
+    /// What to compare with; with `of_baseline`, a factor.
     pub value: f64,
+    /// Whether the limit is `value` times the baseline: the same number, as it was measured on the living system when
+    /// the restored data was captured.
+    pub of_baseline: bool,
 }
 
 /// How a measured number is compared with its target.
@@ -31,23 +34,31 @@ pub enum Comparison {
     Greater,
 }
 
+/// The words that make a limit a share of the baseline.
+const BASELINE: &str = "baseline";
+
 impl Expect {
-    /// Returns whether `measured` meets the target. NaN meets none.
-    pub fn is_met_by(&self, measured: f64) -> bool {
-        match self.comparison {
-            Comparison::Less => measured < self.value,
-            Comparison::LessOrEqual => measured <= self.value,
-            Comparison::Equal => measured == self.value,
-            Comparison::NotEqual => measured != self.value && !measured.is_nan(),
-            Comparison::GreaterOrEqual => measured >= self.value,
-            Comparison::Greater => measured > self.value,
-        }
+    /// Returns whether `measured` meets the target; none if the target is a share of a baseline that is not there. NaN
+    /// meets no target.
+    pub fn is_met_by(&self, measured: f64, baseline: Option<f64>) -> Option<bool> {
+        let limit = match self.of_baseline {
+            true => self.value * baseline?,
+            false => self.value,
+        };
+        Some(match self.comparison {
+            Comparison::Less => measured < limit,
+            Comparison::LessOrEqual => measured <= limit,
+            Comparison::Equal => measured == limit,
+            Comparison::NotEqual => measured != limit && !measured.is_nan(),
+            Comparison::GreaterOrEqual => measured >= limit,
+            Comparison::Greater => measured > limit,
+        })
     }
 }
 
 /// A text is not a comparison with a number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a comparison such as \"<= 100\", \">= 0.95\" or \"== true\", found {0:?}")]
+#[error("expected a comparison such as \"<= 100\", \">= 0.95 of baseline\" or \"== true\", found {0:?}")]
 pub struct BadExpect(String);
 
 impl FromStr for Expect {
@@ -66,12 +77,21 @@ impl FromStr for Expect {
             .iter()
             .find_map(|(sign, comparison)| trimmed.strip_prefix(sign).map(|rest| (*comparison, rest)))
             .unwrap_or((Comparison::Equal, trimmed));
-        let value = match rest.trim() {
+        let rest = rest.trim();
+        let factor = rest
+            .strip_suffix(BASELINE)
+            .map(|factor| factor.trim_end().strip_suffix("of").unwrap_or(factor).trim_end());
+        let value = match factor.unwrap_or(rest) {
             "true" => 1.0,
             "false" => 0.0,
+            "" if rest == BASELINE => 1.0,
             number => number.parse().map_err(|_| BadExpect(text.to_owned()))?,
         };
-        Ok(Self { comparison, value })
+        Ok(Self {
+            comparison,
+            value,
+            of_baseline: factor.is_some(),
+        })
     }
 }
 
@@ -85,7 +105,11 @@ impl fmt::Display for Expect {
             Comparison::GreaterOrEqual => ">=",
             Comparison::Greater => ">",
         };
-        write!(f, "{sign} {}", self.value)
+        match (self.of_baseline, self.value) {
+            (false, value) => write!(f, "{sign} {value}"),
+            (true, 1.0) => write!(f, "{sign} {BASELINE}"),
+            (true, factor) => write!(f, "{sign} {factor} of {BASELINE}"),
+        }
     }
 }
 
@@ -120,11 +144,29 @@ mod tests {
             (">= 0", f64::NAN, false),
         ] {
             assert_eq!(
-                text.parse::<Expect>().unwrap().is_met_by(measured),
-                met,
+                text.parse::<Expect>().unwrap().is_met_by(measured, None),
+                Some(met),
                 "{measured} {text}"
             );
         }
-        assert!("about 5".parse::<Expect>().is_err());
+        for text in ["about 5", "baseline of", ">= 0.95 baselines", ">= of baseline"] {
+            assert!(text.parse::<Expect>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_the_baseline_is_undecided_without_one() {
+        for (text, measured, baseline, met) in [
+            (">= 0.95 of baseline", 2.0, Some(2.1), Some(true)),
+            (">= 0.95 of baseline", 1.9, Some(2.1), Some(false)),
+            ("== baseline", 7.0, Some(7.0), Some(true)),
+            ("baseline", 8.0, Some(7.0), Some(false)),
+            ("== baseline", 7.0, None, None),
+            (">= 0.95 of baseline", 2.0, Some(f64::NAN), Some(false)),
+        ] {
+            let expect: Expect = text.parse().unwrap();
+            assert_eq!(expect.is_met_by(measured, baseline), met, "{measured} {text}");
+            assert_eq!(expect.to_string().parse(), Ok(expect));
+        }
     }
 }

@@ -24,6 +24,7 @@
 //! | [`source`] | where the data of a component come from: a type and its settings |
 //! | [`system`] | what is protected: components, tiers, objectives, scenarios |
 //! | [`expect`] | a target such as `<= 100`, and whether a measured number meets it |
+//! | [`measured`] | the numbers that Rekindle itself measures |
 
 pub mod approval;
 pub mod entry;
@@ -34,6 +35,7 @@ pub mod globs;
 pub mod id;
 pub mod keys;
 mod loops;
+pub mod measured;
 pub mod next_action;
 pub mod origin;
 pub mod planted;

@@ -91,12 +91,19 @@ impl System {
         names
     }
 
-    /// Returns a component's recovery time objective: its own, or the default of the system.
+    /// Returns a component's recovery time objective: its own, or the default of the system. If its impact level allows
+    /// less, that limit governs.
     pub fn rto(&self, component: &Component) -> Option<Duration> {
-        component
-            .rto
-            .or(self.objectives.default_rto)
-            .map(|period| period.0)
+        let stated = component.rto.or(self.objectives.default_rto);
+        let level = component.impact.as_ref();
+        let limit = level.and_then(|level| self.impact_levels.get(level));
+        let limit = limit.map(|level| level.max_downtime);
+        stated.into_iter().chain(limit).min().map(|period| period.0)
+    }
+
+    /// Returns the probes that measure a component's baseline, while a backup captures it.
+    pub fn baseline_probes<'s>(&self, component: &'s Component) -> impl Iterator<Item = &'s Probe> {
+        component.validate.iter().filter(|probe| probe.at.backup())
     }
 }
 
@@ -170,11 +177,76 @@ pub struct Component {
     /// How it is validated after its recovery.
     #[serde(default)]
     pub validate: Vec<Probe>,
+    /// How often a backup proves that its stored copy can be recovered.
+    #[serde(default, skip_serializing_if = "Prove::is_default")]
+    pub prove: Prove,
 }
 
 impl Component {
     fn default_priority() -> u32 {
         100
+    }
+}
+
+/// How often a backup proves that a component's stored copy can be recovered. A proof restores the copy into a sandbox and
+/// runs the component's validations there, before the recovery set is sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prove {
+    /// In each backup.
+    Always,
+    /// In the first backup a day after the last proof.
+    Daily,
+    /// In the first backup a week after the last proof.
+    Weekly,
+    /// In no backup.
+    #[default]
+    Never,
+}
+
+impl Prove {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the age at which a proof is due again; none if no proof is wanted.
+    pub fn every(self) -> Option<Duration> {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        match self {
+            Self::Always => Some(Duration::ZERO),
+            Self::Daily => Some(DAY),
+            Self::Weekly => Some(7 * DAY),
+            Self::Never => None,
+        }
+    }
+}
+
+/// When a validation runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum At {
+    /// On the restored data, after a recovery and in a proof.
+    #[default]
+    Recovery,
+    /// On the living system, while a backup captures the component. Its numbers are the baseline.
+    Backup,
+    /// At both.
+    Both,
+}
+
+impl At {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns whether it runs while a backup captures the component.
+    pub fn backup(self) -> bool {
+        self != Self::Recovery
+    }
+
+    /// Returns whether it runs on the restored data.
+    pub fn recovery(self) -> bool {
+        self != Self::Backup
     }
 }
 
@@ -251,6 +323,9 @@ pub struct Probe {
     /// The expected digest of the files, in hexadecimal; with it `files` measures `digest`, true or false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// When it runs.
+    #[serde(default, skip_serializing_if = "At::is_default")]
+    pub at: At,
     /// How long it may take.
     #[serde(default)]
     pub timeout: Option<Period>,
@@ -261,6 +336,20 @@ pub struct Probe {
     /// The condition for each measured number. If the probe does not print a number, that number is *no data*.
     #[serde(default)]
     pub expect: BTreeMap<String, Expect>,
+}
+
+impl Probe {
+    /// Returns whether it measures the data at the target, wherever that is. Others may measure the living system: they
+    /// prove nothing about a sandbox.
+    pub fn follows_target(&self) -> bool {
+        let names_target = |text: &String| text.contains("target.");
+        match self.probe.as_str() {
+            "command" => self.run.iter().any(names_target),
+            "http" => self.url.as_ref().is_some_and(names_target),
+            // Their paths are below the target.
+            _ => true,
+        }
+    }
 }
 
 /// A place where a running system answers over HTTP.

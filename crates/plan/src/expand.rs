@@ -3,12 +3,12 @@
 //!
 //! | rule | edges |
 //! |---|---|
-//! | a need with shared loop keys | the instances that agree on them |
+//! | a need with shared loop keys | the instances that agree on them. Loops over lists share a key if one list has all values of the other |
 //! | a need without | all instances |
 //! | `recovery:` of a component | restore → its steps in order → validate |
 //! | `reads: [x]` of c | validate of c → restore of x |
 //! | a handler | all ordinary steps; under `finally` also the other handlers |
-//! | `after: [x]` of c, in plans that restore | first looped steps of c → restore and recovery steps of x; with `valid: true` also validate of x |
+//! | `after: [x]` of c, in plans that restore | first looped steps of c → restore and recovery steps of x; with `valid: true` also validate of x. In a plan that takes snapshots, the first one is the restore: only the proof has an order |
 //!
 //! A component that is not in the run holds up nothing. `after` orders recoveries, not backups.
 
@@ -48,7 +48,7 @@ pub fn expand(
     check_actions(
         workflow,
         system,
-        inputs,
+        &loops,
         &params,
         catalog,
         Hooked::Run,
@@ -59,7 +59,7 @@ pub fn expand(
         faults.sort_by_key(|fault| (fault.line, fault.col));
         return Err(Diagnostics(faults));
     }
-    let mut draft = Draft::new(workflow, system, inputs, loops);
+    let mut draft = Draft::new(workflow, system, loops);
     let laid = draft.lay_steps().and_then(|()| draft.lay_needs());
     if let Err(message) = laid {
         let help = Some("run it over fewer components or tiers".to_owned());
@@ -97,7 +97,7 @@ pub fn faults_of(
         check_actions(
             workflow,
             system,
-            inputs,
+            &loops,
             &params,
             catalog,
             Hooked::Judged,
@@ -181,7 +181,7 @@ fn check_references(
 fn check_actions(
     workflow: &Workflow,
     system: Option<&System>,
-    inputs: &Inputs,
+    loops: &[Vec<Axis>],
     params: &Map<String, Value>,
     catalog: &dyn Catalog,
     hooked: Hooked,
@@ -217,7 +217,7 @@ fn check_actions(
     check_groups(workflow, faults);
     check_compensations(workflow, catalog, &names, faults);
     // The system's text is not known here; `Loaded::check` shows the same faults at their places.
-    for (name, component) in recovering(workflow, system, inputs) {
+    for (name, component) in recovering(workflow, system, loops) {
         for step in &component.recovery {
             let whose = format!("recovery step `{}` of component `{name}`", step.id);
             if !names.contains(&step.uses) {
@@ -296,30 +296,20 @@ fn check_compensations(
     }
 }
 
-/// Returns the components of the run whose own recovery steps belong in the plan.
+/// Returns the components that the run restores: their own recovery steps belong in the plan.
 fn recovering<'s>(
     workflow: &Workflow,
     system: Option<&'s System>,
-    inputs: &Inputs,
+    loops: &[Vec<Axis>],
 ) -> Vec<(&'s str, &'s Component)> {
-    let looped = |uses: &str| {
-        workflow
-            .steps
-            .iter()
-            .any(|step| step.uses == uses && step.over_components())
-    };
-    if !looped("restore") {
-        return Vec::new();
-    }
-    let in_run = inputs
-        .loops
-        .get("component")
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let steps = workflow.steps.iter().zip(loops);
+    let axes = steps
+        .filter(|(step, _)| step.uses == "restore")
+        .flat_map(|(_, axes)| axes.iter().filter(|axis| axis.key == "component"));
     let components = system.map(|system| &system.components);
-    let mut found: Vec<(&str, &Component)> = in_run
-        .iter()
-        .filter_map(|name| components?.get_key_value(name))
+    let mut found: Vec<(&str, &Component)> = axes
+        .flat_map(|axis| &axis.values)
+        .filter_map(|choice| components?.get_key_value(&choice.name))
         .map(|(name, component)| (name.as_str(), component))
         .collect();
     let mut seen = HashSet::new();

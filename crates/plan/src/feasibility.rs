@@ -77,13 +77,13 @@ fn impact_limits(system: &System, findings: &mut Vec<Finding>) {
             .impact
             .as_ref()
             .and_then(|level| Some((level, system.impact_levels.get(level)?.max_downtime.0)));
-        if let (Some((level, limit)), Some(rto)) = (level, system.rto(component))
-            && limit < rto
+        if let (Some((level, limit)), Some(rto)) = (level, component.rto.or(system.objectives.default_rto))
+            && limit < rto.0
         {
             let message = format!(
                 "impact level {level} allows {} of downtime, less than the RTO {} of {name}",
                 shown(limit),
-                shown(rto)
+                shown(rto.0)
             );
             findings.push(finding(
                 &["components", name, "impact"],

@@ -31,7 +31,11 @@ pub(crate) fn about(format: Format) -> About {
         Format::Plain => ("text", &[], ""),
         Format::Name => ("name", &[], r"^[\p{L}\p{N}_.-]{1,100}$"),
         Format::Duration => ("duration", &["90s", "15m", "2h 30m"], ""),
-        Format::Comparison => ("comparison", &["<= 100", "== true"], COMPARISON),
+        Format::Comparison => (
+            "comparison",
+            &["<= 100", "== true", ">= 0.95 of baseline"],
+            COMPARISON,
+        ),
         Format::Expression => ("expression", &["a.b >= 0.95 and c"], ""),
         Format::Template | Format::CommandWord => ("text with expressions", &[], ""),
         Format::Path => ("path", &["notes", "/etc"], ""),
@@ -54,7 +58,7 @@ pub(crate) fn about(format: Format) -> About {
     }
 }
 
-const COMPARISON: &str = "^ *(<|<=|==|!=|>=|>)? *([-0-9.].*|true|false) *$";
+const COMPARISON: &str = "^ *(<|<=|==|!=|>=|>)? *([-0-9.].*|true|false|baseline) *$";
 
 /// Checks that a text has a form.
 ///

@@ -30,7 +30,7 @@ pub use for_each::ForEach;
 pub use hooks::Hooks;
 
 /// The template name of components' own recovery steps; no step of a file may have it.
-pub(crate) const RECOVERY: &str = "recovery";
+pub const RECOVERY: &str = "recovery";
 
 /// The loop keys whose values are in a system.
 const OF_LOOPS: [&str; 2] = ["component", "tier"];

@@ -209,7 +209,7 @@ fn every_target_and_rule_is_stated() {
     );
     assert_eq!(
         system.rules["system_operational"],
-        "integrity.operational and recovery.success_rate >= 0.90"
+        "integrity.operational and recovery.success_rate >= 0.90 and recovery.failed.critical == 0"
     );
 }
 

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use rekindle_model::entry::{TreePath, Unreadable};
 use rekindle_model::event::Outcome;
 use rekindle_model::step::StepState;
+use rekindle_model::time::Stamp;
 use rekindle_plan::Plan;
+use rekindle_plan::workflow::RECOVERY;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,11 +40,54 @@ pub struct BackupTable {
     pub unsealed: BTreeMap<String, String>,
     /// The members of the sealed set, inherited ones included.
     pub members: BTreeMap<String, Member>,
+    /// The newest proof of each component that was ever proven, as the set keeps it.
+    pub proofs: BTreeMap<String, ProofRow>,
+    /// The components that keep the set from being ready: their proof is due and did not find them valid.
+    pub unproven: Vec<String>,
+    /// When the run was created.
+    #[serde(skip)]
+    pub began: Option<DateTime<Utc>>,
     /// From the run's creation to its end.
     #[serde(with = "crate::seconds", rename = "duration_seconds")]
     pub duration: Option<Duration>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
+}
+
+/// A recovery of a component's stored copy into a sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProofRow {
+    /// When.
+    #[serde(default, deserialize_with = "utc_of_stamp")]
+    pub at: Option<DateTime<Utc>>,
+    /// The snapshot that was recovered; none for a component without data of its own.
+    pub snapshot: Option<String>,
+    /// Whether the component was valid there; none if something was not measured.
+    pub valid: Option<bool>,
+    /// Why it was not valid, or is not known to be; empty if it was.
+    pub why: String,
+    /// Whether the living system passed its validations at the capture; none if nothing was measured.
+    pub living: Option<bool>,
+}
+
+fn utc_of_stamp<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DateTime<Utc>>, D::Error> {
+    Ok(Some(Stamp::deserialize(deserializer)?.utc))
+}
+
+impl ProofRow {
+    /// Returns why a component is invalid, for people.
+    pub fn sentence(&self, component: &str) -> String {
+        let living = match self.living {
+            Some(false) => "; the living system fails its validation too",
+            _ => "",
+        };
+        match self.valid {
+            Some(false) => format!("the copy of {component} is invalid: {}{living}", self.why),
+            _ => format!("the copy of {component} is not proven: {}{living}", self.why),
+        }
+    }
 }
 
 /// One component's place in a sealed set.
@@ -199,6 +244,11 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
         let Some(name) = step.each.get("component") else {
             continue;
         };
+        // A proof may need components that this run does not capture.
+        let of_proof = matches!(step.uses.as_str(), "restore" | "validate") || step.template == RECOVERY;
+        if of_proof {
+            continue;
+        }
         let index = components
             .iter()
             .position(|row| row.component == *name)
@@ -300,6 +350,11 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
             .and_then(|output| BTreeMap::deserialize(&output["unsealed"]).ok())
             .unwrap_or_default(),
         members,
+        proofs: sealed
+            .and_then(|output| BTreeMap::deserialize(&output["proofs"]).ok())
+            .unwrap_or_default(),
+        unproven: sealed.map_or_else(Vec::new, |output| sentences(&output["unproven"])),
+        began: Some(state.created.utc),
         duration: state
             .outcome
             .map(|_| state.updated.since(&state.created).duration),

@@ -13,6 +13,7 @@
 //! | [`provenance`] | which components of the set were restored, and from which tiers? |
 //! | [`copies`] | in which state did each run see the stored copies? |
 //! | [`rule`] | which formula decided, and over which values? |
+//! | [`targets`] | which targets of the system are met, missed, or not measured? |
 //! | [`backup`] | what did a backup store, and where is it verified? |
 //! | [`status`] | can we come back, how long will it take, how much will we lose, where is the proof? |
 //! | [`unfinished`] | how far is an unfinished run, and what does it wait for? |
@@ -30,6 +31,7 @@ pub mod rule;
 mod seconds;
 pub mod status;
 pub mod steps;
+pub mod targets;
 pub mod text;
 pub mod unfinished;
 pub mod unheld;

@@ -37,6 +37,8 @@ pub struct RecoveryTable {
     pub set_created: Option<DateTime<Utc>>,
     /// Newer sets that no tier gives, as sentences: a person accepted to do without them.
     pub newer_lost: Vec<String>,
+    /// Newer sets that were not taken, as sentences that say why.
+    pub passed_over: Vec<String>,
     /// What the search for the set warns of.
     pub warnings: Vec<String>,
     /// Whether anything outside of the tiers' own listings says which set is the newest; none before the search.
@@ -51,6 +53,9 @@ pub struct RecoveryTable {
     pub components: Vec<ComponentRow>,
     /// The scenario's RTO; without one, the complete system's if all of it was recovered.
     pub system_rto: Objective,
+    /// The same, with the time until everything ended well, also what no validation measured.
+    #[serde(skip)]
+    pub took: Objective,
     /// The scenario's RPO against the oldest of the restored data.
     pub scenario_rpo: Objective,
     /// Whether the checks across components hold; none if nothing was measured.
@@ -70,8 +75,11 @@ pub struct ComponentRow {
     pub restored: Option<bool>,
     /// The judgement of its probes.
     pub valid: Validity,
-    /// Its RTO and the time it took.
+    /// Its RTO, and the time until a validation found it valid.
     pub rto: Objective,
+    /// The time until its last step ended well, also if no validation measured anything.
+    #[serde(skip)]
+    pub ended: Option<Duration>,
     /// Each of its data classes' RPO and the loss.
     pub rpo: Vec<ClassRow>,
     /// Bytes restored.
@@ -104,12 +112,18 @@ pub struct Objective {
     pub actual: Option<Duration>,
     /// Whether the figure rests on a clock that may have changed in between.
     pub clock_uncertain: bool,
+    /// Whether the run ended without success in it: then it is missed, however long that took.
+    pub failed: bool,
 }
 
 impl Objective {
     /// Returns whether the objective was met; none if it is not set or was not measured.
     pub fn met(&self) -> Option<bool> {
-        Some(self.actual? <= self.target?)
+        let target = self.target?;
+        match self.failed {
+            true => Some(false),
+            false => Some(self.actual? <= target),
+        }
     }
 }
 
@@ -213,14 +227,19 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
             .filter(|_| all)
             .map(|period| period.0),
     };
-    let slowest = components
-        .iter()
-        .map(|row| row.rto.actual)
-        .collect::<Option<Vec<_>>>();
+    let slowest = |of: fn(&ComponentRow) -> Option<Duration>| {
+        let all = components.iter().map(of).collect::<Option<Vec<_>>>();
+        all.and_then(|all| all.into_iter().max())
+    };
     let system_rto = Objective {
         target,
-        actual: slowest.and_then(|all| all.into_iter().max()),
+        actual: slowest(|row| row.rto.actual),
         clock_uncertain: components.iter().any(|row| row.rto.clock_uncertain),
+        failed: components.iter().any(|row| row.rto.failed),
+    };
+    let took = Objective {
+        actual: slowest(|row| row.ended),
+        ..system_rto.clone()
     };
     let losses = components
         .iter()
@@ -233,6 +252,7 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
             .iter()
             .flat_map(|row| &row.rpo)
             .any(|class| class.rpo.clock_uncertain),
+        failed: false,
     };
     let first = |uses: &str| {
         plan.steps
@@ -249,6 +269,7 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
             .map(str::to_owned),
         set_created: first("locate-set").and_then(|output| instant(&output["created"])),
         newer_lost: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["newer_lost"])),
+        passed_over: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["passed_over"])),
         warnings: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["warnings"])),
         confirmed: first("locate-set").and_then(|output| output["confirmed"].as_bool()),
         of_set: provenance::of_set(
@@ -264,6 +285,7 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         disaster_at_told: state.disaster_at_told,
         components,
         system_rto,
+        took,
         scenario_rpo,
         operational: integrity["operational"].as_bool(),
         rule: AppliedRule::of(&integrity["rule"]),
@@ -332,14 +354,12 @@ fn component_row(
     let whole = steps
         .iter()
         .all(|step| matches!(evidence.state.step(&step.id).state, StepState::Succeeded { .. }));
-    // Nothing is "back" before its last validation succeeded; a component without probes is back when the
-    // step that found so has ended, and its validity says that nothing was measured.
-    let back = if whole {
-        last_end(evidence, &validations)
-    } else {
-        None
+    let back = match whole {
+        true => last_end(evidence, &validations),
+        false => None,
     };
-    let (actual, clock_uncertain) = match back {
+    let failed = evidence.state.outcome.is_some() && (valid == Validity::No || !whole);
+    let (ended, clock_uncertain) = match back {
         Some(back) => {
             let (actual, uncertain) = since_disaster(created, &back, disaster_at);
             (actual, uncertain || clock_set && evidence.state.disaster_at_told)
@@ -356,9 +376,12 @@ fn component_row(
         valid,
         rto: Objective {
             target: component.and_then(|component| system.rto(component)),
-            actual,
+            // Nothing is back before a validation has measured it and succeeded.
+            actual: ended.filter(|_| valid == Validity::Yes),
             clock_uncertain,
+            failed,
         },
+        ended,
         rpo: component
             .map_or(&[][..], |component| &component.classes)
             .iter()
@@ -370,6 +393,7 @@ fn component_row(
                         .map(|point| (disaster_at - point).to_std().unwrap_or(Duration::ZERO)),
                     // A capture from after the disaster is a clock that differs, or a wrong time of the disaster.
                     clock_uncertain: clock_set || consistency_point.is_some_and(|point| point > disaster_at),
+                    failed: false,
                 },
             })
             .collect(),

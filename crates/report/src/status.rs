@@ -502,25 +502,25 @@ fn how_long(findings: &Findings<'_>) -> Answer {
         findings
             .recoveries
             .iter()
-            .filter(|recovery| recovery.table.system_rto.actual.is_some())
+            .filter(|recovery| recovery.table.took.actual.is_some())
     };
     let of_all = || measured().filter(|recovery| recovery.table.components.len() == all);
     let vouched = |recovery: &&Proven<RecoveryTable>| {
-        recovery.interruptions == 0 && !recovery.table.system_rto.clock_uncertain
+        recovery.interruptions == 0 && !recovery.table.took.clock_uncertain
     };
     let Some((recovery, actual)) = of_all()
         .find(vouched)
         .or_else(|| of_all().next())
         .or_else(|| measured().find(vouched))
         .or_else(|| measured().next())
-        .and_then(|found| Some((found, found.table.system_rto.actual?)))
+        .and_then(|found| Some((found, found.table.took.actual?)))
     else {
         return match findings.recoveries.first() {
             None => no_data("no recovery has been measured yet"),
             Some(_) => no_data("no recovery has brought back all that it was asked for"),
         };
     };
-    let target = recovery.table.system_rto.target;
+    let target = recovery.table.took.target;
     let against = target
         .map(|target| format!(", target {}", crate::units::duration(target)))
         .unwrap_or_default();
@@ -529,12 +529,12 @@ fn how_long(findings: &Findings<'_>) -> Answer {
     if recovery.interruptions > 0 {
         rests_on.push_str("; it was interrupted, and the wait until it was resumed counts");
     }
-    if recovery.table.system_rto.clock_uncertain {
+    if recovery.table.took.clock_uncertain {
         rests_on.push_str("; the clock may have changed in between");
     }
     Answer {
         verdict: match target {
-            _ if recovery.table.system_rto.clock_uncertain => Verdict::Unsure,
+            _ if recovery.table.took.clock_uncertain => Verdict::Unsure,
             Some(target) if actual > target => Verdict::Bad,
             _ => Verdict::Good,
         },

@@ -24,7 +24,7 @@ use crate::steps::{StepRow, timeline};
 pub use crate::units::{bytes, count, duration};
 pub use gantt::gantt;
 pub use listing::{Column, Listing, Mark};
-pub use tables::{backup, recovery, set_aside, status};
+pub use tables::{backup, recovery, set_aside, status, targets, targets_in_short};
 
 /// How many failed attempts of a step the report lists, the newest ones.
 const ATTEMPTS: usize = 3;

@@ -77,7 +77,7 @@ pub use reader::{EntryStream, Fetched, SnapshotReader};
 pub use remembered::Remembered;
 pub use repair::{RepairReport, repair};
 pub use segment::{Created, Segment, SegmentError, SegmentHead, SegmentStore};
-pub use set::{Member, RecoverySet};
+pub use set::{Member, Proof, RecoverySet};
 pub use snapshot::{ContentDigest, EntryRecord, Snapshot};
 pub use spool::Spool;
 pub use tier::{Catalogs, Tier, TierMode, catalogs};

@@ -31,6 +31,33 @@ pub struct RecoverySet {
     pub system_definition: Vec<u8>,
     /// The set before this one, so that a tier that lost its newest sets is noticed.
     pub predecessor: Option<SetId>,
+    /// The newest proof of each component that was ever proven: a recovery of its stored copy into a sandbox.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub proofs: BTreeMap<String, Proof>,
+}
+
+/// The result of a recovery of a component's stored copy into a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The snapshot that was recovered; none for a component without data of its own.
+    pub snapshot: Option<SnapshotId>,
+    /// When.
+    pub at: Stamp,
+    /// Whether the component's validations found it valid there; none if something was not measured.
+    pub valid: Option<bool>,
+    /// Why it is not valid, or not known to be; empty if it is.
+    pub why: String,
+    /// Whether the living system passed its validations at the capture; none if nothing was measured.
+    pub living: Option<bool>,
+}
+
+impl RecoverySet {
+    /// Returns why a component is known to be invalid: the proof of the very snapshot that the set names failed.
+    pub fn invalid(&self, component: &str) -> Option<&Proof> {
+        let proof = self.proofs.get(component)?;
+        let own = self.members.get(component).map(|member| member.snapshot);
+        (proof.valid == Some(false) && proof.snapshot == own).then_some(proof)
+    }
 }
 
 /// One component of a recovery set.

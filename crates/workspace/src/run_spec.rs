@@ -131,6 +131,9 @@ impl LoadedSpec {
     /// Returns the folder that the run recovers into, if it recovers.
     pub fn target_root(&self, system_dir: &Path) -> Option<PathBuf> {
         self.system.present()?;
+        if let Some(sandbox) = self.param(SANDBOX) {
+            return Some(PathBuf::from(sandbox));
+        }
         match (self.param("to"), self.workflow.params.contains_key("to")) {
             (Some(to), _) => Some(PathBuf::from(to)),
             // If a recovery names no folder, it goes to the system's own; `recover` has checked that it may.
@@ -173,6 +176,8 @@ impl LoadedSpec {
             clock: Arc::clone(&context.clock),
             executable: context.executable.clone(),
             target_root,
+            is_sandbox: self.param(SANDBOX).is_some(),
+            scenario: self.param("scenario").map(str::to_owned),
             system_file: layout.system_file.clone(),
             key_dirs: keys::folders(layout, &context.unlocker),
             replicas: Some(Arc::new(Checker {
@@ -254,6 +259,9 @@ impl ReadyRun {
         Ok(())
     }
 }
+
+/// The parameter with the folder of the sandbox into which a run recovers copies to prove them.
+pub const SANDBOX: &str = "sandbox";
 
 /// Returns the folder of the living system.
 pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {

@@ -8,6 +8,14 @@ use std::path::{Path, PathBuf};
 use rekindle_journal::{Journal, RunFilter, RunSummary};
 use rekindle_model::origin::RunKind;
 
+/// Returns a new folder for a sandbox. No run has its name, so it is swept away with what no run needs: a backup that is
+/// resumed recovers its copies anew.
+pub fn sandbox(state: &Path) -> PathBuf {
+    state
+        .join("staging")
+        .join(format!("sandbox-{}", uuid::Uuid::new_v4()))
+}
+
 /// Returns the folders in `staging/` that no run needs any more.
 pub fn leftovers(state: &Path, runs: &[RunSummary]) -> Vec<PathBuf> {
     let Ok(found) = std::fs::read_dir(state.join("staging")) else {

@@ -5,6 +5,7 @@ mod heals_damage;
 mod left_out;
 mod metadata;
 mod missing_tier;
+mod proofs;
 mod reserved_names;
 mod running_system;
 mod shrunken_data;

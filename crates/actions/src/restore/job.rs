@@ -22,6 +22,7 @@ use crate::failures;
 use crate::params;
 use crate::programs::SourcePrograms;
 use crate::put_back;
+use crate::seal_set::newest_set;
 use crate::site::Site;
 use crate::views;
 
@@ -80,18 +81,28 @@ impl Job {
             return Ok(None);
         };
         let located = views::located(&cx.steps);
-        let snapshot = match &params.snapshot {
-            Some(text) => text.parse().map_err(|_| {
+        // A backup proves the copies that it has just verified, where it has one.
+        let fresh = match (&params.snapshot, &located) {
+            (None, None) => match views::verified_copies(&cx.steps).remove(name) {
+                None if site.sandbox().is_some() => inherited(site, cx, name).await?,
+                verified => verified,
+            },
+            _ => None,
+        };
+        let snapshot = match (&params.snapshot, &fresh) {
+            (Some(text), _) => text.parse().map_err(|_| {
                 let message = format!("{text:?} is not the id of a snapshot");
                 Failure::permanent(params::BAD_PARAMETER, message)
                     .with_hint("name one that the list of snapshots has")
             })?,
-            None => located_member(located.as_ref(), name)?,
+            (None, Some((snapshot, _))) => *snapshot,
+            (None, None) => located_member(located.as_ref(), name)?,
         };
-        let order = match (params.tiers, located) {
-            (params::Names::These(tiers), _) => tiers,
-            (params::Names::All, Some(located)) => located.tier_order,
-            (params::Names::All, None) => site.tiers_hot_first(),
+        let order = match (params.tiers, located, fresh) {
+            (params::Names::These(tiers), _, _) => tiers,
+            (params::Names::All, Some(located), _) => located.tier_order,
+            (params::Names::All, None, Some((_, verified_in))) => verified_in,
+            (params::Names::All, None, None) => site.tiers_hot_first(),
         };
         let tiers = site.tiers_that_answer(&order).await;
         if tiers.is_empty() {
@@ -251,9 +262,26 @@ fn window(snapshot: &Snapshot) -> Window {
     }
 }
 
+/// Returns the snapshot of a component that this run does not capture, as the newest set has it, and its tiers. A proof
+/// of another component may read it.
+async fn inherited(
+    site: &Site,
+    cx: &StepContext,
+    name: &str,
+) -> Result<Option<(SnapshotId, Vec<String>)>, Failure> {
+    if views::captures(cx, name) {
+        return Ok(None);
+    }
+    let tiers = site.tiers_that_answer(&site.tiers_hot_first()).await;
+    let newest = newest_set(&tiers).await?;
+    let member = newest.and_then(|mut set| set.members.remove(name));
+    Ok(member.map(|member| (member.snapshot, member.tiers)))
+}
+
 fn located_member(located: Option<&views::Located>, name: &str) -> Result<SnapshotId, Failure> {
     let Some(located) = located else {
-        let message = "no earlier step of this run located a recovery set";
+        let message =
+            format!("no earlier step of this run located a recovery set, or verified a copy of {name}");
         return Err(Failure::permanent(views::NOTHING_TO_WORK_ON, message)
             .with_hint("let the step need a step that uses locate-set, or name a snapshot"));
     };

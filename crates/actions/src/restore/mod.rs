@@ -33,6 +33,7 @@ use crate::measure::number;
 use crate::params::{self, Field, Kind};
 use crate::put_back;
 use crate::site::Site;
+use crate::snapshot::BASELINE;
 use crate::views;
 
 /// See the module's documentation.
@@ -322,6 +323,9 @@ fn output(job: &Job, report: &RestoreReport) -> Output {
         "consistency_stamp": job.snapshot.consistency_point,
         "content_digest": job.snapshot.content_digest,
     });
+    if let Some(baseline) = job.snapshot.metadata.get(BASELINE) {
+        value[BASELINE] = baseline.clone();
+    }
     if let Some(refuted) = &report.checkpoint_refuted {
         value["checkpoint_refuted"] = json!(refuted);
     }

@@ -101,6 +101,8 @@ impl Bench {
             clock: Arc::new(SystemClock),
             executable: PathBuf::from(env!("CARGO_BIN_EXE_supervise-under-test")),
             target_root: to.map(|to| self.path(to)),
+            is_sandbox: false,
+            scenario: None,
             system_file: self.path("system.yaml"),
             key_dirs: Vec::new(),
             replicas: None,

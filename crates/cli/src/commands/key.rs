@@ -37,7 +37,7 @@ pub enum Command {
     /// Show where the key is: the identities of this user, and the copies in the workspace and in each tier
     ///
     /// Shows no secret. Works without the key, and if a tier does not answer. Exits with 1 if the key does not open here,
-    /// with 3 if a tier does not answer, with 5 if a copy is damaged or of another key.
+    /// with 3 if a tier does not answer, with 5 if a copy is missing, damaged or of another key.
     List,
 }
 
@@ -75,11 +75,12 @@ fn export(app: &App, file: Option<&std::path::Path>) -> Result<Exit, Error> {
 
 fn list(app: &App, listed: &KeyList) -> Result<Exit, Error> {
     app.printer.data(listed, || said(listed))?;
-    let unreachable = |copy: &KeyCopy| copy.state == CopyState::Unreachable;
+    let any = |state| listed.copies.iter().any(|copy| copy.state == state);
     Ok(match listed.state {
         _ if listed.copies.iter().any(KeyCopy::is_lost) => Exit::DataLost,
         KeyState::Closed | KeyState::None => Exit::Failed,
-        _ if listed.copies.iter().any(unreachable) => Exit::Partial,
+        KeyState::Opens if any(CopyState::Missing) => Exit::DataLost,
+        _ if any(CopyState::Missing) || any(CopyState::Unreachable) => Exit::Partial,
         KeyState::Opens | KeyState::Locked => Exit::Done,
     })
 }
@@ -167,6 +168,7 @@ fn copy_line(copy: &KeyCopy) -> String {
         (CopyState::Unopened, _) => "another file that nothing here opens",
         (CopyState::Damaged, _) => "DAMAGED",
         (CopyState::Missing, _) => "MISSING",
+        (CopyState::NothingYet, _) => "nothing yet",
         (CopyState::Unreachable, _) => "NOT REACHED",
     };
     match &copy.why {

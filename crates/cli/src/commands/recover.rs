@@ -215,7 +215,7 @@ fn dry_run(
         .collect();
     let body = json!({
         "set": set.id, "created": set.created.utc, "recovery_ready": set.recovery_ready, "tiers": found.tiers,
-        "tiers_silent": found.silent, "newer_lost": found.newer_lost, "components": components, "missing": missing,
+        "tiers_silent": found.silent, "newer_lost": found.newer_lost, "passed_over": found.passed_over, "components": components, "missing": missing,
         "bytes": bytes, "root": root, "moved_aside": occupied, "plan": *ready.plan,
     });
     app.printer.data(&body, || {
@@ -237,6 +237,9 @@ fn dry_run(
             said.push_str(&format!(
                 "it is not the latest: {lost} is known, and no tier gives it\n"
             ));
+        }
+        for other in &found.passed_over {
+            said.push_str(&format!("passed over: {other}\n"));
         }
         for (name, member) in &members {
             let of = match member.inherited {

@@ -51,16 +51,25 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                     continue;
                 }
             };
+            let invalid: Vec<&String> = set
+                .proofs
+                .keys()
+                .filter(|name| set.invalid(name).is_some())
+                .collect();
             let inherited = set.members.values().filter(|member| member.inherited).count();
             let body = json!({
                 "tier": name, "set": set.id, "created": set.created.utc, "system": set.system,
                 "recovery_ready": set.recovery_ready, "components": set.members, "inherited": inherited,
-                "missing": set.missing, "skew_ms": set.skew_ms,
+                "missing": set.missing, "invalid": invalid, "skew_ms": set.skew_ms,
             });
             app.printer.entry(&body)?;
             let mut notes = Vec::new();
             if !set.recovery_ready {
                 notes.push("NOT recovery-ready".to_owned());
+            }
+            if !invalid.is_empty() {
+                let names: Vec<&str> = invalid.iter().map(|name| name.as_str()).collect();
+                notes.push(format!("invalid: {}", names.join(", ")));
             }
             if !set.missing.is_empty() {
                 notes.push(format!("lacks {}", set.missing.join(", ")));

@@ -7,7 +7,7 @@ use rekindle_report::copies::segment_faults;
 use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
-use rekindle_report::text;
+use rekindle_report::{targets, text};
 use serde_json::json;
 
 use crate::App;
@@ -89,11 +89,17 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         RunKind::Backup => {
             let table = backup_table(&evidence, &plan);
             said.push_str(&format!("\n{}", text::backup(&table)));
+            let targets = targets::of_backup(&evidence, &plan, &spec.system, &table);
+            said.push_str(&text::targets(&targets));
+            body["targets"] = json!(targets);
             body["backup"] = json!(table);
         }
         RunKind::Recover => {
             let table = recovery_table(&evidence, &plan, &spec.system);
             said.push_str(&format!("\n{}", text::recovery(&table)));
+            let targets = targets::of_recovery(&evidence, &plan, &spec.system, &table);
+            said.push_str(&text::targets(&targets));
+            body["targets"] = json!(targets);
             let fell_back = table.fell_back();
             fell_back
                 .iter()

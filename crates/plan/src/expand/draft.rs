@@ -13,7 +13,7 @@ use super::loops::{Axis, Choice};
 use super::recovering;
 use crate::cycle;
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Handler, ITEM, Inputs, MAX_INTERRUPTIONS, PlanStep, Retry, RunIf};
+use crate::plan::{Handler, ITEM, MAX_INTERRUPTIONS, PlanStep, Retry, RunIf};
 use crate::workflow::{ForEach, RECOVERY, Workflow};
 
 /// The most steps of a plan.
@@ -28,7 +28,6 @@ const LAST: i64 = u32::MAX as i64;
 pub(super) struct Draft<'w> {
     workflow: &'w Workflow,
     system: Option<&'w System>,
-    inputs: &'w Inputs,
     /// For each template of the file, its loops.
     loops: Vec<Vec<Axis>>,
     graph: DiGraph<(), ()>,
@@ -40,16 +39,10 @@ pub(super) struct Draft<'w> {
 }
 
 impl<'w> Draft<'w> {
-    pub(super) fn new(
-        workflow: &'w Workflow,
-        system: Option<&'w System>,
-        inputs: &'w Inputs,
-        loops: Vec<Vec<Axis>>,
-    ) -> Self {
+    pub(super) fn new(workflow: &'w Workflow, system: Option<&'w System>, loops: Vec<Vec<Axis>>) -> Self {
         Self {
             workflow,
             system,
-            inputs,
             loops,
             graph: DiGraph::new(),
             steps: Vec::new(),
@@ -92,7 +85,7 @@ impl<'w> Draft<'w> {
             self.loops[at] = axes;
             self.instances.push(first..self.steps.len());
         }
-        for (name, component) in recovering(self.workflow, self.system, self.inputs) {
+        for (name, component) in recovering(self.workflow, self.system, &self.loops) {
             let mut places = Vec::new();
             for step in &component.recovery {
                 places.push(self.steps.len());
@@ -145,10 +138,9 @@ impl<'w> Draft<'w> {
                 .iter()
                 .filter_map(|need| places.get(need.as_str()).copied())
             {
-                // Two loops over lists are the same loop only if their values are the same.
                 let shared: Vec<String> = self.loops[at]
                     .iter()
-                    .filter(|axis| self.loops[needed].contains(axis))
+                    .filter(|axis| self.loops[needed].iter().any(|other| axis.pairs_with(other)))
                     .map(|axis| axis.key.clone())
                     .collect();
                 self.pair(
@@ -250,7 +242,7 @@ impl<'w> Draft<'w> {
                 }
             }
         }
-        for (name, component) in recovering(self.workflow, self.system, self.inputs) {
+        for (name, component) in recovering(self.workflow, self.system, &self.loops) {
             for other in component
                 .reads
                 .iter()
@@ -267,14 +259,18 @@ impl<'w> Draft<'w> {
     }
 
     fn lay_order_of_components(&mut self) -> Result<(), String> {
-        let ordered = recovering(self.workflow, self.system, self.inputs);
+        let ordered = recovering(self.workflow, self.system, &self.loops);
         if ordered.iter().all(|(_, component)| component.after.is_empty()) {
             return Ok(());
         }
         let steps = &self.workflow.steps;
         let looped = steps.iter().filter(|step| step.over_components());
         let ids: HashSet<&str> = looped.map(|step| step.id.as_str()).collect();
-        let firsts = self.by_component(|at| !steps[at].needs.iter().any(|need| ids.contains(need.as_str())));
+        let takes_snapshots = steps.iter().any(|step| step.uses == "snapshot");
+        let firsts = self.by_component(|at| match takes_snapshots {
+            true => steps[at].uses == "restore",
+            false => !steps[at].needs.iter().any(|need| ids.contains(need.as_str())),
+        });
         // Data first: a failed validation keeps nobody from being restored, unless the system asks for it.
         let mut data = self.by_component(|at| steps[at].uses == "restore");
         for (name, places) in &self.recoveries {

@@ -20,6 +20,15 @@ pub(super) struct Axis {
     pub(super) values: Vec<Choice>,
 }
 
+impl Axis {
+    /// Returns whether steps of both loops pair up by their values: the loops have the same key, and one of them has all
+    /// values of the other. Loops over lists of their own are else different loops.
+    pub(super) fn pairs_with(&self, other: &Self) -> bool {
+        let holds = |all: &Self, some: &Self| some.values.iter().all(|value| all.values.contains(value));
+        self.key == other.key && (holds(self, other) || holds(other, self))
+    }
+}
+
 /// One value of a loop.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Choice {

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use petgraph::graph::{DiGraph, NodeIndex};
-use rekindle_model::system::{Affects, System};
+use rekindle_model::measured;
+use rekindle_model::system::{Affects, Component, System, Target};
 
 use crate::cycle;
-use crate::diagnostic::{Sink, Span};
+use crate::diagnostic::{Sink, Span, suggest_from_all};
 use crate::overlap::{self, Clash, Placed, TooMany};
 use crate::read;
 use crate::yaml::Node;
@@ -67,17 +68,81 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
         }
     }
     for (group, targets) in &system.targets {
-        for name in targets.keys() {
+        for (name, target) in targets {
             read::check_known(
                 at(&["targets", group, name, "component"]),
                 "component",
                 &names,
                 sink,
             );
+            if let Some(node) = at(&["targets", group, name]) {
+                check_measured(system, group, name, target, node, sink);
+            }
         }
     }
     check_claims(system, &nodes, sink);
     check_order(system, &owners, root, sink);
+}
+
+/// Reports a target that nothing can ever measure. What a program prints, only its run shows: then the warning names the
+/// program.
+fn check_measured(
+    system: &System,
+    group: &str,
+    name: &str,
+    target: &Target,
+    node: &Node,
+    sink: &mut Sink<'_>,
+) {
+    let known: Vec<&str> = measured::of_group(group).map(|of| of.name).collect();
+    if !known.is_empty() {
+        if !known.contains(&name) {
+            let help = suggest_from_all(name, &known);
+            sink.error(
+                node.span,
+                format!("no `{name}` of `{group}` is ever measured"),
+                help,
+            );
+        }
+        return;
+    }
+    let (component, measure) = match target {
+        Target::Measured {
+            component, measure, ..
+        } => (component.as_deref(), measure.as_deref().unwrap_or(name)),
+        Target::Expect(_) => (None, name),
+    };
+    let of_component = |(own, _): &(&String, &Component)| {
+        component.is_none_or(|wanted| system.component(wanted).is_some_and(|(known, _)| known == *own))
+    };
+    let components = || system.components.iter().filter(of_component);
+    let probes = || components().flat_map(|(own, it)| it.validate.iter().map(move |probe| (own, probe)));
+    let integrity = system.integrity.iter().filter(|_| component.is_none());
+    let mut all = probes().map(|(_, probe)| probe).chain(integrity);
+    if all.any(|probe| probe.expect.contains_key(measure)) {
+        return;
+    }
+    let programs: Vec<&str> = probes()
+        .filter(|(_, probe)| probe.probe == "command")
+        .map(|(own, _)| own.as_str())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    match programs.as_slice() {
+        [] => sink.error(
+            node.span,
+            format!("no probe measures `{measure}`, so this target is never met"),
+            Some("add a probe with it under `validate:` of a component, or take the target away".to_owned()),
+        ),
+        programs => sink.warn(
+            node.span,
+            format!("no probe expects `{measure}`: this target has data only if a program prints it"),
+            Some(format!(
+                "write it under `expect:` of the probe that prints it; programs have {}",
+                programs.join(", ")
+            )),
+        ),
+    }
 }
 
 /// Reports sources that claim the same file, and sources that a recovery elsewhere would put at the same place.

@@ -10,8 +10,9 @@ use crate::expand::references::{Allows, Fault, below_system, each_expression, fa
 use crate::expr::references::{self, Reference};
 
 /// What an expression of the system may name, with the fields of those that have a fixed number.
-const NAMES: [(&str, &[&str]); 6] = [
+const NAMES: [(&str, &[&str]); 7] = [
     ("target", &["root"]),
+    ("disaster", &["type"]),
     ("run", &["id", "disaster_at"]),
     ("rekindle", &[]),
     ("system", &[]),

@@ -62,6 +62,10 @@ const COMPONENT: &Object = &Object {
         key("recovery", List(&Object(RECOVERY_STEP)),
             "Its own steps between the restore and the validation, in order."),
         key("validate", List(&OneOf(PROBE)), "Probes that judge it after its recovery."),
+        key("prove", Word(&["always", "daily", "weekly", "never"]),
+            "How often a backup proves that the stored copy can be recovered. It restores the copy into a sandbox and runs \
+             the validations there. If they fail, the copy is stored, marked invalid, and its recovery set is not ready. A \
+             proof needs room for the restored data in the workspace.").or("never"),
         key("rto", Text(Duration),
             "How soon after a disaster it must be valid again. Without it `objectives.default_rto` applies."),
         key("classes", Texts(Plain), "The data classes that it carries."),

@@ -11,7 +11,11 @@ pub(crate) const PROBE: &OneOf = &OneOf {
     common: &[
         key("name", Text(Plain), "What reports call it. Without it the probe's kind."),
         key("expect", Named("expectation", &Text(Comparison)),
-            "What each number must be, by the number's name. A number that was not measured is *no data*."),
+            "What each number must be, by the number's name. A number that was not measured is *no data*. A limit may be a \
+             share of the baseline: `>= 0.95 of baseline`; without a baseline it is *no data*."),
+        key("at", Word(&["recovery", "backup", "both"]),
+            "When it runs: with `recovery` on the restored data; with `backup` on the living system, while a backup captures \
+             the component. Then its numbers are the baseline of the recoveries from that backup.").or("recovery"),
         key("reads", Texts(Plain),
             "Components whose data it reads. Under `integrity:`, a probe of data that is not there is *no data*."),
         key("timeout", Text(Duration),

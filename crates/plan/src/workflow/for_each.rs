@@ -29,13 +29,13 @@ impl ForEach {
         *self != Self::Once
     }
 
-    /// Returns whether it loops over the run's values of a key, such as `component`.
+    /// Returns whether it loops over values of a key of the run, such as `component`: all of them, or a list of its own.
     pub(crate) fn over(&self, loop_key: &str) -> bool {
         match self {
             Self::Once | Self::Values(_) => false,
             Self::Key(key) => key == loop_key,
             Self::Names(names) => names.iter().any(|name| name == loop_key),
-            Self::Matrix(axes) => axes.get(loop_key).is_some_and(|values| values == ALL),
+            Self::Matrix(axes) => axes.contains_key(loop_key),
         }
     }
 }

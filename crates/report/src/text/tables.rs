@@ -8,12 +8,13 @@ use rekindle_model::shown::line;
 use rekindle_model::{shell, time};
 
 use super::{WriteAction, bytes, duration, plain, printed, right, uncertain};
-use crate::backup::{BackupRow, BackupTable, Noted};
+use crate::backup::{BackupRow, BackupTable, Noted, ProofRow};
 use crate::provenance::OfSet;
 use crate::recovery::{ComponentRow, Displaced, Objective, RecoveryTable, Validity};
 use crate::status::{Answer, ClassLoss, Status, TierAge, Verdict};
+use crate::targets::{self, TargetRow};
 use crate::unfinished::{Question, StepCount, Unfinished};
-use crate::units::{entries, named};
+use crate::units::{count, entries, named};
 
 /// Returns a recovery's table of components.
 pub fn recovery(found: &RecoveryTable) -> String {
@@ -114,6 +115,58 @@ pub fn recovery(found: &RecoveryTable) -> String {
     text
 }
 
+/// Returns each target with its figure, or why there is none; empty without targets.
+pub fn targets(rows: &[TargetRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut table = plain();
+    table.set_header(["target", "wanted", "figure", ""]);
+    for row in rows {
+        let verdict = match row.met {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "no data",
+        };
+        table.add_row([
+            Cell::new(format!("{}.{}", row.group, row.target)),
+            right(row.expect.to_string()),
+            right(row.figure.map_or_else(String::new, targets::shown)),
+            Cell::new(verdict),
+        ]);
+    }
+    let mut text = printed(table);
+    text.push('\n');
+    for row in rows {
+        let inputs: Vec<String> = row
+            .inputs
+            .iter()
+            .map(|(name, value)| format!("{name} {}", targets::shown(*value)))
+            .collect();
+        let (group, target, formula) = (&row.group, &row.target, &row.formula);
+        let _ = match (&row.why, inputs.is_empty()) {
+            (Some(why), _) => writeln!(text, "{group}.{target}: {why}"),
+            (None, true) => writeln!(text, "{group}.{target}: {formula}"),
+            (None, false) => writeln!(text, "{group}.{target}: {formula} ({})", inputs.join(", ")),
+        };
+    }
+    text
+}
+
+/// Returns how many targets are met, missed and not measured; empty without targets.
+pub fn targets_in_short(rows: &[TargetRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let of = |met| rows.iter().filter(|row| row.met == met).count();
+    format!(
+        "targets: {} met, {} missed, {} without data\n",
+        of(Some(true)),
+        of(Some(false)),
+        of(None)
+    )
+}
+
 fn held(holds: Option<bool>) -> &'static str {
     match holds {
         Some(true) => "hold",
@@ -138,6 +191,9 @@ fn age_of_set(found: &RecoveryTable) -> String {
             text,
             "WARNING: it is not the latest: {lost} is known, and no tier gives it"
         );
+    }
+    for other in &found.passed_over {
+        let _ = writeln!(text, "passed over: {other}");
     }
     for warning in &found.warnings {
         let _ = writeln!(text, "WARNING: {warning}");
@@ -220,7 +276,10 @@ fn worst_class(row: &ComponentRow) -> (String, String) {
 
 fn actual(objective: &Objective) -> String {
     let Some(actual) = objective.actual else {
-        return "no data".to_owned();
+        return match objective.failed {
+            true => "not back ✗".to_owned(),
+            false => "no data".to_owned(),
+        };
     };
     let missed = if objective.met() == Some(false) {
         " ✗"
@@ -308,6 +367,20 @@ pub fn backup(found: &BackupTable) -> String {
         {
             let _ = writeln!(text, "rule recovery_ready: {}", rule.sentence());
         }
+    }
+    for component in &found.unproven {
+        if let Some(proof) = found.proofs.get(component) {
+            let _ = writeln!(text, "{}", proof.sentence(component));
+        }
+    }
+    let valid = |proof: &&ProofRow| proof.valid == Some(true) && proof.at >= found.began;
+    let proven = found.proofs.values().filter(valid).count();
+    if proven > 0 {
+        let _ = writeln!(
+            text,
+            "{} recovered into a sandbox and valid there",
+            count(proven, "component")
+        );
     }
     for (tier, why) in &found.unsealed {
         let _ = writeln!(

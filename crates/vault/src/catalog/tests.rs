@@ -116,6 +116,7 @@ fn set(now: &Stamp) -> RecoverySet {
         summary: serde_json::Value::Null,
         system_definition: Vec::new(),
         predecessor: None,
+        proofs: BTreeMap::new(),
     }
 }
 

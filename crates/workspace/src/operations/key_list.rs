@@ -101,8 +101,10 @@ pub enum CopyState {
     Unopened,
     /// It is no whole key file.
     Damaged,
-    /// There is none.
+    /// There is none. If the key opens, there was one; else it may be a tier that waits for its first backup.
     Missing,
+    /// The tier waits for its first backup, which stores the copy.
+    NothingYet,
     /// The tier does not answer.
     Unreachable,
 }
@@ -141,8 +143,9 @@ pub async fn list(app: &Application) -> Result<KeyList, Error> {
     let mut stored = stored(&layout).await;
     for (tier, _, read) in &mut stored {
         let is_new = |key: &OpenKey| tiers::is_new(&layout, key, tier);
-        if matches!(read, Err((CopyState::Unreachable, _))) && key.as_ref().is_some_and(is_new) {
-            *read = Err((CopyState::Missing, "nothing was ever stored there".to_owned()));
+        let none = matches!(read, Err((CopyState::Unreachable | CopyState::Missing, _)));
+        if none && key.as_ref().is_some_and(is_new) {
+            *read = Err((CopyState::NothingYet, "the first backup stores it".to_owned()));
         }
     }
     let files = keyring::identity_files(&layout, &app.unlocker);

@@ -106,6 +106,8 @@ fn parts(system: &System) -> SiteParts {
         clock: Arc::new(SystemClock),
         executable: PathBuf::from("rekindle"),
         target_root: None,
+        is_sandbox: false,
+        scenario: None,
         system_file: PathBuf::from("system.yaml"),
         key_dirs: Vec::new(),
         replicas: None,

@@ -13,8 +13,10 @@ use crate::notice::Notice;
 use crate::open::ReadWriteWorkspace;
 use crate::operations::run::RunRequest;
 use crate::replica;
-use crate::run_spec::{self, LoadedSpec};
-use crate::{names, tiers};
+use crate::run_spec::{self, LoadedSpec, SANDBOX};
+use crate::{names, staging, tiers};
+
+mod proofs;
 
 /// What to back up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) ->
             .notices
             .give(Notice::warning(text).with_next(way_on, "continues it"));
     }
+    let captured = loops.get("component").cloned().unwrap_or_default();
+    let prove = proofs::due(context, &system, &captured).await?;
     let accepted: Vec<String> = request.accepted.iter().map(ToString::to_string).collect();
     let mut params = Map::new();
     if !accepted.is_empty() {
@@ -68,6 +72,11 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) ->
             partial_recovery::ACCEPT.to_owned(),
             Value::from(accepted.join(" ")),
         );
+    }
+    if !prove.is_empty() {
+        let sandbox = staging::sandbox(&context.layout.state);
+        params.insert(SANDBOX.to_owned(), Value::from(sandbox.to_string_lossy()));
+        params.insert("prove".to_owned(), Value::from(prove));
     }
     let spec = LoadedSpec::new(
         &context.layout,

@@ -1,0 +1,359 @@
+//! The targets of a system, judged: met, missed or no data, each with the figure, how it was computed, and from which
+//! run.
+//!
+//! A backup is judged by the group `backup`, a recovery by all groups. A target of another group is about a number that
+//! a probe measures. What was not measured is *no data*, never met.
+
+use std::collections::BTreeMap;
+
+use rekindle_model::event::Measures;
+use rekindle_model::expect::Expect;
+use rekindle_model::id::{RunId, StepId};
+use rekindle_model::measured::{self, PERFORMANCE};
+use rekindle_model::step::StepState;
+use rekindle_model::system::{System, Target};
+use rekindle_plan::{Plan, PlanStep};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::backup::BackupTable;
+use crate::evidence::Evidence;
+use crate::recovery::{RecoveryTable, Validity};
+
+/// A target, judged by one run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TargetRow {
+    /// Its group in the system's file.
+    pub group: String,
+    /// Its name there.
+    pub target: String,
+    /// What the number must be.
+    pub expect: Expect,
+    /// The number; none is *no data*.
+    pub figure: Option<f64>,
+    /// Whether it is met; none without data.
+    pub met: Option<bool>,
+    /// How the number is computed.
+    pub formula: String,
+    /// The numbers that it was computed from.
+    pub inputs: BTreeMap<String, f64>,
+    /// Why there is no data.
+    pub why: Option<String>,
+    /// The run that measured it.
+    pub run: RunId,
+}
+
+/// A number, and where it comes from.
+#[derive(Default)]
+struct Figure {
+    value: Option<f64>,
+    formula: String,
+    inputs: BTreeMap<String, f64>,
+    baseline: Option<f64>,
+    why: Option<String>,
+}
+
+impl Figure {
+    fn none(formula: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            formula: formula.into(),
+            why: Some(why.into()),
+            ..Self::default()
+        }
+    }
+
+    /// A number that Rekindle computes from these inputs.
+    fn of<const N: usize>(value: Option<f64>, inputs: [(&str, f64); N]) -> Self {
+        Self {
+            value,
+            inputs: inputs.map(|(name, value)| (name.to_owned(), value)).into(),
+            ..Self::default()
+        }
+    }
+
+    /// The share `part / all`; none if there is nothing.
+    fn share(part: (&str, usize), all: (&str, usize)) -> Self {
+        let (good, of) = (number(part.1), number(all.1));
+        Self::of((all.1 > 0).then(|| good / of), [(part.0, good), (all.0, of)])
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a system has far fewer than 2^52 components, copies and expectations"
+)]
+fn number(count: usize) -> f64 {
+    count as f64
+}
+
+fn judged(group: &str, name: &str, target: &Target, run: RunId, mut figure: Figure) -> TargetRow {
+    if let Some(known) = measured::find(group, name) {
+        known.formula.clone_into(&mut figure.formula);
+    }
+    let expect = *target.expect();
+    let met = figure
+        .value
+        .and_then(|value| expect.is_met_by(value, figure.baseline));
+    if let Some(baseline) = figure.baseline.filter(|_| expect.of_baseline) {
+        figure.inputs.insert("baseline".to_owned(), baseline);
+    }
+    let why = figure.why.or_else(|| {
+        (met.is_none()).then(|| match figure.value {
+            Some(_) => "the set that was recovered has no baseline of it".to_owned(),
+            None => "there was nothing to measure".to_owned(),
+        })
+    });
+    TargetRow {
+        group: group.to_owned(),
+        target: name.to_owned(),
+        expect,
+        figure: figure.value,
+        met,
+        formula: figure.formula,
+        inputs: figure.inputs,
+        why,
+        run,
+    }
+}
+
+/// Judges the targets of the group `backup` by a backup.
+pub fn of_backup(evidence: &Evidence, plan: &Plan, system: &System, table: &BackupTable) -> Vec<TargetRow> {
+    const GROUP: &str = "backup";
+    let targets = system.targets.get(GROUP).into_iter().flatten();
+    let copies = || table.components.iter().flat_map(|row| row.tiers.values());
+    let read = copies().filter(|copy| copy.is_some()).count();
+    let good = copies().filter(|copy| **copy == Some(true)).count();
+    let of_this_run = |at| at >= table.began;
+    let proofs = || table.proofs.values().filter(|proof| of_this_run(proof.at));
+    let judged_proofs = proofs().filter(|proof| proof.valid.is_some()).count();
+    let good_proofs = proofs().filter(|proof| proof.valid == Some(true)).count();
+    let stored: Vec<(&PlanStep, &Value)> = plan
+        .steps
+        .iter()
+        .filter(|step| step.uses == "store")
+        .map(|step| (step, evidence.output(&step.id)))
+        .filter(|(_, output)| !output["snapshot"].is_null())
+        .collect();
+    let figure = |name: &str| match name {
+        "success_rate" => {
+            let whole = table.components.iter().filter(|row| row.whole()).count();
+            Figure::share(
+                ("stored and verified", whole),
+                ("attempted", table.components.len()),
+            )
+        }
+        "completion_seconds" => Figure::of(table.duration.map(|took| took.as_secs_f64()), []),
+        "verification_rate" => Figure::share(("read back", read), ("stored", stored.len())),
+        "integrity" => Figure::share(
+            ("found good", good + good_proofs),
+            ("examined", read + judged_proofs),
+        ),
+        "stored_share" => stored_share(table, &stored),
+        _ => Figure::none("", "Rekindle does not measure it"),
+    };
+    targets
+        .map(|(name, target)| judged(GROUP, name, target, evidence.state.id, figure(name)))
+        .collect()
+}
+
+fn stored_share(table: &BackupTable, stored: &[(&PlanStep, &Value)]) -> Figure {
+    let bytes = |value: &Value| value.as_f64().unwrap_or_default();
+    let source = |step: &PlanStep| {
+        let component = step.each.get("component");
+        let row = table
+            .components
+            .iter()
+            .find(|row| Some(&row.component) == component);
+        row.and_then(|row| row.bytes).map_or(0.0, |bytes| bytes as f64)
+    };
+    let kept: f64 = stored
+        .iter()
+        .map(|(_, output)| bytes(&output["bytes_stored"]) + bytes(&output["bytes_present"]))
+        .sum();
+    let sources: f64 = stored.iter().map(|(step, _)| source(step)).sum();
+    let share = (sources > 0.0).then(|| kept / sources);
+    Figure::of(share, [("bytes stored", kept), ("bytes of the sources", sources)])
+}
+
+/// Judges all targets of a system by a recovery.
+pub fn of_recovery(
+    evidence: &Evidence,
+    plan: &Plan,
+    system: &System,
+    table: &RecoveryTable,
+) -> Vec<TargetRow> {
+    let run = evidence.state.id;
+    let mut rows = Vec::new();
+    // Shares of other targets come last.
+    for (group, targets) in &system.targets {
+        for (name, target) in targets {
+            let figure = match group.as_str() {
+                "recovery" => continue,
+                "backup" => Figure::none("", "each backup judges it"),
+                "availability" => Figure::none("", "one recovery says nothing about a period"),
+                "testing" => Figure::none("", "no drill has measured it"),
+                _ => of_probe(evidence, plan, system, name, target),
+            };
+            rows.push(judged(group, name, target, run, figure));
+        }
+    }
+    let performance = || {
+        rows.iter()
+            .filter(|row| row.group == PERFORMANCE && row.met.is_some())
+    };
+    let met = performance().filter(|row| row.met == Some(true)).count();
+    let performance = (met, performance().count());
+    let of_recovery = system.targets.get("recovery").into_iter().flatten();
+    let of_recovery: Vec<TargetRow> = of_recovery
+        .map(|(name, target)| {
+            let figure = of_table(evidence, plan, table, name, performance);
+            judged("recovery", name, target, run, figure)
+        })
+        .collect();
+    rows.extend(of_recovery);
+    rows.sort_by(|a, b| (&a.group, &a.target).cmp(&(&b.group, &b.target)));
+    rows
+}
+
+/// Returns a number of the group `recovery`. `performance` is how many targets of that group are met, and of how many.
+fn of_table(
+    evidence: &Evidence,
+    plan: &Plan,
+    table: &RecoveryTable,
+    name: &str,
+    performance: (usize, usize),
+) -> Figure {
+    let rows = &table.components;
+    match name {
+        "success_rate" => {
+            let good = rows.iter().filter(|row| row.valid == Validity::Yes).count();
+            let judged = rows
+                .iter()
+                .filter(|row| row.valid != Validity::NoData || row.rto.failed)
+                .count();
+            Figure::share(("restored and valid", good), ("judged", judged))
+        }
+        "rto_compliance" => {
+            let met: Vec<bool> = rows.iter().filter_map(|row| row.rto.met()).collect();
+            share_of("within their RTO", &met)
+        }
+        "rpo_compliance" => {
+            let classes = rows.iter().flat_map(|row| &row.rpo);
+            let met: Vec<bool> = classes.filter_map(|class| class.rpo.met()).collect();
+            share_of("within their RPO", &met)
+        }
+        "validation_rate" => {
+            let judges = plan
+                .steps
+                .iter()
+                .filter(|step| matches!(step.uses.as_str(), "validate" | "system-integrity"));
+            let checks = judges.flat_map(|step| checks(&evidence.judgement(&step.id)));
+            let met: Vec<bool> = checks.filter_map(|check| check.ok).collect();
+            share_of("met", &met)
+        }
+        "post_recovery_performance" => Figure::share(("met", performance.0), ("judged", performance.1)),
+        _ => Figure::none("", "Rekindle does not measure it"),
+    }
+}
+
+fn share_of(what: &str, met: &[bool]) -> Figure {
+    let good = met.iter().filter(|met| **met).count();
+    Figure::share((what, good), ("judged", met.len()))
+}
+
+/// One expectation of a validation, as the journal keeps it.
+#[derive(Deserialize)]
+struct Check {
+    ok: Option<bool>,
+}
+
+fn checks(judgement: &Value) -> Vec<Check> {
+    Vec::deserialize(&judgement["checks"]).unwrap_or_default()
+}
+
+/// Returns a number that a probe printed: that of the target's component, else of the first one in the order of recovery.
+fn of_probe(evidence: &Evidence, plan: &Plan, system: &System, name: &str, target: &Target) -> Figure {
+    let (component, measure) = match target {
+        Target::Measured {
+            component, measure, ..
+        } => (component.as_deref(), measure.as_deref()),
+        Target::Expect(_) => (None, None),
+    };
+    let measure = measure.unwrap_or(name);
+    let names: Vec<&str> = match component {
+        Some(component) => system
+            .component(component)
+            .map(|(own, _)| own)
+            .into_iter()
+            .collect(),
+        None => system.components_by_priority(),
+    };
+    let validations = |name: &str| {
+        let of = name.to_owned();
+        plan.steps
+            .iter()
+            .filter(move |step| step.uses == "validate" && step.each.get("component") == Some(&of))
+    };
+    let integrity = plan
+        .steps
+        .iter()
+        .filter(|step| step.uses == "system-integrity" && component.is_none());
+    let steps = names.iter().flat_map(|name| validations(name)).chain(integrity);
+    for step in steps {
+        let Some(value) = measures(evidence, &step.id).get(measure).copied() else {
+            continue;
+        };
+        let judgement = evidence.judgement(&step.id);
+        let by = step
+            .each
+            .get("component")
+            .map_or(step.id.as_str(), String::as_str);
+        return Figure {
+            value: Some(value),
+            formula: format!("{measure}, as a probe of {by} measured it"),
+            inputs: BTreeMap::from([(measure.to_owned(), value)]),
+            baseline: judgement["baseline"][measure].as_f64(),
+            why: None,
+        };
+    }
+    let whose = component.map_or_else(String::new, |component| format!(" of {component}"));
+    Figure::none(measure, format!("no probe{whose} has printed {measure}"))
+}
+
+/// Returns the numbers that a judging step measured, also if its judgement was bad.
+fn measures(evidence: &Evidence, step: &StepId) -> Measures {
+    match evidence.state.step(step).state {
+        StepState::Succeeded { measures, .. } => measures,
+        _ => Measures::deserialize(&evidence.judgement(step)["measures"]).unwrap_or_default(),
+    }
+}
+
+/// Returns each missed target, in words.
+pub fn missed(rows: &[TargetRow]) -> Vec<String> {
+    let missed = rows.iter().filter(|row| row.met == Some(false));
+    missed.map(TargetRow::sentence).collect()
+}
+
+impl TargetRow {
+    /// Returns the target with its figure, for people.
+    pub fn sentence(&self) -> String {
+        let name = format!("{}.{}", self.group, self.target);
+        match self.figure {
+            Some(figure) => format!("{name} is {}, target {}", shown(figure), self.expect),
+            None => format!("{name}: no data, target {}", self.expect),
+        }
+    }
+}
+
+/// Returns a figure with at most four significant decimals.
+pub(crate) fn shown(figure: f64) -> String {
+    let text = match figure.abs() {
+        size if size >= 1000.0 => format!("{figure:.0}"),
+        size if size >= 10.0 => format!("{figure:.2}"),
+        _ => format!("{figure:.4}"),
+    };
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
