@@ -1,8 +1,10 @@
 //! Chooses the recovery set that a recovery restores. Pure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use rekindle_model::failure::Failure;
-use rekindle_model::id::{SetId, is_named};
+use rekindle_model::id::{SetId, SnapshotId, is_named};
 use rekindle_vault::RecoverySet;
 
 use crate::params::BAD_PARAMETER;
@@ -47,17 +49,19 @@ const LISTED: usize = 10;
 
 /// Returns the requested set among `sets`, which are in any order.
 ///
-/// `latest` and a time take only sets that are recovery-ready and whose consistency points all lie at or before
-/// `disaster_at` or that time. Data that was captured later may hold the disaster already. A set that is requested by
-/// its id is taken without these conditions.
+/// `latest` and a time take only sets that are recovery-ready, have no snapshot of `distrust`, and whose consistency points
+/// all lie at or before `disaster_at` or that time. Data that was captured later may hold the disaster already. A set that is
+/// requested by its id is taken without these conditions.
 pub(crate) fn choose<'a>(
     sets: &'a [RecoverySet],
     from: &From,
     disaster_at: Option<DateTime<Utc>>,
+    distrust: &BTreeSet<SnapshotId>,
 ) -> Result<&'a RecoverySet, Failure> {
     let newest_before = |limit: Option<DateTime<Utc>>| {
         let fits = |set: &&RecoverySet| {
             set.recovery_ready
+                && distrusted(set, distrust).next().is_none()
                 && set
                     .members
                     .values()
@@ -116,6 +120,17 @@ pub(crate) fn choose<'a>(
             known => failure.with_hint(format!("name one of these: {}", list(known))),
         }
     })
+}
+
+/// Returns the components of a set whose snapshot a validation found invalid.
+pub(crate) fn distrusted<'s>(
+    set: &'s RecoverySet,
+    distrust: &'s BTreeSet<SnapshotId>,
+) -> impl Iterator<Item = &'s str> {
+    let members = set.members.iter();
+    members
+        .filter(|(_, member)| distrust.contains(&member.snapshot))
+        .map(|(name, _)| name.as_str())
 }
 
 fn list(sets: &[&RecoverySet]) -> String {
@@ -181,7 +196,7 @@ mod tests {
 
     fn chosen(sets: &[RecoverySet], from: &str, disaster: Option<i64>) -> Result<i64, Failure> {
         let disaster = disaster.map(|minutes| stamp(minutes).utc);
-        let set = choose(sets, &From::read(from)?, disaster)?;
+        let set = choose(sets, &From::read(from)?, disaster, &BTreeSet::new())?;
         Ok((set.created.utc.timestamp() - NOON) / 60)
     }
 
@@ -203,6 +218,19 @@ mod tests {
                 "{from:?}, disaster at {disaster:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_set_that_was_found_invalid_is_taken_only_by_its_name() {
+        let sets = [set(10, true), set(30, true)];
+        let distrust = BTreeSet::from([sets[1].members["a"].snapshot]);
+        let of = |from| {
+            choose(&sets, &From::read(from).unwrap(), None, &distrust)
+                .unwrap()
+                .id
+        };
+        assert_eq!(of("latest"), sets[0].id);
+        assert_eq!(of(&sets[1].id.to_string()), sets[1].id);
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod measure;
 mod named_outputs;
 mod noop;
 mod notify;
+mod outlook;
 mod params;
 mod prober;
 mod process;

@@ -1,6 +1,6 @@
 //! `locate-set`: chooses the recovery set to recover from, and the tiers to read it from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::Measures;
 use rekindle_model::failure::Failure;
+use rekindle_model::id::SnapshotId;
 use rekindle_plan::Problem;
 use rekindle_vault::RecoverySet;
 use serde::Deserialize;
@@ -26,6 +27,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::optional("tier", Kind::Text),
     Field::optional("components", Kind::Names),
     Field::optional("accept_older", Kind::Flag),
+    Field::optional("distrust", Kind::Names),
 ];
 
 #[derive(Deserialize)]
@@ -38,6 +40,8 @@ struct Params {
     components: Names,
     #[serde(default)]
     accept_older: bool,
+    #[serde(default)]
+    distrust: Vec<SnapshotId>,
 }
 
 /// The recovery set that a recovery would use, and the tiers that serve it.
@@ -64,10 +68,11 @@ pub async fn find_set(
     tier: &str,
     disaster_at: Option<DateTime<Utc>>,
     accept_older: bool,
+    distrust: &BTreeSet<SnapshotId>,
 ) -> Result<FoundSet, Failure> {
     let from = From::read(from)?;
     let found = search::sets(site, tier, false).await?;
-    let chosen = found.choose(&from, disaster_at)?;
+    let chosen = found.choose(&from, disaster_at, distrust)?;
     if !accept_older {
         chosen.refuse_older()?;
     }
@@ -113,10 +118,12 @@ impl Action for LocateSet {
             tier,
             components,
             accept_older,
+            distrust,
         } = params::read(&cx.with)?;
         let from = From::read(&from)?;
         let found = search::sets(&self.0, &tier, true).await?;
-        let chosen = found.choose(&from, cx.disaster_at)?;
+        let distrust = distrust.into_iter().collect();
+        let chosen = found.choose(&from, cx.disaster_at, &distrust)?;
         if !accept_older {
             chosen.refuse_older()?;
         }

@@ -134,7 +134,7 @@ impl<'a> Prober<'a> {
             }
             other => Err(
                 Failure::permanent("unknown_probe", format!("there is no probe {other:?}"))
-                    .with_hint("the probes are command, http, sql and files"),
+                    .with_hint("the probes are command, http, sql and files, and across components also set"),
             ),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rekindle_model::failure::{Failure, code};
-use rekindle_model::id::SetId;
+use rekindle_model::id::{SetId, SnapshotId};
 use rekindle_model::planted;
 use rekindle_model::time;
 use rekindle_vault::{Catalogs, RecoverySet, Tier, TierMode, VaultError, catalogs};
@@ -224,6 +224,7 @@ impl Sets {
         &self,
         from: &From,
         disaster_at: Option<DateTime<Utc>>,
+        distrust: &BTreeSet<SnapshotId>,
     ) -> Result<Chosen<'_>, Failure> {
         let limit = match from {
             From::Latest => disaster_at,
@@ -242,12 +243,12 @@ impl Sets {
             });
             newer.collect::<Vec<_>>()
         };
-        match choose::choose(&self.sets, from, disaster_at) {
+        match choose::choose(&self.sets, from, disaster_at, distrust) {
             Ok(set) => Ok(Chosen {
                 set,
                 passed_over: match from {
                     From::Id(_) => Vec::new(),
-                    From::Latest | From::Time(_) => self.passed_over(set.id, &before),
+                    From::Latest | From::Time(_) => self.passed_over(set.id, &before, distrust),
                 },
                 newer_lost: match from {
                     From::Id(_) => Vec::new(),
@@ -265,11 +266,19 @@ impl Sets {
     }
 
     /// Returns why sets that are newer than the chosen one were not taken, though they are from before the limit.
-    fn passed_over(&self, chosen: SetId, before: &dyn Fn(&SetId) -> bool) -> Vec<String> {
-        let newer = |set: &&RecoverySet| set.id > chosen && !set.recovery_ready && before(&set.id);
+    fn passed_over(
+        &self,
+        chosen: SetId,
+        before: &dyn Fn(&SetId) -> bool,
+        distrust: &BTreeSet<SnapshotId>,
+    ) -> Vec<String> {
+        let newer = |set: &&RecoverySet| set.id > chosen && before(&set.id);
         let mut newer: Vec<&RecoverySet> = self.sets.iter().filter(newer).collect();
         newer.sort_by_key(|set| set.id);
-        newer.into_iter().map(why_not_ready).collect()
+        newer
+            .into_iter()
+            .filter_map(|set| why_not(set, distrust))
+            .collect()
     }
 
     /// Returns whether more than one place says that this is the newest set: two locations, or one and the memory of
@@ -298,6 +307,20 @@ impl Sets {
         };
         self.order(set).into_iter().filter(holds).collect()
     }
+}
+
+/// Returns why a set is not taken; none if it could be.
+fn why_not(set: &RecoverySet, distrust: &BTreeSet<SnapshotId>) -> Option<String> {
+    let of = time::show(set.created.utc);
+    let found: Vec<&str> = choose::distrusted(set, distrust).collect();
+    if !found.is_empty() {
+        let names = found.join(", ");
+        return Some(format!(
+            "recovery set {} of {of}: a validation found {names} invalid",
+            set.id
+        ));
+    }
+    (!set.recovery_ready).then(|| why_not_ready(set))
 }
 
 /// Returns why a set is not ready for a recovery.

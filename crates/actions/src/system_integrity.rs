@@ -63,6 +63,7 @@ impl Action for SystemIntegrity {
                     "probe_failed",
                     format!("component {component} is not there, and this run does not recover it"),
                 )),
+                None if probe.probe == SET => Ok(of_set(cx)),
                 None => prober.measure(probe).await,
             };
             let numbers = match measured {
@@ -117,6 +118,16 @@ impl Action for SystemIntegrity {
         measures.extend(success_rate.map(|rate| ("success_rate".to_owned(), rate)));
         Ok(Output { value, measures })
     }
+}
+
+/// The probe of the recovery set itself; only a check across components may be of this kind.
+const SET: &str = "set";
+
+/// Returns what is known of the recovered set: `skew_ms`, the time between its oldest and newest consistency point.
+fn of_set(cx: &StepContext) -> checks::Numbers {
+    let located = views::located(&cx.steps);
+    let skew = located.map(|located| ("skew_ms".to_owned(), crate::measure::number(located.skew_ms)));
+    skew.into_iter().collect()
 }
 
 /// Returns the number of failed components of each impact level.

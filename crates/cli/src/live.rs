@@ -4,12 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use chrono::DateTime;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use rekindle_model::event::{Event, Record};
+use rekindle_model::event::{Event, Payload, Record};
 use rekindle_model::id::StepId;
 use rekindle_model::next_action::NextAction;
 use rekindle_model::origin::RunKind;
 use rekindle_model::run::Deadlock;
+use rekindle_report::recovery::AtRisk;
 use rekindle_report::text;
 use rekindle_server::RunUpdate;
 use serde_json::json;
@@ -80,6 +82,15 @@ impl Live {
     }
 
     fn happened(&mut self, event: &Event) {
+        if let Event::StepCheckpoint {
+            progress: Payload::Inline(progress),
+            ..
+        } = event
+            // The line is told at once: when it was journaled does not matter.
+            && let Some(warning) = AtRisk::of(DateTime::UNIX_EPOCH, progress)
+        {
+            self.printer.warn(warning.sentence());
+        }
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
             let mut body = json!({ "step": step, "event": event.name() });
             // Programs get the reason too.

@@ -291,7 +291,7 @@ pub struct Probe {
     /// Its name; the kind of probe by default.
     #[serde(default)]
     pub name: Option<String>,
-    /// The kind: `command`, `http`, `sql` or `files`.
+    /// The kind: `command`, `http`, `sql`, `files`, or under `integrity:` also `set`.
     pub probe: String,
     /// The program and its arguments, for `command`; it prints one JSON object of numbers.
     #[serde(default)]

@@ -25,6 +25,7 @@ use crate::evidence::Evidence;
 use crate::provenance::{self, Fallback, OfSet};
 use crate::rule::AppliedRule;
 use crate::unheld::{self, Unheld};
+use crate::units::duration;
 
 /// A recovery, judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,6 +40,8 @@ pub struct RecoveryTable {
     pub newer_lost: Vec<String>,
     /// Newer sets that were not taken, as sentences that say why.
     pub passed_over: Vec<String>,
+    /// Warnings that a component would miss its RTO or has missed it, oldest first, each at its time.
+    pub at_risk: Vec<AtRisk>,
     /// What the search for the set warns of.
     pub warnings: Vec<String>,
     /// Whether anything outside of the tiers' own listings says which set is the newest; none before the search.
@@ -64,6 +67,48 @@ pub struct RecoveryTable {
     pub rule: Option<AppliedRule>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
+}
+
+/// A warning during a recovery: a component would miss its RTO, or has missed it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AtRisk {
+    /// When it was journaled.
+    pub at: DateTime<Utc>,
+    /// The component.
+    pub component: String,
+    /// The time from the disaster to the end of its restore, as forecast then, in seconds.
+    pub forecast_seconds: f64,
+    /// Its RTO, in seconds.
+    pub target_seconds: f64,
+    /// Whether the RTO had passed.
+    pub missed: bool,
+}
+
+impl AtRisk {
+    /// Returns the warning in a checkpoint, if it has one.
+    pub fn of(at: DateTime<Utc>, progress: &Value) -> Option<Self> {
+        let objective = &progress["objective"];
+        Some(Self {
+            at,
+            component: objective["component"].as_str()?.to_owned(),
+            forecast_seconds: objective["forecast_seconds"].as_f64()?,
+            target_seconds: objective["target_seconds"].as_f64()?,
+            missed: objective["missed"] == true,
+        })
+    }
+
+    /// Returns the warning for people.
+    pub fn sentence(&self) -> String {
+        let shown = |seconds| duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        let (component, rto) = (&self.component, shown(self.target_seconds));
+        match self.missed {
+            true => format!("{component} has missed its RTO of {rto}"),
+            false => format!(
+                "{component} will miss its RTO of {rto}: at this rate it is restored {} after the disaster",
+                shown(self.forecast_seconds)
+            ),
+        }
+    }
 }
 
 /// One component of a recovery.
@@ -270,6 +315,7 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         set_created: first("locate-set").and_then(|output| instant(&output["created"])),
         newer_lost: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["newer_lost"])),
         passed_over: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["passed_over"])),
+        at_risk: at_risk(evidence),
         warnings: first("locate-set").map_or_else(Vec::new, |output| sentences(&output["warnings"])),
         confirmed: first("locate-set").and_then(|output| output["confirmed"].as_bool()),
         of_set: provenance::of_set(
@@ -291,6 +337,14 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         rule: AppliedRule::of(&integrity["rule"]),
         outcome: state.outcome,
     }
+}
+
+fn at_risk(evidence: &Evidence) -> Vec<AtRisk> {
+    let checkpoints = evidence.records.iter().filter_map(|record| match &record.event {
+        Event::StepCheckpoint { progress, .. } => AtRisk::of(record.time.utc, &evidence.resolve(progress)),
+        _ => None,
+    });
+    checkpoints.collect()
 }
 
 /// A folder with data that a recovery in place moved aside.

@@ -9,6 +9,7 @@ use rekindle_actions::trust::Trust;
 use rekindle_actions::{Site, SiteParts};
 use rekindle_engine::Registry;
 use rekindle_journal::Journal;
+use rekindle_model::id::SnapshotId;
 use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::origin::RunKind;
 use rekindle_model::run::RunState;
@@ -238,6 +239,13 @@ impl ReadyRun {
     /// Returns whether a parameter of the run is true.
     pub fn flag(&self, name: &str) -> bool {
         self.plan.params.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
+    /// Returns the snapshots that the run takes no set with.
+    pub fn distrust(&self) -> BTreeSet<SnapshotId> {
+        let list = self.plan.params.get("distrust").and_then(Value::as_array);
+        let ids = list.into_iter().flatten().filter_map(Value::as_str);
+        ids.filter_map(|id| id.parse().ok()).collect()
     }
 
     /// Returns the folder of a recovery in place, if the recovery refuses a system that is in use.

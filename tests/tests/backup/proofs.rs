@@ -277,3 +277,19 @@ fn a_proof_that_would_reach_the_living_system_is_refused() {
     let why = said(&Sandbox::empty(BINARY, &dump).run(&["lint"]));
     assert!(why.contains("it would restore into the living system"), "{why}");
 }
+
+#[test]
+fn a_set_that_a_recovery_found_invalid_is_not_taken_for_the_latest_again() {
+    let sandbox = with_note(&format!("    validate:\n{}", words("recovery", ">= 1")));
+    sandbox.ok(&["backup"]);
+    fs::write(sandbox.path("data/notes/a.md"), "").expect("corrupt the note");
+    sandbox.ok(&["backup"]);
+    let (code, why) = sandbox.code(&["recover", "--to", "first"]);
+    assert_eq!(code, 1, "{why}");
+    let recovered = sandbox.run(&["recover", "--to", "second"]);
+    let said = said(&recovered);
+    assert_eq!(recovered.status.code(), Some(0), "{said}");
+    assert!(said.contains("a validation found notes invalid"), "{said}");
+    let note = fs::read_to_string(sandbox.path("second/notes/a.md")).expect("read the note");
+    assert_eq!(note, "one two three");
+}

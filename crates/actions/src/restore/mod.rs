@@ -30,6 +30,7 @@ pub(crate) use job::Job;
 use crate::copy;
 use crate::failures;
 use crate::measure::number;
+use crate::outlook::{Objective, Outlook};
 use crate::params::{self, Field, Kind};
 use crate::put_back;
 use crate::site::Site;
@@ -56,6 +57,9 @@ struct Progress {
     snapshot: SnapshotId,
     root: PathBuf,
     restored: RestoreCheckpoint,
+    /// How the component's RTO stands, if it now stands worse than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    objective: Option<Objective>,
 }
 
 #[async_trait]
@@ -175,7 +179,7 @@ impl Action for Restore {
             mark_temporary(&job.into).await?;
         }
         let request = job.request(&job.into, job.usable(checkpoint.as_ref()));
-        let report = restored(cx, &job, request).await?;
+        let report = restored(&self.0, cx, &job, request).await?;
         if !report.lost.is_empty() {
             return Err(lost(&job, &report));
         }
@@ -195,18 +199,30 @@ impl Action for Restore {
 }
 
 /// Restores the tree. Journals a checkpoint at most once a second, and whenever the attempt ends early.
-async fn restored(cx: &StepContext, job: &Job, request: RestoreRequest) -> Result<RestoreReport, Failure> {
+async fn restored(
+    site: &Site,
+    cx: &StepContext,
+    job: &Job,
+    request: RestoreRequest,
+) -> Result<RestoreReport, Failure> {
     // The newest checkpoint, if it is not journaled yet. A window takes only a fraction of a second.
     let newest = Mutex::new(None);
+    let outlook = Mutex::new(Outlook::of(site, cx, &job.name));
     let record = |restored: RestoreCheckpoint| {
+        let mut outlook = outlook.lock().unwrap_or_else(PoisonError::into_inner);
+        let objective = outlook
+            .as_mut()
+            .and_then(|outlook| outlook.progressed(&cx.clock.now(), restored.bytes_done, job.snapshot.bytes));
+        let worse = objective.is_some();
         let progress = json!(Progress {
             snapshot: job.snapshot.id,
             root: job.into.clone(),
-            restored
+            restored,
+            objective,
         });
         let newest = &newest;
         async move {
-            let due = cx.checkpoint_due();
+            let due = worse || cx.checkpoint_due();
             if due {
                 cx.checkpoint(progress.clone()).await?;
             }
@@ -232,7 +248,8 @@ impl Restore {
     /// Restores the tree into the workspace. Then the source hands it over to its program or server.
     async fn give(&self, cx: &StepContext, job: &Job, checkpoint: Option<&Value>) -> Result<Output, Failure> {
         make_folder(&job.named, &job.into).await?;
-        let report = restored(cx, job, job.request(&job.into, job.usable(checkpoint))).await?;
+        let request = job.request(&job.into, job.usable(checkpoint));
+        let report = restored(&self.0, cx, job, request).await?;
         if !report.lost.is_empty() {
             return Err(lost(job, &report));
         }

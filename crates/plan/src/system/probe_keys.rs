@@ -56,6 +56,7 @@ pub(crate) const PROBE: &OneOf = &OneOf {
                 key("digest", Text(Digest), "The digest that the files should have."),
             ],
         },
+        &Object { noun: "set", keys: &[] },
     ],
 };
 

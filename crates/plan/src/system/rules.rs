@@ -14,6 +14,10 @@ pub(super) fn check(root: &Node, sink: &mut Sink<'_>) {
         }
         for probe in component.items_of("validate") {
             check_digest(probe, sink);
+            if let Some(kind) = probe.child("probe").filter(|kind| kind.raw() == Some("set")) {
+                let message = "the recovery set is of all components: only `integrity:` may measure it";
+                sink.error(kind.span, message, None);
+            }
         }
         check_proof(component, sink);
     }

@@ -102,6 +102,14 @@ pub fn recovery(found: &RecoveryTable) -> String {
         let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));
     }
     text.push_str(&age_of_set(found));
+    for warning in &found.at_risk {
+        let _ = writeln!(
+            text,
+            "WARNING at {}: {}",
+            time::show(warning.at),
+            warning.sentence()
+        );
+    }
     for what in found.unheld() {
         let _ = writeln!(text, "{what}");
     }

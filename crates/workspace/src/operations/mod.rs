@@ -10,6 +10,7 @@ pub mod browse;
 pub mod diff;
 pub mod doctor;
 pub mod init;
+mod invalid;
 pub mod journal;
 pub mod key_list;
 pub mod known_names;

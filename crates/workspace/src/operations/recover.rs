@@ -12,15 +12,15 @@ use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin};
 use rekindle_sources::place::Root;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::guards::target::{self, Alternatives, Interrupted};
 use crate::names;
 use crate::open::ReadWriteWorkspace;
-use crate::operations::plan;
 use crate::operations::run::RunRequest;
+use crate::operations::{invalid, plan};
 use crate::run_spec::{self, LoadedSpec, ReadyRun};
 use crate::tiers;
 
@@ -123,6 +123,14 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     }
     let affected = affected(&system, request)?;
     let checked = check_target(context, &system, request, &affected).await?;
+    // A person who names a set gets it.
+    let distrust: Vec<String> = match request.from {
+        From::Set(_) => Vec::new(),
+        From::Latest | From::Before(_) => {
+            let found = invalid::snapshots(context).await?;
+            found.iter().map(ToString::to_string).collect()
+        }
+    };
     let params = [
         ("from", Value::from(request.from.as_param())),
         ("tier", Value::from(tier(&system, request)?)),
@@ -140,10 +148,13 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
         ("accept_older", Value::from(request.accept_older)),
         ("no_owner", Value::from(request.no_owner)),
     ];
-    let params = params
+    let mut params: Map<String, Value> = params
         .map(|(name, value)| (name.to_owned(), value))
         .into_iter()
         .collect();
+    if !distrust.is_empty() {
+        params.insert("distrust".to_owned(), Value::from(distrust));
+    }
     let mut loops = system.default_loops(RunKind::Recover);
     loops.insert("component".to_owned(), affected);
     let spec = LoadedSpec::new(
@@ -194,7 +205,8 @@ pub async fn check_set(
     let wanted = request.from.as_param();
     let struck = request.disaster_at.unwrap_or_else(|| context.clock.now().utc);
     let accept = request.accept_older;
-    let found = rekindle_actions::find_set(&ready.site, &wanted, &preferred, Some(struck), accept);
+    let distrust = ready.distrust();
+    let found = rekindle_actions::find_set(&ready.site, &wanted, &preferred, Some(struck), accept, &distrust);
     match tokio::time::timeout(PATIENCE, found).await {
         Ok(Err(failure)) if failure.code == code::NEWER_SET_LOST => Err(Error::from(failure)),
         Ok(Err(failure)) if UNKNOWN_SET.contains(&failure.code.as_str()) => {
