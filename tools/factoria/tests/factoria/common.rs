@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rekindle_factoria::{GenerateOptions, Generated, ProbeKind, generate, probe};
+use rekindle_factoria::{Baseline, GenerateOptions, Generated, ProbeKind, generate, probe};
 use tempfile::TempDir;
 
 /// Makes a system below a temporary folder, which must be kept as long as the system is needed.
@@ -21,9 +21,14 @@ pub(crate) fn system(seed: u64, size_bytes: u64) -> (TempDir, PathBuf, Generated
     (folder, root, generated)
 }
 
-/// Measures the whole system.
+/// Measures the whole system, comparing with nothing.
 pub(crate) fn measure(kind: ProbeKind, root: &Path) -> BTreeMap<String, f64> {
-    probe(kind, root, None).unwrap()
+    probe(kind, root, None, &Baseline::default()).unwrap()
+}
+
+/// Measures one part.
+pub(crate) fn measure_part(kind: ProbeKind, root: &Path, component: &str) -> BTreeMap<String, f64> {
+    probe(kind, root, Some(Path::new(component)), &Baseline::default()).unwrap()
 }
 
 /// Describes every entry below `root`, the root included: type, mode, modification time, content.

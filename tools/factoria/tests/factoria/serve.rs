@@ -175,8 +175,15 @@ async fn stamps_grow_without_a_gap_while_others_read_and_a_clean_end_leaves_noth
     ] {
         assert_eq!(content[name], 1.0, "{name}");
     }
-    assert_eq!(content["content_types_generatable"], 8.0);
-    assert_eq!(measure(ProbeKind::Security, &root)["audit_log_gapless"], 1.0);
+    let security = measure(ProbeKind::Security, &root);
+    assert_eq!(
+        (security["audit_log_gapless"], security["audit_log_signed"]),
+        (1.0, 1.0)
+    );
+    assert_eq!(measure(ProbeKind::Quality, &root)["assessments_reproduced"], 1.0);
+    for (name, share) in measure(ProbeKind::Analytics, &root) {
+        assert!(share == 1.0 || !name.ends_with("_reproduced"), "{name}: {share}");
+    }
     let files = measure(ProbeKind::Files, &root);
     assert_eq!((files["manifest_match"], files["files_unlisted"]), (1.0, 0.0));
 }
