@@ -2,7 +2,7 @@
 //!
 //! | dimension | what is counted, each as a share of 1 |
 //! |---|---|
-//! | `educational_value` | Bloom's levels that the pattern claims and a verb of which is used, a question, a fact |
+//! | `educational_value` | Bloom's levels that the pattern claims and a verb or question of which is used, a question, a fact |
 //! | `factual_accuracy` | the standard is on disk, and each fact is quoted word by word under its key |
 //! | `age_appropriateness` | the reading grade is within the band's, and no sentence is longer than the band reads |
 //! | `structural_quality` | sections of the pattern that are there, in order and with text, and the least length |
@@ -54,6 +54,11 @@ impl Rules {
     /// Reads the rules of the system at `root`. Without them every weight is 0 and nothing passes.
     pub(crate) fn read(root: &Path) -> Self {
         Self::of(&document(&root.join(RULES)).unwrap_or_default())
+    }
+
+    /// Returns whether every weight and threshold was there.
+    pub(crate) fn are_whole(&self) -> bool {
+        self.weights.iter().all(|weight| *weight > 0.0) && self.thresholds.iter().all(Option::is_some)
     }
 
     /// Takes the rules out of a document with `dimensions` and `thresholds`.
@@ -192,23 +197,31 @@ fn in_order(pattern: &Pattern, body: &str) -> Share {
     sections
 }
 
-/// Counts the levels that the pattern claims and a verb of which is used.
+/// Counts the levels that the pattern claims and a verb or the stem of a question of which is used.
 fn used(curriculum: &Curriculum, pattern: &Pattern, body: &str) -> Share {
     let mut levels = Share::default();
-    // One space between words, so that verbs of two words are found too.
-    let mut text = String::with_capacity(body.len() + 2);
-    for word in body.split(|letter: char| !letter.is_alphabetic()) {
-        if !word.is_empty() {
-            text.push(' ');
-            text.push_str(&word.to_ascii_lowercase());
-        }
-    }
-    text.push(' ');
+    let text = words(body);
     for level in &pattern.bloom_levels {
-        let verbs = curriculum.levels.get(level).map_or(&[][..], |level| &level.verbs);
-        levels.add(verbs.iter().any(|verb| text.contains(&format!(" {verb} "))));
+        let level = curriculum.levels.get(level);
+        let mut signs = level
+            .into_iter()
+            .flat_map(|level| level.verbs.iter().chain(&level.question_stems));
+        levels.add(signs.any(|sign| text.contains(&words(sign))));
     }
     levels
+}
+
+/// Returns the words of a text in lower case, with one space around each, so that whole words are found in it.
+fn words(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    for word in text.split(|letter: char| !letter.is_alphabetic()) {
+        if !word.is_empty() {
+            out.push(' ');
+            out.push_str(&word.to_ascii_lowercase());
+        }
+    }
+    out.push(' ');
+    out
 }
 
 /// The facts that a text quotes, as lines `> [key] statement`.
@@ -223,5 +236,111 @@ impl Facts {
             }
         }
         Self(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curriculum::{Band, Level, Section};
+
+    fn curriculum() -> Curriculum {
+        let section = |name: &str| Section {
+            name: name.to_owned(),
+            template: String::new(),
+        };
+        let pattern = Pattern {
+            title: String::new(),
+            minimum_words: 10,
+            bloom_levels: vec!["apply".to_owned()],
+            sections: vec![section("one"), section("two")],
+        };
+        let level = Level {
+            verbs: vec!["carry out".to_owned()],
+            question_stems: vec!["Solve for".to_owned()],
+        };
+        let band = Band {
+            reading_grade: [-3.0, 5.0],
+            sentence_words_maximum: 8,
+        };
+        let statement = ("science.adult.1".to_owned(), "Water is wet.".to_owned());
+        Curriculum {
+            patterns: [("faq".to_owned(), pattern)].into(),
+            bands: [("adult".to_owned(), band)].into(),
+            levels: [("apply".to_owned(), level)].into(),
+            standards: [("science.adult".to_owned(), [statement].into())].into(),
+            ..Curriculum::default()
+        }
+    }
+
+    fn scores(body: &str) -> [f64; DIMENSIONS.len()] {
+        let item = Item {
+            content_type: "faq",
+            audience: "adult",
+            standard: "science.adult",
+            body,
+        };
+        assess(&curriculum(), &Rules::default(), &item).scores
+    }
+
+    const WHOLE: &str = "# Title\n\n## one\nCarry out the plan now. What do we know? Why is it wet?\n\n## two\n\
+                         The sea is a big deep pool.\n> [science.adult.1] Water is wet.\n";
+
+    #[test]
+    fn each_dimension_falls_with_what_it_counts_and_with_nothing_else() {
+        let whole = scores(WHOLE);
+        assert_eq!(whole[..4], [1.0; 4], "{whole:?}");
+        for (dimension, from, to) in [
+            (0, "Carry out", "Bear"),
+            (1, "Water is wet.", "Water is dry."),
+            (2, "The sea", "Oh the old and so very grand sea"),
+            (3, "## two", "## three"),
+        ] {
+            let changed = scores(&WHOLE.replace(from, to));
+            for (index, (changed, whole)) in changed.iter().zip(whole).enumerate().take(4) {
+                assert_eq!(
+                    *changed < whole,
+                    index == dimension,
+                    "{from}: {index} {changed} {whole}"
+                );
+            }
+        }
+        assert!(scores(&WHOLE.replace('?', "."))[4] < whole[4], "questions engage");
+    }
+
+    #[test]
+    fn sections_count_in_their_order_and_with_text() {
+        let swapped = WHOLE
+            .replace("## one", "## x")
+            .replace("## two", "## one")
+            .replace("## x", "## two");
+        assert!(scores(&swapped)[3] < 1.0);
+        assert!(
+            scores("\n## one\n\n## two\n")[3] == 0.0,
+            "headings alone are no sections"
+        );
+        assert_eq!(scores(""), [0.0, 0.5, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_overall_quality_is_the_weighted_sum_and_moves_with_every_weight() {
+        let mut document = serde_json::json!({"dimensions": {}, "thresholds": {"overall_quality": 0.7}});
+        for name in DIMENSIONS {
+            document["dimensions"][name]["weight"] = 0.2.into();
+        }
+        let item = Item {
+            content_type: "faq",
+            audience: "adult",
+            standard: "science.adult",
+            body: WHOLE,
+        };
+        let overall = |document: &Value| assess(&curriculum(), &Rules::of(document), &item).overall;
+        let whole = overall(&document);
+        assert!(!Rules::of(&document).are_whole());
+        for name in DIMENSIONS {
+            let mut changed = document.clone();
+            changed["dimensions"][name]["weight"] = 0.21.into();
+            assert!(overall(&changed) > whole, "{name}");
+        }
     }
 }

@@ -48,10 +48,10 @@ pub(crate) enum Slip {
 }
 
 impl Slip {
-    /// Draws what goes wrong. Three pieces of eight have a slip, each kind as often as the others: with the assessor's
-    /// weights the mean quality of all pieces then is near 0.978, which is what this system once reported.
+    /// Draws what goes wrong. One piece in three has a slip, each kind as often as the others. The assessor then finds a
+    /// mean quality near 0.978, which is what this system once reported.
     fn draw(prose: &mut Prose) -> Option<Self> {
-        match prose.rng().below(8) {
+        match prose.rng().below(9) {
             0 => Some(Self::SectionLeftOut),
             1 => Some(Self::TooHard),
             2 => Some(Self::Misquoted),
@@ -72,10 +72,10 @@ pub(crate) struct Piece {
 
 /// What a piece could not be made without.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a {content_type} cannot be made without {what}; restore education/ and context/prompts/")]
+#[error("no {content_type} can be made without {what}; restore education/, quality/ and context/prompts/")]
 pub struct Lacking {
-    content_type: String,
-    what: String,
+    pub(crate) content_type: String,
+    pub(crate) what: String,
 }
 
 /// Makes a piece. The same documents, wishes and state of `prose` give the same piece.
@@ -152,8 +152,8 @@ pub(crate) fn author(
 ) -> Result<(Wanted<'static>, Piece), Lacking> {
     let wanted = Wanted {
         content_type,
-        audience: *prose.rng().pick(&AGE_BANDS),
-        subject: *prose.rng().pick(&SUBJECTS),
+        audience: AGE_BANDS[prose.rng().below_usize(AGE_BANDS.len())],
+        subject: SUBJECTS[prose.rng().below_usize(SUBJECTS.len())],
         length: 2_000 + prose.rng().below_usize(spread),
         slip: Slip::draw(prose),
     };

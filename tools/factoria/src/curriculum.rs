@@ -93,6 +93,15 @@ impl Curriculum {
         curriculum
     }
 
+    /// Returns whether every document was there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.patterns.len() == CONTENT_TYPES.len()
+            && self.prompts.len() == CONTENT_TYPES.len()
+            && self.bands.len() == AGE_BANDS.len()
+            && self.levels.len() == BLOOM_LEVELS.len()
+            && self.standards.len() == SUBJECTS.len() * AGE_BANDS.len()
+    }
+
     /// Returns the text of a statement such as `science.adult.3`.
     pub(crate) fn statement(&self, id: &str) -> Option<&str> {
         let (code, _) = id.rsplit_once('.')?;

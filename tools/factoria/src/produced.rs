@@ -65,6 +65,15 @@ impl Extent {
         self.parts.clamp(1, MOST_PARTS)
     }
 
+    /// Returns the first and the last record of `newest` that belong in a file, counted from 0.
+    fn range(&self, part: u64, newest: u64) -> (u64, u64) {
+        let before = |part: u64| {
+            let records = (u128::from(part) * u128::from(newest)).div_ceil(u128::from(self.parts()));
+            u64::try_from(records).unwrap_or(u64::MAX)
+        };
+        (before(part).saturating_add(1), before(part + 1))
+    }
+
     /// Returns in which of the files the record `seq` of `newest` belongs, from 0.
     fn part(&self, seq: u64, newest: u64) -> u64 {
         let before = u128::from(seq.saturating_sub(1)) * u128::from(self.parts());
@@ -157,17 +166,17 @@ struct Stored {
     overall: Option<f64>,
 }
 
-/// Calls `each` with the items up to the watermark; a database that cannot be read has none.
-fn items(database: Option<&Connection>, extent: &Extent, mut each: impl FnMut(Stored)) {
+/// Calls `each` with the items from the first to the last; a database that cannot be read has none.
+fn items(database: Option<&Connection>, (first, last): (u64, u64), mut each: impl FnMut(Stored)) {
     let mut walk = |database: &Connection| -> rusqlite::Result<()> {
         let mut statement = database.prepare(
             "SELECT id, content_type, title, audience, standard, created_at, substr(body, 1, 1048576),
              (SELECT score FROM assessments WHERE item_id = items.id AND dimension = 'overall_quality'
               ORDER BY id LIMIT 1)
-             FROM items WHERE id <= ?1 ORDER BY id",
+             FROM items WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         )?;
-        let newest = i64::try_from(extent.items).unwrap_or(i64::MAX);
-        let mut rows = statement.query([newest])?;
+        let id = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let mut rows = statement.query([id(first), id(last)])?;
         while let Some(row) = rows.next()? {
             each(Stored {
                 id: crate::stamps::number(row.get(0)?),
@@ -224,4 +233,29 @@ pub(crate) fn files_in(folder: &Path) -> u64 {
 /// Returns a document as text, indented, ending in a line feed.
 fn pretty(value: &serde_json::Value) -> Vec<u8> {
     format!("{value:#}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_belongs_to_one_file_and_the_ranges_say_to_which() {
+        for (newest, parts) in [(1, 1), (10, 3), (72, 4), (3, 8), (1_000, 7)] {
+            let extent = Extent {
+                parts,
+                ..Extent::default()
+            };
+            let mut next = 1;
+            for part in 0..parts {
+                let (first, last) = extent.range(part, newest);
+                assert_eq!(first, next, "{newest} in {parts}");
+                for seq in first..=last {
+                    assert_eq!(extent.part(seq, newest), part, "{seq} of {newest} in {parts}");
+                }
+                next = last + 1;
+            }
+            assert_eq!(next, newest + 1);
+        }
+    }
 }

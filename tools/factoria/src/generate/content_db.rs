@@ -51,9 +51,9 @@ pub(super) fn write(writer: &mut Writer, users: u64) -> Result<u64, FactoriaErro
     let mut items = 0;
     // Each type at least twice, however small the system; the size is looked at once a round of types.
     while items < 16 || database.bytes().map_err(&failed)? < budget {
-        for kind in 0..CONTENT_TYPES.len() {
+        for kind in CONTENT_TYPES {
             items += 1;
-            let (wanted, piece) = author(&desk.curriculum, CONTENT_TYPES[kind], spread as usize, &mut prose)
+            let (wanted, piece) = author(&desk.curriculum, kind, spread as usize, &mut prose)
                 .map_err(FactoriaError::content(&root))?;
             desk.insert(&mut database, &mut prose, items, &wanted, &piece)
                 .map_err(&failed)?;

@@ -8,8 +8,8 @@ use crate::error::FactoriaError;
 use crate::frameworks::built_in;
 use crate::produced::{Extent, assessments};
 
-/// Files that the assessments are kept in.
-const PARTS: u64 = 4;
+/// Items that one file of assessments is about.
+const ITEMS_A_FILE: u64 = 250;
 /// What a line takes without its quote, in bytes, measured.
 const BARE_LINE: u64 = 520;
 
@@ -26,10 +26,10 @@ pub(super) fn write(writer: &mut Writer, extent: &Extent) -> Result<(), Factoria
     )?;
     let extent = Extent {
         excerpt_bytes: (writer.left() / extent.items.max(1)).saturating_sub(BARE_LINE),
-        parts: PARTS,
+        parts: extent.items.div_ceil(ITEMS_A_FILE),
         ..*extent
     };
     produce(writer, &extent, 0o644, |root, database| {
-        assessments::produce(root, Some(database), &extent)
+        assessments::produce(root, Some(database), &extent, 0..extent.parts)
     })
 }

@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 /// The longest file whose content enters a digest; of a longer one the beginning and the length do. The files of a
 /// generated system are shorter, and a sparse file of any length costs no more than this.
-const LONGEST: u64 = 256 << 20;
+const LONGEST: u64 = 128 << 20;
 /// Bits that are kept: below the 53 that an f64 holds exactly.
 const BITS: u32 = 48;
 

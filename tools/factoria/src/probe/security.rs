@@ -23,7 +23,7 @@ const LARGEST: u64 = 4 << 20;
 /// - `policies_intact`: policies that are there, are well-formed, are signed by `policy-signing` and have the mode
 ///   0640. `policies_signed` is about the signatures alone.
 /// - `permissions_intact`: roles that may do exactly what they may, signed, and modes on disk: 0600 for keys, 0700 for
-///   their folder, 0640 for policies and permissions.
+///   their folder, 0640 for policies, permissions and the audit log.
 /// - `keys_present`: private halves that are there, have the mode 0600, and fit their public half; and the list of
 ///   public halves is signed.
 /// - `audit_log_gapless`: sound lines among those that must be there ([`Audit::gapless`]).
@@ -72,7 +72,9 @@ pub(super) fn measure(root: &Path, baseline: &Baseline) -> BTreeMap<String, f64>
     }
     digest.add(&bounded(&base.join("permissions.json"), LARGEST).unwrap_or_default());
     permissions.check(signatures.check(signed("permissions.json")));
-    permissions.check(has_mode("permissions.json", 0o640));
+    for path in ["permissions.json", "audit.log", "audit.checkpoint.json"] {
+        permissions.check(has_mode(path, 0o640));
+    }
     permissions.check(has_mode("keys", 0o700));
 
     let mut keys = Tally::default();

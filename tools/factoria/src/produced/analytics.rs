@@ -42,7 +42,7 @@ pub(crate) fn produce(root: &Path, database: Option<&Connection>, extent: &Exten
 
     let mut table = "id,at,content_type,audience,standard,bytes,overall_quality\n".to_owned();
     let mut written: BTreeMap<String, Mean> = BTreeMap::new();
-    items(database, extent, |item| {
+    items(database, (1, extent.items), |item| {
         let overall = item.overall.unwrap_or(0.0);
         let _ = writeln!(
             table,

@@ -70,7 +70,7 @@ pub(crate) fn produce(root: &Path, database: Option<&Connection>, extent: &Exten
             measured.2.max(line.value),
         );
     });
-    items(database, extent, |item| {
+    items(database, (1, extent.items), |item| {
         let period = &mut periods[at(item.id, extent.items)];
         period.items.add(item.id);
         let _ = write!(

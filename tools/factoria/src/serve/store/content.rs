@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use super::{Act, Identity, Store, Turn};
 use crate::assess::{Assessment, Item, JUDGED, Rules, assess};
-use crate::compose::{self, Piece, Wanted};
+use crate::compose::{self, Lacking, Piece, Wanted};
 use crate::curriculum::Curriculum;
 use crate::error::FactoriaError;
 use crate::frameworks::CONTENT_TYPES;
@@ -59,6 +59,14 @@ impl ContentStore {
         let path = root.join(CONTENT_DB);
         let about = fs::symlink_metadata(&path).map_err(FactoriaError::io("open", &path))?;
         let users = users(root)?;
+        let (curriculum, rules) = (Curriculum::read(root), Rules::read(root));
+        if !curriculum.is_whole() || !rules.are_whole() {
+            // Going on would keep assessments that say nothing of the items.
+            return Err(FactoriaError::content(root)(Lacking {
+                content_type: "assessment".to_owned(),
+                what: "every document that it reads".to_owned(),
+            }));
+        }
         let failed = FactoriaError::database(&path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags).map_err(&failed)?;
@@ -81,8 +89,8 @@ impl ContentStore {
             users,
             author: Author {
                 root: root.to_owned(),
-                curriculum: Curriculum::read(root),
-                rules: Rules::read(root),
+                curriculum,
+                rules,
                 // Texts of one start differ from those of the next.
                 prose: Prose::new(newest.unwrap_or(0), "serve/content"),
             },
