@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::curriculum::{Curriculum, Pattern};
 use crate::probe::document;
-use crate::readability::Reading;
+use crate::readability::{self, Reading};
 
 /// The dimensions, in the order in which they are added up.
 pub(crate) const DIMENSIONS: [&str; 5] = [
@@ -191,7 +191,7 @@ fn in_order(pattern: &Pattern, body: &str) -> Share {
         let heading = format!("\n## {}\n", section.name);
         let found = rest.split_once(heading.as_str());
         let text = found.map_or("", |(_, after)| after.split("\n## ").next().unwrap_or(after));
-        sections.add(Reading::of(text, u64::MAX).words >= SECTION_WORDS);
+        sections.add(readability::words(text) >= SECTION_WORDS);
         rest = found.map_or(rest, |(_, after)| after);
     }
     sections

@@ -23,6 +23,7 @@ impl Reading {
     /// Counts a text; `maximum` is the number of words that a sentence may have.
     pub(crate) fn of(text: &str, maximum: u64) -> Self {
         let mut reading = Self::default();
+        let text = text.to_ascii_lowercase();
         let mut different = HashSet::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let mut words = 0;
@@ -30,7 +31,7 @@ impl Reading {
                 if let Some(word) = word(token) {
                     words += 1;
                     reading.syllables += syllables(word);
-                    different.insert(word.to_ascii_lowercase());
+                    different.insert(word);
                 }
                 if token.ends_with(['.', '?', '!']) {
                     reading.sentence(words, maximum, token.ends_with('?'));
@@ -59,6 +60,12 @@ impl Reading {
     }
 }
 
+/// Returns how many words a text has, headings left out.
+pub(crate) fn words(text: &str) -> u64 {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.flat_map(str::split_whitespace).filter_map(word).count() as u64
+}
+
 /// Returns the Flesch-Kincaid grade; `words` and `sentences` must not be 0.
 pub(crate) fn grade(words: u64, sentences: u64, syllables: u64) -> f64 {
     0.39 * (words as f64 / sentences as f64) + 11.8 * (syllables as f64 / words as f64) - 15.59
@@ -78,18 +85,17 @@ fn word(token: &str) -> Option<&str> {
     (!word.is_empty() && plain).then_some(word)
 }
 
-/// Returns the syllables of a word: its groups of vowels, without a silent e at the end, and at least one. A rule of
-/// thumb for English, as readability programs use it.
+/// Returns the syllables of a word in lower case: its groups of vowels, without a silent e at the end, and at least
+/// one. A rule of thumb for English, as readability programs use it.
 pub(crate) fn syllables(word: &str) -> u64 {
-    let lower = word.to_ascii_lowercase();
     let vowel = |letter: u8| matches!(letter, b'a' | b'e' | b'i' | b'o' | b'u' | b'y');
     let mut groups = 0;
     let mut before = false;
-    for letter in lower.bytes() {
+    for letter in word.bytes() {
         groups += u64::from(vowel(letter) && !before);
         before = vowel(letter);
     }
-    let silent = lower.ends_with('e') && !lower.ends_with("le") && groups > 1;
+    let silent = word.ends_with('e') && !word.ends_with("le") && groups > 1;
     (groups - u64::from(silent)).max(1)
 }
 

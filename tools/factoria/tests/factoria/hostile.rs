@@ -147,6 +147,18 @@ fn pipes_endless_files_and_malformed_documents_give_low_numbers_and_neither_wait
 }
 
 #[test]
+fn a_log_beside_a_database_that_is_a_pipe_or_endless_is_not_copied() {
+    let (_kept, root, _) = system(1, 1_000_000);
+    let wal = root.join("db/content.sqlite-wal");
+    for hostile in [Hostile::Pipe, Hostile::Sparse] {
+        fs::write(&wal, "").unwrap();
+        put(hostile, &wal);
+        assert_eq!(measure(Quality, &root)["overall_quality"], 0.0, "{hostile:?}");
+        fs::remove_file(&wal).unwrap();
+    }
+}
+
+#[test]
 fn a_watermark_of_any_size_ends() {
     let (_kept, root, _) = system(1, 1_000_000);
     for folder in ["analytics", "reporting", "monitoring", "quality"] {

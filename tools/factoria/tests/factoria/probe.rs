@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::common::{measure, measure_part, system, tree};
-use rekindle_factoria::{Baseline, FactoriaError, ProbeKind, probe};
+use rekindle_factoria::command::{ProbeArgs, Surroundings};
+use rekindle_factoria::{Baseline, FactoriaCommand, FactoriaError, ProbeKind, probe};
+use rekindle_model::time::SystemClock;
+use tokio_util::sync::CancellationToken;
 
 const SMALL: u64 = 1_000_000;
 const KINDS: [ProbeKind; 8] = [
@@ -330,4 +334,51 @@ fn a_root_that_cannot_be_read_is_an_error_and_an_empty_one_measures_nothing_whol
         &Baseline::default(),
     );
     assert!(matches!(outside, Err(FactoriaError::UnknownComponent { .. })));
+}
+
+/// Runs a command as a caller within a runtime does.
+async fn run(
+    kind: ProbeKind,
+    root: &Path,
+    baseline: Option<&str>,
+) -> Result<serde_json::Value, FactoriaError> {
+    let command = FactoriaCommand::Probe(ProbeArgs {
+        kind,
+        root: root.to_owned(),
+        component: None,
+        baseline: baseline.map(str::to_owned),
+    });
+    let around = Surroundings {
+        clock: Arc::new(SystemClock),
+        stop: CancellationToken::new(),
+        listening: Box::new(|_| {}),
+    };
+    rekindle_factoria::run(command, around).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_compares_with_a_baseline_and_starts_the_service_from_within_a_runtime() {
+    let (_kept, root, _) = system(1, SMALL);
+    let before = run(ProbeKind::Models, &root, None).await.unwrap();
+    assert!(
+        before
+            .as_object()
+            .unwrap()
+            .values()
+            .all(serde_json::Value::is_number)
+    );
+    let after = run(ProbeKind::Models, &root, Some(&before.to_string()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&before["predictions_kept"], &after["predictions_kept"]),
+        (&serde_json::Value::Null, &1.0.into())
+    );
+    let generated = run(ProbeKind::Generate, &root, Some("")).await.unwrap();
+    assert_eq!(generated["content_types_generatable"], 8.0);
+    let refused = run(ProbeKind::Models, &root, Some("[1]"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("the baseline"), "{refused}");
 }
