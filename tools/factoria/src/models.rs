@@ -220,6 +220,18 @@ mod tests {
     }
 
     #[test]
+    fn the_same_seed_gives_the_same_weights_and_predictions_in_every_build() {
+        let (model, examples) = trained();
+        let mut digest = blake3::Hasher::new();
+        digest.update(&model.to_bytes());
+        for example in &examples {
+            digest.update(&model.predict(&example.input).to_bits().to_le_bytes());
+        }
+        // As builds with no, some and all optimisation gave it.
+        assert_eq!(digest.finalize().to_hex().as_str()[..16], *"91effe6bec10dbcc");
+    }
+
+    #[test]
     fn the_gradient_is_the_slope_of_the_loss() {
         let (model, examples) = trained();
         let gradient = model.gradient(&examples[0]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use super::tally::Tally;
 use super::{Digest, bounded, document, regular};
 use crate::audit::{Audit, Checkpoint, Head, read};
 use crate::layout::{AUDIT_CHECKPOINT, AUDIT_LOG};
-use crate::signing::{AUDIT_SIGNING, KEY_BYTES, POLICY_SIGNING, Purpose, Signer, keyring, verify};
+use crate::signing::{AUDIT_SIGNING, POLICY_SIGNING, Purpose, Signer, keyring, verify};
 
 /// The largest policy and signature that are read, in bytes; those of a system have a few kB.
 const LARGEST: u64 = 4 << 20;
@@ -36,88 +36,31 @@ const LARGEST: u64 = 4 << 20;
 ///   another together with everything that it signs.
 /// - `audit_lines`, `audit_torn_tail`, `policies`, `keys`: counts.
 pub(super) fn measure(root: &Path, baseline: &Baseline) -> BTreeMap<String, f64> {
-    let base = root.join("security");
-    let public = |name: &str| bounded(&base.join(format!("public/{name}.pub")), KEY_BYTES as u64);
-    let signing = public(POLICY_SIGNING).unwrap_or_default();
-    let has_mode = |path: &str, mode: u32| {
-        fs::symlink_metadata(base.join(path))
-            .is_ok_and(|about| !about.is_symlink() && about.permissions().mode() & 0o7777 == mode)
-    };
-    let signed = |path: &str| {
-        let signature = bounded(&base.join(format!("{path}.sig")), LARGEST);
-        bounded(&base.join(path), LARGEST).is_some_and(|text| {
-            signature.is_some_and(|signature| {
-                let signature = String::from_utf8_lossy(&signature);
-                verify(&signing, Purpose::Policy, &text, signature.trim_end())
-            })
-        })
-    };
-
-    let mut policies = Tally::default();
-    let mut signatures = Tally::default();
-    let mut permissions = roles(document(&base.join("permissions.json")).as_ref());
-    let mut digest = Digest::default();
-    // Policies beyond the required ones must be signed as well.
-    let known = POLICIES.map(|name| format!("{name}.json"));
-    let there = names(&base.join("policies"), ".json");
-    let beyond = there.iter().filter(|name| !known.contains(name));
-    for file in known.iter().chain(beyond) {
-        let path = format!("policies/{file}");
-        let name = file.trim_end_matches(".json");
-        policies.check(signatures.check(signed(&path)));
-        policies.check(permissions.check(has_mode(&path, 0o640)));
-        policies.check(document(&base.join(&path)).is_some_and(|policy| well_formed(&policy, name)));
-        digest.add(file.as_bytes());
-        digest.add(&bounded(&base.join(&path), LARGEST).unwrap_or_default());
-    }
-    digest.add(&bounded(&base.join("permissions.json"), LARGEST).unwrap_or_default());
-    permissions.check(signatures.check(signed("permissions.json")));
-    for path in ["permissions.json", "audit.log", "audit.checkpoint.json"] {
-        permissions.check(has_mode(path, 0o640));
-    }
-    permissions.check(has_mode("keys", 0o700));
-
-    let mut keys = Tally::default();
-    let mut halves = Vec::new();
-    for name in KEYS {
-        let path = format!("keys/{name}.key");
-        let half = public(name).unwrap_or_default();
-        let private = permissions.check(has_mode(&path, 0o600));
-        let pair = bounded(&base.join(&path), KEY_BYTES as u64)
-            .and_then(|seed| Signer::from_seed(&seed))
-            .is_some_and(|key| key.public() == half);
-        keys.check(private && pair);
-        halves.push((name, half));
-    }
-    let list = keyring(halves.iter().map(|(name, half)| (*name, half.as_slice())));
-    let signature = bounded(&base.join("public/keyring.sig"), LARGEST).unwrap_or_default();
-    let signature = String::from_utf8_lossy(&signature);
-    keys.check(verify(&signing, Purpose::Keyring, &list, signature.trim_end()));
-    let mut public_halves = Digest::default();
-    public_halves.add(&list);
-
+    let folder = Folder::open(root);
+    let mut permissions = roles(document(&folder.base.join("permissions.json")).as_ref());
+    let policies = folder.policies(&mut permissions);
+    let keys = folder.keys(&mut permissions);
     let sought = baseline.get("audit_last_seq").zip(baseline.get("audit_head"));
     let sought = sought.map(|(seq, head)| Head { seq, head });
-    let log = Log::read(root, &public(AUDIT_SIGNING).unwrap_or_default(), sought);
-    let mut measures = BTreeMap::from([
-        ("policies_intact".to_owned(), policies.share()),
-        ("policies_signed".to_owned(), signatures.share()),
-        ("policies_digest".to_owned(), digest.value()),
-        ("permissions_intact".to_owned(), permissions.share()),
-        ("keys_present".to_owned(), keys.share()),
-        ("keys_digest".to_owned(), public_halves.value()),
-        ("audit_log_gapless".to_owned(), log.gapless),
-        ("audit_log_signed".to_owned(), log.signed),
-        ("audit_last_seq".to_owned(), log.audit.last_seq as f64),
-        ("audit_head".to_owned(), log.audit.head),
-        ("audit_lines".to_owned(), log.audit.lines as f64),
-        (
-            "audit_torn_tail".to_owned(),
-            f64::from(u8::from(log.audit.torn_tail)),
-        ),
-        ("policies".to_owned(), there.len() as f64),
-        ("keys".to_owned(), names(&base.join("keys"), ".key").len() as f64),
-    ]);
+    let log = Log::read(root, &folder.public(AUDIT_SIGNING), sought);
+    let mut measures: BTreeMap<String, f64> = [
+        ("policies_intact", policies.intact.share()),
+        ("policies_signed", policies.signed.share()),
+        ("policies_digest", policies.digest.value()),
+        ("policies", policies.count as f64),
+        ("permissions_intact", permissions.share()),
+        ("keys_present", keys.present.share()),
+        ("keys_digest", keys.digest.value()),
+        ("keys", names(&folder.base.join("keys"), ".key").len() as f64),
+        ("audit_log_gapless", log.gapless),
+        ("audit_log_signed", log.signed),
+        ("audit_last_seq", log.audit.last_seq as f64),
+        ("audit_head", log.audit.head),
+        ("audit_lines", log.audit.lines as f64),
+        ("audit_torn_tail", f64::from(u8::from(log.audit.torn_tail))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
     if sought.is_some() {
         let reached = f64::from(u8::from(log.audit.reached));
         measures.insert("audit_log_reaches_baseline".to_owned(), reached);
@@ -125,6 +68,117 @@ pub(super) fn measure(root: &Path, baseline: &Baseline) -> BTreeMap<String, f64>
     baseline.same(&mut measures, "keys_digest", "keys_kept");
     baseline.same(&mut measures, "policies_digest", "policies_kept");
     measures
+}
+
+/// The folder, with the key that its documents are signed with.
+struct Folder {
+    base: PathBuf,
+    /// The public half of `policy-signing`; empty where it is absent, and then no signature holds.
+    signing: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Policies {
+    intact: Tally,
+    /// The permissions count here as well.
+    signed: Tally,
+    digest: Digest,
+    /// Policies that are there.
+    count: usize,
+}
+
+#[derive(Default)]
+struct Keys {
+    present: Tally,
+    /// Over all public halves.
+    digest: Digest,
+}
+
+impl Folder {
+    fn open(root: &Path) -> Self {
+        let mut folder = Self {
+            base: root.join("security"),
+            signing: Vec::new(),
+        };
+        folder.signing = folder.public(POLICY_SIGNING);
+        folder
+    }
+
+    fn policies(&self, permissions: &mut Tally) -> Policies {
+        let known = POLICIES.map(|name| format!("{name}.json"));
+        let there = names(&self.base.join("policies"), ".json");
+        let mut policies = Policies {
+            count: there.len(),
+            ..Policies::default()
+        };
+        // Policies beyond the required ones must be signed as well.
+        let beyond = there.iter().filter(|name| !known.contains(name));
+        for file in known.iter().chain(beyond) {
+            let path = format!("policies/{file}");
+            let name = file.trim_end_matches(".json");
+            let document = document(&self.base.join(&path));
+            policies
+                .intact
+                .check(policies.signed.check(self.is_signed(&path)));
+            policies
+                .intact
+                .check(permissions.check(self.has_mode(&path, 0o640)));
+            policies
+                .intact
+                .check(document.is_some_and(|policy| well_formed(&policy, name)));
+            policies.digest.add(file.as_bytes());
+            policies.digest.add(&self.read(&path));
+        }
+        policies.digest.add(&self.read("permissions.json"));
+        permissions.check(policies.signed.check(self.is_signed("permissions.json")));
+        for path in ["permissions.json", "audit.log", "audit.checkpoint.json"] {
+            permissions.check(self.has_mode(path, 0o640));
+        }
+        policies
+    }
+
+    fn keys(&self, permissions: &mut Tally) -> Keys {
+        permissions.check(self.has_mode("keys", 0o700));
+        let mut keys = Keys::default();
+        let halves = KEYS.map(|name| (name, self.public(name)));
+        for (name, public) in &halves {
+            let path = format!("keys/{name}.key");
+            let private = permissions.check(self.has_mode(&path, 0o600));
+            let pair = Signer::from_seed(&self.read(&path)).is_some_and(|key| key.public() == public);
+            keys.present.check(private && pair);
+        }
+        let list = keyring(halves.iter().map(|(name, public)| (*name, public.as_slice())));
+        let signature = self.read("public/keyring.sig");
+        keys.present
+            .check(self.holds(Purpose::Keyring, &list, &signature));
+        keys.digest.add(&list);
+        keys
+    }
+
+    /// Returns whether a document has a signature beside it that holds. What cannot be read has none.
+    fn is_signed(&self, path: &str) -> bool {
+        let text = self.read(path);
+        !text.is_empty() && self.holds(Purpose::Policy, &text, &self.read(&format!("{path}.sig")))
+    }
+
+    fn holds(&self, purpose: Purpose, bytes: &[u8], signature: &[u8]) -> bool {
+        let signature = String::from_utf8_lossy(signature);
+        verify(&self.signing, purpose, bytes, signature.trim_end())
+    }
+
+    fn has_mode(&self, path: &str, mode: u32) -> bool {
+        fs::symlink_metadata(self.base.join(path))
+            .is_ok_and(|about| !about.is_symlink() && about.permissions().mode() & 0o7777 == mode)
+    }
+
+    fn public(&self, name: &str) -> Vec<u8> {
+        self.read(&format!("public/{name}.pub"))
+    }
+
+    /// Returns the content of a file; nothing where it is absent, no regular file, or too large.
+    fn read(&self, path: &str) -> Vec<u8> {
+        bounded(&self.base.join(path), LARGEST).unwrap_or_default()
+    }
 }
 
 fn well_formed(policy: &Value, name: &str) -> bool {
