@@ -1,21 +1,34 @@
 //! The audit log: one JSON object a line, append-only, numbered without gaps, each line chained to the one
-//! before.
+//! before, and signed now and then.
 //!
 //! ```text
-//! {"seq":17,"at":"2026-01-05T00:01:12Z","actor":"…","action":"…","object":"…","note":"…","hash":"<64 hex>"}
+//! {"seq":17,"at":"2026-01-05T00:01:12Z","actor":"…","action":"…","note":"…","hash":"<64 hex>"}
+//! {"seq":64,"at":"…","actor":"…","action":"…","note":"…","signed":"<128 hex>","hash":"<64 hex>"}
 //! ```
 //! `hash` is BLAKE3 over the previous line's hash (64 hex digits; zeros before the first) and the line up to
-//! and without `,"hash":`. If a line is removed, added, changed or moved, the chain breaks there. The
-//! checkpoint, a file of its own, shows whether the end was cut off: it has a number and the hash of that
-//! line.
+//! and without `,"hash":`. If a line is removed, added, changed or moved, the chain breaks there.
+//!
+//! Every 64th line is a checkpoint: it carries a signature over the number and the hash of the line before. So
+//! whoever has not the key cannot forge a chain of more than 63 lines. The checkpoint in a file of its own has the
+//! number and the hash of the last line that was there when the system was made. Whether a log was cut after that
+//! shows against the number and the hash that were journaled with a backup ([`Head`]).
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use serde::{Deserialize, Serialize};
+
+use crate::probe::Digest;
+use crate::signing::{Purpose, Signer, verify};
 
 /// The hash before the first line.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const HASH_FIELD: &str = ",\"hash\":\"";
+const SIGNED_FIELD: &str = ",\"signed\":\"";
+/// One line in so many is signed: rarely enough that signing costs nothing, and often enough that little of the
+/// newest is without a signature. At the usual rate of records that is every ten seconds.
+pub(crate) const SIGNED_EVERY: u64 = 64;
+/// The longest line that is read, in bytes; lines have a few hundred. What is longer is no log.
+const LONGEST_LINE: u64 = 64 << 10;
 
 /// Where the log stood when the checkpoint was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +39,37 @@ pub struct Checkpoint {
     pub hash: String,
 }
 
+impl Checkpoint {
+    /// Returns the state before the first line.
+    pub(crate) fn genesis() -> Self {
+        Self {
+            seq: 0,
+            hash: GENESIS.to_owned(),
+        }
+    }
+
+    /// Returns what a signature of the log up to this line is over.
+    pub(crate) fn message(&self) -> Vec<u8> {
+        format!("{} {}", self.seq, self.hash).into_bytes()
+    }
+
+    /// Returns the first 48 bits of the hash as a number.
+    fn head(&self) -> f64 {
+        blake3::Hash::from_hex(&self.hash).map_or(0.0, |hash| Digest::short(hash.as_bytes()))
+    }
+}
+
+/// A line by its number and the first 48 bits of its hash, as both are journaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Head {
+    /// The sequence number.
+    pub seq: f64,
+    /// The bits, as a number.
+    pub head: f64,
+}
+
 /// What a log was found to hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Audit {
     /// Lines that end in a line feed.
     pub lines: u64,
@@ -39,6 +81,14 @@ pub struct Audit {
     pub torn_tail: bool,
     /// Whether the checkpoint's line is there with the checkpoint's hash; false without a checkpoint.
     pub anchored: bool,
+    /// The first 48 bits of the hash of the newest sound line, as a number; 0 without one.
+    pub head: f64,
+    /// Lines that must be signed: every 64th.
+    pub checkpoints: u64,
+    /// Those of them whose signature holds.
+    pub signed: u64,
+    /// Whether a sound line has the number and the hash that were looked for.
+    pub reached: bool,
 }
 
 impl Audit {
@@ -92,15 +142,31 @@ pub fn follows(previous: &Checkpoint, line: &[u8]) -> Option<Checkpoint> {
     })
 }
 
-/// Reads a log line by line and judges its chain.
-pub fn read(mut log: impl BufRead, checkpoint: Option<&Checkpoint>) -> io::Result<Audit> {
+/// Returns the field that line `seq` must carry before its hash: the signature over the line before, or nothing.
+pub(crate) fn signature(signer: &Signer, seq: u64, previous: &Checkpoint) -> String {
+    match seq.is_multiple_of(SIGNED_EVERY) {
+        true => format!(
+            "{SIGNED_FIELD}{}\"",
+            signer.sign(Purpose::Audit, &previous.message())
+        ),
+        false => String::new(),
+    }
+}
+
+/// Reads a log line by line and judges its chain and its signatures, these with the public half of the key. `sought`
+/// is a line to look for.
+pub fn read(
+    mut log: impl BufRead,
+    checkpoint: Option<&Checkpoint>,
+    public: &[u8],
+    sought: Option<Head>,
+) -> io::Result<Audit> {
     let mut audit = Audit::default();
-    let mut previous = GENESIS.to_owned();
-    let mut expected = 1_u64;
+    let mut previous = Checkpoint::genesis();
     let mut line = Vec::new();
     loop {
         line.clear();
-        if log.read_until(b'\n', &mut line)? == 0 {
+        if log.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
             return Ok(audit);
         }
         if line.pop() != Some(b'\n') {
@@ -111,16 +177,36 @@ pub fn read(mut log: impl BufRead, checkpoint: Option<&Checkpoint>) -> io::Resul
         let Some((seq, body, hash)) = split(&line) else {
             continue;
         };
-        if chained(&previous, body) == hash && seq == expected {
+        let found = Checkpoint {
+            seq,
+            hash: hash.to_owned(),
+        };
+        if previous.seq.checked_add(1) == Some(seq) && chained(&previous.hash, body) == hash {
             audit.sound += 1;
+            audit.head = found.head();
+            let this = Head {
+                seq: seq as f64,
+                head: audit.head,
+            };
+            audit.reached |= sought == Some(this);
         }
-        audit.anchored |= checkpoint.is_some_and(|anchor| anchor.seq == seq && anchor.hash == hash);
+        if seq.is_multiple_of(SIGNED_EVERY) {
+            audit.checkpoints += 1;
+            let signature = signed(body).unwrap_or("");
+            let holds = verify(public, Purpose::Audit, &previous.message(), signature);
+            audit.signed += u64::from(holds);
+        }
+        audit.anchored |= checkpoint == Some(&found);
         // Go on from what the line claims: one gap is one unsound line, not a log that is lost from there on.
         audit.last_seq = audit.last_seq.max(seq);
-        expected = seq.saturating_add(1);
-        previous.clear();
-        previous.push_str(hash);
+        previous = found;
     }
+}
+
+/// Returns the signature at the end of a line's body.
+fn signed(body: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?.strip_suffix('"')?;
+    text.rsplit_once(SIGNED_FIELD).map(|(_, signature)| signature)
 }
 
 fn chained(previous: &str, body: &[u8]) -> String {
@@ -156,8 +242,63 @@ mod tests {
         (out, Checkpoint { seq: lines, hash })
     }
 
+    fn judge(log: &[u8], checkpoint: Option<&Checkpoint>) -> Audit {
+        read(log, checkpoint, &[], None).unwrap()
+    }
+
     fn gapless(log: &[u8], checkpoint: &Checkpoint) -> f64 {
-        read(log, Some(checkpoint)).unwrap().gapless(Some(checkpoint))
+        judge(log, Some(checkpoint)).gapless(Some(checkpoint))
+    }
+
+    #[test]
+    fn a_log_reaches_a_line_that_it_holds_and_none_that_was_cut_off_or_forged() {
+        let (whole, (cut, end)) = (log(20).0, log(15));
+        let (grown, _) = log(25);
+        let at_end = judge(&whole, None);
+        let sought = Head {
+            seq: 20.0,
+            head: at_end.head,
+        };
+        let reaches = |log: &[u8], sought| read(log, None, &[], Some(sought)).unwrap().reached;
+        assert!(at_end.head > 0.0 && reaches(&whole, sought) && !reaches(&cut, sought));
+        assert!(reaches(&grown, sought));
+        let other = Head {
+            head: sought.head + 1.0,
+            ..sought
+        };
+        assert!(!reaches(&grown, other));
+        assert_eq!(
+            gapless(&cut, &end),
+            1.0,
+            "the log by itself does not tell that it was cut"
+        );
+    }
+
+    #[test]
+    fn every_64th_line_is_signed_and_a_chain_forged_without_the_key_shows() {
+        let key = Signer::from_seed(&[7; 32]).unwrap();
+        let forger = Signer::from_seed(&[8; 32]).unwrap();
+        let signed_by = |signer: &Signer| {
+            let mut out = Vec::new();
+            let mut last = Checkpoint::genesis();
+            for seq in 1..=130 {
+                let start = out.len();
+                let signature = signature(signer, seq, &last);
+                out.extend_from_slice(format!("{{\"seq\":{seq},\"note\":\"n\"{signature}").as_bytes());
+                let hash = seal(&mut out, start, &last.hash);
+                last = Checkpoint { seq, hash };
+            }
+            read(&out[..], Some(&last), key.public(), None).unwrap()
+        };
+        let (own, forged) = (signed_by(&key), signed_by(&forger));
+        assert_eq!((own.sound, own.checkpoints, own.signed), (130, 2, 2));
+        assert_eq!((forged.sound, forged.checkpoints, forged.signed), (130, 2, 0));
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_read_no_further_than_a_line_may_be() {
+        let endless = io::BufReader::new(io::repeat(0));
+        assert!(read(endless, None, &[], None).unwrap().torn_tail);
     }
 
     #[test]
@@ -166,7 +307,7 @@ mod tests {
         assert_eq!(gapless(&whole, &end), 1.0);
         let (grown, _) = log(25);
         assert_eq!(gapless(&grown, &end), 1.0);
-        assert_eq!(read(&grown[..], None).unwrap().last_seq, 25);
+        assert_eq!(judge(&grown, None).last_seq, 25);
     }
 
     #[test]
@@ -224,7 +365,7 @@ mod tests {
     fn a_torn_tail_beyond_the_checkpoint_is_told_and_not_counted() {
         let (mut log, end) = log(5);
         log.extend_from_slice(b"{\"seq\":6,\"at\":");
-        let audit = read(&log[..], Some(&end)).unwrap();
+        let audit = judge(&log, Some(&end));
         assert!(audit.torn_tail);
         assert_eq!(audit.gapless(Some(&end)), 1.0);
     }
@@ -232,7 +373,7 @@ mod tests {
     #[test]
     fn without_a_checkpoint_or_lines_nothing_is_proven() {
         let (whole, end) = log(3);
-        assert_eq!(read(&whole[..], None).unwrap().gapless(None), 0.0);
+        assert_eq!(judge(&whole, None).gapless(None), 0.0);
         assert_eq!(gapless(b"", &end), 0.0);
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::damage::{DamageOptions, How, damage};
 use crate::error::FactoriaError;
 use crate::generate::{GenerateOptions, generate};
-use crate::probe::{ProbeKind, probe};
+use crate::probe::{Baseline, ProbeKind, probe};
 use crate::serve::{Address, DEFAULT_RATE, ServeOptions, serve};
 use crate::size;
 use crate::stamps::watermark;
@@ -25,7 +25,7 @@ pub enum FactoriaCommand {
     Generate(GenerateArgs),
     /// Measures a system on disk and prints the numbers as one JSON object
     Probe(ProbeArgs),
-    /// Runs a system: writes records all the time and answers /health and /context over HTTP
+    /// Runs a system: writes records all the time and answers /health, /context and /generate over HTTP
     Serve(ServeArgs),
     /// Prints how far each store reaches, and whether anything is missing before that, as JSON
     Stamps(StampsArgs),
@@ -61,6 +61,10 @@ pub struct ProbeArgs {
     /// For `files`: the part to compare with its manifest [default: all parts]
     #[arg(long, value_name = "PATH")]
     pub component: Option<PathBuf>,
+    /// What the same probe measured when the backup was made, as one JSON object of numbers; what is compared with it is
+    /// measured only where it is given
+    #[arg(long, value_name = "JSON", env = "REKINDLE_BASELINE", hide_env_values = true)]
+    pub baseline: Option<String>,
 }
 
 /// Arguments of `serve`.
@@ -139,7 +143,14 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
             kind,
             root,
             component,
-        }) => to_json("the measures", &probe(kind, &root, component.as_deref())?),
+            baseline,
+        }) => {
+            let baseline = Baseline::parse(baseline.as_deref().unwrap_or(""))?;
+            to_json(
+                "the measures",
+                &probe(kind, &root, component.as_deref(), &baseline)?,
+            )
+        }
         FactoriaCommand::Serve(ServeArgs {
             root,
             listen,
@@ -212,6 +223,10 @@ mod tests {
             "x generate --root d --seed 7 --size 5MB",
             "x probe education --root d",
             "x probe files --root d --component cache",
+            "x probe models --root d --baseline {}",
+            "x probe quality --root d",
+            "x probe generate --root d",
+            "x probe analytics --root d",
             "x serve --root d",
             "x serve --root d --listen [::1]:8080 --rate 0.5 --for 90s --until-eof",
             "x stamps --root d",

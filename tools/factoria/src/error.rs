@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use crate::compose::Lacking;
+
 /// Why an operation on a La Factoria system was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum FactoriaError {
@@ -93,6 +95,20 @@ pub enum FactoriaError {
         /// The address that was given.
         address: SocketAddr,
     },
+    /// A key that signs is absent, or is none.
+    #[error("cannot sign with {}: it is no readable file of 32 bytes; recover the component that holds security/", path.display())]
+    Key {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// A piece of content could not be made.
+    #[error("cannot make content below {}: {source}", root.display())]
+    Content {
+        /// The system's folder.
+        root: PathBuf,
+        /// What it was made without.
+        source: Lacking,
+    },
     /// The address could not be bound.
     #[error("cannot listen on {address}: {source}; give another port, or 0 for any free one")]
     Bind {
@@ -146,6 +162,12 @@ impl FactoriaError {
             path: path.clone(),
             source,
         }
+    }
+
+    /// Returns a conversion of what content lacks, for `map_err`.
+    pub(crate) fn content(root: &Path) -> impl FnOnce(Lacking) -> Self + use<> {
+        let root = root.to_owned();
+        move |source| Self::Content { root, source }
     }
 
     /// Returns a conversion of a JSON error, for `map_err`.

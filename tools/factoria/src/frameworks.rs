@@ -45,13 +45,6 @@ pub const SUBJECTS: [&str; 8] = [
     "science",
 ];
 
-/// Quality thresholds of the La Factoria specification, by what they judge.
-pub const QUALITY_THRESHOLDS: [(&str, f64); 3] = [
-    ("overall_quality", 0.70),
-    ("educational_value", 0.75),
-    ("factual_accuracy", 0.85),
-];
-
 /// The documents of learning science, each with the parts it must have.
 pub const LEARNING_SCIENCE: [(&str, &[&str]); 4] = [
     (

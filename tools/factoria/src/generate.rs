@@ -2,18 +2,23 @@
 //!
 //! Each folder of the [`layout`](crate::layout) has its own module and its own share of the size. What a folder must hold
 //! (frameworks, policies, configuration) is written first, and what makes it large after, until its share is
-//! used up. Names, contents, modes and modification times follow from seed and size alone.
+//! used up. What the system produces is made last, from what was written before ([`produced`](crate::produced)).
+//! Names, contents, modes and modification times follow from seed and size alone.
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::damage::Marker;
 use crate::error::FactoriaError;
-use crate::layout::{FOLDERS, MARKER, MARKER_SYSTEM};
+use crate::layout::{self, CONTENT_DB, FOLDERS, MARKER, MARKER_SYSTEM};
+use crate::probe::database::Opened;
+use crate::produced::{EXTENT, Extent, Files};
 
 mod analytics;
 mod cache;
@@ -34,6 +39,22 @@ use writer::Writer;
 
 /// The smallest system, in bytes: below it the frameworks alone would overrun their folder's share.
 pub const MINIMUM_BYTES: u64 = 1_000_000;
+
+/// The folders in the order in which they are written: each after those that it is made from.
+const ORDER: [&str; 12] = [
+    "security",
+    "cache",
+    "education",
+    "performance",
+    "context",
+    "monitoring",
+    "db",
+    "users",
+    "quality",
+    "intelligence",
+    "analytics",
+    "reporting",
+];
 
 /// What to generate.
 #[derive(Clone, Debug)]
@@ -95,24 +116,24 @@ pub fn generate(options: &GenerateOptions) -> Result<Generated, FactoriaError> {
     generated.files += 1;
     generated.bytes += marker;
     let users = users_db::users(*size_bytes);
-    let mut items = 0;
-    for folder in &FOLDERS {
+    let mut extent = Extent::default();
+    for folder in ORDER.iter().filter_map(|name| layout::find(name)) {
         // Divided first, so that the largest sizes do not overflow.
         let budget = size_bytes / 1000 * folder.share;
         let mut writer = Writer::create(root, folder, *seed, budget)?;
         match folder.name {
-            "security" => security::write(&mut writer)?,
+            "security" => extent.audit = security::write(&mut writer)?,
             "cache" => cache::write(&mut writer)?,
             "education" => education::write(&mut writer)?,
             "performance" => performance::write(&mut writer)?,
             "context" => context::write(&mut writer)?,
-            "quality" => quality::write(&mut writer)?,
-            "intelligence" => intelligence::write(&mut writer)?,
-            "monitoring" => monitoring::write(&mut writer)?,
-            "analytics" => analytics::write(&mut writer)?,
-            "reporting" => reporting::write(&mut writer)?,
-            "db" => items = content_db::write(&mut writer, users)?,
-            _ => users_db::write(&mut writer, users, items)?,
+            "quality" => quality::write(&mut writer, &extent)?,
+            "intelligence" => intelligence::write(&mut writer, users)?,
+            "monitoring" => extent.metrics = monitoring::write(&mut writer)?,
+            "analytics" => analytics::write(&mut writer, &extent)?,
+            "reporting" => reporting::write(&mut writer, &extent)?,
+            "db" => extent.items = content_db::write(&mut writer, users)?,
+            _ => users_db::write(&mut writer, users, extent.items)?,
         }
         let written = writer.finish()?;
         generated.files += written.files;
@@ -125,8 +146,46 @@ pub fn generate(options: &GenerateOptions) -> Result<Generated, FactoriaError> {
             files: written.files,
         });
     }
+    generated
+        .components
+        .sort_by_key(|written| FOLDERS.iter().position(|folder| folder.name == written.name));
     writer::set_modified(root, *seed, "")?;
     Ok(generated)
+}
+
+/// Writes produced files, and the extent of what they were made from.
+fn produce(
+    writer: &mut Writer,
+    extent: &Extent,
+    mode: u32,
+    make: impl FnOnce(&Path, &Connection) -> Files,
+) -> Result<(), FactoriaError> {
+    let root = writer.root();
+    let files = with_database(&root, |database| make(&root, database))?;
+    produce_from_logs(writer, extent, mode, |_| files)
+}
+
+/// Writes files that are produced without the content database.
+fn produce_from_logs(
+    writer: &mut Writer,
+    extent: &Extent,
+    mode: u32,
+    make: impl FnOnce(&Path) -> Files,
+) -> Result<(), FactoriaError> {
+    for (path, text) in make(&writer.root()) {
+        writer.file(&path, mode, &text)?;
+    }
+    writer.json(EXTENT, 0o644, &json!(extent))
+}
+
+/// Calls `read` with the content database, which was written before.
+fn with_database<T>(root: &Path, read: impl FnOnce(&Connection) -> T) -> Result<T, FactoriaError> {
+    let path = root.join(CONTENT_DB);
+    let opened = Opened::open(&path).ok_or_else(|| {
+        let why = io::Error::new(io::ErrorKind::NotFound, "it is no database");
+        FactoriaError::io("read", &path)(why)
+    })?;
+    Ok(read(&opened.connection))
 }
 
 fn make_empty(root: &Path) -> Result<(), FactoriaError> {

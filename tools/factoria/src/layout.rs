@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! .factoria                    the marker: without it nothing is ever damaged
-//! security/                    policies/*.json permissions.json keys/*.key audit.log audit.checkpoint.json
+//! security/                    policies/*.json permissions.json keys/*.key public/*.pub audit.log audit.checkpoint.json
 //! cache/                       entries/<xx>/*.json pending/ (empty)
 //! education/                   frameworks/ quality_assessment/ content_patterns/ age_appropriateness/ blooms/ standards/
 //! performance/                 configuration of optimisation, load traces

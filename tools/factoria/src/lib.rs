@@ -15,21 +15,32 @@
 //! | [`layout`] | folders, files and shares of size that the other modules agree on |
 //! | [`manifest`] | digests that travel inside each component, so that a restored copy can be judged alone |
 //! | [`frameworks`] | the educational frameworks as data, and the names no copy may lack |
-//! | [`audit`] | the format of the hash-chained audit log |
+//! | [`audit`] | the format of the hash-chained and signed audit log |
+//! | `signing` | the keys, and what they sign |
+//! | `curriculum`, `compose`, `assess` | the documents that content is made of, making a piece, and scoring one |
+//! | `models` | the trained models |
+//! | `produced` | analytics, reports and assessments, which can be produced again |
 //! | [`text`] | seeded prose, varied enough that it compresses like real text |
 //! | [`command`] | `rekindle factoria …`: arguments, and results as JSON; printing is the caller's |
 
+mod assess;
 pub mod audit;
 pub mod command;
+mod compose;
 pub mod context;
+mod curriculum;
 pub mod damage;
 pub mod error;
 pub mod frameworks;
 pub mod generate;
 pub mod layout;
 pub mod manifest;
+mod models;
 pub mod probe;
+mod produced;
+mod readability;
 pub mod serve;
+mod signing;
 pub mod size;
 pub mod stamps;
 pub mod text;
@@ -38,6 +49,6 @@ pub use command::{FactoriaCommand, run};
 pub use damage::{DamageOptions, Damaged, How, damage};
 pub use error::FactoriaError;
 pub use generate::{GenerateOptions, Generated, generate};
-pub use probe::{ProbeKind, probe};
+pub use probe::{Baseline, ProbeKind, probe};
 pub use serve::{ServeOptions, Served, Serving, serve};
 pub use stamps::{StoreMark, watermark};

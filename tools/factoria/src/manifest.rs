@@ -12,9 +12,12 @@ use std::path::{Component as Part, Path};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::MANIFEST;
+use crate::probe::bounded;
 
 /// The format written; a newer one is refused.
 const FORMAT: u32 = 1;
+/// The longest manifest that is read, in bytes: a list of some 400,000 files.
+const LONGEST: u64 = 64 << 20;
 
 /// The static content of one folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +97,7 @@ impl Manifest {
         if !fs::symlink_metadata(&path).ok()?.is_file() {
             return None;
         }
-        let manifest: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        let manifest: Self = serde_json::from_slice(&bounded(&path, LONGEST)?).ok()?;
         (manifest.format == FORMAT && seal(&manifest.entries).ok()? == manifest.seal).then_some(manifest)
     }
 }

@@ -6,7 +6,9 @@
 //! | `writer` | gives the stamps and paces the records |
 //! | `store` | the three stores: audit log, content database, metrics log |
 //! | `health` | opens every part of the system and says which is not whole |
-//! | `http` | `GET /health`, `GET /context` |
+//! | `http` | `GET /health`, `GET /context`, `GET /generate` |
+//! | `generate` | a piece of content, made and assessed |
+//! | `read_only` | the answers alone: nothing is written |
 //!
 //! One thread writes one record after the other, and each is durable before the next one's stamp is given. So on
 //! a system that was killed the stamps have no gap over all stores, and in a copy of it none within each store.
@@ -30,13 +32,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::damage::check_marker;
 use crate::error::FactoriaError;
 
+mod generate;
 mod health;
 mod http;
+mod read_only;
 mod run_dir;
 mod store;
 mod writer;
 
 pub use health::{ComponentHealth, Health};
+pub use read_only::{ReadOnly, read_only};
 pub use run_dir::Address;
 use run_dir::RunDir;
 pub use store::StoreHealth;

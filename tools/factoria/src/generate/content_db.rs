@@ -6,12 +6,15 @@ use rusqlite::{Connection, Params, params};
 
 use super::fill;
 use super::writer::Writer;
+use crate::assess::{Item, JUDGED, Rules, assess};
+use crate::compose::{Piece, Wanted, author};
+use crate::curriculum::Curriculum;
 use crate::error::FactoriaError;
-use crate::frameworks::{AGE_BANDS, CONTENT_TYPES, SUBJECTS, standard_code};
+use crate::frameworks::{CONTENT_TYPES, built_in};
 use crate::text::Prose;
 
 /// The first user's id; ids of users and items differ, so that a mixed-up reference does not resolve by luck.
-pub(super) const FIRST_USER: u64 = 100_001;
+pub(crate) const FIRST_USER: u64 = 100_001;
 /// Versions of each type's prompt.
 const PROMPT_VERSIONS: u64 = 3;
 
@@ -38,12 +41,22 @@ pub(super) fn write(writer: &mut Writer, users: u64) -> Result<u64, FactoriaErro
     let mut database = Database::create(writer, "content.sqlite", SCHEMA)?;
     let failed = FactoriaError::database(&database.path);
     prompts(&mut database, &mut prose).map_err(&failed)?;
+    let root = writer.root();
+    let rules = built_in("quality_assessment")?.into();
+    let desk = Desk {
+        curriculum: Curriculum::read(&root),
+        rules: Rules::of(&rules),
+        users,
+    };
     let mut items = 0;
     // Each type at least twice, however small the system; the size is looked at once a round of types.
     while items < 16 || database.bytes().map_err(&failed)? < budget {
-        for kind in 0..CONTENT_TYPES.len() {
+        for kind in CONTENT_TYPES {
             items += 1;
-            item(&mut database, &mut prose, items, kind, users, spread).map_err(&failed)?;
+            let (wanted, piece) = author(&desk.curriculum, kind, spread as usize, &mut prose)
+                .map_err(FactoriaError::content(&root))?;
+            desk.insert(&mut database, &mut prose, items, &wanted, &piece)
+                .map_err(&failed)?;
         }
     }
     database.close(writer, "content.sqlite", 0o640)?;
@@ -69,45 +82,55 @@ fn prompts(database: &mut Database, prose: &mut Prose) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn item(
-    database: &mut Database,
-    prose: &mut Prose,
-    id: u64,
-    kind: usize,
+/// What items are written and assessed with.
+struct Desk {
+    curriculum: Curriculum,
+    rules: Rules,
     users: u64,
-    spread: u64,
-) -> rusqlite::Result<()> {
-    let user = |prose: &mut Prose| (FIRST_USER + prose.rng().below(users)) as i64;
-    let audience = *prose.rng().pick(&AGE_BANDS);
-    let subject = *prose.rng().pick(&SUBJECTS);
-    let version = 1 + prose.rng().below(PROMPT_VERSIONS);
-    let length = 2_000 + prose.rng().below(spread);
-    let mut body = Vec::new();
-    fill::markdown(prose, &mut body, length);
-    let body = String::from_utf8_lossy(&body);
-    database.insert(
-        "INSERT INTO items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        params![
-            id as i64,
-            CONTENT_TYPES[kind],
-            prose.title_text(),
-            audience,
-            standard_code(subject, audience),
-            user(prose),
-            prompt_id(kind, version),
-            fill::at(id * 53),
-            body,
-            digest(&body),
-        ],
-    )?;
-    for dimension in ["overall_quality", "educational_value", "factual_accuracy"] {
-        let score = 0.7 + 0.3 * prose.rng().unit();
+}
+
+impl Desk {
+    fn insert(
+        &self,
+        database: &mut Database,
+        prose: &mut Prose,
+        id: u64,
+        wanted: &Wanted<'_>,
+        piece: &Piece,
+    ) -> rusqlite::Result<()> {
+        let user = |prose: &mut Prose| (FIRST_USER + prose.rng().below(self.users)) as i64;
+        let version = 1 + prose.rng().below(PROMPT_VERSIONS);
+        let kind = CONTENT_TYPES.iter().position(|kind| *kind == wanted.content_type);
         database.insert(
-            "INSERT INTO assessments (item_id, assessor_id, dimension, score, comment) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![id as i64, user(prose), dimension, score, prose.sentence_text()],
+            "INSERT INTO items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                id as i64,
+                wanted.content_type,
+                piece.title,
+                wanted.audience,
+                piece.standard,
+                user(prose),
+                prompt_id(kind.unwrap_or(0), version),
+                fill::at(id * 53),
+                piece.body,
+                digest(&piece.body),
+            ],
         )?;
+        let item = Item {
+            content_type: wanted.content_type,
+            audience: wanted.audience,
+            standard: &piece.standard,
+            body: &piece.body,
+        };
+        let assessment = assess(&self.curriculum, &self.rules, &item);
+        for (dimension, score) in JUDGED.iter().zip(assessment.judged()) {
+            database.insert(
+                "INSERT INTO assessments (item_id, assessor_id, dimension, score, comment) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![id as i64, user(prose), dimension, score, assessment.comment],
+            )?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn prompt_id(kind: usize, version: u64) -> i64 {

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::fill;
 use super::writer::Writer;
+use crate::compose::Graded;
+use crate::curriculum::Band;
 use crate::error::FactoriaError;
 use crate::frameworks::{AGE_BANDS, CONTENT_TYPES, LEARNING_SCIENCE, SUBJECTS, built_in, standard_code};
 
@@ -35,13 +37,22 @@ pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
 
 fn standards(writer: &mut Writer) -> Result<(), FactoriaError> {
     let mut index = serde_json::Map::new();
+    let bands = built_in("age_appropriateness")?;
     for subject in SUBJECTS {
         for band in AGE_BANDS {
+            let about = bands.get(band).cloned().unwrap_or_default();
+            let about: Band = serde_json::from_value(about).map_err(FactoriaError::json(band))?;
             let code = standard_code(subject, band);
             let path = format!("standards/{subject}-{band}.json");
             let mut prose = writer.prose(&path);
+            // Statements are quoted to readers of the band, so they are written for them.
+            let mut graded = Graded::new(&about);
             let statements: Vec<Value> = (1..=STATEMENTS)
-                .map(|number| json!({"id": format!("{code}.{number}"), "text": prose.sentence_text()}))
+                .map(|number| {
+                    let mut text = String::new();
+                    graded.sentence(&mut prose, &mut text);
+                    json!({"id": format!("{code}.{number}"), "text": text})
+                })
                 .collect();
             let document = json!({"code": code, "subject": subject, "band": band, "statements": statements});
             writer.json(&path, 0o644, &document)?;

@@ -1,62 +1,49 @@
-//! Small models, really trained, with a fixed set to try them on, and embeddings of text.
+//! Models, trained on learners' records; fixed inputs with the predictions they gave; and embeddings of text.
 //!
-//! ```text
-//! models/<name>.bin   "LFM1", number of weights (u32 LE), weights (f32 LE), bias (f32 LE)
-//! models/<name>.json  features, training, accuracy, digest of the .bin
-//! evaluation/<name>.json  fixed inputs and the predictions the trained model gave for them
-//! embeddings/<n>.bin  64 × f32 LE a sentence
-//! ```
+//! [`models`](crate::models) has the formats of all but `embeddings/<n>.bin`, which is 64 × f32 LE a sentence.
+
+use std::fmt::Write;
 
 use serde_json::json;
 
 use super::writer::Writer;
 use crate::error::FactoriaError;
-use crate::text::{Prose, Rng};
+use crate::models::records::{draw, examples, to_csv};
+use crate::models::{EPOCHS, FEATURES, MODELS, Model, RATE};
+use crate::text::Prose;
 
-const FEATURES: [&str; 12] = [
-    "sentence_words",
-    "new_words",
-    "abstraction",
-    "sections",
-    "examples",
-    "questions",
-    "prior_level",
-    "reading_grade",
-    "session_minutes",
-    "reviews",
-    "days_since_review",
-    "last_score",
-];
-const MODELS: [&str; 4] = ["difficulty", "engagement", "retention", "mastery"];
-const SAMPLES: usize = 1_500;
-const EPOCHS: usize = 12;
-const RATE: f32 = 0.2;
+/// Learners' records in the smallest system; larger ones have more.
+const FEWEST_RECORDS: u64 = 200;
+/// One byte in so many of the folder's share is for a record.
+const RECORD_SHARE: u64 = 900;
+const MOST_RECORDS: u64 = 2_000;
+/// Fixed inputs of each model.
+const CASES: usize = 32;
 const DIMENSIONS: usize = 64;
 
-pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
-    for name in MODELS {
-        let mut rng = writer.rng(name);
-        let samples = samples(&mut rng);
-        let model = Model::train(&samples);
-        let bytes = model.bytes();
+pub(super) fn write(writer: &mut Writer, users: u64) -> Result<(), FactoriaError> {
+    let count = (writer.left() / RECORD_SHARE).clamp(FEWEST_RECORDS, MOST_RECORDS);
+    let records = draw(&mut writer.rng("records"), count as usize, users);
+    writer.file("training/records.csv", 0o640, to_csv(&records).as_bytes())?;
+    let fixed = draw(&mut writer.rng("evaluation"), CASES, users);
+    for (number, name) in MODELS.into_iter().enumerate() {
+        let examples = examples(&records, number);
+        let model = Model::train(&examples, &mut writer.rng(name));
+        let bytes = model.to_bytes();
         writer.file(&format!("models/{name}.bin"), 0o640, &bytes)?;
-        let accuracy = model.accuracy(&samples);
         let about = json!({
-            "model": name, "features": FEATURES, "activation": "0.5 * (1 + z / (1 + |z|))",
-            "samples": SAMPLES, "epochs": EPOCHS, "learning_rate": RATE, "accuracy": accuracy,
+            "model": name, "features": FEATURES, "activation": "z / (1 + |z|)",
+            "records": records.len(), "epochs": EPOCHS, "learning_rate": RATE, "loss": model.loss(&examples),
             "blake3": blake3::hash(&bytes).to_hex().as_str(),
         });
         writer.json(&format!("models/{name}.json"), 0o640, &about)?;
-        let cases: Vec<_> = samples
-            .iter()
-            .take(32)
-            .map(|(input, _)| json!({"input": input, "prediction": model.predict(input)}))
-            .collect();
-        writer.json(
-            &format!("evaluation/{name}.json"),
-            0o640,
-            &json!({"model": name, "cases": cases}),
-        )?;
+        let mut cases = format!("{},prediction\n", FEATURES.join(","));
+        for record in &fixed {
+            let inputs = record.input.map(|value| format!("{value:.3}")).join(",");
+            // Writing to memory does not fail. A number is written with as many digits as give the same bits again.
+            let _ = writeln!(cases, "{inputs},{}", model.predict(&record.input));
+        }
+        writer.file(&format!("evaluation/{name}.csv"), 0o640, cases.as_bytes())?;
     }
     let mut prose = writer.prose("embeddings");
     let mut sentence = Vec::new();
@@ -70,78 +57,6 @@ pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
         })?;
     }
     Ok(())
-}
-
-type Input = [f32; FEATURES.len()];
-
-/// Draws inputs, and labels by a hidden rule with noise: what there is to learn.
-fn samples(rng: &mut Rng) -> Vec<(Input, f32)> {
-    let signed = |rng: &mut Rng| (rng.unit() * 2.0 - 1.0) as f32;
-    let hidden: Input = std::array::from_fn(|_| signed(rng));
-    (0..SAMPLES)
-        .map(|_| {
-            let input: Input = std::array::from_fn(|_| signed(rng));
-            let noise = 0.2 * signed(rng);
-            let label = if dot(&hidden, &input) + noise > 0.0 {
-                1.0
-            } else {
-                0.0
-            };
-            (input, label)
-        })
-        .collect()
-}
-
-struct Model {
-    weights: Input,
-    bias: f32,
-}
-
-impl Model {
-    /// Trains by stochastic gradient descent on the logistic loss's error term.
-    fn train(samples: &[(Input, f32)]) -> Self {
-        let mut model = Self {
-            weights: [0.0; FEATURES.len()],
-            bias: 0.0,
-        };
-        for _ in 0..EPOCHS {
-            for (input, label) in samples {
-                let error = label - model.predict(input);
-                for (weight, value) in model.weights.iter_mut().zip(input) {
-                    *weight += RATE * error * value;
-                }
-                model.bias += RATE * error;
-            }
-        }
-        model
-    }
-
-    /// Returns the probability of a yes. Softsign in place of the exponential: additions and divisions give the
-    /// same bits on every machine, so a prediction can be compared exactly.
-    fn predict(&self, input: &Input) -> f32 {
-        let z = dot(&self.weights, input) + self.bias;
-        0.5 * (1.0 + z / (1.0 + z.abs()))
-    }
-
-    fn accuracy(&self, samples: &[(Input, f32)]) -> f64 {
-        let right = samples
-            .iter()
-            .filter(|(input, label)| (self.predict(input) > 0.5) == (*label > 0.5));
-        right.count() as f64 / samples.len() as f64
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = b"LFM1".to_vec();
-        bytes.extend_from_slice(&(FEATURES.len() as u32).to_le_bytes());
-        for weight in self.weights.iter().chain([&self.bias]) {
-            bytes.extend_from_slice(&weight.to_le_bytes());
-        }
-        bytes
-    }
-}
-
-fn dot(a: &Input, b: &Input) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Appends the embedding of one new sentence: each word adds its own signs, weighted by the word (a signed
@@ -166,17 +81,5 @@ fn embed(prose: &mut Prose, sentence: &mut Vec<u8>, out: &mut Vec<u8>) {
     }
     for value in vector {
         out.extend_from_slice(&(value / 4.0).to_le_bytes());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_learns_the_rule_behind_its_samples() {
-        let samples = samples(&mut Rng::new(3, "difficulty"));
-        let model = Model::train(&samples);
-        assert!(model.accuracy(&samples) > 0.85, "{}", model.accuracy(&samples));
     }
 }

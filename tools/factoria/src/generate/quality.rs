@@ -1,15 +1,19 @@
-//! The configuration of quality validation and the assessments it made.
-
-use std::io::Write;
+//! The configuration of quality validation, and what the assessor found of the items of the content database.
 
 use serde_json::{Value, json};
 
-use super::fill;
+use super::produce;
 use super::writer::Writer;
 use crate::error::FactoriaError;
-use crate::frameworks::{CONTENT_TYPES, built_in};
+use crate::frameworks::built_in;
+use crate::produced::{Extent, assessments};
 
-pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
+/// Items that one file of assessments is about.
+const ITEMS_A_FILE: u64 = 250;
+/// What a line takes without its quote, in bytes, measured.
+const BARE_LINE: u64 = 520;
+
+pub(super) fn write(writer: &mut Writer, extent: &Extent) -> Result<(), FactoriaError> {
     writer.json(
         "config.json",
         0o644,
@@ -20,26 +24,12 @@ pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
         0o644,
         &json!({"before_publish": ["overall_quality", "factual_accuracy"]}),
     )?;
-    let mut prose = writer.prose("assessments");
-    let share = writer.left().saturating_sub(1_000);
-    let mut number = 0_u64;
-    for month in 1..=4 {
-        writer.stream(&format!("assessments/2026-{month:02}.jsonl"), 0o644, share / 4, |out| {
-            number += 1;
-            let kind = *prose.rng().pick(&CONTENT_TYPES);
-            let mut score = || 700 + prose.rng().below(300);
-            // Writing to memory does not fail.
-            let _ = write!(
-                out,
-                "{{\"assessment\":{number},\"at\":\"{}\",\"content_type\":\"{kind}\",\"overall_quality\":0.{},\"educational_value\":0.{},\"factual_accuracy\":0.{},\"comment\":\"",
-                fill::at(number * 61),
-                score(),
-                score(),
-                score(),
-            );
-            prose.sentence(out);
-            out.extend_from_slice(b"\"}\n");
-        })?;
-    }
-    Ok(())
+    let extent = Extent {
+        excerpt_bytes: (writer.left() / extent.items.max(1)).saturating_sub(BARE_LINE),
+        parts: extent.items.div_ceil(ITEMS_A_FILE),
+        ..*extent
+    };
+    produce(writer, &extent, 0o644, |root, database| {
+        assessments::produce(root, Some(database), &extent, 0..extent.parts)
+    })
 }

@@ -72,6 +72,11 @@ impl Writer {
         })
     }
 
+    /// Returns the root of the system.
+    pub(super) fn root(&self) -> PathBuf {
+        self.base.parent().map(Path::to_owned).unwrap_or_default()
+    }
+
     /// Returns the bytes that may still be written, the manifest being accounted for.
     pub(super) fn left(&self) -> u64 {
         self.budget.saturating_sub(self.written.bytes + self.listed)

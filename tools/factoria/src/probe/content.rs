@@ -1,5 +1,4 @@
-//! The databases: integrity, digests of texts, references within and between them, and whether each of the 8
-//! content types can still be generated.
+//! The databases: integrity, digests of texts, and references within and between them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -8,11 +7,9 @@ use rusqlite::{Connection, Row};
 
 use super::database::Opened;
 use super::tally::Tally;
-use crate::frameworks::{AGE_BANDS, CONTENT_TYPES, SUBJECTS, standard_code};
+use crate::frameworks::{AGE_BANDS, SUBJECTS, standard_code};
 use crate::generate::content_db::digest;
 use crate::layout::{CONTENT_DB, USERS_DB};
-
-mod assemble;
 
 /// How often databases are read again because someone began to write meanwhile.
 const ATTEMPTS: u32 = 3;
@@ -27,7 +24,6 @@ const ATTEMPTS: u32 = 3;
 /// - `standards_resolved`: share of items whose educational standard is on disk. Kept apart, since it needs
 ///   the educational component, which may be restored after the databases.
 /// - `rows`, and `items`, `prompts`, `assessments`, `users`, `preferences`, `favourites`.
-/// - `content_types_generatable`: of the 8 types, those of which a piece could be assembled.
 pub(super) fn measure(root: &Path) -> BTreeMap<String, f64> {
     let mut attempt = 1;
     loop {
@@ -84,10 +80,6 @@ fn read(root: &Path, content: Option<&Opened>, users: Option<&Opened>) -> BTreeM
         "references_broken".to_owned(),
         (references.made - references.passed) as f64,
     );
-    let generatable = CONTENT_TYPES
-        .iter()
-        .filter(|kind| content.is_some_and(|content| assemble::piece(root, content, kind).is_some()));
-    measures.insert("content_types_generatable".to_owned(), generatable.count() as f64);
     measures
 }
 

@@ -18,6 +18,10 @@ use tempfile::TempDir;
 
 use super::regular;
 
+/// The largest database, with its log, of which a copy is made, in bytes. What is left after a crash is smaller; a
+/// sparse file can claim to be of any size.
+const LARGEST_COPY: u64 = 16 << 30;
+
 /// A database opened for reading.
 pub(crate) struct Opened {
     pub(crate) connection: Connection,
@@ -37,6 +41,10 @@ impl Opened {
         } else if fs::symlink_metadata(&shm).is_ok() {
             (connect(path, "mode=ro"), None, false)
         } else {
+            let bytes = |path: &Path| fs::metadata(path).map_or(0, |about| about.len());
+            if bytes(path).saturating_add(bytes(&wal)) > LARGEST_COPY || regular(&wal).is_err() {
+                return None;
+            }
             let folder = tempfile::tempdir().ok()?;
             let copy = folder.path().join("copy.sqlite");
             fs::copy(path, &copy).ok()?;

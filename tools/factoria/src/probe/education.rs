@@ -1,95 +1,130 @@
-//! The educational frameworks: six parts, each checked by digest, by name and by sense.
+//! The educational frameworks: six parts, each checked by sense, counted and identified from the data itself.
 //!
-//! Each file of a part is one check against the manifest; on top of that, what a part must hold by name and by
-//! arithmetic is checked whatever the manifest says. So a single item lost or altered lowers its part's share
-//! and the score.
+//! An *item* is a leaf of a JSON document, or another file. Each file of a part is one check against the manifest; on
+//! top of that, what a part must hold by name and by arithmetic is checked whatever the manifest says. A manifest can
+//! be sealed again by who changes what it lists. So the number of items and the digest of a part are measures of
+//! their own, and a baseline compares them with what was journaled: any one item lost or changed then shows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
 
+use super::baseline::Baseline;
 use super::document;
 use super::tally::Tally;
-use crate::frameworks::{
-    AGE_BANDS, BLOOM_LEVELS, CONTENT_TYPES, LEARNING_SCIENCE, QUALITY_THRESHOLDS, SUBJECTS, standard_code,
-};
-use crate::manifest::{Entry, Found, Manifest};
+use crate::assess::JUDGED;
+use crate::frameworks::{AGE_BANDS, BLOOM_LEVELS, CONTENT_TYPES, LEARNING_SCIENCE, SUBJECTS, standard_code};
+use crate::manifest::{Found, Manifest};
 
+mod items;
 mod sense;
 
-/// A part: the measure's name, its folder, the name of its count, and what it must hold.
+/// A part: the measure of its checks, its folder, how its other measures begin, and what it must hold.
 type Part = (&'static str, &'static str, &'static str, fn(&Path) -> Tally);
 
 const PARTS: [Part; 6] = [
     (
         "learning_science_complete",
         "frameworks",
-        "learning_science_items",
+        "learning_science",
         learning_science,
     ),
     (
         "quality_thresholds_preserved",
         "quality_assessment",
-        "quality_assessment_items",
+        "quality_assessment",
         quality,
     ),
     (
         "educational_standards_intact",
         "standards",
-        "educational_standards_items",
+        "educational_standards",
         standards,
     ),
     (
         "content_patterns_valid",
         "content_patterns",
-        "content_patterns_items",
+        "content_patterns",
         patterns,
     ),
     (
         "age_appropriateness_valid",
         "age_appropriateness",
-        "age_appropriateness_items",
+        "age_appropriateness",
         ages,
     ),
-    ("blooms_valid", "blooms", "blooms_items", blooms),
+    ("blooms_valid", "blooms", "blooms", blooms),
 ];
 
-/// Measures each part as the share of its checks passed, `verification_score` as the share of all checks,
-/// `verified` (1 if all passed), and per part the number of listed items that are there unchanged.
-pub(super) fn measure(root: &Path) -> BTreeMap<String, f64> {
+/// Measures:
+/// - each part as the share of its checks passed, `verification_score` as the share of all checks, `verified` (1 if
+///   all passed), `checks_made` and `checks_passed`.
+/// - `threshold_overall_quality`, `threshold_educational_value`, `threshold_factual_accuracy`: the thresholds as they
+///   are on disk. What they must be is stated by who asks.
+/// - per part `…_items`, the items that are there, and `…_digest`, 48 bits over them; `items` and `education_digest`
+///   over all parts.
+/// - with a baseline, per part `…_items_kept` and over all `items_kept`: items as a share of the baseline's, at most 1;
+///   and `education_kept`: share of the parts whose digest is that of the baseline.
+pub(super) fn measure(root: &Path, baseline: &Baseline) -> BTreeMap<String, f64> {
     let base = root.join("education");
     let manifest = Manifest::read(&base);
     let mut measures = BTreeMap::new();
     let mut all = Tally::default();
-    for (name, folder, items, holds) in PARTS {
+    let mut items = 0;
+    let mut digests = super::Digest::default();
+    let mut kept = Tally::default();
+    for (name, folder, prefix, holds) in PARTS {
         let mut part = holds(&base.join(folder));
-        let unchanged = digests(&base, manifest.as_ref(), folder, &mut part);
+        unchanged(&base, manifest.as_ref(), folder, &mut part);
         measures.insert(name.to_owned(), part.share());
-        measures.insert(items.to_owned(), unchanged as f64);
         all.add(part);
+
+        let found = items::read(&base.join(folder));
+        items += found.count;
+        digests.add(&found.digest.to_le_bytes());
+        let (count, digest) = (format!("{prefix}_items"), format!("{prefix}_digest"));
+        measures.insert(count.clone(), found.count as f64);
+        measures.insert(digest.clone(), found.digest);
+        baseline.share(&mut measures, &count, &format!("{prefix}_items_kept"));
+        if let Some(before) = baseline.get(&digest) {
+            kept.check(found.digest == before);
+        }
     }
-    measures.insert("verification_score".to_owned(), all.share());
-    measures.insert("verified".to_owned(), f64::from(u8::from(all.passed == all.made)));
-    measures.insert("checks_made".to_owned(), all.made as f64);
-    measures.insert("checks_passed".to_owned(), all.passed as f64);
+    for (name, value) in [
+        ("verification_score", all.share()),
+        ("verified", f64::from(u8::from(all.passed == all.made))),
+        ("checks_made", all.made as f64),
+        ("checks_passed", all.passed as f64),
+        ("items", items as f64),
+        ("education_digest", digests.value()),
+    ] {
+        measures.insert(name.to_owned(), value);
+    }
+    let thresholds = document(&base.join("quality_assessment/thresholds.json")).unwrap_or_default();
+    for name in JUDGED {
+        if let Some(threshold) = thresholds[name].as_f64() {
+            measures.insert(format!("threshold_{name}"), threshold);
+        }
+    }
+    baseline.share(&mut measures, "items", "items_kept");
+    if kept.made > 0 {
+        measures.insert("education_kept".to_owned(), kept.share());
+    }
     measures
 }
 
-/// Checks what the manifest lists in a folder and returns how many files are unchanged.
-fn digests(base: &Path, manifest: Option<&Manifest>, folder: &str, part: &mut Tally) -> u64 {
+/// Checks what the manifest lists in a folder.
+fn unchanged(base: &Path, manifest: Option<&Manifest>, folder: &str, part: &mut Tally) {
     let prefix = format!("{folder}/");
-    let mut unchanged = 0;
     let mut listed = 0;
     for (path, entry) in manifest.into_iter().flat_map(|manifest| &manifest.entries) {
         if path.starts_with(&prefix) {
             listed += 1;
-            let same = part.check(entry.compare(base, path) == Found::Same);
-            unchanged += u64::from(same && matches!(entry, Entry::File { .. }));
+            part.check(entry.compare(base, path) == Found::Same);
         }
     }
     part.check(listed > 0);
-    unchanged
 }
 
 fn learning_science(folder: &Path) -> Tally {
@@ -112,8 +147,12 @@ fn learning_science(folder: &Path) -> Tally {
 fn quality(folder: &Path) -> Tally {
     let mut tally = Tally::default();
     let thresholds = document(&folder.join("thresholds.json")).unwrap_or_default();
-    for (name, value) in QUALITY_THRESHOLDS {
-        tally.check(thresholds[name].as_f64() == Some(value));
+    for name in JUDGED {
+        tally.check(
+            thresholds[name]
+                .as_f64()
+                .is_some_and(|threshold| threshold > 0.0 && threshold < 1.0),
+        );
     }
     let dimensions = document(&folder.join("dimensions.json")).unwrap_or_default();
     let weights = sense::numbers(dimensions.as_object(), |dimension| dimension["weight"].as_f64());

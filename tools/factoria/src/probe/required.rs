@@ -17,11 +17,12 @@ pub(crate) const POLICIES: [&str; 12] = [
 ];
 
 /// Keys, by what they are for.
-pub(crate) const KEYS: [&str; 6] = [
+pub(crate) const KEYS: [&str; 7] = [
     "audit-signing",
     "backup-transport",
     "cache-integrity",
     "content-signing",
+    "policy-signing",
     "session",
     "users-at-rest",
 ];

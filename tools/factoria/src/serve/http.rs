@@ -5,6 +5,7 @@
 //! | `GET /health` | [`Health`](super::Health), with 200, or 503 where something is not whole |
 //! | `GET /context?layer=L1&path=…` | the document with everything it imports, and how long that took |
 //! | `GET /context?layer=L1` | the documents of a layer |
+//! | `GET /generate?type=study_guide` | a piece of content of that type, assessed; `audience`, `subject` and `seed` may be given |
 //!
 //! Everything else, errors included, is `{"error": …}`.
 
@@ -31,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::generate::{Wish, piece};
 use super::health::{measure, milliseconds};
 use super::writer::Shared;
 use crate::context::{self, ContextError};
@@ -65,6 +67,7 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: Cancell
     let router = Router::new()
         .route("/health", get(health))
         .route("/context", get(load))
+        .route("/generate", get(make))
         .fallback(unknown)
         .layer(from_fn_with_state(service.clone(), count))
         .with_state(service);
@@ -168,6 +171,24 @@ async fn load(
     }
 }
 
+async fn make(State(service): State<Service>, wish: Result<Query<Wish>, QueryRejection>) -> Response {
+    let Query(wish) = match wish {
+        Ok(wish) => wish,
+        Err(error) => {
+            let said = error.body_text();
+            return refused(
+                error.status(),
+                format!("{said}; ask as /generate?type=study_guide"),
+            );
+        }
+    };
+    match tokio::task::spawn_blocking(move || piece(&service.0.root, &wish)).await {
+        Ok(Ok(piece)) => Json(piece).into_response(),
+        Ok(Err((status, error))) => refused(status, error),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
 fn status(error: &ContextError) -> StatusCode {
     match error {
         ContextError::UnknownLayer { .. } | ContextError::Outside { .. } => StatusCode::BAD_REQUEST,
@@ -179,7 +200,7 @@ fn status(error: &ContextError) -> StatusCode {
 async fn unknown() -> Response {
     refused(
         StatusCode::NOT_FOUND,
-        "ask for /health or /context?layer=L1&path=…".to_owned(),
+        "ask for /health, /context?layer=L1&path=… or /generate?type=…".to_owned(),
     )
 }
 

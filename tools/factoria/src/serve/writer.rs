@@ -65,6 +65,17 @@ struct Slot {
 }
 
 impl Shared {
+    /// Returns what the answers need where nothing is written.
+    pub(super) fn idle(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            live: Live::default(),
+            rate: 0.0,
+            started: clock.now(),
+            clock,
+            state: Mutex::default(),
+        }
+    }
+
     /// Returns how long the system has run.
     pub(super) fn uptime(&self) -> Duration {
         self.clock.now().since(&self.started).duration

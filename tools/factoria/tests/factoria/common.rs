@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rekindle_factoria::{GenerateOptions, Generated, ProbeKind, generate, probe};
+use rekindle_factoria::manifest::{Entry, Manifest, digest, octal};
+use rekindle_factoria::{Baseline, GenerateOptions, Generated, ProbeKind, generate, probe};
 use tempfile::TempDir;
 
 /// Makes a system below a temporary folder, which must be kept as long as the system is needed.
@@ -21,9 +22,14 @@ pub(crate) fn system(seed: u64, size_bytes: u64) -> (TempDir, PathBuf, Generated
     (folder, root, generated)
 }
 
-/// Measures the whole system.
+/// Measures the whole system, comparing with nothing.
 pub(crate) fn measure(kind: ProbeKind, root: &Path) -> BTreeMap<String, f64> {
-    probe(kind, root, None).unwrap()
+    probe(kind, root, None, &Baseline::default()).unwrap()
+}
+
+/// Measures one part.
+pub(crate) fn measure_part(kind: ProbeKind, root: &Path, component: &str) -> BTreeMap<String, f64> {
+    probe(kind, root, Some(Path::new(component)), &Baseline::default()).unwrap()
 }
 
 /// Describes every entry below `root`, the root included: type, mode, modification time, content.
@@ -49,4 +55,81 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
         );
     }
     tree
+}
+
+/// Measures the whole system, comparing with a baseline.
+pub(crate) fn compare(
+    kind: ProbeKind,
+    root: &Path,
+    baseline: &BTreeMap<String, f64>,
+) -> BTreeMap<String, f64> {
+    probe(kind, root, None, &Baseline::from(baseline.clone())).unwrap()
+}
+
+/// A file as it was, to be put back.
+pub(crate) struct Kept {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    mode: fs::Permissions,
+}
+
+impl Kept {
+    pub(crate) fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            bytes: fs::read(path).unwrap(),
+            mode: fs::metadata(path).unwrap().permissions(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Writes other content with the same mode.
+    pub(crate) fn overwrite(&self, bytes: &[u8]) {
+        let _ = fs::remove_file(&self.path);
+        fs::write(&self.path, bytes).unwrap();
+        fs::set_permissions(&self.path, self.mode.clone()).unwrap();
+    }
+
+    pub(crate) fn put_back(&self) {
+        self.overwrite(&self.bytes);
+    }
+}
+
+/// Seals the manifest of a folder again over what is there now, as one does who hides a change. Files that are gone
+/// leave the list.
+pub(crate) fn reseal(folder: &Path) {
+    let manifest = read_manifest(folder);
+    let names: Vec<String> = manifest.entries.keys().cloned().collect();
+    seal(folder, manifest, &names);
+}
+
+/// Reads the manifest of a folder, whether it is sound or not.
+pub(crate) fn read_manifest(folder: &Path) -> Manifest {
+    serde_json::from_slice(&fs::read(folder.join(".manifest.json")).unwrap()).unwrap()
+}
+
+/// Seals a manifest over what is there now of these names.
+pub(crate) fn seal(folder: &Path, mut manifest: Manifest, names: &[String]) {
+    for name in names {
+        let path = folder.join(name);
+        let Ok(about) = fs::symlink_metadata(&path) else {
+            manifest.entries.remove(name);
+            continue;
+        };
+        if let Some(Entry::File { blake3, bytes, mode }) = manifest.entries.get_mut(name) {
+            *blake3 = digest(&path).unwrap().to_hex().to_string();
+            *bytes = about.len();
+            *mode = octal(about.permissions().mode());
+        }
+    }
+    let growing: Vec<&str> = manifest.growing.iter().map(String::as_str).collect();
+    let sealed = Manifest::new(&manifest.component, manifest.entries, &growing).unwrap();
+    fs::write(
+        folder.join(".manifest.json"),
+        serde_json::to_vec(&sealed).unwrap(),
+    )
+    .unwrap();
 }

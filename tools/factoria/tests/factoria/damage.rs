@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rekindle_factoria::{DamageOptions, FactoriaError, How, ProbeKind, damage, probe};
+use rekindle_factoria::{DamageOptions, FactoriaError, How, ProbeKind, damage};
 
-use crate::common::{measure, system, tree};
+use crate::common::{measure, measure_part, system, tree};
 
 const SMALL: u64 = 1_000_000;
 
@@ -77,7 +77,7 @@ fn a_corruption_hits_a_third_of_the_files_is_reported_and_is_found_by_the_probe(
     let share = changed.len() as f64 / files.count() as f64;
     assert!((0.3..0.4).contains(&share), "{share}");
     for component in ["cache", "context"] {
-        let measured = probe(ProbeKind::Files, &root, Some(Path::new(component))).unwrap();
+        let measured = measure_part(ProbeKind::Files, &root, component);
         assert!(measured["manifest_match"] < 0.75, "{component}: {measured:?}");
     }
 }

@@ -2,11 +2,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::common::{measure, system, tree};
-use rekindle_factoria::{FactoriaError, ProbeKind, probe};
+use crate::common::{measure, measure_part, system, tree};
+use rekindle_factoria::command::{ProbeArgs, Surroundings};
+use rekindle_factoria::{Baseline, FactoriaCommand, FactoriaError, ProbeKind, probe};
+use rekindle_model::time::SystemClock;
+use tokio_util::sync::CancellationToken;
 
 const SMALL: u64 = 1_000_000;
+const KINDS: [ProbeKind; 8] = [
+    ProbeKind::Security,
+    ProbeKind::Education,
+    ProbeKind::Content,
+    ProbeKind::Files,
+    ProbeKind::Models,
+    ProbeKind::Quality,
+    ProbeKind::Generate,
+    ProbeKind::Analytics,
+];
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     walkdir::WalkDir::new(folder)
@@ -43,9 +57,11 @@ fn a_whole_system_measures_whole() {
             ProbeKind::Security,
             &[
                 "policies_intact",
+                "policies_signed",
                 "permissions_intact",
                 "keys_present",
                 "audit_log_gapless",
+                "audit_log_signed",
             ][..],
         ),
         (
@@ -66,6 +82,23 @@ fn a_whole_system_measures_whole() {
             &["integrity_ok", "references_intact", "digests_intact"],
         ),
         (ProbeKind::Files, &["manifest_match"]),
+        (
+            ProbeKind::Models,
+            &["models_loaded", "predictions_reproduced", "learns"],
+        ),
+        (
+            ProbeKind::Quality,
+            &["assessments_reproduced", "records_reproduced"],
+        ),
+        (ProbeKind::Generate, &["generated_passing"]),
+        (
+            ProbeKind::Analytics,
+            &[
+                "analytics_reproduced",
+                "reports_reproduced",
+                "monitoring_reproduced",
+            ],
+        ),
     ] {
         let measured = measure(kind, &root);
         for name in names {
@@ -73,7 +106,7 @@ fn a_whole_system_measures_whole() {
         }
     }
     assert_eq!(
-        measure(ProbeKind::Content, &root)["content_types_generatable"],
+        measure(ProbeKind::Generate, &root)["content_types_generatable"],
         8.0
     );
     assert_eq!(measure(ProbeKind::Files, &root)["files_unlisted"], 0.0);
@@ -83,12 +116,7 @@ fn a_whole_system_measures_whole() {
 fn measuring_leaves_the_tree_as_it_was() {
     let (_kept, root, _) = system(1, SMALL);
     let before = tree(&root);
-    for kind in [
-        ProbeKind::Security,
-        ProbeKind::Education,
-        ProbeKind::Content,
-        ProbeKind::Files,
-    ] {
+    for kind in KINDS {
         measure(kind, &root);
     }
     assert_eq!(tree(&root), before);
@@ -174,12 +202,17 @@ fn any_single_file_of_security_lost_or_altered_lowers_a_measure() {
         "permissions_intact",
         "keys_present",
         "audit_log_gapless",
+        "audit_log_signed",
     ];
     let whole_there = |root: &Path| {
         let measured = measure(ProbeKind::Security, root);
         shares.iter().all(|name| measured[*name] == 1.0)
     };
     for path in files(&root.join("security")) {
+        // Whoever changes a file can seal the manifest again: it proves nothing here.
+        if path.ends_with(".manifest.json") {
+            continue;
+        }
         let whole = alter(&path);
         assert!(!whole_there(&root), "altered {}", path.display());
         overwrite(&path, &whole);
@@ -242,7 +275,7 @@ fn a_gap_in_the_audit_log_and_an_end_cut_off_are_found_and_growth_is_not_a_fault
 #[test]
 fn files_are_compared_with_the_manifest_of_their_own_folder() {
     let (_kept, root, _) = system(1, SMALL);
-    let of = |component: &str| probe(ProbeKind::Files, &root, Some(Path::new(component))).unwrap();
+    let of = |component: &str| measure_part(ProbeKind::Files, &root, component);
     let whole = of("cache");
     assert_eq!(whole["manifest_match"], 1.0);
     let entries = files(&root.join("cache/entries"));
@@ -273,25 +306,79 @@ fn files_are_compared_with_the_manifest_of_their_own_folder() {
 #[test]
 fn a_root_that_cannot_be_read_is_an_error_and_an_empty_one_measures_nothing_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let absent = probe(ProbeKind::Security, &folder.path().join("absent"), None);
-    assert!(matches!(absent, Err(FactoriaError::UnreadableRoot { .. })));
-    for kind in [
+    let absent = probe(
         ProbeKind::Security,
-        ProbeKind::Education,
-        ProbeKind::Content,
-        ProbeKind::Files,
-    ] {
+        &folder.path().join("absent"),
+        None,
+        &Baseline::default(),
+    );
+    assert!(matches!(absent, Err(FactoriaError::UnreadableRoot { .. })));
+    for kind in KINDS {
         let measured = measure(kind, folder.path());
         let high: Vec<_> = measured
             .iter()
             .filter(|(name, value)| {
                 **value != 0.0
-                    && !["checks_made", "references", "references_broken"].contains(&name.as_str())
+                    && !["checks_made", "references", "references_broken", "generation_ms"]
+                        .contains(&name.as_str())
+                    && !name.ends_with("_digest")
                     && !name.starts_with("entries_")
             })
             .collect();
         assert!(high.is_empty(), "{kind:?}: {high:?}");
     }
-    let outside = probe(ProbeKind::Files, folder.path(), Some(Path::new("../elsewhere")));
+    let outside = probe(
+        ProbeKind::Files,
+        folder.path(),
+        Some(Path::new("../elsewhere")),
+        &Baseline::default(),
+    );
     assert!(matches!(outside, Err(FactoriaError::UnknownComponent { .. })));
+}
+
+/// Runs a command as a caller within a runtime does.
+async fn run(
+    kind: ProbeKind,
+    root: &Path,
+    baseline: Option<&str>,
+) -> Result<serde_json::Value, FactoriaError> {
+    let command = FactoriaCommand::Probe(ProbeArgs {
+        kind,
+        root: root.to_owned(),
+        component: None,
+        baseline: baseline.map(str::to_owned),
+    });
+    let around = Surroundings {
+        clock: Arc::new(SystemClock),
+        stop: CancellationToken::new(),
+        listening: Box::new(|_| {}),
+    };
+    rekindle_factoria::run(command, around).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_compares_with_a_baseline_and_starts_the_service_from_within_a_runtime() {
+    let (_kept, root, _) = system(1, SMALL);
+    let before = run(ProbeKind::Models, &root, None).await.unwrap();
+    assert!(
+        before
+            .as_object()
+            .unwrap()
+            .values()
+            .all(serde_json::Value::is_number)
+    );
+    let after = run(ProbeKind::Models, &root, Some(&before.to_string()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&before["predictions_kept"], &after["predictions_kept"]),
+        (&serde_json::Value::Null, &1.0.into())
+    );
+    let generated = run(ProbeKind::Generate, &root, Some("")).await.unwrap();
+    assert_eq!(generated["content_types_generatable"], 8.0);
+    let refused = run(ProbeKind::Models, &root, Some("[1]"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("the baseline"), "{refused}");
 }

@@ -19,7 +19,7 @@ use rekindle_model::time::{Clock, SystemClock};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::common::{measure, system};
+use crate::common::{measure, system, tree};
 
 const SMALL: u64 = 1_000_000;
 /// Fast enough that a test need not wait, and no faster than a slow disk.
@@ -175,8 +175,15 @@ async fn stamps_grow_without_a_gap_while_others_read_and_a_clean_end_leaves_noth
     ] {
         assert_eq!(content[name], 1.0, "{name}");
     }
-    assert_eq!(content["content_types_generatable"], 8.0);
-    assert_eq!(measure(ProbeKind::Security, &root)["audit_log_gapless"], 1.0);
+    let security = measure(ProbeKind::Security, &root);
+    assert_eq!(
+        (security["audit_log_gapless"], security["audit_log_signed"]),
+        (1.0, 1.0)
+    );
+    assert_eq!(measure(ProbeKind::Quality, &root)["assessments_reproduced"], 1.0);
+    for (name, share) in measure(ProbeKind::Analytics, &root) {
+        assert!(share == 1.0 || !name.ends_with("_reproduced"), "{name}: {share}");
+    }
     let files = measure(ProbeKind::Files, &root);
     assert_eq!((files["manifest_match"], files["files_unlisted"]), (1.0, 0.0));
 }
@@ -551,4 +558,68 @@ async fn an_audit_log_that_ends_before_its_checkpoint_is_not_gone_on_with() {
     assert!(fault.contains("checkpoint"), "{fault}");
     serving.stop().await.unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), length / 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_is_made_from_what_is_on_disk_and_a_wish_that_cannot_be_met_is_refused() {
+    let (_kept, root, _) = system(1, SMALL);
+    let before = tree(&root);
+    let service = rekindle_factoria::serve::read_only(&root, Arc::new(SystemClock))
+        .await
+        .unwrap();
+    let socket = service.socket();
+    let (status, piece) = get(
+        socket,
+        "/generate?type=study_guide&audience=adult&subject=history&seed=3",
+    );
+    assert_eq!(
+        (status, &piece["standard"]),
+        (200, &Value::from("history.adult")),
+        "{piece:#}"
+    );
+    assert!(piece["overall_quality"].as_f64().unwrap() > 0.9, "{piece:#}");
+    assert!(
+        piece["text"].as_str().unwrap().contains("## practice"),
+        "{piece:#}"
+    );
+    assert_eq!(
+        get(
+            socket,
+            "/generate?type=study_guide&audience=adult&subject=history&seed=3"
+        )
+        .1,
+        piece
+    );
+    for (wish, named) in [
+        ("", "study_guide"),
+        ("?type=opera", "podcast_script"),
+        ("?type=study_guide&audience=cats", "middle_school"),
+        ("?type=study_guide&subject=magic", "history"),
+    ] {
+        let (status, refused) = get(socket, &format!("/generate{wish}"));
+        let error = refused["error"].as_str().unwrap();
+        assert!(status == 400 && error.contains(named), "{wish}: {status} {error}");
+    }
+    assert_eq!(tree(&root), before, "nothing is written");
+    fs::remove_file(root.join("education/content_patterns/study_guide.json")).unwrap();
+    let (status, refused) = get(socket, "/generate?type=study_guide");
+    assert_eq!(status, 503, "{refused}");
+    assert!(
+        refused["error"].as_str().unwrap().contains("restore education/"),
+        "{refused}"
+    );
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_without_the_rules_to_assess_by_keeps_no_assessments() {
+    let (_kept, root, _) = system(1, SMALL);
+    fs::remove_file(root.join("quality/config.json")).unwrap();
+    let serving = Serving::start(options(&root)).await.unwrap();
+    let fault = until("fault of the content database", || {
+        let (_, health) = get(serving.socket(), "/health");
+        health["stores"]["content"]["fault"].as_str().map(str::to_owned)
+    });
+    assert!(fault.contains("restore education/, quality/"), "{fault}");
+    serving.stop().await.unwrap();
 }

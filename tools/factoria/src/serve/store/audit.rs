@@ -1,4 +1,5 @@
-//! The audit log of a running system: each line tells what the content database recorded last.
+//! The audit log of a running system: each line tells what the content database recorded last, and every 64th is
+//! signed.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,10 +7,11 @@ use std::sync::PoisonError;
 
 use super::log::Log;
 use super::{Act, Store, Turn};
-use crate::audit::{Checkpoint, GENESIS, claims, follows, seal};
+use crate::audit::{Checkpoint, claims, follows, seal, signature};
 use crate::error::FactoriaError;
 use crate::layout::{AUDIT_CHECKPOINT, AUDIT_LOG};
 use crate::probe::document;
+use crate::signing::{AUDIT_SIGNING, Signer};
 use crate::stamps::Numbers;
 
 /// Why a log that lacks its end is not continued.
@@ -19,16 +21,16 @@ const SHORT: &str = "it ends before its checkpoint";
 pub(in crate::serve) struct AuditStore {
     log: Log,
     last: Checkpoint,
+    signer: Signer,
     newest: Option<u64>,
 }
 
 impl AuditStore {
     /// Opens the log of the system at `root` and finds its last line.
     pub(in crate::serve) fn open(root: &Path) -> Result<Self, FactoriaError> {
-        let genesis = Checkpoint {
-            seq: 0,
-            hash: GENESIS.to_owned(),
-        };
+        let genesis = Checkpoint::genesis();
+        // Without its key the log would go on without signatures, as a forged one does.
+        let signer = Signer::read(root, AUDIT_SIGNING)?;
         // The checkpoint says what must be there. Going on from less would bury the loss under new lines.
         let anchor: Option<Checkpoint> =
             document(&root.join(AUDIT_CHECKPOINT)).and_then(|document| serde_json::from_value(document).ok());
@@ -53,7 +55,12 @@ impl AuditStore {
         let newest = line
             .and_then(|line| Numbers::of_line(&line))
             .and_then(|line| line.stamp);
-        Ok(Self { log, last, newest })
+        Ok(Self {
+            log,
+            last,
+            signer,
+            newest,
+        })
     }
 }
 
@@ -85,8 +92,10 @@ impl Store for AuditStore {
         // Writing to memory does not fail.
         let _ = write!(
             line,
-            "{{\"seq\":{seq},\"stamp\":{},\"at\":\"{}\",\"actor\":\"{role}:{user}\",\"action\":\"{action}\",\"outcome\":\"allowed\",\"note\":\"{note}\"",
-            turn.stamp, turn.at,
+            "{{\"seq\":{seq},\"stamp\":{},\"at\":\"{}\",\"actor\":\"{role}:{user}\",\"action\":\"{action}\",\"outcome\":\"allowed\",\"note\":\"{note}\"{}",
+            turn.stamp,
+            turn.at,
+            signature(&self.signer, seq, &self.last),
         );
         let hash = seal(&mut line, 0, &self.last.hash);
         self.log.append(&line)?;

@@ -12,10 +12,12 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use super::{Act, Identity, Store, Turn};
+use crate::assess::{Assessment, Item, JUDGED, Rules, assess};
+use crate::compose::{self, Lacking, Piece, Wanted};
+use crate::curriculum::Curriculum;
 use crate::error::FactoriaError;
-use crate::frameworks::{AGE_BANDS, CONTENT_TYPES, SUBJECTS, standard_code};
+use crate::frameworks::CONTENT_TYPES;
 use crate::generate::content_db::digest;
-use crate::generate::fill;
 use crate::layout::{CONTENT_DB, USERS_DB};
 use crate::probe::database::Opened;
 use crate::stamps::number;
@@ -25,6 +27,8 @@ use crate::text::Prose;
 const BUSY: Duration = Duration::from_secs(5);
 /// One in so many records is a new item, the others are assessments: people judge more than they write.
 const ITEM_EVERY: u64 = 8;
+/// How much longer than the shortest an item may be, in bytes.
+const SPREAD: usize = 2_000;
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS activity (seq INTEGER PRIMARY KEY, stamp INTEGER NOT NULL UNIQUE,
         at TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('item', 'assessment')), row_id INTEGER NOT NULL);
@@ -37,6 +41,15 @@ pub(in crate::serve) struct ContentStore {
     identity: Identity,
     newest: Option<u64>,
     users: Vec<i64>,
+    author: Author,
+}
+
+/// Makes what is written: new items, and assessments of items.
+struct Author {
+    root: PathBuf,
+    /// As it was at the start.
+    curriculum: Curriculum,
+    rules: Rules,
     prose: Prose,
 }
 
@@ -46,6 +59,14 @@ impl ContentStore {
         let path = root.join(CONTENT_DB);
         let about = fs::symlink_metadata(&path).map_err(FactoriaError::io("open", &path))?;
         let users = users(root)?;
+        let (curriculum, rules) = (Curriculum::read(root), Rules::read(root));
+        if !curriculum.is_whole() || !rules.are_whole() {
+            // Going on would keep assessments that say nothing of the items.
+            return Err(FactoriaError::content(root)(Lacking {
+                content_type: "assessment".to_owned(),
+                what: "every document that it reads".to_owned(),
+            }));
+        }
         let failed = FactoriaError::database(&path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags).map_err(&failed)?;
@@ -66,8 +87,13 @@ impl ContentStore {
             identity: Identity::of(&about),
             newest,
             users,
-            // Texts of one start differ from those of the next.
-            prose: Prose::new(newest.unwrap_or(0), "serve/content"),
+            author: Author {
+                root: root.to_owned(),
+                curriculum,
+                rules,
+                // Texts of one start differ from those of the next.
+                prose: Prose::new(newest.unwrap_or(0), "serve/content"),
+            },
         })
     }
 }
@@ -79,9 +105,9 @@ impl Store for ContentStore {
 
     fn append(&mut self, turn: &Turn<'_>) -> Result<(), FactoriaError> {
         self.identity.check(&self.path)?;
-        let user = *self.prose.rng().pick(&self.users);
-        let act = record(&mut self.connection, &mut self.prose, user, turn)
-            .map_err(FactoriaError::database(&self.path))?;
+        let user = *self.author.prose.rng().pick(&self.users);
+        let failed = FactoriaError::database(&self.path);
+        let act = record(&mut self.connection, &mut self.author, user, turn, &failed)?;
         if act.action == "generate" {
             turn.live.items.fetch_add(1, Ordering::Relaxed);
         }
@@ -100,32 +126,41 @@ impl Store for ContentStore {
 
 fn record(
     connection: &mut Connection,
-    prose: &mut Prose,
+    author: &mut Author,
     user: i64,
     turn: &Turn<'_>,
-) -> rusqlite::Result<Act> {
+    failed: &impl Fn(rusqlite::Error) -> FactoriaError,
+) -> Result<Act, FactoriaError> {
     // Immediate: a transaction that reads first could fail to become a writer.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let seq: i64 = transaction.query_row("SELECT coalesce(max(seq), 0) + 1 FROM activity", [], |row| {
-        row.get(0)
-    })?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    let seq: i64 = transaction
+        .query_row("SELECT coalesce(max(seq), 0) + 1 FROM activity", [], |row| {
+            row.get(0)
+        })
+        .map_err(failed)?;
     let (kind, row_id, act) = if number(seq).is_multiple_of(ITEM_EVERY) {
         let kind = CONTENT_TYPES[(number(seq) / ITEM_EVERY) as usize % CONTENT_TYPES.len()];
-        let id = item(&transaction, prose, kind, user, &turn.at)?;
+        let (wanted, piece) = compose::author(&author.curriculum, kind, SPREAD, &mut author.prose)
+            .map_err(FactoriaError::content(&author.root))?;
+        let id = insert(&transaction, &wanted, &piece, user, &turn.at).map_err(failed)?;
         ("item", id, ("author", "generate", format!("item {id}: {kind}")))
     } else {
-        let (id, item) = assessment(&transaction, prose, user)?;
+        let (id, item) = assessment(&transaction, author, user).map_err(failed)?;
         (
             "assessment",
             id,
             ("teacher", "assess", format!("assessment {id} of item {item}")),
         )
     };
-    transaction.execute(
-        "INSERT INTO activity (seq, stamp, at, kind, row_id) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![seq, turn.stamp as i64, turn.at, kind, row_id],
-    )?;
-    transaction.commit()?;
+    transaction
+        .execute(
+            "INSERT INTO activity (seq, stamp, at, kind, row_id) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![seq, turn.stamp as i64, turn.at, kind, row_id],
+        )
+        .map_err(failed)?;
+    transaction.commit().map_err(failed)?;
     let (role, action, note) = act;
     Ok(Act {
         role,
@@ -135,71 +170,67 @@ fn record(
     })
 }
 
-/// Writes a new item of that type and returns its id.
-fn item(
+/// Writes a new item and returns its id.
+fn insert(
     transaction: &Transaction<'_>,
-    prose: &mut Prose,
-    kind: &str,
+    wanted: &Wanted<'_>,
+    piece: &Piece,
     author: i64,
     at: &str,
 ) -> rusqlite::Result<i64> {
     let prompt: i64 = transaction.query_row(
         "SELECT id FROM prompts WHERE content_type = ?1 ORDER BY version DESC LIMIT 1",
-        [kind],
+        [wanted.content_type],
         |row| row.get(0),
     )?;
-    let audience = *prose.rng().pick(&AGE_BANDS);
-    let subject = *prose.rng().pick(&SUBJECTS);
-    let mut body = Vec::new();
-    let length = 2_000 + prose.rng().below(2_000);
-    fill::markdown(prose, &mut body, length);
-    let body = String::from_utf8_lossy(&body);
     transaction.execute(
         "INSERT INTO items (content_type, title, audience, standard, author_id, prompt_id, created_at, body, digest)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
-            kind,
-            prose.title_text(),
-            audience,
-            standard_code(subject, audience),
+            wanted.content_type,
+            piece.title,
+            wanted.audience,
+            piece.standard,
             author,
             prompt,
             at,
-            body,
-            digest(&body)
+            piece.body,
+            digest(&piece.body)
         ],
     )?;
     Ok(transaction.last_insert_rowid())
 }
 
-/// Writes an assessment of any item and returns its id and the item's.
+/// Assesses any item in one of the judged dimensions; returns the assessment's id and the item's.
 fn assessment(
     transaction: &Transaction<'_>,
-    prose: &mut Prose,
+    author: &mut Author,
     assessor: i64,
 ) -> rusqlite::Result<(i64, i64)> {
     let newest: i64 =
         transaction.query_row("SELECT coalesce(max(id), 0) FROM items", [], |row| row.get(0))?;
-    let from = 1 + prose.rng().below(number(newest));
-    let item: i64 = transaction.query_row(
-        "SELECT id FROM items WHERE id >= ?1 ORDER BY id LIMIT 1",
+    let from = 1 + author.prose.rng().below(number(newest));
+    let (id, found): (i64, Assessment) = transaction.query_row(
+        "SELECT id, content_type, audience, standard, body FROM items WHERE id >= ?1 ORDER BY id LIMIT 1",
         [from as i64],
-        |row| row.get(0),
+        |row| {
+            let (kind, audience): (String, String) = (row.get(1)?, row.get(2)?);
+            let (standard, body): (String, String) = (row.get(3)?, row.get(4)?);
+            let item = Item {
+                content_type: &kind,
+                audience: &audience,
+                standard: &standard,
+                body: &body,
+            };
+            Ok((row.get(0)?, assess(&author.curriculum, &author.rules, &item)))
+        },
     )?;
-    let dimension = *prose
-        .rng()
-        .pick(&["overall_quality", "educational_value", "factual_accuracy"]);
+    let judged = author.prose.rng().below_usize(JUDGED.len());
     transaction.execute(
         "INSERT INTO assessments (item_id, assessor_id, dimension, score, comment) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![
-            item,
-            assessor,
-            dimension,
-            0.7 + 0.3 * prose.rng().unit(),
-            prose.sentence_text()
-        ],
+        params![id, assessor, JUDGED[judged], found.judged()[judged], found.comment],
     )?;
-    Ok((transaction.last_insert_rowid(), item))
+    Ok((transaction.last_insert_rowid(), id))
 }
 
 /// Returns the ids of all users: what is written refers to people who are there.
