@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::damage::{DamageOptions, How, damage};
 use crate::error::FactoriaError;
 use crate::generate::{GenerateOptions, generate};
+use crate::load::{LoadOptions, Target, load};
+use crate::optimise::rebuild::rebuild;
+use crate::optimise::{Optimiser, Profile, Request};
 use crate::probe::{ProbeKind, probe};
 use crate::serve::{Address, DEFAULT_RATE, ServeOptions, serve};
 use crate::size;
@@ -27,6 +30,12 @@ pub enum FactoriaCommand {
     Probe(ProbeArgs),
     /// Runs a system: writes records all the time and answers /health and /context over HTTP
     Serve(ServeArgs),
+    /// Answers one request for a context and prints it as JSON
+    Context(ContextArgs),
+    /// Sends requests to a running system at a constant rate and prints what was measured as JSON
+    Load(LoadArgs),
+    /// Makes the cache again from the context layers, where it is missing or wrong
+    RebuildCache(RebuildCacheArgs),
     /// Prints how far each store reaches, and whether anything is missing before that, as JSON
     Stamps(StampsArgs),
     /// Destroys parts of a generated system, for real
@@ -35,6 +44,11 @@ pub enum FactoriaCommand {
 
 /// The most records a second that may be asked for; each is made durable by itself, which no disk does faster.
 const FASTEST_RATE: f64 = 100_000.0;
+
+/// The most requests a second that a load may send. One process on the same machine sends no more.
+const FASTEST_LOAD: f64 = 10_000.0;
+/// The longest load. Every answer's time is kept, 16 bytes each, until the end.
+const LONGEST_LOAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Arguments of `generate`.
 #[derive(Clone, Debug, Args)]
@@ -81,6 +95,55 @@ pub struct ServeArgs {
     /// Ends once its stdin is closed: for a program that starts it and may be killed
     #[arg(long)]
     pub until_eof: bool,
+    /// Only answers: writes no records and nothing else below the folder
+    #[arg(long, conflicts_with = "rate")]
+    pub read_only: bool,
+}
+
+/// Arguments of `context`.
+#[derive(Clone, Debug, Args)]
+pub struct ContextArgs {
+    /// The system's folder
+    #[arg(long, value_name = "DIR")]
+    pub root: PathBuf,
+    /// What is to be made: study_guide, flashcards …
+    #[arg(long = "type", value_name = "TYPE")]
+    pub content_type: String,
+    /// On which subject: mathematics, or one of its units as in mathematics/0002
+    #[arg(long)]
+    pub subject: String,
+    /// How demanding the task is
+    #[arg(long)]
+    pub profile: Profile,
+    /// Without any optimisation
+    #[arg(long)]
+    pub baseline: bool,
+}
+
+/// Arguments of `load`.
+#[derive(Clone, Debug, Args)]
+#[group(id = "target", required = true, multiple = false, args = ["root", "address"])]
+pub struct LoadArgs {
+    /// The folder of the running system
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Where the running system listens
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub address: Option<SocketAddr>,
+    /// Requests a second
+    #[arg(long, value_name = "PER_SECOND", value_parser = load_rate)]
+    pub rate: f64,
+    /// How long: 10s, 5m …; a day at most
+    #[arg(long = "for", value_name = "DURATION", value_parser = load_duration)]
+    pub duration: Duration,
+}
+
+/// Arguments of `rebuild-cache`.
+#[derive(Clone, Debug, Args)]
+pub struct RebuildCacheArgs {
+    /// The system's folder
+    #[arg(long, value_name = "DIR")]
+    pub root: PathBuf,
 }
 
 /// Arguments of `stamps`.
@@ -121,10 +184,11 @@ pub struct DamageArgs {
 /// Does what the command says and returns its result.
 ///
 /// `generate` and `damage` return what they did; `probe` returns one object of numbers, `stamps` one object per
-/// store. `serve` returns what it did when it has ended; it needs a runtime of several threads.
+/// store, `context` the context. `serve` returns what it did when it has ended; it needs a runtime of several threads.
 ///
 /// # Errors
-/// Those of [`generate()`], [`probe()`], [`serve()`], [`watermark()`] and [`damage()`].
+/// Those of [`generate()`], [`probe()`], [`serve()`], [`load()`], [`rebuild()`], [`watermark()`] and [`damage()`], and of
+/// answering a request.
 pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<Value, FactoriaError> {
     match command {
         FactoriaCommand::Generate(GenerateArgs { root, seed, size }) => to_json(
@@ -147,6 +211,7 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
             limit,
             // The caller reads stdin, and cancels `stop` at its end.
             until_eof: _,
+            read_only,
         }) => {
             let Surroundings {
                 clock,
@@ -157,6 +222,7 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
                 root,
                 listen,
                 rate,
+                read_only,
                 clock,
             };
             to_json(
@@ -164,6 +230,38 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
                 &serve(options, limit, listening, stop.cancelled()).await?,
             )
         }
+        FactoriaCommand::Context(args) => {
+            let optimiser = Optimiser::open(&args.root)?;
+            let request = Request {
+                content_type: args.content_type,
+                subject: args.subject,
+                profile: args.profile,
+            };
+            let context = match args.baseline {
+                true => optimiser.baseline(&request)?,
+                false => optimiser.optimised(&request)?,
+            };
+            to_json("the context", &context)
+        }
+        FactoriaCommand::Load(LoadArgs {
+            root,
+            address,
+            rate,
+            duration,
+        }) => {
+            let target = match (address, root) {
+                (Some(address), _) => Target::Address(address),
+                (None, root) => Target::Root(root.unwrap_or_default()),
+            };
+            let options = LoadOptions {
+                target,
+                rate,
+                duration,
+                clock: around.clock,
+            };
+            to_json("the result", &load(options).await?)
+        }
+        FactoriaCommand::RebuildCache(RebuildCacheArgs { root }) => to_json("the result", &rebuild(&root)?),
         FactoriaCommand::Stamps(StampsArgs { root }) => to_json("the stamps", &watermark(&root)?),
         FactoriaCommand::Damage(DamageArgs {
             root,
@@ -184,9 +282,26 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
 
 /// Reads a number of records a second.
 fn rate(text: &str) -> Result<f64, String> {
+    up_to(text, FASTEST_RATE)
+}
+
+/// Reads a number of requests a second.
+fn load_rate(text: &str) -> Result<f64, String> {
+    up_to(text, FASTEST_LOAD)
+}
+
+fn up_to(text: &str, most: f64) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if rate > 0.0 && rate <= FASTEST_RATE => Ok(rate),
-        _ => Err(format!("expected a number above 0 and up to {FASTEST_RATE}")),
+        Ok(rate) if rate > 0.0 && rate <= most => Ok(rate),
+        _ => Err(format!("expected a number above 0 and up to {most}")),
+    }
+}
+
+fn load_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() && duration <= LONGEST_LOAD => Ok(duration),
+        Ok(_) => Err("expected a time above 0 and up to a day".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -214,6 +329,13 @@ mod tests {
             "x probe files --root d --component cache",
             "x serve --root d",
             "x serve --root d --listen [::1]:8080 --rate 0.5 --for 90s --until-eof",
+            "x serve --root d --read-only --until-eof",
+            "x context --root d --type study_guide --subject civics/0002 --profile simple --baseline",
+            "x load --root d --rate 50 --for 2s",
+            "x load --address 127.0.0.1:80 --rate 0.5 --for 1m",
+            "x rebuild-cache --root d",
+            "x probe performance --root d",
+            "x probe service --root d",
             "x stamps --root d",
             "x damage --root d --component cache --component db --how corrupt --seed 3",
         ] {
@@ -226,6 +348,12 @@ mod tests {
             "x serve --root d --rate NaN",
             "x serve --root d --for soon",
             "x serve --root d --listen localhost",
+            "x serve --root d --read-only --rate 5",
+            "x context --root d --type study_guide --subject civics --profile harder",
+            "x load --rate 50 --for 2s",
+            "x load --root d --address 127.0.0.1:80 --rate 50 --for 2s",
+            "x load --root d --rate 0 --for 2s",
+            "x load --root d --rate 50 --for 0s",
             "x damage --root d --how delete",
             "x damage --root d --component cache --how burn",
         ] {

@@ -118,6 +118,32 @@ pub enum FactoriaError {
         /// The system's folder.
         root: PathBuf,
     },
+    /// The tokenizer's vocabulary, which is compiled in, cannot be read: a defect of this library.
+    #[error("cannot load the vocabulary {}: {why}", crate::optimise::VOCABULARY)]
+    Vocabulary {
+        /// The tokenizer's reason.
+        why: String,
+    },
+    /// A context was asked for that no system has.
+    #[error(transparent)]
+    Request(#[from] crate::optimise::RequestError),
+    /// The configuration does not say what the cache holds.
+    #[error(
+        "{} does not say which documents have cache entries; recover performance/ first, nothing was changed",
+        path.display()
+    )]
+    CacheNotConfigured {
+        /// The algorithm's parameters.
+        path: PathBuf,
+    },
+    /// Nothing runs at the root, or nothing answers at the address.
+    #[error("no running system {at}: {why}; start one with `rekindle factoria serve --root DIR`")]
+    NotServed {
+        /// The root or the address that was given.
+        at: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A document could not be turned into JSON, or built-in data is malformed: a defect of this library.
     #[error("cannot encode or decode {what}: {source}")]
     Json {

@@ -20,6 +20,7 @@ mod cache;
 pub(crate) mod content_db;
 mod context;
 mod education;
+mod facts;
 pub(crate) mod fill;
 mod intelligence;
 mod monitoring;
@@ -95,6 +96,7 @@ pub fn generate(options: &GenerateOptions) -> Result<Generated, FactoriaError> {
     generated.files += 1;
     generated.bytes += marker;
     let users = users_db::users(*size_bytes);
+    let plan = context::Plan::new(*size_bytes);
     let mut items = 0;
     for folder in &FOLDERS {
         // Divided first, so that the largest sizes do not overflow.
@@ -102,11 +104,14 @@ pub fn generate(options: &GenerateOptions) -> Result<Generated, FactoriaError> {
         let mut writer = Writer::create(root, folder, *seed, budget)?;
         match folder.name {
             "security" => security::write(&mut writer)?,
-            "cache" => cache::write(&mut writer)?,
+            "cache" => cache::write(&mut writer, root)?,
             "education" => education::write(&mut writer)?,
-            "performance" => performance::write(&mut writer)?,
-            "context" => context::write(&mut writer)?,
-            "quality" => quality::write(&mut writer)?,
+            "performance" => performance::write(&mut writer, root, &plan)?,
+            "context" => context::write(&mut writer, &plan)?,
+            "quality" => {
+                facts::write(&mut writer, &plan)?;
+                quality::write(&mut writer)?;
+            }
             "intelligence" => intelligence::write(&mut writer)?,
             "monitoring" => monitoring::write(&mut writer)?,
             "analytics" => analytics::write(&mut writer)?,

@@ -5,6 +5,8 @@
 //! | `security` | policies, permissions, keys, and the audit log's chain |
 //! | `education` | each part of the educational frameworks, and the share of all checks passed |
 //! | `content` | the databases: integrity, digests, references, and whether content can be generated |
+//! | `performance` | the optimiser: times, tokens, and the facts that its contexts keep |
+//! | `service` | the context service, started on the data and asked over HTTP |
 //! | `files` | files against the manifests that were restored with them |
 //!
 //! Shares are between 0 and 1. What is missing or broken makes a number low; only a root that cannot be read
@@ -24,8 +26,10 @@ mod content;
 pub(crate) mod database;
 mod education;
 mod files;
+mod performance;
 pub(crate) mod required;
 mod security;
+mod service;
 mod tally;
 
 /// What to measure.
@@ -38,27 +42,48 @@ pub enum ProbeKind {
     Education,
     /// The content and user databases, and generating all 8 content types
     Content,
+    /// The optimiser: loading times, speed-up, token reduction, facts retained
+    Performance,
+    /// The context service, started on the data and asked over HTTP
+    Service,
     /// Files against the manifests restored with them
     Files,
+}
+
+/// Measures the system at `root`, with this program for what needs a new process.
+///
+/// # Errors
+/// Those of [`probe_with`].
+pub fn probe(
+    kind: ProbeKind,
+    root: &Path,
+    component: Option<&Path>,
+) -> Result<BTreeMap<String, f64>, FactoriaError> {
+    let program = std::env::current_exe().map_err(FactoriaError::io("find the program of", root))?;
+    probe_with(kind, root, component, &program)
 }
 
 /// Measures the system at `root`.
 ///
 /// `component` narrows `files` to one folder or file of the layout; the other kinds know their own places and
-/// ignore it.
+/// ignore it. `program` is started by `performance` and `service`: it must know `--json factoria context` and
+/// `--json factoria serve`.
 ///
 /// # Errors
 /// [`FactoriaError::UnreadableRoot`], and [`FactoriaError::UnknownComponent`] for a path outside the layout.
-pub fn probe(
+pub fn probe_with(
     kind: ProbeKind,
     root: &Path,
     component: Option<&Path>,
+    program: &Path,
 ) -> Result<BTreeMap<String, f64>, FactoriaError> {
     readable(root)?;
     match kind {
         ProbeKind::Security => Ok(security::measure(root)),
         ProbeKind::Education => Ok(education::measure(root)),
         ProbeKind::Content => Ok(content::measure(root)),
+        ProbeKind::Performance => performance::measure(root, program),
+        ProbeKind::Service => service::measure(root, program),
         ProbeKind::Files => files::measure(root, component),
     }
 }

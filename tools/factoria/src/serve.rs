@@ -29,6 +29,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::damage::check_marker;
 use crate::error::FactoriaError;
+use crate::optimise::Optimiser;
 
 mod health;
 mod http;
@@ -40,7 +41,7 @@ pub use health::{ComponentHealth, Health};
 pub use run_dir::Address;
 use run_dir::RunDir;
 pub use store::StoreHealth;
-use writer::Writer;
+use writer::{Shared, Writer};
 
 /// Records a second, over all three stores, where nothing else is asked for.
 pub const DEFAULT_RATE: f64 = 20.0;
@@ -54,6 +55,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// Records a second, over all three stores; above 0.
     pub rate: f64,
+    /// Whether it only answers: it then writes nothing below the root, neither records nor `run/`.
+    pub read_only: bool,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -65,8 +68,10 @@ pub struct Serving {
     socket: SocketAddr,
     stop: DropGuard,
     server: JoinHandle<()>,
-    writer: Writer,
-    run_dir: RunDir,
+    root: PathBuf,
+    shared: Arc<Shared>,
+    /// What writes; absent where it only answers.
+    writing: Option<(Writer, RunDir)>,
 }
 
 /// What a system did while it ran.
@@ -97,31 +102,44 @@ impl Serving {
             root,
             listen,
             rate,
+            read_only,
             clock,
         } = options;
         if !listen.ip().is_loopback() {
             return Err(FactoriaError::NotLoopback { address: listen });
         }
         check_marker(&root)?;
-        let run_dir = RunDir::lock(&root)?;
+        let run_dir = match read_only {
+            true => None,
+            false => Some(RunDir::lock(&root)?),
+        };
+        let optimiser = Optimiser::open(&root)?;
         let bind = |source| FactoriaError::Bind {
             address: listen,
             source,
         };
         let listener = TcpListener::bind(listen).await.map_err(bind)?;
         let socket = listener.local_addr().map_err(bind)?;
-        let writer = Writer::start(&root, rate, Arc::clone(&clock))?;
-        let address = run_dir.announce(socket, &*clock)?;
+        let address = Address::new(socket, &*clock);
+        let (shared, writing) = match run_dir {
+            Some(run_dir) => {
+                let writer = Writer::start(&root, rate, Arc::clone(&clock))?;
+                run_dir.announce(&address)?;
+                (writer.shared(), Some((writer, run_dir)))
+            }
+            None => (Arc::new(Shared::idle(Arc::clone(&clock))), None),
+        };
         let stop = CancellationToken::new();
-        let service = http::Service::new(root, clock, writer.shared());
+        let service = http::Service::new(root.clone(), optimiser, clock, Arc::clone(&shared));
         let server = tokio::spawn(http::serve(listener, service, stop.clone()));
         Ok(Self {
             address,
             socket,
             stop: stop.drop_guard(),
             server,
-            writer,
-            run_dir,
+            root,
+            shared,
+            writing,
         })
     }
 
@@ -144,14 +162,13 @@ impl Serving {
         drop(self.stop);
         // The server first: a request that still reads the database would keep its log from being folded in.
         let _ = self.server.await;
-        let writer = self.writer;
+        let Some((writer, run_dir)) = self.writing else {
+            return Ok(self.shared.served());
+        };
+        let root = self.root;
         let ended = tokio::task::spawn_blocking(move || writer.stop()).await;
-        let served = ended.unwrap_or_else(|_| {
-            Err(FactoriaError::WriterEnded {
-                root: self.run_dir.root().to_owned(),
-            })
-        });
-        self.run_dir.leave()?;
+        let served = ended.unwrap_or(Err(FactoriaError::WriterEnded { root }));
+        run_dir.leave()?;
         served
     }
 }

@@ -33,6 +33,7 @@ fn options(root: &Path) -> ServeOptions {
         root: root.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         rate: RATE,
+        read_only: false,
         clock: Arc::new(SystemClock),
     }
 }

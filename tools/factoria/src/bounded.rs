@@ -1,0 +1,37 @@
+//! Reads files that may be anything: a pipe, a device, or far larger than what was ever written there.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::probe::regular;
+
+/// The largest document of settings, catalogue entry or cache entry that is read, in bytes.
+pub(crate) const DOCUMENT_BYTES: u64 = 1 << 20;
+
+/// Returns a regular file's content, and an error where it is longer than `most` bytes.
+pub(crate) fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Before it is opened: opening a pipe would wait for ever.
+    regular(path)?;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is longer than {most} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Returns a regular file's content as text.
+pub(crate) fn text(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(bytes(path, most)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Returns the JSON document at `path`, or `None` where it is absent, too large, malformed or of another shape.
+pub(crate) fn json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&bytes(path, DOCUMENT_BYTES).ok()?).ok()
+}
